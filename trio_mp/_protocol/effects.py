@@ -1,0 +1,186 @@
+"""What the pure core tells its caller: frozen values.
+
+Events say what a connection received; effects say what the caller must do now, in the order given. A connection is
+named by its ID, a str that is the same on both sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from .._reason import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class PeerInfo:
+    """What the other side said of itself in its greeting.
+
+    Attributes:
+      node_id: its node ID; unproven until the connection has authenticated.
+      incarnation: the token of this run of it.
+      methods, framings: the authentication methods it accepts and the framings it reads, in its order.
+      tls: whether it wants TLS.
+      heartbeat: it sends something at least this often, in seconds, between 0.1 and 60.
+      limit: the largest message it takes, in bytes.
+      provider: program and version.
+    """
+
+    node_id: str
+    incarnation: str
+    methods: tuple[str, ...]
+    framings: tuple[str, ...]
+    tls: bool
+    heartbeat: float
+    limit: int
+    provider: str
+
+
+# Events of a session ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted:
+    """The greetings have crossed: who the other side claims to be, and the ID of the connection."""
+
+    peer: PeerInfo
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProofWanted:
+    """The side that dialled must prove itself now: call `Session.prove`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """The other side has proven itself.
+
+    Attributes:
+      lost: the ID of the last connection with us that it had in use and that ended there; may be empty.
+      owes_proof: whether we have yet to prove ourselves (we were dialled).
+    """
+
+    lost: str
+    owes_proof: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkReceived:
+    """The side that decides has chosen this connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class OkReceived:
+    """The other side has adopted this connection: data may be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedByPeer:
+    """The other side does not want this connection, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """A batch: each message begins with the name of the port it is for."""
+
+    batch: list[tuple[object, ...]]
+
+
+Event: TypeAlias = (
+    Greeted | ProofWanted | Authenticated | LinkReceived | OkReceived | RefusedByPeer | Messages
+)
+
+
+# Effects of an association ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Write `link`: this connection is chosen. Give it half of the handshake time-out to be answered with `ok`."""
+
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Write `ok`: this connection is in use, here and, once it is read, there."""
+
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Write `no;<why>` and close."""
+
+    connection: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Stop reading and writing at once, and close."""
+
+    connection: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask the other side of this connection for a sign of life; answer with `probe_answered` or `probe_failed`."""
+
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUp:
+    """This connection is in use."""
+
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Messages to this peer may have been lost.
+
+    Attributes:
+      reason: why.
+      was_up: whether a connection was in use, which now is not.
+      messages, size: how many messages, of how many bytes, were dropped from the queue. What was already handed to
+        the operating system and did not arrive is not counted, for nobody can know it.
+    """
+
+    reason: Reason
+    was_up: bool
+    messages: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatch:
+    """The other side's monitors of these ports here are gone."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FireDue:
+    """Messages may have been lost: call `Association.fire` soon, from where callbacks may run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """Fire these monitors with this reason, now."""
+
+    monitors: tuple[object, ...]
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class FireDone:
+    """The monitors named before have fired: call `Association.fired`, and do what it returns."""
+
+
+Effect: TypeAlias = Link | Accept | Refuse | Close | Probe | NodeUp | Lost | Unwatch | FireDue | Fire | FireDone

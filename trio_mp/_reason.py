@@ -1,0 +1,63 @@
+"""Why a port died: tuples of plain values, because they travel.
+
+`()` is a normal death. Any other reason is an identifier, mostly followed by a text for people. The identifiers made
+here are the ones this package produces; programs pass their own to `kill`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+Reason: TypeAlias = tuple[object, ...]
+"""Why a port died: `()` for a normal death, else an identifier and, by custom, a text."""
+
+NORMAL: Reason = ()
+
+
+def is_normal(reason: Reason) -> bool:
+    """Whether a death for this reason leaves linked ports alone."""
+    return not reason
+
+
+def exception_reason(error: BaseException) -> Reason:
+    """The reason of a port that was killed by an exception: `("die", "ValueError: the text")`."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    # A reason travels, so what cannot be encoded is made visible: an exception's text may hold a lone surrogate.
+    return ("die", text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def transport_error(node_id: str, text: str) -> Reason:
+    """The reason that monitors get when messages to a node may have been lost."""
+    return ("transport_error", node_id, text)
+
+
+def no_such_port(port: str) -> Reason:
+    """The reason that monitors of a port get when there is no port of that ID."""
+    return ("no_such_port", f"there is no port {port}")
+
+
+def unhandled_message(tag: str) -> Reason:
+    """The reason of a port that got a message for which it has neither a handler nor a mailbox."""
+    return ("unhandled_message", f"no handler matches a message that begins with {tag}")
+
+
+def mailbox_full(limit: int) -> Reason:
+    """The reason of a port whose mailbox reached its limit, in messages."""
+    return ("mailbox_full", f"{limit} messages were waiting")
+
+
+def spawn_failed(text: str) -> Reason:
+    """The reason of a port that could not be spawned."""
+    return ("spawn_failed", text)
+
+
+def node_failed(error: BaseException | None) -> Reason:
+    """The reason of all ports of a node whose block was left by an exception."""
+    return ("node_failed", exception_reason(error)[1] if error is not None else "cancelled")
+
+
+def describe(reason: Reason) -> str:
+    """A reason as people read it."""
+    if not reason:
+        return "it ended normally"
+    return ": ".join(str(part) for part in reason)
