@@ -1,0 +1,126 @@
+"""The requests that nodes send to each other's node port, as values.
+
+A message to the node port begins with one of these words; `parse` turns it into a frozen value or, if it is malformed
+or not known, into `Malformed`: a newer peer may send what we do not know, and a program may send anything to a node port.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from .._ids import is_port_name, split_port
+from .._reason import Reason
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """`mon1`: tell me when this port dies."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatch:
+    """`mon0`: no longer."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """`kil0`: a port of mine, which you monitor, has died."""
+
+    name: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """`kil`: kill this port."""
+
+    name: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """`spawn`, `spawn_linked`: make a port of this name and initialise it.
+
+    Attributes:
+      linked_to: the ID of the port it is tied to, or an empty string.
+    """
+
+    name: str
+    function: str
+    arguments: tuple[object, ...]
+    linked_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """`snd`: send this on to a port of this node."""
+
+    port: str
+    message: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """`info`, `time`, `up_nodes`, `known_nodes`: send the answer to the reply port."""
+
+    what: str
+    port: str
+    prefix: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """`ping`: answer with `pong`, so that I see that you are alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """`devnull`, the empty word, no word, `pong`: that it arrived is all there is to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Anything else. It is logged and does nothing: the node port cannot be killed."""
+
+    message: tuple[object, ...]
+
+
+Request: TypeAlias = Watch | Unwatch | Died | Kill | Spawn | Forward | Query | Ping | Nothing | Malformed
+
+_PORT_REQUESTS = {"mon1": Watch, "mon0": Unwatch}
+_REASON_REQUESTS = {"kil0": Died, "kil": Kill}
+
+
+def parse(message: tuple[object, ...]) -> Request:
+    """The request in a message to a node port (without the port's name, which is empty)."""
+    match message:
+        case () | ("" | "devnull" | "pong", *_):
+            return Nothing()
+        case ("ping",):
+            return Ping()
+        case (("mon1" | "mon0") as word, str(name)) if is_port_name(name):
+            return _PORT_REQUESTS[word](name)
+        case (("kil0" | "kil") as word, str(name), *reason) if is_port_name(name):
+            return _REASON_REQUESTS[word](name, tuple(reason))
+        case ("spawn", str(name), str(function), *arguments) if is_port_name(name):
+            return Spawn(name, function, tuple(arguments), "")
+        case ("spawn_linked", str(name), str(function), str(port), *arguments) if is_port_name(name) and _is_port(port):
+            return Spawn(name, function, tuple(arguments), port)
+        case ("snd", str(port), *rest) if _is_port(port):
+            return Forward(port, tuple(rest))
+        case (("info" | "time" | "up_nodes" | "known_nodes") as what, str(port), *prefix) if _is_port(port):
+            return Query(what, port, tuple(prefix))
+    return Malformed(message)
+
+
+def _is_port(text: str) -> bool:
+    try:
+        split_port(text)
+    except ValueError:
+        return False
+    return True

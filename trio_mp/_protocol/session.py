@@ -1,0 +1,136 @@
+"""One connection, without the I/O: bytes in, events out; the handshake first, then frames.
+
+TLS is an object that is passed in, so that encrypted connections need no task of their own and this stays pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from .._errors import RemoteProtocolError
+from . import codec
+from .buffer import FrameBuffer, LineBuffer
+from .effects import Event, LinkReceived, Messages
+from .handshake import Handshake, LocalInfo, Step
+from .queue import FRAME_TARGET
+
+
+class TLSChannel(Protocol):
+    """What a session asks of TLS. Errors of the other side raise `RemoteProtocolError`."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 of the server's certificate as seen from here; empty until the handshake is done."""
+
+    def start(self) -> bytes:
+        """Begin the handshake; what is to be written."""
+
+    def receive(self, data_untrusted: bytes) -> tuple[bytes, bytes]:
+        """Take what was read; returns the plain bytes in it, and what is to be written for TLS itself."""
+
+    def send(self, data: bytes | bytearray | memoryview) -> bytes:
+        """Encrypt; what is to be written."""
+
+
+class Session:
+    """One side of one connection.
+
+    Args:
+      local: what this node says of itself.
+      nonce: fresh random bytes (`handshake.NONCE_SIZE`).
+      dialler: whether this side dialled.
+      peer_address: the other side's address as seen here.
+      make_tls: makes the TLS object when it is wanted; called with whether this side is the TLS server.
+
+    Attributes:
+      outgoing: bytes to be written before anything else; the caller takes them away.
+    """
+
+    __slots__ = ("_frames", "_lines", "_make_tls", "_secure", "_tls", "handshake", "outgoing")
+
+    def __init__(
+        self,
+        local: LocalInfo,
+        nonce: bytes,
+        *,
+        dialler: bool,
+        peer_address: str,
+        make_tls: Callable[[bool], TLSChannel],
+    ) -> None:
+        self.handshake = Handshake(local, nonce, dialler=dialler, peer_address=peer_address)
+        self.outgoing = bytearray(self.handshake.greeting.encode("ascii"))
+        self._lines = LineBuffer()
+        self._frames = FrameBuffer(local.limit + FRAME_TARGET + codec.FRAME_HEADER)
+        self._make_tls = make_tls
+        self._tls: TLSChannel | None = None
+        self._secure = False
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what is sent must go through `send`."""
+        return self._tls is not None
+
+    @property
+    def open(self) -> bool:
+        """Whether the handshake is over and frames may be sent."""
+        return self.handshake.step is Step.OPEN
+
+    def receive(self, data_untrusted: bytes) -> list[Event]:
+        """Take what was read.
+
+        The events are to be handled in order; what they ask for (`prove`, `link`, …) may be done while handling them.
+
+        Raises:
+          RemoteProtocolError: the other side did what the protocol does not allow. The connection must be closed.
+        """
+        if self._tls is not None:
+            return self._receive_secure(self._tls, data_untrusted)
+        return self._receive_plain(data_untrusted)
+
+    def _receive_secure(self, tls: TLSChannel, data: bytes) -> list[Event]:
+        plain, reply = tls.receive(data)
+        self.outgoing += reply
+        events: list[Event] = []
+        if not self._secure and tls.fingerprint:
+            self._secure = True
+            events += self.handshake.tls_done(tls.fingerprint)
+        return events + self._receive_plain(plain)
+
+    def _receive_plain(self, data: bytes) -> list[Event]:
+        if self.handshake.step is Step.OPEN:
+            return [Messages(codec.decode_frame(frame)) for frame in self._frames.feed(data)]
+        self._lines.feed(data)
+        events: list[Event] = []
+        while self.handshake.step is not Step.OPEN:
+            line = self._lines.next_line()
+            if line is None:
+                return events
+            events += self.handshake.line_received(line)
+            if self.handshake.step is Step.TLS:
+                self._tls = self._make_tls(self.handshake.tls_server)
+                self.outgoing += self._tls.start()
+                return events + self._receive_secure(self._tls, self._lines.take_rest())
+            if events and isinstance(events[-1], LinkReceived) and len(self._lines):
+                raise RemoteProtocolError("data before its 'link' was answered")
+        return events + self._receive_plain(self._lines.take_rest())
+
+    def prove(self, lost: str) -> None:
+        """Prove ourselves, saying which connection with this peer ended here last."""
+        self.send(self.handshake.prove(lost).encode("ascii"))
+
+    def link(self) -> None:
+        """Choose this connection."""
+        self.send(self.handshake.link().encode("ascii"))
+
+    def accept(self) -> None:
+        """Take up this connection, which the other side has chosen."""
+        self.send(self.handshake.accept().encode("ascii"))
+
+    def refuse(self, why: str) -> None:
+        """Refuse this connection."""
+        self.send(self.handshake.refuse(why).encode("ascii"))
+
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        """Add to `outgoing`, encrypted where the connection is."""
+        self.outgoing += self._tls.send(data) if self._tls is not None else data
