@@ -92,9 +92,6 @@ class Malformed:
 
 Request: TypeAlias = Watch | Unwatch | Died | Kill | Spawn | Forward | Query | Ping | Nothing | Malformed
 
-_PORT_REQUESTS = {"mon1": Watch, "mon0": Unwatch}
-_REASON_REQUESTS = {"kil0": Died, "kil": Kill}
-
 
 def parse(message: tuple[object, ...]) -> Request:
     """The request in a message to a node port (without the port's name, which is empty)."""
@@ -103,10 +100,14 @@ def parse(message: tuple[object, ...]) -> Request:
             return Nothing()
         case ("ping",):
             return Ping()
-        case (("mon1" | "mon0") as word, str(name)) if is_port_name(name):
-            return _PORT_REQUESTS[word](name)
-        case (("kil0" | "kil") as word, str(name), *reason) if is_port_name(name):
-            return _REASON_REQUESTS[word](name, tuple(reason))
+        case ("mon1", str(name)) if is_port_name(name):
+            return Watch(name)
+        case ("mon0", str(name)) if is_port_name(name):
+            return Unwatch(name)
+        case ("kil0", str(name), *reason) if is_port_name(name):
+            return Died(name, tuple(reason))
+        case ("kil", str(name), *reason) if is_port_name(name):
+            return Kill(name, tuple(reason))
         case ("spawn", str(name), str(function), *arguments) if is_port_name(name):
             return Spawn(name, function, tuple(arguments), "")
         case ("spawn_linked", str(name), str(function), str(port), *arguments) if is_port_name(name) and _is_port(port):

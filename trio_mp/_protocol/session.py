@@ -11,7 +11,7 @@ from typing import Protocol
 from .._errors import RemoteProtocolError
 from . import codec
 from .buffer import FrameBuffer, LineBuffer
-from .effects import Event, LinkReceived, Messages
+from .effects import Event, Messages
 from .handshake import Handshake, LocalInfo, Step
 from .queue import FRAME_TARGET
 
@@ -98,22 +98,21 @@ class Session:
         return events + self._receive_plain(plain)
 
     def _receive_plain(self, data: bytes) -> list[Event]:
-        if self.handshake.step is Step.OPEN:
+        if self.open:
             return [Messages(codec.decode_frame(frame)) for frame in self._frames.feed(data)]
+        if self.handshake.step is Step.LINKED and data:
+            raise RemoteProtocolError("data before its 'link' was answered")
         self._lines.feed(data)
         events: list[Event] = []
-        while self.handshake.step is not Step.OPEN:
-            line = self._lines.next_line()
-            if line is None:
-                return events
+        while (line := self._lines.next_line()) is not None:
             events += self.handshake.line_received(line)
             if self.handshake.step is Step.TLS:
                 self._tls = self._make_tls(self.handshake.tls_server)
                 self.outgoing += self._tls.start()
                 return events + self._receive_secure(self._tls, self._lines.take_rest())
-            if events and isinstance(events[-1], LinkReceived) and len(self._lines):
-                raise RemoteProtocolError("data before its 'link' was answered")
-        return events + self._receive_plain(self._lines.take_rest())
+            if self.handshake.step in {Step.LINKED, Step.OPEN}:
+                return events + self._receive_plain(self._lines.take_rest())
+        return events
 
     def prove(self, lost: str) -> None:
         """Prove ourselves, saying which connection with this peer ended here last."""

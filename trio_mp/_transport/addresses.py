@@ -1,0 +1,86 @@
+"""Addresses as people write them: `unix:PATH` and `host:port`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from .._errors import ConfigurationError
+
+DEFAULT_PORT = 4040
+"""The TCP port where an address names none."""
+
+UNIX_PATH_LIMIT = 103
+"""The longest path of a Unix socket, in bytes: 103 on macOS, 107 on Linux."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """The path of a Unix socket."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class TCPAddress:
+    """A host name or IP address and a TCP port. To listen: `*` is every interface, port 0 is any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+Address: TypeAlias = UnixAddress | TCPAddress
+
+
+def parse_address(text: object, *, setting: str = "address") -> Address:
+    """The address in a text.
+
+    Args:
+      text: `unix:PATH`, `host:port`, `[IPv6 address]:port`, or a host alone for the default port; to listen, also `*`
+        for all interfaces, and port `0` or `*` for any free one.
+      setting: what to call it in an error.
+
+    Raises:
+      TypeError, ConfigurationError: it is none of these.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{setting}: an address is a str such as 'unix:/run/app.sock' or 'host:4040', not {text!r}")
+    if text.startswith("unix:"):
+        return _unix_address(text[5:], setting)
+    host, port = _split_host(text)
+    if not host or any(character.isspace() or character == "/" for character in host):
+        raise ConfigurationError(f"{setting}: not an address: {text!r} (it is written 'host:port' or 'unix:PATH')")
+    if port in {"", "*"}:
+        return TCPAddress(host, 0 if port else DEFAULT_PORT)
+    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ConfigurationError(f"{setting}: not a TCP port: {port!r} in {text!r} (a number from 0 to 65535, or '*')")
+    return TCPAddress(host, int(port))
+
+
+def _split_host(text: str) -> tuple[str, str]:
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        return host, rest.removeprefix(":")
+    if text.count(":") > 1:
+        return "", ""
+    host, _, port = text.partition(":")
+    return host, port
+
+
+def _unix_address(path: str, setting: str) -> UnixAddress:
+    if not path or "\0" in path:
+        raise ConfigurationError(f"{setting}: 'unix:' is followed by the path of a socket, not by {path!r}")
+    size = len(os.fsencode(path))
+    if size > UNIX_PATH_LIMIT:
+        raise ConfigurationError(
+            f"{setting}: the path of a Unix socket has at most {UNIX_PATH_LIMIT} bytes; {path!r} has {size}"
+        )
+    return UnixAddress(path)

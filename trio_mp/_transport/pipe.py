@@ -1,0 +1,78 @@
+"""What the runtime asks of a transport: pipes that never block, and places to wait.
+
+Sending and receiving are plain calls, because the hot path sends and receives without a task switch; waiting is apart.
+The simulated network provides the same three classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from .addresses import Address
+
+
+class Pipe(ABC):
+    """A byte stream in both directions.
+
+    Attributes:
+      peer_address: the other side's address, for people.
+    """
+
+    peer_address: str
+
+    @abstractmethod
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
+        """Hand over as much as fits now; returns how many bytes, 0 if none. Raises `OSError` if it is broken."""
+
+    @abstractmethod
+    def receive_nowait(self, maximum: int) -> bytes | None:
+        """What is there, at most so many bytes: None if nothing, empty at the end. Raises `OSError` if it is broken."""
+
+    @abstractmethod
+    async def wait_writable(self) -> None:
+        """Wait until something can be sent, or an error be found. A checkpoint; cancelling it changes nothing.
+
+        Raises `trio.ClosedResourceError` if the pipe is closed meanwhile.
+        """
+
+    @abstractmethod
+    async def wait_readable(self) -> None:
+        """Wait until something can be received, or an error or the end be found; otherwise as `wait_writable`."""
+
+    @abstractmethod
+    def send_eof(self) -> None:
+        """Nothing more will be sent. Raises `OSError` if it is broken."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close both directions at once. Closing twice does nothing."""
+
+
+class Listener(ABC):
+    """A place where others connect.
+
+    Attributes:
+      address: where it listens, with the real port, for people and for other nodes.
+    """
+
+    address: str
+
+    @abstractmethod
+    async def accept(self) -> Pipe:
+        """Wait for the next connection. A checkpoint; cancelling it loses none."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Stop listening."""
+
+
+class Transport(ABC):
+    """A way to reach other nodes."""
+
+    @abstractmethod
+    async def dial(self, address: Address) -> Pipe:
+        """Connect. A checkpoint. Raises `OSError` if it cannot be done; cancelled, it leaves nothing behind."""
+
+    @abstractmethod
+    async def listen(self, address: Address) -> list[Listener]:
+        """Listen, perhaps in several places. A checkpoint. Raises `OSError`, with the address in its text."""

@@ -1,0 +1,176 @@
+"""TCP and Unix sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+
+import trio
+
+from .addresses import Address, TCPAddress, UnixAddress
+from .pipe import Listener, Pipe, Transport
+
+_BACKLOG = 1024
+_ACCEPT_RETRY = 0.05
+_OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+
+class SocketPipe(Pipe):
+    """A connected stream socket, used without blocking.
+
+    Trio's own socket methods are checkpoints; here most calls must not be, so the plain socket is used and Trio only
+    waits for it.
+    """
+
+    __slots__ = ("_closed", "_socket", "peer_address")
+
+    def __init__(self, connected: socket.socket, peer_address: str) -> None:
+        connected.setblocking(False)
+        self._socket = connected
+        self._closed = False
+        self.peer_address = peer_address
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
+        """See `Pipe.send_nowait`."""
+        try:
+            return self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+
+    def receive_nowait(self, maximum: int) -> bytes | None:
+        """See `Pipe.receive_nowait`."""
+        try:
+            return self._socket.recv(maximum)
+        except (BlockingIOError, InterruptedError):
+            return None
+
+    async def wait_writable(self) -> None:
+        """See `Pipe.wait_writable`."""
+        if self._closed:
+            raise trio.ClosedResourceError
+        await trio.lowlevel.wait_writable(self._socket)
+
+    async def wait_readable(self) -> None:
+        """See `Pipe.wait_readable`."""
+        if self._closed:
+            raise trio.ClosedResourceError
+        await trio.lowlevel.wait_readable(self._socket)
+
+    def send_eof(self) -> None:
+        """See `Pipe.send_eof`."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """See `Pipe.close`."""
+        if not self._closed:
+            self._closed = True
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+
+def _to_pipe(stream: trio.SocketStream) -> SocketPipe:
+    peer = stream.socket.getpeername()
+    if isinstance(peer, tuple):
+        peer_address = str(TCPAddress(str(peer[0]), int(peer[1])))
+    else:
+        peer_address = f"unix:{peer}" if peer else "unix:"
+    return SocketPipe(socket.socket(fileno=stream.socket.detach()), peer_address)
+
+
+class SocketListener(Listener):
+    """A listening socket; a Unix one removes its file when it closes."""
+
+    def __init__(self, listener: trio.SocketListener, address: str, path: Path | None) -> None:
+        self._listener = listener
+        self._path = path
+        self._inode = path.stat().st_ino if path is not None else 0
+        self.address = address
+
+    async def accept(self) -> Pipe:
+        """See `Listener.accept`. When the process has no file left for it, waits a moment and tries again."""
+        while True:
+            try:
+                stream = await self._listener.accept()
+            except OSError as error:
+                if error.errno not in _OUT_OF_FILES:
+                    raise
+                await trio.sleep(_ACCEPT_RETRY)
+                continue
+            try:
+                return _to_pipe(stream)
+            except OSError:
+                # It was gone again before we looked.
+                stream.socket.close()
+
+    async def aclose(self) -> None:
+        """See `Listener.aclose`."""
+        if self._path is not None:
+            # Only if it is still ours: another node may have taken the place of a file somebody removed.
+            with contextlib.suppress(OSError):
+                if self._path.stat().st_ino == self._inode:
+                    self._path.unlink()
+        await self._listener.aclose()
+
+
+class SocketTransport(Transport):
+    """Reaches other nodes over the sockets of the operating system."""
+
+    async def dial(self, address: Address) -> Pipe:
+        """See `Transport.dial`."""
+        if isinstance(address, UnixAddress):
+            return _to_pipe(await trio.open_unix_socket(address.path))
+        return _to_pipe(await trio.open_tcp_stream(address.host, address.port))
+
+    async def listen(self, address: Address) -> list[Listener]:
+        """See `Transport.listen`."""
+        try:
+            if isinstance(address, UnixAddress):
+                return [await _listen_unix(address)]
+            host = None if address.host == "*" else address.host
+            listeners = await trio.open_tcp_listeners(address.port, host=host, backlog=_BACKLOG)
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on {address}: {error.strerror or error}") from error
+        found: list[Listener] = []
+        for listener in listeners:
+            name = listener.socket.getsockname()
+            found.append(SocketListener(listener, str(TCPAddress(str(name[0]), int(name[1]))), None))
+        return found
+
+
+async def _listen_unix(address: UnixAddress) -> SocketListener:
+    path = Path(address.path)
+    await _remove_stale(path)
+    listening = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # The file is made by bind with the mode that the mask leaves, so there is no moment at which others can
+        # connect. The mask is the process's, but nothing else runs between these two lines.
+        mask = os.umask(0o177)
+        try:
+            await listening.bind(address.path)
+        finally:
+            os.umask(mask)
+        listening.listen(_BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return SocketListener(trio.SocketListener(listening), str(address), path)
+
+
+async def _remove_stale(path: Path) -> None:
+    """Remove the socket file that a process left behind when it died; refuse one that is alive."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise FileExistsError(errno.EEXIST, "there is a file of that name, and it is no socket")
+    except FileNotFoundError:
+        return
+    try:
+        stream = await trio.open_unix_socket(str(path))
+    except ConnectionRefusedError:
+        path.unlink(missing_ok=True)
+        return
+    await stream.aclose()
+    raise OSError(errno.EADDRINUSE, "another process listens there")
