@@ -1,0 +1,1 @@
+"""The runtime: ports, monitors and connections in one Trio nursery per node."""

@@ -1,0 +1,122 @@
+"""Which handler gets a message: patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+Handler: TypeAlias = Callable[..., Any]
+Pattern: TypeAlias = tuple[object, ...]
+
+
+class _Any:
+    """The type of `ANY`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ANY"
+
+
+ANY: Final = _Any()
+"""In a pattern: matches any element."""
+
+
+def matches(pattern: Pattern, message: Sequence[object]) -> bool:
+    """Whether a message begins with a pattern. Elements are compared with `==`."""
+    if len(pattern) > len(message):
+        return False
+    return all(wanted is ANY or wanted == found for wanted, found in zip(pattern, message, strict=False))
+
+
+def _precedence(pattern: Pattern) -> tuple[int, tuple[bool, ...]]:
+    """The longest pattern first; then an exact element before ANY, left to right."""
+    return -len(pattern), tuple(element is ANY for element in pattern)
+
+
+class HandlerTable:
+    """The handlers of one port.
+
+    Attributes:
+      tags: those of one exact, hashable element, which most are.
+      default: the one for whatever no other takes.
+      patterns: all others, in their order of precedence.
+    """
+
+    __slots__ = ("default", "patterns", "tags")
+
+    def __init__(self) -> None:
+        self.tags: dict[object, Handler] = {}
+        self.default: Handler | None = None
+        self.patterns: list[tuple[Pattern, Handler]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.tags or self.patterns or self.default is not None)
+
+    def add(self, pattern: Pattern, handler: Handler) -> None:
+        """Add a handler, or replace that of the same pattern."""
+        if not pattern:
+            self.default = handler
+        elif _is_tag(pattern):
+            self.tags[pattern[0]] = handler
+        else:
+            self.patterns = [entry for entry in self.patterns if not _same(entry[0], pattern)]
+            self.patterns.append((pattern, handler))
+            self.patterns.sort(key=lambda entry: _precedence(entry[0]))
+
+    def get(self, pattern: Pattern) -> Handler | None:
+        """The handler of exactly this pattern, or None."""
+        if not pattern:
+            return self.default
+        if _is_tag(pattern):
+            return self.tags.get(pattern[0])
+        return next((handler for other, handler in self.patterns if _same(other, pattern)), None)
+
+    def remove(self, pattern: Pattern) -> bool:
+        """Take the handler of exactly this pattern away; whether there was one."""
+        if self.get(pattern) is None:
+            return False
+        if not pattern:
+            self.default = None
+        elif _is_tag(pattern):
+            del self.tags[pattern[0]]
+        else:
+            self.patterns = [entry for entry in self.patterns if not _same(entry[0], pattern)]
+        return True
+
+    def find(self, message: tuple[object, ...]) -> tuple[Handler, int] | None:
+        """The handler for a message, and how many elements its pattern takes off; None if there is none."""
+        for pattern, handler in self.patterns:
+            if len(pattern) == 1:
+                break
+            if matches(pattern, message):
+                return handler, len(pattern)
+        if message:
+            tag = message[0]
+            try:
+                handler_of_tag = self.tags.get(tag)
+            except TypeError:
+                handler_of_tag = None
+            if handler_of_tag is not None:
+                return handler_of_tag, 1
+            for pattern, handler in self.patterns:
+                if len(pattern) == 1 and matches(pattern, message):
+                    return handler, 1
+        return (self.default, 0) if self.default is not None else None
+
+
+def _is_tag(pattern: Pattern) -> bool:
+    if len(pattern) != 1 or pattern[0] is ANY:
+        return False
+    try:
+        hash(pattern[0])
+    except TypeError:
+        return False
+    return True
+
+
+def _same(one: Pattern, other: Pattern) -> bool:
+    """Whether two patterns are the same; ANY is only itself, whatever else claims to equal it."""
+    if len(one) != len(other):
+        return False
+    return all((a is ANY) == (b is ANY) and (a is ANY or a == b) for a, b in zip(one, other, strict=True))

@@ -1,0 +1,94 @@
+"""The mailbox of a process-style port: messages wait until the port's task takes them, in any order it likes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import outcome
+import trio
+
+from .._errors import PortDied
+from .handlers import Pattern, matches
+
+YIELD_INTERVAL = 0.001
+"""A task that finds one message after the other waiting lets others run at least this often, in seconds."""
+
+
+class Mailbox:
+    """Messages that wait, and the one task that may wait for them.
+
+    Args:
+      port: the ID of its port.
+      limit: how many messages may wait.
+      clock: a monotonic clock in seconds, for fairness only.
+    """
+
+    __slots__ = ("_clock", "_died", "_limit", "_messages", "_pattern", "_port", "_task", "_yielded")
+
+    def __init__(self, port: str, limit: int, clock: Callable[[], float]) -> None:
+        self._port = port
+        self._limit = limit
+        self._clock = clock
+        self._messages: deque[tuple[object, ...]] = deque()
+        self._task: trio.lowlevel.Task | None = None
+        self._pattern: Pattern = ()
+        self._died: PortDied | None = None
+        self._yielded = 0.0
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def put(self, message: tuple[object, ...]) -> bool:
+        """Hand a message to the task that waits for it, or keep it; False if the mailbox is full."""
+        if self._task is not None and matches(self._pattern, message):
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task, outcome.Value(message))
+            return True
+        if len(self._messages) >= self._limit:
+            return False
+        self._messages.append(message)
+        return True
+
+    def die(self, died: PortDied) -> None:
+        """The port is dead: what waits is dropped, and who waits is told."""
+        self._died = died
+        self._messages.clear()
+        if self._task is not None:
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task, outcome.Error(died))
+
+    async def receive(self, pattern: Pattern) -> tuple[object, ...]:
+        """See `Port.receive`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        now = self._clock()
+        if now - self._yielded >= YIELD_INTERVAL:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            self._yielded = self._clock()
+        if self._died is not None:
+            raise self._died
+        if self._task is not None:
+            raise trio.BusyResourceError(f"another task is already receiving from {self._port}")
+        message = self._take(pattern)
+        if message is not None:
+            return message
+        self._task = trio.lowlevel.current_task()
+        self._pattern = pattern
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        received: tuple[object, ...] = await trio.lowlevel.wait_task_rescheduled(abort)
+        self._yielded = self._clock()
+        return received
+
+    def _take(self, pattern: Pattern) -> tuple[object, ...] | None:
+        messages = self._messages
+        if not pattern:
+            return messages.popleft() if messages else None
+        for index, message in enumerate(messages):
+            if matches(pattern, message):
+                del messages[index]
+                return message
+        return None

@@ -1,0 +1,114 @@
+"""Monitors: who is told when a port dies, or when messages to it may have been lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Protocol, TypeAlias
+
+import trio
+
+from .._reason import Reason
+
+MonitorCallback: TypeAlias = Callable[..., Any]
+
+
+class MonitorHost(Protocol):
+    """Where a monitor is kept, and taken away from."""
+
+    def remove_monitor(self, monitor: Monitor) -> None:
+        """Stop monitoring."""
+
+
+class Monitor:
+    """Tells once that a port has died, or that messages to it may have been lost.
+
+    Made by `Node.monitor` and `Node.link`. It ends when it has fired, when it is cancelled, or with the port that set
+    it. As a context manager it is cancelled when the block is left.
+
+    Attributes:
+      port: the ID of the port that is monitored.
+      reason: why it fired; None before. It is set before the callback is called, and before anything that is sent
+        after the loss can travel.
+    """
+
+    __slots__ = ("_callback", "_host", "owner", "port", "reason", "where")
+
+    def __init__(
+        self, host: MonitorHost, port: str, callback: MonitorCallback, owner: object | None, where: object
+    ) -> None:
+        self.port = port
+        self.reason: Reason | None = None
+        # The port in whose context the callback runs, and where in the runtime the monitor is registered.
+        self.owner = owner
+        self.where = where
+        self._host = host
+        self._callback: MonitorCallback | None = callback
+
+    def __repr__(self) -> str:
+        state = "active" if self.active else "cancelled" if self.reason is None else f"fired: {self.reason!r}"
+        return f"<Monitor of {self.port}: {state}>"
+
+    @property
+    def active(self) -> bool:
+        """Whether it can still fire."""
+        return self._callback is not None and self.reason is None
+
+    def cancel(self) -> None:
+        """Stop monitoring. Does nothing if it has fired or was cancelled. Not a checkpoint."""
+        if self.active:
+            self._callback = None
+            self._host.remove_monitor(self)
+
+    def begin_firing(self, reason: Reason) -> None:
+        """Set the reason, before any callback of the same loss runs."""
+        if self.active:
+            self.reason = reason
+
+    def take_callback(self) -> MonitorCallback | None:
+        """The callback, once, if the monitor has not been cancelled since it began to fire."""
+        callback, self._callback = self._callback, None
+        return callback
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+
+class DeathScope:
+    """A cancel scope that is tied to a port; made by `Node.move_on_death` and `Node.fail_on_death`.
+
+    Attributes:
+      port: the ID of the port.
+      reason: why the port died, or None if it has not.
+    """
+
+    __slots__ = ("_scope", "port", "reason")
+
+    def __init__(self, port: str, scope: trio.CancelScope) -> None:
+        self.port = port
+        self.reason: Reason | None = None
+        self._scope = scope
+
+    @property
+    def cancelled_caught(self) -> bool:
+        """Whether the block was left because it was cancelled."""
+        return self._scope.cancelled_caught
+
+    @property
+    def cancel_called(self) -> bool:
+        """Whether the block was cancelled, by the port's death or by `cancel`."""
+        return self._scope.cancel_called
+
+    def cancel(self) -> None:
+        """Cancel the block, as `trio.CancelScope.cancel` does."""
+        self._scope.cancel()
+
+    def died(self, *reason: object) -> None:
+        """The port died: cancel the block."""
+        self.reason = reason
+        self._scope.cancel()

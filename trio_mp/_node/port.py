@@ -1,0 +1,351 @@
+"""Ports: what receives messages. Lightweight handles; all the work is done by their node's dispatcher."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import trio
+
+from .._errors import PortDied
+from .._ids import PortID
+from .._reason import NORMAL, Reason, exception_reason
+from .context import Frame, current_frame, frame_variable
+from .handlers import Handler, HandlerTable, Pattern
+from .mailbox import Mailbox
+
+if TYPE_CHECKING:
+    # What users see of a node is put together above; nothing here calls it.
+    from .._api import Node
+    from .monitor import Monitor
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class PortHost(ABC):
+    """What ports ask of the runtime of their node.
+
+    Attributes:
+      id: the node ID.
+      ports: the live ports, by name.
+      mailbox_limit: how many messages may wait in one port.
+      clock: a monotonic clock, in seconds, for fairness only.
+      public: the node as users see it.
+    """
+
+    id: str
+    ports: dict[str, Port]
+    mailbox_limit: int
+    clock: Callable[[], float]
+    public: Node
+
+    @abstractmethod
+    def kill(self, port: str, reason: Reason) -> None:
+        """Kill a port, in order with what was sent to it before."""
+
+    @abstractmethod
+    def die(self, port: Port, reason: Reason, error: Exception | None = None) -> None:
+        """A port dies, now. `error` is the exception that killed it, for the log."""
+
+    @abstractmethod
+    def start_task(self, port: Port, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]) -> None:
+        """Start a task that belongs to a port."""
+
+
+class PortState:
+    """What only some ports need, so that an idle one with a handler costs little memory.
+
+    Attributes:
+      handlers: all handlers.
+      alive: whether it has not died.
+      reason, error: why it died, and by which exception.
+      busy: whether an async handler is running.
+      pending: what came while it was.
+      mailbox: for ports that have one.
+      scopes: the cancel scopes of its tasks.
+      tasks: how many tasks have not ended.
+      monitors: those that are to fire when it dies, in their order.
+      owned: monitors that were set by it, and end with it.
+    """
+
+    __slots__ = (
+        "alive",
+        "busy",
+        "error",
+        "handlers",
+        "mailbox",
+        "monitors",
+        "owned",
+        "pending",
+        "reason",
+        "scopes",
+        "tasks",
+        "unwinding",
+    )
+
+    def __init__(self) -> None:
+        self.handlers = HandlerTable()
+        self.alive = True
+        self.reason: Reason = NORMAL
+        self.error: Exception | None = None
+        self.busy = False
+        self.pending: deque[tuple[object, ...]] | None = None
+        self.mailbox: Mailbox | None = None
+        self.scopes: set[trio.CancelScope] = set()
+        self.tasks = 0
+        self.monitors: dict[Any, None] = {}
+        self.owned: set[Monitor] = set()
+        self.unwinding: trio.CancelScope | None = None
+
+
+class Port(PortID):
+    """Something that receives messages; a `str`, namely its own port ID.
+
+    It prints, compares, hashes and travels as the plain string that it is. On its own node, and only there, it also
+    has what follows. Made by `Node.port`, `Node.open_port` and `Node.start_port`.
+    """
+
+    # `tags` and `default` are what the dispatcher looks at: all handlers of a port that is alive, idle, and has no
+    # other patterns. When any of that does not hold both are None, and it asks `state`.
+    __slots__ = ("_host", "default", "more", "tags")
+
+    _host: PortHost | None
+    tags: dict[object, Handler] | None
+    default: Handler | None
+    more: PortState | None
+
+    def __new__(cls, port_id: str) -> Port:
+        """A port ID that is nothing but that; ports that receive are made by a node."""
+        port = str.__new__(cls, port_id)
+        port._host = None
+        port.tags = None
+        port.default = None
+        port.more = None
+        return port
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str.__str__(self),)
+
+    @classmethod
+    def _make(cls, host: PortHost, port_id: str, handler: Handler | None = None) -> Port:
+        port = str.__new__(cls, port_id)
+        port._host = host
+        port.tags = None
+        port.default = handler
+        port.more = None
+        return port
+
+    @property
+    def name(self) -> str:
+        """Its name within its node: the part of the port ID behind the `#`."""
+        return self[self.index("#") + 1 :]
+
+    @property
+    def host(self) -> PortHost:
+        """The runtime of its node."""
+        if self._host is None:
+            raise RuntimeError(f"{self} is only a port ID here; what receives is made by Node.port and its siblings")
+        return self._host
+
+    @property
+    def state(self) -> PortState:
+        """What only some ports need; made when first asked for."""
+        state = self.more
+        if state is None:
+            state = self.more = PortState()
+            state.handlers.default = self.default
+        return state
+
+    def rearm(self) -> None:
+        """Let the dispatcher look up handlers directly, if that is all there is to it."""
+        state = self.state
+        handlers = state.handlers
+        if state.alive and not state.busy and not handlers.patterns and state.mailbox is None:
+            self.tags = handlers.tags or None
+            self.default = handlers.default
+        else:
+            self.tags = self.default = None
+
+    # For users ------------------------------------------------------------------------------------------------------
+
+    @property
+    def node(self) -> Node:
+        """The node it lives on."""
+        return self.host.public
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not died. A kill that was sent but has not arrived leaves it alive until it does."""
+        return self._host is not None and (self.more is None or self.more.alive)
+
+    def on(self, *pattern: object, once: bool = False) -> Callable[[F], F]:
+        """Install a handler: `@port.on("tag")`, or `port.on("tag")(function)`.
+
+        Args:
+          pattern: the handler gets messages that begin with these elements, and is called with what follows them.
+            `ANY` matches any element; others are compared with `==`. The longest pattern wins, then an exact element
+            over `ANY`, left to right. Without a pattern it gets whatever no other handler does, whole.
+          once: take the handler away before it is called.
+
+        The handler is a sync or an async function. One message is handled at a time: while an async handler runs,
+        later messages for the port wait. An exception kills the port, with `("die", "ValueError: …")`. A handler of
+        the same pattern replaces the earlier one.
+
+        Raises:
+          PortDied: the port is dead.
+          TypeError: what is decorated is not callable.
+        """
+
+        def install(function: F) -> F:
+            if not callable(function):
+                raise TypeError(f"a handler must be callable, not {function!r}")
+            self._check_alive()
+            self.state.handlers.add(pattern, self._once(pattern, function) if once else function)
+            self.rearm()
+            return function
+
+        self._check_alive()
+        return install
+
+    def _once(self, pattern: Pattern, function: Handler) -> Handler:
+        def handle_once(*arguments: object) -> object:
+            if self.state.handlers.get(pattern) is handle_once:
+                self.off(*pattern)
+            return function(*arguments)
+
+        return handle_once
+
+    def off(self, *pattern: object) -> None:
+        """Take the handler of exactly this pattern away. It is no error if there is none."""
+        self.host  # noqa: B018 - raises where this is only a port ID
+        self.state.handlers.remove(pattern)
+        self.rearm()
+
+    async def receive(self, *pattern: object) -> tuple[Any, ...]:
+        """The first queued message that begins with the pattern, whole; the others stay queued.
+
+        Handlers come before the mailbox: what one takes is not queued. Only ports of `Node.open_port` and
+        `Node.start_port` have a mailbox.
+
+        Args:
+          pattern: as for `on`; without one, the first message.
+
+        Raises:
+          PortDied: the port has died, or dies while this waits.
+          trio.BusyResourceError: another task is already receiving from this port.
+          RuntimeError: the port has no mailbox.
+
+        A message that is already there is returned without a full scheduler pass: cancellation is checked, and other
+        tasks run at least every millisecond. Cancelled, it has taken no message.
+        """
+        mailbox = self.host and self.state.mailbox
+        if mailbox is None:
+            raise RuntimeError(f"{self} has no mailbox: only ports of open_port() and start_port() have one")
+        return await mailbox.receive(pattern)
+
+    def __aiter__(self) -> Port:
+        """Messages, one after the other; ends when the port dies normally, and raises `PortDied` when otherwise."""
+        return self
+
+    async def __anext__(self) -> tuple[Any, ...]:
+        try:
+            return await self.receive()
+        except PortDied as died:
+            if died.reason or died.port != self:
+                raise
+        raise StopAsyncIteration
+
+    def start_soon(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+        """Start a task that belongs to the port: if it raises the port dies, if the port dies it is cancelled.
+
+        Args:
+          async_function, arguments: as for `trio.Nursery.start_soon`.
+
+        Raises:
+          PortDied: the port is dead.
+        """
+        self._check_alive()
+        self.host.start_task(self, async_function, arguments)
+
+    def run(self, function: Callable[..., T], *arguments: Any) -> T | None:
+        """Run a sync function in the port's context, now.
+
+        An exception in it kills the port, as in a handler, and goes no further; then this returns None.
+
+        Raises:
+          PortDied: the port is dead.
+          TypeError: the function is async; use `start_soon`.
+        """
+        if inspect.iscoroutinefunction(function):
+            raise TypeError(f"run() takes a sync function; for {function!r} use start_soon()")
+        self._check_alive()
+        token = frame_variable.set(Frame(self._host, self, None))
+        try:
+            return function(*arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
+            self.host.die(self, exception_reason(error), error)
+            return None
+        finally:
+            frame_variable.reset(token)
+
+    def wrap(self, function: Callable[..., T]) -> Callable[..., T | None]:
+        """A function that, whenever it is called, runs this one in the port's context, as `run` does."""
+        if inspect.iscoroutinefunction(function):
+            raise TypeError(f"wrap() takes a sync function; for {function!r} use start_soon()")
+
+        def run_in_port(*arguments: Any) -> T | None:
+            return self.run(function, *arguments)
+
+        return run_in_port
+
+    def kill(self, *reason: object) -> None:
+        """Kill the port; as `Node.kill`."""
+        self.host.kill(self, reason)
+
+    def _check_alive(self) -> None:
+        self.host  # noqa: B018 - raises where this is only a port ID
+        if not self.alive:
+            raise PortDied(self, self.state.reason)
+
+
+def new_port(host: PortHost, name: str, handler: Handler | None = None) -> Port:
+    """A new port of this name, in the table of its node."""
+    if handler is not None and not callable(handler):
+        raise TypeError(f"a handler must be callable, not {handler!r}")
+    port = Port._make(host, f"{host.id}#{name}", handler)  # noqa: SLF001 - the other half of the class
+    host.ports[name] = port
+    return port
+
+
+def running_port() -> Port | None:
+    """The port whose handler or task is running, or None."""
+    frame = current_frame()
+    return cast("Port | None", frame.port) if frame is not None else None
+
+
+def current_port() -> Port:
+    """The port whose handler or task is running.
+
+    Raises:
+      RuntimeError: no code of a port is running.
+    """
+    port = running_port()
+    if port is None:
+        raise RuntimeError("current_port() answers only inside handlers and tasks of a port")
+    return port
+
+
+def current_node() -> Node:
+    """The node whose port's handler or task is running.
+
+    Raises:
+      RuntimeError: no code of a port is running.
+    """
+    frame = current_frame()
+    if frame is None or frame.port is None:
+        raise RuntimeError("current_node() answers only inside handlers and tasks of a port")
+    return cast("PortHost", frame.host).public
