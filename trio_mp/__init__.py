@@ -1,1 +1,44 @@
-"""Message passing for Trio programs."""
+"""Message passing for Trio programs: inside a process, between processes and between machines.
+
+Nodes hold ports; ports receive messages; whoever knows a port's ID can send to it, monitor it, kill it, and spawn new
+ones. Once a port is monitored there are no silent holes: a message that does not arrive makes the monitor fire, and
+nothing sent later arrives before it has.
+"""
+
+from __future__ import annotations
+
+from ._api import Node as Node, open_node as open_node
+from ._errors import (
+    ConfigurationError as ConfigurationError,
+    LocalProtocolError as LocalProtocolError,
+    PortDied as PortDied,
+    ProtocolError as ProtocolError,
+    RemoteProtocolError as RemoteProtocolError,
+)
+from ._ids import node_of as node_of
+from ._node.handlers import ANY as ANY
+from ._node.monitor import DeathScope as DeathScope, Monitor as Monitor
+from ._node.port import Port as Port, current_node as current_node, current_port as current_port
+from ._node.timer import Timer as Timer
+from ._reason import Reason as Reason
+from ._services.spawning import spawnable as spawnable
+
+__all__ = [
+    "ANY",
+    "ConfigurationError",
+    "DeathScope",
+    "LocalProtocolError",
+    "Monitor",
+    "Node",
+    "Port",
+    "PortDied",
+    "ProtocolError",
+    "Reason",
+    "RemoteProtocolError",
+    "Timer",
+    "current_node",
+    "current_port",
+    "node_of",
+    "open_node",
+    "spawnable",
+]

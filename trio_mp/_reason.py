@@ -13,6 +13,8 @@ Reason: TypeAlias = tuple[object, ...]
 
 NORMAL: Reason = ()
 
+_LONGEST_TEXT = 4000
+
 
 def is_normal(reason: Reason) -> bool:
     """Whether a death for this reason leaves linked ports alone."""
@@ -21,7 +23,10 @@ def is_normal(reason: Reason) -> bool:
 
 def exception_reason(error: BaseException) -> Reason:
     """The reason of a port that was killed by an exception: `("die", "ValueError: the text")`."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    message = str(error)
+    if len(message) > _LONGEST_TEXT:
+        message = message[:_LONGEST_TEXT] + "…"
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     # A reason travels, so what cannot be encoded is made visible: an exception's text may hold a lone surrogate.
     return ("die", text.encode("utf-8", "backslashreplace").decode("utf-8"))
 

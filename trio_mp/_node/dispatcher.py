@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import trio
 
+from .._errors import PortDied, RemoteProtocolError
 from .._ids import join_port, split_port
 from .._reason import Reason, exception_reason, is_normal, mailbox_full, no_such_port, unhandled_message
-from .._errors import PortDied
 from .context import Frame, frame_variable
 from .monitor import Monitor
 from .port import Port, PortHost, PortState
@@ -105,15 +105,17 @@ class Dispatcher(PortHost):
         # Above zero while monitors are being fired: nothing may be written until all of them have.
         self.firing = 0
         self.nursery: trio.Nursery | None = None
-        self._parked: trio.lowlevel.Task | None = None
-        self._kill_job = Job(self._kill_now)
+        # The pump, while it has nothing to do; public for the short cut in `Node.send`.
+        self.parked: trio.lowlevel.Task | None = None
+        self._quiet = trio.lowlevel.ParkingLot()
+        self._kill_job = Job(self.kill_now)
 
     # The queue -----------------------------------------------------------------------------------------------------
 
     def enqueue(self, target: Target, message: tuple[Any, ...]) -> None:
         """Put a message for a local port, or a job, behind what waits."""
         self.queue.append((target, message))
-        if self._parked is not None:
+        if self.parked is not None:
             self.wake()
 
     def call_next(self, function: Callable[..., None], *arguments: Any) -> None:
@@ -123,14 +125,14 @@ class Dispatcher(PortHost):
 
     def wake(self) -> None:
         """See to it that the pump runs."""
-        if self._parked is not None:
-            parked, self._parked = self._parked, None
+        if self.parked is not None:
+            parked, self.parked = self.parked, None
             trio.lowlevel.reschedule(parked)
 
     def mark_dirty(self, peer: RemoteWatcher) -> None:
         """Have a peer flushed at the end of this scheduler pass."""
         self.dirty.append(peer)
-        if self._parked is not None:
+        if self.parked is not None:
             self.wake()
 
     @trio.lowlevel.enable_ki_protection
@@ -141,7 +143,7 @@ class Dispatcher(PortHost):
         frame_variable.set(frame)
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            self._parked = None
+            self.parked = None
             return trio.lowlevel.Abort.SUCCEEDED
 
         while True:
@@ -149,7 +151,8 @@ class Dispatcher(PortHost):
             if self.queue or self.dirty:
                 await trio.lowlevel.checkpoint()
             else:
-                self._parked = task
+                self._quiet.unpark_all()
+                self.parked = task
                 await trio.lowlevel.wait_task_rescheduled(abort)
 
     @trio.lowlevel.enable_ki_protection
@@ -163,6 +166,24 @@ class Dispatcher(PortHost):
                 peer.flush()
         if self.queue:
             self.wake()
+
+    async def wait_quiet(self) -> None:
+        """Wait until every port is dead and unwound and nothing is queued. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self.ports or self.unwinding or self.queue:
+            await self._quiet.park()
+
+    def finish(self, frame: Frame) -> None:
+        """Dispatch all that is left, when no task of the node runs any more. What that sends goes nowhere."""
+        errors: list[Exception] = []
+        while self.queue:
+            try:
+                self._drain(frame)
+            except Exception as error:  # noqa: BLE001 - the rest is to be told first
+                errors.append(error)
+        self.dirty.clear()
+        if errors:
+            raise ExceptionGroup("while the node was closing", errors)
 
     def _drain(self, frame: Frame) -> None:
         queue, clock = self.queue, self.clock
@@ -220,9 +241,12 @@ class Dispatcher(PortHost):
         stop = min(len(batch), start + PASS_MESSAGES)
         for index in range(start, stop):
             message = batch[index]
-            port = ports.get(message[0])
+            try:
+                port = ports.get(message[0])
+            except (IndexError, TypeError):
+                raise RemoteProtocolError(f"a message that is not for a port: {message!r:.80}") from None
             if port is None:
-                if not message[0]:
+                if message[0] == "":
                     serve(message[1:])
                 # Any other is dead: port names are never used twice, and whoever monitors it has been told.
                 continue
@@ -325,7 +349,7 @@ class Dispatcher(PortHost):
         """See `PortHost.start_task`."""
         if self.nursery is None:
             raise trio.ClosedResourceError("the node is closed")
-        name = f"{port}: {getattr(async_function, '__qualname__', async_function)!s}"
+        name = f"{port}: {getattr(async_function, '__qualname__', async_function)}"
         self.nursery.start_soon(self._run_task, port, async_function, arguments, name=name)
         port.state.tasks += 1
 
@@ -357,9 +381,10 @@ class Dispatcher(PortHost):
 
     def kill(self, port: str, reason: Reason) -> None:
         """See `PortHost.kill`; for local ports."""
-        self.enqueue(self._kill_job, (split_port(port)[1], reason))  # type: ignore[arg-type]
+        self.enqueue(self._kill_job, (split_port(port)[1], reason))
 
-    def _kill_now(self, name: str, reason: Reason) -> None:
+    def kill_now(self, name: str, reason: Reason) -> None:
+        """Kill a local port, if it is alive."""
         port = self.ports.get(name)
         if port is not None:
             self.die(port, reason)

@@ -242,7 +242,7 @@ class Port(PortID):
         A message that is already there is returned without a full scheduler pass: cancellation is checked, and other
         tasks run at least every millisecond. Cancelled, it has taken no message.
         """
-        mailbox = self.host and self.state.mailbox
+        mailbox = self.state.mailbox if self._host is not None else None
         if mailbox is None:
             raise RuntimeError(f"{self} has no mailbox: only ports of open_port() and start_port() have one")
         return await mailbox.receive(pattern)
@@ -349,3 +349,10 @@ def current_node() -> Node:
     if frame is None or frame.port is None:
         raise RuntimeError("current_node() answers only inside handlers and tasks of a port")
     return cast("PortHost", frame.host).public
+
+
+def attach_mailbox(port: Port) -> None:
+    """Let messages that no handler takes wait in the port."""
+    host = port.host
+    port.state.mailbox = Mailbox(port, host.mailbox_limit, host.clock)
+    port.rearm()

@@ -60,6 +60,14 @@ def plain_message(message: tuple[object, ...], *, thorough: bool = False) -> tup
     return tuple([_plain(value, ("message", index), 1, thorough) for index, value in enumerate(message)])
 
 
+def snapshot(message: tuple[object, ...]) -> tuple[object, ...]:
+    """The message as it would arrive. Raises as `append_message` does."""
+    frame = open_frame()
+    append_message(frame, "", message)
+    close_frame(frame, 1)
+    return messages_in(frame)[0][1:]
+
+
 def _plain(value: object, place: tuple[object, ...], depth: int, thorough: bool) -> object:
     kind = type(value)
     if kind in _SCALARS:

@@ -105,13 +105,15 @@ class Handshake:
       peer_address: the other side's address as seen here; for its information only.
     """
 
-    __slots__ = ("_fields", "_fingerprint", "_own", "_peer", "dialler", "local", "peer", "step")
+    __slots__ = ("_fields", "_fingerprint", "_own", "_peer", "dialler", "local", "peer", "step", "talks_to_itself")
 
     def __init__(self, local: LocalInfo, nonce: bytes, *, dialler: bool, peer_address: str) -> None:
         self.local = local
         self.dialler = dialler
         self.step = Step.GREETING
         self.peer: PeerInfo | None = None
+        # Whether this node dialled itself. Anybody can claim it; it only makes this side stop trying.
+        self.talks_to_itself = False
         fields = [
             *("aemp", "1", local.node_id, HMAC_SHA256, MSGPACK),
             f"provider={local.provider}",
@@ -203,7 +205,9 @@ class Handshake:
         if greeting.nonce == self._own.nonce:
             raise RemoteProtocolError("it sent our own nonce back")
         if peer.node_id == self.local.node_id:
-            raise RemoteProtocolError(f"it has our own node ID, {peer.node_id!r}: another node, or this one itself")
+            self.talks_to_itself = peer.incarnation == self.local.incarnation
+            who = "this node itself" if self.talks_to_itself else "another node"
+            raise RemoteProtocolError(f"it has our own node ID, {peer.node_id!r}: it is {who}")
         if HMAC_SHA256 not in peer.methods:
             raise RemoteProtocolError(f"no authentication method in common; it accepts {', '.join(peer.methods)}")
         if MSGPACK not in peer.framings:

@@ -1,0 +1,106 @@
+"""The project's checks: `nox` runs the default ones, `nox -s NAME` one of them.
+
+Plain `nox` skips an interpreter that this machine does not have; with `CI` in the environment that is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = "CI" in os.environ
+nox.options.reuse_venv = "yes"
+
+PYTHONS = ("3.11", "3.12", "3.13")
+COVERED = "3.11"
+"""Coverage is measured, and its limits are checked, on this interpreter alone."""
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+# -P and PYTHONSAFEPATH keep the checkout off sys.path, here and in the programs that tests start: what runs is what
+# is installed. One of the tests fails if it is not (it looks for TRIO_MP_TEST_INSTALLED).
+SAFE = {"PYTHONSAFEPATH": "1", "TRIO_MP_TEST_INSTALLED": "1"}
+PYTEST = ("python", "-P", "-m", "pytest")
+
+
+def install(session: nox.Session, *groups: str, package: bool = True) -> None:
+    """Install the package as a user gets it, and the named dependency groups."""
+    requirements = nox.project.dependency_groups(PROJECT, *groups)
+    session.install(*(["."] if package else []), *requirements)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Every test, against the installed package. Arguments go to pytest; with any, coverage is not measured."""
+    install(session, "test")
+    if session.posargs or session.python != COVERED:
+        session.run(*PYTEST, *session.posargs, env=SAFE)
+        return
+    directory = Path(session.create_tmp())
+    environment = {**SAFE, "COVERAGE_FILE": str(directory / "coverage")}
+    coverage = ("python", "-P", "-m", "coverage")
+    session.run(*coverage, "erase", env=environment)
+    # The model of all states runs apart: measuring it would take longer than everything else together.
+    session.run(*coverage, "run", "-m", "pytest", "-m", "not exhaustive", env=environment)
+    session.run(*PYTEST, "-m", "exhaustive", env=SAFE, success_codes=[0, 5])
+    session.run(*coverage, "combine", "--quiet", env=environment)
+    session.run(*coverage, "report", "--fail-under=95", env=environment)
+    session.run(*coverage, "report", "--include=*/trio_mp/_protocol/*", "--fail-under=100", env=environment)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """mypy --strict, basedpyright, and the check that every public name is typed and documented."""
+    install(session, "typing")
+    paths = [path for path in ("trio_mp", "tests", "benchmarks", "noxfile.py") if Path(path).exists()]
+    session.run("mypy", *paths)
+    session.run("basedpyright")
+    session.run("basedpyright", "--ignoreexternal", "--verifytypes", "trio_mp")
+    session.run(*PYTEST, "tests/test_public_names.py", env=SAFE)
+
+
+@nox.session
+def typing_compat(session: nox.Session) -> None:
+    """A program written with trio-typing, checked with its plugin against the installed package."""
+    install(session, "typing-compat")
+    session.chdir("tests/typing_compat")
+    session.run("mypy", "--config-file", "mypy.ini", "program.py")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff, and the test that walks the imports."""
+    install(session, "lint", "test", package=False)
+    session.run("ruff", "check", ".")
+    session.run(*PYTEST, "tests/test_architecture.py")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error."""
+    install(session, "docs")
+    output = Path(session.create_tmp()) / "html"
+    session.run("python", "-P", "-m", "sphinx", "-W", "--keep-going", "-E", "-b", "html", "docs", str(output))
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """The benchmarks. Arguments go to `python -m benchmarks`, which needs the checkout on its path."""
+    install(session, "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(default=False)
+def hammer(session: nox.Session) -> None:
+    """The Hypothesis tests with many examples each, and the explorer of all states. Arguments go to pytest.
+
+    The simulated network joins them when it exists.
+    """
+    install(session, "test")
+    environment = {**SAFE, "HYPOTHESIS_PROFILE": "thorough"}
+    session.run(*PYTEST, "--timeout=0", "-m", "hypothesis or exhaustive", *session.posargs, env=environment)

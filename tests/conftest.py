@@ -1,0 +1,42 @@
+"""Hypothesis profiles, and what tests need from the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("dev", deadline=None)
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("thorough", deadline=None, max_examples=5000, stateful_step_count=100)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(scope="session")
+def require_tcp() -> None:
+    """For tests that need TCP on 127.0.0.1: skips them where it does not work.
+
+    With TRIO_MP_REQUIRE_TCP=1 they fail instead, so that a check cannot pass by running nothing.
+    """
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=5).close()
+    except OSError as error:
+        report = pytest.fail if os.environ.get("TRIO_MP_REQUIRE_TCP") == "1" else pytest.skip
+        report(f"TCP on 127.0.0.1 does not work here: {error}")
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """A temporary directory with a short path: that of a Unix socket is limited to 107 bytes (103 on macOS)."""
+    directory = tempfile.mkdtemp(prefix="mp-", dir="/tmp" if Path("/tmp").is_dir() else None)
+    try:
+        yield Path(directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

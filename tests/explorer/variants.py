@@ -1,0 +1,148 @@
+"""Associations with a rule taken out. The explorer must find out what each rule is for."""
+
+from __future__ import annotations
+
+from trio_mp._protocol.association import Association, Fence, Stage
+from trio_mp._protocol.effects import Accept, Close, Effect, FireDue, Link, NodeUp
+
+
+class TakesWhatComes(Association):
+    """Nobody decides: each side takes up every connection as soon as it has authenticated, and ends none for it."""
+
+    def authenticated(self, connection: str, lost: str, incarnation: str, limit: int) -> list[Effect]:
+        self._limits[connection] = (incarnation, limit)
+        self._connections[connection] = Stage.IN_USE
+        self._current = connection
+        return [NodeUp(connection)]
+
+
+class WritesBeforeOk(Association):
+    """The side that decides does not wait for `ok`."""
+
+    def _take_up(self, connection: str) -> list[Effect]:
+        effects = super()._take_up(connection)
+        if Link(connection) in effects:
+            self._connections[connection] = Stage.IN_USE
+        return effects
+
+    def ok_received(self, connection: str) -> list[Effect]:
+        return []
+
+
+class KeepsTheOthers(Association):
+    """The other side does not close the other connections when it takes one up."""
+
+    def _take_up(self, connection: str) -> list[Effect]:
+        connections, limits = dict(self._connections), dict(self._limits)
+        effects = super()._take_up(connection)
+        if Accept(connection) not in effects:
+            return effects
+        self._connections = connections | self._connections
+        self._limits = limits | self._limits
+        return [effect for effect in effects if not isinstance(effect, Close)]
+
+
+class NeitherOkNorClosing(KeepsTheOthers, WritesBeforeOk):
+    """Both of them."""
+
+
+class ReplacesInSilence(Association):
+    """A connection that is replaced by another one is no loss."""
+
+    def _replace(self, connection: str, why: str) -> list[Effect]:
+        effects: list[Effect] = []
+        if self._current is not None:
+            effects.append(Close(self._current, why))
+            self._forget(self._current)
+            self._current = None
+            self.watched.clear()
+        return effects + self._take_up(connection)
+
+
+class FiresLater(Association):
+    """Nothing waits for the monitors to have fired."""
+
+    @property
+    def may_write(self) -> bool:
+        return self.in_use is not None
+
+    def send(self, name: str, message: tuple[object, ...]) -> bool:
+        self.queue.append(name, message, self.send_limit)
+        return False
+
+    def _take_up(self, connection: str) -> list[Effect]:
+        fence, self.fence = self.fence, Fence.CLEAR
+        try:
+            return super()._take_up(connection)
+        finally:
+            self.fence = fence
+
+
+class QueuesBehindTheFence(Association):
+    """What is sent between a loss and its report is kept."""
+
+    def send(self, name: str, message: tuple[object, ...]) -> bool:
+        if self.fence is not Fence.LOST:
+            return super().send(name, message)
+        self.queue.append(name, message, self.send_limit)
+        return False
+
+
+class KeepsTheQueue(Association):
+    """What was queued at a loss goes out by the next connection."""
+
+    def _lose(self, reason: tuple[object, ...]) -> None:
+        queue, self.queue = self.queue, type(self.queue)()
+        super()._lose(reason)
+        self.queue = queue
+
+
+class KeepsTheMonitors(Association):
+    """A loss takes the connection and the queue, but no monitors."""
+
+    def take_loss(self) -> list[Effect]:
+        self.monitors = {}
+        return super().take_loss()
+
+
+class DropsInSilence(Association):
+    """A full queue is dropped, and nobody is told."""
+
+    def send(self, name: str, message: tuple[object, ...]) -> bool:
+        self.queue.append(name, message, self.send_limit)
+        if self.queue.size > self.queue_limit:
+            self.queue.drop()
+        return False
+
+
+class BelievesAnyClaim(Association):
+    """Whoever says that it has lost a connection is believed, whichever it was."""
+
+    def authenticated(self, connection: str, lost: str, incarnation: str, limit: int) -> list[Effect]:
+        return super().authenticated(connection, (lost and self._current) or "", incarnation, limit)
+
+
+class BelievesNoClaim(Association):
+    """Nobody who says that it has lost a connection is believed."""
+
+    def authenticated(self, connection: str, lost: str, incarnation: str, limit: int) -> list[Effect]:
+        return super().authenticated(connection, "", incarnation, limit)
+
+
+class GoesBack(Association):
+    """Any `link` is obeyed, even of a connection that has been in use; a connection is not closed when it ends."""
+
+    def take_loss(self) -> list[Effect]:
+        connections, limits = dict(self._connections), dict(self._limits)
+        effects = super().take_loss()
+        for connection in connections.keys() - self._connections.keys():
+            self._connections[connection] = Stage.AUTHENTICATED
+            self._limits[connection] = limits[connection]
+        return [effect for effect in effects if not isinstance(effect, Close)]
+
+
+class LosesTheFire(Association):
+    """The fence stays up until the loss is reported, and then no monitor fires."""
+
+    def take_loss(self) -> list[Effect]:
+        return [effect for effect in super().take_loss() if not isinstance(effect, FireDue)]

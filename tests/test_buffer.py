@@ -1,0 +1,147 @@
+"""Bytes in pieces of any size to lines, then to frames."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_mp._errors import RemoteProtocolError
+from trio_mp._protocol.buffer import LINE_LIMIT, FrameBuffer, LineBuffer
+
+printable = st.text(st.characters(min_codepoint=32, max_codepoint=126))
+cuts = st.lists(st.integers(0, 2000))
+
+
+def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
+    """The data, cut at these places; where two are the same there is an empty piece."""
+    places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    return [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+
+
+def lines_of(buffer: LineBuffer) -> list[str]:
+    return list(iter(buffer.next_line, None))
+
+
+def frame(payload: bytes) -> bytes:
+    return struct.pack(">I", len(payload)) + payload
+
+
+@given(st.lists(printable), st.binary().filter(lambda rest: b"\n" not in rest), cuts)
+def test_lines_are_the_same_however_their_bytes_come(lines: list[str], rest: bytes, cuts: list[int]) -> None:
+    buffer = LineBuffer()
+    taken: list[str] = []
+    for piece in pieces_of("".join(f"{line}\n" for line in lines).encode() + rest, cuts):
+        buffer.feed(piece)
+        taken += lines_of(buffer)
+    assert taken == lines
+    assert len(buffer) == len(rest)
+    assert buffer.take_rest() == rest
+    assert len(buffer) == 0
+    assert buffer.take_rest() == b""
+
+
+def test_what_follows_the_last_line_taken_is_handed_over_whole() -> None:
+    buffer = LineBuffer()
+    buffer.feed(b"one\ntwo\n\x00\n\xff")
+    assert buffer.next_line() == "one"
+    assert buffer.take_rest() == b"two\n\x00\n\xff"
+    assert buffer.next_line() is None
+
+
+def test_a_line_at_the_limit_passes() -> None:
+    buffer = LineBuffer()
+    buffer.feed(b"a" * LINE_LIMIT)
+    assert buffer.next_line() is None
+    buffer.feed(b"\nb\n")
+    assert buffer.next_line() == "a" * LINE_LIMIT
+    assert buffer.next_line() == "b"
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n", b"\nmore\n"])
+def test_a_line_one_past_the_limit_is_refused_complete_or_not(ending: bytes) -> None:
+    buffer = LineBuffer()
+    buffer.feed(b"a" * (LINE_LIMIT + 1) + ending)
+    with pytest.raises(RemoteProtocolError, match="a line of more than 4096 bytes"):
+        buffer.next_line()
+
+
+def test_lines_that_are_short_each_pass_however_many_come_at_once() -> None:
+    buffer = LineBuffer()
+    buffer.feed(b"a\n" * LINE_LIMIT * 2)
+    assert lines_of(buffer) == ["a"] * LINE_LIMIT * 2
+
+
+@pytest.mark.parametrize("byte", [b"\x00", b"\r", b"\t", b"\x1b", b"\x1f", b"\x7f", b"\x80", b"\xff", "ä".encode()])
+def test_a_line_holds_nothing_but_printable_ascii(byte: bytes) -> None:
+    buffer = LineBuffer()
+    buffer.feed(b"a line" + byte + b"\n")
+    with pytest.raises(RemoteProtocolError, match="not printable ASCII") as caught:
+        buffer.next_line()
+    assert str(caught.value).isprintable()
+
+
+def test_every_printable_character_passes() -> None:
+    everything = bytes(range(32, 127))
+    buffer = LineBuffer()
+    buffer.feed(everything + b"\n\n")
+    assert lines_of(buffer) == [everything.decode("ascii"), ""]
+
+
+@given(st.lists(st.binary(max_size=300)), st.binary(max_size=3), cuts)
+def test_frames_are_the_same_however_their_bytes_come(payloads: list[bytes], rest: bytes, cuts: list[int]) -> None:
+    buffer = FrameBuffer(300)
+    taken: list[bytes] = []
+    for piece in pieces_of(b"".join(map(frame, payloads)) + rest, cuts):
+        taken += buffer.feed(piece)
+    assert taken == payloads
+    assert len(buffer) == len(rest)
+
+
+@given(st.lists(st.binary(max_size=100)))
+def test_frames_are_the_same_byte_by_byte(payloads: list[bytes]) -> None:
+    buffer = FrameBuffer(100)
+    taken: list[bytes] = []
+    for byte in b"".join(map(frame, payloads)):
+        taken += buffer.feed(bytes([byte]))
+    assert taken == payloads
+    assert len(buffer) == 0
+
+
+@given(st.binary(min_size=1, max_size=200), st.data())
+def test_a_frame_that_is_not_whole_is_kept(payload: bytes, data: st.DataObject) -> None:
+    whole = frame(b"first") + frame(payload)
+    cut = data.draw(st.integers(len(frame(b"first")), len(whole) - 1))
+    buffer = FrameBuffer(200)
+    assert buffer.feed(whole[:cut]) == [b"first"]
+    assert len(buffer) == cut - len(frame(b"first"))
+    assert buffer.feed(whole[cut:]) == [payload]
+    assert len(buffer) == 0
+
+
+def test_a_frame_is_handed_over_with_its_last_byte_and_no_earlier() -> None:
+    buffer = FrameBuffer(10)
+    assert buffer.feed(frame(b"abc")[:-1]) == []
+    assert buffer.feed(b"c") == [b"abc"]
+
+
+def test_a_frame_of_no_bytes_is_a_frame() -> None:
+    assert FrameBuffer(0).feed(bytes(4)) == [b""]
+
+
+@pytest.mark.parametrize("before", [b"", b"\x00"], ids=["at once", "behind a kept byte"])
+def test_a_frame_at_the_limit_passes_and_one_past_it_is_refused_at_its_header(before: bytes) -> None:
+    buffer = FrameBuffer(1000)
+    assert buffer.feed(before) == []
+    assert buffer.feed(frame(b"x" * 1000)[len(before) :]) == [b"x" * 1000]
+    buffer = FrameBuffer(1000)
+    assert buffer.feed(before) == []
+    with pytest.raises(RemoteProtocolError, match="a frame of 1001 bytes; the limit is 1000"):
+        buffer.feed(struct.pack(">I", 1001)[len(before) :])
+
+
+def test_a_frame_of_the_largest_length_is_refused() -> None:
+    with pytest.raises(RemoteProtocolError, match="4294967295"):
+        FrameBuffer(2**31).feed(b"\xff" * 4)

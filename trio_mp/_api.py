@@ -1,0 +1,413 @@
+"""A node as users see it, put together from the floors below."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Unpack, overload
+
+import trio
+
+from ._errors import ConfigurationError, PortDied
+from ._ids import node_of
+from ._node.core import Core
+from ._node.dispatcher import Job
+from ._node.environment import Environment
+from ._node.monitor import DeathScope, Monitor
+from ._node.port import Port, attach_mailbox, new_port
+from ._node.settings import SettingArguments, Settings, check_settings
+from ._node.timer import Timer
+from ._protocol import codec
+from ._protocol.requests import Spawn
+from ._reason import NORMAL, Reason
+from ._services.calls import call
+from ._services.spawning import Spawner, check_reference, import_spawn_modules, run_process
+
+
+class Node:
+    """One membership in the network: its ports, and the way to all others. Made by `open_node`.
+
+    Everything but `flush`, `call` and `wait_death` is sync and never blocks. All of it belongs to the thread that runs
+    Trio; from others use `trio.from_thread.run_sync(node.send, …)`.
+    """
+
+    def __init__(self, settings: Settings, environment: Environment) -> None:
+        self._core = Core(self, settings, environment, Spawner)
+        self._dispatcher = self._core.dispatcher
+        self._queue = self._core.dispatcher.queue
+
+    def __repr__(self) -> str:
+        return f"<Node {self.id}{' (closed)' if self._core.closed else ''}>"
+
+    @property
+    def id(self) -> str:
+        """Its node ID."""
+        return self._core.id
+
+    @property
+    def binds(self) -> tuple[str, ...]:
+        """The addresses where it listens, with the real TCP ports."""
+        return self._core.network.binds if self._core.network is not None else ()
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The IDs of the nodes that it has a connection with, in use now."""
+        return tuple(self._core.network.up_nodes()) if self._core.network is not None else ()
+
+    # Ports ---------------------------------------------------------------------------------------------------------
+
+    def port(self, handler: Callable[..., Any] | None = None) -> Port:
+        """A new port, which lives until it is killed or the node closes.
+
+        Args:
+          handler: takes all messages that no other handler does; as `port.on()(handler)`.
+
+        Raises:
+          TypeError: the handler is not callable.
+          trio.ClosedResourceError: the node is closed or closing.
+        """
+        return new_port(self._dispatcher, self._core.next_name(), handler)
+
+    @asynccontextmanager
+    async def open_port(self) -> AsyncGenerator[Port, None]:
+        """A port that lives as long as the block, with a mailbox: messages wait for `Port.receive`.
+
+        If the port dies before, the block goes on; `receive` raises `PortDied`. Entering and leaving are checkpoints.
+        """
+        port = new_port(self._dispatcher, self._core.next_name())
+        attach_mailbox(port)
+        try:
+            await trio.lowlevel.checkpoint()
+            yield port
+        except Exception as error:
+            self._dispatcher.die(port, ("die", f"{type(error).__name__}: {error}"))
+            raise
+        finally:
+            self._dispatcher.die(port, NORMAL)
+        await trio.lowlevel.checkpoint()
+
+    def start_port(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> Port:
+        """A port with a task of its own, as an Erlang process: `async_function(port, *arguments)`.
+
+        It has a mailbox. When the function returns the port dies normally; when it raises, with `("die", …)`; when the
+        port is killed the task is cancelled.
+
+        Raises:
+          trio.ClosedResourceError: the node is closed or closing.
+        """
+        if not callable(async_function):
+            raise TypeError(f"start_port() takes an async function, not {async_function!r}")
+        port = new_port(self._dispatcher, self._core.next_name())
+        attach_mailbox(port)
+        self._dispatcher.start_task(port, run_process, (port, async_function, arguments))
+        return port
+
+    # Messages ------------------------------------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    def send(self, port: str, *message: Any) -> None:
+        """Send a message. Never blocks, never a checkpoint.
+
+        Args:
+          port: a port, a port ID, or a node ID for the node's own port.
+          message: by custom the first element is a string, its tag. To a port on another node it travels as a
+            snapshot taken now, and may hold str, int (64 bits), float, bool, None, bytes, list, tuple (arrives as a
+            list), dict with str keys, and ports (arrive as their IDs). To a port on this node the very objects are
+            handed over: treat what was sent as read-only.
+
+        A message to a port that is dead, or dies before it arrives, is dropped; so is one that is lost with a
+        connection. Who monitors the port is told, before any later message arrives.
+
+        Raises:
+          TypeError, ValueError: not a port ID; or a value that cannot travel, with its place in the message.
+          RuntimeError: the port is on another node, and this node has no network.
+          PortDied: this is called by a task of a port that has died.
+          trio.ClosedResourceError: the node is closed.
+        """
+        # The short cut for ports of this node; all else is in the core.
+        if port.__class__ is Port and port._host is self._dispatcher:  # noqa: SLF001
+            if self._core.closed or self._dispatcher.unwinding:
+                self._core.check_open()
+            self._queue.append((port, message))
+            if self._dispatcher.parked is not None:
+                self._dispatcher.wake()
+        else:
+            self._core.send(port, message)
+
+    def send_after(self, seconds: float, port: str, *message: Any) -> Timer:
+        """Send a message later.
+
+        Args:
+          seconds: how much later, by Trio's clock.
+          port, message: as for `send`; what travels is a snapshot taken now.
+
+        Returns:
+          A handle; its `cancel()` sees to it that the message is not sent.
+
+        Raises:
+          what `send` raises, now; ValueError: the number of seconds is negative or not a number.
+        """
+        if not seconds >= 0:
+            raise ValueError(f"seconds must not be negative: {seconds!r}")
+        peer, _ = self._core.route(port)
+        if peer is not None:
+            message = codec.snapshot(message)
+        timer = Timer()
+        self._core.start_system_task(self._send_later, timer, seconds, port, message)
+        return timer
+
+    async def _send_later(self, timer: Timer, seconds: float, port: str, message: tuple[Any, ...]) -> None:
+        with timer.scope:
+            await trio.sleep(seconds)
+            self._core.send(port, message)
+
+    async def flush(self, node_or_port: str) -> None:
+        """Wait until what was sent there has been handed to the operating system: the place to wait for a slow peer.
+
+        A checkpoint. Cancelled, it changes nothing.
+
+        Raises:
+          trio.BrokenResourceError: some of it was dropped.
+          TypeError, ValueError, RuntimeError, trio.ClosedResourceError: as `send`.
+        """
+        self._core.check_open()
+        peer, _ = self._core.route(node_or_port)
+        if peer is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await peer.wait_flushed()
+
+    async def call(self, port: str, *message: Any) -> tuple[Any, ...]:
+        """Send a message with a reply port appended, and wait for the reply.
+
+        A checkpoint. Cancelled, the reply is no longer wanted: when it comes it is dropped.
+
+        Returns:
+          The reply, whole.
+
+        Raises:
+          PortDied: the port died first, or messages to it may have been lost.
+          what `send` raises.
+        """
+        return await call(self._core, port, message)
+
+    # Death ---------------------------------------------------------------------------------------------------------
+
+    def kill(self, port: str, *reason: Any) -> None:
+        """Kill a port, here or on another node.
+
+        It keeps its place among the messages sent before it, but what is still queued in the port is discarded.
+
+        Args:
+          port: a port or its ID.
+          reason: none for a normal death, which leaves linked ports alone; else, by custom, an identifier and a text.
+
+        Raises:
+          ValueError: it is a node port, or the reason cannot travel.
+          what `send` raises.
+        """
+        self._core.kill(port, reason)
+
+    @overload
+    def monitor(self, port: str, action: Callable[..., object], /) -> Monitor: ...
+    @overload
+    def monitor(self, port: str, action: str, /, *message: Any) -> Monitor: ...
+    def monitor(self, port: str, action: Callable[..., object] | str, /, *message: Any) -> Monitor:
+        """Be told, once, when a port dies or when messages to it may have been lost.
+
+        Args:
+          port: the port; or a node ID, for the loss of the connection with that node.
+          action: a sync function, called with the reason's elements, in the context of the port that set the monitor;
+            if it raises it kills that port (outside a port it crashes the node). Or a port, to which the message is
+            sent with the reason's elements appended.
+          message: what to send.
+
+        The monitor ends with the port that set it. A port that does not exist fires it with `("no_such_port", …)`.
+
+        Raises:
+          TypeError: the action is neither.
+          what `send` raises.
+        """
+        if isinstance(action, str):
+            self._core.route(action)
+
+            def callback(*reason: object) -> None:
+                self._core.send(action, (*message, *reason))
+
+            return self._core.monitor(port, callback, self._core.owner())
+        if not callable(action):
+            raise TypeError(f"a monitor's action is a sync function or a port, not {action!r}")
+        if message:
+            raise TypeError("a monitor's message goes with a port to send it to, not with a function")
+        return self._core.monitor(port, action, self._core.owner())
+
+    def link(self, port: str, to: str | None = None) -> Monitor:
+        """Kill a port, with the same reason, when another one dies abnormally or is lost. One way.
+
+        Args:
+          port: the port whose death matters.
+          to: the port that is killed then; the running one by default.
+
+        Raises:
+          RuntimeError: there is no running port, and `to` was not given.
+          ValueError: `to` is a node port.
+          what `send` raises.
+        """
+        target = to if to is not None else self._core.owner()
+        if target is None:
+            raise RuntimeError("link() outside a port needs to be told which port to kill: link(port, to)")
+        return self._core.link(port, target)
+
+    @contextmanager
+    def move_on_death(self, port: str) -> Generator[DeathScope, None, None]:
+        """A cancel scope that is tied to a port: the block is cancelled when the port dies or is lost.
+
+        After the block the scope's `reason` says why, or is None. In the manner of `trio.move_on_after`.
+        """
+        with trio.CancelScope() as scope:
+            death = DeathScope(str(port), scope)
+            with self._core.monitor(port, death.died, self._core.owner()):
+                yield death
+
+    @contextmanager
+    def fail_on_death(self, port: str) -> Generator[DeathScope, None, None]:
+        """As `move_on_death`, but if the block was cancelled by the port's death it raises `PortDied`."""
+        with self.move_on_death(port) as death:
+            yield death
+        if death.cancelled_caught and death.reason is not None:
+            raise PortDied(death.port, death.reason)
+
+    async def wait_death(self, port: str) -> Reason:
+        """Wait until a port dies, or messages to it may have been lost; returns why. A checkpoint.
+
+        Raises:
+          what `send` raises.
+        """
+        died = trio.Event()
+        with self._core.monitor(port, lambda *_: died.set(), None) as monitor:
+            await died.wait()
+        assert monitor.reason is not None
+        return monitor.reason
+
+    # Spawning ------------------------------------------------------------------------------------------------------
+
+    def spawn(self, node_or_port: str, function: str, *arguments: Any, linked: bool = False) -> str:
+        """Make a port on a node, perhaps this one, and have it initialised there by a function.
+
+        Args:
+          node_or_port: the node, or any port of it.
+          function: `package.module:function`, in a module that is one of the `spawn_modules` over there; or
+            `::function`, in its main program. It must be `@spawnable`.
+          arguments: what it is called with, behind the new port; they travel as a message does.
+          linked: tie the new port and the running one: the abnormal death of either, or the loss of the other's node,
+            kills the one that is left.
+
+        Returns:
+          The new port's ID, at once: it can be sent to and monitored (by this node) before it exists. Nothing of the
+          function's effects can be seen before this returns. If it cannot be done, monitors of the port fire with
+          `("spawn_failed", …)`.
+
+        Raises:
+          RuntimeError: `linked`, and there is no running port.
+          what `send` raises.
+        """
+        check_reference(function)
+        peer, _ = self._core.route(node_or_port)
+        running = self._core.owner()
+        if linked and running is None:
+            raise RuntimeError("spawn(linked=True) ties the new port to the running one, and there is none")
+        name = self._core.next_name()
+        linked_to = str.__str__(running) if linked and running is not None else ""
+        if peer is None:
+            port = new_port(self._dispatcher, name)
+            request = Spawn(name, function, arguments, linked_to)
+            self._dispatcher.enqueue(Job(self._initialise), (port, request))
+            port_id = str.__str__(port)
+        else:
+            head = ("spawn_linked", name, function, linked_to) if linked else ("spawn", name, function)
+            peer.send("", (*head, *arguments))
+            port_id = f"{node_of(node_or_port)}#{name}"
+        if linked:
+            self.link(port_id)
+        return port_id
+
+    def _initialise(self, port: Port, request: Spawn) -> None:
+        self._core.spawner.initialise(port, request, remote=False)
+
+
+@asynccontextmanager
+async def open_node(
+    node_id: str | None = None, *, profile: str | None = None, **settings: Unpack[SettingArguments]
+) -> AsyncGenerator[Node, None]:
+    """Run a node for the length of the block.
+
+    Args:
+      node_id: 1 to 255 of the characters `A-Z a-z 0-9 _ - . : /`, unique in the network; random by default, as with
+        `"anon/"`.
+      profile: the name of a configuration profile; not built yet.
+      settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
+
+        - `binds`, `seeds`: addresses to listen on, and to connect to: `unix:PATH`, `host:port`. With either, a `secret`
+          of at least 16 bytes is needed, the same on all nodes.
+        - `encryption` (True): False for connections that need none; both sides must say so. They authenticate still.
+        - `heartbeat` (5), `connect_timeout` (30), `handshake_timeout` (10), `shutdown_timeout` (5).
+        - `queue_limit` (256 MiB) queued for one peer, `message_limit` (64 MiB), `mailbox_limit` (1,000,000 messages).
+        - `unmonitored_death`: `"log"`, or `"raise"` to crash the node.
+        - `spawn_modules`: modules, imported now, whose `@spawnable` functions other nodes may spawn.
+
+    Leaving the block kills the ports, waits until they have unwound, flushes what is queued for other nodes, and closes.
+    If it is left by cancellation nothing is flushed. An exception of the block leaves it as it is; what crashes the
+    node itself cancels the block and leaves as an `ExceptionGroup`. Entering and leaving are checkpoints.
+
+    Raises:
+      TypeError, ConfigurationError: a setting is unknown, or has a value that cannot work.
+      OSError: it cannot listen where it should; the text names the address.
+    """
+    named = profile if profile is not None else os.environ.get("TRIO_MP_PROFILE")
+    if named is not None:
+        raise ConfigurationError(
+            f"profile: there are no configuration profiles yet, so {named!r} cannot be used;"
+            " give the settings to open_node() (and unset TRIO_MP_PROFILE)"
+        )
+    async with open_node_in(Environment(), node_id, **settings) as node:
+        yield node
+
+
+@asynccontextmanager
+async def open_node_in(
+    environment: Environment, node_id: str | None = None, **settings: Unpack[SettingArguments]
+) -> AsyncGenerator[Node, None]:
+    """As `open_node`, in a world that can be replaced: for tests and simulations.
+
+    Args:
+      environment: where its randomness, its transport and its clocks come from.
+      node_id, settings: as for `open_node`.
+    """
+    checked = check_settings(node_id, settings)
+    import_spawn_modules(checked.spawn_modules)
+    node = Node(checked, environment)
+    core = node._core  # noqa: SLF001 - made here
+    await core.prepare()
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            core.start(nursery)
+            try:
+                yield node
+            except BaseException as error:  # noqa: BLE001 - kept until the node has closed
+                failure = error
+            if failure is not None and not isinstance(failure, Exception):
+                # Cancelled, or a KeyboardInterrupt, or a group with such: no time to be polite.
+                raise failure
+            await core.close(failure)
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if failure is not None and group.exceptions == (failure,):
+            raise failure from None
+        raise
+    finally:
+        core.finish(failure)
+    if failure is not None:
+        raise failure
+

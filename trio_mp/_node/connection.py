@@ -1,0 +1,347 @@
+"""One connection at run time: one reader, one writer, one session.
+
+The reader waits, reads much, dispatches what came, and then flushes what the handlers sent: no task switch in between.
+The writer only finishes what the kernel did not take at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from .._errors import RemoteProtocolError
+from .._protocol.effects import (
+    Authenticated,
+    Event,
+    Greeted,
+    LinkReceived,
+    Messages,
+    OkReceived,
+    PeerInfo,
+    ProofWanted,
+    RefusedByPeer,
+)
+from .._protocol.handshake import NONCE_SIZE
+from .._protocol.session import Session
+from .._transport.pipe import Pipe
+from .context import Frame, frame_variable
+from .peer import Peer
+
+if TYPE_CHECKING:
+    from .network import Network
+
+READ_SIZE = 64 * 1024
+READS = 8
+"""How many full reads are dispatched before other tasks have their turn."""
+
+WRITE_SHARE = 4 * 1024 * 1024
+"""What is written in one go, in bytes, before other tasks have their turn."""
+
+log = logging.getLogger("trio_mp.connection")
+
+
+class Connection:
+    """One connection with another node, from the first byte to the last.
+
+    Args:
+      network: what it is part of.
+      pipe: the bytes.
+      dialler: whether this side dialled.
+      address: where to, or where from, for people.
+
+    Attributes:
+      peer: who is at the other end, once that is proven (or claimed by somebody already known).
+      was_up: whether it ever was in use.
+      why: why it ended.
+      refused: why the other side refused it.
+      fault: what the other side did that the protocol does not allow.
+    """
+
+    def __init__(self, network: Network, pipe: Pipe, *, dialler: bool, address: str) -> None:
+        self.network = network
+        self.address = address
+        self.pipe = pipe
+        self.session = Session(
+            network.local,
+            network.environment.entropy(NONCE_SIZE),
+            dialler=dialler,
+            peer_address=pipe.peer_address,
+            make_tls=network.environment.make_tls,
+        )
+        self.id = ""
+        self.peer: Peer | None = None
+        self.info: PeerInfo | None = None
+        self.was_up = False
+        self.why = ""
+        self.refused = ""
+        self.fault = ""
+        self.received_at = trio.current_time()
+        self.sent = False
+        self.suspect = False
+        self._frame: Frame | None = None
+        self._scope = trio.CancelScope(deadline=self.received_at + network.settings.handshake_timeout)
+        self._closed = False
+        self._finishing = False
+        self._send_failed = False
+        self._blocked = trio.Event()
+        self._probe: trio.CancelScope | None = None
+
+    # Reading -------------------------------------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Handle the connection until it is over. What the other side does wrong ends it, and is in `fault`."""
+        self._frame = Frame(self.network.host, None, trio.lowlevel.current_task())
+        frame_variable.set(self._frame)
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    await self._read(self._frame)
+                    nursery.cancel_scope.cancel()
+            if self._scope.cancelled_caught:
+                self._expired()
+        finally:
+            self._closed = True
+            self.pipe.close()
+            if self.peer is not None:
+                self.peer.connection_ended(self.id, self.why or "the node is closing")
+
+    def _expired(self) -> None:
+        if self.why:
+            return
+        self.why = self.fault = "it did not finish the handshake in time"
+        if self.peer is not None:
+            self.peer.execute(self.peer.association.choice_expired(self.id))
+
+    async def _read(self, frame: Frame) -> None:
+        self.flush()
+        try:
+            while not self._closed:
+                await self.pipe.wait_readable()
+                for _ in range(READS):
+                    data = self.pipe.receive_nowait(READ_SIZE)
+                    if data is None:
+                        break
+                    if not data:
+                        self._note_end("it closed the connection")
+                        return
+                    await self._received(frame, data)
+                    if self._closed or len(data) < READ_SIZE:
+                        break
+                self.flush()
+                self.network.host.run_pass(frame)
+        except RemoteProtocolError as error:
+            self._note_end(str(error))
+            self.fault = str(error)
+        except trio.ClosedResourceError:
+            pass
+        except OSError as error:
+            self._note_end(error.strerror or str(error))
+
+    def _note_end(self, why: str) -> None:
+        self.why = self.why or why
+
+    async def _received(self, frame: Frame, data: bytes) -> None:
+        self.received_at = trio.current_time()
+        if self._probe is not None and self.peer is not None:
+            self._probe.cancel()
+            self._probe = None
+            self.peer.execute(self.peer.association.probe_answered())
+        if self._finishing and not self.was_up:
+            # Refused. What comes now was sent before the other side knew; it is read so that our last bytes are not
+            # reset with it.
+            return
+        for event in self.session.receive(data):
+            if self._closed:
+                # It has ended: what is left of it must not overtake, or be overtaken by, what comes another way.
+                return
+            if isinstance(event, Messages):
+                await self._dispatch(frame, event.batch)
+            else:
+                self._handle(event)
+
+    async def _dispatch(self, frame: Frame, batch: list[tuple[object, ...]]) -> None:
+        host = self.network.host
+        index = 0
+        while True:
+            index = host.dispatch_batch(frame, batch, index, self._serve)
+            if index >= len(batch):
+                return
+            host.run_pass(frame)
+            await trio.lowlevel.checkpoint()
+            if self._closed:
+                return
+
+    def _serve(self, message: tuple[object, ...]) -> None:
+        assert self.peer is not None
+        assert self._frame is not None
+        self.network.node_port.serve(message, self.peer, self._frame)
+
+    def _handle(self, event: Event) -> None:
+        """An event of the handshake."""
+        match event:
+            case Greeted(info, connection):
+                self.info, self.id = info, connection
+                # Nothing is kept for a node that only claims to be one: see Authenticated.
+                self._bind(self.network.peers.get(info.node_id))
+            case ProofWanted():
+                self.session.prove(self.peer.association.last_ended if self.peer is not None else "")
+            case Authenticated(lost, owes_proof):
+                assert self.info is not None
+                peer = self.network.peer(self.info.node_id)
+                self._bind(peer)
+                if owes_proof:
+                    self.session.prove(peer.association.last_ended)
+                self.network.authenticated(self)
+                peer.execute(
+                    peer.association.authenticated(self.id, lost, self.info.incarnation, self.info.limit)
+                )
+            case LinkReceived():
+                assert self.peer is not None
+                self.peer.execute(self.peer.association.link_received(self.id))
+            case OkReceived():
+                assert self.peer is not None
+                self.peer.execute(self.peer.association.ok_received(self.id))
+            case RefusedByPeer(why):
+                self.refused = why
+                self.close(why)
+            case Messages():
+                raise AssertionError("dispatched elsewhere")
+
+    def _bind(self, peer: Peer | None) -> None:
+        if self.peer is None and peer is not None:
+            self.peer = peer
+            peer.connections[self.id] = self
+            peer.association.greeted(self.id)
+
+    # Writing -------------------------------------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    def flush(self) -> None:
+        """See `PeerConnection.flush`."""
+        if self._closed or self._send_failed:
+            return
+        try:
+            self._flush()
+        except OSError as error:
+            # The reader will find the end, after what the other side has sent before: that is still to be delivered.
+            self._note_end(error.strerror or str(error))
+            self._send_failed = True
+
+    def _flush(self) -> None:
+        session, pipe, peer = self.session, self.pipe, self.peer
+        share = WRITE_SHARE
+        while True:
+            if session.outgoing:
+                sent = pipe.send_nowait(session.outgoing)
+                del session.outgoing[:sent]
+                self.sent = True
+                if session.outgoing:
+                    self._blocked.set()
+                    return
+            chunk = peer.next_chunk(self) if peer is not None else None
+            if chunk is None or peer is None:
+                break
+            if session.encrypted:
+                session.send(chunk)
+                peer.association.queue.advance(len(chunk))
+            else:
+                sent = pipe.send_nowait(chunk)
+                peer.association.queue.advance(sent)
+                self.sent = True
+                if sent < len(chunk):
+                    self._blocked.set()
+                    peer.progressed()
+                    return
+            share -= len(chunk)
+            if share < 0:
+                # The writer goes on when others have had their turn.
+                self._blocked.set()
+                break
+        if peer is not None:
+            peer.progressed()
+        if self._finishing and not (peer is not None and peer.current is self and peer.association.queue.size):
+            pipe.send_eof()
+            self._send_failed = True
+
+    @trio.lowlevel.enable_ki_protection
+    async def _write(self) -> None:
+        """Finish what the kernel did not take at once."""
+        try:
+            while True:
+                await self._blocked.wait()
+                self._blocked = trio.Event()
+                await self.pipe.wait_writable()
+                self.flush()
+        except (trio.ClosedResourceError, OSError):
+            # The reader finds it out too, and says so.
+            return
+
+    # What the peer wants -------------------------------------------------------------------------------------------
+
+    def opened(self) -> None:
+        """See `PeerConnection.opened`."""
+        self.was_up = True
+        self._scope.deadline = float("inf")
+
+    def expect_answer(self, seconds: float) -> None:
+        """See `PeerConnection.expect_answer`."""
+        self._scope.deadline = min(self._scope.deadline, trio.current_time() + seconds)
+
+    def watch_for_life(self, seconds: float) -> None:
+        """See `PeerConnection.watch_for_life`."""
+        nursery = self.network.host.nursery
+        if self._probe is None and nursery is not None:
+            self._probe = trio.CancelScope()
+            nursery.start_soon(self._judge, self._probe, seconds)
+
+    async def _judge(self, scope: trio.CancelScope, seconds: float) -> None:
+        with scope:
+            await trio.sleep(seconds)
+            self._probe = None
+            if self.peer is not None and not self._closed:
+                self.peer.execute(self.peer.association.probe_failed())
+
+    def beat(self, now: float, interval: float) -> None:
+        """Every `interval` seconds: send something if nothing was sent; see whether the other side does.
+
+        Silence is judged only after the reader has had a whole interval to find something: a process that was stopped,
+        or a handler that computed for long, must not be taken for a dead peer.
+        """
+        if not self.was_up or self._closed or self.peer is None or self.info is None:
+            return
+        if not self.sent and not self.peer.association.queue.size:
+            self.peer.send("", ("",))
+        self.sent = False
+        silence, limit = now - self.received_at, 3 * self.info.heartbeat
+        if silence >= limit and self.suspect:
+            self.close(f"nothing was heard from it for {silence:.1f} s")
+        self.suspect = silence >= limit - interval
+
+    def finish(self, why: str) -> None:
+        """See `PeerConnection.finish`. The other side's last bytes are read to their end, or it would see a reset."""
+        if not self.was_up:
+            self.session.refuse(why)
+        self._note_end(why)
+        self._finishing = True
+        self._scope.deadline = min(
+            self._scope.deadline, trio.current_time() + self.network.settings.handshake_timeout / 2
+        )
+        self.flush()
+
+    def close_gracefully(self, seconds: float) -> None:
+        """Flush, then half-close, then read to the end; for at most so many seconds."""
+        self._note_end("this node is closing")
+        self._finishing = True
+        self._scope.deadline = trio.current_time() + seconds
+        self.flush()
+
+    def close(self, why: str) -> None:
+        """See `PeerConnection.close`."""
+        if not self._closed:
+            self._closed = True
+            self._note_end(why)
+            self.pipe.close()

@@ -1,0 +1,277 @@
+"""The runtime of one node: its ports, its monitors, and who else there is."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import trio
+
+from .._errors import PortDied
+from .._ids import random_token, split_port
+from .._protocol import codec
+from .._protocol.auth import stretch_secret
+from .._protocol.handshake import LocalInfo
+from .._protocol.requests import Spawn
+from .._reason import NORMAL, Reason, node_failed, transport_error
+from .context import Frame, current_frame, frame_variable
+from .dispatcher import Dispatcher, Job
+from .environment import Environment
+from .monitor import Monitor, MonitorCallback
+from .network import Network
+from .node_port import NodePort, SpawnService
+from .peer import Peer
+from .port import Port, running_port
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .._api import Node
+
+_ROUTES = 10_000
+PROVIDER = f"trio_mp/{importlib.metadata.version('trio_mp')}"
+
+
+class SpawnerOfCore(SpawnService, Protocol):
+    """What makes and initialises ports, on this node too; see `Spawner`."""
+
+    def initialise(self, port: Port, request: Spawn, *, remote: bool) -> None:
+        """Initialise a new port."""
+        ...
+
+
+class Core:
+    """What the parts of a node's API have in common.
+
+    Attributes:
+      id: the node ID.
+      settings, environment: what it was opened with.
+      incarnation: the random token of this run.
+      dispatcher: its ports, and what is on its way to them.
+      network: its peers; None if it has no network.
+      closing: whether new ports are refused.
+      closed: whether everything is.
+    """
+
+    def __init__(
+        self, public: Node, settings: Settings, environment: Environment, make_spawner: Callable[[Core], SpawnerOfCore]
+    ) -> None:
+        self.settings = settings
+        self.environment = environment
+        self.incarnation = random_token(environment.entropy)
+        self.id = settings.node_id or f"anon/{random_token(environment.entropy)}"
+        self.dispatcher = Dispatcher(
+            self.id,
+            public,
+            mailbox_limit=settings.mailbox_limit,
+            shutdown_timeout=settings.shutdown_timeout,
+            raise_unmonitored=settings.unmonitored_death == "raise",
+            clock=environment.fairness_clock,
+        )
+        self.spawner = make_spawner(self)
+        self.node_port = NodePort(self.dispatcher, environment, send=self.send, spawner=self.spawner)
+        self.network = self._make_network() if settings.networked else None
+        self.node_port.network = self.network
+        self.closing = False
+        self.closed = False
+        self._counter = 0
+        # Where messages go, by port ID: the peer, or None for this node, and the name. Parsing a port ID costs as much
+        # as sending; this is emptied when it has grown too large.
+        self._routes: dict[str, tuple[Peer | None, str]] = {}
+        self._node_monitors: dict[Monitor, None] = {}
+
+    def _make_network(self) -> Network:
+        settings = self.settings
+        assert settings.secret is not None
+        local = LocalInfo(
+            node_id=self.id,
+            incarnation=self.incarnation,
+            key=stretch_secret(settings.secret),
+            encryption=settings.encryption,
+            heartbeat=settings.heartbeat,
+            limit=settings.message_limit,
+            provider=PROVIDER,
+        )
+        return Network(self.dispatcher, settings, self.environment, local, self.node_port)
+
+    def next_name(self) -> str:
+        """A port name that was never used and never will be."""
+        self.check_open()
+        if self.closing:
+            raise trio.ClosedResourceError(f"node {self.id} is closing")
+        self._counter += 1
+        return f"{self.incarnation}.{self._counter}"
+
+    def check_open(self) -> None:
+        """Raise `trio.ClosedResourceError` if the node is closed, `PortDied` in a task of a dead port."""
+        if self.closed:
+            raise trio.ClosedResourceError(f"node {self.id} is closed")
+        if self.dispatcher.unwinding:
+            frame = current_frame()
+            if frame is not None and isinstance(frame.port, Port) and not frame.port.alive:
+                raise PortDied(frame.port, frame.port.state.reason)
+
+    def route(self, port: str) -> tuple[Peer | None, str]:
+        """Where messages for a port go: the peer, or None for this node; and the name of the port there.
+
+        Raises:
+          TypeError, ValueError: it is not a port ID.
+          RuntimeError: it is on another node, and this one has no network.
+        """
+        found = self._routes.get(port)
+        if found is not None:
+            return found
+        node_id, name = split_port(port)
+        if node_id == self.id:
+            route: tuple[Peer | None, str] = (None, name)
+        elif self.network is None:
+            raise RuntimeError(
+                f"{port!s} is on another node, and {self.id} has no network: give open_node() binds or seeds, and a secret"
+            )
+        else:
+            route = (self.network.peer(node_id), name)
+        if len(self._routes) >= _ROUTES:
+            self._routes.clear()
+        self._routes[str(port)] = route
+        return route
+
+    @trio.lowlevel.enable_ki_protection
+    def send(self, port: str, message: tuple[object, ...]) -> None:
+        """Send to any port; see `Node.send`, which has a short cut for local ones."""
+        if self.closed or self.dispatcher.unwinding:
+            self.check_open()
+        peer, name = self.route(port)
+        if peer is not None:
+            peer.send(name, message)
+        elif not name:
+            self.dispatcher.enqueue(Job(self.node_port.serve_local), (message,))
+        else:
+            target = self.dispatcher.ports.get(name)
+            if target is not None:
+                self.dispatcher.enqueue(target, message)
+
+    def kill(self, port: str, reason: Reason) -> None:
+        """See `Node.kill`."""
+        self.check_open()
+        reason = codec.plain_message(reason, thorough=True)
+        peer, name = self.route(port)
+        if not name:
+            raise ValueError(f"{port} is a node port, which cannot be killed")
+        if peer is not None:
+            peer.send("", ("kil", name, *reason))
+        else:
+            self.dispatcher.kill(port, reason)
+
+    # Monitors ------------------------------------------------------------------------------------------------------
+
+    def monitor(self, port: str, callback: MonitorCallback, owner: Port | None) -> Monitor:
+        """Monitor a port; the callback runs in the context of the owner, and the monitor ends with it."""
+        self.check_open()
+        peer, name = self.route(port)
+        if isinstance(port, Port):
+            port = str.__str__(port)
+        monitor = Monitor(self, port, callback, owner, (peer, name))
+        if owner is not None:
+            owner.state.owned.add(monitor)
+        if peer is not None:
+            peer.monitor(name, monitor)
+        elif name:
+            failure = self.spawner.failure_of(name)
+            if failure is not None:
+                self.dispatcher.enqueue(Job(self.dispatcher.fire), ([monitor], failure))
+            else:
+                self.dispatcher.add_local_monitor(name, monitor)
+        else:
+            self._node_monitors[monitor] = None
+        return monitor
+
+    def remove_monitor(self, monitor: Monitor) -> None:
+        """See `MonitorHost.remove_monitor`."""
+        if isinstance(monitor.owner, Port):
+            monitor.owner.state.owned.discard(monitor)
+        peer, name = cast("tuple[Peer | None, str]", monitor.where)
+        if self.closed:
+            return
+        if peer is not None:
+            peer.demonitor(name, monitor)
+        elif name:
+            self.dispatcher.remove_local_monitor(name, monitor)
+        else:
+            self._node_monitors.pop(monitor, None)
+
+    def owner(self) -> Port | None:
+        """The running port, if it is one of this node's."""
+        port = running_port()
+        return port if port is not None and port.host is self.dispatcher else None
+
+    def link(self, port: str, to: str) -> Monitor:
+        """See `Node.link`."""
+        self.check_open()
+        peer, name = self.route(to)
+        if not name:
+            raise ValueError(f"{to} is a node port, which cannot be killed")
+        owner = self.dispatcher.ports.get(name) if peer is None else self.owner()
+
+        def kill_linked(*reason: object) -> None:
+            if reason:
+                self.kill(to, reason)
+
+        return self.monitor(port, kill_linked, owner)
+
+    # Life ----------------------------------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """What may fail, before anything runs: listening. A checkpoint."""
+        if self.network is not None:
+            await self.network.listen()
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Run in this nursery."""
+        self.dispatcher.nursery = nursery
+        nursery.start_soon(self.dispatcher.pump, name=f"{self.id}: dispatcher")
+        if self.network is not None:
+            nursery.start_soon(self.network.run, name=f"{self.id}: network")
+
+    async def close(self, error: BaseException | None) -> None:
+        """Close in good order: ports die and unwind, what is queued is flushed, connections are closed.
+
+        Args:
+          error: what the node's block was left with, if it was by an exception.
+        """
+        if self.network is not None:
+            await self.network.stop_outreach()
+        reason = NORMAL if error is None else node_failed(error)
+        self.closing = True
+        # In order with what was sent before; and what monitors send because of it still goes out.
+        for port in tuple(self.dispatcher.ports.values()):
+            self.dispatcher.kill(port, reason)
+        await self.dispatcher.wait_quiet()
+        if self.network is not None:
+            await self.network.close_connections(self.settings.shutdown_timeout)
+
+    def finish(self, error: BaseException | None) -> None:
+        """Everything has ended: whoever still waits is told. Not a checkpoint."""
+        self.closing = True
+        dispatcher = self.dispatcher
+        dispatcher.nursery = None
+        frame = Frame(dispatcher, None, trio.lowlevel.current_task())
+        token = frame_variable.set(frame)
+        try:
+            for port in tuple(dispatcher.ports.values()):
+                dispatcher.die(port, node_failed(error))
+            if self.network is not None:
+                for peer in self.network.peers.values():
+                    peer.execute(peer.association.lose("this node is closed"))
+            monitors, self._node_monitors = list(self._node_monitors), {}
+            dispatcher.enqueue(Job(dispatcher.fire), (monitors, transport_error(self.id, "this node is closed")))
+            dispatcher.finish(frame)
+        finally:
+            self.closed = True
+            frame_variable.reset(token)
+
+    def start_system_task(self, async_function: Callable[..., Any], *arguments: object) -> None:
+        """Start a task of the runtime."""
+        self.check_open()
+        if self.dispatcher.nursery is None:
+            raise trio.ClosedResourceError(f"node {self.id} is closed")
+        self.dispatcher.nursery.start_soon(async_function, *arguments)

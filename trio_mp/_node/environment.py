@@ -1,0 +1,36 @@
+"""What a node takes from the world around it; all of it can be replaced, so that a simulation can be repeated."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .._ids import Entropy
+from .._protocol.session import TLSChannel
+from .._transport.pipe import Transport
+from .._transport.sockets import SocketTransport
+from .._transport.tls import throwaway_tls
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a node takes from the world around it. Deadlines are Trio's clock's.
+
+    Attributes:
+      entropy: random bytes, for tokens and nonces.
+      jitter: a number between 0 and 1, for spreading retries.
+      transport: how other nodes are reached.
+      make_tls: makes the TLS object of one connection; called with whether this side is the TLS server.
+      fairness_clock: a monotonic clock in seconds; it only says when to let other tasks run.
+      wall_clock: the time of day, in seconds since 1970; only told to whoever asks for it.
+    """
+
+    entropy: Entropy = os.urandom
+    jitter: Callable[[], float] = random.random
+    transport: Transport = field(default_factory=SocketTransport)
+    make_tls: Callable[[bool], TLSChannel] = throwaway_tls
+    fairness_clock: Callable[[], float] = time.perf_counter
+    wall_clock: Callable[[], float] = time.time

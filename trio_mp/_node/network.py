@@ -1,0 +1,205 @@
+"""A node's network: where it listens, whom it dials, who its peers are."""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from .._protocol.handshake import LocalInfo
+from .._transport.addresses import Address
+from .._transport.pipe import Listener, Pipe
+from .connection import Connection
+from .dispatcher import Dispatcher
+from .environment import Environment
+from .node_port import NodePort
+from .peer import Peer
+from .settings import Settings
+
+HANDSHAKES = 256
+"""How many connections that others have opened may be in their handshake at once; then the oldest goes."""
+
+FIRST_RETRY = 0.1
+LAST_RETRY = 5.0
+"""How long after a failure a seed is dialled again, in seconds: doubled every time, from the first to the last."""
+
+log = logging.getLogger("trio_mp.connection")
+
+
+class Network:
+    """Who a node's peers are, and how they are reached.
+
+    Args:
+      host: the ports of this node.
+      settings, environment: the node's.
+      local: what the node says of itself in a greeting.
+      node_port: serves the requests of other nodes.
+
+    Attributes:
+      peers: all nodes that have authenticated or to which something was sent, by node ID.
+      binds: where it listens.
+    """
+
+    def __init__(
+        self, host: Dispatcher, settings: Settings, environment: Environment, local: LocalInfo, node_port: NodePort
+    ) -> None:
+        self.host = host
+        self.settings = settings
+        self.environment = environment
+        self.local = local
+        self.node_port = node_port
+        self.peers: dict[str, Peer] = {}
+        self.binds: tuple[str, ...] = ()
+        self._listeners: list[Listener] = []
+        # Connections of others that have not authenticated, the oldest first.
+        self._handshakes: dict[Connection, None] = {}
+        self._connections: set[Connection] = set()
+        # Those that make new connections: cancelled when the node closes.
+        self._outreach = trio.CancelScope()
+        self._ended = trio.lowlevel.ParkingLot()
+
+    def peer(self, node_id: str) -> Peer:
+        """What is kept about that node; it is not this one."""
+        peer = self.peers.get(node_id)
+        if peer is None:
+            peer = self.peers[node_id] = Peer(self.host, self.settings, node_id)
+        return peer
+
+    def up_nodes(self) -> list[str]:
+        """The IDs of the nodes with a connection in use."""
+        return [peer.id for peer in self.peers.values() if peer.current is not None]
+
+    async def listen(self) -> None:
+        """Listen where the settings say. A checkpoint. Raises `OSError`."""
+        for bind in self.settings.binds:
+            self._listeners += await self.environment.transport.listen(bind)
+        self.binds = tuple(listener.address for listener in self._listeners)
+
+    async def run(self) -> None:
+        """Accept connections, dial the seeds, and see that connections stay alive, until `stop_outreach`."""
+        with self._outreach:
+            async with trio.open_nursery() as nursery:
+                for listener in self._listeners:
+                    nursery.start_soon(self._accept, listener)
+                for seed in self.settings.seeds:
+                    nursery.start_soon(self._keep_seed, seed)
+                nursery.start_soon(self._keep_alive)
+
+    async def _keep_alive(self) -> None:
+        interval = self.settings.heartbeat / 2
+        while True:
+            await trio.sleep(interval)
+            now = trio.current_time()
+            for connection in tuple(self._connections):
+                connection.beat(now, interval)
+
+    # Accepting -----------------------------------------------------------------------------------------------------
+
+    async def _accept(self, listener: Listener) -> None:
+        while True:
+            pipe = await listener.accept()
+            connection = Connection(self, pipe, dialler=False, address=f"a connection from {pipe.peer_address}")
+            if len(self._handshakes) >= HANDSHAKES:
+                oldest = next(iter(self._handshakes))
+                del self._handshakes[oldest]
+                oldest.close("too many connections are in their handshake")
+            self._handshakes[connection] = None
+            assert self.host.nursery is not None
+            self.host.nursery.start_soon(self._run_accepted, connection)
+
+    async def _run_accepted(self, connection: Connection) -> None:
+        await self._run_connection(connection)
+        self._handshakes.pop(connection, None)
+        if connection.fault:
+            log.warning("%s: %s", connection.address, connection.fault)
+
+    def authenticated(self, connection: Connection) -> None:
+        """The other side of a connection has proven itself: it is no stranger any more."""
+        self._handshakes.pop(connection, None)
+
+    async def _run_connection(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self._connections.discard(connection)
+            self._ended.unpark_all()
+
+    # Dialling ------------------------------------------------------------------------------------------------------
+
+    async def _keep_seed(self, address: Address) -> None:
+        """Keep a connection with the node at an address."""
+        retry = FIRST_RETRY
+        said = ""
+        while True:
+            node_id, failure = await self._dial(address)
+            if node_id == self.host.id and not failure:
+                log.info("the seed %s is this node itself", address)
+                return
+            peer = self.peers.get(node_id)
+            if peer is not None:
+                while peer.current is not None:
+                    await peer.down.park()
+            if not failure:
+                retry, said = FIRST_RETRY, ""
+            elif failure != said:
+                log.warning("the seed %s cannot be used: %s; trying again for as long as it takes", address, failure)
+                said = failure
+            await trio.sleep(retry * (0.5 + self.environment.jitter()))
+            retry = min(retry * 2, LAST_RETRY)
+
+    async def _dial(self, address: Address) -> tuple[str, str]:
+        """Dial, and keep the connection until it is over; who was there, and what went wrong before it was in use."""
+        pipe: Pipe | None = None
+        with trio.move_on_after(self.settings.handshake_timeout):
+            try:
+                pipe = await self.environment.transport.dial(address)
+            except OSError as error:
+                return "", str(error)
+        if pipe is None:
+            return "", f"no answer within {self.settings.handshake_timeout:g} s"
+        connection = Connection(self, pipe, dialler=True, address=str(address))
+        # Not a task of its own: it is to outlive `stop_outreach`, so that what is queued can be flushed.
+        ended = trio.Event()
+        assert self.host.nursery is not None
+        self.host.nursery.start_soon(self._run_dialled, connection, ended)
+        await ended.wait()
+        handshake = connection.session.handshake
+        if handshake.talks_to_itself:
+            return self.host.id, ""
+        node_id = handshake.peer.node_id if handshake.peer is not None else ""
+        if connection.was_up:
+            return node_id, ""
+        if connection.refused:
+            # Another connection with that node was chosen, or is about to be.
+            refused_for_good = connection.refused == "node ID in use"
+            if refused_for_good:
+                log.error("%s refuses this node: its node ID %s is in use", address, self.host.id)
+            return node_id, f"refused: {connection.refused}" if refused_for_good else ""
+        return node_id, connection.why
+
+    async def _run_dialled(self, connection: Connection, ended: trio.Event) -> None:
+        await self._run_connection(connection)
+        ended.set()
+
+    # Closing -------------------------------------------------------------------------------------------------------
+
+    async def stop_outreach(self) -> None:
+        """Make no new connections. A checkpoint."""
+        self._outreach.cancel()
+        for connection in tuple(self._connections):
+            if not connection.was_up:
+                connection.close("this node is closing")
+        with trio.CancelScope(shield=True):
+            for listener in self._listeners:
+                await listener.aclose()
+
+    async def close_connections(self, seconds: float) -> None:
+        """Flush, half-close, and read every connection to its end, for at most so many seconds. A checkpoint."""
+        for connection in tuple(self._connections):
+            connection.close_gracefully(seconds)
+        with trio.move_on_after(seconds):
+            while self._connections:
+                await self._ended.park()
+        for connection in tuple(self._connections):
+            connection.close("this node is closing")

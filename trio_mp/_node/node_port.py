@@ -1,0 +1,135 @@
+"""The node port: what a node does for others, and for its own programs, when asked by message."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from .._ids import split_port
+from .._protocol import requests
+from .._reason import Reason
+from .context import Frame
+from .dispatcher import Dispatcher
+from .environment import Environment
+from .peer import Peer
+
+if TYPE_CHECKING:
+    from .network import Network
+
+log = logging.getLogger("trio_mp")
+
+
+class SpawnService(Protocol):
+    """What makes and initialises ports; see `Spawner`."""
+
+    def spawn(self, request: requests.Spawn, *, remote: bool) -> None:
+        """Make a port and initialise it."""
+        ...
+
+    def failure_of(self, name: str) -> Reason | None:
+        """Why the port of this name could not be spawned, if that is why it is missing."""
+        ...
+
+
+class NodePort:
+    """Serves the requests of `requests.py`.
+
+    Args:
+      host: the ports of this node.
+      environment: for the time of day.
+      send: sends a message to any port.
+      spawner: makes and initialises ports.
+    """
+
+    def __init__(
+        self,
+        host: Dispatcher,
+        environment: Environment,
+        *,
+        send: Callable[[str, tuple[object, ...]], None],
+        spawner: SpawnService,
+    ) -> None:
+        self._host = host
+        self._environment = environment
+        self._send = send
+        self._spawner = spawner
+        self.network: Network | None = None
+
+    def serve(self, message: tuple[object, ...], peer: Peer, frame: Frame) -> None:
+        """A request from another node."""
+        match requests.parse(message):
+            case requests.Nothing():
+                pass
+            case requests.Watch(name):
+                peer.watch(name)
+                failure = self._spawner.failure_of(name)
+                if failure is not None:
+                    peer.tell_death(name, failure)
+            case requests.Unwatch(name):
+                peer.unwatch(name)
+            case requests.Died(name, reason):
+                peer.execute(peer.association.port_died(name, reason))
+            case requests.Kill(name, reason):
+                self._host.kill_now(name, reason)
+            case requests.Spawn() as spawn:
+                self._spawn_for(peer, spawn)
+            case requests.Forward(port, forwarded):
+                self._forward(frame, port, forwarded)
+            case requests.Query(what, port, prefix):
+                self._answer(what, port, prefix)
+            case requests.Ping():
+                peer.send("", ("pong",))
+            case requests.Malformed():
+                log.warning("%s: a request to the node port that is not understood: %r", peer.id, _short(message))
+
+    def serve_local(self, message: tuple[object, ...]) -> None:
+        """A message of a program on this node to its own node port."""
+        match requests.parse(message):
+            case requests.Nothing() | requests.Ping():
+                pass
+            case requests.Kill(name, reason):
+                self._host.kill_now(name, reason)
+            case requests.Forward(port, forwarded):
+                self._send(port, forwarded)
+            case requests.Query(what, port, prefix):
+                self._answer(what, port, prefix)
+            case _:
+                log.warning("a message to our own node port that is not understood: %r", _short(message))
+
+    def _spawn_for(self, peer: Peer, request: requests.Spawn) -> None:
+        incarnation, _, counter = request.name.partition(".")
+        seen_incarnation, seen = peer.last_spawn
+        if incarnation != peer.association.incarnation or (incarnation == seen_incarnation and int(counter) <= seen):
+            log.warning("%s: a spawn under a name that it may not give: %s", peer.id, request.name)
+            return
+        peer.last_spawn = (incarnation, int(counter))
+        self._spawner.spawn(request, remote=True)
+
+    def _forward(self, frame: Frame, port: str, message: tuple[object, ...]) -> None:
+        """Echo. Not to other nodes: nobody there would hear of a loss."""
+        node_id, name = split_port(port)
+        if node_id != self._host.id:
+            log.warning("not forwarded, because %s is not on this node: %r", port, _short(message))
+            return
+        target = self._host.ports.get(name)
+        if target is not None:
+            # Now and not through the queue, so that it keeps its order with what came directly.
+            self._host.deliver(frame, target, message)
+
+    def _answer(self, what: str, port: str, prefix: tuple[object, ...]) -> None:
+        network = self.network
+        answer: tuple[object, ...]
+        if what == "info":
+            answer = (self._host.id,)
+        elif what == "time":
+            answer = (self._environment.wall_clock(),)
+        elif what == "up_nodes":
+            answer = tuple(network.up_nodes()) if network is not None else ()
+        else:
+            answer = (self._host.id, *(network.peers if network is not None else ()))
+        self._send(port, (*prefix, *answer))
+
+
+def _short(message: tuple[object, ...]) -> str:
+    return f"{message!r:.200}"

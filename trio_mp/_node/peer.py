@@ -1,0 +1,278 @@
+"""A peer node at run time: its association, the connections with it, and what waits for either.
+
+The association decides; this does what it says, in the order in which it says it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Protocol, cast
+
+import trio
+
+from .._protocol.association import Association, Fence
+from .._protocol.effects import (
+    Accept,
+    Close,
+    Effect,
+    Fire,
+    FireDone,
+    FireDue,
+    Link,
+    Lost,
+    NodeUp,
+    Probe,
+    Refuse,
+    Unwatch,
+)
+from .._protocol.session import Session
+from .._reason import Reason, describe
+from .dispatcher import Dispatcher, RemoteMonitor
+from .monitor import Monitor
+from .settings import Settings
+
+log = logging.getLogger("trio_mp.connection")
+
+INLINE_SHARE = 8
+"""When more than this part of the queue's limit is queued, `send` itself writes what the kernel takes."""
+
+
+class PeerConnection(Protocol):
+    """A connection, as far as its peer knows it."""
+
+    session: Session
+    address: str
+
+    def flush(self) -> None:
+        """Write what is queued, as far as it goes without blocking."""
+        ...
+
+    def close(self, why: str) -> None:
+        """Close at once."""
+        ...
+
+    def finish(self, why: str) -> None:
+        """Write what `session` has to say, then close."""
+        ...
+
+    def opened(self) -> None:
+        """The connection is in use."""
+        ...
+
+    def expect_answer(self, seconds: float) -> None:
+        """The other side must have answered by then."""
+        ...
+
+    def watch_for_life(self, seconds: float) -> None:
+        """Tell the peer, by `probe_answered` or `probe_failed`, whether anything arrives in this time."""
+        ...
+
+
+class Peer:
+    """What a node keeps about another.
+
+    Args:
+      host: the runtime's dispatcher.
+      settings: the node's.
+      node_id: the other node's ID.
+
+    Attributes:
+      association: what was decided, what is queued, who monitors what.
+      connections: those known to belong to it, by ID.
+      current: the one in use.
+      up, down: parking lots, woken when a connection is in use, and when none is any more.
+    """
+
+    def __init__(self, host: Dispatcher, settings: Settings, node_id: str) -> None:
+        self.id = node_id
+        self.association = Association(
+            host.id, node_id, queue_limit=settings.queue_limit, message_limit=settings.message_limit
+        )
+        self.connections: dict[str, PeerConnection] = {}
+        self.current: PeerConnection | None = None
+        self.up = trio.lowlevel.ParkingLot()
+        self.down = trio.lowlevel.ParkingLot()
+        # The counter of the last port that the peer's incarnation had us spawn.
+        self.last_spawn: tuple[str, int] = ("", 0)
+        self._host = host
+        self._settings = settings
+        self._dirty = False
+        self._inline_size = settings.queue_limit // INLINE_SHARE
+        self._flushed = trio.lowlevel.ParkingLot()
+        self._deadline: trio.CancelScope | None = None
+        self._watchers: dict[str, RemoteMonitor] = {}
+
+    # Sending -------------------------------------------------------------------------------------------------------
+
+    def send(self, name: str, message: tuple[object, ...]) -> None:
+        """Queue a message for a port there. Raises as `Association.send` does."""
+        association = self.association
+        lost = association.send(name, message)
+        if not self._dirty:
+            self._dirty = True
+            self._host.mark_dirty(self)
+        if lost:
+            self.execute(association.take_loss())
+        elif association.queue.size > self._inline_size and not self._host.firing:
+            self.flush()
+
+    def monitor(self, name: str, monitor: Monitor) -> None:
+        """Monitor a port there; the empty name stands for the node."""
+        self._after(self.association.monitor(name, monitor))
+
+    def demonitor(self, name: str, monitor: Monitor) -> None:
+        """Stop monitoring a port there."""
+        self._after(self.association.demonitor(name, monitor))
+
+    def _after(self, lost: bool) -> None:
+        if lost:
+            self.execute(self.association.take_loss())
+        self.touch()
+
+    def touch(self) -> None:
+        """Have it flushed, or a connection looked for, at the end of this scheduler pass."""
+        if not self._dirty:
+            self._dirty = True
+            self._host.mark_dirty(self)
+
+    def flush(self) -> None:
+        """Write what is queued, as far as it goes without blocking, or see to it that a connection is waited for."""
+        self._dirty = False
+        if self.current is not None:
+            self.current.flush()
+        elif self.association.wants_connection:
+            self._wait_for_connection()
+
+    def next_chunk(self, connection: PeerConnection) -> memoryview | None:
+        """What is to be written to this connection next."""
+        if connection is not self.current or self._host.firing or not self.association.may_write:
+            return None
+        return self.association.queue.next_chunk()
+
+    def progressed(self) -> None:
+        """Something was handed to the operating system: whoever waits for that looks again."""
+        self._flushed.unpark_all()
+
+    async def wait_flushed(self) -> None:
+        """See `Node.flush`."""
+        queue = self.association.queue
+        losses, target = queue.losses, queue.appended
+        self.flush()
+        await trio.lowlevel.checkpoint()
+        if self.association.fence is Fence.LOST:
+            raise trio.BrokenResourceError(f"messages for {self.id} were dropped")
+        while queue.losses == losses:
+            if queue.written >= target and (self.current is None or not self.current.session.outgoing):
+                return
+            await self._flushed.park()
+        raise trio.BrokenResourceError(f"messages for {self.id} were dropped before they could be written")
+
+    # The peer's monitors of our ports ------------------------------------------------------------------------------
+
+    def watch(self, name: str) -> None:
+        """The peer monitors one of our ports."""
+        if name not in self._watchers:
+            watcher = self._watchers[name] = RemoteMonitor(self, name)
+            self.association.watched.add(name)
+            self._host.add_local_monitor(name, watcher)
+
+    def unwatch(self, name: str) -> None:
+        """The peer does not monitor it any more."""
+        watcher = self._watchers.pop(name, None)
+        if watcher is not None:
+            self.association.watched.discard(name)
+            self._host.remove_local_monitor(name, watcher)
+
+    def tell_death(self, name: str, reason: Reason) -> None:
+        """See `RemoteWatcher.tell_death`."""
+        if self._watchers.pop(name, None) is None:
+            return
+        self.association.watched.discard(name)
+        try:
+            self.send("", ("kil0", name, *reason))
+        except ValueError as error:
+            self.send("", ("kil0", name, "reason_lost", f"the reason could not travel: {error}"))
+
+    # Connections ---------------------------------------------------------------------------------------------------
+
+    def _wait_for_connection(self) -> None:
+        if self._deadline is None and self._host.nursery is not None:
+            self._deadline = trio.CancelScope()
+            self._host.nursery.start_soon(self._give_up_later, self._deadline)
+
+    async def _give_up_later(self, scope: trio.CancelScope) -> None:
+        timeout = self._settings.connect_timeout
+        with scope:
+            await trio.sleep(timeout)
+            self._deadline = None
+            if self.association.wants_connection:
+                self.execute(self.association.lose(f"no connection within {timeout:g} s"))
+
+    def connection_ended(self, connection_id: str, why: str) -> None:
+        """A connection with it is gone."""
+        self.connections.pop(connection_id, None)
+        self.execute(self.association.closed(connection_id, why))
+
+    def execute(self, effects: Iterable[Effect]) -> None:
+        """Do what the association says."""
+        for effect in effects:
+            match effect:
+                case Link(connection):
+                    self.connections[connection].session.link()
+                    self.connections[connection].expect_answer(self._settings.handshake_timeout / 2)
+                case Accept(connection):
+                    self.connections[connection].session.accept()
+                case Refuse(connection, why):
+                    self.connections.pop(connection).finish(why)
+                case Close(connection, why):
+                    closing = self.connections.pop(connection, None)
+                    if closing is not None:
+                        closing.close(why)
+                case Probe(connection):
+                    # Half of what the side that chose the other connection waits for our `ok`.
+                    self.send("", ("ping",))
+                    self.connections[connection].watch_for_life(self._settings.handshake_timeout / 4)
+                case NodeUp(connection):
+                    self._went_up(self.connections[connection])
+                case Lost():
+                    self._lost(effect)
+                case Unwatch(names):
+                    for name in names:
+                        self._host.remove_local_monitor(name, self._watchers.pop(name))
+                case FireDue():
+                    self._host.call_next(self._fire_loss)
+                case Fire(monitors, reason):
+                    self._host.fire(cast("list[Monitor]", list(monitors)), reason)
+                case FireDone():
+                    self.execute(self.association.fired())
+        self.touch()
+
+    def _fire_loss(self) -> None:
+        """Fire what a loss made due; until then the association drops what is sent."""
+        if self.association.fence is not Fence.LOST:
+            return
+        fire = self.association.fire()
+        try:
+            self._host.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
+        finally:
+            self.execute(self.association.fired())
+
+    def _went_up(self, connection: PeerConnection) -> None:
+        self.current = connection
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        log.info("%s is up, by way of %s", self.id, connection.address)
+        connection.opened()
+        self.up.unpark_all()
+
+    def _lost(self, loss: Lost) -> None:
+        what = describe(loss.reason)
+        if loss.messages:
+            log.warning("%s: %d messages (%d bytes) were dropped: %s", self.id, loss.messages, loss.size, what)
+        if loss.was_up:
+            self.current = None
+            log.info("%s is down: %s", self.id, what)
+            self.down.unpark_all()
+        self._flushed.unpark_all()

@@ -1,0 +1,182 @@
+"""The settings of a node, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, get_args
+
+from .._errors import ConfigurationError
+from .._ids import check_node_id
+from .._protocol.auth import MINIMUM_SECRET
+from .._protocol.handshake import MINIMUM_LIMIT
+from .._transport.addresses import Address, parse_address
+
+UnmonitoredDeath = Literal["log", "raise"]
+
+
+class SettingArguments(TypedDict, total=False):
+    """The settings of `open_node`, with the types that they are given in."""
+
+    binds: Iterable[str]
+    seeds: Iterable[str]
+    secret: str | bytes | None
+    encryption: bool
+    heartbeat: float
+    connect_timeout: float
+    handshake_timeout: float
+    shutdown_timeout: float
+    queue_limit: int
+    message_limit: int
+    mailbox_limit: int
+    unmonitored_death: UnmonitoredDeath
+    spawn_modules: Iterable[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of a node; times in seconds, sizes in bytes."""
+
+    node_id: str | None = None
+    binds: tuple[Address, ...] = ()
+    seeds: tuple[Address, ...] = ()
+    secret: bytes | None = None
+    encryption: bool = True
+    heartbeat: float = 5.0
+    connect_timeout: float = 30.0
+    handshake_timeout: float = 10.0
+    shutdown_timeout: float = 5.0
+    queue_limit: int = 256 * 1024 * 1024
+    message_limit: int = 64 * 1024 * 1024
+    mailbox_limit: int = 1_000_000
+    unmonitored_death: UnmonitoredDeath = "log"
+    spawn_modules: tuple[str, ...] = ()
+
+    @property
+    def networked(self) -> bool:
+        """Whether the node has a network at all."""
+        return bool(self.binds or self.seeds)
+
+
+def check_settings(node_id: str | None, arguments: SettingArguments) -> Settings:
+    """The settings in these arguments.
+
+    Raises:
+      TypeError: an unknown setting, or a value of a wrong type.
+      ConfigurationError: a value that cannot work; the text names the setting.
+    """
+    given: dict[str, Any] = dict(arguments)
+    unknown = sorted(set(given) - set(SettingArguments.__annotations__))
+    if unknown:
+        known = ", ".join(sorted(SettingArguments.__annotations__))
+        raise TypeError(f"open_node() has no setting {', '.join(unknown)}; its settings are {known}")
+    checked: dict[str, Any] = {name: _CHECKS[name](name, value) for name, value in given.items()}
+    if node_id is not None and node_id != "anon/":
+        checked["node_id"] = check_node_id(node_id)
+    settings = Settings(**checked)
+    _check_together(settings)
+    return settings
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.networked and settings.secret is None:
+        raise ConfigurationError(
+            "secret: a node with binds or seeds needs one: there is no unauthenticated network."
+            " Give every node the same secret of at least 16 random bytes"
+        )
+    if 3 * settings.heartbeat >= settings.connect_timeout:
+        raise ConfigurationError(
+            f"heartbeat: three of {settings.heartbeat:g} s must be under the connect_timeout"
+            f" of {settings.connect_timeout:g} s"
+        )
+    if settings.message_limit > settings.queue_limit // 4:
+        raise ConfigurationError(
+            f"message_limit: {settings.message_limit} bytes are more than a quarter of the queue_limit"
+            f" of {settings.queue_limit}"
+        )
+
+
+def _addresses(name: str, value: object) -> tuple[Address, ...]:
+    return tuple(parse_address(text, setting=name) for text in _strings(name, value))
+
+
+def _strings(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"{name}: a tuple or list of str is wanted, not {value!r}")
+    strings = tuple(value)
+    for text in strings:
+        if not isinstance(text, str):
+            raise TypeError(f"{name}: a tuple or list of str is wanted; {text!r} is none")
+    return strings
+
+
+def _secret(name: str, value: object) -> bytes | None:
+    if value is None:
+        return None
+    if not isinstance(value, str | bytes):
+        raise TypeError(f"{name}: a str or bytes is wanted, not a {type(value).__name__}")
+    secret = value.encode() if isinstance(value, str) else value
+    if len(secret) < MINIMUM_SECRET:
+        # The secret itself is not named in the text: it would end in a log.
+        raise ConfigurationError(f"{name}: {len(secret)} bytes are too short; at least {MINIMUM_SECRET} are needed")
+    return secret
+
+
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: a number of seconds is wanted, not {value!r}")
+    if not (math.isfinite(value) and value > 0):
+        raise ConfigurationError(f"{name}: a number of seconds above 0 is wanted, not {value!r}")
+    return float(value)
+
+
+def _heartbeat(name: str, value: object) -> float:
+    seconds = _seconds(name, value)
+    if not 0.1 <= seconds <= 60:
+        raise ConfigurationError(f"{name}: between 0.1 and 60 seconds are wanted, not {value!r}")
+    return seconds
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: an int is wanted, not {value!r}")
+    if value < 1:
+        raise ConfigurationError(f"{name}: at least 1 is wanted, not {value!r}")
+    return value
+
+
+def _message_limit(name: str, value: object) -> int:
+    size = _count(name, value)
+    if size < MINIMUM_LIMIT:
+        raise ConfigurationError(f"{name}: at least {MINIMUM_LIMIT} bytes are wanted, not {size}")
+    return size
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: True or False is wanted, not {value!r}")
+    return value
+
+
+def _unmonitored_death(name: str, value: object) -> UnmonitoredDeath:
+    if value not in get_args(UnmonitoredDeath):
+        raise ConfigurationError(f"{name}: 'log' or 'raise' is wanted, not {value!r}")
+    return value  # type: ignore[return-value]
+
+
+_CHECKS = {
+    "binds": _addresses,
+    "seeds": _addresses,
+    "secret": _secret,
+    "encryption": _flag,
+    "heartbeat": _heartbeat,
+    "connect_timeout": _seconds,
+    "handshake_timeout": _seconds,
+    "shutdown_timeout": _seconds,
+    "queue_limit": _count,
+    "message_limit": _message_limit,
+    "mailbox_limit": _count,
+    "unmonitored_death": _unmonitored_death,
+    "spawn_modules": _strings,
+}

@@ -1,0 +1,1 @@
+"""Services built on the runtime: spawning and calls."""

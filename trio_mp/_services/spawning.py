@@ -1,0 +1,139 @@
+"""Spawning: making ports for others, and initialising them with functions that the program has released for it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from .._errors import ConfigurationError, PortDied
+from .._node.core import Core
+from .._node.port import Port, attach_mailbox, new_port
+from .._protocol.requests import Spawn
+from .._reason import NORMAL, Reason, exception_reason, is_normal, spawn_failed
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+log = logging.getLogger("trio_mp.spawn")
+
+_MARK = "__trio_mp_spawnable__"
+_REFERENCE = re.compile(r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|:):[A-Za-z_]\w*", re.ASCII)
+_REMEMBERED_FAILURES = 1024
+
+
+def spawnable(function: F) -> F:
+    """Release a function for `Node.spawn`: whoever may connect may have it called, with whatever arguments.
+
+    It is called as `function(port, *arguments)` in the context of a new port. A sync function installs handlers;
+    messages wait until it has returned. An async function is the port's task, and has a mailbox to receive from; when
+    it returns the port dies normally, when it raises with `("die", …)`.
+
+    Raises:
+      TypeError: it is not a function at the top level of a module: no other can be found by its name.
+    """
+    if not inspect.isfunction(function) or function.__qualname__ != function.__name__:
+        raise TypeError(f"only functions at the top level of a module can be spawnable, not {function!r}")
+    setattr(function, _MARK, True)
+    return function
+
+
+def import_spawn_modules(names: Iterable[str]) -> None:
+    """Import the modules whose functions may be spawned. Raises `ConfigurationError`, naming the module."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ConfigurationError(f"spawn_modules: cannot import {name!r}: {error}") from error
+
+
+def check_reference(function: object) -> str:
+    """A reference to a function, `package.module:function` or `::function`. Raises `TypeError` or `ValueError`."""
+    if not isinstance(function, str):
+        raise TypeError(f"a function to spawn is named by a str, 'package.module:function', not {function!r}")
+    if not _REFERENCE.fullmatch(function):
+        raise ValueError(
+            f"not the name of a function to spawn: {function!r} ('package.module:function', or '::function' in the"
+            " receiver's main program)"
+        )
+    return function
+
+
+class Spawner:
+    """Makes ports and initialises them.
+
+    Args:
+      core: the node.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        # Why the latest spawns failed, by port name, so that a monitor that comes after the request is told.
+        self._failures: dict[str, Reason] = {}
+
+    def failure_of(self, name: str) -> Reason | None:
+        """See `SpawnService.failure_of`."""
+        return self._failures.get(name)
+
+    def spawn(self, request: Spawn, *, remote: bool) -> None:
+        """See `SpawnService.spawn`. A failure is logged, and kept for those who monitor the port."""
+        port = new_port(self._core.dispatcher, request.name)
+        self.initialise(port, request, remote=remote)
+
+    def initialise(self, port: Port, request: Spawn, *, remote: bool) -> None:
+        """Initialise a new port as a request says, in its context."""
+        host = self._core.dispatcher
+        try:
+            function = self._find(request.function, remote=remote)
+        except LookupError as error:
+            reason = spawn_failed(str(error.args[0]))
+            log.warning("%s: %s", port, reason[1])
+            host.die(port, reason)
+        else:
+            if request.linked_to:
+                self._core.link(request.linked_to, port)
+            if inspect.iscoroutinefunction(function):
+                attach_mailbox(port)
+                host.start_task(port, run_process, (port, function, request.arguments))
+            else:
+                port.run(function, port, *request.arguments)
+        if not port.alive and not is_normal(port.state.reason):
+            if len(self._failures) >= _REMEMBERED_FAILURES:
+                del self._failures[next(iter(self._failures))]
+            self._failures[request.name] = port.state.reason
+
+    def _find(self, reference: str, *, remote: bool) -> Callable[..., Any]:
+        if not _REFERENCE.fullmatch(reference):
+            raise LookupError(f"not the name of a function: {reference!r:.200}")
+        module_name, _, name = reference.rpartition(":")
+        module_name = "__main__" if module_name == ":" else module_name
+        if remote and module_name != "__main__" and module_name not in self._core.settings.spawn_modules:
+            raise LookupError(f"{reference}: {module_name} is not one of the spawn_modules of {self._core.id}")
+        module = sys.modules.get(module_name)
+        if module is None:
+            raise LookupError(f"{reference}: the module {module_name} has not been imported on {self._core.id}")
+        # By name in the module itself; no attributes of attributes, and nothing that a module makes up when asked.
+        function: Any = vars(module).get(name)
+        if function is None:
+            raise LookupError(f"{reference}: {module_name} has no {name} on {self._core.id}")
+        if not inspect.isfunction(function) or getattr(function, _MARK, False) is not True:
+            raise LookupError(f"{reference} is not @spawnable on {self._core.id}")
+        return function
+
+
+async def run_process(port: Port, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """The task of a process-style port: returning kills the port normally."""
+    try:
+        await function(port, *arguments)
+    except PortDied as died:
+        if died.port != port:
+            raise
+        # It tried to receive from, or send through, the port that is already dead: that is how it was told.
+        return
+    except Exception as error:  # noqa: BLE001 - it is the port that dies, and now: its monitors wait for this task
+        port.host.die(port, exception_reason(error), error)
+        return
+    port.host.die(port, NORMAL)
