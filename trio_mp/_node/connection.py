@@ -128,8 +128,7 @@ class Connection:
                     if not data:
                         self._note_end("it closed the connection")
                         return
-                    await self._received(frame, data)
-                    if self._closed or len(data) < READ_SIZE:
+                    if not await self._received(frame, data) or len(data) < READ_SIZE:
                         break
                 self.flush()
                 self.network.host.run_pass(frame)
@@ -144,7 +143,8 @@ class Connection:
     def _note_end(self, why: str) -> None:
         self.why = self.why or why
 
-    async def _received(self, frame: Frame, data: bytes) -> None:
+    async def _received(self, frame: Frame, data: bytes) -> bool:
+        """Handle what was read; whether there may be more to read."""
         self.received_at = trio.current_time()
         if self._probe is not None and self.peer is not None:
             self._probe.cancel()
@@ -153,15 +153,16 @@ class Connection:
         if self._finishing and not self.was_up:
             # Refused. What comes now was sent before the other side knew; it is read so that our last bytes are not
             # reset with it.
-            return
+            return True
         for event in self.session.receive(data):
             if self._closed:
                 # It has ended: what is left of it must not overtake, or be overtaken by, what comes another way.
-                return
+                return False
             if isinstance(event, Messages):
                 await self._dispatch(frame, event.batch)
             else:
                 self._handle(event)
+        return not self._closed
 
     async def _dispatch(self, frame: Frame, batch: list[tuple[object, ...]]) -> None:
         host = self.network.host
