@@ -44,7 +44,9 @@ class Workload:
 
 
 WORKLOADS = (
-    Workload("local one-way, sync handler", ("local", "one_way", "{count}"), 1_000_000, ("escript", "erlang_l1.escript")),
+    Workload(
+        "local one-way, sync handler", ("local", "one_way", "{count}"), 1_000_000, ("escript", "erlang_l1.escript")
+    ),
     Workload(
         "remote one-way, small, sync handler, TCP",
         ("remote", "one_way", "{count}", "tcp", "plain"),

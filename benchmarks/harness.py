@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from dataclasses import dataclass
 
 SMALL = ("ping", 1, "hello")
@@ -33,17 +37,40 @@ def report(workload: str, program: str, value: float, unit: str, **extra: float 
 
 
 def run(command: list[str], workload: str, program: str) -> Result:
-    """Run a command that prints one JSON line with `value` and `unit`, and take it."""
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, check=False
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if not lines:
-        raise RuntimeError(f"{' '.join(command)} printed no figure\n{done.stdout}{done.stderr}")
-    line = json.loads(lines[-1])
-    value, unit = float(line.pop("value")), str(line.pop("unit"))
-    extra = {key: item for key, item in line.items() if key not in {"workload", "program", "peer"}}
+    """Run a command that prints one JSON line with `value` and `unit`, and take it.
+
+    What it has started (a daemon, a second node) may keep its output open, so its end is not waited for: when the
+    figure is there, the whole group is killed.
+    """
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=output, stderr=errors, start_new_session=True)
+        try:
+            line = _await_figure(process, output.fileno())
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if line is None:
+            errors.seek(0)
+            raise RuntimeError(f"{' '.join(command)} printed no figure\n{errors.read()[-2000:]}")
+    figure = json.loads(line)
+    value, unit = float(figure.pop("value")), str(figure.pop("unit"))
+    extra = {key: item for key, item in figure.items() if key not in {"workload", "program", "peer"}}
     return Result(workload, program, value, unit, extra)
+
+
+def _await_figure(process: subprocess.Popen[bytes], output: int) -> str | None:
+    end = time.monotonic() + TIMEOUT
+    while time.monotonic() < end:
+        over = process.poll() is not None
+        text = os.pread(output, 1 << 20, 0).decode()
+        for line in text.splitlines(keepends=True):
+            if line.startswith("{") and line.endswith("\n"):
+                return line
+        if over:
+            break
+        time.sleep(0.05)
+    return None
 
 
 def own(module: str, *arguments: str) -> list[str]:

@@ -70,7 +70,7 @@ async def two_nodes(transport: str, encryption: bool) -> AsyncGenerator[tuple[No
     with tempfile.TemporaryDirectory() as folder:
         address = f"unix:{folder}/s" if transport == "unix" else "127.0.0.1:0"
         command = [sys.executable, "-m", "benchmarks.remote", "serve", address, "tls" if encryption else "plain"]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
         assert process.stdout is not None
         bind = process.stdout.readline().strip()
         try:
@@ -155,8 +155,9 @@ def report_times(workload: str, nanoseconds: list[int]) -> None:
     report(workload, "trio_mp", statistics.median(ordered) / 1e3, "µs", p99=round(percentile, 1))
 
 
-async def main(workload: str, count: str, transport: str, encryption: str) -> None:
+async def main(arguments: list[str]) -> None:
     """Run one workload."""
+    workload, count, transport, encryption = arguments
     workloads = {"one_way": one_way, "round_trip": round_trip, "call": call, "sigkill": sigkill}
     await workloads[workload](int(count), transport, encryption == "tls")
 
@@ -165,4 +166,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         trio.run(serve, sys.argv[2], sys.argv[3] == "tls")
     else:
-        trio.run(main, *sys.argv[1:])
+        trio.run(main, sys.argv[1:])

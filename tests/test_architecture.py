@@ -38,6 +38,10 @@ PURE_STANDARD += " types typing unicodedata"
 PURE = frozenset(PURE_STANDARD.split()) | {"cryptography.exceptions", "cryptography.hazmat.primitives", "msgspec"}
 IMPURE_BUILTINS = frozenset({"breakpoint", "input", "open", "print", "__import__", "eval", "exec"})
 
+# What a floor below may name for type checkers, and only for them: `Port.node` is the node that users see, which is put
+# together above. Nothing of it is imported when the program runs.
+NAMED_FROM_BELOW = frozenset({"trio_mp._api"})
+
 MAXIMUM_MODULE_LINES = 400
 MAXIMUM_FUNCTION_LINES = 60
 
@@ -51,6 +55,11 @@ class Import:
     line: int
     inside_function: bool
     commented: bool
+    for_types: bool
+
+    @property
+    def excepted(self) -> bool:
+        return self.for_types and self.target in NAMED_FROM_BELOW
 
     def __str__(self) -> str:
         return f"{self.importer}:{self.line} imports {self.target}"
@@ -96,13 +105,15 @@ def imports_of(module: Module, modules: Iterable[str]) -> Iterator[Import]:
     lines = module.lines
     known = frozenset(modules)
 
-    def walk(node: ast.AST, inside: bool) -> Iterator[Import]:
+    def walk(node: ast.AST, inside: bool, for_types: bool) -> Iterator[Import]:
+        for_types = for_types or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.Import | ast.ImportFrom):
                 commented = any("#" in line for line in lines[child.lineno - 1 : child.end_lineno])
                 for target in targets(child):
-                    yield Import(module.name, target, child.lineno, inside, commented)
-            yield from walk(child, inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
+                    yield Import(module.name, target, child.lineno, inside, commented, for_types)
+            within = inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from walk(child, within, for_types)
 
     def targets(statement: ast.Import | ast.ImportFrom) -> list[str]:
         if isinstance(statement, ast.Import):
@@ -116,7 +127,7 @@ def imports_of(module: Module, modules: Iterable[str]) -> Iterator[Import]:
         names = [f"{base}.{alias.name}" for alias in statement.names]
         return [name if name in known or not base.startswith(PACKAGE) else base for name in names]
 
-    return walk(module.tree, False)
+    return walk(module.tree, inside=False, for_types=False)
 
 
 def all_imports(modules: dict[str, Module]) -> list[Import]:
@@ -136,7 +147,7 @@ def floor_of(name: str) -> int | None:
 def upward(modules: dict[str, Module]) -> list[str]:
     problems: list[str] = []
     for found in all_imports(modules):
-        if not is_ours(found.target):
+        if not is_ours(found.target) or found.excepted:
             continue
         here, there = floor_of(found.importer), floor_of(found.target)
         if here is not None and there is not None and there > here:
@@ -147,7 +158,7 @@ def upward(modules: dict[str, Module]) -> list[str]:
 def cycles(modules: dict[str, Module]) -> list[str]:
     graph: dict[str, set[str]] = {name: set() for name in modules}
     for found in all_imports(modules):
-        if is_ours(found.target):
+        if is_ours(found.target) and not found.excepted:
             graph[found.importer].add(found.target)
     try:
         TopologicalSorter(graph).prepare()
@@ -262,7 +273,7 @@ def package_of(directory: Path, files: dict[str, str]) -> dict[str, Module]:
         ("_protocol/session.py", "from .._transport.tcp import connect"),
         ("_protocol/session.py", "from .. import _transport"),
         ("_transport/tcp.py", "import trio_mp._node.port"),
-        ("_node/port.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .._api import Node"),
+        ("_node/port.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .._services import calls"),
         ("_api.py", "def run():\n    from .testing import network  # for tests"),
         ("lowlevel.py", "from .cli import main"),
     ],

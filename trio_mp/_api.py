@@ -12,8 +12,8 @@ import trio
 from ._errors import ConfigurationError, PortDied
 from ._ids import node_of
 from ._node.core import Core
-from ._node.dispatcher import Job
 from ._node.environment import Environment
+from ._node.keeper import Job
 from ._node.monitor import DeathScope, Monitor
 from ._node.port import Port, attach_mailbox, new_port
 from ._node.settings import SettingArguments, Settings, check_settings
@@ -126,7 +126,7 @@ class Node:
           trio.ClosedResourceError: the node is closed.
         """
         # The short cut for ports of this node; all else is in the core.
-        if port.__class__ is Port and port._host is self._dispatcher:  # noqa: SLF001
+        if port.__class__ is Port and port._host is self._dispatcher:  # pyright: ignore[reportAttributeAccessIssue]
             if self._core.closed or self._dispatcher.unwinding:
                 self._core.check_open()
             self._queue.append((port, message))
@@ -356,9 +356,9 @@ async def open_node(
         - `unmonitored_death`: `"log"`, or `"raise"` to crash the node.
         - `spawn_modules`: modules, imported now, whose `@spawnable` functions other nodes may spawn.
 
-    Leaving the block kills the ports, waits until they have unwound, flushes what is queued for other nodes, and closes.
-    If it is left by cancellation nothing is flushed. An exception of the block leaves it as it is; what crashes the
-    node itself cancels the block and leaves as an `ExceptionGroup`. Entering and leaving are checkpoints.
+    Leaving the block kills the ports, waits until they have unwound, flushes what is queued for other nodes, and
+    closes. If it is left by cancellation nothing is flushed. An exception of the block leaves it as it is; what crashes
+    the node itself cancels the block and leaves as an `ExceptionGroup`. Entering and leaving are checkpoints.
 
     Raises:
       TypeError, ConfigurationError: a setting is unknown, or has a value that cannot work.
@@ -387,7 +387,7 @@ async def open_node_in(
     checked = check_settings(node_id, settings)
     import_spawn_modules(checked.spawn_modules)
     node = Node(checked, environment)
-    core = node._core  # noqa: SLF001 - made here
+    core = node._core
     await core.prepare()
     failure: BaseException | None = None
     try:

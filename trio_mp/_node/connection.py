@@ -7,7 +7,7 @@ The writer only finishes what the kernel did not take at once.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
@@ -23,14 +23,15 @@ from .._protocol.effects import (
     ProofWanted,
     RefusedByPeer,
 )
-from .._protocol.handshake import NONCE_SIZE
+from .._protocol.handshake import NONCE_SIZE, LocalInfo
 from .._protocol.session import Session
 from .._transport.pipe import Pipe
 from .context import Frame, frame_variable
+from .dispatcher import Dispatcher
+from .environment import Environment
+from .node_port import NodePort
 from .peer import Peer
-
-if TYPE_CHECKING:
-    from .network import Network
+from .settings import Settings
 
 READ_SIZE = 64 * 1024
 READS = 8
@@ -40,6 +41,25 @@ WRITE_SHARE = 4 * 1024 * 1024
 """What is written in one go, in bytes, before other tasks have their turn."""
 
 log = logging.getLogger("trio_mp.connection")
+
+
+class ConnectionHost(Protocol):
+    """What a connection asks of the network that it is part of; see `Network`."""
+
+    host: Dispatcher
+    settings: Settings
+    environment: Environment
+    local: LocalInfo
+    node_port: NodePort
+    peers: dict[str, Peer]
+
+    def peer(self, node_id: str) -> Peer:
+        """What is kept about that node."""
+        ...
+
+    def authenticated(self, connection: Connection) -> None:
+        """The other side has proven itself."""
+        ...
 
 
 class Connection:
@@ -59,7 +79,7 @@ class Connection:
       fault: what the other side did that the protocol does not allow.
     """
 
-    def __init__(self, network: Network, pipe: Pipe, *, dialler: bool, address: str) -> None:
+    def __init__(self, network: ConnectionHost, pipe: Pipe, *, dialler: bool, address: str) -> None:
         self.network = network
         self.address = address
         self.pipe = pipe

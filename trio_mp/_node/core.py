@@ -16,8 +16,9 @@ from .._protocol.handshake import LocalInfo
 from .._protocol.requests import Spawn
 from .._reason import NORMAL, Reason, node_failed, transport_error
 from .context import Frame, current_frame, frame_variable
-from .dispatcher import Dispatcher, Job
+from .dispatcher import Dispatcher
 from .environment import Environment
+from .keeper import Job
 from .monitor import Monitor, MonitorCallback
 from .network import Network
 from .node_port import NodePort, SpawnService
@@ -71,7 +72,6 @@ class Core:
         self.spawner = make_spawner(self)
         self.node_port = NodePort(self.dispatcher, environment, send=self.send, spawner=self.spawner)
         self.network = self._make_network() if settings.networked else None
-        self.node_port.network = self.network
         self.closing = False
         self.closed = False
         self._counter = 0
@@ -126,7 +126,8 @@ class Core:
             route: tuple[Peer | None, str] = (None, name)
         elif self.network is None:
             raise RuntimeError(
-                f"{port!s} is on another node, and {self.id} has no network: give open_node() binds or seeds, and a secret"
+                f"{port!s} is on another node, and {self.id} has no network:"
+                " give open_node() binds or seeds, and a secret"
             )
         else:
             route = (self.network.peer(node_id), name)

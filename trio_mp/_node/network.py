@@ -48,6 +48,8 @@ class Network:
         self.environment = environment
         self.local = local
         self.node_port = node_port
+        node_port.up_nodes = self.up_nodes
+        node_port.known_nodes = lambda: self.peers
         self.peers: dict[str, Peer] = {}
         self.binds: tuple[str, ...] = ()
         self._listeners: list[Listener] = []

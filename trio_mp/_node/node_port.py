@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from .._ids import split_port
 from .._protocol import requests
@@ -13,9 +13,6 @@ from .context import Frame
 from .dispatcher import Dispatcher
 from .environment import Environment
 from .peer import Peer
-
-if TYPE_CHECKING:
-    from .network import Network
 
 log = logging.getLogger("trio_mp")
 
@@ -54,7 +51,9 @@ class NodePort:
         self._environment = environment
         self._send = send
         self._spawner = spawner
-        self.network: Network | None = None
+        # The IDs of the nodes that are connected, and of all known ones; the network says.
+        self.up_nodes: Callable[[], Iterable[str]] = tuple
+        self.known_nodes: Callable[[], Iterable[str]] = tuple
 
     def serve(self, message: tuple[object, ...], peer: Peer, frame: Frame) -> None:
         """A request from another node."""
@@ -118,16 +117,15 @@ class NodePort:
             self._host.deliver(frame, target, message)
 
     def _answer(self, what: str, port: str, prefix: tuple[object, ...]) -> None:
-        network = self.network
         answer: tuple[object, ...]
         if what == "info":
             answer = (self._host.id,)
         elif what == "time":
             answer = (self._environment.wall_clock(),)
         elif what == "up_nodes":
-            answer = tuple(network.up_nodes()) if network is not None else ()
+            answer = tuple(self.up_nodes())
         else:
-            answer = (self._host.id, *(network.peers if network is not None else ()))
+            answer = (self._host.id, *self.known_nodes())
         self._send(port, (*prefix, *answer))
 
 

@@ -28,7 +28,8 @@ from .._protocol.effects import (
 )
 from .._protocol.session import Session
 from .._reason import Reason, describe
-from .dispatcher import Dispatcher, RemoteMonitor
+from .dispatcher import Dispatcher
+from .keeper import RemoteMonitor
 from .monitor import Monitor
 from .settings import Settings
 

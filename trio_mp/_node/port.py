@@ -52,7 +52,9 @@ class PortHost(ABC):
         """A port dies, now. `error` is the exception that killed it, for the log."""
 
     @abstractmethod
-    def start_task(self, port: Port, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]) -> None:
+    def start_task(
+        self, port: Port, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
+    ) -> None:
         """Start a task that belongs to a port."""
 
 
@@ -316,7 +318,7 @@ def new_port(host: PortHost, name: str, handler: Handler | None = None) -> Port:
     """A new port of this name, in the table of its node."""
     if handler is not None and not callable(handler):
         raise TypeError(f"a handler must be callable, not {handler!r}")
-    port = Port._make(host, f"{host.id}#{name}", handler)  # noqa: SLF001 - the other half of the class
+    port = Port._make(host, f"{host.id}#{name}", handler)
     host.ports[name] = port
     return port
 

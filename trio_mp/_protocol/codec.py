@@ -88,7 +88,7 @@ def _plain(value: object, place: tuple[object, ...], depth: int, thorough: bool)
         }
     if isinstance(value, PortID):
         return str.__str__(value)
-    _refuse(value, place)
+    return _refuse(value, place)
 
 
 def _key(key: object, place: tuple[object, ...], thorough: bool) -> str:
@@ -98,7 +98,9 @@ def _key(key: object, place: tuple[object, ...], thorough: bool) -> str:
         return key
     if isinstance(key, PortID):
         return str.__str__(key)
-    raise TypeError(f"{_where(place)} has the key {key!r} of type {type(key).__name__}: keys of dicts that travel are str")
+    raise TypeError(
+        f"{_where(place)} has the key {key!r} of type {type(key).__name__}: keys of dicts that travel are str"
+    )
 
 
 def _check_scalar(value: object, place: tuple[object, ...]) -> None:

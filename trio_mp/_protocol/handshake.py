@@ -197,6 +197,8 @@ class Handshake:
             case Step.DECISION | Step.OK if line_untrusted.startswith("no;"):
                 self.step = Step.REFUSED
                 return [RefusedByPeer(unescape(line_untrusted[3:]))]
+            case _:
+                pass
         raise RemoteProtocolError(f"unexpected in step {self.step.value!r}: {line_untrusted[:80]!r}")
 
     def _greeting_received(self, greeting: Greeting) -> list[Event]:
@@ -248,7 +250,10 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
     if head[:2] != ["aemp", "1"] or len(head) < 5:
         raise RemoteProtocolError(f"not a greeting of this protocol: {greeting.fields[:80]!r}")
     node_id, methods, framings, *pairs = map(unescape, head[2:])
-    keys = dict(pair.partition("=")[::2] for pair in pairs)
+    keys: dict[str, str] = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        keys[key] = value
     try:
         nonce = base64.b64decode(greeting.nonce, validate=True)
     except (binascii.Error, ValueError):

@@ -1,7 +1,8 @@
 """The requests that nodes send to each other's node port, as values.
 
 A message to the node port begins with one of these words; `parse` turns it into a frozen value or, if it is malformed
-or not known, into `Malformed`: a newer peer may send what we do not know, and a program may send anything to a node port.
+or not known, into `Malformed`: a newer peer may send what we do not know, and a program may send anything to a node
+port.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from typing import TypeAlias
 
 from .._ids import is_port_name, split_port
 from .._reason import Reason
+
+QUERIES = frozenset({"info", "time", "up_nodes", "known_nodes"})
+
 
 @dataclass(frozen=True, slots=True)
 class Watch:
@@ -114,9 +118,10 @@ def parse(message: tuple[object, ...]) -> Request:
             return Spawn(name, function, tuple(arguments), port)
         case ("snd", str(port), *rest) if _is_port(port):
             return Forward(port, tuple(rest))
-        case (("info" | "time" | "up_nodes" | "known_nodes") as what, str(port), *prefix) if _is_port(port):
+        case (str(what), str(port), *prefix) if what in QUERIES and _is_port(port):
             return Query(what, port, tuple(prefix))
-    return Malformed(message)
+        case _:
+            return Malformed(message)
 
 
 def _is_port(text: str) -> bool:

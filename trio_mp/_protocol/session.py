@@ -22,15 +22,19 @@ class TLSChannel(Protocol):
     @property
     def fingerprint(self) -> bytes:
         """SHA-256 of the server's certificate as seen from here; empty until the handshake is done."""
+        ...
 
     def start(self) -> bytes:
         """Begin the handshake; what is to be written."""
+        ...
 
     def receive(self, data_untrusted: bytes) -> tuple[bytes, bytes]:
         """Take what was read; returns the plain bytes in it, and what is to be written for TLS itself."""
+        ...
 
     def send(self, data: bytes | bytearray | memoryview) -> bytes:
         """Encrypt; what is to be written."""
+        ...
 
 
 class Session:

@@ -35,10 +35,14 @@ def spawnable(function: F) -> F:
     Raises:
       TypeError: it is not a function at the top level of a module: no other can be found by its name.
     """
-    if not inspect.isfunction(function) or function.__qualname__ != function.__name__:
+    if not _at_top_level(function):
         raise TypeError(f"only functions at the top level of a module can be spawnable, not {function!r}")
     setattr(function, _MARK, True)
     return function
+
+
+def _at_top_level(function: object) -> bool:
+    return inspect.isfunction(function) and function.__qualname__ == function.__name__
 
 
 def import_spawn_modules(names: Iterable[str]) -> None:

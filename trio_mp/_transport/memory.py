@@ -63,7 +63,7 @@ class MemoryPipe(Pipe):
     async def wait_writable(self) -> None:
         """See `Pipe.wait_writable`."""
         outgoing = self._outgoing
-        while not self._closed and not outgoing.ended and not outgoing.reset and len(outgoing.data) >= outgoing.capacity:
+        while not (self._closed or outgoing.ended or outgoing.reset) and len(outgoing.data) >= outgoing.capacity:
             await outgoing.changed.park()
         await trio.lowlevel.checkpoint()
         if self._closed:
@@ -72,7 +72,7 @@ class MemoryPipe(Pipe):
     async def wait_readable(self) -> None:
         """See `Pipe.wait_readable`."""
         incoming = self._incoming
-        while not self._closed and not incoming.data and not incoming.ended and not incoming.reset:
+        while not (self._closed or incoming.data or incoming.ended or incoming.reset):
             await incoming.changed.park()
         await trio.lowlevel.checkpoint()
         if self._closed:

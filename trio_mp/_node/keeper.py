@@ -1,0 +1,253 @@
+"""The life of ports: their tasks, their death, and who is told of it.
+
+A port that dies stops receiving at once, and its tasks are cancelled; its monitors fire when those have unwound. Both
+the kill and the firing go through the dispatcher's queue, so they keep their order with messages.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeAlias
+
+import trio
+
+from .._errors import PortDied
+from .._ids import join_port, split_port
+from .._reason import Reason, exception_reason, is_normal, no_such_port
+from .context import Frame, frame_variable
+from .monitor import Monitor
+from .port import Port, PortHost, PortState
+
+log = logging.getLogger("trio_mp.port")
+
+
+class Job:
+    """Work of the runtime that keeps its place among the messages; stands where a port would."""
+
+    __slots__ = ("function",)
+    tags = None
+    default = None
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.function = function
+
+
+class RemoteMonitor:
+    """The monitor that a peer has on one of our ports."""
+
+    __slots__ = ("name", "peer")
+
+    def __init__(self, peer: RemoteWatcher, name: str) -> None:
+        self.peer = peer
+        self.name = name
+
+
+class RemoteWatcher(Protocol):
+    """A peer, as far as the dispatcher knows it."""
+
+    def tell_death(self, name: str, reason: Reason) -> None:
+        """Say that a port that the peer monitors has died."""
+
+    def flush(self) -> None:
+        """Write what is queued, as far as it goes without blocking."""
+
+
+Target: TypeAlias = Port | Job
+
+
+class PortKeeper(PortHost):
+    """The ports of a node, from birth to the firing of their monitors.
+
+    Attributes:
+      unwinding: ports that are dead, but whose tasks have not unwound, so that their monitors have not fired.
+      shutdown_timeout: how long those tasks may take before the monitors fire all the same, in seconds.
+      raise_unmonitored: whether a death that nobody monitors crashes the node.
+      firing: above zero while monitors are being fired: nothing may be written until all of them have.
+      nursery: where tasks run; None when the node has closed.
+    """
+
+    def __init__(self, *, shutdown_timeout: float, raise_unmonitored: bool) -> None:
+        self.ports: dict[str, Port] = {}
+        self.unwinding: dict[str, Port] = {}
+        self.shutdown_timeout = shutdown_timeout
+        self.raise_unmonitored = raise_unmonitored
+        self.firing = 0
+        self.nursery: trio.Nursery | None = None
+        self._kill_job = Job(self.kill_now)
+
+    @abstractmethod
+    def enqueue(self, target: Target, message: tuple[Any, ...]) -> None:
+        """Put a message for a local port, or a job, behind what waits."""
+
+    # Tasks of ports ------------------------------------------------------------------------------------------------
+
+    def start_task(
+        self, port: Port, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
+    ) -> None:
+        """See `PortHost.start_task`."""
+        if self.nursery is None:
+            raise trio.ClosedResourceError("the node is closed")
+        name = f"{port}: {getattr(async_function, '__qualname__', async_function)}"
+        self.nursery.start_soon(self._run_task, port, async_function, arguments, name=name)
+        port.state.tasks += 1
+
+    @trio.lowlevel.disable_ki_protection
+    async def _run_task(
+        self, port: Port, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
+    ) -> None:
+        state = port.state
+        frame_variable.set(Frame(self, port, None))
+        scope = trio.CancelScope()
+        state.scopes.add(scope)
+        if not state.alive:
+            scope.cancel()
+        try:
+            with scope:
+                await async_function(*arguments)
+        except Exception as error:
+            if state.alive:
+                self.die(port, exception_reason(error), error)
+            else:
+                log.error("%s: a task failed while it was unwinding", port, exc_info=error)
+        finally:
+            state.scopes.discard(scope)
+            state.tasks -= 1
+            if not state.alive and not state.tasks:
+                self._unwound(port, state)
+
+    # Death ---------------------------------------------------------------------------------------------------------
+
+    def kill(self, port: str, reason: Reason) -> None:
+        """See `PortHost.kill`."""
+        self.enqueue(self._kill_job, (split_port(port)[1], reason))
+
+    def kill_now(self, name: str, reason: Reason) -> None:
+        """Kill a local port, if it is alive."""
+        port = self.ports.get(name)
+        if port is not None:
+            self.die(port, reason)
+
+    def die_loudly(self, port: Port, reason: Reason) -> None:
+        """A death that is a mistake in the program, and has no exception of its own."""
+        self.die(port, reason, PortDied(port, reason))
+
+    def die(self, port: Port, reason: Reason, error: Exception | None = None) -> None:
+        """See `PortHost.die`. It stops receiving now; its monitors fire when its tasks have unwound."""
+        if self.ports.get(port.name) is not port:
+            if error is not None:
+                log.error("%s: a handler failed after the port had died", port, exc_info=error)
+            return
+        del self.ports[port.name]
+        state = port.state
+        state.alive = False
+        state.reason = reason
+        state.error = error
+        state.pending = None
+        state.handlers = type(state.handlers)()
+        port.rearm()
+        if state.mailbox is not None:
+            state.mailbox.die(PortDied(port, reason))
+        for monitor in tuple(state.owned):
+            monitor.cancel()
+        for scope in tuple(state.scopes):
+            scope.cancel()
+        self.unwinding[port.name] = port
+        if not state.tasks:
+            self._unwound(port, state)
+        elif self.nursery is not None:
+            state.unwinding = trio.CancelScope()
+            self.nursery.start_soon(self._await_unwinding, port, state)
+
+    async def _await_unwinding(self, port: Port, state: PortState) -> None:
+        """Give up on tasks that do not unwind."""
+        assert state.unwinding is not None
+        with state.unwinding:
+            await trio.sleep(self.shutdown_timeout)
+            log.warning(
+                "%s died %g s ago and %d of its tasks have not ended; its monitors fire now",
+                *(port, self.shutdown_timeout, state.tasks),
+            )
+            self._unwound(port, state)
+
+    def _unwound(self, port: Port, state: PortState) -> None:
+        """The tasks of a dead port have ended: its monitors are to fire."""
+        if self.unwinding.get(port.name) is not port:
+            return
+        if state.unwinding is not None:
+            state.unwinding.cancel()
+        self.enqueue(Job(self._fire_death), (port, state))
+
+    def _fire_death(self, port: Port, state: PortState) -> None:
+        del self.unwinding[port.name]
+        monitors, state.monitors = tuple(state.monitors), {}
+        if not monitors and not is_normal(state.reason) and state.error is not None:
+            error, state.error = state.error, None
+            if self.raise_unmonitored:
+                raise error
+            log.error("%s died and nobody monitors it", port, exc_info=error)
+        # The notices to other nodes are queued before any callback can send there.
+        for monitor in monitors:
+            if isinstance(monitor, RemoteMonitor):
+                monitor.peer.tell_death(monitor.name, state.reason)
+        self.fire([monitor for monitor in monitors if isinstance(monitor, Monitor)], state.reason)
+
+    # Monitors ------------------------------------------------------------------------------------------------------
+
+    def add_local_monitor(self, name: str, monitor: Monitor | RemoteMonitor) -> None:
+        """Add a monitor of a local port; if there is none of that name it fires soon, but not before this returns."""
+        port = self.ports.get(name) or self.unwinding.get(name)
+        if port is not None:
+            port.state.monitors[monitor] = None
+        else:
+            self.enqueue(Job(self._fire_missing), (monitor, no_such_port(join_port(self.id, name))))
+
+    def _fire_missing(self, monitor: Monitor | RemoteMonitor, reason: Reason) -> None:
+        if isinstance(monitor, Monitor):
+            self.fire([monitor], reason)
+        else:
+            monitor.peer.tell_death(monitor.name, reason)
+
+    def remove_local_monitor(self, name: str, monitor: Monitor | RemoteMonitor) -> None:
+        """Take a monitor of a local port away; no error if it is not there."""
+        port = self.ports.get(name) or self.unwinding.get(name)
+        if port is not None:
+            port.state.monitors.pop(monitor, None)
+
+    def fire(self, monitors: list[Monitor], reason: Reason) -> None:
+        """Fire monitors: first every reason is set, then the callbacks run, then anything may be written again.
+
+        Must be called by a task that dispatches. A callback that raises kills the port that set its monitor; outside
+        a port it crashes the node, after the other callbacks have run.
+        """
+        frame = frame_variable.get()
+        assert frame is not None
+        before = frame.port
+        crashes: list[Exception] = []
+        self.firing += 1
+        for monitor in monitors:
+            monitor.begin_firing(reason)
+        for monitor in monitors:
+            callback = monitor.take_callback()
+            owner = monitor.owner
+            if isinstance(owner, Port):
+                owner.state.owned.discard(monitor)
+            if callback is None:
+                continue
+            frame.port = owner
+            try:
+                result = callback(*reason)
+                if inspect.iscoroutine(result):
+                    result.close()
+                    raise TypeError(f"a monitor's callback must be sync, not {callback!r}")
+            except Exception as error:  # noqa: BLE001 - sorted out below
+                if isinstance(owner, Port):
+                    self.die(owner, exception_reason(error), error)
+                else:
+                    crashes.append(error)
+        self.firing -= 1
+        frame.port = before
+        if crashes:
+            raise crashes[0] if len(crashes) == 1 else ExceptionGroup("callbacks of monitors failed", crashes)
