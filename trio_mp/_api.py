@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,11 +19,12 @@ from ._node.monitor import DeathScope, Monitor
 from ._node.port import Port, attach_mailbox, new_port
 from ._node.settings import SettingArguments, Settings, check_settings
 from ._node.timer import Timer
-from ._protocol import codec
 from ._protocol.requests import Spawn
-from ._reason import NORMAL, Reason
+from ._reason import NORMAL, Reason, exception_reason
 from ._services.calls import call
 from ._services.spawning import Spawner, check_reference, import_spawn_modules, run_process
+
+log = logging.getLogger("trio_mp")
 
 
 class Node:
@@ -81,7 +83,7 @@ class Node:
             await trio.lowlevel.checkpoint()
             yield port
         except Exception as error:
-            self._dispatcher.die(port, ("die", f"{type(error).__name__}: {error}"))
+            self._dispatcher.die(port, exception_reason(error))
             raise
         finally:
             self._dispatcher.die(port, NORMAL)
@@ -127,7 +129,7 @@ class Node:
         """
         # The short cut for ports of this node; all else is in the core.
         if port.__class__ is Port and port._host is self._dispatcher:  # pyright: ignore[reportAttributeAccessIssue]
-            if self._core.closed or self._dispatcher.unwinding:
+            if self._core.closed or self._dispatcher.lingering:
                 self._core.check_open()
             self._queue.append((port, message))
             if self._dispatcher.parked is not None:
@@ -150,17 +152,20 @@ class Node:
         """
         if not seconds >= 0:
             raise ValueError(f"seconds must not be negative: {seconds!r}")
-        peer, _ = self._core.route(port)
-        if peer is not None:
-            message = codec.snapshot(message)
+        self._core.check_open()
         timer = Timer()
-        self._core.start_system_task(self._send_later, timer, seconds, port, message)
+        message = self._core.fix(port, message)
+        self._dispatcher.start_system_task(self._send_later, timer, seconds, port, message)
         return timer
 
     async def _send_later(self, timer: Timer, seconds: float, port: str, message: tuple[Any, ...]) -> None:
         with timer.scope:
             await trio.sleep(seconds)
-            self._core.send(port, message)
+            try:
+                self._core.send(port, message)
+            except ValueError as error:
+                # It was checked at the call, but the peer's limit may have become known since.
+                log.error("a message of send_after(%g, %r) cannot be sent: %s", seconds, port, error)
 
     async def flush(self, node_or_port: str) -> None:
         """Wait until what was sent there has been handed to the operating system: the place to wait for a slow peer.
@@ -230,7 +235,7 @@ class Node:
           what `send` raises.
         """
         if isinstance(action, str):
-            self._core.route(action)
+            message = self._core.fix(action, message)
 
             def callback(*reason: object) -> None:
                 self._core.send(action, (*message, *reason))

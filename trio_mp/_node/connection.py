@@ -166,10 +166,6 @@ class Connection:
     async def _received(self, frame: Frame, data: bytes) -> bool:
         """Handle what was read; whether there may be more to read."""
         self.received_at = trio.current_time()
-        if self._probe is not None and self.peer is not None:
-            self._probe.cancel()
-            self._probe = None
-            self.peer.execute(self.peer.association.probe_answered())
         if self._finishing and not self.was_up:
             # Refused. What comes now was sent before the other side knew; it is read so that our last bytes are not
             # reset with it.
@@ -314,10 +310,16 @@ class Connection:
 
     def watch_for_life(self, seconds: float) -> None:
         """See `PeerConnection.watch_for_life`."""
-        nursery = self.network.host.nursery
-        if self._probe is None and nursery is not None:
+        if self._probe is None:
             self._probe = trio.CancelScope()
-            nursery.start_soon(self._judge, self._probe, seconds)
+            self.network.host.start_system_task(self._judge, self._probe, seconds)
+
+    def answered(self) -> None:
+        """See `PeerConnection.answered`."""
+        if self._probe is not None and self.peer is not None:
+            self._probe.cancel()
+            self._probe = None
+            self.peer.execute(self.peer.association.probe_answered())
 
     async def _judge(self, scope: trio.CancelScope, seconds: float) -> None:
         with scope:
@@ -353,11 +355,11 @@ class Connection:
         )
         self.flush()
 
-    def close_gracefully(self, seconds: float) -> None:
-        """Flush, then half-close, then read to the end; for at most so many seconds."""
+    def close_gracefully(self, deadline: float) -> None:
+        """Flush, then half-close, then read to the end; until a time of Trio's clock."""
         self._note_end("this node is closing")
         self._finishing = True
-        self._scope.deadline = trio.current_time() + seconds
+        self._scope.deadline = deadline
         self.flush()
 
     def close(self, why: str) -> None:

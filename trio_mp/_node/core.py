@@ -106,7 +106,7 @@ class Core:
         """Raise `trio.ClosedResourceError` if the node is closed, `PortDied` in a task of a dead port."""
         if self.closed:
             raise trio.ClosedResourceError(f"node {self.id} is closed")
-        if self.dispatcher.unwinding:
+        if self.dispatcher.lingering:
             frame = current_frame()
             if frame is not None and isinstance(frame.port, Port) and not frame.port.alive:
                 raise PortDied(frame.port, frame.port.state.reason)
@@ -139,7 +139,7 @@ class Core:
     @trio.lowlevel.enable_ki_protection
     def send(self, port: str, message: tuple[object, ...]) -> None:
         """Send to any port; see `Node.send`, which has a short cut for local ones."""
-        if self.closed or self.dispatcher.unwinding:
+        if self.closed or self.dispatcher.lingering:
             self.check_open()
         peer, name = self.route(port)
         if peer is not None:
@@ -150,6 +150,15 @@ class Core:
             target = self.dispatcher.ports.get(name)
             if target is not None:
                 self.dispatcher.enqueue(target, message)
+
+    def fix(self, port: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A message that is to be sent to a port later: if it is to travel, what it holds now.
+
+        Raises:
+          TypeError, ValueError, RuntimeError: as `send`.
+        """
+        peer, _ = self.route(port)
+        return message if peer is None else codec.snapshot(message)
 
     def kill(self, port: str, reason: Reason) -> None:
         """See `Node.kill`."""
@@ -239,8 +248,9 @@ class Core:
         Args:
           error: what the node's block was left with, if it was by an exception.
         """
+        deadline = trio.current_time() + self.settings.shutdown_timeout
         if self.network is not None:
-            await self.network.stop_outreach()
+            await self.network.stop_listening()
         reason = NORMAL if error is None else node_failed(error)
         self.closing = True
         # In order with what was sent before; and what monitors send because of it still goes out.
@@ -248,7 +258,7 @@ class Core:
             self.dispatcher.kill(port, reason)
         await self.dispatcher.wait_quiet()
         if self.network is not None:
-            await self.network.close_connections(self.settings.shutdown_timeout)
+            await self.network.close(deadline)
 
     def finish(self, error: BaseException | None) -> None:
         """Everything has ended: whoever still waits is told. Not a checkpoint."""
@@ -269,10 +279,3 @@ class Core:
         finally:
             self.closed = True
             frame_variable.reset(token)
-
-    def start_system_task(self, async_function: Callable[..., Any], *arguments: object) -> None:
-        """Start a task of the runtime."""
-        self.check_open()
-        if self.dispatcher.nursery is None:
-            raise trio.ClosedResourceError(f"node {self.id} is closed")
-        self.dispatcher.nursery.start_soon(async_function, *arguments)

@@ -65,6 +65,7 @@ class PortKeeper(PortHost):
       unwinding: ports that are dead, but whose tasks have not unwound, so that their monitors have not fired.
       shutdown_timeout: how long those tasks may take before the monitors fire all the same, in seconds.
       raise_unmonitored: whether a death that nobody monitors crashes the node.
+      lingering: how many dead ports have tasks that have not ended; what those try to send must be refused.
       firing: above zero while monitors are being fired: nothing may be written until all of them have.
       nursery: where tasks run; None when the node has closed.
     """
@@ -74,6 +75,7 @@ class PortKeeper(PortHost):
         self.unwinding: dict[str, Port] = {}
         self.shutdown_timeout = shutdown_timeout
         self.raise_unmonitored = raise_unmonitored
+        self.lingering = 0
         self.firing = 0
         self.nursery: trio.Nursery | None = None
         self._kill_job = Job(self.kill_now)
@@ -116,7 +118,20 @@ class PortKeeper(PortHost):
             state.scopes.discard(scope)
             state.tasks -= 1
             if not state.alive and not state.tasks:
+                self.lingering -= 1
                 self._unwound(port, state)
+
+    def start_system_task(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+        """Start a task of the runtime. Does nothing when the node has closed: no task of it runs then."""
+        if self.nursery is not None:
+            self.nursery.start_soon(self._run_system_task, async_function, arguments, name=async_function)
+
+    async def _run_system_task(
+        self, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
+    ) -> None:
+        # It may have been started by code of a port, but is none.
+        frame_variable.set(None)
+        await async_function(*arguments)
 
     # Death ---------------------------------------------------------------------------------------------------------
 
@@ -157,9 +172,10 @@ class PortKeeper(PortHost):
         self.unwinding[port.name] = port
         if not state.tasks:
             self._unwound(port, state)
-        elif self.nursery is not None:
+        else:
+            self.lingering += 1
             state.unwinding = trio.CancelScope()
-            self.nursery.start_soon(self._await_unwinding, port, state)
+            self.start_system_task(self._await_unwinding, port, state)
 
     async def _await_unwinding(self, port: Port, state: PortState) -> None:
         """Give up on tasks that do not unwind."""
@@ -219,11 +235,14 @@ class PortKeeper(PortHost):
     def fire(self, monitors: list[Monitor], reason: Reason) -> None:
         """Fire monitors: first every reason is set, then the callbacks run, then anything may be written again.
 
-        Must be called by a task that dispatches. A callback that raises kills the port that set its monitor; outside
+        Must be called by a task of the runtime. A callback that raises kills the port that set its monitor; outside
         a port it crashes the node, after the other callbacks have run.
         """
         frame = frame_variable.get()
-        assert frame is not None
+        task = trio.lowlevel.current_task()
+        if frame is None or frame.task is not task:
+            frame = Frame(self, None, task)
+            frame_variable.set(frame)
         before = frame.port
         crashes: list[Exception] = []
         self.firing += 1

@@ -57,6 +57,8 @@ class Network:
         self._handshakes: dict[Connection, None] = {}
         self._connections: set[Connection] = set()
         # Those that make new connections: cancelled when the node closes.
+        self._closing = False
+        self._accepting = trio.CancelScope()
         self._outreach = trio.CancelScope()
         self._ended = trio.lowlevel.ParkingLot()
 
@@ -81,8 +83,7 @@ class Network:
         """Accept connections, dial the seeds, and see that connections stay alive, until `stop_outreach`."""
         with self._outreach:
             async with trio.open_nursery() as nursery:
-                for listener in self._listeners:
-                    nursery.start_soon(self._accept, listener)
+                nursery.start_soon(self._accept_all)
                 for seed in self.settings.seeds:
                     nursery.start_soon(self._keep_seed, seed)
                 nursery.start_soon(self._keep_alive)
@@ -97,6 +98,12 @@ class Network:
 
     # Accepting -----------------------------------------------------------------------------------------------------
 
+    async def _accept_all(self) -> None:
+        with self._accepting:
+            async with trio.open_nursery() as nursery:
+                for listener in self._listeners:
+                    nursery.start_soon(self._accept, listener)
+
     async def _accept(self, listener: Listener) -> None:
         while True:
             pipe = await listener.accept()
@@ -106,8 +113,7 @@ class Network:
                 del self._handshakes[oldest]
                 oldest.close("too many connections are in their handshake")
             self._handshakes[connection] = None
-            assert self.host.nursery is not None
-            self.host.nursery.start_soon(self._run_accepted, connection)
+            self.host.start_system_task(self._run_accepted, connection)
 
     async def _run_accepted(self, connection: Connection) -> None:
         await self._run_connection(connection)
@@ -142,6 +148,8 @@ class Network:
             if peer is not None:
                 while peer.current is not None:
                     await peer.down.park()
+            if self._closing and not failure:
+                return
             if not failure:
                 retry, said = FIRST_RETRY, ""
             elif failure != said:
@@ -161,10 +169,9 @@ class Network:
         if pipe is None:
             return "", f"no answer within {self.settings.handshake_timeout:g} s"
         connection = Connection(self, pipe, dialler=True, address=str(address))
-        # Not a task of its own: it is to outlive `stop_outreach`, so that what is queued can be flushed.
+        # Not a task of its own: it is to outlive this task, so that what is queued can be flushed.
         ended = trio.Event()
-        assert self.host.nursery is not None
-        self.host.nursery.start_soon(self._run_dialled, connection, ended)
+        self.host.start_system_task(self._run_dialled, connection, ended)
         await ended.wait()
         handshake = connection.session.handshake
         if handshake.talks_to_itself:
@@ -186,22 +193,32 @@ class Network:
 
     # Closing -------------------------------------------------------------------------------------------------------
 
-    async def stop_outreach(self) -> None:
-        """Make no new connections. A checkpoint."""
-        self._outreach.cancel()
-        for connection in tuple(self._connections):
-            if not connection.was_up:
-                connection.close("this node is closing")
+    async def stop_listening(self) -> None:
+        """Accept no more connections. A checkpoint."""
+        self._accepting.cancel()
         with trio.CancelScope(shield=True):
             for listener in self._listeners:
                 await listener.aclose()
 
-    async def close_connections(self, seconds: float) -> None:
-        """Flush, half-close, and read every connection to its end, for at most so many seconds. A checkpoint."""
+    async def close(self, deadline: float) -> None:
+        """Flush what is queued, half-close every connection and read it to its end; until a time of Trio's clock.
+
+        A checkpoint. What waits for a connection that is not up yet is given the chance to get one.
+        """
+        self._closing = True
+        with trio.CancelScope(deadline=deadline):
+            async with trio.open_nursery() as nursery:
+                for peer in self.peers.values():
+                    nursery.start_soon(self._close_peer, peer, deadline)
+        self._outreach.cancel()
         for connection in tuple(self._connections):
-            connection.close_gracefully(seconds)
-        with trio.move_on_after(seconds):
-            while self._connections:
-                await self._ended.park()
-        for connection in tuple(self._connections):
-            connection.close("this node is closing")
+            if not connection.was_up:
+                connection.close("this node is closing")
+        while self._connections:
+            await self._ended.park()
+
+    async def _close_peer(self, peer: Peer, deadline: float) -> None:
+        while peer.current is None and peer.association.wants_connection:
+            await peer.up.park()
+        if peer.current is not None:
+            peer.current.close_gracefully(deadline)

@@ -79,13 +79,15 @@ class NodePort:
                 self._answer(what, port, prefix)
             case requests.Ping():
                 peer.send("", ("pong",))
+            case requests.Pong():
+                peer.answered()
             case requests.Malformed():
                 log.warning("%s: a request to the node port that is not understood: %r", peer.id, _short(message))
 
     def serve_local(self, message: tuple[object, ...]) -> None:
         """A message of a program on this node to its own node port."""
         match requests.parse(message):
-            case requests.Nothing() | requests.Ping():
+            case requests.Nothing() | requests.Ping() | requests.Pong():
                 pass
             case requests.Kill(name, reason):
                 self._host.kill_now(name, reason)

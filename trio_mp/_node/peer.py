@@ -57,6 +57,10 @@ class PeerConnection(Protocol):
         """Write what `session` has to say, then close."""
         ...
 
+    def close_gracefully(self, deadline: float) -> None:
+        """Flush, then half-close, then read to the end; until a time of Trio's clock."""
+        ...
+
     def opened(self) -> None:
         """The connection is in use."""
         ...
@@ -66,7 +70,11 @@ class PeerConnection(Protocol):
         ...
 
     def watch_for_life(self, seconds: float) -> None:
-        """Tell the peer, by `probe_answered` or `probe_failed`, whether anything arrives in this time."""
+        """Tell the association, by `probe_failed`, if nothing has `answered` in this time."""
+        ...
+
+    def answered(self) -> None:
+        """The other side has answered a ping."""
         ...
 
 
@@ -198,9 +206,9 @@ class Peer:
     # Connections ---------------------------------------------------------------------------------------------------
 
     def _wait_for_connection(self) -> None:
-        if self._deadline is None and self._host.nursery is not None:
+        if self._deadline is None:
             self._deadline = trio.CancelScope()
-            self._host.nursery.start_soon(self._give_up_later, self._deadline)
+            self._host.start_system_task(self._give_up_later, self._deadline)
 
     async def _give_up_later(self, scope: trio.CancelScope) -> None:
         timeout = self._settings.connect_timeout
@@ -209,6 +217,11 @@ class Peer:
             self._deadline = None
             if self.association.wants_connection:
                 self.execute(self.association.lose(f"no connection within {timeout:g} s"))
+
+    def answered(self) -> None:
+        """The peer has answered a ping on the connection in use."""
+        if self.current is not None:
+            self.current.answered()
 
     def connection_ended(self, connection_id: str, why: str) -> None:
         """A connection with it is gone."""

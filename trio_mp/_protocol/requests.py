@@ -83,8 +83,13 @@ class Ping:
 
 
 @dataclass(frozen=True, slots=True)
+class Pong:
+    """`pong`: the answer to `ping`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
-    """`devnull`, the empty word, no word, `pong`: that it arrived is all there is to it."""
+    """`devnull`, the empty word, no word: that it arrived is all there is to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +99,18 @@ class Malformed:
     message: tuple[object, ...]
 
 
-Request: TypeAlias = Watch | Unwatch | Died | Kill | Spawn | Forward | Query | Ping | Nothing | Malformed
+Request: TypeAlias = Watch | Unwatch | Died | Kill | Spawn | Forward | Query | Ping | Pong | Nothing | Malformed
 
 
 def parse(message: tuple[object, ...]) -> Request:
     """The request in a message to a node port (without the port's name, which is empty)."""
     match message:
-        case () | ("" | "devnull" | "pong", *_):
+        case () | ("" | "devnull", *_):
             return Nothing()
         case ("ping",):
             return Ping()
+        case ("pong",):
+            return Pong()
         case ("mon1", str(name)) if is_port_name(name):
             return Watch(name)
         case ("mon0", str(name)) if is_port_name(name):

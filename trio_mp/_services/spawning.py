@@ -84,6 +84,9 @@ class Spawner:
 
     def spawn(self, request: Spawn, *, remote: bool) -> None:
         """See `SpawnService.spawn`. A failure is logged, and kept for those who monitor the port."""
+        if self._core.closing:
+            # Who asked for it hears of the node's end when the connection closes.
+            return
         port = new_port(self._core.dispatcher, request.name)
         self.initialise(port, request, remote=remote)
 
