@@ -6,8 +6,9 @@ import argparse
 import sys
 import time
 
+from .parts import Bounds
 from .search import explore
-from .world import Bounds, World
+from .world import World
 
 
 def main() -> int:
@@ -34,7 +35,9 @@ def main() -> int:
         now = time.monotonic()
         if now - shown >= 1:
             shown = now
-            print(f"\r{states:,} states, {waiting:,} waiting, {now - began:.0f} s ", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r{states:,} states, {waiting:,} waiting, {now - began:.0f} s ", end="", file=sys.stderr, flush=True
+            )
 
     result = explore(World(bounds), progress=progress)
     print(f"\n{bounds}\n{result}\n{result.found or 'no fault'}")

@@ -7,8 +7,7 @@ from typing import Any, TypeAlias
 
 from trio_mp._errors import ProtocolError
 from trio_mp._protocol.association import Association, Fence, Stage
-from trio_mp._protocol.effects import Accept, Close, Effect, Fire, FireDone, FireDue, Link, NodeUp, Probe, Refuse, Unwatch
-from trio_mp._protocol.effects import Lost as LostEffect
+from trio_mp._protocol.effects import Accept, Close, Effect, Fire, FireDone, FireDue, Link, Probe, Refuse
 
 Item: TypeAlias = tuple[Any, ...]
 """What travels in a channel: `("proof", lost, incarnation)`, `("link",)`, `("ok",)`, `("no",)`, `("end",)`, or
@@ -59,7 +58,7 @@ class Process:
       monitors: the ports that its program monitors now, each with the number of the monitor, which is never used again.
       monitors_set, sent: how many monitors were set, how many messages sent.
       losses: how many losses were reported.
-      due: whether the runtime still owes `take_loss` and `fire` (1), or `fire` alone (2).
+      due: whether the runtime still has to call `fire`.
       probing: the connections that the runtime probes.
     """
 
@@ -84,7 +83,7 @@ class Process:
         self.monitors_set = 0
         self.sent = 0
         self.losses = 0
-        self.due = 0
+        self.due = False
         self.probing: tuple[str, ...] = ()
         self.outputs: list[Output] = []
 
@@ -179,9 +178,7 @@ class Process:
 
     def on_report(self, reaction: tuple[Event, ...]) -> None:
         """What is lost is reported; a callback does what `reaction` says."""
-        if self.due == 1:
-            self._do(self.association.take_loss())
-        self.due = 0
+        self.due = False
         fire = self.association.fire()
         if self.association.queue.size:
             self.outputs.append(("fault", "what was queued at a loss is still there when it is reported"))
@@ -265,22 +262,24 @@ class Process:
                 case Fire():
                     self._fire(effect, ())
                 case FireDue():
-                    self.due = 2
+                    self.due = True
                 case FireDone():
                     self._do(self.association.fired())
-                case NodeUp() | LostEffect() | Unwatch():
+                case _:
+                    # NodeUp, Lost, Unwatch: for people, or nothing more to be done.
                     pass
 
     def _fire(self, fire: Fire, reaction: tuple[Event, ...]) -> None:
-        for port, number in fire.monitors:  # type: ignore[misc]
+        monitors: Any = fire.monitors
+        for port, number in monitors:
             if self.monitors.pop(port, None) != number:
                 self.outputs.append(("fault", f"monitor {number} of {port} fired, which was not set"))
         for name, *rest in reaction:
             getattr(self, f"on_{name}")(*rest)
 
-    def _queued(self, due: bool) -> None:
-        if due:
-            self.due = 1
+    def _queued(self, lost: bool) -> None:
+        if lost:
+            self._do(self.association.take_loss())
 
     def _prove(self, connection: str) -> None:
         self.outputs.append(("write", connection, ("proof", self.association.last_ended, self.port)))

@@ -17,7 +17,11 @@ class TakesWhatComes(Association):
 
 
 class WritesBeforeOk(Association):
-    """The side that decides does not wait for `ok`."""
+    """The side that decides does not wait for `ok`.
+
+    The other side then reads what it has not taken up yet: an older `link` can still come in between, and what it is
+    asked for, such as to watch a port, is answered behind the fence, where answers are dropped.
+    """
 
     def _take_up(self, connection: str) -> list[Effect]:
         effects = super()._take_up(connection)
@@ -30,7 +34,10 @@ class WritesBeforeOk(Association):
 
 
 class KeepsTheOthers(Association):
-    """The other side does not close the other connections when it takes one up."""
+    """The other side does not close the other connections when it takes one up.
+
+    The promise can do without, given the `ok`. But a `link` that was overtaken then costs a connection that is well.
+    """
 
     def _take_up(self, connection: str) -> list[Effect]:
         connections, limits = dict(self._connections), dict(self._limits)
@@ -97,8 +104,8 @@ class KeepsTheQueue(Association):
         self.queue = queue
 
 
-class KeepsTheMonitors(Association):
-    """A loss takes the connection and the queue, but no monitors."""
+class ForgetsTheMonitors(Association):
+    """A loss takes the monitors, and fires none of them."""
 
     def take_loss(self) -> list[Effect]:
         self.monitors = {}
@@ -122,13 +129,6 @@ class BelievesAnyClaim(Association):
         return super().authenticated(connection, (lost and self._current) or "", incarnation, limit)
 
 
-class BelievesNoClaim(Association):
-    """Nobody who says that it has lost a connection is believed."""
-
-    def authenticated(self, connection: str, lost: str, incarnation: str, limit: int) -> list[Effect]:
-        return super().authenticated(connection, "", incarnation, limit)
-
-
 class GoesBack(Association):
     """Any `link` is obeyed, even of a connection that has been in use; a connection is not closed when it ends."""
 
@@ -141,8 +141,8 @@ class GoesBack(Association):
         return [effect for effect in effects if not isinstance(effect, Close)]
 
 
-class LosesTheFire(Association):
-    """The fence stays up until the loss is reported, and then no monitor fires."""
+class NeverReports(Association):
+    """The fence goes up, and nobody is asked to fire the monitors."""
 
     def take_loss(self) -> list[Effect]:
         return [effect for effect in super().take_loss() if not isinstance(effect, FireDue)]

@@ -3,125 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from trio_mp._protocol.association import Association, Stage
 
+from .parts import HIGHER, LOWER, PORTS, SECOND, Bounds, Budget, Connection, Sent, Table, put
 from .process import Event, Item, Output, Process, new_association
-
-T = TypeVar("T")
 
 State: TypeAlias = tuple[int, ...]
 """Numbers in tables: of three processes, of what each of them sent, of the budget, and of the connections."""
 
 Action: TypeAlias = tuple[Any, ...]
 
-LOWER, HIGHER, SECOND = range(3)
-"""The processes: of the lesser node ID, of the greater one, which decides, and another one of either node ID."""
-
-PORTS = ("p", "q", "r")
-"""The port of each process, which is the name of its incarnation as well."""
-
-
 _ENDINGS = frozenset({("end",), ("no",)})
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """How far to go.
-
-    Attributes:
-      connections: how many may ever be dialled, by either side. They are numbered in the order of dialling, which is
-        sound: only their identity matters, so any other numbering gives the same traces with other names.
-      senders: for each process, how many messages it sends, to every port of the other node's.
-      monitors: how often one process sets a monitor.
-      demonitors: how often a monitor is taken away.
-      cuts: how often a connection is cut, in one direction or in both: from then on bytes vanish, and neither end knows.
-        What was in flight still arrives; that it does not is the trace with an earlier cut.
-      notices: how often one end of a connection that is well is given up nevertheless.
-      give_ups: how often no connection comes in time.
-      queue_limit: how many messages may be queued; more are an overflow.
-      second: of which node a second process may be started, `LOWER` or `HIGHER`: a restart or, as long as the first
-        lives, a second process with one ID.
-      deaths: how many ports die.
-      reactions: whether callbacks of monitors send and monitor.
-      slow_writer: whether writing is a step of its own. It must be for an overflow to be seen in use; otherwise it makes no
-        difference: what was queued when an end closed is as what was in flight then, and is lost just as that may be.
-      promise_only: whether nothing but the promise is checked, and not what the runtime and the network rely on besides.
-    """
-
-    connections: int = 3
-    senders: tuple[int, int, int] = (3, 0, 0)
-    monitors: int = 2
-    demonitors: int = 0
-    cuts: int = 1
-    notices: int = 1
-    give_ups: int = 0
-    queue_limit: int = 1 << 20
-    second: int | None = None
-    deaths: int = 0
-    reactions: bool = True
-    slow_writer: bool = False
-    promise_only: bool = False
-
-
-class Budget(NamedTuple):
-    """What may still happen."""
-
-    demonitors: int
-    cuts: int
-    notices: int
-    give_ups: int
-    starts: int
-    kills: int
-    deaths: int
-
-
-class Connection(NamedTuple):
-    """A connection, as the network has it. What comes in pairs is by end: of the lesser and of the greater node ID.
-
-    Attributes:
-      processes: at its ends.
-      dialler: which end dialled.
-      open: whether an end is open.
-      cut: whether what is written towards an end vanishes.
-      incoming: what is on its way to an end.
-      greeted: whether the dialled end has read anything yet.
-    """
-
-    processes: tuple[int, int]
-    dialler: int
-    open: tuple[bool, bool]
-    cut: tuple[bool, bool]
-    incoming: tuple[tuple[Item, ...], tuple[Item, ...]]
-    greeted: bool
-
-
-class Sent(NamedTuple):
-    """A message that was sent: to which port, under which monitor (0 is none), and whether it was delivered."""
-
-    port: str
-    monitor: int
-    delivered: bool
-
-
-class Table(Generic[T]):
-    """Each value once, and a number for it, so that a state is a few small numbers."""
-
-    def __init__(self) -> None:
-        self.values: list[T] = []
-        self._numbers: dict[Any, int] = {}
-
-    def number(self, value: T, key: Any) -> int:
-        number = self._numbers.setdefault(key, len(self.values))
-        if number == len(self.values):
-            self.values.append(value)
-        return number
-
-
-def put(pair: tuple[T, T], end: int, value: T) -> tuple[T, T]:
-    return (value, pair[1]) if end == LOWER else (pair[0], value)
 
 
 class World:
@@ -217,13 +111,11 @@ class World:
             association = process.association
             if process.due:
                 for reaction in self._reactions(state, which):
-                    event = ("report", reaction)
-                    yield (which, *event), self._happens(state, which, event)
+                    yield (which, "report", reaction), self._happens(state, which, ("report", reaction))
             if association.may_write and association.queue.size:
                 yield (which, "write"), self._happens(state, which, ("write",))
-            for connection in process.probing:
-                alive = self._answers(state, which, connection)
-                event = ("answer" if alive else "fail", connection)
+            for probed in process.probing:
+                event = ("answer" if self._answers(state, probed) else "fail", probed)
                 yield (which, *event), self._happens(state, which, event)
         for index in range(7, len(state)):
             yield from self._reads(state, index)
@@ -266,7 +158,7 @@ class World:
         assert process is not None
         return process.association._connections.get(name) is not Stage.IN_USE
 
-    def _answers(self, state: State, which: int, name: str) -> bool:
+    def _answers(self, state: State, name: str) -> bool:
         connection = self._connections.values[state[6 + int(name)]]
         return connection is not None and all(connection.open) and not any(connection.cut)
 
@@ -459,7 +351,7 @@ class World:
         sender = connection.processes[1 - connection.processes.index(which)]
         log = self._logs.values[changed[3 + sender]]
         port, monitor, delivered = log[number]
-        fault = "message {} is delivered twice".format(number + 1) if delivered else ""
+        fault = f"message {number + 1} is delivered twice" if delivered else ""
         for other, sent in enumerate(log):
             if sent.port != port:
                 continue
@@ -467,7 +359,8 @@ class World:
                 fault = f"message {number + 1} is delivered after message {other + 1}"
             if other < number and not sent.delivered and monitor and sent.monitor == monitor:
                 # It can come no more without coming late; and whoever sent this one had not been told.
-                fault = f"message {number + 1} is delivered, message {other + 1} was lost, and the monitor of both had not fired"
+                lost = f"message {other + 1} was lost, and the monitor of both had not fired"
+                fault = f"message {number + 1} is delivered, {lost}"
         # Under which monitor it was sent says nothing any more, nor does that of what can come no more.
         log = tuple(
             Sent(port, 0, sent.delivered or other == number) if other <= number and sent.port == port else sent
@@ -498,10 +391,11 @@ class World:
             association = process.association
             waits = association._current is None and association._next is None and association.wants_connection
             for number, sent in enumerate(self._logs.values[state[3 + which]]):
-                if not sent.delivered and sent.monitor and process.monitors.get(sent.port) == sent.monitor:
-                    # It may wait for a connection: when none comes in time, the whole table fires.
-                    if not waits or sent.port not in association.monitors:
-                        return f"message {number + 1} was lost, and its monitor does not fire"
+                # It may wait for a connection: when none comes in time, the whole table fires.
+                will_fire = waits and sent.port in association.monitors
+                untold = sent.monitor and process.monitors.get(sent.port) == sent.monitor
+                if untold and not sent.delivered and not will_fire:
+                    return f"message {number + 1} was lost, and its monitor does not fire"
             if association.in_use is not None and not self.bounds.promise_only:
                 fault = self._fault_in_use(state, which, process, association.in_use)
                 if fault:
@@ -525,7 +419,7 @@ class World:
             return f"connection {name} is in use on one side only"
         watched = {port for port in process.association.monitors if port == other.port and other.port_alive}
         if watched != other.association.watched:
-            return f"one side watches {sorted(other.association.watched)} for the other, which monitors {sorted(watched)}"
+            return f"{sorted(other.association.watched)} is watched, and {sorted(watched)} monitored"
         for port in process.monitors:
             if port not in watched:
                 return f"{port} is dead, and its monitor does not fire"

@@ -126,6 +126,8 @@ class Connection:
         finally:
             self._closed = True
             self.pipe.close()
+            if self._probe is not None:
+                self._probe.cancel()
             if self.peer is not None:
                 self.peer.connection_ended(self.id, self.why or "the node is closing")
 

@@ -244,9 +244,11 @@ class Peer:
                     if closing is not None:
                         closing.close(why)
                 case Probe(connection):
-                    # Half of what the side that chose the other connection waits for our `ok`.
+                    # Half of what the side that chose the other connection waits for our `ok`. Looked up first: the
+                    # ping may be one too many for the queue, and end the connection.
+                    probed = self.connections[connection]
                     self.send("", ("ping",))
-                    self.connections[connection].watch_for_life(self._settings.handshake_timeout / 4)
+                    probed.watch_for_life(self._settings.handshake_timeout / 4)
                 case NodeUp(connection):
                     self._went_up(self.connections[connection])
                 case Lost():
@@ -267,6 +269,11 @@ class Peer:
         if self.association.fence is not Fence.LOST:
             return
         fire = self.association.fire()
+        # What was sent between the loss and now.
+        messages, size = self.association.queue.dropped
+        self.association.queue.dropped = (0, 0)
+        if messages:
+            log.warning("%s: %d more messages (%d bytes) were dropped with them", self.id, messages, size)
         try:
             self._host.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
         finally:
@@ -274,14 +281,18 @@ class Peer:
 
     def _went_up(self, connection: PeerConnection) -> None:
         self.current = connection
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._stop_waiting()
         log.info("%s is up, by way of %s", self.id, connection.address)
         connection.opened()
         self.up.unpark_all()
 
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
     def _lost(self, loss: Lost) -> None:
+        self._stop_waiting()
         what = describe(loss.reason)
         if loss.messages:
             log.warning("%s: %d messages (%d bytes) were dropped: %s", self.id, loss.messages, loss.size, what)

@@ -99,8 +99,8 @@ class Association:
         self.decides = local_id.encode() > peer_id.encode()
         self.fence = Fence.CLEAR
         self.queue = OutgoingQueue()
-        # Port name -> monitors of it, in the order in which they were set (a dict for its order). A name is in here
-        # exactly while its mon1 is in the queue or was written to the connection in use.
+        # Port name -> monitors of it, in the order in which they were set (a dict for its order). While a name is in
+        # here its mon1 is in the queue or was written to the connection in use, or all of them are about to fire.
         self.monitors: dict[str, dict[object, None]] = {}
         # Names of our ports that the peer monitors over the connection in use.
         self.watched: set[str] = set()
@@ -165,8 +165,10 @@ class Association:
         if monitors is not None:
             monitors[monitor] = None
             return False
+        # In this order: if the request cannot travel, there is no monitor either.
+        lost = bool(name) and self.send("", ("mon1", name))
         self.monitors[name] = {monitor: None}
-        return bool(name) and self.send("", ("mon1", name))
+        return lost
 
     def demonitor(self, name: str, monitor: object) -> bool:
         """Take a monitor away again; returns as `send` does. It is no error if it is not there."""
@@ -242,12 +244,9 @@ class Association:
 
     def probe_failed(self) -> list[Effect]:
         """The connection in use did not answer: the other incarnation takes its place."""
-        if not self._candidates:
+        if self._current is None or not self._candidates:
             return []
-        first, *others = self._candidates
-        self._candidates = []
-        effects = [effect for connection in others for effect in self._refuse(connection, "already connecting")]
-        return effects + self._replace(first, "it does not answer, and another run of it has connected")
+        return self._end(self._current, "it does not answer, and another run of it has connected")
 
     def closed(self, connection: str, why: str) -> list[Effect]:
         """A connection is gone, or was refused by the peer. It is no error if it is not known any more."""
@@ -277,6 +276,7 @@ class Association:
                 self.last_ended = self._current
             self._forget(self._current)
             self._current = None
+            effects += self._first_candidate()
         effects.append(Lost(self._reason, was_up, messages, size))
         if self.watched:
             effects.append(Unwatch(tuple(self.watched)))
@@ -325,7 +325,8 @@ class Association:
 
     def _replace(self, connection: str, why: str) -> list[Effect]:
         """End the current connection, if there is one; then, behind the fence, take this one up."""
-        effects: list[Effect] = []
+        # Another incarnation that waits for a probe has its answer: the one that we know has just spoken.
+        effects = self.probe_answered()
         if self._next is not None:
             effects.append(Close(self._next, "another connection was chosen"))
             self._forget(self._next)
@@ -359,6 +360,14 @@ class Association:
             # Chosen only: nothing depends on it yet, and whoever is there has its chance to answer.
             return self._refuse(self._candidates.pop(), "already connecting")
         return [Probe(self._current)]
+
+    def _first_candidate(self) -> list[Effect]:
+        """The connection in use has ended: what waited for its probe need not wait for that."""
+        if not self._candidates:
+            return []
+        self._next, *others = self._candidates
+        self._candidates = []
+        return [effect for other in others for effect in self._refuse(other, "already connecting")]
 
     def _refuse(self, connection: str, why: str) -> list[Effect]:
         self._forget(connection)

@@ -9,7 +9,7 @@ from . import codec
 FRAME_TARGET = 64 * 1024
 """A frame is closed when it has reached this size, in bytes: larger ones cost memory, smaller ones time."""
 
-_PORT_REQUESTS = frozenset({"spawn", "spawn_linked", "kil"})
+_PORT_REQUESTS = frozenset({"mon1", "mon0", "spawn", "spawn_linked", "kil"})
 
 
 class OutgoingQueue:
@@ -136,7 +136,6 @@ class OutgoingQueue:
 
 def _concerns(message: tuple[object, ...]) -> str:
     """The name of the port that is told nothing if this message is lost."""
-    name, *rest = message
-    if name == "" and len(rest) > 1 and rest[0] in _PORT_REQUESTS:
-        return str(rest[1])
-    return str(name)
+    if message[0] == "" and len(message) > 2 and message[1] in _PORT_REQUESTS:
+        return str(message[2])
+    return str(message[0])

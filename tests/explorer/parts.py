@@ -1,0 +1,112 @@
+"""What a world is made of: its bounds, and the values that a state of it refers to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from .process import Item
+
+T = TypeVar("T")
+
+LOWER, HIGHER, SECOND = range(3)
+"""The processes: of the lesser node ID, of the greater one, which decides, and another one of either node ID."""
+
+PORTS = ("p", "q", "r")
+"""The port of each process, which is the name of its incarnation as well."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How far to go.
+
+    Attributes:
+      connections: how many may ever be dialled, by either side. They are numbered in the order of dialling, which is
+        sound: only their identity matters, so any other numbering gives the same traces with other names.
+      senders: for each process, how many messages it sends, to every port of the other node's.
+      monitors: how often one process sets a monitor.
+      demonitors: how often a monitor is taken away.
+      cuts: how often a connection is cut, in one direction or in both: from then on bytes vanish, and neither end
+        knows.
+      notices: how often one end of a connection that is well is given up nevertheless.
+      give_ups: how often no connection comes in time.
+      queue_limit: how many messages may be queued; more are an overflow.
+      second: of which node a second process may be started, `LOWER` or `HIGHER`: a restart or, as long as the first
+        lives, a second process with one ID.
+      deaths: how many ports die.
+      reactions: whether callbacks of monitors send and monitor.
+      slow_writer: whether writing is a step of its own.
+      promise_only: whether nothing but the promise is checked, and not what else the runtime relies on.
+    """
+
+    connections: int = 3
+    senders: tuple[int, int, int] = (3, 0, 0)
+    monitors: int = 2
+    demonitors: int = 0
+    cuts: int = 1
+    notices: int = 1
+    give_ups: int = 0
+    queue_limit: int = 1 << 20
+    second: int | None = None
+    deaths: int = 0
+    reactions: bool = True
+    slow_writer: bool = False
+    promise_only: bool = False
+
+
+class Budget(NamedTuple):
+    """What may still happen."""
+
+    demonitors: int
+    cuts: int
+    notices: int
+    give_ups: int
+    starts: int
+    kills: int
+    deaths: int
+
+
+class Connection(NamedTuple):
+    """A connection, as the network has it. What comes in pairs is by end: of the lesser and of the greater node ID.
+
+    Attributes:
+      processes: at its ends.
+      dialler: which end dialled.
+      open: whether an end is open.
+      cut: whether what is written towards an end vanishes.
+      incoming: what is on its way to an end.
+      greeted: whether the dialled end has read anything yet.
+    """
+
+    processes: tuple[int, int]
+    dialler: int
+    open: tuple[bool, bool]
+    cut: tuple[bool, bool]
+    incoming: tuple[tuple[Item, ...], tuple[Item, ...]]
+    greeted: bool
+
+
+class Sent(NamedTuple):
+    """A message that was sent: to which port, under which monitor (0 is none), and whether it was delivered."""
+
+    port: str
+    monitor: int
+    delivered: bool
+
+
+class Table(Generic[T]):
+    """Each value once, and a number for it, so that a state is a few small numbers."""
+
+    def __init__(self) -> None:
+        self.values: list[T] = []
+        self._numbers: dict[Any, int] = {}
+
+    def number(self, value: T, key: Any) -> int:
+        number = self._numbers.setdefault(key, len(self.values))
+        if number == len(self.values):
+            self.values.append(value)
+        return number
+
+
+def put(pair: tuple[T, T], end: int, value: T) -> tuple[T, T]:
+    return (value, pair[1]) if end == LOWER else (pair[0], value)

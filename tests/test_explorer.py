@@ -1,0 +1,134 @@
+"""All interleavings of two nodes, within bounds: the association keeps the promise, and needs its rules for that.
+
+Bigger bounds: `PYTHONPATH=tests python -m explorer --help`. A fault is reported with the shortest trace to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from explorer import Bounds, World, explore
+from explorer.parts import HIGHER, LOWER
+from explorer.variants import (
+    BelievesAnyClaim,
+    DropsInSilence,
+    FiresLater,
+    ForgetsTheMonitors,
+    GoesBack,
+    KeepsTheOthers,
+    KeepsTheQueue,
+    NeitherOkNorClosing,
+    NeverReports,
+    QueuesBehindTheFence,
+    ReplacesInSilence,
+    TakesWhatComes,
+    WritesBeforeOk,
+)
+
+from trio_mp._protocol.association import Association
+
+pytestmark = pytest.mark.exhaustive
+
+FROM_LOWER = (3, 0, 0)
+FROM_HIGHER = (0, 3, 0)
+
+WORLDS = {
+    "three messages and a cut, from the lower": Bounds(senders=FROM_LOWER, monitors=1, notices=0),
+    "three messages and a cut, from the higher": Bounds(senders=FROM_HIGHER, monitors=1, notices=0),
+    "an early loss at one side, from the lower": Bounds(senders=(2, 0, 0), monitors=1, cuts=0),
+    "an early loss at one side, from the higher": Bounds(senders=(0, 2, 0), monitors=1, cuts=0),
+    "a cut and an early loss": Bounds(connections=2, senders=(1, 1, 0), monitors=1, reactions=False),
+    "the lower restarts, and sends": Bounds(senders=(1, 0, 1), monitors=1, cuts=0, notices=0, second=LOWER),
+    "the lower restarts, and is sent to": Bounds(senders=(0, 1, 0), monitors=1, cuts=0, notices=0, second=LOWER),
+    "the higher restarts, and sends": Bounds(senders=(0, 1, 1), monitors=1, cuts=0, notices=0, second=HIGHER),
+    "the higher restarts, and is sent to": Bounds(senders=(1, 0, 0), monitors=1, cuts=0, notices=0, second=HIGHER),
+    "the lower overflows": Bounds(
+        connections=2, senders=FROM_LOWER, monitors=1, cuts=0, slow_writer=True, queue_limit=2
+    ),
+    "the higher overflows": Bounds(
+        connections=2, senders=FROM_HIGHER, monitors=1, cuts=0, slow_writer=True, queue_limit=2
+    ),
+    "ports die, monitors go, connections do not come, for the lower": Bounds(
+        connections=2, senders=(2, 0, 0), monitors=1, cuts=0, demonitors=1, give_ups=1, deaths=1, reactions=False
+    ),
+    "ports die, monitors go, connections do not come, for the higher": Bounds(
+        connections=2, senders=(0, 2, 0), monitors=1, cuts=0, demonitors=1, give_ups=1, deaths=1, reactions=False
+    ),
+}
+
+
+@pytest.mark.parametrize("bounds", WORLDS.values(), ids=WORLDS.keys())
+def test_every_interleaving_keeps_the_promise(bounds: Bounds) -> None:
+    result = explore(World(bounds))
+    print(result)
+    assert result.found is None, str(result.found)
+    # A model in which nothing happens would keep every promise.
+    assert result.states > 10_000
+
+
+# Bounds in which a missing rule shows; nothing but the promise is checked.
+LOWER_SENDS = Bounds(connections=2, senders=(2, 0, 0), monitors=1, reactions=False, promise_only=True)
+HIGHER_SENDS = replace(LOWER_SENDS, senders=(0, 2, 0))
+SLOW_LOWER_SENDS = replace(LOWER_SENDS, slow_writer=True)
+REORDERED = "message 1 is delivered after message 2"
+UNTOLD = "message 1 was lost, and its monitor does not fire"
+NEEDLESS = "loss 2 is reported to one side after 1 accidents"
+HOLE = "message 2 is delivered, message 1 was lost, and the monitor of both had not fired"
+
+
+@pytest.mark.parametrize(
+    "kind, bounds, fault",
+    [
+        (TakesWhatComes, replace(LOWER_SENDS, monitors=0, cuts=0, notices=0), REORDERED),
+        (TakesWhatComes, HIGHER_SENDS, REORDERED),
+        (NeitherOkNorClosing, HIGHER_SENDS, REORDERED),
+        (WritesBeforeOk, replace(HIGHER_SENDS, connections=3, monitors=0, cuts=0, notices=2), REORDERED),
+        (WritesBeforeOk, replace(HIGHER_SENDS, cuts=0, deaths=1), UNTOLD),
+        (GoesBack, LOWER_SENDS, REORDERED),
+        (ReplacesInSilence, LOWER_SENDS, UNTOLD),
+        (ReplacesInSilence, HIGHER_SENDS, UNTOLD),
+        (ForgetsTheMonitors, LOWER_SENDS, UNTOLD),
+        (NeverReports, HIGHER_SENDS, UNTOLD),
+        (FiresLater, LOWER_SENDS, HOLE),
+        (QueuesBehindTheFence, HIGHER_SENDS, HOLE),
+        (KeepsTheQueue, SLOW_LOWER_SENDS, HOLE),
+        (DropsInSilence, replace(SLOW_LOWER_SENDS, queue_limit=2), "and its monitor does not fire"),
+    ],
+)
+def test_without_any_of_its_rules_the_promise_is_broken(kind: type[Association], bounds: Bounds, fault: str) -> None:
+    found = explore(World(bounds, kind)).found
+    print(found)
+    assert found is not None, f"{kind.__name__} keeps the promise: what is its rule for?"
+    assert fault in found.fault, str(found)
+
+
+def test_a_message_is_overtaken_when_the_ends_adopt_connections_in_opposite_order() -> None:
+    # Both ends have taken up both connections; one end reads them in the opposite order.
+    found = explore(World(HIGHER_SENDS, TakesWhatComes)).found
+    assert found is not None
+    assert found.trace[-2:] == ("A reads message p 1 on 2", "A reads message p 0 on 1"), str(found)
+
+
+def test_a_message_vanishes_in_silence_when_a_connection_is_replaced_without_firing() -> None:
+    # The other side has noticed the cut and chosen another connection: this one takes it up, and tells nobody.
+    found = explore(World(LOWER_SENDS, ReplacesInSilence)).found
+    assert found is not None
+    assert "A reads link on 2" in found.trace, str(found)
+    assert not any(line.startswith("A fires") for line in found.trace), str(found)
+
+
+@pytest.mark.parametrize(
+    "kind, bounds, fault",
+    [
+        (BelievesAnyClaim, Bounds(senders=(1, 0, 0), monitors=0, cuts=0), NEEDLESS),
+        (KeepsTheOthers, Bounds(senders=(0, 2, 0), monitors=1, cuts=0), NEEDLESS),
+    ],
+)
+def test_rules_that_the_promise_could_do_without_save_connections(
+    kind: type[Association], bounds: Bounds, fault: str
+) -> None:
+    found = explore(World(bounds, kind)).found
+    print(found)
+    assert found is not None
+    assert fault in found.fault, str(found)
