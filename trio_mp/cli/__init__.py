@@ -1,0 +1,7 @@
+"""The `trio-mp` command."""
+
+from __future__ import annotations
+
+from .commands import main as main
+
+__all__ = ["main"]

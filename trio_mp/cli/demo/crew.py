@@ -1,0 +1,182 @@
+"""The processes of the demo: how they are started, heard, told to stop, and killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from .board import Board, State
+from .journal import Journal, read_journal
+from .talk import Begin, LineDecoder, Order, Report, Stop, encode_line
+
+PATIENCE = 3.0
+"""How long a process may take to end by itself, in seconds, before it is killed."""
+
+_READ_SIZE = 64 * 1024
+
+
+@dataclass(eq=False)
+class Member:
+    """One run of a node.
+
+    Attributes:
+      begin: what it was told.
+      process: its process.
+      ending: whether it may end.
+      ended: set when it has, and has been heard to the end.
+    """
+
+    begin: Begin
+    process: trio.Process
+    errors: Path
+    ending: bool = False
+    ended: trio.Event = field(default_factory=trio.Event)
+
+
+def last_words(text: str) -> str:
+    """The last line that says something, without the frame that Python draws around groups of exceptions."""
+    lines = [line.strip(" |+-") for line in text.splitlines()]
+    return next((line for line in reversed(lines) if line), "it said nothing")
+
+
+class Crew:
+    """All nodes' processes. Made by `open_crew`.
+
+    Args:
+      directory: for their sockets and journals.
+      board: where to note how they are.
+      rate: how many messages each is to send to each other, a second.
+      secret: of the network.
+      nursery: hears what they say.
+    """
+
+    def __init__(self, directory: Path, board: Board, rate: float, secret: str, nursery: trio.Nursery) -> None:
+        self.directory = directory
+        self._board = board
+        self._rate = rate
+        self._secret = secret
+        self._nursery = nursery
+        self._members: list[Member] = []
+
+    def socket_path(self, number: int) -> str:
+        """Where a node listens."""
+        return str(self.directory / f"{number}.sock")
+
+    def _current(self, number: int) -> Member:
+        return next(member for member in reversed(self._members) if member.begin.number == number)
+
+    async def start(self, number: int, seeds: list[str]) -> None:
+        """Start a node, for the first time or again.
+
+        Args:
+          number: which.
+          seeds: the paths of the sockets that it connects to.
+        """
+        view = self._board.nodes[number]
+        run = sum(member.begin.number == number for member in self._members)
+        begin = Begin(
+            number=number,
+            run=run,
+            names=tuple(node.name for node in self._board.nodes),
+            bind=f"unix:{self.socket_path(number)}",
+            seeds=tuple(f"unix:{path}" for path in seeds),
+            secret=self._secret,
+            journal=str(self.directory / f"journal-{number}-{run}"),
+            rate=self._rate,
+        )
+        errors = self.directory / f"log-{number}-{run}"
+        with errors.open("wb") as log:
+            process = await trio.lowlevel.open_process(
+                [sys.executable, "-P", "-m", "trio_mp.cli.demo.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                # Out of the terminal's foreground group: Ctrl-C is for the command alone.
+                start_new_session=True,
+            )
+        member = Member(begin, process, errors)
+        self._members.append(member)
+        view.start(process.pid, run)
+        self._nursery.start_soon(self._hear, member)
+        await self._tell(member, begin)
+
+    async def _tell(self, member: Member, order: Order) -> None:
+        assert member.process.stdin is not None
+        try:
+            await member.process.stdin.send_all(encode_line(order))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            # It has ended; `_hear` notices, and knows whether it should have.
+            return
+
+    async def _hear(self, member: Member) -> None:
+        """Take a process's reports until it ends."""
+        assert member.process.stdout is not None
+        decoder = LineDecoder(Report)
+        number = member.begin.number
+        async for data in member.process.stdout:
+            for report in decoder.feed(data):
+                if member is self._current(number):
+                    self._board.handle(number, report)  # type: ignore[arg-type]
+        status = await member.process.wait()
+        view = self._board.nodes[number]
+        if member is self._current(number):
+            if view.state is State.KILLED:
+                view.forget()
+            else:
+                view.state = State.ENDED
+        if not member.ending:
+            said = last_words(member.errors.read_text(errors="replace"))
+            self._board.fail(f"{view.name} ended by itself, with status {status}: {said}")
+        member.ended.set()
+
+    async def kill(self, number: int) -> None:
+        """Kill a node's process with SIGKILL, and wait until it has been heard to its end."""
+        member = self._current(number)
+        member.ending = True
+        self._board.nodes[number].state = State.KILLED
+        member.process.kill()
+        await member.ended.wait()
+
+    async def stop_traffic(self) -> None:
+        """Tell all to send no more, and to see that all was delivered."""
+        for node in self._board.nodes:
+            await self._tell(self._current(node.number), Stop())
+
+    async def end(self) -> None:
+        """End all processes: with patience, then with SIGKILL. Not to be interrupted."""
+        with trio.CancelScope(shield=True):
+            for member in self._members:
+                member.ending = True
+                assert member.process.stdin is not None
+                await member.process.stdin.aclose()
+            with trio.move_on_after(PATIENCE):
+                for member in self._members:
+                    await member.process.wait()
+            for member in self._members:
+                if member.process.poll() is None:
+                    member.process.kill()
+                await member.process.wait()
+
+    def journals(self) -> list[Journal]:
+        """What all runs of all nodes have recorded."""
+        return [
+            read_journal(member.begin.number, member.begin.run, Path(member.begin.journal)) for member in self._members
+        ]
+
+
+@asynccontextmanager
+async def open_crew(directory: Path, board: Board, rate: float) -> AsyncGenerator[Crew, None]:
+    """A crew, all of whose processes have ended when the block has been left, however it was."""
+    async with trio.open_nursery() as nursery:
+        crew = Crew(directory, board, rate, os.urandom(24).hex(), nursery)
+        try:
+            yield crew
+        finally:
+            await crew.end()

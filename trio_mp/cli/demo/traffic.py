@@ -1,0 +1,181 @@
+"""What a node of the demo sends, and where it receives."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import trio
+
+import trio_mp
+
+from .journal import JournalWriter, Kind
+from .talk import Arrived, Fired, Report
+
+TICK = 0.025
+"""A handful of messages is sent this often, in seconds."""
+
+PING_PAUSE = 0.05
+"""So much time passes between a reply and the next call, in seconds."""
+
+_SAMPLES = 200
+
+
+@dataclass(eq=False)
+class Books:
+    """What a node writes down.
+
+    Attributes:
+      number, run: which node, and which run of it.
+      journal: its records.
+      report: tells the command something.
+      streams: how many streams it has begun; each has the number that this then was.
+      sent, received, fired: counts.
+      round_trips: how long the latest took, in seconds.
+    """
+
+    number: int
+    run: int
+    journal: JournalWriter
+    report: Callable[[Report], None]
+    streams: int = 0
+    sent: int = 0
+    received: int = 0
+    fired: int = 0
+    round_trips: deque[float] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
+
+
+books_variable: ContextVar[Books] = ContextVar("books_variable")
+"""The books of the running node. To be set before it is opened, so that what it runs for others inherits it."""
+
+
+@trio_mp.spawnable
+def sink(port: trio_mp.Port, sender: int, run: int, stream: int) -> None:
+    """A port that receives one stream. Whoever wants to send spawns it.
+
+    Args:
+      port: the new port.
+      sender, run: the sender's number, and how often it was started before.
+      stream: the sender's number for this stream.
+    """
+    books = books_variable.get()
+    identity = [sender, run, stream]
+    last_era = 0
+
+    @port.on("count")
+    def count(source: list[int], era: int, number: int) -> None:
+        nonlocal last_era
+        kind = Kind.DELIVERED if source == identity else Kind.MISDIRECTED
+        books.journal.write(kind, source[0], source[1], source[2], era, number)
+        books.received += 1
+        if era != last_era:
+            last_era = era
+            books.report(Arrived(time.monotonic(), sender, run))
+
+    @port.on("echo")
+    def echo(reply_port: str) -> None:
+        port.node.send(reply_port, "echo")
+
+
+class Feed:
+    """Sends numbered messages to another node, for ever, and always under a monitor.
+
+    Args:
+      node: this node.
+      books: its books.
+      peer: the other node's number.
+      peer_id: and its ID.
+      rate: messages a second.
+    """
+
+    def __init__(self, node: trio_mp.Node, books: Books, peer: int, peer_id: str, rate: float) -> None:
+        self._node = node
+        self._books = books
+        self._peer = peer
+        self._peer_id = peer_id
+        self._rate = rate
+        self._ended = False
+        self._open_stream()
+
+    def _open_stream(self) -> None:
+        """Send to a new port over there, of which nothing need be known but how it is made."""
+        self._books.streams += 1
+        self._stream = self._books.streams
+        self._identity = (self._books.number, self._books.run, self._stream)
+        self._sink = self._node.spawn(self._peer_id, f"{__name__}:sink", *self._identity)
+        self._era = 0
+        self._number = 0
+        self._begin_era()
+
+    def _begin_era(self) -> None:
+        self._era += 1
+        self._record(Kind.MONITORED, 0)
+        self._monitor = self._node.monitor(self._sink, self._fired)
+
+    def _record(self, kind: Kind, number: int) -> None:
+        self._books.journal.write(kind, self._peer, 0, self._stream, self._era, number)
+
+    def _fired(self, *reason: object) -> None:
+        if self._ended:
+            return
+        at = time.monotonic()
+        self._record(Kind.FIRED, 0)
+        self._books.fired += 1
+        what = str(reason[0]) if reason else "normal"
+        self._books.report(Fired(at, self._peer, what))
+        if what == "transport_error":
+            # The connection is lost, and messages may be. The port may well live: go on as soon as there is another.
+            self._begin_era()
+        else:
+            # It is gone, as after a restart of the whole node: make another.
+            self._open_stream()
+
+    async def run(self) -> None:
+        """Send."""
+        due = 0.0
+        while True:
+            due += self._rate * TICK
+            while due >= 1:
+                due -= 1
+                self._number += 1
+                self._record(Kind.SENT, self._number)
+                self._node.send(self._sink, "count", self._identity, self._era, self._number)
+                self._books.sent += 1
+            try:
+                # The place to wait for a slow peer, or for one that is not there.
+                await self._node.flush(self._peer_id)
+            except trio.BrokenResourceError:
+                # Dropped: the monitor says so too, and that is what counts.
+                pass
+            await trio.sleep(TICK)
+
+    async def ping(self) -> None:
+        """Measure round trips."""
+        while True:
+            # Only over a connection that is there: to wait for one is something else.
+            if self._peer_id in self._node.peers:
+                started = time.perf_counter()
+                try:
+                    await self._node.call(self._sink, "echo")
+                except trio_mp.PortDied:
+                    pass
+                else:
+                    self._books.round_trips.append(time.perf_counter() - started)
+            await trio.sleep(PING_PAUSE)
+
+    async def drain(self) -> None:
+        """When nothing more is sent: wait until all has been delivered, or reported lost."""
+        try:
+            # Messages keep their order, so the reply comes after the delivery of all that was sent before the call.
+            await self._node.call(self._sink, "echo")
+        except trio_mp.PortDied:
+            # The feed's own monitor, which is older, has fired before.
+            pass
+
+    def end(self) -> None:
+        """Monitor no more."""
+        self._ended = True
+        self._monitor.cancel()
