@@ -140,6 +140,7 @@ class Network:
         retry = FIRST_RETRY
         said = ""
         while True:
+            dialled = trio.current_time()
             node_id, failure = await self._dial(address)
             if node_id == self.host.id and not failure:
                 log.info("the seed %s is this node itself", address)
@@ -152,6 +153,9 @@ class Network:
                 return
             if not failure:
                 retry, said = FIRST_RETRY, ""
+                if trio.current_time() - dialled >= LAST_RETRY:
+                    # It was good for a while: the first attempt to get it back need not wait.
+                    continue
             elif failure != said:
                 log.warning("the seed %s cannot be used: %s; trying again for as long as it takes", address, failure)
                 said = failure
