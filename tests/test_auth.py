@@ -8,8 +8,7 @@ import hmac
 import struct
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trio_mp._protocol import auth
 from trio_mp._protocol.auth import Greeting
@@ -125,7 +124,7 @@ def test_a_proof_holds_for_one_pair_of_greetings_only() -> None:
         {"rest": REST + "0" * 32},
         {"rest": ""},
     ],
-    ids=lambda changed: "+".join(changed),
+    ids="+".join,
 )
 def test_whatever_was_tampered_with_the_proof_fails(changed: dict[str, object]) -> None:
     @dataclasses.dataclass

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._protocol.buffer import LINE_LIMIT, FrameBuffer, LineBuffer
@@ -18,7 +18,7 @@ cuts = st.lists(st.integers(0, 2000))
 def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
     """The data, cut at these places; where two are the same there is an empty piece."""
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(places)]
 
 
 def lines_of(buffer: LineBuffer) -> list[str]:

@@ -14,8 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._ids import PortID
@@ -59,7 +58,7 @@ class Pair(msgspec.Struct):
     x: int = 0
 
 
-Named = collections.namedtuple("Named", "x")  # noqa: PYI024
+Named = collections.namedtuple("Named", "x")
 
 port_ids = st.sampled_from([PortID("node#"), PortID(f"node#{NAME}"), LivePort("live#"), LivePort("live/1#")])
 scalars = (
@@ -67,9 +66,7 @@ scalars = (
 )
 values = st.recursive(
     scalars,
-    lambda inner: (
-        st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text() | port_ids, inner)  # fmt: skip
-    ),
+    lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text() | port_ids, inner),
     max_leaves=20,
 )
 messages = st.lists(values, max_size=5).map(tuple)
@@ -170,6 +167,21 @@ def test_what_was_sent_is_a_snapshot() -> None:
     table.clear()
     codec.close_frame(frame, 1)
     assert codec.messages_in(frame) == [(NAME, [1], {"inner": [1]})]
+
+
+@given(messages)
+def test_a_snapshot_is_the_message_as_it_would_arrive(message: tuple[object, ...]) -> None:
+    taken = codec.snapshot(message)
+    assert exact(taken) == exact(tuple(map(as_received, message)))
+
+
+def test_a_snapshot_shares_nothing_and_refuses_what_cannot_travel() -> None:
+    inner: list[object] = [1]
+    taken = codec.snapshot(("tag", inner))
+    inner.append(2)
+    assert taken == ("tag", [1])
+    with pytest.raises(TypeError, match=r"^message\[1\] "):
+        codec.snapshot(("tag", object()))
 
 
 def test_sending_changes_nothing_of_the_message() -> None:
@@ -289,9 +301,7 @@ def test_a_key_with_a_lone_surrogate_is_refused_with_its_place(key: str, inner: 
     str(caught.value).encode()
 
 
-@pytest.mark.parametrize(
-    "port", [PortID("\ud800"), LivePort("\ud800")], ids=["PortID", "Port"]
-)
+@pytest.mark.parametrize("port", [PortID("\ud800"), LivePort("\ud800")], ids=["PortID", "Port"])
 def test_a_port_id_with_a_lone_surrogate_is_refused(port: PortID) -> None:
     for message in [(port,), ([port],), ({port: 1},), ({"key": port},)]:
         buffer = bytearray(b"before")

@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trio_mp._ids import (
     INCARNATION_LENGTH,

@@ -37,6 +37,13 @@ def test_the_reason_of_any_exception_can_travel() -> None:
     codec.append_message(bytearray(), "", ("kil0", "name", *reason))
 
 
+def test_a_text_without_end_is_cut_short() -> None:
+    _, text = _reason.exception_reason(ValueError("long" * 1_000_000))
+    assert str(text).startswith("ValueError: longlong")
+    assert str(text).endswith("…")
+    assert len(str(text)) < 100_000
+
+
 def test_an_exception_that_cannot_be_printed_still_has_a_reason() -> None:
     class Mute(Exception):
         def __str__(self) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Unpack, overload
 
 import trio
 
-from ._errors import ConfigurationError, PortDied
+from ._errors import ConfigurationError
 from ._ids import node_of
 from ._node.core import Core
 from ._node.environment import Environment
@@ -75,7 +76,8 @@ class Node:
     async def open_port(self) -> AsyncGenerator[Port, None]:
         """A port that lives as long as the block, with a mailbox: messages wait for `Port.receive`.
 
-        If the port dies before, the block goes on; `receive` raises `PortDied`. Entering and leaving are checkpoints.
+        If the port dies before, the block goes on; `receive` raises `PortDied`. Leaving the block waits until tasks of
+        the port have unwound, unless it is cancelled. Entering and leaving are checkpoints.
         """
         port = new_port(self._dispatcher, self._core.next_name())
         attach_mailbox(port)
@@ -86,8 +88,10 @@ class Node:
             self._dispatcher.die(port, exception_reason(error))
             raise
         finally:
+            unwound = trio.Event()
+            self._core.watch_unwinding(port, unwound.set)
             self._dispatcher.die(port, NORMAL)
-        await trio.lowlevel.checkpoint()
+        await unwound.wait()
 
     def start_port(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> Port:
         """A port with a task of its own, as an Erlang process: `async_function(port, *arguments)`.
@@ -150,6 +154,8 @@ class Node:
         Raises:
           what `send` raises, now; ValueError: the number of seconds is negative or not a number.
         """
+        if not isinstance(seconds, int | float):
+            raise TypeError(f"a number of seconds is wanted, not {seconds!r}")
         if not seconds >= 0:
             raise ValueError(f"seconds must not be negative: {seconds!r}")
         self._core.check_open()
@@ -241,7 +247,7 @@ class Node:
                 self._core.send(action, (*message, *reason))
 
             return self._core.monitor(port, callback, self._core.owner())
-        if not callable(action):
+        if inspect.iscoroutinefunction(action) or not callable(action):
             raise TypeError(f"a monitor's action is a sync function or a port, not {action!r}")
         if message:
             raise TypeError("a monitor's message goes with a port to send it to, not with a function")
@@ -264,24 +270,21 @@ class Node:
             raise RuntimeError("link() outside a port needs to be told which port to kill: link(port, to)")
         return self._core.link(port, target)
 
-    @contextmanager
-    def move_on_death(self, port: str) -> Generator[DeathScope, None, None]:
+    def move_on_death(self, port: str) -> DeathScope:
         """A cancel scope that is tied to a port: the block is cancelled when the port dies or is lost.
 
-        After the block the scope's `reason` says why, or is None. In the manner of `trio.move_on_after`.
+        In the manner of `trio.move_on_after`: `with node.move_on_death(port) as scope:`. After the block the scope's
+        `reason` says why, or is None. Entering it raises what `send` raises.
         """
-        with trio.CancelScope() as scope:
-            death = DeathScope(str(port), scope)
-            with self._core.monitor(port, death.died, self._core.owner()):
-                yield death
+        return self._death_scope(port, fail=False)
 
-    @contextmanager
-    def fail_on_death(self, port: str) -> Generator[DeathScope, None, None]:
+    def fail_on_death(self, port: str) -> DeathScope:
         """As `move_on_death`, but if the block was cancelled by the port's death it raises `PortDied`."""
-        with self.move_on_death(port) as death:
-            yield death
-        if death.cancelled_caught and death.reason is not None:
-            raise PortDied(death.port, death.reason)
+        return self._death_scope(port, fail=True)
+
+    def _death_scope(self, port: str, *, fail: bool) -> DeathScope:
+        owner = self._core.owner()
+        return DeathScope(str(port), lambda callback: self._core.monitor(port, callback, owner), fail=fail)
 
     async def wait_death(self, port: str) -> Reason:
         """Wait until a port dies, or messages to it may have been lost; returns why. A checkpoint.
@@ -338,7 +341,9 @@ class Node:
         return port_id
 
     def _initialise(self, port: Port, request: Spawn) -> None:
-        self._core.spawner.initialise(port, request, remote=False)
+        # Dead already if the node was cancelled before this was reached.
+        if port.alive:
+            self._core.spawner.initialise(port, request, remote=False)
 
 
 @asynccontextmanager
@@ -369,7 +374,7 @@ async def open_node(
       TypeError, ConfigurationError: a setting is unknown, or has a value that cannot work.
       OSError: it cannot listen where it should; the text names the address.
     """
-    named = profile if profile is not None else os.environ.get("TRIO_MP_PROFILE")
+    named = profile if profile is not None else os.environ.get("TRIO_MP_PROFILE") or None
     if named is not None:
         raise ConfigurationError(
             f"profile: there are no configuration profiles yet, so {named!r} cannot be used;"
@@ -395,6 +400,7 @@ async def open_node_in(
     core = node._core
     await core.prepare()
     failure: BaseException | None = None
+    failures: list[BaseExceptionGroup[BaseException]] = []
     try:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             core.start(nursery)
@@ -402,17 +408,29 @@ async def open_node_in(
                 yield node
             except BaseException as error:  # noqa: BLE001 - kept until the node has closed
                 failure = error
-            if failure is not None and not isinstance(failure, Exception):
-                # Cancelled, or a KeyboardInterrupt, or a group with such: no time to be polite.
-                raise failure
-            await core.close(failure)
+            # Not after Cancelled, a KeyboardInterrupt, or a group with such: no time to be polite.
+            if failure is None or isinstance(failure, Exception):
+                await core.close(failure)
             nursery.cancel_scope.cancel()
+    except trio.Cancelled as error:
+        failure = failure or error
     except BaseExceptionGroup as group:
-        if failure is not None and group.exceptions == (failure,):
-            raise failure from None
-        raise
-    finally:
+        failures += [group]
+    try:
         core.finish(failure)
-    if failure is not None:
-        raise failure
+    except ExceptionGroup as group:
+        failures += [group]
+    _raise_all(failure, failures)
+
+
+def _raise_all(failure: BaseException | None, failures: list[BaseExceptionGroup[BaseException]]) -> None:
+    """Raise what a node is left with: the block's exception as it is, the node's own failures as a group."""
+    if not failures:
+        if failure is not None:
+            raise failure
+        return
+    errors = [error for group in failures for error in group.exceptions]
+    if failure is not None and not isinstance(failure, trio.Cancelled):
+        errors.insert(0, failure)
+    raise BaseExceptionGroup("a node failed", errors) from None
 

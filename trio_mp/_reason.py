@@ -23,7 +23,10 @@ def is_normal(reason: Reason) -> bool:
 
 def exception_reason(error: BaseException) -> Reason:
     """The reason of a port that was killed by an exception: `("die", "ValueError: the text")`."""
-    message = str(error)
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - the program's own __str__ may do anything
+        message = "(its text cannot be had)"
     if len(message) > _LONGEST_TEXT:
         message = message[:_LONGEST_TEXT] + "…"
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -195,6 +195,13 @@ class Core:
             self._node_monitors[monitor] = None
         return monitor
 
+    def watch_unwinding(self, port: Port, callback: Callable[[], None]) -> None:
+        """Call this when a port of this node has died and unwound; at once if it has. It is no monitor of a program."""
+        if not port.alive and port.name not in self.dispatcher.unwinding:
+            callback()
+        else:
+            port.state.unwound.append(callback)
+
     def remove_monitor(self, monitor: Monitor) -> None:
         """See `MonitorHost.remove_monitor`."""
         if isinstance(monitor.owner, Port):
@@ -232,6 +239,7 @@ class Core:
 
     async def prepare(self) -> None:
         """What may fail, before anything runs: listening. A checkpoint."""
+        await trio.lowlevel.checkpoint()
         if self.network is not None:
             await self.network.listen()
 
@@ -252,7 +260,7 @@ class Core:
         if self.network is not None:
             await self.network.stop_listening()
         reason = NORMAL if error is None else node_failed(error)
-        self.closing = True
+        self.closing = self.dispatcher.closing = True
         # In order with what was sent before; and what monitors send because of it still goes out.
         for port in tuple(self.dispatcher.ports.values()):
             self.dispatcher.kill(port, reason)
@@ -262,14 +270,14 @@ class Core:
 
     def finish(self, error: BaseException | None) -> None:
         """Everything has ended: whoever still waits is told. Not a checkpoint."""
-        self.closing = True
         dispatcher = self.dispatcher
+        self.closing = dispatcher.closing = True
         dispatcher.nursery = None
         frame = Frame(dispatcher, None, trio.lowlevel.current_task())
         token = frame_variable.set(frame)
         try:
             for port in tuple(dispatcher.ports.values()):
-                dispatcher.die(port, node_failed(error))
+                dispatcher.die(port, node_failed(error if not isinstance(error, trio.Cancelled) else None))
             if self.network is not None:
                 for peer in self.network.peers.values():
                     peer.execute(peer.association.lose("this node is closed"))

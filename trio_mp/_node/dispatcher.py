@@ -150,7 +150,7 @@ class Dispatcher(PortKeeper):
             if tags is not None:
                 try:
                     handler = tags.get(message[0])
-                except (IndexError, TypeError):
+                except Exception:  # noqa: BLE001 - empty, unhashable, or with a __hash__ or __eq__ that raises
                     handler = None
                 arguments = message[1:]
             else:
@@ -255,17 +255,18 @@ class Dispatcher(PortKeeper):
 
     def _handle(self, port: Port, state: PortState, message: tuple[Any, ...]) -> object:
         """Hand a message to a port that is not busy; the result of its handler."""
-        found = state.handlers.find(message)
-        if found is not None:
-            handler, skip = found
-            try:
+        # Comparing and printing what is in a message runs the program's code as well.
+        try:
+            found = state.handlers.find(message)
+            if found is not None:
+                handler, skip = found
                 return handler(*message[skip:])
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
-                self.die(port, exception_reason(error), error)
-        elif state.mailbox is None:
-            self.die_loudly(port, unhandled_message(f"{message[0]!r:.80}" if message else "nothing"))
-        elif not state.mailbox.put(message):
-            self.die_loudly(port, mailbox_full(self.mailbox_limit))
+            if state.mailbox is None:
+                self.die_loudly(port, unhandled_message(f"{message[0]!r:.80}" if message else "nothing"))
+            elif not state.mailbox.put(message):
+                self.die_loudly(port, mailbox_full(self.mailbox_limit))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
+            self.die(port, exception_reason(error), error)
         return None
 
     def _handle_result(self, port: Port, result: object) -> None:
@@ -281,13 +282,17 @@ class Dispatcher(PortKeeper):
         port.rearm()
         self.start_task(port, self._finish_handler, (port, state, result))
 
+    @trio.lowlevel.enable_ki_protection
+    def _handle_next(self, port: Port, state: PortState, pending: deque[tuple[Any, ...]]) -> object:
+        return self._handle(port, state, pending.popleft())
+
     async def _finish_handler(self, port: Port, state: PortState, running: Coroutine[Any, Any, object]) -> None:
         """Run an async handler, then handle what came meanwhile."""
         try:
             await running
             end = self.clock() + PASS_SECONDS
             while state.alive and state.pending:
-                result = self._handle(port, state, state.pending.popleft())
+                result = self._handle_next(port, state, state.pending)
                 if inspect.iscoroutine(result):
                     await result
                 if self.clock() > end:

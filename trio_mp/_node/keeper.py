@@ -78,6 +78,7 @@ class PortKeeper(PortHost):
         self.lingering = 0
         self.firing = 0
         self.nursery: trio.Nursery | None = None
+        self.closing = False
         self._kill_job = Job(self.kill_now)
 
     @abstractmethod
@@ -112,7 +113,7 @@ class PortKeeper(PortHost):
         except Exception as error:
             if state.alive:
                 self.die(port, exception_reason(error), error)
-            else:
+            elif not _is_own_death(error, port):
                 log.error("%s: a task failed while it was unwinding", port, exc_info=error)
         finally:
             state.scopes.discard(scope)
@@ -152,7 +153,7 @@ class PortKeeper(PortHost):
     def die(self, port: Port, reason: Reason, error: Exception | None = None) -> None:
         """See `PortHost.die`. It stops receiving now; its monitors fire when its tasks have unwound."""
         if self.ports.get(port.name) is not port:
-            if error is not None:
+            if error is not None and not _is_own_death(error, port):
                 log.error("%s: a handler failed after the port had died", port, exc_info=error)
             return
         del self.ports[port.name]
@@ -164,13 +165,13 @@ class PortKeeper(PortHost):
         state.handlers = type(state.handlers)()
         port.rearm()
         if state.mailbox is not None:
-            state.mailbox.die(PortDied(port, reason))
+            state.mailbox.die(reason)
         for monitor in tuple(state.owned):
             monitor.cancel()
         for scope in tuple(state.scopes):
             scope.cancel()
         self.unwinding[port.name] = port
-        if not state.tasks:
+        if not state.tasks or self.nursery is None:
             self._unwound(port, state)
         else:
             self.lingering += 1
@@ -198,9 +199,12 @@ class PortKeeper(PortHost):
 
     def _fire_death(self, port: Port, state: PortState) -> None:
         del self.unwinding[port.name]
+        for callback in state.unwound:
+            callback()
         monitors, state.monitors = tuple(state.monitors), {}
-        if not monitors and not is_normal(state.reason) and state.error is not None:
-            error, state.error = state.error, None
+        # Not kept: its traceback would keep the frames alive.
+        error, state.error = state.error, None
+        if not monitors and not is_normal(state.reason) and error is not None:
             if self.raise_unmonitored:
                 raise error
             log.error("%s died and nobody monitors it", port, exc_info=error)
@@ -262,6 +266,9 @@ class PortKeeper(PortHost):
                     result.close()
                     raise TypeError(f"a monitor's callback must be sync, not {callback!r}")
             except Exception as error:  # noqa: BLE001 - sorted out below
+                if self.closing and isinstance(error, trio.ClosedResourceError):
+                    # It wanted to replace what died. Whoever supervises need not know that the node is closing.
+                    continue
                 if isinstance(owner, Port):
                     self.die(owner, exception_reason(error), error)
                 else:
@@ -270,3 +277,10 @@ class PortKeeper(PortHost):
         frame.port = before
         if crashes:
             raise crashes[0] if len(crashes) == 1 else ExceptionGroup("callbacks of monitors failed", crashes)
+
+
+def _is_own_death(error: BaseException, port: Port) -> bool:
+    """Whether all that an exception says is that this port has died: how its tasks are told, and no failure."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_own_death(part, port) for part in error.exceptions)
+    return isinstance(error, PortDied) and error.port == port

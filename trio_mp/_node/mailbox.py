@@ -9,6 +9,7 @@ import outcome
 import trio
 
 from .._errors import PortDied
+from .._reason import Reason
 from .handlers import Pattern, matches
 
 YIELD_INTERVAL = 0.001
@@ -24,7 +25,7 @@ class Mailbox:
       clock: a monotonic clock in seconds, for fairness only.
     """
 
-    __slots__ = ("_clock", "_died", "_limit", "_messages", "_pattern", "_port", "_task", "_yielded")
+    __slots__ = ("_clock", "_limit", "_messages", "_pattern", "_port", "_reason", "_task", "_yielded")
 
     def __init__(self, port: str, limit: int, clock: Callable[[], float]) -> None:
         self._port = port
@@ -33,7 +34,7 @@ class Mailbox:
         self._messages: deque[tuple[object, ...]] = deque()
         self._task: trio.lowlevel.Task | None = None
         self._pattern: Pattern = ()
-        self._died: PortDied | None = None
+        self._reason: Reason | None = None
         self._yielded = 0.0
 
     def __len__(self) -> int:
@@ -50,13 +51,13 @@ class Mailbox:
         self._messages.append(message)
         return True
 
-    def die(self, died: PortDied) -> None:
+    def die(self, reason: Reason) -> None:
         """The port is dead: what waits is dropped, and who waits is told."""
-        self._died = died
+        self._reason = reason
         self._messages.clear()
         if self._task is not None:
             task, self._task = self._task, None
-            trio.lowlevel.reschedule(task, outcome.Error(died))
+            trio.lowlevel.reschedule(task, outcome.Error(PortDied(self._port, reason)))
 
     async def receive(self, pattern: Pattern) -> tuple[object, ...]:
         """See `Port.receive`."""
@@ -65,8 +66,8 @@ class Mailbox:
         if now - self._yielded >= YIELD_INTERVAL:
             await trio.lowlevel.cancel_shielded_checkpoint()
             self._yielded = self._clock()
-        if self._died is not None:
-            raise self._died
+        if self._reason is not None:
+            raise PortDied(self._port, self._reason)
         if self._task is not None:
             raise trio.BusyResourceError(f"another task is already receiving from {self._port}")
         message = self._take(pattern)

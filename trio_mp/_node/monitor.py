@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 import trio
 
+from .._errors import PortDied
 from .._reason import Reason
 
 MonitorCallback: TypeAlias = Callable[..., Any]
@@ -56,9 +57,10 @@ class Monitor:
 
     def cancel(self) -> None:
         """Stop monitoring. Does nothing if it has fired or was cancelled. Not a checkpoint."""
-        if self.active:
+        if self._callback is not None:
             self._callback = None
-            self._host.remove_monitor(self)
+            if self.reason is None:
+                self._host.remove_monitor(self)
 
     def begin_firing(self, reason: Reason) -> None:
         """Set the reason, before any callback of the same loss runs."""
@@ -80,19 +82,22 @@ class Monitor:
 
 
 class DeathScope:
-    """A cancel scope that is tied to a port; made by `Node.move_on_death` and `Node.fail_on_death`.
+    """A cancel scope that is tied to a port; made by `Node.move_on_death` and `Node.fail_on_death`, to be entered once.
 
     Attributes:
       port: the ID of the port.
       reason: why the port died, or None if it has not.
     """
 
-    __slots__ = ("_scope", "port", "reason")
+    __slots__ = ("_fail", "_monitor", "_scope", "_set", "port", "reason")
 
-    def __init__(self, port: str, scope: trio.CancelScope) -> None:
+    def __init__(self, port: str, set_monitor: Callable[[MonitorCallback], Monitor], *, fail: bool) -> None:
         self.port = port
         self.reason: Reason | None = None
-        self._scope = scope
+        self._set = set_monitor
+        self._fail = fail
+        self._scope = trio.CancelScope()
+        self._monitor: Monitor | None = None
 
     @property
     def cancelled_caught(self) -> bool:
@@ -108,7 +113,22 @@ class DeathScope:
         """Cancel the block, as `trio.CancelScope.cancel` does."""
         self._scope.cancel()
 
-    def died(self, *reason: object) -> None:
-        """The port died: cancel the block."""
+    def _died(self, *reason: object) -> None:
         self.reason = reason
         self._scope.cancel()
+
+    def __enter__(self) -> DeathScope:
+        # First the monitor: it may raise, and the scope must then not have been entered.
+        self._monitor = self._set(self._died)
+        self._scope.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if self._monitor is not None:
+            self._monitor.cancel()
+        caught = self._scope.__exit__(kind, error, trace)
+        if self._fail and self.cancelled_caught and self.reason is not None:
+            raise PortDied(self.port, self.reason)
+        return caught

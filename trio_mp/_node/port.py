@@ -72,6 +72,8 @@ class PortState:
       tasks: how many tasks have not ended.
       monitors: those that are to fire when it dies, in their order.
       owned: monitors that were set by it, and end with it.
+      unwinding: the scope of the task that waits for its tasks to end.
+      unwound: to be called when they have.
     """
 
     __slots__ = (
@@ -87,6 +89,7 @@ class PortState:
         "scopes",
         "tasks",
         "unwinding",
+        "unwound",
     )
 
     def __init__(self) -> None:
@@ -102,6 +105,7 @@ class PortState:
         self.monitors: dict[Any, None] = {}
         self.owned: set[Monitor] = set()
         self.unwinding: trio.CancelScope | None = None
+        self.unwound: list[Callable[[], None]] = []
 
 
 class Port(PortID):
@@ -270,6 +274,8 @@ class Port(PortID):
         Raises:
           PortDied: the port is dead.
         """
+        if not callable(async_function):
+            raise TypeError(f"start_soon() takes an async function, not {async_function!r}")
         self._check_alive()
         self.host.start_task(self, async_function, arguments)
 
@@ -282,10 +288,12 @@ class Port(PortID):
           PortDied: the port is dead.
           TypeError: the function is async; use `start_soon`.
         """
+        if not callable(function):
+            raise TypeError(f"run() takes a sync function, not {function!r}")
         if inspect.iscoroutinefunction(function):
             raise TypeError(f"run() takes a sync function; for {function!r} use start_soon()")
         self._check_alive()
-        token = frame_variable.set(Frame(self._host, self, None))
+        token = frame_variable.set(Frame(self._host, self, trio.lowlevel.current_task()))
         try:
             return function(*arguments)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
@@ -296,6 +304,8 @@ class Port(PortID):
 
     def wrap(self, function: Callable[..., T]) -> Callable[..., T | None]:
         """A function that, whenever it is called, runs this one in the port's context, as `run` does."""
+        if not callable(function):
+            raise TypeError(f"wrap() takes a sync function, not {function!r}")
         if inspect.iscoroutinefunction(function):
             raise TypeError(f"wrap() takes a sync function; for {function!r} use start_soon()")
 
@@ -306,7 +316,7 @@ class Port(PortID):
 
     def kill(self, *reason: object) -> None:
         """Kill the port; as `Node.kill`."""
-        self.host.kill(self, reason)
+        self.host.public.kill(self, *reason)
 
     def _check_alive(self) -> None:
         self.host  # noqa: B018 - raises where this is only a port ID

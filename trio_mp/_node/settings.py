@@ -116,7 +116,10 @@ def _secret(name: str, value: object) -> bytes | None:
         return None
     if not isinstance(value, str | bytes):
         raise TypeError(f"{name}: a str or bytes is wanted, not a {type(value).__name__}")
-    secret = value.encode() if isinstance(value, str) else value
+    try:
+        secret = value.encode() if isinstance(value, str) else value
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{name}: text with a lone surrogate has no UTF-8; give bytes") from None
     if len(secret) < MINIMUM_SECRET:
         # The secret itself is not named in the text: it would end in a log.
         raise ConfigurationError(f"{name}: {len(secret)} bytes are too short; at least {MINIMUM_SECRET} are needed")
@@ -126,9 +129,12 @@ def _secret(name: str, value: object) -> bytes | None:
 def _seconds(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name}: a number of seconds is wanted, not {value!r}")
-    if not (math.isfinite(value) and value > 0):
+    if not 0 < value < math.inf:
         raise ConfigurationError(f"{name}: a number of seconds above 0 is wanted, not {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigurationError(f"{name}: a number of seconds is wanted, not one so large") from None
 
 
 def _heartbeat(name: str, value: object) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import trio
@@ -9,14 +10,14 @@ import trio
 from .._errors import PortDied
 from .._node.core import Core
 from .._node.port import new_port
-from .._reason import NORMAL, Reason
+from .._reason import NORMAL
 
 
 async def call(core: Core, port: str, message: tuple[object, ...]) -> tuple[Any, ...]:
     """See `Node.call`."""
     replied = trio.Event()
     reply: tuple[Any, ...] = ()
-    death: Reason | None = None
+    death: PortDied | None = None
 
     def take_reply(*elements: object) -> None:
         nonlocal reply
@@ -24,20 +25,21 @@ async def call(core: Core, port: str, message: tuple[object, ...]) -> tuple[Any,
             reply = elements
             replied.set()
 
-    def died(*reason: object) -> None:
+    def died(who: str, *reason: object) -> None:
         nonlocal death
         if not replied.is_set():
-            death = reason
+            death = PortDied(who, reason)
             replied.set()
 
     reply_port = new_port(core.dispatcher, core.next_name(), take_reply)
+    on_death, on_own_death = partial(died, str(port)), partial(died, str(reply_port))
     try:
         # First the monitor, so that the promise covers the message.
-        with core.monitor(port, died, core.owner()), core.monitor(reply_port, died, None):
+        with core.monitor(port, on_death, core.owner()), core.monitor(reply_port, on_own_death, None):
             core.send(port, (*message, reply_port))
             await replied.wait()
     finally:
         core.dispatcher.die(reply_port, NORMAL)
     if death is not None:
-        raise PortDied(str(port), death)
+        raise death
     return reply

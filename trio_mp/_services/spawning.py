@@ -106,7 +106,10 @@ class Spawner:
                 attach_mailbox(port)
                 host.start_task(port, run_process, (port, function, request.arguments))
             else:
-                port.run(function, port, *request.arguments)
+                result = port.run(function, port, *request.arguments)
+                if inspect.iscoroutine(result):
+                    result.close()
+                    host.die(port, spawn_failed(f"{request.function} is async behind a sync front; decorate it async"))
         if not port.alive and not is_normal(port.state.reason):
             if len(self._failures) >= _REMEMBERED_FAILURES:
                 del self._failures[next(iter(self._failures))]

@@ -1,0 +1,150 @@
+"""The requests in messages to a node port."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given, strategies as st
+
+from trio_mp._ids import PortID
+from trio_mp._protocol.requests import (
+    QUERIES,
+    Died,
+    Forward,
+    Kill,
+    Malformed,
+    Nothing,
+    Ping,
+    Pong,
+    Query,
+    Spawn,
+    Unwatch,
+    Watch,
+    parse,
+)
+
+NAME = "abcdefghABCDEFGH.7"
+PORT = f"node#{NAME}"
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+WORDS = ["mon1", "mon0", "kil0", "kil", "spawn", "spawn_linked", "snd", "ping", "pong", "devnull", "", *sorted(QUERIES)]
+
+
+@pytest.mark.parametrize(
+    "message, request_",
+    [
+        ((), Nothing()),
+        (("",), Nothing()),
+        (("", 1, 2), Nothing()),
+        (("devnull",), Nothing()),
+        (("devnull", {"any": "thing"}), Nothing()),
+        (("ping",), Ping()),
+        (("pong",), Pong()),
+        (("mon1", NAME), Watch(NAME)),
+        (("mon0", NAME), Unwatch(NAME)),
+        (("kil0", NAME), Died(NAME, ())),
+        (("kil0", NAME, "die", "text"), Died(NAME, ("die", "text"))),
+        (("kil", NAME), Kill(NAME, ())),
+        (("kil", NAME, "die", ["x"]), Kill(NAME, ("die", ["x"]))),
+        (("spawn", NAME, "module:function"), Spawn(NAME, "module:function", (), "")),
+        (("spawn", NAME, "::function", 1, [2]), Spawn(NAME, "::function", (1, [2]), "")),
+        (("spawn_linked", NAME, "m:f", PORT), Spawn(NAME, "m:f", (), PORT)),
+        (("spawn_linked", NAME, "m:f", PORT, 1, None), Spawn(NAME, "m:f", (1, None), PORT)),
+        (("snd", PORT), Forward(PORT, ())),
+        (("snd", PORT, "tag", 1), Forward(PORT, ("tag", 1))),
+        (("snd", "node"), Forward("node", ())),
+        (("snd", "node#", ""), Forward("node#", ("",))),
+        (("info", PORT), Query("info", PORT, ())),
+        (("time", PORT, "answer"), Query("time", PORT, ("answer",))),
+        (("up_nodes", PORT, 1, 2), Query("up_nodes", PORT, (1, 2))),
+        (("known_nodes", "node#"), Query("known_nodes", "node#", ())),
+    ],
+    ids=repr,
+)
+def test_a_request_is_what_it_says(message: tuple[object, ...], request_: object) -> None:
+    assert parse(message) == request_
+
+
+def test_a_port_of_this_node_is_as_good_as_its_id() -> None:
+    assert parse(("snd", PortID(PORT), 1)) == Forward(PORT, (1,))
+    assert parse(("spawn_linked", NAME, "m:f", PortID(PORT))) == Spawn(NAME, "m:f", (), PORT)
+
+
+BAD_NAMES: list[object] = [
+    "",
+    "short.1",
+    NAME + "x",
+    "abcdefghABCDEFGH.0",
+    PORT,
+    f"{NAME}\n",
+    None,
+    7,
+    NAME.encode(),
+    [NAME],
+    {},
+]
+BAD_PORTS: list[object] = ["", "#", f"#{NAME}", "node#name", "no de", f"{PORT}#", None, 7, PORT.encode(), [PORT], {}]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ("ping", 1),
+        ("pong", 1),
+        ("Ping",),
+        ("mon1",),
+        ("mon0",),
+        ("mon1", NAME, 1),
+        ("mon0", NAME, 1),
+        ("mon2", NAME),
+        ("kil0",),
+        ("kil",),
+        ("spawn",),
+        ("spawn", NAME),
+        ("spawn_linked", NAME),
+        ("spawn_linked", NAME, "m:f"),
+        ("snd",),
+        *((word,) for word in sorted(QUERIES)),
+        ("restart",),
+        ("unknown", NAME),
+        (None,),
+        (0,),
+        (False,),
+        (b"",),
+        (b"ping",),
+        ([],),
+        ({},),
+        (["ping"],),
+        *((word, bad) for word in ("mon1", "mon0", "kil0", "kil") for bad in BAD_NAMES),
+        *(("spawn", bad, "m:f") for bad in BAD_NAMES),
+        *(("spawn_linked", bad, "m:f", PORT) for bad in BAD_NAMES),
+        *(("spawn_linked", NAME, "m:f", bad) for bad in BAD_PORTS),
+        *(("spawn", NAME, bad) for bad in (None, 7, b"m:f", ["m:f"])),
+        *(("spawn_linked", NAME, bad, PORT) for bad in (None, 7, b"m:f", ["m:f"])),
+        *((word, bad) for word in ("snd", *sorted(QUERIES)) for bad in BAD_PORTS),
+    ],
+    ids=repr,
+)
+def test_anything_else_is_malformed_and_kept_for_the_log(message: tuple[object, ...]) -> None:
+    assert parse(message) == Malformed(message)
+
+
+def test_the_node_port_can_be_neither_killed_nor_watched() -> None:
+    for word in ("kil", "kil0", "mon1", "mon0"):
+        assert parse((word, "")) == Malformed((word, ""))
+
+
+@given(st.sampled_from(WORDS) | values, st.lists(values | st.sampled_from([NAME, PORT, "m:f"]), max_size=4))
+def test_whatever_arrives_is_a_request_or_malformed(word: object, rest: list[object]) -> None:
+    message = (word, *rest)
+    request = parse(message)
+    assert dataclasses.is_dataclass(request)
+    if isinstance(request, Malformed):
+        assert request.message is message
+    elif not isinstance(request, Nothing):
+        assert word in WORDS
