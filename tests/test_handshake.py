@@ -603,7 +603,7 @@ ALLOWED: dict[str, tuple[Callable[[Handshake], object], set[Step]]] = {
     "prove": (lambda side: side.prove(""), {Step.PROVE}),
     "link": (Handshake.link, {Step.DECISION}),
     "accept": (Handshake.accept, {Step.LINKED}),
-    "refuse": (lambda side: side.refuse("why"), {Step.DECISION, Step.OK, Step.LINKED}),
+    "refuse": (lambda side: side.refuse("why"), {Step.DECISION, Step.LINKED}),
     "tls_done": (lambda side: side.tls_done(FINGERPRINT), {Step.TLS}),
 }
 

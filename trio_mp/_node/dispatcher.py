@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._errors import RemoteProtocolError
 from .._reason import exception_reason, mailbox_full, unhandled_message
 from .context import Frame, frame_variable
 from .keeper import Job, PortKeeper, RemoteWatcher, Target
@@ -195,12 +194,10 @@ class Dispatcher(PortKeeper):
         stop = min(len(batch), start + PASS_MESSAGES)
         for index in range(start, stop):
             message = batch[index]
-            try:
-                port = ports.get(message[0])
-            except (IndexError, TypeError):
-                raise RemoteProtocolError(f"a message that is not for a port: {message!r:.80}") from None
+            port = ports.get(message[0]) if message else None
             if port is None:
-                if message[0] == "":
+                # The codec has seen to it that a message is empty, a keep-alive, or begins with a str.
+                if message and not message[0]:
                     serve(message[1:])
                 # Any other is dead: port names are never used twice, and whoever monitors it has been told.
                 continue

@@ -8,7 +8,8 @@ buffer, so that what was sent is a snapshot and a value that cannot travel raise
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NoReturn
 
 import msgspec
@@ -23,14 +24,13 @@ FRAME_HEADER = 9
 """Bytes before the messages of a frame: the length (4), an `array32` marker (1) and the number of messages (4)."""
 
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
+_RECEIVED = _SCALARS | {list, dict}
 _all_scalars = _SCALARS.issuperset
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _HEADER = struct.Struct(">IBI")
 _ARRAY32 = 0xDD
 _LARGEST_INT = 2**64 - 1
 _SMALLEST_INT = -(2**63)
-# The opcodes of a MessagePack timestamp, which msgspec decodes to a datetime by itself.
-_TIMESTAMPS = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff")
 
 
 def append_message(buffer: bytearray, name: str, message: tuple[object, ...]) -> None:
@@ -98,19 +98,17 @@ def _key(key: object, place: tuple[object, ...], thorough: bool) -> str:
         return key
     if isinstance(key, PortID):
         return str.__str__(key)
-    raise TypeError(
-        f"{_where(place)} has the key {key!r} of type {type(key).__name__}: keys of dicts that travel are str"
-    )
+    raise TypeError(f"{_where(place)} has a key of type {type(key).__name__}: keys of dicts that travel are str")
 
 
 def _check_scalar(value: object, place: tuple[object, ...]) -> None:
     if type(value) is int and not _SMALLEST_INT <= value <= _LARGEST_INT:
-        raise ValueError(f"{_where(place)} is {value}: an int that travels has at most 64 bits")
+        raise ValueError(f"{_where(place)} is an int of {value.bit_length()} bits: one that travels has at most 64")
     if type(value) is str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"{_where(place)} is {value!r}: text with a lone surrogate cannot travel") from None
+            raise ValueError(f"{_where(place)} is {value[:40]!r}: text with a lone surrogate cannot travel") from None
 
 
 def _check_depth(depth: int, place: tuple[object, ...]) -> None:
@@ -120,13 +118,18 @@ def _check_depth(depth: int, place: tuple[object, ...]) -> None:
 
 def _refuse(value: object, place: tuple[object, ...]) -> NoReturn:
     raise TypeError(
-        f"{_where(place)} is {value!r:.80} of type {type(value).__name__}: what travels is str, int, float, bool, None,"
+        f"{_where(place)} is of type {type(value).__name__}: what travels is str, int, float, bool, None,"
         " bytes, list, tuple, dict with str keys, and Port"
     )
 
 
 def _where(place: tuple[object, ...]) -> str:
-    return str(place[0]) + "".join(f"[{step!r}]" for step in place[1:])
+    return str(place[0]) + "".join(f"[{_step(step)}]" for step in place[1:])
+
+
+def _step(step: object) -> str:
+    # As one would write it, but for a key's lone surrogates, with which the text could not be printed.
+    return f'"{step[:40]}"'.encode("utf-8", "backslashreplace").decode() if isinstance(step, str) else str(step)
 
 
 def open_frame() -> bytearray:
@@ -156,22 +159,32 @@ def decode_frame(payload_untrusted: bytes | bytearray | memoryview) -> list[tupl
         messages: list[tuple[object, ...]] = _decode(payload_untrusted)
     except (msgspec.DecodeError, ValueError, RecursionError, TypeError, OverflowError) as error:
         raise RemoteProtocolError(f"a frame that does not decode: {error}") from None
-    raw = bytes(payload_untrusted) if isinstance(payload_untrusted, memoryview) else payload_untrusted
-    for opcode in _TIMESTAMPS:
-        # Found inside text as well, now and then: so this only says that a closer look is needed.
-        if opcode in raw:
-            check_received(messages)
-            break
+    check_received(messages)
     return messages
 
 
 def check_received(messages: list[tuple[object, ...]]) -> None:
-    """Raise `RemoteProtocolError` if a value is of a type that no peer of ours sends."""
-    for message in messages:
-        try:
-            plain_message(message)
-        except (TypeError, ValueError) as error:
-            raise RemoteProtocolError(f"a value that may not travel: {error}") from None
+    """Raise `RemoteProtocolError` for what no peer of ours sends: a timestamp, a key that is no str, too deep nesting.
+
+    A whole level at a time, in few passes at the speed of C: MessagePack decoders find none of this by themselves.
+    """
+    if not {type(message[0]) for message in messages if message} <= {str}:
+        raise RemoteProtocolError("a message that does not begin with a port's name")
+    level: list[Iterable[object]] = [*messages]
+    for _ in range(MAXIMUM_DEPTH + 1):
+        if _all_scalars(map(type, chain.from_iterable(level))):
+            return
+        values = list(chain.from_iterable(level))
+        kinds = set(map(type, values))
+        if not kinds <= _RECEIVED:
+            names = ", ".join(sorted(kind.__name__ for kind in kinds - _RECEIVED))
+            raise RemoteProtocolError(f"a value that may not travel: {names}")
+        level = [value for value in values if type(value) is list]
+        tables = [value for value in values if type(value) is dict]
+        if not {str}.issuperset(map(type, chain.from_iterable(tables))):
+            raise RemoteProtocolError("a dict with a key that is not text")
+        level += [table.values() for table in tables]
+    raise RemoteProtocolError(f"a message that nests more than {MAXIMUM_DEPTH} deep")
 
 
 def messages_in(frame: bytearray) -> list[tuple[object, ...]]:

@@ -120,7 +120,7 @@ class Handshake:
             f"peeraddr={peer_address}",
             *(["tls=1.0"] if local.encryption else []),
             f"incarnation={local.incarnation}",
-            f"heartbeat={local.heartbeat:g}",
+            f"heartbeat={min(max(local.heartbeat, _HEARTBEATS[0]), _HEARTBEATS[1]):g}",
             f"limit={local.limit}",
         ]
         self._own = Greeting(";".join(map(escape, fields)), base64.b64encode(nonce).decode("ascii"))
@@ -162,7 +162,7 @@ class Handshake:
 
     def refuse(self, why: str) -> str:
         """The line that refuses this connection, once the other side has authenticated."""
-        self._expect(Step.DECISION, Step.OK, Step.LINKED)
+        self._expect(Step.DECISION, Step.LINKED)
         self.step = Step.REFUSED
         return f"no;{escape(why)}\n"
 
@@ -174,6 +174,7 @@ class Handshake:
 
     def tls_done(self, fingerprint: bytes) -> list[Event]:
         """The TLS handshake is done; the SHA-256 fingerprint of the TLS server's certificate, as seen here."""
+        self._expect(Step.TLS)
         self._fingerprint = fingerprint
         return self._begin_proofs()
 
@@ -211,9 +212,9 @@ class Handshake:
             who = "this node itself" if self.talks_to_itself else "another node"
             raise RemoteProtocolError(f"it has our own node ID, {peer.node_id!r}: it is {who}")
         if HMAC_SHA256 not in peer.methods:
-            raise RemoteProtocolError(f"no authentication method in common; it accepts {', '.join(peer.methods)}")
+            raise RemoteProtocolError(f"no authentication method in common; it accepts {','.join(peer.methods)[:80]!r}")
         if MSGPACK not in peer.framings:
-            raise RemoteProtocolError(f"no framing in common; it reads {', '.join(peer.framings)}")
+            raise RemoteProtocolError(f"no framing in common; it reads {','.join(peer.framings)[:80]!r}")
         if peer.tls != self.local.encryption:
             ours, theirs = ("on", "off") if self.local.encryption else ("off", "on")
             raise RemoteProtocolError(f"encryption is {ours} here and {theirs} there: set it alike on both sides")
@@ -231,14 +232,14 @@ class Handshake:
     def _proof_received(self, line: str) -> list[Event]:
         method, _, rest = line.partition(";")
         token, _, rest = rest.partition(";")
-        framing, _, lost = rest.partition(";lost=")
+        framing, marker, lost = rest.partition(";lost=")
         if method != HMAC_SHA256:
             raise RemoteProtocolError(f"an authentication method that was not offered: {method[:40]!r}")
         if not auth.proves(token, self.local.key, self._own, self._peer, self._fingerprint, f"{method};;{rest}"):
             raise RemoteProtocolError("authentication failed: its secret is another one than ours")
         if framing != MSGPACK:
             raise RemoteProtocolError(f"a framing that was not offered: {framing[:40]!r}")
-        if not _CONNECTION_ID.fullmatch(lost):
+        if not marker or not _CONNECTION_ID.fullmatch(lost):
             raise RemoteProtocolError(f"not a connection ID: {lost[:40]!r}")
         self.step = Step.DECISION if self.dialler else Step.PROVE
         return [Authenticated(lost, owes_proof=not self.dialler)]
