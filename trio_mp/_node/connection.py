@@ -23,7 +23,7 @@ from .._protocol.effects import (
     ProofWanted,
     RefusedByPeer,
 )
-from .._protocol.handshake import NONCE_SIZE, LocalInfo
+from .._protocol.handshake import NONCE_SIZE, LocalInfo, Step
 from .._protocol.session import Session
 from .._transport.pipe import Pipe
 from .context import Frame, frame_variable
@@ -99,6 +99,9 @@ class Connection:
         self.fault = ""
         self.received_at = trio.current_time()
         self.sent = False
+        self.said_all = False
+        # Bytes of the queue that were encrypted and have not all been handed to the operating system.
+        self.unsent = 0
         self.suspect = False
         self._frame: Frame | None = None
         self._scope = trio.CancelScope(deadline=self.received_at + network.settings.handshake_timeout)
@@ -193,10 +196,14 @@ class Connection:
             await trio.lowlevel.checkpoint()
             if self._closed:
                 return
+            # What has come meanwhile has not been read, so its silence says nothing.
+            self.received_at = trio.current_time()
 
     def _serve(self, message: tuple[object, ...]) -> None:
         assert self.peer is not None
         assert self._frame is not None
+        # The port of the message before has nothing to do with it.
+        self._frame.port = None
         self.network.node_port.serve(message, self.peer, self._frame)
 
     def _handle(self, event: Event) -> None:
@@ -214,6 +221,8 @@ class Connection:
                 self._bind(peer)
                 if owes_proof:
                     self.session.prove(peer.association.last_ended)
+                if peer.association.decides and self.session.handshake.step is not Step.DECISION:
+                    raise RemoteProtocolError("it went on before this side, which decides, had spoken")
                 self.network.authenticated(self)
                 peer.execute(
                     peer.association.authenticated(self.id, lost, self.info.incarnation, self.info.limit)
@@ -261,11 +270,15 @@ class Connection:
                 if session.outgoing:
                     self._blocked.set()
                     return
+                if self.unsent and peer is not None:
+                    self.unsent = 0
+                    peer.progressed()
             chunk = peer.next_chunk(self) if peer is not None else None
             if chunk is None or peer is None:
                 break
             if session.encrypted:
                 session.send(chunk)
+                self.unsent = len(chunk)
                 peer.association.queue.advance(len(chunk))
             else:
                 sent = pipe.send_nowait(chunk)
@@ -282,8 +295,10 @@ class Connection:
                 break
         if peer is not None:
             peer.progressed()
-        if self._finishing and not (peer is not None and peer.current is self and peer.association.queue.size):
+        waiting = peer is not None and peer.current is self and peer.association.queue.size
+        if self._finishing and not session.outgoing and not waiting:
             pipe.send_eof()
+            self.said_all = True
             self._send_failed = True
 
     @trio.lowlevel.enable_ki_protection

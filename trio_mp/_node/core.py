@@ -78,6 +78,8 @@ class Core:
         # Where messages go, by port ID: the peer, or None for this node, and the name. Parsing a port ID costs as much
         # as sending; this is emptied when it has grown too large.
         self._routes: dict[str, tuple[Peer | None, str]] = {}
+        if self.network is not None:
+            self.network.forget_routes = self._routes.clear
         self._node_monitors: dict[Monitor, None] = {}
 
     def _make_network(self) -> Network:
@@ -256,7 +258,6 @@ class Core:
         Args:
           error: what the node's block was left with, if it was by an exception.
         """
-        deadline = trio.current_time() + self.settings.shutdown_timeout
         if self.network is not None:
             await self.network.stop_listening()
         reason = NORMAL if error is None else node_failed(error)
@@ -266,7 +267,7 @@ class Core:
             self.dispatcher.kill(port, reason)
         await self.dispatcher.wait_quiet()
         if self.network is not None:
-            await self.network.close(deadline)
+            await self.network.close(trio.current_time() + self.settings.shutdown_timeout)
 
     def finish(self, error: BaseException | None) -> None:
         """Everything has ended: whoever still waits is told. Not a checkpoint."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import trio
 
@@ -51,6 +52,8 @@ class Network:
         node_port.up_nodes = self.up_nodes
         node_port.known_nodes = lambda: self.peers
         self.peers: dict[str, Peer] = {}
+        # Set by whoever remembers peers by other names.
+        self.forget_routes: Callable[[], object] = lambda: None
         self.binds: tuple[str, ...] = ()
         self._listeners: list[Listener] = []
         # Connections of others that have not authenticated, the oldest first.
@@ -75,26 +78,44 @@ class Network:
 
     async def listen(self) -> None:
         """Listen where the settings say. A checkpoint. Raises `OSError`."""
-        for bind in self.settings.binds:
-            self._listeners += await self.environment.transport.listen(bind)
+        try:
+            for bind in self.settings.binds:
+                self._listeners += await self.environment.transport.listen(bind)
+        except BaseException:
+            await self._close_listeners()
+            raise
         self.binds = tuple(listener.address for listener in self._listeners)
 
     async def run(self) -> None:
         """Accept connections, dial the seeds, and see that connections stay alive, until `stop_outreach`."""
-        with self._outreach:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._accept_all)
-                for seed in self.settings.seeds:
-                    nursery.start_soon(self._keep_seed, seed)
-                nursery.start_soon(self._keep_alive)
+        try:
+            with self._outreach:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._accept_all)
+                    for seed in self.settings.seeds:
+                        nursery.start_soon(self._keep_seed, seed)
+                    nursery.start_soon(self._keep_alive)
+        finally:
+            # Also when the node is cancelled or has crashed.
+            await self._close_listeners()
 
     async def _keep_alive(self) -> None:
         interval = self.settings.heartbeat / 2
+        before = trio.current_time()
         while True:
             await trio.sleep(interval)
             now = trio.current_time()
             for connection in tuple(self._connections):
+                if now - before > 2 * interval:
+                    # This process was stopped, or computed for long: silence begins anew.
+                    connection.received_at = now
                 connection.beat(now, interval)
+            before = now
+            forgotten = [peer for peer in self.peers.values() if peer.is_forgotten(now)]
+            for peer in forgotten:
+                del self.peers[peer.id]
+            if forgotten:
+                self.forget_routes()
 
     # Accepting -----------------------------------------------------------------------------------------------------
 
@@ -111,7 +132,8 @@ class Network:
             if len(self._handshakes) >= HANDSHAKES:
                 oldest = next(iter(self._handshakes))
                 del self._handshakes[oldest]
-                oldest.close("too many connections are in their handshake")
+                oldest.fault = "too many connections are in their handshake, and it was the oldest"
+                oldest.close(oldest.fault)
             self._handshakes[connection] = None
             self.host.start_system_task(self._run_accepted, connection)
 
@@ -147,6 +169,9 @@ class Network:
                 return
             peer = self.peers.get(node_id)
             if peer is not None:
+                if peer.association.incarnation:
+                    # Whatever became of this connection: another one with that node is in use, or chosen.
+                    failure = ""
                 while peer.current is not None:
                     await peer.down.park()
             if self._closing and not failure:
@@ -157,7 +182,8 @@ class Network:
                     # It was good for a while: the first attempt to get it back need not wait.
                     continue
             elif failure != said:
-                log.warning("the seed %s cannot be used: %s; trying again for as long as it takes", address, failure)
+                level = logging.ERROR if "is in use" in failure else logging.WARNING
+                log.log(level, "the seed %s cannot be used: %s; trying again for as long as it takes", address, failure)
                 said = failure
             await trio.sleep(retry * (0.5 + self.environment.jitter()))
             retry = min(retry * 2, LAST_RETRY)
@@ -185,14 +211,14 @@ class Network:
             return node_id, ""
         if connection.refused:
             # Another connection with that node was chosen, or is about to be.
-            refused_for_good = connection.refused == "node ID in use"
-            if refused_for_good:
-                log.error("%s refuses this node: its node ID %s is in use", address, self.host.id)
-            return node_id, f"refused: {connection.refused}" if refused_for_good else ""
+            in_use = connection.refused == "node ID in use"
+            return node_id, f"it refuses this node, whose ID {self.host.id} is in use" if in_use else ""
         return node_id, connection.why
 
     async def _run_dialled(self, connection: Connection, ended: trio.Event) -> None:
         await self._run_connection(connection)
+        if connection.fault and connection.was_up:
+            log.warning("%s: %s", connection.address, connection.fault)
         ended.set()
 
     # Closing -------------------------------------------------------------------------------------------------------
@@ -200,6 +226,9 @@ class Network:
     async def stop_listening(self) -> None:
         """Accept no more connections. A checkpoint."""
         self._accepting.cancel()
+        await self._close_listeners()
+
+    async def _close_listeners(self) -> None:
         with trio.CancelScope(shield=True):
             for listener in self._listeners:
                 await listener.aclose()
@@ -216,7 +245,10 @@ class Network:
                     nursery.start_soon(self._close_peer, peer, deadline)
         self._outreach.cancel()
         for connection in tuple(self._connections):
-            if not connection.was_up:
+            if connection.was_up:
+                # Also one that has come up while others were waited for.
+                connection.close_gracefully(deadline)
+            else:
                 connection.close("this node is closing")
         while self._connections:
             await self._ended.park()

@@ -92,7 +92,7 @@ class NodePort:
             case requests.Kill(name, reason):
                 self._host.kill_now(name, reason)
             case requests.Forward(port, forwarded):
-                self._send(port, forwarded)
+                self._try_to_send(port, forwarded)
             case requests.Query(what, port, prefix):
                 self._answer(what, port, prefix)
             case _:
@@ -128,7 +128,14 @@ class NodePort:
             answer = tuple(self.up_nodes())
         else:
             answer = (self._host.id, *self.known_nodes())
-        self._send(port, (*prefix, *answer))
+        self._try_to_send(port, (*prefix, *answer))
+
+    def _try_to_send(self, port: str, message: tuple[object, ...]) -> None:
+        """Send for somebody who asked by message, to whom nothing can be raised."""
+        try:
+            self._send(port, message)
+        except (TypeError, ValueError, RuntimeError) as error:
+            log.warning("not sent to %s, as it was asked for: %s", port, error)
 
 
 def _short(message: tuple[object, ...]) -> str:

@@ -35,6 +35,9 @@ from .settings import Settings
 
 log = logging.getLogger("trio_mp.connection")
 
+MEMORY = 300.0
+"""How long something is kept about a node with which nothing binds us any more, in seconds."""
+
 INLINE_SHARE = 8
 """When more than this part of the queue's limit is queued, `send` itself writes what the kernel takes."""
 
@@ -44,6 +47,8 @@ class PeerConnection(Protocol):
 
     session: Session
     address: str
+    said_all: bool
+    unsent: int
 
     def flush(self) -> None:
         """Write what is queued, as far as it goes without blocking."""
@@ -104,6 +109,7 @@ class Peer:
         self.down = trio.lowlevel.ParkingLot()
         # The counter of the last port that the peer's incarnation had us spawn.
         self.last_spawn: tuple[str, int] = ("", 0)
+        self.used_at = trio.current_time()
         self._host = host
         self._settings = settings
         self._dirty = False
@@ -111,6 +117,13 @@ class Peer:
         self._flushed = trio.lowlevel.ParkingLot()
         self._deadline: trio.CancelScope | None = None
         self._watchers: dict[str, RemoteMonitor] = {}
+
+    def is_forgotten(self, now: float) -> bool:
+        """Whether nothing has bound the two nodes for so long that nothing of it need be kept."""
+        association = self.association
+        if self.connections or association.wants_connection or association.fence is not Fence.CLEAR:
+            self.used_at = now
+        return now - self.used_at > MEMORY
 
     # Sending -------------------------------------------------------------------------------------------------------
 
@@ -167,12 +180,15 @@ class Peer:
         """See `Node.flush`."""
         queue = self.association.queue
         losses, target = queue.losses, queue.appended
+        # Looked at before the checkpoint: in it the loss may be reported, and be over.
+        lost = self.association.fence is Fence.LOST
         self.flush()
         await trio.lowlevel.checkpoint()
-        if self.association.fence is Fence.LOST:
+        if lost:
             raise trio.BrokenResourceError(f"messages for {self.id} were dropped")
         while queue.losses == losses:
-            if queue.written >= target and (self.current is None or not self.current.session.outgoing):
+            unsent = self.current.unsent if self.current is not None else 0
+            if queue.written - unsent >= target:
                 return
             await self._flushed.park()
         raise trio.BrokenResourceError(f"messages for {self.id} were dropped before they could be written")
@@ -200,7 +216,7 @@ class Peer:
         self.association.watched.discard(name)
         try:
             self.send("", ("kil0", name, *reason))
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             self.send("", ("kil0", name, "reason_lost", f"the reason could not travel: {error}"))
 
     # Connections ---------------------------------------------------------------------------------------------------
@@ -233,8 +249,11 @@ class Peer:
         for effect in effects:
             match effect:
                 case Link(connection):
-                    self.connections[connection].session.link()
-                    self.connections[connection].expect_answer(self._settings.handshake_timeout / 2)
+                    linked = self.connections[connection]
+                    linked.session.link()
+                    linked.expect_answer(self._settings.handshake_timeout / 2)
+                    # It is not in use, and its reader may be waiting: nobody else would.
+                    linked.flush()
                 case Accept(connection):
                     self.connections[connection].session.accept()
                 case Refuse(connection, why):
@@ -295,7 +314,9 @@ class Peer:
         self._stop_waiting()
         what = describe(loss.reason)
         if loss.messages:
-            log.warning("%s: %d messages (%d bytes) were dropped: %s", self.id, loss.messages, loss.size, what)
+            # What was queued behind the end of the stream could not arrive, and whom it was for knows of the end.
+            level = logging.DEBUG if self.current is not None and self.current.said_all else logging.WARNING
+            log.log(level, "%s: %d messages (%d bytes) were dropped: %s", self.id, loss.messages, loss.size, what)
         if loss.was_up:
             self.current = None
             log.info("%s is down: %s", self.id, what)

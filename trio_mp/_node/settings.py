@@ -11,7 +11,7 @@ from .._errors import ConfigurationError
 from .._ids import check_node_id
 from .._protocol.auth import MINIMUM_SECRET
 from .._protocol.handshake import MINIMUM_LIMIT
-from .._transport.addresses import Address, parse_address
+from .._transport.addresses import Address, TCPAddress, parse_address
 
 UnmonitoredDeath = Literal["log", "raise"]
 
@@ -101,6 +101,14 @@ def _addresses(name: str, value: object) -> tuple[Address, ...]:
     return tuple(parse_address(text, setting=name) for text in _strings(name, value))
 
 
+def _seeds(name: str, value: object) -> tuple[Address, ...]:
+    addresses = _addresses(name, value)
+    for address in addresses:
+        if isinstance(address, TCPAddress) and (address.host == "*" or not address.port):
+            raise ConfigurationError(f"{name}: one can listen on {address}, but not dial it")
+    return addresses
+
+
 def _strings(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise TypeError(f"{name}: a tuple or list of str is wanted, not {value!r}")
@@ -173,7 +181,7 @@ def _unmonitored_death(name: str, value: object) -> UnmonitoredDeath:
 
 _CHECKS = {
     "binds": _addresses,
-    "seeds": _addresses,
+    "seeds": _seeds,
     "secret": _secret,
     "encryption": _flag,
     "heartbeat": _heartbeat,

@@ -67,8 +67,10 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
 
 def _split_host(text: str) -> tuple[str, str]:
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        return host, rest.removeprefix(":")
+        host, end, rest = text[1:].partition("]")
+        if not end or (rest and not rest.startswith(":")):
+            return "", ""
+        return host, rest[1:]
     if text.count(":") > 1:
         return "", ""
     host, _, port = text.partition(":")

@@ -130,8 +130,14 @@ class MemoryListener(Listener):
 
     async def aclose(self) -> None:
         """See `Listener.aclose`."""
-        self._places.pop(self.address, None)
+        if self._places.get(self.address) is self:
+            del self._places[self.address]
         self._send.close()
+        while True:
+            try:
+                self._receive.receive_nowait().close()
+            except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+                break
         self._receive.close()
         await trio.lowlevel.checkpoint()
 

@@ -73,7 +73,12 @@ class SocketPipe(Pipe):
 
 
 def _to_pipe(stream: trio.SocketStream) -> SocketPipe:
-    peer = stream.socket.getpeername()
+    try:
+        peer = stream.socket.getpeername()
+    except OSError:
+        # It was gone again before we looked.
+        stream.socket.close()
+        raise
     if isinstance(peer, tuple):
         peer_address = str(TCPAddress(str(peer[0]), int(peer[1])))
     else:
@@ -100,11 +105,8 @@ class SocketListener(Listener):
                     raise
                 await trio.sleep(_ACCEPT_RETRY)
                 continue
-            try:
+            with contextlib.suppress(OSError):
                 return _to_pipe(stream)
-            except OSError:
-                # It was gone again before we looked.
-                stream.socket.close()
 
     async def aclose(self) -> None:
         """See `Listener.aclose`."""
@@ -123,7 +125,10 @@ class SocketTransport(Transport):
         """See `Transport.dial`."""
         if isinstance(address, UnixAddress):
             return _to_pipe(await trio.open_unix_socket(address.path))
-        return _to_pipe(await trio.open_tcp_stream(address.host, address.port))
+        try:
+            return _to_pipe(await trio.open_tcp_stream(address.host, address.port))
+        except UnicodeError as error:
+            raise OSError(errno.EINVAL, f"not a host name: {address.host!r}: {error}") from error
 
     async def listen(self, address: Address) -> list[Listener]:
         """See `Transport.listen`."""
@@ -132,6 +137,8 @@ class SocketTransport(Transport):
                 return [await _listen_unix(address)]
             host = None if address.host == "*" else address.host
             listeners = await trio.open_tcp_listeners(address.port, host=host, backlog=_BACKLOG)
+        except UnicodeError as error:
+            raise OSError(errno.EINVAL, f"cannot listen on {address}: not a host name: {error}") from error
         except OSError as error:
             raise OSError(error.errno, f"cannot listen on {address}: {error.strerror or error}") from error
         found: list[Listener] = []
@@ -144,33 +151,40 @@ class SocketTransport(Transport):
 async def _listen_unix(address: UnixAddress) -> SocketListener:
     path = Path(address.path)
     await _remove_stale(path)
-    listening = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening.setblocking(False)
     try:
         # The file is made by bind with the mode that the mask leaves, so there is no moment at which others can
-        # connect. The mask is the process's, but nothing else runs between these two lines.
+        # connect. The mask is the process's, so the plain socket is used: Trio's binds in a thread, while other
+        # tasks run.
         mask = os.umask(0o177)
         try:
-            await listening.bind(address.path)
+            listening.bind(address.path)
         finally:
             os.umask(mask)
         listening.listen(_BACKLOG)
     except BaseException:
         listening.close()
         raise
-    return SocketListener(trio.SocketListener(listening), str(address), path)
+    return SocketListener(trio.SocketListener(trio.socket.from_stdlib_socket(listening)), str(address), path)
 
 
 async def _remove_stale(path: Path) -> None:
     """Remove the socket file that a process left behind when it died; refuse one that is alive."""
     try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
+        found = path.lstat()
+        if not stat.S_ISSOCK(found.st_mode):
             raise FileExistsError(errno.EEXIST, "there is a file of that name, and it is no socket")
     except FileNotFoundError:
         return
     try:
         stream = await trio.open_unix_socket(str(path))
     except ConnectionRefusedError:
-        path.unlink(missing_ok=True)
+        # Unless another process has been faster, and this is its new one.
+        with contextlib.suppress(FileNotFoundError):
+            now = path.lstat()
+            if (now.st_ino, now.st_ctime_ns) == (found.st_ino, found.st_ctime_ns):
+                path.unlink()
         return
     await stream.aclose()
     raise OSError(errno.EADDRINUSE, "another process listens there")
