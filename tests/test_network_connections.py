@@ -184,7 +184,7 @@ async def test_simultaneous_dialling_ends_with_one_connection_and_no_loss(
         await trio.sleep(60)
         assert len(network.live) == 1
         assert len(told.reasons) == 2
-    assert not warnings_in(caplog)
+        assert not warnings_in(caplog)
 
 
 @pytest.mark.parametrize("steps", list(itertools.product([0, 1], repeat=4)))

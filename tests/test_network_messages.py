@@ -110,7 +110,7 @@ async def test_what_is_sent_is_a_snapshot(autojump_clock: trio.testing.MockClock
     "message, error, place",
     [
         (("a", datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)), TypeError, "message[1]"),
-        (({"when": {1, 2}},), TypeError, "message[0]['when']"),
+        (({"when": {1, 2}},), TypeError, 'message[0]["when"]'),
         (([1, object()],), TypeError, "message[0][1]"),
         (({1: 2},), TypeError, "message[0]"),
         ((2**64,), ValueError, "message[0]"),
