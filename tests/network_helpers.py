@@ -15,7 +15,6 @@ import pytest
 import trio
 
 from trio_mp import Node, Port, current_node, spawnable
-from trio_mp._api import open_node_in
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._ids import random_token
 from trio_mp._node.environment import Environment
@@ -37,6 +36,7 @@ from trio_mp._protocol.session import Session
 from trio_mp._transport.addresses import Address
 from trio_mp._transport.pipe import Listener, Pipe, Transport
 from trio_mp._transport.tls import throwaway_tls
+from trio_mp.lowlevel import open_node_in
 
 SECRET = "a secret for the tests"
 CAPACITY = 256 * 1024

@@ -26,6 +26,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"_node"}),
     frozenset({"_services"}),
     frozenset({"_api"}),
+    frozenset({"_open"}),
     frozenset({"", "abc", "lowlevel"}),
     frozenset({"testing"}),
     frozenset({"cli", "__main__"}),

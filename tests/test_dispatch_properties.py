@@ -22,8 +22,8 @@ from hypothesis import given, strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_mp import Monitor, Node, Port
-from trio_mp._api import open_node_in
 from trio_mp._node.environment import Environment
+from trio_mp.lowlevel import open_node_in
 
 PORTS = 4
 KINDS = ("sync", "pattern", "async", "mixed", "process", "reluctant")

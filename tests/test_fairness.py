@@ -12,9 +12,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import Node, Port, open_node
-from trio_mp._api import open_node_in
 from trio_mp._node.dispatcher import PASS_MESSAGES, PASS_SECONDS
 from trio_mp._node.environment import Environment
+from trio_mp.lowlevel import open_node_in
 
 
 class ManualClock:

@@ -9,8 +9,8 @@ import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_mp import ANY, Port, PortDied, open_node
-from trio_mp._api import open_node_in
 from trio_mp._node.environment import Environment
+from trio_mp.lowlevel import open_node_in
 
 
 class SteppingClock:

@@ -70,7 +70,9 @@ def public_functions(door: str, name: str) -> Iterator[tuple[str, Callable[..., 
         yield from functions_of(name, value)
         return
     for label, member in members_of(value):
-        yield from functions_of(label, member)
+        if not (getattr(value, "_is_protocol", False) and label.endswith(".__init__")):
+            # The constructor of a protocol is made by typing, and is never called.
+            yield from functions_of(label, member)
 
 
 def is_generated(value: type) -> bool:

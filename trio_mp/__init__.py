@@ -7,7 +7,7 @@ nothing sent later arrives before it has.
 
 from __future__ import annotations
 
-from ._api import Node as Node, open_node as open_node
+from ._api import Node as Node
 from ._errors import (
     ConfigurationError as ConfigurationError,
     LocalProtocolError as LocalProtocolError,
@@ -20,6 +20,7 @@ from ._node.handlers import ANY as ANY
 from ._node.monitor import DeathScope as DeathScope, Monitor as Monitor
 from ._node.port import Port as Port, current_node as current_node, current_port as current_port
 from ._node.timer import Timer as Timer
+from ._open import open_node as open_node
 from ._reason import Reason as Reason
 from ._services.spawning import spawnable as spawnable
 

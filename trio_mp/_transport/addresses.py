@@ -38,6 +38,7 @@ class TCPAddress:
 
 
 Address: TypeAlias = UnixAddress | TCPAddress
+"""Where a node listens, or is dialled."""
 
 
 def parse_address(text: object, *, setting: str = "address") -> Address:

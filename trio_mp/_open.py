@@ -1,0 +1,105 @@
+"""Running a node for the length of a block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Unpack
+
+import trio
+
+from ._api import Node
+from ._errors import ConfigurationError
+from ._node.environment import Environment
+from ._node.settings import SettingArguments, check_settings
+from ._services.spawning import import_spawn_modules
+
+
+@asynccontextmanager
+async def open_node(
+    node_id: str | None = None, *, profile: str | None = None, **settings: Unpack[SettingArguments]
+) -> AsyncGenerator[Node, None]:
+    """Run a node for the length of the block.
+
+    Args:
+      node_id: 1 to 255 of the characters `A-Z a-z 0-9 _ - . : /`, unique in the network; random by default, as with
+        `"anon/"`.
+      profile: the name of a configuration profile; not built yet.
+      settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
+
+        - `binds`, `seeds`: addresses to listen on, and to connect to: `unix:PATH`, `host:port`. With either, a `secret`
+          of at least 16 bytes is needed, the same on all nodes.
+        - `encryption` (True): False for connections that need none; both sides must say so. They authenticate still.
+        - `heartbeat` (5), `connect_timeout` (30), `handshake_timeout` (10), `shutdown_timeout` (5).
+        - `queue_limit` (256 MiB) queued for one peer, `message_limit` (64 MiB), `mailbox_limit` (1,000,000 messages).
+        - `unmonitored_death`: `"log"`, or `"raise"` to crash the node.
+        - `spawn_modules`: modules, imported now, whose `@spawnable` functions other nodes may spawn.
+
+    Leaving the block kills the ports, waits until they have unwound, flushes what is queued for other nodes, and
+    closes. If it is left by cancellation nothing is flushed. An exception of the block leaves it as it is; what crashes
+    the node itself cancels the block and leaves as an `ExceptionGroup`. Entering and leaving are checkpoints.
+
+    Raises:
+      TypeError, ConfigurationError: a setting is unknown, or has a value that cannot work.
+      OSError: it cannot listen where it should; the text names the address.
+    """
+    named = profile if profile is not None else os.environ.get("TRIO_MP_PROFILE") or None
+    if named is not None:
+        raise ConfigurationError(
+            f"profile: there are no configuration profiles yet, so {named!r} cannot be used;"
+            " give the settings to open_node() (and unset TRIO_MP_PROFILE)"
+        )
+    async with open_node_in(Environment(), node_id, **settings) as node:
+        yield node
+
+
+@asynccontextmanager
+async def open_node_in(
+    environment: Environment, node_id: str | None = None, **settings: Unpack[SettingArguments]
+) -> AsyncGenerator[Node, None]:
+    """As `open_node`, in a world that can be replaced: for tests and simulations.
+
+    Args:
+      environment: where its randomness, its transport and its clocks come from.
+      node_id, settings: as for `open_node`.
+    """
+    checked = check_settings(node_id, settings)
+    import_spawn_modules(checked.spawn_modules)
+    node = Node(checked, environment)
+    core = node._core
+    await core.prepare()
+    failure: BaseException | None = None
+    failures: list[BaseExceptionGroup[BaseException]] = []
+    try:
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            core.start(nursery)
+            try:
+                yield node
+            except BaseException as error:  # noqa: BLE001 - kept until the node has closed
+                failure = error
+            # Not after Cancelled, a KeyboardInterrupt, or a group with such: no time to be polite.
+            if failure is None or isinstance(failure, Exception):
+                await core.close(failure)
+            nursery.cancel_scope.cancel()
+    except trio.Cancelled as error:
+        failure = failure or error
+    except BaseExceptionGroup as group:
+        failures += [group]
+    try:
+        core.finish(failure)
+    except ExceptionGroup as group:
+        failures += [group]
+    _raise_all(failure, failures)
+
+
+def _raise_all(failure: BaseException | None, failures: list[BaseExceptionGroup[BaseException]]) -> None:
+    """Raise what a node is left with: the block's exception as it is, the node's own failures as a group."""
+    if not failures:
+        if failure is not None:
+            raise failure
+        return
+    errors = [error for group in failures for error in group.exceptions]
+    if failure is not None and not isinstance(failure, trio.Cancelled):
+        errors.insert(0, failure)
+    raise BaseExceptionGroup("a node failed", errors) from None
