@@ -136,6 +136,7 @@ class OutgoingQueue:
 
 def _concerns(message: tuple[object, ...]) -> str:
     """The name of the port that is told nothing if this message is lost."""
-    if message[0] == "" and len(message) > 2 and message[1] in _PORT_REQUESTS:
-        return str(message[2])
-    return str(message[0])
+    name, *rest = message
+    if name == "" and len(rest) > 1 and rest[0] in _PORT_REQUESTS:
+        return str(rest[1])
+    return str(name)
