@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-import outcome
 import trio
 
 from .._errors import PortDied
-from .._reason import Reason
+from .._reason import NORMAL, Reason
 from .handlers import Pattern, matches
 
 YIELD_INTERVAL = 0.001
@@ -25,7 +24,7 @@ class Mailbox:
       clock: a monotonic clock in seconds, for fairness only.
     """
 
-    __slots__ = ("_clock", "_limit", "_messages", "_pattern", "_port", "_reason", "_task", "_yielded")
+    __slots__ = ("_clock", "_handed", "_limit", "_messages", "_pattern", "_port", "_reason", "_task", "_yielded")
 
     def __init__(self, port: str, limit: int, clock: Callable[[], float]) -> None:
         self._port = port
@@ -34,6 +33,7 @@ class Mailbox:
         self._messages: deque[tuple[object, ...]] = deque()
         self._task: trio.lowlevel.Task | None = None
         self._pattern: Pattern = ()
+        self._handed: list[tuple[object, ...]] = []
         self._reason: Reason | None = None
         self._yielded = 0.0
 
@@ -43,8 +43,8 @@ class Mailbox:
     def put(self, message: tuple[object, ...]) -> bool:
         """Hand a message to the task that waits for it, or keep it; False if the mailbox is full."""
         if self._task is not None and matches(self._pattern, message):
-            task, self._task = self._task, None
-            trio.lowlevel.reschedule(task, outcome.Value(message))
+            self._handed.append(message)
+            self._wake(self._task)
             return True
         if len(self._messages) >= self._limit:
             return False
@@ -56,8 +56,15 @@ class Mailbox:
         self._reason = reason
         self._messages.clear()
         if self._task is not None:
-            task, self._task = self._task, None
-            trio.lowlevel.reschedule(task, outcome.Error(PortDied(self._port, reason)))
+            self._wake(self._task)
+
+    def _wake(self, task: trio.lowlevel.Task) -> None:
+        self._task = None
+        trio.lowlevel.reschedule(task)
+
+    def _death(self) -> PortDied:
+        # A new one each time: an exception that is raised again collects tracebacks.
+        return PortDied(self._port, self._reason or NORMAL)
 
     async def receive(self, pattern: Pattern) -> tuple[object, ...]:
         """See `Port.receive`."""
@@ -67,7 +74,7 @@ class Mailbox:
             await trio.lowlevel.cancel_shielded_checkpoint()
             self._yielded = self._clock()
         if self._reason is not None:
-            raise PortDied(self._port, self._reason)
+            raise self._death()
         if self._task is not None:
             raise trio.BusyResourceError(f"another task is already receiving from {self._port}")
         message = self._take(pattern)
@@ -75,14 +82,18 @@ class Mailbox:
             return message
         self._task = trio.lowlevel.current_task()
         self._pattern = pattern
+        # A new list each time: before this task runs again, another one may already be waiting.
+        handed = self._handed = []
 
         def abort(_: object) -> trio.lowlevel.Abort:
             self._task = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        received: tuple[object, ...] = await trio.lowlevel.wait_task_rescheduled(abort)
+        await trio.lowlevel.wait_task_rescheduled(abort)
         self._yielded = self._clock()
-        return received
+        if not handed:
+            raise self._death()
+        return handed[0]
 
     def _take(self, pattern: Pattern) -> tuple[object, ...] | None:
         messages = self._messages
