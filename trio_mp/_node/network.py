@@ -254,7 +254,7 @@ class Network:
             await self._ended.park()
 
     async def _close_peer(self, peer: Peer, deadline: float) -> None:
-        while peer.current is None and peer.association.wants_connection:
+        while peer.current is None and peer.association.queue.size:
             await peer.up.park()
         if peer.current is not None:
             peer.current.close_gracefully(deadline)

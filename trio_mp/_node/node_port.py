@@ -106,6 +106,9 @@ class NodePort:
             return
         peer.last_spawn = (incarnation, int(counter))
         self._spawner.spawn(request, remote=True)
+        if request.linked_to:
+            # Its request to monitor comes right behind, but the port may have ended by then, and not of an error.
+            peer.watch(request.name)
 
     def _forward(self, frame: Frame, port: str, message: tuple[object, ...]) -> None:
         """Echo. Not to other nodes: nobody there would hear of a loss."""

@@ -1,0 +1,59 @@
+"""A linked port that ends at once, before the request to monitor it has come."""
+
+from __future__ import annotations
+
+import itertools
+from functools import partial
+
+import trio
+import trio.testing
+
+from trio_mp import Port, spawnable
+from trio_mp.lowlevel import Environment, MemoryTransport, open_node_in
+
+SECRET = "sixteen bytes or more"
+
+
+@spawnable
+def brief(port: Port) -> None:
+    """End normally at once."""
+    port.host.die(port, ())
+
+
+@spawnable
+def broken(_port: Port) -> None:
+    """Fail at once."""
+    raise ValueError("broken")
+
+
+async def spawn_linked(function: str) -> tuple[bool, tuple[object, ...]]:
+    environment = Environment(transport=MemoryTransport())
+    # To this clock every message takes a second, so each of a batch is dispatched in a pass of its own.
+    slow = Environment(transport=environment.transport, fairness_clock=partial(next, itertools.count(0.0)))
+    modules = [__name__]
+    async with (
+        open_node_in(slow, "b", binds=["unix:b"], secret=SECRET, spawn_modules=modules),
+        open_node_in(environment, "a", seeds=["unix:b"], secret=SECRET) as a,
+    ):
+        await a.call("b", "time")
+        there = trio.Event()
+
+        async def parent(port: Port) -> None:
+            a.spawn("b", f"{__name__}:{function}", linked=True)
+            await a.flush("b")
+            there.set()
+            await trio.sleep_forever()
+
+        port = a.start_port(parent)
+        with a.monitor(port, lambda *_: None) as monitor:
+            await there.wait()
+            await trio.testing.wait_all_tasks_blocked()
+            return port.alive, monitor.reason or ()
+
+
+async def test_a_linked_port_that_ends_normally_at_once_leaves_its_spawner_alone() -> None:
+    assert await spawn_linked("brief") == (True, ())
+
+
+async def test_a_linked_port_that_fails_at_once_kills_its_spawner_with_its_reason() -> None:
+    assert await spawn_linked("broken") == (False, ("die", "ValueError: broken"))
