@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from functools import partial
-
 import trio
 import trio.testing
 
 from trio_mp import Port, spawnable
+from trio_mp._node.dispatcher import PASS_MESSAGES
 from trio_mp.lowlevel import Environment, MemoryTransport, open_node_in
 
 SECRET = "sixteen bytes or more"
@@ -28,17 +26,18 @@ def broken(_port: Port) -> None:
 
 async def spawn_linked(function: str) -> tuple[bool, tuple[object, ...]]:
     environment = Environment(transport=MemoryTransport())
-    # To this clock every message takes a second, so each of a batch is dispatched in a pass of its own.
-    slow = Environment(transport=environment.transport, fairness_clock=partial(next, itertools.count(0.0)))
     modules = [__name__]
     async with (
-        open_node_in(slow, "b", binds=["unix:b"], secret=SECRET, spawn_modules=modules),
+        open_node_in(environment, "b", binds=["unix:b"], secret=SECRET, spawn_modules=modules),
         open_node_in(environment, "a", seeds=["unix:b"], secret=SECRET) as a,
     ):
         await a.call("b", "time")
         there = trio.Event()
 
         async def parent(port: Port) -> None:
+            # So many that the request to monitor, right behind that to spawn, is dispatched in the next pass.
+            for _ in range(PASS_MESSAGES - 1):
+                a.send("b", "devnull")
             a.spawn("b", f"{__name__}:{function}", linked=True)
             await a.flush("b")
             there.set()

@@ -184,7 +184,7 @@ async def test_what_is_no_node_id_is_refused_by_name(node_id: Any, error: type[E
 
 @pytest.mark.parametrize("name", ["binds", "seeds"])
 async def test_a_network_needs_a_secret(name: str) -> None:
-    arguments: dict[str, Any] = {name: ["127.0.0.1:0"]}
+    arguments: dict[str, Any] = {name: ["127.0.0.1:4040"]}
     with pytest.raises(ConfigurationError, match="secret"):
         async with open_node(**arguments):
             raise AssertionError
