@@ -7,7 +7,7 @@ author = "the trio_mp developers"
 copyright = "the trio_mp developers"
 release = version = version_of("trio_mp")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 default_role = "py:obj"
 highlight_language = "text"

@@ -1,9 +1,11 @@
-"""Nodes in a world of your own: with another transport, other randomness, other clocks.
+"""Nodes in a world of your own: with another transport, other randomness, other clocks::
 
     transport = MemoryTransport()
     environment = Environment(transport=transport)
     async with open_node_in(environment, "a", binds=["unix:a"], secret=secret) as node:
         ...
+
+Nodes that share a transport find each other by its addresses.
 """
 
 from __future__ import annotations
