@@ -38,11 +38,11 @@ class Monitor:
     def __init__(
         self, host: MonitorHost, port: str, callback: MonitorCallback, owner: object | None, where: object
     ) -> None:
-        self.port = port
+        self.port: str = port
         self.reason: Reason | None = None
         # The port in whose context the callback runs, and where in the runtime the monitor is registered.
-        self.owner = owner
-        self.where = where
+        self.owner: object | None = owner
+        self.where: object = where
         self._host = host
         self._callback: MonitorCallback | None = callback
 
@@ -92,7 +92,7 @@ class DeathScope:
     __slots__ = ("_fail", "_monitor", "_scope", "_set", "port", "reason")
 
     def __init__(self, port: str, set_monitor: Callable[[MonitorCallback], Monitor], *, fail: bool) -> None:
-        self.port = port
+        self.port: str = port
         self.reason: Reason | None = None
         self._set = set_monitor
         self._fail = fail

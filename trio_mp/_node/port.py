@@ -93,15 +93,15 @@ class PortState:
     )
 
     def __init__(self) -> None:
-        self.handlers = HandlerTable()
-        self.alive = True
+        self.handlers: HandlerTable = HandlerTable()
+        self.alive: bool = True
         self.reason: Reason = NORMAL
         self.error: Exception | None = None
-        self.busy = False
+        self.busy: bool = False
         self.pending: deque[tuple[object, ...]] | None = None
         self.mailbox: Mailbox | None = None
         self.scopes: set[trio.CancelScope] = set()
-        self.tasks = 0
+        self.tasks: int = 0
         self.monitors: dict[Any, None] = {}
         self.owned: set[Monitor] = set()
         self.unwinding: trio.CancelScope | None = None

@@ -119,8 +119,8 @@ class Board:
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
-        self.started = time.monotonic()
-        self.nodes = [NodeView(number, name) for number, name in enumerate(names)]
+        self.started: float = time.monotonic()
+        self.nodes: list[NodeView] = [NodeView(number, name) for number, name in enumerate(names)]
         self.steps: list[Step] = []
         self.events: deque[tuple[float, str]] = deque(maxlen=200)
         self.on_event: Callable[[float, str], None] = lambda *_: None
