@@ -138,7 +138,8 @@ async def test_two_nodes_with_different_secrets(
         await trio.sleep(0.05)
         lines = warnings_in(caplog)
         assert len(lines) == 2
-        assert sum("secret" in line for line in lines) == 1
+        assert sum("its secret is another one than ours" in line for line in lines) == 1
+        assert sum("is the secret the same on both sides?" in line for line in lines) == 1
         await trio.sleep(100)
         assert not a.peers
         assert not b.peers

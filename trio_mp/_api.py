@@ -29,8 +29,8 @@ log = logging.getLogger("trio_mp")
 class Node:
     """One membership in the network: its ports, and the way to all others. Made by `open_node`.
 
-    Everything but `flush`, `call` and `wait_death` is sync and never blocks. All of it belongs to the thread that runs
-    Trio; from others use `trio.from_thread.run_sync(node.send, …)`.
+    Everything but `open_port`, `flush`, `call` and `wait_death` is sync and never blocks. All of it belongs to the
+    thread that runs Trio; from others use `trio.from_thread.run_sync(node.send, …)`.
     """
 
     def __init__(self, settings: Settings, environment: Environment) -> None:
@@ -133,9 +133,9 @@ class Node:
         if port.__class__ is Port and port._host is self._dispatcher:  # pyright: ignore[reportAttributeAccessIssue]
             if self._core.closed or self._dispatcher.lingering:
                 self._core.check_open()
-            self._queue.append((port, message))
             if self._dispatcher.parked is not None:
                 self._dispatcher.wake()
+            self._queue.append((port, message))
         else:
             self._core.send(port, message)
 
@@ -174,7 +174,9 @@ class Node:
     async def flush(self, node_or_port: str) -> None:
         """Wait until what was sent there has been handed to the operating system: the place to wait for a slow peer.
 
-        A checkpoint. Cancelled, it changes nothing.
+        It bounds what this node queues, not what waits in a mailbox over there: for that let the receiver answer, by
+        `call` or by messages that allow so many more. What was dropped, and reported, before this is called is not
+        reported again. A checkpoint. Cancelled, it changes nothing.
 
         Raises:
           trio.BrokenResourceError: some of it was dropped.
@@ -197,6 +199,8 @@ class Node:
 
         Raises:
           PortDied: the port died first, or messages to it may have been lost.
+          ValueError: it is a node port, and what is asked is not one of `info`, `time`, `up_nodes`, `known_nodes`:
+            nothing else is answered there.
           what `send` raises.
         """
         return await call(self._core, port, message)
@@ -286,6 +290,8 @@ class Node:
 
     async def wait_death(self, port: str) -> Reason:
         """Wait until a port dies, or messages to it may have been lost; returns why. A checkpoint.
+
+        Cancelled, it changes nothing. A port that died long ago gives `("no_such_port", …)`.
 
         Raises:
           what `send` raises.

@@ -67,9 +67,9 @@ class Dispatcher(PortKeeper):
 
     def enqueue(self, target: Target, message: tuple[Any, ...]) -> None:
         """Put a message for a local port, or a job, behind what waits."""
-        self.queue.append((target, message))
         if self.parked is not None:
             self.wake()
+        self.queue.append((target, message))
 
     def call_next(self, function: Callable[..., None], *arguments: Any) -> None:
         """Run work of the runtime as soon as a dispatcher gets to it, before what waits."""
@@ -77,10 +77,16 @@ class Dispatcher(PortKeeper):
         self.wake()
 
     def wake(self) -> None:
-        """See to it that the pump runs."""
+        """See to it that the pump runs. Raises `RuntimeError` in a thread that does not run Trio."""
         if self.parked is not None:
-            parked, self.parked = self.parked, None
-            trio.lowlevel.reschedule(parked)
+            try:
+                trio.lowlevel.reschedule(self.parked)
+            except RuntimeError:
+                raise RuntimeError(
+                    "a node belongs to the thread that runs Trio: from others use"
+                    " trio.from_thread.run_sync(node.send, …)"
+                ) from None
+            self.parked = None
 
     def mark_dirty(self, peer: RemoteWatcher) -> None:
         """Have a peer flushed at the end of this scheduler pass."""

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import trio
 
-from .._protocol.handshake import LocalInfo
+from .._protocol.handshake import LocalInfo, Step
 from .._transport.addresses import Address
 from .._transport.pipe import Listener, Pipe
-from .connection import Connection
+from .connection import ENDED_BY_PEER, Connection
 from .dispatcher import Dispatcher
 from .environment import Environment
 from .node_port import NodePort
@@ -128,7 +128,7 @@ class Network:
     async def _accept(self, listener: Listener) -> None:
         while True:
             pipe = await listener.accept()
-            connection = Connection(self, pipe, dialler=False, address=f"a connection from {pipe.peer_address}")
+            connection = Connection(self, pipe, dialler=False, address=_describe(listener, pipe))
             if len(self._handshakes) >= HANDSHAKES:
                 oldest = next(iter(self._handshakes))
                 del self._handshakes[oldest]
@@ -213,6 +213,8 @@ class Network:
             # Another connection with that node was chosen, or is about to be.
             in_use = connection.refused == "node ID in use"
             return node_id, f"it refuses this node, whose ID {self.host.id} is in use" if in_use else ""
+        if handshake.step is Step.PROOF and connection.why == ENDED_BY_PEER:
+            return node_id, f"{connection.why} during authentication (is the secret the same on both sides?)"
         return node_id, connection.why
 
     async def _run_dialled(self, connection: Connection, ended: trio.Event) -> None:
@@ -258,3 +260,8 @@ class Network:
             await peer.up.park()
         if peer.current is not None:
             peer.current.close_gracefully(deadline)
+
+
+def _describe(listener: Listener, pipe: Pipe) -> str:
+    """An accepted connection, for the log. Who connects to a Unix socket mostly has no address."""
+    return f"a connection to {listener.address} from {pipe.peer_address.removeprefix('unix:') or 'this machine'}"

@@ -203,7 +203,7 @@ class Port(PortID):
 
         Raises:
           PortDied: the port is dead.
-          TypeError: what is decorated is not callable.
+          TypeError: what is decorated is not callable, or a function is where the pattern should be.
         """
 
         def install(function: F) -> F:
@@ -215,6 +215,8 @@ class Port(PortID):
             return function
 
         self._check_alive()
+        if len(pattern) == 1 and inspect.isroutine(pattern[0]):
+            raise TypeError(f"{pattern[0]!r} is no pattern: write @port.on('tag'), or @port.on() for all others")
         return install
 
     def _once(self, pattern: Pattern, function: Handler) -> Handler:

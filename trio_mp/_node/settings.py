@@ -88,7 +88,7 @@ def _check_together(settings: Settings) -> None:
     if 3 * settings.heartbeat >= settings.connect_timeout:
         raise ConfigurationError(
             f"heartbeat: three of {settings.heartbeat:g} s must be under the connect_timeout"
-            f" of {settings.connect_timeout:g} s"
+            f" of {settings.connect_timeout:g} s; lower the one or raise the other"
         )
     if settings.message_limit > settings.queue_limit // 4:
         raise ConfigurationError(
@@ -130,7 +130,8 @@ def _secret(name: str, value: object) -> bytes | None:
         raise ConfigurationError(f"{name}: text with a lone surrogate has no UTF-8; give bytes") from None
     if len(secret) < MINIMUM_SECRET:
         # The secret itself is not named in the text: it would end in a log.
-        raise ConfigurationError(f"{name}: {len(secret)} bytes are too short; at least {MINIMUM_SECRET} are needed")
+        raise ConfigurationError(f"{name}: {len(secret)} bytes are too short; at least {MINIMUM_SECRET} are needed,"
+            " such as `openssl rand -hex 16` prints")
     return secret
 
 
