@@ -304,6 +304,7 @@ class Node:
 
     # Spawning ------------------------------------------------------------------------------------------------------
 
+    @trio.lowlevel.enable_ki_protection
     def spawn(self, node_or_port: str, function: str, *arguments: Any, linked: bool = False) -> str:
         """Make a port on a node, perhaps this one, and have it initialised there by a function.
 
@@ -316,8 +317,10 @@ class Node:
             kills the one that is left.
 
         Returns:
-          The new port's ID, at once: it can be sent to and monitored (by this node) before it exists. Nothing of the
-          function's effects can be seen before this returns. If it cannot be done, monitors of the port fire with
+          The new port's ID, at once: this node can send to it and monitor it before it exists. Pass it on to a third
+          node only when the port has answered: what that one sends might come before the port, and what it sends next
+          behind it. Nothing of the function's effects can be seen before this
+          returns. If it cannot be done, monitors of the port fire with
           `("spawn_failed", …)`.
 
         Raises:
@@ -333,6 +336,9 @@ class Node:
         linked_to = str.__str__(running) if linked and running is not None else ""
         if peer is None:
             port = new_port(self._dispatcher, name)
+            # Other nodes may hear of it, and send, before it is initialised.
+            port.state.busy = True
+            port.rearm()
             request = Spawn(name, function, arguments, linked_to)
             self._dispatcher.enqueue(Job(self._initialise), (port, request))
             port_id = str.__str__(port)
@@ -348,3 +354,4 @@ class Node:
         # Dead already if the node was cancelled before this was reached.
         if port.alive:
             self._core.spawner.initialise(port, request, remote=False)
+            self._dispatcher.release(port)

@@ -100,6 +100,9 @@ def _raise_all(failure: BaseException | None, failures: list[BaseExceptionGroup[
             raise failure
         return
     errors = [error for group in failures for error in group.exceptions]
+    if isinstance(failure, BaseExceptionGroup):
+        # The block was cancelled because the node failed: that is nobody else's business.
+        failure = failure.split(trio.Cancelled)[1]
     if failure is not None and not isinstance(failure, trio.Cancelled):
         errors.insert(0, failure)
     raise BaseExceptionGroup("a node failed", errors) from None

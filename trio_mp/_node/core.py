@@ -162,6 +162,7 @@ class Core:
         peer, _ = self.route(port)
         return message if peer is None else codec.snapshot(message)
 
+    @trio.lowlevel.enable_ki_protection
     def kill(self, port: str, reason: Reason) -> None:
         """See `Node.kill`."""
         self.check_open()
@@ -176,10 +177,15 @@ class Core:
 
     # Monitors ------------------------------------------------------------------------------------------------------
 
+    @trio.lowlevel.enable_ki_protection
     def monitor(self, port: str, callback: MonitorCallback, owner: Port | None) -> Monitor:
         """Monitor a port; the callback runs in the context of the owner, and the monitor ends with it."""
         self.check_open()
         peer, name = self.route(port)
+        gone = peer is None and name not in self.dispatcher.ports and name not in self.dispatcher.unwinding
+        if self.closing and self.dispatcher.firing and name and gone:
+            # A callback that sets its monitor anew on what is dead would be called for ever.
+            raise trio.ClosedResourceError(f"node {self.id} is closing")
         if isinstance(port, Port):
             port = str.__str__(port)
         monitor = Monitor(self, port, callback, owner, (peer, name))
@@ -204,6 +210,7 @@ class Core:
         else:
             port.state.unwound.append(callback)
 
+    @trio.lowlevel.enable_ki_protection
     def remove_monitor(self, monitor: Monitor) -> None:
         """See `MonitorHost.remove_monitor`."""
         if isinstance(monitor.owner, Port):

@@ -256,6 +256,16 @@ class Dispatcher(PortKeeper):
         if result is not None:
             self._handle_result(port, result)
 
+    def release(self, port: Port) -> None:
+        """A port is ready to handle what has come meanwhile."""
+        state = port.state
+        pending, state.pending, state.busy = state.pending, None, False
+        port.rearm()
+        frame = frame_variable.get()
+        assert frame is not None
+        for message in pending or ():
+            self.deliver(frame, port, message)
+
     def _handle(self, port: Port, state: PortState, message: tuple[Any, ...]) -> object:
         """Hand a message to a port that is not busy; the result of its handler."""
         # Comparing and printing what is in a message runs the program's code as well.

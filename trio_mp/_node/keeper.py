@@ -150,6 +150,7 @@ class PortKeeper(PortHost):
         """A death that is a mistake in the program, and has no exception of its own."""
         self.die(port, reason, PortDied(port, reason))
 
+    @trio.lowlevel.enable_ki_protection
     def die(self, port: Port, reason: Reason, error: Exception | None = None) -> None:
         """See `PortHost.die`. It stops receiving now; its monitors fire when its tasks have unwound."""
         if self.ports.get(port.name) is not port:
@@ -206,7 +207,8 @@ class PortKeeper(PortHost):
         error, state.error = state.error, None
         if not monitors and not is_normal(state.reason) and error is not None:
             if self.raise_unmonitored:
-                raise error
+                self.crash(error)
+                return
             log.error("%s died and nobody monitors it", port, exc_info=error)
         # The notices to other nodes are queued before any callback can send there.
         for monitor in monitors:
@@ -276,7 +278,18 @@ class PortKeeper(PortHost):
         self.firing -= 1
         frame.port = before
         if crashes:
-            raise crashes[0] if len(crashes) == 1 else ExceptionGroup("callbacks of monitors failed", crashes)
+            several = ExceptionGroup("callbacks of monitors failed", crashes)
+            self.crash(crashes[0] if len(crashes) == 1 else several)
+
+    def crash(self, error: Exception) -> None:
+        """Crash the node. Not by raising here: who dispatches has errors of its own to catch, and work to finish."""
+        if self.nursery is None:
+            raise error
+        self.nursery.start_soon(_raise, error)
+
+
+async def _raise(error: Exception) -> None:
+    raise error
 
 
 def _is_own_death(error: BaseException, port: Port) -> bool:
