@@ -173,7 +173,7 @@ class Core:
         if peer is not None:
             peer.send("", ("kil", name, *reason))
         else:
-            self.dispatcher.kill(port, reason)
+            self.dispatcher.kill(name, reason)
 
     # Monitors ------------------------------------------------------------------------------------------------------
 
@@ -182,8 +182,8 @@ class Core:
         """Monitor a port; the callback runs in the context of the owner, and the monitor ends with it."""
         self.check_open()
         peer, name = self.route(port)
-        gone = peer is None and name not in self.dispatcher.ports and name not in self.dispatcher.unwinding
-        if self.closing and self.dispatcher.firing and name and gone:
+        again = self.closing and self.dispatcher.firing
+        if again and peer is None and name and self.dispatcher.find(name) is None:
             # A callback that sets its monitor anew on what is dead would be called for ever.
             raise trio.ClosedResourceError(f"node {self.id} is closing")
         if isinstance(port, Port):
@@ -205,7 +205,7 @@ class Core:
 
     def watch_unwinding(self, port: Port, callback: Callable[[], None]) -> None:
         """Call this when a port of this node has died and unwound; at once if it has. It is no monitor of a program."""
-        if not port.alive and port.name not in self.dispatcher.unwinding:
+        if self.dispatcher.find(port.name) is None:
             callback()
         else:
             port.state.unwound.append(callback)
@@ -270,8 +270,8 @@ class Core:
         reason = NORMAL if error is None else node_failed(error)
         self.closing = self.dispatcher.closing = True
         # In order with what was sent before; and what monitors send because of it still goes out.
-        for port in tuple(self.dispatcher.ports.values()):
-            self.dispatcher.kill(port, reason)
+        for name in tuple(self.dispatcher.ports):
+            self.dispatcher.kill(name, reason)
         await self.dispatcher.wait_quiet()
         if self.network is not None:
             await self.network.close(trio.current_time() + self.settings.shutdown_timeout)

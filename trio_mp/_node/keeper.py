@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 import trio
 
 from .._errors import PortDied
-from .._ids import join_port, split_port
+from .._ids import join_port
 from .._reason import Reason, exception_reason, is_normal, no_such_port
 from .context import Frame, frame_variable
 from .monitor import Monitor
@@ -136,9 +136,9 @@ class PortKeeper(PortHost):
 
     # Death ---------------------------------------------------------------------------------------------------------
 
-    def kill(self, port: str, reason: Reason) -> None:
-        """See `PortHost.kill`."""
-        self.enqueue(self._kill_job, (split_port(port)[1], reason))
+    def kill(self, name: str, reason: Reason) -> None:
+        """Kill a local port, in order with what was sent to it before."""
+        self.enqueue(self._kill_job, (name, reason))
 
     def kill_now(self, name: str, reason: Reason) -> None:
         """Kill a local port, if it is alive."""
@@ -218,9 +218,13 @@ class PortKeeper(PortHost):
 
     # Monitors ------------------------------------------------------------------------------------------------------
 
+    def find(self, name: str) -> Port | None:
+        """The local port of this name, if its monitors have not fired yet: alive, or dead and unwinding."""
+        return self.ports.get(name) or self.unwinding.get(name)
+
     def add_local_monitor(self, name: str, monitor: Monitor | RemoteMonitor) -> None:
         """Add a monitor of a local port; if there is none of that name it fires soon, but not before this returns."""
-        port = self.ports.get(name) or self.unwinding.get(name)
+        port = self.find(name)
         if port is not None:
             port.state.monitors[monitor] = None
         else:
@@ -234,7 +238,7 @@ class PortKeeper(PortHost):
 
     def remove_local_monitor(self, name: str, monitor: Monitor | RemoteMonitor) -> None:
         """Take a monitor of a local port away; no error if it is not there."""
-        port = self.ports.get(name) or self.unwinding.get(name)
+        port = self.find(name)
         if port is not None:
             port.state.monitors.pop(monitor, None)
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from .._ids import split_port
+from .._ids import spawn_counter, split_port
 from .._protocol import requests
 from .._reason import Reason
 from .context import Frame
@@ -99,12 +99,13 @@ class NodePort:
                 log.warning("a message to our own node port that is not understood: %r", _short(message))
 
     def _spawn_for(self, peer: Peer, request: requests.Spawn) -> None:
-        incarnation, _, counter = request.name.partition(".")
+        incarnation = peer.association.incarnation
+        counter = spawn_counter(request.name, incarnation)
         seen_incarnation, seen = peer.last_spawn
-        if incarnation != peer.association.incarnation or (incarnation == seen_incarnation and int(counter) <= seen):
+        if counter is None or (incarnation == seen_incarnation and counter <= seen):
             log.warning("%s: a spawn under a name that it may not give: %s", peer.id, request.name)
             return
-        peer.last_spawn = (incarnation, int(counter))
+        peer.last_spawn = (incarnation, counter)
         self._spawner.spawn(request, remote=True)
         if request.linked_to:
             # Its request to monitor comes right behind, but the port may have ended by then, and not of an error.

@@ -44,10 +44,6 @@ class PortHost(ABC):
     public: Node
 
     @abstractmethod
-    def kill(self, port: str, reason: Reason) -> None:
-        """Kill a port, in order with what was sent to it before."""
-
-    @abstractmethod
     def die(self, port: Port, reason: Reason, error: Exception | None = None) -> None:
         """A port dies, now. `error` is the exception that killed it, for the log."""
 
