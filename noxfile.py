@@ -104,3 +104,13 @@ def hammer(session: nox.Session) -> None:
     install(session, "test")
     environment = {**SAFE, "HYPOTHESIS_PROFILE": "thorough"}
     session.run(*PYTEST, "--timeout=0", "-m", "hypothesis or exhaustive", *session.posargs, env=environment)
+
+
+@nox.session(default=False, python=COVERED)
+def fuzz(session: nox.Session) -> None:
+    """Fuzz every parser of bytes from outside, and keep what matters in tests/corpus, where `tests` tries it again.
+
+    Arguments go to `python -m fuzzing`, such as `--minutes 60 --target json`. atheris has wheels for Linux only.
+    """
+    install(session, "fuzz")
+    session.run("python", "-P", "-m", "fuzzing", *session.posargs, env={**SAFE, "PYTHONPATH": "tests"})

@@ -486,17 +486,19 @@ class RawPeer:
         limit: int = 2**20,
         heartbeat: float = 5,
         encryption: bool = False,
+        framings: tuple[str, ...] = ("msgpack",),
     ) -> None:
         self.pipe = pipe
         self.incarnation = incarnation or random_token(os.urandom)
         local = LocalInfo(
             node_id,
             self.incarnation,
-            stretch_secret(secret.encode()),
+            (stretch_secret(secret.encode()),),
             encryption=encryption,
             heartbeat=heartbeat,
             limit=limit,
             provider="raw",
+            framings=framings,
         )
         self.session = Session(
             local, os.urandom(NONCE_SIZE), dialler=dialler, peer_address="raw", make_tls=throwaway_tls

@@ -19,8 +19,10 @@ from trio_mp._protocol.effects import (
     NodeUp,
     Probe,
     Refuse,
+    Terms,
     Unwatch,
 )
+from trio_mp._protocol.framing import MSGPACK
 from trio_mp._reason import transport_error
 
 LIMIT = 1 << 20
@@ -44,7 +46,7 @@ def authenticate(
     association: Association, connection: str, *, lost: str = "", incarnation: str = "i", limit: int = LIMIT
 ) -> list[Effect]:
     association.greeted(connection)
-    return association.authenticated(connection, lost, incarnation, limit)
+    return association.authenticated(connection, lost, Terms(incarnation, limit, MSGPACK))
 
 
 def bring_up(association: Association, connection: str = "one", *, incarnation: str = "i", limit: int = LIMIT) -> None:
@@ -390,7 +392,10 @@ class TestTheLimitOfThePeer:
         if not decides:
             assert effects == []
             effects = association.link_received("one")
-        reason = transport_error(association.peer_id, "a message was larger than the 100 bytes it takes")
+        reason = transport_error(
+            association.peer_id,
+            "a queued message could not be written: a message of 205 bytes: the largest that may be sent there has 100",
+        )
         lost = Lost(reason, False, 1, size - association.queue.size)
         assert effects == [lost, Fire(("of p",), reason), FireDone()]
         assert association.in_use is None

@@ -16,7 +16,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from trio_mp._protocol.association import Association, Stage
 from trio_mp._protocol.codec import decode_frame
-from trio_mp._protocol.effects import Accept, Close, Effect, Fire, FireDone, FireDue, Link, Probe, Refuse, Unwatch
+from trio_mp._protocol.effects import (
+    Accept,
+    Close,
+    Effect,
+    Fire,
+    FireDone,
+    FireDue,
+    Link,
+    Probe,
+    Refuse,
+    Terms,
+    Unwatch,
+)
+from trio_mp._protocol.framing import MSGPACK
 
 QUEUE_LIMIT = 1200
 MESSAGE_LIMITS = {"a": 300, "b": 200}
@@ -369,7 +382,7 @@ class TwoNodes(RuleBasedStateMachine):
             case ("proof", lost, incarnation, limit):
                 if greets:
                     process.prove(connection)
-                process.do(process.association.authenticated(name, lost, incarnation, limit))
+                process.do(process.association.authenticated(name, lost, Terms(incarnation, limit, MSGPACK)))
             case ("link",):
                 process.do(process.association.link_received(name))
             case ("ok",):

@@ -37,8 +37,8 @@ KEY = bytes(range(32))
 LOST = "0123456789abcdef" * 2
 FINGERPRINT = b"f" * 32
 
-ALICE = LocalInfo("alice", "alicealicealice0", KEY, encryption=False, heartbeat=5, limit=2**26, provider="test 1;%")
-BOB = LocalInfo("bob", "bobbobbobbobbob0", KEY, encryption=False, heartbeat=0.5, limit=2**20, provider="")
+ALICE = LocalInfo("alice", "alicealicealice0", (KEY,), encryption=False, heartbeat=5, limit=2**26, provider="test 1;%")
+BOB = LocalInfo("bob", "bobbobbobbobbob0", (KEY,), encryption=False, heartbeat=0.5, limit=2**20, provider="")
 NONCES = {"alice": b"a" * NONCE_SIZE, "bob": b"b" * NONCE_SIZE}
 
 text_of_a_line = st.text(st.characters(min_codepoint=32, max_codepoint=126))
@@ -79,12 +79,12 @@ def decided(lost: str = "", lost_there: str = "") -> tuple[Handshake, Handshake]
 
 def test_the_pinned_greeting() -> None:
     assert handshake(secure(ALICE), dialler=True).greeting == (
-        "aemp;1;alice;hmac_sha256;msgpack;provider=test 1%3b%25;peeraddr=unix:/run/mp%3b1;tls=1.0;"
+        "aemp;1;alice;hmac_sha256;msgpack,json;provider=test 1%3b%25;peeraddr=unix:/run/mp%3b1;tls=1.0;"
         "incarnation=alicealicealice0;heartbeat=5;limit=67108864\n"
         "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFh\n"
     )
     assert handshake(BOB, dialler=False).greeting == (
-        "aemp;1;bob;hmac_sha256;msgpack;provider=;peeraddr=unix:/run/mp%3b1;"
+        "aemp;1;bob;hmac_sha256;msgpack,json;provider=;peeraddr=unix:/run/mp%3b1;"
         "incarnation=bobbobbobbobbob0;heartbeat=0.5;limit=1048576\n"
         "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJi\n"
     )
@@ -98,7 +98,7 @@ def test_a_greeting_says_to_the_peer_what_it_says() -> None:
         node_id="alice",
         incarnation="alicealicealice0",
         methods=("hmac_sha256",),
-        framings=("msgpack",),
+        framings=("msgpack", "json"),
         tls=False,
         heartbeat=5.0,
         limit=2**26,
@@ -302,14 +302,14 @@ def test_ones_own_node_id_is_refused_before_any_token(dialler: bool) -> None:
         ("hmac_sha2567", "msgpack", "no authentication method in common"),
         ("HMAC_SHA256", "msgpack", "no authentication method in common"),
         ("hmac_sha256", "", "no framing in common"),
-        ("hmac_sha256", "json,storable", "no framing in common; .*json"),
+        ("hmac_sha256", "storable,JSON", "no framing in common; .*storable"),
     ],
 )
 def test_nothing_in_common_is_refused(methods: str, framings: str, match: str) -> None:
     side = handshake(ALICE, dialler=True)
     greeting = handshake(BOB, dialler=False).greeting
     with pytest.raises(RemoteProtocolError, match=match):
-        hear(side, greeting.replace(";hmac_sha256;msgpack;", f";{methods};{framings};"))
+        hear(side, greeting.replace(";hmac_sha256;msgpack,json;", f";{methods};{framings};"))
     assert side.peer is None
 
 
@@ -375,16 +375,16 @@ def test_nothing_is_said_in_clear_once_tls_is_wanted() -> None:
 
 def test_the_proofs_begin_when_tls_is_done() -> None:
     dialler, dialled = greeted(secure(ALICE), secure(BOB))
-    assert dialler.tls_done(FINGERPRINT) == [ProofWanted()]
-    assert dialled.tls_done(FINGERPRINT) == []
+    assert dialler.tls_done(FINGERPRINT, None) == [ProofWanted()]
+    assert dialled.tls_done(FINGERPRINT, None) == []
     assert hear(dialled, dialler.prove("")) == [Authenticated("", owes_proof=True)]
     assert hear(dialler, dialled.prove("")) == [Authenticated("", owes_proof=False)]
 
 
 def test_the_proofs_fail_where_another_certificate_is_seen() -> None:
     dialler, dialled = greeted(secure(ALICE), secure(BOB))
-    dialler.tls_done(FINGERPRINT)
-    dialled.tls_done(FINGERPRINT[::-1] + b"x")
+    dialler.tls_done(FINGERPRINT, None)
+    dialled.tls_done(FINGERPRINT[::-1] + b"x", None)
     with pytest.raises(RemoteProtocolError, match="authentication failed"):
         hear(dialled, dialler.prove(""))
 
@@ -392,7 +392,7 @@ def test_the_proofs_fail_where_another_certificate_is_seen() -> None:
 def test_tls_that_nobody_waits_for_is_a_mistake_of_ours() -> None:
     for side in (*greeted(), *decided(), handshake(ALICE, dialler=True)):
         with pytest.raises(LocalProtocolError):
-            side.tls_done(FINGERPRINT)
+            side.tls_done(FINGERPRINT, None)
 
 
 # The proofs ------------------------------------------------------------------------------------------------------
@@ -417,7 +417,7 @@ def test_the_pinned_line_of_a_proof() -> None:
 
 @pytest.mark.parametrize("dialler_is_wrong", [True, False])
 def test_another_secret_is_refused(dialler_is_wrong: bool) -> None:
-    wrong = {"key": KEY[::-1]}
+    wrong = {"keys": (KEY[::-1],)}
     alice = dataclasses.replace(ALICE, **wrong) if dialler_is_wrong else ALICE  # type: ignore[arg-type]
     bob = BOB if dialler_is_wrong else dataclasses.replace(BOB, **wrong)  # type: ignore[arg-type]
     dialler, dialled = greeted(alice, bob)
@@ -430,7 +430,7 @@ def test_another_secret_is_refused(dialler_is_wrong: bool) -> None:
 def test_the_dialler_refuses_another_secret_too() -> None:
     dialler, _ = greeted()
     dialler.prove("")
-    impostor = handshake(dataclasses.replace(BOB, key=KEY[::-1]), dialler=True)
+    impostor = handshake(dataclasses.replace(BOB, keys=(KEY[::-1],)), dialler=True)
     hear(impostor, dialler.greeting)
     with pytest.raises(RemoteProtocolError, match="authentication failed"):
         hear(dialler, impostor.prove(""))
@@ -497,7 +497,7 @@ def proven(rest: str) -> str:
     return f"hmac_sha256;{token};{rest}\n"
 
 
-@pytest.mark.parametrize("framing", ["", "json", "msgpack,json", "MSGPACK", "msgpack;"])
+@pytest.mark.parametrize("framing", ["", "storable", "msgpack,json", "MSGPACK", "msgpack;"])
 def test_a_framing_that_was_not_offered_is_refused_even_from_who_knows_the_secret(framing: str) -> None:
     _, dialled = greeted()
     with pytest.raises(RemoteProtocolError, match="framing that was not offered"):
@@ -604,7 +604,7 @@ ALLOWED: dict[str, tuple[Callable[[Handshake], object], set[Step]]] = {
     "link": (Handshake.link, {Step.DECISION}),
     "accept": (Handshake.accept, {Step.LINKED}),
     "refuse": (lambda side: side.refuse("why"), {Step.DECISION, Step.LINKED}),
-    "tls_done": (lambda side: side.tls_done(FINGERPRINT), {Step.TLS}),
+    "tls_done": (lambda side: side.tls_done(FINGERPRINT, None), {Step.TLS}),
 }
 
 

@@ -25,9 +25,9 @@ from network_helpers import (
     warnings_in,
 )
 
-from trio_mp._node import network as network_module
 from trio_mp._protocol import codec
 from trio_mp._protocol.effects import Authenticated, LinkReceived
+from trio_mp._transport.admission import Admission
 
 encrypted_or_not = pytest.mark.parametrize("encryption", [False, True], ids=["plain", "encrypted"])
 
@@ -60,7 +60,7 @@ class Undisturbed:
             assert not told.reasons
             connections = network_of(m)._connections
             await until(lambda: len(connections) == 1, 100)
-            assert not network_of(m)._handshakes
+            assert not len(network_of(m)._strangers)
             assert set(network_of(m).peers) == {"n"}
             assert len(peer_of(m, "n").connections) == 1
 
@@ -315,11 +315,7 @@ async def test_the_seed_fails_while_it_is_dialled(
         await until(lambda: len(network_of(a)._connections) == 1)
 
 
-async def test_only_so_many_strangers_at_once(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(network_module, "HANDSHAKES", 4)
-
+async def test_only_so_many_strangers_at_once(autojump_clock: trio.testing.MockClock) -> None:
     async def disturb(network: FakeNetwork) -> None:
         wires = []
         for _ in range(10):
@@ -342,17 +338,18 @@ async def test_only_so_many_strangers_at_once(
 
     pair = Undisturbed()
     async with open_pair(pair.network, "m", "n") as (m, _):
+        network_of(m)._strangers = Admission(slots=4)
         await disturb(pair.network)
         await until(lambda: m.peers == ("n",))
-        assert not network_of(m)._handshakes
+        assert not len(network_of(m)._strangers)
 
 
 async def test_an_evicted_stranger_is_in_the_log(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(network_module, "HANDSHAKES", 1)
     network = FakeNetwork()
-    async with open_test_node(network, "m"):
+    async with open_test_node(network, "m") as m:
+        network_of(m)._strangers = Admission(slots=1)
         network.connect(place("m"))
         network.connect(place("m"))
         await trio.sleep(1)
@@ -581,7 +578,7 @@ async def test_a_spawn_under_a_name_that_is_not_the_peers(
         assert set(node._dispatcher.ports) == {f"{own}.5", f"{own}.6"}
         lines = warnings_in(caplog)
         assert len(lines) == 3
-        assert all(re.search(r"\.(1|5|4)$", line) for line in lines)
+        assert all(re.search(r"\.(1|5|4)'$", line) for line in lines)
 
 
 def test_the_frames_above_are_what_they_claim() -> None:

@@ -265,7 +265,7 @@ def no_tls(is_server: bool) -> TLSChannel:
 
 
 def side(node_id: str, *, dialler: bool, encryption: bool) -> Session:
-    local = LocalInfo(node_id, (node_id * 16)[:16], b"k" * 32, encryption, heartbeat=5, limit=65536, provider="fuzz")
+    local = LocalInfo(node_id, (node_id * 16)[:16], (b"k" * 32,), encryption, heartbeat=5, limit=65536, provider="fuzz")
     nonce = node_id[:1].encode() * NONCE_SIZE
     make_tls = throwaway_tls if encryption else no_tls
     return Session(local, nonce, dialler=dialler, peer_address="memory", make_tls=make_tls)

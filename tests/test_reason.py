@@ -63,7 +63,7 @@ def test_an_exception_that_cannot_be_printed_still_has_a_reason() -> None:
             _reason.unhandled_message("'tag'"),
             ("unhandled_message", "no handler matches a message that begins with 'tag'"),
         ),
-        (_reason.mailbox_full(10), ("mailbox_full", "10 messages were waiting")),
+        (_reason.mailbox_full("10 messages were waiting"), ("mailbox_full", "10 messages were waiting")),
         (_reason.spawn_failed("no such function"), ("spawn_failed", "no such function")),
         (_reason.node_failed(ValueError("text")), ("node_failed", "ValueError: text")),
         (_reason.node_failed(None), ("node_failed", "cancelled")),

@@ -24,8 +24,8 @@ from trio_mp._protocol.effects import (
     ProofWanted,
     RefusedByPeer,
 )
+from trio_mp._protocol.framing import FRAME_TARGET
 from trio_mp._protocol.handshake import NONCE_SIZE, LocalInfo, Step
-from trio_mp._protocol.queue import FRAME_TARGET
 from trio_mp._protocol.session import Session, TLSChannel
 from trio_mp._transport.tls import MemoryTLS, throwaway_contexts, throwaway_tls
 
@@ -47,6 +47,7 @@ class FakeTLS:
 
     def __init__(self, is_server: bool, certificate: bytes = SERVER_FINGERPRINT) -> None:
         self.fingerprint = b""
+        self.peer_node_ids: frozenset[str] | None = None
         self._certificate = certificate
         self._is_server = is_server
         # What comes next, and how many bytes belong to it.
@@ -80,6 +81,9 @@ class FakeTLS:
         assert self.fingerprint, "sent before the handshake was done"
         return self._flip(data)
 
+    def take_alert(self) -> bytes:
+        return b""
+
     @staticmethod
     def _flip(data: bytes | bytearray | memoryview) -> bytes:
         return bytes(byte ^ 0xFF for byte in data)
@@ -93,7 +97,7 @@ def info(node_id: str, **changes: object) -> LocalInfo:
     local = LocalInfo(
         node_id=node_id,
         incarnation=(node_id * 16)[:16],
-        key=b"k" * 32,
+        keys=(b"k" * 32,),
         encryption=False,
         heartbeat=5,
         limit=LIMIT,
@@ -291,7 +295,7 @@ def test_what_is_sent_in_clear_is_the_pinned_transcript() -> None:
         bob.hear(data)
         alice.hear(bob.take())
     lines = transcript.decode().splitlines()
-    assert lines[0].startswith("aemp;1;alice;hmac_sha256;msgpack;")
+    assert lines[0].startswith("aemp;1;alice;hmac_sha256;msgpack,json;")
     assert lines[1] == "A" * 44
     method, token, framing, lost = lines[2].split(";")
     assert (method, framing, lost) == ("hmac_sha256", "msgpack", "lost=")
@@ -354,7 +358,7 @@ def test_link_may_be_answered_with_no(size: int | None) -> None:
 def test_a_dialler_with_another_secret_gets_no_token(
     make_tls: Callable[[bool], TLSChannel] | None, size: int | None
 ) -> None:
-    alice, bob = pair(make_tls=make_tls, alice=info("alice", key=b"guess" * 6))
+    alice, bob = pair(make_tls=make_tls, alice=info("alice", keys=(b"guess" * 6,)))
     with pytest.raises(RemoteProtocolError, match="authentication failed"):
         talk(alice, bob, size)
     assert bob.take() == b""
@@ -382,7 +386,7 @@ def test_a_dialled_side_with_another_secret_is_refused(
     monkeypatch: pytest.MonkeyPatch, make_tls: Callable[[bool], TLSChannel] | None, size: int | None
 ) -> None:
     """It must skip its own check, since otherwise it would not answer at all."""
-    alice, impostor = pair(make_tls=make_tls, bob=info("bob", key=b"guess" * 6))
+    alice, impostor = pair(make_tls=make_tls, bob=info("bob", keys=(b"guess" * 6,)))
     while impostor.step is not Step.DECISION:
         alice.hear(impostor.take(), size)
         with monkeypatch.context() as patched:

@@ -17,7 +17,8 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings == Settings()
     assert settings.node_id is None
     assert settings.binds == settings.seeds == ()
-    assert settings.secret is None
+    assert settings.secret == ()
+    assert settings.certificate is None
     assert settings.encryption is True
     assert settings.heartbeat == 5
     assert settings.connect_timeout == 30
@@ -26,6 +27,9 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.queue_limit == 256 * 1024**2
     assert settings.message_limit == 64 * 1024**2
     assert settings.mailbox_limit == 1_000_000
+    assert settings.mailbox_size_limit == 256 * 1024**2
+    assert settings.port_limit == 100_000
+    assert settings.monitor_limit == 1_000_000
     assert settings.unmonitored_death == "log"
     assert settings.spawn_modules == ()
 
@@ -34,7 +38,8 @@ def test_every_setting_can_be_given() -> None:
     arguments: SettingArguments = {
         "binds": ["127.0.0.1:0", "unix:/tmp/x.sock"],
         "seeds": ("localhost",),
-        "secret": SECRET,
+        "secret": (SECRET, b"the one before this"),
+        "certificate": None,
         "encryption": False,
         "heartbeat": 1,
         "connect_timeout": 10.5,
@@ -43,6 +48,9 @@ def test_every_setting_can_be_given() -> None:
         "queue_limit": 1024**2,
         "message_limit": 256 * 1024,
         "mailbox_limit": 1,
+        "mailbox_size_limit": 1,
+        "port_limit": 1,
+        "monitor_limit": 1,
         "unmonitored_death": "raise",
         "spawn_modules": ["json"],
     }
@@ -50,7 +58,7 @@ def test_every_setting_can_be_given() -> None:
     assert settings.node_id == "me"
     assert [str(address) for address in settings.binds] == ["127.0.0.1:0", "unix:/tmp/x.sock"]
     assert [str(address) for address in settings.seeds] == ["localhost:4040"]
-    assert settings.secret == SECRET.encode()
+    assert settings.secret == (SECRET.encode(), b"the one before this")
     assert settings.heartbeat == 1.0
     assert isinstance(settings.heartbeat, float)
     assert settings.spawn_modules == ("json",)
@@ -66,6 +74,9 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("seeds", [None]),
     ("secret", 5),
     ("secret", bytearray(20)),
+    ("secret", [5]),
+    ("secret", {"a" * 16, "b" * 16}),
+    ("certificate", "node.pem"),
     ("encryption", 1),
     ("encryption", "yes"),
     ("encryption", None),
@@ -83,6 +94,9 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("mailbox_limit", 1.5),
     ("mailbox_limit", True),
     ("mailbox_limit", None),
+    ("mailbox_size_limit", "1"),
+    ("port_limit", 1.0),
+    ("monitor_limit", "many"),
     ("spawn_modules", "json"),
     ("spawn_modules", [5]),
 ]
@@ -94,6 +108,8 @@ WRONG_VALUES: list[tuple[str, Any]] = [
     ("secret", "hunter2"),
     ("secret", b"fifteen bytes.."),
     ("secret", ""),
+    ("secret", []),
+    ("secret", [SECRET, "hunter2"]),
     ("secret", "\udc80" * 20),
     ("heartbeat", 0),
     ("heartbeat", -1),
@@ -123,7 +139,7 @@ WRONG_VALUES: list[tuple[str, Any]] = [
 @pytest.mark.parametrize("name, value", WRONG_TYPES, ids=lambda value: f"{value!r:.20}")
 async def test_a_value_of_a_wrong_type_is_refused_by_the_name_of_its_setting(name: str, value: Any) -> None:
     arguments: dict[str, Any] = {name: value}
-    with pytest.raises(TypeError, match=f"^{name}: "):
+    with pytest.raises(TypeError, match=rf"^{name}(\[\d\])?: "):
         async with open_node(**arguments):
             raise AssertionError
 
@@ -131,7 +147,7 @@ async def test_a_value_of_a_wrong_type_is_refused_by_the_name_of_its_setting(nam
 @pytest.mark.parametrize("name, value", WRONG_VALUES, ids=lambda value: f"{value!r:.20}")
 async def test_a_value_that_cannot_work_is_refused_by_the_name_of_its_setting(name: str, value: Any) -> None:
     arguments: dict[str, Any] = {name: value}
-    with pytest.raises(ConfigurationError, match=f"^{name}: "):
+    with pytest.raises(ConfigurationError, match=rf"^{name}(\[\d\])?: "):
         async with open_node(**arguments):
             raise AssertionError
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import ssl
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from hypothesis import given, strategies as st
 
-from trio_mp import RemoteProtocolError
-from trio_mp._transport.tls import MemoryTLS, throwaway_contexts, throwaway_tls
+from trio_mp import LocalProtocolError, RemoteProtocolError
+from trio_mp._transport.tls import MemoryTLS, load_through_file, make_context, throwaway_contexts, throwaway_tls
 
 
 def shake_hands(client: MemoryTLS, server: MemoryTLS, piece: int = 1 << 20) -> tuple[bytes, bytes]:
@@ -103,20 +109,125 @@ def test_a_peer_that_says_goodbye() -> None:
     assert server.receive(b"")[0] == b""
 
 
-def test_there_is_one_certificate_per_process_and_no_file_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_sent_before_the_handshake() -> None:
+    for side in (throwaway_tls(False), throwaway_tls(True)):
+        side.start()
+        with pytest.raises(LocalProtocolError, match="TLS"):
+            side.send(b"x")
+
+
+def test_after_an_error_nothing_is_sent_but_the_alert() -> None:
+    client, server = throwaway_tls(False), throwaway_tls(True)
+    shake_hands(client, server)
+    encrypted = bytearray(client.send(b"x" * 100))
+    encrypted[50] ^= 1
+    with pytest.raises(RemoteProtocolError, match=r"changed on the way \(decryption failed or bad record mac\)"):
+        server.receive(bytes(encrypted))
+    alert = server.take_alert()
+    assert server.send(b"too late") == server.take_alert() == b""
+    with pytest.raises(RemoteProtocolError, match="bad record mac"):
+        client.receive(alert)
+    assert client.send(b"too late") == b""
+    for side in (client, server):
+        with pytest.raises(RemoteProtocolError, match="TLS"):
+            side.receive(b"more" * 10)
+
+
+def test_after_our_own_goodbye_sending_is_no_ssl_error() -> None:
+    client, server = throwaway_tls(False), throwaway_tls(True)
+    shake_hands(client, server)
+    with pytest.raises(ssl.SSLWantReadError):
+        client._object.unwrap()
+    assert server.receive(client._outgoing.read()) == (b"", b"")
+    assert server.send(b"still heard")
+    with pytest.raises(RemoteProtocolError, match="protocol is shutdown"):
+        client.send(b"x")
+
+
+def test_a_context_that_cannot_begin() -> None:
+    impossible = make_context(server_side=False, verify=False)
+    impossible.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(RemoteProtocolError, match="TLS: no protocols available"):
+        MemoryTLS(impossible, b"").start()
+
+
+changes = st.tuples(st.integers(0, 3000), st.integers(0, 255), st.binary(max_size=20))
+
+
+@given(st.lists(changes, min_size=6, max_size=6))
+def test_whatever_comes_is_one_exception_or_none(changes: list[tuple[int, int, bytes]]) -> None:
+    client, server = throwaway_tls(False), throwaway_tls(True)
+    waiting = {server: client.start(), client: server.start()}
+    for turn, (at, change, more) in enumerate(changes):
+        side, other = (client, server) if turn % 2 else (server, client)
+        flight = bytearray(waiting[side])
+        if at < len(flight):
+            flight[at] ^= change
+        waiting[side] = b""
+        try:
+            waiting[other] += side.receive(bytes(flight + more))[1]
+        except RemoteProtocolError:
+            assert side.send(b"x") == b""
+            waiting[other] += side.take_alert()
+
+
+def test_there_is_one_certificate_per_process() -> None:
     assert throwaway_contexts() is throwaway_contexts()
+    assert throwaway_contexts.__wrapped__()[2] != throwaway_contexts()[2]
+
+
+def without_room(*arguments: str, **environment: str) -> str:
+    """What a program says that cannot write a byte into any file."""
+    command = [sys.executable, "-c", NO_ROOM, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment)
+    return done.stdout.strip()
+
+
+NO_ROOM = """
+import resource, ssl, sys, tempfile
+from trio_mp._transport.tls import load_through_file, throwaway_contexts
+if "known" in sys.argv:
+    tempfile.gettempdir()
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+try:
+    if "file" in sys.argv:
+        load_through_file(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), b"chain", b"key")
+    print(len(throwaway_contexts()[2]))
+except OSError as error:
+    print(type(error).__name__, error)
+"""
+
+no_rlimit = pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it may need a file")
+def test_no_disk_is_needed() -> None:
+    assert without_room(TMPDIR="/nowhere") == "32"
+
+
+@no_rlimit
+def test_a_full_disk(tmp_path: Path) -> None:
+    said = without_room("file", "known", TMPDIR=str(tmp_path))
+    assert "the throw-away certificate of TLS could not be written (File too large)" in said
+    assert "set TMPDIR" in said
+    assert str(tmp_path) in said
+    assert not list(tmp_path.iterdir())
+
+
+@no_rlimit
+def test_no_directory_for_temporary_files() -> None:
+    said = without_room("file", TMPDIR="/nowhere")
+    assert "the throw-away certificate of TLS could not be written (No usable temporary directory" in said
+    assert "set TMPDIR" in said
+
+
+def test_the_file_is_private_and_gone_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     seen: list[int] = []
-    load = ssl.SSLContext.load_cert_chain
 
-    def look(self: ssl.SSLContext, path: Path) -> None:
+    def look(path: Path) -> None:
         seen.append(stat.S_IMODE(path.stat().st_mode))
-        load(self, path)
 
-    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", look)
-    _, _, fingerprint = throwaway_contexts.__wrapped__()
+    load_through_file(cast(ssl.SSLContext, SimpleNamespace(load_cert_chain=look)), b"chain", b"key")
     assert seen == [0o600]
     assert not list(tmp_path.iterdir())
-    assert fingerprint != throwaway_contexts()[2]

@@ -15,7 +15,7 @@ def side(node_id: str, first: int, peer_address: str, *, dialler: bool) -> Hands
     local = LocalInfo(
         node_id=node_id,
         incarnation=node_id.upper() * 16,
-        key=stretch_secret(b"correct horse battery staple"),
+        keys=(stretch_secret(b"correct horse battery staple"),),
         encryption=False,
         heartbeat=5.0,
         limit=64 * 1024 * 1024,

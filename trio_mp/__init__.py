@@ -23,9 +23,12 @@ from ._node.timer import Timer as Timer
 from ._open import open_node as open_node
 from ._reason import Reason as Reason
 from ._services.spawning import spawnable as spawnable
+from ._transport.certificates import Certificate as Certificate
+from ._transport.issuing import make_authority as make_authority, make_certificate as make_certificate
 
 __all__ = [
     "ANY",
+    "Certificate",
     "ConfigurationError",
     "DeathScope",
     "LocalProtocolError",
@@ -39,6 +42,8 @@ __all__ = [
     "Timer",
     "current_node",
     "current_port",
+    "make_authority",
+    "make_certificate",
     "node_of",
     "open_node",
     "spawnable",

@@ -49,9 +49,14 @@ def unhandled_message(tag: str) -> Reason:
     return ("unhandled_message", f"no handler matches a message that begins with {tag}")
 
 
-def mailbox_full(limit: int) -> Reason:
-    """The reason of a port whose mailbox reached its limit, in messages."""
-    return ("mailbox_full", f"{limit} messages were waiting")
+def mailbox_full(text: str) -> Reason:
+    """The reason of a port in which too much was waiting; the text says how much."""
+    return ("mailbox_full", text)
+
+
+def too_many_monitors(limit: int) -> Reason:
+    """What a monitor is told that could not be set, because that node has too many here. The port may be alive."""
+    return ("too_many_monitors", f"a node may monitor {limit} ports here")
 
 
 def spawn_failed(text: str) -> Reason:

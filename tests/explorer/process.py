@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 from trio_mp._errors import ProtocolError
 from trio_mp._protocol.association import Association, Fence, Stage
-from trio_mp._protocol.effects import Accept, Close, Effect, Fire, FireDone, FireDue, Link, Probe, Refuse
+from trio_mp._protocol.effects import Accept, Close, Effect, Fire, FireDone, FireDue, Link, Probe, Refuse, Terms
+from trio_mp._protocol.framing import MSGPACK, Framing
 
 Item: TypeAlias = tuple[Any, ...]
 """What travels in a channel: `("proof", lost, incarnation)`, `("link",)`, `("ok",)`, `("no",)`, `("end",)`, or
@@ -43,9 +44,9 @@ class CountingQueue:
     def drop(self) -> None:
         self.messages = ()
 
-    def drop_oversized(self, limit: int) -> list[str]:
+    def adapt(self, framing: Framing, limit: int) -> dict[str, str]:
         assert limit == LIMIT
-        return []
+        return {}
 
 
 class Process:
@@ -210,7 +211,7 @@ class Process:
     # What is read --------------------------------------------------------------------------------------------------
 
     def _read_proof(self, connection: str, lost: str, incarnation: str) -> None:
-        self._do(self.association.authenticated(connection, lost, incarnation, LIMIT))
+        self._do(self.association.authenticated(connection, lost, Terms(incarnation, LIMIT, MSGPACK)))
 
     def _read_link(self, connection: str) -> None:
         self._do(self.association.link_received(connection))
@@ -311,7 +312,7 @@ def copy_association(old: Association) -> Association:
     new.last_ended = old.last_ended
     new._reason = old._reason
     new._connections = dict(old._connections)
-    new._limits = dict(old._limits)
+    new._terms = dict(old._terms)
     new._current = old._current
     new._next = old._next
     new._candidates = list(old._candidates)
@@ -328,7 +329,7 @@ def association_key(association: Association) -> Item:
         tuple(sorted(association.watched)),
         association.last_ended,
         tuple(sorted((name, stage.value) for name, stage in association._connections.items())),
-        tuple(sorted(association._limits.items())),
+        tuple(sorted(association._terms.items())),
         association._current,
         association._next,
         tuple(association._candidates),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from trio_mp._protocol.association import Association, Fence, Stage
-from trio_mp._protocol.effects import Accept, Close, Effect, FireDue, Link, NodeUp
+from trio_mp._protocol.effects import Accept, Close, Effect, FireDue, Link, NodeUp, Terms
 
 
 class TakesWhatComes(Association):
     """Nobody decides: each side takes up every connection as soon as it has authenticated, and ends none for it."""
 
-    def authenticated(self, connection: str, lost: str, incarnation: str, limit: int) -> list[Effect]:
-        self._limits[connection] = (incarnation, limit)
+    def authenticated(self, connection: str, lost: str, terms: Terms) -> list[Effect]:
+        self._terms[connection] = terms
         self._connections[connection] = Stage.IN_USE
         self._current = connection
         return [NodeUp(connection)]
@@ -40,12 +40,12 @@ class KeepsTheOthers(Association):
     """
 
     def _take_up(self, connection: str) -> list[Effect]:
-        connections, limits = dict(self._connections), dict(self._limits)
+        connections, terms = dict(self._connections), dict(self._terms)
         effects = super()._take_up(connection)
         if Accept(connection) not in effects:
             return effects
         self._connections = connections | self._connections
-        self._limits = limits | self._limits
+        self._terms = terms | self._terms
         return [effect for effect in effects if not isinstance(effect, Close)]
 
 
@@ -125,19 +125,19 @@ class DropsInSilence(Association):
 class BelievesAnyClaim(Association):
     """Whoever says that it has lost a connection is believed, whichever it was."""
 
-    def authenticated(self, connection: str, lost: str, incarnation: str, limit: int) -> list[Effect]:
-        return super().authenticated(connection, (lost and self._current) or "", incarnation, limit)
+    def authenticated(self, connection: str, lost: str, terms: Terms) -> list[Effect]:
+        return super().authenticated(connection, (lost and self._current) or "", terms)
 
 
 class GoesBack(Association):
     """Any `link` is obeyed, even of a connection that has been in use; a connection is not closed when it ends."""
 
     def take_loss(self) -> list[Effect]:
-        connections, limits = dict(self._connections), dict(self._limits)
+        connections, terms = dict(self._connections), dict(self._terms)
         effects = super().take_loss()
         for connection in connections.keys() - self._connections.keys():
             self._connections[connection] = Stage.AUTHENTICATED
-            self._limits[connection] = limits[connection]
+            self._terms[connection] = terms[connection]
         return [effect for effect in effects if not isinstance(effect, Close)]
 
 

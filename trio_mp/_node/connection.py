@@ -6,7 +6,9 @@ The writer only finishes what the kernel did not take at once.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -22,9 +24,10 @@ from .._protocol.effects import (
     PeerInfo,
     ProofWanted,
     RefusedByPeer,
+    Terms,
 )
 from .._protocol.handshake import NONCE_SIZE, LocalInfo, Step
-from .._protocol.session import Session
+from .._protocol.session import Session, TLSChannel
 from .._transport.pipe import Pipe
 from .context import Frame, frame_variable
 from .dispatcher import Dispatcher
@@ -52,6 +55,7 @@ class ConnectionHost(Protocol):
     environment: Environment
     local: LocalInfo
     node_port: NodePort
+    make_tls: Callable[[bool], TLSChannel]
     peers: dict[str, Peer]
 
     def peer(self, node_id: str) -> Peer:
@@ -89,7 +93,7 @@ class Connection:
             network.environment.entropy(NONCE_SIZE),
             dialler=dialler,
             peer_address=pipe.peer_address,
-            make_tls=network.environment.make_tls,
+            make_tls=network.make_tls,
         )
         self.id = ""
         self.peer: Peer | None = None
@@ -101,7 +105,7 @@ class Connection:
         self.received_at = trio.current_time()
         self.sent = False
         self.said_all = False
-        # Bytes of the queue that were encrypted and have not all been handed to the operating system.
+        # Messages of the queue that were encrypted and have not all been handed to the operating system.
         self.unsent = 0
         self.suspect = False
         self._frame: Frame | None = None
@@ -161,6 +165,8 @@ class Connection:
         except RemoteProtocolError as error:
             self._note_end(str(error))
             self.fault = str(error)
+            with contextlib.suppress(OSError):
+                self.pipe.send_nowait(self.session.outgoing)
         except trio.ClosedResourceError:
             pass
         except OSError as error:
@@ -225,9 +231,8 @@ class Connection:
                 if peer.association.decides and self.session.handshake.step is not Step.DECISION:
                     raise RemoteProtocolError("it went on before this side, which decides, had spoken")
                 self.network.authenticated(self)
-                peer.execute(
-                    peer.association.authenticated(self.id, lost, self.info.incarnation, self.info.limit)
-                )
+                terms = Terms(self.info.incarnation, self.info.limit, self.session.handshake.writes)
+                peer.execute(peer.association.authenticated(self.id, lost, terms))
             case LinkReceived():
                 assert self.peer is not None
                 self.peer.execute(self.peer.association.link_received(self.id))
@@ -278,9 +283,11 @@ class Connection:
             if chunk is None or peer is None:
                 break
             if session.encrypted:
+                queue = peer.association.queue
+                before = queue.written
                 session.send(chunk)
-                self.unsent = len(chunk)
-                peer.association.queue.advance(len(chunk))
+                queue.advance(len(chunk))
+                self.unsent = queue.written - before
             else:
                 sent = pipe.send_nowait(chunk)
                 peer.association.queue.advance(sent)

@@ -15,6 +15,7 @@ from .._protocol.auth import stretch_secret
 from .._protocol.handshake import LocalInfo
 from .._protocol.requests import Spawn
 from .._reason import NORMAL, Reason, node_failed, transport_error
+from .._transport.certificates import CertificateTLS
 from .context import Frame, current_frame, frame_variable
 from .dispatcher import Dispatcher
 from .environment import Environment
@@ -65,12 +66,16 @@ class Core:
             self.id,
             public,
             mailbox_limit=settings.mailbox_limit,
+            mailbox_size_limit=settings.mailbox_size_limit,
+            stall=settings.heartbeat,
             shutdown_timeout=settings.shutdown_timeout,
             raise_unmonitored=settings.unmonitored_death == "raise",
             clock=environment.fairness_clock,
         )
         self.spawner = make_spawner(self)
-        self.node_port = NodePort(self.dispatcher, environment, send=self.send, spawner=self.spawner)
+        self.node_port = NodePort(
+            self.dispatcher, environment, send=self.send, spawner=self.spawner, port_limit=settings.port_limit
+        )
         self.network = self._make_network() if settings.networked else None
         self.closing = False
         self.closed = False
@@ -84,17 +89,20 @@ class Core:
 
     def _make_network(self) -> Network:
         settings = self.settings
-        assert settings.secret is not None
+        certificate = settings.certificate
         local = LocalInfo(
             node_id=self.id,
             incarnation=self.incarnation,
-            key=stretch_secret(settings.secret),
+            keys=tuple(map(stretch_secret, settings.secret)),
             encryption=settings.encryption,
             heartbeat=settings.heartbeat,
             limit=settings.message_limit,
             provider=PROVIDER,
+            certificates=certificate is not None,
+            verify_node_id=certificate is not None and certificate.verify_node_id,
         )
-        return Network(self.dispatcher, settings, self.environment, local, self.node_port)
+        make_tls = CertificateTLS(certificate, self.id) if certificate is not None else self.environment.make_tls
+        return Network(self.dispatcher, settings, self.environment, local, self.node_port, make_tls)
 
     def next_name(self) -> str:
         """A port name that was never used and never will be."""

@@ -11,13 +11,16 @@ The death of ports, and the firing of monitors, go through the same queue: see `
 from __future__ import annotations
 
 import inspect
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from .._ids import join_port
 from .._reason import exception_reason, mailbox_full, unhandled_message
+from .backlog import Backlog
 from .context import Frame, frame_variable
 from .keeper import Job, PortKeeper, RemoteWatcher, Target
 from .port import Port, PortState
@@ -30,6 +33,8 @@ PASS_SECONDS = 0.005
 
 _CLOCK_STRIDE = 7  # the clock is looked at every 8 messages: it costs a tenth of a dispatch
 
+log = logging.getLogger("trio_mp.port")
+
 
 class Dispatcher(PortKeeper):
     """The ports of a node, and what is on its way to them.
@@ -37,8 +42,10 @@ class Dispatcher(PortKeeper):
     Args:
       node_id: the node ID.
       mailbox_limit: how many messages may wait in one port.
+      mailbox_size_limit: how many bytes of memory those may take that come from other nodes.
       shutdown_timeout: how long the tasks of a dead port may take to unwind before its monitors fire, in seconds.
       raise_unmonitored: whether a death that nobody monitors crashes the node.
+      stall: after how many seconds of one pass the port that took so long is logged by name.
       clock: a monotonic clock, in seconds, for fairness only.
     """
 
@@ -48,6 +55,8 @@ class Dispatcher(PortKeeper):
         public: Node,
         *,
         mailbox_limit: int,
+        mailbox_size_limit: int,
+        stall: float,
         shutdown_timeout: float,
         raise_unmonitored: bool,
         clock: Callable[[], float],
@@ -55,13 +64,21 @@ class Dispatcher(PortKeeper):
         super().__init__(shutdown_timeout=shutdown_timeout, raise_unmonitored=raise_unmonitored)
         self.id = node_id
         self.public = public
-        self.mailbox_limit = mailbox_limit
+        self._mailbox_limits = (mailbox_limit, mailbox_size_limit)
+        self._stall = stall
+        self._stride = _CLOCK_STRIDE
         self.clock = clock
         self.queue: deque[tuple[Any, tuple[Any, ...]]] = deque()
         self.dirty: list[RemoteWatcher] = []
         # The pump, while it has nothing to do; public for the short cut in `Node.send`.
         self.parked: trio.lowlevel.Task | None = None
+        # How often a pass took so long that it was logged.
+        self.stalls = 0
         self._quiet = trio.lowlevel.ParkingLot()
+
+    def new_backlog(self) -> Backlog:
+        """A place where messages of one port wait."""
+        return Backlog(*self._mailbox_limits)
 
     # The queue -----------------------------------------------------------------------------------------------------
 
@@ -145,12 +162,14 @@ class Dispatcher(PortKeeper):
             raise ExceptionGroup("while the node was closing", errors)
 
     def _drain(self, frame: Frame) -> None:
-        queue, clock = self.queue, self.clock
+        queue, clock, stride = self.queue, self.clock, self._stride
+        latest: list[Target | None] = [None] * (stride + 1)
         end = clock() + PASS_SECONDS
         for count in range(PASS_MESSAGES):
             if not queue:
                 break
             port, message = queue.popleft()
+            latest[count & stride] = port
             tags = port.tags
             if tags is not None:
                 try:
@@ -172,9 +191,11 @@ class Dispatcher(PortKeeper):
                 else:
                     if result is not None:
                         self._handle_result(port, result)
-            if not count & _CLOCK_STRIDE and clock() > end:
+            if not count & stride and clock() > end:
                 break
         frame.port = None
+        if clock() > end + self._stall:
+            self._report_stall(clock() - end, [str(port) for port in latest if isinstance(port, Port)])
 
     @trio.lowlevel.enable_ki_protection
     def dispatch_batch(
@@ -195,7 +216,7 @@ class Dispatcher(PortKeeper):
         Returns:
           Where to go on after other tasks have had their turn; the length of the batch if it is done.
         """
-        ports, clock = self.ports, self.clock
+        ports, clock, stride = self.ports, self.clock, self._stride
         end = clock() + PASS_SECONDS
         stop = min(len(batch), start + PASS_MESSAGES)
         for index in range(start, stop):
@@ -218,7 +239,7 @@ class Dispatcher(PortKeeper):
                 handler = port.default
                 arguments = message[1:]
             if handler is None:
-                self.deliver(frame, port, message[1:])
+                self.deliver(frame, port, message[1:], True)
             else:
                 frame.port = port
                 try:
@@ -228,14 +249,32 @@ class Dispatcher(PortKeeper):
                 else:
                     if result is not None:
                         self._handle_result(port, result)
-            if not index & _CLOCK_STRIDE and clock() > end:
+            if not index & stride and clock() > end:
                 stop = index + 1
                 break
         frame.port = None
+        if clock() > end + self._stall:
+            latest = batch[max(start, stop - stride - 1) : stop]
+            self._report_stall(clock() - end, [join_port(self.id, str(message[0])) for message in latest if message])
         return stop
 
-    def deliver(self, frame: Frame, port: Target, message: tuple[Any, ...]) -> None:
-        """Hand a message to a port in whatever state, or do a job."""
+    def _report_stall(self, seconds: float, ports: list[str]) -> None:
+        """A pass took so long that the node's heartbeats stopped: say whose handler it was, as far as is known."""
+        names = list(dict.fromkeys(ports))
+        who = "a callback of a monitor" if not names else f"a handler of {names[0]}"
+        if len(names) > 1:
+            who = f"a handler of one of {', '.join(names)}"
+        self.stalls += 1
+        # From now on the clock is looked at after each message, so that it is known which.
+        self._stride = 0
+        log.warning(
+            "%s computed for %.1f s, and nothing else of this program ran meanwhile, heartbeats included:"
+            " use trio.to_thread, or a node of its own",
+            *(who, seconds),
+        )
+
+    def deliver(self, frame: Frame, port: Target, message: tuple[Any, ...], received: bool = False) -> None:
+        """Hand a message, perhaps received from another node, to a port in whatever state, or do a job."""
         if isinstance(port, Job):
             frame.port = None
             port.function(*message)
@@ -245,14 +284,13 @@ class Dispatcher(PortKeeper):
             return
         if state.busy:
             if state.pending is None:
-                state.pending = deque()
-            if len(state.pending) >= self.mailbox_limit:
-                self.die_loudly(port, mailbox_full(self.mailbox_limit))
-            else:
-                state.pending.append(message)
+                state.pending = self.new_backlog()
+            full = state.pending.append(message, received)
+            if full:
+                self.die_loudly(port, mailbox_full(full))
             return
         frame.port = port
-        result = self._handle(port, state, message)
+        result = self._handle(port, state, message, received)
         if result is not None:
             self._handle_result(port, result)
 
@@ -263,10 +301,10 @@ class Dispatcher(PortKeeper):
         port.rearm()
         frame = frame_variable.get()
         assert frame is not None
-        for message in pending or ():
-            self.deliver(frame, port, message)
+        while pending:
+            self.deliver(frame, port, *pending.pop())
 
-    def _handle(self, port: Port, state: PortState, message: tuple[Any, ...]) -> object:
+    def _handle(self, port: Port, state: PortState, message: tuple[Any, ...], received: bool) -> object:
         """Hand a message to a port that is not busy; the result of its handler."""
         # Comparing and printing what is in a message runs the program's code as well.
         try:
@@ -276,8 +314,8 @@ class Dispatcher(PortKeeper):
                 return handler(*message[skip:])
             if state.mailbox is None:
                 self.die_loudly(port, unhandled_message(f"{message[0]!r:.80}" if message else "nothing"))
-            elif not state.mailbox.put(message):
-                self.die_loudly(port, mailbox_full(self.mailbox_limit))
+            elif full := state.mailbox.put(message, received):
+                self.die_loudly(port, mailbox_full(full))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
             self.die(port, exception_reason(error), error)
         return None
@@ -296,8 +334,8 @@ class Dispatcher(PortKeeper):
         self.start_task(port, self._finish_handler, (port, state, result))
 
     @trio.lowlevel.enable_ki_protection
-    def _handle_next(self, port: Port, state: PortState, pending: deque[tuple[Any, ...]]) -> object:
-        return self._handle(port, state, pending.popleft())
+    def _handle_next(self, port: Port, state: PortState, pending: Backlog) -> object:
+        return self._handle(port, state, *pending.pop())
 
     async def _finish_handler(self, port: Port, state: PortState, running: Coroutine[Any, Any, object]) -> None:
         """Run an async handler, then handle what came meanwhile."""

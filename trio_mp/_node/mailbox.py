@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 import trio
 
 from .._errors import PortDied
 from .._reason import NORMAL, Reason
+from .backlog import Backlog
 from .handlers import Pattern, matches
 
 YIELD_INTERVAL = 0.001
@@ -20,17 +20,16 @@ class Mailbox:
 
     Args:
       port: the ID of its port.
-      limit: how many messages may wait.
+      messages: where messages wait.
       clock: a monotonic clock in seconds, for fairness only.
     """
 
-    __slots__ = ("_clock", "_handed", "_limit", "_messages", "_pattern", "_port", "_reason", "_task", "_yielded")
+    __slots__ = ("_clock", "_handed", "_messages", "_pattern", "_port", "_reason", "_task", "_yielded")
 
-    def __init__(self, port: str, limit: int, clock: Callable[[], float]) -> None:
+    def __init__(self, port: str, messages: Backlog, clock: Callable[[], float]) -> None:
         self._port = port
-        self._limit = limit
+        self._messages = messages
         self._clock = clock
-        self._messages: deque[tuple[object, ...]] = deque()
         self._task: trio.lowlevel.Task | None = None
         self._pattern: Pattern = ()
         self._handed: list[tuple[object, ...]] = []
@@ -40,16 +39,13 @@ class Mailbox:
     def __len__(self) -> int:
         return len(self._messages)
 
-    def put(self, message: tuple[object, ...]) -> bool:
-        """Hand a message to the task that waits for it, or keep it; False if the mailbox is full."""
+    def put(self, message: tuple[object, ...], received: bool) -> str:
+        """Hand a message to the task that waits for it, or keep it; returns as `Backlog.append` does."""
         if self._task is not None and matches(self._pattern, message):
             self._handed.append(message)
             self._wake(self._task)
-            return True
-        if len(self._messages) >= self._limit:
-            return False
-        self._messages.append(message)
-        return True
+            return ""
+        return self._messages.append(message, received)
 
     def die(self, reason: Reason) -> None:
         """The port is dead: what waits is dropped, and who waits is told."""
@@ -98,9 +94,8 @@ class Mailbox:
     def _take(self, pattern: Pattern) -> tuple[object, ...] | None:
         messages = self._messages
         if not pattern:
-            return messages.popleft() if messages else None
+            return messages.pop()[0] if messages else None
         for index, message in enumerate(messages):
             if matches(pattern, message):
-                del messages[index]
-                return message
+                return messages.pop(index)[0]
         return None

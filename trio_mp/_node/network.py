@@ -8,17 +8,17 @@ from collections.abc import Callable
 import trio
 
 from .._protocol.handshake import LocalInfo, Step
+from .._protocol.session import TLSChannel
 from .._transport.addresses import Address
+from .._transport.admission import Admission, source_of
 from .._transport.pipe import Listener, Pipe
+from .complaints import Complaints
 from .connection import ENDED_BY_PEER, Connection
 from .dispatcher import Dispatcher
 from .environment import Environment
 from .node_port import NodePort
 from .peer import Peer
 from .settings import Settings
-
-HANDSHAKES = 256
-"""How many connections that others have opened may be in their handshake at once; then the oldest goes."""
 
 FIRST_RETRY = 0.1
 LAST_RETRY = 5.0
@@ -35,6 +35,7 @@ class Network:
       settings, environment: the node's.
       local: what the node says of itself in a greeting.
       node_port: serves the requests of other nodes.
+      make_tls: makes the TLS object of one connection; called with whether this side is the TLS server.
 
     Attributes:
       peers: all nodes that have authenticated or to which something was sent, by node ID.
@@ -42,13 +43,20 @@ class Network:
     """
 
     def __init__(
-        self, host: Dispatcher, settings: Settings, environment: Environment, local: LocalInfo, node_port: NodePort
+        self,
+        host: Dispatcher,
+        settings: Settings,
+        environment: Environment,
+        local: LocalInfo,
+        node_port: NodePort,
+        make_tls: Callable[[bool], TLSChannel],
     ) -> None:
         self.host = host
         self.settings = settings
         self.environment = environment
         self.local = local
         self.node_port = node_port
+        self.make_tls = make_tls
         node_port.up_nodes = self.up_nodes
         node_port.known_nodes = lambda: self.peers
         self.peers: dict[str, Peer] = {}
@@ -56,8 +64,9 @@ class Network:
         self.forget_routes: Callable[[], object] = lambda: None
         self.binds: tuple[str, ...] = ()
         self._listeners: list[Listener] = []
-        # Connections of others that have not authenticated, the oldest first.
-        self._handshakes: dict[Connection, None] = {}
+        # Connections of others that have not authenticated.
+        self._strangers: Admission[Connection] = Admission()
+        self._complaints = Complaints(log, trio.current_time())
         self._connections: set[Connection] = set()
         # Those that make new connections: cancelled when the node closes.
         self._closing = False
@@ -111,6 +120,7 @@ class Network:
                     connection.received_at = now
                 connection.beat(now, interval)
             before = now
+            self._complaints.summarise(now)
             forgotten = [peer for peer in self.peers.values() if peer.is_forgotten(now)]
             for peer in forgotten:
                 del self.peers[peer.id]
@@ -128,24 +138,29 @@ class Network:
     async def _accept(self, listener: Listener) -> None:
         while True:
             pipe = await listener.accept()
+            source = source_of(pipe.peer_address)
+            if self._strangers.refuses(source, self.environment.jitter()):
+                self._complaints.omit(trio.current_time())
+                pipe.close()
+                continue
             connection = Connection(self, pipe, dialler=False, address=_describe(listener, pipe))
-            if len(self._handshakes) >= HANDSHAKES:
-                oldest = next(iter(self._handshakes))
-                del self._handshakes[oldest]
+            oldest = self._strangers.enter(connection, source)
+            if oldest is not None:
                 oldest.fault = "too many connections are in their handshake, and it was the oldest"
                 oldest.close(oldest.fault)
-            self._handshakes[connection] = None
             self.host.start_system_task(self._run_accepted, connection)
 
     async def _run_accepted(self, connection: Connection) -> None:
         await self._run_connection(connection)
-        self._handshakes.pop(connection, None)
-        if connection.fault:
+        self._strangers.leave(connection)
+        if connection.fault and connection.was_up:
             log.warning("%s: %s", connection.address, connection.fault)
+        elif connection.fault:
+            self._complaints.warn(trio.current_time(), "%s: %s", connection.address, connection.fault)
 
     def authenticated(self, connection: Connection) -> None:
         """The other side of a connection has proven itself: it is no stranger any more."""
-        self._handshakes.pop(connection, None)
+        self._strangers.leave(connection)
 
     async def _run_connection(self, connection: Connection) -> None:
         self._connections.add(connection)

@@ -13,6 +13,7 @@ from .context import Frame
 from .dispatcher import Dispatcher
 from .environment import Environment
 from .peer import Peer
+from .port import Port
 
 log = logging.getLogger("trio_mp")
 
@@ -20,8 +21,12 @@ log = logging.getLogger("trio_mp")
 class SpawnService(Protocol):
     """What makes and initialises ports; see `Spawner`."""
 
-    def spawn(self, request: requests.Spawn, *, remote: bool) -> None:
-        """Make a port and initialise it."""
+    def spawn(self, request: requests.Spawn, *, remote: bool) -> Port | None:
+        """Make a port and initialise it; None if the node is closing."""
+        ...
+
+    def refuse(self, name: str, why: str) -> None:
+        """Tell whoever monitors the port of this name that it could not be spawned."""
         ...
 
     def failure_of(self, name: str) -> Reason | None:
@@ -37,6 +42,7 @@ class NodePort:
       environment: for the time of day.
       send: sends a message to any port.
       spawner: makes and initialises ports.
+      port_limit: how many ports that another node has spawned here may be alive.
     """
 
     def __init__(
@@ -46,11 +52,13 @@ class NodePort:
         *,
         send: Callable[[str, tuple[object, ...]], None],
         spawner: SpawnService,
+        port_limit: int,
     ) -> None:
         self._host = host
         self._environment = environment
         self._send = send
         self._spawner = spawner
+        self._port_limit = port_limit
         # The IDs of the nodes that are connected, and of all known ones; the network says.
         self.up_nodes: Callable[[], Iterable[str]] = tuple
         self.known_nodes: Callable[[], Iterable[str]] = tuple
@@ -61,10 +69,7 @@ class NodePort:
             case requests.Nothing():
                 pass
             case requests.Watch(name):
-                peer.watch(name)
-                failure = self._spawner.failure_of(name)
-                if failure is not None:
-                    peer.tell_death(name, failure)
+                self._watch(peer, name)
             case requests.Unwatch(name):
                 peer.unwatch(name)
             case requests.Died(name, reason):
@@ -98,18 +103,30 @@ class NodePort:
             case _:
                 log.warning("a message to our own node port that is not understood: %r", _short(message))
 
+    def _watch(self, peer: Peer, name: str) -> None:
+        peer.watch(name)
+        failure = self._spawner.failure_of(name)
+        if failure is not None:
+            peer.tell_death(name, failure)
+
     def _spawn_for(self, peer: Peer, request: requests.Spawn) -> None:
         incarnation = peer.association.incarnation
         counter = spawn_counter(request.name, incarnation)
         seen_incarnation, seen = peer.last_spawn
         if counter is None or (incarnation == seen_incarnation and counter <= seen):
-            log.warning("%s: a spawn under a name that it may not give: %s", peer.id, request.name)
+            log.warning("%s: a spawn under a name that it may not give: %.200r", peer.id, request.name)
             return
         peer.last_spawn = (incarnation, counter)
-        self._spawner.spawn(request, remote=True)
+        if peer.spawned >= self._port_limit:
+            self._spawner.refuse(request.name, f"{peer.id} has {self._port_limit} ports on this node, the limit")
+        else:
+            port = self._spawner.spawn(request, remote=True)
+            if port is not None:
+                peer.spawned += 1
+                port.state.unwound.append(peer.spawned_port_gone)
         if request.linked_to:
             # Its request to monitor comes right behind, but the port may have ended by then, and not of an error.
-            peer.watch(request.name)
+            self._watch(peer, request.name)
 
     def _forward(self, frame: Frame, port: str, message: tuple[object, ...]) -> None:
         """Echo. Not to other nodes: nobody there would hear of a loss."""
@@ -120,7 +137,7 @@ class NodePort:
         target = self._host.ports.get(name)
         if target is not None:
             # Now and not through the queue, so that it keeps its order with what came directly.
-            self._host.deliver(frame, target, message)
+            self._host.deliver(frame, target, message, True)
 
     def _answer(self, what: str, port: str, prefix: tuple[object, ...]) -> None:
         answer: tuple[object, ...]

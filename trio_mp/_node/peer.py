@@ -27,7 +27,7 @@ from .._protocol.effects import (
     Unwatch,
 )
 from .._protocol.session import Session
-from .._reason import Reason, describe
+from .._reason import Reason, describe, too_many_monitors
 from .dispatcher import Dispatcher
 from .keeper import RemoteMonitor
 from .monitor import Monitor
@@ -109,6 +109,8 @@ class Peer:
         self.down = trio.lowlevel.ParkingLot()
         # The counter of the last port that the peer's incarnation had us spawn.
         self.last_spawn: tuple[str, int] = ("", 0)
+        # How many ports that it has spawned on this node have not unwound.
+        self.spawned = 0
         self.used_at = trio.current_time()
         self._host = host
         self._settings = settings
@@ -117,11 +119,12 @@ class Peer:
         self._flushed = trio.lowlevel.ParkingLot()
         self._deadline: trio.CancelScope | None = None
         self._watchers: dict[str, RemoteMonitor] = {}
+        self._at_monitor_limit = False
 
     def is_forgotten(self, now: float) -> bool:
         """Whether nothing has bound the two nodes for so long that nothing of it need be kept."""
         association = self.association
-        if self.connections or association.wants_connection or association.fence is not Fence.CLEAR:
+        if self.connections or association.wants_connection or association.fence is not Fence.CLEAR or self.spawned:
             self.used_at = now
         return now - self.used_at > MEMORY
 
@@ -193,19 +196,32 @@ class Peer:
             await self._flushed.park()
         raise trio.BrokenResourceError(f"messages for {self.id} were dropped before they could be written")
 
-    # The peer's monitors of our ports ------------------------------------------------------------------------------
+    # What the peer has here ------------------------------------------------------------------------------
 
     def watch(self, name: str) -> None:
         """The peer monitors one of our ports."""
-        if name not in self._watchers:
+        if name in self._watchers:
+            return
+        if len(self._watchers) >= self._settings.monitor_limit:
+            # It must not wait for a report that never comes: that it is refused is one.
+            if not self._at_monitor_limit:
+                log.warning("%s: it monitors %d ports here, the limit; more are refused", self.id, len(self._watchers))
+            self._at_monitor_limit = True
+            self.send("", ("kil0", name, *too_many_monitors(self._settings.monitor_limit)))
+        else:
             watcher = self._watchers[name] = RemoteMonitor(self, name)
             self.association.watched.add(name)
             self._host.add_local_monitor(name, watcher)
+
+    def spawned_port_gone(self) -> None:
+        """A port that it has spawned here is dead, and has unwound."""
+        self.spawned -= 1
 
     def unwatch(self, name: str) -> None:
         """The peer does not monitor it any more."""
         watcher = self._watchers.pop(name, None)
         if watcher is not None:
+            self._at_monitor_limit = False
             self.association.watched.discard(name)
             self._host.remove_local_monitor(name, watcher)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -13,6 +12,7 @@ import trio
 from .._errors import PortDied
 from .._ids import PortID
 from .._reason import NORMAL, Reason, exception_reason
+from .backlog import Backlog
 from .context import Frame, current_frame, frame_variable
 from .handlers import Handler, HandlerTable, Pattern
 from .mailbox import Mailbox
@@ -32,16 +32,18 @@ class PortHost(ABC):
     Attributes:
       id: the node ID.
       ports: the live ports, by name.
-      mailbox_limit: how many messages may wait in one port.
       clock: a monotonic clock, in seconds, for fairness only.
       public: the node as users see it.
     """
 
     id: str
     ports: dict[str, Port]
-    mailbox_limit: int
     clock: Callable[[], float]
     public: Node
+
+    @abstractmethod
+    def new_backlog(self) -> Backlog:
+        """A place where messages of one port wait."""
 
     @abstractmethod
     def die(self, port: Port, reason: Reason, error: Exception | None = None) -> None:
@@ -94,7 +96,7 @@ class PortState:
         self.reason: Reason = NORMAL
         self.error: Exception | None = None
         self.busy: bool = False
-        self.pending: deque[tuple[object, ...]] | None = None
+        self.pending: Backlog | None = None
         self.mailbox: Mailbox | None = None
         self.scopes: set[trio.CancelScope] = set()
         self.tasks: int = 0
@@ -364,5 +366,5 @@ def current_node() -> Node:
 def attach_mailbox(port: Port) -> None:
     """Let messages that no handler takes wait in the port."""
     host = port.host
-    port.state.mailbox = Mailbox(port, host.mailbox_limit, host.clock)
+    port.state.mailbox = Mailbox(port, host.new_backlog(), host.clock)
     port.rearm()

@@ -12,6 +12,7 @@ from .._ids import check_node_id
 from .._protocol.auth import MINIMUM_SECRET
 from .._protocol.handshake import MINIMUM_LIMIT
 from .._transport.addresses import Address, TCPAddress, parse_address
+from .._transport.certificates import Certificate
 
 UnmonitoredDeath = Literal["log", "raise"]
 
@@ -21,7 +22,8 @@ class SettingArguments(TypedDict, total=False):
 
     binds: Iterable[str]
     seeds: Iterable[str]
-    secret: str | bytes | None
+    secret: str | bytes | Iterable[str | bytes] | None
+    certificate: Certificate | None
     encryption: bool
     heartbeat: float
     connect_timeout: float
@@ -30,6 +32,9 @@ class SettingArguments(TypedDict, total=False):
     queue_limit: int
     message_limit: int
     mailbox_limit: int
+    mailbox_size_limit: int
+    port_limit: int
+    monitor_limit: int
     unmonitored_death: UnmonitoredDeath
     spawn_modules: Iterable[str]
 
@@ -41,7 +46,8 @@ class Settings:
     node_id: str | None = None
     binds: tuple[Address, ...] = ()
     seeds: tuple[Address, ...] = ()
-    secret: bytes | None = None
+    secret: tuple[bytes, ...] = ()
+    certificate: Certificate | None = None
     encryption: bool = True
     heartbeat: float = 5.0
     connect_timeout: float = 30.0
@@ -50,6 +56,9 @@ class Settings:
     queue_limit: int = 256 * 1024 * 1024
     message_limit: int = 64 * 1024 * 1024
     mailbox_limit: int = 1_000_000
+    mailbox_size_limit: int = 256 * 1024 * 1024
+    port_limit: int = 100_000
+    monitor_limit: int = 1_000_000
     unmonitored_death: UnmonitoredDeath = "log"
     spawn_modules: tuple[str, ...] = ()
 
@@ -80,11 +89,13 @@ def check_settings(node_id: str | None, arguments: SettingArguments) -> Settings
 
 
 def _check_together(settings: Settings) -> None:
-    if settings.networked and settings.secret is None:
+    if settings.networked and not settings.secret and settings.certificate is None:
         raise ConfigurationError(
-            "secret: a node with binds or seeds needs one: there is no unauthenticated network."
+            "secret: a node with binds or seeds needs one, or a certificate: there is no unauthenticated network."
             " Give every node the same secret of at least 16 random bytes"
         )
+    if settings.certificate is not None and not settings.encryption:
+        raise ConfigurationError("encryption: certificates are part of TLS; leave encryption on, or certificate away")
     if 3 * settings.heartbeat >= settings.connect_timeout:
         raise ConfigurationError(
             f"heartbeat: three of {settings.heartbeat:g} s must be under the connect_timeout"
@@ -119,9 +130,19 @@ def _strings(name: str, value: object) -> tuple[str, ...]:
     return strings
 
 
-def _secret(name: str, value: object) -> bytes | None:
+def _secrets(name: str, value: object) -> tuple[bytes, ...]:
     if value is None:
-        return None
+        return ()
+    if isinstance(value, str | bytes):
+        return (_secret(name, value),)
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{name}: a str or bytes is wanted, or a tuple of those, not a {type(value).__name__}")
+    if not value:
+        raise ConfigurationError(f"{name}: an empty tuple; give at least one, or None")
+    return tuple(_secret(f"{name}[{index}]", secret) for index, secret in enumerate(value))
+
+
+def _secret(name: str, value: object) -> bytes:
     if not isinstance(value, str | bytes):
         raise TypeError(f"{name}: a str or bytes is wanted, not a {type(value).__name__}")
     try:
@@ -133,6 +154,12 @@ def _secret(name: str, value: object) -> bytes | None:
         raise ConfigurationError(f"{name}: {len(secret)} bytes are too short; at least {MINIMUM_SECRET} are needed,"
             " such as `openssl rand -hex 16` prints")
     return secret
+
+
+def _certificate(name: str, value: object) -> Certificate | None:
+    if value is not None and not isinstance(value, Certificate):
+        raise TypeError(f"{name}: a trio_mp.Certificate is wanted, not {value!r}")
+    return value
 
 
 def _seconds(name: str, value: object) -> float:
@@ -183,7 +210,8 @@ def _unmonitored_death(name: str, value: object) -> UnmonitoredDeath:
 _CHECKS = {
     "binds": _addresses,
     "seeds": _seeds,
-    "secret": _secret,
+    "secret": _secrets,
+    "certificate": _certificate,
     "encryption": _flag,
     "heartbeat": _heartbeat,
     "connect_timeout": _seconds,
@@ -192,6 +220,9 @@ _CHECKS = {
     "queue_limit": _count,
     "message_limit": _message_limit,
     "mailbox_limit": _count,
+    "mailbox_size_limit": _count,
+    "port_limit": _count,
+    "monitor_limit": _count,
     "unmonitored_death": _unmonitored_death,
     "spawn_modules": _strings,
 }

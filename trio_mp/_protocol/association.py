@@ -35,7 +35,7 @@ import enum
 
 from .._errors import LocalProtocolError, RemoteProtocolError
 from .._reason import Reason, transport_error
-from .effects import Accept, Close, Effect, Fire, FireDone, FireDue, Link, Lost, NodeUp, Probe, Refuse, Unwatch
+from .effects import Accept, Close, Effect, Fire, FireDone, FireDue, Link, Lost, NodeUp, Probe, Refuse, Terms, Unwatch
 from .queue import OutgoingQueue
 
 
@@ -71,9 +71,9 @@ class Association:
         "_candidates",
         "_connections",
         "_current",
-        "_limits",
         "_next",
         "_reason",
+        "_terms",
         "decides",
         "fence",
         "last_ended",
@@ -107,7 +107,7 @@ class Association:
         self.last_ended = ""
         self._reason: Reason = ()
         self._connections: dict[str, Stage] = {}
-        self._limits: dict[str, tuple[str, int]] = {}
+        self._terms: dict[str, Terms] = {}
         # The connection chosen or in use, and the one to be taken up when the fence is clear again.
         self._current: str | None = None
         self._next: str | None = None
@@ -125,7 +125,7 @@ class Association:
     @property
     def incarnation(self) -> str:
         """The incarnation of the peer at the other end of the connection chosen or in use, or an empty string."""
-        return self._limits[self._current][0] if self._current is not None else ""
+        return self._terms[self._current].incarnation if self._current is not None else ""
 
     @property
     def wants_connection(self) -> bool:
@@ -192,17 +192,16 @@ class Association:
         """A connection whose other side claims to be the peer."""
         self._connections[connection] = Stage.GREETED
 
-    def authenticated(self, connection: str, lost: str, incarnation: str, limit: int) -> list[Effect]:
+    def authenticated(self, connection: str, lost: str, terms: Terms) -> list[Effect]:
         """Both sides of a connection have proven themselves.
 
         Args:
           connection: its ID.
           lost: which connection the peer says has ended there.
-          incarnation: the peer's.
-          limit: the largest message the peer takes, in bytes.
+          terms: what is known of the peer.
         """
         self._connections[connection] = Stage.AUTHENTICATED
-        self._limits[connection] = (incarnation, limit)
+        self._terms[connection] = terms
         if not self.decides:
             return []
         current = self._current
@@ -212,7 +211,7 @@ class Association:
             return self._take_up(connection)
         if lost == current:
             return self._replace(connection, "the other side lost the connection")
-        if incarnation != self.incarnation:
+        if terms.incarnation != self.incarnation:
             return self._probe_first(connection)
         return self._refuse(connection, "already connected")
 
@@ -220,7 +219,7 @@ class Association:
         """The peer, which decides, has chosen this connection."""
         if self.decides or self._connections.get(connection) is not Stage.AUTHENTICATED:
             raise RemoteProtocolError("an unexpected 'link'")
-        if self._current is not None and self._limits[connection][0] != self.incarnation:
+        if self._current is not None and self._terms[connection].incarnation != self.incarnation:
             return self._probe_first(connection)
         return self._replace(connection, "the other side chose another connection")
 
@@ -336,10 +335,10 @@ class Association:
 
     def _take_up(self, connection: str) -> list[Effect]:
         """Choose a connection (if we decide) or adopt it (if the peer has), unless the fence is up: then later."""
-        oversized = self._drop_oversized(connection) if self.fence is Fence.CLEAR else []
+        losses = self._adapt(connection) if self.fence is Fence.CLEAR else []
         if self.fence is not Fence.CLEAR:
             self._next = connection
-            return oversized
+            return losses
         self._current = connection
         if self.decides:
             self._connections[connection] = Stage.CHOSEN
@@ -375,23 +374,25 @@ class Association:
 
     def _forget(self, connection: str) -> None:
         del self._connections[connection]
-        self._limits.pop(connection, None)
+        self._terms.pop(connection, None)
         if connection == self._next:
             self._next = None
         if connection in self._candidates:
             self._candidates.remove(connection)
 
-    def _drop_oversized(self, connection: str) -> list[Effect]:
-        """Messages that were queued before the peer's limit was known, and are over it, are lost.
+    def _adapt(self, connection: str) -> list[Effect]:
+        """Messages that were queued before it was known what the peer takes, and that it does not take, are lost.
 
         So is all that was queued for their ports behind them. It is a loss like any other: the fence goes up.
         """
-        self.send_limit = min(self._limits[connection][1], self.message_limit)
-        names = self.queue.drop_oversized(self.send_limit)
-        if not names:
+        terms = self._terms[connection]
+        self.send_limit = min(terms.limit, self.message_limit)
+        concerned = self.queue.adapt(terms.framing, self.send_limit)
+        if not concerned:
             return []
-        reason = transport_error(self.peer_id, f"a message was larger than the {self.send_limit} bytes it takes")
-        monitors = tuple(monitor for name in names for monitor in self.monitors.pop(name, ()))
+        first, *_ = concerned.values()
+        reason = transport_error(self.peer_id, f"a queued message could not be written: {first}")
+        monitors = tuple(monitor for name in concerned for monitor in self.monitors.pop(name, ()))
         self.fence = Fence.FIRING
         messages, size = self.queue.dropped
         self.queue.dropped = (0, 0)

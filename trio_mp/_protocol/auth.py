@@ -1,8 +1,10 @@
 """The proofs over both greetings: who knows the secret, and that no one stands in between.
 
-A token is HMAC-SHA-256, with a key stretched from the secret, over a label, both greetings in the order in which the
-side that proves itself sent and received them, the fingerprint of the TLS server's certificate as that side sees it,
-and the rest of the line that carries the token. Every part is preceded by its length, so no two inputs collide.
+A token covers a label, both greetings in the order in which the side that proves itself sent and received them, the
+fingerprint of the TLS server's certificate as that side sees it, and the rest of the line that carries the token. Every
+part is preceded by its length, so no two inputs collide. By the method `hmac_sha256` it is an HMAC-SHA-256 with a key
+stretched from the secret; by `tls_sha256`, where certificates have already proven who is there, a plain SHA-256, which
+anybody could compute: it shows that the greetings, which travelled before TLS, are those that were sent.
 
 - Reflection fails because the order of the greetings differs on the two sides and equal nonces are refused.
 - Replay fails because a greeting holds a fresh nonce.
@@ -21,13 +23,20 @@ import hmac
 from dataclasses import dataclass
 
 HMAC_SHA256 = "hmac_sha256"
-"""The name of the method in a greeting."""
+"""The name in a greeting of the method that proves the knowledge of a secret."""
+
+TLS_SHA256 = "tls_sha256"
+"""The name in a greeting of the method for connections whose certificates were verified, and that need no secret."""
+
+NO_KEY = b""
+"""Stands for a key where certificates alone prove who is there."""
 
 MINIMUM_SECRET = 16
 """The shortest secret accepted, in bytes."""
 
 _LABEL_PLAIN = b"trio_mp 1 hmac_sha256 plain"
 _LABEL_TLS = b"trio_mp 1 hmac_sha256 tls"
+_LABEL_CERTIFICATES = b"trio_mp 1 tls_sha256"
 _SALT = b"trio_mp 1 secret"
 
 
@@ -57,24 +66,25 @@ def proof(key: bytes, own: Greeting, peer: Greeting, fingerprint: bytes, rest: s
     """The token by which the side that sent `own` proves that it knows the key, in lower-case hex.
 
     Args:
-      key: the stretched secret.
+      key: the stretched secret, or `NO_KEY`.
       own: the greeting of the side that proves itself.
       peer: the greeting that side received.
       fingerprint: SHA-256 of the TLS server's certificate as that side sees it; empty without TLS.
       rest: the line that carries the token, without the token.
     """
+    label = _LABEL_TLS if fingerprint else _LABEL_PLAIN
     parts = (
-        _LABEL_TLS if fingerprint else _LABEL_PLAIN,
+        label if key else _LABEL_CERTIFICATES,
         *own.parts(),
         *peer.parts(),
         fingerprint,
         rest.encode("ascii"),
     )
-    mac = hmac.new(key, digestmod=hashlib.sha256)
+    digest = hmac.new(key, digestmod=hashlib.sha256) if key else hashlib.sha256()
     for part in parts:
-        mac.update(len(part).to_bytes(4, "big"))
-        mac.update(part)
-    return mac.hexdigest()
+        digest.update(len(part).to_bytes(4, "big"))
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def proves(token_untrusted: str, key: bytes, own: Greeting, peer: Greeting, fingerprint: bytes, rest: str) -> bool:

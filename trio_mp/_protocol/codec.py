@@ -29,8 +29,8 @@ _all_scalars = _SCALARS.issuperset
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _HEADER = struct.Struct(">IBI")
 _ARRAY32 = 0xDD
-_LARGEST_INT = 2**64 - 1
-_SMALLEST_INT = -(2**63)
+LARGEST_INT = 2**64 - 1
+SMALLEST_INT = -(2**63)
 
 
 def append_message(buffer: bytearray, name: str, message: tuple[object, ...]) -> None:
@@ -98,32 +98,33 @@ def _key(key: object, place: tuple[object, ...], thorough: bool) -> str:
         return key
     if isinstance(key, PortID):
         return str.__str__(key)
-    raise TypeError(f"{_where(place)} has a key of type {type(key).__name__}: keys of dicts that travel are str")
+    raise TypeError(f"{where(place)} has a key of type {type(key).__name__}: keys of dicts that travel are str")
 
 
 def _check_scalar(value: object, place: tuple[object, ...]) -> None:
-    if type(value) is int and not _SMALLEST_INT <= value <= _LARGEST_INT:
-        raise ValueError(f"{_where(place)} is an int of {value.bit_length()} bits: one that travels has at most 64")
+    if type(value) is int and not SMALLEST_INT <= value <= LARGEST_INT:
+        raise ValueError(f"{where(place)} is an int of {value.bit_length()} bits: one that travels has at most 64")
     if type(value) is str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"{_where(place)} is {value[:40]!r}: text with a lone surrogate cannot travel") from None
+            raise ValueError(f"{where(place)} is {value[:40]!r}: text with a lone surrogate cannot travel") from None
 
 
 def _check_depth(depth: int, place: tuple[object, ...]) -> None:
     if depth > MAXIMUM_DEPTH:
-        raise ValueError(f"{_where(place[:4])}… nests more than {MAXIMUM_DEPTH} deep")
+        raise ValueError(f"{where(place[:4])}… nests more than {MAXIMUM_DEPTH} deep")
 
 
 def _refuse(value: object, place: tuple[object, ...]) -> NoReturn:
     raise TypeError(
-        f"{_where(place)} is of type {type(value).__name__}: what travels is str, int, float, bool, None,"
+        f"{where(place)} is of type {type(value).__name__}: what travels is str, int, float, bool, None,"
         " bytes, list, tuple, dict with str keys, and Port"
     )
 
 
-def _where(place: tuple[object, ...]) -> str:
+def where(place: tuple[object, ...]) -> str:
+    """A place in a message as one would write it, such as `message[2]["when"]`."""
     return str(place[0]) + "".join(f"[{_step(step)}]" for step in place[1:])
 
 
@@ -158,7 +159,8 @@ def decode_frame(payload_untrusted: bytes | bytearray | memoryview) -> list[tupl
     try:
         messages: list[tuple[object, ...]] = _decode(payload_untrusted)
     except (msgspec.DecodeError, ValueError, RecursionError, TypeError, OverflowError) as error:
-        raise RemoteProtocolError(f"a frame that does not decode: {error}") from None
+        # It may name a place as deep as the frame nests, which is for the other side to choose.
+        raise RemoteProtocolError(f"a frame that does not decode: {str(error)[:200]}") from None
     check_received(messages)
     return messages
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from .._reason import Reason
+from .framing import Framing
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,21 @@ class PeerInfo:
     heartbeat: float
     limit: int
     provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an association knows of the other side of one connection.
+
+    Attributes:
+      incarnation: the token of the run that has connected.
+      limit: the largest message it takes, in bytes.
+      framing: how messages are to be written to it.
+    """
+
+    incarnation: str
+    limit: int
+    framing: Framing
 
 
 # Events of a session ---------------------------------------------------------------------------------------------

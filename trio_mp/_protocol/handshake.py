@@ -27,16 +27,15 @@ from dataclasses import dataclass
 from .._errors import LocalProtocolError, RemoteProtocolError
 from .._ids import is_incarnation, is_node_id
 from . import auth
-from .auth import HMAC_SHA256, Greeting
+from .auth import HMAC_SHA256, NO_KEY, TLS_SHA256, Greeting
 from .effects import Authenticated, Event, Greeted, LinkReceived, OkReceived, PeerInfo, ProofWanted, RefusedByPeer
+from .framing import FRAMINGS, MSGPACK
 
 NONCE_SIZE = 33
 """Random bytes in a nonce; 33 make 44 characters of base64 without padding."""
 
 MINIMUM_LIMIT = 64 * 1024
 """The smallest `limit=`, in bytes, that a node may announce."""
-
-MSGPACK = "msgpack"
 
 _MINIMUM_NONCE = 32
 _HEARTBEATS = (0.1, 60.0)
@@ -50,8 +49,12 @@ class LocalInfo:
 
     Attributes:
       node_id, incarnation: its own.
-      key: the stretched secret (`auth.stretch_secret`).
+      keys: the stretched secrets (`auth.stretch_secret`): the first is used when dialling, each is accepted. Without
+        any, certificates alone prove who is there.
       encryption: whether connections are encrypted; the other side must say the same.
+      certificates: whether TLS verifies certificates on both sides.
+      verify_node_id: whether the other side's certificate must name its node ID.
+      framings: the names of the framings that it reads and writes, the better one first.
       heartbeat: something will be sent at least this often, in seconds.
       limit: the largest message it takes, in bytes.
       provider: program and version.
@@ -59,11 +62,24 @@ class LocalInfo:
 
     node_id: str
     incarnation: str
-    key: bytes
+    keys: tuple[bytes, ...]
     encryption: bool
     heartbeat: float
     limit: int
     provider: str
+    certificates: bool = False
+    verify_node_id: bool = True
+    framings: tuple[str, ...] = tuple(FRAMINGS)
+
+    def __post_init__(self) -> None:
+        """Raise `LocalProtocolError` for what would let anybody in."""
+        if not self.keys and not (self.certificates and self.encryption):
+            raise LocalProtocolError("a node without a secret needs certificates, and encryption")
+
+    @property
+    def method(self) -> str:
+        """The one authentication method that is offered and accepted."""
+        return HMAC_SHA256 if self.keys else TLS_SHA256
 
 
 class Step(enum.Enum):
@@ -105,7 +121,10 @@ class Handshake:
       peer_address: the other side's address as seen here; for its information only.
     """
 
-    __slots__ = ("_fields", "_fingerprint", "_own", "_peer", "dialler", "local", "peer", "step", "talks_to_itself")
+    __slots__ = (
+        *("_fields", "_fingerprint", "_key", "_own", "_peer"),
+        *("dialler", "local", "peer", "reads", "step", "talks_to_itself", "writes"),
+    )
 
     def __init__(self, local: LocalInfo, nonce: bytes, *, dialler: bool, peer_address: str) -> None:
         self.local = local
@@ -114,8 +133,12 @@ class Handshake:
         self.peer: PeerInfo | None = None
         # Whether this node dialled itself. Anybody can claim it; it only makes this side stop trying.
         self.talks_to_itself = False
+        # The framings of either direction, once they are known.
+        self.reads = self.writes = MSGPACK
+        # Whoever is dialled answers with the key by which the other side has proven itself.
+        self._key = local.keys[0] if local.keys else NO_KEY
         fields = [
-            *("aemp", "1", local.node_id, HMAC_SHA256, MSGPACK),
+            *("aemp", "1", local.node_id, local.method, ",".join(local.framings)),
             f"provider={local.provider}",
             f"peeraddr={peer_address}",
             *(["tls=1.0"] if local.encryption else []),
@@ -143,10 +166,10 @@ class Handshake:
     def prove(self, lost: str) -> str:
         """Our proof, a line. `lost` is the ID of the last connection with this peer that ended here, or empty."""
         self._expect(Step.PROVE)
-        rest = f"{HMAC_SHA256};;{MSGPACK};lost={lost}"
-        token = auth.proof(self.local.key, self._own, self._peer, self._fingerprint, rest)
+        method, rest = self.local.method, f"{self.writes.name};lost={lost}"
+        token = auth.proof(self._key, self._own, self._peer, self._fingerprint, f"{method};;{rest}")
         self.step = Step.PROOF if self.dialler else Step.DECISION
-        return f"{HMAC_SHA256};{token};{MSGPACK};lost={lost}\n"
+        return f"{method};{token};{rest}\n"
 
     def link(self) -> str:
         """The line that chooses this connection."""
@@ -172,9 +195,23 @@ class Handshake:
 
     # What the other side says --------------------------------------------------------------------------------------
 
-    def tls_done(self, fingerprint: bytes) -> list[Event]:
-        """The TLS handshake is done; the SHA-256 fingerprint of the TLS server's certificate, as seen here."""
+    def tls_done(self, fingerprint: bytes, node_ids: frozenset[str] | None) -> list[Event]:
+        """The TLS handshake is done.
+
+        Args:
+          fingerprint: SHA-256 of the TLS server's certificate, as seen here.
+          node_ids: those that the other side's certificate names, if it was verified; None if it was not.
+        """
         self._expect(Step.TLS)
+        assert self.peer is not None
+        if self.local.certificates:
+            if node_ids is None:
+                raise RemoteProtocolError("its certificate was not verified")
+            if self.local.verify_node_id and self.peer.node_id not in node_ids:
+                named = ", ".join(sorted(node_ids)) or "no node"
+                raise RemoteProtocolError(
+                    f"its certificate is not for {self.peer.node_id}, which it says it is: it names {named[:200]!r}"
+                )
         self._fingerprint = fingerprint
         return self._begin_proofs()
 
@@ -211,13 +248,15 @@ class Handshake:
             self.talks_to_itself = peer.incarnation == self.local.incarnation
             who = "this node itself" if self.talks_to_itself else "another node"
             raise RemoteProtocolError(f"it has our own node ID, {peer.node_id!r}: it is {who}")
-        if HMAC_SHA256 not in peer.methods:
-            raise RemoteProtocolError(f"no authentication method in common; it accepts {','.join(peer.methods)[:80]!r}")
-        if MSGPACK not in peer.framings:
-            raise RemoteProtocolError(f"no framing in common; it reads {','.join(peer.framings)[:80]!r}")
         if peer.tls != self.local.encryption:
             ours, theirs = ("on", "off") if self.local.encryption else ("off", "on")
             raise RemoteProtocolError(f"encryption is {ours} here and {theirs} there: set it alike on both sides")
+        if self.local.method not in peer.methods:
+            raise RemoteProtocolError(_no_common_method(self.local.method, peer.methods))
+        common = [name for name in peer.framings if name in self.local.framings]
+        if not common:
+            raise RemoteProtocolError(f"no framing in common; it reads {','.join(peer.framings)[:80]!r}")
+        self.writes = FRAMINGS[common[0]]
         self.peer = peer
         greeted: list[Event] = [Greeted(peer, auth.connection_id(self._own, self._peer))]
         if peer.tls:
@@ -233,16 +272,33 @@ class Handshake:
         method, _, rest = line.partition(";")
         token, _, rest = rest.partition(";")
         framing, marker, lost = rest.partition(";lost=")
-        if method != HMAC_SHA256:
+        if method != self.local.method:
             raise RemoteProtocolError(f"an authentication method that was not offered: {method[:40]!r}")
-        if not auth.proves(token, self.local.key, self._own, self._peer, self._fingerprint, f"{method};;{rest}"):
-            raise RemoteProtocolError("authentication failed: its secret is another one than ours")
-        if framing != MSGPACK:
+        self._key = self._proven_key(token, f"{method};;{rest}")
+        if framing not in self.local.framings:
             raise RemoteProtocolError(f"a framing that was not offered: {framing[:40]!r}")
+        self.reads = FRAMINGS[framing]
         if not marker or not _CONNECTION_ID.fullmatch(lost):
             raise RemoteProtocolError(f"not a connection ID: {lost[:40]!r}")
         self.step = Step.DECISION if self.dialler else Step.PROVE
         return [Authenticated(lost, owes_proof=not self.dialler)]
+
+    def _proven_key(self, token: str, line: str) -> bytes:
+        """The key by which the other side has proven itself. Raises `RemoteProtocolError`: by none of ours."""
+        for key in self.local.keys or (NO_KEY,):
+            if auth.proves(token, key, self._own, self._peer, self._fingerprint, line):
+                return key
+        if self.local.keys:
+            raise RemoteProtocolError("authentication failed: its secret is another one than ours")
+        raise RemoteProtocolError("authentication failed: the greetings were changed on their way")
+
+
+def _no_common_method(ours: str, theirs: tuple[str, ...]) -> str:
+    if ours == HMAC_SHA256 and TLS_SHA256 in theirs:
+        return "this node wants a secret, and that one uses certificates alone: set the secret alike on both sides"
+    if ours == TLS_SHA256 and HMAC_SHA256 in theirs:
+        return "that node wants a secret, and this one uses certificates alone: set the secret alike on both sides"
+    return f"no authentication method in common; it accepts {','.join(theirs)[:80]!r}"
 
 
 def parse_greeting(greeting: Greeting) -> PeerInfo:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from . import codec
-
-FRAME_TARGET = 64 * 1024
-"""A frame is closed when it has reached this size, in bytes: larger ones cost memory, smaller ones time."""
+from .framing import FRAME_TARGET, MSGPACK, Framing
 
 _PORT_REQUESTS = frozenset({"mon1", "mon0", "spawn", "spawn_linked", "kil"})
 
@@ -16,15 +13,21 @@ class OutgoingQueue:
     """What waits to be written to one peer.
 
     Attributes:
+      framing: how the messages in it are packed; MessagePack as long as nobody knows what the peer reads.
       size: bytes queued.
-      appended, written: bytes ever appended, and ever handed on or dropped; `size` is the difference.
+      appended, written: messages ever appended, and ever handed on completely or dropped.
       losses: how often the queue was dropped.
       dropped: messages and bytes dropped and not yet reported.
     """
 
-    __slots__ = ("_count", "_frame", "_frames", "_largest", "_offset", "appended", "dropped", "losses", "size")
+    __slots__ = (
+        *("_append", "_closed", "_count", "_frame", "_frames", "_largest", "_offset"),
+        *("appended", "dropped", "framing", "losses", "size"),
+    )
 
     def __init__(self) -> None:
+        self.framing = MSGPACK
+        self._append = MSGPACK.append
         self.size = 0
         self.appended = 0
         self.losses = 0
@@ -32,14 +35,16 @@ class OutgoingQueue:
         # Closed frames with their numbers of messages, the first of them written up to the offset; and the open one.
         self._frames: deque[tuple[bytearray, int]] = deque()
         self._offset = 0
-        self._frame = codec.open_frame()
+        # The number of messages in closed frames.
+        self._closed = 0
+        self._frame = MSGPACK.open_frame()
         self._count = 0
         self._largest = 0
 
     @property
     def written(self) -> int:
-        """Bytes ever handed on or dropped."""
-        return self.appended - self.size
+        """Messages ever handed on completely, or dropped."""
+        return self.appended - self._closed - self._count
 
     def append(self, name: str, message: tuple[object, ...], limit: int) -> None:
         """Encode a message for the port of that name.
@@ -49,7 +54,7 @@ class OutgoingQueue:
         """
         frame = self._frame
         start = len(frame)
-        codec.append_message(frame, name, message)
+        self._append(frame, name, message)
         end = len(frame)
         size = end - start
         if size > self._largest:
@@ -58,17 +63,18 @@ class OutgoingQueue:
                 raise ValueError(f"a message of {size} bytes: the largest that may be sent there has {limit}")
             self._largest = size
         if not self._count:
-            size += codec.FRAME_HEADER
+            size += self.framing.header
         self._count += 1
         self.size += size
-        self.appended += size
+        self.appended += 1
         if end >= FRAME_TARGET:
             self._close_frame()
 
     def _close_frame(self) -> None:
-        codec.close_frame(self._frame, self._count)
+        self.framing.close_frame(self._frame, self._count)
         self._frames.append((self._frame, self._count))
-        self._frame = codec.open_frame()
+        self._closed += self._count
+        self._frame = self.framing.open_frame()
         self._count = 0
 
     def next_chunk(self) -> memoryview | None:
@@ -84,54 +90,61 @@ class OutgoingQueue:
         self.size -= count
         self._offset += count
         if self._offset == len(self._frames[0][0]):
-            self._frames.popleft()
+            self._closed -= self._frames.popleft()[1]
             self._offset = 0
 
     def drop(self) -> None:
         """Drop everything, and count it."""
         messages, size = self.dropped
-        for _, count in self._frames:
-            messages += count
-        self.dropped = (messages + self._count, size + self.size)
+        self.dropped = (messages + self._closed + self._count, size + self.size)
         self.losses += 1
+        self._empty(MSGPACK)
+
+    def _empty(self, framing: Framing) -> None:
+        self.framing = framing
+        self._append = framing.append
         self.size = 0
-        self._frames.clear()
+        self._frames = deque()
         self._offset = 0
-        self._frame = codec.open_frame()
+        self._closed = 0
+        self._frame = framing.open_frame()
         self._count = 0
         self._largest = 0
 
-    def drop_oversized(self, limit: int) -> list[str]:
-        """Drop what was queued before the peer's limit was known and is larger, and all behind it for the same port.
+    def adapt(self, framing: Framing, limit: int) -> dict[str, str]:
+        """Make what was queued fit the peer, now that it is known what it takes: its framing, its largest message.
 
-        Nothing of the queue may have been written yet.
+        What cannot be made to fit is dropped, and so is all that was queued behind it for the same port. Nothing of
+        the queue may have been written yet.
 
         Returns:
-          The names of the ports concerned.
+          The names of the ports concerned, with what was wrong with the first message dropped for each.
         """
-        if self._largest <= limit:
-            return []
+        if framing is self.framing and self._largest <= limit:
+            return {}
         if self._count:
             self._close_frame()
-        frames, size, appended = self._frames, self.size, self.appended
-        self._frames, self.size, self._largest = deque(), 0, 0
-        concerned: dict[str, None] = {}
+        before, frames, appended, size = self.framing, self._frames, self.appended, self.size
+        self._empty(framing)
+        concerned: dict[str, str] = {}
         dropped = 0
         for frame, _ in frames:
-            for message in codec.messages_in(frame):
+            for message in before.messages_in(frame):
                 name = _concerns(message)
                 if name not in concerned:
                     try:
                         self.append(str(message[0]), message[1:], limit)
                         continue
-                    except ValueError:
-                        concerned[name] = None
+                    except (TypeError, ValueError) as error:
+                        concerned[name] = str(error)
                 dropped += 1
-        # Whoever waits for a byte count waits for bytes that are gone: `flush` must say so.
-        self.losses += 1
+        # None was appended now.
         self.appended = appended
-        self.dropped = (self.dropped[0] + dropped, self.dropped[1] + size - self.size)
-        return list(concerned)
+        if dropped:
+            # Whoever waits for them must not be told that they were written.
+            self.losses += 1
+            self.dropped = (self.dropped[0] + dropped, self.dropped[1] + max(0, size - self.size))
+        return concerned
 
 
 def _concerns(message: tuple[object, ...]) -> str:

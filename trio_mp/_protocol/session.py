@@ -9,11 +9,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from .._errors import RemoteProtocolError
-from . import codec
-from .buffer import FrameBuffer, LineBuffer
+from .buffer import LineBuffer
 from .effects import Event, Messages
+from .framing import Reader
 from .handshake import Handshake, LocalInfo, Step
-from .queue import FRAME_TARGET
 
 
 class TLSChannel(Protocol):
@@ -22,6 +21,11 @@ class TLSChannel(Protocol):
     @property
     def fingerprint(self) -> bytes:
         """SHA-256 of the server's certificate as seen from here; empty until the handshake is done."""
+        ...
+
+    @property
+    def peer_node_ids(self) -> frozenset[str] | None:
+        """The node IDs that the other side's certificate names; None if it was not verified, or not yet."""
         ...
 
     def start(self) -> bytes:
@@ -34,6 +38,10 @@ class TLSChannel(Protocol):
 
     def send(self, data: bytes | bytearray | memoryview) -> bytes:
         """Encrypt; what is to be written."""
+        ...
+
+    def take_alert(self) -> bytes:
+        """What is still to be written when `receive` has raised."""
         ...
 
 
@@ -51,7 +59,7 @@ class Session:
       outgoing: bytes to be written before anything else; the caller takes them away.
     """
 
-    __slots__ = ("_frames", "_lines", "_make_tls", "_secure", "_tls", "handshake", "outgoing")
+    __slots__ = ("_limit", "_lines", "_make_tls", "_reader", "_secure", "_tls", "handshake", "outgoing")
 
     def __init__(
         self,
@@ -65,7 +73,9 @@ class Session:
         self.handshake = Handshake(local, nonce, dialler=dialler, peer_address=peer_address)
         self.outgoing = bytearray(self.handshake.greeting.encode("ascii"))
         self._lines = LineBuffer()
-        self._frames = FrameBuffer(local.limit + FRAME_TARGET + codec.FRAME_HEADER)
+        self._limit = local.limit
+        # Made when the handshake is over: until then nobody knows which framing it reads.
+        self._reader: Reader | None = None
         self._make_tls = make_tls
         self._tls: TLSChannel | None = None
         self._secure = False
@@ -86,24 +96,40 @@ class Session:
         The events are to be handled in order; what they ask for (`prove`, `link`, …) may be done while handling them.
 
         Raises:
-          RemoteProtocolError: the other side did what the protocol does not allow. The connection must be closed.
+          RemoteProtocolError: the other side did what the protocol does not allow. The connection must be closed, after
+            what is in `outgoing` was written, as far as that goes.
         """
         if self._tls is not None:
             return self._receive_secure(self._tls, data_untrusted)
+        if self.handshake.step is Step.TLS:
+            return self._receive_secure(self._begin_tls(), data_untrusted)
         return self._receive_plain(data_untrusted)
 
+    def _begin_tls(self) -> TLSChannel:
+        self._tls = self._make_tls(self.handshake.tls_server)
+        self.outgoing += self._tls.start()
+        return self._tls
+
     def _receive_secure(self, tls: TLSChannel, data: bytes) -> list[Event]:
-        plain, reply = tls.receive(data)
+        try:
+            plain, reply = tls.receive(data)
+        except RemoteProtocolError:
+            # TLS tells the other side what was wrong with its certificate, if the caller can still write.
+            self.outgoing += tls.take_alert()
+            raise
         self.outgoing += reply
         events: list[Event] = []
         if not self._secure and tls.fingerprint:
             self._secure = True
-            events += self.handshake.tls_done(tls.fingerprint)
+            events += self.handshake.tls_done(tls.fingerprint, tls.peer_node_ids)
         return events + self._receive_plain(plain)
 
     def _receive_plain(self, data: bytes) -> list[Event]:
+        if self._reader is not None:
+            return [Messages(batch) for batch in self._reader.feed(data)]
         if self.open:
-            return [Messages(codec.decode_frame(frame)) for frame in self._frames.feed(data)]
+            self._reader = self.handshake.reads.make_reader(self._limit)
+            return self._receive_plain(data)
         if self.handshake.step is Step.LINKED and data:
             raise RemoteProtocolError("data before its 'link' was answered")
         self._lines.feed(data)
@@ -111,9 +137,11 @@ class Session:
         while (line := self._lines.next_line()) is not None:
             events += self.handshake.line_received(line)
             if self.handshake.step is Step.TLS:
-                self._tls = self._make_tls(self.handshake.tls_server)
-                self.outgoing += self._tls.start()
-                return events + self._receive_secure(self._tls, self._lines.take_rest())
+                rest = self._lines.take_rest()
+                if self.handshake.tls_server and not rest:
+                    # The client speaks first. A stranger who does not is not to cost the memory that TLS takes.
+                    return events
+                return events + self._receive_secure(self._begin_tls(), rest)
             if self.handshake.step in {Step.LINKED, Step.OPEN}:
                 return events + self._receive_plain(self._lines.take_rest())
         return events

@@ -82,13 +82,24 @@ class Spawner:
         """See `SpawnService.failure_of`."""
         return self._failures.get(name)
 
-    def spawn(self, request: Spawn, *, remote: bool) -> None:
+    def spawn(self, request: Spawn, *, remote: bool) -> Port | None:
         """See `SpawnService.spawn`. A failure is logged, and kept for those who monitor the port."""
         if self._core.closing:
             # Who asked for it hears of the node's end when the connection closes.
-            return
+            return None
         port = new_port(self._core.dispatcher, request.name)
         self.initialise(port, request, remote=remote)
+        return port
+
+    def refuse(self, name: str, why: str) -> None:
+        """See `SpawnService.refuse`. It is logged."""
+        log.warning("not spawned: %s", why)
+        self._remember(name, spawn_failed(why))
+
+    def _remember(self, name: str, reason: Reason) -> None:
+        if len(self._failures) >= _REMEMBERED_FAILURES:
+            del self._failures[next(iter(self._failures))]
+        self._failures[name] = reason
 
     def initialise(self, port: Port, request: Spawn, *, remote: bool) -> None:
         """Initialise a new port as a request says, in its context."""
@@ -111,9 +122,7 @@ class Spawner:
                     result.close()
                     host.die(port, spawn_failed(f"{request.function} is async behind a sync front; decorate it async"))
         if not port.alive and not is_normal(port.state.reason):
-            if len(self._failures) >= _REMEMBERED_FAILURES:
-                del self._failures[next(iter(self._failures))]
-            self._failures[request.name] = port.state.reason
+            self._remember(request.name, port.state.reason)
 
     def _find(self, reference: str, *, remote: bool) -> Callable[..., Any]:
         if not _REFERENCE.fullmatch(reference):

@@ -57,11 +57,12 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
     if text.startswith("unix:"):
         return _unix_address(text[5:], setting)
     host, port = _split_host(text)
-    if not host or any(character.isspace() or character == "/" for character in host):
+    if host in {"", "unix"} or any(character.isspace() or character in "/[]" for character in host):
         raise ConfigurationError(f"{setting}: not an address: {text!r} (it is written 'host:port' or 'unix:PATH')")
     if port in {"", "*"}:
         return TCPAddress(host, 0 if port else DEFAULT_PORT)
-    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+    # So long that it cannot be read as a number at all is too large, too.
+    if not (port.isascii() and port.isdigit() and len(port) < 10 and int(port) < 65536):
         raise ConfigurationError(f"{setting}: not a TCP port: {port!r} in {text!r} (a number from 0 to 65535, or '*')")
     return TCPAddress(host, int(port))
 
@@ -81,7 +82,10 @@ def _split_host(text: str) -> tuple[str, str]:
 def _unix_address(path: str, setting: str) -> UnixAddress:
     if not path or "\0" in path:
         raise ConfigurationError(f"{setting}: 'unix:' is followed by the path of a socket, not by {path!r}")
-    size = len(os.fsencode(path))
+    try:
+        size = len(os.fsencode(path))
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{setting}: a path that the file system cannot have: {path!r}") from None
     if size > UNIX_PATH_LIMIT:
         raise ConfigurationError(
             f"{setting}: the path of a Unix socket has at most {UNIX_PATH_LIMIT} bytes; {path!r} has {size}"

@@ -2,7 +2,7 @@
 
 With a secret alone nothing needs to be distributed: the TLS server makes a self-signed certificate when the process
 starts, the client accepts any, and the proofs of the handshake, which cover the certificate's fingerprint as each side
-sees it, show that nobody stands in between.
+sees it, show that nobody stands in between. Certificates of an authority are in `certificates`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 import datetime
 import functools
 import hashlib
+import os
 import ssl
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
@@ -19,14 +22,89 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from .._errors import RemoteProtocolError
+from .._errors import LocalProtocolError, RemoteProtocolError
 
 _READ_SIZE = 64 * 1024
+
+_NOT_OURS = "is not signed by our authority"
+
+# By OpenSSL's X509_V_ERR_ numbers: its texts change from version to version. What is found wrong may be in a
+# certificate further up the chain; OpenSSL's own words, which follow in brackets, do not say either.
+_VERIFICATION = {
+    2: _NOT_OURS,
+    18: _NOT_OURS,
+    19: _NOT_OURS,
+    20: _NOT_OURS,
+    21: _NOT_OURS,
+    7: "is not signed by who it says",
+    9: "is not valid yet; compare the clocks of the two machines",
+    10: "has expired",
+    24: "is signed by one that is not an authority's",
+    26: "is not for both serverAuth and clientAuth; either side of a connection may be the TLS server",
+}
+
+_WANTS_CERTIFICATE = "it wants a certificate and this node has none"
+_NOT_ACCEPTED = "it does not accept our certificate"
+
+# By the end of OpenSSL's name for the reason: what comes before it (SSLV3_ALERT_, TLSV13_ALERT_) has changed over time.
+_REASONS = {
+    "ALERT_CERTIFICATE_REQUIRED": _WANTS_CERTIFICATE,
+    "ALERT_UNKNOWN_CA": _NOT_ACCEPTED,
+    "ALERT_BAD_CERTIFICATE": _NOT_ACCEPTED,
+    "ALERT_UNSUPPORTED_CERTIFICATE": _NOT_ACCEPTED,
+    "ALERT_CERTIFICATE_REVOKED": _NOT_ACCEPTED,
+    "ALERT_CERTIFICATE_EXPIRED": _NOT_ACCEPTED,
+    "ALERT_CERTIFICATE_UNKNOWN": _NOT_ACCEPTED,
+    "ALERT_ACCESS_DENIED": _NOT_ACCEPTED,
+    "ALERT_PROTOCOL_VERSION": "it does not speak TLS 1.3",
+    "UNSUPPORTED_PROTOCOL": "it does not speak TLS 1.3",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it has no certificate, and this node wants one",
+    "ALERT_HANDSHAKE_FAILURE": "it has no settings in common with us",
+    "NO_SHARED_CIPHER": "it has no settings in common with us",
+    "WRONG_VERSION_NUMBER": "what it sends is not TLS",
+    "HTTP_REQUEST": "what it sends is not TLS",
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "what it sent was changed on the way",
+}
+
+
+def explain_verification(error: ssl.SSLCertVerificationError) -> str:
+    """What is wrong with a certificate, as the rest of a sentence about it, with OpenSSL's own words in brackets."""
+    why = _VERIFICATION.get(error.verify_code, "cannot be accepted")
+    return f"{why} ({error.verify_message})"
+
+
+def explain(error: ssl.SSLError) -> str:
+    """What went wrong, in words that somebody can act on; OpenSSL's reason is among them."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: its certificate {explain_verification(error)}"
+    name: str | None = error.reason
+    if not name:
+        return str(error)
+    reason = name.replace("_", " ").lower()
+    why = next((text for ending, text in _REASONS.items() if name.endswith(ending)), None)
+    return f"{why} ({reason})" if why else reason
+
+
+def make_context(*, server_side: bool, verify: bool = True) -> ssl.SSLContext:
+    """A context for TLS 1.3 without a certificate yet; `verify` is whether the peer must have one of an authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT)
+    # Nodes have IDs; whether a certificate names one is for the handshake to see.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if server_side:
+        # Connections are never resumed: every one shows its certificates.
+        context.num_tickets = 0
+    return context
 
 
 @functools.lru_cache(maxsize=1)
 def throwaway_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext, bytes]:
-    """The server's context, the client's, and the SHA-256 fingerprint of the certificate; one set per process."""
+    """The server's context, the client's, and the SHA-256 fingerprint of the certificate; one set per process.
+
+    Raises:
+      OSError: where the certificate can only be handed over through a file, that file could not be written.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "trio_mp")])
     now = datetime.datetime.now(datetime.UTC)
@@ -40,29 +118,68 @@ def throwaway_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext, bytes]:
         .not_valid_after(now + datetime.timedelta(days=3650))
         .sign(key, hashes.SHA256())
     )
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # The ssl module loads keys from files only; this one is private to the user and gone at once.
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "throwaway.pem"
-        path.touch(mode=0o600)
-        path.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            + certificate.public_bytes(serialization.Encoding.PEM)
-        )
-        server.load_cert_chain(path)
-    server.num_tickets = 0
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.check_hostname = False
-    client.verify_mode = ssl.CERT_NONE
-    for context in (server, client):
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    server = make_context(server_side=True, verify=False)
+    client = make_context(server_side=False, verify=False)
+    chain_pem = certificate.public_bytes(serialization.Encoding.PEM)
+    key_pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    try:
+        load_through_pipes(server, chain_pem, key_pem)
+    except OSError:
+        # No /dev/fd here: Windows, a FreeBSD without fdescfs, a chroot without /proc, a security policy.
+        load_through_file(server, chain_pem, key_pem)
     return server, client, hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest()
 
 
+def load_through_pipes(context: ssl.SSLContext, chain_pem: bytes, key_pem: bytes) -> None:
+    """Load a certificate and its key, which the ssl module takes from files only, without a disk.
+
+    Raises `OSError` where that is not possible.
+    """
+    # Not a memfd: that is Linux only, and a limit on the size of files holds for it too. Two pipes, since what has
+    # been read from a pipe is gone, and the certificate and the key are read one after the other.
+    with _pipe_with(chain_pem) as chain, _pipe_with(key_pem) as key:
+        context.load_cert_chain(chain, key)
+
+
+@contextmanager
+def _pipe_with(data: bytes) -> Iterator[str]:
+    """The path of a pipe that `data` can be read from, once. It must be less than 4 KiB: what every pipe can hold."""
+    reading, writing = os.pipe()
+    try:
+        try:
+            os.write(writing, data)
+        finally:
+            os.close(writing)
+        yield f"/dev/fd/{reading}"
+    finally:
+        os.close(reading)
+
+
+def load_through_file(context: ssl.SSLContext, chain_pem: bytes, key_pem: bytes) -> None:
+    """Load a certificate and its key through a temporary file that is private to the user and gone at once.
+
+    Raises:
+      OSError: it could not be written. The text says what, where and what to do.
+    """
+    where: str | None = None
+    try:
+        with tempfile.TemporaryDirectory() as where:
+            path = Path(where) / "throwaway.pem"
+            path.touch(mode=0o600)
+            path.write_bytes(key_pem + chain_pem)
+            context.load_cert_chain(path)
+    except ssl.SSLError:
+        raise
+    except OSError as error:
+        text = f"the throw-away certificate of TLS could not be written ({error.strerror or error})"
+        text += "; make room, or set TMPDIR to a directory that can be written to"
+        raise OSError(error.errno, text, where) from error
+
+
 def throwaway_tls(server_side: bool) -> MemoryTLS:
-    """A TLS object for one connection, on the throw-away certificate."""
+    """A TLS object for one connection, on the throw-away certificate. Raises what `throwaway_contexts` does."""
     server, client, fingerprint = throwaway_contexts()
     return MemoryTLS(server, fingerprint) if server_side else MemoryTLS(client, b"")
 
@@ -73,30 +190,72 @@ class MemoryTLS:
     Args:
       context: the server's or the client's.
       own_fingerprint: the SHA-256 fingerprint of our certificate if we are the server, else empty.
+      read_node_ids: reads the node IDs in a certificate (DER). With it the context must verify certificates; it is
+        called with that of the peer when the handshake is done, and must not raise.
     """
 
-    __slots__ = ("_fingerprint", "_incoming", "_object", "_outgoing", "_own", "_shaken")
+    __slots__ = (
+        "_broken",
+        "_fingerprint",
+        "_incoming",
+        "_object",
+        "_outgoing",
+        "_own",
+        "_peer_node_ids",
+        "_read_node_ids",
+        "_shaken",
+    )
 
-    def __init__(self, context: ssl.SSLContext, own_fingerprint: bytes) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        own_fingerprint: bytes,
+        read_node_ids: Callable[[bytes], frozenset[str]] | None = None,
+    ) -> None:
+        if read_node_ids is not None and context.verify_mode is not ssl.CERT_REQUIRED:
+            raise ValueError("names in a certificate mean nothing where it is not verified")
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=bool(own_fingerprint))
         self._own = own_fingerprint
+        self._read_node_ids = read_node_ids
         self._fingerprint = b""
+        self._peer_node_ids: frozenset[str] | None = None
         self._shaken = False
+        self._broken = False
 
     @property
     def fingerprint(self) -> bytes:
         """See `TLSChannel.fingerprint`."""
         return self._fingerprint
 
+    @property
+    def peer_node_ids(self) -> frozenset[str] | None:
+        """The node IDs that the peer's certificate names; None if that was not verified, or not yet.
+
+        Under TLS 1.3 the client's handshake is done before the server has looked at the client's certificate, so the
+        server's refusal of it comes later, as an error of `receive`.
+        """
+        return self._peer_node_ids
+
     def start(self) -> bytes:
-        """See `TLSChannel.start`."""
-        self._shake()
+        """See `TLSChannel.start`.
+
+        Raises:
+          RemoteProtocolError: TLS does not work here at all, as when the system's OpenSSL is set up to forbid TLS 1.3.
+            Not the peer's fault; but like one it ends this connection and nothing else.
+        """
+        try:
+            self._shake()
+        except ssl.SSLError as error:
+            raise self._failed(error) from None
         return self._outgoing.read()
 
     def receive(self, data_untrusted: bytes) -> tuple[bytes, bytes]:
-        """See `TLSChannel.receive`."""
+        """See `TLSChannel.receive`. After it has raised, `take_alert` has what the peer should still be told."""
+        if self._broken:
+            # OpenSSL would take it for an ordinary end after an alert.
+            raise RemoteProtocolError("TLS: data after an error")
         self._incoming.write(data_untrusted)
         plain = b""
         try:
@@ -105,15 +264,37 @@ class MemoryTLS:
             if self._shaken:
                 plain = self._read()
         except ssl.SSLError as error:
-            raise RemoteProtocolError(f"TLS: {error.reason or error}") from None
+            raise self._failed(error) from None
         return plain, self._outgoing.read()
 
     def send(self, data: bytes | bytearray | memoryview) -> bytes:
-        """See `TLSChannel.send`."""
+        """See `TLSChannel.send`.
+
+        Once an error has been raised this returns nothing: the connection is lost and whoever reads from it knows why,
+        while what wants to write may well be a task of somebody else.
+
+        Raises:
+          LocalProtocolError: the handshake is not done.
+        """
+        if self._broken:
+            return b""
+        if not self._shaken:
+            raise LocalProtocolError("TLS: nothing can be sent before its handshake is done")
         view = memoryview(data)
-        while view:
-            view = view[self._object.write(view) :]
+        try:
+            while view:
+                view = view[self._object.write(view) :]
+        except ssl.SSLError as error:
+            raise self._failed(error) from None
         return self._outgoing.read()
+
+    def take_alert(self) -> bytes:
+        """What is to be written, if that is still possible, after an error: it tells the peer's TLS what was wrong."""
+        return self._outgoing.read()
+
+    def _failed(self, error: ssl.SSLError) -> RemoteProtocolError:
+        self._broken = True
+        return RemoteProtocolError(f"TLS: {explain(error)}")
 
     def _shake(self) -> None:
         try:
@@ -121,8 +302,10 @@ class MemoryTLS:
         except ssl.SSLWantReadError:
             return
         self._shaken = True
-        peer = self._object.getpeercert(binary_form=True)
-        self._fingerprint = self._own or hashlib.sha256(peer or b"").digest()
+        peer = self._object.getpeercert(binary_form=True) or b""
+        self._fingerprint = self._own or hashlib.sha256(peer).digest()
+        if self._read_node_ids is not None:
+            self._peer_node_ids = self._read_node_ids(peer)
 
     def _read(self) -> bytes:
         """All that can be decrypted: the socket need not become readable again for what is left in the buffer."""

@@ -1,0 +1,190 @@
+"""A flood of connections that say nothing, against two nodes that talk. argv: [CONNECTIONS [RATE [SECONDS]]] [unix|tcp]
+
+Processes: the attacked node; the flooder, which opens CONNECTIONS at once (10,000), then RATE a second (200) for SECONDS
+(60), keeps all of them open as long as the node does, and says nothing on any; and the peer, which sends numbered
+messages to a port of the node, monitors it, and calls it, while one newcomer after the other connects. Printed as JSON:
+what was sent, delivered, out of order, reported as lost though it was not; the slowest call; how much memory the
+attacked node took; and how long newcomers took to be let in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import selectors
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import trio
+
+from benchmarks.harness import SECRET, report
+from trio_mp import Node, Port, open_node, spawnable
+
+INTERVAL = 0.01
+
+
+def memory() -> int:
+    """Resident memory of this process, in bytes."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+
+
+@spawnable
+def counter(port: Port) -> None:
+    """Count messages, and what is wrong with their order; answer calls with both and the memory taken."""
+    received = wrong = 0
+
+    @port.on("number")
+    def take(number: int) -> None:
+        nonlocal received, wrong
+        received += 1
+        wrong += number != received
+
+    @port.on("figures")
+    def figures(reply: str) -> None:
+        port.node.send(reply, received, wrong, memory())
+
+
+async def serve(address: str) -> None:
+    """The attacked node."""
+    async with open_node("attacked", binds=[address], secret=SECRET, spawn_modules=["benchmarks.flood"]) as node:
+        print(node.binds[0], flush=True)
+        await trio.sleep_forever()
+
+
+def flood(address: str, connections: int, rate: float, seconds: float) -> None:
+    """Open connections, and hold each until the other side closes it."""
+    target: str | tuple[str, int] = address.removeprefix("unix:")
+    family = socket.AF_UNIX
+    if not address.startswith("unix:"):
+        host, _, port = address.rpartition(":")
+        family, target = socket.AF_INET, (host, int(port))
+    selector = selectors.DefaultSelector()
+    opened = refused = 0
+    start = time.monotonic()
+    while (elapsed := time.monotonic() - start) < seconds:
+        due = connections + int(rate * elapsed) - opened
+        for _ in range(min(due, 100)):
+            stranger = socket.socket(family)
+            stranger.setblocking(False)
+            opened += 1
+            try:
+                with contextlib.suppress(BlockingIOError):
+                    stranger.connect(target)
+            except OSError:
+                refused += 1
+                stranger.close()
+                continue
+            selector.register(stranger, selectors.EVENT_READ)
+        for key, _ in selector.select(0 if due > 0 else 0.005):
+            connected = key.fileobj
+            assert isinstance(connected, socket.socket)
+            try:
+                if connected.recv(65536):
+                    continue
+            except OSError:
+                pass
+            selector.unregister(connected)
+            connected.close()
+    print(json.dumps({"opened": opened, "refused": refused, "held": len(selector.get_map())}), flush=True)
+
+
+async def talk(node: Node, port: str, seconds: float) -> dict[str, float]:
+    """Talk to the attacked node; what was sent, what it has received, and the slowest call."""
+    losses = []
+    node.monitor(port, lambda *reason: losses.append(reason))
+    before = (await node.call(port, "figures"))[2]
+    sent, slowest, most = 0, 0.0, 0
+    end = trio.current_time() + seconds
+    while trio.current_time() < end:
+        sent += 1
+        node.send(port, "number", sent)
+        start = time.perf_counter()
+        figures = await node.call(port, "figures")
+        slowest = max(slowest, time.perf_counter() - start)
+        most = max(most, int(str(figures[2])))
+        await trio.sleep(INTERVAL)
+    received, wrong, _ = await node.call(port, "figures")
+    return {
+        "sent": sent,
+        "received": int(str(received)),
+        "out_of_order": int(str(wrong)),
+        "false_alarms": len(losses),
+        "slowest_call_ms": round(slowest * 1000, 1),
+        "memory_grown_mib": round((most - int(str(before))) / 2**20, 2),
+    }
+
+
+async def newcomers(address: str, seconds: float) -> list[float]:
+    """How long one node after the other takes to be let in, in seconds."""
+    waits = []
+    end = trio.current_time() + seconds
+    while trio.current_time() < end:
+        start = trio.current_time()
+        async with open_node(seeds=[address], binds=(), secret=SECRET) as node:
+            await node.call("attacked", "info")
+            waits.append(round(trio.current_time() - start, 3))
+        await trio.sleep(1)
+    return waits
+
+
+def start(command: list[str]) -> subprocess.Popen[str]:
+    """Another process, whose output can be read line by line."""
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+async def measure(kind: str, connections: int, rate: float, seconds: float) -> None:
+    """All of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        bind = f"unix:{folder}/node.sock" if kind == "unix" else "127.0.0.1:0"
+        command = [sys.executable, "-m", "benchmarks.flood"]
+        server = start([*command, "serve", bind])
+        assert server.stdout is not None
+        try:
+            address = server.stdout.readline().strip()
+            async with open_node("peer", seeds=[address], binds=(), secret=SECRET) as node:
+                port = node.spawn("attacked", "benchmarks.flood:counter")
+                await node.call(port, "figures")
+                arguments = [address, str(connections), str(rate), str(seconds)]
+                flooder = start([*command, "flood", *arguments])
+                assert flooder.stdout is not None
+                waits: list[float] = []
+                async with trio.open_nursery() as nursery:
+
+                    async def admit() -> None:
+                        waits.extend(await newcomers(address, seconds))
+
+                    nursery.start_soon(admit)
+                    figures = await talk(node, port, seconds)
+                figures |= json.loads(await trio.to_thread.run_sync(flooder.stdout.readline))
+                flooder.wait()
+        finally:
+            server.kill()
+            server.wait()
+    waits.sort()
+    figures |= {"newcomers": len(waits), "newcomer_median_s": waits[len(waits) // 2], "newcomer_worst_s": waits[-1]}
+    report(f"flood {kind}", "trio_mp", figures.pop("slowest_call_ms"), "ms slowest call", **figures)
+
+
+def main() -> None:
+    """See the top of the file."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["serve"]:
+        trio.run(serve, arguments[1])
+    elif arguments[:1] == ["flood"]:
+        flood(arguments[1], int(arguments[2]), float(arguments[3]), float(arguments[4]))
+    else:
+        kind = arguments.pop() if arguments and arguments[-1] in {"unix", "tcp"} else "tcp"
+        numbers = [float(argument) for argument in arguments]
+        connections, rate, seconds = [*numbers, *(10_000.0, 200.0, 60.0)[len(numbers) :]]
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        trio.run(measure, kind, int(connections), rate, seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+"""What must hold of every parser, whatever bytes it is given: one function each, which raises if it does not hold.
+
+Of any input come events or one documented exception; what is held stays under its limit; bytes in other pieces come to
+the same; what was decoded can be encoded again. Add a function, name it in `TARGETS`, and give it seeds in `seeds.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from trio_mp._errors import ConfigurationError, RemoteProtocolError
+from trio_mp._ids import is_node_id
+from trio_mp._protocol import codec, requests
+from trio_mp._protocol.auth import Greeting
+from trio_mp._protocol.buffer import LINE_LIMIT, FrameBuffer, LineBuffer
+from trio_mp._protocol.handshake import NONCE_SIZE, escape, parse_greeting, unescape
+from trio_mp._protocol.json_framing import JSONBuffer, append_json
+from trio_mp._transport.addresses import parse_address
+from trio_mp._transport.certificates import node_ids_in
+
+from .conversation import (
+    LOCAL,
+    NONCE,
+    SOONER,
+    Driver,
+    Setup,
+    greeting_of,
+    make_session,
+    our_greeting,
+    peer_greeting,
+    proof_line,
+    stream_of,
+)
+from .cutting import check_agreement, check_text, outcome_of, pieces_of
+from .encrypted import tls
+
+Target: TypeAlias = Callable[[bytes], None]
+
+FRAME_LIMIT = 300
+"""Small, so that inputs of a few bytes get to both sides of it."""
+
+TRAVELS = {str, int, float, bool, bytes, type(None), list, tuple, dict}
+
+
+def lines(data: bytes) -> None:
+    """The splitter of lines. The first byte says how the rest is cut."""
+
+    def feed_into(buffer: LineBuffer) -> Callable[[bytes], list[str]]:
+        def feed(piece: bytes) -> list[str]:
+            buffer.feed(piece)
+            found: list[str] = []
+            while (line := buffer.next_line()) is not None:
+                assert len(line) <= LINE_LIMIT
+                found.append(line)
+            assert len(buffer) <= LINE_LIMIT
+            return found
+
+        return feed
+
+    seed, data = data[:1], data[1:]
+    buffer, other = LineBuffer(), LineBuffer()
+    coarse = outcome_of(feed_into(buffer), [data])
+    fine = outcome_of(feed_into(other), pieces_of(data, sum(seed)))
+    check_agreement(coarse, fine)
+    if not coarse.error:
+        rest = buffer.take_rest()
+        assert rest == other.take_rest()
+        assert data.endswith(rest)
+        assert not len(buffer)
+
+
+def frames(data: bytes) -> None:
+    """The splitter of frames. The first byte says how the rest is cut."""
+
+    def feed_into(buffer: FrameBuffer) -> Callable[[bytes], list[bytes]]:
+        def feed(piece: bytes) -> list[bytes]:
+            found = buffer.feed(piece)
+            assert all(len(frame) <= FRAME_LIMIT for frame in found)
+            assert len(buffer) < FRAME_LIMIT + 4
+            return found
+
+        return feed
+
+    seed, data = data[:1], data[1:]
+    buffer = FrameBuffer(FRAME_LIMIT)
+    coarse = outcome_of(feed_into(buffer), [data])
+    check_agreement(coarse, outcome_of(feed_into(FrameBuffer(FRAME_LIMIT)), pieces_of(data, sum(seed))))
+    if not coarse.error:
+        taken = b"".join(len(frame).to_bytes(4, "big") + frame for frame in FrameBuffer(FRAME_LIMIT).feed(data))
+        assert data.startswith(taken)
+        assert len(buffer) == len(data) - len(taken)
+
+
+def _check_values(batch: Sequence[object]) -> None:
+    """Only what may travel is in there, and not too deep."""
+    level, depth = list(batch), 0
+    while level:
+        assert depth <= codec.MAXIMUM_DEPTH + 1, "deeper than allowed"
+        deeper: list[object] = []
+        for value in level:
+            assert type(value) in TRAVELS, type(value)
+            if isinstance(value, list | tuple):
+                deeper.extend(value)
+            elif isinstance(value, dict):
+                assert {str}.issuperset(map(type, value))
+                deeper.extend(value.values())
+        level, depth = deeper, depth + 1
+
+
+def _packed(batch: list[tuple[object, ...]]) -> bytearray:
+    frame = codec.open_frame()
+    for name, *rest in batch:
+        assert type(name) is str
+        codec.append_message(frame, name, tuple(rest))
+    codec.close_frame(frame, len(batch))
+    return frame
+
+
+def messages(data: bytes) -> None:
+    """The decoder of frames, and what it decodes encoded and decoded again."""
+    try:
+        decoded = codec.decode_frame(data)
+    except RemoteProtocolError as error:
+        check_text(error)
+        return
+    _check_values(decoded)
+    # An empty message, which keeps a connection alive, has no name to be sent to.
+    named = [message for message in decoded if message]
+    packed = _packed(named)
+    again = codec.messages_in(packed)
+    # As text: NaN is not equal to itself.
+    assert repr(again) == repr(named)
+    assert _packed(again) == packed
+
+
+def requests_of(data: bytes) -> None:
+    """The decoder of frames, then the requests in every message, whatever port it is for."""
+    try:
+        decoded = codec.decode_frame(data)
+    except RemoteProtocolError:
+        return
+    for message in decoded:
+        for part in (message, message[1:]):
+            request = requests.parse(part)
+            assert isinstance(request, requests.Request)
+            assert repr(request) == repr(requests.parse(tuple(part)))
+            if isinstance(request, requests.Malformed):
+                assert request.message == part or repr(request.message) == repr(part)
+
+
+def greeting(data: bytes) -> None:
+    """The parser of greetings; what it reads is said, and read, again."""
+    line, _, nonce = data.partition(b"\n")
+    # What is not printable ASCII does not get past the splitter of lines.
+    if not (line + nonce).isascii() or not (line + nonce).decode("ascii").isprintable():
+        return
+    try:
+        peer = parse_greeting(Greeting(line.decode("ascii"), nonce.decode("ascii")))
+    except RemoteProtocolError as error:
+        check_text(error)
+        return
+    assert 0.1 <= peer.heartbeat <= 60
+    assert peer.limit >= 65536
+    assert len(peer.node_id) <= 255
+    said = greeting_of(bytes(make_session(peer.node_id, b"n" * NONCE_SIZE, dialler=True).outgoing) + b"\n")
+    assert said is not None
+    assert parse_greeting(said).node_id == peer.node_id
+    fields = ";".join(map(escape, ["aemp", "1", peer.node_id, ",".join(peer.methods), ",".join(peer.framings)]))
+    pairs = [f"provider={peer.provider}", f"incarnation={peer.incarnation}", f"limit={peer.limit}"]
+    pairs += [f"heartbeat={peer.heartbeat:.9f}", *(["tls=1.0"] if peer.tls else [])]
+    again = parse_greeting(Greeting(";".join([fields, *map(escape, pairs)]), nonce.decode("ascii")))
+    assert again == peer, f"{again}\n{peer}"
+
+
+def escaping(data: bytes) -> None:
+    """Escaped and unescaped again, in both orders."""
+    text = data.decode("utf-8", "replace")
+    field = escape(text)
+    assert field.isascii()
+    assert field == "" or field.isprintable()
+    assert ";" not in field
+    assert unescape(field) == text
+    any_field = data.decode("latin-1").encode("ascii", "ignore").decode("ascii")
+    read = unescape(any_field)
+    read.encode()
+    assert unescape(escape(read)) == read
+
+
+def _handshake(data: bytes, *, dialler: bool) -> None:
+    if len(data) < 2:
+        return
+    setup, seed, body = Setup(data[0] % 64), data[1], data[2:]
+    stream = stream_of(setup, body, dialler=dialler)
+    driver = Driver(make_session(LOCAL, NONCE, dialler=dialler))
+    # In single bytes, so that everything is answered as soon as it can be; but not what is always the same.
+    known = peer_greeting(setup) if Setup.GREETING in setup else b""
+    fine = driver.run([known, *pieces_of(stream[len(known) :], 0)])
+    for pieces in ([stream], pieces_of(stream, seed or 1)):
+        check_agreement(Driver(make_session(LOCAL, NONCE, dialler=dialler)).run(pieces), fine, SOONER)
+    session = driver.session
+    if driver.authenticated:
+        _check_proven(stream, dialler=dialler)
+        return
+    assert not session.open
+    # A stranger gets no token: what was dialled said its greeting, and what dialled its proof.
+    assert session.outgoing.count(b"\n") <= (3 if dialler else 2)
+
+
+def _check_proven(stream: bytes, *, dialler: bool) -> None:
+    """Whoever was taken for authenticated has said the right proof."""
+    theirs = greeting_of(stream)
+    assert theirs is not None
+    ours = our_greeting(dialler=dialler)
+    assert theirs.nonce != ours.nonce
+    said = stream.split(b"\n")[2]
+    method, _, rest = said.split(b";", 2)
+    assert said == proof_line(b"%b;;%b" % (method, rest), theirs, ours), "authenticated without the right proof"
+
+
+def handshake_dialler(data: bytes) -> None:
+    """A session that dialled, from the first byte to frames; see `conversation.Setup` for the first two bytes."""
+    _handshake(data, dialler=True)
+
+
+def handshake_acceptor(data: bytes) -> None:
+    """A session that was dialled, from the first byte to frames; see `conversation.Setup` for the first two bytes."""
+    _handshake(data, dialler=False)
+
+
+def addresses(data: bytes) -> None:
+    """The parser of addresses; what it reads is written, and read, again."""
+    try:
+        text = data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        text = data.decode("utf-8", "surrogateescape")
+    try:
+        address = parse_address(text)
+    except ConfigurationError as error:
+        # It quotes all of what was written: the user's own text, twice, and escaped.
+        check_text(error, 200 + 2 * len("\\U00000000") * len(text))
+        return
+    assert parse_address(str(address)) == address
+
+
+def json(data: bytes) -> None:
+    """The splitter and decoder of JSON. The first byte says how the rest is cut."""
+
+    def feed_into(buffer: JSONBuffer) -> Callable[[bytes], list[tuple[object, ...]]]:
+        def feed(piece: bytes) -> list[tuple[object, ...]]:
+            found = buffer.feed(piece)
+            assert len(buffer) <= FRAME_LIMIT
+            return found
+
+        return feed
+
+    seed, data = data[:1], data[1:]
+    coarse = outcome_of(feed_into(JSONBuffer(FRAME_LIMIT)), [data])
+    fine = outcome_of(feed_into(JSONBuffer(FRAME_LIMIT)), pieces_of(data, sum(seed)))
+    check_agreement(coarse, fine)
+    if coarse.error:
+        return
+    decoded = [message for message in JSONBuffer(FRAME_LIMIT).feed(data) if message]
+    _check_values(decoded)
+    written = bytearray()
+    for name, *rest in decoded:
+        assert type(name) is str
+        append_json(written, name, tuple(rest))
+    # A short number can be long when written again, such as 1e15.
+    assert repr(JSONBuffer(20 * FRAME_LIMIT).feed(bytes(written))) == repr(decoded)
+
+
+def certificates(data: bytes) -> None:
+    """What a certificate in DER names."""
+    names = node_ids_in(data)
+    assert all(map(is_node_id, names))
+    assert names == node_ids_in(data)
+
+
+TARGETS: dict[str, Target] = {
+    "lines": lines,
+    "frames": frames,
+    "messages": messages,
+    "requests": requests_of,
+    "greeting": greeting,
+    "escape": escaping,
+    "handshake_dialler": handshake_dialler,
+    "handshake_acceptor": handshake_acceptor,
+    "tls": tls,
+    "addresses": addresses,
+    "json": json,
+    "certificates": certificates,
+}
+"""Every target by its name, which is also that of its folder in `tests/corpus`."""

@@ -1,0 +1,81 @@
+"""Messages that wait in one port: bounded in number and, for those of other nodes, in memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from sys import getsizeof
+
+
+def memory_of(message: Iterable[object]) -> int:
+    """About how many bytes of memory a message takes that has been received: no cycles, and only plain values.
+
+    That can be many times what it took on its way: an empty list is one byte there, and 56 here.
+    """
+    size = getsizeof(message)
+    level: list[object] = [*message]
+    while level:
+        size += sum(map(getsizeof, level))
+        tables = [value for value in level if type(value) is dict]
+        level = [*chain.from_iterable(value for value in level if type(value) is list)]
+        for table in tables:
+            level += table
+            level += table.values()
+    return size
+
+
+class Backlog:
+    """Messages that wait, the oldest first.
+
+    Args:
+      limit: how many may wait.
+      size_limit: how many bytes of memory those may take that were received from other nodes.
+    """
+
+    __slots__ = ("_limit", "_messages", "_size", "_size_limit", "_sizes")
+
+    def __init__(self, limit: int, size_limit: int) -> None:
+        self._limit = limit
+        self._size_limit = size_limit
+        self._messages: deque[tuple[object, ...]] = deque()
+        # Of each of them; 0 for those of this node, which are not measured: their objects are the sender's.
+        self._sizes: deque[int] = deque()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def append(self, message: tuple[object, ...], received: bool) -> str:
+        """Add a message; returns why there is no room for it, in which case it is not added, or an empty text."""
+        if len(self._messages) >= self._limit:
+            return f"{self._limit} messages were waiting"
+        size = 0
+        if received:
+            size = memory_of(message)
+            if self._size + size > self._size_limit:
+                return f"messages of {self._size} bytes were waiting, and the next one has {size}"
+            self._size += size
+        self._messages.append(message)
+        self._sizes.append(size)
+        return ""
+
+    def pop(self, index: int = 0) -> tuple[tuple[object, ...], bool]:
+        """Take one away, and say whether it was received. Raises `IndexError`."""
+        if index:
+            message, size = self._messages[index], self._sizes[index]
+            del self._messages[index]
+            del self._sizes[index]
+        else:
+            message, size = self._messages.popleft(), self._sizes.popleft()
+        self._size -= size
+        return message, size > 0
+
+    def __iter__(self) -> Iterator[tuple[object, ...]]:
+        return iter(self._messages)
+
+    def clear(self) -> None:
+        """Drop all of them."""
+        self._messages.clear()
+        self._sizes.clear()
+        self._size = 0

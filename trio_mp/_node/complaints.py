@@ -1,0 +1,54 @@
+"""Lines in the log that strangers can cause: few are written, more are counted, so that no disk fills up."""
+
+from __future__ import annotations
+
+import logging
+
+BURST = 25
+"""How many lines may be written at once."""
+
+REFILL = 10.0
+"""After how many seconds one more may be written."""
+
+SUMMARY = 60.0
+"""How often what was left out is counted up in a line, in seconds."""
+
+
+class Complaints:
+    """A logger with a bound, a token bucket.
+
+    Args:
+      log: where the lines go, as warnings.
+      now: a monotonic time in seconds; later ones must be given to the methods.
+    """
+
+    def __init__(self, log: logging.Logger, now: float) -> None:
+        self._log = log
+        self._left = float(BURST)
+        self._filled_at = self._told_at = now
+        self._omitted = 0
+
+    def warn(self, now: float, text: str, *arguments: object) -> None:
+        """Log a line, or count it."""
+        self._left = min(float(BURST), self._left + (now - self._filled_at) / REFILL)
+        self._filled_at = now
+        if self._left < 1:
+            self.omit(now)
+            return
+        self._left -= 1
+        self._log.warning(text, *arguments)
+
+    def omit(self, now: float) -> None:
+        """Count what is not worth a line of its own."""
+        if not self._omitted:
+            self._told_at = now
+        self._omitted += 1
+
+    def summarise(self, now: float) -> None:
+        """Call this now and then: at most once in a minute it says what was left out."""
+        if self._omitted and now - self._told_at >= SUMMARY:
+            self._log.warning(
+                "%d more connections were refused in the last %d s, and not logged one by one",
+                *(self._omitted, round(now - self._told_at)),
+            )
+            self._omitted = 0

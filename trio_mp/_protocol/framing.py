@@ -1,0 +1,99 @@
+"""The framings: how messages are packed on a connection. Each side reads all of them; the reader's list decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from . import codec, json_framing
+from .buffer import FrameBuffer
+from .json_framing import JSONBuffer
+
+FRAME_TARGET = 64 * 1024
+"""A frame is closed when it has reached this size, in bytes: larger ones cost memory, smaller ones time."""
+
+Batch = list[tuple[object, ...]]
+
+
+class Reader(Protocol):
+    """Takes a byte stream apart."""
+
+    def feed(self, data_untrusted: bytes) -> list[Batch]:
+        """Add what was received; the messages that are now complete, in batches. Raises `RemoteProtocolError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How messages are packed.
+
+    Attributes:
+      name: its name in a greeting.
+      header: how many bytes a frame has before its first message.
+      append: appends one message to a frame: the frame, the name of a port, the message. Raises `TypeError` or
+        `ValueError` if it cannot travel so; then the frame is as it was.
+      open_frame: the start of a frame.
+      close_frame: completes a frame of so many messages.
+      make_reader: makes a reader that takes messages of at most so many bytes.
+    """
+
+    name: str
+    header: int
+    append: Callable[[bytearray, str, tuple[object, ...]], None]
+    open_frame: Callable[[], bytearray]
+    close_frame: Callable[[bytearray, int], None]
+    make_reader: Callable[[int], Reader]
+
+    def messages_in(self, frame: bytearray) -> Batch:
+        """The messages of a frame that was made here, complete and not begun to be written."""
+        return [message for batch in self.make_reader(len(frame)).feed(bytes(frame)) for message in batch]
+
+
+class MessagePackReader:
+    """Reads frames of MessagePack.
+
+    Args:
+      limit: the largest message, in bytes.
+    """
+
+    __slots__ = ("_frames",)
+
+    def __init__(self, limit: int) -> None:
+        # A frame is closed by the message with which it gets large enough.
+        self._frames = FrameBuffer(limit + FRAME_TARGET + codec.FRAME_HEADER)
+
+    def feed(self, data_untrusted: bytes) -> list[Batch]:
+        """See `Reader.feed`."""
+        return [codec.decode_frame(frame) for frame in self._frames.feed(data_untrusted)]
+
+
+class JSONReader:
+    """Reads JSON arrays, one after another.
+
+    Args:
+      limit: the largest message, in bytes.
+    """
+
+    __slots__ = ("_messages",)
+
+    def __init__(self, limit: int) -> None:
+        self._messages = JSONBuffer(limit)
+
+    def feed(self, data_untrusted: bytes) -> list[Batch]:
+        """See `Reader.feed`."""
+        batch = self._messages.feed(data_untrusted)
+        return [batch] if batch else []
+
+
+def _complete(_frame: bytearray, _count: int) -> None:
+    """JSON needs no frame around its messages."""
+
+
+MSGPACK = Framing(
+    "msgpack", codec.FRAME_HEADER, codec.append_message, codec.open_frame, codec.close_frame, MessagePackReader
+)
+JSON = Framing("json", 0, json_framing.append_json, bytearray, _complete, JSONReader)
+
+FRAMINGS = {framing.name: framing for framing in (MSGPACK, JSON)}
+"""The framings that are read and written, the better one first."""

@@ -1,0 +1,248 @@
+"""The framing `json`, for peers in other languages: arrays one after another, each one message.
+
+Text is UTF-8. The first element of an array is the port's name within its node; `[]` keeps a connection alive and says
+nothing. White space may stand between arrays, and nothing else. This side writes one message a line.
+
+Bytes, NaN, the infinities and lone surrogates do not exist in JSON. All else is accepted and refused as in `codec`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import msgspec
+
+from .._errors import LocalProtocolError, RemoteProtocolError
+from .codec import LARGEST_INT, MAXIMUM_DEPTH, SMALLEST_INT, plain_message, where
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+_all_scalars = _SCALARS.issuperset
+_encode_into = msgspec.json.Encoder().encode_into
+_decode = msgspec.json.Decoder(tuple).decode
+# Both ends of the range have at least 19 digits, so that what has no such run holds no int outside it.
+_long_number = re.compile(rb"[0-9]{19}").search
+
+# Sending -----------------------------------------------------------------------------------------------------------
+
+
+def append_json(buffer: bytearray, name: str, message: tuple[object, ...]) -> None:
+    """Append one encoded message for the port of that name, and a line feed.
+
+    Raises:
+      TypeError, ValueError: a value cannot travel, or not in JSON; the text gives its place. The buffer is as it was.
+    """
+    if not _all_scalars(map(type, message)):
+        message = plain_message(message)
+        _check_sent(message, ("message",), thorough=False)
+    start = len(buffer)
+    try:
+        _encode_into((name, *message), buffer, -1)
+        # The encoder writes any int, and NaN and the infinities as null. To look for what that looks like is far
+        # cheaper than to look at each value, and text that looks like it costs only time.
+        if buffer.find(b"null", start) >= 0:
+            _check_sent(message, ("message",), thorough=True)
+        if _long_number(buffer, start):
+            plain_message(message, thorough=True)
+    except Exception:
+        del buffer[start:]
+        plain_message(message, thorough=True)
+        raise
+    buffer += b"\n"
+
+
+def _check_sent(value: object, place: tuple[object, ...], *, thorough: bool) -> None:
+    """Raise for bytes, and if thorough also for NaN and the infinities, in what `plain_message` let through."""
+    kind = type(value)
+    if kind is bytes:
+        raise TypeError(f"{where(place)} is of type bytes: they cannot travel in JSON, which is what that node speaks")
+    if kind is float and not math.isfinite(value):  # type: ignore[arg-type]
+        raise ValueError(f"{where(place)} is {value}: it cannot travel in JSON, which is what that node speaks")
+    if kind is list or kind is tuple:
+        items: list[object] = value  # type: ignore[assignment]
+        if thorough or not _all_scalars(map(type, items)):
+            for index, item in enumerate(items):
+                _check_sent(item, (*place, index), thorough=thorough)
+    elif kind is dict:
+        table: dict[str, object] = value  # type: ignore[assignment]
+        for key, item in table.items():
+            _check_sent(item, (*place, key), thorough=thorough)
+
+
+# Receiving ---------------------------------------------------------------------------------------------------------
+#
+# The splitter knows of JSON only what finds the end of an array: strings, escapes and brackets, any two of which are
+# taken for a pair. The decoder judges what lies between. Every repetition is possessive: none of these patterns can
+# match in two ways, and without it each would keep a way back for each of its steps, in time and in memory.
+
+_STRING_INSIDE = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
+_OUTSIDE = rb'[^\[\]{}"]*+(?:"' + _STRING_INSIDE + rb'"[^\[\]{}"]*+)*+'
+
+
+def _nested(levels: int) -> bytes:
+    """A pattern for all there is up to the end of an array, if no more than this many levels of others lie in it."""
+    if not levels:
+        return _OUTSIDE
+    return _OUTSIDE + rb"(?:[\[{]" + _nested(levels - 1) + rb"[\]}]" + _OUTSIDE + rb")*+"
+
+
+_LEVELS = 2
+"""How much nesting one match jumps over: each more costs another look at what is cut off in the middle of it."""
+
+_match_string_inside = re.compile(_STRING_INSIDE, re.DOTALL).match
+_match_outside = re.compile(_OUTSIDE, re.DOTALL).match
+_match_nested = re.compile(_nested(_LEVELS), re.DOTALL).match
+_match_space = re.compile(rb"[ \t\r\n]*+").match
+_match_message = re.compile(rb"[ \t\r\n]*+(\[" + _nested(_LEVELS) + rb"[\]}])", re.DOTALL).match
+
+_QUOTE = ord('"')
+_OPENING = b"[{"
+_COPIED = 65536
+
+
+class JSONBuffer:
+    """Splits messages off a byte stream, and decodes them.
+
+    Takes time in proportion to what it is fed, in pieces of whatever size, and holds at most `limit` bytes between two.
+
+    Args:
+      limit: the largest message accepted, in bytes, from its opening bracket to its closing one.
+
+    Attributes:
+      completed: once `feed` has raised, the messages of that piece that came before what was wrong.
+    """
+
+    __slots__ = ("_broken", "_data", "_depth", "_in_string", "_limit", "_scanned", "completed")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        # What is held begins with the bracket of a message; this much of it has been looked at, and ended inside this
+        # many brackets. The last byte is looked at twice if it is a backslash.
+        self._data = bytearray()
+        self._scanned = 0
+        self._depth = 0
+        self._in_string = False
+        self._broken = False
+        self.completed: list[tuple[object, ...]] = []
+
+    def feed(self, data_untrusted: bytes) -> list[tuple[object, ...]]:
+        """Add what was received; the messages that are now complete. The first element of each is a str, if it has one.
+
+        Raises:
+          RemoteProtocolError: anything at all is wrong. All that was held is given up, and nothing may be fed after it.
+          LocalProtocolError: something was fed after that.
+        """
+        if self._broken:
+            raise LocalProtocolError("fed after an error")
+        held = self._data
+        if held:
+            held += data_untrusted
+        # Most pieces hold whole messages; then this copies nothing but what is left.
+        source = held or data_untrusted
+        messages: list[tuple[object, ...]] = []
+        try:
+            position = self._split(source, messages)
+        except RemoteProtocolError:
+            self._broken = True
+            self.completed = messages
+            held.clear()
+            raise
+        if source is held:
+            del held[:position]
+        else:
+            held += memoryview(source)[position:]
+        return messages
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def _split(self, source: bytes | bytearray, messages: list[tuple[object, ...]]) -> int:
+        """Add the messages that are complete; where the one that is not begins."""
+        position = 0
+        while True:
+            start = position
+            if not self._depth:
+                if found := _match_message(source, position):
+                    start, position = found.span(1)
+                    self._check_size(position - start)
+                    messages.append(_decoded(source, start, position))
+                    continue
+                start = _match_space(source, position).end()  # type: ignore[union-attr]
+                if start == len(source):
+                    return start
+                if source[start] != ord("["):
+                    raise RemoteProtocolError(f"a byte {source[start]:#04x} where a message should begin")
+                self._depth = self._scanned = 1
+            position = self._scan(source, start)
+            if self._depth:
+                self._scanned = position - start
+                self._check_size(len(source) - start)
+                return start
+            messages.append(_decoded(source, start, position))
+
+    def _scan(self, source: bytes | bytearray, start: int) -> int:
+        """Look on for the end of the message that begins there: behind it if the depth is 0, else where to go on."""
+        position = start + self._scanned
+        # No further than the limit: what is wrong behind it must not be found before it, whatever the pieces are.
+        end = min(len(source), start + self._limit)
+        while position < end:
+            if self._in_string:
+                position = _match_string_inside(source, position, end).end()  # type: ignore[union-attr]
+                if position == end or source[position] != _QUOTE:
+                    break
+                self._in_string = False
+                position += 1
+                continue
+            match = _match_nested if self._depth + _LEVELS <= MAXIMUM_DEPTH + 1 else _match_outside
+            position = match(source, position, end).end()  # type: ignore[union-attr]
+            if position == end:
+                break
+            byte = source[position]
+            position += 1
+            if byte == _QUOTE:
+                self._in_string = True
+            elif byte in _OPENING:
+                self._depth += 1
+                if self._depth > MAXIMUM_DEPTH + 1:
+                    raise RemoteProtocolError(f"a message that nests more than {MAXIMUM_DEPTH} deep")
+            else:
+                self._depth -= 1
+                if not self._depth:
+                    break
+        return position
+
+    def _check_size(self, size: int) -> None:
+        if size > self._limit:
+            raise RemoteProtocolError(f"a message of more than {self._limit} bytes")
+
+
+def _decoded(source: bytes | bytearray, start: int, end: int) -> tuple[object, ...]:
+    try:
+        if end - start < _COPIED:
+            message: tuple[object, ...] = _decode(source[start:end])
+        else:
+            # A view costs more than a short copy. None may be left behind: what is held could not shrink.
+            with memoryview(source) as view, view[start:end] as part:
+                message = _decode(part)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise RemoteProtocolError(f"a message that does not decode: {error}") from None
+    if message and type(message[0]) is not str:
+        raise RemoteProtocolError("a message that does not begin with a port's name")
+    if _long_number(source, start, end):
+        _check_ints(message)
+    return message
+
+
+def _check_ints(message: tuple[object, ...]) -> None:
+    """The decoder takes an int of up to some thousand digits."""
+    left: list[object] = [message]
+    while left:
+        value = left.pop()
+        kind = type(value)
+        if kind is int:
+            if not SMALLEST_INT <= value <= LARGEST_INT:  # type: ignore[operator]
+                raise RemoteProtocolError("an int of more than 64 bits")
+        elif kind is list or kind is tuple:
+            left.extend(value)  # type: ignore[arg-type]
+        elif kind is dict:
+            left.extend(value.values())  # type: ignore[attr-defined]

@@ -1,0 +1,312 @@
+"""Mutual TLS with certificates: what a node is given, whom they name, and taking new ones up while the node runs."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import logging
+import os
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from .._errors import ConfigurationError
+from .._ids import check_node_id, is_node_id
+from .tls import MemoryTLS, explain_verification, make_context
+
+log = logging.getLogger("trio_mp.connection")
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+SCHEME = "trio-mp:"
+"""A URI of a subject alternative name that begins like this goes on with a node ID."""
+
+_WARN_BEFORE = datetime.timedelta(days=7)
+_ATTEMPTS = 3
+
+BOTH_USAGES = {"serverAuth": ExtendedKeyUsageOID.SERVER_AUTH, "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH}
+"""What a certificate is for: either side of a connection may be the TLS server."""
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Certificate:
+    """A node's certificate and the authority that it trusts, as the paths of PEM files.
+
+    The files are read when the node opens, and again when they have changed.
+
+    Attributes:
+      chain: the node's certificate, and after it the intermediate ones between it and the authority, if any.
+      key: its private key, not encrypted.
+      authority: the certificates of the authorities that are trusted.
+      verify_node_id: whether a certificate must name the ID of its node: ours, and that of every peer.
+
+    Raises:
+      TypeError: a path is not a str or an `os.PathLike[str]`, or `verify_node_id` is not a bool.
+    """
+
+    chain: str
+    key: str
+    authority: str
+    verify_node_id: bool = True
+
+    def __init__(self, chain: StrPath, key: StrPath, authority: StrPath, verify_node_id: bool = True) -> None:
+        if not isinstance(verify_node_id, bool):
+            raise TypeError(f"verify_node_id is a bool, not {verify_node_id!r}")
+        for name, value in (("chain", chain), ("key", key), ("authority", authority)):
+            object.__setattr__(self, name, path_of(name, value))
+        object.__setattr__(self, "verify_node_id", verify_node_id)
+
+
+def path_of(name: str, value: object) -> str:
+    """The path in an argument of that name. Raises `TypeError`."""
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(path, str):
+        raise TypeError(f"{name} is the path of a file, a str or an os.PathLike[str], not {value!r}")
+    return path
+
+
+def utc_now() -> datetime.datetime:
+    """The time of day."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+def node_ids_in(der_untrusted: bytes) -> frozenset[str]:
+    """The node IDs that a certificate (DER) names in its subject alternative name.
+
+    They are its URIs `trio-mp:<node ID>` and its DNS names, letter by letter; a wildcard names nobody. A certificate
+    that has none, or that cannot be understood, names nobody.
+    """
+    try:
+        names = x509.load_der_x509_certificate(der_untrusted).extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+        found = names.value.get_values_for_type(x509.DNSName)
+        uris = names.value.get_values_for_type(x509.UniformResourceIdentifier)
+    except Exception:  # noqa: BLE001 - hostile, and cryptography raises many things, warnings among them
+        return frozenset()
+    found += [uri.removeprefix(SCHEME) for uri in uris if uri.startswith(SCHEME)]
+    return frozenset(filter(is_node_id, found))
+
+
+def _wrong_file(file: str, why: str) -> ConfigurationError:
+    """The error for a file of certificates that the user gave us."""
+    return ConfigurationError(f"certificate: {file}: {why}")
+
+
+def _read_file(file: str) -> bytes:
+    """Read a file that the user gave us. Raises `ConfigurationError` if that cannot be."""
+    try:
+        return Path(file).read_bytes()
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        raise _wrong_file(file, f"cannot be read ({why}); give a PEM file that this process may read") from None
+
+
+def _read_certificates(file: str) -> str:
+    """The text of a PEM file that OpenSSL finds certificates in. Raises `ConfigurationError` if it does not."""
+    # Around the certificates there may be any text.
+    text = _read_file(file).decode("ascii", "ignore")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError) as error:
+        raise _wrong_file(file, f"is not PEM with certificates, or not all of it ({error}); write it again") from None
+    return text
+
+
+def _first_of(file: str, text: str) -> x509.Certificate:
+    """The first certificate in the text of a file. Raises `ConfigurationError` if it cannot be understood."""
+    try:
+        return x509.load_pem_x509_certificates(text.encode("ascii"))[0]
+    except ValueError as error:
+        raise _wrong_file(file, f"its first certificate cannot be understood ({error}); make another") from None
+
+
+class _EncryptedError(Exception):
+    """The key wants a passphrase."""
+
+
+def _no_passphrase() -> str:
+    # Without this OpenSSL would ask on the terminal.
+    raise _EncryptedError
+
+
+def _load_pair(context: ssl.SSLContext, chain: str, key: str) -> None:
+    """Load a certificate and its key from files. Raises `ConfigurationError` if they do not work."""
+    try:
+        context.load_cert_chain(chain, key, _no_passphrase)
+    except _EncryptedError:
+        raise _wrong_file(key, "is encrypted; write it without a passphrase: openssl pkey -in KEY -out NEW") from None
+    except ssl.SSLError as error:
+        if error.reason and ("MISMATCH" in error.reason or "NO_CERTIFICATE" in error.reason):
+            raise _wrong_file(key, f"is not the key of the certificate in {chain}; give that one") from None
+        if error.reason and ("TOO_SMALL" in error.reason or "TOO_WEAK" in error.reason):
+            raise _wrong_file(chain, f"is too weak for this system's OpenSSL ({error}); make another") from None
+        raise _wrong_file(key, f"is not a private key in PEM, or not all of one ({error}); write it again") from None
+    except OSError as error:
+        raise _wrong_file(key, f"cannot be read ({error.strerror or error}); it was there just now") from None
+
+
+def _shake_with_itself(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[bytes, bytes]:
+    """Connect the two contexts in memory: the certificates (DER) that the server and the client have shown.
+
+    Raises:
+      ssl.SSLError: they cannot be connected.
+    """
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    at_server = server.wrap_bio(to_server, to_client, server_side=True)
+    at_client = client.wrap_bio(to_client, to_server)
+    for side in (at_client, at_server, at_client, at_server):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+    return at_client.getpeercert(binary_form=True) or b"", at_server.getpeercert(binary_form=True) or b""
+
+
+_Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+
+
+def _stamp(file: str) -> tuple[int, int, int] | None:
+    """What changes when the file does. Links are followed: Kubernetes swaps a link to a whole directory."""
+    try:
+        status = Path(file).stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What was made of one state of the files."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+    fingerprint: bytes
+    expires: datetime.datetime
+    stamp: _Stamp
+
+
+class CertificateTLS:
+    """Makes the TLS objects of connections where both sides have a certificate. Called with whether we are the server.
+
+    Before each connection it looks whether the files have changed, and takes up what is in them; that is brief. Where
+    they do not work (one is being written, one is still missing) it says so once for each change, in the log, stays
+    with what it had and tries again before the next connection. Connections keep what they began with.
+
+    Args:
+      certificate: the files.
+      node_id: this node's.
+      now: the clock.
+
+    Raises:
+      ConfigurationError: the files do not work. The text says which, why, and what to do.
+    """
+
+    def __init__(
+        self, certificate: Certificate, node_id: str, *, now: Callable[[], datetime.datetime] = utc_now
+    ) -> None:
+        self._certificate = certificate
+        self._node_id = check_node_id(node_id)
+        self._now = now
+        self._loaded = self._load()
+        self._complained: _Stamp | None = None
+        self._warned = False
+        self._look_at_expiry()
+
+    def __call__(self, server_side: bool) -> MemoryTLS:
+        """A TLS object for one connection."""
+        stamp = self._stamps()
+        if stamp != self._loaded.stamp:
+            self._reload(stamp)
+        self._look_at_expiry()
+        if server_side:
+            return MemoryTLS(self._loaded.server, self._loaded.fingerprint, node_ids_in)
+        return MemoryTLS(self._loaded.client, b"", node_ids_in)
+
+    def _reload(self, stamp: _Stamp) -> None:
+        try:
+            self._loaded = self._load()
+        except ConfigurationError as error:
+            if stamp != self._complained:
+                self._complained = stamp
+                log.warning("%s (the files have changed; what was loaded before stays in use)", error)
+            return
+        self._warned = False
+        log.info("certificate: %s loaded anew, valid until %s", self._certificate.chain, self._loaded.expires)
+
+    def _look_at_expiry(self) -> None:
+        if not self._warned and self._loaded.expires - self._now() < _WARN_BEFORE:
+            self._warned = True
+            text = "certificate: %s expires on %s; replace it: the new one is taken up without a restart"
+            log.warning(text, self._certificate.chain, self._loaded.expires)
+
+    def _stamps(self) -> _Stamp:
+        return tuple(map(_stamp, (self._certificate.chain, self._certificate.key, self._certificate.authority)))
+
+    def _load(self) -> _Loaded:
+        for attempt in range(1, _ATTEMPTS + 1):
+            # Before anything is read: what changes later has another stamp and is found by the next connection.
+            stamp = self._stamps()
+            try:
+                return self._load_once(stamp)
+            except ConfigurationError:
+                if attempt == _ATTEMPTS or self._stamps() == stamp:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def _load_once(self, stamp: _Stamp) -> _Loaded:
+        files = self._certificate
+        chain, authority = _read_certificates(files.chain), _read_certificates(files.authority)
+        _read_file(files.key)
+        leaf = _first_of(files.chain, chain)
+        der = leaf.public_bytes(serialization.Encoding.DER)
+        self._check(leaf, der)
+        server, client = make_context(server_side=True), make_context(server_side=False)
+        for context in (server, client):
+            context.load_verify_locations(cadata=authority)
+            if not context.cert_store_stats()["x509_ca"]:
+                raise _wrong_file(files.authority, "none of its certificates is an authority's; give one that signs")
+            _load_pair(context, files.chain, files.key)
+        try:
+            seen = _shake_with_itself(server, client)
+        except ssl.SSLCertVerificationError as error:
+            why = (
+                f"with {files.authority} as authority it {explain_verification(error)}; have that authority sign it"
+            )
+            raise _wrong_file(files.chain, f"{why}, and put the certificates in between into the file") from None
+        except ssl.SSLError as error:
+            raise _wrong_file(files.chain, f"TLS does not work with it ({error}); make another") from None
+        # The ssl module reads the files itself. What it has read is what it has just shown itself.
+        if seen != (der, der):
+            raise _wrong_file(files.chain, "it was changed while it was read; try again")
+        return _Loaded(server, client, hashlib.sha256(der).digest(), leaf.not_valid_after_utc, stamp)
+
+    def _check(self, leaf: x509.Certificate, der: bytes) -> None:
+        chain, now, start, end = (
+            self._certificate.chain,
+            self._now(),
+            leaf.not_valid_before_utc,
+            leaf.not_valid_after_utc,
+        )
+        if not start <= now <= end:
+            why = f"it expired on {end}" if now > end else f"it is not valid before {start}"
+            raise _wrong_file(chain, f"{why}; look at the clock ({now}), or make a new one")
+        try:
+            usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+            # Whatever it is, the handshake with ourselves has the last word.
+            usages = None
+        lacking = [name for name, usage in BOTH_USAGES.items() if usages is not None and usage not in usages]
+        if lacking:
+            why = "either side of a connection may be the TLS server; make one for both serverAuth and clientAuth"
+            raise _wrong_file(chain, f"its extended key usage lacks {' and '.join(lacking)}: {why}")
+        if self._certificate.verify_node_id and self._node_id not in (named := node_ids_in(der)):
+            names = ", ".join(sorted(named)) or "no node at all"
+            todo = f"make one with the alternative name URI:{SCHEME}{self._node_id}, or turn verify_node_id off"
+            raise _wrong_file(chain, f"it names {names}, not this node, {self._node_id}; {todo}")
