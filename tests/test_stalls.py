@@ -7,7 +7,7 @@ import logging
 import pytest
 import trio
 import trio.testing
-from network_helpers import FakeNetwork, Inbox, open_pair
+from network_helpers import FakeNetwork, Inbox, open_pair, open_test_node
 from test_fairness import ManualClock
 from trio.testing import wait_all_tasks_blocked
 
@@ -95,3 +95,33 @@ async def test_a_callback_of_a_monitor_that_computes_for_long_is_reported(caplog
         await wait_all_tasks_blocked()
         (line,) = stalls_in(caplog)
         assert line.startswith("a callback of a monitor computed for 60")
+
+
+async def test_a_task_that_computes_for_long_is_reported_too(
+    mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not known which; but the heartbeats did not go out."""
+    async with open_test_node(FakeNetwork(), "a", heartbeat=2):
+        await wait_all_tasks_blocked()
+        for seconds in (1, 2, 3, 1, 4):
+            mock_clock.jump(seconds)
+            await wait_all_tasks_blocked()
+        lines = [record.getMessage() for record in caplog.records]
+        assert len(lines) == 1
+        assert lines[0].startswith("nothing of this program ran for 3.0 s")
+
+
+async def test_a_handler_that_was_named_is_not_reported_again(
+    mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    async with open_test_node(FakeNetwork(), "a", fairness_clock=clock) as node:
+
+        def compute() -> None:
+            clock.now += 60
+            mock_clock.jump(60)
+
+        node.send(node.port(compute))
+        await wait_all_tasks_blocked()
+        assert len(stalls_in(caplog)) == 1
+        assert len(caplog.records) == 1

@@ -13,7 +13,7 @@ from .._transport.addresses import Address
 from .._transport.admission import Admission, source_of
 from .._transport.pipe import Listener, Pipe
 from .complaints import Complaints
-from .connection import ENDED_BY_PEER, Connection
+from .connection import Connection
 from .dispatcher import Dispatcher
 from .environment import Environment
 from .node_port import NodePort
@@ -23,6 +23,9 @@ from .settings import Settings
 FIRST_RETRY = 0.1
 LAST_RETRY = 5.0
 """How long after a failure a seed is dialled again, in seconds: doubled every time, from the first to the last."""
+
+FAILURES = 10
+"""How many ways in which a seed cannot be used are logged, until it can."""
 
 log = logging.getLogger("trio_mp.connection")
 
@@ -110,10 +113,18 @@ class Network:
 
     async def _keep_alive(self) -> None:
         interval = self.settings.heartbeat / 2
-        before = trio.current_time()
+        before, stalls = trio.current_time(), self.host.stalls
         while True:
             await trio.sleep(interval)
             now = trio.current_time()
+            if now - before > 3 * interval and stalls == self.host.stalls:
+                # Whoever else it was, it was no handler: the dispatcher names those.
+                log.warning(
+                    "nothing of this program ran for %.1f s, heartbeats included: it was stopped, or a task computed"
+                    " without a checkpoint",
+                    now - before - interval,
+                )
+            stalls = self.host.stalls
             for connection in tuple(self._connections):
                 if now - before > 2 * interval:
                     # This process was stopped, or computed for long: silence begins anew.
@@ -175,7 +186,8 @@ class Network:
     async def _keep_seed(self, address: Address) -> None:
         """Keep a connection with the node at an address."""
         retry = FIRST_RETRY
-        said = ""
+        # Each failure is logged once: which of two it is may be different every time.
+        said: set[str] = set()
         while True:
             dialled = trio.current_time()
             node_id, failure = await self._dial(address)
@@ -192,14 +204,14 @@ class Network:
             if self._closing and not failure:
                 return
             if not failure:
-                retry, said = FIRST_RETRY, ""
+                retry, said = FIRST_RETRY, set()
                 if trio.current_time() - dialled >= LAST_RETRY:
                     # It was good for a while: the first attempt to get it back need not wait.
                     continue
-            elif failure != said:
+            elif failure not in said and len(said) < FAILURES:
                 level = logging.ERROR if "is in use" in failure else logging.WARNING
                 log.log(level, "the seed %s cannot be used: %s; trying again for as long as it takes", address, failure)
-                said = failure
+                said.add(failure)
             await trio.sleep(retry * (0.5 + self.environment.jitter()))
             retry = min(retry * 2, LAST_RETRY)
 
@@ -228,8 +240,12 @@ class Network:
             # Another connection with that node was chosen, or is about to be.
             in_use = connection.refused == "node ID in use"
             return node_id, f"it refuses this node, whose ID {self.host.id} is in use" if in_use else ""
-        if handshake.step is Step.PROOF and connection.why == ENDED_BY_PEER:
-            return node_id, f"{connection.why} during authentication (is the secret the same on both sides?)"
+        if handshake.step is Step.PROOF and not connection.fault:
+            # It does not say why: that is in its log.
+            hint = "is the secret the same on both sides?"
+            if not self.settings.secret:
+                hint = "does our certificate name this node, and is its authority trusted there?"
+            return node_id, f"{connection.why} during authentication ({hint})"
         return node_id, connection.why
 
     async def _run_dialled(self, connection: Connection, ended: trio.Event) -> None:
