@@ -7,7 +7,7 @@
   block follows, that is what the last of them must print.
 - `<!-- output-of: NAME -->` before a `text` block: that is what NAME printed in the last `run-together`.
 
-Programs find a secret for their network in the environment variable SECRET.
+Programs can import those in docs/examples. They find a secret for their network in the environment variable SECRET.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LIBRARY = ROOT / "docs" / "examples"
+"""Programs that pages show whole, and that others may import."""
+
 TIMEOUT = 60
 """Seconds that the programs of one example may take."""
 
@@ -114,6 +117,7 @@ def run(example: Example, directory: Path) -> None:
     for name, text in example.files.items():
         (directory / name).write_text(text, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(LIBRARY), environment.get("PYTHONPATH", "")]))
     environment |= {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "SECRET": secrets.token_hex()}
     outputs = {name: directory / f"{name}.output" for name in example.programs}
     errors = {name: directory / f"{name}.errors" for name in example.programs}

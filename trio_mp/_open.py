@@ -29,10 +29,17 @@ async def open_node(
       settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
 
         - `binds`, `seeds`: addresses to listen on, and to connect to: `unix:PATH`, `host:port`. With either, a `secret`
-          of at least 16 bytes is needed, the same on all nodes.
+          or a `certificate` is needed; with both, both must hold.
+        - `secret`: at least 16 bytes as str or bytes, the same on all nodes; or a tuple of such: the first is used to
+          dial, each is accepted.
+        - `certificate`: a `Certificate`.
         - `encryption` (True): False for connections that need none; both sides must say so. They authenticate still.
         - `heartbeat` (5), `connect_timeout` (30), `handshake_timeout` (10), `shutdown_timeout` (5).
-        - `queue_limit` (256 MiB) queued for one peer, `message_limit` (64 MiB), `mailbox_limit` (1,000,000 messages).
+        - `queue_limit` (256 MiB) queued for one peer, `message_limit` (64 MiB).
+        - What waits in one port: `mailbox_limit` (1,000,000 messages), `mailbox_size_limit` (256 MiB of memory of
+          those that other nodes have sent).
+        - What one other node may have here: `port_limit` (100,000 live ports that it has spawned), `monitor_limit`
+          (1,000,000 ports that it monitors).
         - `unmonitored_death`: `"log"`, or `"raise"` to crash the node.
         - `spawn_modules`: modules, imported now, whose `@spawnable` functions other nodes may spawn.
 
