@@ -1,10 +1,10 @@
 """A flood of connections that say nothing, against two nodes that talk. argv: [CONNECTIONS [RATE [SECONDS]]] [unix|tcp]
 
-Processes: the attacked node; the flooder, which opens CONNECTIONS at once (10,000), then RATE a second (200) for SECONDS
-(60), keeps all of them open as long as the node does, and says nothing on any; and the peer, which sends numbered
-messages to a port of the node, monitors it, and calls it, while one newcomer after the other connects. Printed as JSON:
-what was sent, delivered, out of order, reported as lost though it was not; the slowest call; how much memory the
-attacked node took; and how long newcomers took to be let in.
+Processes: the attacked node; the flooder, which opens CONNECTIONS at once (10,000), then RATE a second (200) for
+SECONDS (60), keeps all of them open as long as the node does, and says nothing on any; and the peer, which sends
+numbered messages to a port of the node, monitors it, and calls it, while one newcomer after the other connects.
+Printed as JSON: what was sent, delivered, out of order, reported as lost though it was not; the slowest call; how much
+memory the attacked node took; and how long newcomers took to be let in.
 """
 
 from __future__ import annotations

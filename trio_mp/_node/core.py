@@ -198,7 +198,7 @@ class Core:
             port = str.__str__(port)
         monitor = Monitor(self, port, callback, owner, (peer, name))
         if owner is not None:
-            owner.state.owned.add(monitor)
+            owner.state.owned[monitor] = None
         if peer is not None:
             peer.monitor(name, monitor)
         elif name:
@@ -222,7 +222,7 @@ class Core:
     def remove_monitor(self, monitor: Monitor) -> None:
         """See `MonitorHost.remove_monitor`."""
         if isinstance(monitor.owner, Port):
-            monitor.owner.state.owned.discard(monitor)
+            monitor.owner.state.owned.pop(monitor, None)
         peer, name = cast("tuple[Peer | None, str]", monitor.where)
         if self.closed:
             return

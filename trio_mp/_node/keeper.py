@@ -104,7 +104,7 @@ class PortKeeper(PortHost):
         state = port.state
         frame_variable.set(Frame(self, port, None))
         scope = trio.CancelScope()
-        state.scopes.add(scope)
+        state.scopes[scope] = None
         if not state.alive:
             scope.cancel()
         try:
@@ -116,7 +116,7 @@ class PortKeeper(PortHost):
             elif not _is_own_death(error, port):
                 log.error("%s: a task failed while it was unwinding", port, exc_info=error)
         finally:
-            state.scopes.discard(scope)
+            state.scopes.pop(scope, None)
             state.tasks -= 1
             if not state.alive and not state.tasks:
                 self.lingering -= 1
@@ -262,7 +262,7 @@ class PortKeeper(PortHost):
             callback = monitor.take_callback()
             owner = monitor.owner
             if isinstance(owner, Port):
-                owner.state.owned.discard(monitor)
+                owner.state.owned.pop(monitor, None)
             if callback is None:
                 continue
             frame.port = owner

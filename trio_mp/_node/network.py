@@ -70,7 +70,8 @@ class Network:
         # Connections of others that have not authenticated.
         self._strangers: Admission[Connection] = Admission()
         self._complaints = Complaints(log, trio.current_time())
-        self._connections: set[Connection] = set()
+        # A dict for its order: that of a set of objects differs from run to run, and simulations are repeated.
+        self._connections: dict[Connection, None] = {}
         # Those that make new connections: cancelled when the node closes.
         self._closing = False
         self._accepting = trio.CancelScope()
@@ -174,11 +175,11 @@ class Network:
         self._strangers.leave(connection)
 
     async def _run_connection(self, connection: Connection) -> None:
-        self._connections.add(connection)
+        self._connections[connection] = None
         try:
             await connection.run()
         finally:
-            self._connections.discard(connection)
+            self._connections.pop(connection, None)
             self._ended.unpark_all()
 
     # Dialling ------------------------------------------------------------------------------------------------------

@@ -98,10 +98,11 @@ class PortState:
         self.busy: bool = False
         self.pending: Backlog | None = None
         self.mailbox: Mailbox | None = None
-        self.scopes: set[trio.CancelScope] = set()
+        # Dicts for their order: that of a set of objects differs from run to run, and simulations are repeated.
+        self.scopes: dict[trio.CancelScope, None] = {}
         self.tasks: int = 0
         self.monitors: dict[Any, None] = {}
-        self.owned: set[Monitor] = set()
+        self.owned: dict[Monitor, None] = {}
         self.unwinding: trio.CancelScope | None = None
         self.unwound: list[Callable[[], None]] = []
 

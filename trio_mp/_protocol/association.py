@@ -278,7 +278,8 @@ class Association:
             effects += self._first_candidate()
         effects.append(Lost(self._reason, was_up, messages, size))
         if self.watched:
-            effects.append(Unwatch(tuple(self.watched)))
+            # Sorted: the order of a set differs from run to run, and simulations are repeated.
+            effects.append(Unwatch(tuple(sorted(self.watched))))
             self.watched.clear()
         return [*effects, FireDue()]
 
