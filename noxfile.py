@@ -26,6 +26,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 # is installed. One of the tests fails if it is not (it looks for TRIO_MP_TEST_INSTALLED).
 SAFE = {"PYTHONSAFEPATH": "1", "TRIO_MP_TEST_INSTALLED": "1"}
 PYTEST = ("python", "-P", "-m", "pytest")
+PARALLEL = ("--numprocesses=auto", "--dist=worksteal")
 
 
 def install(session: nox.Session, *groups: str, package: bool = True) -> None:
@@ -39,15 +40,15 @@ def tests(session: nox.Session) -> None:
     """Every test, against the installed package. Arguments go to pytest; with any, coverage is not measured."""
     install(session, "test")
     if session.posargs or session.python != COVERED:
-        session.run(*PYTEST, *session.posargs, env=SAFE)
+        session.run(*PYTEST, *(session.posargs or PARALLEL), env=SAFE)
         return
     directory = Path(session.create_tmp())
     environment = {**SAFE, "COVERAGE_FILE": str(directory / "coverage")}
     coverage = ("python", "-P", "-m", "coverage")
     session.run(*coverage, "erase", env=environment)
     # The model of all states runs apart: measuring it would take longer than everything else together.
-    session.run(*coverage, "run", "-m", "pytest", "-m", "not exhaustive", env=environment)
-    session.run(*PYTEST, "-m", "exhaustive", env=SAFE, success_codes=[0, 5])
+    session.run(*coverage, "run", "-m", "pytest", *PARALLEL, "-m", "not exhaustive", env=environment)
+    session.run(*PYTEST, *PARALLEL, "-m", "exhaustive", env=SAFE, success_codes=[0, 5])
     session.run(*coverage, "combine", "--quiet", env=environment)
     session.run(*coverage, "report", "--fail-under=95", env=environment)
     session.run(*coverage, "report", "--include=*/trio_mp/_protocol/*", "--fail-under=100", env=environment)

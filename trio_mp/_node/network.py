@@ -126,6 +126,10 @@ class Network:
                     now - before - interval,
                 )
             stalls = self.host.stalls
+            # Silence is judged only after a read has found nothing: whoever has something to read, such as what came
+            # while this process stood still, is woken in the next pass at the latest, and has read when that is over.
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
             for connection in tuple(self._connections):
                 if now - before > 2 * interval:
                     # This process was stopped, or computed for long: silence begins anew.

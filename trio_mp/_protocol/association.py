@@ -278,7 +278,7 @@ class Association:
             effects += self._first_candidate()
         effects.append(Lost(self._reason, was_up, messages, size))
         if self.watched:
-            # Sorted: the order of a set differs from run to run, and simulations are repeated.
+            # Sorted, because the order of a set differs from run to run.
             effects.append(Unwatch(tuple(sorted(self.watched))))
             self.watched.clear()
         return [*effects, FireDue()]
