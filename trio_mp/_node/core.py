@@ -79,6 +79,7 @@ class Core:
         self.network = self._make_network() if settings.networked else None
         self.closing = False
         self.closed = False
+        self._finishing = False
         self._counter = 0
         # Where messages go, by port ID: the peer, or None for this node, and the name. Parsing a port ID costs as much
         # as sending; this is emptied when it has grown too large.
@@ -194,6 +195,9 @@ class Core:
         if again and peer is None and name and self.dispatcher.find(name) is None:
             # A callback that sets its monitor anew on what is dead would be called for ever.
             raise trio.ClosedResourceError(f"node {self.id} is closing")
+        if self._finishing and peer is not None:
+            # Its peer has been given up, or is about to be: nothing would ever fire it.
+            raise trio.ClosedResourceError(f"node {self.id} is closing")
         if isinstance(port, Port):
             port = str.__str__(port)
         monitor = Monitor(self, port, callback, owner, (peer, name))
@@ -287,7 +291,7 @@ class Core:
     def finish(self, error: BaseException | None) -> None:
         """Everything has ended: whoever still waits is told. Not a checkpoint."""
         dispatcher = self.dispatcher
-        self.closing = dispatcher.closing = True
+        self.closing = dispatcher.closing = self._finishing = True
         dispatcher.nursery = None
         frame = Frame(dispatcher, None, trio.lowlevel.current_task())
         token = frame_variable.set(frame)
