@@ -18,6 +18,7 @@ from ._node.monitor import DeathScope, Monitor
 from ._node.port import Port, attach_mailbox, new_port
 from ._node.settings import Settings
 from ._node.timer import Timer
+from ._protocol import codec
 from ._protocol.requests import Spawn
 from ._reason import NORMAL, Reason, exception_reason
 from ._services.calls import call
@@ -344,7 +345,12 @@ class Node:
             port_id = str.__str__(port)
         else:
             head = ("spawn_linked", name, function, linked_to) if linked else ("spawn", name, function)
-            peer.send("", (*head, *arguments))
+            try:
+                peer.send("", (*head, *arguments))
+            except (TypeError, ValueError):
+                # The place as the caller counts.
+                codec.plain_message(arguments, thorough=True, what="arguments")
+                raise
             port_id = f"{node_of(node_or_port)}#{name}"
         if linked:
             self.link(port_id)

@@ -67,7 +67,10 @@ def split_port(port: object) -> tuple[str, str]:
         raise TypeError(f"a port is a str, such as a Port or a port ID, not {port!r}")
     node_id, _, name = str(port).partition("#")
     if not is_node_id(node_id) or (name and not _PORT_NAME.fullmatch(name)):
-        raise ValueError(f"not a port ID: {str(port)!r} (a node ID, then '#' and a name for a port of it)")
+        raise ValueError(
+            f"not a port ID: {str(port)!r} (a port ID is what a Port prints as,"
+            " 'nodeid#name' with a name that its node gave it; a node ID alone is that node's own port)"
+        )
     return node_id, name
 
 

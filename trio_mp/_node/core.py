@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -17,7 +18,7 @@ from .._protocol.requests import Spawn
 from .._reason import NORMAL, Reason, node_failed, transport_error
 from .._transport.certificates import CertificateTLS
 from .context import Frame, current_frame, frame_variable
-from .dispatcher import Dispatcher
+from .dispatcher import WRONG_THREAD, Dispatcher
 from .environment import Environment
 from .keeper import Job
 from .monitor import Monitor, MonitorCallback
@@ -60,6 +61,7 @@ class Core:
     ) -> None:
         self.settings = settings
         self.environment = environment
+        self._thread = threading.get_ident()
         self.incarnation = random_token(environment.entropy)
         self.id = settings.node_id or f"anon/{random_token(environment.entropy)}"
         self.dispatcher = Dispatcher(
@@ -114,9 +116,14 @@ class Core:
         return f"{self.incarnation}.{self._counter}"
 
     def check_open(self) -> None:
-        """Raise `trio.ClosedResourceError` if the node is closed, `PortDied` in a task of a dead port."""
+        """Raise `trio.ClosedResourceError` if the node is closed, `PortDied` in a task of a dead port.
+
+        `RuntimeError` in a thread that does not run Trio.
+        """
         if self.closed:
             raise trio.ClosedResourceError(f"node {self.id} is closed")
+        if threading.get_ident() != self._thread:
+            raise RuntimeError(WRONG_THREAD)
         if self.dispatcher.lingering:
             frame = current_frame()
             if frame is not None and isinstance(frame.port, Port) and not frame.port.alive:
@@ -129,7 +136,11 @@ class Core:
           TypeError, ValueError: it is not a port ID.
           RuntimeError: it is on another node, and this one has no network.
         """
-        found = self._routes.get(port)
+        try:
+            found = self._routes.get(port)
+        except TypeError:
+            # Not even hashable: what it is not is said below.
+            found = None
         if found is not None:
             return found
         node_id, name = split_port(port)
@@ -175,7 +186,7 @@ class Core:
     def kill(self, port: str, reason: Reason) -> None:
         """See `Node.kill`."""
         self.check_open()
-        reason = codec.plain_message(reason, thorough=True)
+        reason = codec.plain_message(reason, thorough=True, what="reason")
         peer, name = self.route(port)
         if not name:
             raise ValueError(f"{port} is a node port, which cannot be killed")

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 PASS_MESSAGES = 1000
 PASS_SECONDS = 0.005
 
+WRONG_THREAD = "a node belongs to the thread that runs Trio: from others use trio.from_thread.run_sync(node.send, …)"
+
 _CLOCK_STRIDE = 7  # the clock is looked at every 8 messages: it costs a tenth of a dispatch
 
 log = logging.getLogger("trio_mp.port")
@@ -99,10 +101,7 @@ class Dispatcher(PortKeeper):
             try:
                 trio.lowlevel.reschedule(self.parked)
             except RuntimeError:
-                raise RuntimeError(
-                    "a node belongs to the thread that runs Trio: from others use"
-                    " trio.from_thread.run_sync(node.send, …)"
-                ) from None
+                raise RuntimeError(WRONG_THREAD) from None
             self.parked = None
 
     def mark_dirty(self, peer: RemoteWatcher) -> None:
@@ -323,6 +322,9 @@ class Dispatcher(PortKeeper):
     def _handle_result(self, port: Port, result: object) -> None:
         """What a handler returned: if it is a coroutine the handler was async, and the port is busy until it ends."""
         if not inspect.iscoroutine(result):
+            if inspect.isgenerator(result) or inspect.isasyncgen(result):
+                error = TypeError("a handler with a `yield` in it has not run at all: take the yield out")
+                self.die(port, exception_reason(error), error)
             return
         state = port.state
         if not state.alive:

@@ -109,7 +109,7 @@ class PortKeeper(PortHost):
             scope.cancel()
         try:
             with scope:
-                await async_function(*arguments)
+                await call_async(async_function, arguments)
         except Exception as error:
             if state.alive:
                 self.die(port, exception_reason(error), error)
@@ -290,6 +290,15 @@ class PortKeeper(PortHost):
         if self.nursery is None:
             raise error
         self.nursery.start_soon(_raise, error)
+
+
+def call_async(async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]) -> Awaitable[object]:
+    """Call a function that a program says is async. Raises `TypeError`, and names it, if it turns out to be none."""
+    result: object = async_function(*arguments)
+    if not isinstance(result, Awaitable):
+        name = getattr(async_function, "__qualname__", async_function)
+        raise TypeError(f"an async function is wanted, and {name} is none: it returned {type(result).__name__}")
+    return result
 
 
 async def _raise(error: Exception) -> None:

@@ -27,6 +27,9 @@ LAST_RETRY = 5.0
 FAILURES = 10
 """How many ways in which a seed cannot be used are logged, until it can."""
 
+EXPLAINED = 5
+"""How many seeds, and how many nodes, the reason of a loss names."""
+
 log = logging.getLogger("trio_mp.connection")
 
 
@@ -67,6 +70,8 @@ class Network:
         self.forget_routes: Callable[[], object] = lambda: None
         self.binds: tuple[str, ...] = ()
         self._listeners: list[Listener] = []
+        # Why the seeds could not be used the last time, by address.
+        self._failures: dict[str, str] = {}
         # Connections of others that have not authenticated.
         self._strangers: Admission[Connection] = Admission()
         self._complaints = Complaints(log, trio.current_time())
@@ -83,11 +88,23 @@ class Network:
         peer = self.peers.get(node_id)
         if peer is None:
             peer = self.peers[node_id] = Peer(self.host, self.settings, node_id)
+            peer.explain = self._explain
         return peer
 
     def up_nodes(self) -> list[str]:
         """The IDs of the nodes with a connection in use."""
         return [peer.id for peer in self.peers.values() if peer.current is not None]
+
+    def _explain(self) -> str:
+        """Why there may be no connection with a node, for people."""
+        if not self.settings.seeds:
+            return "this node has no seeds, so the other one must dial it"
+        current = [peer.current for peer in self.peers.values() if peer.current is not None]
+        in_use = {connection.address for connection in current}
+        parts = [f"the seed {seed}: {why}" for seed, why in self._failures.items() if seed not in in_use]
+        if current:
+            parts += [f"connected with {', '.join(self.up_nodes()[:EXPLAINED])}"]
+        return "; ".join(parts[:EXPLAINED])
 
     async def listen(self) -> None:
         """Listen where the settings say. A checkpoint. Raises `OSError`."""
@@ -209,16 +226,22 @@ class Network:
             if self._closing and not failure:
                 return
             if not failure:
+                self._failures.pop(str(address), None)
                 retry, said = FIRST_RETRY, set()
                 if trio.current_time() - dialled >= LAST_RETRY:
                     # It was good for a while: the first attempt to get it back need not wait.
                     continue
-            elif failure not in said and len(said) < FAILURES:
-                level = logging.ERROR if "is in use" in failure else logging.WARNING
-                log.log(level, "the seed %s cannot be used: %s; trying again for as long as it takes", address, failure)
-                said.add(failure)
+            else:
+                self._failures[str(address)] = failure
+                self._complain_of(address, failure, said)
             await trio.sleep(retry * (0.5 + self.environment.jitter()))
             retry = min(retry * 2, LAST_RETRY)
+
+    def _complain_of(self, address: Address, failure: str, said: set[str]) -> None:
+        if failure not in said and len(said) < FAILURES:
+            level = logging.ERROR if "is in use" in failure else logging.WARNING
+            log.log(level, "the seed %s cannot be used: %s; trying again for as long as it takes", address, failure)
+            said.add(failure)
 
     async def _dial(self, address: Address) -> tuple[str, str]:
         """Dial, and keep the connection until it is over; who was there, and what went wrong before it was in use."""
@@ -227,7 +250,7 @@ class Network:
             try:
                 pipe = await self.environment.transport.dial(address)
             except OSError as error:
-                return "", str(error)
+                return "", error.strerror or str(error)
         if pipe is None:
             return "", f"no answer within {self.settings.handshake_timeout:g} s"
         connection = Connection(self, pipe, dialler=True, address=str(address))

@@ -101,7 +101,10 @@ class NodePort:
             case requests.Query(what, port, prefix):
                 self._answer(what, port, prefix)
             case _:
-                log.warning("a message to our own node port that is not understood: %r", _short(message))
+                log.warning(
+                    "a message to this node's own port, which answers %s, is not understood: %s",
+                    *(", ".join(sorted(requests.QUERIES)), _short(message)),
+                )
 
     def _watch(self, peer: Peer, name: str) -> None:
         peer.watch(name)

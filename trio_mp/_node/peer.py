@@ -6,7 +6,7 @@ The association decides; this does what it says, in the order in which it says i
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
 import trio
@@ -104,6 +104,8 @@ class Peer:
             host.id, node_id, queue_limit=settings.queue_limit, message_limit=settings.message_limit
         )
         self.connections: dict[str, PeerConnection] = {}
+        # Why there may be no connection; the network says.
+        self.explain: Callable[[], str] = str
         self.current: PeerConnection | None = None
         self.up = trio.lowlevel.ParkingLot()
         self.down = trio.lowlevel.ParkingLot()
@@ -248,7 +250,9 @@ class Peer:
             await trio.sleep(timeout)
             self._deadline = None
             if self.association.wants_connection:
-                self.execute(self.association.lose(f"no connection within {timeout:g} s"))
+                why = self.explain()
+                text = f"no connection within {timeout:g} s"
+                self.execute(self.association.lose(f"{text} ({why})" if why else text))
 
     def answered(self) -> None:
         """The peer has answered a ping on the connection in use."""

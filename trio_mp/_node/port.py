@@ -214,8 +214,11 @@ class Port(PortID):
             return function
 
         self._check_alive()
-        if len(pattern) == 1 and inspect.isroutine(pattern[0]):
-            raise TypeError(f"{pattern[0]!r} is no pattern: write @port.on('tag'), or @port.on() for all others")
+        if pattern and callable(pattern[-1]) and not isinstance(pattern[-1], type):
+            raise TypeError(
+                f"{pattern[-1]!r} is no pattern: write @port.on('tag') above a function, or port.on('tag')(function);"
+                " @port.on() for all others"
+            )
         return install
 
     def _once(self, pattern: Pattern, function: Handler) -> Handler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -79,13 +80,20 @@ def check_settings(node_id: str | None, arguments: SettingArguments) -> Settings
     unknown = sorted(set(given) - set(SettingArguments.__annotations__))
     if unknown:
         known = ", ".join(sorted(SettingArguments.__annotations__))
-        raise TypeError(f"open_node() has no setting {', '.join(unknown)}; its settings are {known}")
+        named = ", ".join(f"{name}{_nearest(name)}" for name in unknown)
+        raise TypeError(f"open_node() has no setting {named}; its settings are {known}")
     checked: dict[str, Any] = {name: _CHECKS[name](name, value) for name, value in given.items()}
     if node_id is not None and node_id != "anon/":
         checked["node_id"] = check_node_id(node_id)
     settings = Settings(**checked)
     _check_together(settings)
     return settings
+
+
+def _nearest(name: str) -> str:
+    known = ["node_id", "profile", *SettingArguments.__annotations__]
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _check_together(settings: Settings) -> None:
@@ -122,7 +130,8 @@ def _seeds(name: str, value: object) -> tuple[Address, ...]:
 
 def _strings(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise TypeError(f"{name}: a tuple or list of str is wanted, not {value!r}")
+        hint = f"; write [{value!r}]" if isinstance(value, str) else ""
+        raise TypeError(f"{name}: a tuple or list of str is wanted, not {value!r}{hint}")
     strings = tuple(value)
     for text in strings:
         if not isinstance(text, str):
@@ -158,7 +167,7 @@ def _secret(name: str, value: object) -> bytes:
 
 def _certificate(name: str, value: object) -> Certificate | None:
     if value is not None and not isinstance(value, Certificate):
-        raise TypeError(f"{name}: a trio_mp.Certificate is wanted, not {value!r}")
+        raise TypeError(f"{name}: a trio_mp.Certificate(chain, key, authority) is wanted, not {value!r}")
     return value
 
 

@@ -5,10 +5,24 @@ Both hold what is left of the last piece and never more than their limit. What t
 
 from __future__ import annotations
 
+import re
+
 from .._errors import RemoteProtocolError
 
 LINE_LIMIT = 4096
 """The longest line of a handshake, in bytes, without its LF."""
+
+
+_unprintable = re.compile(rb"[^ -~]").search
+
+
+def _language(line_untrusted: bytes) -> str:
+    """What those speak who most often come to a wrong address."""
+    if line_untrusted in {b"\x15", b"\x16"}:
+        return " (it speaks TLS at once)"
+    if b"HTTP/" in line_untrusted:
+        return " (it speaks HTTP)"
+    return " (it speaks SSH)" if line_untrusted.startswith(b"SSH-") else ""
 
 
 class LineBuffer:
@@ -27,17 +41,20 @@ class LineBuffer:
         """The next complete line, without its end, or None if there is none yet.
 
         Raises:
-          RemoteProtocolError: the line is too long or holds anything but printable ASCII.
+          RemoteProtocolError: the line is too long or holds anything but printable ASCII; also when it is not complete,
+            since whoever speaks something else may never send a line feed.
         """
         end = self._data.find(b"\n", 0, LINE_LIMIT + 1)
+        line = bytes(self._data[: end if end >= 0 else LINE_LIMIT + 1])
+        unprintable = _unprintable(line)
+        if unprintable is not None:
+            said = line[: unprintable.end()]
+            raise RemoteProtocolError(f"a line that is not printable ASCII{_language(said)}: {said[-40:]!r}")
         if end < 0:
-            if len(self._data) > LINE_LIMIT:
+            if len(line) > LINE_LIMIT:
                 raise RemoteProtocolError(f"a line of more than {LINE_LIMIT} bytes")
             return None
-        line = bytes(self._data[:end])
         del self._data[: end + 1]
-        if not all(32 <= byte < 127 for byte in line):
-            raise RemoteProtocolError(f"a line that is not printable ASCII: {line[:40]!r}")
         return line.decode("ascii")
 
     def take_rest(self) -> bytes:

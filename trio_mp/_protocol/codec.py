@@ -51,13 +51,20 @@ def append_message(buffer: bytearray, name: str, message: tuple[object, ...]) ->
         raise
 
 
-def plain_message(message: tuple[object, ...], *, thorough: bool = False) -> tuple[object, ...]:
+def plain_message(
+    message: tuple[object, ...], *, thorough: bool = False, what: str = "message"
+) -> tuple[object, ...]:
     """The message with each `Port` in it as the plain string that travels; itself where nothing had to change.
+
+    Args:
+      message: what is to travel.
+      thorough: whether texts and ints are looked at too; the encoder refuses those that cannot travel anyhow.
+      what: how an error calls it.
 
     Raises:
       TypeError, ValueError: a value cannot travel; the text gives its place, such as `message[2]["when"]`.
     """
-    return tuple([_plain(value, ("message", index), 1, thorough) for index, value in enumerate(message)])
+    return tuple([_plain(value, (what, index), 1, thorough) for index, value in enumerate(message)])
 
 
 def snapshot(message: tuple[object, ...]) -> tuple[object, ...]:

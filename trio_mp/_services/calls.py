@@ -10,15 +10,19 @@ import trio
 from .._errors import PortDied
 from .._node.core import Core
 from .._node.port import new_port
+from .._protocol import codec
 from .._protocol.requests import QUERIES
 from .._reason import NORMAL
 
 
 async def call(core: Core, port: str, message: tuple[object, ...]) -> tuple[Any, ...]:
     """See `Node.call`."""
-    _, name = core.route(port)
+    peer, name = core.route(port)
     if not name and not (message and message[0] in QUERIES):
         raise ValueError(f"the node port {port} answers {', '.join(sorted(QUERIES))}; not {message[:1]!r}")
+    if peer is not None:
+        # What cannot travel is refused before anything is set up for it, over there too.
+        codec.plain_message(message, thorough=True)
     replied = trio.Event()
     reply: tuple[Any, ...] = ()
     death: PortDied | None = None

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from .._errors import ConfigurationError, PortDied
 from .._node.core import Core
+from .._node.keeper import call_async
 from .._node.port import Port, attach_mailbox, new_port
 from .._protocol.requests import Spawn
 from .._reason import NORMAL, Reason, exception_reason, is_normal, spawn_failed
@@ -37,6 +38,8 @@ def spawnable(function: F) -> F:
     """
     if not _at_top_level(function):
         raise TypeError(f"only functions at the top level of a module can be spawnable, not {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"a function with a `yield` in it cannot be spawnable: {function!r} would never run")
     setattr(function, _MARK, True)
     return function
 
@@ -50,8 +53,10 @@ def import_spawn_modules(names: Iterable[str]) -> None:
     for name in names:
         try:
             importlib.import_module(name)
-        except ImportError as error:
-            raise ConfigurationError(f"spawn_modules: cannot import {name!r}: {error}") from error
+        except Exception as error:
+            # Whatever the module raises; and importlib has its own errors for what cannot be a name.
+            why = f"{type(error).__name__}: {error}"
+            raise ConfigurationError(f"spawn_modules: cannot import {name!r}: {why}") from error
 
 
 def check_reference(function: object) -> str:
@@ -130,23 +135,29 @@ class Spawner:
         module_name, _, name = reference.rpartition(":")
         module_name = "__main__" if module_name == ":" else module_name
         if remote and module_name != "__main__" and module_name not in self._core.settings.spawn_modules:
-            raise LookupError(f"{reference}: {module_name} is not one of the spawn_modules of {self._core.id}")
+            raise LookupError(
+                f"{reference}: {module_name} is not one of the spawn_modules of {self._core.id};"
+                f" give its open_node() spawn_modules=[{module_name!r}]"
+            )
         module = sys.modules.get(module_name)
         if module is None:
-            raise LookupError(f"{reference}: the module {module_name} has not been imported on {self._core.id}")
+            raise LookupError(
+                f"{reference}: the module {module_name} has not been imported on {self._core.id};"
+                f" give its open_node() spawn_modules=[{module_name!r}]"
+            )
         # By name in the module itself; no attributes of attributes, and nothing that a module makes up when asked.
         function: Any = vars(module).get(name)
         if function is None:
             raise LookupError(f"{reference}: {module_name} has no {name} on {self._core.id}")
         if not inspect.isfunction(function) or getattr(function, _MARK, False) is not True:
-            raise LookupError(f"{reference} is not @spawnable on {self._core.id}")
+            raise LookupError(f"{reference} is not @spawnable on {self._core.id}; write that above the function there")
         return function
 
 
 async def run_process(port: Port, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     """The task of a process-style port: returning kills the port normally."""
     try:
-        await function(port, *arguments)
+        await call_async(function, (port, *arguments))
     except PortDied as died:
         if died.port != port:
             raise

@@ -58,13 +58,34 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
         return _unix_address(text[5:], setting)
     host, port = _split_host(text)
     if host in {"", "unix"} or any(character.isspace() or character in "/[]" for character in host):
-        raise ConfigurationError(f"{setting}: not an address: {text!r} (it is written 'host:port' or 'unix:PATH')")
+        raise ConfigurationError(
+            f"{setting}: not an address: {text!r} (it is written 'host:port' or 'unix:PATH'{_hint(text)})"
+        )
     if port in {"", "*"}:
         return TCPAddress(host, 0 if port else DEFAULT_PORT)
     # So long that it cannot be read as a number at all is too large, too.
     if not (port.isascii() and port.isdigit() and len(port) < 10 and int(port) < 65536):
-        raise ConfigurationError(f"{setting}: not a TCP port: {port!r} in {text!r} (a number from 0 to 65535, or '*')")
+        raise ConfigurationError(
+            f"{setting}: not a TCP port: {port!r} in {text!r} (a number from 0 to 65535, or '*'{_hint(text)})"
+        )
     return TCPAddress(host, int(port))
+
+
+def _hint(text: str) -> str:
+    """What may have been meant by a text that is no address."""
+    scheme, separator, rest = text.partition("://")
+    if separator:
+        return f"; without {scheme + separator!r}: {rest.partition('/')[0]!r}"
+    port = text.partition(":")[2]
+    if text.startswith(("/", "./", "../")):
+        return f"; a socket's path: {'unix:' + text!r}"
+    if port.startswith(("/", "./", "../")):
+        return f"; a socket's path: {'unix:' + port!r}"
+    if port.endswith("/"):
+        return f"; without the '/': {text.rstrip('/')!r}"
+    if text.count(":") > 1 and "[" not in text:
+        return "; an IPv6 address goes in brackets: '[::1]:4040'"
+    return ""
 
 
 def _split_host(text: str) -> tuple[str, str]:

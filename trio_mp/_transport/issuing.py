@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -81,7 +81,7 @@ def make_certificate(
         the PEM files of an authority that is still valid.
     """
     files = path_of("chain", chain), path_of("key", key)
-    names = [check_node_id(name) for name in ([node_ids] if isinstance(node_ids, str) else node_ids)]
+    names = [check_node_id(name) for name in (node_ids if _is_several(node_ids) else [node_ids])]
     if not names:
         raise ValueError("a certificate names at least one node ID")
     expires = utc_now() + _duration(days)
@@ -100,6 +100,10 @@ def make_certificate(
     )
     made = builder.sign(signing_key, hashes.SHA256())
     _write_pair(*files, [made, *(one for one in above if one.issuer != one.subject)], private)
+
+
+def _is_several(node_ids: object) -> TypeGuard[Iterable[object]]:
+    return isinstance(node_ids, Iterable) and not isinstance(node_ids, str | bytes)
 
 
 def _common_name(name: object) -> x509.Name:

@@ -123,12 +123,14 @@ class SocketTransport(Transport):
 
     async def dial(self, address: Address) -> Pipe:
         """See `Transport.dial`."""
-        if isinstance(address, UnixAddress):
-            return _to_pipe(await trio.open_unix_socket(address.path))
         try:
+            if isinstance(address, UnixAddress):
+                return _to_pipe(await trio.open_unix_socket(address.path))
             return _to_pipe(await trio.open_tcp_stream(address.host, address.port))
         except UnicodeError as error:
-            raise OSError(errno.EINVAL, f"not a host name: {address.host!r}: {error}") from error
+            raise OSError(errno.EINVAL, f"not a host name: {address}: {error}") from error
+        except OSError as error:
+            raise OSError(error.errno, f"{_why(error)}{_whole_path(address)}") from error
 
     async def listen(self, address: Address) -> list[Listener]:
         """See `Transport.listen`."""
@@ -140,12 +142,26 @@ class SocketTransport(Transport):
         except UnicodeError as error:
             raise OSError(errno.EINVAL, f"cannot listen on {address}: not a host name: {error}") from error
         except OSError as error:
-            raise OSError(error.errno, f"cannot listen on {address}: {error.strerror or error}") from error
+            raise OSError(error.errno, f"cannot listen on {address}: {_why(error)}{_whole_path(address)}") from error
         found: list[Listener] = []
         for listener in listeners:
             name = listener.socket.getsockname()
             found.append(SocketListener(listener, str(TCPAddress(str(name[0]), int(name[1]))), None))
         return found
+
+
+def _why(error: OSError) -> str:
+    """What went wrong, without numbers; Trio keeps it in a group, one for each address of a host name."""
+    if isinstance(error.__cause__, ExceptionGroup):
+        numbers = [one.errno for one in error.__cause__.exceptions if isinstance(one, OSError) and one.errno]
+        return ", ".join(dict.fromkeys(map(os.strerror, numbers))) or str(error)
+    return error.strerror or str(error)
+
+
+def _whole_path(address: Address) -> str:
+    """Where a relative path leads: what that is relative to is not the same for all."""
+    relative = isinstance(address, UnixAddress) and not Path(address.path).is_absolute()
+    return f" ({Path(str(address)[5:]).absolute()})" if relative else ""
 
 
 async def _listen_unix(address: UnixAddress) -> SocketListener:
@@ -187,4 +203,4 @@ async def _remove_stale(path: Path) -> None:
                 path.unlink()
         return
     await stream.aclose()
-    raise OSError(errno.EADDRINUSE, "another process listens there")
+    raise OSError(errno.EADDRINUSE, "something listens there already")

@@ -33,6 +33,9 @@ _OVERHEAD = 2.0
 
 _INTERRUPTED = 130
 
+_ROOM = 10_000_000
+"""What the records and logs of a run may take, about, in bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -80,6 +83,13 @@ def run_demo(options: Options) -> int:
     directory = Path(tempfile.mkdtemp(prefix="trio-mp-", dir=parent))
     outcome = Outcome()
     keep = False
+    try:
+        (directory / "room").write_bytes(bytes(_ROOM))
+        (directory / "room").unlink()
+    except OSError as error:
+        shutil.rmtree(directory, ignore_errors=True)
+        console.print(f"✗ Nothing can be written to {directory.parent}: {error.strerror}; make room there, 10 MB or so")
+        return 1
     try:
         outcome = trio.run(_run, options, console, names, directory)
         keep = outcome.status == 1
