@@ -115,3 +115,23 @@ def fuzz(session: nox.Session) -> None:
     """
     install(session, "fuzz")
     session.run("python", "-P", "-m", "fuzzing", *session.posargs, env={**SAFE, "PYTHONPATH": "tests"})
+
+
+@nox.session(default=False, python=COVERED)
+def faults(session: nox.Session) -> None:
+    """Break the package on purpose, one fault at a time, and see that the tests notice: under five minutes.
+
+    Arguments go to `python -m planted`: names of faults, `--why`, `--jobs 4`.
+    """
+    install(session, "test")
+    session.run("python", "-P", "-m", "planted", *session.posargs, env={**SAFE, "PYTHONPATH": "tests"})
+
+
+@nox.session(default=False, python=COVERED)
+def mutants(session: nox.Session) -> None:
+    """The same with faults that cosmic-ray makes up for the association and the handshake, drawn by a seed.
+
+    Arguments go to `python -m planted.drawn`, such as `--count 60 --seed 5`.
+    """
+    install(session, "test", "mutants")
+    session.run("python", "-P", "-m", "planted.drawn", *session.posargs, env={**SAFE, "PYTHONPATH": "tests"})

@@ -243,7 +243,9 @@ async def test_all_that_wait_in_flush_hear_that_the_connection_broke(
                         ledger.send(b"x" * 90_000)
                 case _:
                     getattr(network.wire, how)()
-        assert sorted(broken) == list(range(5))
+            await until(lambda: ledger.told, 30)
+            await trio.testing.wait_all_tasks_blocked()
+            assert sorted(broken) == list(range(5)), "all at once, and not when there is a connection again"
         await until(lambda: a.peers and b.peers)
         ledger.send()
         await b.flush(ledger.port)
