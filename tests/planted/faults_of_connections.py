@@ -1,0 +1,267 @@
+"""Faults in how connections are read, written, watched and closed."""
+
+from __future__ import annotations
+
+from .fault import Change, Fault
+
+_PEER = "_node/peer.py"
+_CONNECTION = "_node/connection.py"
+_NETWORK = "_node/network.py"
+_NODE_PORT = "_node/node_port.py"
+_CONNECTIONS = "tests/test_network_connections.py"
+_MESSAGES = "tests/test_network_messages.py"
+_MONITORS = "tests/test_network_monitors.py"
+_CLOSING = "tests/test_network_closing.py"
+_FOUND = "tests/test_planted_found_peers.py"
+_ALSO_FOUND = "tests/test_planted_found_connections.py"
+
+CONNECTIONS = (
+    Fault(
+        "fires_after",
+        "rule 3: the fence is lifted, and the monitors fire when what else is due has been done",
+        (
+            Change(
+                _PEER,
+                """self._host.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
+        finally:""",
+                """self._host.enqueue(Job(self._host.fire), (list(fire.monitors), fire.reason))
+        finally:""",
+            ),
+            Change(_PEER, "import RemoteMonitor", "import Job, RemoteMonitor"),
+        ),
+        (f"{_FOUND}::test_a_loss_is_reported_before_what_waits_is_handled",),
+    ),
+    Fault(
+        "written_while_firing",
+        "what one callback sends goes out before the other monitors have fired",
+        (
+            # Two guards, each enough by itself.
+            Change(_PEER, "or self._host.firing or not self.association", "or not self.association"),
+            Change(_PEER, "> self._inline_size and not self._host.firing:", "> self._inline_size:"),
+        ),
+        (f"{_MONITORS}::test_nothing_is_written_before_all_monitors_have_fired",),
+    ),
+    Fault(
+        "monitored_too_late",
+        "point 2: a monitor is asked for behind the message that it should cover",
+        (
+            Change(
+                _PEER,
+                "self._after(self.association.monitor(name, monitor))",
+                "self._host.call_next(lambda: self._after(self.association.monitor(name, monitor)))",
+            ),
+        ),
+        (f"{_ALSO_FOUND}::test_a_monitor_is_asked_for_before_what_it_covers",),
+    ),
+    Fault(
+        "deaths_of_others_ports_believed",
+        "a node says that a port of another node has died, and is believed",
+        (
+            Change(
+                _NODE_PORT,
+                "peer.execute(peer.association.port_died(name, reason))",
+                """for other in tuple(self.known_nodes().values()):
+                    other.execute(other.association.port_died(name, reason))""",
+            ),
+        ),
+        (f"{_FOUND}::test_a_death_is_believed_only_of_the_node_that_owns_the_port",),
+    ),
+    Fault(
+        "probe_answered_by_another_node",
+        "a sign of life of one node is taken for that of the one that is probed",
+        (
+            Change(
+                _NODE_PORT,
+                "peer.answered()",
+                """for other in tuple(self.known_nodes().values()):
+                    other.answered()""",
+            ),
+        ),
+        (f"{_FOUND}::test_a_probe_is_answered_by_nobody_else",),
+    ),
+    Fault(
+        "probe_outlives_its_connection",
+        "the silence of a connection that has ended is held against the one that has followed it",
+        (
+            Change(
+                _CONNECTION,
+                "if self.peer is not None and not self._closed:\n                self.peer.execute(",
+                "if self.peer is not None:\n                self.peer.execute(",
+            ),
+            Change(
+                _CONNECTION,
+                "if self._probe is not None:\n                self._probe.cancel()\n            if self.peer",
+                "if self.peer",
+            ),
+        ),
+        (f"{_FOUND}::test_a_probe_ends_with_its_connection",),
+    ),
+    Fault(
+        "no_unwatching",
+        "rule 2: the peer's monitors of ports here outlive the connection that they were asked for by",
+        (
+            Change(
+                _PEER,
+                "self._host.remove_local_monitor(name, self._watchers.pop(name))",
+                "self._watchers.pop(name)",
+            ),
+        ),
+        (f"{_ALSO_FOUND}::test_who_monitored_over_a_lost_connection_does_not_count",),
+    ),
+    Fault(
+        "refused_monitor_not_told",
+        "a monitor beyond the limit of the other node is never told that it is refused",
+        (
+            Change(
+                _PEER,
+                'self.send("", ("kil0", name, *too_many_monitors(self._settings.monitor_limit)))',
+                "pass",
+            ),
+        ),
+        ("tests/test_limits_for_peers.py::test_a_node_may_monitor_so_many_ports_and_no_more",),
+        hangs=True,
+    ),
+    Fault(
+        "never_gives_up",
+        "liveness: the monitors of a node that is never reached do not fire",
+        (
+            Change(
+                _PEER,
+                "elif self.association.wants_connection:\n            self._wait",
+                "elif False:\n            self._wait",
+            ),
+        ),
+        (f"{_MONITORS}::test_no_connection_in_time_fires_monitors",),
+        hangs=True,
+    ),
+    Fault(
+        "loss_not_logged",
+        "point 4: a loss that no monitor covers is not in the log",
+        (Change(_PEER, "if loss.messages:", "if False:"),),
+        (f"{_MESSAGES}::test_an_overflow_drops_the_connection_and_fires_monitors_later", _MESSAGES),
+    ),
+    Fault(
+        "flush_ignores_what_is_encrypted",
+        "flush returns before all was handed to the operating system: what is encrypted is not looked at",
+        (Change(_PEER, "if queue.written - unsent >= target:", "if queue.written >= target:"),),
+        (f"{_ALSO_FOUND}::test_flush_waits_for_the_last_byte",),
+    ),
+    Fault(
+        "flush_waits_for_a_part",
+        "flush returns before the last message was handed to the operating system",
+        (Change(_PEER, "if queue.written - unsent >= target:", "if queue.written - unsent >= target - 1:"),),
+        (f"{_MESSAGES}::test_flush_waits_for_a_connection",),
+    ),
+    Fault(
+        "no_heartbeat",
+        "an idle connection is taken for a dead one",
+        (Change(_CONNECTION, "if not self.sent and not self.peer.association.queue.size:", "if False:"),),
+        (f"{_CONNECTIONS}::test_an_idle_connection_stays_up",),
+    ),
+    Fault(
+        "silence_never_judged",
+        "liveness: a peer that says nothing any more is never given up",
+        (Change(_CONNECTION, "if silence >= limit and self.suspect:", "if False:"),),
+        (f"{_CONNECTIONS}::test_a_silent_peer_is_noticed_within_three_heartbeats",),
+        hangs=True,
+    ),
+    Fault(
+        "silence_judged_before_a_read",
+        "a peer is taken for dead though what it has sent has only not been read yet",
+        (Change(_CONNECTION, "if silence >= limit and self.suspect:", "if silence >= limit:"),),
+        (f"{_ALSO_FOUND}::test_silence_is_judged_when_the_reader_has_had_its_time",),
+    ),
+    Fault(
+        "own_stall_not_noticed",
+        "a process that was stopped takes its peer for dead: silence does not begin anew",
+        (Change(_NETWORK, "connection.received_at = now\n", "pass\n"),),
+        (
+            f"{_CONNECTIONS}::test_a_process_that_was_stopped_does_not_mistake_its_peer_for_dead",
+            "tests/test_silence.py::test_a_stall_of_our_own_is_not_the_peers_silence",
+        ),
+    ),
+    Fault(
+        "a_long_batch_is_silence",
+        "a peer is taken for dead while what it has sent is still being dispatched",
+        (
+            Change(
+                _CONNECTION,
+                "so its silence says nothing.\n            self.received_at = trio.current_time()\n",
+                "\n",
+            ),
+        ),
+        (f"{_ALSO_FOUND}::test_a_batch_may_take_long_in_turns_that_are_short",),
+    ),
+    Fault(
+        "no_half_close",
+        "a node that closes resets the connection, which destroys what was already handed over",
+        (Change(_CONNECTION, "            pipe.send_eof()\n", '            self.close("this node is closing")\n'),),
+        (f"{_ALSO_FOUND}::test_what_is_said_last_arrives_though_the_other_side_was_speaking",),
+    ),
+    Fault(
+        "closes_without_flushing",
+        "a node that closes does not write what is queued",
+        (
+            Change(
+                _CONNECTION,
+                '        self._note_end("this node is closing")\n        self._finishing = True\n',
+                '        self.close("this node is closing")\n',
+            ),
+        ),
+        (f"{_CLOSING}::test_what_was_queued_arrives_before_the_end",),
+        hangs=True,
+    ),
+    Fault(
+        "events_after_the_end",
+        "what is left of a connection that has ended is dispatched, behind what has come another way",
+        (
+            Change(
+                _CONNECTION,
+                "            if self._closed:\n                # It has ended:",
+                "            if False:\n                # It has ended:",
+            ),
+        ),
+        (f"{_FOUND}::test_a_frame_behind_the_one_that_ended_its_connection",),
+    ),
+    Fault(
+        "a_batch_goes_on_after_the_end",
+        "the rest of a batch is dispatched though its connection has ended meanwhile",
+        (
+            Change(
+                _CONNECTION,
+                "await trio.lowlevel.checkpoint()\n            if self._closed:\n                return\n",
+                "await trio.lowlevel.checkpoint()\n",
+            ),
+        ),
+        (f"{_CONNECTIONS}::test_a_batch_is_not_dispatched_further_when_its_connection_ends",),
+    ),
+    Fault(
+        "a_failed_write_stops_reading",
+        "what has arrived before is lost when a write fails",
+        (
+            Change(
+                _CONNECTION,
+                "str(error))\n            self._send_failed = True",
+                'str(error))\n            self.close("")',
+            ),
+        ),
+        (f"{_ALSO_FOUND}::test_what_is_on_its_way_arrives_though_a_write_has_failed",),
+    ),
+    Fault(
+        "bad_frame_ends_nothing",
+        "what the peer does wrong is noted, and the connection is read on",
+        (
+            Change(
+                _CONNECTION,
+                "        for event in self.session.receive(data):\n",
+                """        try:
+            events = self.session.receive(data)
+        except RemoteProtocolError:
+            return True
+        for event in events:
+""",
+            ),
+        ),
+        ("tests/test_network_strangers.py::test_a_frame_that_does_not_decode_ends_the_connection",),
+    ),
+)

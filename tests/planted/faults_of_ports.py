@@ -1,0 +1,199 @@
+"""Faults in ports: their names, their mailboxes, their death and their monitors."""
+
+from __future__ import annotations
+
+from .fault import Change, Fault
+
+_CORE = "_node/core.py"
+_DISPATCHER = "_node/dispatcher.py"
+_KEEPER = "_node/keeper.py"
+_NODE_PORT = "_node/node_port.py"
+_BACKLOG = "_node/backlog.py"
+
+PORTS = (
+    Fault(
+        "port_name_used_again",
+        "point 3: a port gets the name of one that has died",
+        (Change(_CORE, "self._counter += 1", "self._counter = len(self.dispatcher.ports) + 1"),),
+        ("tests/test_ports.py::test_ports_never_share_an_id",),
+    ),
+    Fault(
+        "same_incarnation_every_run",
+        "point 3: a message for a port of an earlier run reaches one of this run",
+        (Change(_CORE, "self.incarnation = random_token(environment.entropy)", 'self.incarnation = "A" * 16'),),
+        ("tests/test_ports.py::test_a_message_for_a_port_of_an_earlier_run_reaches_none",),
+    ),
+    Fault(
+        "full_mailbox_drops",
+        "point 4: a message for a full mailbox is dropped, and nobody is told",
+        (
+            Change(
+                _DISPATCHER,
+                "elif full := state.mailbox.put(message, received):",
+                "elif state.mailbox.put(message, received) and (full := ''):",
+            ),
+        ),
+        ("tests/test_mailbox.py::test_a_full_mailbox_kills_the_port",),
+        hangs=True,
+    ),
+    Fault(
+        "full_backlog_drops",
+        "point 4: a message for a port whose handler is busy is dropped, and nobody is told",
+        (
+            Change(
+                _DISPATCHER,
+                "            if full:\n                self.die_loudly",
+                "            if False:\n                self.die_loudly",
+            ),
+        ),
+        ("tests/test_mailbox.py::test_too_many_messages_behind_an_async_handler_kill_the_port",),
+        hangs=True,
+    ),
+    Fault(
+        "no_limit_of_a_backlog",
+        "point 4: a port holds any number of messages",
+        (Change(_BACKLOG, "if len(self._messages) >= self._limit:", "if False:"),),
+        ("tests/test_mailbox.py::test_a_full_mailbox_kills_the_port",),
+        hangs=True,
+    ),
+    Fault(
+        "no_limit_of_a_backlogs_memory",
+        "point 4: a port holds messages of any size from another node",
+        (Change(_BACKLOG, "if self._size + size > self._size_limit:", "if False:"),),
+        ("tests/test_limits_for_peers.py::test_received_messages_wait_up_to_a_size",),
+        hangs=True,
+    ),
+    Fault(
+        "messages_for_the_dead_reach_the_next",
+        "point 3: a local message for a port that has died is delivered to another one",
+        (
+            Change(
+                _DISPATCHER,
+                "        if not state.alive:\n            return\n        if state.busy:",
+                """        if not state.alive:
+            if not self.ports:
+                return
+            port = next(reversed(self.ports.values()))
+            state = port.state
+        if state.busy:""",
+            ),
+        ),
+        ("tests/test_dispatch_properties.py::test_random_programs_keep_the_promise",),
+    ),
+    Fault(
+        "kill_overtakes_messages",
+        "a kill comes before the messages that were sent before it",
+        (Change(_KEEPER, "self.enqueue(self._kill_job, (name, reason))", "self.kill_now(name, reason)"),),
+        ("tests/test_death.py::test_a_kill_keeps_its_place_among_the_messages_sent_before_it",),
+    ),
+    Fault(
+        "remote_kill_comes_late",
+        "a kill from another node comes behind messages that were sent after it",
+        (
+            Change(
+                _NODE_PORT,
+                "self._host.kill_now(name, reason)\n            case requests.Spawn()",
+                "self._host.kill(name, reason)\n            case requests.Spawn()",
+            ),
+        ),
+        ("tests/test_network_monitors.py::test_kill_keeps_its_place_among_messages",),
+    ),
+    Fault(
+        "spawned_under_any_counter",
+        "point 3: a peer names a port that it spawns as one that it has spawned before",
+        (Change(_NODE_PORT, "(incarnation == seen_incarnation and counter <= seen)", "False"),),
+        ("tests/test_network_strangers.py::test_a_spawn_under_a_name_that_is_not_the_peers",),
+    ),
+    Fault(
+        "spawned_under_any_incarnation",
+        "point 3: a peer names a port that it spawns as if another node had",
+        (
+            Change(
+                _NODE_PORT,
+                "counter = spawn_counter(request.name, incarnation)",
+                'counter = spawn_counter(request.name, request.name.partition(".")[0])',
+            ),
+        ),
+        ("tests/test_network_strangers.py::test_a_spawn_under_a_name_that_is_not_the_peers",),
+    ),
+    Fault(
+        "reasons_set_one_by_one",
+        "a callback sees a monitor of the same loss whose reason is not set",
+        (
+            Change(
+                _KEEPER,
+                "            monitor.begin_firing(reason)\n        for monitor in monitors:\n",
+                "            monitor.begin_firing(reason)\n",
+            ),
+        ),
+        ("tests/test_monitors.py::test_the_reason_is_set_on_all_monitors_before_any_callback_runs",),
+    ),
+    Fault(
+        "missing_port_not_told",
+        "a monitor of a port that is dead already never fires",
+        (Change(_KEEPER, "self.enqueue(Job(self._fire_missing), (", "bool((self._fire_missing, "),),
+        ("tests/test_monitors.py::test_a_monitor_of_a_dead_port_says_that_there_is_none",),
+    ),
+    Fault(
+        "fired_before_unwound",
+        "a supervisor hears of a death before the resources are free",
+        (Change(_KEEPER, "if not state.tasks or self.nursery is None:", "if True:"),),
+        ("tests/test_death.py::test_monitors_fire_when_the_tasks_have_unwound",),
+    ),
+    Fault(
+        "never_fired_if_not_unwound",
+        "liveness: the monitors of a port whose tasks do not end never fire",
+        (Change(_KEEPER, "self.start_system_task(self._await_unwinding, port, state)", "pass"),),
+        ("tests/test_death.py::test_monitors_fire_after_the_shutdown_timeout_at_the_latest",),
+    ),
+    Fault(
+        "death_notice_not_sent",
+        "another node is not told of the death of a port that it monitors",
+        (
+            Change(
+                _KEEPER,
+                "if isinstance(monitor, RemoteMonitor):\n                monitor.peer",
+                "if False:\n                monitor.peer",
+            ),
+        ),
+        ("tests/test_network_monitors.py::test_a_monitor_fires_with_the_reason_of_the_death",),
+        hangs=True,
+    ),
+    Fault(
+        "death_notice_behind_callbacks",
+        "what a callback sends to another node arrives before the notice of the death that it was called for",
+        (
+            Change(
+                _KEEPER,
+                "        # The notices to other nodes are queued",
+                "        self.fire([monitor for monitor in monitors if isinstance(monitor, Monitor)], state.reason)\n"
+                "        # The notices to other nodes are queued",
+            ),
+        ),
+        ("tests/test_planted_found_peers.py::test_the_notice_of_a_death_comes_before_what_callbacks_send",),
+    ),
+    Fault(
+        "report_waits_its_turn",
+        "a loss is reported behind all that waits, and what that sends is dropped without need",
+        (
+            Change(
+                _DISPATCHER,
+                "self.queue.appendleft((Job(function), arguments))",
+                "self.queue.append((Job(function), arguments))",
+            ),
+        ),
+        ("tests/test_planted_found_peers.py::test_a_loss_is_reported_before_what_waits_is_handled",),
+    ),
+    Fault(
+        "forgotten_while_busy",
+        "what has come while a port was being initialised is dropped",
+        (
+            Change(
+                _DISPATCHER,
+                "        while pending:\n            self.deliver(",
+                "        while False:\n            self.deliver(",
+            ),
+        ),
+        ("tests/test_crash_paths.py::test_a_message_of_a_peer_waits_until_a_port_spawned_here_is_initialised",),
+    ),
+)
