@@ -132,8 +132,11 @@ class Session:
             return self._receive_plain(data)
         if self.handshake.step is Step.LINKED and data:
             raise RemoteProtocolError("data before its 'link' was answered")
-        self._lines.feed(data)
         events: list[Event] = []
+        if self.handshake.step is Step.REFUSED:
+            # Whatever comes behind a refusal does not make it another one.
+            return events
+        self._lines.feed(data)
         while (line := self._lines.next_line()) is not None:
             events += self.handshake.line_received(line)
             if self.handshake.step is Step.TLS:
@@ -142,6 +145,8 @@ class Session:
                     # The client speaks first. A stranger who does not is not to cost the memory that TLS takes.
                     return events
                 return events + self._receive_secure(self._begin_tls(), rest)
+            if self.handshake.step is Step.REFUSED:
+                break
             if self.handshake.step in {Step.LINKED, Step.OPEN}:
                 return events + self._receive_plain(self._lines.take_rest())
         return events
