@@ -96,12 +96,16 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session
 def hammer(session: nox.Session) -> None:
-    """The Hypothesis tests with many examples each, and the explorer of all states. Arguments go to pytest.
+    """The simulated network with many seeds, on all cores: `nox -s hammer -- --seeds N`. CI runs 100."""
+    install(session)
+    session.run("python", "-P", "-m", "trio_mp.testing", "hammer", *session.posargs, env=SAFE)
 
-    The simulated network joins them when it exists.
-    """
+
+@nox.session(default=False)
+def thorough(session: nox.Session) -> None:
+    """The Hypothesis tests with many examples each, and the explorer of all states. Arguments go to pytest."""
     install(session, "test")
     environment = {**SAFE, "HYPOTHESIS_PROFILE": "thorough"}
     session.run(*PYTEST, "--timeout=0", "-m", "hypothesis or exhaustive", *session.posargs, env=environment)
@@ -135,3 +139,13 @@ def mutants(session: nox.Session) -> None:
     """
     install(session, "test", "mutants")
     session.run("python", "-P", "-m", "planted.drawn", *session.posargs, env={**SAFE, "PYTHONPATH": "tests"})
+
+
+@nox.session(default=False)
+def chaos(session: nox.Session) -> None:
+    """Real processes, stopped and killed, whose connections break in all ways, under the oracle of the promise.
+
+    Arguments go to `python -m chaos`, such as `--minutes 3 --kind unix --encryption on --seed 5`.
+    """
+    install(session, "test")
+    session.run("python", "-P", "-m", "chaos", *session.posargs, env={**SAFE, "PYTHONPATH": "tests"})

@@ -57,6 +57,7 @@ class ConnectionHost(Protocol):
     node_port: NodePort
     make_tls: Callable[[bool], TLSChannel]
     peers: dict[str, Peer]
+    closes_at: float | None
 
     def peer(self, node_id: str) -> Peer:
         """What is kept about that node."""
@@ -328,6 +329,10 @@ class Connection:
         """See `PeerConnection.opened`."""
         self.was_up = True
         self._scope.deadline = float("inf")
+        if self.network.closes_at is not None:
+            # It was on its way when this node began to close. What waited for it goes out, and nothing else: the other
+            # side must not go on believing in a node whose ports are all dead.
+            self.close_gracefully(self.network.closes_at)
 
     def expect_answer(self, seconds: float) -> None:
         """See `PeerConnection.expect_answer`."""

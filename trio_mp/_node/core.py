@@ -206,8 +206,8 @@ class Core:
         if again and peer is None and name and self.dispatcher.find(name) is None:
             # A callback that sets its monitor anew on what is dead would be called for ever.
             raise trio.ClosedResourceError(f"node {self.id} is closing")
-        if self._finishing and peer is not None:
-            # Its peer has been given up, or is about to be: nothing would ever fire it.
+        if self._finishing and (peer is not None or not name):
+            # Its peer, or this node, has been given up, or is about to be: nothing would ever fire it.
             raise trio.ClosedResourceError(f"node {self.id} is closing")
         if isinstance(port, Port):
             port = str.__str__(port)

@@ -77,8 +77,9 @@ class Network:
         self._complaints = Complaints(log, trio.current_time())
         # A dict for its order: that of a set of objects differs from run to run, and simulations are repeated.
         self._connections: dict[Connection, None] = {}
+        # When everything has to be closed, by Trio's clock; None while the node is not closing.
+        self.closes_at: float | None = None
         # Those that make new connections: cancelled when the node closes.
-        self._closing = False
         self._accepting = trio.CancelScope()
         self._outreach = trio.CancelScope()
         self._ended = trio.lowlevel.ParkingLot()
@@ -223,7 +224,7 @@ class Network:
                     failure = ""
                 while peer.current is not None:
                     await peer.down.park()
-            if self._closing and not failure:
+            if self.closes_at is not None and not failure:
                 return
             if not failure:
                 self._failures.pop(str(address), None)
@@ -299,7 +300,7 @@ class Network:
 
         A checkpoint. What waits for a connection that is not up yet is given the chance to get one.
         """
-        self._closing = True
+        self.closes_at = deadline
         with trio.CancelScope(deadline=deadline):
             async with trio.open_nursery() as nursery:
                 for peer in self.peers.values():

@@ -289,7 +289,8 @@ class Handshake:
             if auth.proves(token, key, self._own, self._peer, self._fingerprint, line):
                 return key
         if self.local.keys:
-            raise RemoteProtocolError("authentication failed: its secret is another one than ours, or somebody stands in between")
+            why = "its secret is another one than ours, or somebody stands in between"
+            raise RemoteProtocolError(f"authentication failed: {why}")
         raise RemoteProtocolError("authentication failed: the greetings were changed on their way")
 
 

@@ -90,6 +90,9 @@ class Session:
         """Whether the handshake is over and frames may be sent."""
         return self.handshake.step is Step.OPEN
 
+    def _refused(self) -> bool:
+        return self.handshake.step is Step.REFUSED
+
     def receive(self, data_untrusted: bytes) -> list[Event]:
         """Take what was read.
 
@@ -133,7 +136,7 @@ class Session:
         if self.handshake.step is Step.LINKED and data:
             raise RemoteProtocolError("data before its 'link' was answered")
         events: list[Event] = []
-        if self.handshake.step is Step.REFUSED:
+        if self._refused():
             # Whatever comes behind a refusal does not make it another one.
             return events
         self._lines.feed(data)
@@ -145,7 +148,7 @@ class Session:
                     # The client speaks first. A stranger who does not is not to cost the memory that TLS takes.
                     return events
                 return events + self._receive_secure(self._begin_tls(), rest)
-            if self.handshake.step is Step.REFUSED:
+            if self._refused():
                 break
             if self.handshake.step in {Step.LINKED, Step.OPEN}:
                 return events + self._receive_plain(self._lines.take_rest())

@@ -1,0 +1,129 @@
+"""What each process records: what it is about to send, what it was told, what was delivered to it.
+
+A record is a line, in the kernel's hands (by `os.write`) before what it announces can have an effect. Deliveries are
+the exception: they are written after the dispatcher's pass in which they were made, so SIGKILL can take the last of
+them. That hides nothing that matters: their port has died with them, so what is recorded is still all that came before.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Kind(enum.StrEnum):
+    """What a record is about. A *stream* is what one run of a node sends to one port."""
+
+    OPEN = "open"
+    """The sender has had a port made at `peer` for this stream; `text` is its ID."""
+
+    BEGIN = "begin"
+    """The sender is about to set a monitor: an epoch begins, with the message `first`."""
+
+    SEND = "send"
+    """The messages `first` to `last` of the epoch are about to be sent."""
+
+    END = "end"
+    """The monitor of the epoch has fired; `text` is the reason."""
+
+    MADE = "made"
+    """A port was made here for a stream of the run `run` of `peer`; `text` is its ID."""
+
+    GOT = "got"
+    """The messages `first` to `last` of that epoch were delivered here, in this order and nothing between them."""
+
+    WRONG = "wrong"
+    """A message was delivered at the port of another stream, or changed; `text` says how."""
+
+    FINISHED = "finished"
+    """This run sends no more, and all it has sent was delivered, or its monitor has fired."""
+
+
+class Record(NamedTuple):
+    """One record. Numbers that mean nothing for its kind are 0.
+
+    Attributes:
+      kind: what it is about.
+      at: when, by `time.monotonic()`.
+      peer: the node at the other end; `-` for none.
+      run: how often that node was started before, where this is known.
+      stream: the sender's number for the stream.
+      epoch: counts the sender's monitors in the stream, from 1.
+      first, last: messages, by their numbers in the stream, from 1.
+      text: what else there is to say.
+    """
+
+    kind: Kind
+    at: float
+    peer: str = "-"
+    run: int = 0
+    stream: int = 0
+    epoch: int = 0
+    first: int = 0
+    last: int = 0
+    text: str = ""
+
+    def line(self) -> str:
+        """As it is written, with its end."""
+        kind, at, *numbers, text = self
+        return f"{kind.value} {at:.3f} {' '.join(map(str, numbers))} {' '.join(text.split())}\n"
+
+
+def parse_line(line: str) -> Record:
+    """The record in a line. Raises `ValueError` if there is none."""
+    kind, at, peer, *numbers, text = line.split(" ", 8)
+    run, stream, epoch, first, last = map(int, numbers)
+    return Record(Kind(kind), float(at), peer, run, stream, epoch, first, last, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """All that one run of a node has recorded, in order."""
+
+    node: str
+    run: int
+    records: tuple[Record, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.node}-{self.run}"
+
+
+def parse_journal(node: str, run: int, text: str) -> Journal:
+    """A journal from its file. A piece of a line at the end, of a process killed there, is left out."""
+    whole = text[: text.rfind("\n") + 1]
+    return Journal(node, run, tuple(map(parse_line, whole.splitlines())))
+
+
+def read_journals(directory: Path) -> list[Journal]:
+    """All journals in a directory."""
+    journals = []
+    for path in sorted(directory.glob("*.journal")):
+        node, _, run = path.stem.rpartition("-")
+        journals.append(parse_journal(node, int(run), path.read_text(encoding="utf-8")))
+    return journals
+
+
+class JournalWriter:
+    """Appends records to the journal of one run of a node. Raises `OSError` if it cannot."""
+
+    def __init__(self, directory: Path, node: str, run: int) -> None:
+        path = directory / f"{node}-{run}.journal"
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+
+    def write(self, *records: Record) -> None:
+        """Append records. When this returns they outlive the process."""
+        self._write("".join(record.line() for record in records))
+
+    def write_all(self, records: Iterable[Record]) -> None:
+        """The same."""
+        self.write(*records)
+
+    def _write(self, text: str) -> None:
+        data = text.encode()
+        if data and os.write(self._file, data) != len(data):
+            raise OSError("a record could not be written whole")

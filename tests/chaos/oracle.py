@@ -1,0 +1,245 @@
+"""The verdict: whether what was received agrees with what was sent, and with what its senders were told.
+
+A *stream* is what one run of a node sends to one port, numbered from 1; it has *epochs*, one for each monitor.
+For each:
+
+1. Order: what is delivered is strictly increasing; so nothing comes twice.
+2. Only what was sent in an epoch is delivered as of that epoch, at one port, which is the one that was meant.
+3. No hole: what is delivered of an epoch is a beginning of it.
+4. The fence: nothing of an earlier epoch is delivered after something of a later one.
+5. No silence: if anything of an epoch is missing, and its sender has lived to the end, its monitor has fired.
+6. The ID of a port names one port.
+
+Of a run that did not live to the end nobody can say what it would have been told. What is missing of its last epoch is
+counted apart: `untold`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .journal import Journal, Kind, Record
+
+
+class StreamKey(NamedTuple):
+    """Which run of which node sends, and its number for the stream."""
+
+    node: str
+    run: int
+    stream: int
+
+    def __str__(self) -> str:
+        return f"stream {self.stream} of {self.node}-{self.run}"
+
+
+class Place(NamedTuple):
+    """A line of a journal, by the journal's name, from 0."""
+
+    journal: str
+    line: int
+
+
+class Violation(NamedTuple):
+    """Something that must not be, and where it shows."""
+
+    text: str
+    places: tuple[Place, ...]
+    key: StreamKey | None = None
+
+
+@dataclass(slots=True)
+class Epoch:
+    """What a sender recorded of an epoch; `ended` is the reason of its monitor."""
+
+    first: int
+    last: int
+    place: Place
+    ended: str | None = None
+
+
+@dataclass(slots=True)
+class Stream:
+    """What a sender recorded of a stream."""
+
+    receiver: str
+    port: str
+    place: Place
+    epochs: dict[int, Epoch] = field(default_factory=dict)
+
+
+class Arrival(NamedTuple):
+    """Something that a receiver recorded of a stream, and which receiver."""
+
+    record: Record
+    place: Place
+    receiver: str
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What came out.
+
+    Attributes:
+      sent, delivered: messages.
+      reported: those that were not delivered, and whose sender was told.
+      untold: those that were not delivered, and whose sender did not live to be told.
+      silent: those that were not delivered, though the sender lived and was not told.
+      streams, epochs: how many there were.
+      reasons: why epochs ended, by the first word.
+      violations: all of them.
+    """
+
+    sent: int = 0
+    delivered: int = 0
+    reported: int = 0
+    untold: int = 0
+    silent: int = 0
+    streams: int = 0
+    epochs: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    violations: list[Violation] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Tables:
+    """All journals, sorted by stream."""
+
+    streams: dict[StreamKey, Stream] = field(default_factory=dict)
+    arrivals: dict[StreamKey, list[Arrival]] = field(default_factory=lambda: defaultdict(list))
+    ports: dict[str, Place] = field(default_factory=dict)
+    finished: set[tuple[str, int]] = field(default_factory=set)
+
+
+def check(journals: Iterable[Journal]) -> Verdict:
+    """Compare what all runs of all nodes have recorded."""
+    tables, verdict = _Tables(), Verdict()
+    for journal in journals:
+        verdict.violations += _sort(journal, tables)
+    for key, arrivals in tables.arrivals.items():
+        # A sender that was killed between its request for a port and its record of that has sent nothing there.
+        places = tuple(arrival.place for arrival in arrivals if arrival.record.kind is not Kind.MADE)[:1]
+        if key not in tables.streams and places:
+            verdict.violations.append(Violation(f"{key}: it arrived, and nobody has sent it", places, key))
+    for key, stream in tables.streams.items():
+        _check_stream(verdict, key, stream, tables.arrivals.get(key, []), (key.node, key.run) in tables.finished)
+    return verdict
+
+
+# Sorting ----------------------------------------------------------------------------------------------------------
+
+
+def _sort(journal: Journal, tables: _Tables) -> Iterator[Violation]:
+    here = (journal.node, journal.run)
+    for line, record in enumerate(journal.records):
+        place = Place(journal.name, line)
+        match record.kind:
+            case Kind.FINISHED:
+                tables.finished.add(here)
+            case Kind.MADE | Kind.GOT | Kind.WRONG:
+                key = StreamKey(record.peer, record.run, record.stream)
+                tables.arrivals[key].append(Arrival(record, place, journal.node))
+                other = tables.ports.setdefault(record.text, place) if record.kind is Kind.MADE else place
+                if other != place:
+                    yield Violation(f"{key}: its port {record.text} is there already", (other, place), key)
+            case _:
+                key = StreamKey(*here, record.stream)
+                problem = _sort_sent(tables, key, record, place)
+                if here in tables.finished and record.kind is Kind.SEND:
+                    problem = "it sends after it has finished"
+                if problem:
+                    yield Violation(f"{key}: a broken journal: {problem}", (place,), key)
+
+
+def _sort_sent(tables: _Tables, key: StreamKey, record: Record, place: Place) -> str:
+    """Note what a sender recorded; returns what is wrong with it, if something is."""
+    stream = tables.streams.get(key)
+    if record.kind is Kind.OPEN:
+        tables.streams[key] = Stream(record.peer, record.text, place)
+        return "it is opened twice" if stream is not None else ""
+    if stream is None:
+        return "it was not opened"
+    latest = stream.epochs.get(len(stream.epochs))
+    if record.kind is Kind.BEGIN:
+        expected = latest.last + 1 if latest is not None else 1
+        stream.epochs[record.epoch] = Epoch(record.first, record.first - 1, place)
+        if record.epoch != len(stream.epochs) or record.first != expected:
+            return f"epoch {record.epoch} begins with {record.first}, not epoch {len(stream.epochs)} with {expected}"
+        return "an epoch begins in another" if latest is not None and latest.ended is None else ""
+    epoch = stream.epochs.get(record.epoch)
+    if epoch is None or epoch is not latest or epoch.ended is not None:
+        return f"epoch {record.epoch} is not the one whose monitor is set"
+    if record.kind is Kind.END:
+        epoch.ended = record.text
+        return ""
+    expected, epoch.last = epoch.last + 1, record.last
+    return f"{record.first} is sent, not {expected}" if record.first != expected else ""
+
+
+# Checking ---------------------------------------------------------------------------------------------------------
+
+
+def _check_stream(verdict: Verdict, key: StreamKey, stream: Stream, arrivals: list[Arrival], finished: bool) -> None:
+    counts, violations = _check_arrivals(stream, arrivals)
+    verdict.violations += [Violation(f"{key}: {text}", places, key) for text, places in violations]
+    verdict.streams += 1
+    verdict.epochs += len(stream.epochs)
+    for number, epoch in stream.epochs.items():
+        size = epoch.last - epoch.first + 1
+        missing = max(0, size - counts[number])
+        verdict.sent += size
+        verdict.delivered += size - missing
+        if epoch.ended is not None:
+            verdict.reported += missing
+            verdict.reasons[(epoch.ended.split() or ["normal"])[0]] += 1
+        elif not finished:
+            verdict.untold += missing
+        elif missing:
+            verdict.silent += missing
+            text = f"{key}: lost in silence: {missing} of the {size} messages of epoch {number}, from {epoch.first} on"
+            verdict.violations.append(Violation(text, (epoch.place, *(one.place for one in arrivals[-1:])), key))
+
+
+def _check_arrivals(
+    stream: Stream, arrivals: Sequence[Arrival]
+) -> tuple[Counter[int], list[tuple[str, tuple[Place, ...]]]]:
+    """How many messages arrived, by epoch, and what is wrong."""
+    counts: Counter[int] = Counter()
+    violations: list[tuple[str, tuple[Place, ...]]] = []
+    last, last_epoch, home = 0, 0, arrivals[0].place.journal if arrivals else ""
+    for record, place, receiver in arrivals:
+        problem = ""
+        if receiver != stream.receiver:
+            problem = f"it arrived at {receiver}, not {stream.receiver}"
+        elif place.journal != home:
+            problem = f"it arrived at {home} and at {place.journal}"
+        elif record.kind is Kind.MADE:
+            problem = f"its port is {record.text}, not {stream.port}" if record.text != stream.port else ""
+        elif record.kind is Kind.WRONG:
+            problem = record.text
+        else:
+            problem = _check_range(stream, record, last, last_epoch, counts)
+            counts[record.epoch] += record.last - record.first + 1
+            last, last_epoch = max(last, record.last), max(last_epoch, record.epoch)
+        if problem:
+            epoch = stream.epochs.get(record.epoch)
+            violations.append((problem, (place, epoch.place if epoch is not None else stream.place)))
+    return counts, violations
+
+
+def _check_range(stream: Stream, record: Record, last: int, last_epoch: int, counts: Counter[int]) -> str:
+    """What is wrong with the delivery of a range of messages, after what was delivered before."""
+    what = f"{record.first} to {record.last} of epoch {record.epoch}"
+    epoch = stream.epochs.get(record.epoch)
+    if epoch is None or record.first < epoch.first or record.last > epoch.last:
+        return f"{what} arrived, and were not sent in it"
+    if record.epoch < last_epoch:
+        return f"{what} arrived after something of epoch {last_epoch}, which was sent after the loss was reported"
+    if record.first <= last:
+        return f"{what} arrived after {last}: twice, or out of order"
+    expected = epoch.first + counts[record.epoch]
+    if record.first != expected:
+        return f"a hole: {what} arrived, and {expected} did not, and nothing was reported in between"
+    return ""

@@ -1,0 +1,176 @@
+"""A stretch of connection that things can be done to: listens at one address, and forwards to another."""
+
+from __future__ import annotations
+
+import random
+import socket as plain_socket
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+from trio import socket
+from trio.socket import SocketType
+
+_CHUNK = 64 * 1024
+_AT_ONCE = struct.pack("ii", 1, 0)
+
+
+@dataclass(eq=False)
+class Way:
+    """One direction of a connection.
+
+    Attributes:
+      source, target: whence and where to.
+      gate: while there is one that is not set, nothing is forwarded and nothing read.
+      swallows: what comes is accepted, and goes nowhere.
+      pieces, until: until then, by Trio's clock, bytes go on in pieces of at most so many.
+    """
+
+    source: SocketType
+    target: SocketType
+    gate: trio.Event | None = None
+    swallows: bool = False
+    pieces: int = 0
+    until: float = 0.0
+
+    async def forward(self, random: random.Random) -> None:
+        """Forward until the end of what comes, and that end too. Raises `OSError` if it ends in another way."""
+        while True:
+            await self._pass_gate()
+            data = await self.source.recv(_CHUNK)
+            await self._pass_gate()
+            if not data:
+                break
+            try:
+                await self._send(data, random)
+            except OSError:
+                # Whoever is gone there has told the other side in its own way.
+                self.swallows = True
+        self.end_early()
+
+    def end_early(self) -> None:
+        """Tell the target that this was the end; what comes goes nowhere."""
+        self.swallows = True
+        try:
+            self.target.shutdown(plain_socket.SHUT_WR)
+        except OSError:
+            pass
+
+    async def _pass_gate(self) -> None:
+        while self.gate is not None and not self.gate.is_set():
+            await self.gate.wait()
+
+    async def _send(self, data: bytes, random: random.Random) -> None:
+        view = memoryview(data)
+        while view and not self.swallows:
+            await self._pass_gate()
+            size = len(view)
+            if self.pieces and trio.current_time() < self.until:
+                size = random.randint(1, self.pieces)
+                await trio.sleep(random.uniform(0, 0.003))
+            view = view[await self.target.send(view[:size]) :]
+
+
+class Channel:
+    """A connection that was accepted, and the one made for it."""
+
+    def __init__(self, dialled: SocketType, answering: SocketType) -> None:
+        self.sockets = (dialled, answering)
+        self.ways = (Way(dialled, answering), Way(answering, dialled))
+
+    async def forward(self, random: random.Random) -> None:
+        """Forward both ways until both have ended, or it was reset."""
+        try:
+            async with trio.open_nursery() as nursery:
+                for way in self.ways:
+                    nursery.start_soon(way.forward, random)
+        except* (OSError, trio.ClosedResourceError):
+            self.reset()
+        finally:
+            for one in self.sockets:
+                one.close()
+
+    def reset(self) -> None:
+        """End it at once, and so that both sides see a reset, if their kind of socket knows one."""
+        for one in self.sockets:
+            _reset(one)
+
+
+@dataclass(eq=False)
+class Proxy:
+    """Forwards every connection to an address, which may change.
+
+    Args:
+      name: whose connections these are, for the log.
+      random: whence the sizes of pieces come.
+
+    Attributes:
+      address: where it listens, as a seed.
+      target: where to, as a bind; empty while nobody is there.
+      channels: the connections that there are.
+      refuses: new connections are reset.
+      mute: while it is not set, new connections are accepted, and nobody answers.
+    """
+
+    name: str
+    random: random.Random
+    address: str = ""
+    target: str = ""
+    channels: list[Channel] = field(default_factory=list)
+    refuses: bool = False
+    mute: trio.Event | None = None
+
+    async def serve(self, path: Path | None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen, at a path or at a free port of 127.0.0.1, and forward until cancelled."""
+        with socket.socket(plain_socket.AF_INET if path is None else plain_socket.AF_UNIX) as listening:
+            await listening.bind(("127.0.0.1", 0) if path is None else str(path))
+            listening.listen(100)
+            self.address = f"127.0.0.1:{listening.getsockname()[1]}" if path is None else f"unix:{path}"
+            task_status.started()
+            async with trio.open_nursery() as nursery:
+                while True:
+                    accepted, _ = await listening.accept()
+                    nursery.start_soon(self._handle, accepted)
+
+    async def _handle(self, accepted: SocketType) -> None:
+        with accepted:
+            if self.mute is not None:
+                await self.mute.wait()
+            answering = None if self.refuses else await _dial(self.target)
+            if answering is None:
+                _reset(accepted)
+                return
+            with answering:
+                channel = Channel(accepted, answering)
+                self.channels.append(channel)
+                try:
+                    await channel.forward(self.random)
+                finally:
+                    self.channels.remove(channel)
+
+
+def _reset(one: SocketType) -> None:
+    try:
+        one.setsockopt(plain_socket.SOL_SOCKET, plain_socket.SO_LINGER, _AT_ONCE)
+    except OSError:
+        pass
+    one.close()
+
+
+async def _dial(target: str) -> SocketType | None:
+    """A connection to an address, or None if nobody is there."""
+    if not target:
+        return None
+    is_unix = target.startswith("unix:")
+    host, _, port = target.rpartition(":")
+    one = socket.socket(plain_socket.AF_UNIX if is_unix else plain_socket.AF_INET)
+    try:
+        await one.connect(target.removeprefix("unix:") if is_unix else (host, int(port or 0)))
+    except OSError:
+        one.close()
+        return None
+    except BaseException:
+        one.close()
+        raise
+    return one

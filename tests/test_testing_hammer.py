@@ -1,0 +1,88 @@
+"""The hammer: its command line, and that it finds what is broken on purpose."""
+
+from __future__ import annotations
+
+import pytest
+from explorer.variants import (
+    DropsInSilence,
+    ForgetsTheMonitors,
+    KeepsTheQueue,
+    NeitherOkNorClosing,
+    NeverReports,
+    QueuesBehindTheFence,
+    ReplacesInSilence,
+    TakesWhatComes,
+    WritesBeforeOk,
+)
+
+from trio_mp._node import peer
+from trio_mp._protocol.association import Association
+from trio_mp.testing.__main__ import main
+from trio_mp.testing._seed import run_seed
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_seed(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("CRITICAL", "trio_mp")
+    result = run_seed(seed)
+    assert not result.violation
+    assert 290 < result.seconds < 400
+    assert 300 < result.sent < 3000
+    assert result.faults.total() >= 10
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        DropsInSilence,
+        ForgetsTheMonitors,
+        KeepsTheQueue,
+        NeitherOkNorClosing,
+        NeverReports,
+        QueuesBehindTheFence,
+        ReplacesInSilence,
+        TakesWhatComes,
+        WritesBeforeOk,
+    ],
+)
+def test_it_finds_an_association_with_a_rule_taken_out(
+    kind: type[Association], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("CRITICAL", "trio_mp")
+    monkeypatch.setattr(peer, "Association", kind)
+    assert any(run_seed(seed).violation for seed in range(100))
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_the_table(jobs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hammer", "--seeds", "3", "--first", "10", "--jobs", jobs]) == 0
+    output = capsys.readouterr().out
+    for line in ("seeds ", "simulated hours", "messages through the oracle", "faults", "violations"):
+        assert line in output
+
+
+def test_a_violation_is_shown_with_the_command_that_replays_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(peer, "Association", NeverReports)
+    assert main(["hammer", "--seeds", "1", "--jobs", "1"]) == 1
+    output = capsys.readouterr().out
+    assert "✗ seed 0" in output
+    assert "python -m trio_mp.testing replay 0" in output
+    assert " fault " in output
+    assert main(["replay", "0"]) == 1
+
+
+def test_replay(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "0"]) == 0
+    first = capsys.readouterr().out
+    assert main(["replay", "0"]) == 0
+    assert "the trace: " in first
+    assert capsys.readouterr().out == first
+
+
+@pytest.mark.parametrize("arguments", [[], ["hammer", "--seeds", "0"], ["replay"], ["replay", "-1"], ["replay", "x"]])
+def test_a_wrong_command_line(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as info:
+        main(arguments)
+    assert info.value.code == 2

@@ -1,0 +1,385 @@
+"""A network of many nodes in one process, under one seed and a virtual clock."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias, TypeVar, Unpack
+
+import trio
+from trio.testing import MockClock
+
+from .._api import Node
+from .._node.environment import Environment
+from .._node.settings import SettingArguments
+from .._open import open_node_in
+from .._protocol.session import TLSChannel
+from .._transport.tls import throwaway_tls
+from ._faults import Faults
+from ._nodes import FairnessClock, NodeTransport, Place, silence
+from ._oracle import Oracle
+from ._postman import Postman
+from ._scheduler import deterministic_scheduling
+from ._tls import SimulatedTLS
+from ._trace import Trace
+from ._wire import Host, Link, Wire, World
+
+SECRET = "the secret of a simulation"  # noqa: S105 - it protects nothing
+"""The secret of simulated nodes that are given none."""
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9_.\-]+")
+_EPOCH = 1_600_000_000.0
+
+Program: TypeAlias = Callable[[Node], Awaitable[object]]
+"""What a node runs: `async def program(node)`. When it returns the node closes in good order."""
+
+T = TypeVar("T")
+
+
+def address_of(node_id: str) -> str:
+    """Where a simulated node of this ID listens if it is given no `binds`: the seed for others.
+
+    The node ID itself where it can be a host name, else a path made of it.
+    """
+    return node_id if _HOST_NAME.fullmatch(node_id) else f"unix:/{node_id}"
+
+
+class _Run:
+    """One run of a program."""
+
+    def __init__(self, program: Program, settings: SettingArguments) -> None:
+        self.program = program
+        self.settings = settings
+        self.scope = trio.CancelScope()
+        self.body = trio.CancelScope()
+        self.crashed = False
+        self.ended = trio.Event()
+        self.node: Node | None = None
+
+
+class SimulatedNetwork(Faults):
+    """Many nodes in one process, with pipes in memory, every disturbance one can think of, and one seed for it all.
+
+    Made by `open_simulated_network`, or by `simulate`. The same seed and the same program give the same run, to the
+    byte; other seeds give other orders, delays and cuts. All of it happens under Trio's virtual clock.
+
+    Encrypted nodes (`encryption=True`; it is off by default) have a stand-in for TLS that authenticates every bit and
+    can be repeated. With `real_tls` it is TLS itself: then bytes, lengths and so all that depends on them differ from
+    run to run.
+
+    Attributes:
+      seed: what it was made with.
+      random: the generator of everything that the network itself draws.
+      trace: what has happened; its `digest` tells whether two runs were the same.
+      oracle: watches over the promise; told by `Witness` and by the network.
+      nodes: the nodes that run now, by ID.
+    """
+
+    def __init__(self, seed: int | str, nursery: trio.Nursery, *, real_tls: bool = False) -> None:
+        self.seed = seed
+        self.random = self.generator("network")
+        self.trace = Trace()
+        self.oracle = Oracle(seed, self.trace)
+        self.nodes: dict[str, Node] = {}
+        self.default_link = Link()
+        self.places: dict[str, Place] = {}
+        self.mended = trio.lowlevel.ParkingLot()
+        self._postman = Postman()
+        self._world = World(self.random, self._postman, self.trace)
+        self._nursery = nursery
+        self.oracle.on_broken = nursery.cancel_scope.cancel
+        self.oracle.connected = lambda run, node_id: self.agree(run.rpartition("/")[0], node_id)
+        self._real_tls = real_tls
+        self._hosts: dict[str, Host] = {}
+        self._links: dict[tuple[str, str], Link] = {}
+        self._wires: list[Wire] = []
+        self._wire_count = 0
+        self._fairness: dict[str, FairnessClock] = {}
+        self._wall_offsets: dict[str, float] = {}
+        self._runs: dict[str, _Run] = {}
+        self._dials_held = False
+        self._held = trio.lowlevel.ParkingLot()
+        nursery.start_soon(self._postman.run, name="the simulated network")
+
+    # What it is made of --------------------------------------------------------------------------------------------
+
+    def generator(self, purpose: str) -> random.Random:
+        """A generator of random numbers of its own: what draws from it changes nothing for others.
+
+        Args:
+          purpose: the same seed and purpose give the same numbers.
+        """
+        text = hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()
+        return random.Random(text)
+
+    def new_wire(self, dialler: Host, listener: Host) -> Wire:
+        """A new connection."""
+        self._wire_count += 1
+        there = self.link(dialler.node_id, listener.node_id)
+        back = self.link(listener.node_id, dialler.node_id)
+        wire = Wire(self._world, self._wire_count, (dialler, listener), (there, back))
+        self._wires = [other for other in self._wires if not other.over]
+        self._wires.append(wire)
+        self.trace.record("connection", wire.name)
+        return wire
+
+    async def wait_dials(self) -> None:
+        """Wait while dials are held. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self._dials_held:
+            await self._held.park()
+
+    # The promise ---------------------------------------------------------------------------------------------------
+
+    def uses(self, node_id: str, other: str) -> str | None:
+        """The ID of the connection that a node uses with another, if it has one in use."""
+        node = self.nodes.get(node_id)
+        network = node._core.network if node is not None else None
+        peer = network.peers.get(other) if network is not None else None
+        return peer.association.in_use if peer is not None else None
+
+    def agree(self, one: str, other: str) -> bool:
+        """Whether two nodes use one and the same connection now."""
+        used = self.uses(one, other)
+        return used is not None and used == self.uses(other, one)
+
+    def seeds_of(self, node_id: str) -> tuple[str, ...]:
+        """The IDs of the nodes of this network that a node has as its seeds and that listen now."""
+        seeds = self.nodes[node_id]._core.settings.seeds
+        places = [self.places[str(seed)] for seed in seeds if str(seed) in self.places]
+        return tuple(place.transport.host.node_id for place in places)
+
+    async def settle(self) -> None:
+        """Heal the network, wait until everything must have come to rest, and have the oracle judge it all.
+
+        Raises:
+          PromiseBroken: the promise was broken, now or before.
+        """
+        self.heal()
+        await trio.sleep(self.oracle.bounds.longest + 1)
+        self.oracle.check()
+        for one, other in itertools.combinations(list(self.nodes), 2):
+            seeds = other in self.seeds_of(one) or one in self.seeds_of(other)
+            self.oracle.connections(one, other, self.uses(one, other), self.uses(other, one), seed=seeds)
+        self.oracle.finish()
+
+    # Nodes ---------------------------------------------------------------------------------------------------------
+
+    def _environment(self, host: Host) -> Environment:
+        node_id = host.node_id
+        numbers = self.generator(f"node {node_id} run {host.run}")
+        fairness = self._fairness[node_id] = FairnessClock(self.generator(f"fairness {node_id} run {host.run}"))
+        start = trio.current_time()
+
+        def make_tls(server: bool) -> TLSChannel:
+            return SimulatedTLS(numbers.randbytes, server)
+
+        return Environment(
+            entropy=numbers.randbytes,
+            jitter=numbers.random,
+            transport=NodeTransport(self, host),
+            make_tls=throwaway_tls if self._real_tls else make_tls,
+            fairness_clock=fairness,
+            wall_clock=lambda: _EPOCH + trio.current_time() - start + self._wall_offsets.get(node_id, 0.0),
+        )
+
+    @asynccontextmanager
+    async def open_node(self, node_id: str, **settings: Unpack[SettingArguments]) -> AsyncGenerator[Node, None]:
+        """Run a node of this network for the length of the block.
+
+        Args:
+          node_id: its node ID; one run of it at a time.
+          settings: as for `trio_mp.open_node`, with other defaults: it listens at `address_of(node_id)`, so others may
+            name it as a seed; there is a secret, the same for all; there is no encryption.
+
+        Raises:
+          RuntimeError: a node of that ID runs already.
+        """
+        host = self.host(node_id)
+        if host.up:
+            raise RuntimeError(f"a node {node_id} runs already in this network")
+        settings.setdefault("secret", SECRET)
+        encryption = settings.setdefault("encryption", False)
+        settings.setdefault("binds", (address_of(node_id),))
+        host.run += 1
+        host.up = True
+        host.encrypted = encryption
+        run, number = f"{node_id}/{host.run}", host.run
+        self.trace.record("node", "start", run)
+        self.oracle.node_started(run, node_id)
+        try:
+            async with open_node_in(self._environment(host), node_id, **settings) as node:
+                self.nodes[node_id] = node
+                yield node
+        finally:
+            if host.up and host.run == number:
+                host.up = False
+                self.nodes.pop(node_id, None)
+                self.trace.record("node", "stop", run)
+                self.oracle.node_stopped(run)
+
+    def run_of(self, node: Node) -> str:
+        """The name of this run of a node, such as `a/1`."""
+        return f"{node.id}/{self.host(node.id).run}"
+
+    def start(self, node_id: str, program: Program, **settings: Unpack[SettingArguments]) -> None:
+        """Run a program as a node, in the background; it can be crashed, and restarted.
+
+        An exception of the program ends the simulation, unless the node has crashed before.
+
+        Args:
+          node_id, settings: as for `open_node`.
+          program: `async def program(node)`.
+        """
+        run = self._runs[node_id] = _Run(program, settings)
+        self._nursery.start_soon(self._run_program, node_id, run, name=f"the program of {node_id}")
+
+    async def _run_program(self, node_id: str, run: _Run) -> None:
+        try:
+            with run.scope:
+                async with self.open_node(node_id, **run.settings) as node:
+                    run.node = node
+                    with run.body:
+                        await run.program(node)
+        except Exception:
+            # What a process would have said after it was killed, nobody hears.
+            if not run.crashed:
+                raise
+        finally:
+            run.ended.set()
+
+    async def stop(self, node_id: str) -> None:
+        """Cancel the program of a node, have the node close in good order, and wait for that."""
+        run = self._runs[node_id]
+        run.body.cancel()
+        await run.ended.wait()
+
+    def crash(self, node_id: str, *, silently: bool = False) -> None:
+        """The process of a node is killed: nothing is flushed, no monitor fires, nobody is told by it.
+
+        What the program itself does while it is cancelled, in `finally` blocks, still runs: it is one process. But no
+        byte of it leaves.
+
+        Args:
+          node_id: a node whose program was started with `start`.
+          silently: the machine goes with it, so that its connections are not even closed: the others find out by
+            themselves, or when it is back. Otherwise its kernel closes them.
+        """
+        run, host = self._runs[node_id], self.host(node_id)
+        if not host.up or run.crashed:
+            return
+        self.log_fault("crash", node_id, "silently" if silently else "and is closed by its kernel")
+        name = f"{node_id}/{host.run}"
+        # Told first, while it can be seen who is connected.
+        self.oracle.node_stopped(name, silently=silently, crashed=True)
+        run.crashed = True
+        host.up = False
+        self.nodes.pop(node_id, None)
+        for wire in self._wires:
+            for end in wire.ends:
+                if end.host is host:
+                    end.vanish(silently=silently)
+        for place in [place for place in self.places.values() if place.transport.host is host]:
+            place.close()
+        if run.node is not None:
+            silence(run.node)
+        run.scope.cancel()
+
+    def restart(self, node_id: str, program: Program | None = None) -> None:
+        """Start a crashed node again, under the same ID and with the same settings.
+
+        Args:
+          node_id: the node.
+          program: another program than before.
+        """
+        before = self._runs[node_id]
+        if self.host(node_id).up:
+            raise RuntimeError(f"{node_id} runs already")
+        self.log_fault("restart", node_id)
+        self.start(node_id, program or before.program, **before.settings)
+
+    async def wait_ended(self) -> None:
+        """Wait until no program that was started with `start` runs any more. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        for run in self._runs.values():
+            await run.ended.wait()
+
+    def was_crashed(self, node_id: str) -> bool:
+        """Whether a node was crashed, and has not been restarted."""
+        return node_id in self._runs and self._runs[node_id].crashed
+
+    def is_up(self, node_id: str) -> bool:
+        """Whether a node of this ID runs."""
+        return node_id in self.nodes
+
+
+@asynccontextmanager
+async def open_simulated_network(
+    seed: int | str = 0, *, real_tls: bool = False
+) -> AsyncGenerator[SimulatedNetwork, None]:
+    """A simulated network for the length of the block, in a Trio run that has a `trio.testing.MockClock`.
+
+    With pytest-trio make a fixture of it::
+
+        @pytest.fixture
+        async def network(autojump_clock):
+            async with open_simulated_network(seed=0) as network:
+                yield network
+
+    Leaving the block cancels the programs that still run. To try many seeds, use `simulate`.
+
+    Args:
+      seed: everything random comes from it.
+      real_tls: see `SimulatedNetwork`.
+
+    Raises:
+      RuntimeError: time is real here.
+    """
+    virtual = isinstance(trio.lowlevel.current_clock(), MockClock)
+    if not virtual:
+        raise RuntimeError("a simulated network needs trio.testing.MockClock(autojump_threshold=0); simulate() has one")
+    failure: BaseException | None = None
+    network: SimulatedNetwork | None = None
+    try:
+        with deterministic_scheduling(seed):
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                network = SimulatedNetwork(seed, nursery, real_tls=real_tls)
+                try:
+                    yield network
+                except BaseException as error:  # noqa: BLE001 - raised again when everything has ended
+                    failure = error
+                nursery.cancel_scope.cancel()
+    finally:
+        if network is not None:
+            # Even where a handler or a callback was told of it, and only its port died of it.
+            network.oracle.check()
+    if failure is not None:
+        raise failure
+
+
+def simulate(
+    scenario: Callable[..., Awaitable[T]], *arguments: Any, seed: int | str = 0, real_tls: bool = False
+) -> T:
+    """Run `await scenario(network, *arguments)` in a Trio run of its own with a virtual clock; returns what it returns.
+
+    A test for many seeds is an ordinary function::
+
+        @pytest.mark.parametrize("seed", range(100))
+        def test_no_job_is_lost(seed):
+            simulate(scenario, seed=seed)
+
+    Args:
+      scenario, arguments: as for `trio.run`, with the network before the arguments.
+      seed, real_tls: as for `open_simulated_network`.
+    """
+
+    async def run() -> T:
+        async with open_simulated_network(seed, real_tls=real_tls) as network:
+            return await scenario(network, *arguments)
+
+    with deterministic_scheduling(seed):
+        return trio.run(run, clock=MockClock(autojump_threshold=0))

@@ -1,0 +1,146 @@
+"""What a simulated network gives each of its nodes: a transport, clocks, and an end without last words."""
+
+from __future__ import annotations
+
+import errno
+import random
+from typing import Protocol
+
+import trio
+
+from .._api import Node
+from .._transport.addresses import Address
+from .._transport.pipe import Listener, Pipe, Transport
+from ._wire import Host, Link, Wire
+
+
+class Places(Protocol):
+    """A simulated network, as its transports know it; see `SimulatedNetwork`."""
+
+    places: dict[str, Place]
+    mended: trio.lowlevel.ParkingLot
+    default_link: Link
+
+    def link(self, source: str, target: str) -> Link:
+        """How bytes travel from one node to another."""
+        ...
+
+    def new_wire(self, dialler: Host, listener: Host) -> Wire:
+        """A new connection."""
+        ...
+
+    async def wait_dials(self) -> None:
+        """Wait while dials are held."""
+        ...
+
+
+class Place(Listener):
+    """A place of a simulated network."""
+
+    def __init__(self, transport: NodeTransport, address: str) -> None:
+        self.transport = transport
+        self.address = address
+        self._send, self._receive = trio.open_memory_channel[Wire](1000)
+
+    def connect(self, wire: Wire) -> None:
+        """A connection has arrived."""
+        try:
+            self._send.send_nowait(wire)
+        except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+            wire.listener.outgoing.reset()
+
+    async def accept(self) -> Pipe:
+        """See `Listener.accept`."""
+        wire = await self._receive.receive()
+        return wire.listener
+
+    async def aclose(self) -> None:
+        """See `Listener.aclose`."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """Stop listening; connections that were not accepted are reset."""
+        places = self.transport.network.places
+        if places.get(self.address) is self:
+            del places[self.address]
+        self._send.close()
+        while True:
+            try:
+                self._receive.receive_nowait().listener.close()
+            except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+                break
+        self._receive.close()
+
+
+class NodeTransport(Transport):
+    """A simulated network, as one run of one node sees it."""
+
+    def __init__(self, network: Places, host: Host) -> None:
+        self.network = network
+        self.host = host
+        self.run = host.run
+
+    @property
+    def dead(self) -> bool:
+        """Whether its node has crashed."""
+        return not self.host.up or self.host.run != self.run
+
+    async def dial(self, address: Address) -> Pipe:
+        """See `Transport.dial`: it takes as long as a message there and the answer to it."""
+        network = self.network
+        await network.wait_dials()
+        place = network.places.get(str(address))
+        target = place.transport.host if place is not None else None
+        if target is None or self.dead:
+            await trio.sleep(2 * network.default_link.delay)
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens on {address}")
+        there = network.link(self.host.node_id, target.node_id)
+        back = network.link(target.node_id, self.host.node_id)
+        while there.broken or back.broken or self.host.paused or target.paused:
+            # Nobody answers; the dialler will get tired of it.
+            await network.mended.park()
+        await trio.sleep(there.delay + back.delay)
+        place = network.places.get(str(address))
+        if place is None or self.dead:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens on {address}")
+        wire = network.new_wire(self.host, target)
+        place.connect(wire)
+        return wire.dialler
+
+    async def listen(self, address: Address) -> list[Listener]:
+        """See `Transport.listen`."""
+        await trio.lowlevel.checkpoint()
+        name = str(address)
+        if name in self.network.places:
+            raise OSError(errno.EADDRINUSE, f"cannot listen on {name}: another node listens there")
+        listener = self.network.places[name] = Place(self, name)
+        return [listener]
+
+
+class FairnessClock:
+    """A clock that goes on a little whenever it is looked at, sometimes much, and by leaps when a handler stalls."""
+
+    def __init__(self, numbers: random.Random) -> None:
+        self._random = numbers
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.006 if self._random.random() < 0.02 else 0.00002
+        return self.now
+
+
+def silence(node: Node) -> None:
+    """A node that has crashed fires nothing and delivers nothing, though its tasks still have to end."""
+    core = node._core
+    core.dispatcher.queue.clear()
+    core._node_monitors.clear()
+    ports = core.dispatcher
+    for port in [*ports.ports.values(), *ports.unwinding.values()]:
+        if port.more is not None:
+            port.more.monitors.clear()
+        port.tags = port.default = None
+    ports.ports.clear()
+    if core.network is not None:
+        for peer in core.network.peers.values():
+            peer.association.monitors.clear()

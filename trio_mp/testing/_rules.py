@@ -1,0 +1,44 @@
+"""What the promise says, rule by rule, and what is raised when one is broken."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Rule(enum.Enum):
+    """What the promise says, rule by rule; the text is for people."""
+
+    ORDER = "messages from one run of a node to one port are delivered in the order they were sent, each at most once"
+    INVENTED = "what is delivered was sent, to that port"
+    HOLE = "after a lost message nothing is delivered to its port until the monitors have fired"
+    SILENCE = "a message sent under a monitor is delivered, or the monitor fires"
+    LATE = "a monitor of a dead port, or of one on an unreachable node, fires within the bound of the cause"
+    ONCE = "a monitor fires once, and not when it was cancelled"
+    FALSE_DEATH = "a port that is said to have died has died"
+    PORT_ID = "a port ID never names two ports"
+    DEAD_PORT = "a port that has died, or whose node has, gets nothing"
+    MEMORY = "what is queued for a peer stays under queue_limit and one message"
+    CONNECTED = "two live nodes that can reach each other are connected when one is a seed of the other"
+    AGREEMENT = "both ends agree on which connection is in use"
+    UNANSWERED = "a call ends: with the answer, or with PortDied"
+
+
+class PromiseBroken(Exception):
+    """The promise was broken.
+
+    Attributes:
+      rule: which part of it.
+      what: what happened.
+      seed: of the simulation.
+      trace: the latest events that may have to do with it, as text.
+    """
+
+    def __init__(self, rule: Rule, what: str, seed: object, trace: str) -> None:
+        super().__init__(rule, what, seed, trace)
+        self.rule = rule
+        self.what = what
+        self.seed = seed
+        self.trace = trace
+
+    def __str__(self) -> str:
+        return f"{self.rule.value}: {self.what} (seed {self.seed!r})\n{self.trace}"

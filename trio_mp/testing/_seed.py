@@ -1,0 +1,107 @@
+"""One seed of the hammer, from the first node to the verdict."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from dataclasses import dataclass, field
+
+import trio
+
+from ._network import SimulatedNetwork, simulate
+from ._rules import PromiseBroken
+from ._scenario import QUIET, Disturber, make_plan
+from ._workload import Stage
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of one seed.
+
+    Attributes:
+      seed: which.
+      seconds: simulated.
+      sent, delivered, fired: messages and monitors that the oracle saw.
+      faults: how many of each kind.
+      digest: of the trace.
+      violation: empty, or the rule, what happened, and a shortened trace.
+    """
+
+    seed: int
+    seconds: float = 0.0
+    sent: int = 0
+    delivered: int = 0
+    fired: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    digest: str = ""
+    violation: str = ""
+
+
+def run_seed(seed: int) -> Result:
+    """Run one seed of the hammer. What is wrong is in the result, and not raised."""
+    result = Result(seed)
+    try:
+        simulate(_run, result, seed=seed)
+    except PromiseBroken as broken:
+        result.violation = str(broken)
+    except Exception as error:  # noqa: BLE001 - a node that crashes is a violation as well, whatever it died of
+        result.violation = "a node failed\n" + "".join(traceback.format_exception(error))
+    return result
+
+
+async def _run(network: SimulatedNetwork, result: Result) -> None:
+    plan = make_plan(network.generator("plan"))
+    network.default_link.be_like(plan.link)
+    network.oracle.bounds = plan.bounds
+    stage = Stage(network, plan)
+    try:
+        async with trio.open_nursery() as nursery:
+            for name, start in plan.starts.items():
+                nursery.start_soon(_start_later, network, stage, name, start)
+            nursery.start_soon(_disturb, network, stage)
+        await trio.sleep_until(stage.quiet_at)
+        for name in plan.nodes:
+            if not network.is_up(name):
+                network.restart(name)
+        await network.settle()
+        # The rest of the time nothing is to happen, and then all close at once.
+        await trio.sleep_until(stage.quiet_at + QUIET)
+        stage.ended.set()
+        await network.wait_ended()
+    finally:
+        oracle = network.oracle
+        result.seconds = trio.current_time()
+        result.sent, result.delivered, result.fired = oracle.sent, oracle.delivered, oracle.fired
+        result.faults = network.trace.faults
+        result.digest = network.trace.digest
+
+
+async def _start_later(network: SimulatedNetwork, stage: Stage, name: str, start: float) -> None:
+    await trio.sleep(start)
+    network.start(name, stage.program, **stage.plan.nodes[name])
+
+
+async def _disturb(network: SimulatedNetwork, stage: Stage) -> None:
+    names = list(stage.plan.nodes)
+    numbers = network.generator("faults")
+    disturber = Disturber(network, numbers, names)
+    async with trio.open_nursery() as nursery:
+        for when in stage.plan.faults:
+            await trio.sleep_until(when)
+            # So that something is on its way when it breaks, and something is sent before anybody has noticed.
+            stage.provoke(numbers)
+            await trio.sleep(numbers.choice((0.0, network.default_link.delay, 0.1)) * numbers.random())
+            lasts = disturber.disturb()
+            stage.provoke(numbers)
+            if lasts:
+                nursery.start_soon(_undo_later, network, names, lasts)
+        # What has not been undone by itself is healed when it is to be quiet.
+        nursery.cancel_scope.cancel()
+
+
+async def _undo_later(network: SimulatedNetwork, names: list[str], seconds: float) -> None:
+    await trio.sleep(seconds)
+    network.heal()
+    for name in names:
+        if network.was_crashed(name):
+            network.restart(name)

@@ -1,0 +1,277 @@
+"""What the nodes of the hammer do: a program that sends, monitors, kills, spawns, links and calls at random."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import trio
+
+from .._api import Node
+from .._errors import PortDied
+from .._node.monitor import Monitor
+from .._node.port import Port, current_node
+from .._services.spawning import spawnable
+from ._network import SimulatedNetwork
+from ._scenario import MESSAGES, QUIET, SECONDS, Plan
+from ._witness import Witness
+
+_BURST = 6.0
+"""How many messages are sent in one go, on average."""
+
+_WITNESSES: WeakKeyDictionary[Node, Witness] = WeakKeyDictionary()
+"""So that a spawned function, which is called with nothing but its port, finds the witness of its node."""
+
+
+class Stage:
+    """What all programs of one seed share.
+
+    Attributes:
+      network, plan: where they play, and how.
+      ports: the IDs of ports that others know of, some of them dead.
+      players: the latest run of each node.
+      ended: set when the programs are to return.
+      quiet_at: when they do nothing more, in seconds of Trio's clock.
+    """
+
+    def __init__(self, network: SimulatedNetwork, plan: Plan) -> None:
+        self.network = network
+        self.plan = plan
+        self.ports: list[str] = []
+        self.players: dict[str, Player] = {}
+        self.ended = trio.Event()
+        self.quiet_at = trio.current_time() + SECONDS - QUIET
+
+    async def program(self, node: Node) -> None:
+        """The program of one node."""
+        player = self.players[node.id] = Player(self, node)
+        await player.play()
+
+    def provoke(self, numbers: random.Random) -> None:
+        """Have some of the programs send something now."""
+        for player in self.players.values():
+            if self.network.oracle.lives(player.run) and numbers.random() < 0.5:
+                player.burst()
+
+    def forget(self, port: str) -> None:
+        """A port is dead: mostly nobody sends to it any more."""
+        if port in self.ports:
+            self.ports.remove(port)
+
+
+class Player(Witness):
+    """One run of one node, and what it does.
+
+    Args:
+      stage: what it shares with the others.
+      node: the node.
+    """
+
+    def __init__(self, stage: Stage, node: Node) -> None:
+        super().__init__(stage.network, node)
+        _WITNESSES[node] = self
+        self._stage = stage
+        self._random = stage.network.generator(f"workload of {self.run}")
+        self._monitors: dict[str, Monitor] = {}
+        self._own: list[str] = []
+
+    async def play(self) -> None:
+        """Do things until it is quiet, then wait until all is over."""
+        numbers, stage = self._random, self._stage
+        for _ in range(2):
+            self._new_port()
+        actions = SECONDS - QUIET
+        pause = actions / (MESSAGES / _BURST / len(stage.plan.nodes))
+        kinds, weights = zip(
+            (self.burst, 50), (self._watch, 12), (self._unwatch, 5), (self._new_port, 4), (self._kill, 5),
+            (self._spawn, 5), (self._link, 3), (self._call, 6), (self._stop_caring, 1),
+            (self._flood, 2 if stage.plan.floods else 0),
+            strict=True,
+        )  # fmt: skip
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            while trio.current_time() < stage.quiet_at:
+                numbers.choices(kinds, weights)[0]()
+                await trio.sleep(numbers.expovariate(1 / pause))
+            # The last word with everybody: after the quiet it must have been said, or be known not to have been.
+            for port in stage.ports:
+                self._ensure_monitor(port)
+                self.send(port, "last")
+            await stage.ended.wait()
+
+    # Sending -------------------------------------------------------------------------------------------------------
+
+    def _target(self) -> str | None:
+        return self._random.choice(self._stage.ports) if self._stage.ports else None
+
+    def burst(self) -> None:
+        """Send a few messages to a port."""
+        port = self._target()
+        if port is not None:
+            if self._random.random() < 0.8:
+                self._ensure_monitor(port)
+            self._send_some(port)
+
+    def _send_some(self, port: str) -> None:
+        for _ in range(min(60, 1 + int(self._random.expovariate(1 / _BURST)))):
+            self._send_one(port)
+
+    def _send_one(self, port: str) -> None:
+        draw = self._random.random()
+        if draw < self._stage.plan.large:
+            size = self._random.choice((20_000, 60_000, 66_000, 200_000))
+        else:
+            size = int(self._random.paretovariate(1.0)) * 10 if draw < 0.5 else 0
+        try:
+            self.send(port, "data", b"x" * min(size, 200_000))
+        except ValueError:
+            # Too large for the other side: that is known here, and nothing was sent.
+            self.send(port, "small")
+
+    def _flood(self) -> None:
+        """More than the queue takes, and then a little more, before anybody can have been told."""
+        port = self._target()
+        if port is not None:
+            self._ensure_monitor(port)
+            for _ in range(self._random.randint(4, 9)):
+                self.send(port, "data", b"x" * 60_000)
+            self._send_some(port)
+
+    def _call(self) -> None:
+        port = self._target()
+        if port is not None:
+            self._nursery.start_soon(self._call_one, port)
+
+    async def _call_one(self, port: str) -> None:
+        try:
+            with trio.move_on_after(self._random.choice((0.1, 1e9, 1e9))):
+                await self.call(port, "call")
+        except PortDied:
+            self._stage.forget(port)
+
+    # Monitors ------------------------------------------------------------------------------------------------------
+
+    def _ensure_monitor(self, port: str) -> None:
+        monitor = self._monitors.get(port)
+        if monitor is None or not monitor.active:
+            self._set_monitor(port)
+
+    def _set_monitor(self, port: str) -> None:
+        def fired(*reason: object) -> None:
+            if reason[:1] == ("transport_error",):
+                draw = self._random.random()
+                if draw < 0.5:
+                    # At once, so that what was lost and what is sent now stand as close as they can.
+                    self._set_monitor(port)
+                if draw < 0.8 and (trio.current_time() < self._stage.quiet_at or self._stage.ended.is_set()):
+                    self._send_some(port)
+            elif self._random.random() < 0.8:
+                self._stage.forget(port)
+
+        self._monitors[port] = self.monitor(port, fired)
+
+    def _watch(self) -> None:
+        port = self._target()
+        if port is not None:
+            self._set_monitor(port)
+
+    def _unwatch(self) -> None:
+        if self._monitors:
+            port = self._random.choice(list(self._monitors))
+            self._monitors.pop(port).cancel()
+
+    def _stop_caring(self) -> None:
+        for monitor in self._monitors.values():
+            monitor.cancel()
+        self._monitors.clear()
+
+    def _link(self) -> None:
+        port = self._target()
+        if port is not None and self._own:
+            self.link(port, self._random.choice(self._own))
+
+    # Ports ---------------------------------------------------------------------------------------------------------
+
+    def _announce(self, port: str) -> None:
+        self._own.append(port)
+        self._stage.ports.append(port)
+
+    def _new_port(self) -> None:
+        kind = self._random.randrange(4)
+        if kind == 0:
+            port = self.node.start_port(self.receive_slowly)
+            self.adopt(port)
+        elif kind == 1:
+            port = self.port(self.handle_slowly)
+        else:
+            port = self.port(self.handle)
+        self._announce(str(port))
+
+    def handle(self, tag: str, *rest: Any) -> None:
+        """A handler."""
+        if tag == "call":
+            self.node.send(rest[-1], "answer")
+        elif tag == "data" and self._random.random() < 0.0005:
+            raise ValueError("a mistake in a handler")
+
+    async def handle_slowly(self, tag: str, *rest: Any) -> None:
+        """A handler that lets later messages wait."""
+        if self._random.random() < 0.1:
+            await trio.sleep(self._random.expovariate(1 / 0.5))
+        self.handle(tag, *rest)
+
+    async def receive_slowly(self, port: Port) -> None:
+        """The task of a port."""
+        while True:
+            self.handle(*self.unwrap(port, await port.receive()))
+            if self._random.random() < 0.1:
+                await trio.sleep(self._random.expovariate(1 / 0.5))
+
+    def _kill(self) -> None:
+        port = self._target()
+        if port is not None:
+            self.node.kill(port, *self._random.choice(((), ("enough", "of it"))))
+            if self._random.random() < 0.7:
+                self._stage.forget(port)
+
+    def _spawn(self) -> None:
+        others = list(self._stage.plan.nodes)
+        node_id = self._random.choice(others)
+        port = self.node.spawn(node_id, f"{__name__}:{self._random.choice(('sink', 'process'))}")
+        self._set_monitor(port)
+        self._send_some(port)
+        self._nursery.start_soon(self._introduce, port)
+
+    async def _introduce(self, port: str) -> None:
+        """Others may know of it when it has answered, and not before."""
+        try:
+            await self.call(port, "call")
+        except PortDied:
+            return
+        self._stage.ports.append(port)
+
+
+def _witness() -> Player:
+    witness = _WITNESSES[current_node()]
+    assert isinstance(witness, Player)
+    return witness
+
+
+@spawnable
+def sink(port: Port) -> None:
+    """A spawned port with a handler."""
+    player = _witness()
+    player.adopt(port)
+
+    @port.on()
+    def take(*stamped: Any) -> None:
+        player.handle(*player.unwrap(port, stamped))
+
+
+@spawnable
+async def process(port: Port) -> None:
+    """A spawned port with a task."""
+    player = _witness()
+    player.adopt(port)
+    await player.receive_slowly(port)
