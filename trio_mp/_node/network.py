@@ -189,6 +189,8 @@ class Network:
         self._strangers.leave(connection)
         if connection.fault and connection.was_up:
             log.warning("%s: %s", connection.address, connection.fault)
+        elif connection.session.handshake.talks_to_itself:
+            log.info("%s: it is this node itself", connection.address)
         elif connection.fault:
             self._complaints.warn(trio.current_time(), "%s: %s", connection.address, connection.fault)
 
