@@ -26,6 +26,8 @@ from ._services.spawning import Spawner, check_reference, run_process
 
 log = logging.getLogger("trio_mp")
 
+_NOT_SYNC = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+
 
 class Node:
     """One membership in the network: its ports, and the way to all others. Made by `open_node`.
@@ -168,8 +170,8 @@ class Node:
             await trio.sleep(seconds)
             try:
                 self._core.send(port, message)
-            except ValueError as error:
-                # It was checked at the call, but the peer's limit may have become known since.
+            except (TypeError, ValueError) as error:
+                # It was checked at the call, but the peer's limit and its framing may have become known since.
                 log.error("a message of send_after(%g, %r) cannot be sent: %s", seconds, port, error)
 
     async def flush(self, node_or_port: str) -> None:
@@ -247,10 +249,10 @@ class Node:
             message = self._core.fix(action, message)
 
             def callback(*reason: object) -> None:
-                self._core.send(action, (*message, *reason))
+                self._core.notify(action, message, reason)
 
             return self._core.monitor(port, callback, self._core.owner())
-        if inspect.iscoroutinefunction(action) or not callable(action):
+        if any(is_kind(action) for is_kind in _NOT_SYNC) or not callable(action):
             raise TypeError(f"a monitor's action is a sync function or a port, not {action!r}")
         if message:
             raise TypeError("a monitor's message goes with a port to send it to, not with a function")

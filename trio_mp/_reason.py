@@ -69,6 +69,11 @@ def node_failed(error: BaseException | None) -> Reason:
     return ("node_failed", exception_reason(error)[1] if error is not None else "cancelled")
 
 
+def reason_lost(error: Exception) -> Reason:
+    """What is told instead of a reason that cannot travel to whom it is for."""
+    return ("reason_lost", f"the reason could not travel: {error}")
+
+
 def describe(reason: Reason) -> str:
     """A reason as people read it."""
     if not reason:

@@ -270,6 +270,10 @@ class Connection:
         session, pipe, peer = self.session, self.pipe, self.peer
         share = WRITE_SHARE
         while True:
+            if session.failure:
+                self.fault = session.failure
+                self.close(self.fault)
+                return
             if session.outgoing:
                 sent = pipe.send_nowait(session.outgoing)
                 del session.outgoing[:sent]
@@ -359,11 +363,7 @@ class Connection:
                 self.peer.execute(self.peer.association.probe_failed())
 
     def beat(self, now: float, interval: float) -> None:
-        """Every `interval` seconds: send something if nothing was sent; see whether the other side does.
-
-        Silence is judged only after the reader has had a whole interval to find something: a process that was stopped,
-        or a handler that computed for long, must not be taken for a dead peer.
-        """
+        """Every `interval` seconds: send something if nothing was sent; see whether the other side does."""
         if not self.was_up or self._closed or self.peer is None or self.info is None:
             return
         if not self.sent and not self.peer.association.queue.size:
@@ -376,7 +376,7 @@ class Connection:
 
     def finish(self, why: str) -> None:
         """See `PeerConnection.finish`. The other side's last bytes are read to their end, or it would see a reset."""
-        if not self.was_up:
+        if not self.was_up and not self._closed:
             self.session.refuse(why)
         self._note_end(why)
         self._finishing = True

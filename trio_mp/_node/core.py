@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -15,7 +16,7 @@ from .._protocol import codec
 from .._protocol.auth import stretch_secret
 from .._protocol.handshake import LocalInfo
 from .._protocol.requests import Spawn
-from .._reason import NORMAL, Reason, node_failed, transport_error
+from .._reason import NORMAL, Reason, describe, node_failed, reason_lost, transport_error
 from .._transport.certificates import CertificateTLS
 from .context import Frame, current_frame, frame_variable
 from .dispatcher import WRONG_THREAD, Dispatcher
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from .._api import Node
 
 _ROUTES = 10_000
+
+log = logging.getLogger("trio_mp")
 PROVIDER = f"trio_mp/{importlib.metadata.version('trio_mp')}"
 
 
@@ -179,8 +182,22 @@ class Core:
         Raises:
           TypeError, ValueError, RuntimeError: as `send`.
         """
-        peer, _ = self.route(port)
-        return message if peer is None else codec.snapshot(message)
+        peer, name = self.route(port)
+        if peer is None:
+            return message
+        framing = peer.association.queue.framing
+        framing.append(framing.open_frame(), name, message)
+        return codec.snapshot(message)
+
+    def notify(self, port: str, message: tuple[object, ...], reason: Reason) -> None:
+        """Send a message with a reason appended. Raises nothing for what cannot travel there: nobody could mend it."""
+        try:
+            self.send(port, (*message, *reason))
+        except (TypeError, ValueError) as error:
+            try:
+                self.send(port, (*message, *reason_lost(error)))
+            except (TypeError, ValueError):
+                log.error("%s is not told of a death (%s): %s", port, describe(reason)[:200], error)
 
     @trio.lowlevel.enable_ki_protection
     def kill(self, port: str, reason: Reason) -> None:
@@ -263,7 +280,10 @@ class Core:
 
         def kill_linked(*reason: object) -> None:
             if reason:
-                self.kill(to, reason)
+                try:
+                    self.kill(to, reason)
+                except (TypeError, ValueError) as error:
+                    self.kill(to, reason_lost(error))
 
         return self.monitor(port, kill_linked, owner)
 

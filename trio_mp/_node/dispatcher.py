@@ -348,6 +348,8 @@ class Dispatcher(PortKeeper):
                 result = self._handle_next(port, state, state.pending)
                 if inspect.iscoroutine(result):
                     await result
+                elif result is not None:
+                    self._handle_result(port, result)
                 if self.clock() > end:
                     await trio.lowlevel.checkpoint()
                     end = self.clock() + PASS_SECONDS

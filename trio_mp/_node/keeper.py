@@ -268,6 +268,8 @@ class PortKeeper(PortHost):
             frame.port = owner
             try:
                 result = callback(*reason)
+                if inspect.isgenerator(result) or inspect.isasyncgen(result):
+                    raise TypeError("a monitor's callback with a `yield` in it has not run at all: take the yield out")
                 if inspect.iscoroutine(result):
                     result.close()
                     raise TypeError(f"a monitor's callback must be sync, not {callback!r}")

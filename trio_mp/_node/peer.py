@@ -26,8 +26,9 @@ from .._protocol.effects import (
     Refuse,
     Unwatch,
 )
+from .._protocol.handshake import Step
 from .._protocol.session import Session
-from .._reason import Reason, describe, too_many_monitors
+from .._reason import Reason, describe, reason_lost, too_many_monitors
 from .dispatcher import Dispatcher
 from .keeper import RemoteMonitor
 from .monitor import Monitor
@@ -235,7 +236,7 @@ class Peer:
         try:
             self.send("", ("kil0", name, *reason))
         except (TypeError, ValueError) as error:
-            self.send("", ("kil0", name, "reason_lost", f"the reason could not travel: {error}"))
+            self.send("", ("kil0", name, *reason_lost(error)))
 
     # Connections ---------------------------------------------------------------------------------------------------
 
@@ -270,6 +271,9 @@ class Peer:
             match effect:
                 case Link(connection):
                     linked = self.connections[connection]
+                    if linked.session.handshake.step is not Step.DECISION:
+                        # What it has said meanwhile ends it; its reader is about to say so.
+                        continue
                     linked.session.link()
                     linked.expect_answer(self._settings.handshake_timeout / 2)
                     # It is not in use, and its reader may be waiting: nobody else would.

@@ -14,6 +14,12 @@ from .effects import Event, Messages
 from .framing import Reader
 from .handshake import Handshake, LocalInfo, Step
 
+GREETING_LIMIT = 160 * 1024
+"""What a handshake may take up to the end of that of TLS, in bytes: OpenSSL allows 100 KiB of certificates."""
+
+SECURE_LIMIT = 16 * 1024
+"""What it may take from there on: three lines. TLS itself has messages that cost much and that never end."""
+
 
 class TLSChannel(Protocol):
     """What a session asks of TLS. Errors of the other side raise `RemoteProtocolError`."""
@@ -57,9 +63,13 @@ class Session:
 
     Attributes:
       outgoing: bytes to be written before anything else; the caller takes them away.
+      failure: why nothing can be sent any more, because of what the other side did; then it must be closed.
     """
 
-    __slots__ = ("_limit", "_lines", "_make_tls", "_reader", "_secure", "_tls", "handshake", "outgoing")
+    __slots__ = (
+        *("_limit", "_lines", "_make_tls", "_reader", "_secure", "_tls", "_unasked"),
+        *("failure", "handshake", "outgoing"),
+    )
 
     def __init__(
         self,
@@ -79,6 +89,9 @@ class Session:
         self._make_tls = make_tls
         self._tls: TLSChannel | None = None
         self._secure = False
+        self.failure = ""
+        # Bytes received in this part of the handshake: up to the end of that of TLS, or behind it.
+        self._unasked = 0
 
     @property
     def encrypted(self) -> bool:
@@ -102,6 +115,11 @@ class Session:
           RemoteProtocolError: the other side did what the protocol does not allow. The connection must be closed, after
             what is in `outgoing` was written, as far as that goes.
         """
+        if not self.open:
+            # Counted by what came before: the last piece may hold what follows the handshake.
+            if self._unasked > (SECURE_LIMIT if self._secure else GREETING_LIMIT):
+                raise RemoteProtocolError("too much was said in the handshake")
+            self._unasked += len(data_untrusted)
         if self._tls is not None:
             return self._receive_secure(self._tls, data_untrusted)
         if self.handshake.step is Step.TLS:
@@ -124,6 +142,7 @@ class Session:
         events: list[Event] = []
         if not self._secure and tls.fingerprint:
             self._secure = True
+            self._unasked = 0
             events += self.handshake.tls_done(tls.fingerprint, tls.peer_node_ids)
         return events + self._receive_plain(plain)
 
@@ -172,4 +191,10 @@ class Session:
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
         """Add to `outgoing`, encrypted where the connection is."""
-        self.outgoing += self._tls.send(data) if self._tls is not None else data
+        if self._tls is None:
+            self.outgoing += data
+            return
+        try:
+            self.outgoing += self._tls.send(data)
+        except RemoteProtocolError as error:
+            self.failure = str(error)

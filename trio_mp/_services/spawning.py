@@ -23,6 +23,7 @@ log = logging.getLogger("trio_mp.spawn")
 
 _MARK = "__trio_mp_spawnable__"
 _REFERENCE = re.compile(r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|:):[A-Za-z_]\w*", re.ASCII)
+_LONGEST_REFERENCE = 1000
 _REMEMBERED_FAILURES = 1024
 
 
@@ -130,7 +131,7 @@ class Spawner:
             self._remember(request.name, port.state.reason)
 
     def _find(self, reference: str, *, remote: bool) -> Callable[..., Any]:
-        if not _REFERENCE.fullmatch(reference):
+        if len(reference) > _LONGEST_REFERENCE or not _REFERENCE.fullmatch(reference):
             raise LookupError(f"not the name of a function: {reference!r:.200}")
         module_name, _, name = reference.rpartition(":")
         module_name = "__main__" if module_name == ":" else module_name

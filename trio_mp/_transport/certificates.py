@@ -29,6 +29,7 @@ SCHEME = "trio-mp:"
 
 _WARN_BEFORE = datetime.timedelta(days=7)
 _ATTEMPTS = 3
+_RETRY = datetime.timedelta(seconds=1)
 
 BOTH_USAGES = {"serverAuth": ExtendedKeyUsageOID.SERVER_AUTH, "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH}
 """What a certificate is for: either side of a connection may be the TLS server."""
@@ -126,7 +127,7 @@ def _first_of(file: str, text: str) -> x509.Certificate:
     """The first certificate in the text of a file. Raises `ConfigurationError` if it cannot be understood."""
     try:
         return x509.load_pem_x509_certificates(text.encode("ascii"))[0]
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise _wrong_file(file, f"its first certificate cannot be understood ({error}); make another") from None
 
 
@@ -219,13 +220,16 @@ class CertificateTLS:
         self._now = now
         self._loaded = self._load()
         self._complained: _Stamp | None = None
+        self._tried = now()
         self._warned = False
         self._look_at_expiry()
 
     def __call__(self, server_side: bool) -> MemoryTLS:
         """A TLS object for one connection."""
         stamp = self._stamps()
-        if stamp != self._loaded.stamp:
+        # What did not work is tried again once a second at most: each connection of a stranger asks.
+        if stamp != self._loaded.stamp and (stamp != self._complained or abs(self._now() - self._tried) >= _RETRY):
+            self._tried = self._now()
             self._reload(stamp)
         self._look_at_expiry()
         if server_side:
@@ -235,7 +239,7 @@ class CertificateTLS:
     def _reload(self, stamp: _Stamp) -> None:
         try:
             self._loaded = self._load()
-        except ConfigurationError as error:
+        except Exception as error:  # noqa: BLE001 - cryptography raises many things, and whoever has connected cannot help it
             if stamp != self._complained:
                 self._complained = stamp
                 log.warning("%s (the files have changed; what was loaded before stays in use)", error)

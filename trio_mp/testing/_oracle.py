@@ -225,7 +225,8 @@ class Oracle:
             return
         since, cause = watch.due
         bound = self.bounds.of(cause)
-        if self._disturbed_at > since:
+        # Also what was done at the same time may have been done after it.
+        if self._disturbed_at >= since:
             since, bound = self._disturbed_at, max(bound, self.bounds.longest)
         late = self._now() - since
         if late > bound + 1e-6:
