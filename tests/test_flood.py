@@ -17,6 +17,7 @@ from trio_mp._transport.admission import SLOTS, SOURCE_SLOTS, Admission
 SECONDS = 60
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("addresses", [1, 1000], ids=["from one address", "from many"])
 async def test_ten_thousand_strangers_and_two_hundred_more_a_second(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, addresses: int
@@ -71,9 +72,9 @@ async def test_ten_thousand_strangers_and_two_hundred_more_a_second(
         assert not n.peers[1:]
 
 
-async def test_the_memory_that_a_stranger_costs(tmp_path: Path) -> None:
+async def test_the_memory_that_a_stranger_costs(short_directory: Path) -> None:
     """With real sockets; they count in the kernel, everything else here."""
-    address = f"unix:{tmp_path / 'm'}"
+    address = f"unix:{short_directory / 'm'}"
     count = 500
     async with open_node("m", binds=[address], secret="0123456789abcdef") as m:
         network_of(m)._strangers = Admission(slots=2 * count)

@@ -17,8 +17,8 @@ from trio_mp._protocol.session import SECURE_LIMIT, Session
 
 
 @pytest.mark.parametrize("what", ["send_after", "monitor", "link"])
-async def test_reasons_that_a_json_peer_cannot_be_told(tmp_path: Any, what: str) -> None:
-    path = str(tmp_path / "s.sock")
+async def test_reasons_that_a_json_peer_cannot_be_told(short_directory: Any, what: str) -> None:
+    path = str(short_directory / "s.sock")
     async with open_node("server", binds=["unix:" + path], secret=SECRET) as node:
         client = await trio.to_thread.run_sync(connect, path, b"client")
         await until(lambda: network_of(node).up_nodes() == ["client"])

@@ -72,8 +72,8 @@ def test_the_client_is_short_and_needs_nothing_but_python() -> None:
 
 # Names below and above the node's: either may be the side that decides.
 @pytest.mark.parametrize("name", ["a-client", "z-client"])
-async def test_the_client_of_the_docs(tmp_path: Path, name: str) -> None:
-    path = str(tmp_path / "node.sock")
+async def test_the_client_of_the_docs(short_directory: Path, name: str) -> None:
+    path = str(short_directory / "node.sock")
     with trio.fail_after(30):
         async with open_node("node", binds=[f"unix:{path}"], secret=SECRET) as node:
             client = await trio.to_thread.run_sync(connect, path, name.encode())
@@ -105,8 +105,8 @@ async def test_the_client_of_the_docs(tmp_path: Path, name: str) -> None:
             assert (await gone.wait())[0] == "transport_error"
 
 
-async def test_the_client_of_the_docs_with_a_wrong_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = str(tmp_path / "node.sock")
+async def test_the_client_of_the_docs_with_a_wrong_secret(short_directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = str(short_directory / "node.sock")
     async with open_node("node", binds=[f"unix:{path}"], secret=SECRET) as node:
         with pytest.raises((ValueError, OSError)):
             await trio.to_thread.run_sync(connect, path, b"client", "a secret that is wrong")

@@ -203,8 +203,8 @@ async def test_new_certificates_are_taken_up_and_no_connection_is_dropped(
         await inbox.wait(4)
 
 
-async def test_over_real_sockets(tmp_path: Path, authority: Authority) -> None:
-    address = f"unix:{tmp_path / 'a.sock'}"
+async def test_over_real_sockets(short_directory: Path, authority: Authority) -> None:
+    address = f"unix:{short_directory / 'a.sock'}"
     certificates = {name: authority.issue(name) for name in ("a", "b")}
     with trio.fail_after(20):
         async with (
