@@ -105,7 +105,9 @@ async def test_the_client_of_the_docs(short_directory: Path, name: str) -> None:
             assert (await gone.wait())[0] == "transport_error"
 
 
-async def test_the_client_of_the_docs_with_a_wrong_secret(short_directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_client_of_the_docs_with_a_wrong_secret(
+    short_directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = str(short_directory / "node.sock")
     async with open_node("node", binds=[f"unix:{path}"], secret=SECRET) as node:
         with pytest.raises((ValueError, OSError)):
