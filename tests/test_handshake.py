@@ -661,3 +661,36 @@ def test_a_line_out_of_turn_is_shown_printable_and_cut_short(line: str, step: St
         STEPS[step]().line_received(f"{line}\x1b" * 50)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
+
+
+# Certificates alone ----------------------------------------------------------------------------------------------
+
+
+def certified(local: LocalInfo) -> LocalInfo:
+    return dataclasses.replace(local, keys=(), certificates=True, encryption=True)
+
+
+def test_with_certificates_alone_the_proof_is_a_plain_hash() -> None:
+    dialler, dialled = greeted(certified(ALICE), certified(BOB))
+    dialler.tls_done(FINGERPRINT, frozenset({"bob"}))
+    dialled.tls_done(FINGERPRINT, frozenset({"alice", "carol"}))
+    proof = dialler.prove("")
+    assert proof.startswith("tls_sha256;")
+    assert hear(dialled, proof) == [Authenticated("", owes_proof=True)]
+    assert hear(dialler, dialled.prove("")) == [Authenticated("", owes_proof=False)]
+
+
+def test_with_certificates_alone_a_changed_greeting_is_noticed() -> None:
+    dialler, dialled = handshake(certified(ALICE), dialler=True), handshake(certified(BOB), dialler=False)
+    hear(dialler, dialled.greeting.replace("limit=1048576", "limit=9999999"))
+    hear(dialled, dialler.greeting)
+    dialler.tls_done(FINGERPRINT, frozenset({"bob"}))
+    dialled.tls_done(FINGERPRINT, frozenset({"alice"}))
+    with pytest.raises(RemoteProtocolError, match="the greetings were changed on their way"):
+        hear(dialled, dialler.prove(""))
+
+
+def test_nobody_can_be_made_that_lets_everybody_in() -> None:
+    for changes in ({"keys": ()}, {"keys": (), "encryption": True}, {"keys": (), "certificates": True}):
+        with pytest.raises(LocalProtocolError, match="needs certificates"):
+            dataclasses.replace(ALICE, **changes)

@@ -735,3 +735,14 @@ def test_a_conversation_is_the_same_in_pieces_of_any_size(
         alice.hear(bob.take())
     assert [type(event) for event in bob.events] == [Greeted, Authenticated, LinkReceived]
     assert alice.events[-1] == OkReceived()
+
+
+@pytest.mark.parametrize("behind", ["", "\xff\n", "ok\n", "no;again\n"])
+def test_what_follows_a_refusal_is_ignored(behind: str) -> None:
+    alice, bob = pair()
+    bob.accepts = False
+    talk(alice, bob)
+    bob.session.refuse("for a reason")
+    data = bob.take() + behind.encode("latin-1")
+    assert alice.session.receive(data) == [RefusedByPeer("for a reason")]
+    assert alice.session.receive(b"\0\n and more") == []
