@@ -81,13 +81,13 @@ class SimulatedNetwork(Faults):
 
     def __init__(self, seed: int | str, nursery: trio.Nursery, *, real_tls: bool = False) -> None:
         self.seed = seed
-        self.random = self.generator("network")
-        self.trace = Trace()
-        self.oracle = Oracle(seed, self.trace)
+        self.random: random.Random = self.generator("network")
+        self.trace: Trace = Trace()
+        self.oracle: Oracle = Oracle(seed, self.trace)
         self.nodes: dict[str, Node] = {}
-        self.default_link = Link()
+        self.default_link: Link = Link()
         self.places: dict[str, Place] = {}
-        self.mended = trio.lowlevel.ParkingLot()
+        self.mended: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         self._postman = Postman()
         self._world = World(self.random, self._postman, self.trace)
         self._nursery = nursery

@@ -44,11 +44,13 @@ class Oracle:
     ) -> None:
         self.seed = seed
         self.trace = trace
-        self.bounds = Bounds()
+        self.bounds: Bounds = Bounds()
         self.broken: PromiseBroken | None = None
         self.on_broken: Callable[[], object] = lambda: None
         self.connected: Callable[[str, str], bool] = lambda run, node_id: False
-        self.sent = self.delivered = self.fired = 0
+        self.sent: int = 0
+        self.delivered: int = 0
+        self.fired: int = 0
         self._now = now
         self._runs: dict[str, bool] = {}
         self._ports: dict[str, tuple[str, bool]] = {}

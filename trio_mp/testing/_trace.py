@@ -31,7 +31,7 @@ class Trace:
     """
 
     def __init__(self) -> None:
-        self.events = 0
+        self.events: int = 0
         self.faults: Counter[str] = Counter()
         self._hash = hashlib.sha256()
         self._start: float | None = None

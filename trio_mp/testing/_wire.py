@@ -93,12 +93,12 @@ class Direction:
         self.source: SimulatedPipe
         self.target: SimulatedPipe
         # Accepted from the one end and not read at the other.
-        self.size = 0
-        self.arrived = bytearray()
-        self.vanished = False
-        self.truncate_next = False
-        self.flip_next = False
-        self.changed = trio.lowlevel.ParkingLot()
+        self.size: int = 0
+        self.arrived: bytearray = bytearray()
+        self.vanished: bool = False
+        self.truncate_next: bool = False
+        self.flip_next: bool = False
+        self.changed: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         self._world = world
         self._travelling: deque[tuple[float, bytes | None]] = deque()
         self._last = 0.0
@@ -247,15 +247,15 @@ class SimulatedPipe(Pipe):
     __slots__ = ("at_end", "closed", "gone", "host", "incoming", "outgoing", "peer_address", "reset", "run")
 
     def __init__(self, host: Host, outgoing: Direction, incoming: Direction, peer_address: str) -> None:
-        self.host = host
-        self.run = host.run
-        self.outgoing = outgoing
-        self.incoming = incoming
-        self.peer_address = peer_address
-        self.closed = False
-        self.gone = False
-        self.at_end = False
-        self.reset = False
+        self.host: Host = host
+        self.run: int = host.run
+        self.outgoing: Direction = outgoing
+        self.incoming: Direction = incoming
+        self.peer_address: str = peer_address
+        self.closed: bool = False
+        self.gone: bool = False
+        self.at_end: bool = False
+        self.reset: bool = False
         outgoing.source = self
         incoming.target = self
 
@@ -356,11 +356,11 @@ class Wire:
 
     def __init__(self, world: World, number: int, hosts: tuple[Host, Host], links: tuple[Link, Link]) -> None:
         dialler, listener = hosts
-        self.name = f"{dialler.node_id}>{listener.node_id}/{number}"
+        self.name: str = f"{dialler.node_id}>{listener.node_id}/{number}"
         there = Direction(world, f"{self.name}→", links[0])
         back = Direction(world, f"{self.name}←", links[1])
-        self.dialler = SimulatedPipe(dialler, there, back, listener.node_id)
-        self.listener = SimulatedPipe(listener, back, there, f"a connection of {dialler.node_id}")
+        self.dialler: SimulatedPipe = SimulatedPipe(dialler, there, back, listener.node_id)
+        self.listener: SimulatedPipe = SimulatedPipe(listener, back, there, f"a connection of {dialler.node_id}")
 
     @property
     def ends(self) -> tuple[SimulatedPipe, SimulatedPipe]:

@@ -12,6 +12,7 @@ from .._ids import node_of
 from .._node.monitor import Monitor
 from .._node.port import Port
 from ._network import SimulatedNetwork
+from ._oracle import Oracle
 
 _STAMP = "witness"
 
@@ -33,8 +34,8 @@ class Witness:
     def __init__(self, network: SimulatedNetwork, node: Node) -> None:
         self.network = network
         self.node = node
-        self.oracle = network.oracle
-        self.run = network.run_of(node)
+        self.oracle: Oracle = network.oracle
+        self.run: str = network.run_of(node)
         self._calls = 0
 
     # Ports ---------------------------------------------------------------------------------------------------------
