@@ -40,7 +40,6 @@ READ_SIZE = 64 * 1024
 READS = 8
 """How many full reads are dispatched before other tasks have their turn."""
 
-ENDED_BY_PEER = "it closed the connection"
 WRITE_SHARE = 4 * 1024 * 1024
 """What is written in one go, in bytes, before other tasks have their turn."""
 
@@ -157,7 +156,7 @@ class Connection:
                     if data is None:
                         break
                     if not data:
-                        self._note_end(ENDED_BY_PEER)
+                        self._note_end("it closed the connection")
                         return
                     if not await self._received(frame, data) or len(data) < READ_SIZE:
                         break
