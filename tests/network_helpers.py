@@ -356,8 +356,7 @@ def open_test_node(
     """A node that listens at `place(node_id)`, has the nodes of those IDs as seeds, and no encryption by default."""
     settings.setdefault("secret", SECRET)
     settings.setdefault("encryption", False)
-    if listen:
-        settings.setdefault("binds", (place(node_id),))
+    settings.setdefault("binds", (place(node_id),) if listen else ())
     settings["seeds"] = tuple(seed if ":" in seed else place(seed) for seed in seeds)
     environment = Environment(transport=network, jitter=lambda: 0.5)
     if fairness_clock is not None:

@@ -267,7 +267,7 @@ def check_output(text: str, others: int) -> None:
     assert found["sent"] == found["delivered"] + found["reported lost"] + found.get("sender gone", 0)
     assert found["delivered"] > 1000
     assert found["reported lost"] > 0
-    assert re.search(r"cut node-1 – node-2: monitors fired in [\d.]+ and [\d.]+ ms; messages again in \d+ ms", text)
+    assert re.search(r"cut seed – node-1: monitors fired in [\d.]+ and [\d.]+ ms; messages again in \d+ ms", text)
     assert re.search(rf"kill node-\d: monitors of all {others} others fired in [\d.]+ to [\d.]+ ms", text)
     assert re.search(r"restart node-\d: messages to and from all others again in \d+ ms", text)
 

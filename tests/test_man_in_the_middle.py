@@ -369,6 +369,7 @@ async def test_a_recorded_conversation_said_again_to_who_dials(
             m.send(inbox.port, "recorded")
             await inbox.wait(1)
             v.monitor("m", told)
+            await trio.sleep(0.1)
             record = next(bytes(wire.back.sent) for wire in network.live if wire.address == place("m"))
             for wire in network.live:
                 wire.reset()

@@ -309,21 +309,21 @@ async def test_nothing_is_written_before_all_monitors_have_fired(autojump_clock:
     network = FakeNetwork()
     async with (
         open_test_node(network, "a", queue_limit=800_000, message_limit=100_000) as a,
-        open_test_node(network, "c", queue_limit=800_000, message_limit=100_000) as c,
-        open_test_node(network, "b", seeds=["a", "c"], queue_limit=800_000, message_limit=100_000) as b,
+        open_test_node(network, "b", seeds=["a"], queue_limit=800_000, message_limit=100_000) as b,
+        open_test_node(network, "c", seeds=["b"], queue_limit=800_000, message_limit=100_000) as c,
     ):
         await until(lambda: len(b.peers) == 2)
         inbox = Inbox(c)
-        (to_c,) = [wire for wire in network.live if "/c" in wire.address]
+        (to_c,) = [wire for wire in network.live if "/b" in wire.address]
         (to_a,) = [wire for wire in network.live if "/a" in wire.address]
         await trio.sleep(0.1)
-        before = len(to_c.there.sent)
+        before = len(to_c.back.sent)
         seen: list[int] = []
 
         def flood(*_reason: object) -> None:
             for _ in range(3):
                 b.send(inbox.port, b"x" * 90_000)
-            seen.append(len(to_c.there.sent))
+            seen.append(len(to_c.back.sent))
 
         port = a.port()
         b.monitor(port, flood)

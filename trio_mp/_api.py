@@ -22,6 +22,7 @@ from ._protocol import codec
 from ._protocol.requests import Spawn
 from ._reason import NORMAL, Reason, exception_reason
 from ._services.calls import call
+from ._services.membership import MembershipService
 from ._services.spawning import Spawner, check_reference, run_process
 
 log = logging.getLogger("trio_mp")
@@ -40,6 +41,7 @@ class Node:
         self._core = Core(self, settings, environment, Spawner)
         self._dispatcher = self._core.dispatcher
         self._queue = self._core.dispatcher.queue
+        self._membership = MembershipService(self._core.network) if self._core.network is not None else None
 
     def __repr__(self) -> str:
         return f"<Node {self.id}{' (closed)' if self._core.closed else ''}>"

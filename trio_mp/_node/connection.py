@@ -79,6 +79,7 @@ class Connection:
     Attributes:
       peer: who is at the other end, once that is proven (or claimed by somebody already known).
       was_up: whether it ever was in use.
+      settled: set when it is in use, or over.
       why: why it ended.
       refused: why the other side refused it.
       fault: what the other side did that the protocol does not allow.
@@ -99,12 +100,10 @@ class Connection:
         self.peer: Peer | None = None
         self.info: PeerInfo | None = None
         self.was_up = False
-        self.why = ""
-        self.refused = ""
-        self.fault = ""
+        self.settled = trio.Event()
+        self.why = self.refused = self.fault = ""
         self.received_at = trio.current_time()
-        self.sent = False
-        self.said_all = False
+        self.sent = self.said_all = False
         # Messages of the queue that were encrypted and have not all been handed to the operating system.
         self.unsent = 0
         self.suspect = False
@@ -331,6 +330,7 @@ class Connection:
     def opened(self) -> None:
         """See `PeerConnection.opened`."""
         self.was_up = True
+        self.settled.set()
         self._scope.deadline = float("inf")
         if self.network.closes_at is not None:
             # It was on its way when this node began to close. What waited for it goes out, and nothing else: the other

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import trio
 
+from .._errors import ConfigurationError
 from .._protocol.handshake import LocalInfo, Step
 from .._protocol.session import TLSChannel
 from .._transport.addresses import Address
@@ -20,17 +22,25 @@ from .node_port import NodePort
 from .peer import Peer
 from .settings import Settings
 
-FIRST_RETRY = 0.1
-LAST_RETRY = 5.0
-"""How long after a failure a seed is dialled again, in seconds: doubled every time, from the first to the last."""
-
-FAILURES = 10
-"""How many ways in which a seed cannot be used are logged, until it can."""
-
 EXPLAINED = 5
 """How many seeds, and how many nodes, the reason of a loss names."""
 
 log = logging.getLogger("trio_mp.connection")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialled:
+    """What came of dialling an address.
+
+    Attributes:
+      node_id: who is there, as far as it is known: this node, too. It is proven if there was no failure.
+      failure: why there is no connection with that node by way of this address; empty also if another is in use.
+      connection: what was tried, if anybody answered.
+    """
+
+    node_id: str
+    failure: str
+    connection: Connection | None
 
 
 class Network:
@@ -46,6 +56,11 @@ class Network:
     Attributes:
       peers: all nodes that have authenticated or to which something was sent, by node ID.
       binds: where it listens.
+      failures: why seeds could not be used the last time, by what they are called.
+      tasks: what else is to run with it, until the node has closed.
+      on_up, on_down: called when a connection with a peer is in use, and when it is not any more.
+      on_wanted: called when something waits for a connection with a peer.
+      explain: says what else there is to say about why there is none, for people.
     """
 
     def __init__(
@@ -69,9 +84,13 @@ class Network:
         # Set by whoever remembers peers by other names.
         self.forget_routes: Callable[[], object] = lambda: None
         self.binds: tuple[str, ...] = ()
+        self.failures: dict[str, str] = {}
+        self.tasks: list[Callable[[], Awaitable[None]]] = []
+        self.on_up: Callable[[Peer], object] = _nothing
+        self.on_down: Callable[[Peer], object] = _nothing
+        self.on_wanted: Callable[[Peer], object] = _nothing
+        self.explain: Callable[[Peer], list[str]] = lambda _: []
         self._listeners: list[Listener] = []
-        # Why the seeds could not be used the last time, by address.
-        self._failures: dict[str, str] = {}
         # Connections of others that have not authenticated.
         self._strangers: Admission[Connection] = Admission()
         self._complaints = Complaints(log, trio.current_time())
@@ -81,6 +100,7 @@ class Network:
         self.closes_at: float | None = None
         # Those that make new connections: cancelled when the node closes.
         self._accepting = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
         self._outreach = trio.CancelScope()
         self._ended = trio.lowlevel.ParkingLot()
 
@@ -88,21 +108,19 @@ class Network:
         """What is kept about that node; it is not this one."""
         peer = self.peers.get(node_id)
         if peer is None:
-            peer = self.peers[node_id] = Peer(self.host, self.settings, node_id)
-            peer.explain = self._explain
+            peer = self.peers[node_id] = Peer(self.host, self.settings, node_id, self)
         return peer
 
     def up_nodes(self) -> list[str]:
         """The IDs of the nodes with a connection in use."""
         return [peer.id for peer in self.peers.values() if peer.current is not None]
 
-    def _explain(self) -> str:
+    def why_missing(self, peer: Peer) -> str:
         """Why there may be no connection with a node, for people."""
-        if not self.settings.seeds:
-            return "this node has no seeds, so the other one must dial it"
-        current = [peer.current for peer in self.peers.values() if peer.current is not None]
+        parts = self.explain(peer)
+        current = [other.current for other in self.peers.values() if other.current is not None]
         in_use = {connection.address for connection in current}
-        parts = [f"the seed {seed}: {why}" for seed, why in self._failures.items() if seed not in in_use]
+        parts += [f"the seed {seed}: {why}" for seed, why in self.failures.items() if seed not in in_use]
         if current:
             parts += [f"connected with {', '.join(self.up_nodes()[:EXPLAINED])}"]
         return "; ".join(parts[:EXPLAINED])
@@ -110,21 +128,45 @@ class Network:
     async def listen(self) -> None:
         """Listen where the settings say. A checkpoint. Raises `OSError`."""
         try:
-            for bind in self.settings.binds:
+            for bind in self.settings.binds or ():
                 self._listeners += await self.environment.transport.listen(bind)
         except BaseException:
             await self._close_listeners()
             raise
         self.binds = tuple(listener.address for listener in self._listeners)
 
+    async def listen_beside(self, dialled: Address, pipe: Pipe) -> None:
+        """If it was not said where to listen: listen where whoever reaches the other end of a pipe reaches this one.
+
+        A checkpoint. Where it cannot, it listens nowhere, and says so in the log.
+        """
+        if self.settings.binds is not None or self._listeners or self._nursery is None:
+            await trio.lowlevel.checkpoint()
+            return
+        name = "".join(character if character.isalnum() else "_" for character in self.host.id)
+        try:
+            listeners = await self.environment.transport.listen_beside(dialled, pipe, f"{name}.sock")
+        except (OSError, ConfigurationError) as error:
+            log.warning("this node listens nowhere, so others cannot dial it: %s", error)
+            return
+        if self._listeners or self._accepting.cancel_called:
+            # Two seeds at once; or too late.
+            for listener in listeners:
+                await listener.aclose()
+            return
+        self._listeners = listeners
+        self.binds = tuple(listener.address for listener in listeners)
+        for listener in listeners:
+            self._nursery.start_soon(self._accept, listener)
+
     async def run(self) -> None:
-        """Accept connections, dial the seeds, and see that connections stay alive, until `stop_outreach`."""
+        """Accept connections, run the tasks, and see that connections stay alive, until `stop_outreach`."""
         try:
             with self._outreach:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._accept_all)
-                    for seed in self.settings.seeds:
-                        nursery.start_soon(self._keep_seed, seed)
+                    for task in self.tasks:
+                        nursery.start_soon(task)
                     nursery.start_soon(self._keep_alive)
         finally:
             # Also when the node is cancelled or has crashed.
@@ -165,9 +207,11 @@ class Network:
 
     async def _accept_all(self) -> None:
         with self._accepting:
-            async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as self._nursery:
                 for listener in self._listeners:
-                    nursery.start_soon(self._accept, listener)
+                    self._nursery.start_soon(self._accept, listener)
+                # There may be more, later.
+                await trio.sleep_forever()
 
     async def _accept(self, listener: Listener) -> None:
         while True:
@@ -204,86 +248,50 @@ class Network:
             await connection.run()
         finally:
             self._connections.pop(connection, None)
+            connection.settled.set()
             self._ended.unpark_all()
 
     # Dialling ------------------------------------------------------------------------------------------------------
 
-    async def _keep_seed(self, address: Address) -> None:
-        """Keep a connection with the node at an address."""
-        retry = FIRST_RETRY
-        # Each failure is logged once: which of two it is may be different every time.
-        said: set[str] = set()
-        while True:
-            dialled = trio.current_time()
-            node_id, failure = await self._dial(address)
-            if node_id == self.host.id and not failure:
-                log.info("the seed %s is this node itself", address)
-                return
-            peer = self.peers.get(node_id)
-            if peer is not None:
-                if peer.association.incarnation:
-                    # Whatever became of this connection: another one with that node is in use, or chosen.
-                    failure = ""
-                while peer.current is not None:
-                    await peer.down.park()
-            if self.closes_at is not None and not failure:
-                return
-            if not failure:
-                self._failures.pop(str(address), None)
-                retry, said = FIRST_RETRY, set()
-                if trio.current_time() - dialled >= LAST_RETRY:
-                    # It was good for a while: the first attempt to get it back need not wait.
-                    continue
-            else:
-                self._failures[str(address)] = failure
-                self._complain_of(address, failure, said)
-            await trio.sleep(retry * (0.5 + self.environment.jitter()))
-            retry = min(retry * 2, LAST_RETRY)
+    async def dial(self, address: Address) -> Dialled:
+        """Dial, and wait until the connection is in use, or over.
 
-    def _complain_of(self, address: Address, failure: str, said: set[str]) -> None:
-        if failure not in said and len(said) < FAILURES:
-            level = logging.ERROR if "is in use" in failure else logging.WARNING
-            log.log(level, "the seed %s cannot be used: %s; trying again for as long as it takes", address, failure)
-            said.add(failure)
-
-    async def _dial(self, address: Address) -> tuple[str, str]:
-        """Dial, and keep the connection until it is over; who was there, and what went wrong before it was in use."""
+        Not a task of the caller's: cancelled, it goes on, so that what is queued can be flushed.
+        """
         pipe: Pipe | None = None
         with trio.move_on_after(self.settings.handshake_timeout):
             try:
                 pipe = await self.environment.transport.dial(address)
             except OSError as error:
-                return "", error.strerror or str(error)
+                return Dialled("", error.strerror or str(error), None)
         if pipe is None:
-            return "", f"no answer within {self.settings.handshake_timeout:g} s"
+            return Dialled("", f"no answer within {self.settings.handshake_timeout:g} s", None)
         connection = Connection(self, pipe, dialler=True, address=str(address))
-        # Not a task of its own: it is to outlive this task, so that what is queued can be flushed.
-        ended = trio.Event()
-        self.host.start_system_task(self._run_dialled, connection, ended)
-        await ended.wait()
+        self.host.start_system_task(self._run_dialled, connection)
+        await connection.settled.wait()
         handshake = connection.session.handshake
         if handshake.talks_to_itself:
-            return self.host.id, ""
+            return Dialled(self.host.id, "", connection)
         node_id = handshake.peer.node_id if handshake.peer is not None else ""
         if connection.was_up:
-            return node_id, ""
+            return Dialled(node_id, "", connection)
         if connection.refused:
             # Another connection with that node was chosen, or is about to be.
             in_use = connection.refused == "node ID in use"
-            return node_id, f"it refuses this node, whose ID {self.host.id} is in use" if in_use else ""
+            failure = f"it refuses this node, whose ID {self.host.id} is in use" if in_use else ""
+            return Dialled(node_id, failure, connection)
         if handshake.step is Step.PROOF and not connection.fault:
             # It does not say why: that is in its log.
             hint = "is the secret the same on both sides?"
             if not self.settings.secret:
                 hint = "does our certificate name this node, and is its authority trusted there?"
-            return node_id, f"{connection.why} during authentication ({hint})"
-        return node_id, connection.why
+            return Dialled(node_id, f"{connection.why} during authentication ({hint})", connection)
+        return Dialled(node_id, connection.why, connection)
 
-    async def _run_dialled(self, connection: Connection, ended: trio.Event) -> None:
+    async def _run_dialled(self, connection: Connection) -> None:
         await self._run_connection(connection)
         if connection.fault and connection.was_up:
             log.warning("%s: %s", connection.address, connection.fault)
-        ended.set()
 
     # Closing -------------------------------------------------------------------------------------------------------
 
@@ -322,6 +330,10 @@ class Network:
             await peer.up.park()
         if peer.current is not None:
             peer.current.close_gracefully(deadline)
+
+
+def _nothing(_: Peer) -> None:
+    """What is done where nobody has asked for more."""
 
 
 def _describe(listener: Listener, pipe: Pipe) -> str:

@@ -62,6 +62,9 @@ class NodePort:
         # The IDs of the nodes that are connected, and of all known ones; the network says.
         self.up_nodes: Callable[[], Iterable[str]] = tuple
         self.known_nodes: Callable[[], Iterable[str]] = tuple
+        # By the word that their messages begin with: what takes the sender's node ID and the rest, and says whether it
+        # was understood.
+        self.services: dict[str, Callable[[str, tuple[object, ...]], bool]] = {}
 
     def serve(self, message: tuple[object, ...], peer: Peer, frame: Frame) -> None:
         """A request from another node."""
@@ -86,7 +89,11 @@ class NodePort:
                 peer.send("", ("pong",))
             case requests.Pong():
                 peer.answered()
-            case requests.Malformed():
+            case requests.ForService(word, arguments) if word in self.services and self.services[word](
+                peer.id, arguments
+            ):
+                pass
+            case _:
                 log.warning("%s: a request to the node port that is not understood: %r", peer.id, _short(message))
 
     def serve_local(self, message: tuple[object, ...]) -> None:

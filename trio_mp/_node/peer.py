@@ -84,6 +84,18 @@ class PeerConnection(Protocol):
         ...
 
 
+class PeerNetwork(Protocol):
+    """What a peer asks of the network that it is part of; see `Network`."""
+
+    on_up: Callable[[Peer], object]
+    on_down: Callable[[Peer], object]
+    on_wanted: Callable[[Peer], object]
+
+    def why_missing(self, peer: Peer) -> str:
+        """Why there may be no connection with it, for people."""
+        ...
+
+
 class Peer:
     """What a node keeps about another.
 
@@ -91,6 +103,7 @@ class Peer:
       host: the runtime's dispatcher.
       settings: the node's.
       node_id: the other node's ID.
+      network: what it is part of.
 
     Attributes:
       association: what was decided, what is queued, who monitors what.
@@ -99,14 +112,13 @@ class Peer:
       up, down: parking lots, woken when a connection is in use, and when none is any more.
     """
 
-    def __init__(self, host: Dispatcher, settings: Settings, node_id: str) -> None:
+    def __init__(self, host: Dispatcher, settings: Settings, node_id: str, network: PeerNetwork) -> None:
         self.id = node_id
+        self._network = network
         self.association = Association(
             host.id, node_id, queue_limit=settings.queue_limit, message_limit=settings.message_limit
         )
         self.connections: dict[str, PeerConnection] = {}
-        # Why there may be no connection; the network says.
-        self.explain: Callable[[], str] = str
         self.current: PeerConnection | None = None
         self.up = trio.lowlevel.ParkingLot()
         self.down = trio.lowlevel.ParkingLot()
@@ -123,6 +135,10 @@ class Peer:
         self._deadline: trio.CancelScope | None = None
         self._watchers: dict[str, RemoteMonitor] = {}
         self._at_monitor_limit = False
+
+    def is_up(self) -> bool:
+        """Whether there is a connection in use."""
+        return self.current is not None
 
     def is_forgotten(self, now: float) -> bool:
         """Whether nothing has bound the two nodes for so long that nothing of it need be kept."""
@@ -240,10 +256,20 @@ class Peer:
 
     # Connections ---------------------------------------------------------------------------------------------------
 
+    def keep(self, reason: str) -> None:
+        """TEMPORARY."""
+
+    def release(self, reason: str) -> None:
+        """TEMPORARY."""
+
+    def ask_to_part(self) -> None:
+        """TEMPORARY."""
+
     def _wait_for_connection(self) -> None:
         if self._deadline is None:
             self._deadline = trio.CancelScope()
             self._host.start_system_task(self._give_up_later, self._deadline)
+            self._network.on_wanted(self)
 
     async def _give_up_later(self, scope: trio.CancelScope) -> None:
         timeout = self._settings.connect_timeout
@@ -251,7 +277,7 @@ class Peer:
             await trio.sleep(timeout)
             self._deadline = None
             if self.association.wants_connection:
-                why = self.explain()
+                why = self._network.why_missing(self)
                 text = f"no connection within {timeout:g} s"
                 self.execute(self.association.lose(f"{text} ({why})" if why else text))
 
@@ -328,6 +354,7 @@ class Peer:
         log.info("%s is up, by way of %s", self.id, connection.address)
         connection.opened()
         self.up.unpark_all()
+        self._network.on_up(self)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
@@ -345,4 +372,5 @@ class Peer:
             self.current = None
             log.info("%s is down: %s", self.id, what)
             self.down.unpark_all()
+            self._network.on_down(self)
         self._flushed.unpark_all()

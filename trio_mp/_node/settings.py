@@ -21,7 +21,7 @@ UnmonitoredDeath = Literal["log", "raise"]
 class SettingArguments(TypedDict, total=False):
     """The settings of `open_node`, with the types that they are given in."""
 
-    binds: Iterable[str]
+    binds: Iterable[str] | None
     seeds: Iterable[str]
     secret: str | bytes | Iterable[str | bytes] | None
     certificate: Certificate | None
@@ -45,7 +45,7 @@ class Settings:
     """The settings of a node; times in seconds, sizes in bytes."""
 
     node_id: str | None = None
-    binds: tuple[Address, ...] = ()
+    binds: tuple[Address, ...] | None = None
     seeds: tuple[Address, ...] = ()
     secret: tuple[bytes, ...] = ()
     certificate: Certificate | None = None
@@ -118,6 +118,10 @@ def _check_together(settings: Settings) -> None:
 
 def _addresses(name: str, value: object) -> tuple[Address, ...]:
     return tuple(parse_address(text, setting=name) for text in _strings(name, value))
+
+
+def _binds(name: str, value: object) -> tuple[Address, ...] | None:
+    return None if value is None else _addresses(name, value)
 
 
 def _seeds(name: str, value: object) -> tuple[Address, ...]:
@@ -217,7 +221,7 @@ def _unmonitored_death(name: str, value: object) -> UnmonitoredDeath:
 
 
 _CHECKS = {
-    "binds": _addresses,
+    "binds": _binds,
     "seeds": _seeds,
     "secret": _secrets,
     "certificate": _certificate,

@@ -12,8 +12,12 @@ from typing import TypeAlias
 
 from .._ids import is_port_name, split_port
 from .._reason import Reason
+from . import membership
 
 QUERIES = frozenset({"info", "time", "up_nodes", "known_nodes"})
+
+SERVICES = frozenset({"db"}) | membership.WORDS
+"""What begins the messages of services, which read the rest themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +97,23 @@ class Nothing:
 
 
 @dataclass(frozen=True, slots=True)
+class ForService:
+    """A message of a service: the database, for example."""
+
+    word: str
+    arguments: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Malformed:
     """Anything else. It is logged and does nothing: the node port cannot be killed."""
 
     message: tuple[object, ...]
 
 
-Request: TypeAlias = Watch | Unwatch | Died | Kill | Spawn | Forward | Query | Ping | Pong | Nothing | Malformed
+Request: TypeAlias = (
+    Watch | Unwatch | Died | Kill | Spawn | Forward | Query | Ping | Pong | Nothing | ForService | Malformed
+)
 
 
 def parse(message: tuple[object, ...]) -> Request:
@@ -127,6 +141,8 @@ def parse(message: tuple[object, ...]) -> Request:
             return Forward(port, tuple(rest))
         case (str(what), str(port), *prefix) if what in QUERIES and _is_port(port):
             return Query(what, port, tuple(prefix))
+        case (str(word), *arguments) if word in SERVICES:
+            return ForService(word, tuple(arguments))
         case _:
             return Malformed(message)
 

@@ -7,8 +7,11 @@ The simulated network provides the same three classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 
-from .addresses import Address
+import trio
+
+from .addresses import Address, TCPAddress, UnixAddress
 
 
 class Pipe(ABC):
@@ -16,9 +19,11 @@ class Pipe(ABC):
 
     Attributes:
       peer_address: the other side's address, for people.
+      local_host: the IP address of this side, if it has one.
     """
 
     peer_address: str
+    local_host: str = ""
 
     @abstractmethod
     def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
@@ -76,3 +81,20 @@ class Transport(ABC):
     @abstractmethod
     async def listen(self, address: Address) -> list[Listener]:
         """Listen, perhaps in several places. A checkpoint. Raises `OSError`, with the address in its text."""
+
+    async def listen_beside(self, dialled: Address, pipe: Pipe, name: str) -> list[Listener]:
+        """Listen where whoever reaches the other end of a pipe should reach this side, too. As `listen`.
+
+        Args:
+          dialled: the address that was dialled.
+          pipe: what came of it.
+          name: of the socket's file, beside that of a Unix socket.
+        """
+        if isinstance(dialled, UnixAddress):
+            return await self.listen(UnixAddress(str(Path(dialled.path).with_name(name))))
+        return await self.listen(TCPAddress(pipe.local_host, 0)) if pipe.local_host else []
+
+    async def resolve(self, address: Address) -> list[Address]:
+        """The addresses behind a host name, or the address itself. A checkpoint. Raises `OSError`."""
+        await trio.lowlevel.checkpoint()
+        return [address]

@@ -26,13 +26,14 @@ class SocketPipe(Pipe):
     waits for it.
     """
 
-    __slots__ = ("_closed", "_socket", "peer_address")
+    __slots__ = ("_closed", "_socket", "local_host", "peer_address")
 
-    def __init__(self, connected: socket.socket, peer_address: str) -> None:
+    def __init__(self, connected: socket.socket, peer_address: str, local_host: str = "") -> None:
         connected.setblocking(False)
         self._socket = connected
         self._closed = False
         self.peer_address = peer_address
+        self.local_host = local_host
 
     def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
         """See `Pipe.send_nowait`."""
@@ -74,7 +75,7 @@ class SocketPipe(Pipe):
 
 def _to_pipe(stream: trio.SocketStream) -> SocketPipe:
     try:
-        peer = stream.socket.getpeername()
+        peer, own = stream.socket.getpeername(), stream.socket.getsockname()
     except OSError:
         # It was gone again before we looked.
         stream.socket.close()
@@ -83,7 +84,8 @@ def _to_pipe(stream: trio.SocketStream) -> SocketPipe:
         peer_address = str(TCPAddress(str(peer[0]), int(peer[1])))
     else:
         peer_address = f"unix:{peer}" if peer else "unix:"
-    return SocketPipe(socket.socket(fileno=stream.socket.detach()), peer_address)
+    local_host = str(own[0]) if isinstance(own, tuple) else ""
+    return SocketPipe(socket.socket(fileno=stream.socket.detach()), peer_address, local_host)
 
 
 class SocketListener(Listener):
@@ -148,6 +150,17 @@ class SocketTransport(Transport):
             name = listener.socket.getsockname()
             found.append(SocketListener(listener, str(TCPAddress(str(name[0]), int(name[1]))), None))
         return found
+
+    async def resolve(self, address: Address) -> list[Address]:
+        """See `Transport.resolve`."""
+        if isinstance(address, UnixAddress):
+            return await super().resolve(address)
+        try:
+            found = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise OSError(errno.EINVAL, f"not a host name: {address}: {error}") from error
+        # A dict for its order: a name may be there twice.
+        return list(dict.fromkeys(TCPAddress(str(info[4][0]), address.port) for info in found))
 
 
 def _why(error: OSError) -> str:

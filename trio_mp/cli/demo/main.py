@@ -121,12 +121,12 @@ async def _run(options: Options, console: Console, names: tuple[str, ...], direc
 
 async def _play(board: Board, options: Options, directory: Path, outcome: Outcome) -> None:
     pairs = len(board.pairs())
-    relay = Relay(str(directory / "relay.sock"), str(directory / "1.sock"))
+    relay = Relay(str(directory / "relay.sock"), str(directory / "0.sock"))
     async with open_crew(directory, board, TOTAL_RATE / pairs) as crew:
         async with trio.open_nursery() as nursery:
             await nursery.start(relay.serve)
             victim = 3 if options.nodes >= 3 else 2
-            scenario = Scenario(board, crew, relay, (1, 2), victim, options.seconds)
+            scenario = Scenario(board, crew, relay, (0, 1), victim, options.seconds)
             try:
                 await scenario.play()
             except Failure as failure:

@@ -27,7 +27,7 @@ class Scenario:
       board: what is known.
       crew: the processes.
       relay: the stretch between the two nodes of `pair`.
-      pair: the nodes whose connection is cut; the second dials the first.
+      pair: the nodes whose connection is cut: the seed, and one that dials it.
       victim: the node that is killed.
       seconds: for how long messages flow.
     """
@@ -83,15 +83,17 @@ class Scenario:
         self._step.progress = Progress.DONE
         self.board.note(f"{self._step.name}: {detail}")
 
-    def _seeds_of(self, number: int, others: list[int]) -> list[str]:
-        """The paths by which a node reaches others."""
-        return [self.relay.path if (other, number) == self.pair else self.crew.socket_path(other) for other in others]
+    def _seeds_of(self, number: int) -> list[str]:
+        """The path by which a node reaches the seed; all else it finds out by itself."""
+        if not number:
+            return []
+        return [self.relay.path if (0, number) == self.pair else self.crew.socket_path(0)]
 
     async def _start_all(self) -> None:
         board = self.board
         began = time.monotonic()
         for node in board.nodes:
-            await self.crew.start(node.number, self._seeds_of(node.number, list(range(node.number))))
+            await self.crew.start(node.number, self._seeds_of(node.number))
         pairs = board.pairs()
         await board.wait_until(
             lambda: all(board.arrived(sender, receiver, began) for sender, receiver in pairs),
@@ -144,8 +146,7 @@ class Scenario:
         board, victim = self.board, self.victim
         others = [node.number for node in board.nodes if node.number != victim]
         at = time.monotonic()
-        # A node that is started last knows all who were started before.
-        await self.crew.start(victim, self._seeds_of(victim, others))
+        await self.crew.start(victim, self._seeds_of(victim))
         pairs = [pair for other in others for pair in ((victim, other), (other, victim))]
         await board.wait_until(
             lambda: all(board.arrived(sender, receiver, at) for sender, receiver in pairs),

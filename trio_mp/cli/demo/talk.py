@@ -22,7 +22,7 @@ class Begin(msgspec.Struct, tag=True, frozen=True):
       run: how often it was started before.
       names: the node IDs of all nodes, by number.
       bind: where it listens.
-      seeds: the addresses of the nodes that it connects to.
+      seeds: the addresses of its seeds.
       secret: of the network.
       journal: the file for its records.
       rate: how many messages it sends to each of the others, a second.

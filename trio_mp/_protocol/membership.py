@@ -1,0 +1,325 @@
+"""How a network forms: which nodes are global, and which global node every other one is attached to.
+
+1. A *global node* holds the whole database and a connection with every other global node. Whoever is somebody's seed
+   becomes one; so is a node that has no seeds itself.
+2. Every other node is *attached* to one global node, its *host*. When it loses it, it attaches to another.
+3. A node says `join` to the seeds it reaches, and to every global node it hears of if it is global itself. Whoever is
+   told so becomes global, and answers `welcome`, with all global nodes that it is connected with.
+4. A node that is not global attaches to the first that welcomes it. It tells its host, by `meet`, of global nodes that
+   it has met and that its host does not know: so parts of a network that know different seeds become one.
+5. Global nodes that hear of one another connect. A newcomer joins all that it hears of, so of two that come at the same
+   time one hears of the other.
+
+Words to the node port (addresses are texts; the tables are from node ID to a list of addresses):
+
+    join      whether it is global, its addresses         to a seed, or from one global node to another
+    welcome   its addresses, the global nodes it uses     the answer; also to those attached to it, when that changes
+    attach                                                to the host
+    meet      node ID, addresses                          to a global node: there is this one, too
+    dial      node ID, node ID, addresses                 have the first node dial the second, which waits at these
+
+Nothing here blocks, reads a clock or does I/O: what is to be done goes out as effects, in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from .._ids import is_node_id
+
+WORDS = frozenset({"join", "welcome", "attach", "meet", "dial"})
+"""What messages about membership begin with."""
+
+ADDRESS_LIMIT = 16
+"""How many addresses of one node are believed; more are left out."""
+
+_ADDRESS_SIZE = 300
+_GLOBALS_LIMIT = 1000
+
+Addresses: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this to the node port of a node with which there is a connection."""
+
+    node_id: str
+    message: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BecameGlobal:
+    """This node is global from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """This node is attached to that one."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """This node is not attached any more."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalUp:
+    """This node and that one are global, both know it, and there is a connection."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalDown:
+    """The connection with another global node is gone."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuestUp:
+    """That node is attached to this one."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuestDown:
+    """It is not any more: the connection with it is gone."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialWanted:
+    """Dial that node; it waits at these addresses."""
+
+    node_id: str
+    addresses: Addresses
+
+
+@dataclass(frozen=True, slots=True)
+class AddressesChanged:
+    """Others are to dial this node at these addresses now."""
+
+    addresses: Addresses
+
+
+MembershipEffect: TypeAlias = (
+    Send
+    | BecameGlobal
+    | Attached
+    | Detached
+    | GlobalUp
+    | GlobalDown
+    | GuestUp
+    | GuestDown
+    | DialWanted
+    | AddressesChanged
+)
+
+
+class Membership:
+    """One node's place in the network.
+
+    Args:
+      node_id: its node ID.
+      is_global: whether it is global from the start, having no seeds.
+
+    Attributes:
+      is_global: whether it is global.
+      host: the node that it is attached to, if it is.
+      addresses: where this node listens, as others should dial it.
+      globals: other global nodes that it has heard of, with their addresses.
+      mesh: if it is global: those among them with which there is a connection.
+      guests: the nodes that are attached to it.
+    """
+
+    __slots__ = ("addresses", "globals", "guests", "host", "is_global", "mesh", "node_id")
+
+    def __init__(self, node_id: str, *, is_global: bool) -> None:
+        self.node_id = node_id
+        self.is_global = is_global
+        self.host: str | None = None
+        self.addresses: Addresses = ()
+        self.globals: dict[str, Addresses] = {}
+        # Dicts for their order.
+        self.mesh: dict[str, None] = {}
+        self.guests: dict[str, None] = {}
+
+    def became_seed(self) -> list[MembershipEffect]:
+        """This node has found out that it is a seed: its own, for example."""
+        if self.is_global:
+            return []
+        self.is_global = True
+        effects: list[MembershipEffect] = []
+        host, self.host = self.host, None
+        if host is not None:
+            effects.append(Detached(host))
+        effects.append(BecameGlobal())
+        if host is not None:
+            effects.append(self._join(host))
+        return effects
+
+    def located(self, addresses: Addresses) -> list[MembershipEffect]:
+        """Others are to dial this node at these addresses."""
+        if addresses == self.addresses:
+            return []
+        self.addresses = addresses
+        return [AddressesChanged(addresses)]
+
+    def reached(self, node_id: str) -> list[MembershipEffect]:
+        """There is a connection with a seed, or with a global node that was dialled for that."""
+        return [self._join(node_id)]
+
+    def lost(self, node_id: str) -> list[MembershipEffect]:
+        """The connection with a node is gone."""
+        if node_id == self.host:
+            self.host = None
+            return [Detached(node_id)]
+        if node_id in self.guests:
+            del self.guests[node_id]
+            return [GuestDown(node_id)]
+        if node_id in self.mesh:
+            del self.mesh[node_id]
+            return [GlobalDown(node_id), *self._tell_guests()]
+        return []
+
+    def forget(self, node_id: str) -> None:
+        """Nothing was heard of a global node for very long."""
+        self.globals.pop(node_id, None)
+
+    def wants(self, node_id: str) -> bool:
+        """Whether there should be a connection with this global node."""
+        return self.is_global or self.host in {None, node_id}
+
+    def knows(self, node_id: str) -> bool:
+        """Whether the part of the network that this node belongs to has heard of that global node."""
+        return node_id in {self.node_id, self.host} or node_id in self.globals
+
+    def received(self, node_id: str, word: str, arguments: tuple[object, ...]) -> list[MembershipEffect] | None:
+        """A message about membership, from a node with which there is a connection; None if it makes no sense."""
+        match (word, *arguments):
+            case ("join", bool(is_global), list(addresses)):
+                return self._joined(node_id, is_global, _addresses(addresses))
+            case ("welcome", list(addresses), dict(others)):
+                return self._welcomed(node_id, _addresses(addresses), _table(others))
+            case ("attach",):
+                return self._guest_came(node_id)
+            case ("meet", str(other), list(addresses)) if is_node_id(other):
+                return self._met(other, _addresses(addresses))
+            case ("dial", str(target), str(other), list(addresses)) if is_node_id(other) and is_node_id(target):
+                return self._dial(target, other, _addresses(addresses))
+            case _:
+                return None
+
+    def ask_for_dial(self, target: str) -> list[MembershipEffect]:
+        """Ask whoever may know that node to have it dial this one."""
+        if not self.addresses:
+            return []
+        if self.is_global:
+            to = [other for other in self.mesh if other != target]
+        else:
+            to = [self.host] if self.host is not None else []
+        return [Send(other, ("dial", target, self.node_id, self.addresses)) for other in to]
+
+    # What it means -------------------------------------------------------------------------------------------------
+
+    def _join(self, node_id: str) -> Send:
+        return Send(node_id, ("join", self.is_global, self.addresses))
+
+    def _welcome(self, node_id: str) -> Send:
+        others = {other: self.globals.get(other, ()) for other in self.mesh if other != node_id}
+        return Send(node_id, ("welcome", self.addresses, others))
+
+    def _tell_guests(self) -> list[MembershipEffect]:
+        return [self._welcome(guest) for guest in self.guests]
+
+    def _joined(self, node_id: str, is_global: bool, addresses: Addresses) -> list[MembershipEffect]:
+        effects = self.became_seed()
+        if not is_global:
+            return [*effects, self._welcome(node_id)]
+        self._learn(node_id, addresses)
+        # It may have been attached to this one until now.
+        self.guests.pop(node_id, None)
+        return [*effects, self._welcome(node_id), *self._mesh_with(node_id)]
+
+    def _mesh_with(self, node_id: str) -> list[MembershipEffect]:
+        if node_id in self.mesh:
+            return []
+        before = list(self.mesh)
+        self.mesh[node_id] = None
+        meet = ("meet", node_id, self.globals.get(node_id, ()))
+        return [GlobalUp(node_id), *(Send(other, meet) for other in before), *self._tell_guests()]
+
+    def _welcomed(
+        self, node_id: str, addresses: Addresses, others: dict[str, Addresses]
+    ) -> list[MembershipEffect]:
+        if self.is_global:
+            self._learn(node_id, addresses)
+            for other, theirs in others.items():
+                self._learn(other, theirs)
+            return self._mesh_with(node_id)
+        if self.host is None:
+            self.host = node_id
+            effects: list[MembershipEffect] = [Send(node_id, ("attach",)), Attached(node_id)]
+        elif self.host != node_id:
+            # Met while attached elsewhere: the two may not know each other.
+            if node_id in self.globals:
+                return []
+            return [Send(self.host, ("meet", node_id, addresses))]
+        else:
+            effects = []
+        # All that the host uses, and nothing else: what is gone is gone here, too.
+        self.globals = {other: theirs for other, theirs in others.items() if other != self.node_id}
+        self.globals[node_id] = addresses
+        return effects
+
+    def _guest_came(self, node_id: str) -> list[MembershipEffect]:
+        if not self.is_global or node_id in self.mesh or node_id in self.guests:
+            # It crossed with a change that it will hear of.
+            return []
+        self.guests[node_id] = None
+        return [GuestUp(node_id)]
+
+    def _met(self, node_id: str, addresses: Addresses) -> list[MembershipEffect]:
+        if self.is_global and node_id != self.node_id and node_id not in self.mesh:
+            self._learn(node_id, addresses)
+        return []
+
+    def _learn(self, node_id: str, addresses: Addresses) -> None:
+        if node_id == self.node_id or (node_id not in self.globals and len(self.globals) >= _GLOBALS_LIMIT):
+            return
+        if addresses or node_id not in self.globals:
+            self.globals[node_id] = addresses
+
+    def _dial(self, target: str, other: str, addresses: Addresses) -> list[MembershipEffect]:
+        if target == self.node_id:
+            return [DialWanted(other, addresses)] if addresses and other != self.node_id else []
+        if not self.is_global:
+            return []
+        onward = ("dial", target, other, addresses)
+        if target in self.guests or target in self.mesh:
+            return [Send(target, onward)]
+        if other in self.guests:
+            # Nobody else passes it on to more than one, so it goes round in no circles.
+            return [Send(node_id, onward) for node_id in self.mesh]
+        return []
+
+
+def _addresses(texts: list[object]) -> Addresses:
+    believed = [text for text in texts if isinstance(text, str) and 0 < len(text) <= _ADDRESS_SIZE]
+    return tuple(believed[:ADDRESS_LIMIT])
+
+
+def _table(others: dict[str, object]) -> dict[str, Addresses]:
+    table: dict[str, Addresses] = {}
+    for node_id, addresses in others.items():
+        if is_node_id(node_id) and isinstance(addresses, list) and len(table) < _GLOBALS_LIMIT:
+            table[node_id] = _addresses(addresses)
+    return table

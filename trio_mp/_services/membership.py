@@ -1,0 +1,331 @@
+"""A node's place in the network at run time: whom it dials, what it tells others, who is told of it.
+
+The rules are in `_protocol/membership.py`; this does what they say.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+import trio
+
+from .._errors import ConfigurationError
+from .._node.network import Network
+from .._node.peer import Peer
+from .._protocol.membership import (
+    WORDS,
+    Addresses,
+    AddressesChanged,
+    Attached,
+    BecameGlobal,
+    Detached,
+    DialWanted,
+    GlobalDown,
+    GlobalUp,
+    GuestDown,
+    GuestUp,
+    Membership,
+    MembershipEffect,
+    Send,
+)
+from .._transport.addresses import Address, TCPAddress, parse_address
+from .contacts import FIRST_RETRY, LAST_RETRY, Contact
+
+STAGGER = 0.5
+"""A node that looks for a host dials the next contact so long after the one before, in seconds."""
+
+RESOLVE_AGAIN = 30.0
+"""How often a seed's host name is looked up again, in seconds."""
+
+FORGOTTEN = 24 * 3600.0
+"""How long a global node that is nobody's seed is dialled in vain, in seconds."""
+
+ANY_HOST = frozenset({"0.0.0.0", "::"})  # noqa: S104 - it is compared with, not listened on
+_HOSTS = 8
+
+log = logging.getLogger("trio_mp.connection")
+
+
+class MembershipService:
+    """A node's place in the network.
+
+    Args:
+      network: the node's.
+
+    Attributes:
+      rules: who is global, who is attached to whom.
+      observers: are called with every effect, in order and at once.
+      find_addresses: asks the network where a node listens; None if it does not know that node.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.rules = Membership(network.host.id, is_global=not network.settings.seeds)
+        self.observers: list[Callable[[MembershipEffect], None]] = []
+        self.find_addresses: Callable[[str], Awaitable[Addresses | None]] = self._find_among_globals
+        # By address for those of seeds, by node ID for others.
+        self._contacts: dict[str, Contact] = {}
+        # The addresses of seeds when they were last looked up.
+        self._resolved: dict[str, frozenset[str]] = {}
+        self._seeking: dict[str, str] = {}
+        self._changed = trio.lowlevel.ParkingLot()
+        # The addresses by which others have reached this node where it listens on all.
+        self._hosts: dict[str, None] = {}
+        # Keys of contacts that have no task yet.
+        self._fresh: list[str] = []
+        network.tasks.append(self.run)
+        network.on_up = self._went_up
+        network.on_down = self._went_down
+        network.on_wanted = self._wanted
+        network.explain = self._explain
+        for word in WORDS:
+            network.node_port.services[word] = self._service(word)
+
+    async def run(self) -> None:
+        """Dial seeds and global nodes, for as long as the node lives."""
+        self._shuffle()
+        self._update_addresses()
+        async with trio.open_nursery() as nursery:
+            for seed in self.network.settings.seeds:
+                nursery.start_soon(self._watch_seed, seed)
+            while True:
+                fresh, self._fresh = self._fresh, []
+                for key in fresh:
+                    nursery.start_soon(self._run_contact, key, self._contacts[key])
+                await self._changed.park()
+
+    # Contacts ------------------------------------------------------------------------------------------------------
+
+    async def _watch_seed(self, seed: Address) -> None:
+        """See to it that there is a contact for every address of a seed."""
+        name, retry = str(seed), FIRST_RETRY
+        said = ""
+        while True:
+            try:
+                found = await self.network.environment.transport.resolve(seed)
+            except OSError as error:
+                why = error.strerror or str(error)
+                self.network.failures[name] = why
+                if why != said:
+                    log.warning("the seed %s cannot be used: %s; trying again for as long as it takes", name, why)
+                    said = why
+                await trio.sleep(retry * (0.5 + self.network.environment.jitter()))
+                retry = min(retry * 2, LAST_RETRY)
+                continue
+            self.network.failures.pop(name, None)
+            retry, said = FIRST_RETRY, ""
+            self._resolved[name] = frozenset(map(str, found))
+            for address in found:
+                if str(address) not in self._contacts:
+                    self._start(str(address), Contact(self, (address,), seed=name, alone=len(found) == 1))
+            if found == [seed]:
+                return
+            await trio.sleep(RESOLVE_AGAIN * (0.5 + self.network.environment.jitter()))
+
+    def _start(self, key: str, contact: Contact) -> None:
+        contact.turn = self.network.environment.jitter()
+        self._contacts[key] = contact
+        self._fresh.append(key)
+        self._changed.unpark_all()
+
+    async def _run_contact(self, key: str, contact: Contact) -> None:
+        if await contact.run():
+            del self._contacts[key]
+
+    def _meet_globals(self) -> None:
+        """See to it that there is a contact for every global node that was heard of."""
+        for node_id, texts in self.rules.globals.items():
+            addresses, known = parse_addresses(texts), self._contacts.get(node_id)
+            if known is not None:
+                known.addresses = addresses or known.addresses
+            elif addresses:
+                self._start(node_id, Contact(self, addresses, node_id=node_id))
+
+    def _shuffle(self) -> None:
+        for contact in self._contacts.values():
+            contact.turn = self.network.environment.jitter()
+
+    def is_wanted(self, contact: Contact) -> bool:
+        """See `ContactHost.is_wanted`."""
+        node_id, rules = contact.node_id, self.rules
+        if contact.seed:
+            # One that the others do not know has to be introduced to them.
+            return not node_id or not rules.knows(node_id) or rules.wants(node_id)
+        claimed = any(other.seed and other.node_id == node_id for other in self._contacts.values())
+        return not claimed and node_id in rules.globals and rules.wants(node_id)
+
+    def is_gone(self, contact: Contact) -> bool:
+        """See `ContactHost.is_gone`."""
+        failing = trio.current_time() - contact.failed_at if contact.failed_at is not None else 0.0
+        if contact.seed:
+            return failing > 0 and str(contact.addresses[0]) not in self._resolved[contact.seed]
+        if failing > FORGOTTEN and contact.node_id not in self.rules.mesh:
+            self.rules.forget(contact.node_id)
+        return contact.node_id not in self.rules.globals
+
+    async def wait_turn(self, contact: Contact) -> None:
+        """See `ContactHost.wait_turn`."""
+        await trio.lowlevel.checkpoint()
+        while not self.is_gone(contact):
+            if not self.is_wanted(contact):
+                await self._changed.park()
+            elif self.rules.is_global or self.rules.host is not None:
+                return
+            else:
+                # No host: one after the other, until there is one.
+                before = [other for other in self._contacts.values() if other.turn < contact.turn]
+                before = [other for other in before if other.failed_at is None]
+                with trio.move_on_after(STAGGER * len(before)) as scope:
+                    await self._changed.park()
+                if scope.cancelled_caught:
+                    return
+
+    async def wait_changed(self) -> None:
+        """See `ContactHost.wait_changed`."""
+        await self._changed.park()
+
+    def reached(self, peer: Peer) -> None:
+        """See `ContactHost.reached`."""
+        self.execute(self.rules.reached(peer.id))
+
+    def is_itself(self) -> None:
+        """See `ContactHost.is_itself`."""
+        self.execute(self.rules.became_seed())
+
+    # What happens --------------------------------------------------------------------------------------------------
+
+    def _service(self, word: str) -> Callable[[str, tuple[object, ...]], bool]:
+        def serve(node_id: str, arguments: tuple[object, ...]) -> bool:
+            effects = self.rules.received(node_id, word, arguments)
+            self.execute(effects or [])
+            return effects is not None
+
+        return serve
+
+    def _went_up(self, peer: Peer) -> None:
+        self._changed.unpark_all()
+
+    def _went_down(self, peer: Peer) -> None:
+        self.execute(self.rules.lost(peer.id))
+
+    def execute(self, effects: Iterable[MembershipEffect]) -> None:
+        """Do what the rules say."""
+        for effect in effects:
+            match effect:
+                case Send(node_id, message):
+                    self.network.peer(node_id).send("", message)
+                case BecameGlobal():
+                    log.info("this node is global now")
+                case Attached(host):
+                    log.info("this node is attached to %s", host)
+                case Detached(host):
+                    log.info("this node is not attached to %s any more", host)
+                    self._shuffle()
+                case GlobalUp(node_id):
+                    self.network.peer(node_id).keep("global")
+                    self.network.peer(node_id).release("guest")
+                case GlobalDown(node_id):
+                    self.network.peer(node_id).release("global")
+                case GuestUp(node_id):
+                    self.network.peer(node_id).keep("guest")
+                case GuestDown(node_id):
+                    self.network.peer(node_id).release("guest")
+                case AddressesChanged():
+                    pass
+                case DialWanted(node_id, addresses):
+                    self.network.host.start_system_task(self._seek, self.network.peer(node_id), addresses)
+            for observer in self.observers:
+                observer(effect)
+        self._meet_globals()
+        self._changed.unpark_all()
+
+    # Reaching others -----------------------------------------------------------------------------------------------
+
+    def _wanted(self, peer: Peer) -> None:
+        if peer.id not in self._seeking:
+            self._seeking[peer.id] = ""
+            self.network.host.start_system_task(self._seek, peer, ())
+
+    async def _seek(self, peer: Peer, addresses: Addresses) -> None:
+        """Look for a connection with a node until there is one, or nothing waits for it any more.
+
+        Args:
+          peer: the node.
+          addresses: where it waits to be dialled; if that is not known, the network is asked.
+        """
+        asked = bool(addresses)
+        retry = FIRST_RETRY
+        try:
+            while not peer.is_up() and (asked or peer.association.wants_connection):
+                found = addresses or await self.find_addresses(peer.id)
+                self._seeking[peer.id] = self._judge(peer.id, found)
+                for address in parse_addresses(found or ()):
+                    outcome = await self.network.dial(address)
+                    if peer.is_up() or peer.association.incarnation:
+                        return
+                    if outcome.node_id == peer.id or outcome.failure:
+                        self._seeking[peer.id] = f"{peer.id} at {address}: {outcome.failure}"
+                    else:
+                        self._seeking[peer.id] = f"at {address} there is {outcome.node_id} now"
+                if asked:
+                    return
+                self.execute(self.rules.ask_for_dial(peer.id))
+                with trio.move_on_after(retry * (0.5 + self.network.environment.jitter())):
+                    await peer.up.park()
+                retry = min(retry * 2, LAST_RETRY)
+        finally:
+            if not asked:
+                self._seeking.pop(peer.id, None)
+
+    def _judge(self, node_id: str, found: Addresses | None) -> str:
+        if found is None:
+            return f"nobody in the network knows {node_id}" if self.rules.is_global or self.rules.host else ""
+        if found:
+            return ""
+        if not self.rules.addresses:
+            return f"neither {node_id} nor this node listens anywhere, so neither can dial the other"
+        return f"{node_id} listens nowhere; it was asked to dial this node"
+
+    def _explain(self, peer: Peer) -> list[str]:
+        why = self._seeking.get(peer.id, "")
+        parts = [why] if why else []
+        if not self.network.settings.seeds:
+            parts.append("this node has no seeds, so the other one must dial it")
+        return parts
+
+    async def _find_among_globals(self, node_id: str) -> Addresses | None:
+        await trio.lowlevel.checkpoint()
+        return self.rules.globals.get(node_id)
+
+    # Where this node is --------------------------------------------------------------------------------------------
+
+    def _update_addresses(self) -> None:
+        """Work out by which addresses others can dial this node, and tell those who pass it on."""
+        addresses: dict[str, None] = {}
+        for text in self.network.binds:
+            address = parse_address(text)
+            if isinstance(address, TCPAddress) and address.host in ANY_HOST:
+                addresses.update((str(TCPAddress(host, address.port)), None) for host in self._hosts)
+            else:
+                addresses[text] = None
+        self.execute(self.rules.located(tuple(addresses)))
+
+    def note_host(self, host: str) -> None:
+        """This node was reached at this IP address, or reaches others from it."""
+        if host and host not in self._hosts and len(self._hosts) < _HOSTS:
+            self._hosts[host] = None
+        self._update_addresses()
+
+
+def parse_addresses(texts: Iterable[str]) -> tuple[Address, ...]:
+    """Those of the texts that are addresses to dial."""
+    addresses: list[Address] = []
+    for text in texts:
+        try:
+            address = parse_address(text)
+        except ConfigurationError:
+            continue
+        if not isinstance(address, TCPAddress) or (address.port and address.host != "*"):
+            addresses.append(address)
+    return tuple(addresses)
