@@ -22,9 +22,9 @@ The rules that give it:
 Without rule 4 a later message overtakes an earlier one through a second connection; without firing when a connection
 is replaced, a message lost in it is lost in silence. `tests/explorer` checks both by enumeration.
 
-    CLEAR ── end of the connection in use, queue full, no connection in time ──> LOST ── fire() ──> FIRING
-      ^                                                                                               │
-      └──────────────────────────────────────── fired() ──────────────────────────────────────────────┘
+    CLEAR ── the connection in use ends, the queue is full, no connection in time ──> LOST ── fire() ──> FIRING
+    CLEAR ── what is queued does not fit the connection that is taken up ──> FIRING ── fired() ──> CLEAR
+    FIRING ── what is sent meanwhile fills the queue, or all is given up ──> LOST
 
 Nothing here blocks, reads a clock or does I/O: events come in as calls, what is to be done goes out as effects.
 """

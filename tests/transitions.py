@@ -1,0 +1,281 @@
+"""Every transition that the association and the handshake make, collected by trying everything on the real objects.
+
+    PYTHONPATH=tests python -m transitions > docs/transitions.txt
+
+The documentation draws its diagrams from that file, and from the table at the top of `_protocol/handshake.py`;
+`test_transitions.py` holds both against what is collected here. Nothing here names a state or an event: both are
+looked up in the classes, so that a new one is tried as soon as it is there.
+
+Where `explorer` has two nodes that behave, here one association has surroundings that may do anything at any time,
+within what every caller keeps to: a connection is greeted first, and each event happens to it once at most.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import itertools
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from trio_mp._errors import ProtocolError
+from trio_mp._protocol.association import Association, Fence, Stage
+from trio_mp._protocol.effects import Terms
+from trio_mp._protocol.framing import MSGPACK
+from trio_mp._protocol.handshake import NONCE_SIZE, Handshake, LocalInfo
+from trio_mp._protocol.queue import OutgoingQueue
+
+NEW, GONE = "new", "gone"
+"""What a connection is called before it has a stage, and when it has none any more."""
+
+CONNECTIONS = ("1", "2", "3")
+"""With two of them nothing waits behind another that waits already."""
+
+_QUEUE_LIMIT = 120
+_PEER_LIMIT = 70
+
+VALUES: dict[str, tuple[object, ...]] = {
+    "connection": CONNECTIONS,
+    "lost": ("", *CONNECTIONS),
+    # A run of the peer that takes only the smaller of the messages, and another run.
+    "terms": (Terms("one", _PEER_LIMIT, MSGPACK), Terms("two", 1000, MSGPACK)),
+    # Any two of them are too much for the queue.
+    "name": ("p" * 55,),
+    "message": (("x",), ("x" * 25,)),
+    "monitor": ("a monitor",),
+    "reason": ((),),
+    "why": ("why",),
+    "fingerprint": (b"f" * 32,),
+    "node_ids": (None,),
+    # The next one on its way.
+    "line_untrusted": ("",),
+}
+"""What to pass for a parameter of that name."""
+
+
+class Call(NamedTuple):
+    """Something that may happen: the method that is called for it, and with what."""
+
+    event: str
+    arguments: tuple[Any, ...]
+    connection: str | None
+
+
+def calls_of(kind: type, besides: Iterable[str] = ()) -> list[Call]:
+    """All calls of the public methods of a class, with all values that there are for their parameters."""
+    calls: list[Call] = []
+    for event, method in inspect.getmembers(kind, inspect.isfunction):
+        if event.startswith("_") or event in besides:
+            continue
+        _, *parameters = inspect.signature(method).parameters
+        if missing := [name for name in parameters if name not in VALUES]:
+            raise LookupError(f"say in VALUES what to pass for {', '.join(missing)} of {kind.__name__}.{event}")
+        for arguments in itertools.product(*(VALUES[name] for name in parameters)):
+            connection = str(arguments[0]) if parameters[:1] == ["connection"] else None
+            calls.append(Call(event, arguments, connection))
+    return calls
+
+
+# The association -----------------------------------------------------------------------------------------------------
+
+
+class Transition(NamedTuple):
+    """One transition of a fence or of a connection."""
+
+    of: str
+    before: str
+    after: str
+    event: str
+
+
+def make(association: Association, call: Call) -> None:
+    """What the caller does when something happens."""
+    if getattr(association, call.event)(*call.arguments) is True:
+        association.take_loss()
+
+
+def associate(kind: type[Association], path: Iterable[Call], *, decides: bool) -> Association:
+    """An association to which all that has happened."""
+    names = ("b", "a") if decides else ("a", "b")
+    association = kind(*names, queue_limit=_QUEUE_LIMIT, message_limit=1000)
+    for call in path:
+        make(association, call)
+    return association
+
+
+def frozen(value: object) -> object:
+    """What the future depends on, for two associations that must not be taken for the same."""
+    match value:
+        case OutgoingQueue():
+            return value.size, value._largest
+        case dict():
+            return frozenset((key, frozen(item)) for key, item in value.items())
+        case list():
+            return tuple(value)
+        case set():
+            return frozenset(value)
+        case _:
+            return value
+
+
+def state_of(association: Association, happened: frozenset[Call]) -> object:
+    slots = [slot for base in type(association).__mro__ for slot in getattr(base, "__slots__", ())]
+    # A reason is for people, and the ID of what has ended for the next greeting.
+    state = tuple(frozen(getattr(association, slot)) for slot in slots if slot not in ("_reason", "last_ended"))
+    return state, frozenset((call.event, call.connection) for call in happened)
+
+
+def changes(before: dict[str, str], after: dict[str, str], call: Call) -> Iterator[Transition]:
+    """What a call has changed: the stages of the connections, and of the fence (which goes by the name of `""`)."""
+    for name in before | after:
+        was, became = before.get(name, NEW), after.get(name, GONE)
+        about = " of another" if name and call.connection not in (None, name) else ""
+        if was != became:
+            yield Transition("connection" if name else "fence", was, became, call.event + about)
+
+
+def stages_of(association: Association) -> dict[str, str]:
+    return {"": association.fence.value} | {name: stage.value for name, stage in association._connections.items()}
+
+
+def walk(*, decides: bool, kind: type[Association] = Association) -> set[Transition]:
+    """All transitions of one side: every state is left by every call that its caller may make there."""
+    found: set[Transition] = set()
+    calls = calls_of(kind, besides=["take_loss"])
+    waiting: deque[tuple[tuple[Call, ...], frozenset[Call]]] = deque([((), frozenset())])
+    seen: set[object] = set()
+    while waiting:
+        path, happened = waiting.popleft()
+        before = stages_of(associate(kind, path, decides=decides))
+        greeted = sum(call.event == "greeted" for call in path)
+        done = {(call.event, call.connection) for call in happened}
+        for call in calls:
+            if call.connection is not None:
+                unknown = call.connection not in before
+                new = call.event == "greeted" and CONNECTIONS.index(call.connection) == greeted
+                if (call.event, call.connection) in done or (unknown and not new):
+                    continue
+            # Cheaper than a copy, and knows nothing of how it is made.
+            association = associate(kind, path, decides=decides)
+            try:
+                make(association, call)
+            except (ProtocolError, ValueError):
+                # Its caller's mistake, or the peer's: nothing comes of it.
+                continue
+            after = stages_of(association)
+            found.update(changes(before, after, call))
+            then = happened | {call} if call.connection is not None else happened
+            then = frozenset(other for other in then if other.event == "greeted" or other.connection in after)
+            state = state_of(association, then)
+            if state not in seen:
+                seen.add(state)
+                waiting.append(((*path, call), then))
+    return found
+
+
+SIDES = {(True, True): "", (True, False): " (decider)", (False, True): " (other side)"}
+ORDER = [NEW, *(state.value for kind in (Fence, Stage) for state in kind), GONE]
+
+HEAD = """\
+# Every transition of an association, as `PYTHONPATH=tests python -m transitions` has found them by trying everything.
+# tests/test_transitions.py fails when this is not what the code does; the diagrams of proof.md are drawn from it.
+# Events are the methods of Association. The decider is the node with the greater ID, the other side the other one.
+"""
+
+
+def table_of(sides: dict[bool, set[Transition]]) -> str:
+    """The text of docs/transitions.txt, from what is found on the side that decides and on the other."""
+    everything = sides[True] | sides[False]
+    lines = [HEAD]
+    for of in ("fence", "connection"):
+        lines.append(f"\n[{of}]\n")
+        pairs = {(one.before, one.after) for one in everything if one.of == of}
+        for pair in sorted(pairs, key=lambda pair: [*map(ORDER.index, pair)]):
+            events = sorted(one for one in everything if one[:3] == (of, *pair))
+            marks = [SIDES[one in sides[True], one in sides[False]] for one in events]
+            common = marks[0] if len(set(marks)) == 1 else ""
+            named = [one.event + (mark if mark != common else "") for one, mark in zip(events, marks, strict=True)]
+            lines.append(f"{' -> '.join(pair)}{common}: {', '.join(named)}\n")
+    return "".join(lines)
+
+
+# The handshake -------------------------------------------------------------------------------------------------------
+
+
+class StepTaken(NamedTuple):
+    """One transition of a handshake: on which side, and whether the other side has spoken or we have."""
+
+    before: str
+    after: str
+    dialled_by_us: bool
+    who: str
+
+
+HEARD = frozenset({"line_received", "tls_done"})
+"""What the other side does; the rest is what we do."""
+
+ALICE = LocalInfo("alice", "a" * 16, (b"k" * 32,), encryption=False, heartbeat=5, limit=2**20, provider="")
+BOB = dataclasses.replace(ALICE, node_id="bob", incarnation="b" * 16)
+
+
+class Pair:
+    """Two sides of a handshake, and the lines on their way to either."""
+
+    def __init__(self, path: Iterable[tuple[int, Call]], *, encryption: bool) -> None:
+        self.sides = [
+            Handshake(
+                dataclasses.replace(local, encryption=encryption),
+                bytes([number]) * NONCE_SIZE,
+                dialler=local is ALICE,
+                peer_address="",
+            )
+            for number, local in enumerate((ALICE, BOB))
+        ]
+        self.lines = [side.greeting.splitlines() for side in reversed(self.sides)]
+        for number, call in path:
+            self.make(number, call)
+
+    def state(self) -> object:
+        return [side.step for side in self.sides], self.lines
+
+    def make(self, number: int, call: Call) -> StepTaken:
+        """One side does something, or hears the next line of the other one."""
+        side = self.sides[number]
+        before = side.step
+        if call.event in HEARD:
+            arguments = (self.lines[number].pop(0),) if call.event == "line_received" else call.arguments
+            getattr(side, call.event)(*arguments)
+        else:
+            self.lines[1 - number] += getattr(side, call.event)(*call.arguments).splitlines()
+        return StepTaken(before.name, side.step.name, side.dialler, "them" if call.event in HEARD else "us")
+
+
+def walk_handshakes() -> set[StepTaken]:
+    """All transitions of the handshakes of two nodes that understand each other, encrypted and not."""
+    found: set[StepTaken] = set()
+    calls = calls_of(Handshake)
+    for encryption in (False, True):
+        waiting: deque[tuple[tuple[int, Call], ...]] = deque([()])
+        seen: list[object] = []
+        while waiting:
+            path = waiting.popleft()
+            for number, call in itertools.product((0, 1), calls):
+                pair = Pair(path, encryption=encryption)
+                if call.event == "line_received" and not pair.lines[number]:
+                    continue
+                try:
+                    step = pair.make(number, call)
+                except ProtocolError:
+                    continue
+                if step.before != step.after:
+                    found.add(step)
+                if pair.state() not in seen:
+                    seen.append(pair.state())
+                    waiting.append((*path, (number, call)))
+    return found
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table_of({side: walk(decides=side) for side in (True, False)}))
