@@ -250,6 +250,14 @@ def test_no_imports_inside_functions() -> None:
     report(hidden(package_modules()))
 
 
+def test_pytest_is_for_its_plugin_only() -> None:
+    plugin = f"{PACKAGE}.testing.pytest_plugin"
+    found = all_imports(package_modules())
+    outside = [one for one in found if one.target.split(".")[0] in {"pytest", "pytest_trio", "_pytest"}]
+    assert {one.importer for one in outside} == {plugin}
+    report([str(one) for one in found if one.target == plugin])
+
+
 def test_modules_and_functions_are_short() -> None:
     report(oversized(package_modules()))
 

@@ -323,14 +323,8 @@ async def open_simulated_network(
 ) -> AsyncGenerator[SimulatedNetwork, None]:
     """A simulated network for the length of the block, in a Trio run that has a `trio.testing.MockClock`.
 
-    With pytest-trio make a fixture of it::
-
-        @pytest.fixture
-        async def network(autojump_clock):
-            async with open_simulated_network(seed=0) as network:
-                yield network
-
-    Leaving the block cancels the programs that still run. To try many seeds, use `simulate`.
+    Leaving the block cancels the programs that still run. To try many seeds, use `simulate` or, with pytest-trio, the
+    fixture of `trio_mp.testing.pytest_plugin`.
 
     Args:
       seed: everything random comes from it.
