@@ -67,6 +67,20 @@ def plain_message(
     return tuple([_plain(value, (what, index), 1, thorough) for index, value in enumerate(message)])
 
 
+def plain_value(value: object, what: str, *, room: int = 1) -> object:
+    """One value as it would arrive, with nothing in it that is shared with the original.
+
+    Args:
+      value: what is to travel.
+      what: how an error calls it.
+      room: how deep inside a message it is going to be.
+
+    Raises:
+      TypeError, ValueError: it cannot travel; the text gives the place, such as `value["when"]`.
+    """
+    return _plain(value, (what,), room, True)
+
+
 def snapshot(message: tuple[object, ...]) -> tuple[object, ...]:
     """The message as it would arrive. Raises as `append_message` does."""
     frame = open_frame()

@@ -1,0 +1,237 @@
+"""Replicas of the database, and a network of them: connections, roles and hosts, and everything that may go wrong."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from trio_mp._protocol.database import Replica
+from trio_mp._protocol.database_effects import Answer, Changed, Effect, Grace, Ignored, Opened, Send
+from trio_mp._protocol.database_records import Table, same
+
+FAMILIES = ("red", "green")
+
+
+def incarnation(number: int) -> str:
+    """The token of a run."""
+    return f"{number:016d}"
+
+
+def tables_are_same(one: Table | None, other: Table | None) -> bool:
+    """Whether two tables are the same to whoever receives them."""
+    return same(one, other)
+
+
+@dataclass
+class Process:
+    """A run of a node: a real replica, and around it what the runtime, its membership and its programs do.
+
+    Attributes:
+      inbox: what is on its way from each other node: ("up",), ("role",), ("message", …), ("down",).
+      timers: grace periods that have not ended.
+      seen: what a program has seen of the families that it follows, from what it was told alone.
+      told: every change that a program was told of.
+    """
+
+    network: Network
+    replica: Replica
+    inbox: dict[str, deque[tuple[Any, ...]]] = field(default_factory=dict)
+    connected: dict[str, None] = field(default_factory=dict)
+    known_globals: dict[str, None] = field(default_factory=dict)
+    timers: list[Grace] = field(default_factory=list)
+    seen: dict[str, Table] = field(default_factory=dict)
+    told: list[Changed] = field(default_factory=list)
+    answers: dict[int, Table] = field(default_factory=dict)
+    ignored: list[Ignored] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        return self.replica.id
+
+    def execute(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(node_id, message):
+                    self.network.send(self.id, node_id, ("message", message))
+                case Opened(family):
+                    assert family not in self.seen
+                    table = self.replica.table(family)
+                    assert table is not None
+                    self.seen[family] = dict(table)
+                case Changed():
+                    self.told.append(effect)
+                    self.replay(effect)
+                case Answer(number, table):
+                    assert number not in self.answers
+                    self.answers[number] = table
+                case Grace():
+                    self.timers.append(effect)
+                case Ignored():
+                    self.ignored.append(effect)
+
+    def replay(self, changed: Changed) -> None:
+        """Each change is one: what is added was not there, what is changed is other than it was, and so on."""
+        table = self.seen[changed.family]
+        added, other, deleted = changed.change
+        assert changed.change
+        assert not added.keys() & table.keys()
+        assert other.keys() <= table.keys()
+        assert not any(same(table[key], value) for key, value in other.items())
+        assert set(deleted) <= table.keys()
+        table.update({**added, **other})
+        for key in deleted:
+            del table[key]
+
+    # What membership does ----------------------------------------------------------------------------------------
+
+    def become_global(self) -> None:
+        self.execute(self.replica.become_global())
+        for node_id in tuple(self.known_globals):
+            self.execute(self.replica.global_up(node_id))
+        for node_id in self.connected:
+            self.network.send(self.id, node_id, ("role",))
+
+    def attach(self, host: str) -> None:
+        self.execute(self.replica.attached(host))
+
+    def handle(self, from_id: str) -> None:
+        """Handle the next of what has come from a node."""
+        kind, *rest = self.inbox[from_id].popleft()
+        if kind == "message":
+            self.execute(self.replica.receive(from_id, rest[0]))
+        elif kind == "up":
+            self.connected[from_id] = None
+            if self.replica.is_global:
+                self.network.send(self.id, from_id, ("role",))
+        elif kind == "role":
+            self.known_globals[from_id] = None
+            if self.replica.is_global:
+                self.execute(self.replica.global_up(from_id))
+            elif self.replica.host is None:
+                self.attach(from_id)
+        else:
+            self._lose(from_id)
+
+    def _lose(self, node_id: str) -> None:
+        del self.connected[node_id]
+        was_host = self.replica.host == node_id
+        steps: list[Callable[[], list[Effect]]] = [lambda: self.replica.node_down(node_id)]
+        if node_id in self.known_globals:
+            steps.append(lambda: self.replica.global_down(node_id))
+        if was_host:
+            steps.append(self.replica.detached)
+        self.known_globals.pop(node_id, None)
+        turn = self.network.steps % len(steps)
+        for step in steps[turn:] + steps[:turn]:
+            self.execute(step())
+        if was_host and self.known_globals:
+            hosts = tuple(self.known_globals)
+            self.attach(hosts[self.network.steps % len(hosts)])
+
+
+class Network:
+    """Replicas with a FIFO channel each way between any two that are connected."""
+
+    def __init__(self) -> None:
+        self.processes: dict[str, Process] = {}
+        self.connections: dict[frozenset[str], None] = {}
+        self.steps = 0
+        self._runs = 0
+
+    def start(self, node_id: str, *, started: int | None = None) -> Process:
+        self._runs += 1
+        replica = Replica(
+            node_id, started=self._runs if started is None else started, incarnation=incarnation(self._runs)
+        )
+        process = self.processes[node_id] = Process(self, replica)
+        return process
+
+    def start_global(self, *node_ids: str) -> None:
+        """Start global nodes, connected with all others there are."""
+        for node_id in node_ids:
+            others = tuple(self.processes)
+            self.start(node_id).become_global()
+            for other in others:
+                self.connect(node_id, other)
+
+    def start_attached(self, node_id: str, host: str) -> Process:
+        process = self.start(node_id)
+        self.connect(node_id, host)
+        self.deliver_all()
+        assert process.replica.host == host
+        return process
+
+    def connect(self, one: str, other: str) -> None:
+        pair = frozenset({one, other})
+        if pair not in self.connections:
+            self.connections[pair] = None
+            for node_id, peer_id in ((one, other), (other, one)):
+                self._box(node_id, peer_id).append(("up",))
+
+    def cut(self, one: str, other: str, losing: tuple[int, int] = (0, 0)) -> None:
+        """A connection breaks; so many messages on their way, each way, are lost with it."""
+        pair = frozenset({one, other})
+        if pair not in self.connections:
+            return
+        del self.connections[pair]
+        for node_id, peer_id, lost in ((one, other, losing[0]), (other, one, losing[1])):
+            box = self._box(node_id, peer_id)
+            self._lose(box, lost)
+            box.append(("down",))
+
+    def crash(self, node_id: str, losing: int = 0) -> None:
+        del self.processes[node_id]
+        for pair in [pair for pair in self.connections if node_id in pair]:
+            (peer_id,) = pair - {node_id}
+            # A new run of it hears nothing of what was for the old one; the others hear the end of the old one first.
+            del self.connections[pair]
+            box = self._box(peer_id, node_id)
+            self._lose(box, losing)
+            box.append(("down",))
+
+    @staticmethod
+    def _lose(box: deque[tuple[Any, ...]], count: int) -> None:
+        while count and box and box[-1][0] in ("message", "role"):
+            box.pop()
+            count -= 1
+
+    def send(self, from_id: str, to_id: str, item: tuple[Any, ...]) -> None:
+        if frozenset({from_id, to_id}) in self.connections:
+            self._box(to_id, from_id).append(item)
+
+    def _box(self, node_id: str, peer_id: str) -> deque[tuple[Any, ...]]:
+        return self.processes[node_id].inbox.setdefault(peer_id, deque())
+
+    def waiting(self) -> list[tuple[Process, str]]:
+        return [(process, peer) for process in self.processes.values() for peer, box in process.inbox.items() if box]
+
+    def deliver(self, choice: int) -> bool:
+        """One of what is on its way arrives; whether there was any."""
+        waiting = self.waiting()
+        if waiting:
+            process, peer = waiting[choice % len(waiting)]
+            self.steps += 1
+            process.handle(peer)
+        return bool(waiting)
+
+    def deliver_all(self) -> None:
+        count = 0
+        while self.deliver(count * 7):
+            count += 1
+            assert count < 100_000, "it does not come to rest"
+
+    def expire_all(self) -> None:
+        for process in self.processes.values():
+            timers, process.timers = process.timers, []
+            for grace in timers:
+                process.execute(process.replica.expire(grace.global_id, grace.token))
+        self.deliver_all()
+
+    def expected(self, family: str, owners: Iterable[str]) -> Table:
+        """What is to be seen of a family that these nodes share."""
+        table: Table = {}
+        for node_id in sorted(owners, key=str.encode):
+            table.update(self.processes[node_id].replica.owned(family))
+        return table

@@ -1,0 +1,546 @@
+"""The shared database as nodes hold it: who tells whom what, what a reader sees, what is kept and for how long."""
+
+from __future__ import annotations
+
+import pytest
+from database_helpers import Network, Process, incarnation
+from hypothesis import given, settings, strategies as st
+
+from trio_mp._errors import LocalProtocolError, RemoteProtocolError
+from trio_mp._protocol.database import Replica
+from trio_mp._protocol.database_effects import Changed, Ignored, Send
+from trio_mp._protocol.database_records import Difference, Table
+
+
+def reads(process: Process, family: str = "red", key: str | None = None) -> Table:
+    """What a program is answered that asks now."""
+    number, effects = process.replica.ask(family, key)
+    process.execute(effects)
+    process.network.deliver_all()
+    return process.answers[number]
+
+
+def sets(process: Process, key: str, value: object, family: str = "red") -> None:
+    process.execute(process.replica.set(family, key, value))
+    process.network.deliver_all()
+
+
+def follows(process: Process, family: str = "red") -> None:
+    process.execute(process.replica.subscribe(family))
+    process.network.deliver_all()
+    assert family in process.seen
+
+
+@pytest.fixture
+def network() -> Network:
+    """Two global nodes, `s1` and `s2`, and a node attached to each: `a` and `b`."""
+    network = Network()
+    network.start_global("s1", "s2")
+    network.start_attached("a", "s1")
+    network.start_attached("b", "s2")
+    return network
+
+
+class TestANodeByItself:
+    def test_that_is_global_has_what_it_sets(self) -> None:
+        process = Network().start("a")
+        process.execute(process.replica.become_global())
+        follows(process)
+        sets(process, "k", 1)
+        sets(process, "k", 2)
+        sets(process, "l", 3)
+        process.execute(process.replica.delete("red", ["l", "never was"]))
+        assert reads(process) == process.seen["red"] == {"k": 2}
+        assert [told.change for told in process.told] == [
+            Difference({"k": 1}, {}, ()),
+            Difference({}, {"k": 2}, ()),
+            Difference({"l": 3}, {}, ()),
+            Difference({}, {}, ("l",)),
+        ]
+
+    def test_that_is_not_attached_waits(self) -> None:
+        process = Network().start("a")
+        sets(process, "k", 1)
+        process.execute(process.replica.subscribe("red"))
+        number, effects = process.replica.ask("red")
+        process.execute(effects)
+        assert process.replica.table("red") is None
+        assert not process.answers
+        process.execute(process.replica.become_global())
+        assert process.replica.table("red") == process.answers[number] == {"k": 1}
+
+    def test_becomes_global_once_and_for_good(self) -> None:
+        replica = Network().start("a").replica
+        replica.become_global()
+        assert replica.become_global() == []
+        with pytest.raises(LocalProtocolError, match="a is global, and cannot be attached to b"):
+            replica.attached("b")
+
+    def test_is_told_of_nothing_that_is_no_change(self) -> None:
+        process = Network().start("a")
+        process.execute(process.replica.become_global())
+        sets(process, "k", [1])
+        follows(process)
+        sets(process, "k", [1])
+        process.execute(process.replica.delete("red", ["l"]))
+        assert process.told == []
+        assert process.replica.subscribe("red") == []
+
+    def test_knows_what_it_owns(self) -> None:
+        replica = Network().start("a").replica
+        replica.set("red", "k", 1)
+        owned = replica.owned("red")
+        owned["l"] = 2
+        assert replica.owned("red") == {"k": 1}
+        assert replica.owned("green") == {}
+
+
+class TestWhatIsSet:
+    def test_is_seen_everywhere(self, network: Network) -> None:
+        for process in network.processes.values():
+            follows(process)
+        for process in network.processes.values():
+            sets(process, process.id, [process.id])
+        expected = {node_id: [node_id] for node_id in network.processes}
+        for process in network.processes.values():
+            assert reads(process) == process.seen["red"] == expected
+            assert reads(process, key="a") == {"a": ["a"]}
+            assert reads(process, key="c") == {}
+            assert [list(told.change.added) for told in process.told] == [[node_id] for node_id in expected]
+
+    def test_goes_with_its_owner(self, network: Network) -> None:
+        follows(network.processes["b"])
+        sets(network.processes["a"], "k", 1)
+        network.crash("a")
+        network.deliver_all()
+        for process in network.processes.values():
+            assert reads(process) == {}
+        assert [told.change for told in network.processes["b"].told] == [
+            Difference({"k": 1}, {}, ()),
+            Difference({}, {}, ("k",)),
+        ]
+
+    def test_is_read_by_who_set_it_at_once(self, network: Network) -> None:
+        process = network.processes["a"]
+        process.execute(process.replica.set("red", "k", 1))
+        number, effects = process.replica.ask("red")
+        process.execute(effects)
+        network.deliver_all()
+        assert process.answers[number] == {"k": 1}
+
+    def test_when_its_owner_was_not_attached_is_told_then(self, network: Network) -> None:
+        process = network.start("c")
+        sets(process, "k", 1)
+        network.connect("c", "s2")
+        network.deliver_all()
+        assert reads(network.processes["a"]) == {"k": 1}
+
+    def test_is_told_only_to_those_who_have_to_know(self, network: Network) -> None:
+        follows(network.processes["b"])
+        sends = [effect for effect in network.processes["s1"].replica.set("red", "k", 1) if isinstance(effect, Send)]
+        assert [send.node_id for send in sends] == ["s2"]
+
+    def test_comes_whole_however_large_it_is(self, network: Network) -> None:
+        process = network.processes["a"]
+        for number in range(50):
+            process.execute(process.replica.set("red", str(number), "x" * 3000))
+        follows(network.processes["b"])
+        network.deliver_all()
+        assert len(reads(network.processes["b"])) == 50
+        network.start_global("s3")
+        network.deliver_all()
+        assert len(reads(network.processes["s3"])) == 50
+        network.crash("a")
+        network.deliver_all()
+        assert network.processes["b"].told[-1].change == Difference({}, {}, tuple(map(str, range(50))))
+
+
+class TestANodeThatMoves:
+    def test_takes_its_entries_along_and_nobody_sees_them_go(self, network: Network) -> None:
+        """Its host dies, and it is attached elsewhere before the time is up."""
+        watcher = network.processes["b"]
+        sets(network.processes["a"], "k", 1)
+        follows(watcher)
+        follows(network.processes["a"])
+        network.connect("a", "s2")
+        network.deliver_all()
+        network.crash("s1")
+        network.deliver_all()
+        assert network.processes["a"].replica.host == "s2"
+        network.expire_all()
+        for process in network.processes.values():
+            assert reads(process) == {"k": 1}
+            assert process.told == []
+
+    def test_sees_what_has_changed_meanwhile_once(self, network: Network) -> None:
+        mover, other = network.processes["a"], network.processes["b"]
+        for key in ("stays", "changes", "goes"):
+            sets(other, key, 1)
+        follows(mover)
+        network.cut("a", "s1")
+        network.deliver_all()
+        assert mover.replica.host is None
+        sets(other, "changes", 2)
+        sets(other, "comes", 3)
+        other.execute(other.replica.delete("red", ["goes"]))
+        network.deliver_all()
+        assert mover.seen["red"] == {"stays": 1, "changes": 1, "goes": 1}
+        network.connect("a", "s2")
+        network.deliver_all()
+        assert [told.change for told in mover.told] == [Difference({"comes": 3}, {"changes": 2}, ("goes",))]
+
+    def test_gets_the_answers_to_its_questions_from_its_new_host(self, network: Network) -> None:
+        sets(network.processes["b"], "k", 1)
+        mover = network.processes["a"]
+        network.cut("a", "s1")
+        number, effects = mover.replica.ask("red")
+        mover.execute(effects)
+        forgotten, effects = mover.replica.ask("red", "k")
+        mover.execute(effects)
+        mover.replica.forget(forgotten)
+        mover.replica.forget(forgotten)
+        network.deliver_all()
+        assert not mover.answers
+        network.connect("a", "s2")
+        network.deliver_all()
+        assert mover.answers == {number: {"k": 1}}
+
+    def test_with_its_connection_alive_leaves(self, network: Network) -> None:
+        mover, old = network.processes["a"], network.processes["s1"]
+        follows(mover)
+        sets(mover, "k", 1)
+        network.connect("a", "s2")
+        network.deliver_all()
+        mover.attach("s2")
+        network.deliver_all()
+        assert "a" not in old.replica._copies._attached
+        assert "a" not in old.replica._readers._asked
+        assert reads(old) == reads(mover) == {"k": 1}
+        assert mover.replica.host == "s2"
+
+    def test_does_not_mix_what_two_hosts_say(self, network: Network) -> None:
+        """Half a table of the old host is on its way when the node asks the new one."""
+        mover, host = network.processes["a"], network.processes["s1"]
+        for number in range(20):
+            sets(host, str(number), "x" * 3000)
+        mover.execute(mover.replica.subscribe("red"))
+        number, effects = mover.replica.ask("red")
+        mover.execute(effects)
+        while "red" not in mover.seen and not (mover.replica._views._followed["red"].entries):
+            network.deliver(0)
+        mover.execute(mover.replica.detached())
+        mover.attach("s1")
+        network.deliver_all()
+        assert len(mover.answers[number]) == len(mover.seen["red"]) == 20
+
+    def test_that_has_died_elsewhere_does_not_rise_at_its_old_host(self, network: Network) -> None:
+        """Its old host has not noticed that it has moved, and hears of its death from the new one."""
+        follows(network.processes["b"])
+        network.connect("a", "s2")
+        sets(network.processes["a"], "k", 1)
+        mover = network.processes["a"]
+        mover.execute(mover.replica.detached())
+        mover.attach("s2")
+        network.deliver_all()
+        assert "a" in network.processes["s2"].replica._copies.spoken_for()
+        assert "a" not in network.processes["s1"].replica._copies.spoken_for()
+        network.cut("a", "s2")
+        del network.processes["a"]
+        network.deliver_all()
+        assert [reads(network.processes[node_id]) for node_id in ("s1", "s2", "b")] == [{}, {}, {}]
+        assert len(network.processes["b"].told) == 2
+
+    def test_is_not_taken_back_by_what_comes_late(self, network: Network) -> None:
+        """Its old host hears of the move before it hears the last words of the node itself."""
+        mover, old = network.processes["a"], network.processes["s1"]
+        network.connect("a", "s2")
+        network.deliver_all()
+        mover.execute(mover.replica.detached())
+        mover.execute(mover.replica.attached("s1"))
+        late = list(old.inbox.pop("a"))
+        mover.execute(mover.replica.detached())
+        mover.attach("s2")
+        network.deliver_all()
+        for _, message in late:
+            old.execute(old.replica.receive("a", message))
+        assert "a" not in old.replica._copies.spoken_for()
+
+    def test_whose_old_copy_still_changes_is_seen_as_it_is_now(self, network: Network) -> None:
+        """What the node had said to its old host arrives there when its new host is known to have it."""
+        sets(network.processes["a"], "k", 1)
+        old, other = network.processes["a"], network.processes["s1"]
+        network.processes["a"] = Process(network, Replica("a", started=50, incarnation=incarnation(99)))
+        del network.connections[frozenset({"a", "s1"})]
+        network.connect("a", "s2")
+        sets(network.processes["a"], "k", 2)
+        late = [*old.replica.set("red", "k", 3), *old.replica.delete("red", ["k"])]
+        for effect in late:
+            assert isinstance(effect, Send)
+            other.execute(other.replica.receive("a", effect.message))
+            network.deliver_all()
+            assert [reads(process) for process in network.processes.values()] == [{"k": 2}] * 4
+
+    def test_with_its_clock_set_back_is_not_forgotten(self, network: Network) -> None:
+        """A new run looks older than the one that s1 has not missed yet: in the end the new one is seen."""
+        sets(network.processes["a"], "old", 1)
+        restarted = network.processes["a"] = Process(network, Replica("a", started=0, incarnation=incarnation(99)))
+        network.connect("a", "s2")
+        restarted.execute(restarted.replica.set("red", "new", 2))
+        network.deliver_all()
+        assert reads(network.processes["b"]) == {"old": 1}
+        network.processes["s1"].execute(network.processes["s1"].replica.node_down("a"))
+        network.deliver_all()
+        assert [reads(network.processes[node_id]) for node_id in ("s1", "s2", "a", "b")] == [{"new": 2}] * 4
+
+
+class TestALostGlobalNode:
+    def test_takes_its_own_entries_along_at_once_and_those_of_its_nodes_later(self, network: Network) -> None:
+        sets(network.processes["s1"], "its own", 1)
+        sets(network.processes["a"], "of its node", 2)
+        network.cut("s1", "s2")
+        network.deliver_all()
+        assert reads(network.processes["b"]) == {"of its node": 2}
+        network.expire_all()
+        assert reads(network.processes["b"]) == {}
+        assert reads(network.processes["a"]) == {"its own": 1, "of its node": 2}
+
+    def test_that_comes_back_in_time_is_as_if_nothing_had_been(self, network: Network) -> None:
+        watcher = network.processes["b"]
+        sets(network.processes["a"], "k", 1)
+        follows(watcher)
+        network.cut("s1", "s2")
+        network.deliver_all()
+        sets(network.processes["a"], "l", 2)
+        network.connect("s1", "s2")
+        network.deliver_all()
+        network.expire_all()
+        assert [told.change for told in watcher.told] == [Difference({"l": 2}, {}, ())]
+        assert reads(watcher) == {"k": 1, "l": 2}
+
+    def test_with_nothing_but_its_own_is_forgotten(self, network: Network) -> None:
+        network.crash("a")
+        network.deliver_all()
+        network.cut("s1", "s2")
+        network.deliver_all()
+        assert network.processes["s2"].timers == []
+        assert network.processes["s2"].replica._copies._mirrors == {}
+
+    def test_is_dropped_whole_when_an_older_time_than_the_last_is_up(self, network: Network) -> None:
+        timers = network.processes["s2"].timers
+        for _ in range(2):
+            network.cut("s1", "s2")
+            network.deliver_all()
+            network.connect("s1", "s2")
+            network.deliver_all()
+        network.cut("s1", "s2")
+        network.deliver_all()
+        sets(network.processes["a"], "k", 1)
+        assert len({timer.token for timer in timers}) == 3
+        replica = network.processes["s2"].replica
+        for timer in timers[:2]:
+            replica.expire(timer.global_id, timer.token)
+        assert "a" in replica._copies._copies
+        replica.expire(timers[2].global_id, timers[2].token)
+        assert "a" not in replica._copies._copies
+
+    def test_does_not_raise_the_dead(self, network: Network) -> None:
+        """A node moves while its lost host is remembered, then dies: the older copy of it is not to show."""
+        sets(network.processes["a"], "k", 1)
+        network.connect("a", "s2")
+        network.deliver_all()
+        network.crash("s1")
+        network.deliver_all()
+        network.crash("a")
+        network.deliver_all()
+        assert reads(network.processes["b"]) == {}
+        assert reads(network.processes["s2"]) == {}
+
+    def test_keeps_no_copy_that_was_outdated_before(self, network: Network) -> None:
+        sets(network.processes["a"], "k", 1)
+        network.start_global("s3")
+        network.deliver_all()
+        # A new run of the node, attached elsewhere, while s1 has not noticed that the old one is dead.
+        mover = network.processes["a"] = Process(network, Replica("a", started=50, incarnation=incarnation(99)))
+        del network.connections[frozenset({"a", "s1"})]
+        network.connect("a", "s2")
+        network.deliver_all()
+        sets(mover, "k", 2)
+        network.crash("s1")
+        network.deliver_all()
+        network.crash("a")
+        network.deliver_all()
+        assert reads(network.processes["s3"]) == {}
+
+    def test_says_nothing_of_before_that_counts(self, network: Network) -> None:
+        """What it sent for the old connection, before it heard of its end, arrives by the new one."""
+        one = network.processes["s1"].replica
+        message = next(effect.message for effect in one.set("red", "k", 1) if isinstance(effect, Send))
+        other = network.processes["s2"]
+        network.cut("s1", "s2")
+        network.connect("s1", "s2")
+        while other.inbox["s1"]:
+            other.handle("s1")
+        assert other.replica.receive("s1", message) == [Ignored("s1", "a change of what s1 has not told of s1")]
+        network.deliver_all()
+        assert reads(other) == {"k": 1}
+
+
+class TestWhoBecomesGlobal:
+    def test_keeps_what_it_has_set_and_what_it_reads(self, network: Network) -> None:
+        process = network.processes["a"]
+        follows(process)
+        sets(process, "k", 1)
+        network.connect("a", "s2")
+        network.deliver_all()
+        process.become_global()
+        network.deliver_all()
+        sets(network.processes["b"], "l", 2)
+        for other in network.processes.values():
+            assert reads(other) == {"k": 1, "l": 2}
+        assert process.seen["red"] == {"k": 1, "l": 2}
+        assert network.processes["s1"].replica._copies._attached == {}
+
+    def test_answers_what_it_was_asked_before(self) -> None:
+        """Nodes may know that it is to be global before it does."""
+        network = Network()
+        early, asking = network.start("s1"), network.start("a")
+        network.connect("a", "s1")
+        network.deliver_all()
+        asking.attach("s1")
+        asking.execute(asking.replica.set("red", "k", 1))
+        asking.execute(asking.replica.subscribe("red"))
+        number, effects = asking.replica.ask("red")
+        asking.execute(effects)
+        network.deliver_all()
+        assert not asking.answers
+        early.execute(early.replica.become_global())
+        network.deliver_all()
+        assert asking.answers == {number: {"k": 1}}
+        assert asking.seen["red"] == {"k": 1}
+
+    def test_is_not_told_all_twice(self, network: Network) -> None:
+        network.start_global("s3")
+        network.deliver_all()
+        replica = network.processes["s3"].replica
+        assert replica.global_up("s1") == [Send("s1", ("db", "pull")), *replica._speak("s1")]
+
+
+class TestWhatCannotBeUsed:
+    """It changes nothing: neither what was known, nor what comes later."""
+
+    def test_words_for_others(self, network: Network) -> None:
+        host = network.processes["s1"].replica
+        assert host.receive("a", ("db", "begin", True)) == []
+        why = "it is no global node, and may not speak for b"
+        assert host.receive("a", ("db", "record", "b", 1, incarnation(1), 1, 0)) == [Ignored("a", why)]
+        assert host.receive("a", ("db", "done")) == [Ignored("a", "part of a batch that has not begun")]
+        why = "a change of what a has not told of b"
+        assert host.receive("a", ("db", "set", "b", 1, "red", "k", 1)) == [Ignored("a", why)]
+
+    @pytest.mark.parametrize("message", [("entries", {}), ("done",), ("record", "s2", 1, incarnation(1), 1, 0)])
+    def test_parts_of_no_batch(self, network: Network, message: tuple[object, ...]) -> None:
+        host = network.processes["s1"].replica
+        assert host.receive("s2", ("db", *message)) == [Ignored("s2", "part of a batch that has not begun")]
+        assert host.receive("new", ("db", *message)) == [Ignored("new", "part of a batch that has not begun")]
+
+    def test_entries_of_no_record(self, network: Network) -> None:
+        host = network.processes["s1"].replica
+        host.receive("s2", ("db", "begin", False))
+        assert host.receive("s2", ("db", "entries", {})) == [Ignored("s2", "entries of no record")]
+
+    def test_a_part_before_the_whole(self, network: Network) -> None:
+        host = network.processes["s1"].replica
+        host.receive("new", ("db", "begin", False))
+        assert host.receive("new", ("db", "done")) == [Ignored("new", "part of what it has not told whole")]
+
+    def test_tables_that_were_not_asked_for(self, network: Network) -> None:
+        reader = network.processes["a"].replica
+        why = "a table from a node that is not the host"
+        assert reader.receive("s2", ("db", "view", 1, {}, True)) == [Ignored("s2", why)]
+        assert reader.receive("s1", ("db", "view", 99, {}, True)) == []
+        reader.subscribe("red")
+        ticket = max(reader._views._by_ticket)
+        assert reader.receive("s1", ("db", "change", ticket, {}, [], True)) == [
+            Ignored("s1", "a change of a table that has not come")
+        ]
+
+    def test_changes_that_are_none(self, network: Network) -> None:
+        process = network.processes["a"]
+        sets(process, "k", 1)
+        follows(process)
+        ticket = process.replica._views._followed["red"].ticket
+        assert process.replica.receive("s1", ("db", "change", ticket, {"k": 1}, ["l"], True)) == []
+        change = process.replica.receive("s1", ("db", "change", ticket, {"k": 2}, [], True))
+        assert change == [Changed("red", Difference({}, {"k": 2}, ()))]
+
+    def test_an_end_of_what_was_not_begun(self, network: Network) -> None:
+        host = network.processes["s1"].replica
+        for message in (("leave",), ("unsubscribe", 5)):
+            assert host.receive("new", ("db", *message)) == []
+        assert host.node_down("new") == host.global_down("new") == host.expire("new", 1) == []
+
+    def test_a_lie_about_this_node_itself(self, network: Network) -> None:
+        """What a global node says of another one is believed; but nothing of the own record is lost by it."""
+        process = network.processes["s1"]
+        sets(process, "k", 1)
+        version = process.replica._own.version
+        run = version.started, version.incarnation
+        for message in (("begin", False), ("record", "s1", *run, 1000, 0), ("done",)):
+            process.execute(process.replica.receive("s2", ("db", *message)))
+        process.execute(process.replica.receive("s2", ("db", "gone", "s1")))
+        assert reads(process) == {"k": 1}
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 5) | st.floats() | st.sampled_from(["red", "k", "a", incarnation(3)]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["red", "k"]), inner, max_size=3),
+    max_leaves=5,
+)
+numbers, names, flags = st.integers(0, 6), st.sampled_from(["red", "green"]), st.booleans()
+owners = st.sampled_from(["a", "b", "s1", "s2", "x"])
+tables_ = st.dictionaries(st.sampled_from(["k", "l"]), values, max_size=2)
+words = st.one_of(
+    st.tuples(st.sampled_from(["pull", "leave", "done"])),
+    st.tuples(st.just("begin"), flags),
+    st.tuples(st.just("record"), owners, numbers, st.integers(1, 5).map(incarnation), numbers, numbers),
+    st.tuples(st.just("entries"), st.dictionaries(names, tables_, max_size=2)),
+    st.tuples(st.just("set"), owners, numbers, names, st.sampled_from(["k", "l"]), values),
+    st.tuples(st.just("delete"), owners, numbers, names, st.lists(st.sampled_from(["k", "l"]), max_size=2)),
+    st.tuples(st.just("gone"), owners),
+    st.tuples(st.just("subscribe"), numbers, names),
+    st.tuples(st.just("unsubscribe"), numbers),
+    st.tuples(st.just("get"), numbers, names),
+    st.tuples(st.just("view"), numbers, tables_, flags),
+    st.tuples(st.just("change"), numbers, tables_, st.lists(st.sampled_from(["k", "l"]), max_size=2), flags),
+    st.lists(values, max_size=5).map(tuple),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.sampled_from(["a", "s2", "x", "s1"]), words), max_size=40), flags)
+def test_whatever_comes_it_is_used_or_ignored_or_one_error(
+    told: list[tuple[str, tuple[object, ...]]], is_global: bool
+) -> None:
+    """And in the end, when who has said it is gone, nothing of it is left."""
+    network = Network()
+    process = network.start("s1" if is_global else "a")
+    if is_global:
+        process.execute(process.replica.become_global())
+        process.execute(process.replica.global_up("s2"))
+    else:
+        process.attach("s1")
+    process.execute(process.replica.subscribe("red"))
+    process.execute(process.replica.set("red", "mine", 1))
+    for from_id, message in told:
+        try:
+            process.execute(process.replica.receive(from_id, ("db", *message)))
+        except RemoteProtocolError:
+            pass
+    for from_id in ("a", "s2", "x", "s1"):
+        process.execute(process.replica.node_down(from_id))
+    network.expire_all()
+    process.execute(process.replica.become_global())
+    assert reads(process) == process.seen["red"] == {"mine": 1}
+    assert set(process.replica._copies._copies) == {process.id}
+    assert not process.replica._readers._asked
+    assert not process.replica._readers._subscribers

@@ -1,0 +1,216 @@
+"""The shared database, as one node holds it: what it has set, what others have told it, and whom it tells what.
+
+A global node is the *host* of the nodes that are attached to it. It holds its own record and theirs, and tells the
+other global nodes of them; of each of those it holds a *mirror*: the records that one speaks for. The database is the
+merge of it all. Who holds an outdated copy shows in the version: a record that has moved to another host has been
+attached once more, so it wins even before the old host has noticed.
+
+- When the connection with an attached node is lost its record goes, and the other global nodes hear of it.
+- When the connection with a global node is lost its own record goes, and the rest of its mirror is kept for a while:
+  if it is dead its nodes are about to move, and their entries are not to vanish meanwhile.
+- With every new connection everything is said anew, and replaces what was known: no message of before matters. A global
+  node says it when the other one has asked (`pull`), which that one does when it knows that this one is global; so none
+  hears it too early.
+
+Every other node holds its own record, and of the database what it asks its host for: families, and their changes. When
+it moves it asks again, and its readers see the difference between what they had and the new table.
+
+Nothing here blocks, reads a clock or does I/O: what is to be done goes out as effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .._errors import LocalProtocolError
+from . import database_messages as messages
+from .database_copies import Copies
+from .database_effects import Effect, Grace, Ignored
+from .database_messages import Change, Get, Leave, Message, Pull, Subscribe, Unsubscribe, View
+from .database_records import Record, Table, Version
+from .database_tables import Readers, Views, to_node
+
+
+class Replica:
+    """What one node holds of the database.
+
+    Args:
+      node_id: its ID.
+      started: when this run of it began, by its wall clock, in nanoseconds.
+      incarnation: the random token of the run.
+
+    Attributes:
+      is_global: whether it holds the whole database.
+      host: the global node that it is attached to, if it is.
+
+    Every method that changes something returns what is to be done, in order.
+    """
+
+    def __init__(self, node_id: str, *, started: int, incarnation: str) -> None:
+        self.id = node_id
+        self.is_global = False
+        self.host: str | None = None
+        self._own = Record(Version(started, incarnation, 0, 0))
+        self._copies = Copies(node_id, self._own)
+        self._families = self._copies.families
+        self._readers = Readers(self._families)
+        self._views = Views(self._families)
+        # The global nodes that are connected (dicts for their order), and those that want to hear all we speak for.
+        self._globals: dict[str, None] = {}
+        self._pulled: dict[str, None] = {}
+
+    # What the programs of this node do -----------------------------------------------------------------------------
+
+    def set(self, family: str, key: str, value: object) -> list[Effect]:
+        """Set an entry of this node; family, key and value as `check_text` and `check_entry` return them."""
+        return self._told(self._copies.set_own(family, key, value))
+
+    def delete(self, family: str, keys: Iterable[str]) -> list[Effect]:
+        """Delete those entries of this node that there are."""
+        return self._told(self._copies.delete_own(family, keys))
+
+    def owned(self, family: str) -> Table:
+        """What this node itself has set in a family."""
+        return dict(self._own.tables.get(family, ()))
+
+    def subscribe(self, family: str) -> list[Effect]:
+        """Follow a family: `Opened` comes when its table is known, then `Changed` each time that it changes."""
+        request = self._views.follow(family)
+        if request is None:
+            return []
+        return list(self._views.read(family)) if self.is_global else self._ask_host([request])
+
+    def unsubscribe(self, family: str) -> list[Effect]:
+        """Follow it no longer."""
+        return self._ask_host([self._views.unfollow(family)])
+
+    def table(self, family: str) -> Table | None:
+        """The table of a family that is followed, or None as long as it is not known. It is not to be changed."""
+        return self._views.table(family)
+
+    def ask(self, family: str, key: str | None = None) -> tuple[int, list[Effect]]:
+        """Ask for the table of a family, or for one key of it; it comes as an `Answer` with the number returned."""
+        number, request = self._views.ask(family, key)
+        return number, list(self._views.read(family, number)) if self.is_global else self._ask_host([request])
+
+    def forget(self, question: int) -> None:
+        """The answer is not wanted any more. Does nothing if it has come."""
+        self._views.forget(question)
+
+    # Its place in the network --------------------------------------------------------------------------------------
+
+    def become_global(self) -> list[Effect]:
+        """Hold the whole database from now on, for good. A node without a network is all of one by itself."""
+        if self.is_global:
+            return []
+        self.is_global, self.host = True, None
+        self._copies.attach()
+        effects = [effect for node_id in self._globals for effect in self._meet(node_id)]
+        # All of it is about to be read.
+        self._families.take_changes()
+        self._copies.news.clear()
+        return [*effects, *self._views.read_all(), *self._readers.become_global()]
+
+    def attached(self, host: str) -> list[Effect]:
+        """A global node has become this node's host; if there was another one it is left.
+
+        Raises:
+          LocalProtocolError: this node is global itself.
+        """
+        if self.is_global:
+            raise LocalProtocolError(f"{self.id} is global, and cannot be attached to {host}")
+        leave = self._ask_host([messages.LEAVE]) if self.host != host else []
+        self.host = host
+        self._copies.attach()
+        return leave + self._ask_host([*messages.batch({self.id: self._own}, whole=True), *self._views.requests()])
+
+    def detached(self) -> list[Effect]:
+        """The host is lost. What is known is kept until there is another one."""
+        self.host = None
+        return []
+
+    def global_up(self, node_id: str) -> list[Effect]:
+        """A connection with a global node is up, or a connected node has become global."""
+        self._copies.forget_attached(node_id)
+        effects = self._told(())
+        self._globals[node_id] = None
+        return effects + (self._meet(node_id) if self.is_global else [])
+
+    def global_down(self, node_id: str) -> list[Effect]:
+        """The connection with a global node is lost, or it is none any more."""
+        if node_id not in self._globals:
+            return []
+        del self._globals[node_id]
+        token = self._copies.lose_global(node_id)
+        grace: list[Effect] = [Grace(node_id, token)] if token else []
+        return grace + self._told(())
+
+    def node_down(self, node_id: str) -> list[Effect]:
+        """The connection with a node is lost, whatever kind of node it is."""
+        effects = self.global_down(node_id)
+        if self.host == node_id:
+            self.host = None
+        self._pulled.pop(node_id, None)
+        self._readers.forget(node_id)
+        self._copies.forget_attached(node_id)
+        return effects + self._told(())
+
+    def expire(self, global_id: str, token: int) -> list[Effect]:
+        """The time of `Grace` is over. Does nothing if that node has come back."""
+        self._copies.expire(global_id, token)
+        return self._told(())
+
+    # What others say -----------------------------------------------------------------------------------------------
+
+    def receive(self, from_id: str, message_untrusted: Message) -> list[Effect]:
+        """A message from another node; it begins with `"db"`.
+
+        Raises:
+          RemoteProtocolError: no node sends that. Nothing has changed.
+        """
+        effects: list[Effect] = []
+        match messages.parse(message_untrusted):
+            case Pull():
+                self._pulled[from_id] = None
+                if self.is_global and from_id in self._globals:
+                    effects += self._speak(from_id)
+            case Leave():
+                self._copies.forget_attached(from_id)
+                self._readers.forget(from_id)
+            case Subscribe() | Get() as request:
+                effects += self._readers.ask(from_id, request)
+            case Unsubscribe(ticket):
+                self._readers.cancel(from_id, ticket)
+            case View() | Change() as part:
+                if from_id == self.host:
+                    effects += self._views.receive(from_id, part)
+                else:
+                    effects.append(Ignored(from_id, "a table from a node that is not the host"))
+            case about_records:
+                why = self._copies.receive(from_id, from_id in self._globals, about_records)
+                if why:
+                    effects.append(Ignored(from_id, why))
+        return effects + self._told(())
+
+    # Whom this node tells what -------------------------------------------------------------------------------------
+
+    def _meet(self, node_id: str) -> list[Effect]:
+        """Two global nodes are connected."""
+        return to_node(node_id, [messages.PULL]) + (self._speak(node_id) if node_id in self._pulled else [])
+
+    def _speak(self, node_id: str) -> list[Effect]:
+        return to_node(node_id, messages.batch(self._copies.spoken_for(), whole=True))
+
+    def _ask_host(self, told: Iterable[Message]) -> list[Effect]:
+        return to_node(self.host, told) if self.host is not None else []
+
+    def _told(self, own: Iterable[Message]) -> list[Effect]:
+        """Tell everybody what has changed; `own` says what has changed in this node's own record."""
+        told, self._copies.news = self._copies.news, []
+        changes = self._families.take_changes()
+        if not self.is_global:
+            return self._ask_host(own)
+        told += own
+        listeners = [node_id for node_id in self._globals if node_id in self._pulled]
+        effects = [effect for node_id in listeners for effect in to_node(node_id, told)]
+        return [*effects, *self._views.tell(changes), *self._readers.tell(changes)]

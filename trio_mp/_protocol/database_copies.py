@@ -1,0 +1,263 @@
+"""The copies of records that one node holds, from whom it has them, and which of them count.
+
+A *source* is another node that says something of records: an attached node of its own, a global node of its own and of
+those attached to it. A copy that is older than another one may not outlive it, or a dead node would rise when the newer
+copy goes. So two of them go as soon as it is known:
+
+- that of a global node that is lost, when a newer copy has come by another way;
+- that of a node attached here, when another global node has a copy of the same run that was attached once more: it has
+  moved, and we have not noticed. Of another run it would prove nothing: clocks can be set back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from . import database_messages as messages
+from .database_messages import Begin, Delete, Done, Entries, Gone, Head, Message, Set
+from .database_records import Families, Record, Version, newest
+
+AboutRecords: TypeAlias = Begin | Head | Entries | Done | Set | Delete | Gone
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """A node that says something of records.
+
+    Attributes:
+      attached: whether it is attached here, and speaks for itself only; else it is a global node, or this one.
+      records: what it has said, by owner.
+      current: whether a whole batch has come since the connection is up, so that single changes can follow.
+      batch: the records of the batch that has begun.
+      whole: whether that replaces everything.
+      filling: the record in the batch that began last.
+      grace: while the node is lost and its records are kept: the token of this time; else 0.
+    """
+
+    id: str
+    attached: bool
+    records: dict[str, Record] = field(default_factory=dict)
+    current: bool = False
+    batch: dict[str, Record] | None = None
+    whole: bool = False
+    filling: Record | None = None
+    grace: int = 0
+
+
+class Copies:
+    """The copies of records that one node holds.
+
+    Args:
+      own_id: its ID.
+      own: its own record.
+
+    Attributes:
+      families: what comes of those that count.
+      news: what other global nodes have to hear of the nodes attached here.
+    """
+
+    def __init__(self, own_id: str, own: Record) -> None:
+        self.families = Families()
+        self.news: list[Message] = []
+        self._own_id = own_id
+        self._own = own
+        self._self = Source(own_id, attached=False, current=True)
+        self._attached: dict[str, Source] = {}
+        self._mirrors: dict[str, Source] = {}
+        # All copies, by owner; and those that count.
+        self._copies: dict[str, dict[Source, Record]] = {}
+        self._counting: dict[str, Record] = {}
+        self._tokens = 0
+        self._place(self._self, own_id, own)
+
+    def spoken_for(self) -> dict[str, Record]:
+        """The records that this node speaks for: its own, and those of the nodes attached to it."""
+        records = {self._own_id: self._own}
+        for source in self._attached.values():
+            records.update(source.records)
+        return records
+
+    # The own record ------------------------------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """This node has found another place in the network for its record."""
+        version = self._own.version
+        self._own.version = version._replace(attachment=version.attachment + 1)
+        self._choose(self._own_id)
+
+    def set_own(self, family: str, key: str, value: object) -> Iterable[Message]:
+        """Set an entry; the messages that say so."""
+        sequence = self._own.version.sequence + 1
+        self._set(self._own, Set(self._own_id, sequence, family, key, value))
+        return [messages.entry_set(self._own_id, sequence, family, key, value)]
+
+    def delete_own(self, family: str, keys: Iterable[str]) -> Iterable[Message]:
+        """Delete those entries that there are; the messages that say so."""
+        sequence = self._own.version.sequence + 1
+        gone = self._delete(self._own, Delete(self._own_id, sequence, family, tuple(keys)))
+        return messages.entries_deleted(self._own_id, sequence, family, gone)
+
+    # What others say -----------------------------------------------------------------------------------------------
+
+    def receive(self, from_id: str, is_global: bool, message: AboutRecords) -> str:
+        """A node says something of records; why it cannot be used, or nothing."""
+        sources = self._mirrors if is_global else self._attached
+        source = sources.get(from_id)
+        match message:
+            case Begin(whole):
+                source = source or sources.setdefault(from_id, Source(from_id, not is_global))
+                source.batch, source.whole, source.filling, source.grace = {}, whole, None, 0
+                return ""
+            case Head() | Entries() | Done():
+                if source is None or source.batch is None:
+                    return "part of a batch that has not begun"
+                return self._fill(source, source.batch, message)
+            case _:
+                record = source.records.get(message.owner) if source is not None and source.current else None
+                if source is None or record is None:
+                    return f"a change of what {from_id} has not told of {message.owner}"
+                self._change(source, record, message)
+                return ""
+
+    def _fill(self, source: Source, batch: dict[str, Record], message: Head | Entries | Done) -> str:
+        match message:
+            case Head(owner, version):
+                if source.attached and owner != source.id:
+                    source.batch = None
+                    return f"it is no global node, and may not speak for {owner}"
+                source.filling = batch[owner] = Record(version)
+            case Entries(tables):
+                if source.filling is None:
+                    return "entries of no record"
+                for family, table in tables.items():
+                    source.filling.tables.setdefault(family, {}).update(table)
+            case _:
+                source.batch = source.filling = None
+                if not source.whole and not source.current:
+                    return "part of what it has not told whole"
+                source.current = True
+                if source.whole:
+                    for owner in source.records.keys() - batch.keys():
+                        self._drop(source, owner)
+                for owner, record in batch.items():
+                    self._accept(source, owner, record)
+        return ""
+
+    def _change(self, source: Source, record: Record, message: Set | Delete | Gone) -> None:
+        news: Iterable[Message] = ()
+        match message:
+            case Set(owner, sequence, family, key, value):
+                self._set(record, message)
+                news = [messages.entry_set(owner, sequence, family, key, value)]
+            case Delete(owner, sequence, family):
+                gone = self._delete(record, message)
+                news = messages.entries_deleted(owner, sequence, family, gone)
+            case _:
+                self._drop(source, message.owner)
+        if source.attached:
+            self.news += news
+
+    # Who is lost ---------------------------------------------------------------------------------------------------
+
+    def forget_attached(self, node_id: str) -> None:
+        """A node is not attached here any more."""
+        source = self._attached.pop(node_id, None)
+        if source is not None:
+            self._drop_all(source)
+
+    def lose_global(self, node_id: str) -> int:
+        """A global node is lost; the token of the time for which the rest of its records is kept, or 0 if none are."""
+        mirror = self._mirrors.get(node_id)
+        if mirror is None:
+            return 0
+        mirror.current = False
+        mirror.batch = mirror.filling = None
+        for owner, record in tuple(mirror.records.items()):
+            if owner == node_id or self._counting[owner] is not record:
+                self._drop(mirror, owner)
+        if not mirror.records:
+            del self._mirrors[node_id]
+            return 0
+        self._tokens += 1
+        mirror.grace = self._tokens
+        return mirror.grace
+
+    def expire(self, node_id: str, token: int) -> None:
+        """That time is over. Does nothing if the node has come back."""
+        mirror = self._mirrors.get(node_id)
+        if mirror is not None and mirror.grace == token:
+            self._drop_all(self._mirrors.pop(node_id))
+
+    # Copies --------------------------------------------------------------------------------------------------------
+
+    def _accept(self, source: Source, owner: str, record: Record) -> None:
+        """A source has a record, whole."""
+        for other, copy in tuple(self._copies.get(owner, {}).items()):
+            if other is source:
+                continue
+            if _has_moved(source, record.version, copy.version):
+                # It comes late: the node is attached elsewhere by now.
+                self._drop(source, owner)
+                return
+            outdated = not other.current and copy.version < record.version
+            if outdated or _has_moved(other, copy.version, record.version):
+                self._drop(other, owner)
+        self._place(source, owner, record)
+        if source.attached:
+            self.news += messages.batch({owner: record}, whole=False)
+
+    def _place(self, source: Source, owner: str, record: Record) -> None:
+        source.records[owner] = record
+        self._copies.setdefault(owner, {})[source] = record
+        self._choose(owner)
+
+    def _drop(self, source: Source, owner: str) -> None:
+        if source.records.pop(owner, None) is not None:
+            del self._copies[owner][source]
+            self._choose(owner)
+            if source.attached:
+                self.news.append(messages.gone(owner))
+
+    def _drop_all(self, source: Source) -> None:
+        for owner in tuple(source.records):
+            self._drop(source, owner)
+
+    def _choose(self, owner: str) -> None:
+        """Find out which copy of a record counts now."""
+        copies = self._copies[owner]
+        before = self._counting.pop(owner, None)
+        best = newest(copies.values()) if copies else None
+        if best is not None:
+            self._counting[owner] = best
+        else:
+            del self._copies[owner]
+        if best is not before:
+            if before is not None:
+                self.families.remove(owner, before)
+            if best is not None:
+                self.families.add(owner, best)
+
+    def _set(self, record: Record, change: Set) -> None:
+        self._advance(record, change.owner, change.sequence)
+        record.set(change.family, change.key, change.value)
+        if self._counting[change.owner] is record:
+            self.families.set(change.owner, change.family, change.key, change.value)
+
+    def _delete(self, record: Record, change: Delete) -> list[str]:
+        self._advance(record, change.owner, change.sequence)
+        gone = [key for key in change.keys if record.delete(change.family, key)]
+        if self._counting[change.owner] is record:
+            for key in gone:
+                self.families.delete(change.owner, change.family, key)
+        return gone
+
+    def _advance(self, record: Record, owner: str, sequence: int) -> None:
+        record.version = record.version._replace(sequence=sequence)
+        self._choose(owner)
+
+
+def _has_moved(source: Source, before: Version, now: Version) -> bool:
+    """Whether a node that seems to be attached here is known to have been attached elsewhere since."""
+    return source.attached and before.run == now.run and before.attachment < now.attachment

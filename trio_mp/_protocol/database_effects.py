@@ -1,0 +1,59 @@
+"""What the shared database has its runtime do, as values; see `database.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from .database_messages import Message
+from .database_records import Difference, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this to a node port, if there is a connection with that node; else drop it: all of it is said anew then."""
+
+    node_id: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The table of a family that was subscribed to is known from now on; see `Replica.table`."""
+
+    family: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The table of a family that was subscribed to has changed."""
+
+    family: str
+    change: Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was asked for under this ticket."""
+
+    ticket: int
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Grace:
+    """Call `Replica.expire` with these when the records of a lost global node need not be kept any longer."""
+
+    global_id: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A message came that cannot be used: from a connection that is over, or from who may not say that."""
+
+    from_id: str
+    why: str
+
+
+Effect: TypeAlias = Send | Opened | Changed | Answer | Grace | Ignored
