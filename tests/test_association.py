@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
-from trio_mp._protocol.association import Association, Fence
+from trio_mp._protocol.association import Association
 from trio_mp._protocol.codec import decode_frame
 from trio_mp._protocol.effects import (
     Accept,
@@ -14,15 +16,19 @@ from trio_mp._protocol.effects import (
     Fire,
     FireDone,
     FireDue,
+    HalfClose,
     Link,
     Lost,
+    NodeDown,
     NodeUp,
     Probe,
     Refuse,
+    Say,
     Terms,
     Unwatch,
 )
 from trio_mp._protocol.framing import MSGPACK
+from trio_mp._protocol.outbox import Fence
 from trio_mp._reason import transport_error
 
 LIMIT = 1 << 20
@@ -529,3 +535,184 @@ class TestAnotherIncarnation:
         b.closed("one", "reset")
         report(b)
         assert authenticate(b, "two", incarnation="new") == [Link("two")]
+
+
+def standing(association: Association) -> tuple[str | None, bool, bool]:
+    assert not (association.in_use and association.wants_connection)
+    return association.in_use, association.may_write, association.is_asked
+
+
+def parted(association: Association) -> list[Effect]:
+    """Both have said their last word, and this side was the one that asked."""
+    assert association.ask() == [Say("one", "idle")]
+    return association.bye_received()
+
+
+@pytest.mark.parametrize("make_side", [decider, follower])
+class TestParting:
+    def test_who_asks_writes_nothing_more_and_keeps_what_is_sent(self, make_side: Callable[[], Association]) -> None:
+        association = make_side()
+        bring_up(association)
+        assert association.is_idle
+        assert association.ask() == [Say("one", "idle")]
+        assert standing(association) == ("one", False, True)
+        association.monitor("p", "m")
+        association.send("p", (1,))
+        assert association.ask() == []
+        assert association.bye_received() == [HalfClose("one")]
+        assert standing(association) == ("one", False, False)
+        assert association.closed("one", "parted") == [Close("one", "parted"), NodeDown("one", "parted")]
+        assert standing(association) == (None, False, False)
+        assert association.last_ended == "one"
+        assert association.wants_connection
+        bring_up(association, "two")
+        assert queued(association) == [("", "mon1", "p"), ("p", 1)]
+        assert association.monitors == {"p": {"m": None}}
+
+    def test_who_is_idle_too_agrees(self, make_side: Callable[[], Association]) -> None:
+        association = make_side()
+        bring_up(association)
+        # What was watched once may be left over: the other side would not ask if it monitored anything.
+        association.watched.update("qp")
+        assert not association.is_idle
+        assert association.ask() == []
+        assert association.idle_received(willing=True) == [Say("one", "bye"), HalfClose("one")]
+        assert not association.may_write
+        association.send("p", (1,))
+        assert association.closed("one", "parted") == [
+            Close("one", "parted"),
+            NodeDown("one", "parted"),
+            Unwatch(("p", "q")),
+        ]
+        assert queued(association) == [("p", 1)]
+
+    def test_both_ask_and_neither_answers(self, make_side: Callable[[], Association]) -> None:
+        association = make_side()
+        bring_up(association)
+        association.ask()
+        association.send("p", (1,))
+        assert association.idle_received(willing=True) == [HalfClose("one")]
+        assert queued(association) == [("p", 1)]
+
+    @pytest.mark.parametrize("why", ["queued", "monitored", "unwilling"])
+    def test_who_is_not_idle_says_so_in_order(self, make_side: Callable[[], Association], why: str) -> None:
+        association = make_side()
+        bring_up(association)
+        if why == "queued":
+            association.send("p", (1,))
+        elif why == "monitored":
+            association.monitor("", "m")
+        assert association.idle_received(willing=why != "unwilling") == []
+        assert association.may_write
+        assert queued(association) == [*([("p", 1)] if why == "queued" else []), ("", "busy")]
+
+    def test_a_probe_in_progress_is_a_reason_to_stay(self, make_side: Callable[[], Association]) -> None:
+        association = make_side()
+        bring_up(association, incarnation="old")
+        authenticate(association, "two", incarnation="new")
+        if not association.decides:
+            association.link_received("two")
+        assert not association.is_idle
+        assert association.idle_received(willing=True) == []
+        assert queued(association) == [("", "busy")]
+
+    def test_the_answer_may_be_too_much_for_the_queue(self, make_side: Callable[[], Association]) -> None:
+        association = make_side()
+        bring_up(association)
+        association.queue_limit = 5
+        effects = association.idle_received(willing=False)
+        assert effects[0] == Close("one", "more than 5 bytes were queued for it")
+        assert effects[-1] == FireDue()
+
+    def test_who_is_needed_goes_on(self, make_side: Callable[[], Association]) -> None:
+        association = make_side()
+        bring_up(association)
+        association.ask()
+        association.send("p", (1,))
+        association.busy_received()
+        assert association.may_write
+        assert not association.is_idle
+        assert queued(association) == [("p", 1)]
+
+    def test_an_answer_that_was_not_asked_for(self, make_side: Callable[[], Association]) -> None:
+        association = make_side()
+        bring_up(association)
+        association.busy_received()
+        assert association.may_write
+        association.monitor("p", "m")
+        # As one that comes when this side has gone on: what was written since may be lost.
+        assert association.bye_received()[-1] == FireDue()
+        assert report(association) == ("m",)
+
+    def test_words_after_the_last_one_and_without_a_connection_mean_nothing(
+        self, make_side: Callable[[], Association]
+    ) -> None:
+        association = make_side()
+        for _ in range(2):
+            assert association.idle_received(willing=True) == []
+            assert association.bye_received() == []
+            association.busy_received()
+            assert not association.may_write
+            if association.in_use is None:
+                bring_up(association)
+                assert parted(association) == [HalfClose("one")]
+
+    def test_a_connection_that_breaks_after_the_last_word_is_no_loss(
+        self, make_side: Callable[[], Association]
+    ) -> None:
+        association = make_side()
+        bring_up(association)
+        association.ask()
+        association.monitor("p", "m")
+        # What the other side had on its way when it was asked.
+        association.watched.add("q")
+        effects = association.closed("one", "it broke")
+        assert effects == [Close("one", "it broke"), NodeDown("one", "it broke"), Unwatch(("q",))]
+        assert association.monitors == {"p": {"m": None}}
+
+    def test_giving_up_is_a_loss_all_the_same(self, make_side: Callable[[], Association]) -> None:
+        association = make_side()
+        bring_up(association)
+        association.ask()
+        association.monitor("p", "m")
+        effects = association.lose("this node closes")
+        assert effects[0] == Close("one", "this node closes")
+        assert isinstance(effects[1], Lost)
+        assert effects[1].was_up
+        assert report(association) == ("m",)
+        assert association.last_ended == "one"
+
+    def test_another_incarnation_takes_the_place_when_it_is_free(self, make_side: Callable[[], Association]) -> None:
+        association = make_side()
+        bring_up(association, incarnation="old")
+        association.ask()
+        for connection in ("two", "three"):
+            effects = authenticate(association, connection, incarnation="new")
+            if not association.decides:
+                effects += association.link_received(connection)
+            assert effects == [Probe("one")]
+        association.bye_received()
+        effects = association.closed("one", "parted")
+        assert effects[:3] == [
+            Close("one", "parted"),
+            NodeDown("one", "parted"),
+            Refuse("three", "already connecting"),
+        ]
+        assert effects[3:] == ([Link("two")] if association.decides else [Accept("two"), NodeUp("two")])
+        assert association.incarnation == "new"
+
+
+def test_a_connection_after_the_last_word_is_replaced_without_a_loss() -> None:
+    b, a = decider(), follower()
+    bring_up(b)
+    bring_up(a)
+    for association in (a, b):
+        association.ask()
+        association.send("p", (1,))
+    assert authenticate(b, "two") == [Refuse("two", "already connected")]
+    why = "the other side lost the connection"
+    assert authenticate(b, "three", lost="one") == [Close("one", why), NodeDown("one", why), Link("three")]
+    why = "the other side chose another connection"
+    authenticate(a, "three")
+    assert a.link_received("three") == [Close("one", why), NodeDown("one", why), Accept("three"), NodeUp("three")]
+    assert queued(a) == queued(b) == [("p", 1)]

@@ -11,18 +11,29 @@ import pytest
 from explorer import Bounds, World, explore
 from explorer.parts import HIGHER, LOWER
 from explorer.variants import (
+    AgreesToEverything,
+    AsksUnderMonitors,
     BelievesAnyClaim,
     DropsInSilence,
+    DropsWhenParting,
+    EndsAtItsLastWord,
     FiresLater,
     ForgetsTheMonitors,
+    ForgivesALateAnswer,
     GoesBack,
+    HidesThatItParted,
+    HoldsOnToTheParted,
     KeepsTheOthers,
     KeepsTheQueue,
+    LosesWhenParting,
     NeitherOkNorClosing,
+    NeverAnswers,
     NeverReports,
     QueuesBehindTheFence,
+    ReadsOn,
     ReplacesInSilence,
     TakesWhatComes,
+    WritesAfterItsLastWord,
     WritesBeforeOk,
 )
 
@@ -57,8 +68,36 @@ WORLDS = {
     ),
 }
 
+ASKING = Bounds(connections=2, monitors=1, cuts=0, notices=0, asks=2)
 
-@pytest.mark.parametrize("bounds", WORLDS.values(), ids=WORLDS.keys())
+PARTING_WORLDS = {
+    "nothing else happens": replace(ASKING, connections=3, senders=(1, 1, 0)),
+    "an early loss at one side, from the lower": replace(ASKING, senders=(2, 0, 0), notices=1),
+    "an early loss at one side, from the higher": replace(ASKING, senders=(0, 2, 0), notices=1),
+    "an early loss at one side, from both": replace(ASKING, senders=(1, 1, 0), notices=1, reactions=False),
+    "a cut, from both": replace(ASKING, senders=(1, 1, 0), cuts=1, asks=1, reactions=False),
+    "no answer in time, from both": replace(ASKING, senders=(1, 1, 0), unanswered=1, reactions=False),
+    "ports die, monitors go, connections do not come, for the lower": replace(
+        ASKING, senders=(2, 0, 0), asks=1, demonitors=1, give_ups=1, deaths=1, reactions=False
+    ),
+    "ports die, monitors go, connections do not come, for the higher": replace(
+        ASKING, senders=(0, 2, 0), asks=1, demonitors=1, give_ups=1, deaths=1, reactions=False
+    ),
+    "the lower restarts, and sends": replace(ASKING, senders=(1, 0, 1), second=LOWER, asks=1),
+    "the lower restarts, and is sent to": replace(ASKING, senders=(0, 1, 0), second=LOWER, asks=1),
+    "the higher restarts, and sends": replace(ASKING, senders=(0, 1, 1), second=HIGHER, asks=1),
+    "the higher restarts, and is sent to": replace(ASKING, senders=(1, 0, 0), second=HIGHER, asks=1),
+    "the lower overflows": replace(ASKING, senders=FROM_LOWER, slow_writer=True, queue_limit=2, asks=1),
+    "the higher overflows": replace(ASKING, senders=FROM_HIGHER, slow_writer=True, queue_limit=2, asks=1),
+}
+"""Those in which a side that is idle asks to part. Without an accident no message may be lost in them at all."""
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [*WORLDS.values(), *PARTING_WORLDS.values()],
+    ids=[*WORLDS.keys(), *(f"parting: {name}" for name in PARTING_WORLDS)],
+)
 def test_every_interleaving_keeps_the_promise(bounds: Bounds) -> None:
     result = explore(World(bounds))
     print(result)
@@ -70,6 +109,9 @@ def test_every_interleaving_keeps_the_promise(bounds: Bounds) -> None:
 # Bounds in which a missing rule shows; nothing but the promise is checked.
 LOWER_SENDS = Bounds(connections=2, senders=(2, 0, 0), monitors=1, reactions=False, promise_only=True)
 HIGHER_SENDS = replace(LOWER_SENDS, senders=(0, 2, 0))
+# The same with sides that ask to part, and no accidents.
+LOWER_ASKS = replace(LOWER_SENDS, asks=1, cuts=0, notices=0)
+HIGHER_ASKS = replace(HIGHER_SENDS, asks=1, cuts=0, notices=0)
 SLOW_LOWER_SENDS = replace(LOWER_SENDS, slow_writer=True)
 REORDERED = "message 1 is delivered after message 2"
 UNTOLD = "message 1 was lost, and its monitor does not fire"
@@ -94,6 +136,17 @@ HOLE = "message 2 is delivered, message 1 was lost, and the monitor of both had 
         (QueuesBehindTheFence, HIGHER_SENDS, HOLE),
         (KeepsTheQueue, SLOW_LOWER_SENDS, HOLE),
         (DropsInSilence, replace(SLOW_LOWER_SENDS, queue_limit=2), "and its monitor does not fire"),
+        (AgreesToEverything, replace(LOWER_ASKS, notices=1), UNTOLD),
+        (AgreesToEverything, replace(HIGHER_ASKS, notices=1), UNTOLD),
+        (AsksUnderMonitors, replace(LOWER_ASKS, notices=1), UNTOLD),
+        (AsksUnderMonitors, replace(HIGHER_ASKS, notices=1), UNTOLD),
+        (WritesAfterItsLastWord, LOWER_ASKS, UNTOLD),
+        (WritesAfterItsLastWord, HIGHER_ASKS, UNTOLD),
+        (DropsWhenParting, LOWER_ASKS, UNTOLD),
+        (DropsWhenParting, HIGHER_ASKS, UNTOLD),
+        (ForgivesALateAnswer, replace(LOWER_ASKS, unanswered=1), UNTOLD),
+        (ForgivesALateAnswer, replace(HIGHER_ASKS, unanswered=1), UNTOLD),
+        (ReadsOn, replace(HIGHER_ASKS, notices=1), REORDERED),
     ],
 )
 def test_without_any_of_its_rules_the_promise_is_broken(kind: type[Association], bounds: Bounds, fault: str) -> None:
@@ -118,14 +171,25 @@ def test_a_message_vanishes_in_silence_when_a_connection_is_replaced_without_fir
     assert not any(line.startswith("A fires") for line in found.trace), str(found)
 
 
+# The other rules of parting: without them the promise holds, but messages are lost, or connections, for nothing.
+LOWER_PARTS = replace(LOWER_ASKS, promise_only=False)
+HIGHER_PARTS = replace(HIGHER_ASKS, promise_only=False)
+
+
 @pytest.mark.parametrize(
     "kind, bounds, fault",
     [
         (BelievesAnyClaim, Bounds(senders=(1, 0, 0), monitors=0, cuts=0), NEEDLESS),
         (KeepsTheOthers, Bounds(senders=(0, 2, 0), monitors=1, cuts=0), NEEDLESS),
+        (EndsAtItsLastWord, LOWER_PARTS, "message 1 was lost, and nothing had gone wrong"),
+        (EndsAtItsLastWord, HIGHER_PARTS, "message 1 was lost, and nothing had gone wrong"),
+        (HidesThatItParted, LOWER_PARTS, "it does not say that it has lost 1"),
+        (HoldsOnToTheParted, LOWER_PARTS, "2 is refused, though the other side has lost 1"),
+        (NeverAnswers, LOWER_PARTS, "1 is asked for ever"),
+        (LosesWhenParting, LOWER_PARTS, "loss 1 is reported to one side after 0 accidents"),
     ],
 )
-def test_rules_that_the_promise_could_do_without_save_connections(
+def test_rules_that_the_promise_could_do_without_save_messages_and_connections(
     kind: type[Association], bounds: Bounds, fault: str
 ) -> None:
     found = explore(World(bounds, kind)).found

@@ -15,6 +15,7 @@ from trio_mp._protocol.requests import (
     Kill,
     Malformed,
     Nothing,
+    Parting,
     Ping,
     Pong,
     Query,
@@ -32,7 +33,8 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-WORDS = ["mon1", "mon0", "kil0", "kil", "spawn", "spawn_linked", "snd", "ping", "pong", "devnull", "", *sorted(QUERIES)]
+WORDS = ["mon1", "mon0", "kil0", "kil", "spawn", "spawn_linked", "snd", "ping", "pong", "idle", "devnull", ""]
+WORDS += sorted(QUERIES)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,7 @@ WORDS = ["mon1", "mon0", "kil0", "kil", "spawn", "spawn_linked", "snd", "ping", 
         (("devnull", {"any": "thing"}), Nothing()),
         (("ping",), Ping()),
         (("pong",), Pong()),
+        *(((word,), Parting(word)) for word in ("idle", "bye", "busy")),
         (("mon1", NAME), Watch(NAME)),
         (("mon0", NAME), Unwatch(NAME)),
         (("kil0", NAME), Died(NAME, ())),

@@ -30,6 +30,8 @@ class Bounds:
         knows.
       notices: how often one end of a connection that is well is given up nevertheless.
       give_ups: how often no connection comes in time.
+      asks: how often a side that is idle asks to part.
+      unanswered: how often one does not wait for the answer any longer.
       queue_limit: how many messages may be queued; more are an overflow.
       second: of which node a second process may be started, `LOWER` or `HIGHER`: a restart or, as long as the first
         lives, a second process with one ID.
@@ -46,6 +48,8 @@ class Bounds:
     cuts: int = 1
     notices: int = 1
     give_ups: int = 0
+    asks: int = 0
+    unanswered: int = 0
     queue_limit: int = 1 << 20
     second: int | None = None
     deaths: int = 0
@@ -61,6 +65,8 @@ class Budget(NamedTuple):
     cuts: int
     notices: int
     give_ups: int
+    asks: int
+    unanswered: int
     starts: int
     kills: int
     deaths: int

@@ -6,13 +6,30 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from trio_mp._errors import ProtocolError
-from trio_mp._protocol.association import Association, Fence, Stage
-from trio_mp._protocol.effects import Accept, Close, Effect, Fire, FireDone, FireDue, Link, Probe, Refuse, Terms
+from trio_mp._protocol.association import Association, Stage
+from trio_mp._protocol.effects import (
+    Accept,
+    Close,
+    Effect,
+    Fire,
+    FireDone,
+    FireDue,
+    HalfClose,
+    Link,
+    NodeDown,
+    NodeUp,
+    Probe,
+    Refuse,
+    Say,
+    Terms,
+    Unwatch,
+)
 from trio_mp._protocol.framing import MSGPACK, Framing
+from trio_mp._protocol.outbox import Fence
 
 Item: TypeAlias = tuple[Any, ...]
-"""What travels in a channel: `("proof", lost, incarnation)`, `("link",)`, `("ok",)`, `("no",)`, `("end",)`, or
-`("message", port, *rest)`."""
+"""What travels in a channel: `("proof", lost, incarnation)`, `("link",)`, `("ok",)`, `("no",)`, `("end",)`,
+`("idle",)`, `("bye",)`, or `("message", port, *rest)`."""
 
 Event: TypeAlias = tuple[Any, ...]
 """What happens to a process: a name and what belongs to it."""
@@ -61,6 +78,7 @@ class Process:
       losses: how many losses were reported.
       due: whether the runtime still has to call `fire`.
       probing: the connections that the runtime probes.
+      used: the last connection that was in use, if it is not any more: what `lost=` has to name.
     """
 
     __slots__ = (
@@ -74,6 +92,7 @@ class Process:
         "port_alive",
         "probing",
         "sent",
+        "used",
     )
 
     def __init__(self, association: Association, port: str) -> None:
@@ -86,6 +105,7 @@ class Process:
         self.losses = 0
         self.due = False
         self.probing: tuple[str, ...] = ()
+        self.used = ""
         self.outputs: list[Output] = []
 
     def copy(self) -> Process:
@@ -99,6 +119,7 @@ class Process:
         new.losses = self.losses
         new.due = self.due
         new.probing = self.probing
+        new.used = self.used
         new.outputs = []
         return new
 
@@ -113,12 +134,18 @@ class Process:
             self.losses,
             self.due,
             self.probing,
+            self.used,
         )
 
     def decided_about(self, connection: str) -> bool:
         """Whether a connection is chosen or in use here, or waits to be."""
         association = self.association
         return connection in (association._current, association._next, *association._candidates)
+
+    def holds(self, port: str, number: int) -> bool:
+        """Whether a message that was sent waits in the queue."""
+        queue: CountingQueue = self.association.queue  # type: ignore[assignment]
+        return (port, number) in queue.messages
 
     # Events --------------------------------------------------------------------------------------------------------
 
@@ -134,7 +161,7 @@ class Process:
             new.outputs.append(("fault", f"{type(error).__name__}: {error}"))
         if new.association.decides:
             # The other side does not look at it.
-            new.association.last_ended = ""
+            new.association.last_ended = new.used = ""
         outputs, new.outputs = tuple(new.outputs), []
         return new, outputs
 
@@ -158,6 +185,19 @@ class Process:
             self._do(self.association.choice_expired(connection))
         else:
             self._read_end(connection)
+
+    def on_ask(self) -> None:
+        """Nothing has gone over the connection for a while."""
+        self._do(self.association.ask())
+
+    def on_unanswered(self) -> None:
+        """This side does not wait for an answer any longer."""
+        self.association.busy_received()
+
+    def on_decline(self, connection: str, item: Item) -> None:
+        """Read that the other side wants to part, when the runtime does not."""
+        assert item == ("idle",)
+        self._do(self.association.idle_received(willing=False))
 
     def on_give_up(self) -> None:
         self._do(self.association.lose("no connection in time"))
@@ -211,7 +251,11 @@ class Process:
     # What is read --------------------------------------------------------------------------------------------------
 
     def _read_proof(self, connection: str, lost: str, incarnation: str) -> None:
-        self._do(self.association.authenticated(connection, lost, Terms(incarnation, LIMIT, MSGPACK)))
+        used = self.association.in_use
+        effects = self.association.authenticated(connection, lost, Terms(incarnation, LIMIT, MSGPACK))
+        if lost == used and Refuse(connection, "already connected") in effects:
+            self.outputs.append(("fault", f"{connection} is refused, though the other side has lost {used}"))
+        self._do(effects)
 
     def _read_link(self, connection: str) -> None:
         self._do(self.association.link_received(connection))
@@ -227,6 +271,12 @@ class Process:
         self.outputs.append(("close", connection))
         self._do(self.association.closed(connection, "it broke"))
 
+    def _read_idle(self, connection: str) -> None:
+        self._do(self.association.idle_received(willing=True))
+
+    def _read_bye(self, connection: str) -> None:
+        self._do(self.association.bye_received())
+
     def _read_message(self, connection: str, port: str, *message: Any) -> None:
         association = self.association
         if association.in_use != connection:
@@ -234,8 +284,14 @@ class Process:
         if port == self.port and self.port_alive:
             self.outputs.append(("delivered", connection, message[0]))
         elif port == "":
-            request, name = message
-            if request == "kil0":
+            request, *names = message
+            name = names[0] if names else ""
+            if request == "busy":
+                association.busy_received()
+                # A sign of life, if it was probed.
+                if connection in self.probing:
+                    self.on_answer(connection)
+            elif request == "kil0":
                 self._do(association.port_died(name, ("died",)))
             elif request == "mon0":
                 association.watched.discard(name)
@@ -260,6 +316,18 @@ class Process:
                     self.outputs.append(("close", connection))
                 case Probe(connection):
                     self.probing = (*self.probing, connection)
+                case NodeUp():
+                    self.used = ""
+                case Say(connection, word):
+                    self.outputs.append(("write", connection, (word,)))
+                    if self.association.queue.size:
+                        self.outputs.append(("fault", f"{word} is not its last word"))
+                case HalfClose(connection):
+                    self.outputs.append(("write", connection, ("end",)))
+                case NodeDown(connection):
+                    self.used = connection
+                case Unwatch():
+                    pass
                 case Fire():
                     self._fire(effect, ())
                 case FireDue():
@@ -267,7 +335,7 @@ class Process:
                 case FireDone():
                     self._do(self.association.fired())
                 case _:
-                    # NodeUp, Lost, Unwatch: for people, or nothing more to be done.
+                    # Lost: for people.
                     pass
 
     def _fire(self, fire: Fire, reaction: tuple[Event, ...]) -> None:
@@ -283,6 +351,8 @@ class Process:
             self._do(self.association.take_loss())
 
     def _prove(self, connection: str) -> None:
+        if self.used and self.association.last_ended != self.used:
+            self.outputs.append(("fault", f"it does not say that it has lost {self.used}"))
         self.outputs.append(("write", connection, ("proof", self.association.last_ended, self.port)))
 
     def _probed(self, connection: str) -> None:

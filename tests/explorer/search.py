@@ -109,6 +109,12 @@ def describe(action: Action) -> str:
             return f"{who} has waited too long for a connection"
         case "answer" | "fail":
             return f"{who} has probed {rest[0]}: it does {'not ' if kind == 'fail' else ''}answer"
+        case "ask":
+            return f"{who} asks to part"
+        case "unanswered":
+            return f"{who} waits no longer for an answer"
+        case "decline":
+            return f"{who} reads {' '.join(str(part) for part in rest[1])} on {rest[0]}, and wants to go on"
         case "die":
             return f"the port of {who} dies"
         case _:

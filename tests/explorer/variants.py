@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from trio_mp._protocol.association import Association, Fence, Stage
+from trio_mp._protocol.association import Association, Stage
 from trio_mp._protocol.effects import Accept, Close, Effect, FireDue, Link, NodeUp, Terms
+from trio_mp._protocol.outbox import Fence
 
 
 class TakesWhatComes(Association):
@@ -146,3 +147,93 @@ class NeverReports(Association):
 
     def take_loss(self) -> list[Effect]:
         return [effect for effect in super().take_loss() if not isinstance(effect, FireDue)]
+
+
+class AgreesToEverything(Association):
+    """Whoever is asked to part says `bye`, whatever it has queued and monitors."""
+
+    @property
+    def _is_free(self) -> bool:
+        return self.may_write
+
+
+class AsksUnderMonitors(Association):
+    """A side asks to part though it monitors something."""
+
+    @property
+    def is_idle(self) -> bool:
+        return self.may_write and not self.queue.size
+
+
+class WritesAfterItsLastWord(Association):
+    """A side that has asked to part goes on writing."""
+
+    @property
+    def may_write(self) -> bool:
+        return super().may_write or self.is_asked
+
+
+class DropsWhenParting(Association):
+    """What was sent after the last word is dropped with the connection, and nobody is told."""
+
+    def _end(self, connection: str, why: str) -> list[Effect]:
+        if self._stage in {Stage.ASKED, Stage.PARTED}:
+            self.queue.drop()
+        return super()._end(connection, why)
+
+
+class EndsAtItsLastWord(Association):
+    """A side has done with the connection as soon as it knows both last words, and reads nothing more."""
+
+    def _part(self, connection: str) -> list[Effect]:
+        self._connections[connection] = Stage.PARTED
+        return self._end(connection, "parted")
+
+
+class ReadsOn(Association):
+    """A connection of those that have parted is not closed when another one takes its place."""
+
+    def _end(self, connection: str, why: str) -> list[Effect]:
+        if self._stage not in {Stage.ASKED, Stage.PARTED}:
+            return super()._end(connection, why)
+        return [effect for effect in super()._end(connection, why) if effect != Close(connection, why)]
+
+
+class ForgivesALateAnswer(Association):
+    """A `bye` that comes when one has gone on is as good as one in time."""
+
+    def bye_received(self) -> list[Effect]:
+        return self._part(self._current) if self._current is not None else []
+
+
+class HidesThatItParted(Association):
+    """The end of a connection after the last word is not claimed in `lost=`."""
+
+    def _end(self, connection: str, why: str) -> list[Effect]:
+        before, clean = self.last_ended, self._stage in {Stage.ASKED, Stage.PARTED}
+        effects = super()._end(connection, why)
+        if clean:
+            self.last_ended = before
+        return effects
+
+
+class HoldsOnToTheParted(Association):
+    """Who has said its last word does not believe that the other side has lost the connection."""
+
+    def authenticated(self, connection: str, lost: str, terms: Terms) -> list[Effect]:
+        parted = self._stage in {Stage.ASKED, Stage.PARTED}
+        return super().authenticated(connection, "" if parted else lost, terms)
+
+
+class NeverAnswers(Association):
+    """Who does not want to part says nothing."""
+
+    def idle_received(self, *, willing: bool) -> list[Effect]:
+        return super().idle_received(willing=willing) if (willing and self._is_free) or self.is_asked else []
+
+
+class LosesWhenParting(Association):
+    """The end of a connection is a loss, also after the last word."""
+
+    def _end(self, connection: str, why: str) -> list[Effect]:
+        return super()._end(connection, why) if self._stage is Stage.CHOSEN else self.lose(why)

@@ -39,6 +39,8 @@ class World:
             bounds.cuts,
             bounds.notices,
             bounds.give_ups,
+            bounds.asks,
+            bounds.unanswered,
             int(bounds.second is not None),
             int(bounds.second is not None),
             bounds.deaths,
@@ -145,6 +147,9 @@ class World:
             after = (*state[:index], self._connections.number(read, read), *state[index + 1 :])
             event = ("challenge" if greets and item[0] == "proof" else "read", name, item)
             yield (which, *event), self._happens(after, which, event)
+            if item == ("idle",):
+                # The runtime may want to keep the connection, whatever the association would say.
+                yield (which, "decline", name, item), self._happens(after, which, ("decline", name, item))
 
     def _is_doomed(self, state: State, connection: Connection, end: int, name: str) -> bool:
         """Whether nothing is written towards an end any more. Sooner or later it closes, and what was in flight may be
@@ -156,7 +161,7 @@ class World:
         # Nothing arrives over there. In the handshake an answer is waited for; later only for signs of life.
         process = self._processes.values[state[connection.processes[end]]]
         assert process is not None
-        return process.association._connections.get(name) is not Stage.IN_USE
+        return process.association._connections.get(name) not in {Stage.IN_USE, Stage.ASKED}
 
     def _answers(self, state: State, name: str) -> bool:
         connection = self._connections.values[state[6 + int(name)]]
@@ -193,6 +198,12 @@ class World:
             if budget.give_ups and process.association.wants_connection:
                 after = self._spend(state, budget._replace(give_ups=budget.give_ups - 1))
                 yield (which, "give_up"), self._happens(after, which, ("give_up",))
+            if budget.asks and process.association.is_idle:
+                after = self._spend(state, budget._replace(asks=budget.asks - 1))
+                yield (which, "ask"), self._happens(after, which, ("ask",))
+            if budget.unanswered and process.association.is_asked:
+                after = self._spend(state, budget._replace(unanswered=budget.unanswered - 1))
+                yield (which, "unanswered"), self._happens(after, which, ("unanswered",))
             if budget.deaths and process.port_alive:
                 after = self._spend(state, budget._replace(deaths=budget.deaths - 1))
                 yield (which, "die"), self._happens(after, which, ("die",))
@@ -377,6 +388,8 @@ class World:
             + (before.notices - budget.notices)
             + (before.give_ups - budget.give_ups)
             + (before.kills - budget.kills)
+            # A `bye` that comes after one has gone on.
+            + (before.unanswered - budget.unanswered)
         )
         if losses > causes and not self.bounds.promise_only and not self._overflows:
             return f"loss {losses} is reported to one side after {causes} accidents"
@@ -396,6 +409,10 @@ class World:
                 untold = sent.monitor and process.monitors.get(sent.port) == sent.monitor
                 if untold and not sent.delivered and not will_fire:
                     return f"message {number + 1} was lost, and its monitor does not fire"
+                if not sent.delivered and self._nothing_went_wrong(state) and not process.holds(sent.port, number):
+                    return f"message {number + 1} was lost, and nothing had gone wrong"
+            if association._stage in {Stage.ASKED, Stage.PARTED} and not self.bounds.promise_only:
+                return f"{association.in_use} is {association._stage.value} for ever"
             if association.in_use is not None and not self.bounds.promise_only:
                 fault = self._fault_in_use(state, which, process, association.in_use)
                 if fault:
@@ -408,6 +425,11 @@ class World:
                     if connection.open[end] and process is not None and process.association.in_use != str(index - 6):
                         return f"connection {index - 6} is left open, and not in use"
         return ""
+
+    def _nothing_went_wrong(self, state: State) -> bool:
+        """Whether every message must arrive, monitored or not."""
+        budget = self._budgets.values[state[6]]._replace(asks=self.bounds.asks)
+        return budget == self._at_first and not self._overflows and not self.bounds.promise_only
 
     def _fault_in_use(self, state: State, which: int, process: Process, name: str) -> str:
         """What must hold at rest for the connection in use: both ends mean the same one, and know who watches what."""

@@ -25,7 +25,7 @@ from .explained import EXPLAINED
 from .fault import Change, Fault
 from .trial import SOURCE, try_fault
 
-FILES = ("_protocol/association.py", "_protocol/handshake.py")
+FILES = ("_protocol/association.py", "_protocol/outbox.py", "_protocol/handshake.py")
 
 _WORLDS = "tests/test_explorer.py::test_every_interleaving_keeps_the_promise"
 TESTS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .fault import Change, Fault
 
 _FILE = "_protocol/association.py"
+_OUTBOX = "_protocol/outbox.py"
 _QUEUE = "_protocol/queue.py"
 _TESTS = "tests/test_association.py"
 _RULES = "tests/test_association_properties.py"
@@ -26,7 +27,7 @@ ASSOCIATION = (
     Fault(
         "no_fence_for_messages",
         "rule 3: what is sent between a loss and its report is queued, and arrives behind the hole",
-        (Change(_FILE, "if self.fence is Fence.LOST:\n            # Rule 3.", "if False:\n            # Rule 3."),),
+        (Change(_OUTBOX, "if self.fence is Fence.LOST:\n            # Rule 3.", "if False:\n            # Rule 3."),),
         (f"{_TESTS}::TestALoss::test_what_is_sent_before_the_report_is_dropped",),
     ),
     Fault(
@@ -46,7 +47,9 @@ ASSOCIATION = (
         "rule 2: what was queued at a loss goes out by the next connection",
         (
             Change(
-                _FILE, "self.queue.drop()\n        if self.fence is not Fence.LOST:", "if self.fence is not Fence.LOST:"
+                _OUTBOX,
+                "self.queue.drop()\n        if self.fence is not Fence.LOST:",
+                "if self.fence is not Fence.LOST:",
             ),
         ),
         (f"{_TESTS}::TestALoss::test_it_closes_the_connection_drops_the_queue_and_fires_every_monitor",),
@@ -56,7 +59,7 @@ ASSOCIATION = (
         "rule 3: the fence is lifted before the monitors have fired",
         (
             Change(
-                _FILE,
+                _OUTBOX,
                 "self.fence = Fence.FIRING\n        monitors = tuple(",
                 "self.fence = Fence.CLEAR\n        monitors = tuple(",
             ),
@@ -66,7 +69,7 @@ ASSOCIATION = (
     Fault(
         "table_kept_when_fired",
         "rule 2: the table of monitors is not taken, so that they fire again, and are never asked for again",
-        (Change(_FILE, "self.monitors = {}\n        return Fire(", "return Fire("),),
+        (Change(_OUTBOX, "self.monitors = {}\n        return Fire(", "return Fire("),),
         (f"{_TESTS}::TestALoss",),
     ),
     Fault(
@@ -74,7 +77,7 @@ ASSOCIATION = (
         "a monitor that has fired for a death is still in the table, and fires again at the next loss",
         (
             Change(
-                _FILE, "self.monitors.pop(name, None) if name else None", "self.monitors.get(name) if name else None"
+                _OUTBOX, "self.monitors.pop(name, None) if name else None", "self.monitors.get(name) if name else None"
             ),
         ),
         (f"{_TESTS}::TestMonitors::test_a_death_fires_those_of_the_port_and_no_others",),
@@ -145,13 +148,13 @@ ASSOCIATION = (
     Fault(
         "watched_kept",
         "rule 2: the peer's monitors of ports here outlive the connection that they were asked for by",
-        (Change(_FILE, "effects.append(Unwatch(", "_ = (Unwatch("),),
+        (Change(_FILE, "return [Unwatch(names)] if names else []", "return []"),),
         (f"{_TESTS}::TestALoss::test_the_peers_monitors_end_with_the_connection",),
     ),
     Fault(
         "no_queue_limit",
         "point 4: what is queued for a peer grows without a bound",
-        (Change(_FILE, "if queue.size > self.queue_limit:", "if False:"),),
+        (Change(_OUTBOX, "if queue.size > self.queue_limit:", "if False:"),),
         (f"{_TESTS}::TestTheQueueIsBounded::test_more_than_the_limit_is_a_loss",),
     ),
     Fault(
@@ -159,7 +162,7 @@ ASSOCIATION = (
         "point 4: a queue that is full is dropped, and nobody is told",
         (
             Change(
-                _FILE,
+                _OUTBOX,
                 """self._lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for it"))
             return True""",
                 "queue.drop()",
@@ -169,14 +172,8 @@ ASSOCIATION = (
     ),
     Fault(
         "end_is_no_loss",
-        "rule 2: the end of a connection in use is taken for that of one which was only chosen",
-        (
-            Change(
-                _FILE,
-                "if self._connections[connection] is Stage.CHOSEN:\n            # Nothing",
-                "if True:\n            # Nothing",
-            ),
-        ),
+        "rule 2: the end of a connection in use is taken for that of one after the last word",
+        (Change(_FILE, "if stage is Stage.IN_USE:", "if stage is None:"),),
         (f"{_TESTS}::TestALoss",),
     ),
     Fault(
@@ -196,7 +193,7 @@ ASSOCIATION = (
         "a monitor that is cancelled takes the others of the same port with it",
         (
             Change(
-                _FILE,
+                _OUTBOX,
                 "del monitors[monitor]\n        if monitors:\n            return False\n",
                 "del monitors[monitor]\n",
             ),
@@ -206,13 +203,13 @@ ASSOCIATION = (
     Fault(
         "peers_limit_ignored",
         "a message that the peer does not take is sent: it ends the connection, instead of raising at the call",
-        (Change(_FILE, "self.send_limit = min(terms.limit, self.message_limit)", "pass"),),
+        (Change(_OUTBOX, "self.send_limit = min(terms.limit, self.message_limit)", "pass"),),
         (f"{_TESTS}::TestTheLimitOfThePeer::test_it_holds_as_soon_as_it_is_known",),
     ),
     Fault(
         "oversized_in_silence",
         "a queued message that the peer does not take is dropped, and its port is not told",
-        (Change(_FILE, "if not concerned:\n            return []", "if True:\n            return []"),),
+        (Change(_OUTBOX, "if not concerned:\n            return []", "if True:\n            return []"),),
         (f"{_TESTS}::TestTheLimitOfThePeer::test_what_was_queued_and_is_larger_is_lost_and_only_its_port_is_told",),
     ),
     Fault(

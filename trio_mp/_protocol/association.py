@@ -19,14 +19,26 @@ The rules that give it:
 5. A side that lost a connection says which in its next greeting (`lost=`), so that the side that decides does not
    hold on to the dead half of it; but a stale claim names another connection and is not believed.
 
+6. **Parting.** A connection that nothing depends on is closed by agreement. A side that has nothing queued and no
+   monitor may say its *last word*, `idle`, and then writes nothing; what is sent meanwhile waits in the queue. The
+   other side answers `bye`, if nothing is queued and monitored there either, and that is its last word; else it
+   answers `busy`, and all goes on. If both have said `idle`, neither answers. Who knows both last words half-closes,
+   and has done with the connection when it has read the end of it: so each side has read all that the other wrote.
+   Whatever else may end a connection after a side's last word, it is no loss for that side: what it wrote before was
+   under no monitor any more, and it has written nothing since. The queue, and monitors set since, wait for the next
+   connection. One that is not answered in time goes on as if it had read `busy`; a `bye` that comes then is a loss.
+
 Without rule 4 a later message overtakes an earlier one through a second connection; without firing when a connection
-is replaced, a message lost in it is lost in silence. `tests/explorer` checks both by enumeration.
+is replaced, a message lost in it is lost in silence. `tests/explorer` checks all of them by enumeration.
 
-    CLEAR ── the connection in use ends, the queue is full, no connection in time ──> LOST ── fire() ──> FIRING
-    CLEAR ── what is queued does not fit the connection that is taken up ──> FIRING ── fired() ──> CLEAR
-    FIRING ── what is sent meanwhile fills the queue, or all is given up ──> LOST
+    AUTHENTICATED ── taken up by the side that decides ──> CHOSEN ── `ok` ──> IN USE
+    AUTHENTICATED ── `link` ──> IN USE
+    IN USE ── ask() ──> ASKED ── `busy`, or no answer ──> IN USE
+    IN USE ── `idle`, answered by `bye` ──> PARTED
+    ASKED ── `idle`, `bye` ──> PARTED
 
-Nothing here blocks, reads a clock or does I/O: events come in as calls, what is to be done goes out as effects.
+What is queued and monitored, and the fence, are in `outbox.py`; here is which connection it goes to. Nothing here
+blocks, reads a clock or does I/O: events come in as calls, what is to be done goes out as effects.
 """
 
 from __future__ import annotations
@@ -34,17 +46,24 @@ from __future__ import annotations
 import enum
 
 from .._errors import LocalProtocolError, RemoteProtocolError
-from .._reason import Reason, transport_error
-from .effects import Accept, Close, Effect, Fire, FireDone, FireDue, Link, Lost, NodeUp, Probe, Refuse, Terms, Unwatch
-from .queue import OutgoingQueue
-
-
-class Fence(enum.Enum):
-    """Where an association is between a loss and its report."""
-
-    CLEAR = "clear"
-    LOST = "lost"
-    FIRING = "firing"
+from .._reason import transport_error
+from .effects import (
+    Accept,
+    Close,
+    Effect,
+    FireDue,
+    HalfClose,
+    Link,
+    Lost,
+    NodeDown,
+    NodeUp,
+    Probe,
+    Refuse,
+    Say,
+    Terms,
+    Unwatch,
+)
+from .outbox import Fence, Outbox
 
 
 class Stage(enum.Enum):
@@ -54,58 +73,33 @@ class Stage(enum.Enum):
     AUTHENTICATED = "authenticated"
     CHOSEN = "chosen"
     IN_USE = "in use"
+    ASKED = "asked"
+    PARTED = "parted"
 
 
-class Association:
+class Association(Outbox):
     """The state of one pair of nodes, on one side.
 
     Args:
       local_id, peer_id: the node IDs; they differ.
       queue_limit: how many bytes may be queued before the connection is given up.
       message_limit: the largest message this side sends, in bytes.
-
-    Monitors are opaque, hashable objects: the table says which are to be fired, the caller fires them.
     """
 
     __slots__ = (
-        "_candidates",
-        "_connections",
-        "_current",
-        "_next",
-        "_reason",
-        "_terms",
-        "decides",
-        "fence",
-        "last_ended",
-        "local_id",
-        "message_limit",
-        "monitors",
-        "peer_id",
-        "queue",
-        "queue_limit",
-        "send_limit",
-        "watched",
+        *("_candidates", "_connections", "_current", "_next", "_terms"),
+        *("decides", "last_ended", "local_id", "watched"),
     )
 
     def __init__(self, local_id: str, peer_id: str, *, queue_limit: int, message_limit: int) -> None:
         if local_id == peer_id:
             raise LocalProtocolError(f"a node has no association with itself: {local_id}")
+        super().__init__(peer_id, queue_limit, message_limit)
         self.local_id = local_id
-        self.peer_id = peer_id
-        self.queue_limit = queue_limit
-        self.message_limit = message_limit
-        # What may be sent: our own limit or, once it is known, the peer's.
-        self.send_limit = message_limit
         self.decides = local_id.encode() > peer_id.encode()
-        self.fence = Fence.CLEAR
-        self.queue = OutgoingQueue()
-        # Port name -> monitors of it, in the order in which they were set (a dict for its order). While a name is in
-        # here its mon1 is in the queue or was written to the connection in use, or all of them are about to fire.
-        self.monitors: dict[str, dict[object, None]] = {}
         # Names of our ports that the peer monitors over the connection in use.
         self.watched: set[str] = set()
         self.last_ended = ""
-        self._reason: Reason = ()
         self._connections: dict[str, Stage] = {}
         self._terms: dict[str, Terms] = {}
         # The connection chosen or in use, and the one to be taken up when the fence is clear again.
@@ -118,9 +112,9 @@ class Association:
 
     @property
     def in_use(self) -> str | None:
-        """The ID of the connection in use, if there is one."""
+        """The ID of the connection in use, if there is one, up to its very end."""
         current = self._current
-        return current if current is not None and self._connections[current] is Stage.IN_USE else None
+        return current if current is not None and self._connections[current] is not Stage.CHOSEN else None
 
     @property
     def incarnation(self) -> str:
@@ -135,56 +129,30 @@ class Association:
     @property
     def may_write(self) -> bool:
         """Whether what is queued may be written to the connection in use."""
-        return self.fence is Fence.CLEAR and self.in_use is not None
+        return self.fence is Fence.CLEAR and self._stage is Stage.IN_USE
 
-    # Sending -------------------------------------------------------------------------------------------------------
+    @property
+    def has_to_write(self) -> bool:
+        """Whether something is to be written to it."""
+        return self.may_write and self.queue.size > 0
 
-    def send(self, name: str, message: tuple[object, ...]) -> bool:
-        """Queue a message for the port of that name.
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing depends on the connection in use, here or, as far as is known here, on the other side."""
+        return self._is_free and not self.watched
 
-        Returns:
-          True if something was lost by it, and `fire` is due.
+    @property
+    def is_asked(self) -> bool:
+        """Whether this side has asked to part, and waits for the answer."""
+        return self._stage is Stage.ASKED
 
-        Raises:
-          TypeError, ValueError: it cannot travel. Nothing was queued.
-        """
-        queue = self.queue
-        queue.append(name, message, self.send_limit)
-        if self.fence is Fence.LOST:
-            # Rule 3. It was encoded all the same, so that what cannot travel raises whenever it is sent.
-            queue.drop()
-            return False
-        if queue.size > self.queue_limit:
-            self._lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for it"))
-            return True
-        return False
+    @property
+    def _is_free(self) -> bool:
+        return self.may_write and not (self.queue.size or self.monitors or self._candidates)
 
-    def monitor(self, name: str, monitor: object) -> bool:
-        """Add a monitor of the port of that name; returns as `send` does. The empty name stands for the node."""
-        monitors = self.monitors.get(name)
-        if monitors is not None:
-            monitors[monitor] = None
-            return False
-        # In this order: if the request cannot travel, there is no monitor either.
-        lost = bool(name) and self.send("", ("mon1", name))
-        self.monitors[name] = {monitor: None}
-        return lost
-
-    def demonitor(self, name: str, monitor: object) -> bool:
-        """Take a monitor away again; returns as `send` does. It is no error if it is not there."""
-        monitors = self.monitors.get(name)
-        if monitors is None or monitor not in monitors:
-            return False
-        del monitors[monitor]
-        if monitors:
-            return False
-        del self.monitors[name]
-        return bool(name) and self.send("", ("mon0", name))
-
-    def port_died(self, name: str, reason: Reason) -> list[Effect]:
-        """The peer says that a port of its own has died (`kil0`)."""
-        monitors = self.monitors.pop(name, None) if name else None
-        return [Fire(tuple(monitors), reason)] if monitors else []
+    @property
+    def _stage(self) -> Stage | None:
+        return self._connections[self._current] if self._current is not None else None
 
     # What became of connections ------------------------------------------------------------------------------------
 
@@ -256,6 +224,50 @@ class Association:
         self._forget(connection)
         return []
 
+    # Parting -------------------------------------------------------------------------------------------------------
+
+    def ask(self) -> list[Effect]:
+        """This side needs the connection in use no more. Does nothing unless `is_idle`."""
+        if not self.is_idle:
+            return []
+        assert self._current is not None
+        self._connections[self._current] = Stage.ASKED
+        return [Say(self._current, "idle")]
+
+    def idle_received(self, *, willing: bool) -> list[Effect]:
+        """The peer has asked to part, by its last word on the connection in use.
+
+        Args:
+          willing: whether the caller can do without the connection, and has handed on all that was queued for it.
+        """
+        current = self._current
+        if current is None or self._stage is Stage.PARTED:
+            return []
+        if self._stage is Stage.ASKED:
+            return self._part(current)
+        if willing and self._is_free:
+            # That the peer monitors ports here is no reason: it would not have asked, so those are old stories.
+            return [Say(current, "bye"), *self._part(current)]
+        return self.take_loss() if self.send("", ("busy",)) else []
+
+    def bye_received(self) -> list[Effect]:
+        """The peer agrees to part: that was its last word."""
+        current = self._current
+        if current is None or self._stage is Stage.PARTED:
+            return []
+        if self._stage is Stage.ASKED:
+            return self._part(current)
+        return self._end(current, "it agreed to part too late, or was not asked")
+
+    def busy_received(self) -> None:
+        """The peer does not want to part; or it has not answered in time, and the caller waits no longer."""
+        if self._current is not None and self._stage is Stage.ASKED:
+            self._connections[self._current] = Stage.IN_USE
+
+    def _part(self, connection: str) -> list[Effect]:
+        self._connections[connection] = Stage.PARTED
+        return [HalfClose(connection)]
+
     # Losses --------------------------------------------------------------------------------------------------------
 
     def lose(self, why: str) -> list[Effect]:
@@ -277,20 +289,7 @@ class Association:
             self._current = None
             effects += self._first_candidate()
         effects.append(Lost(self._reason, was_up, messages, size))
-        if self.watched:
-            # Sorted, because the order of a set differs from run to run.
-            effects.append(Unwatch(tuple(sorted(self.watched))))
-            self.watched.clear()
-        return [*effects, FireDue()]
-
-    def fire(self) -> Fire:
-        """Begin to fire: the monitors to be fired now, all of them, before `fired` is called."""
-        if self.fence is not Fence.LOST:
-            raise LocalProtocolError("nothing was lost")
-        self.fence = Fence.FIRING
-        monitors = tuple(monitor for table in self.monitors.values() for monitor in table)
-        self.monitors = {}
-        return Fire(monitors, self._reason)
+        return [*effects, *self._unwatch(), FireDue()]
 
     def fired(self) -> list[Effect]:
         """All of them have fired: the fence is clear, and a connection that waited for it is taken up."""
@@ -299,29 +298,35 @@ class Association:
             return []
         self.fence = Fence.CLEAR
         self._reason = ()
-        if self._next is None:
-            return []
-        connection, self._next = self._next, None
-        return self._take_up(connection)
+        return self._take_up_next() if self._next is not None else []
 
     # The rules -----------------------------------------------------------------------------------------------------
 
-    def _lose(self, reason: Reason) -> None:
-        """Rule 2, up to the firing. A second loss before the first has been told is part of it."""
-        self.queue.drop()
-        if self.fence is not Fence.LOST:
-            self.fence = Fence.LOST
-            self._reason = reason
-
     def _end(self, connection: str, why: str) -> list[Effect]:
         """The current connection ends."""
-        if self._connections[connection] is Stage.CHOSEN:
+        stage = self._connections[connection]
+        if stage is Stage.IN_USE:
+            return self.lose(why)
+        self._current = None
+        self._forget(connection)
+        if stage is Stage.CHOSEN:
             # Nothing was written to it and nothing read from it, so nothing is lost and what is queued can wait for
             # the next one. What the other side wrote, after its `ok`, is lost there, and it will notice.
-            self._current = None
-            self._forget(connection)
             return [Close(connection, why)]
-        return self.lose(why)
+        # Rule 6. The other side may hold on to it all the same, so it is claimed as any other.
+        self.last_ended = connection
+        effects: list[Effect] = [Close(connection, why), NodeDown(connection, why), *self._unwatch()]
+        effects += self._first_candidate()
+        if self._next is not None:
+            effects += self._take_up_next()
+        return effects
+
+    def _unwatch(self) -> list[Effect]:
+        """The peer's monitors end with the connection."""
+        # Sorted, because the order of a set differs from run to run.
+        names = tuple(sorted(self.watched))
+        self.watched.clear()
+        return [Unwatch(names)] if names else []
 
     def _replace(self, connection: str, why: str) -> list[Effect]:
         """End the current connection, if there is one; then, behind the fence, take this one up."""
@@ -336,7 +341,7 @@ class Association:
 
     def _take_up(self, connection: str) -> list[Effect]:
         """Choose a connection (if we decide) or adopt it (if the peer has), unless the fence is up: then later."""
-        losses = self._adapt(connection) if self.fence is Fence.CLEAR else []
+        losses = self._adapt(self._terms[connection]) if self.fence is Fence.CLEAR else []
         if self.fence is not Fence.CLEAR:
             self._next = connection
             return losses
@@ -352,11 +357,16 @@ class Association:
         closings = [Close(other, "another connection was chosen") for other in others]
         return [*closings, Accept(connection), NodeUp(connection)]
 
+    def _take_up_next(self) -> list[Effect]:
+        connection, self._next = self._next, None
+        assert connection is not None
+        return self._take_up(connection)
+
     def _probe_first(self, connection: str) -> list[Effect]:
         """Another incarnation wants the place of the one in use."""
         assert self._current is not None
         self._candidates.append(connection)
-        if self._connections[self._current] is not Stage.IN_USE:
+        if self._stage is Stage.CHOSEN:
             # Chosen only: nothing depends on it yet, and whoever is there has its chance to answer.
             return self._refuse(self._candidates.pop(), "already connecting")
         return [Probe(self._current)]
@@ -380,21 +390,3 @@ class Association:
             self._next = None
         if connection in self._candidates:
             self._candidates.remove(connection)
-
-    def _adapt(self, connection: str) -> list[Effect]:
-        """Messages that were queued before it was known what the peer takes, and that it does not take, are lost.
-
-        So is all that was queued for their ports behind them. It is a loss like any other: the fence goes up.
-        """
-        terms = self._terms[connection]
-        self.send_limit = min(terms.limit, self.message_limit)
-        concerned = self.queue.adapt(terms.framing, self.send_limit)
-        if not concerned:
-            return []
-        first, *_ = concerned.values()
-        reason = transport_error(self.peer_id, f"a queued message could not be written: {first}")
-        monitors = tuple(monitor for name in concerned for monitor in self.monitors.pop(name, ()))
-        self.fence = Fence.FIRING
-        messages, size = self.queue.dropped
-        self.queue.dropped = (0, 0)
-        return [Lost(reason, False, messages, size), Fire(monitors, reason), FireDone()]

@@ -158,6 +158,29 @@ class NodeUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Say:
+    """Write this word to the node port of the other side, behind all that was written: nothing else is queued."""
+
+    connection: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class HalfClose:
+    """Nothing more is to be written: half-close behind what was, and read to the end, within a bounded time."""
+
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDown:
+    """This connection is not in use any more, and nothing was lost: the two sides have parted."""
+
+    connection: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """Messages to this peer may have been lost.
 
@@ -199,4 +222,19 @@ class FireDone:
     """The monitors named before have fired: call `Association.fired`, and do what it returns."""
 
 
-Effect: TypeAlias = Link | Accept | Refuse | Close | Probe | NodeUp | Lost | Unwatch | FireDue | Fire | FireDone
+Effect: TypeAlias = (
+    Link
+    | Accept
+    | Refuse
+    | Close
+    | Probe
+    | NodeUp
+    | Say
+    | HalfClose
+    | NodeDown
+    | Lost
+    | Unwatch
+    | FireDue
+    | Fire
+    | FireDone
+)

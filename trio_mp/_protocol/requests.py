@@ -15,6 +15,7 @@ from .._reason import Reason
 from . import membership
 
 QUERIES = frozenset({"info", "time", "up_nodes", "known_nodes"})
+PARTING = frozenset({"idle", "bye", "busy"})
 
 SERVICES = frozenset({"db"}) | membership.WORDS
 """What begins the messages of services, which read the rest themselves."""
@@ -92,6 +93,13 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
+class Parting:
+    """`idle`, `bye`, `busy`: whether the connection is needed any more; rule 6 of the association."""
+
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """`devnull`, the empty word, no word: that it arrived is all there is to it."""
 
@@ -112,7 +120,19 @@ class Malformed:
 
 
 Request: TypeAlias = (
-    Watch | Unwatch | Died | Kill | Spawn | Forward | Query | Ping | Pong | Nothing | ForService | Malformed
+    Watch
+    | Unwatch
+    | Died
+    | Kill
+    | Spawn
+    | Forward
+    | Query
+    | Ping
+    | Pong
+    | Parting
+    | Nothing
+    | ForService
+    | Malformed
 )
 
 
@@ -125,6 +145,8 @@ def parse(message: tuple[object, ...]) -> Request:
             return Ping()
         case ("pong",):
             return Pong()
+        case (str(word),) if word in PARTING:
+            return Parting(word)
         case ("mon1", str(name)) if is_port_name(name):
             return Watch(name)
         case ("mon0", str(name)) if is_port_name(name):
@@ -145,6 +167,11 @@ def parse(message: tuple[object, ...]) -> Request:
             return ForService(word, tuple(arguments))
         case _:
             return Malformed(message)
+
+
+def says_nothing(message: tuple[object, ...]) -> bool:
+    """Whether a message, with the port's name, is a sign of life, or about parting: then no program depends on it."""
+    return not message or (message[0] == "" and isinstance(parse(message[1:]), Nothing | Parting))
 
 
 def _is_port(text: str) -> bool:

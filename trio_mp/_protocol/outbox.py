@@ -1,0 +1,136 @@
+"""What a node has to say to a peer, and who is told when it may not have arrived: the queue, the monitors, the fence.
+
+This is rule 3 of `association.py`, which builds upon it and says why.
+
+    CLEAR ── the connection in use ends, the queue is full, no connection in time ──> LOST ── fire() ──> FIRING
+    CLEAR ── what is queued does not fit the connection that is taken up ──> FIRING ── fired() ──> CLEAR
+    FIRING ── what is sent meanwhile fills the queue, or all is given up ──> LOST
+"""
+
+from __future__ import annotations
+
+import enum
+
+from .._errors import LocalProtocolError
+from .._reason import Reason, transport_error
+from .effects import Effect, Fire, FireDone, Lost, Terms
+from .queue import OutgoingQueue
+
+
+class Fence(enum.Enum):
+    """Where an association is between a loss and its report."""
+
+    CLEAR = "clear"
+    LOST = "lost"
+    FIRING = "firing"
+
+
+class Outbox:
+    """What waits to be sent to one peer, and the monitors that it is sent under.
+
+    Args:
+      peer_id: the peer's node ID.
+      queue_limit: how many bytes may be queued before all of it is given up.
+      message_limit: the largest message this side sends, in bytes.
+
+    Monitors are opaque, hashable objects: the table says which are to be fired, the caller fires them.
+    """
+
+    __slots__ = ("_reason", "fence", "message_limit", "monitors", "peer_id", "queue", "queue_limit", "send_limit")
+
+    def __init__(self, peer_id: str, queue_limit: int, message_limit: int) -> None:
+        self.peer_id = peer_id
+        self.queue_limit = queue_limit
+        self.message_limit = message_limit
+        # What may be sent: our own limit or, once it is known, the peer's.
+        self.send_limit = message_limit
+        self.fence = Fence.CLEAR
+        self.queue = OutgoingQueue()
+        # Port name -> monitors of it, in the order in which they were set (a dict for its order). While a name is in
+        # here its mon1 is in the queue or was written to the connection in use, or all of them are about to fire.
+        self.monitors: dict[str, dict[object, None]] = {}
+        self._reason: Reason = ()
+
+    # Sending -------------------------------------------------------------------------------------------------------
+
+    def send(self, name: str, message: tuple[object, ...]) -> bool:
+        """Queue a message for the port of that name.
+
+        Returns:
+          True if something was lost by it, and `fire` is due.
+
+        Raises:
+          TypeError, ValueError: it cannot travel. Nothing was queued.
+        """
+        queue = self.queue
+        queue.append(name, message, self.send_limit)
+        if self.fence is Fence.LOST:
+            # Rule 3. It was encoded all the same, so that what cannot travel raises whenever it is sent.
+            queue.drop()
+            return False
+        if queue.size > self.queue_limit:
+            self._lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for it"))
+            return True
+        return False
+
+    def monitor(self, name: str, monitor: object) -> bool:
+        """Add a monitor of the port of that name; returns as `send` does. The empty name stands for the node."""
+        monitors = self.monitors.get(name)
+        if monitors is not None:
+            monitors[monitor] = None
+            return False
+        # In this order: if the request cannot travel, there is no monitor either.
+        lost = bool(name) and self.send("", ("mon1", name))
+        self.monitors[name] = {monitor: None}
+        return lost
+
+    def demonitor(self, name: str, monitor: object) -> bool:
+        """Take a monitor away again; returns as `send` does. It is no error if it is not there."""
+        monitors = self.monitors.get(name)
+        if monitors is None or monitor not in monitors:
+            return False
+        del monitors[monitor]
+        if monitors:
+            return False
+        del self.monitors[name]
+        return bool(name) and self.send("", ("mon0", name))
+
+    def port_died(self, name: str, reason: Reason) -> list[Effect]:
+        """The peer says that a port of its own has died (`kil0`)."""
+        monitors = self.monitors.pop(name, None) if name else None
+        return [Fire(tuple(monitors), reason)] if monitors else []
+
+    # Losses --------------------------------------------------------------------------------------------------------
+
+    def _lose(self, reason: Reason) -> None:
+        """Rule 2, up to the firing. A second loss before the first has been told is part of it."""
+        self.queue.drop()
+        if self.fence is not Fence.LOST:
+            self.fence = Fence.LOST
+            self._reason = reason
+
+    def fire(self) -> Fire:
+        """Begin to fire: the monitors to be fired now, all of them, before `fired` is called."""
+        if self.fence is not Fence.LOST:
+            raise LocalProtocolError("nothing was lost")
+        self.fence = Fence.FIRING
+        monitors = tuple(monitor for table in self.monitors.values() for monitor in table)
+        self.monitors = {}
+        return Fire(monitors, self._reason)
+
+    def _adapt(self, terms: Terms) -> list[Effect]:
+        """Messages that were queued before it was known what the peer takes, and that it does not take, are lost.
+
+        So is all that was queued for their ports behind them. It is a loss like any other: the fence goes up.
+        """
+        self.send_limit = min(terms.limit, self.message_limit)
+        concerned = self.queue.adapt(terms.framing, self.send_limit)
+        if not concerned:
+            return []
+        first, *_ = concerned.values()
+        reason = transport_error(self.peer_id, f"a queued message could not be written: {first}")
+        monitors = tuple(monitor for name in concerned for monitor in self.monitors.pop(name, ()))
+        self.fence = Fence.FIRING
+        messages, size = self.queue.dropped
+        self.queue.dropped = (0, 0)
+        return [Lost(reason, False, messages, size), Fire(monitors, reason), FireDone()]
