@@ -23,6 +23,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.encryption is True
     assert settings.heartbeat == 5
     assert settings.connect_timeout == 30
+    assert settings.idle_timeout == 600
     assert settings.handshake_timeout == 10
     assert settings.shutdown_timeout == 5
     assert settings.queue_limit == 256 * 1024**2
@@ -44,6 +45,7 @@ def test_every_setting_can_be_given() -> None:
         "encryption": False,
         "heartbeat": 1,
         "connect_timeout": 10.5,
+        "idle_timeout": 60,
         "handshake_timeout": 2,
         "shutdown_timeout": 0.5,
         "queue_limit": 1024**2,
@@ -117,6 +119,7 @@ WRONG_VALUES: list[tuple[str, Any]] = [
     ("heartbeat", 61),
     ("heartbeat", float("nan")),
     ("connect_timeout", 0),
+    ("idle_timeout", 0),
     ("connect_timeout", float("inf")),
     ("connect_timeout", float("nan")),
     ("connect_timeout", 10**400),

@@ -12,9 +12,10 @@ import transitions
 from explorer.variants import WritesBeforeOk
 from state_diagrams import MARGIN, Picture, Table, draw, lay_out, read_steps, read_transitions
 
-from trio_mp._protocol import association, handshake
-from trio_mp._protocol.association import Association, Fence, Stage
+from trio_mp._protocol import association, handshake, outbox
+from trio_mp._protocol.association import Association, Stage
 from trio_mp._protocol.handshake import Step
+from trio_mp._protocol.outbox import Fence
 
 COMMAND = "PYTHONPATH=tests python -m transitions > docs/transitions.txt"
 FILE = (Path(__file__).resolve().parents[1] / "docs" / "transitions.txt").read_text(encoding="utf-8")
@@ -52,11 +53,17 @@ def test_every_state_is_in_the_table() -> None:
     assert set(TABLES["connection"].states) == {state.value for state in Stage} | ends
 
 
-def test_the_fence_at_the_top_of_the_module_has_the_same_transitions() -> None:
-    assert association.__doc__ is not None
-    lines = [re.split(r" ── [^─]+ ──> ", line.strip()) for line in association.__doc__.splitlines() if "──>" in line]
-    stated = {pair for states in lines for pair in itertools.pairwise(states)}
-    assert stated == {(before.upper(), after.upper()) for before, after in pairs(TABLES["fence"])}
+def stated_in(text: str | None) -> set[tuple[str, str]]:
+    """The transitions that the top of a module states."""
+    lines = [re.split(r" ── [^─]+ ──> ", line.strip()) for line in (text or "").splitlines() if "──>" in line]
+    return {(before.lower(), after.lower()) for states in lines for before, after in itertools.pairwise(states)}
+
+
+def test_the_tops_of_the_modules_have_the_same_transitions() -> None:
+    assert stated_in(outbox.__doc__) == pairs(TABLES["fence"])
+    # All that begin or end no connection.
+    between = {pair for pair in pairs(TABLES["connection"]) if not set(pair) & {transitions.NEW, transitions.GONE}}
+    assert stated_in(association.__doc__) == {pair for pair in between if "greeted" not in pair}
 
 
 def test_a_transition_more_and_one_less_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,14 +17,15 @@ import inspect
 import itertools
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from trio_mp._errors import ProtocolError
-from trio_mp._protocol.association import Association, Fence, Stage
+from trio_mp._protocol.association import Association, Stage
 from trio_mp._protocol.effects import Terms
 from trio_mp._protocol.framing import MSGPACK
 from trio_mp._protocol.handshake import NONCE_SIZE, Handshake, LocalInfo
+from trio_mp._protocol.outbox import Fence
 from trio_mp._protocol.queue import OutgoingQueue
 
 NEW, GONE = "new", "gone"
@@ -47,6 +48,7 @@ VALUES: dict[str, tuple[object, ...]] = {
     "monitor": ("a monitor",),
     "reason": ((),),
     "why": ("why",),
+    "willing": (True, False),
     "fingerprint": (b"f" * 32,),
     "node_ids": (None,),
     # The next one on its way.
@@ -92,17 +94,42 @@ class Transition(NamedTuple):
 
 def make(association: Association, call: Call) -> None:
     """What the caller does when something happens."""
-    if getattr(association, call.event)(*call.arguments) is True:
+    method = getattr(association, call.event)
+    if call_by_name(method, call.arguments) is True:
         association.take_loss()
 
 
-def associate(kind: type[Association], path: Iterable[Call], *, decides: bool) -> Association:
-    """An association to which all that has happened."""
+def call_by_name(method: Callable[..., object], arguments: tuple[Any, ...]) -> object:
+    """Call a method with these arguments, by name those that it takes no other way."""
+    parameters = inspect.signature(method).parameters.values()
+    named = {one.name: value for one, value in zip(parameters, arguments, strict=True) if one.kind is one.KEYWORD_ONLY}
+    return method(*arguments[: len(arguments) - len(named)], **named)
+
+
+def associate(kind: type[Association], *, decides: bool) -> Association:
+    """A new association."""
     names = ("b", "a") if decides else ("a", "b")
-    association = kind(*names, queue_limit=_QUEUE_LIMIT, message_limit=1000)
-    for call in path:
-        make(association, call)
-    return association
+    return kind(*names, queue_limit=_QUEUE_LIMIT, message_limit=1000)
+
+
+def slots_of(value: object) -> list[str]:
+    return [slot for base in type(value).__mro__ for slot in getattr(base, "__slots__", ())]
+
+
+def copy_of(value: Any) -> Any:
+    """A copy that shares nothing that changes; many times faster than `copy.deepcopy`."""
+    match value:
+        case Association() | OutgoingQueue():
+            new = type(value).__new__(type(value))
+            for slot in slots_of(value):
+                setattr(new, slot, copy_of(getattr(value, slot)))
+            return new
+        case dict():
+            return {key: copy_of(item) for key, item in value.items()}
+        case list() | set() | bytearray() | deque():
+            return value.copy()
+        case _:
+            return value
 
 
 def frozen(value: object) -> object:
@@ -121,9 +148,9 @@ def frozen(value: object) -> object:
 
 
 def state_of(association: Association, happened: frozenset[Call]) -> object:
-    slots = [slot for base in type(association).__mro__ for slot in getattr(base, "__slots__", ())]
     # A reason is for people, and the ID of what has ended for the next greeting.
-    state = tuple(frozen(getattr(association, slot)) for slot in slots if slot not in ("_reason", "last_ended"))
+    slots = [slot for slot in slots_of(association) if slot not in ("_reason", "last_ended")]
+    state = tuple(frozen(getattr(association, slot)) for slot in slots)
     return state, frozenset((call.event, call.connection) for call in happened)
 
 
@@ -144,12 +171,12 @@ def walk(*, decides: bool, kind: type[Association] = Association) -> set[Transit
     """All transitions of one side: every state is left by every call that its caller may make there."""
     found: set[Transition] = set()
     calls = calls_of(kind, besides=["take_loss"])
-    waiting: deque[tuple[tuple[Call, ...], frozenset[Call]]] = deque([((), frozenset())])
+    start = associate(kind, decides=decides)
+    waiting: deque[tuple[Association, int, frozenset[Call]]] = deque([(start, 0, frozenset())])
     seen: set[object] = set()
     while waiting:
-        path, happened = waiting.popleft()
-        before = stages_of(associate(kind, path, decides=decides))
-        greeted = sum(call.event == "greeted" for call in path)
+        left, greeted, happened = waiting.popleft()
+        before = stages_of(left)
         done = {(call.event, call.connection) for call in happened}
         for call in calls:
             if call.connection is not None:
@@ -157,8 +184,7 @@ def walk(*, decides: bool, kind: type[Association] = Association) -> set[Transit
                 new = call.event == "greeted" and CONNECTIONS.index(call.connection) == greeted
                 if (call.event, call.connection) in done or (unknown and not new):
                     continue
-            # Cheaper than a copy, and knows nothing of how it is made.
-            association = associate(kind, path, decides=decides)
+            association = copy_of(left)
             try:
                 make(association, call)
             except (ProtocolError, ValueError):
@@ -171,7 +197,7 @@ def walk(*, decides: bool, kind: type[Association] = Association) -> set[Transit
             state = state_of(association, then)
             if state not in seen:
                 seen.add(state)
-                waiting.append(((*path, call), then))
+                waiting.append((association, greeted + (call.event == "greeted"), then))
     return found
 
 

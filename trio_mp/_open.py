@@ -35,6 +35,8 @@ async def open_node(
         - `certificate`: a `Certificate`.
         - `encryption` (True): False for connections that need none; both sides must say so. They authenticate still.
         - `heartbeat` (5), `connect_timeout` (30), `handshake_timeout` (10), `shutdown_timeout` (5).
+        - `idle_timeout` (600): a connection over which nothing has gone for so long, and by which neither side monitors
+          anything, is closed, if the other side agrees. Nothing is lost by it. The shorter one of the two sides counts.
         - `queue_limit` (256 MiB) queued for one peer, `message_limit` (64 MiB).
         - What waits in one port: `mailbox_limit` (1,000,000 messages), `mailbox_size_limit` (256 MiB of memory of
           those that other nodes have sent).

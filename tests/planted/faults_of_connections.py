@@ -155,7 +155,7 @@ CONNECTIONS = (
     Fault(
         "no_heartbeat",
         "an idle connection is taken for a dead one",
-        (Change(_CONNECTION, "if not self.sent and not self.peer.association.queue.size:", "if False:"),),
+        (Change(_CONNECTION, "if not self.sent and not self.said_all and (", "if False and ("),),
         (f"{_CONNECTIONS}::test_an_idle_connection_stays_up",),
     ),
     Fault(

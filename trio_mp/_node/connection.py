@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
-from typing import Protocol
 
 import trio
 
@@ -26,15 +24,13 @@ from .._protocol.effects import (
     RefusedByPeer,
     Terms,
 )
-from .._protocol.handshake import NONCE_SIZE, LocalInfo, Step
-from .._protocol.session import Session, TLSChannel
+from .._protocol.handshake import NONCE_SIZE, Step
+from .._protocol.requests import says_nothing
+from .._protocol.session import Session
 from .._transport.pipe import Pipe
+from .connection_host import ConnectionHost
 from .context import Frame, frame_variable
-from .dispatcher import Dispatcher
-from .environment import Environment
-from .node_port import NodePort
 from .peer import Peer
-from .settings import Settings
 
 READ_SIZE = 64 * 1024
 READS = 8
@@ -44,27 +40,6 @@ WRITE_SHARE = 4 * 1024 * 1024
 """What is written in one go, in bytes, before other tasks have their turn."""
 
 log = logging.getLogger("trio_mp.connection")
-
-
-class ConnectionHost(Protocol):
-    """What a connection asks of the network that it is part of; see `Network`."""
-
-    host: Dispatcher
-    settings: Settings
-    environment: Environment
-    local: LocalInfo
-    node_port: NodePort
-    make_tls: Callable[[bool], TLSChannel]
-    peers: dict[str, Peer]
-    closes_at: float | None
-
-    def peer(self, node_id: str) -> Peer:
-        """What is kept about that node."""
-        ...
-
-    def authenticated(self, connection: Connection) -> None:
-        """The other side has proven itself."""
-        ...
 
 
 class Connection:
@@ -83,9 +58,10 @@ class Connection:
       why: why it ended.
       refused: why the other side refused it.
       fault: what the other side did that the protocol does not allow.
+      batches: how many were received that were more than a sign of life.
     """
 
-    def __init__(self, network: ConnectionHost, pipe: Pipe, *, dialler: bool, address: str) -> None:
+    def __init__(self, network: ConnectionHost[Connection], pipe: Pipe, *, dialler: bool, address: str) -> None:
         self.network = network
         self.address = address
         self.pipe = pipe
@@ -106,6 +82,7 @@ class Connection:
         self.sent = self.said_all = False
         # Messages of the queue that were encrypted and have not all been handed to the operating system.
         self.unsent = 0
+        self.batches = 0
         self.suspect = False
         self._frame: Frame | None = None
         self._scope = trio.CancelScope(deadline=self.received_at + network.settings.handshake_timeout)
@@ -193,6 +170,8 @@ class Connection:
 
     async def _dispatch(self, frame: Frame, batch: list[tuple[object, ...]]) -> None:
         host = self.network.host
+        if len(batch) != 1 or not says_nothing(batch[0]):
+            self.batches += 1
         index = 0
         while True:
             index = host.dispatch_batch(frame, batch, index, self._serve)
@@ -306,7 +285,7 @@ class Connection:
                 break
         if peer is not None:
             peer.progressed()
-        waiting = peer is not None and peer.current is self and peer.association.queue.size
+        waiting = peer is not None and peer.current is self and peer.association.has_to_write
         if self._finishing and not session.outgoing and not waiting:
             pipe.send_eof()
             self.said_all = True
@@ -365,13 +344,26 @@ class Connection:
         """Every `interval` seconds: send something if nothing was sent; see whether the other side does."""
         if not self.was_up or self._closed or self.peer is None or self.info is None:
             return
-        if not self.sent and not self.peer.association.queue.size:
-            self.peer.send("", ("",))
+        if self.peer.current is self:
+            self.peer.beat(now)
+        association = self.peer.association
+        if not self.sent and not self.said_all and (association.is_asked or not association.queue.size):
+            self.say("")
         self.sent = False
         silence, limit = now - self.received_at, 3 * self.info.heartbeat
         if silence >= limit and self.suspect:
             self.close(f"nothing was heard from it for {silence:.1f} s")
         self.suspect = silence >= limit - interval
+
+    @property
+    def at_rest(self) -> bool:
+        """See `PeerConnection.at_rest`."""
+        return not (self._finishing or self._send_failed or self.unsent or self.session.outgoing)
+
+    def say(self, word: str) -> None:
+        """See `PeerConnection.say`. Only between frames: when the queue is empty, or is not written."""
+        self.session.say(word)
+        self.flush()
 
     def finish(self, why: str) -> None:
         """See `PeerConnection.finish`. The other side's last bytes are read to their end, or it would see a reset."""

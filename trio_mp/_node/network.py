@@ -86,10 +86,10 @@ class Network:
         self.binds: tuple[str, ...] = ()
         self.failures: dict[str, str] = {}
         self.tasks: list[Callable[[], Awaitable[None]]] = []
-        self.on_up: Callable[[Peer], object] = _nothing
-        self.on_down: Callable[[Peer], object] = _nothing
-        self.on_wanted: Callable[[Peer], object] = _nothing
-        self.explain: Callable[[Peer], list[str]] = lambda _: []
+        self.on_up: Callable[[str], object] = _nothing
+        self.on_down: Callable[[str], object] = _nothing
+        self.on_wanted: Callable[[str], object] = _nothing
+        self.explain: Callable[[str], list[str]] = lambda _: []
         self._listeners: list[Listener] = []
         # Connections of others that have not authenticated.
         self._strangers: Admission[Connection] = Admission()
@@ -115,9 +115,9 @@ class Network:
         """The IDs of the nodes with a connection in use."""
         return [peer.id for peer in self.peers.values() if peer.current is not None]
 
-    def why_missing(self, peer: Peer) -> str:
+    def why_missing(self, node_id: str) -> str:
         """Why there may be no connection with a node, for people."""
-        parts = self.explain(peer)
+        parts = self.explain(node_id)
         current = [other.current for other in self.peers.values() if other.current is not None]
         in_use = {connection.address for connection in current}
         parts += [f"the seed {seed}: {why}" for seed, why in self.failures.items() if seed not in in_use]
@@ -326,13 +326,14 @@ class Network:
             await self._ended.park()
 
     async def _close_peer(self, peer: Peer, deadline: float) -> None:
-        while peer.current is None and peer.association.queue.size:
+        # Also what was sent after this side had asked to part: the answer may be that it can be written after all.
+        while peer.association.queue.size and not peer.association.may_write:
             await peer.up.park()
         if peer.current is not None:
             peer.current.close_gracefully(deadline)
 
 
-def _nothing(_: Peer) -> None:
+def _nothing(_: str) -> None:
     """What is done where nobody has asked for more."""
 
 

@@ -89,6 +89,8 @@ class NodePort:
                 peer.send("", ("pong",))
             case requests.Pong():
                 peer.answered()
+            case requests.Parting(word):
+                peer.parting_word(word)
             case requests.ForService(word, arguments) if word in self.services and self.services[word](
                 peer.id, arguments
             ):

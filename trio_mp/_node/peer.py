@@ -6,12 +6,12 @@ The association decides; this does what it says, in the order in which it says i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from typing import Protocol, cast
+from collections.abc import Iterable
+from typing import cast
 
 import trio
 
-from .._protocol.association import Association, Fence
+from .._protocol.association import Association
 from .._protocol.effects import (
     Accept,
     Close,
@@ -19,19 +19,24 @@ from .._protocol.effects import (
     Fire,
     FireDone,
     FireDue,
+    HalfClose,
     Link,
     Lost,
+    NodeDown,
     NodeUp,
     Probe,
     Refuse,
+    Say,
     Unwatch,
 )
 from .._protocol.handshake import Step
-from .._protocol.session import Session
+from .._protocol.outbox import Fence
 from .._reason import Reason, describe, reason_lost, too_many_monitors
 from .dispatcher import Dispatcher
+from .idleness import Idleness
 from .keeper import RemoteMonitor
 from .monitor import Monitor
+from .peer_connection import PeerConnection, PeerNetwork
 from .settings import Settings
 
 log = logging.getLogger("trio_mp.connection")
@@ -41,59 +46,6 @@ MEMORY = 300.0
 
 INLINE_SHARE = 8
 """When more than this part of the queue's limit is queued, `send` itself writes what the kernel takes."""
-
-
-class PeerConnection(Protocol):
-    """A connection, as far as its peer knows it."""
-
-    session: Session
-    address: str
-    said_all: bool
-    unsent: int
-
-    def flush(self) -> None:
-        """Write what is queued, as far as it goes without blocking."""
-        ...
-
-    def close(self, why: str) -> None:
-        """Close at once."""
-        ...
-
-    def finish(self, why: str) -> None:
-        """Write what `session` has to say, then close."""
-        ...
-
-    def close_gracefully(self, deadline: float) -> None:
-        """Flush, then half-close, then read to the end; until a time of Trio's clock."""
-        ...
-
-    def opened(self) -> None:
-        """The connection is in use."""
-        ...
-
-    def expect_answer(self, seconds: float) -> None:
-        """The other side must have answered by then."""
-        ...
-
-    def watch_for_life(self, seconds: float) -> None:
-        """Tell the association, by `probe_failed`, if nothing has `answered` in this time."""
-        ...
-
-    def answered(self) -> None:
-        """The other side has answered a ping."""
-        ...
-
-
-class PeerNetwork(Protocol):
-    """What a peer asks of the network that it is part of; see `Network`."""
-
-    on_up: Callable[[Peer], object]
-    on_down: Callable[[Peer], object]
-    on_wanted: Callable[[Peer], object]
-
-    def why_missing(self, peer: Peer) -> str:
-        """Why there may be no connection with it, for people."""
-        ...
 
 
 class Peer:
@@ -109,7 +61,7 @@ class Peer:
       association: what was decided, what is queued, who monitors what.
       connections: those known to belong to it, by ID.
       current: the one in use.
-      up, down: parking lots, woken when a connection is in use, and when none is any more.
+      up, down: parking lots, woken when a connection is in use and may be written to, and when none is any more.
     """
 
     def __init__(self, host: Dispatcher, settings: Settings, node_id: str, network: PeerNetwork) -> None:
@@ -135,6 +87,7 @@ class Peer:
         self._deadline: trio.CancelScope | None = None
         self._watchers: dict[str, RemoteMonitor] = {}
         self._at_monitor_limit = False
+        self._idleness = Idleness(settings.idle_timeout, settings.handshake_timeout / 2)
 
     def is_up(self) -> bool:
         """Whether there is a connection in use."""
@@ -144,6 +97,8 @@ class Peer:
         """Whether nothing has bound the two nodes for so long that nothing of it need be kept."""
         association = self.association
         if self.connections or association.wants_connection or association.fence is not Fence.CLEAR or self.spawned:
+            self.used_at = now
+        if self._idleness.kept:
             self.used_at = now
         return now - self.used_at > MEMORY
 
@@ -256,20 +211,11 @@ class Peer:
 
     # Connections ---------------------------------------------------------------------------------------------------
 
-    def keep(self, reason: str) -> None:
-        """TEMPORARY."""
-
-    def release(self, reason: str) -> None:
-        """TEMPORARY."""
-
-    def ask_to_part(self) -> None:
-        """TEMPORARY."""
-
     def _wait_for_connection(self) -> None:
         if self._deadline is None:
             self._deadline = trio.CancelScope()
             self._host.start_system_task(self._give_up_later, self._deadline)
-            self._network.on_wanted(self)
+            self._network.on_wanted(self.id)
 
     async def _give_up_later(self, scope: trio.CancelScope) -> None:
         timeout = self._settings.connect_timeout
@@ -277,9 +223,65 @@ class Peer:
             await trio.sleep(timeout)
             self._deadline = None
             if self.association.wants_connection:
-                why = self._network.why_missing(self)
+                why = self._network.why_missing(self.id)
                 text = f"no connection within {timeout:g} s"
                 self.execute(self.association.lose(f"{text} ({why})" if why else text))
+
+    # Parting -------------------------------------------------------------------------------------------------------
+
+    def keep(self, reason: str) -> None:
+        """Do not let a connection with it end because it is idle, until `release` was called as often."""
+        self._idleness.keep(reason)
+
+    def release(self, reason: str) -> None:
+        """Take back one `keep` for this reason."""
+        self._idleness.release(reason)
+
+    def ask_to_part(self) -> bool:
+        """Ask the peer to end the connection, if nothing depends on it here; whether it was asked.
+
+        The answer comes later: `down` is woken if it agrees, `up` if it does not.
+        """
+        if not (self._is_idle() and self._idleness.may_ask):
+            return False
+        self._idleness.asked(trio.current_time())
+        self.execute(self.association.ask())
+        return True
+
+    def beat(self, now: float) -> None:
+        """Twice in each heartbeat: ask to part, if the connection has been idle for long."""
+        association, connection = self.association, self.current
+        if connection is None:
+            return
+        if association.is_asked:
+            if self._idleness.is_overdue(now):
+                log.info("%s: it does not answer whether it needs the connection; going on", self.id)
+                self._go_on()
+        elif self._idleness.is_due(now, (association.queue.appended, connection.batches), idle=self._is_idle()):
+            self.ask_to_part()
+
+    def _is_idle(self) -> bool:
+        return self.association.is_idle and self._is_willing()
+
+    def _is_willing(self) -> bool:
+        return self.current is not None and self.current.at_rest and not self._idleness.kept
+
+    def parting_word(self, word: str) -> None:
+        """The peer asks to part, or has answered: see `requests.Parting`."""
+        if word == "idle":
+            self.execute(self.association.idle_received(willing=self._is_willing()))
+        elif word == "bye":
+            self.execute(self.association.bye_received())
+        else:
+            self._idleness.begin(trio.current_time())
+            self._go_on()
+            # It has answered, if it was probed as well.
+            self.answered()
+
+    def _go_on(self) -> None:
+        self.association.busy_received()
+        self.touch()
+        self.up.unpark_all()
 
     def answered(self) -> None:
         """The peer has answered a ping on the connection in use."""
@@ -316,10 +318,18 @@ class Peer:
                     # Half of what the side that chose the other connection waits for our `ok`. Looked up first: the
                     # ping may be one too many for the queue, and end the connection.
                     probed = self.connections[connection]
-                    self.send("", ("ping",))
+                    if self.association.may_write:
+                        # Else it has been asked something already, which it has to answer.
+                        self.send("", ("ping",))
                     probed.watch_for_life(self._settings.handshake_timeout / 4)
                 case NodeUp(connection):
                     self._went_up(self.connections[connection])
+                case Say(connection, word):
+                    self.connections[connection].say(word)
+                case HalfClose(connection):
+                    self.connections[connection].finish("nothing depended on the connection")
+                case NodeDown(_, why):
+                    self._went_down(why)
                 case Lost():
                     self._lost(effect)
                 case Unwatch(names):
@@ -350,11 +360,12 @@ class Peer:
 
     def _went_up(self, connection: PeerConnection) -> None:
         self.current = connection
+        self._idleness.connected(trio.current_time())
         self._stop_waiting()
         log.info("%s is up, by way of %s", self.id, connection.address)
         connection.opened()
         self.up.unpark_all()
-        self._network.on_up(self)
+        self._network.on_up(self.id)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
@@ -369,8 +380,11 @@ class Peer:
             level = logging.DEBUG if self.current is not None and self.current.said_all else logging.WARNING
             log.log(level, "%s: %d messages (%d bytes) were dropped: %s", self.id, loss.messages, loss.size, what)
         if loss.was_up:
-            self.current = None
-            log.info("%s is down: %s", self.id, what)
-            self.down.unpark_all()
-            self._network.on_down(self)
+            self._went_down(what)
         self._flushed.unpark_all()
+
+    def _went_down(self, why: str) -> None:
+        self.current = None
+        log.info("%s is down: %s", self.id, why)
+        self.down.unpark_all()
+        self._network.on_down(self.id)

@@ -28,6 +28,7 @@ class SettingArguments(TypedDict, total=False):
     encryption: bool
     heartbeat: float
     connect_timeout: float
+    idle_timeout: float
     handshake_timeout: float
     shutdown_timeout: float
     queue_limit: int
@@ -52,6 +53,7 @@ class Settings:
     encryption: bool = True
     heartbeat: float = 5.0
     connect_timeout: float = 30.0
+    idle_timeout: float = 600.0
     handshake_timeout: float = 10.0
     shutdown_timeout: float = 5.0
     queue_limit: int = 256 * 1024 * 1024
@@ -228,6 +230,7 @@ _CHECKS = {
     "encryption": _flag,
     "heartbeat": _heartbeat,
     "connect_timeout": _seconds,
+    "idle_timeout": _seconds,
     "handshake_timeout": _seconds,
     "shutdown_timeout": _seconds,
     "queue_limit": _count,

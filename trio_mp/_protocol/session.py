@@ -189,6 +189,14 @@ class Session:
         """Refuse this connection."""
         self.send(self.handshake.refuse(why).encode("ascii"))
 
+    def say(self, word: str) -> None:
+        """Write a message of one word to the node port of the other side."""
+        framing = self.handshake.writes
+        frame = framing.open_frame()
+        framing.append(frame, "", (word,))
+        framing.close_frame(frame, 1)
+        self.send(frame)
+
     def send(self, data: bytes | bytearray | memoryview) -> None:
         """Add to `outgoing`, encrypted where the connection is."""
         if self._tls is None:

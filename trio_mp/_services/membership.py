@@ -203,11 +203,11 @@ class MembershipService:
 
         return serve
 
-    def _went_up(self, peer: Peer) -> None:
+    def _went_up(self, _node_id: str) -> None:
         self._changed.unpark_all()
 
-    def _went_down(self, peer: Peer) -> None:
-        self.execute(self.rules.lost(peer.id))
+    def _went_down(self, node_id: str) -> None:
+        self.execute(self.rules.lost(node_id))
 
     def execute(self, effects: Iterable[MembershipEffect]) -> None:
         """Do what the rules say."""
@@ -222,16 +222,8 @@ class MembershipService:
                 case Detached(host):
                     log.info("this node is not attached to %s any more", host)
                     self._shuffle()
-                case GlobalUp(node_id):
-                    self.network.peer(node_id).keep("global")
-                    self.network.peer(node_id).release("guest")
-                case GlobalDown(node_id):
-                    self.network.peer(node_id).release("global")
-                case GuestUp(node_id):
-                    self.network.peer(node_id).keep("guest")
-                case GuestDown(node_id):
-                    self.network.peer(node_id).release("guest")
-                case AddressesChanged():
+                case GlobalUp() | GlobalDown() | GuestUp() | GuestDown() | AddressesChanged():
+                    # Whoever has dialled, or attached itself, is the one that keeps the connection.
                     pass
                 case DialWanted(node_id, addresses):
                     self.network.host.start_system_task(self._seek, self.network.peer(node_id), addresses)
@@ -242,10 +234,10 @@ class MembershipService:
 
     # Reaching others -----------------------------------------------------------------------------------------------
 
-    def _wanted(self, peer: Peer) -> None:
-        if peer.id not in self._seeking:
-            self._seeking[peer.id] = ""
-            self.network.host.start_system_task(self._seek, peer, ())
+    def _wanted(self, node_id: str) -> None:
+        if node_id not in self._seeking:
+            self._seeking[node_id] = ""
+            self.network.host.start_system_task(self._seek, self.network.peer(node_id), ())
 
     async def _seek(self, peer: Peer, addresses: Addresses) -> None:
         """Look for a connection with a node until there is one, or nothing waits for it any more.
@@ -287,8 +279,8 @@ class MembershipService:
             return f"neither {node_id} nor this node listens anywhere, so neither can dial the other"
         return f"{node_id} listens nowhere; it was asked to dial this node"
 
-    def _explain(self, peer: Peer) -> list[str]:
-        why = self._seeking.get(peer.id, "")
+    def _explain(self, node_id: str) -> list[str]:
+        why = self._seeking.get(node_id, "")
         parts = [why] if why else []
         if not self.network.settings.seeds:
             parts.append("this node has no seeds, so the other one must dial it")
