@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import trio
+from network_watch import watched
 
 from trio_mp import Node, Port, current_node, spawnable
 from trio_mp._errors import RemoteProtocolError
@@ -353,7 +354,10 @@ def open_test_node(
     fairness_clock: Callable[[], float] | None = None,
     **settings: Any,
 ) -> AbstractAsyncContextManager[Node]:
-    """A node that listens at `place(node_id)`, has the nodes of those IDs as seeds, and no encryption by default."""
+    """A node that listens at `place(node_id)`, has the nodes of those IDs as seeds, and no encryption by default.
+
+    All nodes of one network are watched by one oracle; see `network_watch`.
+    """
     settings.setdefault("secret", SECRET)
     settings.setdefault("encryption", False)
     settings.setdefault("binds", (place(node_id),) if listen else ())
@@ -361,7 +365,7 @@ def open_test_node(
     environment = Environment(transport=network, jitter=lambda: 0.5)
     if fairness_clock is not None:
         environment = dataclasses.replace(environment, fairness_clock=fairness_clock)
-    return open_node_in(environment, node_id, **settings)
+    return watched(network, open_node_in(environment, node_id, **settings))
 
 
 @asynccontextmanager

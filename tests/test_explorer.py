@@ -5,11 +5,15 @@ Bigger bounds: `PYTHONPATH=tests python -m explorer --help`. A fault is reported
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from explorer import Bounds, World, explore
 from explorer.parts import HIGHER, LOWER
+from explorer.rules import RULES, rule_of
 from explorer.variants import (
     AgreesToEverything,
     AsksUnderMonitors,
@@ -38,6 +42,7 @@ from explorer.variants import (
 )
 
 from trio_mp._protocol.association import Association
+from trio_mp.testing import Rule
 
 pytestmark = pytest.mark.exhaustive
 
@@ -117,6 +122,7 @@ REORDERED = "message 1 is delivered after message 2"
 UNTOLD = "message 1 was lost, and its monitor does not fire"
 NEEDLESS = "loss 2 is reported to one side after 1 accidents"
 HOLE = "message 2 is delivered, message 1 was lost, and the monitor of both had not fired"
+BROKEN = {REORDERED: Rule.ORDER, UNTOLD: Rule.SILENCE, HOLE: Rule.HOLE, "and its monitor does not fire": Rule.SILENCE}
 
 
 @pytest.mark.parametrize(
@@ -154,6 +160,7 @@ def test_without_any_of_its_rules_the_promise_is_broken(kind: type[Association],
     print(found)
     assert found is not None, f"{kind.__name__} keeps the promise: what is its rule for?"
     assert fault in found.fault, str(found)
+    assert rule_of(found.fault) is BROKEN[fault]
 
 
 def test_a_message_is_overtaken_when_the_ends_adopt_connections_in_opposite_order() -> None:
@@ -196,3 +203,52 @@ def test_rules_that_the_promise_could_do_without_save_messages_and_connections(
     print(found)
     assert found is not None
     assert fault in found.fault, str(found)
+    assert rule_of(found.fault) is None
+
+
+def faults_in(source: str) -> Iterator[str]:
+    """The texts of faults in a module: what is returned, or bound to the name, or put out as one."""
+    for node in ast.walk(ast.parse(source)):
+        told: ast.expr | None = None
+        match node:
+            case ast.FunctionDef(name="_reported" | "_fault_at_rest" | "_fault_in_use"):
+                for inner in ast.walk(node):
+                    if isinstance(inner, ast.Return) and inner.value is not None:
+                        yield from texts_in(inner.value)
+            case ast.Assign(targets=[ast.Name(id="fault")]):
+                told = node.value
+            case ast.Tuple(elts=[ast.Constant(value="fault"), text]):
+                told = text
+            case _:
+                pass
+        if told is not None:
+            yield from texts_in(told)
+
+
+def texts_in(expression: ast.expr) -> Iterator[str]:
+    match expression:
+        case ast.Constant(value=str(text)) if text:
+            yield text
+        case ast.JoinedStr(values=values):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "1" for part in values)
+        case ast.IfExp(body=body, orelse=other):
+            yield from texts_in(body)
+            yield from texts_in(other)
+        case _:
+            pass
+
+
+def test_every_fault_of_the_explorer_has_its_place_among_the_rules() -> None:
+    directory = Path(__file__).parent / "explorer"
+    sources = [(directory / name).read_text(encoding="utf-8") for name in ("world.py", "process.py")]
+    faults = [fault.replace("1: 1", "SomeError: 1") for source in sources for fault in faults_in(source)]
+    named = [rule_of(fault) for fault in faults]
+    # None of the table is about what the explorer never says.
+    assert len(set(faults)) >= len(RULES)
+    assert set(named) == set(RULES.values())
+
+
+@pytest.mark.parametrize("fault", ["the moon is full", ""])
+def test_a_fault_of_which_nothing_is_known_is_no_rule(fault: str) -> None:
+    with pytest.raises(LookupError):
+        rule_of(fault)

@@ -2,7 +2,7 @@
 
 `process` is one process with the real `Association`, `world` the network between them and the oracle, made of `parts`;
 `search` is a breadth-first walk through all of it, which therefore finds the shortest trace of a fault; `variants` are
-associations with one rule taken out, in which it must find one.
+associations with one rule taken out, in which it must find one; `rules` says which part of the promise a fault breaks.
 
     PYTHONPATH=tests python -m explorer --lower 3 --cuts 1 --notices 1
 

@@ -1,0 +1,44 @@
+"""Which part of the promise a fault of the explorer breaks, in the words of `trio_mp.testing`.
+
+The explorer does not ask `trio_mp.testing.Oracle`, which keeps times, runs and monitors as objects: a state here is a
+few small numbers, and there are millions. Its checks, in `world.py` and `process.py`, stand for these rules, within one
+state. What stands for none is what the runtime relies on, or would be a waste; `Bounds.promise_only` leaves it out.
+
+The other rules have no check. INVENTED, DEAD_PORT and PORT_ID cannot be broken: a channel makes nothing up, a port that
+is dead is given nothing by the model itself, and has no successor. LATE and UNANSWERED are about time. CONNECTED is up
+to who dials again. MEMORY is for `TwoNodes` in tests/test_association_properties.py, whose queue counts bytes.
+"""
+
+from __future__ import annotations
+
+import re
+
+from trio_mp.testing import Rule
+
+RULES: dict[str, Rule | None] = {
+    r"message \d+ is delivered (twice|after message \d+)": Rule.ORDER,
+    r"message \d+ is delivered, ": Rule.HOLE,
+    r"message \d+ was lost, and its monitor does not fire": Rule.SILENCE,
+    r".* is dead, and its monitor does not fire": Rule.SILENCE,
+    r"monitor \d+ of .* fired, which was not set": Rule.ONCE,
+    r"connection .* is in use on one side( only|, and ended on the other)": Rule.AGREEMENT,
+    r"connection .* is left open, and not in use": None,
+    r"loss \d+ is reported to one side after \d+ accidents": None,
+    r".* is watched, and .* monitored": None,
+    r"a message is read on .*, which is not in use there": None,
+    r"what was queued at a loss is still there when it is reported": None,
+    r"\w+Error: ": None,
+}
+"""What the text of a fault begins with, and the rule."""
+
+
+def rule_of(fault: str) -> Rule | None:
+    """The rule that a fault breaks; None if it is none of the promise.
+
+    Raises:
+      LookupError: the table above has no such fault, or several.
+    """
+    found = [rule for pattern, rule in RULES.items() if re.match(pattern, fault)]
+    if len(found) != 1:
+        raise LookupError(f"{len(found)} rules for {fault!r}")
+    return found[0]

@@ -1,0 +1,188 @@
+"""The oracle of the promise for the tests of the network: it is told what their nodes do, and nothing is added to it.
+
+A `Witness` stamps what it sends. Here a test decides what travels, down to the byte, so messages are told apart by what
+they hold: a stream in which two equal ones are on their way at once is not followed any further. What `Rule`s are left:
+
+- ORDER, INVENTED, HOLE for all messages between watched nodes, of whatever runs; not for what comes from raw peers.
+- ONCE, FALSE_DEATH and, when a node closes, SILENCE for all monitors of programs.
+- MEMORY at each send.
+
+How late a monitor fires is not judged, for nobody tells what a test does to its wires; DEAD_PORT and PORT_ID cannot be
+seen from here; and CONNECTED, AGREEMENT and UNANSWERED are for a network that has come to rest, which these do not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from trio_mp import Monitor, Node
+from trio_mp._ids import join_port
+from trio_mp._node.network import Network
+from trio_mp._node.peer import Peer
+from trio_mp._protocol import codec
+from trio_mp._transport.pipe import Transport
+from trio_mp.testing import Oracle, Trace
+
+SEEN: Counter[str] = Counter()
+"""How much all oracles of this process were told, for the test that they are told something."""
+
+
+class Told:
+    """The callback of a monitor, which tells the oracle that it is called."""
+
+    def __init__(self, oracle: Oracle, monitor: Monitor, callback: Callable[..., object]) -> None:
+        self.oracle = oracle
+        self.monitor = monitor
+        self.callback = callback
+
+    def __repr__(self) -> str:
+        return repr(self.callback)
+
+    def __call__(self, *reason: object) -> object:
+        SEEN["fired"] += 1
+        self.oracle.fire_begins(self.monitor, reason)
+        result = self.callback(*reason)
+        self.oracle.fire_ends(self.monitor)
+        return result
+
+
+class Stream:
+    """What one run sends to one port: the number of each message, by what it holds."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[bytes, int] = {}
+        self.last = -1
+        self.followed = True
+
+
+def key_of(message: tuple[Any, ...]) -> bytes:
+    """What a message holds, the same on either side."""
+    frame = codec.open_frame()
+    codec.append_message(frame, "", message)
+    return bytes(frame)
+
+
+class Watch:
+    """One oracle, and the nodes of one network that it watches."""
+
+    def __init__(self) -> None:
+        self.oracle = Oracle(trace=Trace())
+        # Wires are cut and stalled without a word.
+        self.oracle.disturbed(calm=False)
+        self._streams: dict[tuple[str, str], Stream] = {}
+        self._ports: set[str] = set()
+
+    def attach(self, node: Node, run: str) -> None:
+        """Watch a node that has just been opened."""
+        core = node._core
+        if core.network is not None:
+            self._attach_sending(core.network, run)
+        self._attach_dispatching(node)
+        set_monitor = core.monitor
+
+        def monitor(*arguments: Any) -> Monitor:
+            new = set_monitor(*arguments)
+            # Nothing fires before this has returned.
+            if new._callback is not None:
+                new._callback = Told(self.oracle, new, new._callback)
+            self.oracle.monitor_set(run, new)
+            return new
+
+        core.monitor = monitor  # type: ignore[method-assign, assignment]
+
+    def _attach_sending(self, network: Network, run: str) -> None:
+        find = network.peer
+
+        def peer(node_id: str) -> Peer:
+            found = find(node_id)
+            if "send" not in vars(found):
+                self._attach_peer(found, run, network)
+            return found
+
+        network.peer = peer  # type: ignore[method-assign]
+
+    def _attach_peer(self, peer: Peer, run: str, network: Network) -> None:
+        send = peer.send
+
+        def tell(name: str, message: tuple[Any, ...]) -> None:
+            send(name, message)
+            if name:
+                self._sent(run, join_port(peer.id, name), key_of(message))
+            settings = network.settings
+            size = peer.association.queue.size
+            self.oracle.queued(run, peer.id, size, settings.queue_limit, settings.message_limit)
+
+        peer.send = tell  # type: ignore[method-assign]
+
+    def _sent(self, run: str, port: str, key: bytes) -> None:
+        SEEN["sent"] += 1
+        stream = self._streams.setdefault((run, port), Stream())
+        if stream.followed:
+            if stream.numbers.get(key, -1) > stream.last:
+                stream.followed = False
+                SEEN["streams not followed"] += 1
+            stream.numbers[key] = self.oracle.next_number(run, port)
+            self.oracle.message_sent(run, port)
+
+    def _attach_dispatching(self, node: Node) -> None:
+        dispatcher = node._core.dispatcher
+        dispatch, die = dispatcher.dispatch_batch, dispatcher.die
+
+        def dispatch_batch(frame: Any, batch: list[tuple[Any, ...]], start: int, serve: Any) -> int:
+            stop = dispatch(frame, batch, start, serve)
+            connection = serve.__self__
+            sender = f"{connection.peer.id}/{connection.info.incarnation}"
+            for name, *message in filter(None, batch[start:stop]):
+                # Of those that have died meanwhile it cannot be said what they got.
+                if name in dispatcher.ports:
+                    self._delivered(node, join_port(node.id, name), sender, key_of(tuple(message)))
+            return stop
+
+        def died(port: Any, reason: Any, *error: Any) -> None:
+            alive = dispatcher.ports.get(port.name) is port
+            die(port, reason, *error)
+            if alive and str(port) in self._ports:
+                self.oracle.port_died(str(port), reason)
+
+        dispatcher.dispatch_batch = dispatch_batch  # type: ignore[method-assign]
+        dispatcher.die = died  # type: ignore[method-assign, assignment]
+
+    def _delivered(self, node: Node, port: str, sender: str, key: bytes) -> None:
+        stream = self._streams.get((sender, port))
+        if stream is None or not stream.followed:
+            return
+        if port not in self._ports:
+            self._ports.add(port)
+            self.oracle.port_made(run_of(node), port)
+        SEEN["delivered"] += 1
+        number = stream.numbers.get(key, len(stream.numbers) + 1_000_000)
+        self.oracle.delivered_to(port, sender, number)
+        stream.last = number
+
+
+def run_of(node: Node) -> str:
+    """The name of a run of a node; there may be two of one ID at a time."""
+    return f"{node.id}/{node._core.incarnation}"
+
+
+@asynccontextmanager
+async def watched(network: Transport, opening: AbstractAsyncContextManager[Node]) -> AsyncGenerator[Node, None]:
+    """Open a node under the oracle of its network.
+
+    Raises:
+      PromiseBroken: the promise was broken there.
+    """
+    watch = vars(network).setdefault("watch", Watch())
+    run = ""
+    try:
+        async with opening as node:
+            run = run_of(node)
+            watch.oracle.node_started(run, node.id)
+            watch.attach(node, run)
+            yield node
+    finally:
+        watch.oracle.node_stopped(run)
+        watch.oracle.check()
