@@ -7,7 +7,8 @@ The documentation draws its diagrams from that file, and from the table at the t
 looked up in the classes, so that a new one is tried as soon as it is there.
 
 Where `explorer` has two nodes that behave, here one association has surroundings that may do anything at any time,
-within what every caller keeps to: a connection is greeted first, and each event happens to it once at most.
+within what every caller keeps to: a connection is greeted first, each event happens to it once at most, and what is
+received on no connection in particular is received on the one in use.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import inspect
 import itertools
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from trio_mp._errors import ProtocolError
@@ -61,7 +62,7 @@ class Call(NamedTuple):
     """Something that may happen: the method that is called for it, and with what."""
 
     event: str
-    arguments: tuple[Any, ...]
+    arguments: tuple[tuple[str, Any], ...]
     connection: str | None
 
 
@@ -75,8 +76,8 @@ def calls_of(kind: type, besides: Iterable[str] = ()) -> list[Call]:
         if missing := [name for name in parameters if name not in VALUES]:
             raise LookupError(f"say in VALUES what to pass for {', '.join(missing)} of {kind.__name__}.{event}")
         for arguments in itertools.product(*(VALUES[name] for name in parameters)):
-            connection = str(arguments[0]) if parameters[:1] == ["connection"] else None
-            calls.append(Call(event, arguments, connection))
+            named: dict[str, Any] = dict(zip(parameters, arguments, strict=True))
+            calls.append(Call(event, tuple(named.items()), named.get("connection")))
     return calls
 
 
@@ -94,16 +95,8 @@ class Transition(NamedTuple):
 
 def make(association: Association, call: Call) -> None:
     """What the caller does when something happens."""
-    method = getattr(association, call.event)
-    if call_by_name(method, call.arguments) is True:
+    if getattr(association, call.event)(**dict(call.arguments)) is True:
         association.take_loss()
-
-
-def call_by_name(method: Callable[..., object], arguments: tuple[Any, ...]) -> object:
-    """Call a method with these arguments, by name those that it takes no other way."""
-    parameters = inspect.signature(method).parameters.values()
-    named = {one.name: value for one, value in zip(parameters, arguments, strict=True) if one.kind is one.KEYWORD_ONLY}
-    return method(*arguments[: len(arguments) - len(named)], **named)
 
 
 def associate(kind: type[Association], *, decides: bool) -> Association:
@@ -176,7 +169,7 @@ def walk(*, decides: bool, kind: type[Association] = Association) -> set[Transit
     seen: set[object] = set()
     while waiting:
         left, greeted, happened = waiting.popleft()
-        before = stages_of(left)
+        before, in_use = stages_of(left), left.in_use is not None
         done = {(call.event, call.connection) for call in happened}
         for call in calls:
             if call.connection is not None:
@@ -184,6 +177,8 @@ def walk(*, decides: bool, kind: type[Association] = Association) -> set[Transit
                 new = call.event == "greeted" and CONNECTIONS.index(call.connection) == greeted
                 if (call.event, call.connection) in done or (unknown and not new):
                     continue
+            elif call.event.endswith("_received") and not in_use:
+                continue
             association = copy_of(left)
             try:
                 make(association, call)
@@ -270,11 +265,12 @@ class Pair:
         """One side does something, or hears the next line of the other one."""
         side = self.sides[number]
         before = side.step
-        if call.event in HEARD:
-            arguments = (self.lines[number].pop(0),) if call.event == "line_received" else call.arguments
-            getattr(side, call.event)(*arguments)
+        if call.event == "line_received":
+            side.line_received(self.lines[number].pop(0))
+        elif call.event in HEARD:
+            getattr(side, call.event)(**dict(call.arguments))
         else:
-            self.lines[1 - number] += getattr(side, call.event)(*call.arguments).splitlines()
+            self.lines[1 - number] += getattr(side, call.event)(**dict(call.arguments)).splitlines()
         return StepTaken(before.name, side.step.name, side.dialler, "them" if call.event in HEARD else "us")
 
 
