@@ -22,6 +22,8 @@ from ._node.port import Port as Port, current_node as current_node, current_port
 from ._node.timer import Timer as Timer
 from ._open import open_node as open_node
 from ._reason import Reason as Reason
+from ._services.changes import Change as Change
+from ._services.database import Database as Database
 from ._services.spawning import spawnable as spawnable
 from ._transport.certificates import Certificate as Certificate
 from ._transport.issuing import make_authority as make_authority, make_certificate as make_certificate
@@ -29,7 +31,9 @@ from ._transport.issuing import make_authority as make_authority, make_certifica
 __all__ = [
     "ANY",
     "Certificate",
+    "Change",
     "ConfigurationError",
+    "Database",
     "DeathScope",
     "LocalProtocolError",
     "Monitor",

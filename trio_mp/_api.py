@@ -22,6 +22,7 @@ from ._protocol import codec
 from ._protocol.requests import Spawn
 from ._reason import NORMAL, Reason, exception_reason
 from ._services.calls import call
+from ._services.database import Database
 from ._services.membership import MembershipService
 from ._services.spawning import Spawner, check_reference, run_process
 
@@ -42,6 +43,7 @@ class Node:
         self._dispatcher = self._core.dispatcher
         self._queue = self._core.dispatcher.queue
         self._membership = MembershipService(self._core.network) if self._core.network is not None else None
+        self._database = Database(self._core, self._membership)
 
     def __repr__(self) -> str:
         return f"<Node {self.id}{' (closed)' if self._core.closed else ''}>"
@@ -60,6 +62,11 @@ class Node:
     def peers(self) -> tuple[str, ...]:
         """The IDs of the nodes that it has a connection with, in use now."""
         return tuple(self._core.network.up_nodes()) if self._core.network is not None else ()
+
+    @property
+    def database(self) -> Database:
+        """The database that all nodes of the network share."""
+        return self._database
 
     # Ports ---------------------------------------------------------------------------------------------------------
 

@@ -57,6 +57,7 @@ class Core:
       network: its peers; None if it has no network.
       closing: whether new ports are refused.
       closed: whether everything is.
+      at_end: called then, for those who still wait.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Core:
         self.network = self._make_network() if settings.networked else None
         self.closing = False
         self.closed = False
+        self.at_end: list[Callable[[], object]] = []
         self._finishing = False
         self._counter = 0
         # Where messages go, by port ID: the peer, or None for this node, and the name. Parsing a port ID costs as much
@@ -338,3 +340,5 @@ class Core:
         finally:
             self.closed = True
             frame_variable.reset(token)
+            for tell in self.at_end:
+                tell()

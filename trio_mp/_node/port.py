@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import trio
 
@@ -20,7 +20,6 @@ from .mailbox import Mailbox
 if TYPE_CHECKING:
     # What users see of a node is put together above; nothing here calls it.
     from .._api import Node
-    from .monitor import Monitor
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,6 +55,14 @@ class PortHost(ABC):
         """Start a task that belongs to a port."""
 
 
+class Owned(Protocol):
+    """What ends with a port: a monitor that was set by it, for example."""
+
+    def cancel(self) -> object:
+        """The port has died."""
+        ...
+
+
 class PortState:
     """What only some ports need, so that an idle one with a handler costs little memory.
 
@@ -69,7 +76,7 @@ class PortState:
       scopes: the cancel scopes of its tasks.
       tasks: how many tasks have not ended.
       monitors: those that are to fire when it dies, in their order.
-      owned: monitors that were set by it, and end with it.
+      owned: monitors that were set by it, and what else is cancelled when it dies.
       unwinding: the scope of the task that waits for its tasks to end.
       unwound: to be called when they have.
     """
@@ -102,7 +109,7 @@ class PortState:
         self.scopes: dict[trio.CancelScope, None] = {}
         self.tasks: int = 0
         self.monitors: dict[Any, None] = {}
-        self.owned: dict[Monitor, None] = {}
+        self.owned: dict[Owned, None] = {}
         self.unwinding: trio.CancelScope | None = None
         self.unwound: list[Callable[[], None]] = []
 

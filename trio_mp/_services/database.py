@@ -1,0 +1,380 @@
+"""The shared database at run time: `node.database`.
+
+What the database is, and who tells whom what, is in `_protocol/database.py`; this does what it says.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from .._errors import PortDied, RemoteProtocolError
+from .._node.core import Core
+from .._node.peer import Peer
+from .._node.port import Owned, Port
+from .._protocol.database import Replica
+from .._protocol.database_effects import Answer, Changed, Effect, Grace, Ignored, Opened, Send
+from .._protocol.database_messages import WORD, check_entry, check_text
+from .._protocol.database_records import Table
+from .._protocol.membership import (
+    Addresses,
+    AddressesChanged,
+    Attached,
+    BecameGlobal,
+    Detached,
+    GlobalDown,
+    GlobalUp,
+    MembershipEffect,
+)
+from .._reason import no_such_port
+from .changes import Change, Watch, copy_table
+from .membership import MembershipService
+
+RESERVED = "trio_mp."
+"""How the names of families begin that are the package's own."""
+
+NODES = "trio_mp.nodes"
+"""The family that says where nodes listen: addresses by node ID."""
+
+GRACE = 10.0
+"""For how many seconds the entries of nodes are kept whose global node is lost, so that they can find another one."""
+
+log = logging.getLogger("trio_mp.database")
+
+
+class _Registration:
+    """An entry that goes with a port; the port has it among what it owns."""
+
+    __slots__ = ("database", "family", "key", "owned")
+
+    def __init__(self, database: Database, family: str, key: str, owned: dict[Owned, None]) -> None:
+        self.database = database
+        self.family = family
+        self.key = key
+        self.owned = owned
+
+    def cancel(self) -> None:
+        """The port has died."""
+        self.database._port_died(self)
+
+
+class _Question:
+    """A task that waits for an answer."""
+
+    __slots__ = ("answer", "answered")
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.answer: Table | None = None
+
+
+class Database:
+    """The database that all nodes of a network share: families, which are named tables of keys and values.
+
+    Every entry belongs to the node that has set it. It is seen by all nodes a little later, and it goes when its node
+    closes, dies or is cut off. If several nodes have set the same key, all see the value of the node with the greatest
+    node ID, compared as bytes; when that one's entry goes, the next one's shows again.
+
+    `set`, `delete` and `register` are sync and never block. What reads is async: a node with seeds asks the global node
+    that it is attached to, and waits while it is attached to none; give such a wait a time limit with a cancel scope.
+    """
+
+    def __init__(self, core: Core, membership: MembershipService | None) -> None:
+        self._core = core
+        started = max(0, int(core.environment.wall_clock() * 1e9))
+        self._replica = Replica(core.id, started=started, incarnation=core.incarnation)
+        self._effects: deque[Effect] = deque()
+        self._executing = False
+        self._watches: dict[str, dict[Watch, None]] = {}
+        self._questions: dict[int, _Question] = {}
+        self._registrations: dict[tuple[str, str], _Registration] = {}
+        self._membership = membership
+        core.at_end.append(self._closed)
+        if membership is None or membership.rules.is_global:
+            self._execute(self._replica.become_global())
+        if membership is not None:
+            self._join(membership)
+
+    # What users do -------------------------------------------------------------------------------------------------
+
+    def set(self, family: str, key: str, value: object = None) -> None:
+        """Set an entry of this node; it replaces what this node has set there before. Not a checkpoint.
+
+        Args:
+          family: the name of the family; those that begin with `trio_mp.` are reserved.
+          key: the key in it.
+          value: what may travel in a message; it is a snapshot, taken now. Family, key and value together are at most
+            32 KiB.
+
+        Raises:
+          TypeError, ValueError: it cannot be in the database; the text gives the place.
+          PortDied: this is called by a task of a port that has died.
+          trio.ClosedResourceError: the node is closed.
+        """
+        self._core.check_open()
+        self._set(_writable(family), check_text(key, "key"), value)
+
+    def delete(self, family: str, *keys: str) -> None:
+        """Delete entries of this node; keys that it has not set are left out. Not a checkpoint.
+
+        Raises:
+          what `set` raises.
+        """
+        self._core.check_open()
+        family = _writable(family)
+        self._delete(family, [check_text(key, f"keys[{index}]") for index, key in enumerate(keys)])
+
+    @trio.lowlevel.enable_ki_protection
+    def register(self, family: str, port: str, value: object = None) -> None:
+        """Set an entry with a port's ID as the key; it goes when the port dies. Not a checkpoint.
+
+        `set` and `delete` of the same entry take it away from the port.
+
+        Args:
+          family, value: as for `set`.
+          port: a port of this node, or its ID.
+
+        Raises:
+          PortDied: the port is dead.
+          ValueError: it is a port of another node, or a node port.
+          what `set` raises.
+        """
+        self._core.check_open()
+        family = _writable(family)
+        try:
+            peer, name = self._core.route(port)
+        except RuntimeError:
+            # There is no network, and so no other node.
+            peer, name = None, ""
+        if peer is not None or not name:
+            raise ValueError(f"only ports of this node can be registered here, and {port} is none")
+        found = self._core.dispatcher.ports.get(name)
+        if found is None:
+            reason = port.state.reason if isinstance(port, Port) else no_such_port(str(port))
+            raise PortDied(str(port), reason)
+        key = str.__str__(found)
+        self._set(family, key, value)
+        owned = found.state.owned
+        registration = self._registrations[family, key] = _Registration(self, family, key, owned)
+        owned[registration] = None
+
+    async def family(self, name: str) -> dict[str, Any]:
+        """A family as it is now: keys and values. A checkpoint. Cancelled, it changes nothing.
+
+        What this node has set before is in it. Waits while this node is attached to no global node.
+
+        Raises:
+          TypeError, ValueError: it is not the name of a family.
+          trio.ClosedResourceError: the node is closed, or is closing before the answer has come.
+        """
+        self._core.check_open()
+        return copy_table(await self._ask(_readable(name)))
+
+    async def keys(self, name: str) -> list[str]:
+        """The keys of a family; otherwise as `family`. A checkpoint."""
+        return list(await self.family(name))
+
+    async def values(self, name: str) -> list[Any]:
+        """The values of a family; otherwise as `family`. A checkpoint."""
+        return list((await self.family(name)).values())
+
+    @asynccontextmanager
+    async def watch(self, name: str) -> AsyncGenerator[AsyncIterator[Change], None]:
+        """Follow a family: `async with node.database.watch(name) as changes`, then `async for change in changes`.
+
+        The first `Change` has the whole table, with all its keys as added. Each further one is one change. A node that
+        moves to another global node sees what has changed meanwhile, in one.
+
+        A slow reader delays nobody: at most 1,000 changed keys wait for it. Beyond that what waits is given up, and the
+        next `Change` is all that it has missed, in one, with `resynchronised` set.
+
+        The first change, too, waits while this node is attached to no global node; while it is not, nothing comes.
+        Entering the block is a checkpoint; leaving it is none. Iterating raises `trio.ClosedResourceError` when the
+        node is closed, and never ends otherwise.
+
+        Raises:
+          TypeError, ValueError: it is not the name of a family.
+          trio.ClosedResourceError: the node is closed.
+        """
+        self._core.check_open()
+        name = _readable(name)
+        await trio.lowlevel.checkpoint()
+        self._core.check_open()
+        watch = Watch(lambda: self._replica.table(name), self._check_open)
+        self._watches.setdefault(name, {})[watch] = None
+        self._execute(self._replica.subscribe(name))
+        try:
+            yield watch
+        finally:
+            watch.close()
+            del self._watches[name][watch]
+            if not self._watches[name]:
+                del self._watches[name]
+                self._execute(self._replica.unsubscribe(name))
+
+    # How it is done ------------------------------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    def _set(self, family: str, key: str, value: object) -> None:
+        value = check_entry(family, key, value)
+        self._forget_registration(family, key)
+        self._execute(self._replica.set(family, key, value))
+
+    @trio.lowlevel.enable_ki_protection
+    def _delete(self, family: str, keys: Iterable[str]) -> None:
+        keys = list(keys)
+        for key in keys:
+            self._forget_registration(family, key)
+        self._execute(self._replica.delete(family, keys))
+
+    def _forget_registration(self, family: str, key: str) -> None:
+        registration = self._registrations.pop((family, key), None)
+        if registration is not None:
+            registration.owned.pop(registration, None)
+
+    def _port_died(self, registration: _Registration) -> None:
+        self._delete(registration.family, [registration.key])
+
+    async def _ask(self, family: str, key: str | None = None) -> Table:
+        number, effects = self._replica.ask(family, key)
+        question = self._questions[number] = _Question()
+        self._execute(effects)
+        try:
+            await question.answered.wait()
+        finally:
+            self._replica.forget(number)
+            self._questions.pop(number, None)
+        if question.answer is None:
+            raise trio.ClosedResourceError(f"node {self._core.id} is closed")
+        return question.answer
+
+    @trio.lowlevel.enable_ki_protection
+    def _execute(self, effects: Iterable[Effect]) -> None:
+        """Do what the replica says, in order: sending may find that a connection is lost, which has effects as well."""
+        self._effects += effects
+        if self._executing:
+            return
+        self._executing = True
+        try:
+            while self._effects:
+                self._do(self._effects.popleft())
+        finally:
+            self._executing = False
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Send(node_id, message):
+                self._send(node_id, message)
+            case Opened(family):
+                for watch in self._watches.get(family, ()):
+                    watch.wake()
+            case Changed(family, change):
+                for watch in self._watches.get(family, ()):
+                    watch.put(change)
+            case Answer(number, table):
+                question = self._questions.get(number)
+                if question is not None:
+                    question.answer = table
+                    question.answered.set()
+            case Grace(global_id, token):
+                self._core.dispatcher.start_system_task(self._expire_later, global_id, token)
+            case Ignored(from_id, why):
+                log.info("%s: not used: %s", from_id, why)
+
+    def _send(self, node_id: str, message: tuple[object, ...]) -> None:
+        network = self._core.network
+        assert network is not None
+        peer = network.peer(node_id)
+        if peer.is_up():
+            try:
+                peer.send("", message)
+            except (TypeError, ValueError) as error:
+                # It has a smaller limit than any node of this kind, or a framing in which not everything exists.
+                log.error("%s cannot be told what it asked for: %s", node_id, error)
+
+    async def _expire_later(self, global_id: str, token: int) -> None:
+        await trio.sleep(GRACE)
+        self._execute(self._replica.expire(global_id, token))
+
+    def _check_open(self) -> None:
+        if self._core.closed:
+            raise trio.ClosedResourceError(f"node {self._core.id} is closed")
+
+    def _closed(self) -> None:
+        for question in self._questions.values():
+            question.answered.set()
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.wake()
+
+    # Its place in the network --------------------------------------------------------------------------------------
+
+    def _join(self, membership: MembershipService) -> None:
+        network = membership.network
+        membership.observers.append(self._observe)
+        membership.find_addresses = self._find_addresses
+        network.node_port.services[WORD] = self._receive
+        went_down = network.on_down
+
+        def on_down(peer: Peer) -> None:
+            went_down(peer)
+            self._execute(self._replica.node_down(peer.id))
+
+        network.on_down = on_down
+        # That it listens nowhere is worth knowing, too.
+        self._execute(self._replica.set(NODES, self._core.id, []))
+
+    def _observe(self, effect: MembershipEffect) -> None:
+        match effect:
+            case BecameGlobal():
+                self._execute(self._replica.become_global())
+            case Attached(host):
+                self._execute(self._replica.attached(host))
+            case Detached():
+                self._execute(self._replica.detached())
+            case GlobalUp(node_id):
+                self._execute(self._replica.global_up(node_id))
+            case GlobalDown(node_id):
+                self._execute(self._replica.global_down(node_id))
+            case AddressesChanged(addresses):
+                self._execute(self._replica.set(NODES, self._core.id, list(addresses)))
+            case _:
+                pass
+
+    def _receive(self, from_id: str, arguments: tuple[object, ...]) -> bool:
+        try:
+            self._execute(self._replica.receive(from_id, (WORD, *arguments)))
+        except RemoteProtocolError as error:
+            log.warning("%s: not understood: %s", from_id, error)
+        return True
+
+    async def _find_addresses(self, node_id: str) -> Addresses | None:
+        """Where a node listens; None if nobody knows it, or nobody can be asked."""
+        found: object = None
+        if self._replica.is_global or self._replica.host is not None:
+            found = (await self._ask(NODES, node_id)).get(node_id)
+        else:
+            await trio.lowlevel.checkpoint()
+        if isinstance(found, list):
+            return tuple(text for text in found if isinstance(text, str))
+        assert self._membership is not None
+        return self._membership.rules.globals.get(node_id)
+
+
+def _readable(name: object) -> str:
+    family = check_text(name, "family")
+    # A name that no entry can have need not be asked for.
+    check_entry(family, "", None)
+    return family
+
+
+def _writable(name: object) -> str:
+    family = check_text(name, "family")
+    if family.startswith(RESERVED):
+        raise ValueError(f"families that begin with {RESERVED!r} are the package's own, and cannot be set: {family!r}")
+    return family
