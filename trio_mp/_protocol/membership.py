@@ -9,14 +9,19 @@
    it has met and that its host does not know: so parts of a network that know different seeds become one.
 5. Global nodes that hear of one another connect. A newcomer joins all that it hears of, so of two that come at the same
    time one hears of the other.
+6. Whoever becomes global, or loses its host, says `join` again to all that it has said it to and is still connected
+   with: they took it for something else, or it has not attached to them.
 
 Words to the node port (addresses are texts; the tables are from node ID to a list of addresses):
 
     join      whether it is global, its addresses         to a seed, or from one global node to another
-    welcome   its addresses, the global nodes it uses     the answer; also to those attached to it, when that changes
+    welcome   its addresses, the global nodes it uses     the answer; again on `attach`, and to guests on a change
     attach                                                to the host
     meet      node ID, addresses                          to a global node: there is this one, too
     dial      node ID, node ID, addresses                 have the first node dial the second, which waits at these
+
+Only the second node itself may begin a `dial`, and only its host passes it on to others than the first. So it travels
+at most three times. A `welcome` that answers nothing does nothing.
 
 Nothing here blocks, reads a clock or does I/O: what is to be done goes out as effects, in order.
 """
@@ -34,8 +39,13 @@ WORDS = frozenset({"join", "welcome", "attach", "meet", "dial"})
 ADDRESS_LIMIT = 16
 """How many addresses of one node are believed; more are left out."""
 
+GLOBALS_LIMIT = 200
+"""How many other global nodes are kept in mind; who speaks for itself has precedence over whom others speak of."""
+
+WELCOME_SIZE = 32 * 1024
+"""About how many bytes of global nodes a `welcome` names: any node must be able to take it."""
+
 _ADDRESS_SIZE = 300
-_GLOBALS_LIMIT = 1000
 
 Addresses: TypeAlias = tuple[str, ...]
 
@@ -138,9 +148,10 @@ class Membership:
       globals: other global nodes that it has heard of, with their addresses.
       mesh: if it is global: those among them with which there is a connection.
       guests: the nodes that are attached to it.
+      joined: the nodes to which it has said `join` by a connection that is still there.
     """
 
-    __slots__ = ("addresses", "globals", "guests", "host", "is_global", "mesh", "node_id")
+    __slots__ = ("addresses", "globals", "guests", "host", "is_global", "joined", "mesh", "node_id")
 
     def __init__(self, node_id: str, *, is_global: bool) -> None:
         self.node_id = node_id
@@ -151,27 +162,24 @@ class Membership:
         # Dicts for their order.
         self.mesh: dict[str, None] = {}
         self.guests: dict[str, None] = {}
+        self.joined: dict[str, None] = {}
 
     def became_seed(self) -> list[MembershipEffect]:
         """This node has found out that it is a seed: its own, for example."""
         if self.is_global:
             return []
         self.is_global = True
-        effects: list[MembershipEffect] = []
-        host, self.host = self.host, None
-        if host is not None:
-            effects.append(Detached(host))
-        effects.append(BecameGlobal())
-        if host is not None:
-            effects.append(self._join(host))
-        return effects
+        detached: list[MembershipEffect] = [Detached(self.host)] if self.host is not None else []
+        self.host = None
+        return [*detached, BecameGlobal(), *map(self._join, self.joined)]
 
     def located(self, addresses: Addresses) -> list[MembershipEffect]:
-        """Others are to dial this node at these addresses."""
+        """Others are to dial this node at these addresses; the first few count."""
+        addresses = addresses[:ADDRESS_LIMIT]
         if addresses == self.addresses:
             return []
         self.addresses = addresses
-        return [AddressesChanged(addresses)]
+        return [AddressesChanged(addresses), *map(self._join, self.mesh), *self._tell_guests()]
 
     def reached(self, node_id: str) -> list[MembershipEffect]:
         """There is a connection with a seed, or with a global node that was dialled for that."""
@@ -179,9 +187,10 @@ class Membership:
 
     def lost(self, node_id: str) -> list[MembershipEffect]:
         """The connection with a node is gone."""
+        self.joined.pop(node_id, None)
         if node_id == self.host:
             self.host = None
-            return [Detached(node_id)]
+            return [Detached(node_id), *map(self._join, self.joined)]
         if node_id in self.guests:
             del self.guests[node_id]
             return [GuestDown(node_id)]
@@ -192,7 +201,8 @@ class Membership:
 
     def forget(self, node_id: str) -> None:
         """Nothing was heard of a global node for very long."""
-        self.globals.pop(node_id, None)
+        if node_id not in self.mesh and node_id != self.host:
+            self.globals.pop(node_id, None)
 
     def wants(self, node_id: str) -> bool:
         """Whether there should be a connection with this global node."""
@@ -214,7 +224,7 @@ class Membership:
             case ("meet", str(other), list(addresses)) if is_node_id(other):
                 return self._met(other, _addresses(addresses))
             case ("dial", str(target), str(other), list(addresses)) if is_node_id(other) and is_node_id(target):
-                return self._dial(target, other, _addresses(addresses))
+                return self._dial(node_id, target, other, _addresses(addresses))
             case _:
                 return None
 
@@ -231,10 +241,20 @@ class Membership:
     # What it means -------------------------------------------------------------------------------------------------
 
     def _join(self, node_id: str) -> Send:
+        self.joined[node_id] = None
         return Send(node_id, ("join", self.is_global, self.addresses))
 
     def _welcome(self, node_id: str) -> Send:
-        others = {other: self.globals.get(other, ()) for other in self.mesh if other != node_id}
+        others: dict[str, Addresses] = {}
+        room = WELCOME_SIZE
+        for other in self.mesh:
+            addresses = self.globals.get(other, ())
+            room -= len(other) + sum(len(address.encode()) for address in addresses) + 8
+            if room < 0:
+                # It hears of the others from those, or from nobody: they reach it.
+                break
+            if other != node_id:
+                others[other] = addresses
         return Send(node_id, ("welcome", self.addresses, others))
 
     def _tell_guests(self) -> list[MembershipEffect]:
@@ -244,27 +264,36 @@ class Membership:
         effects = self.became_seed()
         if not is_global:
             return [*effects, self._welcome(node_id)]
-        self._learn(node_id, addresses)
-        # It may have been attached to this one until now.
-        self.guests.pop(node_id, None)
-        return [*effects, self._welcome(node_id), *self._mesh_with(node_id)]
+        before = self.globals.get(node_id)
+        self._learn(node_id, addresses, itself=True)
+        effects.append(self._welcome(node_id))
+        if node_id not in self.mesh:
+            effects += self._mesh_with(node_id)
+        elif self.globals.get(node_id) != before:
+            effects += self._tell_guests()
+        return effects
 
     def _mesh_with(self, node_id: str) -> list[MembershipEffect]:
-        if node_id in self.mesh:
-            return []
-        before = list(self.mesh)
-        self.mesh[node_id] = None
+        effects: list[MembershipEffect] = []
+        if node_id in self.guests:
+            # It was attached to this one until now.
+            del self.guests[node_id]
+            effects.append(GuestDown(node_id))
         meet = ("meet", node_id, self.globals.get(node_id, ()))
-        return [GlobalUp(node_id), *(Send(other, meet) for other in before), *self._tell_guests()]
+        meetings = [Send(other, meet) for other in self.mesh]
+        self.mesh[node_id] = None
+        return [*effects, GlobalUp(node_id), *meetings, *self._tell_guests()]
 
     def _welcomed(
         self, node_id: str, addresses: Addresses, others: dict[str, Addresses]
     ) -> list[MembershipEffect]:
+        if node_id not in self.joined:
+            return []
         if self.is_global:
-            self._learn(node_id, addresses)
+            self._learn(node_id, addresses, itself=True)
             for other, theirs in others.items():
                 self._learn(other, theirs)
-            return self._mesh_with(node_id)
+            return self._mesh_with(node_id) if node_id not in self.mesh else []
         if self.host is None:
             self.host = node_id
             effects: list[MembershipEffect] = [Send(node_id, ("attach",)), Attached(node_id)]
@@ -285,41 +314,46 @@ class Membership:
             # It crossed with a change that it will hear of.
             return []
         self.guests[node_id] = None
-        return [GuestUp(node_id)]
+        # What has changed since it was welcomed, it was not told.
+        return [GuestUp(node_id), self._welcome(node_id)]
 
     def _met(self, node_id: str, addresses: Addresses) -> list[MembershipEffect]:
-        if self.is_global and node_id != self.node_id and node_id not in self.mesh:
+        if self.is_global and node_id not in self.mesh:
             self._learn(node_id, addresses)
         return []
 
-    def _learn(self, node_id: str, addresses: Addresses) -> None:
-        if node_id == self.node_id or (node_id not in self.globals and len(self.globals) >= _GLOBALS_LIMIT):
+    def _learn(self, node_id: str, addresses: Addresses, *, itself: bool = False) -> None:
+        if node_id == self.node_id:
             return
+        if node_id not in self.globals and len(self.globals) >= GLOBALS_LIMIT:
+            hearsay = next((other for other in self.globals if other not in self.mesh), None) if itself else None
+            if hearsay is None:
+                return
+            del self.globals[hearsay]
         if addresses or node_id not in self.globals:
             self.globals[node_id] = addresses
 
-    def _dial(self, target: str, other: str, addresses: Addresses) -> list[MembershipEffect]:
-        if target == self.node_id:
-            return [DialWanted(other, addresses)] if addresses and other != self.node_id else []
-        if not self.is_global:
+    def _dial(self, by: str, target: str, other: str, addresses: Addresses) -> list[MembershipEffect]:
+        # Not at anybody's word: who asks for itself is in use already, and who passes it on must be trusted with that.
+        if other == self.node_id or not addresses or not (by in {other, self.host} or by in self.mesh):
             return []
+        if target == self.node_id:
+            return [DialWanted(other, addresses)] if by != other else []
         onward = ("dial", target, other, addresses)
-        if target in self.guests or target in self.mesh:
+        if target in self.guests or (by == other and target in self.mesh):
             return [Send(target, onward)]
-        if other in self.guests:
-            # Nobody else passes it on to more than one, so it goes round in no circles.
-            return [Send(node_id, onward) for node_id in self.mesh]
-        return []
+        return [Send(node_id, onward) for node_id in self.mesh] if by == other and by in self.guests else []
 
 
 def _addresses(texts: list[object]) -> Addresses:
+    # What cannot be printed cannot be dialled; a lone surrogate could not even be passed on.
     believed = [text for text in texts if isinstance(text, str) and 0 < len(text) <= _ADDRESS_SIZE]
-    return tuple(believed[:ADDRESS_LIMIT])
+    return tuple([text for text in believed if text.isprintable()][:ADDRESS_LIMIT])
 
 
 def _table(others: dict[str, object]) -> dict[str, Addresses]:
     table: dict[str, Addresses] = {}
     for node_id, addresses in others.items():
-        if is_node_id(node_id) and isinstance(addresses, list) and len(table) < _GLOBALS_LIMIT:
+        if is_node_id(node_id) and isinstance(addresses, list) and len(table) < GLOBALS_LIMIT:
             table[node_id] = _addresses(addresses)
     return table
