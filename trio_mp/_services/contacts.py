@@ -7,7 +7,7 @@ from typing import Protocol
 
 import trio
 
-from .._node.network import Network
+from .._node.network import Dialled, Network
 from .._node.peer import Peer
 from .._transport.addresses import Address
 
@@ -17,8 +17,6 @@ LAST_RETRY = 5.0
 
 FAILURES = 10
 """How many ways in which a seed cannot be used are logged, until it can."""
-
-_SEVERAL = 3
 
 log = logging.getLogger("trio_mp.connection")
 
@@ -52,6 +50,44 @@ class ContactHost(Protocol):
         """What was reached is this node itself."""
         ...
 
+    def listens(self) -> None:
+        """This node may listen somewhere now."""
+        ...
+
+
+class Seed:
+    """A seed as it was given: one address, or the name of several.
+
+    Args:
+      name: what it is called.
+
+    Attributes:
+      addresses: of it, when it was last looked up.
+      contacts: one for each.
+      said: in which ways it could not be used, as far as that was logged since it could.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.addresses: frozenset[str] = frozenset()
+        self.contacts: list[Contact] = []
+        self.said: set[str] = set()
+
+    def complain(self, address: str, failure: str) -> None:
+        """Log that one of its addresses cannot be used, if that means that the seed cannot, and was not said before.
+
+        Of a name with several addresses one may be of no use from the start: `localhost` is in IPv6, too.
+        """
+        in_use = "is in use" in failure
+        hopeless = all(contact.failed_at is not None for contact in self.contacts)
+        if not (in_use or hopeless):
+            log.info("the seed %s cannot be used at %s: %s", self.name, address, failure)
+        elif failure not in self.said and len(self.said) < FAILURES:
+            level = logging.ERROR if in_use else logging.WARNING
+            called = self.name if self.name == address else f"{self.name} ({address})"
+            log.log(level, "the seed %s cannot be used: %s; trying again for as long as it takes", called, failure)
+            self.said.add(failure)
+
 
 class Contact:
     """One address, or the addresses of one node.
@@ -59,11 +95,11 @@ class Contact:
     Args:
       host: what it is part of.
       addresses: where it is; changed when others are known.
-      seed: what the seed is called whose address it is; empty for a node that was heard of.
+      seed: the seed whose address it is; None for a node that was heard of.
       node_id: who is there, as far as it is known.
-      alone: whether it is the only address of its seed.
 
     Attributes:
+      texts: the addresses as they were last heard.
       turn: contacts that wait for the same thing are dialled in the order of this number.
       failed_at: since when it has not been reached, by Trio's clock; None if it was the last time.
     """
@@ -73,20 +109,16 @@ class Contact:
         host: ContactHost,
         addresses: tuple[Address, ...],
         *,
-        seed: str = "",
+        seed: Seed | None = None,
         node_id: str = "",
-        alone: bool = True,
     ) -> None:
         self.addresses = addresses
         self.seed = seed
         self.node_id = node_id
+        self.texts: tuple[str, ...] = ()
         self.turn = 0.0
         self.failed_at: float | None = None
         self._host = host
-        self._alone = alone
-        self._failures = 0
-        # Each failure is logged once: which of two it is may be different every time.
-        self._said: set[str] = set()
 
     async def run(self) -> bool:
         """Keep a connection with it for as long as one is wanted; returns whether it may be forgotten then."""
@@ -101,16 +133,12 @@ class Contact:
             if peer is None or not peer.is_up():
                 address = self.addresses[index % len(self.addresses)]
                 outcome = await network.dial(address)
-                failure = outcome.failure
-                if outcome.node_id == network.host.id and not failure:
+                if self.seed and outcome.node_id == network.host.id and not outcome.failure:
                     log.info("the seed %s is this node itself", address)
                     self._host.is_itself()
                     return False
-                peer = network.peers.get(outcome.node_id)
-                if peer is not None and (peer.association.incarnation or not failure):
-                    # Whatever became of this connection: another one with that node is in use, or chosen.
-                    failure = ""
-                    self.node_id = peer.id
+                failure = self._judge(outcome)
+                peer = network.peers.get(self.node_id)
                 if failure:
                     index += 1
                     self._failed(address, failure)
@@ -119,7 +147,8 @@ class Contact:
                     connection = outcome.connection
                     if connection is not None and connection.was_up:
                         await network.listen_beside(address, connection.pipe)
-            if peer is not None and peer.id == self.node_id and not failure:
+                        self._host.listens()
+            if peer is not None and not failure:
                 await self._use(peer)
             if network.closes_at is not None and not failure:
                 return False
@@ -131,37 +160,44 @@ class Contact:
             await trio.sleep(retry * (0.5 + network.environment.jitter()))
             retry = min(retry * 2, LAST_RETRY)
 
+    def _judge(self, outcome: Dialled) -> str:
+        """Why what was dialled is not what was meant; empty if it is."""
+        peer = self._host.network.peers.get(outcome.node_id)
+        # Whatever became of this connection: another one with that node may be in use, or chosen.
+        if outcome.failure and (peer is None or not peer.association.incarnation):
+            return outcome.failure
+        if self.seed:
+            self.node_id = outcome.node_id
+        # An address may be another node's by now, which has nothing to do with what is wanted of this one.
+        return "" if self.node_id == outcome.node_id else f"{outcome.node_id} is there now"
+
     async def _use(self, peer: Peer) -> None:
         """Keep the connection with a peer for as long as it is there and wanted."""
-        if not peer.is_up():
+        current = peer.current
+        if current is None:
             return
         peer.keep("contact")
         try:
             self._host.reached(peer)
-            while peer.is_up() and self._host.is_wanted(self):
+            # Another one may have taken its place before this task runs again: who is there then has to be told anew.
+            while peer.current is current and self._host.is_wanted(self):
                 await self._host.wait_changed()
         finally:
             peer.release("contact")
-        if peer.is_up():
+        if peer.current is current:
             peer.ask_to_part()
 
     def _succeeded(self, address: Address) -> None:
         self._host.network.failures.pop(str(address), None)
-        self._said.clear()
-        self._failures, self.failed_at = 0, None
+        self.failed_at = None
+        if self.seed:
+            self.seed.said.clear()
 
     def _failed(self, address: Address, failure: str) -> None:
-        network = self._host.network
-        self._failures += 1
         if self.failed_at is None:
             self.failed_at = trio.current_time()
-        if not self.seed:
+        if self.seed:
+            self._host.network.failures[str(address)] = failure
+            self.seed.complain(str(address), failure)
+        else:
             log.debug("%s cannot be reached at %s: %s", self.node_id, address, failure)
-            return
-        network.failures[str(address)] = failure
-        # Of a name with several addresses, one may be of no use from the start: `localhost` is in IPv6, too.
-        if failure not in self._said and len(self._said) < FAILURES and (self._alone or self._failures >= _SEVERAL):
-            called = self.seed if self._alone else f"{self.seed} ({address})"
-            level = logging.ERROR if "is in use" in failure else logging.WARNING
-            log.log(level, "the seed %s cannot be used: %s; trying again for as long as it takes", called, failure)
-            self._said.add(failure)

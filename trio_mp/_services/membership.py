@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from ipaddress import ip_address
 
 import trio
 
 from .._errors import ConfigurationError
+from .._node.complaints import Complaints
+from .._node.connection import Connection
 from .._node.network import Network
 from .._node.peer import Peer
 from .._protocol.membership import (
@@ -30,7 +33,7 @@ from .._protocol.membership import (
     Send,
 )
 from .._transport.addresses import Address, TCPAddress, parse_address
-from .contacts import FIRST_RETRY, LAST_RETRY, Contact
+from .contacts import FIRST_RETRY, LAST_RETRY, Contact, Seed
 
 STAGGER = 0.5
 """A node that looks for a host dials the next contact so long after the one before, in seconds."""
@@ -40,6 +43,9 @@ RESOLVE_AGAIN = 30.0
 
 FORGOTTEN = 24 * 3600.0
 """How long a global node that is nobody's seed is dialled in vain, in seconds."""
+
+ASKED_LIMIT = 16
+"""How many nodes are dialled at the same time because others have asked for it."""
 
 ANY_HOST = frozenset({"0.0.0.0", "::"})  # noqa: S104 - it is compared with, not listened on
 _HOSTS = 8
@@ -66,9 +72,11 @@ class MembershipService:
         self.find_addresses: Callable[[str], Awaitable[Addresses | None]] = self._find_among_globals
         # By address for those of seeds, by node ID for others.
         self._contacts: dict[str, Contact] = {}
-        # The addresses of seeds when they were last looked up.
-        self._resolved: dict[str, frozenset[str]] = {}
+        # Why there is no connection yet with those that something waits for.
         self._seeking: dict[str, str] = {}
+        # The nodes that are dialled because they have asked for it.
+        self._asked: set[str] = set()
+        self._complaints = Complaints(log, trio.current_time())
         self._changed = trio.lowlevel.ParkingLot()
         # The addresses by which others have reached this node where it listens on all.
         self._hosts: dict[str, None] = {}
@@ -97,29 +105,28 @@ class MembershipService:
 
     # Contacts ------------------------------------------------------------------------------------------------------
 
-    async def _watch_seed(self, seed: Address) -> None:
+    async def _watch_seed(self, address: Address) -> None:
         """See to it that there is a contact for every address of a seed."""
-        name, retry = str(seed), FIRST_RETRY
-        said = ""
+        seed, retry = Seed(str(address)), FIRST_RETRY
         while True:
             try:
-                found = await self.network.environment.transport.resolve(seed)
+                found = await self.network.environment.transport.resolve(address)
             except OSError as error:
                 why = error.strerror or str(error)
-                self.network.failures[name] = why
-                if why != said:
-                    log.warning("the seed %s cannot be used: %s; trying again for as long as it takes", name, why)
-                    said = why
+                self.network.failures[seed.name] = why
+                seed.complain(seed.name, why)
                 await trio.sleep(retry * (0.5 + self.network.environment.jitter()))
                 retry = min(retry * 2, LAST_RETRY)
                 continue
-            self.network.failures.pop(name, None)
-            retry, said = FIRST_RETRY, ""
-            self._resolved[name] = frozenset(map(str, found))
-            for address in found:
-                if str(address) not in self._contacts:
-                    self._start(str(address), Contact(self, (address,), seed=name, alone=len(found) == 1))
-            if found == [seed]:
+            self.network.failures.pop(seed.name, None)
+            retry = FIRST_RETRY
+            seed.addresses = frozenset(map(str, found))
+            for one in found:
+                if str(one) not in self._contacts:
+                    contact = Contact(self, (one,), seed=seed)
+                    seed.contacts.append(contact)
+                    self._start(str(one), contact)
+            if found == [address]:
                 return
             await trio.sleep(RESOLVE_AGAIN * (0.5 + self.network.environment.jitter()))
 
@@ -132,15 +139,24 @@ class MembershipService:
     async def _run_contact(self, key: str, contact: Contact) -> None:
         if await contact.run():
             del self._contacts[key]
+            self.network.failures.pop(key, None)
+            if contact.seed:
+                contact.seed.contacts.remove(contact)
 
     def _meet_globals(self) -> None:
         """See to it that there is a contact for every global node that was heard of."""
         for node_id, texts in self.rules.globals.items():
-            addresses, known = parse_addresses(texts), self._contacts.get(node_id)
+            known = self._contacts.get(node_id)
+            if known is not None and known.texts is texts:
+                continue
+            addresses = parse_addresses(texts)
             if known is not None:
                 known.addresses = addresses or known.addresses
             elif addresses:
-                self._start(node_id, Contact(self, addresses, node_id=node_id))
+                known = Contact(self, addresses, node_id=node_id)
+                self._start(node_id, known)
+            if known is not None:
+                known.texts = texts
 
     def _shuffle(self) -> None:
         for contact in self._contacts.values():
@@ -159,7 +175,7 @@ class MembershipService:
         """See `ContactHost.is_gone`."""
         failing = trio.current_time() - contact.failed_at if contact.failed_at is not None else 0.0
         if contact.seed:
-            return failing > 0 and str(contact.addresses[0]) not in self._resolved[contact.seed]
+            return failing > 0 and str(contact.addresses[0]) not in contact.seed.addresses
         if failing > FORGOTTEN and contact.node_id not in self.rules.mesh:
             self.rules.forget(contact.node_id)
         return contact.node_id not in self.rules.globals
@@ -167,16 +183,18 @@ class MembershipService:
     async def wait_turn(self, contact: Contact) -> None:
         """See `ContactHost.wait_turn`."""
         await trio.lowlevel.checkpoint()
+        since = trio.current_time()
         while not self.is_gone(contact):
             if not self.is_wanted(contact):
                 await self._changed.park()
+                since = trio.current_time()
             elif self.rules.is_global or self.rules.host is not None:
                 return
             else:
                 # No host: one after the other, until there is one.
                 before = [other for other in self._contacts.values() if other.turn < contact.turn]
                 before = [other for other in before if other.failed_at is None]
-                with trio.move_on_after(STAGGER * len(before)) as scope:
+                with trio.CancelScope(deadline=since + STAGGER * len(before)) as scope:
                     await self._changed.park()
                 if scope.cancelled_caught:
                     return
@@ -203,7 +221,14 @@ class MembershipService:
 
         return serve
 
-    def _went_up(self, _node_id: str) -> None:
+    def listens(self) -> None:
+        """See `ContactHost.listens`."""
+        self._update_addresses()
+
+    def _went_up(self, node_id: str) -> None:
+        current = self.network.peer(node_id).current
+        if isinstance(current, Connection):
+            self._note_host(current.pipe.local_host)
         self._changed.unpark_all()
 
     def _went_down(self, node_id: str) -> None:
@@ -214,7 +239,7 @@ class MembershipService:
         for effect in effects:
             match effect:
                 case Send(node_id, message):
-                    self.network.peer(node_id).send("", message)
+                    self._send(node_id, message)
                 case BecameGlobal():
                     log.info("this node is global now")
                 case Attached(host):
@@ -226,49 +251,74 @@ class MembershipService:
                     # Whoever has dialled, or attached itself, is the one that keeps the connection.
                     pass
                 case DialWanted(node_id, addresses):
-                    self.network.host.start_system_task(self._seek, self.network.peer(node_id), addresses)
+                    self._dial_for(node_id, addresses)
             for observer in self.observers:
                 observer(effect)
         self._meet_globals()
         self._changed.unpark_all()
+
+    def _send(self, node_id: str, message: tuple[object, ...]) -> None:
+        try:
+            self.network.peer(node_id).send("", message)
+        except (TypeError, ValueError) as error:
+            # What others have said of themselves is in it, and it may be more than that node takes.
+            self._complaints.warn(trio.current_time(), "%s is not told of the network: %s", node_id, error)
 
     # Reaching others -----------------------------------------------------------------------------------------------
 
     def _wanted(self, node_id: str) -> None:
         if node_id not in self._seeking:
             self._seeking[node_id] = ""
-            self.network.host.start_system_task(self._seek, self.network.peer(node_id), ())
+            self.network.host.start_system_task(self._seek, self.network.peer(node_id))
 
-    async def _seek(self, peer: Peer, addresses: Addresses) -> None:
-        """Look for a connection with a node until there is one, or nothing waits for it any more.
 
-        Args:
-          peer: the node.
-          addresses: where it waits to be dialled; if that is not known, the network is asked.
-        """
-        asked = bool(addresses)
+    async def _seek(self, peer: Peer) -> None:
+        """Look for a connection with a node until there is one, or nothing waits for it any more."""
         retry = FIRST_RETRY
         try:
-            while not peer.is_up() and (asked or peer.association.wants_connection):
-                found = addresses or await self.find_addresses(peer.id)
+            while not peer.is_up() and peer.association.wants_connection:
+                found = await self.find_addresses(peer.id)
                 self._seeking[peer.id] = self._judge(peer.id, found)
                 for address in parse_addresses(found or ()):
                     outcome = await self.network.dial(address)
                     if peer.is_up() or peer.association.incarnation:
-                        return
-                    if outcome.node_id == peer.id or outcome.failure:
+                        # Or it is about to be; if that comes to nothing this goes on.
+                        break
+                    if outcome.node_id in {peer.id, ""}:
                         self._seeking[peer.id] = f"{peer.id} at {address}: {outcome.failure}"
                     else:
                         self._seeking[peer.id] = f"at {address} there is {outcome.node_id} now"
-                if asked:
-                    return
-                self.execute(self.rules.ask_for_dial(peer.id))
+                else:
+                    self.execute(self.rules.ask_for_dial(peer.id))
                 with trio.move_on_after(retry * (0.5 + self.network.environment.jitter())):
                     await peer.up.park()
                 retry = min(retry * 2, LAST_RETRY)
         finally:
-            if not asked:
-                self._seeking.pop(peer.id, None)
+            del self._seeking[peer.id]
+
+    def _dial_for(self, node_id: str, addresses: Addresses) -> None:
+        """A node that cannot be dialled from there wants to be dialled from here."""
+        peer = self.network.peers.get(node_id)
+        if node_id in self._asked or (peer is not None and peer.is_up()):
+            return
+        if len(self._asked) >= ASKED_LIMIT:
+            text = "%s is not dialled, as it was asked for: %d nodes are being dialled at such requests, the limit"
+            self._complaints.warn(trio.current_time(), text, node_id, ASKED_LIMIT)
+            return
+        self._asked.add(node_id)
+        self.network.host.start_system_task(self._dial_asked, node_id, parse_addresses(addresses))
+
+    async def _dial_asked(self, node_id: str, addresses: tuple[Address, ...]) -> None:
+        try:
+            # It asks again as long as something waits for it there.
+            with trio.move_on_after(self.network.settings.connect_timeout):
+                for address in addresses:
+                    await self.network.dial(address)
+                    peer = self.network.peers.get(node_id)
+                    if peer is not None and (peer.is_up() or peer.association.incarnation):
+                        return
+        finally:
+            self._asked.discard(node_id)
 
     def _judge(self, node_id: str, found: Addresses | None) -> str:
         if found is None:
@@ -282,7 +332,7 @@ class MembershipService:
     def _explain(self, node_id: str) -> list[str]:
         why = self._seeking.get(node_id, "")
         parts = [why] if why else []
-        if not self.network.settings.seeds:
+        if not self.network.settings.seeds and not self.network.up_nodes():
             parts.append("this node has no seeds, so the other one must dial it")
         return parts
 
@@ -298,16 +348,19 @@ class MembershipService:
         for text in self.network.binds:
             address = parse_address(text)
             if isinstance(address, TCPAddress) and address.host in ANY_HOST:
-                addresses.update((str(TCPAddress(host, address.port)), None) for host in self._hosts)
+                hosts = [host for host in self._hosts if (":" in host) == (":" in address.host)]
+                # Those by which other machines reach it come first.
+                hosts.sort(key=lambda host: ip_address(host).is_loopback)
+                addresses.update((str(TCPAddress(host, address.port)), None) for host in hosts)
             else:
                 addresses[text] = None
         self.execute(self.rules.located(tuple(addresses)))
 
-    def note_host(self, host: str) -> None:
+    def _note_host(self, host: str) -> None:
         """This node was reached at this IP address, or reaches others from it."""
         if host and host not in self._hosts and len(self._hosts) < _HOSTS:
             self._hosts[host] = None
-        self._update_addresses()
+            self._update_addresses()
 
 
 def parse_addresses(texts: Iterable[str]) -> tuple[Address, ...]:
