@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
 
-from .._errors import ConfigurationError
 from .._protocol.handshake import LocalInfo, Step
 from .._protocol.session import TLSChannel
 from .._transport.addresses import Address
@@ -143,11 +143,16 @@ class Network:
         if self.settings.binds is not None or self._listeners or self._nursery is None:
             await trio.lowlevel.checkpoint()
             return
-        name = "".join(character if character.isalnum() else "_" for character in self.host.id)
+        node_id = self.host.id
+        name = "".join(character if character.isalnum() else "_" for character in node_id)
+        if name != node_id:
+            # Another node's may differ from it in nothing else.
+            name += f"-{hashlib.sha256(node_id.encode()).hexdigest()[:8]}"
         try:
             listeners = await self.environment.transport.listen_beside(dialled, pipe, f"{name}.sock")
-        except (OSError, ConfigurationError) as error:
-            log.warning("this node listens nowhere, so others cannot dial it: %s", error)
+        except OSError as error:
+            why = error.strerror or str(error)
+            log.warning("this node listens nowhere, so others cannot dial it: %s", why)
             return
         if self._listeners or self._accepting.cancel_called:
             # Two seeds at once; or too late.

@@ -278,8 +278,9 @@ class MembershipService:
         try:
             while not peer.is_up() and peer.association.wants_connection:
                 found = await self.find_addresses(peer.id)
-                self._seeking[peer.id] = self._judge(peer.id, found)
-                for address in parse_addresses(found or ()):
+                addresses = parse_addresses(found or ())
+                self._seeking[peer.id] = self._judge(peer.id, None if found is None else addresses)
+                for address in addresses:
                     outcome = await self.network.dial(address)
                     if peer.is_up() or peer.association.incarnation:
                         # Or it is about to be; if that comes to nothing this goes on.
@@ -320,7 +321,7 @@ class MembershipService:
         finally:
             self._asked.discard(node_id)
 
-    def _judge(self, node_id: str, found: Addresses | None) -> str:
+    def _judge(self, node_id: str, found: tuple[Address, ...] | None) -> str:
         if found is None:
             return f"nobody in the network knows {node_id}" if self.rules.is_global or self.rules.host else ""
         if found:
