@@ -15,7 +15,6 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from trio_mp._protocol.association import Association, Stage
-from trio_mp._protocol.codec import decode_frame
 from trio_mp._protocol.effects import (
     Accept,
     Close,
@@ -23,13 +22,15 @@ from trio_mp._protocol.effects import (
     Fire,
     FireDone,
     FireDue,
+    HalfClose,
     Link,
     Probe,
     Refuse,
+    Say,
     Terms,
     Unwatch,
 )
-from trio_mp._protocol.framing import MSGPACK
+from trio_mp._protocol.framing import FRAMINGS, Framing, Reader
 
 QUEUE_LIMIT = 1200
 MESSAGE_LIMITS = {"a": 300, "b": 200}
@@ -58,8 +59,13 @@ class Connection:
     open: list[bool] = field(default_factory=lambda: [True, True])
     cut: list[bool] = field(default_factory=lambda: [False, False])
     incoming: tuple[deque[Any], deque[Any]] = field(default_factory=lambda: (deque(), deque()))
-    frames: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
+    readers: tuple[Reader, Reader] = field(init=False)
     greeted: bool = False
+
+    def __post_init__(self) -> None:
+        # What either end reads is in its own framing.
+        lower, higher = (process.framing.make_reader(1000) for process in self.processes)
+        self.readers = (lower, higher)
 
     def write(self, process: Process, item: object) -> None:
         end = self.processes.index(process)
@@ -84,8 +90,9 @@ class Connection:
 class Process:
     """A process: a real association, and around it what the runtime and a program do."""
 
-    def __init__(self, kind: type[Association], node_id: str, peer_id: str, incarnation: str) -> None:
+    def __init__(self, kind: type[Association], node_id: str, peer_id: str, incarnation: str, framing: str) -> None:
         self.node_id = node_id
+        self.framing: Framing = FRAMINGS[framing]
         self.incarnation = incarnation
         self.limit = MESSAGE_LIMITS[node_id]
         self.association = kind(node_id, peer_id, queue_limit=QUEUE_LIMIT, message_limit=self.limit)
@@ -97,13 +104,14 @@ class Process:
         self.fires_due = False
         self.probing: set[str] = set()
         self.reaction: Callable[[], None] | None = None
+        self.willing = True
 
     # The program ---------------------------------------------------------------------------------------------------
 
     def send(self, port: str, size: int) -> None:
         monitors = frozenset(number for number, name in self.monitors.items() if name == port)
         try:
-            lost = self.association.send(port, (self.incarnation, len(self.sent), b"x" * size))
+            lost = self.association.send(port, (self.incarnation, len(self.sent), "x" * size))
         except ValueError:
             assert size > min(MESSAGE_LIMITS.values()) - 40
         else:
@@ -151,10 +159,22 @@ class Process:
                     self.fires_due = True
                 case FireDone():
                     self.do(self.association.fired())
+                case Say(connection, word):
+                    self.say(connection, word)
+                case HalfClose(connection):
+                    self.connections[connection].write(self, ("end",))
                 case Unwatch(names):
                     assert names
                 case _:
                     pass
+
+    def say(self, name: str, word: str) -> None:
+        connection = self.connections[name]
+        framing = connection.processes[1 - connection.processes.index(self)].framing
+        frame = framing.open_frame()
+        framing.append(frame, "", (word,))
+        framing.close_frame(frame, 1)
+        connection.write(self, bytes(frame))
 
     def close(self, name: str) -> None:
         self.probing.discard(name)
@@ -189,7 +209,7 @@ class Process:
     def prove(self, connection: Connection) -> None:
         self.connections[connection.name] = connection
         self.association.greeted(connection.name)
-        connection.write(self, ("proof", self.association.last_ended, self.incarnation, self.limit))
+        connection.write(self, ("proof", self.association.last_ended, self.incarnation, self.limit, self.framing))
 
     def ended(self, name: str) -> None:
         self.close(name)
@@ -222,7 +242,8 @@ class TwoNodes(RuleBasedStateMachine):
 
     def start_process(self, node_id: str) -> None:
         incarnation = f"{node_id}{len(self.ports[node_id]) // PORTS_OF_EACH}"
-        process = Process(self.kind, node_id, "b" if node_id == "a" else "a", incarnation)
+        framing = "msgpack" if len(self.senders) % 3 < 2 else "json"
+        process = Process(self.kind, node_id, "b" if node_id == "a" else "a", incarnation, framing)
         self.living.append(process)
         self.senders[incarnation] = process
         self.ports[node_id] += sorted(process.living)
@@ -271,6 +292,25 @@ class TwoNodes(RuleBasedStateMachine):
                 process.send(port, size)
 
         process.reaction = reaction
+
+    @rule(pick=st.integers(0, 99))
+    def monitor_nothing_and_ask_to_part(self, pick: int) -> None:
+        """What was said before is read first, so that it is idle."""
+        process = self.a_process(pick)
+        for number in list(process.monitors):
+            process.demonitor(number)
+        if pick % 3:
+            self.settle()
+        process.do(process.association.ask())
+        assert not process.association.is_asked or process.association.queue.size == 0
+
+    @rule(pick=st.integers(0, 99), willing=st.booleans())
+    def keep_or_let_go(self, pick: int, willing: bool) -> None:
+        self.a_process(pick).willing = willing
+
+    @rule(pick=st.integers(0, 99))
+    def wait_no_longer_for_an_answer(self, pick: int) -> None:
+        self.a_process(pick).association.busy_received()
 
     # What goes wrong -----------------------------------------------------------------------------------------------
 
@@ -375,14 +415,13 @@ class TwoNodes(RuleBasedStateMachine):
         greets = end != connection.dialler and not connection.greeted
         connection.greeted |= greets
         if isinstance(item, bytes):
-            connection.frames[end].extend(item)
-            self.read_frames(connection, end)
+            self.read_bytes(connection, end, item)
             return
         match item:
-            case ("proof", lost, incarnation, limit):
+            case ("proof", lost, incarnation, limit, framing):
                 if greets:
                     process.prove(connection)
-                process.do(process.association.authenticated(name, lost, Terms(incarnation, limit, MSGPACK)))
+                process.do(process.association.authenticated(name, lost, Terms(incarnation, limit, framing)))
             case ("link",):
                 process.do(process.association.link_received(name))
             case ("ok",):
@@ -391,17 +430,13 @@ class TwoNodes(RuleBasedStateMachine):
                 connection.close(process)
                 process.ended(name)
 
-    def read_frames(self, connection: Connection, end: int) -> None:
-        buffer = connection.frames[end]
-        while len(buffer) >= 4 and len(buffer) >= 4 + int.from_bytes(buffer[:4], "big"):
-            length = 4 + int.from_bytes(buffer[:4], "big")
-            messages = decode_frame(bytes(buffer[4:length]))
-            del buffer[:length]
-            for message in messages:
+    def read_bytes(self, connection: Connection, end: int, data: bytes) -> None:
+        for batch in connection.readers[end].feed(data):
+            for message in batch:
                 if not connection.open[end]:
                     return
                 assert connection.processes[end].association.in_use == connection.name
-                self.dispatch(connection.processes[end], message)
+                self.dispatch(connection.processes[end], tuple(message))
 
     def dispatch(self, process: Process, message: tuple[Any, ...]) -> None:
         match message:
@@ -411,6 +446,12 @@ class TwoNodes(RuleBasedStateMachine):
                 process.association.watched.discard(name)
             case ("", "kil0", name, *reason):
                 process.do(process.association.port_died(name, tuple(reason)))
+            case ("", "idle"):
+                process.do(process.association.idle_received(willing=process.willing))
+            case ("", "bye"):
+                process.do(process.association.bye_received())
+            case ("", "busy"):
+                process.association.busy_received()
             case (name, sender, number, _) if name in process.living:
                 self.delivered(self.senders[sender], number)
             case _:

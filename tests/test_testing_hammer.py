@@ -31,6 +31,15 @@ def test_a_seed(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     assert result.faults.total() >= 10
 
 
+def test_nodes_part_in_some_of_the_seeds(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "trio_mp.connection")
+    results = [run_seed(seed) for seed in range(5)]
+    assert 0 < sum(result.asked > 0 for result in results) < len(results)
+    parted = [record for record in caplog.records if "nothing depended on the connection" in record.getMessage()]
+    assert len(parted) > 10
+    assert not any(result.violation for result in results)
+
+
 @pytest.mark.parametrize(
     "kind",
     [

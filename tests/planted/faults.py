@@ -5,7 +5,8 @@ from __future__ import annotations
 from .fault import Fault
 from .faults_of_connections import CONNECTIONS
 from .faults_of_handshakes import HANDSHAKES
+from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
 from .faults_of_the_association import ASSOCIATION
 
-FAULTS: tuple[Fault, ...] = (*ASSOCIATION, *HANDSHAKES, *CONNECTIONS, *PORTS)
+FAULTS: tuple[Fault, ...] = (*ASSOCIATION, *PARTING, *HANDSHAKES, *CONNECTIONS, *PORTS)

@@ -34,6 +34,7 @@ class Summary:
       simulated: how long in simulated seconds, all of them.
       elapsed: how long in real seconds.
       sent, delivered, fired: messages and monitors that the oracle saw.
+      asked: how often a node was made to ask another one to part.
       faults: how many of each kind.
       violations: the results with one.
     """
@@ -44,6 +45,7 @@ class Summary:
     sent: int = 0
     delivered: int = 0
     fired: int = 0
+    asked: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     violations: list[Result] = field(default_factory=list)
 
@@ -54,6 +56,7 @@ class Summary:
         self.sent += result.sent
         self.delivered += result.delivered
         self.fired += result.fired
+        self.asked += result.asked
         self.faults += result.faults
         if result.violation:
             self.violations.append(result)
@@ -111,6 +114,7 @@ def draw(summary: Summary) -> Table:
     table.add_row("simulated hours", f"{summary.simulated / 3600:,.1f}")
     table.add_row("messages through the oracle", f"{summary.sent:,}", f"{summary.delivered:,} of them delivered")
     table.add_row("monitors fired", f"{summary.fired:,}")
+    table.add_row("asked to part", f"{summary.asked:,}")
     table.add_row("faults", f"{summary.faults.total():,}")
     for kind, count in sorted(summary.faults.items()):
         table.add_row(f"  {kind}", f"{count:,}")

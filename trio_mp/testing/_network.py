@@ -92,7 +92,7 @@ class SimulatedNetwork(Faults):
         self._world = World(self.random, self._postman, self.trace)
         self._nursery = nursery
         self.oracle.on_broken = nursery.cancel_scope.cancel
-        self.oracle.connected = lambda run, node_id: self.agree(run.rpartition("/")[0], node_id)
+        self.oracle.connected = lambda run, node_id: self._can_talk(run.rpartition("/")[0], node_id)
         self._real_tls = real_tls
         self._hosts: dict[str, Host] = {}
         self._links: dict[tuple[str, str], Link] = {}
@@ -146,6 +146,14 @@ class SimulatedNetwork(Faults):
         """Whether two nodes use one and the same connection now."""
         used = self.uses(one, other)
         return used is not None and used == self.uses(other, one)
+
+    def _can_talk(self, one: str, other: str) -> bool:
+        """Whether what either of two nodes sends goes out at once: they are connected, and neither waits to part."""
+        return self.agree(one, other) and self._may_write(one, other) and self._may_write(other, one)
+
+    def _may_write(self, node_id: str, other: str) -> bool:
+        network = self.nodes[node_id]._core.network
+        return network is not None and network.peers[other].association.may_write
 
     def seeds_of(self, node_id: str) -> tuple[str, ...]:
         """The IDs of the nodes of this network that a node has as its seeds and that listen now."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import trio
 
 from ._network import SimulatedNetwork, simulate
+from ._parting import Parter
 from ._rules import PromiseBroken
 from ._scenario import QUIET, Disturber, make_plan
 from ._workload import Stage
@@ -22,6 +23,7 @@ class Result:
       seed: which.
       seconds: simulated.
       sent, delivered, fired: messages and monitors that the oracle saw.
+      asked: how often a node was made to ask another one to part.
       faults: how many of each kind.
       digest: of the trace.
       violation: empty, or the rule, what happened, and a shortened trace.
@@ -32,6 +34,7 @@ class Result:
     sent: int = 0
     delivered: int = 0
     fired: int = 0
+    asked: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     digest: str = ""
     violation: str = ""
@@ -51,6 +54,8 @@ def run_seed(seed: int) -> Result:
 
 async def _run(network: SimulatedNetwork, result: Result) -> None:
     plan = make_plan(network.generator("plan"))
+    parter = Parter(network)
+    parter.adjust(plan.nodes)
     network.default_link.be_like(plan.link)
     network.oracle.bounds = plan.bounds
     stage = Stage(network, plan)
@@ -59,6 +64,7 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
             for name, start in plan.starts.items():
                 nursery.start_soon(_start_later, network, stage, name, start)
             nursery.start_soon(_disturb, network, stage)
+            nursery.start_soon(parter.run, stage)
         await trio.sleep_until(stage.quiet_at)
         for name in plan.nodes:
             if not network.is_up(name):
@@ -72,6 +78,7 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
         oracle = network.oracle
         result.seconds = trio.current_time()
         result.sent, result.delivered, result.fired = oracle.sent, oracle.delivered, oracle.fired
+        result.asked = parter.asked
         result.faults = network.trace.faults
         result.digest = network.trace.digest
 

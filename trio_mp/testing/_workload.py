@@ -10,6 +10,7 @@ import trio
 
 from .._api import Node
 from .._errors import PortDied
+from .._ids import node_of
 from .._node.monitor import Monitor
 from .._node.port import Port, current_node
 from .._services.spawning import spawnable
@@ -74,6 +75,8 @@ class Player(Witness):
         self._stage = stage
         self._random = stage.network.generator(f"workload of {self.run}")
         self._monitors: dict[str, Monitor] = {}
+        # Every one that was ever set and may be active, by the node that it is about.
+        self._set: dict[str, list[Monitor]] = {}
         self._own: list[str] = []
 
     async def play(self) -> None:
@@ -170,6 +173,17 @@ class Player(Witness):
                 self._stage.forget(port)
 
         self._monitors[port] = self.monitor(port, fired)
+        self._note(self._monitors[port])
+
+    def _note(self, monitor: Monitor) -> None:
+        known = self._set.setdefault(node_of(monitor.port), [])
+        known[:] = [other for other in known if other.active]
+        known.append(monitor)
+
+    def let_go(self, node_id: str) -> None:
+        """Monitor nothing more on a node."""
+        for monitor in self._set.pop(node_id, ()):
+            monitor.cancel()
 
     def _watch(self) -> None:
         port = self._target()
@@ -189,7 +203,7 @@ class Player(Witness):
     def _link(self) -> None:
         port = self._target()
         if port is not None and self._own:
-            self.link(port, self._random.choice(self._own))
+            self._note(self.link(port, self._random.choice(self._own)))
 
     # Ports ---------------------------------------------------------------------------------------------------------
 

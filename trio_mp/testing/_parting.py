@@ -1,0 +1,90 @@
+"""In part of the seeds of the hammer: connections are given back while everything else goes on."""
+
+from __future__ import annotations
+
+import random
+
+import trio
+
+from .._node.network import SEED
+from .._node.peer import Peer
+from .._node.settings import SettingArguments
+from ._network import SimulatedNetwork
+from ._workload import Stage
+
+SHARE = 0.4
+"""In what part of the seeds."""
+
+PAUSE = 5.0
+"""How long until two nodes are to part again, on average, in seconds."""
+
+
+class Parter:
+    """Has pairs of nodes part. What it draws changes nothing else that a seed draws.
+
+    Args:
+      network: the network.
+
+    Attributes:
+      active: whether this seed is one of those.
+      asked: how often a node was made to ask another one.
+    """
+
+    def __init__(self, network: SimulatedNetwork) -> None:
+        self._network = network
+        self._random: random.Random = network.generator("parting")
+        self.active: bool = self._random.random() < SHARE
+        self.asked: int = 0
+
+    def adjust(self, nodes: dict[str, SettingArguments]) -> None:
+        """Nodes that have nothing to say to each other part by themselves as well."""
+        for settings in nodes.values():
+            if self.active:
+                settings["idle_timeout"] = self._random.choice((0.5, 2.0, 10.0))
+
+    async def run(self, stage: Stage) -> None:
+        """Have nodes part until it is quiet."""
+        names = list(stage.plan.nodes)
+        while self.active and trio.current_time() < stage.quiet_at:
+            await trio.sleep(self._random.expovariate(1 / PAUSE))
+            one, other = self._random.sample(names, 2)
+            if self._network.agree(one, other):
+                await self._part(stage, one, other)
+        self._keep_all()
+
+    async def _part(self, stage: Stage, one: str, other: str) -> None:
+        network, numbers = self._network, self._random
+        for node_id, peer_id in ((one, other), (other, one)):
+            stage.players[node_id].let_go(peer_id)
+        # That they monitor nothing any more has to be said first, and a fault may come in between.
+        await trio.sleep(numbers.choice((0.0, 4 * network.default_link.delay, 0.5)))
+        for node_id, peer_id in ((one, other), (other, one)):
+            peer = self._peer(node_id, peer_id)
+            if peer is not None:
+                self._release(peer)
+                if node_id == one or numbers.random() < 0.2:
+                    self.asked += peer.ask_to_part()
+        await trio.sleep(numbers.choice((0.0, network.default_link.delay, 0.1)) * numbers.random())
+        for node_id in (one, other):
+            if numbers.random() < 0.5 and network.is_up(node_id):
+                stage.players[node_id].burst()
+
+    def _peer(self, node_id: str, peer_id: str) -> Peer | None:
+        node = self._network.nodes.get(node_id)
+        network = node._core.network if node is not None else None
+        return network.peers.get(peer_id) if network is not None else None
+
+    def _release(self, peer: Peer) -> None:
+        """Its seed is let go: it will be dialled again."""
+        connection = peer.current
+        if connection is not None and connection.keeps:
+            peer.release(connection.keeps)
+            connection.keeps = ""
+
+    def _keep_all(self) -> None:
+        """In the end all that are connected are to stay so."""
+        for node in self._network.nodes.values():
+            for peer in node._core.network.peers.values() if node._core.network is not None else ():
+                if peer.current is not None and not peer.current.keeps:
+                    peer.keep(SEED)
+                    peer.current.keeps = SEED
