@@ -27,7 +27,6 @@ from network_helpers import (
 )
 
 from trio_mp import Node
-from trio_mp._node.connection import Connection
 from trio_mp._node.idleness import Idleness
 from trio_mp._transport.addresses import parse_address
 

@@ -16,7 +16,6 @@ class PeerConnection(Protocol):
     said_all: bool
     unsent: int
     batches: int
-    keeps: str
 
     @property
     def at_rest(self) -> bool:

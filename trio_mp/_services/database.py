@@ -15,7 +15,6 @@ import trio
 
 from .._errors import PortDied, RemoteProtocolError
 from .._node.core import Core
-from .._node.peer import Peer
 from .._node.port import Owned, Port
 from .._protocol.database import Replica
 from .._protocol.database_effects import Answer, Changed, Effect, Grace, Ignored, Opened, Send
@@ -321,9 +320,9 @@ class Database:
         network.node_port.services[WORD] = self._receive
         went_down = network.on_down
 
-        def on_down(peer: Peer) -> None:
-            went_down(peer)
-            self._execute(self._replica.node_down(peer.id))
+        def on_down(node_id: str) -> None:
+            went_down(node_id)
+            self._execute(self._replica.node_down(node_id))
 
         network.on_down = on_down
         # That it listens nowhere is worth knowing, too.

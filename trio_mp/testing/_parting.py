@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import trio
 
-from .._node.network import SEED
 from .._node.peer import Peer
 from .._node.settings import SettingArguments
 from ._network import SimulatedNetwork
@@ -17,6 +17,13 @@ SHARE = 0.4
 
 PAUSE = 5.0
 """How long until two nodes are to part again, on average, in seconds."""
+
+
+class _Disregarded(Counter[str]):
+    """Reasons to keep a connection that count for nothing."""
+
+    def __bool__(self) -> bool:
+        return False
 
 
 class Parter:
@@ -75,16 +82,11 @@ class Parter:
         return network.peers.get(peer_id) if network is not None else None
 
     def _release(self, peer: Peer) -> None:
-        """Its seed is let go: it will be dialled again."""
-        connection = peer.current
-        if connection is not None and connection.keeps:
-            peer.release(connection.keeps)
-            connection.keeps = ""
+        """Whoever keeps it is not heard: a seed, for example, which will be dialled again."""
+        peer._idleness._kept = _Disregarded(peer._idleness._kept)
 
     def _keep_all(self) -> None:
-        """In the end all that are connected are to stay so."""
+        """In the end whoever keeps a connection is heard again."""
         for node in self._network.nodes.values():
             for peer in node._core.network.peers.values() if node._core.network is not None else ():
-                if peer.current is not None and not peer.current.keeps:
-                    peer.keep(SEED)
-                    peer.current.keeps = SEED
+                peer._idleness._kept = Counter(peer._idleness._kept)
