@@ -172,7 +172,7 @@ def test_the_least_that_a_greeting_must_say() -> None:
 
 def test_lists_keep_their_order_and_unknown_keys_are_ignored() -> None:
     peer = parse(
-        ";future=1;;=;flag;provider=a=b;stream=x;tls=1.0",
+        ";future=1;;=;flag;provider=a=b;streams=x;tls=1.0",
         head="aemp;1;n%6fde;tls_sha256,hmac_sha256,cleartext;json,msgpack",
     )
     assert peer.methods == ("tls_sha256", "hmac_sha256", "cleartext")
@@ -253,6 +253,41 @@ def test_what_is_no_incarnation_is_refused(incarnation: str) -> None:
 def test_a_missing_incarnation_is_refused() -> None:
     with pytest.raises(RemoteProtocolError, match="not an incarnation"):
         parse_greeting(Greeting("aemp;1;node;hmac_sha256;msgpack;limit=65536", NONCE))
+
+
+@pytest.mark.parametrize("token", ["", "short", "abcdefghABCDEFGH0", "abcdefghABCDEFG-", "abcdefghABCDEFG%0a"])
+def test_what_is_no_token_of_a_stream_is_refused(token: str) -> None:
+    assert parse(";stream=tokentokentoken0").stream == "tokentokentoken0"
+    with pytest.raises(RemoteProtocolError, match="not the token of a stream"):
+        parse(f";stream={token}")
+
+
+def test_who_dials_asks_for_a_stream_and_proves_that_it_has() -> None:
+    dialler, dialled = handshake(ALICE, dialler=True), handshake(BOB, dialler=False)
+    dialler.want_stream("tokentokentoken0")
+    hear(dialler, dialled.greeting)
+    [event] = hear(dialled, dialler.greeting)
+    assert isinstance(event, Greeted)
+    assert event.peer.stream == "tokentokentoken0"
+    assert dialler.streams
+    assert dialled.streams
+    proof = dialler.prove("")
+    hear(dialled, proof)
+    assert dialled.step is Step.PROVE
+    # Another token, and the proof does not hold.
+    dialler, dialled = handshake(ALICE, dialler=True), handshake(BOB, dialler=False)
+    dialler.want_stream("tokentokentoken0")
+    hear(dialler, dialled.greeting)
+    hear(dialled, dialler.greeting.replace("token0", "token1"))
+    with pytest.raises(RemoteProtocolError, match="authentication failed"):
+        hear(dialled, dialler.prove(""))
+
+
+def test_who_is_dialled_may_not_ask_for_a_stream() -> None:
+    dialler, dialled = handshake(ALICE, dialler=True), handshake(BOB, dialler=False)
+    dialled.want_stream("tokentokentoken0")
+    with pytest.raises(RemoteProtocolError, match="it was dialled, and asks for a byte stream"):
+        hear(dialler, dialled.greeting)
 
 
 @pytest.mark.parametrize(

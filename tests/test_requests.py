@@ -10,16 +10,19 @@ from hypothesis import given, strategies as st
 from trio_mp._ids import PortID
 from trio_mp._protocol.requests import (
     QUERIES,
+    DialStream,
     Died,
     Forward,
     Kill,
     Malformed,
     Nothing,
+    OpenStream,
     Parting,
     Ping,
     Pong,
     Query,
     Spawn,
+    StreamReady,
     Unwatch,
     Watch,
     parse,
@@ -27,14 +30,15 @@ from trio_mp._protocol.requests import (
 
 NAME = "abcdefghABCDEFGH.7"
 PORT = f"node#{NAME}"
+TOKEN = "tokentokentoken0"
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-WORDS = ["mon1", "mon0", "kil0", "kil", "spawn", "spawn_linked", "snd", "ping", "pong", "idle", "devnull", ""]
-WORDS += sorted(QUERIES)
+WORDS = ["mon1", "mon0", "kil0", "kil", "spawn", "spawn_linked", "stream", "stream_ready", "stream_dial", "snd"]
+WORDS += ["ping", "pong", "idle", "devnull", "", *sorted(QUERIES)]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +62,10 @@ WORDS += sorted(QUERIES)
         (("spawn", NAME, "::function", 1, [2]), Spawn(NAME, "::function", (1, [2]), "")),
         (("spawn_linked", NAME, "m:f", PORT), Spawn(NAME, "m:f", (), PORT)),
         (("spawn_linked", NAME, "m:f", PORT, 1, None), Spawn(NAME, "m:f", (1, None), PORT)),
+        (("stream", NAME, TOKEN, "m:f"), OpenStream(NAME, TOKEN, "m:f", ())),
+        (("stream", NAME, TOKEN, "m:f", 1, None), OpenStream(NAME, TOKEN, "m:f", (1, None))),
+        (("stream_ready", NAME), StreamReady(NAME)),
+        (("stream_dial", NAME), DialStream(NAME)),
         (("snd", PORT), Forward(PORT, ())),
         (("snd", PORT, "tag", 1), Forward(PORT, ("tag", 1))),
         (("snd", "node"), Forward("node", ())),
@@ -111,6 +119,16 @@ BAD_PORTS: list[object] = ["", "#", f"#{NAME}", "node#name", "no de", f"{PORT}#"
         ("spawn", NAME),
         ("spawn_linked", NAME),
         ("spawn_linked", NAME, "m:f"),
+        ("stream",),
+        ("stream", NAME, TOKEN),
+        ("stream_ready",),
+        ("stream_ready", NAME, 1),
+        ("stream_dial",),
+        ("stream_dial", NAME, 1),
+        *((word, bad) for word in ("stream_ready", "stream_dial") for bad in BAD_NAMES),
+        *(("stream", bad, TOKEN, "m:f") for bad in BAD_NAMES),
+        *(("stream", NAME, bad, "m:f") for bad in ("", TOKEN[1:], TOKEN + "0", "a b", None, 7, TOKEN.encode())),
+        *(("stream", NAME, TOKEN, bad) for bad in (None, 7, b"m:f", ["m:f"])),
         ("snd",),
         *((word,) for word in sorted(QUERIES)),
         ("restart",),

@@ -746,3 +746,33 @@ def test_what_follows_a_refusal_is_ignored(behind: str) -> None:
     data = bob.take() + behind.encode("latin-1")
     assert alice.session.receive(data) == [RefusedByPeer("for a reason")]
     assert alice.session.receive(b"\0\n and more") == []
+
+
+# Byte streams ----------------------------------------------------------------------------------------------------
+
+
+@each_channel
+@each_size
+@either_serves
+def test_what_follows_the_handshake_of_a_stream_is_handed_over(
+    make_tls: Callable[[bool], TLSChannel] | None, size: int | None, dialler_serves: bool
+) -> None:
+    alice, bob = pair(make_tls=make_tls, dialler_serves=dialler_serves, dialler_decides=False)
+    alice.session.want_stream("tokentokentoken0")
+    while not alice.session.open:
+        alice.hear(bob.take(), size)
+        if not alice.session.open:
+            bob.hear(alice.take(), size)
+    # Behind the `ok`, in one piece with it.
+    noise = bytes(range(256)) + b"\nlink\n"
+    alice.session.send(noise)
+    bob.hear(alice.take(), size)
+    assert bob.session.open
+    tls, rest = bob.session.hand_over()
+    assert rest == noise
+    assert (tls is not None) == (make_tls is not None)
+    assert [event for event in bob.events if isinstance(event, Messages)] == []
+    channel, rest = alice.session.hand_over()
+    assert rest == b""
+    if tls is not None and channel is not None:
+        assert channel.receive(tls.send(b"back"))[0] == b"back"

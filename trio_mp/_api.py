@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, overload
 
 import trio
@@ -25,6 +25,7 @@ from ._services.calls import call
 from ._services.database import Database
 from ._services.membership import MembershipService
 from ._services.spawning import Spawner, check_reference, run_process
+from ._services.streams import Streams
 
 log = logging.getLogger("trio_mp")
 
@@ -34,8 +35,8 @@ _NOT_SYNC = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.i
 class Node:
     """One membership in the network: its ports, and the way to all others. Made by `open_node`.
 
-    Everything but `open_port`, `flush`, `call` and `wait_death` is sync and never blocks. All of it belongs to the
-    thread that runs Trio; from others use `trio.from_thread.run_sync(node.send, …)`.
+    Everything but `open_port`, `open_stream`, `flush`, `call` and `wait_death` is sync and never blocks. All of it
+    belongs to the thread that runs Trio; from others use `trio.from_thread.run_sync(node.send, …)`.
     """
 
     def __init__(self, settings: Settings, environment: Environment) -> None:
@@ -44,6 +45,7 @@ class Node:
         self._queue = self._core.dispatcher.queue
         self._membership = MembershipService(self._core.network) if self._core.network is not None else None
         self._database = Database(self._core, self._membership)
+        self._streams = Streams(self._core)
 
     def __repr__(self) -> str:
         return f"<Node {self.id}{' (closed)' if self._core.closed else ''}>"
@@ -366,6 +368,35 @@ class Node:
         if linked:
             self.link(port_id)
         return port_id
+
+    def open_stream(
+        self, node_or_port: str, function: str, *arguments: Any
+    ) -> AbstractAsyncContextManager[trio.abc.HalfCloseableStream]:
+        """A byte stream to a node, perhaps this one, for bulk data: `async with node.open_stream(…) as stream:`.
+
+        It has a connection of its own, to the same address and proven and encrypted in the same way; it neither waits
+        for messages nor delays them. Whichever of the two nodes can dial the other makes it.
+
+        Args:
+          node_or_port: the node, or any port of it.
+          function: as for `spawn`, an async one that is `@spawnable`. Over there a new port runs it as
+            `function(stream, *arguments)`, after the messages that were sent there before. Its return ends the stream;
+            if it raises, or the port is killed, the stream breaks.
+          arguments: as for `spawn`.
+
+        Entering waits until the stream is there; leaving sends its end, as `aclose` does, and does not wait for the
+        other side. If the block is left by an exception, or is cancelled, the stream breaks over there. Both are
+        checkpoints. Cancelled while entering, nothing is left behind.
+
+        The stream obeys Trio's rules. `receive_some` returns nothing only if the other side has said that this is the
+        end; what ends the stream otherwise (a death, a crash, a lost node) raises `trio.BrokenResourceError`.
+
+        Raises:
+          PortDied: the function was refused, or its port died, or its node was lost, before the stream was there.
+          OSError: neither node can dial the other; the text says what was tried.
+          what `spawn` raises.
+        """
+        return self._streams.open(node_or_port, function, arguments)
 
     def _initialise(self, port: Port, request: Spawn) -> None:
         # Dead already if the node was cancelled before this was reached.

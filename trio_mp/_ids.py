@@ -49,6 +49,11 @@ def is_incarnation(text: str) -> bool:
     return _INCARNATION.fullmatch(text) is not None
 
 
+def is_token(text: str) -> bool:
+    """Whether the text can be what `random_token` makes."""
+    return _INCARNATION.fullmatch(text) is not None
+
+
 def check_node_id(node_id: object) -> str:
     """The node ID, if it is one. Raises `TypeError` or `ValueError`, naming what was given."""
     if not isinstance(node_id, str):

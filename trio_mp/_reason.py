@@ -64,6 +64,11 @@ def spawn_failed(text: str) -> Reason:
     return ("spawn_failed", text)
 
 
+def stream_failed(text: str) -> Reason:
+    """The reason of a port whose function was to be given a byte stream, and there is no connection for that."""
+    return ("stream_failed", text)
+
+
 def node_failed(error: BaseException | None) -> Reason:
     """The reason of all ports of a node whose block was left by an exception."""
     return ("node_failed", exception_reason(error)[1] if error is not None else "cancelled")

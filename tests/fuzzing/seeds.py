@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from trio_mp._protocol import codec
+from trio_mp._protocol.chunks import END, header
 from trio_mp._protocol.json_framing import append_json
 from trio_mp._transport.tls import throwaway_tls
 
@@ -26,6 +27,7 @@ BATCHES: tuple[tuple[tuple[object, ...], ...], ...] = (
     (("", "snd", f"node#{PORT}", "x"), ("", "info", f"node#{PORT}", "tag"), ("", "devnull"), ("", ""), ("", "pong")),
     ((PORT, 1, -1, 2**64 - 1, -(2**63), 1.5, 1e300, None, True, "ä", "\x7f\U0001f600", "x" * 40),),
     ((PORT, [[], {}, {"a": [1, {"b": None}]}], list(range(20)), {str(number): number for number in range(17)}),),
+    (("", "stream", PORT, "tokentokentoken0", "f", 1), ("", "stream_ready", PORT), ("", "stream_dial", PORT)),
 )
 
 WORDS: tuple[bytes, ...] = (
@@ -170,6 +172,11 @@ def _certificates() -> list[bytes]:
     return [_certificate(names, more=more) for names in choices for more in (False, True)]
 
 
+def _chunks() -> list[bytes]:
+    said = b"".join(header(size) + b"x" * size for size in (1, 3, 100)) + END
+    return [b"\0" + said, b"\5" + said + header(5) + b"after", b"\1" + header(2**32 - 1) + b"begun", b"\3" + END[:3]]
+
+
 SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "lines": _lines,
     "frames": _frames,
@@ -183,6 +190,7 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "addresses": _addresses,
     "json": _json,
     "certificates": _certificates,
+    "chunks": _chunks,
 }
 """Makes the inputs of each target."""
 

@@ -14,6 +14,7 @@ from trio_mp._ids import is_node_id
 from trio_mp._protocol import codec, requests
 from trio_mp._protocol.auth import Greeting
 from trio_mp._protocol.buffer import LINE_LIMIT, FrameBuffer, LineBuffer
+from trio_mp._protocol.chunks import ChunkReader
 from trio_mp._protocol.handshake import NONCE_SIZE, escape, parse_greeting, unescape
 from trio_mp._protocol.json_framing import JSONBuffer, append_json
 from trio_mp._transport.addresses import parse_address
@@ -277,6 +278,24 @@ def certificates(data: bytes) -> None:
     assert names == node_ids_in(data)
 
 
+def chunks(data: bytes) -> None:
+    """The reader of byte streams. The first byte says how the rest is cut, and how much is taken at once."""
+    seed, data = sum(data[:1]), data[1:]
+    whole, cut = ChunkReader(), ChunkReader()
+    whole.feed(data)
+    coarse = fine = b""
+    while piece := whole.take(None):
+        coarse += piece
+    for part in pieces_of(data, seed):
+        cut.feed(part)
+        while piece := cut.take(seed % 7 + 1):
+            assert len(piece) <= seed % 7 + 1
+            fine += piece
+    assert coarse == fine
+    assert whole.ended is cut.ended
+    assert len(coarse) <= len(data)
+
+
 TARGETS: dict[str, Target] = {
     "lines": lines,
     "frames": frames,
@@ -290,5 +309,6 @@ TARGETS: dict[str, Target] = {
     "addresses": addresses,
     "json": json,
     "certificates": certificates,
+    "chunks": chunks,
 }
 """Every target by its name, which is also that of its folder in `tests/corpus`."""

@@ -45,6 +45,10 @@ class SpawnerOfCore(SpawnService, Protocol):
         """Initialise a new port."""
         ...
 
+    def find(self, reference: str, *, remote: bool) -> Callable[..., Any]:
+        """The function of this reference; raises `LookupError` if it may not be spawned."""
+        ...
+
 
 class Core:
     """What the parts of a node's API have in common.

@@ -11,16 +11,18 @@ import trio
 
 from .._protocol.handshake import LocalInfo, Step
 from .._protocol.session import TLSChannel
-from .._transport.addresses import Address
+from .._transport.addresses import Address, parse_address
 from .._transport.admission import Admission, source_of
 from .._transport.pipe import Listener, Pipe
 from .complaints import Complaints
 from .connection import Connection
 from .dispatcher import Dispatcher
 from .environment import Environment
+from .meetings import Meeting, Meetings
 from .node_port import NodePort
 from .peer import Peer
 from .settings import Settings
+from .stream_connection import StreamConnection
 
 EXPLAINED = 5
 """How many seeds, and how many nodes, the reason of a loss names."""
@@ -61,6 +63,7 @@ class Network:
       on_up, on_down: called when a connection with a peer is in use, and when it is not any more.
       on_wanted: called when something waits for a connection with a peer.
       explain: says what else there is to say about why there is none, for people.
+      meetings: byte streams whose connections are awaited.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Network:
         node_port.up_nodes = self.up_nodes
         node_port.known_nodes = lambda: self.peers
         self.peers: dict[str, Peer] = {}
+        self.meetings = Meetings()
         # Set by whoever remembers peers by other names.
         self.forget_routes: Callable[[], object] = lambda: None
         self.binds: tuple[str, ...] = ()
@@ -226,7 +230,7 @@ class Network:
                 self._complaints.omit(trio.current_time())
                 pipe.close()
                 continue
-            connection = Connection(self, pipe, dialler=False, address=_describe(listener, pipe))
+            connection = StreamConnection(self, pipe, address=_describe(listener, pipe))
             oldest = self._strangers.enter(connection, source)
             if oldest is not None:
                 oldest.fault = "too many connections are in their handshake, and it was the oldest"
@@ -297,6 +301,38 @@ class Network:
         await self._run_connection(connection)
         if connection.fault and connection.was_up:
             log.warning("%s: %s", connection.address, connection.fault)
+
+    def addresses_of(self, node_id: str) -> list[Address]:
+        """Where that node listens, as far as is known here."""
+        peer = self.peers.get(node_id)
+        current = peer.current if peer is not None else None
+        if current is None or not current.session.handshake.dialler:
+            return []
+        return [parse_address(current.address)]
+
+    async def dial_stream(self, address: Address, meeting: Meeting) -> str:
+        """Make the connection for a byte stream; why that has failed, or nothing. A checkpoint.
+
+        Cancelled, it is given up.
+        """
+        try:
+            pipe = await self.environment.transport.dial(address)
+        except OSError as error:
+            return error.strerror or str(error)
+        connection = StreamConnection(self, pipe, address=str(address), meeting=meeting)
+        self.host.start_system_task(self._run_stream, connection)
+        try:
+            await connection.settled.wait()
+        finally:
+            if meeting.stream is None:
+                connection.close("it took too long")
+        return "" if meeting.stream is not None else connection.why or "it closed the connection"
+
+    async def _run_stream(self, connection: StreamConnection) -> None:
+        try:
+            await self._run_connection(connection)
+        finally:
+            connection.settled.set()
 
     # Closing -------------------------------------------------------------------------------------------------------
 

@@ -34,6 +34,22 @@ class SpawnService(Protocol):
         ...
 
 
+class StreamService(Protocol):
+    """What sets up byte streams; see `Streams`."""
+
+    def serve(self, request: requests.OpenStream, peer: Peer) -> Port | None:
+        """Make a port whose function gets the stream; None if that is refused, or the node is closing."""
+        ...
+
+    def ready(self, peer: Peer, name: str) -> None:
+        """The peer expects the connection of the stream of this name, which we have asked it for."""
+        ...
+
+    def dial(self, peer: Peer, name: str) -> None:
+        """The peer cannot make the connection of the stream of this name, which it has asked for: this side is to."""
+        ...
+
+
 class NodePort:
     """Serves the requests of `requests.py`.
 
@@ -59,12 +75,17 @@ class NodePort:
         self._send = send
         self._spawner = spawner
         self._port_limit = port_limit
+        self._streams: StreamService
         # The IDs of the nodes that are connected, and of all known ones; the network says.
         self.up_nodes: Callable[[], Iterable[str]] = tuple
         self.known_nodes: Callable[[], Iterable[str]] = tuple
         # By the word that their messages begin with: what takes the sender's node ID and the rest, and says whether it
         # was understood.
         self.services: dict[str, Callable[[str, tuple[object, ...]], bool]] = {}
+
+    def serve_streams_by(self, streams: StreamService) -> None:
+        """What sets up byte streams; it is made last."""
+        self._streams = streams
 
     def serve(self, message: tuple[object, ...], peer: Peer, frame: Frame) -> None:
         """A request from another node."""
@@ -81,6 +102,12 @@ class NodePort:
                 self._host.kill_now(name, reason)
             case requests.Spawn() as spawn:
                 self._spawn_for(peer, spawn)
+            case requests.OpenStream() as stream:
+                self._spawn_for(peer, stream)
+            case requests.StreamReady(name):
+                self._streams.ready(peer, name)
+            case requests.DialStream(name):
+                self._streams.dial(peer, name)
             case requests.Forward(port, forwarded):
                 self._forward(frame, port, forwarded)
             case requests.Query(what, port, prefix):
@@ -121,7 +148,7 @@ class NodePort:
         if failure is not None:
             peer.tell_death(name, failure)
 
-    def _spawn_for(self, peer: Peer, request: requests.Spawn) -> None:
+    def _spawn_for(self, peer: Peer, request: requests.Spawn | requests.OpenStream) -> None:
         incarnation = peer.association.incarnation
         counter = spawn_counter(request.name, incarnation)
         seen_incarnation, seen = peer.last_spawn
@@ -132,13 +159,18 @@ class NodePort:
         if peer.spawned >= self._port_limit:
             self._spawner.refuse(request.name, f"{peer.id} has {self._port_limit} ports on this node, the limit")
         else:
-            port = self._spawner.spawn(request, remote=True)
+            port = self._make(peer, request)
             if port is not None:
                 peer.spawned += 1
                 port.state.unwound.append(peer.spawned_port_gone)
-        if request.linked_to:
+        if isinstance(request, requests.Spawn) and request.linked_to:
             # Its request to monitor comes right behind, but the port may have ended by then, and not of an error.
             self._watch(peer, request.name)
+
+    def _make(self, peer: Peer, request: requests.Spawn | requests.OpenStream) -> Port | None:
+        if isinstance(request, requests.Spawn):
+            return self._spawner.spawn(request, remote=True)
+        return self._streams.serve(request, peer)
 
     def _forward(self, frame: Frame, port: str, message: tuple[object, ...]) -> None:
         """Echo. Not to other nodes: nobody there would hear of a loss."""

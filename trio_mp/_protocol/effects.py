@@ -25,6 +25,7 @@ class PeerInfo:
       heartbeat: it sends something at least this often, in seconds, between 0.1 and 60.
       limit: the largest message it takes, in bytes.
       provider: program and version.
+      stream: the token of the byte stream that the connection is to carry; empty if it is to carry messages.
     """
 
     node_id: str
@@ -35,6 +36,7 @@ class PeerInfo:
     heartbeat: float
     limit: int
     provider: str
+    stream: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ One table, both sides. `us` and `them` say who speaks; between our own nodes the
     OK        them: `ok` or `no`                     OPEN; `no`: REFUSED
     LINKED    us: `accept` (`ok`), or `refuse`       OPEN; `no`: REFUSED
 
-Which side may say `link` is the association's business. Everything that is wrong raises `RemoteProtocolError`.
+Which side may say `link` is the association's business; on a connection that is to carry a byte stream it is the side
+that was dialled. The bytes of a stream begin where frames would: behind the `ok`, in both directions. Everything
+that is wrong raises `RemoteProtocolError`.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import re
 from dataclasses import dataclass
 
 from .._errors import LocalProtocolError, RemoteProtocolError
-from .._ids import is_incarnation, is_node_id
+from .._ids import is_incarnation, is_node_id, is_token
 from . import auth
 from .auth import HMAC_SHA256, NO_KEY, TLS_SHA256, Greeting
 from .effects import Authenticated, Event, Greeted, LinkReceived, OkReceived, PeerInfo, ProofWanted, RefusedByPeer
@@ -123,7 +125,7 @@ class Handshake:
 
     __slots__ = (
         *("_fields", "_fingerprint", "_key", "_own", "_peer"),
-        *("dialler", "local", "peer", "reads", "step", "talks_to_itself", "writes"),
+        *("dialler", "local", "peer", "reads", "step", "streams", "talks_to_itself", "writes"),
     )
 
     def __init__(self, local: LocalInfo, nonce: bytes, *, dialler: bool, peer_address: str) -> None:
@@ -133,6 +135,8 @@ class Handshake:
         self.peer: PeerInfo | None = None
         # Whether this node dialled itself. Anybody can claim it; it only makes this side stop trying.
         self.talks_to_itself = False
+        # Whether the connection is to carry a byte stream: who dialled says so.
+        self.streams = False
         # The framings of either direction, once they are known.
         self.reads = self.writes = MSGPACK
         # Whoever is dialled answers with the key by which the other side has proven itself.
@@ -150,6 +154,11 @@ class Handshake:
         self._peer = Greeting("", "")
         self._fields = ""
         self._fingerprint = b""
+
+    def want_stream(self, token: str) -> None:
+        """Ask for a byte stream instead of messages. Only who dials may, and before it has said anything."""
+        self._own = Greeting(f"{self._own.fields};stream={token}", self._own.nonce)
+        self.streams = True
 
     # What this side says -------------------------------------------------------------------------------------------
 
@@ -251,6 +260,9 @@ class Handshake:
         if peer.tls != self.local.encryption:
             ours, theirs = ("on", "off") if self.local.encryption else ("off", "on")
             raise RemoteProtocolError(f"encryption is {ours} here and {theirs} there: set it alike on both sides")
+        if peer.stream and self.dialler:
+            raise RemoteProtocolError("it was dialled, and asks for a byte stream")
+        self.streams = self.streams or bool(peer.stream)
         if self.local.method not in peer.methods:
             raise RemoteProtocolError(_no_common_method(self.local.method, peer.methods))
         common = [name for name in peer.framings if name in self.local.framings]
@@ -323,6 +335,9 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
     incarnation = keys.get("incarnation", "")
     if not is_incarnation(incarnation):
         raise RemoteProtocolError(f"not an incarnation: {incarnation[:40]!r}")
+    stream = keys.get("stream", "")
+    if "stream" in keys and not is_token(stream):
+        raise RemoteProtocolError(f"not the token of a stream: {stream[:40]!r}")
     low, high = _HEARTBEATS
     limit = int(_number(keys, "limit", "0"))
     if limit < MINIMUM_LIMIT:
@@ -336,6 +351,7 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
         heartbeat=min(max(_number(keys, "heartbeat", "5"), low), high),
         limit=limit,
         provider=keys.get("provider", ""),
+        stream=stream,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from .._ids import is_port_name, split_port
+from .._ids import is_port_name, is_token, split_port
 from .._reason import Reason
 from . import membership
 
@@ -63,6 +63,34 @@ class Spawn:
     function: str
     arguments: tuple[object, ...]
     linked_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """`stream`: make a port of this name, and give its function a byte stream with me as soon as there is one.
+
+    Attributes:
+      token: what the connection that carries the stream will say.
+    """
+
+    name: str
+    token: str
+    function: str
+    arguments: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReady:
+    """`stream_ready`: I wait for the connection of the stream of this name, which you have asked for."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialStream:
+    """`stream_dial`: I cannot reach you, so make the connection of the stream of this name yourself."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +147,14 @@ class Malformed:
     message: tuple[object, ...]
 
 
+Streaming: TypeAlias = OpenStream | StreamReady | DialStream
 Request: TypeAlias = (
     Watch
     | Unwatch
     | Died
     | Kill
     | Spawn
+    | Streaming
     | Forward
     | Query
     | Ping
@@ -159,6 +189,12 @@ def parse(message: tuple[object, ...]) -> Request:
             return Spawn(name, function, tuple(arguments), "")
         case ("spawn_linked", str(name), str(function), str(port), *arguments) if is_port_name(name) and _is_port(port):
             return Spawn(name, function, tuple(arguments), port)
+        case ("stream", str(name), str(token), str(function), *arguments) if is_port_name(name) and is_token(token):
+            return OpenStream(name, token, function, tuple(arguments))
+        case ("stream_ready", str(name)) if is_port_name(name):
+            return StreamReady(name)
+        case ("stream_dial", str(name)) if is_port_name(name):
+            return DialStream(name)
         case ("snd", str(port), *rest) if _is_port(port):
             return Forward(port, tuple(rest))
         case (str(what), str(port), *prefix) if what in QUERIES and _is_port(port):

@@ -103,6 +103,18 @@ class Session:
         """Whether the handshake is over and frames may be sent."""
         return self.handshake.step is Step.OPEN
 
+    def want_stream(self, token: str) -> None:
+        """Have the connection carry a byte stream. Only for who dials, before anything was written or received."""
+        self.handshake.want_stream(token)
+        self.outgoing[:] = self.handshake.greeting.encode("ascii")
+
+    def hand_over(self) -> tuple[TLSChannel | None, bytes]:
+        """What a byte stream goes on with when it is `open`: TLS, and what of the stream has been received already.
+
+        Nothing may be received or sent through the session after that.
+        """
+        return self._tls, self._lines.take_rest()
+
     def _refused(self) -> bool:
         return self.handshake.step is Step.REFUSED
 
@@ -149,6 +161,9 @@ class Session:
     def _receive_plain(self, data: bytes) -> list[Event]:
         if self._reader is not None:
             return [Messages(batch) for batch in self._reader.feed(data)]
+        if self.open and self.handshake.streams:
+            self._lines.feed(data)
+            return []
         if self.open:
             self._reader = self.handshake.reads.make_reader(self._limit)
             return self._receive_plain(data)

@@ -111,7 +111,7 @@ class Spawner:
         """Initialise a new port as a request says, in its context."""
         host = self._core.dispatcher
         try:
-            function = self._find(request.function, remote=remote)
+            function = self.find(request.function, remote=remote)
         except LookupError as error:
             reason = spawn_failed(str(error.args[0]))
             log.warning("%s: %s", port, reason[1])
@@ -130,7 +130,8 @@ class Spawner:
         if not port.alive and not is_normal(port.state.reason):
             self._remember(request.name, port.state.reason)
 
-    def _find(self, reference: str, *, remote: bool) -> Callable[..., Any]:
+    def find(self, reference: str, *, remote: bool) -> Callable[..., Any]:
+        """The function of this reference, if it may be spawned. Raises `LookupError`, with a text that says why not."""
         if len(reference) > _LONGEST_REFERENCE or not _REFERENCE.fullmatch(reference):
             raise LookupError(f"not the name of a function: {reference!r:.200}")
         module_name, _, name = reference.rpartition(":")
