@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import ssl
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 import trio
 
 from benchmarks.harness import SECRET, report
 from trio_mp import Node, open_node, spawnable
+from trio_mp._node.byte_stream import ByteStream
 from trio_mp._transport.tls import throwaway_contexts
 
 PIECE = bytes(1024 * 1024)
@@ -73,7 +73,10 @@ async def listen(folder: str, transport: str) -> trio.SocketListener:
 
 async def open_raw(folder: str, port: str, encryption: bool) -> trio.abc.Stream:
     """A raw connection."""
-    transport = await (trio.open_tcp_stream("127.0.0.1", int(port)) if port else trio.open_unix_socket(f"{folder}/raw"))
+    if port:
+        transport = await trio.open_tcp_stream("127.0.0.1", int(port))
+    else:
+        transport = await trio.open_unix_socket(f"{folder}/raw")
     if not encryption:
         return transport
     context: ssl.SSLContext = throwaway_contexts()[1]
@@ -82,18 +85,57 @@ async def open_raw(folder: str, port: str, encryption: bool) -> trio.abc.Stream:
     return stream
 
 
-async def send(stream: trio.abc.Stream, megabytes: int, end: Callable[[], object] | None) -> float:
+async def send(stream: trio.abc.Stream, megabytes: int) -> float:
     """Megabytes a second, until the receiver has answered."""
     size = megabytes * MEGABYTE
     start = time.perf_counter()
-    if end is None:
+    if not isinstance(stream, ByteStream):
         await stream.send_all(size.to_bytes(8, "big"))
     for _ in range(megabytes):
         await stream.send_all(PIECE)
-    if isinstance(stream, trio.abc.HalfCloseableStream) and end is not None:
+    if isinstance(stream, ByteStream):
         await stream.send_eof()
     answer = b""
     while len(answer) < 8:
         answer += await stream.receive_some(8)
     assert int.from_bytes(answer, "big") == size
     return megabytes / (time.perf_counter() - start)
+
+
+async def compare(node: Node, folder: str, port: str, megabytes: int, repeats: int, encryption: bool) -> None:
+    """Both in turn, and the ratio of their medians."""
+    ours: list[float] = []
+    raw: list[float] = []
+    for _ in range(repeats):
+        async with node.open_stream("other", "benchmarks.streams:sink") as stream:
+            ours.append(await send(stream, megabytes))
+        async with await open_raw(folder, port, encryption) as other:
+            raw.append(await send(other, megabytes))
+    ratio = statistics.median(ours) / statistics.median(raw)
+    report("byte stream", "raw", statistics.median(raw), "MiB/s", best=max(raw), worst=min(raw))
+    report("byte stream", "trio_mp", statistics.median(ours), "MiB/s", best=max(ours), worst=min(ours), ratio=ratio)
+
+
+async def main(arguments: list[str]) -> None:
+    """Run it."""
+    megabytes, encryption = int(arguments[0]), arguments[2] == "tls"
+    repeats = int(arguments[3]) if len(arguments) > 3 else 5
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "benchmarks.streams", "serve", folder, *arguments[1:3]]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
+        assert process.stdout is not None
+        bind, _, port = process.stdout.readline().strip().partition(" ")
+        try:
+            async with open_node("this", seeds=[bind], secret=SECRET, encryption=encryption) as node:
+                await compare(node, folder, port, megabytes, repeats, encryption)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        trio.run(serve, sys.argv[2], sys.argv[3], sys.argv[4] == "tls")
+    else:
+        trio.run(main, sys.argv[1:])

@@ -51,16 +51,17 @@ class ChunkReader:
         """Bytes of the stream, at most so many if that is given; None if more must be fed, nothing at the end."""
         data, room = self._data, len(self._data) if maximum is None else maximum
         if self._left >= len(data) <= room and not self._position and data:
-            # The middle of a large chunk.
+            # The middle of a large chunk. It is not kept, so that its memory can be used for the next.
             self._left -= len(data)
-            self._position = len(data)
+            self._data = b""
             return data
-        pieces: list[bytes] = []
+        view = memoryview(data)
+        pieces: list[memoryview] = []
         while room and not self.ended and (self._left or self._next_chunk()):
             size = min(self._left, room, len(data) - self._position)
             if not size:
                 break
-            pieces.append(data[self._position : self._position + size])
+            pieces.append(view[self._position : self._position + size])
             self._left -= size
             self._position += size
             room -= size
