@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -128,6 +129,46 @@ async def receive_until_broken(stream: trio.abc.ReceiveStream, why: str = "") ->
         if why in said:
             return received
     raise AssertionError(said)
+
+
+# For simulations with faults ----------------------------------------------------------------------------------------
+
+SIZE = 300_000
+
+Outcome = tuple[bytes, str]
+
+OUTCOMES: list[Outcome] = []
+"""What the functions at the other end have received, and how it ended."""
+
+
+def data_of(seed: int) -> bytes:
+    return random.Random(seed).randbytes(SIZE)
+
+
+async def receive_outcome(stream: HalfCloseableStream) -> Outcome:
+    received = b""
+    try:
+        while data := await stream.receive_some():
+            received += data
+            await trio.sleep(0.001)
+    except trio.BrokenResourceError:
+        return received, "broken"
+    except trio.ClosedResourceError:
+        return received, "closed"
+    return received, "ended"
+
+
+@spawnable
+async def keeps_and_answers(stream: HalfCloseableStream, seed: int) -> None:
+    """Receive everything, keep how it went, and answer with the same bytes."""
+    outcome: Outcome = b"", "cancelled"
+    try:
+        outcome = await receive_outcome(stream)
+    finally:
+        OUTCOMES.append(outcome)
+    if outcome[1] == "ended":
+        for start in range(0, SIZE, 10_000):
+            await stream.send_all(data_of(seed)[start : start + 10_000])
 
 
 class Ends:
