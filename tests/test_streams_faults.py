@@ -74,7 +74,7 @@ def run_with(fault: Fault, seed: int, *, encryption: bool) -> tuple[int, Outcome
 
                 @nursery.start_soon
                 async def disturb() -> None:
-                    await trio.sleep(numbers.random() * 0.3)
+                    await trio.sleep(numbers.random() * 0.1)
                     fault(network)
 
                 with trio.fail_after(60):

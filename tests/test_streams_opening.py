@@ -296,7 +296,8 @@ async def test_cancelled_while_opening_it_leaves_nothing_behind(
             async with b.open_stream("a", f"{MODULE}:echoes"):
                 pytest.fail("it was opened")
         assert scope.cancelled_caught
-        await until(lambda: nothing_is_left(a, b) and len(network.live) == 1)
+        # And does so soon: not only when the other node is tired of waiting.
+        await until(lambda: nothing_is_left(a, b) and len(network.live) == 1, 3)
 
 
 async def test_cancelled_before_a_local_one_has_begun() -> None:

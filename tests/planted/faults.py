@@ -7,6 +7,7 @@ from .faults_of_connections import CONNECTIONS
 from .faults_of_handshakes import HANDSHAKES
 from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
+from .faults_of_streams import STREAMS
 from .faults_of_the_association import ASSOCIATION
 
-FAULTS: tuple[Fault, ...] = (*ASSOCIATION, *PARTING, *HANDSHAKES, *CONNECTIONS, *PORTS)
+FAULTS: tuple[Fault, ...] = (*ASSOCIATION, *PARTING, *HANDSHAKES, *CONNECTIONS, *PORTS, *STREAMS)
