@@ -25,6 +25,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"_transport"}),
     frozenset({"_node"}),
     frozenset({"_services"}),
+    frozenset({"_messaging"}),
     frozenset({"_api"}),
     frozenset({"_open"}),
     frozenset({"", "abc", "lowlevel"}),

@@ -24,6 +24,8 @@ from ._open import open_node as open_node
 from ._reason import Reason as Reason
 from ._services.changes import Change as Change
 from ._services.database import Database as Database
+from ._services.logs import LogCollector as LogCollector
+from ._services.nodes import NodeChange as NodeChange, NodeChanges as NodeChanges
 from ._services.spawning import spawnable as spawnable
 from ._transport.certificates import Certificate as Certificate
 from ._transport.issuing import make_authority as make_authority, make_certificate as make_certificate
@@ -36,8 +38,11 @@ __all__ = [
     "Database",
     "DeathScope",
     "LocalProtocolError",
+    "LogCollector",
     "Monitor",
     "Node",
+    "NodeChange",
+    "NodeChanges",
     "Port",
     "PortDied",
     "ProtocolError",

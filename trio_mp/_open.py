@@ -44,6 +44,7 @@ async def open_node(
           (1,000,000 ports that it monitors).
         - `unmonitored_death`: `"log"`, or `"raise"` to crash the node.
         - `spawn_modules`: modules, imported now, whose `@spawnable` functions other nodes may spawn.
+        - `share_logs` (True): whether other nodes get log records of this process when they ask for them.
 
     Leaving the block kills the ports, waits until they have unwound, flushes what is queued for other nodes, and
     closes. If it is left by cancellation nothing is flushed. An exception of the block leaves it as it is; what crashes

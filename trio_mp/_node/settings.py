@@ -39,6 +39,7 @@ class SettingArguments(TypedDict, total=False):
     monitor_limit: int
     unmonitored_death: UnmonitoredDeath
     spawn_modules: Iterable[str]
+    share_logs: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Settings:
     monitor_limit: int = 1_000_000
     unmonitored_death: UnmonitoredDeath = "log"
     spawn_modules: tuple[str, ...] = ()
+    share_logs: bool = True
 
     @property
     def networked(self) -> bool:
@@ -241,4 +243,5 @@ _CHECKS = {
     "monitor_limit": _count,
     "unmonitored_death": _unmonitored_death,
     "spawn_modules": _strings,
+    "share_logs": _flag,
 }

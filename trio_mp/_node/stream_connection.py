@@ -17,12 +17,13 @@ from .._protocol.effects import (
 )
 from .._transport.pipe import Pipe
 from .byte_stream import ByteStream
-from .connection import Connection, ConnectionHost
+from .connection import Connection
+from .connection_host import ConnectionHost
 from .context import Frame
 from .meetings import Meeting, Meetings
 
 
-class StreamConnectionHost(ConnectionHost, Protocol):
+class StreamConnectionHost(ConnectionHost[Connection], Protocol):
     """What such a connection asks of the network."""
 
     meetings: Meetings

@@ -17,7 +17,7 @@ from . import membership
 QUERIES = frozenset({"info", "time", "up_nodes", "known_nodes"})
 PARTING = frozenset({"idle", "bye", "busy"})
 
-SERVICES = frozenset({"db"}) | membership.WORDS
+SERVICES = frozenset({"db", "log"}) | membership.WORDS
 """What begins the messages of services, which read the rest themselves."""
 
 

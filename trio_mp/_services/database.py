@@ -38,7 +38,7 @@ RESERVED = "trio_mp."
 """How the names of families begin that are the package's own."""
 
 NODES = "trio_mp.nodes"
-"""The family that says where nodes listen: addresses by node ID."""
+"""The family of nodes: by node ID, the incarnation of each and the addresses where it listens."""
 
 GRACE = 10.0
 """For how many seconds the entries of nodes are kept whose global node is lost, so that they can find another one."""
@@ -98,6 +98,8 @@ class Database:
             self._execute(self._replica.become_global())
         if membership is not None:
             self._join(membership)
+        # That it listens nowhere is worth knowing, too.
+        self._say_where(())
 
     # What users do -------------------------------------------------------------------------------------------------
 
@@ -325,8 +327,6 @@ class Database:
             self._execute(self._replica.node_down(node_id))
 
         network.on_down = on_down
-        # That it listens nowhere is worth knowing, too.
-        self._execute(self._replica.set(NODES, self._core.id, []))
 
     def _observe(self, effect: MembershipEffect) -> None:
         match effect:
@@ -341,7 +341,7 @@ class Database:
             case GlobalDown(node_id):
                 self._execute(self._replica.global_down(node_id))
             case AddressesChanged(addresses):
-                self._execute(self._replica.set(NODES, self._core.id, list(addresses)))
+                self._say_where(addresses)
             case _:
                 pass
 
@@ -352,6 +352,9 @@ class Database:
             log.warning("%s: not understood: %s", from_id, error)
         return True
 
+    def _say_where(self, addresses: Addresses) -> None:
+        self._execute(self._replica.set(NODES, self._core.id, [self._core.incarnation, *addresses]))
+
     async def _find_addresses(self, node_id: str) -> Addresses | None:
         """Where a node listens; None if nobody knows it, or nobody can be asked."""
         found: object = None
@@ -360,7 +363,7 @@ class Database:
         else:
             await trio.lowlevel.checkpoint()
         if isinstance(found, list):
-            return tuple(text for text in found if isinstance(text, str))
+            return tuple(text for text in found[1:] if isinstance(text, str))
         assert self._membership is not None
         return self._membership.rules.globals.get(node_id)
 

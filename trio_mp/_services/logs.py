@@ -1,0 +1,327 @@
+"""Log records of other nodes: asked for by one node, sent by all, said again there through `logging`.
+
+A node that is asked has one more handler at the root of its process's loggers. It does as little as a handler can, in
+whatever thread logs: the text is made, and put into a bounded list. A task of the node sends what is in the list, and
+waits for a slow collector; what finds no room meanwhile is counted, and the next record says how many were left out.
+
+Nothing goes round in circles: a record that came from another node is not sent on, and neither is what is logged about
+single messages, for every record is one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import TypeAlias
+from weakref import WeakSet
+
+import trio
+
+from .._ids import node_of, split_port
+from .._node.context import current_frame
+from .._node.core import Core
+from .._node.monitor import Monitor
+from .._node.port import Port, new_port
+from .._reason import NORMAL
+
+WAITING = 1000
+"""How many records wait for one collector at most."""
+
+LONGEST = 16_000
+"""The longest text of a record, or of its traceback, in characters; the rest is cut off."""
+
+SILENT = "trio_mp.trace"
+"""The logger of single messages."""
+
+_NODE = "node"
+
+log = logging.getLogger("trio_mp")
+
+Sent = tuple[str, int, float, str, str, int]
+"""A record as it travels: logger, level, time, text, traceback, how many were left out before it."""
+
+
+class _Subscription:
+    """Whoever wants the log records of this process, by way of one node.
+
+    Args:
+      core: the node that was asked.
+      port: the ID of the port that takes them.
+      level: the lowest level that is wanted.
+    """
+
+    def __init__(self, core: Core, port: str, level: int) -> None:
+        self.core = core
+        self.port = port
+        self.level = level
+        self.records: deque[Sent] = deque()
+        self.left_out = 0
+        self.arrived = trio.lowlevel.ParkingLot()
+        self.ended = False
+        self.lock = threading.Lock()
+        self._token = trio.lowlevel.current_trio_token()
+
+    def add(self, name: str, level: int, created: float, text: str, trace: str) -> None:
+        """A record, from whatever thread."""
+        with self.lock:
+            if len(self.records) >= WAITING:
+                self.left_out += 1
+                return
+            self.records.append((name, level, created, text, trace, self.left_out))
+            self.left_out = 0
+            first = len(self.records) == 1
+        if first:
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self.arrived.unpark_all)
+
+
+class _Forwarder(logging.Handler):
+    """The one handler of the process, there while anybody wants records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A tuple, replaced as a whole: it is read in any thread.
+        self.subscriptions: tuple[_Subscription, ...] = ()
+
+    def add(self, subscription: _Subscription) -> None:
+        """Serve one more."""
+        if not self.subscriptions:
+            logging.getLogger().addHandler(self)
+        self.subscriptions = (*self.subscriptions, subscription)
+
+    def remove(self, subscription: _Subscription) -> None:
+        """Serve it no longer."""
+        self.subscriptions = tuple(each for each in self.subscriptions if each is not subscription)
+        if not self.subscriptions:
+            logging.getLogger().removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler.emit`."""
+        if hasattr(record, _NODE) or record.name == SILENT:
+            return
+        wanted = [each for each in self.subscriptions if record.levelno >= each.level]
+        if not wanted:
+            return
+        try:
+            text = record.getMessage()[:LONGEST]
+            trace = ""
+            if record.exc_info:
+                formatter = self.formatter or logging.Formatter()
+                trace = formatter.formatException(record.exc_info)[-LONGEST:]
+        except Exception:  # noqa: BLE001 - as all handlers do: what cannot be formatted must not hurt who logs
+            self.handleError(record)
+            return
+        frame = current_frame()
+        here = frame.host if frame is not None else None
+        told: set[str] = set()
+        # The node in whose context it was logged sends it, or else the first of this process that was asked.
+        for each in sorted(wanted, key=lambda each: each.core.dispatcher is not here):
+            collector = node_of(each.port)
+            if collector not in told:
+                told.add(collector)
+                each.add(record.name, record.levelno, record.created, text, trace)
+
+
+_forwarder = _Forwarder()
+_nodes: WeakSet[Core] = WeakSet()
+"""The nodes of this process: they need not be told what is logged in it."""
+
+
+WatchNodes: TypeAlias = Callable[[], AbstractAsyncContextManager[AsyncIterator[frozenset[str]]]]
+
+
+class LogCollector:
+    """Log records of other nodes, until it is cancelled. Made by `Node.collect_logs`.
+
+    A context manager, too, that cancels it on exit.
+    """
+
+    def __init__(self) -> None:
+        self.scope: trio.CancelScope = trio.CancelScope()
+
+    def __enter__(self) -> LogCollector:
+        """Nothing happens."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Cancel it."""
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Have no more records sent."""
+        self.scope.cancel()
+
+
+class LogService:
+    """A node's part in it: it sends what others have asked for, and asks others.
+
+    Args:
+      core: the node.
+      watch_nodes: opens an iterator of the IDs of all nodes of the network, now and at each change.
+    """
+
+    def __init__(self, core: Core, watch_nodes: WatchNodes) -> None:
+        self._core = core
+        self._watch_nodes = watch_nodes
+        self._subscriptions: dict[str, _Subscription] = {}
+        _nodes.add(core)
+        core.node_port.services["log"] = self._asked
+
+    def collect(self, level: int) -> LogCollector:
+        """See `Node.collect_logs`."""
+        self._core.check_open()
+        collector = LogCollector()
+        self._core.dispatcher.start_system_task(self._collect, collector.scope, level)
+        return collector
+
+    async def _collect(self, scope: trio.CancelScope, level: int) -> None:
+        collecting = _Collecting(self._core, level)
+        with scope:
+            try:
+                async with self._watch_nodes() as tables:
+                    async for nodes in tables:
+                        collecting.set_nodes(nodes)
+            except trio.ClosedResourceError:
+                return
+        if not self._core.closed:
+            collecting.stop()
+
+    # Sending -------------------------------------------------------------------------------------------------------
+
+    def _asked(self, node_id: str, arguments: tuple[object, ...]) -> bool:
+        match arguments:
+            case (int(level), str(port)) if _is_port_of(port, node_id) and level >= 0:
+                pass
+            case _:
+                return False
+        if not self._core.settings.share_logs:
+            log.warning("%s asks for log records, which this node does not share", node_id)
+        elif port not in self._subscriptions and not any(core.id == node_id for core in _nodes if not core.closed):
+            # One for each node: a later one takes its place.
+            for other in [other for other in self._subscriptions if node_of(other) == node_id]:
+                self._end(other)
+            subscription = self._subscriptions[port] = _Subscription(self._core, port, level)
+            self._core.dispatcher.start_system_task(self._send_all, subscription)
+        return True
+
+    async def _send_all(self, subscription: _Subscription) -> None:
+        port = subscription.port
+        monitor = self._core.monitor(port, lambda *_: self._end(port), None)
+        _forwarder.add(subscription)
+        try:
+            while not subscription.ended:
+                while subscription.records and not subscription.ended:
+                    with subscription.lock:
+                        record = subscription.records.popleft()
+                    self._core.send(port, ("record", *record))
+                    peer, _ = self._core.route(port)
+                    if peer is not None:
+                        # Where a slow collector is waited for; meanwhile the list fills.
+                        await peer.wait_flushed()
+                if not subscription.ended:
+                    await subscription.arrived.park()
+        except (OSError, ValueError, trio.BrokenResourceError, trio.ClosedResourceError):
+            # It is gone, or this node is; the collector asks again when it is back.
+            self._end(port)
+        finally:
+            _forwarder.remove(subscription)
+            monitor.cancel()
+
+    def _end(self, port: str) -> None:
+        subscription = self._subscriptions.pop(port, None)
+        if subscription is not None:
+            subscription.ended = True
+            subscription.arrived.unpark_all()
+
+
+
+class _Collecting:
+    """One request for the records of all nodes.
+
+    Args:
+      core: the node that wants them.
+      level: the lowest level that it wants.
+    """
+
+    def __init__(self, core: Core, level: int) -> None:
+        self._core = core
+        self._level = level
+        self._nodes: frozenset[str] = frozenset()
+        # By node ID: where its records come in, and what tells when they do not any more.
+        self._sources: dict[str, tuple[Port, Monitor]] = {}
+
+    def set_nodes(self, nodes: frozenset[str]) -> None:
+        """These are the nodes that there are now."""
+        self._nodes = nodes - {self._core.id}
+        for node_id in [*self._sources]:
+            if node_id not in self._nodes:
+                self._stop(node_id)
+        # Sorted: the order of a set differs from run to run, and simulations are repeated.
+        for node_id in sorted(self._nodes - self._sources.keys()):
+            self._ask(node_id)
+
+    def stop(self) -> None:
+        """No more records are wanted."""
+        self.set_nodes(frozenset())
+
+    def _ask(self, node_id: str) -> None:
+        # A port for each, which only it is told of: so it is known who says what comes in there.
+        port = new_port(self._core.dispatcher, self._core.next_name(), partial(self._take, node_id))
+        monitor = self._core.monitor(node_id, partial(self._lost, node_id), None)
+        self._sources[node_id] = port, monitor
+        self._core.send(node_id, ("log", self._level, port))
+
+    def _stop(self, node_id: str) -> None:
+        port, monitor = self._sources.pop(node_id)
+        monitor.cancel()
+        # Its monitor over there fires, and that ends it there.
+        self._core.dispatcher.die(port, NORMAL)
+
+    def _lost(self, node_id: str, *_reason: object) -> None:
+        if node_id in self._sources and not self._core.closing:
+            self._stop(node_id)
+            if node_id in self._nodes:
+                self._ask(node_id)
+
+    def _take(self, node_id: str, *message: object) -> None:
+        match message:
+            case ("record", str(name), int(level), float(created), str(text), str(trace), int(left_out)):
+                pass
+            case _:
+                log.warning("%s: not a log record: %.200r", node_id, message)
+                return
+        record = logging.LogRecord(name, level, node_id, 0, f"{node_id}: {text}", (), None)
+        record.created, record.msecs = created, (created % 1) * 1000
+        record.exc_text = trace or None
+        setattr(record, _NODE, node_id)
+        if left_out:
+            record.msg += f" ({left_out} records before it were left out)"
+        # What was asked for is shown, whatever the level of the logger is here.
+        logging.getLogger(name).handle(record)
+
+
+def check_level(level: object) -> int:
+    """The number of a level of `logging`. Raises `TypeError` or `ValueError`."""
+    if isinstance(level, str):
+        number = logging.getLevelNamesMapping().get(level.upper())
+        if number is None:
+            raise ValueError(f"not a level of logging: {level!r}; such as 'INFO' or 'WARNING'")
+        return number
+    if isinstance(level, bool) or not isinstance(level, int):
+        raise TypeError(f"a level of logging is wanted, such as logging.INFO or 'INFO', not {level!r}")
+    if level < 0:
+        raise ValueError(f"a level of logging is not negative: {level}")
+    return level
+
+
+def _is_port_of(port: str, node_id: str) -> bool:
+    try:
+        owner, name = split_port(port)
+    except ValueError:
+        return False
+    return owner == node_id and bool(name)

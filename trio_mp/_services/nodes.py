@@ -1,0 +1,84 @@
+"""Which nodes the network has, as users are told of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from .changes import Change
+from .database import NODES, Database
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChange:
+    """A node has joined the network, or left it.
+
+    Attributes:
+      node_id: which.
+      up: whether it is there.
+    """
+
+    node_id: str
+    up: bool
+
+
+class NodeChanges:
+    """An async iterator of `NodeChange`; made by `Node.watch_nodes`."""
+
+    def __init__(self, changes: AsyncIterator[Change]) -> None:
+        self._changes = changes
+        self._waiting: deque[NodeChange] = deque()
+        # The run of each node that was reported as being there.
+        self._runs: dict[str, str] = {}
+
+    def __aiter__(self) -> NodeChanges:
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> NodeChange:
+        """The next change. A checkpoint; cancelled, nothing is lost."""
+        await trio.lowlevel.checkpoint()
+        while not self._waiting:
+            change = await anext(self._changes)
+            # The first of what a node says of itself is which run of it this is; where it listens may change.
+            runs = {node_id: str(said[0]) for node_id, said in change.table.items()}
+            gone = [node_id for node_id, run in self._runs.items() if runs.get(node_id) != run]
+            come = [node_id for node_id, run in runs.items() if self._runs.get(node_id) != run]
+            self._waiting += [NodeChange(node_id, up=False) for node_id in gone]
+            self._waiting += [NodeChange(node_id, up=True) for node_id in come]
+            self._runs = runs
+        return self._waiting.popleft()
+
+
+@asynccontextmanager
+async def watch_nodes(database: Database) -> AsyncGenerator[NodeChanges, None]:
+    """See `Node.watch_nodes`."""
+    async with database.watch(NODES) as changes:
+        yield NodeChanges(changes)
+
+
+class NodeTables:
+    """An async iterator of the IDs of all nodes, at first and at each change."""
+
+    def __init__(self, changes: AsyncIterator[Change]) -> None:
+        self._changes = changes
+
+    def __aiter__(self) -> NodeTables:
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> frozenset[str]:
+        """The nodes that there are now. A checkpoint."""
+        change = await anext(self._changes)
+        return frozenset(change.table)
+
+
+@asynccontextmanager
+async def watch_node_tables(database: Database) -> AsyncGenerator[NodeTables, None]:
+    """For the length of the block, an iterator of the nodes that there are."""
+    async with database.watch(NODES) as changes:
+        yield NodeTables(changes)
