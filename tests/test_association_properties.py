@@ -301,8 +301,9 @@ class TwoNodes(RuleBasedStateMachine):
             process.demonitor(number)
         if pick % 3:
             self.settle()
-        process.do(process.association.ask())
-        assert not process.association.is_asked or process.association.queue.size == 0
+        effects = process.association.ask()
+        assert not effects or (process.association.queue.size == 0 and not process.monitors)
+        process.do(effects)
 
     @rule(pick=st.integers(0, 99), willing=st.booleans())
     def keep_or_let_go(self, pick: int, willing: bool) -> None:

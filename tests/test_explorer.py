@@ -14,6 +14,7 @@ import pytest
 from explorer import Bounds, World, explore
 from explorer.parts import HIGHER, LOWER
 from explorer.rules import RULES, rule_of
+from explorer.three import Relay
 from explorer.variants import (
     AgreesToEverything,
     AsksUnderMonitors,
@@ -252,3 +253,25 @@ def test_every_fault_of_the_explorer_has_its_place_among_the_rules() -> None:
 def test_a_fault_of_which_nothing_is_known_is_no_rule(fault: str) -> None:
     with pytest.raises(LookupError):
         rule_of(fault)
+
+
+RELAYED = Bounds(connections=1, senders=(0, 2, 0), monitors=1, cuts=0, notices=0, reactions=False)
+
+
+@pytest.mark.parametrize(
+    "bounds", [replace(RELAYED, asks=1), replace(RELAYED, notices=1)], ids=["parting", "an early loss"]
+)
+def test_three_nodes_of_which_one_relays(bounds: Bounds) -> None:
+    world = Relay(bounds)
+    result = explore(world)
+    print(result)
+    assert result.found is None, str(result.found)
+    assert result.states > 50_000
+    assert world.relayed > 1000
+
+
+def test_three_nodes_of_which_one_relays_and_has_lost_a_rule() -> None:
+    found = explore(Relay(replace(RELAYED, notices=1, promise_only=True), ForgetsTheMonitors)).found
+    print(found)
+    assert found is not None
+    assert UNTOLD in found.fault, str(found)
