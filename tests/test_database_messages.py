@@ -211,7 +211,7 @@ class TestWhatMayBeInTheDatabase:
     @pytest.mark.parametrize(
         "value, error, text",
         [
-            (object(), TypeError, "value is of type object"),
+            pytest.param(object(), TypeError, "value is of type object", id="an-object"),
             ({"when": {1: 2}}, TypeError, r'value\["when"\] has a key of type int'),
             ([0, 2**64], ValueError, r"value\[1\] is an int of 65 bits"),
             ("\ud800", ValueError, "value is .*lone surrogate"),
