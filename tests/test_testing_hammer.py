@@ -17,6 +17,8 @@ from explorer.variants import (
 
 from trio_mp._node import peer
 from trio_mp._protocol.association import Association
+from trio_mp._protocol.membership import Membership, MembershipEffect, Send
+from trio_mp._services import membership
 from trio_mp.testing.__main__ import main
 from trio_mp.testing._seed import run_seed
 
@@ -60,6 +62,32 @@ def test_it_finds_an_association_with_a_rule_taken_out(
     caplog.set_level("CRITICAL", "trio_mp")
     monkeypatch.setattr(peer, "Association", kind)
     assert any(run_seed(seed).violation for seed in range(100))
+
+
+class HasNoGuests(Membership):
+    """Whoever attaches is not noted."""
+
+    def _guest_came(self, node_id: str) -> list[MembershipEffect]:
+        return []
+
+
+class MeshesInSecret(Membership):
+    """A global node that joins is not told to the others, who do not become acquainted."""
+
+    def _welcome(self, node_id: str) -> Send:
+        return Send(node_id, ("welcome", self.addresses, {}))
+
+    def _mesh_with(self, node_id: str) -> list[MembershipEffect]:
+        return [effect for effect in super()._mesh_with(node_id) if not isinstance(effect, Send)]
+
+
+@pytest.mark.parametrize("kind", [HasNoGuests, MeshesInSecret])
+def test_it_finds_a_membership_with_a_rule_taken_out(
+    kind: type[Membership], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("CRITICAL", "trio_mp")
+    monkeypatch.setattr(membership, "Membership", kind)
+    assert any("seeds are global" in run_seed(seed).violation for seed in range(100))
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])

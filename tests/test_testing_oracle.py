@@ -8,6 +8,7 @@ import pytest
 
 from trio_mp import Reason
 from trio_mp.testing import Bounds, Cause, Oracle, PromiseBroken, Rule
+from trio_mp.testing._formation import Standing, are_bound, find_fault
 
 PORT = "b#0123456789abcdef.1"
 LOST: Reason = ("transport_error", "b", "the connection broke")
@@ -383,11 +384,53 @@ def test_memory() -> None:
 
 
 def test_connections() -> None:
-    keeps(lambda h: h.oracle.connections("a", "b", "x", "x", seed=True))
-    keeps(lambda h: h.oracle.connections("a", "b", None, None, seed=False))
-    breaks(Rule.CONNECTED, lambda h: h.oracle.connections("a", "b", None, None, seed=True))
-    breaks(Rule.AGREEMENT, lambda h: h.oracle.connections("a", "b", "x", "y", seed=True))
-    breaks(Rule.AGREEMENT, lambda h: h.oracle.connections("a", "b", "x", None, seed=False))
+    keeps(lambda h: h.oracle.connections("a", "b", "x", "x", bound=True))
+    keeps(lambda h: h.oracle.connections("a", "b", None, None, bound=False))
+    breaks(Rule.CONNECTED, lambda h: h.oracle.connections("a", "b", None, None, bound=True))
+    breaks(Rule.AGREEMENT, lambda h: h.oracle.connections("a", "b", "x", "y", bound=True))
+    breaks(Rule.AGREEMENT, lambda h: h.oracle.connections("a", "b", "x", None, bound=False))
+
+
+def standing(
+    seeds: str = "", *, is_global: bool = True, host: str | None = None, mesh: str = "", guests: str = ""
+) -> Standing:
+    return Standing(frozenset(seeds), bool(seeds), is_global, host, frozenset(mesh), frozenset(guests))
+
+
+FORMED = {
+    "s": standing(mesh="t", guests="a"),
+    "t": standing("s", mesh="s"),
+    "a": standing("t", is_global=False, host="s"),
+    "x": standing(),
+}
+
+
+def test_what_form_a_network_should_have() -> None:
+    keeps(lambda h: h.oracle.formed(find_fault(FORMED)))
+    assert are_bound(FORMED, "s", "t")
+    assert are_bound(FORMED, "s", "a")
+    assert are_bound(FORMED, "a", "s")
+    assert not are_bound(FORMED, "t", "a")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"x": standing(is_global=False)},
+        {"x": standing("a")},
+        {"s": standing(guests="a")},
+        {"t": standing("s")},
+        {"t": standing("s", mesh="s", host="s")},
+        {"s": standing(mesh="tz", guests="a")},
+        {"s": standing(mesh="t", guests="az")},
+        {"s": standing(mesh="t")},
+        {"a": standing("t", is_global=False)},
+        {"s": standing(mesh="t", guests="ax")},
+        {"b": standing("sx", is_global=False, host="s"), "s": standing(mesh="t", guests="ab")},
+    ],
+)
+def test_a_network_without_that_form(change: dict[str, Standing]) -> None:
+    breaks(Rule.FORM, lambda h: h.oracle.formed(find_fault({**FORMED, **change})))
 
 
 def test_what_a_dead_run_still_does_does_not_count() -> None:

@@ -271,7 +271,6 @@ class MembershipService:
             self._seeking[node_id] = ""
             self.network.host.start_system_task(self._seek, self.network.peer(node_id))
 
-
     async def _seek(self, peer: Peer) -> None:
         """Look for a connection with a node until there is one, or nothing waits for it any more."""
         retry = FIRST_RETRY

@@ -255,13 +255,21 @@ class Oracle:
         if size > limit + largest:
             self.fail(Rule.MEMORY, f"{run} has queued {size} bytes for {peer}, where {limit} are allowed", peer)
 
-    def connections(self, one: str, other: str, one_uses: str | None, other_uses: str | None, *, seed: bool) -> None:
-        """When all is quiet: which connection two live nodes that can reach each other use, and whether one seeds."""
+    def connections(self, one: str, other: str, one_uses: str | None, other_uses: str | None, *, bound: bool) -> None:
+        """When all is quiet: which connection two live nodes that can reach each other use, and if they must have one.
+
+        They must if both are global, or one is attached to the other.
+        """
         if one_uses != other_uses:
             what = f"{one} and {other} use {one_uses or 'none'} and {other_uses or 'none'}"
             self.fail(Rule.AGREEMENT, what, one, other)
-        if seed and one_uses is None:
+        if bound and one_uses is None:
             self.fail(Rule.CONNECTED, f"{one} and {other} are not connected", one, other)
+
+    def formed(self, fault: str) -> None:
+        """When all is quiet: what is wrong with the form of the network, if anything is."""
+        if fault:
+            self.fail(Rule.FORM, fault)
 
     def finish(self) -> None:
         """The network was healed, and has been quiet for at least `bounds.longest`: everything must be settled."""

@@ -18,7 +18,8 @@ class Rule(enum.Enum):
     PORT_ID = "a port ID never names two ports"
     DEAD_PORT = "a port that has died, or whose node has, gets nothing"
     MEMORY = "what is queued for a peer stays under queue_limit and one message"
-    CONNECTED = "two live nodes that can reach each other are connected when one is a seed of the other"
+    CONNECTED = "global nodes are connected with each other, and every other node with the one that it is attached to"
+    FORM = "seeds are global, global nodes know each other, and every other node is attached to one of them"
     AGREEMENT = "both ends agree on which connection is in use"
     UNANSWERED = "a call ends: with the answer, or with PortDied"
 

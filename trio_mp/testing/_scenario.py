@@ -48,8 +48,13 @@ class Plan:
     floods: bool
 
 
-def make_plan(numbers: random.Random) -> Plan:
-    """Draw a plan."""
+def make_plan(numbers: random.Random, shape: random.Random) -> Plan:
+    """Draw a plan.
+
+    Args:
+      numbers: where chance comes from.
+      shape: the same, for the form of larger networks, so that the others are what they were without these.
+    """
     count = numbers.choice((2, 2, 3, 3, 3, 4, 4, 5))
     names = [f"n{index}" for index in range(count)]
     numbers.shuffle(names)
@@ -76,9 +81,12 @@ def make_plan(numbers: random.Random) -> Plan:
             settings["monitor_limit"] = numbers.choice((2, 5))
         nodes[name] = settings
     first, last = 5.0, SECONDS - QUIET - 15
+    starts = {name: numbers.choice((0.0, 0.0, numbers.uniform(0, 10))) for name in names}
+    if shape.random() < 0.3:
+        _make_larger(shape, nodes, starts, common)
     return Plan(
         nodes=nodes,
-        starts={name: numbers.choice((0.0, 0.0, numbers.uniform(0, 10))) for name in names},
+        starts=starts,
         link=_make_link(numbers),
         faults=tuple(sorted(numbers.uniform(first, last) for _ in range(FAULTS))),
         bounds=Bounds(heartbeat=heartbeat, connect_timeout=connect_timeout, latency=10.0),
@@ -105,6 +113,26 @@ def _seeds(numbers: random.Random, names: list[str], index: int) -> list[str]:
         return []
     earlier = names[:index]
     return numbers.sample(earlier, numbers.randint(1, len(earlier)))
+
+
+def _make_larger(
+    shape: random.Random, nodes: dict[str, SettingArguments], starts: dict[str, float], common: SettingArguments
+) -> None:
+    """Two or three seeds, which may not know each other, and at least three that are none; each knows some of them."""
+    count = max(shape.choice((5, 6, 7, 8)), len(nodes))
+    for index in range(len(nodes), count):
+        name = f"n{index}"
+        nodes[name] = common.copy()
+        starts[name] = shape.choice((0.0, shape.uniform(0, 10)))
+    names = list(nodes)
+    shape.shuffle(names)
+    seeds = names[: shape.choice((2, 2, 3))]
+    acquainted = shape.random() < 0.7
+    for name in names:
+        some = shape.sample(seeds, shape.randint(1, len(seeds)))
+        if name in seeds:
+            some = seeds if acquainted else []
+        nodes[name]["seeds"] = tuple(map(address_of, some))
 
 
 class Disturber:

@@ -53,7 +53,7 @@ def run_seed(seed: int) -> Result:
 
 
 async def _run(network: SimulatedNetwork, result: Result) -> None:
-    plan = make_plan(network.generator("plan"))
+    plan = make_plan(network.generator("plan"), network.generator("shape"))
     parter = Parter(network)
     parter.adjust(plan.nodes)
     network.default_link.be_like(plan.link)

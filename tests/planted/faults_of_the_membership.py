@@ -1,0 +1,111 @@
+"""Faults in how a network forms."""
+
+from __future__ import annotations
+
+from .fault import Change, Fault
+
+_RULES = "_protocol/membership.py"
+_CONTACTS = "_services/contacts.py"
+_SERVICE = "_services/membership.py"
+_UNIT = "tests/test_membership.py"
+_NETWORK = "tests/test_network_membership.py"
+_FORMING = f"{_UNIT}::TestFormingNetwork"
+
+MEMBERSHIP: tuple[Fault, ...] = (
+    Fault(
+        "loner_waits",
+        "who loses its host does not join again those that it is connected with, and never attaches to them",
+        (Change(_RULES, "return [Detached(node_id), *map(self._join, self.joined)]", "return [Detached(node_id)]"),),
+        (f"{_UNIT}::test_who_loses_its_host_joins_again_those_that_it_is_still_connected_with", _FORMING),
+    ),
+    Fault(
+        "global_in_secret",
+        "who becomes global does not tell those that have taken it for something else",
+        (
+            Change(
+                _RULES,
+                "return [*detached, BecameGlobal(), *map(self._join, self.joined)]",
+                "return [*detached, BecameGlobal()]",
+            ),
+        ),
+        (f"{_UNIT}::test_who_becomes_global_joins_again_whom_it_has_joined_as_something_else", _FORMING),
+    ),
+    Fault(
+        "guest_is_behind",
+        "who attaches is not told what has changed since it was welcomed",
+        (Change(_RULES, "return [GuestUp(node_id), self._welcome(node_id)]", "return [GuestUp(node_id)]"),),
+        (f"{_UNIT}::test_attaching", _FORMING),
+    ),
+    Fault(
+        "strangers_stay_strangers",
+        "a node does not tell its host of a global node that it has met",
+        (Change(_RULES, 'return [Send(self.host, ("meet", node_id, addresses))]', "return []"),),
+        (f"{_UNIT}::test_a_global_node_that_the_host_does_not_know_is_introduced_to_it", _FORMING),
+    ),
+    Fault(
+        "newcomer_in_secret",
+        "global nodes are not told of a new one, so that two that come at the same time stay strangers",
+        (
+            Change(
+                _RULES,
+                "return [*effects, GlobalUp(node_id), *meetings, *self._tell_guests()]",
+                "return [*effects, GlobalUp(node_id), *self._tell_guests()]",
+            ),
+        ),
+        (f"{_UNIT}::test_a_global_node_that_joins_is_meshed_and_the_others_and_the_guests_hear_of_it",),
+    ),
+    Fault(
+        "guest_and_global",
+        "a guest that becomes global remains a guest, and its end is noted for one of the two only",
+        (Change(_RULES, "            del self.guests[node_id]\n            effects.append(", "            effects.append("),),
+        (f"{_UNIT}::test_a_guest_that_turns_out_to_be_global_is_no_guest_any_more", _FORMING),
+    ),
+    Fault(
+        "dials_go_round",
+        "a request to dial is passed on by everybody, also back",
+        (
+            Change(
+                _RULES,
+                "for node_id in self.mesh] if by == other and by in self.guests else []",
+                "for node_id in self.mesh] if other in self.guests else []",
+            ),
+        ),
+        (f"{_UNIT}::test_a_request_that_was_passed_on_is_not_passed_around",),
+    ),
+    Fault(
+        "anybody_has_it_dial",
+        "a request to dial is believed, whoever passes it on",
+        (Change(_RULES, "not (by in {other, self.host} or by in self.mesh):", "False:"),),
+        (f"{_UNIT}::test_not_everybody_can_have_a_node_dial_and_not_everything",),
+    ),
+    Fault(
+        "welcome_without_join",
+        "whoever says welcome becomes the host",
+        (Change(_RULES, "        if node_id not in self.joined:\n            return []\n", ""),),
+        (f"{_UNIT}::test_a_welcome_that_was_not_asked_for_does_nothing",),
+    ),
+    Fault(
+        "replaced_unseen",
+        "a connection that takes the place of another one before anybody has looked is not joined anew",
+        (
+            Change(
+                _CONTACTS,
+                "while peer.current is current and self._host.is_wanted(self):",
+                "while peer.is_up() and self._host.is_wanted(self):",
+            ),
+        ),
+        (f"{_NETWORK}::test_a_connection_that_takes_the_place_of_the_one_before_is_attached_by",),
+    ),
+    Fault(
+        "mistaken_for_global",
+        "whoever is found at the address of a global node is taken for it, and becomes global",
+        (Change(_CONTACTS, "        if self.seed:\n            self.node_id =", "        if True:\n            self.node_id ="),),
+        (f"{_NETWORK}::test_a_global_node_whose_address_is_anothers_by_now",),
+    ),
+    Fault(
+        "dials_without_end",
+        "others can have a node dial as many as they like at the same time",
+        (Change(_SERVICE, "if len(self._asked) >= ASKED_LIMIT:", "if False:"),),
+        (f"{_NETWORK}::test_floods_of_requests_to_dial",),
+    ),
+)

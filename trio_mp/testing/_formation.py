@@ -1,0 +1,66 @@
+"""Whether a network that is at rest has the form that it should have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A node's place in the network.
+
+    Attributes:
+      seeds: the IDs of its seeds, as far as they live.
+      has_seeds: whether it was given any.
+      is_global: whether it says that it is global.
+      host: what it is attached to.
+      mesh, guests: as it sees them.
+    """
+
+    seeds: frozenset[str]
+    has_seeds: bool
+    is_global: bool
+    host: str | None
+    mesh: frozenset[str]
+    guests: frozenset[str]
+
+
+def find_fault(nodes: Mapping[str, Standing]) -> str:
+    """What is wrong with a network in which everybody can reach everybody, and which has come to rest; or nothing."""
+    parts = _parts(nodes)
+    for node_id, node in nodes.items():
+        if not node.has_seeds and not node.is_global:
+            return f"{node_id} has no seeds, and is not global"
+        for seed in node.seeds:
+            if not nodes[seed].is_global:
+                return f"{seed} is a seed of {node_id}, and is not global"
+        for other in nodes:
+            same = node.is_global and nodes[other].is_global and parts[node_id] == parts[other] and other != node_id
+            if same and other not in node.mesh:
+                return f"{node_id} and {other} are global, and {node_id} does not know that they are connected"
+        if node.is_global and node.host is not None:
+            return f"{node_id} is global, and attached to {node.host}"
+        if node.mesh - nodes.keys() or node.guests - nodes.keys():
+            return f"{node_id} believes in nodes that are gone"
+        if not node.is_global and node.seeds and (node.host is None or node_id not in nodes[node.host].guests):
+            return f"{node_id} is attached to {node.host}, which does not know it"
+        for guest in node.guests:
+            if nodes[guest].host != node_id:
+                return f"{guest} is a guest of {node_id}, and attached to {nodes[guest].host}"
+    return ""
+
+
+def are_bound(nodes: Mapping[str, Standing], one: str, other: str) -> bool:
+    """Whether two nodes must be connected: both are global, or one is attached to the other."""
+    return other in nodes[one].mesh or nodes[one].host == other or nodes[other].host == one
+
+
+def _parts(nodes: Mapping[str, Standing]) -> dict[str, str]:
+    """For each node some name of the part of the network that it belongs to: seeds hold it together."""
+    parts = {node_id: node_id for node_id in nodes}
+    for node_id, node in nodes.items():
+        for seed in node.seeds:
+            joined, into = parts[node_id], parts[seed]
+            parts = {other: into if part == joined else part for other, part in parts.items()}
+    return parts
