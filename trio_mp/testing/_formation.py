@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+
+from .._api import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,30 @@ class Standing:
     host: str | None
     mesh: frozenset[str]
     guests: frozenset[str]
+
+
+def standings_of(
+    nodes: Mapping[str, Node], seeds_of: Callable[[str], Iterable[str]]
+) -> dict[str, Standing]:
+    """The places of these nodes, but for those without a network.
+
+    Args:
+      nodes: those that live, by ID.
+      seeds_of: the IDs of a node's seeds that live.
+    """
+    standings: dict[str, Standing] = {}
+    for node_id, node in nodes.items():
+        if node._membership is not None:
+            rules = node._membership.rules
+            standings[node_id] = Standing(
+                seeds=frozenset(seeds_of(node_id)) & nodes.keys(),
+                has_seeds=bool(node._core.settings.seeds),
+                is_global=rules.is_global,
+                host=rules.host,
+                mesh=frozenset(rules.mesh),
+                guests=frozenset(rules.guests),
+            )
+    return standings
 
 
 def find_fault(nodes: Mapping[str, Standing]) -> str:

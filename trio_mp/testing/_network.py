@@ -20,7 +20,7 @@ from .._open import open_node_in
 from .._protocol.session import TLSChannel
 from .._transport.tls import throwaway_tls
 from ._faults import Faults
-from ._formation import Standing, are_bound, find_fault
+from ._formation import are_bound, find_fault, standings_of
 from ._nodes import FairnessClock, NodeTransport, Place, silence
 from ._oracle import Oracle
 from ._postman import Postman
@@ -162,20 +162,6 @@ class SimulatedNetwork(Faults):
         places = [self.places[str(seed)] for seed in seeds if str(seed) in self.places]
         return tuple(place.transport.host.node_id for place in places)
 
-    def _standing(self, node_id: str) -> Standing | None:
-        node = self.nodes[node_id]
-        if node._membership is None:
-            return None
-        rules = node._membership.rules
-        return Standing(
-            seeds=frozenset(self.seeds_of(node_id)) & self.nodes.keys(),
-            has_seeds=bool(node._core.settings.seeds),
-            is_global=rules.is_global,
-            host=rules.host,
-            mesh=frozenset(rules.mesh),
-            guests=frozenset(rules.guests),
-        )
-
     async def settle(self) -> None:
         """Heal the network, wait until everything must have come to rest, and have the oracle judge it all.
 
@@ -185,7 +171,7 @@ class SimulatedNetwork(Faults):
         self.heal()
         await trio.sleep(self.oracle.bounds.longest + 1)
         self.oracle.check()
-        standings = {node_id: standing for node_id in self.nodes if (standing := self._standing(node_id))}
+        standings = standings_of(self.nodes, self.seeds_of)
         self.oracle.formed(find_fault(standings))
         for one, other in itertools.combinations(standings, 2):
             bound = are_bound(standings, one, other)
