@@ -612,8 +612,14 @@ async def form(network: SimulatedNetwork, count: int) -> None:
     seeds = [f"s{number}" for number in range(3)]
     names = [*seeds, *(f"n{number}" for number in range(count - 3))]
     for name in names:
-        network.start(name, run_forever, seeds=seeds)
+        network.start(name, run_forever, seeds=seeds, idle_timeout=5.0)
     await until(lambda: len(network.nodes) == count and is_settled(network.nodes.values()), 60)
+    # What was only a visit is closed, and nothing else.
+    await trio.sleep(20)
+    assert is_settled(network.nodes.values())
+    for node in network.nodes.values():
+        rules = rules_of(node)
+        assert set(node.peers) == (rules.mesh.keys() | rules.guests.keys() if rules.is_global else {rules.host})
     assert {node.id for node in network.nodes.values() if rules_of(node).is_global} == set(seeds)
     # Nobody has all of them.
     assert all(rules_of(network.nodes[seed]).guests for seed in seeds)

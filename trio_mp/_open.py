@@ -28,8 +28,12 @@ async def open_node(
       profile: the name of a configuration profile; not built yet.
       settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
 
-        - `binds`, `seeds`: addresses to listen on, and to connect to: `unix:PATH`, `host:port`. With either, a `secret`
-          or a `certificate` is needed; with both, both must hold.
+        - `binds`: addresses to listen on, `unix:PATH` or `host:port`; `*` is all interfaces, port 0 any free one. By
+          default, with seeds, beside the first seed that is reached: a socket in the directory of a `unix:` one, else a
+          free port of the address from which it is reached. `()` listens nowhere.
+        - `seeds`: addresses of nodes by which it finds the network; a host name stands for all of its addresses. They
+          are dialled until they answer. With `binds` or `seeds` a `secret` or a `certificate` is needed; with both of
+          these, both must hold.
         - `secret`: at least 16 bytes as str or bytes, the same on all nodes; or a tuple of such: the first is used to
           dial, each is accepted.
         - `certificate`: a `Certificate`.
