@@ -218,7 +218,7 @@ class TestWhatMayBeInTheDatabase:
             (nested(codec.MAXIMUM_DEPTH), ValueError, "nests more than"),
             ("x" * messages.ENTRY_LIMIT, ValueError, "an entry of 32.* bytes, more than 32768: .*in messages"),
         ],
-        ids=lambda given: repr(given)[:30],
+        ids=["object", "key", "int", "surrogate", "depth", "size"],
     )
     def test_what_cannot_travel_is_refused(self, value: object, error: type[Exception], text: str) -> None:
         with pytest.raises(error, match=text):

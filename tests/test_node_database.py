@@ -49,6 +49,7 @@ class TestWhatIsSet:
             ("red", "k", "x" * 40_000, ValueError, "an entry of 40.* bytes"),
             ("trio_mp.nodes", "k", 1, ValueError, "the package's own"),
         ],
+        ids=["family", "key", "value", "size", "reserved"],
     )
     async def test_what_cannot_be_set_is_refused(
         self, node: Node, family: str, key: str, value: object, error: type[Exception], text: str

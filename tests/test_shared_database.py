@@ -171,6 +171,27 @@ def test_when_a_seed_dies_its_own_entries_go_and_those_of_its_nodes_stay(seed: i
     simulate(a_seed_dies, False, seed=seed)
 
 
+async def all_at_once(network: SimulatedNetwork) -> None:
+    """The seeds find each other when nodes are attached to them already; then one of them dies."""
+    async with AsyncExitStack() as stack:
+        nodes = {
+            name: await stack.enter_async_context(network.open_node(name, seeds=SEEDS))
+            for name in ("seed2", "a", "b", "c")
+        }
+        network.start("seed1", lambda _: trio.sleep_forever(), seeds=SEEDS)
+        for node in nodes.values():
+            node.database.set("red", node.id, 1)
+        await all_see(nodes.values(), "red", dict.fromkeys(nodes, 1), 20)
+        network.crash("seed1")
+        await trio.sleep(2 * GRACE)
+        await all_see(nodes.values(), "red", dict.fromkeys(nodes, 1), 1)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_nodes_that_come_with_their_seeds_find_another_one(seed: int) -> None:
+    simulate(all_at_once, seed=seed)
+
+
 async def a_node_dies(network: SimulatedNetwork, silently: bool) -> None:
     async def program(node: Node, value: int) -> None:
         node.database.set("red", "k", value)
