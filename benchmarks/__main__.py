@@ -55,6 +55,8 @@ WORKLOADS = (
     ),
     Workload("the same over a Unix socket", ("remote", "one_way", "{count}", "unix", "plain"), 500_000),
     Workload("the same, encrypted", ("remote", "one_way", "{count}", "unix", "tls"), 500_000),
+    Workload("byte stream over a Unix socket", ("streams", "{count}", "unix", "plain", "1"), 1024),
+    Workload("the same, encrypted", ("streams", "{count}", "unix", "tls", "1"), 1024),
     Workload(
         "round trip, handler to handler, TCP",
         ("remote", "round_trip", "{count}", "tcp", "plain"),

@@ -111,9 +111,9 @@ async def compare(node: Node, folder: str, port: str, megabytes: int, repeats: i
             ours.append(await send(stream, megabytes))
         async with await open_raw(folder, port, encryption) as other:
             raw.append(await send(other, megabytes))
-    ratio = statistics.median(ours) / statistics.median(raw)
-    report("byte stream", "raw", statistics.median(raw), "MiB/s", best=max(raw), worst=min(raw))
-    report("byte stream", "trio_mp", statistics.median(ours), "MiB/s", best=max(ours), worst=min(ours), ratio=ratio)
+    ratio = round(statistics.median(ours) / statistics.median(raw), 2)
+    extra = {"best": max(ours), "worst": min(ours), "raw": statistics.median(raw), "ratio": ratio}
+    report("byte stream", "trio_mp", statistics.median(ours), "MiB/s", **extra)
 
 
 async def main(arguments: list[str]) -> None:

@@ -158,6 +158,19 @@ async def test_a_cancelled_close_is_no_end() -> None:
         await stream.send_all(b"x")
 
 
+async def test_who_has_seen_it_break_cannot_end_it_in_good_order() -> None:
+    stream, pipe = stream_and_pipe()
+    await stream.send_all(b"abc")
+    pipe.send_nowait(header(10) + b"x")
+    pipe.send_eof()
+    assert await receive_until_broken(stream) == b"x"
+    with pytest.raises(trio.BrokenResourceError, match="ended before the stream did"):
+        await stream.send_eof()
+    await stream.aclose()
+    reader = ByteStream(pipe, "a", 5.0)
+    assert await receive_until_broken(reader) == b"abc"
+
+
 async def test_closing_while_another_task_sends_is_no_end() -> None:
     stream, pipe = stream_and_pipe(capacity=10)
     async with trio.open_nursery() as nursery:

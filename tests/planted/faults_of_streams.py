@@ -46,6 +46,12 @@ STREAMS = (
         (f"{_OPENINGS}::test_a_function_that_raises_breaks_the_stream",),
     ),
     Fault(
+        "broken_and_ended",
+        "who has missed a part of what came, and goes on, ends its own direction in good order",
+        (Change(_STREAM, "            if self._why_broken:\n", "            if False:\n"),),
+        (f"{_TESTS}::test_who_has_seen_it_break_cannot_end_it_in_good_order",),
+    ),
+    Fault(
         "half_a_chunk_forgotten",
         "the rest of a chunk whose sending was cancelled is not sent: what comes next is taken for it",
         (

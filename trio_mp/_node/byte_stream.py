@@ -104,6 +104,8 @@ class ByteStream(trio.abc.HalfCloseableStream):
         self._receiving = _Turn("receiving from")
         self._end_sent = False
         self._closed = ""
+        # Why the stream has broken, if it has; and the error of TLS after which nothing can be sent or received.
+        self._why_broken = ""
         self._failure = ""
         # Why nothing more may come: the other node, or the port there, is gone.
         self._lost = ""
@@ -214,7 +216,8 @@ class ByteStream(trio.abc.HalfCloseableStream):
     async def send_eof(self) -> None:
         """See `trio.abc.HalfCloseableStream.send_eof`. The other end sees the end of the stream, and can still send.
 
-        Cancelled, the end may have been sent, or not.
+        Cancelled, the end may have been sent, or not. A stream that has raised `trio.BrokenResourceError` before cannot
+        be ended any more.
         """
         with self._sending:
             self._check_open()
@@ -223,6 +226,9 @@ class ByteStream(trio.abc.HalfCloseableStream):
 
     async def _send_end(self) -> None:
         if not self._end_sent:
+            if self._why_broken:
+                # Whoever has missed something, and goes on as if nothing had happened, must not seem to have finished.
+                raise self._broken(self._why_broken)
             self._end_sent = True
             self._add(END)
         await self._flush()
@@ -318,8 +324,9 @@ class ByteStream(trio.abc.HalfCloseableStream):
         return self._broken(self._failure)
 
     def _broken(self, why: str) -> trio.BrokenResourceError:
-        parts = filter(None, (why, self._lost))
-        return trio.BrokenResourceError(f"the byte stream with {self._with_whom} is broken: {'; '.join(parts)}")
+        text = "; ".join(dict.fromkeys(filter(None, (why, self._lost))))
+        self._why_broken = self._why_broken or why or text
+        return trio.BrokenResourceError(f"the byte stream with {self._with_whom} is broken: {text}")
 
     def explain(self, why: str) -> None:
         """The port at the other end has died: what errors from now on are to say. What is on its way still arrives."""
@@ -341,7 +348,8 @@ class ByteStream(trio.abc.HalfCloseableStream):
     async def aclose(self) -> None:
         """See `trio.abc.AsyncResource.aclose`. The other end sees the end of the stream, behind what was sent.
 
-        Cancelled, or while another task is sending, the stream is broken off instead: the other end gets an error.
+        Cancelled, or while another task is sending, or after a `trio.BrokenResourceError`, the stream is broken off
+        instead: the other end gets an error.
         """
         if self._closed:
             await trio.lowlevel.checkpoint()
@@ -356,10 +364,8 @@ class ByteStream(trio.abc.HalfCloseableStream):
                 await self._send_end()
                 if not self._closed:
                     self._pipe.send_eof()
-        except trio.BrokenResourceError:
-            # As with Trio's own streams: who must know whether it has arrived waits for an answer.
-            self.abort()
-        except (trio.ClosedResourceError, OSError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            # As with Trio's own streams: who must know whether all has arrived waits for an answer.
             self.abort()
         except BaseException:
             self.abort()
