@@ -31,6 +31,7 @@ from test_membership import garbage, sensible
 
 from trio_mp import Node, open_node
 from trio_mp._protocol.membership import GLOBALS_LIMIT, Addresses, Membership
+from trio_mp._services import membership
 from trio_mp._services.membership import ASKED_LIMIT, MembershipService
 from trio_mp._transport.addresses import Address, TCPAddress, parse_address
 from trio_mp._transport.pipe import Pipe
@@ -244,6 +245,25 @@ async def test_a_global_node_whose_address_is_anothers_by_now(autojump_clock: tr
             assert network.dialled[place("g")] > before
             assert not rules_of(z).is_global
             assert is_settled([s, z])
+
+
+async def test_a_global_node_that_never_comes_back_is_forgotten(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "FORGOTTEN", 60.0)
+    network = FakeNetwork()
+    async with open_test_node(network, "s") as s:
+        rules_of(s).received("x", "meet", ("dead", [place("dead")]))
+        service_of(s).execute([])
+        await trio.sleep(50)
+        before = network.dialled[place("dead")]
+        assert before > 5
+        await trio.sleep(30)
+        assert "dead" not in rules_of(s).globals
+        assert not service_of(s)._contacts
+        after = network.dialled[place("dead")]
+        await trio.sleep(100)
+        assert network.dialled[place("dead")] == after
 
 
 # Host names ----------------------------------------------------------------------------------------------------------
