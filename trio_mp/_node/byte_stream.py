@@ -6,15 +6,13 @@ inside TLS, so one direction can be ended while the other goes on, which TLS its
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Awaitable, Callable
-
 import trio
 
 from .._errors import RemoteProtocolError
 from .._protocol.chunks import CHUNK_LIMIT, END, ChunkReader, header
 from .._protocol.session import TLSChannel
 from .._transport.pipe import Pipe
+from .turn import Turn
 
 READ_SIZE = 256 * 1024
 """How much is read at once, in bytes."""
@@ -31,51 +29,6 @@ _NOTHING = memoryview(b"")
 # The C library of Linux gives freed memory from 128 KiB on back to the kernel, until it has once seen a larger block
 # come and go. Without this every read is one into fresh pages (measured: half of the throughput). No page is touched.
 len(bytes(4 * 1024 * 1024))
-
-
-class _Turn:
-    """One direction of a stream: one task at a time, whose waiting can be cut short.
-
-    Attributes:
-      taken: whether a task is in it.
-      waits: how often somebody has waited, which is a checkpoint.
-      patience: how long one waits each time, in seconds.
-      scope: cuts it short; new for each call that waits at all.
-    """
-
-    def __init__(self, what: str) -> None:
-        self.taken = False
-        self.waits = 0
-        self._what = what
-        self._free = trio.lowlevel.ParkingLot()
-        self.patience = float("inf")
-        self.scope = trio.CancelScope()
-
-    def __enter__(self) -> None:
-        if self.taken:
-            raise trio.BusyResourceError(f"another task is {self._what} this stream")
-        self.taken = True
-
-    def __exit__(self, *_: object) -> None:
-        self.taken = False
-        self._free.unpark_all()
-
-    async def wait_free(self) -> None:
-        while self.taken:
-            await self._free.park()
-
-    async def wait(self, wait: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the pipe. Inside `scope`."""
-        if self.patience < float("inf"):
-            self.scope.deadline = trio.current_time() + self.patience
-        self.waits += 1
-        # Who has closed the pipe has left word in the stream.
-        with contextlib.suppress(trio.ClosedResourceError):
-            await wait()
-
-    def limit(self, seconds: float) -> None:
-        """Whoever waits, waits no longer than so many seconds from now."""
-        self.scope.deadline = min(self.scope.deadline, trio.current_time() + seconds)
 
 
 class ByteStream(trio.abc.HalfCloseableStream):
@@ -100,8 +53,8 @@ class ByteStream(trio.abc.HalfCloseableStream):
         self._reader.feed(received)
         # What has to be written before anything else: once bytes are in here they are as good as sent.
         self._outgoing = memoryview(b"")
-        self._sending = _Turn("sending through")
-        self._receiving = _Turn("receiving from")
+        self._sending = Turn("sending through")
+        self._receiving = Turn("receiving from")
         self._end_sent = False
         self._closed = ""
         # Why the stream has broken, if it has; and the error of TLS after which nothing can be sent or received.
