@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -29,6 +30,7 @@ from network_helpers import (
 from trio_mp import Node
 from trio_mp._node.idleness import Idleness
 from trio_mp._transport.addresses import parse_address
+from trio_mp.testing._parting import _Disregarded
 
 IDLE = 20.0
 """The timeout in these tests, in seconds."""
@@ -164,9 +166,11 @@ async def test_a_seed_is_kept(autojump_clock: trio.testing.MockClock) -> None:
 async def test_a_seed_is_dialled_anew_when_it_has_been_let_go(autojump_clock: trio.testing.MockClock) -> None:
     network = FakeNetwork()
     async with open_pair(network, idle_timeout=IDLE) as (a, b):
-        peer_of(b, "a").release("contact")
+        idleness = peer_of(b, "a")._idleness
+        idleness._kept = _Disregarded(idleness._kept)
         await until(lambda: len(network.live) == 1 and len(network.wires) == 2, LATEST)
         await until(lambda: a.peers and b.peers)
+        idleness._kept = Counter(idleness._kept)
         await trio.sleep(10 * IDLE)
         assert len(network.wires) == 2
 

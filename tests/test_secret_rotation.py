@@ -7,7 +7,7 @@ import itertools
 import pytest
 import trio
 import trio.testing
-from network_helpers import FakeNetwork, Inbox, open_test_node, until, warnings_in
+from network_helpers import FakeNetwork, Inbox, open_test_node, warnings_in
 
 OLD, NEW, OTHER = "the secret of last year", "the secret of this year", "the secret of somebody"
 STEPS = [(OLD,), (OLD, NEW), (NEW, OLD), (NEW,)]
@@ -67,4 +67,5 @@ async def test_a_secret_is_replaced_without_anybody_being_left_out(autojump_cloc
                 open_test_node(network, "b", seeds=["a"], secret=STEPS[stages["b"]]) as b,
                 open_test_node(network, "c", seeds=["a", "b"], secret=STEPS[stages["c"]]) as c,
             ):
-                await until(lambda a=a, b=b, c=c: len(a.peers) == len(b.peers) == len(c.peers) == 2)  # type: ignore[misc]
+                for one, other in itertools.permutations((a, b, c), 2):
+                    assert await one.call(other.id, "info") == (other.id,)

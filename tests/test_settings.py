@@ -34,6 +34,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.monitor_limit == 1_000_000
     assert settings.unmonitored_death == "log"
     assert settings.spawn_modules == ()
+    assert settings.share_logs is True
 
 
 def test_every_setting_can_be_given() -> None:
@@ -56,6 +57,7 @@ def test_every_setting_can_be_given() -> None:
         "monitor_limit": 1,
         "unmonitored_death": "raise",
         "spawn_modules": ["json"],
+        "share_logs": False,
     }
     settings = check_settings("me", arguments)
     assert settings.node_id == "me"
@@ -100,6 +102,7 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("port_limit", 1.0),
     ("monitor_limit", "many"),
     ("spawn_modules", "json"),
+    ("share_logs", 1),
     ("spawn_modules", [5]),
 ]
 WRONG_VALUES: list[tuple[str, Any]] = [

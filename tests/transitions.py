@@ -244,7 +244,7 @@ BOB = dataclasses.replace(ALICE, node_id="bob", incarnation="b" * 16)
 class Pair:
     """Two sides of a handshake, and the lines on their way to either."""
 
-    def __init__(self, path: Iterable[tuple[int, Call]], *, encryption: bool) -> None:
+    def __init__(self, path: Iterable[tuple[int, Call]], *, encryption: bool, stream: bool = False) -> None:
         self.sides = [
             Handshake(
                 dataclasses.replace(local, encryption=encryption),
@@ -254,6 +254,8 @@ class Pair:
             )
             for number, local in enumerate((ALICE, BOB))
         ]
+        if stream:
+            self.sides[0].want_stream("s" * 16)
         self.lines = [side.greeting.splitlines() for side in reversed(self.sides)]
         for number, call in path:
             self.make(number, call)
@@ -277,14 +279,15 @@ class Pair:
 def walk_handshakes() -> set[StepTaken]:
     """All transitions of the handshakes of two nodes that understand each other, encrypted and not."""
     found: set[StepTaken] = set()
-    calls = calls_of(Handshake)
-    for encryption in (False, True):
+    # That a stream is wanted is known before anything is said.
+    calls = calls_of(Handshake, besides=["want_stream"])
+    for encryption, stream in itertools.product((False, True), repeat=2):
         waiting: deque[tuple[tuple[int, Call], ...]] = deque([()])
         seen: list[object] = []
         while waiting:
             path = waiting.popleft()
             for number, call in itertools.product((0, 1), calls):
-                pair = Pair(path, encryption=encryption)
+                pair = Pair(path, encryption=encryption, stream=stream)
                 if call.event == "line_received" and not pair.lines[number]:
                     continue
                 try:
