@@ -232,6 +232,7 @@ class TestANodeThatMoves:
         mover.attach("s1")
         network.deliver_all()
         assert len(mover.answers[number]) == len(mover.seen["red"]) == 20
+        assert mover.told == []
 
     def test_that_has_died_elsewhere_does_not_rise_at_its_old_host(self, network: Network) -> None:
         """Its old host has not noticed that it has moved, and hears of its death from the new one."""
@@ -373,16 +374,41 @@ class TestALostGlobalNode:
 
     def test_says_nothing_of_before_that_counts(self, network: Network) -> None:
         """What it sent for the old connection, before it heard of its end, arrives by the new one."""
-        one = network.processes["s1"].replica
-        message = next(effect.message for effect in one.set("red", "k", 1) if isinstance(effect, Send))
-        other = network.processes["s2"]
+        one, other = network.processes["s1"].replica, network.processes["s2"]
+        effects = one.set("red", "k", 1) + network.processes["a"].replica.set("red", "l", 2)
+        effects += one.receive("a", next(effect.message for effect in effects[1:] if isinstance(effect, Send)))
+        late = [effect.message for effect in effects if isinstance(effect, Send) and effect.node_id == "s2"]
         network.cut("s1", "s2")
         network.connect("s1", "s2")
         while other.inbox["s1"]:
             other.handle("s1")
-        assert other.replica.receive("s1", message) == [Ignored("s1", "a change of what s1 has not told of s1")]
+        # Even if it is known already that it is global still.
+        other.execute(other.replica.global_up("s1"))
+        for message, owner in zip(late, ("s1", "a"), strict=True):
+            why = f"a change of what s1 has not told of {owner}"
+            assert other.replica.receive("s1", message) == [Ignored("s1", why)]
         network.deliver_all()
-        assert reads(other) == {"k": 1}
+        assert reads(other) == {"k": 1, "l": 2}
+
+    def test_that_comes_back_says_who_has_gone_meanwhile(self, network: Network) -> None:
+        sets(network.processes["a"], "k", 1)
+        network.cut("s1", "s2")
+        network.deliver_all()
+        assert reads(network.processes["b"]) == {"k": 1}
+        network.crash("a")
+        network.deliver_all()
+        assert reads(network.processes["b"]) == {"k": 1}
+        network.connect("s1", "s2")
+        network.deliver_all()
+        assert reads(network.processes["b"]) == {}
+
+    def test_is_told_nothing_before_it_has_asked_again(self, network: Network) -> None:
+        replica = network.processes["s1"].replica
+        replica.node_down("s2")
+        assert replica.global_up("s2") == [Send("s2", ("db", "pull"))]
+        assert replica.set("red", "k", 1) == []
+        told = [effect for effect in replica.receive("s2", ("db", "pull")) if isinstance(effect, Send)]
+        assert [send.message[1] for send in told] == ["begin", "record", "entries", "record", "done"]
 
 
 class TestWhoBecomesGlobal:

@@ -23,9 +23,8 @@ def names_in(path: Path) -> frozenset[str]:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             found.add(f"{path.name}::{node.name}")
         if isinstance(node, ast.ClassDef):
-            found |= {
-                f"{path.name}::{node.name}::{part.name}" for part in node.body if isinstance(part, ast.FunctionDef)
-            }
+            parts = [part for part in node.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)]
+            found |= {f"{path.name}::{node.name}::{part.name}" for part in parts}
     return frozenset(found)
 
 

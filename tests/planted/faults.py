@@ -9,6 +9,16 @@ from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
 from .faults_of_streams import STREAMS
 from .faults_of_the_association import ASSOCIATION
+from .faults_of_the_database import DATABASE
 from .faults_of_the_membership import MEMBERSHIP
 
-FAULTS: tuple[Fault, ...] = (*ASSOCIATION, *PARTING, *HANDSHAKES, *CONNECTIONS, *PORTS, *STREAMS, *MEMBERSHIP)
+FAULTS: tuple[Fault, ...] = (
+    *ASSOCIATION,
+    *PARTING,
+    *HANDSHAKES,
+    *CONNECTIONS,
+    *PORTS,
+    *STREAMS,
+    *MEMBERSHIP,
+    *DATABASE,
+)

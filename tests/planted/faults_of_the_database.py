@@ -1,0 +1,161 @@
+"""Faults in the shared database: whose copy counts, who is told what, what readers see."""
+
+from __future__ import annotations
+
+from .fault import Change, Fault
+
+_RECORDS = "_protocol/database_records.py"
+_COPIES = "_protocol/database_copies.py"
+_TABLES = "_protocol/database_tables.py"
+_REPLICA = "_protocol/database.py"
+_SERVICE = "_services/database.py"
+_CHANGES = "_services/changes.py"
+_TESTS = "tests/test_database.py"
+_NODES = "tests/test_node_database.py"
+_NETWORK = "tests/test_database_replica.py"
+
+DATABASE = (
+    Fault(
+        "first_copy_counts",
+        "the database: of two copies of a record the one that came first counts",
+        (Change(_RECORDS, "if best is None or record.version > best.version:", "if best is None:"),),
+        ("tests/test_database_records.py::test_a_merge_is_commutative",),
+    ),
+    Fault(
+        "tie_by_order",
+        "the database: two states under one version are chosen between by the order in which they came",
+        (Change(_RECORDS, "best = max(best, record, key=lambda copy: _canonical(copy.tables))", "best = record"),),
+        ("tests/test_database_records.py::test_a_merge_is_commutative",),
+    ),
+    Fault(
+        "least_node_id_wins",
+        "the database: the winner is another one than is documented",
+        (
+            Change(
+                _RECORDS,
+                "return {key: owners[max(owners)] for key, owners in",
+                "return {key: owners[min(owners)] for key, owners in",
+            ),
+        ),
+        ("tests/test_database_records.py::test_the_greatest_node_id_wins_and_the_others_come_back",),
+    ),
+    Fault(
+        "one_is_true",
+        "the database: a value that changes from 1 to True is not seen to change",
+        (Change(_RECORDS, "return one is other or _canonical(one) == _canonical(other)", "return bool(one == other)"),),
+        ("tests/test_database_records.py::test_values_of_different_types_are_not_the_same",),
+    ),
+    Fault(
+        "moving_is_not_counted",
+        "the database: a record that has moved is no newer than the copy at the old host",
+        (Change(_COPIES, "version._replace(attachment=version.attachment + 1)", "version"),),
+        (f"{_TESTS}::TestANodeThatMoves::test_that_has_died_elsewhere_does_not_rise_at_its_old_host", _NETWORK),
+    ),
+    Fault(
+        "the_dead_rise_at_the_old_host",
+        "the database: the copy of a node that has moved away is kept, and shows when the node dies elsewhere",
+        (
+            Change(
+                _COPIES, "return source.attached and before.run == now.run", "return False and before.run == now.run"
+            ),
+        ),
+        (f"{_TESTS}::TestANodeThatMoves::test_that_has_died_elsewhere_does_not_rise_at_its_old_host",),
+    ),
+    Fault(
+        "the_dead_rise_in_a_mirror",
+        "the database: an outdated copy of a lost global node shows when the newer one goes",
+        (Change(_COPIES, "outdated = not other.current and", "outdated = False and"),),
+        (f"{_TESTS}::TestALostGlobalNode::test_does_not_raise_the_dead",),
+    ),
+    Fault(
+        "no_grace",
+        "the database: when a global node is lost the entries of its nodes vanish and come back",
+        (Change(_COPIES, "if owner == node_id or self._counting[owner] is not record:", "if True:"),),
+        (f"{_TESTS}::TestANodeThatMoves::test_takes_its_entries_along_and_nobody_sees_them_go",),
+    ),
+    Fault(
+        "words_of_before_count",
+        "the database: what was sent for a lost connection changes what is known by the new one",
+        (Change(_COPIES, "        mirror.current = False\n", ""),),
+        (f"{_TESTS}::TestALostGlobalNode::test_says_nothing_of_before_that_counts",),
+    ),
+    Fault(
+        "batches_only_add",
+        "the database: what is not in a new whole batch stays",
+        (
+            Change(
+                _COPIES,
+                "for owner in source.records.keys() - batch.keys():\n                        self._drop(source, owner)",
+                "pass",
+            ),
+        ),
+        (f"{_TESTS}::TestALostGlobalNode::test_that_comes_back_says_who_has_gone_meanwhile", _NETWORK),
+    ),
+    Fault(
+        "anybody_speaks_for_anybody",
+        "the database: a node that is not global sets entries of others",
+        (Change(_COPIES, "if source.attached and owner != source.id:", "if False:"),),
+        (f"{_TESTS}::TestWhatCannotBeUsed::test_words_for_others",),
+    ),
+    Fault(
+        "the_others_are_not_told_of_a_death",
+        "the database: the entries of a dead node stay at the other global nodes",
+        (Change(_COPIES, "                self.news.append(messages.gone(owner))", "                pass"),),
+        (f"{_TESTS}::TestWhatIsSet::test_goes_with_its_owner",),
+    ),
+    Fault(
+        "what_was_pulled_outlives_its_connection",
+        "the database: a global node is told changes before it has heard the whole by this connection",
+        (Change(_REPLICA, "        self._pulled.pop(node_id, None)\n", ""),),
+        (f"{_TESTS}::TestALostGlobalNode::test_is_told_nothing_before_it_has_asked_again",),
+    ),
+    Fault(
+        "half_a_table",
+        "the database: a part of a table is taken for all of it",
+        (Change(_TABLES, "        if not message.last:\n            return\n", ""),),
+        (f"{_TESTS}::TestWhatIsSet::test_comes_whole_however_large_it_is",),
+    ),
+    Fault(
+        "tables_of_two_hosts_are_mixed",
+        "the database: what comes under the ticket of an earlier host counts",
+        (
+            Change(
+                _TABLES,
+                "        self._by_ticket.clear()\n        return [self._request(reading)",
+                "        return [self._request(reading)",
+            ),
+        ),
+        (f"{_TESTS}::TestANodeThatMoves::test_does_not_mix_what_two_hosts_say",),
+    ),
+    Fault(
+        "registrations_outlive_their_ports",
+        "the database: what is registered stays when the port dies",
+        (Change(_SERVICE, "        owned[registration] = None\n", ""),),
+        (f"{_NODES}::TestARegistration::test_is_in_as_many_families_as_wanted",),
+    ),
+    Fault(
+        "reserved_families_can_be_set",
+        "the database: a program may say where other nodes are",
+        (Change(_SERVICE, "if family.startswith(RESERVED):", "if False:"),),
+        (f"{_NODES}::TestWhatIsSet::test_what_cannot_be_set_is_refused",),
+    ),
+    Fault(
+        "readers_share_the_table",
+        "the database: a program that changes what it was given changes the database",
+        (Change(_SERVICE, "return copy_table(await self._ask(_readable(name)))", "return await self._ask(name)"),),
+        (f"{_NODES}::TestWhatIsSet::test_is_a_snapshot_in_and_out",),
+    ),
+    Fault(
+        "slow_readers_are_not_bounded",
+        "the database: what waits for a slow reader grows without bound",
+        (Change(_CHANGES, "if self._waiting and self._keys > WATCH_LIMIT:", "if False:"),),
+        (f"{_NODES}::TestAWatch::test_tells_a_slow_reader_once_what_it_has_missed",),
+    ),
+    Fault(
+        "slow_readers_are_not_told",
+        "the database: a slow reader misses changes, and does not hear of it",
+        (Change(_CHANGES, "self._keys, self._missed = 0, True", "self._keys = 0"),),
+        (f"{_NODES}::TestAWatch::test_tells_a_slow_reader_once_what_it_has_missed",),
+        hangs=True,
+    ),
+)
