@@ -1,0 +1,288 @@
+"""Log records of other nodes: asked for by one, sent by all, and in nobody's way.
+
+The nodes of one process have one set of loggers, so whoever logs is told by the context in which it does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from network_helpers import FakeNetwork, open_test_node, peer_of, until, warnings_in
+
+from trio_mp import Node
+from trio_mp._services import logs
+from trio_mp._services.logs import WAITING
+
+log = logging.getLogger("an.application")
+
+
+class Nobody(set[Any]):
+    """The nodes of a process that has no others."""
+
+    def add(self, _node: Any) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def other_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The nodes of these tests stand for processes of their own: those of one process need not tell each other."""
+    monkeypatch.setattr(logs, "_nodes", Nobody())
+    yield
+    assert logs._forwarder not in logging.getLogger().handlers, "somebody is still served"
+
+
+class Collected(logging.Handler):
+    """What comes from other nodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if hasattr(record, "node"):
+            self.records.append(record)
+
+    @property
+    def texts(self) -> list[str]:
+        return [record.getMessage() for record in self.records if record.name == log.name]
+
+
+@pytest.fixture
+def collected() -> Iterator[Collected]:
+    handler = Collected()
+    logging.getLogger().addHandler(handler)
+    yield handler
+    logging.getLogger().removeHandler(handler)
+
+
+def say(node: Node, level: int, text: str, *arguments: object, **more: Any) -> None:
+    """Log something in the context of a node."""
+    node.port().run(lambda: log.log(level, text, *arguments, **more))
+
+
+@asynccontextmanager
+async def open_three(network: FakeNetwork, **settings: Any) -> AsyncGenerator[tuple[Node, Node, Node], None]:
+    async with (
+        open_test_node(network, "a") as a,
+        open_test_node(network, "b", seeds=["a"], **settings) as b,
+        open_test_node(network, "c", seeds=["a"]) as c,
+    ):
+        yield a, b, c
+
+
+def subscribers() -> set[str]:
+    return {each.core.id for each in logs._forwarder.subscriptions}
+
+
+async def test_records_of_all_nodes_at_or_above_a_level(
+    autojump_clock: trio.testing.MockClock, collected: Collected
+) -> None:
+    log.setLevel(logging.DEBUG)
+    async with open_three(FakeNetwork()) as (a, b, c):
+        with c.collect_logs("INFO"):
+            await until(lambda: subscribers() == {"a", "b"})
+            say(a, logging.INFO, "number %d", 5)
+            say(b, logging.DEBUG, "too little")
+            say(b, logging.ERROR, "much")
+            say(c, logging.ERROR, "my own")
+            await until(lambda: len(collected.texts) == 2)
+            await trio.sleep(10)
+            assert sorted(collected.texts) == ["a: number 5", "b: much"]
+            assert {record.__dict__["node"] for record in collected.records} == {"a", "b"}
+            assert [record.levelno for record in collected.records if record.node == "b"] == [logging.ERROR]  # type: ignore[attr-defined]
+        await until(lambda: not subscribers())
+        say(a, logging.ERROR, "nobody asks any more")
+        await trio.sleep(10)
+        assert len(collected.texts) == 2
+
+
+async def test_nodes_that_join_later_are_asked_too(
+    autojump_clock: trio.testing.MockClock, collected: Collected
+) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a:
+        with a.collect_logs(logging.WARNING):
+            for _ in range(2):
+                # The second time under the same ID: another run of it.
+                async with open_test_node(network, "b", seeds=["a"]) as b:
+                    await until(lambda: subscribers() == {"b"})
+                    say(b, logging.WARNING, "here")
+                    before = len(collected.texts)
+                    await until(lambda before=before: len(collected.texts) > before)  # type: ignore[misc]
+                await until(lambda: not subscribers())
+    assert collected.texts == ["b: here", "b: here"]
+
+
+async def test_it_goes_on_when_a_connection_was_lost(
+    autojump_clock: trio.testing.MockClock, collected: Collected
+) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]) as b:
+        with a.collect_logs():
+            await until(subscribers)
+            network.wire.reset()
+            await until(lambda: not a.peers)
+            await until(lambda: a.peers)
+            await trio.sleep(5)
+            say(b, logging.WARNING, "back")
+            await until(lambda: "b: back" in collected.texts)
+
+
+async def test_two_nodes_that_collect_from_each_other_do_not_echo(
+    autojump_clock: trio.testing.MockClock, collected: Collected
+) -> None:
+    async with open_three(FakeNetwork()) as (a, b, _):
+        with a.collect_logs(0), b.collect_logs(0):
+            await until(lambda: subscribers() == {"a", "b", "c"})
+            say(a, logging.WARNING, "once")
+            await trio.sleep(30)
+            assert collected.texts == ["a: once"]
+
+
+async def test_a_traceback_travels_and_what_is_long_is_cut(
+    autojump_clock: trio.testing.MockClock, collected: Collected
+) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]) as b:
+        with a.collect_logs():
+            await until(subscribers)
+            try:
+                raise ValueError("deep down")
+            except ValueError:
+                say(b, logging.ERROR, "x" * 50_000, exc_info=True)
+            await until(lambda: collected.texts)
+        (record,) = [record for record in collected.records if record.name == log.name]
+        assert record.exc_text is not None
+        assert record.exc_text.endswith("ValueError: deep down")
+        assert len(record.getMessage()) < 20_000
+        assert "deep down" in logging.Formatter().format(record)
+
+
+async def test_who_logs_faster_than_it_can_be_sent_is_not_slowed_and_what_is_left_out_is_counted(
+    autojump_clock: trio.testing.MockClock, collected: Collected
+) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]) as b:
+        with a.collect_logs():
+            await until(subscribers)
+            network.wire.stall()
+            port = b.port()
+            for number in range(5 * WAITING):
+                port.run(lambda number=number: log.warning("%d %s", number, "x" * 2000))  # type: ignore[misc]
+                if number % 100 == 0:
+                    await trio.sleep(0)
+            assert peer_of(b, "a").association.queue.size < 4 * 1024 * 1024
+            network.wire.resume()
+            await until(lambda: len(collected.texts) >= WAITING)
+            await trio.sleep(5)
+            say(b, logging.WARNING, "after")
+            await until(lambda: "b: after" in collected.texts[-1])
+            left_out = 0
+            for text in collected.texts:
+                if "were left out" in text:
+                    left_out += int(text.rpartition("(")[2].split()[0])
+            assert left_out > 0
+            assert left_out + len(collected.texts) == 5 * WAITING + 1
+
+
+async def test_from_any_thread(autojump_clock: trio.testing.MockClock, collected: Collected) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]):
+        with a.collect_logs():
+            await until(subscribers)
+            thread = threading.Thread(target=lambda: log.warning("from a thread"))
+            thread.start()
+            thread.join()
+            await until(lambda: collected.texts == ["b: from a thread"])
+
+
+async def test_who_does_not_share_is_left_alone(
+    autojump_clock: trio.testing.MockClock, collected: Collected, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_three(FakeNetwork(), share_logs=False) as (a, b, c):
+        with c.collect_logs():
+            await until(lambda: subscribers() == {"a"})
+            await trio.sleep(5)
+            say(b, logging.ERROR, "private")
+            await trio.sleep(5)
+            assert collected.texts == []
+            assert a.peers
+    assert any("does not share" in line for line in warnings_in(caplog))
+
+
+async def test_a_handler_that_fails_hurts_nobody(
+    autojump_clock: trio.testing.MockClock, collected: Collected, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Bad:
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]) as b:
+        with a.collect_logs():
+            await until(subscribers)
+            logger = logging.getLogger("quiet")
+            port = b.port()
+            # pytest's own handlers would raise for it.
+            others = [each for each in logging.getLogger().handlers if each is not logs._forwarder]
+            for each in others:
+                logging.getLogger().removeHandler(each)
+            try:
+                port.run(lambda: logger.warning("%s", Bad()))
+            finally:
+                for each in others:
+                    logging.getLogger().addHandler(each)
+            assert port.alive
+            say(b, logging.WARNING, "all the same")
+            await until(lambda: collected.texts == ["b: all the same"])
+    assert "no text" in capsys.readouterr().err
+
+
+async def test_nodes_of_one_process_need_not_be_told(
+    autojump_clock: trio.testing.MockClock, collected: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_nodes", set())
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]) as b:
+        with a.collect_logs():
+            await trio.sleep(5)
+            assert not subscribers()
+            say(b, logging.ERROR, "heard anyway")
+            await trio.sleep(5)
+            assert collected.texts == []
+
+
+async def test_a_node_without_a_network_has_nobody_to_ask() -> None:
+    async with open_test_node(FakeNetwork(), "a", listen=False) as a:
+        with a.collect_logs(logging.DEBUG):
+            await trio.testing.wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize("level, error", [("LOUD", ValueError), (-1, ValueError), (1.5, TypeError), (None, TypeError)])
+async def test_what_is_no_level_is_refused(level: Any, error: type[Exception]) -> None:
+    async with open_test_node(FakeNetwork(), "a", listen=False) as a:
+        with pytest.raises(error, match="level"):
+            a.collect_logs(level)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), (10,), ("INFO", "b#x"), (10, "a#x"), (10, "b"), (-1, "b#x"), (10, "b#x", 1), (10, 5)]
+)
+async def test_what_is_no_request_is_logged(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, arguments: tuple[Any, ...]
+) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]) as b:
+        await until(lambda: b.peers)
+        b.send("a", "log", *arguments)
+        await until(lambda: warnings_in(caplog))
+        assert "not understood" in warnings_in(caplog)[0]
+        assert not subscribers()
+        assert a.peers == ("b",)
