@@ -312,3 +312,37 @@ async def closing(network: SimulatedNetwork) -> None:
 
 def test_who_waits_is_told_when_the_node_closes() -> None:
     simulate(closing)
+
+
+async def slow_node(network: SimulatedNetwork) -> None:
+    """The queue for one node overflows while it is told of a change, as are others behind it."""
+    limit = 64 * 1024
+    async with AsyncExitStack() as stack:
+        nodes = {
+            name: await stack.enter_async_context(
+                network.open_node(name, seeds=("seed1",), message_limit=limit, queue_limit=4 * limit)
+            )
+            for name in ("seed1", "a", "b")
+        }
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        recorded: dict[str, list[Change]] = {name: [] for name in nodes}
+        for name, node in nodes.items():
+            await nursery.start(record, node, "red", recorded[name])
+        network.fill_queue("seed1", "a")
+        for number in range(40):
+            nodes["seed1"].database.set("red", "k", f"{number} " * 5000)
+            await trio.sleep(0.1)
+        assert "a" not in nodes["seed1"].peers
+        for name in ("seed1", "b"):
+            seen = [change.table["k"].partition(" ")[0] for change in recorded[name][1:]]
+            assert seen == [str(number) for number in range(40)]
+        assert len(recorded["a"]) == 1
+        network.heal()
+        await all_see(nodes.values(), "red", {"k": "39 " * 5000}, 60)
+        await trio.sleep(1)
+        assert [len(change.table) for change in recorded["a"]] == [0, 1]
+        nursery.cancel_scope.cancel()
+
+
+def test_a_node_that_is_lost_while_it_is_told_keeps_nobody_from_the_news() -> None:
+    simulate(slow_node)
