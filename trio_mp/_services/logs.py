@@ -104,7 +104,13 @@ class _Forwarder(logging.Handler):
         """See `logging.Handler.emit`."""
         if hasattr(record, _NODE) or record.name == SILENT:
             return
-        wanted = [each for each in self.subscriptions if record.levelno >= each.level]
+        # What is logged in the context of a node is that one's to send; all else, the first's that was asked.
+        frame = current_frame()
+        wanted = [
+            each
+            for each in self.subscriptions
+            if record.levelno >= each.level and (frame is None or frame.host is each.core.dispatcher)
+        ]
         if not wanted:
             return
         try:
@@ -116,11 +122,8 @@ class _Forwarder(logging.Handler):
         except Exception:  # noqa: BLE001 - as all handlers do: what cannot be formatted must not hurt who logs
             self.handleError(record)
             return
-        frame = current_frame()
-        here = frame.host if frame is not None else None
         told: set[str] = set()
-        # The node in whose context it was logged sends it, or else the first of this process that was asked.
-        for each in sorted(wanted, key=lambda each: each.core.dispatcher is not here):
+        for each in wanted:
             collector = node_of(each.port)
             if collector not in told:
                 told.add(collector)
