@@ -8,6 +8,7 @@ import math
 import socket
 from collections.abc import Callable, Sequence
 
+from .bench.main import add_arguments, options_of, run_bench
 from .demo.main import DEFAULT_NODES, DEFAULT_SECONDS, MAXIMUM_NODES, MINIMUM_NODES, MINIMUM_SECONDS, Options, run_demo
 
 MAXIMUM_SECONDS = 3600
@@ -20,6 +21,14 @@ messages flow a connection is cut whose two ends live on, then a node is killed 
 Every node records what it sends, what it is told of losses, and what it receives, where SIGKILL cannot erase it. At the
 end these records are compared: each message was delivered, in order and at most once, or its loss was reported before
 anything sent after it arrived.
+"""
+
+BENCH = """\
+Measures every workload in processes of its own, in rounds through all of them, and prints medians with the
+nonparametric interval of the median, from order statistics. Each run also checks that what it measured is true: that
+all messages arrived, in order. The comparison with other programs is in the source repository: `nox -s bench`.
+
+It takes up to twenty minutes, and wants a machine that does nothing else.
 """
 
 STATUS = "exit status: 0 if there was no hole and everything above was seen to happen, else 1, with the reason."
@@ -59,6 +68,14 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="a line for each event and each second, for logs and pipes; the default where the output is no terminal",
     )
+    bench = commands.add_parser(
+        "bench",
+        help="measure it on this machine: medians, intervals, and what has changed since an earlier run",
+        description=BENCH,
+        epilog="exit status: 0 if every workload gave a figure, else 1, with the reason.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(bench)
     return parser
 
 
@@ -96,5 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     parsed = parser.parse_args(arguments)
     if not hasattr(socket, "AF_UNIX"):
-        parser.error("the demo connects its nodes by Unix sockets, which this platform does not have")
+        parser.error(f"the {parsed.command} connects nodes by Unix sockets, which this platform does not have")
+    if parsed.command == "bench":
+        return run_bench(options_of(parsed))[0]
     return run_demo(Options(nodes=parsed.nodes, seconds=parsed.seconds, plain=parsed.plain))

@@ -1,0 +1,206 @@
+"""The table of all workloads."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Literal
+
+from msgspec import structs
+
+from .task import Task
+
+KIBIBYTE, MEBIBYTE = 1024, 1024 * 1024
+
+OFTEN, SOMETIMES, RARELY = 9, 5, 3
+"""How often a workload is repeated: nine times where a target depends on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One line of the table.
+
+    Attributes:
+      key: its name in files.
+      title: its name for readers, below that of its group.
+      task: what is done.
+      repeats, quick_repeats: how often.
+      quick: whether it is part of a quick run.
+      least: a count below which it makes no sense; also the count of one that does not get smaller in a quick run.
+    """
+
+    key: str
+    title: str
+    task: Task
+    repeats: int = SOMETIMES
+    quick_repeats: int = 1
+    quick: bool = True
+    least: int = 1
+
+    def scaled(self, scale: float) -> Task:
+        """The task, so much smaller."""
+        return scaled(self.task, scale, self.least)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Workloads that are measured in turn, each round of them together with what peers do in their place.
+
+    Attributes:
+      key, title: as for a workload.
+      more_is_better: what a good figure is.
+      workloads: its lines.
+      peer_task: what a peer does, once for all lines; its own table says how much. None if there is nothing to compare.
+    """
+
+    key: str
+    title: str
+    more_is_better: bool
+    workloads: tuple[Workload, ...]
+    peer_task: Task | None = field(default=None)
+
+
+def scaled(task: Task, scale: float, least: int = 1) -> Task:
+    """The same task with a count that is so much smaller."""
+    return structs.replace(task, count=max(round(task.count * scale), min(least, task.count)))
+
+
+def _often(key: str, title: str, task: Task, *, least: int = 1) -> Workload:
+    return Workload(key, title, task, OFTEN, quick_repeats=3, least=least)
+
+
+def _local() -> Group:
+    kinds = {"sync": "into a sync handler", "async": "into an async handler", "process": "to a port with a task"}
+    sizes = {"sync": 1_000_000, "async": 300_000, "process": 300_000}
+    workloads = tuple(
+        _often(f"local/{kind}", title, Task("local", sizes[kind], kind), least=100) for kind, title in kinds.items()
+    )
+    return Group("local", "local one-way, messages/s", True, workloads, Task("local", 0))
+
+
+def _one_way() -> list[Group]:
+    """Both transports, one and eight peers, 1, 10 and 100 in a pass; each plain and encrypted."""
+    groups = []
+    counts = {1: 30_000, 10: 150_000, 100: 400_000}
+    cases: itertools.product[tuple[Literal["tcp", "unix"], int, int]]
+    cases = itertools.product(("tcp", "unix"), (1, 8), (100, 10, 1))
+    for transport, peers, batch in cases:
+        key = f"one_way/{transport}/{peers}/{batch}"
+        often = (transport, peers, batch) == ("tcp", 1, 100)
+        workloads = tuple(
+            Workload(
+                f"{key}/{word}",
+                word,
+                Task("one_way", counts[batch], "", transport, word == "encrypted", batch, peers),
+                OFTEN if often else RARELY,
+                quick_repeats=3 if often else 1,
+                quick=peers == 1 or batch == 100,
+                least=80 * peers,
+            )
+            for word in ("plain", "encrypted")
+        )
+        there = "one peer" if peers == 1 else f"{peers} peers"
+        title = f"remote one-way, {_NAMES[transport]}, {there}, {batch} a pass, messages/s"
+        peer_task = Task("one_way", 0, "", transport, batch=batch) if peers == 1 and batch != 10 else None
+        groups.append(Group(key, title, True, workloads, peer_task))
+    return groups
+
+
+def _round_trip(transport: Literal["tcp", "unix"]) -> Group:
+    repeat = _often if transport == "tcp" else Workload
+    key = f"round_trip/{transport}"
+    workloads = (
+        repeat(f"{key}/handler", "from handler to handler", Task("round_trip", 10_000, "handler", transport), least=20),
+        repeat(f"{key}/call", "node.call", Task("round_trip", 5_000, "call", transport), least=20),
+        # The same with the setting for low latency comes here when there is one: `handler_low_latency`.
+        Workload(f"{key}/encrypted", "from handler to handler, encrypted",
+                 Task("round_trip", 5_000, "handler", transport, True), least=20),
+        Workload(f"{key}/handler_busy", "from handler to handler, beside a busy task",
+                 Task("round_trip", 2_000, "handler", transport, busy=True), least=20),
+        Workload(f"{key}/call_busy", "node.call, beside a busy task",
+                 Task("round_trip", 2_000, "call", transport, busy=True), least=20),
+    )  # fmt: skip
+    peer_task = Task("round_trip", 0, "", transport)
+    return Group(key, f"round trip, {_NAMES[transport]}, µs", False, workloads, peer_task)
+
+
+def _bulk(size: int, name: str, count: int) -> Group:
+    key = f"bulk/{name.replace(' ', '')}"
+    task = Task("bulk", count, size=size)
+    workloads = (
+        Workload(f"{key}/plain", "plain", task, OFTEN, 3, least=10),
+        Workload(f"{key}/encrypted", "encrypted", Task("bulk", count // 2, encrypted=True, size=size), least=10),
+    )
+    return Group(key, f"messages of {name}, TCP, MB/s", True, workloads, Task("bulk", 0, size=size))
+
+
+def _idle() -> list[Group]:
+    sizes = (
+        Workload("idle/bare", "bare, with its ID", Task("idle", 100_000, "bare"), OFTEN, 3, least=1_000),
+        Workload("idle/handlers", "with two handlers", Task("idle", 100_000, "handlers"), OFTEN, 3, least=1_000),
+        Workload("idle/million", "bare, of 1,000,000", Task("idle", 1_000_000, "bare"), RARELY, least=1_000),
+    )
+    times = (
+        Workload("create/100k", "100,000", Task("idle", 100_000, "time"), least=1_000),
+        Workload("create/1m", "1,000,000", Task("idle", 1_000_000, "time"), OFTEN, 1, least=1_000),
+    )
+    return [
+        Group("idle", "an idle port, bytes", False, sizes, Task("idle", 0)),
+        Group("create", "making ports, s", False, times),
+    ]
+
+
+def _deaths() -> list[Group]:
+    titles = {"local": "ports of the same node, killed", "kill": "ports of another node, killed",
+              "lost": "ports of another node, whose process is killed"}  # fmt: skip
+    monitors = tuple(
+        Workload(f"monitors/{kind}", title, Task("monitors", 100_000, kind), RARELY, least=100)
+        for kind, title in titles.items()
+    )
+    kill = Workload("kill/tcp", "until the monitor's callback", Task("kill", 1), 30, 5)
+    return [
+        Group("monitors", "100,000 monitors: setting one and having it fire, µs", False, monitors),
+        Group("kill", "SIGKILL until it is noticed, TCP, ms", False, (kill,), Task("kill", 1)),
+    ]
+
+
+def _others() -> list[Group]:
+    slow = (
+        Workload("slow/send", "that only sends: bounded, every loss told",
+                 Task("slow", 100_000, "send", size=KIBIBYTE), RARELY, least=100_000),
+        Workload("slow/flush", "that waits at flush: nothing lost",
+                 Task("slow", 20_000, "flush", size=KIBIBYTE), RARELY, least=2_000),
+    )  # fmt: skip
+    start = (
+        Workload("start/local", "a node by itself", Task("start", 1), OFTEN, 1),
+        Workload("start/network", "one that listens, with a secret", Task("start", 1, "network", "unix"), OFTEN, 1),
+    )
+    form = (Workload("form/10", "10 processes", Task("form", 10, transport="unix"), RARELY),)
+    nodes = tuple(
+        Workload(f"simulated/{count}", f"{count} nodes", Task("simulated", count), RARELY) for count in (10, 100, 500)
+    )
+    return [
+        Group("slow", "a sender whose receiver stands still, with a queue_limit of 16 MiB: growth, MiB", False, slow),
+        Group("start", "start-up: from the process to the open node, ms", False, start),
+        Group("form", "a network forms, with one seed, s", False, form),
+        Group("simulated", "an idle node in a simulated network: CPU in a simulated minute, ms", False, nodes),
+    ]
+
+
+_NAMES = {"tcp": "TCP", "unix": "Unix socket"}
+
+GROUPS: tuple[Group, ...] = (
+    _local(),
+    *_one_way(),
+    _round_trip("tcp"),
+    _round_trip("unix"),
+    # The byte stream comes here when there is one, after bulk: `stream/tcp`.
+    _bulk(64 * KIBIBYTE, "64 KiB", 8_000),
+    _bulk(MEBIBYTE, "1 MiB", 1_000),
+    *_idle(),
+    *_deaths(),
+    *_others(),
+)
+"""Everything that is measured, in this order."""
+
+QUICK_SCALE = 0.1

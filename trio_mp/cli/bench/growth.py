@@ -1,0 +1,132 @@
+"""What ports, starting, forming a network, and the number of nodes cost."""
+
+from __future__ import annotations
+
+import sys
+import time
+from subprocess import PIPE
+
+import trio
+
+from trio_mp import Node, Port, open_node
+from trio_mp.testing import SimulatedNetwork, simulate
+
+from .member import READY
+from .pair import end_process, folder_for, ignore
+from .slow import resident
+from .task import Figure, Task, expect
+
+START = """
+import time, sys
+import trio
+first = time.monotonic()
+import trio_mp
+second = time.monotonic()
+async def main():
+    settings = {"binds": [sys.argv[1]], "secret": "0123456789abcdef"} if len(sys.argv) > 1 else {}
+    async with trio_mp.open_node(**settings):
+        print(first, second, time.monotonic(), flush=True)
+trio.run(main)
+"""
+
+MEMBER = "trio_mp.cli.bench.member"
+MINUTE = 60.0
+
+
+def make_ports(node: Node, kind: str, count: int) -> list[Port]:
+    """Many idle ports: bare, or with two handlers, which all of them share."""
+    if kind != "handlers":
+        return [node.port() for _ in range(count)]
+    ports = []
+    for _ in range(count):
+        port = node.port()
+        port.on("one")(ignore)
+        port.on("two")(ignore)
+        ports.append(port)
+    return ports
+
+
+async def idle(task: Task) -> Figure:
+    """Bytes for one idle port with its ID and its place in the table, or seconds to make so many.
+
+    The bytes are those by which the process grows; the list that holds the ports here is not counted.
+    """
+    async with open_node() as node:
+        # So that what the first one brings with it is not counted.
+        first = make_ports(node, task.kind, 100)
+        before = resident()
+        start = time.perf_counter()
+        ports = make_ports(node, task.kind, task.count)
+        seconds = time.perf_counter() - start
+        size = (resident() - before) / task.count - 8
+        expect(len(set(ports)) == task.count and all(port.alive for port in ports), "ports are missing")
+        expect(len(first) == 100, "ports are missing")
+    microseconds = seconds / task.count * 1e6
+    if task.kind == "time":
+        return Figure(seconds, "s", {"µs a port": microseconds, "bytes": size})
+    return Figure(size, "bytes", {"µs a port": microseconds})
+
+
+async def start_up(task: Task) -> Figure:
+    """Milliseconds from the start of a process until a node is open in it."""
+    async with folder_for(task) as address:
+        network = [address] if task.kind == "network" else []
+        before = time.monotonic()
+        command = [sys.executable, "-P", "-c", START, *network]
+        done = await trio.run_process(command, capture_stdout=True)
+    first, second, third = (float(word) for word in done.stdout.split())
+    extra = {"import": (second - first) * 1e3, "open_node": (third - second) * 1e3}
+    return Figure((third - before) * 1e3, "ms", extra)
+
+
+async def form(task: Task) -> Figure:
+    """Seconds from the start of so many processes until the seed and all others have had an answer from each other."""
+    names = [f"node-{number}" for number in range(task.count)]
+    processes: list[trio.Process] = []
+    async with folder_for(task) as seed:
+        start = time.monotonic()
+        try:
+            for name in names:
+                command = [sys.executable, "-P", "-m", MEMBER, name, seed, *names]
+                processes.append(await trio.lowlevel.open_process(command, stdin=PIPE, stdout=PIPE))
+            async with trio.open_nursery() as nursery:
+                for process in processes:
+                    nursery.start_soon(_wait_ready, process)
+            seconds = time.monotonic() - start
+        finally:
+            for process in processes:
+                await end_process(process)
+    return Figure(seconds, "s", {"processes": float(task.count)})
+
+
+async def _wait_ready(process: trio.Process) -> None:
+    assert process.stdout is not None
+    async with process.stdout:
+        expect(await process.stdout.receive_some() == READY, "a process of the network has ended")
+
+
+def simulated(task: Task) -> Figure:
+    """CPU milliseconds for a node in one simulated minute, in a network of so many, with one seed, that only idles.
+
+    What the simulation costs is in it: it goes through the whole of a node but the sockets.
+    """
+    seconds, forming = simulate(_idle_network, task.count)
+    extra = {"nodes": float(task.count), "forming, s": forming}
+    return Figure(seconds / task.count * 1e3, "ms", extra)
+
+
+async def _idle_network(network: SimulatedNetwork, count: int) -> tuple[float, float]:
+    async def program(_node: Node) -> None:
+        await trio.sleep_forever()
+
+    start = time.process_time()
+    network.start("node-0", program)
+    for number in range(1, count):
+        network.start(f"node-{number}", program, seeds=["node-0"])
+    await trio.sleep(MINUTE)
+    formed = time.process_time()
+    await trio.sleep(MINUTE)
+    ended = time.process_time()
+    alone = [name for name, node in network.nodes.items() if not node.peers]
+    expect(len(network.nodes) == count and not alone, f"{alone} know nobody")
+    return ended - formed, formed - start

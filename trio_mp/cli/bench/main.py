@@ -1,0 +1,203 @@
+"""The benchmark, from its options to the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from .catalogue import GROUPS, QUICK_SCALE, Group, Workload
+from .record import Record, make_record, read_record, write_record
+from .runner import OURS, Cell, own_command, run_cell
+from .schedule import Outcome, run_all
+from .screen import draw_changes, draw_record
+
+FULL_MINUTES, QUICK_MINUTES = 19.0, 1.8
+"""What a run may take; it ends with fewer rounds rather than later."""
+
+_INTERRUPTED = 130
+_WIDTH = 160
+"""Columns of the tables where the output is no terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says.
+
+    Attributes:
+      quick: a tenth of the work, and fewer rounds.
+      json: where to keep all figures.
+      compare: an earlier record.
+      only: keys of groups or workloads begin with one of these.
+      minutes: for how long.
+      scale: of all counts, on top of that of `quick`.
+    """
+
+    quick: bool = False
+    json: Path | None = None
+    compare: Path | None = None
+    only: tuple[str, ...] = ()
+    minutes: float | None = None
+    scale: float = 1.0
+
+    @property
+    def seconds(self) -> float:
+        """For how long."""
+        return 60 * (self.minutes or (QUICK_MINUTES if self.quick else FULL_MINUTES))
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Peers that are run beside us.
+
+    Attributes:
+      cells_of: what they run in a group, at this scale.
+      versions: of those that are run.
+      skipped: the others, and why.
+    """
+
+    cells_of: Callable[[Group, Options], list[Cell]] = lambda _group, _options: []
+    versions: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a run."""
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work, under two minutes: a check")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures there")
+    parser.add_argument(
+        "--compare", type=_record, metavar="FILE", help="say what has changed beyond the noise since that run"
+    )
+    parser.add_argument(
+        "--only",
+        type=_key,
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="only what begins so: local, one_way/tcp, round_trip/tcp/call, …; may be repeated",
+    )
+
+
+def _record(text: str) -> Path:
+    path = Path(text)
+    try:
+        read_record(path)
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return path
+
+
+def _key(text: str) -> str:
+    if not any(_chosen(group, workload, (text,)) for group in GROUPS for workload in group.workloads):
+        known = ", ".join(group.key for group in GROUPS)
+        raise argparse.ArgumentTypeError(f"nothing is called {text!r}; there are {known}")
+    return text
+
+
+def options_of(arguments: argparse.Namespace) -> Options:
+    """The options in these arguments."""
+    return Options(arguments.quick, arguments.json, arguments.compare, tuple(arguments.only))
+
+
+def _chosen(group: Group, workload: Workload, only: tuple[str, ...]) -> bool:
+    return not only or any(key.startswith(one) for one in only for key in (group.key, workload.key))
+
+
+def cells(options: Options, rivals: Rivals) -> list[Cell]:
+    """All that is to be run."""
+    scale = options.scale * (QUICK_SCALE if options.quick else 1)
+    found: list[Cell] = []
+    for group in GROUPS:
+        chosen = [workload for workload in group.workloads if _chosen(group, workload, options.only)]
+        ours = [
+            Cell(
+                group.key,
+                workload.key,
+                OURS,
+                own_command(workload.scaled(scale)),
+                workload.quick_repeats if options.quick else workload.repeats,
+            )
+            for workload in chosen
+            if workload.quick or not options.quick
+        ]
+        found += ours
+        if ours:
+            found += rivals.cells_of(group, options)
+    return found
+
+
+def run_bench(
+    options: Options, rivals: Rivals | None = None, console: Console | None = None
+) -> tuple[int, Record | None]:
+    """Run the benchmark; returns its exit status, and the record if there is one.
+
+    Args:
+      options: what to do.
+      rivals: who is run beside us.
+      console: where to print.
+    """
+    console = console or make_console()
+    rivals = rivals or Rivals()
+    # Read before anything is overwritten: it may be the same file.
+    earlier = read_record(options.compare) if options.compare is not None else None
+    for name, why in rivals.skipped.items():
+        console.print(f"Skipped: {name}: {why}")
+    try:
+        with _ends_in_order():
+            outcome = _run(cells(options, rivals), options.seconds, console)
+    except KeyboardInterrupt:
+        console.print("Interrupted; all processes have ended.")
+        return _INTERRUPTED, None
+    record = make_record(outcome, quick=options.quick, versions=rivals.versions, skipped=rivals.skipped)
+    if options.json is not None:
+        write_record(record, options.json)
+    console.print(draw_record(record, GROUPS))
+    if earlier is not None:
+        console.print(draw_changes(earlier, record, GROUPS))
+    for name, why in record.failures.items():
+        console.print(f"✗ Failed: {name}: {why}", markup=False)
+    if outcome.cut:
+        console.print(f"There was no time for {outcome.cut} more runs.")
+    return (1 if any(program == OURS for _, program in outcome.failures) else 0), record
+
+
+def make_console() -> Console:
+    """A console for tables; where nobody looks on, they are not cut to the width of a terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH)
+
+
+def _run(wanted: Sequence[Cell], seconds: float, console: Console) -> Outcome:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("", total=sum(cell.repeats for cell in wanted))
+        return run_all(
+            wanted,
+            seconds,
+            run_cell,
+            before=lambda cell: progress.update(bar, description=f"{cell.name} ({cell.program})"),
+            after=lambda count: progress.advance(bar, count),
+        )
+
+
+@contextlib.contextmanager
+def _ends_in_order() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a run as Ctrl-C does, so that no process is left."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+

@@ -1,0 +1,185 @@
+"""The other processes of a workload, and the functions that run there."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any
+
+import trio
+
+import trio_mp
+from trio_mp import Node, Port, spawnable
+
+from .task import SECRET, Task
+
+FUNCTIONS = "trio_mp.cli.bench.pair"
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another process with a node.
+
+    Attributes:
+      id: its node ID.
+      process: its process.
+    """
+
+    id: str
+    process: trio.Process
+
+
+@asynccontextmanager
+async def folder_for(task: Task) -> AsyncGenerator[str, None]:
+    """An address to listen on, for the length of the block."""
+    # Paths of Unix sockets must be short, and what the environment calls the directory for temporary files may not be.
+    parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it private
+    with tempfile.TemporaryDirectory(prefix="trio-mp-", dir=parent) as folder:
+        yield f"unix:{folder}/s" if task.transport == "unix" else "127.0.0.1:0"
+
+
+@asynccontextmanager
+async def open_others(task: Task, **settings: Any) -> AsyncGenerator[tuple[Node, list[Other]], None]:
+    """A node here, and as many in other processes as the task wants, connected; they are killed after the block.
+
+    Args:
+      task: says how many, and by what.
+      settings: of the node here.
+    """
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(folder_for(task))
+        node = await stack.enter_async_context(
+            trio_mp.open_node("this", binds=[address], secret=SECRET, encryption=task.encrypted, **settings)
+        )
+        others = []
+        for number in range(task.peers):
+            others.append(await start_other(f"other-{number}", node.binds[0], task))
+            stack.push_async_callback(end_process, others[-1].process)
+        for other in others:
+            await node.call(other.id, "time")
+        yield node, others
+
+
+async def start_other(node_id: str, seed: str, task: Task) -> Other:
+    """Start another process with a node; it ends with its input, or when it is killed."""
+    encryption = "encrypted" if task.encrypted else "plain"
+    command = [sys.executable, "-P", "-m", FUNCTIONS, node_id, seed, encryption]
+    # In the group of this process, which is killed as one.
+    return Other(node_id, await trio.lowlevel.open_process(command, stdin=PIPE))
+
+
+async def end_process(process: trio.Process) -> None:
+    """Kill a process, and wait for its end."""
+    with trio.CancelScope(shield=True):
+        process.kill()
+        if process.stdin is not None:
+            await process.stdin.aclose()
+        await process.wait()
+
+
+async def serve(node_id: str, seed: str, encryption: bool) -> None:
+    """The other process."""
+    async with trio_mp.open_node(
+        node_id, seeds=[seed], binds=(), secret=SECRET, encryption=encryption, spawn_modules=[FUNCTIONS]
+    ):
+        await trio.to_thread.run_sync(sys.stdin.read)
+
+
+@spawnable
+def sink(port: Port, reply: str, count: int) -> None:
+    """Count numbered messages, check their order, and time them from the first to the last."""
+    received = 0
+    start = 0.0
+    right = True
+
+    @port.on("ping")
+    def ping(number: int, _text: str) -> None:
+        nonlocal received, start, right
+        if not received:
+            start = time.perf_counter()
+        right &= number == received
+        received += 1
+        if received == count:
+            port.node.send(reply, right, time.perf_counter() - start)
+
+
+@spawnable
+def bulk_sink(port: Port, reply: str, count: int, size: int) -> None:
+    """The same for messages with much in them."""
+    received = 0
+    start = 0.0
+    right = True
+
+    @port.on("bulk")
+    def bulk(number: int, data: bytes) -> None:
+        nonlocal received, start, right
+        if not received:
+            start = time.perf_counter()
+        right &= number == received and len(data) == size
+        received += 1
+        if received == count:
+            port.node.send(reply, right, time.perf_counter() - start)
+
+
+@spawnable
+def echo(port: Port, reply: str) -> None:
+    """Answer every message."""
+    node = port.node
+
+    @port.on("ping")
+    def ping(number: int, text: str) -> None:
+        node.send(reply, "pong", number, text)
+
+    @port.on("call")
+    def call(number: int, reply_port: str) -> None:
+        node.send(reply_port, number)
+
+
+def ignore(*_message: object) -> None:
+    """A handler that many ports share."""
+
+
+@spawnable
+def crowd(port: Port, reply: str, count: int) -> None:
+    """Make many ports, tell their IDs, and kill them all when told."""
+    ports = [port.node.port(ignore) for _ in range(count)]
+    port.node.send(reply, ports)
+
+    @port.on("ready")
+    def ready(reply_port: str) -> None:
+        port.node.send(reply_port, True)
+
+    @port.on("kill")
+    def kill() -> None:
+        for one in ports:
+            one.kill()
+
+
+@spawnable
+def log(port: Port) -> None:
+    """Count numbered messages, and tell which came and where numbers were missing."""
+    received = 0
+    last = -1
+    gaps: list[list[int]] = []
+
+    @port.on("number")
+    def take(number: int, _data: bytes) -> None:
+        nonlocal received, last
+        if number != last + 1:
+            gaps.append([last, number])
+        received += 1
+        last = number
+
+    @port.on("figures")
+    def figures(reply_port: str) -> None:
+        port.node.send(reply_port, received, last, gaps)
+
+
+if __name__ == "__main__":
+    trio.run(serve, sys.argv[1], sys.argv[2], sys.argv[3] == "encrypted")

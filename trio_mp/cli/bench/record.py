@@ -1,0 +1,148 @@
+"""All figures of a run, kept as JSON."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from .analysis import Estimate, estimate, ratio
+from .runner import OURS
+from .schedule import Outcome
+
+FORMAT = 1
+
+
+class Line(msgspec.Struct):
+    """All runs of one workload by one program.
+
+    Attributes:
+      group, name, program: what was measured: see `Cell`.
+      unit: of the figures.
+      values: by the number of the round, as text: JSON wants it so.
+      extra: the medians of what was measured beside it.
+    """
+
+    group: str
+    name: str
+    program: str
+    unit: str
+    values: dict[str, float]
+    extra: dict[str, float] = {}
+
+    @property
+    def rounds(self) -> dict[int, float]:
+        """The figures by the number of the round."""
+        return {int(number): value for number, value in self.values.items()}
+
+    @property
+    def estimate(self) -> Estimate:
+        """The median with its interval."""
+        return estimate(list(self.values.values()))
+
+
+class Record(msgspec.Struct):
+    """All figures of a run, and where they were measured.
+
+    Attributes:
+      date: in UTC.
+      machine: the machine, and the programs.
+      quick: whether each was a small run: then they are a check, and no measurement.
+      lines: the figures.
+      failures: what gave none, and why.
+      skipped: peers that could not be run, and why.
+      version: of this format.
+    """
+
+    date: str
+    machine: dict[str, str]
+    quick: bool
+    lines: list[Line]
+    failures: dict[str, str] = {}
+    skipped: dict[str, str] = {}
+    version: int = FORMAT
+
+    def line(self, name: str, program: str = OURS) -> Line | None:
+        """The figures of a program, by the key of a workload, or by that of a group for a peer."""
+        return next((line for line in self.lines if (line.name, line.program) == (name, program)), None)
+
+    def ratio(self, name: str, other_name: str, program: str = OURS) -> Estimate | None:
+        """Our figure divided by another one, from pairs of the same round."""
+        ours, theirs = self.line(name), self.line(other_name, program)
+        return ratio(ours.rounds, theirs.rounds) if ours is not None and theirs is not None else None
+
+
+def make_record(outcome: Outcome, *, quick: bool, versions: dict[str, str], skipped: dict[str, str]) -> Record:
+    """The record of what came of a run.
+
+    Args:
+      outcome: all runs.
+      quick: see `Record`.
+      versions: of programs beside ours.
+      skipped: see `Record`.
+    """
+    lines: dict[tuple[str, str], Line] = {}
+    extras: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for run in outcome.runs:
+        cell, figure = run.cell, run.figure
+        key = cell.name, cell.program
+        line = lines.setdefault(key, Line(cell.group, cell.name, cell.program, figure.unit, {}))
+        line.values[str(run.number)] = figure.value
+        for name, value in figure.extra.items():
+            extras.setdefault(key, {}).setdefault(name, []).append(value)
+    for key, found in extras.items():
+        lines[key].extra = {name: estimate(values).median for name, values in found.items()}
+    failures = {f"{name} ({program})": why for (name, program), why in outcome.failures.items()}
+    date = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+    return Record(date, machine() | versions, quick, list(lines.values()), failures, skipped)
+
+
+def machine() -> dict[str, str]:
+    """This machine, and what our own figures depend on."""
+    versions = {name: importlib.metadata.version(name) for name in ("trio_mp", "trio", "msgspec")}
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return {
+        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "processor": _processor(),
+        "CPUs": str(os.cpu_count() or "unknown"),
+        "Python": python,
+        **versions,
+    }
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        try:
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            lines = []
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        if names:
+            return names[0]
+    return platform.processor() or "unknown"
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Keep it. Raises OSError."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+
+
+def read_record(path: Path) -> Record:
+    """Read one.
+
+    Raises:
+      OSError: there is no such file.
+      ValueError: it is no record of a run.
+    """
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=Record)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{path} is no record of a benchmark: {error}") from None
+    if record.version != FORMAT or not all(line.values for line in record.lines):
+        raise ValueError(f"{path} is a record that this version cannot read")
+    return record

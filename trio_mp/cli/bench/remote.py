@@ -1,0 +1,115 @@
+"""Between processes: small messages one way, and round trips."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+
+import trio
+
+from trio_mp import Node
+
+from .pair import FUNCTIONS, open_others
+from .task import TEXT, Figure, Task, expect, summary
+
+BURST = 100e-6
+"""How long the busy sibling computes in each pass of the scheduler, in seconds."""
+
+
+async def one_way(task: Task) -> Figure:
+    """Messages a second into sync handlers of other processes; so many to each are sent in one pass of the scheduler.
+
+    Each process times its own, from the first to the last; the figure is the sum.
+    """
+    async with open_others(task) as (node, others), node.open_port() as port:
+        share = task.count // task.peers
+        there = [node.spawn(other.id, f"{FUNCTIONS}:sink", port, share) for other in others]
+        send, flush = node.send, node.flush
+        for first in range(0, share, task.batch):
+            for target in there:
+                for number in range(first, min(first + task.batch, share)):
+                    send(target, "ping", number, TEXT)
+            for target in there:
+                await flush(target)
+        rate = 0.0
+        for _ in there:
+            right, seconds = await port.receive()
+            expect(right, "messages were out of order")
+            rate += (share - 1) / seconds
+    return Figure(rate, "messages/s")
+
+
+async def round_trip(task: Task) -> Figure:
+    """Microseconds from handler to handler and back, or for a call."""
+    async with open_others(task) as (node, (other,)), busy_sibling(task.busy):
+        times = await (_calls if task.kind == "call" else _handlers)(node, other.id, task.count)
+    expect(len(times) == task.count, f"{len(times)} of {task.count} answers")
+    return summary(times)
+
+
+async def _handlers(node: Node, other: str, count: int) -> list[int]:
+    times: list[int] = []
+    done = trio.Event()
+    clock = time.perf_counter_ns
+    start = 0
+    port = node.port()
+    there = node.spawn(other, f"{FUNCTIONS}:echo", port)
+
+    @port.on("pong")
+    def pong(number: int, text: str) -> None:
+        nonlocal start
+        times.append(clock() - start)
+        # The number is the proof that this answers the latest question.
+        if number != len(times) or number == count:
+            done.set()
+        else:
+            start = clock()
+            node.send(there, "ping", number + 1, text)
+
+    start = clock()
+    node.send(there, "ping", 1, TEXT)
+    await done.wait()
+    return times
+
+
+async def _calls(node: Node, other: str, count: int) -> list[int]:
+    times: list[int] = []
+    there = node.spawn(other, f"{FUNCTIONS}:echo", node.id)
+    for number in range(count):
+        start = time.perf_counter_ns()
+        (answer,) = await node.call(there, "call", number)
+        times.append(time.perf_counter_ns() - start)
+        expect(answer == number, f"{answer} is not the answer to {number}")
+    return times
+
+
+@contextlib.asynccontextmanager
+async def busy_sibling(wanted: bool) -> AsyncGenerator[None, None]:
+    """A task that computes for a while in every pass of the scheduler, for the length of the block."""
+
+    async def compute() -> None:
+        while True:
+            end = time.perf_counter() + BURST
+            while time.perf_counter() < end:
+                pass
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        if wanted:
+            nursery.start_soon(compute)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def bulk(task: Task) -> Figure:
+    """Megabytes (of 1,000,000 bytes) a second, in messages with so many bytes."""
+    data = bytes(task.size)
+    async with open_others(task) as (node, (other,)), node.open_port() as port:
+        there = node.spawn(other.id, f"{FUNCTIONS}:bulk_sink", port, task.count, task.size)
+        for number in range(task.count):
+            node.send(there, "bulk", number, data)
+            await node.flush(there)
+        right, seconds = await port.receive()
+    expect(right, "messages were out of order, or cut")
+    return Figure((task.count - 1) * task.size / seconds / 1e6, "MB/s")

@@ -1,0 +1,102 @@
+"""The tables that a run prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from .analysis import Estimate, Verdict, compare
+from .catalogue import Group, Workload
+from .record import Line, Record
+from .runner import OURS
+
+
+def number(value: float) -> str:
+    """A figure with three digits that mean something."""
+    if abs(value) >= 1_000_000:
+        return f"{value / 1e6:.2f} M"
+    if abs(value) >= 10_000:
+        return f"{value / 1e3:.0f} k" if abs(value) >= 100_000 else f"{value / 1e3:.1f} k"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def interval(found: Estimate) -> str:
+    """Between which figures the median is, and how likely, if less than is wanted."""
+    if found.count == 1:
+        return "once"
+    text = f"{number(found.low)} to {number(found.high)}"
+    return text if found.sound else f"{text}, {found.confidence:.0%}"
+
+
+def ratios(record: Record, group: Group, workload: Workload) -> list[str]:
+    """Our figure as a multiple of each peer's."""
+    texts = []
+    for line in peers(record, group):
+        found = record.ratio(workload.key, group.key, line.program)
+        if found is not None:
+            texts.append(f"{number(found.median)} × {line.program} ({interval(found)})")
+    return texts
+
+
+def peers(record: Record, group: Group) -> list[Line]:
+    """The figures of peers in a group."""
+    return [line for line in record.lines if line.program != OURS and line.name == group.key]
+
+
+def draw_record(record: Record, groups: Sequence[Group]) -> Table:
+    """All figures."""
+    table = Table(title=", ".join(f"{name} {text}" for name, text in record.machine.items()), show_lines=False)
+    table.add_column("workload")
+    table.add_column("median", justify="right")
+    table.add_column("95 % interval of the median")
+    table.add_column("also")
+    table.add_column("as a multiple of the peer's")
+    for group in groups:
+        ours = [(workload, record.line(workload.key)) for workload in group.workloads]
+        if not any(line for _, line in ours) and not peers(record, group):
+            continue
+        table.add_section()
+        table.add_row(f"[bold]{group.title}[/bold]")
+        for workload, line in ours:
+            if line is not None:
+                _add(table, f"  {workload.title}", line, "\n".join(ratios(record, group, workload)))
+        for line in peers(record, group):
+            _add(table, f"  [dim]{line.program}[/dim]", line, "")
+    return table
+
+
+def _add(table: Table, title: str, line: Line, multiples: str) -> None:
+    extra = ", ".join(f"{name} {number(value)}" for name, value in line.extra.items())
+    table.add_row(title, number(line.estimate.median), interval(line.estimate), extra, multiples)
+
+
+def changes(old: Record, new: Record, groups: Sequence[Group]) -> list[tuple[str, Line, Line, Verdict]]:
+    """What became of each of our figures since an earlier run."""
+    found = []
+    for group in groups:
+        for workload in group.workloads:
+            before, now = old.line(workload.key), new.line(workload.key)
+            if before is not None and now is not None:
+                verdict = compare(before.estimate, now.estimate, more_is_better=group.more_is_better)
+                found.append((f"{group.title}: {workload.title}", before, now, verdict))
+    return found
+
+
+def draw_changes(old: Record, new: Record, groups: Sequence[Group]) -> Table:
+    """What has changed beyond the noise, and how many have not."""
+    found = changes(old, new, groups)
+    table = Table(title=f"changed since {old.date}")
+    for heading in ("workload", "before", "now", "now / before", ""):
+        table.add_column(heading)
+    for title, before, now, verdict in found:
+        if verdict in {Verdict.BETTER, Verdict.WORSE}:
+            was, now_is = before.estimate, now.estimate
+            columns = [f"{number(one.median)} ({interval(one)})" for one in (was, now_is)]
+            table.add_row(title, *columns, f"{now_is.median / was.median:.2f}", verdict.value)
+    same = sum(verdict is Verdict.SAME for *_, verdict in found)
+    unknown = sum(verdict is Verdict.UNKNOWN for *_, verdict in found)
+    table.caption = f"{same} within the noise; {unknown} with too few figures to tell"
+    if old.quick != new.quick:
+        table.caption += "; one of the two was a quick run, whose figures are others"
+    return table

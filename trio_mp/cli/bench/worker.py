@@ -1,0 +1,44 @@
+"""The process that runs one workload once. argv: a task, as JSON. Prints a figure, as JSON."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import trio
+
+from . import death, growth, local, remote, slow
+from .task import TIMEOUT, Figure, Task, report
+
+WORKLOADS: dict[str, Callable[[Task], Awaitable[Figure]]] = {
+    "local": local.one_way,
+    "one_way": remote.one_way,
+    "round_trip": remote.round_trip,
+    "bulk": remote.bulk,
+    "monitors": death.monitors,
+    "kill": death.kill,
+    "slow": slow.slow_receiver,
+    "idle": growth.idle,
+    "start": growth.start_up,
+    "form": growth.form,
+}
+
+
+def run_task(task: Task) -> Figure:
+    """Run a workload in this process.
+
+    Raises:
+      WrongResult: what it measured is not true.
+    """
+    if task.name == "simulated":
+        # It brings its own Trio run, with a virtual clock.
+        return growth.simulated(task)
+    return trio.run(WORKLOADS[task.name], task)
+
+
+if __name__ == "__main__":
+    # Should nobody be left who would end this.
+    signal.alarm(TIMEOUT)
+    report(run_task(msgspec.json.decode(sys.argv[1].encode(), type=Task)))
