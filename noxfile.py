@@ -91,9 +91,21 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """The benchmarks. Arguments go to `python -m benchmarks`, which needs the checkout on its path."""
-    install(session, "bench")
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    """The benchmarks, beside those peers that can be had. Arguments go to `python -m benchmarks`: --quick, --json FILE.
+
+    Erlang and NATS take part if `erl`, `escript` and `nats-server` are on the path.
+    """
+    install(session)
+    for requirement in nox.project.dependency_groups(PROJECT, "bench"):
+        session.run("python", "-m", "pip", "install", "--quiet", requirement, success_codes=[0, 1])
+    # What cannot be installed is named by the benchmarks themselves, and left out.
+    old = Path(session.create_tmp()).resolve() / "tractor"
+    session.run("python", "-m", "venv", str(old), silent=True)
+    python = str(old / "bin" / "python")
+    requirements = nox.project.dependency_groups(PROJECT, "bench-tractor")
+    pip = (python, "-m", "pip", "install", "--quiet", "--no-deps")
+    session.run(*pip, *requirements, success_codes=[0, 1], external=True)
+    session.run("python", "-m", "benchmarks", *session.posargs, env={"TRIO_MP_BENCH_TRACTOR": python})
 
 
 @nox.session

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import trio
 
-from benchmarks.harness import SECRET, report
 from trio_mp import Node, Port, open_node, spawnable
+from trio_mp.cli.bench.task import SECRET, Figure, report
 
 INTERVAL = 0.01
 
@@ -167,7 +167,7 @@ async def measure(kind: str, connections: int, rate: float, seconds: float) -> N
             server.wait()
     waits.sort()
     figures |= {"newcomers": len(waits), "newcomer_median_s": waits[len(waits) // 2], "newcomer_worst_s": waits[-1]}
-    report(f"flood {kind}", "trio_mp", figures.pop("slowest_call_ms"), "ms slowest call", **figures)
+    report(Figure(figures.pop("slowest_call_ms"), "ms slowest call", figures))
 
 
 def main() -> None:

@@ -10,6 +10,6 @@ record       all figures of a run, kept as JSON
 screen       the table
 worker       the process that runs one workload
 pair         the other processes of a workload, and the functions that run there
-local, remote, death, slow, growth
+local, remote, death, slow, growth, simulated
              the workloads. Each checks that what it measured is true
 """

@@ -94,7 +94,7 @@ def _one_way() -> list[Group]:
                 Task("one_way", counts[batch], "", transport, word == "encrypted", batch, peers),
                 OFTEN if often else RARELY,
                 quick_repeats=3 if often else 1,
-                quick=peers == 1 or batch == 100,
+                quick=(transport, peers, batch) in _QUICK,
                 least=80 * peers,
             )
             for word in ("plain", "encrypted")
@@ -109,16 +109,17 @@ def _one_way() -> list[Group]:
 def _round_trip(transport: Literal["tcp", "unix"]) -> Group:
     repeat = _often if transport == "tcp" else Workload
     key = f"round_trip/{transport}"
+    quick = transport == "tcp"
     workloads = (
         repeat(f"{key}/handler", "from handler to handler", Task("round_trip", 10_000, "handler", transport), least=20),
         repeat(f"{key}/call", "node.call", Task("round_trip", 5_000, "call", transport), least=20),
         # The same with the setting for low latency comes here when there is one: `handler_low_latency`.
         Workload(f"{key}/encrypted", "from handler to handler, encrypted",
-                 Task("round_trip", 5_000, "handler", transport, True), least=20),
+                 Task("round_trip", 5_000, "handler", transport, True), quick=quick, least=20),
         Workload(f"{key}/handler_busy", "from handler to handler, beside a busy task",
-                 Task("round_trip", 2_000, "handler", transport, busy=True), least=20),
+                 Task("round_trip", 2_000, "handler", transport, busy=True), quick=quick, least=20),
         Workload(f"{key}/call_busy", "node.call, beside a busy task",
-                 Task("round_trip", 2_000, "call", transport, busy=True), least=20),
+                 Task("round_trip", 2_000, "call", transport, busy=True), quick=quick, least=20),
     )  # fmt: skip
     peer_task = Task("round_trip", 0, "", transport)
     return Group(key, f"round trip, {_NAMES[transport]}, µs", False, workloads, peer_task)
@@ -157,7 +158,7 @@ def _deaths() -> list[Group]:
         Workload(f"monitors/{kind}", title, Task("monitors", 100_000, kind), RARELY, least=100)
         for kind, title in titles.items()
     )
-    kill = Workload("kill/tcp", "until the monitor's callback", Task("kill", 1), 30, 5)
+    kill = Workload("kill/tcp", "until the monitor's callback", Task("kill", 1), 30, 3)
     return [
         Group("monitors", "100,000 monitors: setting one and having it fire, µs", False, monitors),
         Group("kill", "SIGKILL until it is noticed, TCP, ms", False, (kill,), Task("kill", 1)),
@@ -167,7 +168,7 @@ def _deaths() -> list[Group]:
 def _others() -> list[Group]:
     slow = (
         Workload("slow/send", "that only sends: bounded, every loss told",
-                 Task("slow", 100_000, "send", size=KIBIBYTE), RARELY, least=100_000),
+                 Task("slow", 100_000, "send", size=KIBIBYTE), OFTEN, least=100_000),
         Workload("slow/flush", "that waits at flush: nothing lost",
                  Task("slow", 20_000, "flush", size=KIBIBYTE), RARELY, least=2_000),
     )  # fmt: skip
@@ -188,19 +189,23 @@ def _others() -> list[Group]:
 
 
 _NAMES = {"tcp": "TCP", "unix": "Unix socket"}
+_QUICK = {("tcp", 1, 100), ("tcp", 1, 1), ("tcp", 8, 100), ("unix", 1, 100)}
+
+_FIRST, *_REST = _one_way()
 
 GROUPS: tuple[Group, ...] = (
     _local(),
-    *_one_way(),
+    _FIRST,
     _round_trip("tcp"),
-    _round_trip("unix"),
-    # The byte stream comes here when there is one, after bulk: `stream/tcp`.
-    _bulk(64 * KIBIBYTE, "64 KiB", 8_000),
     _bulk(MEBIBYTE, "1 MiB", 1_000),
     *_idle(),
     *_deaths(),
     *_others(),
+    # The byte stream comes here when there is one: `stream/tcp`.
+    _bulk(64 * KIBIBYTE, "64 KiB", 8_000),
+    _round_trip("unix"),
+    *_REST,
 )
-"""Everything that is measured, in this order."""
+"""Everything that is measured, in this order: first what there are targets for, should there be no time for the rest."""
 
 QUICK_SCALE = 0.1

@@ -1,4 +1,4 @@
-"""What ports, starting, forming a network, and the number of nodes cost."""
+"""What ports, starting, and forming a network cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from subprocess import PIPE
 import trio
 
 from trio_mp import Node, Port, open_node
-from trio_mp.testing import SimulatedNetwork, simulate
 
 from .member import READY
 from .pair import end_process, folder_for, ignore
@@ -30,7 +29,6 @@ trio.run(main)
 """
 
 MEMBER = "trio_mp.cli.bench.member"
-MINUTE = 60.0
 
 
 def make_ports(node: Node, kind: str, count: int) -> list[Port]:
@@ -103,30 +101,3 @@ async def _wait_ready(process: trio.Process) -> None:
     assert process.stdout is not None
     async with process.stdout:
         expect(await process.stdout.receive_some() == READY, "a process of the network has ended")
-
-
-def simulated(task: Task) -> Figure:
-    """CPU milliseconds for a node in one simulated minute, in a network of so many, with one seed, that only idles.
-
-    What the simulation costs is in it: it goes through the whole of a node but the sockets.
-    """
-    seconds, forming = simulate(_idle_network, task.count)
-    extra = {"nodes": float(task.count), "forming, s": forming}
-    return Figure(seconds / task.count * 1e3, "ms", extra)
-
-
-async def _idle_network(network: SimulatedNetwork, count: int) -> tuple[float, float]:
-    async def program(_node: Node) -> None:
-        await trio.sleep_forever()
-
-    start = time.process_time()
-    network.start("node-0", program)
-    for number in range(1, count):
-        network.start(f"node-{number}", program, seeds=["node-0"])
-    await trio.sleep(MINUTE)
-    formed = time.process_time()
-    await trio.sleep(MINUTE)
-    ended = time.process_time()
-    alone = [name for name, node in network.nodes.items() if not node.peers]
-    expect(len(network.nodes) == count and not alone, f"{alone} know nobody")
-    return ended - formed, formed - start

@@ -52,9 +52,17 @@ def receiver(node: Node, kind: str, count: Count) -> Port:
     port = node.port()
     if kind == "sync":
 
+        wanted, received, right = count.wanted, 0, True
+
         @port.on("ping")
         def ping(number: int, _text: str) -> None:
-            take(number)
+            # As `take` does, without a call: that would be a fifth of what is measured.
+            nonlocal received, right
+            right &= number == received
+            received += 1
+            if received == wanted:
+                count.received, count.right = received, right
+                count.done.set()
 
     else:
 

@@ -19,7 +19,7 @@ from .runner import OURS, Cell, own_command, run_cell
 from .schedule import Outcome, run_all
 from .screen import draw_changes, draw_record
 
-FULL_MINUTES, QUICK_MINUTES = 19.0, 1.8
+FULL_MINUTES, QUICK_MINUTES = 19.0, 1.7
 """What a run may take; it ends with fewer rounds rather than later."""
 
 _INTERRUPTED = 130

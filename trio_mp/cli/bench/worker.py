@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import trio
 
-from . import death, growth, local, remote, slow
+from . import death, growth, local, remote, simulated, slow
 from .task import TIMEOUT, Figure, Task, report
 
 WORKLOADS: dict[str, Callable[[Task], Awaitable[Figure]]] = {
@@ -34,7 +34,7 @@ def run_task(task: Task) -> Figure:
     """
     if task.name == "simulated":
         # It brings its own Trio run, with a virtual clock.
-        return growth.simulated(task)
+        return simulated.simulated(task)
     return trio.run(WORKLOADS[task.name], task)
 
 

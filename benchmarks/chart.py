@@ -1,0 +1,75 @@
+"""The chart of the documentation: bars, ours and the peers', one panel for each of a few groups."""
+
+from __future__ import annotations
+
+from xml.sax.saxutils import escape
+
+from trio_mp.cli.bench.catalogue import GROUPS, Group
+from trio_mp.cli.bench.record import Line, Record
+from trio_mp.cli.bench.runner import OURS
+from trio_mp.cli.bench.screen import number, peers
+
+PANELS = ("local", "one_way/tcp/1/100", "round_trip/tcp", "bulk/1MiB", "kill")
+
+WIDTH, LEFT, RIGHT = 760, 280, 90
+ROW, GAP, TITLE = 20, 22, 26
+
+# A panel behind it, so that it can be read whatever the page around it looks like.
+STYLE = """
+text { font: 13px system-ui, sans-serif; fill: #1f2328; }
+.title { font-weight: 600; }
+.back { fill: #ffffff; }
+.ours { fill: #0969da; }
+.peer { fill: #afb8c1; }
+.span { stroke: #1f2328; stroke-width: 1.5; }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e6edf3; }
+  .back { fill: #161b22; }
+  .ours { fill: #4493f8; }
+  .peer { fill: #57606a; }
+  .span { stroke: #e6edf3; }
+}
+"""
+
+
+def draw_chart(record: Record) -> str:
+    """The chart as SVG: medians, with the interval of each as a line across its end."""
+    parts: list[str] = []
+    top = GAP // 2
+    for group in GROUPS:
+        if group.key in PANELS:
+            rows = _rows(record, group)
+            if rows:
+                parts += _panel(group, rows, top)
+                top += TITLE + ROW * len(rows) + GAP
+    about = "Medians of trio_mp and its peers; the figures are in the table"
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" role="img" aria-label="{about}">'
+    back = f'<rect class="back" width="{WIDTH}" height="{top}" rx="8"/>'
+    return "\n".join([head, f"<style>{STYLE}</style>", back, *parts, "</svg>", ""])
+
+
+def _rows(record: Record, group: Group) -> list[tuple[str, Line]]:
+    """Ours first, then the peers, the best first."""
+    ours = [(f"trio_mp, {workload.title}", record.line(workload.key)) for workload in group.workloads]
+    others = sorted(peers(record, group), key=lambda line: line.estimate.median, reverse=group.more_is_better)
+    shown = [(title, line) for title, line in ours if line is not None]
+    return [*shown, *((line.program, line) for line in others)] if shown else []
+
+
+def _panel(group: Group, rows: list[tuple[str, Line]], top: int) -> list[str]:
+    better = "more" if group.more_is_better else "less"
+    parts = [f'<text class="title" x="16" y="{top + 16}">{escape(group.title)} ({better} is better)</text>']
+    most = max(line.estimate.high for _, line in rows)
+    scale = (WIDTH - LEFT - RIGHT) / most if most else 0
+    for index, (title, line) in enumerate(rows):
+        y = top + TITLE + index * ROW
+        found = line.estimate
+        end, low, high = (LEFT + value * scale for value in (found.median, found.low, found.high))
+        kind = "ours" if line.program == OURS else "peer"
+        parts += [
+            f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{escape(title)}</text>',
+            f'<rect class="{kind}" x="{LEFT}" y="{y + 3}" width="{max(end - LEFT, 1):.1f}" height="{ROW - 6}"/>',
+            f'<line class="span" x1="{low:.1f}" x2="{high:.1f}" y1="{y + 10}" y2="{y + 10}"/>',
+            f'<text x="{high + 6:.1f}" y="{y + 14}">{number(found.median)}</text>',
+        ]
+    return parts

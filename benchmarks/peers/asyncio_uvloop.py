@@ -1,0 +1,131 @@
+"""asyncio streams on uvloop, and msgpack: `batch` messages in one write, then drain.
+
+There is a length before each message, as in a protocol that limits their size; with the kind `unpacker` there is none,
+and msgpack's own unpacker finds where each ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+import uvloop
+
+from benchmarks.peers import common
+from benchmarks.peers.common import HEAD, TEXT, Figure, Task, expect
+
+
+def main(task: Task, *arguments: str) -> Figure | None:
+    """Listen, start the second process, and measure."""
+    if arguments:
+        uvloop.run(send(task, arguments[0]))
+        return None
+    figure: Figure = uvloop.run(measure(task))
+    return figure
+
+
+async def measure(task: Task) -> Figure:
+    """Serve one connection."""
+    done: asyncio.Future[Figure] = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            done.set_result(await (receive if task.name == "one_way" else ask)(task, reader, writer))
+        except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
+            done.set_exception(error)
+        writer.close()
+
+    with common.listening(task) as (server, address):
+        start = asyncio.start_server if task.transport == "tcp" else asyncio.start_unix_server
+        async with await start(serve, sock=server):
+            process = common.start_other("asyncio_uvloop", task, address)
+            figure = await done
+            process.wait()
+            return figure
+
+
+class Splitter:
+    """Takes messages with lengths apart."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def feed(self, data: bytes) -> None:
+        """More of it."""
+        self.data += data
+
+    def __iter__(self) -> Iterator[Any]:
+        data, place, unpack, size_at = self.data, 0, msgpack.unpackb, HEAD.unpack_from
+        end = len(data)
+        while end - place >= 4:
+            (size,) = size_at(data, place)
+            if end - place - 4 < size:
+                break
+            yield unpack(data[place + 4 : place + 4 + size])
+            place += 4 + size
+        self.data = data[place:]
+
+
+async def receive(task: Task, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> Figure:
+    """Check the order."""
+    unpacker, seen, start = msgpack.Unpacker() if task.kind == "unpacker" else Splitter(), 0, 0.0
+    while data := await reader.read(65536):
+        start = start or time.perf_counter()
+        unpacker.feed(data)
+        for _tag, number, _text in unpacker:
+            expect(number == seen)
+            seen += 1
+    expect(seen == task.count)
+    return common.rate(seen, time.perf_counter() - start)
+
+
+async def ask(task: Task, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Figure:
+    """One question after the other."""
+    times, clock = [], time.perf_counter_ns
+    for number in range(task.count):
+        start = clock()
+        write(writer, ["ping", number, TEXT])
+        answer = await read(reader)
+        times.append(clock() - start)
+        expect(answer[1] == number)
+    return common.round_trips(times)
+
+
+async def send(task: Task, address: str) -> None:
+    """The second process."""
+    if task.transport == "tcp":
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(address))
+    else:
+        reader, writer = await asyncio.open_unix_connection(address)
+    if task.name == "one_way":
+        packer = msgpack.Packer().pack
+        pack = packer if task.kind == "unpacker" else lambda message: with_length(packer(message))
+        for first in range(0, task.count, task.batch):
+            numbers = range(first, min(first + task.batch, task.count))
+            writer.write(b"".join([pack(("ping", number, TEXT)) for number in numbers]))
+            await writer.drain()
+    else:
+        for _ in range(task.count):
+            write(writer, await read(reader))
+    writer.close()
+    await writer.wait_closed()
+
+
+def write(writer: asyncio.StreamWriter, message: list[object]) -> None:
+    """One message, with its length before it."""
+    writer.write(with_length(msgpack.packb(message)))
+
+
+def with_length(data: bytes) -> bytes:
+    """Bytes with their length before them."""
+    return HEAD.pack(len(data)) + data
+
+
+async def read(reader: asyncio.StreamReader) -> list[object]:
+    """The next message."""
+    (size,) = HEAD.unpack(await reader.readexactly(4))
+    message: list[object] = msgpack.unpackb(await reader.readexactly(size))
+    return message
