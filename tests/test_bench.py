@@ -271,7 +271,10 @@ def test_a_record_is_kept(tmp_path: Path) -> None:
     assert (found.low, found.high) == (1 / 2, 4 / 3)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"date": "", "machine": {}, "quick": true, "lines": [], "version": 9}'])
+OTHER_VERSION = '{"date": "", "machine": {}, "quick": true, "lines": [], "version": 9}'
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", OTHER_VERSION])
 def test_what_is_no_record(tmp_path: Path, text: str) -> None:
     path = tmp_path / "record.json"
     path.write_text(text)
@@ -289,7 +292,8 @@ def test_changes_are_shown() -> None:
     assert "into a sync handler" in text
     assert "worse" in text
     assert "into an async handler" not in text
-    assert "1 within the noise; 1 with too few figures to tell; one of the two was a quick run" in " ".join(text.split())
+    told = "1 within the noise; 1 with too few figures to tell; one of the two was a quick run"
+    assert told in " ".join(text.split())
 
 
 # The command line ----------------------------------------------------------------------------------------------------
@@ -346,7 +350,8 @@ def test_a_failure_of_ours_is_one_of_the_command(monkeypatch: pytest.MonkeyPatch
 
 def test_peers_are_run_beside_us_and_those_that_are_not_are_named() -> None:
     code = """print('{"value": 1, "unit": "s"}')"""
-    rivals = Rivals(lambda group, _: [cell(group.key, group.key, 3, "twin", code)], {"twin": "1"}, {"other": "not here"})
+    skipped = {"other": "not here"}
+    rivals = Rivals(lambda group, _: [cell(group.key, group.key, 3, "twin", code)], {"twin": "1"}, skipped)
     console = Console(file=StringIO(), width=200)
     status, record = run_bench(Options(quick=True, scale=0.01, only=("local/sync",)), rivals, console)
     assert status == 0

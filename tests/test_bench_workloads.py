@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
+import msgspec
 import pytest
 from msgspec import structs
 
-from trio_mp.cli.bench.catalogue import GROUPS, Workload
+from trio_mp.cli.bench.catalogue import GROUPS, Group, Workload
 from trio_mp.cli.bench.runner import OURS, Cell, own_command, run_cell
 from trio_mp.cli.bench.slow import _judge
 from trio_mp.cli.bench.task import Figure, Task, WrongResult
+
+ROOT = Path(__file__).resolve().parents[1]
 
 SMALL = {"form": 3, "simulated": 5, "slow": 20_000}
 """What is smaller still than a thousandth: processes, nodes; and what has to be enough to fill a queue."""
@@ -25,20 +32,31 @@ def run_small(workload: Workload) -> Figure:
     return run_cell(Cell("group", workload.key, OURS, own_command(task), 1))
 
 
-WORKLOADS = [
-    pytest.param(group.more_is_better, workload, id=workload.key) for group in GROUPS for workload in group.workloads
-]
+WORKLOADS = [pytest.param(group, workload, id=workload.key) for group in GROUPS for workload in group.workloads]
 
 
 @pytest.mark.usefixtures("require_tcp")
-@pytest.mark.parametrize("more_is_better, workload", WORKLOADS)
-def test_a_workload(more_is_better: bool, workload: Workload) -> None:
+@pytest.mark.parametrize("group, workload", WORKLOADS)
+def test_a_workload(group: Group, workload: Workload) -> None:
     figure = run_small(workload)
     # What does not grow grows by nothing, or, where it had been given back, by less.
-    assert figure.value > 0 or workload.key == "slow/flush" or workload.key.startswith("idle/")
-    assert figure.unit == {True: "messages/s", False: figure.unit}[more_is_better and "bulk" not in workload.key]
+    assert figure.value > 0 or group.key in {"slow", "idle"}
+    assert group.title.endswith(f" {figure.unit}")
     if workload.key == "slow/send":
         assert figure.extra["received"] < figure.extra["sent"]
+
+
+@pytest.mark.usefixtures("require_tcp")
+@pytest.mark.parametrize("name", ["one_way", "round_trip", "bulk", "kill"])
+@pytest.mark.parametrize("peer", ["raw", "erlang"])
+def test_a_peer_that_needs_nothing_else(peer: str, name: str) -> None:
+    if peer == "erlang" and not (shutil.which("erl") and shutil.which("escript")):
+        pytest.skip("Erlang is not here")
+    text = msgspec.json.encode(Task(name, 1 if name == "kill" else 30, size=1000 if name == "bulk" else 0)).decode()
+    command = (sys.executable, "-m", "benchmarks.peers", peer, text)
+    figure = run_cell(Cell("group", name, peer, command, 1, {"PYTHONPATH": str(ROOT)}, str(ROOT)))
+    assert figure.value > 0
+    assert figure.unit == {"one_way": "messages/s", "round_trip": "µs", "bulk": "MB/s", "kill": "ms"}[name]
 
 
 @pytest.mark.parametrize(

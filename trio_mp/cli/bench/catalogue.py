@@ -206,6 +206,6 @@ GROUPS: tuple[Group, ...] = (
     _round_trip("unix"),
     *_REST,
 )
-"""Everything that is measured, in this order: first what there are targets for, should there be no time for the rest."""
+"""Everything that is measured, in this order: what has a target first: there may be no time for the rest."""
 
 QUICK_SCALE = 0.1
