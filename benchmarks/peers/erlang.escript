@@ -28,10 +28,10 @@ there() -> {there, 'b@127.0.0.1'}.
 
 measure(local, N, _, _) ->
     Me = self(),
-    Sink = spawn(fun() -> receive {start, From, M} -> From ! {done, sink(M)} end end),
-    Sink ! {start, Me, N},
+    Sink = spawn(fun() -> sink(0, N), Me ! {done, now_ns()} end),
+    T0 = now_ns(),
     send(Sink, 0, N),
-    receive {done, T} -> rate(N, T) end;
+    receive {done, T} -> rate(N + 1, T - T0) end;
 measure(one_way, N, _, _) ->
     there() ! {start, self(), N},
     send(there(), 0, N),

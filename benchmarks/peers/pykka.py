@@ -21,18 +21,16 @@ class Sink(ThreadingActor):
         self.done = done
         self.seen = 0
         self.right = True
-        self.start_time = 0.0
-        self.seconds = 0.0
+        self.end = 0.0
 
     def on_receive(self, message: Any) -> Any:
         """The next one, or the question how it went."""
         if message == "result":
-            return self.right, self.seconds
-        self.start_time = self.start_time or time.perf_counter()
+            return self.right, self.end
         self.right = self.right and message[1] == self.seen
         self.seen += 1
         if self.seen == self.count:
-            self.seconds = time.perf_counter() - self.start_time
+            self.end = time.perf_counter()
             self.done.set()
         return None
 
@@ -53,12 +51,14 @@ def main(task: Task) -> Figure:
         return idle(task)
     done = threading.Event()
     sink = Sink.start(task.count, done)
-    Source.start().tell((sink, task.count))
+    source = Source.start()
+    start = time.perf_counter()
+    source.tell((sink, task.count))
     done.wait()
-    right, seconds = sink.ask("result")
+    right, end = sink.ask("result")
     ActorRegistry.stop_all()
     expect(right)
-    return common.rate(task.count, seconds)
+    return common.figure(task.count / (end - start), "messages/s")
 
 
 def idle(task: Task) -> Figure:

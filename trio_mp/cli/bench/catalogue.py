@@ -176,9 +176,10 @@ def _others() -> list[Group]:
         Workload("start/local", "a node by itself", Task("start", 1), OFTEN, 1),
         Workload("start/network", "one that listens, with a secret", Task("start", 1, "network", "unix"), OFTEN, 1),
     )
-    form = (Workload("form/10", "10 processes", Task("form", 10, transport="unix"), RARELY),)
+    form = (Workload("form/10", "10 processes", Task("form", 10, transport="unix"), RARELY, least=10),)
     nodes = tuple(
-        Workload(f"simulated/{count}", f"{count} nodes", Task("simulated", count), RARELY) for count in (10, 100, 500)
+        Workload(f"simulated/{count}", f"{count} nodes", Task("simulated", count), RARELY, 1, count < 500, count)
+        for count in (10, 100, 500)
     )
     return [
         Group("slow", "a sender whose receiver stands still, with a queue_limit of 16 MiB: growth, MiB", False, slow),
