@@ -80,6 +80,7 @@ PEERS = (
         {
             **_one_way(400_000, 200_000, 400_000, 200_000),
             "round_trip/tcp": 10_000, "round_trip/unix": 10_000, "bulk/64KiB": 8_000, "bulk/1MiB": 1_000, "kill": 1,
+            "stream": 1_000,
         },
     ),
     Peer(

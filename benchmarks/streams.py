@@ -16,10 +16,10 @@ from functools import partial
 
 import trio
 
-from benchmarks.harness import SECRET, report
 from trio_mp import Node, open_node, spawnable
 from trio_mp._node.byte_stream import ByteStream
 from trio_mp._transport.tls import throwaway_contexts
+from trio_mp.cli.bench.task import SECRET, Figure, report
 
 PIECE = bytes(1024 * 1024)
 MEGABYTE = len(PIECE)
@@ -113,7 +113,7 @@ async def compare(node: Node, folder: str, port: str, megabytes: int, repeats: i
             raw.append(await send(other, megabytes))
     ratio = round(statistics.median(ours) / statistics.median(raw), 2)
     extra = {"best": max(ours), "worst": min(ours), "raw": statistics.median(raw), "ratio": ratio}
-    report("byte stream", "trio_mp", statistics.median(ours), "MiB/s", **extra)
+    report(Figure(statistics.median(ours), "MiB/s", extra))
 
 
 async def main(arguments: list[str]) -> None:

@@ -135,6 +135,16 @@ def _bulk(size: int, name: str, count: int) -> Group:
     return Group(key, f"messages of {name}, TCP, MB/s", True, workloads, Task("bulk", 0, size=size))
 
 
+def _stream() -> Group:
+    workloads = (
+        Workload("stream/plain", "plain", Task("stream", 1_000, size=MEBIBYTE), least=10),
+        Workload("stream/encrypted", "encrypted", Task("stream", 500, encrypted=True, size=MEBIBYTE), least=10),
+    )
+    # Raw sockets: for them it is the same.
+    peer_task = Task("bulk", 0, size=MEBIBYTE)
+    return Group("stream", "byte stream, pieces of 1 MiB, TCP, MB/s", True, workloads, peer_task)
+
+
 def _idle() -> list[Group]:
     sizes = (
         Workload("idle/bare", "bare, with its ID", Task("idle", 100_000, "bare"), OFTEN, 3, least=1_000),
@@ -202,7 +212,7 @@ GROUPS: tuple[Group, ...] = (
     *_idle(),
     *_deaths(),
     *_others(),
-    # The byte stream comes here when there is one: `stream/tcp`.
+    _stream(),
     _bulk(64 * KIBIBYTE, "64 KiB", 8_000),
     _round_trip("unix"),
     *_REST,

@@ -78,7 +78,7 @@ async def start_up(task: Task) -> Figure:
 
 
 async def form(task: Task) -> Figure:
-    """Seconds from the start of so many processes until the seed and all others have had an answer from each other."""
+    """Seconds from the start of so many processes until each has had an answer from every other."""
     names = [f"node-{number}" for number in range(task.count)]
     processes: list[trio.Process] = []
     async with folder_for(task) as seed:

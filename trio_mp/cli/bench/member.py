@@ -11,7 +11,7 @@ import trio_mp
 from .task import SECRET
 
 READY = b"ready\n"
-"""What it prints when those whom it asks have answered."""
+"""What it prints when all others have answered."""
 
 
 async def serve(node_id: str, seed: str, names: list[str]) -> None:
@@ -19,9 +19,9 @@ async def serve(node_id: str, seed: str, names: list[str]) -> None:
     first = node_id == names[0]
     binds, seeds = ([seed], ()) if first else (None, [seed])
     async with trio_mp.open_node(node_id, binds=binds, seeds=seeds, secret=SECRET) as node:
-        # The seed asks everybody, everybody asks the seed: those know nobody else yet.
-        for name in names[1:] if first else names[:1]:
-            await node.call(name, "time")
+        for name in names:
+            if name != node_id:
+                await node.call(name, "time")
         sys.stdout.buffer.write(READY)
         sys.stdout.flush()
         await trio.to_thread.run_sync(sys.stdin.read)

@@ -141,6 +141,15 @@ def echo(port: Port, reply: str) -> None:
         node.send(reply_port, number)
 
 
+@spawnable
+async def stream_sink(stream: trio.abc.HalfCloseableStream, size: int) -> None:
+    """Receive until the end, and say how much it was."""
+    received = 0
+    while data := await stream.receive_some(size):
+        received += len(data)
+    await stream.send_all(received.to_bytes(8, "big"))
+
+
 def ignore(*_message: object) -> None:
     """A handler that many ports share."""
 

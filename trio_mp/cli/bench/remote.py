@@ -1,4 +1,4 @@
-"""Between processes: small messages one way, and round trips."""
+"""Between processes: messages one way, round trips, and a byte stream."""
 
 from __future__ import annotations
 
@@ -100,6 +100,24 @@ async def busy_sibling(wanted: bool) -> AsyncGenerator[None, None]:
             nursery.start_soon(compute)
         yield
         nursery.cancel_scope.cancel()
+
+
+async def stream(task: Task) -> Figure:
+    """Megabytes a second through a byte stream, in pieces of so many bytes, until the receiver has said it has all."""
+    piece = bytes(task.size)
+    function = f"{FUNCTIONS}:stream_sink"
+    async with open_others(task) as (node, (other,)), node.open_stream(other.id, function, task.size) as opened:
+        start = time.perf_counter()
+        for _ in range(task.count):
+            await opened.send_all(piece)
+        await opened.send_eof()
+        answer = b""
+        while data := await opened.receive_some(8):
+            answer += data
+        seconds = time.perf_counter() - start
+    received = int.from_bytes(answer, "big")
+    expect(received == task.count * task.size, f"{received} of {task.count * task.size} bytes came")
+    return Figure(received / seconds / 1e6, "MB/s")
 
 
 async def bulk(task: Task) -> Figure:

@@ -17,6 +17,7 @@ WORKLOADS: dict[str, Callable[[Task], Awaitable[Figure]]] = {
     "one_way": remote.one_way,
     "round_trip": remote.round_trip,
     "bulk": remote.bulk,
+    "stream": remote.stream,
     "monitors": death.monitors,
     "kill": death.kill,
     "slow": slow.slow_receiver,
