@@ -11,7 +11,7 @@ from trio_mp.cli.bench.screen import number, peers
 
 PANELS = ("local", "one_way/tcp/1/100", "round_trip/tcp", "bulk/1MiB", "kill")
 
-WIDTH, LEFT, RIGHT = 760, 280, 90
+WIDTH, LEFT, RIGHT = 760, 300, 90
 ROW, GAP, TITLE = 20, 22, 26
 
 # A panel behind it, so that it can be read whatever the page around it looks like.
@@ -50,7 +50,8 @@ def draw_chart(record: Record) -> str:
 
 def _rows(record: Record, group: Group) -> list[tuple[str, Line]]:
     """Ours first, then the peers, the best first."""
-    ours = [(f"trio_mp, {workload.title}", record.line(workload.key)) for workload in group.workloads]
+    quiet = [workload for workload in group.workloads if not workload.task.busy]
+    ours = [(f"trio_mp, {workload.title}", record.line(workload.key)) for workload in quiet]
     others = sorted(peers(record, group), key=lambda line: line.estimate.median, reverse=group.more_is_better)
     shown = [(title, line) for title, line in ours if line is not None]
     return [*shown, *((line.program, line) for line in others)] if shown else []

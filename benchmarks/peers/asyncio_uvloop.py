@@ -7,6 +7,7 @@ and msgpack's own unpacker finds where each ends.
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -29,11 +30,16 @@ def main(task: Task, *arguments: str) -> Figure | None:
 
 async def measure(task: Task) -> Figure:
     """Serve one connection."""
+    processes: list[subprocess.Popen[str]] = []
     done: asyncio.Future[Figure] = asyncio.get_running_loop().create_future()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            done.set_result(await (receive if task.name == "one_way" else ask)(task, reader, writer))
+            if task.name == "one_way":
+                await receive(task, reader)
+                done.set_result(common.speed(task, common.since_start(processes[0])))
+            else:
+                done.set_result(await ask(task, reader, writer))
         except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
             done.set_exception(error)
         writer.close()
@@ -41,10 +47,8 @@ async def measure(task: Task) -> Figure:
     with common.listening(task) as (server, address):
         start = asyncio.start_server if task.transport == "tcp" else asyncio.start_unix_server
         async with await start(serve, sock=server):
-            process = common.start_other("asyncio_uvloop", task, address)
-            figure = await done
-            process.wait()
-            return figure
+            processes.append(common.start_other("asyncio_uvloop", task, address))
+            return await done
 
 
 class Splitter:
@@ -69,17 +73,15 @@ class Splitter:
         self.data = data[place:]
 
 
-async def receive(task: Task, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> Figure:
+async def receive(task: Task, reader: asyncio.StreamReader) -> None:
     """Check the order."""
-    unpacker, seen, start = msgpack.Unpacker() if task.kind == "unpacker" else Splitter(), 0, 0.0
+    unpacker, seen = msgpack.Unpacker() if task.kind == "unpacker" else Splitter(), 0
     while data := await reader.read(65536):
-        start = start or time.perf_counter()
         unpacker.feed(data)
         for _tag, number, _text in unpacker:
             expect(number == seen)
             seen += 1
     expect(seen == task.count)
-    return common.rate(seen, time.perf_counter() - start)
 
 
 async def ask(task: Task, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Figure:
@@ -101,6 +103,7 @@ async def send(task: Task, address: str) -> None:
     else:
         reader, writer = await asyncio.open_unix_connection(address)
     if task.name == "one_way":
+        common.say_start()
         packer = msgpack.Packer().pack
         pack = packer if task.kind == "unpacker" else lambda message: with_length(packer(message))
         for first in range(0, task.count, task.batch):

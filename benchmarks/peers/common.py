@@ -57,14 +57,22 @@ def figure(value: float, unit: str, **extra: float) -> Figure:
     return {"value": value, "unit": unit, "extra": extra}
 
 
-def rate(count: int, seconds: float) -> Figure:
-    """Messages a second, from the first to the last."""
-    return figure((count - 1) / seconds, "messages/s")
+def speed(task: Task, seconds: float) -> Figure:
+    """Messages a second or, where they have a size, megabytes; from the first that is sent until the last has come."""
+    if task.size:
+        return figure(task.count * task.size / seconds / 1e6, "MB/s")
+    return figure(task.count / seconds, "messages/s")
 
 
-def megabytes(task: Task, seconds: float) -> Figure:
-    """Megabytes a second, from the first message to the last."""
-    return figure((task.count - 1) * task.size / seconds / 1e6, "MB/s")
+def say_start() -> None:
+    """Said by the second process before it sends; one clock serves the whole machine."""
+    print(time.monotonic(), flush=True)
+
+
+def since_start(process: subprocess.Popen[str]) -> float:
+    """Seconds since the second process said so; called when the last message has come."""
+    end = time.monotonic()
+    return end - float(read_line(process))
 
 
 def round_trips(nanoseconds: list[int]) -> Figure:

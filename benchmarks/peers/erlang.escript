@@ -28,19 +28,21 @@ there() -> {there, 'b@127.0.0.1'}.
 
 measure(local, N, _, _) ->
     Me = self(),
-    Sink = spawn(fun() -> sink(0, N), Me ! {done, now_ns()} end),
+    Sink = spawn(fun() -> sink(0, N), Me ! done end),
     T0 = now_ns(),
     send(Sink, 0, N),
-    receive {done, T} -> rate(N + 1, T - T0) end;
+    receive done -> rate(N, now_ns() - T0) end;
 measure(one_way, N, _, _) ->
     there() ! {start, self(), N},
+    T0 = now_ns(),
     send(there(), 0, N),
-    receive {done, T} -> rate(N, T) end;
+    receive done -> rate(N, now_ns() - T0) end;
 measure(bulk, N, Size, _) ->
     Data = binary:copy(<<0>>, Size),
     there() ! {start, self(), N, Size},
+    T0 = now_ns(),
     send_bulk(there(), 0, N, Data),
-    receive {done, T} -> io:format("~f MB/s~n", [(N - 1) * Size * 1.0e3 / T]) end;
+    receive done -> io:format("~f MB/s~n", [N * Size * 1.0e3 / (now_ns() - T0)]) end;
 measure(round_trip, N, _, _) ->
     All = ask(0, N),
     Times = list_to_tuple(lists:sort(lists:nthtail(N div 10, All))),
@@ -66,7 +68,7 @@ measure(kill, _, _, Other) ->
     receive {'DOWN', Ref, process, _, noconnection} -> ok end,
     io:format("~f ms~n", [(now_ns() - T0) / 1.0e6]).
 
-rate(N, T) -> io:format("~f messages/s~n", [(N - 1) * 1.0e9 / T]).
+rate(N, T) -> io:format("~f messages/s~n", [N * 1.0e9 / T]).
 
 send(_, N, N) -> ok;
 send(To, K, N) -> To ! [ping, K, <<"hello">>], send(To, K + 1, N).
@@ -82,13 +84,6 @@ ask(K, N) ->
     T = now_ns() - T0,
     [T | ask(K + 1, N)].
 
-%% The time from the first to the last.
-sink(N) ->
-    receive [ping, 0, _] -> ok end,
-    T0 = now_ns(),
-    sink(1, N),
-    now_ns() - T0.
-
 sink(N, N) -> ok;
 sink(K, N) -> receive [ping, K, _] -> sink(K + 1, N) end.
 
@@ -96,15 +91,10 @@ sink_bulk(N, N, _) -> ok;
 sink_bulk(K, N, Size) -> receive [bulk, K, Data] when byte_size(Data) =:= Size -> sink_bulk(K + 1, N, Size) end.
 
 other(one_way) ->
-    receive {start, From, N} -> From ! {done, sink(N)} end,
+    receive {start, From, N} -> sink(0, N), From ! done end,
     receive never -> ok end;
 other(bulk) ->
-    receive {start, From, N, Size} ->
-        receive [bulk, 0, _] -> ok end,
-        T0 = now_ns(),
-        sink_bulk(1, N, Size),
-        From ! {done, now_ns() - T0}
-    end,
+    receive {start, From, N, Size} -> sink_bulk(0, N, Size), From ! done end,
     receive never -> ok end;
 other(round_trip) ->
     receive {From, [ping, K, Text]} -> From ! [pong, K, Text] end,

@@ -47,6 +47,7 @@ async def work(task: Task, address: str) -> None:
         print("ready", flush=True)
         await asyncio.Event().wait()
     data = bytes(task.size)
+    common.say_start()
     for number in range(task.count):
         await connection.publish("sink", data or json.dumps(["ping", number, TEXT]).encode())
     await connection.drain()
@@ -59,12 +60,11 @@ async def measure(task: Task, address: str) -> Figure:
         process = common.start_other("nats", task, address)
         await asyncio.to_thread(common.read_line, process)
         return await ask(task, connection)
-    seen, start, right = 0, 0.0, True
+    seen, right = 0, True
     done = asyncio.Event()
 
     async def take(message: nats.aio.msg.Msg) -> None:
-        nonlocal seen, start, right
-        start = start or time.perf_counter()
+        nonlocal seen, right
         right = right and (len(message.data) == task.size if task.size else json.loads(message.data)[1] == seen)
         seen += 1
         if seen == task.count:
@@ -73,11 +73,11 @@ async def measure(task: Task, address: str) -> Figure:
     # Without these limits it drops what waits beyond them.
     await connection.subscribe("sink", cb=take, pending_msgs_limit=-1, pending_bytes_limit=-1)
     await connection.flush()
-    common.start_other("nats", task, address)
+    process = common.start_other("nats", task, address)
     await done.wait()
-    seconds = time.perf_counter() - start
+    seconds = common.since_start(process)
     expect(right)
-    return common.megabytes(task, seconds) if task.size else common.rate(seen, seconds)
+    return common.speed(task, seconds)
 
 
 async def ask(task: Task, connection: nats.NATS) -> Figure:

@@ -58,7 +58,7 @@ def main(task: Task) -> Figure:
     right, end = sink.ask("result")
     ActorRegistry.stop_all()
     expect(right)
-    return common.figure(task.count / (end - start), "messages/s")
+    return common.speed(task, end - start)
 
 
 def idle(task: Task) -> Figure:

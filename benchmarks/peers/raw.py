@@ -22,15 +22,17 @@ def main(task: Task, *arguments: str) -> Figure | None:
         with common.without_delay(connection):
             if task.name == "kill":
                 return common.kill_and_wait(process, lambda: expect(connection.recv(1) == b""))
-            return {"one_way": receive_all, "round_trip": ask, "bulk": receive_bulk}[task.name](task, connection)
+            if task.name == "round_trip":
+                return ask(task, connection)
+            (receive_all if task.name == "one_way" else receive_bulk)(task, connection)
+            return common.speed(task, common.since_start(process))
 
 
-def receive_all(task: Task, connection: socket.socket) -> Figure:
+def receive_all(task: Task, connection: socket.socket) -> None:
     """Take messages apart and check their order."""
     decode = msgspec.msgpack.decode
-    rest, seen, start = b"", 0, 0.0
+    rest, seen = b"", 0
     while data := connection.recv(65536):
-        start = start or time.perf_counter()
         data = rest + data
         place, end = 0, len(data)
         while end - place >= 4:
@@ -43,12 +45,12 @@ def receive_all(task: Task, connection: socket.socket) -> Figure:
             place += 4 + size
         rest = data[place:]
     expect(seen == task.count)
-    return common.rate(seen, time.perf_counter() - start)
 
 
 def send_all(task: Task, connection: socket.socket) -> None:
     """The other side."""
     encode, pack = msgspec.msgpack.Encoder().encode, HEAD.pack
+    common.say_start()
     for first in range(0, task.count, task.batch):
         parts = []
         for number in range(first, min(first + task.batch, task.count)):
@@ -75,23 +77,21 @@ def echo(_task: Task, connection: socket.socket) -> None:
         connection.sendall(data)
 
 
-def receive_bulk(task: Task, connection: socket.socket) -> Figure:
+def receive_bulk(task: Task, connection: socket.socket) -> None:
     """Into one buffer."""
     buffer = memoryview(bytearray(task.size))
-    start = 0.0
     for _ in range(task.count):
         got = 0
         while got < task.size:
             more = connection.recv_into(buffer[got:])
             expect(more > 0)
             got += more
-        start = start or time.perf_counter()
-    return common.megabytes(task, time.perf_counter() - start)
 
 
 def send_bulk(task: Task, connection: socket.socket) -> None:
     """The other side."""
     data = bytes(task.size)
+    common.say_start()
     for _ in range(task.count):
         connection.sendall(data)
 

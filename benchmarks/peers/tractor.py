@@ -23,6 +23,7 @@ async def source(ctx: tractor.Context, count: int, size: int) -> None:
     await ctx.started()
     data = bytes(size) if size else TEXT
     async with ctx.open_stream() as stream:
+        await stream.send(time.monotonic())
         for number in range(count):
             await stream.send(["ping", number, data])
 
@@ -38,14 +39,12 @@ async def echo(ctx: tractor.Context, count: int, size: int) -> None:
 
 async def receive(task: Task, stream: Any) -> Figure:
     """Check the order."""
-    seen, start = 0, 0.0
+    seen, start = 0, await stream.receive()
     async for _tag, number, data in stream:
-        start = start or time.perf_counter()
         expect(number == seen and (not task.size or len(data) == task.size))
         seen += 1
     expect(seen == task.count)
-    seconds = time.perf_counter() - start
-    return common.megabytes(task, seconds) if task.size else common.rate(seen, seconds)
+    return common.speed(task, time.monotonic() - start)
 
 
 async def ask(task: Task, stream: Any) -> Figure:

@@ -11,6 +11,8 @@ from zmq.utils.monitor import recv_monitor_message
 from benchmarks.peers import common
 from benchmarks.peers.common import TEXT, Figure, Task, expect
 
+PAUSE = 0.1
+
 
 def main(task: Task, *arguments: str) -> Figure | None:
     """Listen, start the second process, and measure."""
@@ -33,17 +35,17 @@ def main(task: Task, *arguments: str) -> Figure | None:
         if monitor is not None:
             there.recv()
             return common.kill_and_wait(process, lambda: recv_monitor_message(monitor))
-        return {"one_way": receive, "round_trip": ask, "bulk": receive_bulk}[task.name](task, there)
+        if task.name == "round_trip":
+            return ask(task, there)
+        (receive if task.name == "one_way" else receive_bulk)(task, there)
+        return common.speed(task, common.since_start(process))
 
 
-def receive(task: Task, there: zmq.Socket[bytes]) -> Figure:
+def receive(task: Task, there: zmq.Socket[bytes]) -> None:
     """Check the order."""
-    start = 0.0
     for wanted in range(task.count):
         _tag, number, _text = msgpack.unpackb(there.recv())
-        start = start or time.perf_counter()
         expect(number == wanted)
-    return common.rate(task.count, time.perf_counter() - start)
 
 
 def ask(task: Task, there: zmq.Socket[bytes]) -> Figure:
@@ -58,13 +60,10 @@ def ask(task: Task, there: zmq.Socket[bytes]) -> Figure:
     return common.round_trips(times)
 
 
-def receive_bulk(task: Task, there: zmq.Socket[bytes]) -> Figure:
+def receive_bulk(task: Task, there: zmq.Socket[bytes]) -> None:
     """Without copies."""
-    start = 0.0
     for _ in range(task.count):
         expect(len(there.recv(copy=False)) == task.size)
-        start = start or time.perf_counter()
-    return common.megabytes(task, time.perf_counter() - start)
 
 
 def work(task: Task, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
@@ -73,6 +72,10 @@ def work(task: Task, context: zmq.Context[zmq.Socket[bytes]], address: str) -> N
     if task.name == "bulk":
         here.hwm = 16
     here.connect(address)
+    if task.name in {"one_way", "bulk"}:
+        # Until now it has not been connected: that is not part of the work.
+        time.sleep(PAUSE)
+        common.say_start()
     if task.name == "one_way":
         for number in range(task.count):
             here.send(msgpack.packb(("ping", number, TEXT)))
