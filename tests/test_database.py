@@ -570,3 +570,10 @@ def test_whatever_comes_it_is_used_or_ignored_or_one_error(
     assert set(process.replica._copies._copies) == {process.id}
     assert not process.replica._readers._asked
     assert not process.replica._readers._subscribers
+
+
+def test_what_a_node_holds_is_all_of_it_if_it_is_global() -> None:
+    replica = Replica("a", started=1, incarnation="x" * 16)
+    replica.set("red", "k", 1)
+    assert replica.held("red") == {"k": 1}
+    assert replica.held("green") == {}

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
+import trio.testing
+from network_helpers import FakeNetwork, open_test_node, until
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import Change, Node, Port, PortDied, open_node
@@ -321,3 +323,18 @@ class TestAClosedNode:
         with pytest.raises(trio.ClosedResourceError):
             async with database.watch("red"):
                 pass
+
+
+async def test_known_nodes_are_all_those_of_the_network(autojump_clock: trio.testing.MockClock) -> None:
+    network = FakeNetwork()
+    async with (
+        open_test_node(network, "a") as a,
+        open_test_node(network, "b", seeds=["a"]) as b,
+        open_test_node(network, "c", seeds=["a"]),
+    ):
+        await until(lambda: len(a.peers) == 2)
+        await trio.sleep(1)
+        assert sorted(await a.call("a", "known_nodes")) == ["a", "b", "c"]
+        # Who is not global knows those that it has to do with.
+        assert sorted(await b.call("b", "known_nodes")) == ["a", "b"]
+        assert sorted(await a.call("a", "up_nodes")) == ["b", "c"]

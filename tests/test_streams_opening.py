@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -25,12 +27,22 @@ from stream_helpers import MODULE, NOTES, open_ends, receive_all, receive_line, 
 from trio_mp import Node, PortDied, open_node
 from trio_mp._protocol import codec
 from trio_mp._protocol.effects import LinkReceived
-from trio_mp._transport.addresses import parse_address
+from trio_mp._transport.addresses import Address, parse_address
 
 
-def pair(network: FakeNetwork, **settings: Any) -> Any:
-    """Two nodes: b has dialled a."""
-    return open_pair(network, **{"spawn_modules": [MODULE], **settings})
+async def nowhere(_node_id: str) -> tuple[Address, ...]:
+    return ()
+
+
+@asynccontextmanager
+async def pair(
+    network: FakeNetwork, *, listed: bool = False, **settings: Any
+) -> AsyncGenerator[tuple[Node, Node], None]:
+    """Two nodes: b has dialled a. They do not ask the network where the other listens, unless it is `listed`."""
+    async with open_pair(network, **{"spawn_modules": [MODULE], **settings}) as nodes:
+        for node in nodes if not listed else ():
+            network_of(node).look_up = nowhere
+        yield nodes
 
 
 def nothing_is_left(*nodes: Node) -> bool:
@@ -62,6 +74,18 @@ async def test_the_node_that_knows_an_address_dials(autojump_clock: trio.testing
             assert here.peers == (there.id,)
         await until(lambda: len(network.live) == 1)
         assert nothing_is_left(here, there)
+
+
+async def test_a_node_is_dialled_where_the_network_says_that_it_listens(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    network = FakeNetwork()
+    async with pair(network, listed=True) as (a, _):
+        await trio.sleep(1)
+        async with a.open_stream("b", f"{MODULE}:echoes") as stream:
+            await stream.send_all(b"x")
+            assert await stream.receive_some() == b"x"
+        assert network.dialled == {place("a"): 1, place("b"): 1}
 
 
 async def test_the_function_gets_what_it_is_given_behind_the_messages(autojump_clock: trio.testing.MockClock) -> None:

@@ -62,6 +62,7 @@ class Network:
       tasks: what else is to run with it, until the node has closed.
       on_up, on_down: called when a connection with a peer is in use, and when it is not any more.
       on_wanted: called when something waits for a connection with a peer.
+      look_up: asks the network where a node listens.
       explain: says what else there is to say about why there is none, for people.
       meetings: byte streams whose connections are awaited.
     """
@@ -82,7 +83,6 @@ class Network:
         self.node_port = node_port
         self.make_tls = make_tls
         node_port.up_nodes = self.up_nodes
-        node_port.known_nodes = lambda: self.peers
         self.peers: dict[str, Peer] = {}
         self.meetings = Meetings()
         # Set by whoever remembers peers by other names.
@@ -93,6 +93,7 @@ class Network:
         self.on_up: Callable[[str], object] = _nothing
         self.on_down: Callable[[str], object] = _nothing
         self.on_wanted: Callable[[str], object] = _nothing
+        self.look_up: Callable[[str], Awaitable[tuple[Address, ...]]] = _nowhere
         self.explain: Callable[[str], list[str]] = lambda _: []
         self._listeners: list[Listener] = []
         # Connections of others that have not authenticated.
@@ -303,7 +304,7 @@ class Network:
             log.warning("%s: %s", connection.address, connection.fault)
 
     def addresses_of(self, node_id: str) -> list[Address]:
-        """Where that node listens, as far as is known here."""
+        """Where that node listens, as far as is known from the connection with it."""
         peer = self.peers.get(node_id)
         current = peer.current if peer is not None else None
         if current is None or not current.session.handshake.dialler:
@@ -372,6 +373,12 @@ class Network:
             await peer.up.park()
         if peer.current is not None:
             peer.current.close_gracefully(deadline)
+
+
+async def _nowhere(_: str) -> tuple[Address, ...]:
+    """What is known where nobody says more."""
+    await trio.lowlevel.checkpoint()
+    return ()
 
 
 def _nothing(_: str) -> None:

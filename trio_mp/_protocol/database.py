@@ -28,7 +28,7 @@ from .database_copies import Copies
 from .database_effects import Effect, Grace, Ignored
 from .database_messages import Change, Get, Leave, Message, Pull, Subscribe, Unsubscribe, View
 from .database_records import Record, Table, Version
-from .database_tables import Readers, Views, to_node
+from .database_tables import Readers, Views, read, to_node
 
 
 class Replica:
@@ -87,6 +87,10 @@ class Replica:
     def table(self, family: str) -> Table | None:
         """The table of a family that is followed, or None as long as it is not known. It is not to be changed."""
         return self._views.table(family)
+
+    def held(self, family: str) -> Table:
+        """The table of a family in what this node holds: all of it if this node is global. It is not to be changed."""
+        return read(self._families, family, None)
 
     def ask(self, family: str, key: str | None = None) -> tuple[int, list[Effect]]:
         """Ask for the table of a family, or for one key of it; it comes as an `Answer` with the number returned."""

@@ -320,6 +320,7 @@ class Database:
         membership.observers.append(self._observe)
         membership.find_addresses = self._find_addresses
         network.node_port.services[WORD] = self._receive
+        network.node_port.known_nodes = self._known_nodes
         went_down = network.on_down
 
         def on_down(node_id: str) -> None:
@@ -351,6 +352,12 @@ class Database:
         except RemoteProtocolError as error:
             log.warning("%s: not understood: %s", from_id, error)
         return True
+
+    def _known_nodes(self) -> list[str]:
+        """All nodes of the network, as far as this one knows them; itself is not among them."""
+        assert self._membership is not None
+        known = [*self._replica.held(NODES), *self._membership.rules.globals, *self._membership.network.peers]
+        return [node_id for node_id in dict.fromkeys(known) if node_id != self._core.id]
 
     def _say_where(self, addresses: Addresses) -> None:
         self._execute(self._replica.set(NODES, self._core.id, [self._core.incarnation, *addresses]))

@@ -86,6 +86,7 @@ class MembershipService:
         network.on_up = self._went_up
         network.on_down = self._went_down
         network.on_wanted = self._wanted
+        network.look_up = self._look_up
         network.explain = self._explain
         for word in WORDS:
             network.node_port.services[word] = self._service(word)
@@ -335,6 +336,9 @@ class MembershipService:
         if not self.network.settings.seeds and not self.network.up_nodes():
             parts.append("this node has no seeds, so the other one must dial it")
         return parts
+
+    async def _look_up(self, node_id: str) -> tuple[Address, ...]:
+        return parse_addresses(await self.find_addresses(node_id) or ())
 
     async def _find_among_globals(self, node_id: str) -> Addresses | None:
         await trio.lowlevel.checkpoint()

@@ -33,7 +33,7 @@ GIVEN_UP = stream_failed("who has asked for the stream does not wait for it any 
 async def dial(network: Network, meeting: Meeting, seconds: float) -> str:
     """Try to make the connection of a byte stream, at each address of the other node in turn.
 
-    A checkpoint if there is an address.
+    A checkpoint.
 
     Args:
       seconds: how long it may take, all in all.
@@ -44,6 +44,9 @@ async def dial(network: Network, meeting: Meeting, seconds: float) -> str:
     tried: list[str] = []
     end = trio.current_time() + seconds
     addresses = network.addresses_of(meeting.peer.id)
+    with trio.move_on_after(seconds / 4):
+        listed = await network.look_up(meeting.peer.id)
+        addresses += [address for address in listed if address not in addresses]
     for number, address in enumerate(addresses):
         share = (end - trio.current_time()) / (len(addresses) - number)
         why = f"no answer within {share:.1f} s"
