@@ -97,7 +97,7 @@ async def test_records_of_all_nodes_at_or_above_a_level(
             await trio.sleep(10)
             assert sorted(collected.texts) == ["a: number 5", "b: much"]
             assert {record.__dict__["node"] for record in collected.records} == {"a", "b"}
-            assert [record.levelno for record in collected.records if record.node == "b"] == [logging.ERROR]  
+            assert [record.levelno for record in collected.records if record.__dict__["node"] == "b"] == [logging.ERROR]
         await until(lambda: not subscribers())
         say(a, logging.ERROR, "nobody asks any more")
         await trio.sleep(10)
