@@ -11,6 +11,7 @@ from typing import Any, overload
 import trio
 
 from ._node.core import Core
+from ._node.dispatcher import Dispatcher
 from ._node.monitor import DeathScope, Monitor
 from ._node.port import Port, attach_mailbox, new_port
 from ._node.timer import Timer
@@ -30,10 +31,11 @@ class Messaging:
       core: the runtime of the node.
     """
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
-        self._dispatcher = core.dispatcher
-        self._queue = core.dispatcher.queue
+    def __init__(self, core: Any) -> None:
+        # Whoever checks programs against this package need not look into what is not for users.
+        self._core: Core = core
+        self._dispatcher: Dispatcher = self._core.dispatcher
+        self._queue = self._core.dispatcher.queue
 
     # Ports ---------------------------------------------------------------------------------------------------------
 

@@ -83,8 +83,9 @@ class Database:
     that it is attached to, and waits while it is attached to none; give such a wait a time limit with a cancel scope.
     """
 
-    def __init__(self, core: Core, membership: MembershipService | None) -> None:
-        self._core = core
+    def __init__(self, core: Any, membership: Any) -> None:
+        # Whoever checks programs against this package need not look into what is not for users.
+        self._core: Core = core
         started = max(0, int(core.environment.wall_clock() * 1e9))
         self._replica = Replica(core.id, started=started, incarnation=core.incarnation)
         self._effects: deque[Effect] = deque()
@@ -92,7 +93,7 @@ class Database:
         self._watches: dict[str, dict[Watch, None]] = {}
         self._questions: dict[int, _Question] = {}
         self._registrations: dict[tuple[str, str], _Registration] = {}
-        self._membership = membership
+        self._membership: MembershipService | None = membership
         core.at_end.append(self._closed)
         if membership is None or membership.rules.is_global:
             self._execute(self._replica.become_global())

@@ -26,7 +26,7 @@ class Count:
     __slots__ = ("done", "received", "right", "wanted")
 
     def __init__(self, wanted: int) -> None:
-        self.wanted = wanted
+        self.wanted: int = wanted
         self.received: int = 0
         self.right: bool = True
         self.done: trio.Event = trio.Event()
