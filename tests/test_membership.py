@@ -280,9 +280,16 @@ def test_who_asks_for_a_dial() -> None:
     assert make().ask_for_dial("t") == []
     assert make_guest("n", "h").ask_for_dial("t") == [Send("h", ("dial", "t", "n", ("unix:/n",)))]
     assert make_global("n", "g", "t").ask_for_dial("t") == [Send("g", ("dial", "t", "n", ("unix:/n",)))]
+    # Those by which it was reached come first.
+    asked = make_guest("n", "h").ask_for_dial("t", ("h:1", "unix:/n", "h:2"))
+    assert asked == [Send("h", ("dial", "t", "n", ("unix:/n", "h:1", "h:2")))]
+    (request,) = make_guest("n", "h").ask_for_dial("t", tuple(f"h:{port}" for port in range(1, 100)))
+    assert isinstance(request, Send)
+    assert request.message[3] == ("unix:/n", *(f"h:{port}" for port in range(1, ADDRESS_LIMIT)))
     deaf = Membership("n", is_global=True)
     deaf.received("g", "join", (True, []))
     assert deaf.ask_for_dial("t") == []
+    assert deaf.ask_for_dial("t", ("h:1",)) == [Send("g", ("dial", "t", "n", ("h:1",)))]
 
 
 def dial(target: str, other: str) -> tuple[object, ...]:

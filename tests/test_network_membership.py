@@ -34,7 +34,7 @@ from trio_mp._protocol.membership import GLOBALS_LIMIT, Addresses, Membership
 from trio_mp._services import membership
 from trio_mp._services.membership import ASKED_LIMIT, MembershipService
 from trio_mp._transport.addresses import Address, TCPAddress, parse_address
-from trio_mp._transport.pipe import Pipe
+from trio_mp._transport.pipe import Listener, Pipe, Transport
 from trio_mp.testing import SimulatedNetwork, open_simulated_network, simulate
 
 
@@ -417,6 +417,60 @@ async def test_who_listens_on_all_interfaces_says_by_which_it_was_reached(
                     assert rules_of(s).addresses == ("10.0.0.1:1", "127.0.0.1:1", "[fd00::1]:2")
                     assert rules_of(n).globals == {"s": rules_of(s).addresses}
         assert len(rules_of(s).addresses) == 8
+
+
+class HostTransport(Transport):
+    """What one host sees of a network in which there is a wire of its own between every two.
+
+    Args:
+      network: what is at the other ends; each node listens on all interfaces, and has a port that no other one has.
+      wires: by the address at the other end of each, that at this one.
+    """
+
+    def __init__(self, network: FakeNetwork, wires: dict[str, str]) -> None:
+        self.network, self.wires = network, wires
+
+    async def dial(self, address: Address) -> Pipe:
+        assert isinstance(address, TCPAddress)
+        if address.host not in self.wires:
+            await trio.lowlevel.checkpoint()
+            raise OSError(errno.ENETUNREACH, "there is no way there")
+        pipe = await self.network.dial(TCPAddress("0.0.0.0", address.port))
+        wire = self.network.wires[-1]
+        wire.dialler.local_host, wire.listener.local_host = self.wires[address.host], address.host
+        return pipe
+
+    async def listen(self, address: Address) -> list[Listener]:
+        return await self.network.listen(address)
+
+    def own_hosts(self) -> list[str]:
+        return [*self.wires.values()]
+
+
+async def test_nodes_that_were_never_reached_where_they_reach_each_other(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Two that are each on a wire with the seed, by which the other cannot come, and on one with each other."""
+    network = FakeNetwork()
+    wires_of_a = {"10.0.1.2": "10.0.1.1", "10.0.2.2": "10.0.2.1"}
+    wires_of_b = {"10.0.1.1": "10.0.1.2", "10.0.3.2": "10.0.3.1"}
+    wires_of_c = {"10.0.2.1": "10.0.2.2", "10.0.3.1": "10.0.3.2"}
+    async with (
+        open_test_node(HostTransport(network, wires_of_c), "c", binds=["0.0.0.0:3"]) as c,
+        open_test_node(HostTransport(network, wires_of_a), "a", binds=["0.0.0.0:1"], seeds=["10.0.2.2:3"]) as a,
+        open_test_node(HostTransport(network, wires_of_b), "b", binds=["0.0.0.0:2"], seeds=["10.0.3.2:3"]) as b,
+    ):
+        await until(lambda: is_settled([a, b, c]), 30)
+        assert (rules_of(a).addresses, rules_of(b).addresses) == (("10.0.2.1:1",), ("10.0.3.1:2",))
+        inbox = Inbox(b)
+        start = trio.current_time()
+        a.send(inbox.port, "hello")
+        await inbox.wait(1)
+        assert trio.current_time() - start < 2
+        # From now on all know of it.
+        assert rules_of(a).addresses == ("10.0.2.1:1", "10.0.1.1:1")
+        assert rules_of(b).addresses == ("10.0.3.1:2", "10.0.1.2:2")
+        assert is_settled([a, b, c])
 
 
 @pytest.mark.parametrize("same_host", [True, False])

@@ -228,15 +228,16 @@ class Membership:
             case _:
                 return None
 
-    def ask_for_dial(self, target: str) -> list[MembershipEffect]:
-        """Ask whoever may know that node to have it dial this one."""
-        if not self.addresses:
+    def ask_for_dial(self, target: str, others: Addresses = ()) -> list[MembershipEffect]:
+        """Ask whoever may know that node to have it dial this one, at its addresses or these others."""
+        addresses = tuple(dict.fromkeys(self.addresses + others))[:ADDRESS_LIMIT]
+        if not addresses:
             return []
         if self.is_global:
             to = [other for other in self.mesh if other != target]
         else:
             to = [self.host] if self.host is not None else []
-        return [Send(other, ("dial", target, self.node_id, self.addresses)) for other in to]
+        return [Send(other, ("dial", target, self.node_id, addresses)) for other in to]
 
     # What it means -------------------------------------------------------------------------------------------------
 

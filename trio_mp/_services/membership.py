@@ -290,7 +290,9 @@ class MembershipService:
                     else:
                         self._seeking[peer.id] = f"at {address} there is {outcome.node_id} now"
                 else:
-                    self.execute(self.rules.ask_for_dial(peer.id))
+                    # It may be on a wire of its own with this node, by which nobody has reached this one yet.
+                    others = self._addresses_at(self.network.environment.transport.own_hosts())
+                    self.execute(self.rules.ask_for_dial(peer.id, others))
                 with trio.move_on_after(retry * (0.5 + self.network.environment.jitter())):
                     await peer.up.park()
                 retry = min(retry * 2, LAST_RETRY)
@@ -348,17 +350,21 @@ class MembershipService:
 
     def _update_addresses(self) -> None:
         """Work out by which addresses others can dial this node, and tell those who pass it on."""
+        self.execute(self.rules.located(self._addresses_at(self._hosts)))
+
+    def _addresses_at(self, reached_at: Iterable[str]) -> Addresses:
+        """Where this node listens; where that is on all interfaces, at these IP addresses."""
         addresses: dict[str, None] = {}
         for text in self.network.binds:
             address = parse_address(text)
             if isinstance(address, TCPAddress) and address.host in ANY_HOST:
-                hosts = [host for host in self._hosts if (":" in host) == (":" in address.host)]
+                hosts = [host for host in reached_at if (":" in host) == (":" in address.host)]
                 # Those by which other machines reach it come first.
                 hosts.sort(key=lambda host: ip_address(host).is_loopback)
                 addresses.update((str(TCPAddress(host, address.port)), None) for host in hosts)
             else:
                 addresses[text] = None
-        self.execute(self.rules.located(tuple(addresses)))
+        return tuple(addresses)
 
     def _note_host(self, host: str) -> None:
         """This node was reached at this IP address, or reaches others from it."""

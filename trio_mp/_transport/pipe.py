@@ -94,6 +94,10 @@ class Transport(ABC):
             return await self.listen(UnixAddress(str(Path(dialled.path).with_name(name))))
         return await self.listen(TCPAddress(pipe.local_host, 0)) if pipe.local_host else []
 
+    def own_hosts(self) -> list[str]:
+        """The IP addresses by which this machine might be reached, if it has any. Not a checkpoint."""
+        return []
+
     async def resolve(self, address: Address) -> list[Address]:
         """The addresses behind a host name, or the address itself. A checkpoint. Raises `OSError`."""
         await trio.lowlevel.checkpoint()

@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from .addresses import Address, TCPAddress, UnixAddress
+from .interfaces import interface_hosts
 from .pipe import Listener, Pipe, Transport
 
 _BACKLOG = 1024
@@ -150,6 +151,10 @@ class SocketTransport(Transport):
             name = listener.socket.getsockname()
             found.append(SocketListener(listener, str(TCPAddress(str(name[0]), int(name[1]))), None))
         return found
+
+    def own_hosts(self) -> list[str]:
+        """See `Transport.own_hosts`."""
+        return interface_hosts()
 
     async def resolve(self, address: Address) -> list[Address]:
         """See `Transport.resolve`."""
