@@ -10,6 +10,7 @@ import stat
 import struct
 import sys
 from collections.abc import AsyncGenerator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -476,3 +477,20 @@ def test_an_address_only_to_listen_on_is_no_seed(seed: str) -> None:
                 pass
 
     trio.run(main)
+
+
+def test_the_addresses_of_this_machine() -> None:
+    hosts = SocketTransport().own_hosts()
+    assert len(set(hosts)) == len(hosts)
+    for host in map(ip_address, hosts):
+        assert not (host.is_loopback or host.is_link_local)
+        # Nobody can do that at an address of another machine.
+        with socket.socket(socket.AF_INET if host.version == 4 else socket.AF_INET6) as one:
+            one.bind((str(host), 0))
+    with socket.socket(type=socket.SOCK_DGRAM) as one:
+        try:
+            # Sends nothing.
+            one.connect(("198.51.100.1", 9))
+        except OSError:
+            return
+        assert one.getsockname()[0] in hosts
