@@ -202,6 +202,22 @@ async def test_a_stall_of_our_own_is_not_the_peers_silence(
             assert node.peers == ("a",)
 
 
+async def test_a_peer_that_had_nothing_to_say_while_this_process_stood_still_gets_its_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Nothing at all has come meanwhile: it may have stood still, too. Silence begins anew."""
+    async with open_raw(1.0, 5.0) as (node, peer, told, _):
+        await peer.send(("", "devnull"))
+        await trio.sleep(1.2)
+        autojump_clock.jump(100)
+        # Several checks.
+        await trio.sleep(4)
+        assert not told.reasons
+        assert node.peers == ("a",)
+        await trio.sleep(20)
+        assert told.reasons, "now it has been silent for long"
+
+
 # Processes that are stopped ------------------------------------------------------------------------------------------
 
 # Sends numbers to a port over there, which it monitors without a pause, and keeps those that it gets.

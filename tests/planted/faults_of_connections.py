@@ -178,6 +178,7 @@ CONNECTIONS = (
         (
             f"{_CONNECTIONS}::test_a_process_that_was_stopped_does_not_mistake_its_peer_for_dead",
             "tests/test_silence.py::test_a_stall_of_our_own_is_not_the_peers_silence",
+            "tests/test_silence.py::test_a_peer_that_had_nothing_to_say_while_this_process_stood_still_gets_its_time",
         ),
     ),
     Fault(
