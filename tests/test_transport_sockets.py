@@ -483,7 +483,8 @@ def test_the_addresses_of_this_machine() -> None:
     hosts = SocketTransport().own_hosts()
     assert len(set(hosts)) == len(hosts)
     for host in map(ip_address, hosts):
-        assert not (host.is_loopback or host.is_link_local)
+        assert not host.is_loopback
+        assert not host.is_link_local
         # Nobody can do that at an address of another machine.
         with socket.socket(socket.AF_INET if host.version == 4 else socket.AF_INET6) as one:
             one.bind((str(host), 0))
