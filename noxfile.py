@@ -47,7 +47,7 @@ def tests(session: nox.Session) -> None:
     environment = {**SAFE, "COVERAGE_FILE": str(directory / "coverage")}
     coverage = ("python", "-P", "-m", "coverage")
     session.run(*coverage, "erase", env=environment)
-    # The model of all states runs apart: measuring it would take longer than everything else together.
+    # What is long runs apart: measuring it would take longer than everything else together.
     session.run(*coverage, "run", "-m", "pytest", *PARALLEL, "-m", "not exhaustive", env=environment)
     session.run(*PYTEST, *PARALLEL, "-m", "exhaustive", env=SAFE, success_codes=[0, 5])
     session.run(*coverage, "combine", "--quiet", env=environment)

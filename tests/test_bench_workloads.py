@@ -35,6 +35,7 @@ def run_small(workload: Workload) -> Figure:
 WORKLOADS = [pytest.param(group, workload, id=workload.key) for group in GROUPS for workload in group.workloads]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("require_tcp")
 @pytest.mark.parametrize("group, workload", WORKLOADS)
 def test_a_workload(group: Group, workload: Workload) -> None:

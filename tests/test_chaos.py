@@ -277,6 +277,7 @@ async def test_a_proxy_forwards_and_does_what_is_done_to_it(short_directory: Pat
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.exhaustive
 @posix
 async def test_eight_seconds_of_chaos(short_directory: Path) -> None:
     plan = Plan(seconds=8, seed=1, kind="unix", encryption=True, heartbeat=0.4)

@@ -138,6 +138,7 @@ async def two_hundred(network: SimulatedNetwork) -> None:
         await all_see(everybody, "trio_mp.nodes", listening, 1)
 
 
+@pytest.mark.exhaustive
 def test_200_nodes_see_a_registration_in_two_seconds_and_agree_after_a_partition() -> None:
     simulate(two_hundred)
 

@@ -42,6 +42,7 @@ def test_nodes_part_in_some_of_the_seeds(caplog: pytest.LogCaptureFixture) -> No
     assert not any(result.violation for result in results)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "kind",
     [
@@ -81,6 +82,7 @@ class MeshesInSecret(Membership):
         return [effect for effect in super()._mesh_with(node_id) if not isinstance(effect, Send)]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", [HasNoGuests, MeshesInSecret])
 def test_it_finds_a_membership_with_a_rule_taken_out(
     kind: type[Membership], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -66,6 +66,7 @@ def test_the_tops_of_the_modules_have_the_same_transitions() -> None:
     assert stated_in(association.__doc__) == {pair for pair in between if "greeted" not in pair}
 
 
+@pytest.mark.exhaustive
 def test_a_transition_more_and_one_less_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # Fewer connections than above: this one has many more states.
     monkeypatch.setitem(transitions.VALUES, "connection", transitions.CONNECTIONS[:2])

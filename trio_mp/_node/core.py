@@ -84,7 +84,12 @@ class Core:
         )
         self.spawner = make_spawner(self)
         self.node_port = NodePort(
-            self.dispatcher, environment, send=self.send, spawner=self.spawner, port_limit=settings.port_limit
+            self.dispatcher,
+            environment,
+            send=self.send,
+            spawner=self.spawner,
+            port_limit=settings.port_limit,
+            incarnation=self.incarnation,
         )
         self.network = self._make_network() if settings.networked else None
         self.closing = False

@@ -56,6 +56,10 @@ class Meeting:
     def turn_round(self) -> None:
         """The side that was to dial cannot: the other one is to. What the former may have made is of no use."""
         self.dials = not self.opener
+        self.drop()
+
+    def drop(self) -> None:
+        """Break the stream off, if it is there: nobody will use it."""
         if self.stream is not None:
             self.stream.abort()
             self.stream = None

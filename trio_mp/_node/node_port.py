@@ -59,6 +59,7 @@ class NodePort:
       send: sends a message to any port.
       spawner: makes and initialises ports.
       port_limit: how many ports that another node has spawned here may be alive.
+      incarnation: the token of this run, with which the names begin that no other node may give.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class NodePort:
         send: Callable[[str, tuple[object, ...]], None],
         spawner: SpawnService,
         port_limit: int,
+        incarnation: str,
     ) -> None:
         self._host = host
         self._environment = environment
         self._send = send
         self._spawner = spawner
         self._port_limit = port_limit
+        self._incarnation = incarnation
         self._streams: StreamService
         # The IDs of the nodes that are connected, and of all known ones; the network says.
         self.up_nodes: Callable[[], Iterable[str]] = tuple
@@ -152,8 +155,12 @@ class NodePort:
         incarnation = peer.association.incarnation
         counter = spawn_counter(request.name, incarnation)
         seen_incarnation, seen = peer.last_spawn
-        if counter is None or (incarnation == seen_incarnation and counter <= seen):
+        if counter is None or incarnation == self._incarnation or (incarnation == seen_incarnation and counter <= seen):
             log.warning("%s: a spawn under a name that it may not give: %.200r", peer.id, request.name)
+            return
+        if self._host.find(request.name) is not None:
+            # The other one would never die, and its monitors never fire.
+            log.warning("%s: a spawn under a name that a port has: %.200r", peer.id, request.name)
             return
         peer.last_spawn = (incarnation, counter)
         if peer.spawned >= self._port_limit:

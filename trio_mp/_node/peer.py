@@ -306,6 +306,9 @@ class Peer:
                     linked.expect_answer(self._settings.handshake_timeout / 2)
                     # It is not in use, and its reader may be waiting: nobody else would.
                     linked.flush()
+                case Accept(connection) | NodeUp(connection) if connection not in self.connections:
+                    # What an effect before had others send was too much for the queue, and this was ended with it.
+                    continue
                 case Accept(connection):
                     self.connections[connection].session.accept()
                 case Refuse(connection, why):
@@ -382,6 +385,8 @@ class Peer:
         if loss.was_up:
             self._went_down(what)
         self._flushed.unpark_all()
+        # Who waits to have the queue flushed need not wait any longer.
+        self.up.unpark_all()
 
     def _went_down(self, why: str) -> None:
         self.current = None

@@ -6,7 +6,7 @@ from collections import deque
 
 from .framing import FRAME_TARGET, MSGPACK, Framing
 
-_PORT_REQUESTS = frozenset({"mon1", "mon0", "spawn", "spawn_linked", "kil"})
+_PORT_REQUESTS = frozenset({"mon1", "mon0", "spawn", "spawn_linked", "stream", "kil"})
 
 
 class OutgoingQueue:

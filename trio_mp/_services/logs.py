@@ -35,6 +35,9 @@ WAITING = 1000
 LONGEST = 16_000
 """The longest text of a record, or of its traceback, in characters; the rest is cut off."""
 
+LONGEST_NAME = 255
+"""The longest name of a logger; the rest is cut off."""
+
 SILENT = "trio_mp.trace"
 """The logger of single messages."""
 
@@ -63,7 +66,8 @@ class _Subscription:
         self.left_out = 0
         self.arrived = trio.lowlevel.ParkingLot()
         self.ended = False
-        self.lock = threading.Lock()
+        # Of its kind because the collector of garbage may log, in the middle of it.
+        self.lock = threading.RLock()
         self._token = trio.lowlevel.current_trio_token()
 
     def add(self, name: str, level: int, created: float, text: str, trace: str) -> None:
@@ -116,9 +120,10 @@ class _Forwarder(logging.Handler):
         try:
             text = record.getMessage()[:LONGEST]
             trace = ""
+            text, name = _clean(text), _clean(record.name[:LONGEST_NAME])
             if record.exc_info:
                 formatter = self.formatter or logging.Formatter()
-                trace = formatter.formatException(record.exc_info)[-LONGEST:]
+                trace = _clean(formatter.formatException(record.exc_info)[-LONGEST:])
         except Exception:  # noqa: BLE001 - as all handlers do: what cannot be formatted must not hurt who logs
             self.handleError(record)
             return
@@ -127,7 +132,7 @@ class _Forwarder(logging.Handler):
             collector = node_of(each.port)
             if collector not in told:
                 told.add(collector)
-                each.add(record.name, record.levelno, record.created, text, trace)
+                each.add(name, int(record.levelno), float(record.created), text, trace)
 
 
 _forwarder = _Forwarder()
@@ -172,6 +177,8 @@ class LogService:
         self._core = core
         self._watch_nodes = watch_nodes
         self._subscriptions: dict[str, _Subscription] = {}
+        # What this node asks others for, the latest last.
+        self._collecting: dict[_Collecting, None] = {}
         _nodes.add(core)
         core.node_port.services["log"] = self._asked
 
@@ -184,15 +191,21 @@ class LogService:
 
     async def _collect(self, scope: trio.CancelScope, level: int) -> None:
         collecting = _Collecting(self._core, level)
-        with scope:
-            try:
+        self._collecting[collecting] = None
+        try:
+            with scope:
                 async with self._watch_nodes() as tables:
                     async for nodes in tables:
                         collecting.set_nodes(nodes)
-            except trio.ClosedResourceError:
-                return
+        except trio.ClosedResourceError:
+            return
+        finally:
+            del self._collecting[collecting]
         if not self._core.closed:
             collecting.stop()
+            if self._collecting and not self._core.closing:
+                # It had taken the place of those before it.
+                next(reversed(self._collecting)).ask_again()
 
     # Sending -------------------------------------------------------------------------------------------------------
 
@@ -221,14 +234,20 @@ class LogService:
                 while subscription.records and not subscription.ended:
                     with subscription.lock:
                         record = subscription.records.popleft()
-                    self._core.send(port, ("record", *record))
+                    try:
+                        self._core.send(port, ("record", *record))
+                    except (TypeError, ValueError):
+                        # More than that node takes: one that is left out, like those before it.
+                        with subscription.lock:
+                            subscription.left_out += record[-1] + 1
+                        continue
                     peer, _ = self._core.route(port)
                     if peer is not None:
                         # Where a slow collector is waited for; meanwhile the list fills.
                         await peer.wait_flushed()
                 if not subscription.ended:
                     await subscription.arrived.park()
-        except (OSError, ValueError, trio.BrokenResourceError, trio.ClosedResourceError):
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             # It is gone, or this node is; the collector asks again when it is back.
             self._end(port)
         finally:
@@ -268,6 +287,12 @@ class _Collecting:
         for node_id in sorted(self._nodes - self._sources.keys()):
             self._ask(node_id)
 
+    def ask_again(self) -> None:
+        """A later request has taken the place of this one, and is over."""
+        nodes = self._nodes
+        self.stop()
+        self.set_nodes(nodes)
+
     def stop(self) -> None:
         """No more records are wanted."""
         self.set_nodes(frozenset())
@@ -293,7 +318,9 @@ class _Collecting:
 
     def _take(self, node_id: str, *message: object) -> None:
         match message:
-            case ("record", str(name), int(level), float(created), str(text), str(trace), int(left_out)):
+            case (
+                ("record", str(name), int(level), float(created), str(text), str(trace), int(left_out))
+            ) if len(name) <= LONGEST_NAME:
                 pass
             case _:
                 log.warning("%s: not a log record: %.200r", node_id, message)
@@ -305,7 +332,16 @@ class _Collecting:
         if left_out:
             record.msg += f" ({left_out} records before it were left out)"
         # What was asked for is shown, whatever the level of the logger is here.
-        logging.getLogger(name).handle(record)
+        try:
+            logging.getLogger(name).handle(record)
+        except Exception:
+            # A handler that fails must not end what comes from that node.
+            log.exception("a log record of %s could not be handled", node_id)
+
+
+def _clean(text: str) -> str:
+    """The text as it can travel: with what stands for bytes that are no text spelt out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def check_level(level: object) -> int:

@@ -6,6 +6,7 @@ The rules are in `_protocol/membership.py`; this does what they say.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from ipaddress import ip_address
 
@@ -68,6 +69,8 @@ class MembershipService:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.rules = Membership(network.host.id, is_global=not network.settings.seeds)
+        self._effects: deque[MembershipEffect] = deque()
+        self._executing = False
         self.observers: list[Callable[[MembershipEffect], None]] = []
         self.find_addresses: Callable[[str], Awaitable[Addresses | None]] = self._find_among_globals
         # By address for those of seeds, by node ID for others.
@@ -236,27 +239,37 @@ class MembershipService:
         self.execute(self.rules.lost(node_id))
 
     def execute(self, effects: Iterable[MembershipEffect]) -> None:
-        """Do what the rules say."""
-        for effect in effects:
-            match effect:
-                case Send(node_id, message):
-                    self._send(node_id, message)
-                case BecameGlobal():
-                    log.info("this node is global now")
-                case Attached(host):
-                    log.info("this node is attached to %s", host)
-                case Detached(host):
-                    log.info("this node is not attached to %s any more", host)
-                    self._shuffle()
-                case GlobalUp() | GlobalDown() | GuestUp() | GuestDown() | AddressesChanged():
-                    # Whoever has dialled, or attached itself, is the one that keeps the connection.
-                    pass
-                case DialWanted(node_id, addresses):
-                    self._dial_for(node_id, addresses)
-            for observer in self.observers:
-                observer(effect)
+        """Do what the rules say, in order: sending may find that a connection is lost, which has effects as well."""
+        self._effects += effects
+        if self._executing:
+            return
+        self._executing = True
+        try:
+            while self._effects:
+                self._do(self._effects.popleft())
+        finally:
+            self._executing = False
         self._meet_globals()
         self._changed.unpark_all()
+
+    def _do(self, effect: MembershipEffect) -> None:
+        match effect:
+            case Send(node_id, message):
+                self._send(node_id, message)
+            case BecameGlobal():
+                log.info("this node is global now")
+            case Attached(host):
+                log.info("this node is attached to %s", host)
+            case Detached(host):
+                log.info("this node is not attached to %s any more", host)
+                self._shuffle()
+            case GlobalUp() | GlobalDown() | GuestUp() | GuestDown() | AddressesChanged():
+                # Whoever has dialled, or attached itself, is the one that keeps the connection.
+                pass
+            case DialWanted(node_id, addresses):
+                self._dial_for(node_id, addresses)
+        for observer in self.observers:
+            observer(effect)
 
     def _send(self, node_id: str, message: tuple[object, ...]) -> None:
         try:

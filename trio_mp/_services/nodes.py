@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import trio
 
+from .._ids import is_node_id
 from .changes import Change
 from .database import NODES, Database
 
@@ -24,6 +25,11 @@ class NodeChange:
 
     node_id: str
     up: bool
+
+
+def is_node(node_id: str, said: object) -> bool:
+    """Whether an entry of the family of nodes makes sense: other nodes may have set anything there."""
+    return is_node_id(node_id) and isinstance(said, list) and bool(said) and isinstance(said[0], str)
 
 
 class NodeChanges:
@@ -45,7 +51,7 @@ class NodeChanges:
         while not self._waiting:
             change = await anext(self._changes)
             # The first of what a node says of itself is which run of it this is; where it listens may change.
-            runs = {node_id: str(said[0]) for node_id, said in change.table.items()}
+            runs = {node_id: said[0] for node_id, said in change.table.items() if is_node(node_id, said)}
             gone = [node_id for node_id, run in self._runs.items() if runs.get(node_id) != run]
             come = [node_id for node_id, run in runs.items() if self._runs.get(node_id) != run]
             self._waiting += [NodeChange(node_id, up=False) for node_id in gone]
@@ -74,7 +80,7 @@ class NodeTables:
     async def __anext__(self) -> frozenset[str]:
         """The nodes that there are now. A checkpoint."""
         change = await anext(self._changes)
-        return frozenset(change.table)
+        return frozenset(node_id for node_id, said in change.table.items() if is_node(node_id, said))
 
 
 @asynccontextmanager

@@ -42,13 +42,15 @@ async def dial(network: Network, meeting: Meeting, seconds: float) -> str:
       What was tried, for people; whether it was successful is in the meeting.
     """
     tried: list[str] = []
+    # This process may have stood still for longer than that.
+    seconds = max(0.0, seconds)
     end = trio.current_time() + seconds
     addresses = network.addresses_of(meeting.peer.id)
     with trio.move_on_after(seconds / 4):
         listed = await network.look_up(meeting.peer.id)
         addresses += [address for address in listed if address not in addresses]
     for number, address in enumerate(addresses):
-        share = (end - trio.current_time()) / (len(addresses) - number)
+        share = max(0.0, end - trio.current_time()) / (len(addresses) - number)
         why = f"no answer within {share:.1f} s"
         with trio.move_on_after(share):
             why = await network.dial_stream(address, meeting)
@@ -166,6 +168,10 @@ class OpeningThere(Opening):
                 with trio.move_on_after(timeout):
                     await meeting.wait()
             return meeting.stream
+        except BaseException:
+            # It may have come in the very moment in which this was cancelled.
+            meeting.drop()
+            raise
         finally:
             meetings.remove(meeting)
 

@@ -152,6 +152,10 @@ class Streams:
                     await meeting.wait()
             if meeting.dials:
                 tried = await dial(self._network, meeting, end - trio.current_time())
+        except BaseException:
+            # It may have come in the very moment in which this was cancelled.
+            meeting.drop()
+            raise
         finally:
             self._network.meetings.remove(meeting)
         stream = meeting.stream
@@ -159,5 +163,10 @@ class Streams:
             log.warning("%s: no byte stream with %s: %s", port, meeting.peer.id, tried)
             port.host.die(port, stream_failed(tried))
             return
-        with self._core.monitor(meeting.peer.id, lambda *reason: stream.lose(describe(reason)), None):
-            await self._run_here(port, stream, function, *arguments)
+        try:
+            # Raises if the port was killed in the moment in which the stream came.
+            with self._core.monitor(meeting.peer.id, lambda *reason: stream.lose(describe(reason)), None):
+                await self._run_here(port, stream, function, *arguments)
+        except BaseException:
+            stream.abort()
+            raise
