@@ -26,7 +26,8 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 # is installed. One of the tests fails if it is not (it looks for TRIO_MP_TEST_INSTALLED).
 SAFE = {"PYTHONSAFEPATH": "1", "TRIO_MP_TEST_INSTALLED": "1"}
 PYTEST = ("python", "-P", "-m", "pytest")
-PARALLEL = ("--numprocesses=auto", "--dist=worksteal")
+# One more than there are cores: some tests wait for processes, or for time to pass.
+PARALLEL = (f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=worksteal")
 
 
 def install(session: nox.Session, *groups: str, package: bool = True) -> None:
