@@ -26,7 +26,7 @@ from trio_mp._protocol.effects import (
 )
 from trio_mp._protocol.framing import FRAME_TARGET
 from trio_mp._protocol.handshake import NONCE_SIZE, LocalInfo, Step
-from trio_mp._protocol.session import Session, TLSChannel
+from trio_mp._protocol.session import GREETING_LIMIT, Session, TLSChannel
 from trio_mp._transport.tls import MemoryTLS, throwaway_contexts, throwaway_tls
 
 LOST = "0123456789abcdef" * 2
@@ -776,3 +776,36 @@ def test_what_follows_the_handshake_of_a_stream_is_handed_over(
     assert rest == b""
     if tls is not None and channel is not None:
         assert channel.receive(tls.send(b"back"))[0] == b"back"
+
+
+# What the runtime relies on ------------------------------------------------------------------------------------------
+
+
+@each_channel
+def test_a_word_for_the_node_port(make_tls: Callable[[bool], TLSChannel] | None) -> None:
+    alice, bob = pair(make_tls=make_tls)
+    talk(alice, bob)
+    alice.session.say("idle")
+    talk(alice, bob)
+    assert bob.received == [("", "idle")]
+
+
+def test_too_much_in_the_handshake_is_refused() -> None:
+    alice, _ = pair()
+    alice.session._unasked = GREETING_LIMIT + 1
+    with pytest.raises(RemoteProtocolError, match="too much was said"):
+        alice.hear(b"x")
+
+
+def test_what_tls_refuses_to_send_is_kept_as_the_failure() -> None:
+    alice, bob = pair(make_tls=FakeTLS)
+    talk(alice, bob)
+
+    class Refusing(FakeTLS):
+        def send(self, data: bytes | bytearray | memoryview) -> bytes:
+            raise RemoteProtocolError("too many records")
+
+    alice.session._tls = Refusing(False)
+    alice.send(("port", "hello"))
+    assert alice.session.failure == "too many records"
+    assert alice.take() == b""

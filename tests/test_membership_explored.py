@@ -1,0 +1,93 @@
+"""All orders in which a small network can form: every interleaving of dialling, delivering, losing and closing.
+
+The network, and what the runtime does in it, are those of `test_membership`, where larger ones are tried at random.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from typing import Any
+
+import pytest
+from test_membership import Network, Process, Way
+
+pytestmark = pytest.mark.exhaustive
+
+LIMIT = 60_000
+"""More states than any of these networks has: one that never comes to rest would have no end."""
+
+
+def key_of(network: Network, budget: int) -> object:
+    """All that the future depends on."""
+    return budget, tuple((node_id, key_of_process(process)) for node_id, process in network.processes.items())
+
+
+def key_of_process(process: Process) -> object:
+    rules = process.rules
+    state = [frozen(getattr(rules, slot)) for slot in type(rules).__slots__]
+    ways = [(key, way.node_id, use_of(process, way)) for key, way in sorted(process.ways.items())]
+    wires = [
+        (other, wire.whole, frozenset(wire.open), repr(wire.incoming[process.node_id]))
+        for other, wire in sorted(process.wires.items())
+    ]
+    return tuple(state), tuple(ways), tuple(wires)
+
+
+def use_of(process: Process, way: Way) -> str:
+    if way.used is None:
+        return "none"
+    return "this one" if process.wires.get(way.node_id) is way.used else "another"
+
+
+def frozen(value: object) -> object:
+    return frozenset((key, repr(item)) for key, item in value.items()) if isinstance(value, dict) else repr(value)
+
+
+def accidents(network: Network) -> list[tuple[Any, ...]]:
+    """A connection breaks, or a node dies."""
+    cuts = [(network.cut, wire) for wire in network.wires() if wire.whole]
+    return [*cuts, *((network.stop, node_id) for node_id in network.processes)]
+
+
+def explore(network: Network, budget: int) -> int:
+    """Walk through all states, with so many accidents; where nothing can happen any more, all must be as it should."""
+    waiting = deque([(network, budget)])
+    seen = {key_of(network, budget)}
+    while waiting:
+        before, left = waiting.popleft()
+        ordinary = len(before.events())
+        if not ordinary:
+            before.check()
+        for number in range(ordinary + (len(accidents(before)) if left else 0)):
+            after = copy.deepcopy(before)
+            spent = number >= ordinary
+            step, *arguments = accidents(after)[number - ordinary] if spent else after.events()[number]
+            step(*arguments)
+            key = key_of(after, left - spent)
+            if key not in seen:
+                seen.add(key)
+                waiting.append((after, left - spent))
+        assert len(seen) < LIMIT, "it does not come to rest"
+    return len(seen)
+
+
+@pytest.mark.parametrize(
+    "seeds, budget",
+    [
+        pytest.param({"a": "", "b": "a"}, 3, id="a seed, a node, and three accidents"),
+        pytest.param({"a": "b", "b": "a"}, 2, id="two seeds that name each other, and two accidents"),
+        pytest.param({"a": "a", "b": "a"}, 2, id="its own seed, a node, and two accidents"),
+        pytest.param({"a": "", "b": "a", "c": "a"}, 1, id="a seed, two nodes, and an accident"),
+        pytest.param({"a": "", "b": "", "c": "ab"}, 0, id="two seeds that only a third node knows"),
+        pytest.param({"a": "b", "b": "a", "c": "ab"}, 0, id="two seeds that name each other, and a node"),
+    ],
+)
+def test_a_network_forms_in_every_order(seeds: dict[str, str], budget: int) -> None:
+    network = Network()
+    for node_id, named in seeds.items():
+        network.start(node_id, frozenset(named))
+    states = explore(network, budget)
+    print(f"{states:,} states")
+    # One in which nothing happens would be as it should, too.
+    assert states > 50
