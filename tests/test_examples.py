@@ -178,6 +178,7 @@ async def test_a_service_on_every_node(short_directory: Path, tmp_path: Path) ->
         await stage.start(str(program.with_suffix("")), stage.seed, "member-2")
         await everywhere.expect(r"^member-2: \d+\.\d\d$")
         member.process.kill()
-        seen = await everywhere.expect("^member-1: transport_error")
+        # Its monitor may say so before: whether that or the seed's word comes first is a matter of chance.
+        seen = await everywhere.expect("^member-1: gone")
         await stage.start(str(program.with_suffix("")), stage.seed, "member-1")
         await everywhere.expect(r"^member-1: \d+\.\d\d$", seen)

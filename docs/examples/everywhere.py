@@ -40,6 +40,7 @@ async def keep_everywhere(node: Node, port: Port) -> None:
                 nursery.start_soon(keep, change.node_id, scopes[change.node_id])
             elif change.node_id in scopes:
                 scopes.pop(change.node_id).cancel()
+                print(f"{change.node_id}: gone", flush=True)
 
 
 async def main(seed: str) -> None:
