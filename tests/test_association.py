@@ -619,7 +619,7 @@ class TestParting:
     def test_the_answer_may_be_too_much_for_the_queue(self, make_side: Callable[[], Association]) -> None:
         association = make_side()
         bring_up(association)
-        association.queue_limit = 5
+        association.queue_limit = association.queue.high_water = 5
         effects = association.idle_received(willing=False)
         assert effects[0] == Close("one", "more than 5 bytes were queued for it")
         assert effects[-1] == FireDue()

@@ -55,9 +55,9 @@ def test_a_fault_that_does_not_follow_the_code_is_an_error(old: str) -> None:
 @pytest.mark.parametrize(
     "old, new, test, verdict",
     [
-        ("if size > limit:", "if False:", LIMIT, "caught"),
-        ("if size > limit:", "if limit < size:", LIMIT, "survived"),
-        ("if size > limit:", "if size > limit:", "tests/test_queue.py::test_that_does_not_exist", "no trial"),
+        ("if end - start > limit:", "if False:", LIMIT, "caught"),
+        ("if end - start > limit:", "if limit < end - start:", LIMIT, "survived"),
+        ("if end - start > limit:", "if end - start > limit:", "tests/test_queue.py::test_that_does_not_exist", "no trial"),
         ("from __future__ import annotations", "from __future__ import nothing", LIMIT, "no trial"),
     ],
 )

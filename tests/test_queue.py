@@ -34,13 +34,13 @@ def messages_of(stream: bytes) -> list[tuple[object, ...]]:
 
 
 def test_an_empty_queue_has_nothing_to_write() -> None:
-    queue = OutgoingQueue()
+    queue = OutgoingQueue(LIMIT)
     assert queue.next_chunk() is None
     assert queue.size == queue.appended == queue.written == 0
 
 
 def test_messages_come_out_in_order_in_one_frame() -> None:
-    queue = OutgoingQueue()
+    queue = OutgoingQueue(LIMIT)
     queue.append("p", ("a", 1), LIMIT)
     queue.append("", ("mon1", "p"), LIMIT)
     queue.append("q", (), LIMIT)
@@ -50,7 +50,7 @@ def test_messages_come_out_in_order_in_one_frame() -> None:
 
 
 def test_what_comes_after_a_chunk_was_asked_for_is_in_the_next_frame() -> None:
-    queue = OutgoingQueue()
+    queue = OutgoingQueue(LIMIT)
     queue.append("p", (1,), LIMIT)
     first = queue.next_chunk()
     assert first is not None
@@ -61,7 +61,7 @@ def test_what_comes_after_a_chunk_was_asked_for_is_in_the_next_frame() -> None:
 
 
 def test_a_frame_is_closed_when_it_is_large_enough() -> None:
-    queue = OutgoingQueue()
+    queue = OutgoingQueue(LIMIT)
     for number in range(3):
         queue.append("p", (number, b"x" * FRAME_TARGET), LIMIT)
     first = queue.next_chunk()
@@ -72,7 +72,7 @@ def test_a_frame_is_closed_when_it_is_large_enough() -> None:
 
 @given(st.lists(st.binary(max_size=FRAME_TARGET // 3), max_size=12), st.integers(1, FRAME_TARGET * 2))
 def test_the_size_is_the_number_of_bytes_still_to_be_written(payloads: list[bytes], step: int) -> None:
-    queue = OutgoingQueue()
+    queue = OutgoingQueue(LIMIT)
     for payload in payloads:
         queue.append("p", (payload,), LIMIT)
     size = queue.size
@@ -84,7 +84,7 @@ def test_the_size_is_the_number_of_bytes_still_to_be_written(payloads: list[byte
 
 
 def test_a_message_over_the_limit_is_refused_and_leaves_no_trace() -> None:
-    queue = OutgoingQueue()
+    queue = OutgoingQueue(LIMIT)
     queue.append("p", ("small",), 20)
     size = queue.size
     with pytest.raises(ValueError, match=r"^a message of 24 bytes: the largest that may be sent there has 20$"):
@@ -95,7 +95,7 @@ def test_a_message_over_the_limit_is_refused_and_leaves_no_trace() -> None:
 
 
 def test_a_value_that_cannot_travel_is_refused_and_leaves_no_trace() -> None:
-    queue = OutgoingQueue()
+    queue = OutgoingQueue(LIMIT)
     queue.append("p", (1,), LIMIT)
     with pytest.raises(TypeError, match="set"):
         queue.append("p", (2, {3}), LIMIT)
@@ -103,7 +103,7 @@ def test_a_value_that_cannot_travel_is_refused_and_leaves_no_trace() -> None:
 
 
 def test_dropping_counts_messages_and_bytes_not_yet_written() -> None:
-    queue = OutgoingQueue()
+    queue = OutgoingQueue(LIMIT)
     queue.append("p", (b"x" * FRAME_TARGET,), LIMIT)
     queue.append("p", (2,), LIMIT)
     queue.append("p", (3,), LIMIT)
@@ -120,7 +120,7 @@ def test_dropping_counts_messages_and_bytes_not_yet_written() -> None:
 
 
 def test_a_frame_begun_before_a_drop_is_not_gone_on_with() -> None:
-    queue = OutgoingQueue()
+    queue = OutgoingQueue(LIMIT)
     queue.append("p", (1,), LIMIT)
     assert queue.next_chunk() is not None
     queue.advance(3)
@@ -133,14 +133,14 @@ class TestTheLimitOfThePeerIsSmaller:
     """What was queued before the peer's limit was known, and does not keep to it."""
 
     def test_nothing_is_dropped_if_everything_keeps_to_it(self) -> None:
-        queue = OutgoingQueue()
+        queue = OutgoingQueue(LIMIT)
         queue.append("p", (b"x" * 50,), LIMIT)
         assert queue.adapt(MSGPACK, 60) == {}
         assert queue.losses == 0
         assert messages_of(drain(queue)) == [("p", b"x" * 50)]
 
     def test_a_port_loses_what_was_too_large_and_all_behind_it(self) -> None:
-        queue = OutgoingQueue()
+        queue = OutgoingQueue(LIMIT)
         queue.append("p", (1,), LIMIT)
         queue.append("q", (b"x" * 50,), LIMIT)
         queue.append("p", (2,), LIMIT)
@@ -154,7 +154,7 @@ class TestTheLimitOfThePeerIsSmaller:
         assert queue.written == queue.appended == 4
 
     def test_frames_already_closed_are_looked_into(self) -> None:
-        queue = OutgoingQueue()
+        queue = OutgoingQueue(LIMIT)
         queue.append("p", (b"x" * FRAME_TARGET,), LIMIT)
         queue.append("q", (b"y" * FRAME_TARGET,), LIMIT)
         assert list(queue.adapt(MSGPACK, 1000)) == ["p", "q"]
@@ -162,7 +162,7 @@ class TestTheLimitOfThePeerIsSmaller:
         assert queue.next_chunk() is None
 
     def test_the_port_that_a_request_is_about_is_concerned(self) -> None:
-        queue = OutgoingQueue()
+        queue = OutgoingQueue(LIMIT)
         queue.append("", ("spawn", "i.1", "module:function", b"x" * 50), LIMIT)
         queue.append("", ("kil", "i.2", "why"), LIMIT)
         queue.append("i.1", ("lost",), LIMIT)
@@ -171,7 +171,7 @@ class TestTheLimitOfThePeerIsSmaller:
         assert messages_of(drain(queue)) == [("", "kil", "i.2", "why"), ("i.2", "sent")]
 
     def test_the_node_port_is_concerned_by_other_requests(self) -> None:
-        queue = OutgoingQueue()
+        queue = OutgoingQueue(LIMIT)
         queue.append("", ("snd", "b#p", b"x" * 50), LIMIT)
         queue.append("", ("devnull",), LIMIT)
         queue.append("", (), LIMIT)
@@ -180,7 +180,7 @@ class TestTheLimitOfThePeerIsSmaller:
 
     def test_a_request_to_monitor_is_not_lost_behind_another_request(self) -> None:
         # Whoever monitors p is told nothing when the node port loses a message.
-        queue = OutgoingQueue()
+        queue = OutgoingQueue(LIMIT)
         queue.append("", ("snd", "b#q", b"x" * 50), LIMIT)
         queue.append("", ("mon1", "p"), LIMIT)
         queue.append("p", ("sent",), LIMIT)
@@ -188,17 +188,42 @@ class TestTheLimitOfThePeerIsSmaller:
         assert messages_of(drain(queue)) == [("", "mon1", "p"), ("p", "sent")]
 
     def test_the_port_whose_monitor_request_is_too_large_is_concerned(self) -> None:
-        queue = OutgoingQueue()
+        queue = OutgoingQueue(LIMIT)
         queue.append("", ("mon1", "p" * 50), LIMIT)
         queue.append("p" * 50, (), LIMIT)
         assert list(queue.adapt(MSGPACK, 40)) == ["p" * 50]
 
     def test_later_messages_are_measured_again(self) -> None:
-        queue = OutgoingQueue()
+        queue = OutgoingQueue(LIMIT)
         queue.append("p", (b"x" * 50,), LIMIT)
         queue.adapt(MSGPACK, 40)
         with pytest.raises(ValueError, match="the largest that may be sent there has 40"):
             queue.append("p", (b"x" * 50,), 40)
+
+
+def test_it_says_when_it_holds_more_than_its_high_water_mark() -> None:
+    queue = OutgoingQueue(100)
+    said = []
+    while queue.size <= 100:
+        said.append(queue.append("p", ("12345",), LIMIT))
+    assert said == [False] * (len(said) - 1) + [True]
+    # What is written makes room.
+    drain(queue)
+    assert not queue.append("p", (1,), LIMIT)
+    queue.high_water = -1
+    assert queue.append("p", (1,), LIMIT)
+    queue.high_water = 100
+    assert not queue.append("p", (1,), LIMIT)
+
+
+def test_what_is_in_complete_frames_counts_too() -> None:
+    queue = OutgoingQueue(200, 20)
+    while queue.size <= 200:
+        assert queue.closed_size <= queue.size
+        said = queue.append("p", ("12345",), LIMIT)
+    assert said
+    assert queue.closed_size > 200 - 20
+    assert queue.appended == len(messages_of(drain(queue))) == queue.written
 
 
 plain = st.recursive(
@@ -210,10 +235,10 @@ plain = st.recursive(
 
 @given(st.lists(st.tuples(st.sampled_from("pqr"), plain), max_size=20), st.integers(1, 100))
 def test_of_every_port_a_beginning_survives_the_peers_limit(sent: list[tuple[str, object]], limit: int) -> None:
-    queue = OutgoingQueue()
+    queue = OutgoingQueue(LIMIT)
     sizes = []
     for name, value in sent:
-        alone = OutgoingQueue()
+        alone = OutgoingQueue(LIMIT)
         alone.append(name, (value,), LIMIT)
         sizes.append(alone.size - FRAME_HEADER)
         queue.append(name, (value,), LIMIT)

@@ -44,19 +44,22 @@ LIMIT = 1 << 20
 class CountingQueue:
     """Stands in for `OutgoingQueue`: it holds messages where that holds bytes, and each counts for one."""
 
-    __slots__ = ("dropped", "messages")
+    __slots__ = ("dropped", "high_water", "messages")
 
     def __init__(self, messages: tuple[Item, ...] = ()) -> None:
         self.messages = messages
         self.dropped = (0, 0)
+        self.high_water = 0
 
     @property
     def size(self) -> int:
         return len(self.messages)
 
-    def append(self, name: str, message: Item, limit: int) -> None:
+    def append(self, name: str, message: Item, limit: int) -> bool:
+        """Says each time that it may be too much, which is allowed."""
         assert limit == LIMIT
         self.messages += ((name, *message),)
+        return True
 
     def drop(self) -> None:
         self.messages = ()

@@ -100,7 +100,7 @@ class KeepsTheQueue(Association):
     """What was queued at a loss goes out by the next connection."""
 
     def _lose(self, reason: tuple[object, ...]) -> None:
-        queue, self.queue = self.queue, type(self.queue)()
+        queue, self.queue = self.queue, type(self.queue)()  # type: ignore[call-arg]  # a `CountingQueue`
         super()._lose(reason)
         self.queue = queue
 

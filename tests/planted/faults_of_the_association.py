@@ -60,8 +60,8 @@ ASSOCIATION = (
         (
             Change(
                 _OUTBOX,
-                "self.fence = Fence.FIRING\n        monitors = tuple(",
-                "self.fence = Fence.CLEAR\n        monitors = tuple(",
+                "self.fence = Fence.FIRING\n        self.queue.high_water",
+                "self.fence = Fence.CLEAR\n        self.queue.high_water",
             ),
         ),
         (f"{_TESTS}::TestTheFence",),
@@ -154,8 +154,20 @@ ASSOCIATION = (
     Fault(
         "no_queue_limit",
         "point 4: what is queued for a peer grows without a bound",
-        (Change(_OUTBOX, "if queue.size > self.queue_limit:", "if False:"),),
+        (Change(_OUTBOX, "if self.queue.size > self.queue_limit:", "if False:"),),
         (f"{_TESTS}::TestTheQueueIsBounded::test_more_than_the_limit_is_a_loss",),
+    ),
+    Fault(
+        "high_water_too_high",
+        "point 4: the queue does not say that it holds too much until the next frame is closed",
+        (Change(_QUEUE, "self._high_water + 1 - self.closed_size", "self._target"),),
+        ("tests/test_queue.py::test_it_says_when_it_holds_more_than_its_high_water_mark",),
+    ),
+    Fault(
+        "queue_silent_at_the_fence",
+        "rule 3: what is sent between a loss and its report is kept, because the queue does not say that it is there",
+        (Change(_OUTBOX, "self.queue.high_water = -1", "pass"),),
+        (f"{_TESTS}::TestALoss::test_what_is_sent_before_the_report_is_dropped",),
     ),
     Fault(
         "overflow_in_silence",
@@ -165,7 +177,7 @@ ASSOCIATION = (
                 _OUTBOX,
                 """self._lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for it"))
             return True""",
-                "queue.drop()",
+                "self.queue.drop()",
             ),
         ),
         (f"{_TESTS}::TestTheQueueIsBounded::test_more_than_the_limit_is_a_loss",),

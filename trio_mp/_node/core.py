@@ -177,7 +177,10 @@ class Core:
         """Send to any port; see `Node.send`, which has a short cut for local ones."""
         if self.closed or self.dispatcher.lingering:
             self.check_open()
-        peer, name = self.route(port)
+        try:
+            peer, name = self._routes[port]
+        except (KeyError, TypeError):
+            peer, name = self.route(port)
         if peer is not None:
             peer.send(name, message)
         elif not name:

@@ -33,7 +33,7 @@ PASS_SECONDS = 0.005
 
 WRONG_THREAD = "a node belongs to the thread that runs Trio: from others use trio.from_thread.run_sync(node.send, …)"
 
-_CLOCK_STRIDE = 7  # the clock is looked at every 8 messages: it costs a tenth of a dispatch
+_CLOCK_STRIDE = 8  # the clock is looked at every 8 messages: it costs a tenth of a dispatch
 
 log = logging.getLogger("trio_mp.port")
 
@@ -138,7 +138,7 @@ class Dispatcher(PortKeeper):
         while self.dirty:
             dirty, self.dirty = self.dirty, []
             for peer in dirty:
-                peer.flush()
+                peer.flush_dirty()
         if self.queue:
             self.wake()
 
@@ -162,35 +162,34 @@ class Dispatcher(PortKeeper):
 
     def _drain(self, frame: Frame) -> None:
         queue, clock, stride = self.queue, self.clock, self._stride
-        latest: list[Target | None] = [None] * (stride + 1)
+        latest: list[Target | None] = [None] * stride
         end = clock() + PASS_SECONDS
-        for count in range(PASS_MESSAGES):
-            if not queue:
-                break
-            port, message = queue.popleft()
-            latest[count & stride] = port
-            tags = port.tags
-            if tags is not None:
-                try:
-                    handler = tags.get(message[0])
-                except Exception:  # noqa: BLE001 - empty, unhashable, or with a __hash__ or __eq__ that raises
-                    handler = None
-                arguments = message[1:]
-            else:
-                handler = port.default
-                arguments = message
-            if handler is None:
-                self.deliver(frame, port, message)
-            else:
-                frame.port = port
-                try:
-                    result = handler(*arguments)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
-                    self.die(port, exception_reason(error), error)
+        for _ in range(0, PASS_MESSAGES, stride):
+            for place in range(min(stride, len(queue))):
+                port, message = queue.popleft()
+                latest[place] = port
+                tags = port.tags
+                if tags is not None:
+                    try:
+                        handler = tags.get(message[0])
+                    except Exception:  # noqa: BLE001 - empty, unhashable, or with a __hash__ or __eq__ that raises
+                        handler = None
+                    arguments = message[1:]
                 else:
-                    if result is not None:
-                        self._handle_result(port, result)
-            if not count & stride and clock() > end:
+                    handler = port.default
+                    arguments = message
+                if handler is None:
+                    self.deliver(frame, port, message)
+                else:
+                    frame.port = port
+                    try:
+                        result = handler(*arguments)
+                    except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
+                        self.die(port, exception_reason(error), error)
+                    else:
+                        if result is not None:
+                            self._handle_result(port, result)
+            if not queue or clock() > end:
                 break
         frame.port = None
         if clock() > end + self._stall:
@@ -218,44 +217,47 @@ class Dispatcher(PortKeeper):
         ports, clock, stride = self.ports, self.clock, self._stride
         end = clock() + PASS_SECONDS
         stop = min(len(batch), start + PASS_MESSAGES)
-        for index in range(start, stop):
-            message = batch[index]
-            port = ports.get(message[0]) if message else None
-            if port is None:
-                # The codec has seen to it that a message is empty, a keep-alive, or begins with a str.
-                if message and not message[0]:
-                    serve(message[1:])
-                # Any other is dead: port names are never used twice, and whoever monitors it has been told.
-                continue
-            tags = port.tags
-            if tags is not None:
-                try:
-                    handler = tags.get(message[1])
-                except (IndexError, TypeError):
-                    handler = None
-                arguments = message[2:]
-            else:
-                handler = port.default
-                arguments = message[1:]
-            if handler is None:
-                self.deliver(frame, port, message[1:], True)
-            else:
-                frame.port = port
-                try:
-                    result = handler(*arguments)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
-                    self.die(port, exception_reason(error), error)
+        done = start
+        while done < stop:
+            # A slice of the batch: cheaper than an index for each message.
+            for message in batch[done : done + stride]:
+                port = ports.get(message[0]) if message else None
+                if port is None:
+                    # The codec has seen to it that a message is empty, a keep-alive, or begins with a str.
+                    if message and not message[0]:
+                        serve(message[1:])
+                    # Any other is dead: port names are never used twice, and whoever monitors it has been told.
+                    continue
+                tags = port.tags
+                if tags is not None:
+                    try:
+                        handler = tags.get(message[1])
+                    except (IndexError, TypeError):
+                        handler = None
+                    arguments = message[2:]
                 else:
-                    if result is not None:
-                        self._handle_result(port, result)
-            if not index & stride and clock() > end:
-                stop = index + 1
+                    handler = port.default
+                    arguments = message[1:]
+                if handler is None:
+                    self.deliver(frame, port, message[1:], True)
+                else:
+                    frame.port = port
+                    try:
+                        result = handler(*arguments)
+                    except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
+                        self.die(port, exception_reason(error), error)
+                    else:
+                        if result is not None:
+                            self._handle_result(port, result)
+            done += stride
+            if clock() > end:
                 break
+        done = min(done, len(batch))
         frame.port = None
         if clock() > end + self._stall:
-            latest = batch[max(start, stop - stride - 1) : stop]
+            latest = batch[max(start, done - stride) : done]
             self._report_stall(clock() - end, [join_port(self.id, str(message[0])) for message in latest if message])
-        return stop
+        return done
 
     def _report_stall(self, seconds: float, ports: list[str]) -> None:
         """A pass took so long that the node's heartbeats stopped: say whose handler it was, as far as is known."""
@@ -265,7 +267,7 @@ class Dispatcher(PortKeeper):
             who = f"a handler of one of {', '.join(names)}"
         self.stalls += 1
         # From now on the clock is looked at after each message, so that it is known which.
-        self._stride = 0
+        self._stride = 1
         log.warning(
             "%s computed for %.1f s, and nothing else of this program ran meanwhile, heartbeats included:"
             " use trio.to_thread, or a node of its own",

@@ -51,7 +51,7 @@ class RemoteWatcher(Protocol):
     def tell_death(self, name: str, reason: Reason) -> None:
         """Say that a port that the peer monitors has died."""
 
-    def flush(self) -> None:
+    def flush_dirty(self) -> None:
         """Write what is queued, as far as it goes without blocking."""
 
 

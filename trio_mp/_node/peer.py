@@ -30,7 +30,7 @@ from .._protocol.effects import (
     Unwatch,
 )
 from .._protocol.handshake import Step
-from .._protocol.outbox import Fence
+from .._protocol.outbox import INLINE_SHARE, Fence
 from .._reason import Reason, describe, reason_lost, too_many_monitors
 from .dispatcher import Dispatcher
 from .idleness import Idleness
@@ -43,9 +43,6 @@ log = logging.getLogger("trio_mp.connection")
 
 MEMORY = 300.0
 """How long something is kept about a node with which nothing binds us any more, in seconds."""
-
-INLINE_SHARE = 8
-"""When more than this part of the queue's limit is queued, `send` itself writes what the kernel takes."""
 
 
 class Peer:
@@ -81,6 +78,8 @@ class Peer:
         self.used_at = trio.current_time()
         self._host = host
         self._settings = settings
+        self._queue = self.association.queue
+        # Whether it is to be flushed at the end of this pass.
         self._dirty = False
         self._inline_size = settings.queue_limit // INLINE_SHARE
         self._flushed = trio.lowlevel.ParkingLot()
@@ -113,7 +112,7 @@ class Peer:
             self._host.mark_dirty(self)
         if lost:
             self.execute(association.take_loss())
-        elif association.queue.size > self._inline_size and not self._host.firing:
+        elif self._queue.closed_size > self._inline_size and not self._host.firing:
             self.flush()
 
     def monitor(self, name: str, monitor: Monitor) -> None:
@@ -134,6 +133,11 @@ class Peer:
         if not self._dirty:
             self._dirty = True
             self._host.mark_dirty(self)
+
+    def flush_dirty(self) -> None:
+        """Do so at the end of a pass, unless it was done since."""
+        if self._dirty:
+            self.flush()
 
     def flush(self) -> None:
         """Write what is queued, as far as it goes without blocking, or see to it that a connection is waited for."""

@@ -14,7 +14,11 @@ import enum
 from .._errors import LocalProtocolError
 from .._reason import Reason, transport_error
 from .effects import Effect, Fire, FireDone, Lost, Terms
+from .framing import FRAME_TARGET
 from .queue import OutgoingQueue
+
+INLINE_SHARE = 8
+"""Complete frames of more than this part of the queue's limit are not to wait for the end of the scheduler's pass."""
 
 
 class Fence(enum.Enum):
@@ -45,7 +49,7 @@ class Outbox:
         # What may be sent: our own limit or, once it is known, the peer's.
         self.send_limit = message_limit
         self.fence = Fence.CLEAR
-        self.queue = OutgoingQueue()
+        self.queue = OutgoingQueue(queue_limit, min(FRAME_TARGET, queue_limit // INLINE_SHARE))
         # Port name -> monitors of it, in the order in which they were set (a dict for its order). While a name is in
         # here its mon1 is in the queue or was written to the connection in use, or all of them are about to fire.
         self.monitors: dict[str, dict[object, None]] = {}
@@ -62,13 +66,15 @@ class Outbox:
         Raises:
           TypeError, ValueError: it cannot travel. Nothing was queued.
         """
-        queue = self.queue
-        queue.append(name, message, self.send_limit)
+        return self.queue.append(name, message, self.send_limit) and self._too_much()
+
+    def _too_much(self) -> bool:
+        """The queue may hold too much: more than its limit or, between a loss and its report, anything."""
         if self.fence is Fence.LOST:
             # Rule 3. It was encoded all the same, so that what cannot travel raises whenever it is sent.
-            queue.drop()
+            self.queue.drop()
             return False
-        if queue.size > self.queue_limit:
+        if self.queue.size > self.queue_limit:
             self._lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for it"))
             return True
         return False
@@ -107,6 +113,7 @@ class Outbox:
         self.queue.drop()
         if self.fence is not Fence.LOST:
             self.fence = Fence.LOST
+            self.queue.high_water = -1
             self._reason = reason
 
     def fire(self) -> Fire:
@@ -114,6 +121,7 @@ class Outbox:
         if self.fence is not Fence.LOST:
             raise LocalProtocolError("nothing was lost")
         self.fence = Fence.FIRING
+        self.queue.high_water = self.queue_limit
         monitors = tuple(monitor for table in self.monitors.values() for monitor in table)
         self.monitors = {}
         return Fire(monitors, self._reason)

@@ -12,70 +12,109 @@ _PORT_REQUESTS = frozenset({"mon1", "mon0", "spawn", "spawn_linked", "stream", "
 class OutgoingQueue:
     """What waits to be written to one peer.
 
+    Args:
+      high_water: how many bytes it may hold before `append` says so.
+      frame_target: a frame is closed when it has reached this size, in bytes.
+
     Attributes:
       framing: how the messages in it are packed; MessagePack as long as nobody knows what the peer reads.
-      size: bytes queued.
-      appended, written: messages ever appended, and ever handed on completely or dropped.
       losses: how often the queue was dropped.
       dropped: messages and bytes dropped and not yet reported.
+      closed_size: bytes in it that are in complete frames.
     """
 
     __slots__ = (
-        *("_append", "_closed", "_count", "_frame", "_frames", "_largest", "_offset"),
-        *("appended", "dropped", "framing", "losses", "size"),
+        *("_append", "_before", "_closed", "_count", "_frame", "_frames", "_high_water", "_largest", "_mark"),
+        *("_offset", "_target", "closed_size", "dropped", "framing", "losses"),
     )
 
-    def __init__(self) -> None:
-        self.framing = MSGPACK
-        self._append = MSGPACK.append
-        self.size = 0
-        self.appended = 0
+    def __init__(self, high_water: int, frame_target: int = FRAME_TARGET) -> None:
+        self._high_water = high_water
+        self._target = frame_target
         self.losses = 0
         self.dropped = (0, 0)
-        # Closed frames with their numbers of messages, the first of them written up to the offset; and the open one.
+        # Closed frames with their numbers of messages, the first of them written up to the offset.
         self._frames: deque[tuple[bytearray, int]] = deque()
         self._offset = 0
-        # The number of messages in closed frames.
+        # The number of messages in them.
         self._closed = 0
-        self._frame = MSGPACK.open_frame()
+        # The number in the open frame, and of all that were ever appended before them.
         self._count = 0
-        self._largest = 0
+        self._before = 0
+        self._empty(MSGPACK)
+
+    @property
+    def size(self) -> int:
+        """Bytes queued."""
+        return self.closed_size + (len(self._frame) if self._count else 0)
+
+    @property
+    def appended(self) -> int:
+        """Messages ever appended."""
+        return self._before + self._count
 
     @property
     def written(self) -> int:
         """Messages ever handed on completely, or dropped."""
-        return self.appended - self._closed - self._count
+        return self._before - self._closed
 
-    def append(self, name: str, message: tuple[object, ...], limit: int) -> None:
+    @property
+    def high_water(self) -> int:
+        """How many bytes it may hold before `append` says so: below 0 it says so each time."""
+        return self._high_water
+
+    @high_water.setter
+    def high_water(self, size: int) -> None:
+        self._high_water = size
+        self._set_mark()
+
+    def append(self, name: str, message: tuple[object, ...], limit: int) -> bool:
         """Encode a message for the port of that name.
+
+        Returns:
+          True if it holds more than `high_water` bytes. It may be said too often, and is never said too late.
 
         Raises:
           TypeError, ValueError: it cannot travel, or is larger than `limit` bytes. Nothing was appended.
         """
+        # The hot path: nothing is counted here that can be counted when the frame is closed.
         frame = self._frame
         start = len(frame)
         self._append(frame, name, message)
         end = len(frame)
-        size = end - start
-        if size > self._largest:
-            if size > limit:
-                del frame[start:]
-                raise ValueError(f"a message of {size} bytes: the largest that may be sent there has {limit}")
-            self._largest = size
-        if not self._count:
-            size += self.framing.header
+        if end - start > self._largest:
+            self._check_size(start, end, limit)
         self._count += 1
-        self.size += size
-        self.appended += 1
-        if end >= FRAME_TARGET:
+        return end >= self._mark and self._at_mark(end)
+
+    def _check_size(self, start: int, end: int, limit: int) -> None:
+        """The largest message so far, from one place of the frame to another."""
+        if end - start > limit:
+            del self._frame[start:]
+            raise ValueError(f"a message of {end - start} bytes: the largest that may be sent there has {limit}")
+        self._largest = end - start
+
+    def _at_mark(self, end: int) -> bool:
+        if end >= self._target:
             self._close_frame()
+        return True
 
     def _close_frame(self) -> None:
         self.framing.close_frame(self._frame, self._count)
         self._frames.append((self._frame, self._count))
         self._closed += self._count
+        self._before += self._count
+        self.closed_size += len(self._frame)
+        self._open_frame()
+
+    def _open_frame(self) -> None:
         self._frame = self.framing.open_frame()
         self._count = 0
+        self._set_mark()
+
+    def _set_mark(self) -> None:
+        """The size of the open frame at which there is something to do: to close it, or to say that it is too much."""
+        self._mark = min(self._target, self._high_water + 1 - self.closed_size)
 
     def next_chunk(self) -> memoryview | None:
         """The bytes to be written next, or None. Say with `advance` how many of them were."""
@@ -87,11 +126,12 @@ class OutgoingQueue:
 
     def advance(self, count: int) -> None:
         """So many bytes of the chunk were handed on."""
-        self.size -= count
+        self.closed_size -= count
         self._offset += count
         if self._offset == len(self._frames[0][0]):
             self._closed -= self._frames.popleft()[1]
             self._offset = 0
+        self._set_mark()
 
     def drop(self) -> None:
         """Drop everything, and count it."""
@@ -103,13 +143,13 @@ class OutgoingQueue:
     def _empty(self, framing: Framing) -> None:
         self.framing = framing
         self._append = framing.append
-        self.size = 0
         self._frames = deque()
         self._offset = 0
         self._closed = 0
-        self._frame = framing.open_frame()
-        self._count = 0
+        self.closed_size = 0
         self._largest = 0
+        self._before += self._count
+        self._open_frame()
 
     def adapt(self, framing: Framing, limit: int) -> dict[str, str]:
         """Make what was queued fit the peer, now that it is known what it takes: its framing, its largest message.
@@ -139,7 +179,7 @@ class OutgoingQueue:
                         concerned[name] = str(error)
                 dropped += 1
         # None was appended now.
-        self.appended = appended
+        self._before = appended - self._count
         if dropped:
             # Whoever waits for them must not be told that they were written.
             self.losses += 1
