@@ -12,6 +12,7 @@ from planted.faults import FAULTS
 from planted.trial import ROOT, SOURCE, try_fault
 
 QUEUE = "_protocol/queue.py"
+_LARGE = "if end - start > limit:"
 LIMIT = "tests/test_queue.py::test_a_message_over_the_limit_is_refused_and_leaves_no_trace"
 
 
@@ -55,9 +56,9 @@ def test_a_fault_that_does_not_follow_the_code_is_an_error(old: str) -> None:
 @pytest.mark.parametrize(
     "old, new, test, verdict",
     [
-        ("if end - start > limit:", "if False:", LIMIT, "caught"),
-        ("if end - start > limit:", "if limit < end - start:", LIMIT, "survived"),
-        ("if end - start > limit:", "if end - start > limit:", "tests/test_queue.py::test_that_does_not_exist", "no trial"),
+        (_LARGE, "if False:", LIMIT, "caught"),
+        (_LARGE, "if limit < end - start:", LIMIT, "survived"),
+        (_LARGE, _LARGE, "tests/test_queue.py::test_that_does_not_exist", "no trial"),
         ("from __future__ import annotations", "from __future__ import nothing", LIMIT, "no trial"),
     ],
 )

@@ -26,6 +26,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.idle_timeout == 600
     assert settings.handshake_timeout == 10
     assert settings.shutdown_timeout == 5
+    assert settings.busy_poll == 0
     assert settings.queue_limit == 256 * 1024**2
     assert settings.message_limit == 64 * 1024**2
     assert settings.mailbox_limit == 1_000_000
@@ -49,6 +50,7 @@ def test_every_setting_can_be_given() -> None:
         "idle_timeout": 60,
         "handshake_timeout": 2,
         "shutdown_timeout": 0.5,
+        "busy_poll": 50e-6,
         "queue_limit": 1024**2,
         "message_limit": 256 * 1024,
         "mailbox_limit": 1,
@@ -100,6 +102,8 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("mailbox_limit", None),
     ("mailbox_size_limit", "1"),
     ("port_limit", 1.0),
+    ("busy_poll", False),
+    ("busy_poll", "0"),
     ("monitor_limit", "many"),
     ("spawn_modules", "json"),
     ("share_logs", 1),
@@ -128,6 +132,9 @@ WRONG_VALUES: list[tuple[str, Any]] = [
     ("connect_timeout", 10**400),
     ("handshake_timeout", -1),
     ("shutdown_timeout", 0),
+    ("busy_poll", -1e-6),
+    ("busy_poll", 0.0011),
+    ("busy_poll", float("nan")),
     ("shutdown_timeout", float("inf")),
     ("queue_limit", 0),
     ("queue_limit", -1),

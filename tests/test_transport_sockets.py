@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import stat
 import struct
 import sys
+import time
 from collections.abc import AsyncGenerator
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,7 +24,7 @@ from network_helpers import SECRET, Inbox, Notices
 from trio_mp import ConfigurationError, open_node
 from trio_mp._transport.addresses import TCPAddress, UnixAddress, parse_address
 from trio_mp._transport.pipe import Listener, Pipe
-from trio_mp._transport.sockets import SocketPipe, SocketTransport
+from trio_mp._transport.sockets import POLL_TURN, SocketPipe, SocketTransport
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
 
@@ -150,6 +152,126 @@ def test_a_signal_is_no_error() -> None:
 
 
 @pytest.mark.usefixtures("require_tcp")
+class Others:
+    """Counts the passes in which another task ran."""
+
+    def __init__(self) -> None:
+        self.passes = 0
+
+    async def run(self) -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            self.passes += 1
+
+
+class TestBusyPolling:
+    async def test_what_is_there_is_found_without_a_wait(self, any_address: str) -> None:
+        async with listening(any_address) as (listener,):
+            one, other = await pair(listener)
+            one.busy_poll = 0.001
+            await one_answer(one, other)
+            done = []
+
+            async def note() -> None:
+                done.append(True)
+
+            async with trio.open_nursery() as nursery:
+                other.send_nowait(b"x")
+                await read(one, 1)
+                # Others could have run, and did not: nothing was waited for.
+                nursery.start_soon(note)
+                assert not done
+            one.close()
+            other.close()
+
+    async def test_others_run_all_the_same(self, any_address: str) -> None:
+        async with listening(any_address) as (listener,):
+            one, other = await pair(listener)
+            one.busy_poll = 0.001
+            others = Others()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(others.run)
+                end = time.perf_counter() + 20 * POLL_TURN
+                while time.perf_counter() < end:
+                    other.send_nowait(b"x")
+                    await read(one, 1)
+                assert others.passes >= 5
+                nursery.cancel_scope.cancel()
+            one.close()
+            other.close()
+
+    async def test_it_is_cancelled_within_a_turn(self, any_address: str) -> None:
+        async with listening(any_address) as (listener,):
+            one, other = await pair(listener)
+            one.busy_poll = 0.001
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                while True:
+                    other.send_nowait(b"x")
+                    await read(one, 1)
+            assert scope.cancelled_caught
+            one.close()
+            other.close()
+
+    async def test_nothing_there_is_waited_for(
+        self, any_address: str, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        polls = []
+
+        class Counting:
+            def __init__(self) -> None:
+                self.real = poll()
+
+            def register(self, *arguments: Any) -> None:
+                polls.append(0)
+                self.real.register(*arguments)
+
+            def poll(self, timeout: int) -> Any:
+                polls[-1] += 1
+                return self.real.poll(timeout)
+
+        poll = select.poll
+        monkeypatch.setattr(select, "poll", Counting)
+        async with listening(any_address) as (listener,):
+            one, other = await pair(listener)
+            one.busy_poll = 1e-9
+
+            async def wait() -> None:
+                await one.wait_readable()
+
+            for _ in range(200):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(wait)
+                    await trio.testing.wait_all_tasks_blocked()
+                    other.send_nowait(b"x")
+                assert one.receive_nowait(1) == b"x"
+            # In vain after 1, 2, 4, … of the waits, at last every 65th.
+            assert 5 <= len(polls) <= 12
+            assert all(polls)
+            one.close()
+            with pytest.raises(trio.ClosedResourceError):
+                await one.wait_readable()
+            other.close()
+
+    @pytest.mark.parametrize("encryption", [True, False])
+    async def test_two_nodes_that_poll(self, any_address: str, encryption: bool) -> None:
+        settings: Any = {"secret": SECRET, "encryption": encryption, "busy_poll": 0.0005}
+        async with (
+            open_node("a", binds=[any_address], **settings) as a,
+            open_node("b", binds=(), seeds=[a.binds[0]], **settings) as b,
+        ):
+            port = a.port()
+            port.on("ask")(lambda number, reply: a.send(reply, number))
+            for number in range(300):
+                assert await b.call(port, "ask", number) == (number,)
+
+
+async def one_answer(one: Pipe, other: Pipe) -> None:
+    """Get over the first wait: others run in that."""
+    other.send_nowait(b"x")
+    await read(one, 1)
+
+
 async def test_any_free_port() -> None:
     for text in ("127.0.0.1:0", "127.0.0.1:*", "*:0", "*:*"):
         async with listening(text) as listeners:

@@ -39,6 +39,10 @@ async def open_node(
         - `certificate`: a `Certificate`.
         - `encryption` (True): False for connections that need none; both sides must say so. They authenticate still.
         - `heartbeat` (5), `connect_timeout` (30), `handshake_timeout` (10), `shutdown_timeout` (5).
+        - `busy_poll` (0): for how long, up to 0.001, a connection that has just been read is looked at again and again
+          before the node waits for what comes next. Answers then come in a fraction of the time, for processor time:
+          50e-6 is usual where latency is what counts and there is a core for each process. No task that could run, and
+          none for more than 1 ms, waits for it; not for what other connections bring.
         - `idle_timeout` (600): a connection over which nothing has gone for so long, and by which neither side monitors
           anything, is closed, if the other side agrees. Nothing is lost by it. The shorter one of the two sides counts.
         - `queue_limit` (256 MiB) queued for one peer, `message_limit` (64 MiB).

@@ -65,6 +65,7 @@ class Connection:
         self.network = network
         self.address = address
         self.pipe = pipe
+        pipe.busy_poll = network.settings.busy_poll
         self.session = Session(
             network.local,
             network.environment.entropy(NONCE_SIZE),
@@ -123,6 +124,7 @@ class Connection:
             self.peer.execute(self.peer.association.choice_expired(self.id))
 
     async def _read(self, frame: Frame) -> None:
+        host = self.network.host
         self.flush()
         try:
             while not self._closed:
@@ -136,8 +138,10 @@ class Connection:
                         return
                     if not await self._received(frame, data) or len(data) < READ_SIZE:
                         break
-                self.flush()
-                self.network.host.run_pass(frame)
+                host.run_pass(frame)
+                if self.session.outgoing or self._finishing:
+                    # What TLS answers, and what a connection has to say that is not in use.
+                    self.flush()
         except RemoteProtocolError as error:
             self._note_end(str(error))
             self.fault = str(error)
@@ -147,6 +151,8 @@ class Connection:
             pass
         except OSError as error:
             self._note_end(error.strerror or str(error))
+        finally:
+            host.release_pump()
 
     def _note_end(self, why: str) -> None:
         self.why = self.why or why
@@ -174,6 +180,7 @@ class Connection:
             self.batches += 1
         index = 0
         while True:
+            host.hold_pump()
             index = host.dispatch_batch(frame, batch, index, self._serve)
             if index >= len(batch):
                 return

@@ -33,7 +33,7 @@ PASS_SECONDS = 0.005
 
 WRONG_THREAD = "a node belongs to the thread that runs Trio: from others use trio.from_thread.run_sync(node.send, …)"
 
-_CLOCK_STRIDE = 8  # the clock is looked at every 8 messages: it costs a tenth of a dispatch
+_CLOCK_STRIDE = 8  # the clock is looked at after the first message and every 8: it costs a tenth of a dispatch
 
 log = logging.getLogger("trio_mp.port")
 
@@ -74,6 +74,8 @@ class Dispatcher(PortKeeper):
         self.dirty: list[RemoteWatcher] = []
         # The pump, while it has nothing to do; public for the short cut in `Node.send`.
         self.parked: trio.lowlevel.Task | None = None
+        # The same, while it need not be woken.
+        self._held: trio.lowlevel.Task | None = None
         # How often a pass took so long that it was logged.
         self.stalls = 0
         self._quiet = trio.lowlevel.ParkingLot()
@@ -104,6 +106,21 @@ class Dispatcher(PortKeeper):
                 raise RuntimeError(WRONG_THREAD) from None
             self.parked = None
 
+    def hold_pump(self) -> None:
+        """Let the pump sleep, whatever there is to do: the caller does it, by `run_pass`, before others run.
+
+        To wake a task for each answer that a handler sends would be a tenth of a round trip.
+        """
+        if self.parked is not None:
+            self._held, self.parked = self.parked, None
+
+    def release_pump(self) -> None:
+        """From now on it is woken again; also at once, if there is something to do."""
+        if self._held is not None:
+            self.parked, self._held = self._held, None
+        if self.queue or self.dirty:
+            self.wake()
+
     def mark_dirty(self, peer: RemoteWatcher) -> None:
         """Have a peer flushed at the end of this scheduler pass."""
         self.dirty.append(peer)
@@ -118,7 +135,7 @@ class Dispatcher(PortKeeper):
         frame_variable.set(frame)
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            self.parked = None
+            self.parked = self._held = None
             return trio.lowlevel.Abort.SUCCEEDED
 
         while True:
@@ -139,8 +156,7 @@ class Dispatcher(PortKeeper):
             dirty, self.dirty = self.dirty, []
             for peer in dirty:
                 peer.flush_dirty()
-        if self.queue:
-            self.wake()
+        self.release_pump()
 
     async def wait_quiet(self) -> None:
         """Wait until every port is dead and unwound and nothing is queued. A checkpoint."""
@@ -164,8 +180,9 @@ class Dispatcher(PortKeeper):
         queue, clock, stride = self.queue, self.clock, self._stride
         latest: list[Target | None] = [None] * stride
         end = clock() + PASS_SECONDS
-        for _ in range(0, PASS_MESSAGES, stride):
-            for place in range(min(stride, len(queue))):
+        left, step = PASS_MESSAGES, 1
+        while left and queue:
+            for place in range(min(step, len(queue))):
                 port, message = queue.popleft()
                 latest[place] = port
                 tags = port.tags
@@ -189,8 +206,10 @@ class Dispatcher(PortKeeper):
                     else:
                         if result is not None:
                             self._handle_result(port, result)
-            if not queue or clock() > end:
+            if clock() > end:
                 break
+            left -= step
+            step = min(stride, left)
         frame.port = None
         if clock() > end + self._stall:
             self._report_stall(clock() - end, [str(port) for port in latest if isinstance(port, Port)])
@@ -203,7 +222,7 @@ class Dispatcher(PortKeeper):
         start: int,
         serve: Callable[[tuple[Any, ...]], None],
     ) -> int:
-        """Dispatch messages from a connection, within the limits of one pass.
+        """Dispatch messages from a connection, within the limits of one pass; some at a time, because clocks cost.
 
         Args:
           frame: the reader's.
@@ -216,11 +235,9 @@ class Dispatcher(PortKeeper):
         """
         ports, clock, stride = self.ports, self.clock, self._stride
         end = clock() + PASS_SECONDS
-        stop = min(len(batch), start + PASS_MESSAGES)
-        done = start
+        done, step, stop = start, 1, min(len(batch), start + PASS_MESSAGES)
         while done < stop:
-            # A slice of the batch: cheaper than an index for each message.
-            for message in batch[done : done + stride]:
+            for message in batch[done : done + step]:
                 port = ports.get(message[0]) if message else None
                 if port is None:
                     # The codec has seen to it that a message is empty, a keep-alive, or begins with a str.
@@ -249,10 +266,10 @@ class Dispatcher(PortKeeper):
                     else:
                         if result is not None:
                             self._handle_result(port, result)
-            done += stride
+            done += step
             if clock() > end:
                 break
-        done = min(done, len(batch))
+            step = min(stride, stop - done)
         frame.port = None
         if clock() > end + self._stall:
             latest = batch[max(start, done - stride) : done]

@@ -18,6 +18,10 @@ from .._transport.certificates import Certificate
 UnmonitoredDeath = Literal["log", "raise"]
 
 
+MAXIMUM_POLL = 0.001
+"""The longest time for which a connection may be polled, in seconds."""
+
+
 class SettingArguments(TypedDict, total=False):
     """The settings of `open_node`, with the types that they are given in."""
 
@@ -31,6 +35,7 @@ class SettingArguments(TypedDict, total=False):
     idle_timeout: float
     handshake_timeout: float
     shutdown_timeout: float
+    busy_poll: float
     queue_limit: int
     message_limit: int
     mailbox_limit: int
@@ -57,6 +62,7 @@ class Settings:
     idle_timeout: float = 600.0
     handshake_timeout: float = 10.0
     shutdown_timeout: float = 5.0
+    busy_poll: float = 0.0
     queue_limit: int = 256 * 1024 * 1024
     message_limit: int = 64 * 1024 * 1024
     mailbox_limit: int = 1_000_000
@@ -197,6 +203,15 @@ def _heartbeat(name: str, value: object) -> float:
     return seconds
 
 
+def _busy_poll(name: str, value: object) -> float:
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    seconds = _seconds(name, value)
+    if seconds > MAXIMUM_POLL:
+        raise ConfigurationError(f"{name}: 0 to {MAXIMUM_POLL:g} seconds are wanted, not {value!r}")
+    return seconds
+
+
 def _count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name}: an int is wanted, not {value!r}")
@@ -235,6 +250,7 @@ _CHECKS = {
     "idle_timeout": _seconds,
     "handshake_timeout": _seconds,
     "shutdown_timeout": _seconds,
+    "busy_poll": _busy_poll,
     "queue_limit": _count,
     "message_limit": _message_limit,
     "mailbox_limit": _count,

@@ -20,10 +20,13 @@ class Pipe(ABC):
     Attributes:
       peer_address: the other side's address, for people.
       local_host: the IP address of this side, if it has one.
+      busy_poll: for how long `wait_readable` may look again and again before it lets others run, in seconds. Where
+        there is nothing to be gained by it, it is ignored.
     """
 
     peer_address: str
     local_host: str = ""
+    busy_poll: float = 0.0
 
     @abstractmethod
     def send_nowait(self, data: bytes | bytearray | memoryview) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import stat
+import time
 from pathlib import Path
 
 import trio
@@ -17,6 +19,12 @@ from .pipe import Listener, Pipe, Transport
 
 _BACKLOG = 1024
 _ACCEPT_RETRY = 0.05
+POLL_TURN = 0.001
+"""However often polling finds something, others run after so long, in seconds."""
+
+POLL_PAUSES = 64
+"""How many times it is waited at most before polling is tried again."""
+
 _OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
@@ -27,12 +35,15 @@ class SocketPipe(Pipe):
     waits for it.
     """
 
-    __slots__ = ("_closed", "_socket", "local_host", "peer_address")
+    __slots__ = ("_closed", "_socket", "_turn_ends", "_unpolled", "_vain")
 
     def __init__(self, connected: socket.socket, peer_address: str, local_host: str = "") -> None:
         connected.setblocking(False)
         self._socket = connected
         self._closed = False
+        # When others are to run again; how many more waits are not to poll, and how many there were the last time.
+        self._turn_ends = 0.0
+        self._unpolled = self._vain = 0
         self.peer_address = peer_address
         self.local_host = local_host
 
@@ -60,7 +71,35 @@ class SocketPipe(Pipe):
         """See `Pipe.wait_readable`."""
         if self._closed:
             raise trio.ClosedResourceError
+        if self.busy_poll and await self._poll():
+            return
         await trio.lowlevel.wait_readable(self._socket)
+
+    async def _poll(self) -> bool:
+        """Look for something to read again and again, in the place of others; whether there is.
+
+        To wait for 10 µs costs 30 µs, most of it in waking up: Linux calls this busy polling. When it was in vain the
+        next waits are true ones, 1, 2, 4 and at last 64 of them: where both processes have but one core, each would
+        only keep the other from answering.
+        """
+        if self._unpolled:
+            self._unpolled -= 1
+            return False
+        now = time.perf_counter()
+        if now >= self._turn_ends:
+            await trio.lowlevel.checkpoint()
+            self._turn_ends = now + POLL_TURN
+        if self._closed or trio.lowlevel.current_statistics().tasks_runnable:
+            return False
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        end = now + self.busy_poll
+        while not poller.poll(0):
+            if time.perf_counter() > end:
+                self._vain = self._unpolled = min(2 * self._vain or 1, POLL_PAUSES)
+                return False
+        self._vain = 0
+        return True
 
     def send_eof(self) -> None:
         """See `Pipe.send_eof`."""
