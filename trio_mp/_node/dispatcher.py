@@ -127,6 +127,15 @@ class Dispatcher(PortKeeper):
         if self.parked is not None:
             self.wake()
 
+    def flush_if_alone(self) -> None:
+        """Flush now what else the pump would flush in the next pass, for a task that is about to wait for the answer.
+
+        Unless other tasks can run: what they send may go out together with it.
+        """
+        if trio.lowlevel.current_statistics().tasks_runnable <= 1:  # the pump
+            for peer in self.dirty:
+                peer.flush_dirty()
+
     @trio.lowlevel.enable_ki_protection
     async def pump(self) -> None:
         """Dispatch local messages and flush peers, for as long as the node lives."""
