@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+import tracemalloc
 
 import pytest
 from hypothesis import given, strategies as st
@@ -92,7 +93,7 @@ def test_every_printable_character_passes() -> None:
 
 @given(st.lists(st.binary(max_size=300)), st.binary(max_size=3), cuts)
 def test_frames_are_the_same_however_their_bytes_come(payloads: list[bytes], rest: bytes, cuts: list[int]) -> None:
-    buffer = FrameBuffer(300)
+    buffer = FrameBuffer(300, bytes)
     taken: list[bytes] = []
     for piece in pieces_of(b"".join(map(frame, payloads)) + rest, cuts):
         taken += buffer.feed(piece)
@@ -102,7 +103,7 @@ def test_frames_are_the_same_however_their_bytes_come(payloads: list[bytes], res
 
 @given(st.lists(st.binary(max_size=100)))
 def test_frames_are_the_same_byte_by_byte(payloads: list[bytes]) -> None:
-    buffer = FrameBuffer(100)
+    buffer = FrameBuffer(100, bytes)
     taken: list[bytes] = []
     for byte in b"".join(map(frame, payloads)):
         taken += buffer.feed(bytes([byte]))
@@ -110,11 +111,73 @@ def test_frames_are_the_same_byte_by_byte(payloads: list[bytes]) -> None:
     assert len(buffer) == 0
 
 
+@given(st.lists(st.binary(max_size=300)), st.binary(max_size=3), cuts, st.integers(1, 300), st.data())
+def test_frames_are_the_same_whether_fed_or_filled(
+    payloads: list[bytes], rest: bytes, cuts: list[int], large: int, data: st.DataObject
+) -> None:
+    buffer = FrameBuffer(300, bytes, large)
+    taken: list[bytes] = []
+    # Whoever keeps such a view is not to be in the way.
+    rooms: list[memoryview] = []
+    for piece in pieces_of(b"".join(map(frame, payloads)) + rest, cuts):
+        while piece and (room := buffer.room()) is not None and data.draw(st.booleans()):
+            rooms.append(room)
+            count = data.draw(st.integers(1, min(len(room), len(piece))))
+            room[:count] = piece[:count]
+            taken += buffer.filled(count)
+            piece = piece[count:]
+        taken += buffer.feed(piece)
+    assert taken == payloads
+    assert len(buffer) == len(rest)
+
+
+def test_only_a_large_frame_that_has_begun_has_room_for_its_rest() -> None:
+    buffer = FrameBuffer(1000, bytes, 10)
+    whole = frame(b"x" * 11)
+    assert buffer.room() is None
+    assert buffer.feed(whole[:4]) == []
+    assert bytes(buffer.room() or b"") == bytes(11)
+    assert buffer.feed(whole[4:-1]) == []
+    assert bytes(buffer.room() or b"") == bytes(1)
+    assert len(buffer) == len(whole) - 1
+    assert buffer.feed(b"x" + frame(b"y" * 10)[:-1]) == [b"x" * 11]
+    assert buffer.room() is None
+    assert buffer.feed(b"y" + whole[:3]) == [b"y" * 10]
+    assert buffer.room() is None
+
+
+def held_by(buffer: FrameBuffer[bytes], pieces: list[bytes]) -> int:
+    """How much memory it takes to hold what is left of these, in bytes."""
+    tracemalloc.start()
+    try:
+        for piece in pieces:
+            buffer.feed(piece)
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_frame_that_is_announced_and_does_not_come_takes_no_memory() -> None:
+    header = struct.pack(">I", 2**30)
+    assert held_by(FrameBuffer(2**30, bytes), [header]) < 10_000
+    assert held_by(FrameBuffer(2**30, bytes), [header, bytes(1000)]) < 300_000
+    assert held_by(FrameBuffer(2**30, bytes), [header, bytes(1_000_000)]) < 4_300_000
+
+
+def test_memory_is_kept_for_the_next_large_frame_but_not_for_ever() -> None:
+    buffer = FrameBuffer(1_000_000, lambda _view: b"")
+    large, small = frame(bytes(1_000_000)), frame(b"small")
+    in_pieces = [large[:4], large[4:], *[small] * 15]
+    assert 1_000_000 < held_by(buffer, in_pieces) < 1_100_000
+    assert held_by(buffer, in_pieces) < 100_000, "it was made anew"
+    assert 1_000_000 < held_by(buffer, [small, small, *in_pieces]) < 1_100_000, "it was kept"
+
+
 @given(st.binary(min_size=1, max_size=200), st.data())
 def test_a_frame_that_is_not_whole_is_kept(payload: bytes, data: st.DataObject) -> None:
     whole = frame(b"first") + frame(payload)
     cut = data.draw(st.integers(len(frame(b"first")), len(whole) - 1))
-    buffer = FrameBuffer(200)
+    buffer = FrameBuffer(200, bytes)
     assert buffer.feed(whole[:cut]) == [b"first"]
     assert len(buffer) == cut - len(frame(b"first"))
     assert buffer.feed(whole[cut:]) == [payload]
@@ -122,21 +185,21 @@ def test_a_frame_that_is_not_whole_is_kept(payload: bytes, data: st.DataObject) 
 
 
 def test_a_frame_is_handed_over_with_its_last_byte_and_no_earlier() -> None:
-    buffer = FrameBuffer(10)
+    buffer = FrameBuffer(10, bytes)
     assert buffer.feed(frame(b"abc")[:-1]) == []
     assert buffer.feed(b"c") == [b"abc"]
 
 
 def test_a_frame_of_no_bytes_is_a_frame() -> None:
-    assert FrameBuffer(0).feed(bytes(4)) == [b""]
+    assert FrameBuffer(0, bytes).feed(bytes(4)) == [b""]
 
 
 @pytest.mark.parametrize("before", [b"", b"\x00"], ids=["at once", "behind a kept byte"])
 def test_a_frame_at_the_limit_passes_and_one_past_it_is_refused_at_its_header(before: bytes) -> None:
-    buffer = FrameBuffer(1000)
+    buffer = FrameBuffer(1000, bytes)
     assert buffer.feed(before) == []
     assert buffer.feed(frame(b"x" * 1000)[len(before) :]) == [b"x" * 1000]
-    buffer = FrameBuffer(1000)
+    buffer = FrameBuffer(1000, bytes)
     assert buffer.feed(before) == []
     with pytest.raises(RemoteProtocolError, match="a frame of 1001 bytes; the limit is 1000"):
         buffer.feed(struct.pack(">I", 1001)[len(before) :])
@@ -144,7 +207,7 @@ def test_a_frame_at_the_limit_passes_and_one_past_it_is_refused_at_its_header(be
 
 def test_a_frame_of_the_largest_length_is_refused() -> None:
     with pytest.raises(RemoteProtocolError, match="4294967295"):
-        FrameBuffer(2**31).feed(b"\xff" * 4)
+        FrameBuffer(2**31, bytes).feed(b"\xff" * 4)
 
 
 @pytest.mark.parametrize("data", [b"\x16\x03\x01\x02\x00\x01", b"aemp;1;\xff", b"\x00" * 10, b"GET / HTTP/1.1\r"])

@@ -190,7 +190,7 @@ def test_any_payload_is_messages_of_values_that_travel_or_refused(payload: bytes
 @each_cut
 @given(data=st.one_of(st.binary(), payloads.map(lambda data: len(data).to_bytes(4, "big") + data)))
 def test_any_bytes_are_frames_or_refused(cut: Cut, data: bytes) -> None:
-    buffer = FrameBuffer(500)
+    buffer = FrameBuffer(500, bytes)
 
     def feed() -> bytes:
         taken = b""

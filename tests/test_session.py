@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
 from trio_mp._protocol import auth, codec
-from trio_mp._protocol.buffer import LINE_LIMIT
+from trio_mp._protocol.buffer import LARGE, LINE_LIMIT
 from trio_mp._protocol.effects import (
     Authenticated,
     Event,
@@ -24,7 +24,7 @@ from trio_mp._protocol.effects import (
     ProofWanted,
     RefusedByPeer,
 )
-from trio_mp._protocol.framing import FRAME_TARGET
+from trio_mp._protocol.framing import FRAME_TARGET, JSON
 from trio_mp._protocol.handshake import NONCE_SIZE, LocalInfo, Step
 from trio_mp._protocol.session import GREETING_LIMIT, Session, TLSChannel
 from trio_mp._transport.tls import MemoryTLS, throwaway_contexts, throwaway_tls
@@ -504,6 +504,73 @@ def test_a_frame_that_does_not_decode_is_the_other_sides_fault(
     alice.session.send(b"\x00\x00\x00\x01\xc1")
     with pytest.raises(RemoteProtocolError, match="does not decode"):
         bob.hear(alice.take())
+
+
+LARGE_MESSAGE = ("p.1", b"x" * 2 * LARGE)
+
+
+@pytest.mark.parametrize("cut", [4, 100, LARGE, 2 * LARGE])
+def test_what_comes_of_a_large_message_is_received_straight_into_its_place(cut: int) -> None:
+    alice, bob = pair()
+    talk(alice, bob)
+    alice.send(LARGE_MESSAGE)
+    alice.send(("p.1", "behind"))
+    data = alice.take()
+    bob.hear(data[:cut])
+    while (room := bob.session.room()) is not None:
+        assert not bob.received
+        count = min(len(room), 100_000)
+        room[:count] = data[cut : cut + count]
+        cut += count
+        bob.events += bob.session.filled(count)
+    assert bob.received == [LARGE_MESSAGE]
+    bob.hear(data[cut:])
+    assert bob.received == [LARGE_MESSAGE, ("p.1", "behind")]
+
+
+def test_a_large_frame_that_does_not_decode_is_the_other_sides_fault() -> None:
+    alice, bob = pair()
+    talk(alice, bob)
+    alice.send(LARGE_MESSAGE)
+    data = alice.take()
+    bob.hear(data[:4] + b"\xc1" + data[5:-2])
+    assert bytes(bob.session.room() or b"") == bytes(2)
+    assert bob.session.filled(1) == []
+    with pytest.raises(RemoteProtocolError, match="does not decode"):
+        bob.session.filled(1)
+
+
+@each_tls
+def test_what_is_encrypted_has_no_room(make_tls: Callable[[bool], TLSChannel]) -> None:
+    alice, bob = pair(make_tls=make_tls)
+    talk(alice, bob)
+    alice.send(LARGE_MESSAGE)
+    data = alice.take()
+    bob.hear(data[:LARGE])
+    assert bob.session.room() is None
+    bob.hear(data[LARGE:])
+    assert bob.received == [LARGE_MESSAGE]
+
+
+def test_before_the_first_frame_there_is_no_room() -> None:
+    alice, bob = pair()
+    for _ in range(4):
+        for side, other in ((alice, bob), (bob, alice)):
+            assert side.session.room() is None
+            side.hear(other.take(), 1)
+    assert alice.session.open
+    assert alice.session.room() is None
+
+
+def test_json_has_no_room() -> None:
+    reader = JSON.make_reader(4 * LARGE)
+    data = bytearray()
+    JSON.append(data, "p.1", ("x" * 2 * LARGE,))
+    assert reader.feed(bytes(data[:-2])) == []
+    assert reader.room() is None
+    with pytest.raises(LocalProtocolError, match="no room"):
+        reader.filled(1)
+    assert reader.feed(b"]") == [[("p.1", "x" * 2 * LARGE)]]
 
 
 @pytest.mark.parametrize("call", ["prove", "link", "accept", "refuse"])

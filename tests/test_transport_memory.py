@@ -27,6 +27,18 @@ async def test_bytes_travel_in_order() -> None:
     assert one.receive_nowait(100) == b"back"
 
 
+async def test_bytes_are_received_into_a_buffer() -> None:
+    one, other = memory_pipe_pair()
+    buffer = memoryview(bytearray(8))
+    assert other.receive_into_nowait(buffer) is None
+    one.send_nowait(b"hello")
+    assert other.receive_into_nowait(buffer[1:5]) == 4
+    assert other.receive_into_nowait(buffer[5:]) == 1
+    assert bytes(buffer) == b"\0hello\0\0"
+    one.close()
+    assert other.receive_into_nowait(buffer) == 0
+
+
 async def test_waiting(autojump_clock: trio.testing.MockClock) -> None:
     one, other = memory_pipe_pair(capacity=4)
     with trio.testing.assert_checkpoints():

@@ -83,6 +83,22 @@ async def test_bytes_travel(any_address: str) -> None:
             pipe.close()
 
 
+async def test_bytes_are_received_into_a_buffer(any_address: str) -> None:
+    async with listening(any_address) as (listener,):
+        one, other = await pair(listener)
+        buffer = memoryview(bytearray(8))
+        assert other.receive_into_nowait(buffer) is None
+        one.send_nowait(b"hello")
+        await other.wait_readable()
+        assert other.receive_into_nowait(buffer[1:5]) == 4
+        assert other.receive_into_nowait(buffer[5:]) == 1
+        assert bytes(buffer) == b"\0hello\0\0"
+        one.close()
+        await other.wait_readable()
+        assert other.receive_into_nowait(buffer) == 0
+        other.close()
+
+
 async def test_a_full_pipe_waits(any_address: str) -> None:
     async with listening(any_address) as (listener,):
         one, other = await pair(listener)
@@ -143,9 +159,13 @@ def test_a_signal_is_no_error() -> None:
         def recv(self, maximum: int) -> bytes:
             raise InterruptedError
 
+        def recv_into(self, buffer: memoryview) -> int:
+            raise InterruptedError
+
     pipe = SocketPipe(Interrupted(), "x")  # type: ignore[arg-type]
     assert pipe.send_nowait(b"x") == 0
     assert pipe.receive_nowait(1) is None
+    assert pipe.receive_into_nowait(memoryview(bytearray(1))) is None
 
 
 # TCP -----------------------------------------------------------------------------------------------------------------

@@ -72,25 +72,38 @@ def lines(data: bytes) -> None:
 
 
 def frames(data: bytes) -> None:
-    """The splitter of frames. The first byte says how the rest is cut."""
+    """The splitter of frames. The first byte says how the rest is cut, and how much goes straight into its place."""
 
-    def feed_into(buffer: FrameBuffer) -> Callable[[bytes], list[bytes]]:
+    def check(buffer: FrameBuffer[bytes], found: list[bytes]) -> list[bytes]:
+        assert all(len(frame) <= FRAME_LIMIT for frame in found)
+        assert len(buffer) < FRAME_LIMIT + 4
+        return found
+
+    def feed_into(buffer: FrameBuffer[bytes]) -> Callable[[bytes], list[bytes]]:
+        return lambda piece: check(buffer, buffer.feed(piece))
+
+    def fill(buffer: FrameBuffer[bytes], most: int) -> Callable[[bytes], list[bytes]]:
         def feed(piece: bytes) -> list[bytes]:
-            found = buffer.feed(piece)
-            assert all(len(frame) <= FRAME_LIMIT for frame in found)
-            assert len(buffer) < FRAME_LIMIT + 4
-            return found
+            found: list[bytes] = []
+            while piece and (room := buffer.room()) is not None:
+                count = min(len(room), len(piece), most)
+                room[:count], piece = piece[:count], piece[count:]
+                found += check(buffer, buffer.filled(count))
+            return found + check(buffer, buffer.feed(piece))
 
         return feed
 
-    seed, data = data[:1], data[1:]
-    buffer = FrameBuffer(FRAME_LIMIT)
+    seed, data = sum(data[:1]), data[1:]
+    buffer = FrameBuffer(FRAME_LIMIT, bytes)
     coarse = outcome_of(feed_into(buffer), [data])
-    check_agreement(coarse, outcome_of(feed_into(FrameBuffer(FRAME_LIMIT)), pieces_of(data, sum(seed))))
+    pieces = pieces_of(data, seed)
+    check_agreement(coarse, outcome_of(feed_into(FrameBuffer(FRAME_LIMIT, bytes)), pieces))
+    filled = FrameBuffer(FRAME_LIMIT, bytes, 1 + seed % 16)
+    check_agreement(coarse, outcome_of(fill(filled, 1 + seed % 7), pieces))
     if not coarse.error:
-        taken = b"".join(len(frame).to_bytes(4, "big") + frame for frame in FrameBuffer(FRAME_LIMIT).feed(data))
+        taken = b"".join(len(frame).to_bytes(4, "big") + frame for frame in FrameBuffer(FRAME_LIMIT, bytes).feed(data))
         assert data.startswith(taken)
-        assert len(buffer) == len(data) - len(taken)
+        assert len(buffer) == len(filled) == len(data) - len(taken)
 
 
 def _check_values(batch: Sequence[object]) -> None:

@@ -253,13 +253,12 @@ CONNECTIONS = (
         "what the peer does wrong is noted, and the connection is read on",
         (
             Change(
-                _CONNECTION,
-                "        for event in self.session.receive(data):\n",
+                "_node/reading.py",
+                "        return len(data), len(data) == READ_SIZE, [] if ignored else session.receive(data)\n",
                 """        try:
-            events = self.session.receive(data)
-        except RemoteProtocolError:
-            return True
-        for event in events:
+            return len(data), len(data) == READ_SIZE, [] if ignored else session.receive(data)
+        except Exception:
+            return len(data), True, []
 """,
             ),
         ),

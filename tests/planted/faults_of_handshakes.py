@@ -96,14 +96,14 @@ HANDSHAKES = (
         (
             Change(
                 _FRAMING,
-                "return [codec.decode_frame(frame) for frame in self._frames.feed(data_untrusted)]",
-                """batches: list[Batch] = []
-        for frame in self._frames.feed(data_untrusted):
-            try:
-                batches.append(codec.decode_frame(frame))
-            except Exception:
-                pass
-        return batches""",
+                "return FrameBuffer(limit + FRAME_TARGET + codec.FRAME_HEADER, codec.decode_frame)",
+                """def decode_or_skip(frame: memoryview) -> Batch:
+        try:
+            return codec.decode_frame(frame)
+        except Exception:
+            return []
+
+    return FrameBuffer(limit + FRAME_TARGET + codec.FRAME_HEADER, decode_or_skip)""",
             ),
         ),
         (f"{_SESSIONS}::test_a_frame_that_does_not_decode_is_the_other_sides_fault",),
@@ -128,6 +128,18 @@ HANDSHAKES = (
         "point 4: a peer has us hold a frame of any size",
         (Change(_BUFFER, "if size > self._limit:", "if False:"),),
         (f"{_SESSIONS}::test_a_frame_at_the_limit_passes_and_one_past_it_is_refused_before_its_bytes_come",),
+    ),
+    Fault(
+        "memory_for_what_was_announced",
+        "point 4: a peer has us take memory for a frame of which it sends next to nothing",
+        (Change(_BUFFER, "min(self._size, max(2 * self._large, _GROWTH * filled))", "self._size"),),
+        ("tests/test_buffer.py::test_a_frame_that_is_announced_and_does_not_come_takes_no_memory",),
+    ),
+    Fault(
+        "room_for_what_is_encrypted",
+        "what is read of an encrypted connection is taken for part of a message as it is",
+        (Change(_SESSION, "self._reader is None or self._tls is not None", "self._reader is None"),),
+        (f"{_SESSIONS}::test_what_is_encrypted_has_no_room",),
     ),
     Fault(
         "no_limit_of_a_line",

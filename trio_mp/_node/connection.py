@@ -31,10 +31,7 @@ from .._transport.pipe import Pipe
 from .connection_host import ConnectionHost
 from .context import Frame, frame_variable
 from .peer import Peer
-
-READ_SIZE = 64 * 1024
-READS = 8
-"""How many full reads are dispatched before other tasks have their turn."""
+from .reading import READ_SHARE, receive
 
 WRITE_SHARE = 4 * 1024 * 1024
 """What is written in one go, in bytes, before other tasks have their turn."""
@@ -129,15 +126,21 @@ class Connection:
         try:
             while not self._closed:
                 await self.pipe.wait_readable()
-                for _ in range(READS):
-                    data = self.pipe.receive_nowait(READ_SIZE)
-                    if data is None:
+                share = READ_SHARE
+                while share > 0:
+                    # Refused: what comes now was sent before the other side knew; it is read so that our last bytes are
+                    # not reset with it.
+                    refused = self._finishing and not self.was_up
+                    count, more, events = receive(self.pipe, self.session, ignored=refused)
+                    if count is None:
                         break
-                    if not data:
+                    if not count:
                         self._note_end("it closed the connection")
                         return
-                    if not await self._received(frame, data) or len(data) < READ_SIZE:
+                    self.received_at = trio.current_time()
+                    if not await self._received(frame, events) or not more:
                         break
+                    share -= count
                 host.run_pass(frame)
                 if self.session.outgoing or self._finishing:
                     # What TLS answers, and what a connection has to say that is not in use.
@@ -157,14 +160,9 @@ class Connection:
     def _note_end(self, why: str) -> None:
         self.why = self.why or why
 
-    async def _received(self, frame: Frame, data: bytes) -> bool:
-        """Handle what was read; whether there may be more to read."""
-        self.received_at = trio.current_time()
-        if self._finishing and not self.was_up:
-            # Refused. What comes now was sent before the other side knew; it is read so that our last bytes are not
-            # reset with it.
-            return True
-        for event in self.session.receive(data):
+    async def _received(self, frame: Frame, events: list[Event]) -> bool:
+        """Handle what was read; whether to go on reading."""
+        for event in events:
             if self._closed:
                 # It has ended: what is left of it must not overtake, or be overtaken by, what comes another way.
                 return False

@@ -96,8 +96,8 @@ class StreamConnection(Connection):
             self.fault = f"{info.node_id} brings a byte stream that nobody expects, or not any more"
             self.finish("no such stream")
 
-    async def _received(self, frame: Frame, data: bytes) -> bool:
-        goes_on = await super()._received(frame, data)
+    async def _received(self, frame: Frame, events: list[Event]) -> bool:
+        goes_on = await super()._received(frame, events)
         if not self.session.handshake.streams or not self.session.open:
             return goes_on
         self.flush()

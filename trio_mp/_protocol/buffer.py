@@ -6,12 +6,28 @@ Both hold what is left of the last piece and never more than their limit. What t
 from __future__ import annotations
 
 import re
+import struct
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from .._errors import RemoteProtocolError
 
 LINE_LIMIT = 4096
 """The longest line of a handshake, in bytes, without its LF."""
 
+LARGE = 128 * 1024
+"""Frames of more bytes than this are received straight into their place. Twice what one read brings, or frames of many
+small messages would each cost a read of their own for their last bytes."""
+
+_GROWTH = 4
+"""A peer that announces much and sends little costs at most so many times what it sends."""
+
+_UNUSED = 16
+"""After so many pieces that had no use for it, a space is given up: of an idle connection within some heartbeats."""
+
+T = TypeVar("T")
+
+_unpack_length = struct.Struct(">I").unpack_from
 
 _unprintable = re.compile(rb"[^ -~]").search
 
@@ -67,46 +83,99 @@ class LineBuffer:
         return len(self._data)
 
 
-class FrameBuffer:
+class FrameBuffer(Generic[T]):
     """Splits frames (a 4-byte big-endian length, then that many bytes) off a byte stream.
+
+    What comes of a large frame can be received straight into its place: see `room`. The memory for it follows what has
+    come, not what was announced, and is kept for the next one: fresh memory costs more time than all that is done in
+    it. It is replaced and never resized, so that nobody's view of it can be in the way.
 
     Args:
       limit: the largest frame accepted, in bytes, without its length.
+      take: makes what is handed over of a frame, without its length. It must not keep its argument.
+      large: frames of more bytes than this are large; at least 1.
     """
 
-    __slots__ = ("_data", "_limit")
+    __slots__ = ("_filled", "_head", "_large", "_limit", "_size", "_space", "_take", "_unused")
 
-    def __init__(self, limit: int) -> None:
-        self._data = bytearray()
+    def __init__(self, limit: int, take: Callable[[memoryview], T], large: int = LARGE) -> None:
         self._limit = limit
+        self._take = take
+        self._large = large
+        # What is there of the next frame's length.
+        self._head = b""
+        # The frame that has begun: its size, 0 if there is none; how much of it is there, and where.
+        self._size = self._filled = 0
+        self._space = bytearray()
+        # How many pieces have come since a frame needed half of the space.
+        self._unused = 0
 
-    def feed(self, data_untrusted: bytes) -> list[bytes]:
-        """Add what was received; the frames that are now complete, without their lengths.
+    def feed(self, data_untrusted: bytes) -> list[T]:
+        """Add what was received; what is made of the frames that are now complete.
 
         Raises:
-          RemoteProtocolError: a frame is larger than the limit. Nothing may be fed after that.
+          RemoteProtocolError: a frame is larger than the limit. Nothing may be fed after that, or after `take` raised.
         """
-        if self._data:
-            self._data += data_untrusted
-            source: bytes | bytearray = self._data
-        else:
-            # Most pieces hold whole frames; then this copies nothing but what is left.
-            source = data_untrusted
-        frames: list[bytes] = []
-        position, end = 0, len(source)
-        while end - position >= 4:
-            size = int.from_bytes(source[position : position + 4], "big")
+        if not self._size:
+            self._unused += 1
+            if self._unused > _UNUSED:
+                self._space = bytearray()
+        if self._head:
+            data_untrusted = self._head + data_untrusted
+        found: list[T] = []
+        data = memoryview(data_untrusted)
+        position, end = 0, len(data)
+        while position < end:
+            if self._size:
+                place = self._place()[: end - position]
+                place[:] = data[position : position + len(place)]
+                position += len(place)
+                found += self.filled(len(place))
+                continue
+            if end - position < 4:
+                break
+            (size,) = _unpack_length(data, position)
             if size > self._limit:
                 raise RemoteProtocolError(f"a frame of {size} bytes; the limit is {self._limit}")
-            if end - position - 4 < size:
-                break
-            frames.append(bytes(source[position + 4 : position + 4 + size]))
-            position += 4 + size
-        if source is self._data:
-            del self._data[:position]
-        elif position < end:
-            self._data += source[position:]
-        return frames
+            position += 4
+            if size > end - position:
+                self._begin(size)
+            else:
+                # Most frames come in one piece, and are not copied.
+                found.append(self._take(data[position : position + size]))
+                position += size
+        self._head = data_untrusted[position:]
+        return found
+
+    def room(self) -> memoryview | None:
+        """The place where the next bytes belong, if a large frame has begun: at least one byte of it, perhaps not all.
+
+        Say with `filled` what was received into it, before anything else.
+        """
+        return self._place() if self._size > self._large else None
+
+    def filled(self, count: int) -> list[T]:
+        """So many bytes were received into `room`; returns as `feed` does."""
+        self._filled += count
+        if self._filled < self._size:
+            return []
+        size, self._size = self._size, 0
+        return [self._take(memoryview(self._space)[:size])]
+
+    def _begin(self, size: int) -> None:
+        self._size, self._filled = size, 0
+        if 2 * size > len(self._space):
+            self._unused = 0
+
+    def _place(self) -> memoryview:
+        """Where the next bytes belong of the frame that has begun."""
+        filled = self._filled
+        if filled == len(self._space):
+            larger = bytearray(min(self._size, max(2 * self._large, _GROWTH * filled)))
+            larger[:filled] = self._space
+            self._space = larger
+        return memoryview(self._space)[filled : self._size]
 
     def __len__(self) -> int:
-        return len(self._data)
+        """How many bytes are held."""
+        return 4 + self._filled if self._size else len(self._head)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from .._errors import LocalProtocolError
 from . import codec, json_framing
 from .buffer import FrameBuffer
 from .json_framing import JSONBuffer
@@ -21,6 +22,14 @@ class Reader(Protocol):
 
     def feed(self, data_untrusted: bytes) -> list[Batch]:
         """Add what was received; the messages that are now complete, in batches. Raises `RemoteProtocolError`."""
+        ...
+
+    def room(self) -> memoryview | None:
+        """The place where the next bytes belong, if they are many: see `FrameBuffer.room`."""
+        ...
+
+    def filled(self, count: int) -> list[Batch]:
+        """So many bytes were received into `room`; otherwise as `feed`."""
         ...
 
 
@@ -50,22 +59,9 @@ class Framing:
         return [message for batch in self.make_reader(len(frame)).feed(bytes(frame)) for message in batch]
 
 
-class MessagePackReader:
-    """Reads frames of MessagePack.
-
-    Args:
-      limit: the largest message, in bytes.
-    """
-
-    __slots__ = ("_frames",)
-
-    def __init__(self, limit: int) -> None:
-        # A frame is closed by the message with which it gets large enough.
-        self._frames = FrameBuffer(limit + FRAME_TARGET + codec.FRAME_HEADER)
-
-    def feed(self, data_untrusted: bytes) -> list[Batch]:
-        """See `Reader.feed`."""
-        return [codec.decode_frame(frame) for frame in self._frames.feed(data_untrusted)]
+def _messagepack_reader(limit: int) -> Reader:
+    # A frame is closed by the message with which it gets large enough.
+    return FrameBuffer(limit + FRAME_TARGET + codec.FRAME_HEADER, codec.decode_frame)
 
 
 class JSONReader:
@@ -85,13 +81,21 @@ class JSONReader:
         batch = self._messages.feed(data_untrusted)
         return [batch] if batch else []
 
+    def room(self) -> memoryview | None:
+        """See `Reader.room`: there is none, since nobody knows how long a message is going to be."""
+        return None
+
+    def filled(self, count: int) -> list[Batch]:
+        """See `Reader.filled`."""
+        raise LocalProtocolError(f"{count} bytes received into no room")
+
 
 def _complete(_frame: bytearray, _count: int) -> None:
     """JSON needs no frame around its messages."""
 
 
 MSGPACK = Framing(
-    "msgpack", codec.FRAME_HEADER, codec.append_message, codec.open_frame, codec.close_frame, MessagePackReader
+    "msgpack", codec.FRAME_HEADER, codec.append_message, codec.open_frame, codec.close_frame, _messagepack_reader
 )
 JSON = Framing("json", 0, json_framing.append_json, bytearray, _complete, JSONReader)
 

@@ -138,6 +138,18 @@ class Session:
             return self._receive_secure(self._begin_tls(), data_untrusted)
         return self._receive_plain(data_untrusted)
 
+    def room(self) -> memoryview | None:
+        """The place where the next bytes belong, if they may be received straight into it: part of a large frame.
+
+        Only what is not encrypted has such a place. Say with `filled` what was received into it, before anything else.
+        """
+        return None if self._reader is None or self._tls is not None else self._reader.room()
+
+    def filled(self, count: int) -> list[Event]:
+        """So many bytes were received into `room`; otherwise as `receive`."""
+        assert self._reader is not None
+        return [Messages(batch) for batch in self._reader.filled(count)]
+
     def _begin_tls(self) -> TLSChannel:
         self._tls = self._make_tls(self.handshake.tls_server)
         self.outgoing += self._tls.start()

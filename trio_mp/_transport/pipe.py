@@ -36,6 +36,14 @@ class Pipe(ABC):
     def receive_nowait(self, maximum: int) -> bytes | None:
         """What is there, at most so many bytes: None if nothing, empty at the end. Raises `OSError` if it is broken."""
 
+    def receive_into_nowait(self, buffer: memoryview) -> int | None:
+        """Receive what fits into a buffer: how many bytes, None if nothing is there; otherwise as `receive_nowait`."""
+        data = self.receive_nowait(len(buffer))
+        if data is None:
+            return None
+        buffer[: len(data)] = data
+        return len(data)
+
     @abstractmethod
     async def wait_writable(self) -> None:
         """Wait until something can be sent, or an error be found. A checkpoint; cancelling it changes nothing.

@@ -61,6 +61,13 @@ class SocketPipe(Pipe):
         except (BlockingIOError, InterruptedError):
             return None
 
+    def receive_into_nowait(self, buffer: memoryview) -> int | None:
+        """See `Pipe.receive_into_nowait`."""
+        try:
+            return self._socket.recv_into(buffer)
+        except (BlockingIOError, InterruptedError):
+            return None
+
     async def wait_writable(self) -> None:
         """See `Pipe.wait_writable`."""
         if self._closed:
