@@ -18,7 +18,7 @@ import trio
 
 from trio_mp import Node, open_node, spawnable
 from trio_mp._node.byte_stream import ByteStream
-from trio_mp._transport.tls import throwaway_contexts
+from trio_mp._transport.throwaway import throwaway_contexts
 from trio_mp.cli.bench.task import SECRET, Figure, report
 
 PIECE = bytes(1024 * 1024)

@@ -36,7 +36,7 @@ from trio_mp._protocol.handshake import NONCE_SIZE, LocalInfo
 from trio_mp._protocol.session import Session
 from trio_mp._transport.addresses import Address
 from trio_mp._transport.pipe import Listener, Pipe, Transport
-from trio_mp._transport.tls import throwaway_tls
+from trio_mp._transport.throwaway import throwaway_tls
 from trio_mp.lowlevel import open_node_in
 
 SECRET = "a secret for the tests"

@@ -12,7 +12,8 @@ from network_helpers import FakeNetwork, place
 from trio_mp import Node
 from trio_mp._transport.addresses import parse_address
 from trio_mp._transport.pipe import Listener, Pipe
-from trio_mp._transport.tls import MemoryTLS, throwaway_contexts
+from trio_mp._transport.throwaway import throwaway_contexts
+from trio_mp._transport.tls import MemoryTLS
 
 RELAY = "relay"
 """Where the relay listens: `place(RELAY)`. A node whose seed that is believes to have dialled the other node."""

@@ -24,12 +24,10 @@ from test_tls import shake_hands
 from trio_mp._errors import ConfigurationError, RemoteProtocolError
 from trio_mp._ids import is_node_id
 from trio_mp._transport import tls
-from trio_mp._transport.certificates import (
-    Certificate,
-    CertificateTLS,
-    node_ids_in,
-)
+from trio_mp._transport.certificate_files import Certificate
+from trio_mp._transport.certificates import CertificateTLS, node_ids_in
 from trio_mp._transport.issuing import make_authority, make_certificate
+from trio_mp._transport.throwaway import throwaway_contexts, throwaway_tls
 from trio_mp._transport.tls import MemoryTLS
 
 PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
@@ -294,15 +292,15 @@ def test_a_peer_with_no_certificate(files: Files) -> None:
 
 def test_a_throwaway_certificate_is_no_certificate(files: Files) -> None:
     alice = CertificateTLS(files.make("alice"), "alice")
-    client, server = tls.throwaway_tls(False), tls.throwaway_tls(True)
+    client, server = throwaway_tls(False), throwaway_tls(True)
     shake_hands(client, server)
     assert client.peer_node_ids is server.peer_node_ids is None
-    at_client, _ = failures(alice(False), tls.throwaway_tls(True))
+    at_client, _ = failures(alice(False), throwaway_tls(True))
     assert at_client == (
         "TLS: certificate verify failed: its certificate is not signed by our authority (self-signed certificate)"
     )
     with pytest.raises(ValueError, match="not verified"):
-        MemoryTLS(tls.throwaway_contexts()[1], b"", node_ids_in)
+        MemoryTLS(throwaway_contexts()[1], b"", node_ids_in)
 
 
 # What is wrong with our own files

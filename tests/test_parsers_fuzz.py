@@ -19,7 +19,7 @@ from trio_mp._protocol.effects import Authenticated, Event, LinkReceived, ProofW
 from trio_mp._protocol.handshake import NONCE_SIZE, LocalInfo, Step, parse_greeting, unescape
 from trio_mp._protocol.requests import parse
 from trio_mp._protocol.session import Session, TLSChannel
-from trio_mp._transport.tls import throwaway_tls
+from trio_mp._transport.throwaway import throwaway_tls
 
 Result = TypeVar("Result")
 

@@ -7,6 +7,8 @@ import importlib
 import importlib.util
 import inspect
 import os
+import subprocess
+import sys
 import types
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -165,3 +167,32 @@ def test_module_is_true(door: str, name: str) -> None:
         for part in value.__qualname__.split("."):
             home = getattr(home, part)
         assert home is value
+
+
+PLAIN = """
+import sys
+import trio
+import trio_mp
+
+async def main():
+    settings = {"secret": "0123456789abcdef", "encryption": False}
+    async with (
+        trio_mp.open_node("a", binds=["unix:" + sys.argv[1]], **settings),
+        trio_mp.open_node("b", binds=(), seeds=["unix:" + sys.argv[1]], **settings) as b,
+    ):
+        await b.call("a", "time")
+
+trio.run(main)
+assert not any(name.split(".")[0] in {"cryptography", "rich"} for name in sys.modules), sorted(sys.modules)
+assert callable(trio_mp.make_authority)
+assert "cryptography" in sys.modules
+"""
+
+
+def test_what_makes_certificates_is_loaded_when_it_is_wanted(short_directory: Path) -> None:
+    subprocess.run([sys.executable, "-c", PLAIN, str(short_directory / "s")], check=True)
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'make_port'"):
+        trio_mp.make_port  # type: ignore[attr-defined]  # noqa: B018

@@ -27,7 +27,8 @@ from trio_mp._protocol.effects import (
 from trio_mp._protocol.framing import FRAME_TARGET, JSON
 from trio_mp._protocol.handshake import NONCE_SIZE, LocalInfo, Step
 from trio_mp._protocol.session import GREETING_LIMIT, Session, TLSChannel
-from trio_mp._transport.tls import MemoryTLS, throwaway_contexts, throwaway_tls
+from trio_mp._transport.throwaway import throwaway_contexts, throwaway_tls
+from trio_mp._transport.tls import MemoryTLS
 
 LOST = "0123456789abcdef" * 2
 LIMIT = 2**20

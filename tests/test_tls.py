@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from trio_mp import LocalProtocolError, RemoteProtocolError
-from trio_mp._transport.tls import MemoryTLS, load_through_file, make_context, throwaway_contexts, throwaway_tls
+from trio_mp._transport.throwaway import load_through_file, throwaway_contexts, throwaway_tls
+from trio_mp._transport.tls import MemoryTLS, make_context
 
 
 def shake_hands(client: MemoryTLS, server: MemoryTLS, piece: int = 1 << 20) -> tuple[bytes, bytes]:
@@ -185,7 +186,7 @@ def without_room(*arguments: str, **environment: str) -> str:
 
 NO_ROOM = """
 import resource, ssl, sys, tempfile
-from trio_mp._transport.tls import load_through_file, throwaway_contexts
+from trio_mp._transport.throwaway import load_through_file, throwaway_contexts
 if "known" in sys.argv:
     tempfile.gettempdir()
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

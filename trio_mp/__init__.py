@@ -7,6 +7,8 @@ nothing sent later arrives before it has.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ._api import Node as Node
 from ._errors import (
     ConfigurationError as ConfigurationError,
@@ -27,8 +29,10 @@ from ._services.database import Database as Database
 from ._services.logs import LogCollector as LogCollector
 from ._services.nodes import NodeChange as NodeChange, NodeChanges as NodeChanges
 from ._services.spawning import spawnable as spawnable
-from ._transport.certificates import Certificate as Certificate
-from ._transport.issuing import make_authority as make_authority, make_certificate as make_certificate
+from ._transport.certificate_files import Certificate as Certificate
+
+if TYPE_CHECKING:
+    from ._transport.issuing import make_authority as make_authority, make_certificate as make_certificate
 
 __all__ = [
     "ANY",
@@ -57,3 +61,13 @@ __all__ = [
     "open_node",
     "spawnable",
 ]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name in {"make_authority", "make_certificate"}:
+            from ._transport import issuing  # 9 MiB, and half of an import's time: for who makes certificates
+
+            return getattr(issuing, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._protocol.session import Session
-from trio_mp._transport.tls import MemoryTLS, throwaway_tls
+from trio_mp._transport.throwaway import throwaway_tls
+from trio_mp._transport.tls import MemoryTLS
 
 from .conversation import (
     LOCAL,

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from trio_mp._protocol import codec
 from trio_mp._protocol.chunks import END, header
 from trio_mp._protocol.json_framing import append_json
-from trio_mp._transport.tls import throwaway_tls
+from trio_mp._transport.throwaway import throwaway_tls
 
 from .conversation import Setup, peer_greeting, stream_of
 from .encrypted import CHANGED, INSIDE, RAW

@@ -17,7 +17,6 @@ from .._protocol.auth import stretch_secret
 from .._protocol.handshake import LocalInfo
 from .._protocol.requests import Spawn
 from .._reason import NORMAL, Reason, describe, node_failed, reason_lost, transport_error
-from .._transport.certificates import CertificateTLS
 from .context import Frame, current_frame, frame_variable
 from .dispatcher import WRONG_THREAD, Dispatcher
 from .environment import Environment
@@ -118,7 +117,11 @@ class Core:
             certificates=certificate is not None,
             verify_node_id=certificate is not None and certificate.verify_node_id,
         )
-        make_tls = CertificateTLS(certificate, self.id) if certificate is not None else self.environment.make_tls
+        make_tls = self.environment.make_tls
+        if certificate is not None:
+            from .._transport.certificates import CertificateTLS  # with what reads them: 9 MiB, which others need not
+
+            make_tls = CertificateTLS(certificate, self.id)
         return Network(self.dispatcher, settings, self.environment, local, self.node_port, make_tls)
 
     def next_name(self) -> str:

@@ -12,7 +12,12 @@ from .._ids import Entropy
 from .._protocol.session import TLSChannel
 from .._transport.pipe import Transport
 from .._transport.sockets import SocketTransport
-from .._transport.tls import throwaway_tls
+
+
+def _throwaway_tls(server_side: bool) -> TLSChannel:
+    from .._transport.throwaway import throwaway_tls  # not loaded by nodes that do not encrypt: see there
+
+    return throwaway_tls(server_side)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,6 @@ class Environment:
     entropy: Entropy = os.urandom
     jitter: Callable[[], float] = random.random
     transport: Transport = field(default_factory=SocketTransport)
-    make_tls: Callable[[bool], TLSChannel] = throwaway_tls
+    make_tls: Callable[[bool], TLSChannel] = _throwaway_tls
     fairness_clock: Callable[[], float] = time.perf_counter
     wall_clock: Callable[[], float] = time.time

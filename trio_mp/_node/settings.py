@@ -13,7 +13,7 @@ from .._ids import check_node_id
 from .._protocol.auth import MINIMUM_SECRET
 from .._protocol.handshake import MINIMUM_LIMIT
 from .._transport.addresses import Address, TCPAddress, parse_address
-from .._transport.certificates import Certificate
+from .._transport.certificate_files import Certificate
 
 UnmonitoredDeath = Literal["log", "raise"]
 

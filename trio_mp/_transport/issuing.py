@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from .._ids import check_node_id
-from .certificates import BOTH_USAGES, SCHEME, StrPath, path_of, utc_now
+from .certificate_files import StrPath, path_of
+from .certificates import BOTH_USAGES, SCHEME, utc_now
 
 _SigningKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 

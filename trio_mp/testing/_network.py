@@ -18,7 +18,7 @@ from .._node.environment import Environment
 from .._node.settings import SettingArguments
 from .._open import open_node_in
 from .._protocol.session import TLSChannel
-from .._transport.tls import throwaway_tls
+from .._transport.throwaway import throwaway_tls
 from ._faults import Faults
 from ._formation import are_bound, find_fault, standings_of
 from ._nodes import FairnessClock, NodeTransport, Place, silence
