@@ -905,7 +905,8 @@ async def test_two_async_handlers_of_different_ports_run_at_the_same_time() -> N
         assert order == [0, 1, 2, 3, 4, 5]
 
 
-async def test_an_idle_port_with_a_shared_handler_costs_at_most_400_bytes() -> None:
+@pytest.mark.parametrize("tags, most", [((), 400), (("one", "two"), 700)])
+async def test_an_idle_port_with_shared_handlers_costs_little_memory(tags: tuple[str, ...], most: int) -> None:
     count = 10_000
 
     def handler(*_: object) -> None: ...
@@ -917,12 +918,14 @@ async def test_an_idle_port_with_a_shared_handler_costs_at_most_400_bytes() -> N
         try:
             before = tracemalloc.get_traced_memory()[0]
             for index in range(count):
-                ports[index] = node.port(handler)
+                ports[index] = port = node.port(handler)
+                for tag in tags:
+                    port.on(tag)(handler)
             gc.collect()
             after = tracemalloc.get_traced_memory()[0]
         finally:
             tracemalloc.stop()
-        assert (after - before) / count <= 400
+        assert (after - before) / count <= most
 
 
 async def test_a_port_that_has_had_one_message_costs_no_more() -> None:
@@ -942,6 +945,30 @@ async def test_a_port_that_has_had_one_message_costs_no_more() -> None:
         finally:
             tracemalloc.stop()
         assert (after - before) / count < 20
+
+
+async def test_a_port_that_has_handlers_for_tags_alone_has_no_state_of_its_own() -> None:
+    """It would take twice the memory; and when it gets one, all its handlers are found there."""
+    async with open_node() as node:
+        handled: list[object] = []
+        port = node.port()
+        port.on("a")(lambda: handled.append("a"))
+        port.on("b")(lambda: handled.append("not b"))
+        port.on("b")(lambda: handled.append("b"))
+        port.on()(lambda *message: handled.append(message))
+        assert port.more is None
+        node.send(port, "a")
+        node.send(port, "b")
+        await wait_all_tasks_blocked()
+        assert port.more is None
+        node.send(port, "c")
+        await wait_all_tasks_blocked()
+        port.on("a", 1)(lambda: handled.append("a, 1"))
+        port.on("d")(lambda: handled.append("d"))
+        for message in (("a", 1), ("a",), ("b",), ("c",), ("d",)):
+            node.send(port, *message)
+        await wait_all_tasks_blocked()
+        assert handled == ["a", "b", ("c",), "a, 1", "a", "b", ("c",), "d"]
 
 
 async def test_a_node_keeps_nothing_of_a_port_that_has_died() -> None:

@@ -37,6 +37,9 @@ def _precedence(pattern: Pattern) -> tuple[int, tuple[bool, ...]]:
 class HandlerTable:
     """The handlers of one port.
 
+    Args:
+      tags, default: those that there are already.
+
     Attributes:
       tags: those of one exact, hashable element, which most are.
       default: the one for whatever no other takes.
@@ -45,9 +48,9 @@ class HandlerTable:
 
     __slots__ = ("default", "patterns", "tags")
 
-    def __init__(self) -> None:
-        self.tags: dict[object, Handler] = {}
-        self.default: Handler | None = None
+    def __init__(self, tags: dict[object, Handler] | None = None, default: Handler | None = None) -> None:
+        self.tags: dict[object, Handler] = {} if tags is None else tags
+        self.default: Handler | None = default
         self.patterns: list[tuple[Pattern, Handler]] = []
 
     def __bool__(self) -> bool:
@@ -57,7 +60,7 @@ class HandlerTable:
         """Add a handler, or replace that of the same pattern."""
         if not pattern:
             self.default = handler
-        elif _is_tag(pattern):
+        elif is_tag(pattern):
             self.tags[pattern[0]] = handler
         else:
             self.patterns = [entry for entry in self.patterns if not _same(entry[0], pattern)]
@@ -68,7 +71,7 @@ class HandlerTable:
         """The handler of exactly this pattern, or None."""
         if not pattern:
             return self.default
-        if _is_tag(pattern):
+        if is_tag(pattern):
             return self.tags.get(pattern[0])
         return next((handler for other, handler in self.patterns if _same(other, pattern)), None)
 
@@ -78,7 +81,7 @@ class HandlerTable:
             return False
         if not pattern:
             self.default = None
-        elif _is_tag(pattern):
+        elif is_tag(pattern):
             del self.tags[pattern[0]]
         else:
             self.patterns = [entry for entry in self.patterns if not _same(entry[0], pattern)]
@@ -105,7 +108,8 @@ class HandlerTable:
         return (self.default, 0) if self.default is not None else None
 
 
-def _is_tag(pattern: Pattern) -> bool:
+def is_tag(pattern: Pattern) -> bool:
+    """Whether a pattern is one exact, hashable element."""
     if len(pattern) != 1 or pattern[0] is ANY:
         return False
     try:
