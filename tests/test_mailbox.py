@@ -109,6 +109,20 @@ async def test_handlers_come_before_the_mailbox() -> None:
         assert handled == [1, 3]
 
 
+async def test_handlers_that_come_and_go_come_before_the_mailbox_while_they_are_there() -> None:
+    async with open_node() as node, node.open_port() as port:
+        handled: list[object] = []
+        node.send(port, "x", 1)
+        await wait_all_tasks_blocked()
+        port.on("x")(handled.append)
+        node.send(port, "x", 2)
+        await wait_all_tasks_blocked()
+        port.off("x")
+        node.send(port, "x", 3)
+        assert [await port.receive(), await port.receive()] == [("x", 1), ("x", 3)]
+        assert handled == [2]
+
+
 async def test_what_waits_for_an_async_handler_reaches_the_mailbox_after_it() -> None:
     async with open_node() as node, node.open_port() as port:
         go = trio.Event()
@@ -381,6 +395,47 @@ async def test_iteration_yields_messages_in_order() -> None:
             if len(received) == 3:
                 break
         assert received == [(0,), (1,), (2,)]
+
+
+async def test_iteration_checks_for_cancellation_at_each_message() -> None:
+    async with open_node() as node, node.open_port() as port:
+        for number in range(3):
+            node.send(port, number)
+        received = []
+        with trio.CancelScope() as scope:
+            async for message in port:
+                received.append(message)
+                if message == (1,):
+                    scope.cancel()
+        assert scope.cancelled_caught
+        assert received == [(0,), (1,)]
+        assert await port.receive() == (2,)
+
+
+async def test_iteration_needs_a_mailbox() -> None:
+    async with open_node() as node:
+        with pytest.raises(RuntimeError, match="no mailbox"):
+            async for _ in node.port():
+                pass
+
+
+async def test_a_port_dies_of_an_element_that_cannot_be_compared_with_what_its_task_waits_for() -> None:
+    class Hostile:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, _other: object) -> bool:
+            raise ValueError("not to be compared")
+
+    async with open_node() as node, node.open_port() as port, trio.open_nursery() as nursery:
+
+        async def receive() -> None:
+            with pytest.raises(PortDied):
+                await port.receive("x")
+
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        node.send(port, Hostile())
+        assert await node.wait_death(port) == ("die", "ValueError: not to be compared")
 
 
 async def test_iteration_ends_when_the_port_dies_normally() -> None:

@@ -25,6 +25,16 @@ def memory_of(message: Iterable[object]) -> int:
     return size
 
 
+class _Received:
+    """A message of another node while it waits, and how many bytes of memory it takes."""
+
+    __slots__ = ("message", "size")
+
+    def __init__(self, message: tuple[object, ...], size: int) -> None:
+        self.message = message
+        self.size = size
+
+
 class Backlog:
     """Messages that wait, the oldest first.
 
@@ -33,14 +43,13 @@ class Backlog:
       size_limit: how many bytes of memory those may take that were received from other nodes.
     """
 
-    __slots__ = ("_limit", "_messages", "_size", "_size_limit", "_sizes")
+    __slots__ = ("_limit", "_messages", "_size", "_size_limit")
 
     def __init__(self, limit: int, size_limit: int) -> None:
         self._limit = limit
         self._size_limit = size_limit
-        self._messages: deque[tuple[object, ...]] = deque()
-        # Of each of them; 0 for those of this node, which are not measured: their objects are the sender's.
-        self._sizes: deque[int] = deque()
+        # Those of this node as they are, for speed: they are not measured, as their objects are the sender's.
+        self._messages: deque[tuple[object, ...] | _Received] = deque()
         self._size = 0
 
     def __len__(self) -> int:
@@ -50,32 +59,41 @@ class Backlog:
         """Add a message; returns why there is no room for it, in which case it is not added, or an empty text."""
         if len(self._messages) >= self._limit:
             return f"{self._limit} messages were waiting"
-        size = 0
-        if received:
-            size = memory_of(message)
-            if self._size + size > self._size_limit:
-                return f"messages of {self._size} bytes were waiting, and the next one has {size}"
-            self._size += size
-        self._messages.append(message)
-        self._sizes.append(size)
+        if not received:
+            self._messages.append(message)
+            return ""
+        size = memory_of(message)
+        if self._size + size > self._size_limit:
+            return f"messages of {self._size} bytes were waiting, and the next one has {size}"
+        self._size += size
+        self._messages.append(_Received(message, size))
         return ""
 
     def pop(self, index: int = 0) -> tuple[tuple[object, ...], bool]:
         """Take one away, and say whether it was received. Raises `IndexError`."""
-        if index:
-            message, size = self._messages[index], self._sizes[index]
-            del self._messages[index]
-            del self._sizes[index]
-        else:
-            message, size = self._messages.popleft(), self._sizes.popleft()
-        self._size -= size
-        return message, size > 0
+        message = self._messages[index]
+        del self._messages[index]
+        if isinstance(message, _Received):
+            self._size -= message.size
+            return message.message, True
+        return message, False
+
+    def pop_first(self) -> tuple[object, ...] | None:
+        """Take the oldest away; None if there is none."""
+        try:
+            message = self._messages.popleft()
+        except IndexError:
+            return None
+        if isinstance(message, _Received):
+            self._size -= message.size
+            return message.message
+        return message
 
     def __iter__(self) -> Iterator[tuple[object, ...]]:
-        return iter(self._messages)
+        for message in self._messages:
+            yield message.message if isinstance(message, _Received) else message
 
     def clear(self) -> None:
         """Drop all of them."""
         self._messages.clear()
-        self._sizes.clear()
         self._size = 0

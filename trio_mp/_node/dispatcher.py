@@ -14,7 +14,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
@@ -23,10 +23,13 @@ from .._reason import exception_reason, mailbox_full, unhandled_message
 from .backlog import Backlog
 from .context import Frame, frame_variable
 from .keeper import Job, PortKeeper, RemoteWatcher, Target
-from .port import Port, PortState
+from .port import Port
+from .port_state import PortState
 
 if TYPE_CHECKING:
     from .._api import Node
+
+Message: TypeAlias = tuple[Any, ...]
 
 PASS_MESSAGES = 1000
 PASS_SECONDS = 0.005
@@ -224,13 +227,7 @@ class Dispatcher(PortKeeper):
             self._report_stall(clock() - end, [str(port) for port in latest if isinstance(port, Port)])
 
     @trio.lowlevel.enable_ki_protection
-    def dispatch_batch(
-        self,
-        frame: Frame,
-        batch: list[tuple[Any, ...]],
-        start: int,
-        serve: Callable[[tuple[Any, ...]], None],
-    ) -> int:
+    def dispatch_batch(self, frame: Frame, batch: list[Message], start: int, serve: Callable[[Message], None]) -> int:
         """Dispatch messages from a connection, within the limits of one pass; some at a time, because clocks cost.
 
         Args:
@@ -262,7 +259,8 @@ class Dispatcher(PortKeeper):
                         handler = None
                     arguments = message[2:]
                 else:
-                    handler = port.default
+                    # A mailbox must know that they are not of this node.
+                    handler = port.default if port.more is None or port.more.mailbox is None else None
                     arguments = message[1:]
                 if handler is None:
                     self.deliver(frame, port, message[1:], True)
@@ -341,8 +339,8 @@ class Dispatcher(PortKeeper):
                 return handler(*message[skip:])
             if state.mailbox is None:
                 self.die_loudly(port, unhandled_message(f"{message[0]!r:.80}" if message else "nothing"))
-            elif full := state.mailbox.put(message, received):
-                self.die_loudly(port, mailbox_full(full))
+            else:
+                state.mailbox.put(*message, received=received)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
             self.die(port, exception_reason(error), error)
         return None

@@ -19,7 +19,8 @@ from .._ids import join_port
 from .._reason import Reason, exception_reason, is_normal, no_such_port
 from .context import Frame, frame_variable
 from .monitor import Monitor
-from .port import Port, PortHost, PortState
+from .port import Port, PortHost
+from .port_state import PortState
 
 log = logging.getLogger("trio_mp.port")
 
@@ -147,7 +148,7 @@ class PortKeeper(PortHost):
             self.die(port, reason)
 
     def die_loudly(self, port: Port, reason: Reason) -> None:
-        """A death that is a mistake in the program, and has no exception of its own."""
+        """See `PortHost.die_loudly`."""
         self.die(port, reason, PortDied(port, reason))
 
     @trio.lowlevel.enable_ki_protection

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import trio
+from trio.lowlevel import checkpoint_if_cancelled
 
 from .._errors import PortDied
-from .._reason import NORMAL, Reason
+from .._reason import Reason
 from .backlog import Backlog
 from .handlers import Pattern, matches
 
@@ -22,14 +23,18 @@ class Mailbox:
       port: the ID of its port.
       messages: where messages wait.
       clock: a monotonic clock in seconds, for fairness only.
+      overflow: called with a text that says why when there is no room for a message.
     """
 
-    __slots__ = ("_clock", "_handed", "_messages", "_pattern", "_port", "_reason", "_task", "_yielded")
+    __slots__ = ("_clock", "_handed", "_messages", "_overflow", "_pattern", "_port", "_reason", "_task", "_yielded")
 
-    def __init__(self, port: str, messages: Backlog, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, port: str, messages: Backlog, clock: Callable[[], float], overflow: Callable[[str], None]
+    ) -> None:
         self._port = port
         self._messages = messages
         self._clock = clock
+        self._overflow = overflow
         self._task: trio.lowlevel.Task | None = None
         self._pattern: Pattern = ()
         self._handed: list[tuple[object, ...]] = []
@@ -39,13 +44,15 @@ class Mailbox:
     def __len__(self) -> int:
         return len(self._messages)
 
-    def put(self, message: tuple[object, ...], received: bool) -> str:
-        """Hand a message to the task that waits for it, or keep it; returns as `Backlog.append` does."""
+    def put(self, *message: object, received: bool = False) -> None:
+        """Hand a message to the task that waits for it, or keep it. Called as a handler is, so that it can be one."""
         if self._task is not None and matches(self._pattern, message):
             self._handed.append(message)
             self._wake(self._task)
-            return ""
-        return self._messages.append(message, received)
+            return
+        full = self._messages.append(message, received)
+        if full:
+            self._overflow(full)
 
     def die(self, reason: Reason) -> None:
         """The port is dead: what waits is dropped, and who waits is told."""
@@ -58,24 +65,35 @@ class Mailbox:
         self._task = None
         trio.lowlevel.reschedule(task)
 
-    def _death(self) -> PortDied:
-        # A new one each time: an exception that is raised again collects tracebacks.
-        return PortDied(self._port, self._reason or NORMAL)
+    def __aiter__(self) -> Mailbox:
+        return self
 
-    async def receive(self, pattern: Pattern) -> tuple[object, ...]:
-        """See `Port.receive`."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        now = self._clock()
-        if now - self._yielded >= YIELD_INTERVAL:
+    async def receive(self, pattern: Pattern = ()) -> tuple[object, ...]:
+        """See `Port.receive`. Raises `StopAsyncIteration` if the port has died normally: it also is an iteration."""
+        await checkpoint_if_cancelled()  # looked up only once: that can be measured
+        if self._clock() - self._yielded >= YIELD_INTERVAL:
             await trio.lowlevel.cancel_shielded_checkpoint()
             self._yielded = self._clock()
-        if self._reason is not None:
-            raise self._death()
         if self._task is not None:
             raise trio.BusyResourceError(f"another task is already receiving from {self._port}")
-        message = self._take(pattern)
+        message = self._find(pattern) if pattern else self._messages.pop_first()
         if message is not None:
             return message
+        # What is dead has no messages, and no task that waits for one.
+        if self._reason is None:
+            handed = await self._wait(pattern)
+            if handed:
+                return handed[0]
+        if not self._reason:
+            raise StopAsyncIteration
+        # A new one each time: an exception that is raised again collects tracebacks.
+        raise PortDied(self._port, self._reason)
+
+    # Not a method of its own that calls it: for each message that would be a coroutine more.
+    __anext__ = receive
+
+    async def _wait(self, pattern: Pattern) -> list[tuple[object, ...]]:
+        """Wait until a message has been handed over, which is then in the list, or the port has died."""
         self._task = trio.lowlevel.current_task()
         self._pattern = pattern
         # A new list each time: before this task runs again, another one may already be waiting.
@@ -87,15 +105,10 @@ class Mailbox:
 
         await trio.lowlevel.wait_task_rescheduled(abort)
         self._yielded = self._clock()
-        if not handed:
-            raise self._death()
-        return handed[0]
+        return handed
 
-    def _take(self, pattern: Pattern) -> tuple[object, ...] | None:
-        messages = self._messages
-        if not pattern:
-            return messages.pop()[0] if messages else None
-        for index, message in enumerate(messages):
+    def _find(self, pattern: Pattern) -> tuple[object, ...] | None:
+        for index, message in enumerate(self._messages):
             if matches(pattern, message):
-                return messages.pop(index)[0]
+                return self._messages.pop(index)[0]
         return None

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
 
 from .._errors import PortDied
 from .._ids import PortID
-from .._reason import NORMAL, Reason, exception_reason
+from .._reason import NORMAL, Reason, exception_reason, mailbox_full
 from .backlog import Backlog
 from .context import Frame, current_frame, frame_variable
 from .handlers import Handler, HandlerTable, Pattern, is_tag
 from .mailbox import Mailbox
+from .port_state import PortState
 
 if TYPE_CHECKING:
     # What users see of a node is put together above; nothing here calls it.
@@ -49,72 +50,14 @@ class PortHost(ABC):
         """A port dies, now. `error` is the exception that killed it, for the log."""
 
     @abstractmethod
+    def die_loudly(self, port: Port, reason: Reason) -> None:
+        """A port dies of a mistake in the program that has no exception of its own."""
+
+    @abstractmethod
     def start_task(
         self, port: Port, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
     ) -> None:
         """Start a task that belongs to a port."""
-
-
-class Owned(Protocol):
-    """What ends with a port: a monitor that was set by it, for example."""
-
-    def cancel(self) -> object:
-        """The port has died."""
-        ...
-
-
-class PortState:
-    """What only some ports need: it takes more than twice the memory of a port that has tags alone.
-
-    Args:
-      handlers: those that the port has already.
-
-    Attributes:
-      handlers: all handlers.
-      alive: whether it has not died.
-      reason, error: why it died, and by which exception.
-      busy: whether an async handler is running.
-      pending: what came while it was.
-      mailbox: for ports that have one.
-      scopes: the cancel scopes of its tasks.
-      tasks: how many tasks have not ended.
-      monitors: those that are to fire when it dies, in their order.
-      owned: monitors that were set by it, and what else is cancelled when it dies.
-      unwinding: the scope of the task that waits for its tasks to end.
-      unwound: to be called when they have.
-    """
-
-    __slots__ = (
-        "alive",
-        "busy",
-        "error",
-        "handlers",
-        "mailbox",
-        "monitors",
-        "owned",
-        "pending",
-        "reason",
-        "scopes",
-        "tasks",
-        "unwinding",
-        "unwound",
-    )
-
-    def __init__(self, handlers: HandlerTable) -> None:
-        self.handlers: HandlerTable = handlers
-        self.alive: bool = True
-        self.reason: Reason = NORMAL
-        self.error: Exception | None = None
-        self.busy: bool = False
-        self.pending: Backlog | None = None
-        self.mailbox: Mailbox | None = None
-        # Dicts for their order: that of a set of objects differs from run to run, and simulations are repeated.
-        self.scopes: dict[trio.CancelScope, None] = {}
-        self.tasks: int = 0
-        self.monitors: dict[Any, None] = {}
-        self.owned: dict[Owned, None] = {}
-        self.unwinding: trio.CancelScope | None = None
-        self.unwound: list[Callable[[], None]] = []
 
 
 class Port(PortID):
@@ -126,7 +69,8 @@ class Port(PortID):
 
     # `tags` and `default` are what the dispatcher looks at: all handlers of a port that is alive, idle, and has no
     # other patterns. When any of that does not hold both are None, and it asks `state`. For a port that has no state
-    # yet it always holds, and its handlers are kept nowhere else.
+    # yet it always holds, and its handlers are kept nowhere else. If there is a mailbox, and no handler, the default is
+    # what puts messages of this node there; those of other nodes are measured, and take the long way.
     __slots__ = ("_host", "default", "more", "tags")
 
     _host: PortHost | None
@@ -179,11 +123,15 @@ class Port(PortID):
         """Let the dispatcher look up handlers directly, if that is all there is to it."""
         state = self.state
         handlers = state.handlers
-        if state.alive and not state.busy and not handlers.patterns and state.mailbox is None:
-            self.tags = handlers.tags or None
-            self.default = handlers.default
-        else:
-            self.tags = self.default = None
+        self.tags = self.default = None
+        if state.busy or not state.alive:
+            return
+        if state.mailbox is None:
+            if not handlers.patterns:
+                self.tags = handlers.tags or None
+                self.default = handlers.default
+        elif not handlers:
+            self.default = state.mailbox.put
 
     # For users ------------------------------------------------------------------------------------------------------
 
@@ -272,22 +220,24 @@ class Port(PortID):
         A message that is already there is returned without a full scheduler pass: cancellation is checked, and other
         tasks run at least every millisecond. Cancelled, it has taken no message.
         """
+        try:
+            return await self._mailbox().receive(pattern)
+        except StopAsyncIteration:
+            raise PortDied(self, NORMAL) from None
+
+    def __aiter__(self) -> AsyncIterator[tuple[Any, ...]]:
+        """Messages, one after the other; ends when the port dies normally, and raises `PortDied` when otherwise.
+
+        Raises:
+          RuntimeError: the port has no mailbox.
+        """
+        return self._mailbox()
+
+    def _mailbox(self) -> Mailbox:
         mailbox = self.state.mailbox if self._host is not None else None
         if mailbox is None:
             raise RuntimeError(f"{self} has no mailbox: only ports of open_port() and start_port() have one")
-        return await mailbox.receive(pattern)
-
-    def __aiter__(self) -> Port:
-        """Messages, one after the other; ends when the port dies normally, and raises `PortDied` when otherwise."""
-        return self
-
-    async def __anext__(self) -> tuple[Any, ...]:
-        try:
-            return await self.receive()
-        except PortDied as died:
-            if died.reason or died.port != self:
-                raise
-        raise StopAsyncIteration
+        return mailbox
 
     def start_soon(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
         """Start a task that belongs to the port: if it raises the port dies, if the port dies it is cancelled.
@@ -390,5 +340,9 @@ def current_node() -> Node:
 def attach_mailbox(port: Port) -> None:
     """Let messages that no handler takes wait in the port."""
     host = port.host
-    port.state.mailbox = Mailbox(port, host.new_backlog(), host.clock)
+
+    def overflow(text: str) -> None:
+        host.die_loudly(port, mailbox_full(text))
+
+    port.state.mailbox = Mailbox(port, host.new_backlog(), host.clock, overflow)
     port.rearm()

@@ -15,7 +15,8 @@ import trio
 
 from .._errors import PortDied, RemoteProtocolError
 from .._node.core import Core
-from .._node.port import Owned, Port
+from .._node.port import Port
+from .._node.port_state import Owned
 from .._protocol.database import Replica
 from .._protocol.database_effects import Answer, Changed, Effect, Grace, Ignored, Opened, Send
 from .._protocol.database_messages import WORD, check_entry, check_text

@@ -1,0 +1,75 @@
+"""What only some ports have: kept apart, as most ports are idle and many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import trio
+
+from .._reason import NORMAL, Reason
+from .backlog import Backlog
+from .handlers import HandlerTable
+from .mailbox import Mailbox
+
+
+class Owned(Protocol):
+    """What ends with a port: a monitor that was set by it, for example."""
+
+    def cancel(self) -> object:
+        """The port has died."""
+        ...
+
+
+class PortState:
+    """What only some ports need: it takes more than twice the memory of a port that has tags alone.
+
+    Args:
+      handlers: those that the port has already.
+
+    Attributes:
+      handlers: all handlers.
+      alive: whether it has not died.
+      reason, error: why it died, and by which exception.
+      busy: whether an async handler is running.
+      pending: what came while it was.
+      mailbox: for ports that have one.
+      scopes: the cancel scopes of its tasks.
+      tasks: how many tasks have not ended.
+      monitors: those that are to fire when it dies, in their order.
+      owned: monitors that were set by it, and what else is cancelled when it dies.
+      unwinding: the scope of the task that waits for its tasks to end.
+      unwound: to be called when they have.
+    """
+
+    __slots__ = (
+        "alive",
+        "busy",
+        "error",
+        "handlers",
+        "mailbox",
+        "monitors",
+        "owned",
+        "pending",
+        "reason",
+        "scopes",
+        "tasks",
+        "unwinding",
+        "unwound",
+    )
+
+    def __init__(self, handlers: HandlerTable) -> None:
+        self.handlers: HandlerTable = handlers
+        self.alive: bool = True
+        self.reason: Reason = NORMAL
+        self.error: Exception | None = None
+        self.busy: bool = False
+        self.pending: Backlog | None = None
+        self.mailbox: Mailbox | None = None
+        # Dicts for their order: that of a set of objects differs from run to run, and simulations are repeated.
+        self.scopes: dict[trio.CancelScope, None] = {}
+        self.tasks: int = 0
+        self.monitors: dict[Any, None] = {}
+        self.owned: dict[Owned, None] = {}
+        self.unwinding: trio.CancelScope | None = None
+        self.unwound: list[Callable[[], None]] = []
