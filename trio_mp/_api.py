@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from typing import Any
 
 import trio
@@ -21,7 +20,7 @@ from ._protocol.requests import Spawn
 from ._services.database import Database
 from ._services.logs import LogCollector, LogService, check_level
 from ._services.membership import MembershipService
-from ._services.nodes import NodeChanges, watch_node_tables, watch_nodes
+from ._services.nodes import NodeChanges, watch_nodes
 from ._services.spawning import Spawner, check_reference
 from ._services.streams import Streams
 
@@ -38,7 +37,7 @@ class Node(Messaging):
         self._membership = MembershipService(self._core.network) if self._core.network is not None else None
         self._database = Database(self._core, self._membership)
         self._streams = Streams(self._core)
-        self._logs = LogService(self._core, partial(watch_node_tables, self._database))
+        self._logs = LogService(self._core, self.watch_nodes)
 
     def __repr__(self) -> str:
         return f"<Node {self.id}{' (closed)' if self._core.closed else ''}>"

@@ -14,10 +14,9 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import TypeAlias
 from weakref import WeakSet
 
 import trio
@@ -28,6 +27,7 @@ from .._node.core import Core
 from .._node.monitor import Monitor
 from .._node.port import Port, new_port
 from .._reason import NORMAL
+from .nodes import NodeChange, NodeChanges
 
 WAITING = 1000
 """How many records wait for one collector at most."""
@@ -140,9 +140,6 @@ _nodes: WeakSet[Core] = WeakSet()
 """The nodes of this process: they need not be told what is logged in it."""
 
 
-WatchNodes: TypeAlias = Callable[[], AbstractAsyncContextManager[AsyncIterator[frozenset[str]]]]
-
-
 class LogCollector:
     """Log records of other nodes, until it is cancelled. Made by `Node.collect_logs`.
 
@@ -170,10 +167,10 @@ class LogService:
 
     Args:
       core: the node.
-      watch_nodes: opens an iterator of the IDs of all nodes of the network, now and at each change.
+      watch_nodes: see `Node.watch_nodes`.
     """
 
-    def __init__(self, core: Core, watch_nodes: WatchNodes) -> None:
+    def __init__(self, core: Core, watch_nodes: Callable[[], AbstractAsyncContextManager[NodeChanges]]) -> None:
         self._core = core
         self._watch_nodes = watch_nodes
         self._subscriptions: dict[str, _Subscription] = {}
@@ -194,9 +191,9 @@ class LogService:
         self._collecting[collecting] = None
         try:
             with scope:
-                async with self._watch_nodes() as tables:
-                    async for nodes in tables:
-                        collecting.set_nodes(nodes)
+                async with self._watch_nodes() as changes:
+                    async for change in changes:
+                        collecting.changed(change)
         except trio.ClosedResourceError:
             return
         finally:
@@ -273,29 +270,29 @@ class _Collecting:
     def __init__(self, core: Core, level: int) -> None:
         self._core = core
         self._level = level
-        self._nodes: frozenset[str] = frozenset()
-        # By node ID: where its records come in, and what tells when they do not any more.
+        # By the ID of each other node: where its records come in, and what tells when they do not any more.
         self._sources: dict[str, tuple[Port, Monitor]] = {}
 
-    def set_nodes(self, nodes: frozenset[str]) -> None:
-        """These are the nodes that there are now."""
-        self._nodes = nodes - {self._core.id}
-        for node_id in [*self._sources]:
-            if node_id not in self._nodes:
-                self._stop(node_id)
-        # Sorted: the order of a set differs from run to run, and simulations are repeated.
-        for node_id in sorted(self._nodes - self._sources.keys()):
-            self._ask(node_id)
+    def changed(self, change: NodeChange) -> None:
+        """A node has joined the network, or left it."""
+        if change.node_id == self._core.id:
+            return
+        if change.up:
+            self._ask(change.node_id)
+        else:
+            self._stop(change.node_id)
 
     def ask_again(self) -> None:
         """A later request has taken the place of this one, and is over."""
-        nodes = self._nodes
+        nodes = [*self._sources]
         self.stop()
-        self.set_nodes(nodes)
+        for node_id in nodes:
+            self._ask(node_id)
 
     def stop(self) -> None:
         """No more records are wanted."""
-        self.set_nodes(frozenset())
+        for node_id in [*self._sources]:
+            self._stop(node_id)
 
     def _ask(self, node_id: str) -> None:
         # A port for each, which only it is told of: so it is known who says what comes in there.
@@ -313,8 +310,7 @@ class _Collecting:
     def _lost(self, node_id: str, *_reason: object) -> None:
         if node_id in self._sources and not self._core.closing:
             self._stop(node_id)
-            if node_id in self._nodes:
-                self._ask(node_id)
+            self._ask(node_id)
 
     def _take(self, node_id: str, *message: object) -> None:
         match message:

@@ -65,26 +65,3 @@ async def watch_nodes(database: Database) -> AsyncGenerator[NodeChanges, None]:
     """See `Node.watch_nodes`."""
     async with database.watch(NODES) as changes:
         yield NodeChanges(changes)
-
-
-class NodeTables:
-    """An async iterator of the IDs of all nodes, at first and at each change."""
-
-    def __init__(self, changes: AsyncIterator[Change]) -> None:
-        self._changes = changes
-
-    def __aiter__(self) -> NodeTables:
-        """Itself."""
-        return self
-
-    async def __anext__(self) -> frozenset[str]:
-        """The nodes that there are now. A checkpoint."""
-        change = await anext(self._changes)
-        return frozenset(node_id for node_id, said in change.table.items() if is_node(node_id, said))
-
-
-@asynccontextmanager
-async def watch_node_tables(database: Database) -> AsyncGenerator[NodeTables, None]:
-    """For the length of the block, an iterator of the nodes that there are."""
-    async with database.watch(NODES) as changes:
-        yield NodeTables(changes)
