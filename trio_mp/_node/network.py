@@ -321,19 +321,13 @@ class Network:
         except OSError as error:
             return error.strerror or str(error)
         connection = StreamConnection(self, pipe, address=str(address), meeting=meeting)
-        self.host.start_system_task(self._run_stream, connection)
+        self.host.start_system_task(self._run_connection, connection)
         try:
             await connection.settled.wait()
         finally:
             if meeting.stream is None:
                 connection.close("it took too long")
         return "" if meeting.stream is not None else connection.why or "it closed the connection"
-
-    async def _run_stream(self, connection: StreamConnection) -> None:
-        try:
-            await self._run_connection(connection)
-        finally:
-            connection.settled.set()
 
     # Closing -------------------------------------------------------------------------------------------------------
 

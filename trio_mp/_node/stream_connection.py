@@ -49,7 +49,6 @@ class StreamConnection(Connection):
         self, network: StreamConnectionHost, pipe: Pipe, *, address: str, meeting: Meeting | None = None
     ) -> None:
         super().__init__(network, pipe, dialler=meeting is not None, address=address)
-        self.settled = trio.Event()
         self._meetings = network.meetings
         self._meeting = meeting
         self._stream: ByteStream | None = None
