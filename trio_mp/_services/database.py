@@ -6,7 +6,6 @@ What the database is, and who tells whom what, is in `_protocol/database.py`; th
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -33,6 +32,7 @@ from .._protocol.membership import (
 )
 from .._reason import no_such_port
 from .changes import Change, Watch, copy_table
+from .effects import Effects
 from .membership import MembershipService
 
 RESERVED = "trio_mp."
@@ -89,8 +89,7 @@ class Database:
         self._core: Core = core
         started = max(0, int(core.environment.wall_clock() * 1e9))
         self._replica = Replica(core.id, started=started, incarnation=core.incarnation)
-        self._effects: deque[Effect] = deque()
-        self._executing = False
+        self._effects = Effects(self._do)
         self._watches: dict[str, dict[Watch, None]] = {}
         self._questions: dict[int, _Question] = {}
         self._registrations: dict[tuple[str, str], _Registration] = {}
@@ -258,16 +257,8 @@ class Database:
 
     @trio.lowlevel.enable_ki_protection
     def _execute(self, effects: Iterable[Effect]) -> None:
-        """Do what the replica says, in order: sending may find that a connection is lost, which has effects as well."""
-        self._effects += effects
-        if self._executing:
-            return
-        self._executing = True
-        try:
-            while self._effects:
-                self._do(self._effects.popleft())
-        finally:
-            self._executing = False
+        """Do what the replica says."""
+        self._effects.execute(effects)
 
     def _do(self, effect: Effect) -> None:
         match effect:

@@ -6,7 +6,6 @@ The rules are in `_protocol/membership.py`; this does what they say.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from ipaddress import ip_address
 
@@ -35,6 +34,7 @@ from .._protocol.membership import (
 )
 from .._transport.addresses import Address, TCPAddress, parse_address
 from .contacts import FIRST_RETRY, LAST_RETRY, Contact, Seed
+from .effects import Effects
 
 STAGGER = 0.5
 """A node that looks for a host dials the next contact so long after the one before, in seconds."""
@@ -69,8 +69,7 @@ class MembershipService:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.rules = Membership(network.host.id, is_global=not network.settings.seeds)
-        self._effects: deque[MembershipEffect] = deque()
-        self._executing = False
+        self._effects = Effects(self._do)
         self.observers: list[Callable[[MembershipEffect], None]] = []
         self.find_addresses: Callable[[str], Awaitable[Addresses | None]] = self._find_among_globals
         # By address for those of seeds, by node ID for others.
@@ -239,18 +238,10 @@ class MembershipService:
         self.execute(self.rules.lost(node_id))
 
     def execute(self, effects: Iterable[MembershipEffect]) -> None:
-        """Do what the rules say, in order: sending may find that a connection is lost, which has effects as well."""
-        self._effects += effects
-        if self._executing:
-            return
-        self._executing = True
-        try:
-            while self._effects:
-                self._do(self._effects.popleft())
-        finally:
-            self._executing = False
-        self._meet_globals()
-        self._changed.unpark_all()
+        """Do what the rules say, in order."""
+        if self._effects.execute(effects):
+            self._meet_globals()
+            self._changed.unpark_all()
 
     def _do(self, effect: MembershipEffect) -> None:
         match effect:
