@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -19,6 +20,28 @@ FAILURES = 10
 """How many ways in which a seed cannot be used are logged, until it can."""
 
 log = logging.getLogger("trio_mp.connection")
+
+
+class Backoff:
+    """How long to wait before something that has failed is tried again.
+
+    Args:
+      jitter: answers a number from 0 to 1: those that have failed together are not to come again together.
+    """
+
+    def __init__(self, jitter: Callable[[], float]) -> None:
+        self._jitter = jitter
+        self._retry = FIRST_RETRY
+
+    def reset(self) -> None:
+        """It has not failed this time."""
+        self._retry = FIRST_RETRY
+
+    def next(self) -> float:
+        """How long this time, in seconds."""
+        seconds = self._retry * (0.5 + self._jitter())
+        self._retry = min(self._retry * 2, LAST_RETRY)
+        return seconds
 
 
 class ContactHost(Protocol):
@@ -123,7 +146,7 @@ class Contact:
     async def run(self) -> bool:
         """Keep a connection with it for as long as one is wanted; returns whether it may be forgotten then."""
         network = self._host.network
-        retry, index = FIRST_RETRY, 0
+        backoff, index = Backoff(network.environment.jitter), 0
         while True:
             await self._host.wait_turn(self)
             if self._host.is_gone(self):
@@ -153,12 +176,11 @@ class Contact:
             if network.closes_at is not None and not failure:
                 return False
             if not failure:
-                retry = FIRST_RETRY
+                backoff.reset()
                 if trio.current_time() - begun >= LAST_RETRY:
                     # It was good for a while: the first attempt to get it back need not wait.
                     continue
-            await trio.sleep(retry * (0.5 + network.environment.jitter()))
-            retry = min(retry * 2, LAST_RETRY)
+            await trio.sleep(backoff.next())
 
     def _judge(self, outcome: Dialled) -> str:
         """Why what was dialled is not what was meant; empty if it is."""

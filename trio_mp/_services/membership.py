@@ -33,7 +33,7 @@ from .._protocol.membership import (
     Send,
 )
 from .._transport.addresses import Address, TCPAddress, parse_address
-from .contacts import FIRST_RETRY, LAST_RETRY, Contact, Seed
+from .contacts import Backoff, Contact, Seed
 from .effects import Effects
 
 STAGGER = 0.5
@@ -110,7 +110,7 @@ class MembershipService:
 
     async def _watch_seed(self, address: Address) -> None:
         """See to it that there is a contact for every address of a seed."""
-        seed, retry = Seed(str(address)), FIRST_RETRY
+        seed, backoff = Seed(str(address)), Backoff(self.network.environment.jitter)
         while True:
             try:
                 found = await self.network.environment.transport.resolve(address)
@@ -118,11 +118,10 @@ class MembershipService:
                 why = error.strerror or str(error)
                 self.network.failures[seed.name] = why
                 seed.complain(seed.name, why)
-                await trio.sleep(retry * (0.5 + self.network.environment.jitter()))
-                retry = min(retry * 2, LAST_RETRY)
+                await trio.sleep(backoff.next())
                 continue
             self.network.failures.pop(seed.name, None)
-            retry = FIRST_RETRY
+            backoff.reset()
             seed.addresses = frozenset(map(str, found))
             for one in found:
                 if str(one) not in self._contacts:
@@ -278,7 +277,7 @@ class MembershipService:
 
     async def _seek(self, peer: Peer) -> None:
         """Look for a connection with a node until there is one, or nothing waits for it any more."""
-        retry = FIRST_RETRY
+        backoff = Backoff(self.network.environment.jitter)
         try:
             while not peer.is_up() and peer.association.wants_connection:
                 found = await self.find_addresses(peer.id)
@@ -297,9 +296,8 @@ class MembershipService:
                     # It may be on a wire of its own with this node, by which nobody has reached this one yet.
                     others = self._addresses_at(self.network.environment.transport.own_hosts())
                     self.execute(self.rules.ask_for_dial(peer.id, others))
-                with trio.move_on_after(retry * (0.5 + self.network.environment.jitter())):
+                with trio.move_on_after(backoff.next()):
                     await peer.up.park()
-                retry = min(retry * 2, LAST_RETRY)
         finally:
             del self._seeking[peer.id]
 
