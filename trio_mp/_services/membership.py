@@ -32,7 +32,7 @@ from .._protocol.membership import (
     MembershipEffect,
     Send,
 )
-from .._transport.addresses import Address, TCPAddress, parse_address
+from .._transport.addresses import Address, TCPAddress, can_be_dialled, parse_address
 from .contacts import Backoff, Contact, Seed
 from .effects import Effects
 
@@ -383,6 +383,6 @@ def parse_addresses(texts: Iterable[str]) -> tuple[Address, ...]:
             address = parse_address(text)
         except ConfigurationError:
             continue
-        if not isinstance(address, TCPAddress) or (address.port and address.host != "*"):
+        if can_be_dialled(address):
             addresses.append(address)
     return tuple(addresses)

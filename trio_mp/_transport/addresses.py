@@ -71,6 +71,11 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
     return TCPAddress(host, int(port))
 
 
+def can_be_dialled(address: Address) -> bool:
+    """Whether it says where to dial, and not only where to listen."""
+    return isinstance(address, UnixAddress) or (address.host != "*" and address.port != 0)
+
+
 def _hint(text: str) -> str:
     """What may have been meant by a text that is no address."""
     scheme, separator, rest = text.partition("://")
