@@ -60,7 +60,8 @@ class Network:
       binds: where it listens.
       failures: why seeds could not be used the last time, by what they are called.
       tasks: what else is to run with it, until the node has closed.
-      on_up, on_down: called when a connection with a peer is in use, and when it is not any more.
+      on_up: called when a connection with a peer is in use.
+      on_down: are called, in order, when it is not any more.
       on_wanted: called when something waits for a connection with a peer.
       look_up: asks the network where a node listens.
       explain: says what else there is to say about why there is none, for people.
@@ -91,7 +92,7 @@ class Network:
         self.failures: dict[str, str] = {}
         self.tasks: list[Callable[[], Awaitable[None]]] = []
         self.on_up: Callable[[str], object] = _nothing
-        self.on_down: Callable[[str], object] = _nothing
+        self.on_down: list[Callable[[str], object]] = []
         self.on_wanted: Callable[[str], object] = _nothing
         self.look_up: Callable[[str], Awaitable[tuple[Address, ...]]] = _nowhere
         self.explain: Callable[[str], list[str]] = lambda _: []

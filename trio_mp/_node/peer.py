@@ -396,4 +396,5 @@ class Peer:
         self.current = None
         log.info("%s is down: %s", self.id, why)
         self.down.unpark_all()
-        self._network.on_down(self.id)
+        for callback in self._network.on_down:
+            callback(self.id)

@@ -63,7 +63,7 @@ class PeerNetwork(Protocol):
     """What a peer asks of the network that it is part of; see `Network`."""
 
     on_up: Callable[[str], object]
-    on_down: Callable[[str], object]
+    on_down: list[Callable[[str], object]]
     on_wanted: Callable[[str], object]
 
     def why_missing(self, node_id: str) -> str:

@@ -314,13 +314,10 @@ class Database:
         membership.find_addresses = self._find_addresses
         network.node_port.services[WORD] = self._receive
         network.node_port.known_nodes = self._known_nodes
-        went_down = network.on_down
+        network.on_down.append(self._went_down)
 
-        def on_down(node_id: str) -> None:
-            went_down(node_id)
-            self._execute(self._replica.node_down(node_id))
-
-        network.on_down = on_down
+    def _went_down(self, node_id: str) -> None:
+        self._execute(self._replica.node_down(node_id))
 
     def _observe(self, effect: MembershipEffect) -> None:
         match effect:

@@ -86,7 +86,7 @@ class MembershipService:
         self._fresh: list[str] = []
         network.tasks.append(self.run)
         network.on_up = self._went_up
-        network.on_down = self._went_down
+        network.on_down.append(self._went_down)
         network.on_wanted = self._wanted
         network.look_up = self._look_up
         network.explain = self._explain
