@@ -121,12 +121,12 @@ class NodePort:
                 peer.answered()
             case requests.Parting(word):
                 peer.parting_word(word)
-            case requests.ForService(word, arguments) if word in self.services and self.services[word](
-                peer.id, arguments
-            ):
-                pass
+            case requests.ForService(word, arguments):
+                service = self.services.get(word)
+                if service is None or not service(peer.id, arguments):
+                    _not_understood(message, peer)
             case _:
-                log.warning("%s: a request to the node port that is not understood: %r", peer.id, _short(message))
+                _not_understood(message, peer)
 
     def serve_local(self, message: tuple[object, ...]) -> None:
         """A message of a program on this node to its own node port."""
@@ -208,6 +208,10 @@ class NodePort:
             self._send(port, message)
         except (TypeError, ValueError, RuntimeError) as error:
             log.warning("not sent to %s, as it was asked for: %s", port, error)
+
+
+def _not_understood(message: tuple[object, ...], peer: Peer) -> None:
+    log.warning("%s: a request to the node port that is not understood: %r", peer.id, _short(message))
 
 
 def _short(message: tuple[object, ...]) -> str:
