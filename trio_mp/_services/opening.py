@@ -177,8 +177,7 @@ class OpeningThere(Opening):
 
     def give_up(self) -> None:
         """See `Opening.give_up`."""
-        if self._meeting.stream is not None:
-            self._meeting.stream.abort()
+        self._meeting.drop()
         self._meeting.peer.send("", ("kil", self._request.name, *GIVEN_UP))
 
 
