@@ -1,12 +1,11 @@
 """A chat client that spawns its bridge-head. `python bridge_client.py SEED NICK`, with the secret in SECRET."""
 
-import os
 import sys
 
 import trio
-from chat_client import find, typed
+from chat_client import find, main
 
-from trio_mp import Node, open_node
+from trio_mp import Node
 
 
 async def supervise(node: Node, nick: str, lines: trio.MemoryReceiveChannel[str]) -> None:
@@ -29,14 +28,5 @@ async def supervise(node: Node, nick: str, lines: trio.MemoryReceiveChannel[str]
         await trio.sleep(1)
 
 
-async def main(seed: str, nick: str) -> None:
-    send, receive = trio.open_memory_channel[str](0)
-    async with open_node(seeds=[seed], secret=os.environ["SECRET"]) as node, trio.open_nursery() as nursery:
-        nursery.start_soon(supervise, node, nick, receive)
-        async with send:
-            async for line in typed():
-                await send.send(line)
-
-
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:3])
+    trio.run(main, supervise, sys.argv[1], sys.argv[2])

@@ -5,7 +5,7 @@ When the server dies, or messages to it may have been lost, the supervisor says 
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import trio
 
@@ -47,7 +47,7 @@ async def supervise(node: Node, nick: str, lines: trio.MemoryReceiveChannel[str]
         await trio.sleep(1)
 
 
-async def main(seed: str, nick: str) -> None:
+async def main(supervise: Callable[..., Awaitable[None]], seed: str, nick: str) -> None:
     send, receive = trio.open_memory_channel[str](0)
     async with open_node(seeds=[seed], secret=os.environ["SECRET"]) as node, trio.open_nursery() as nursery:
         nursery.start_soon(supervise, node, nick, receive)
@@ -57,4 +57,4 @@ async def main(seed: str, nick: str) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:3])
+    trio.run(main, supervise, sys.argv[1], sys.argv[2])
