@@ -78,8 +78,23 @@ async def open_three(network: FakeNetwork, **settings: Any) -> AsyncGenerator[tu
         yield a, b, c
 
 
+@asynccontextmanager
+async def open_two(network: FakeNetwork) -> AsyncGenerator[tuple[Node, Node], None]:
+    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]) as b:
+        yield a, b
+
+
 def subscribers() -> set[str]:
     return {each.core.id for each in logs._forwarder.subscriptions}
+
+
+@asynccontextmanager
+async def one_collects(network: FakeNetwork | None = None) -> AsyncGenerator[tuple[Node, Node], None]:
+    """Two nodes, of which the first has the other one's records sent to it."""
+    async with open_two(network or FakeNetwork()) as (a, b):
+        with a.collect_logs():
+            await until(subscribers)
+            yield a, b
 
 
 async def test_records_of_all_nodes_at_or_above_a_level(
@@ -125,15 +140,13 @@ async def test_it_goes_on_when_a_connection_was_lost(
     autojump_clock: trio.testing.MockClock, collected: Collected
 ) -> None:
     network = FakeNetwork()
-    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]) as b:
-        with a.collect_logs():
-            await until(subscribers)
-            network.wire.reset()
-            await until(lambda: not a.peers)
-            await until(lambda: a.peers)
-            await trio.sleep(5)
-            say(b, logging.WARNING, "back")
-            await until(lambda: "b: back" in collected.texts)
+    async with one_collects(network) as (a, b):
+        network.wire.reset()
+        await until(lambda: not a.peers)
+        await until(lambda: a.peers)
+        await trio.sleep(5)
+        say(b, logging.WARNING, "back")
+        await until(lambda: "b: back" in collected.texts)
 
 
 async def test_two_nodes_that_collect_from_each_other_do_not_echo(
@@ -150,58 +163,50 @@ async def test_two_nodes_that_collect_from_each_other_do_not_echo(
 async def test_a_traceback_travels_and_what_is_long_is_cut(
     autojump_clock: trio.testing.MockClock, collected: Collected
 ) -> None:
-    network = FakeNetwork()
-    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]) as b:
-        with a.collect_logs():
-            await until(subscribers)
-            try:
-                raise ValueError("deep down")
-            except ValueError:
-                say(b, logging.ERROR, "x" * 50_000, exc_info=True)
-            await until(lambda: collected.texts)
-        (record,) = [record for record in collected.records if record.name == log.name]
-        assert record.exc_text is not None
-        assert record.exc_text.endswith("ValueError: deep down")
-        assert len(record.getMessage()) < 20_000
-        assert "deep down" in logging.Formatter().format(record)
+    async with one_collects() as (_, b):
+        try:
+            raise ValueError("deep down")
+        except ValueError:
+            say(b, logging.ERROR, "x" * 50_000, exc_info=True)
+        await until(lambda: collected.texts)
+    (record,) = [record for record in collected.records if record.name == log.name]
+    assert record.exc_text is not None
+    assert record.exc_text.endswith("ValueError: deep down")
+    assert len(record.getMessage()) < 20_000
+    assert "deep down" in logging.Formatter().format(record)
 
 
 async def test_who_logs_faster_than_it_can_be_sent_is_not_slowed_and_what_is_left_out_is_counted(
     autojump_clock: trio.testing.MockClock, collected: Collected
 ) -> None:
     network = FakeNetwork()
-    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]) as b:
-        with a.collect_logs():
-            await until(subscribers)
-            network.wire.stall()
-            port = b.port()
-            for number in range(5 * WAITING):
-                port.run(lambda number=number: log.warning("%d %s", number, "x" * 2000))
-                if number % 100 == 0:
-                    await trio.lowlevel.checkpoint()
-            assert peer_of(b, "a").association.queue.size < 4 * 1024 * 1024
-            network.wire.resume()
-            await until(lambda: len(collected.texts) >= WAITING)
-            await trio.sleep(5)
-            say(b, logging.WARNING, "after")
-            await until(lambda: "b: after" in collected.texts[-1])
-            left_out = 0
-            for text in collected.texts:
-                if "were left out" in text:
-                    left_out += int(text.rpartition("(")[2].split()[0])
-            assert left_out > 0
-            assert left_out + len(collected.texts) == 5 * WAITING + 1
+    async with one_collects(network) as (_, b):
+        network.wire.stall()
+        port = b.port()
+        for number in range(5 * WAITING):
+            port.run(lambda number=number: log.warning("%d %s", number, "x" * 2000))
+            if number % 100 == 0:
+                await trio.lowlevel.checkpoint()
+        assert peer_of(b, "a").association.queue.size < 4 * 1024 * 1024
+        network.wire.resume()
+        await until(lambda: len(collected.texts) >= WAITING)
+        await trio.sleep(5)
+        say(b, logging.WARNING, "after")
+        await until(lambda: "b: after" in collected.texts[-1])
+        left_out = 0
+        for text in collected.texts:
+            if "were left out" in text:
+                left_out += int(text.rpartition("(")[2].split()[0])
+        assert left_out > 0
+        assert left_out + len(collected.texts) == 5 * WAITING + 1
 
 
 async def test_from_any_thread(autojump_clock: trio.testing.MockClock, collected: Collected) -> None:
-    network = FakeNetwork()
-    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]):
-        with a.collect_logs():
-            await until(subscribers)
-            thread = threading.Thread(target=lambda: log.warning("from a thread"))
-            thread.start()
-            thread.join()
-            await until(lambda: collected.texts == ["b: from a thread"])
+    async with one_collects():
+        thread = threading.Thread(target=lambda: log.warning("from a thread"))
+        thread.start()
+        thread.join()
+        await until(lambda: collected.texts == ["b: from a thread"])
 
 
 async def test_who_does_not_share_is_left_alone(
@@ -225,24 +230,21 @@ async def test_a_handler_that_fails_hurts_nobody(
         def __str__(self) -> str:
             raise ValueError("no text")
 
-    network = FakeNetwork()
-    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]) as b:
-        with a.collect_logs():
-            await until(subscribers)
-            logger = logging.getLogger("quiet")
-            port = b.port()
-            # pytest's own handlers would raise for it.
-            others = [each for each in logging.getLogger().handlers if each is not logs._forwarder]
+    async with one_collects() as (_, b):
+        logger = logging.getLogger("quiet")
+        port = b.port()
+        # pytest's own handlers would raise for it.
+        others = [each for each in logging.getLogger().handlers if each is not logs._forwarder]
+        for each in others:
+            logging.getLogger().removeHandler(each)
+        try:
+            port.run(lambda: logger.warning("%s", Bad()))
+        finally:
             for each in others:
-                logging.getLogger().removeHandler(each)
-            try:
-                port.run(lambda: logger.warning("%s", Bad()))
-            finally:
-                for each in others:
-                    logging.getLogger().addHandler(each)
-            assert port.alive
-            say(b, logging.WARNING, "all the same")
-            await until(lambda: collected.texts == ["b: all the same"])
+                logging.getLogger().addHandler(each)
+        assert port.alive
+        say(b, logging.WARNING, "all the same")
+        await until(lambda: collected.texts == ["b: all the same"])
     assert "no text" in capsys.readouterr().err
 
 
@@ -250,8 +252,7 @@ async def test_nodes_of_one_process_need_not_be_told(
     autojump_clock: trio.testing.MockClock, collected: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logs, "_nodes", set())
-    network = FakeNetwork()
-    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]) as b:
+    async with open_two(FakeNetwork()) as (a, b):
         with a.collect_logs():
             await trio.sleep(5)
             assert not subscribers()
@@ -279,8 +280,7 @@ async def test_what_is_no_level_is_refused(level: Any, error: type[Exception]) -
 async def test_what_is_no_request_is_logged(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, arguments: tuple[Any, ...]
 ) -> None:
-    network = FakeNetwork()
-    async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"]) as b:
+    async with open_two(FakeNetwork()) as (a, b):
         await until(lambda: b.peers)
         b.send("a", "log", *arguments)
         await until(lambda: warnings_in(caplog))
