@@ -25,9 +25,10 @@ TRACTOR_PYTHON = "TRIO_MP_BENCH_TRACTOR"
 
 PATIENCE = 30.0
 
-ERLANG, UVLOOP, UNPACKER, TRACTOR, PYKKA, RAW = (
+ERLANG, UVLOOP, PACKER, UNPACKER, TRACTOR, PYKKA, RAW = (
     "Erlang",
     "asyncio+uvloop",
+    "asyncio+uvloop, one packer",
     "asyncio+uvloop, unpacker",
     "tractor",
     "Pykka",
@@ -99,6 +100,7 @@ PEERS = (
         {**_one_way(400_000, 50_000, 400_000, 50_000), "round_trip/tcp": 10_000, "round_trip/unix": 10_000},
         imports=("uvloop", "msgpack"),
     ),
+    Peer(PACKER, "asyncio_uvloop", _one_way(400_000), imports=("uvloop", "msgpack"), kind="packer"),
     Peer(UNPACKER, "asyncio_uvloop", _one_way(400_000), imports=("uvloop", "msgpack"), kind="unpacker"),
     Peer(
         "pyzmq",

@@ -1,7 +1,8 @@
 """asyncio streams on uvloop, and msgpack: `batch` messages in one write, then drain.
 
-There is a length before each message, as in a protocol that limits their size; with the kind `unpacker` there is none,
-and msgpack's own unpacker finds where each ends.
+Each message is packed and unpacked by the functions of msgpack's documentation, with a length before it, as in a
+protocol that limits their size. Of the kind `packer` the sender keeps one packer for all. Of the kind `unpacker` there
+is no length either, and msgpack's own unpacker finds where each message ends.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgpack
@@ -104,8 +105,7 @@ async def send(task: Task, address: str) -> None:
         reader, writer = await asyncio.open_unix_connection(address)
     if task.name == "one_way":
         common.say_start()
-        packer = msgpack.Packer().pack
-        pack = packer if task.kind == "unpacker" else lambda message: with_length(packer(message))
+        pack = packer_of(task.kind)
         for first in range(0, task.count, task.batch):
             numbers = range(first, min(first + task.batch, task.count))
             writer.write(b"".join([pack(("ping", number, TEXT)) for number in numbers]))
@@ -115,6 +115,12 @@ async def send(task: Task, address: str) -> None:
             write(writer, await read(reader))
     writer.close()
     await writer.wait_closed()
+
+
+def packer_of(kind: str) -> Callable[[object], bytes]:
+    """What makes bytes of a message."""
+    pack: Callable[[object], bytes] = msgpack.Packer().pack if kind else msgpack.packb
+    return pack if kind == "unpacker" else lambda message: with_length(pack(message))
 
 
 def write(writer: asyncio.StreamWriter, message: list[object]) -> None:
