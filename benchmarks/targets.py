@@ -52,7 +52,7 @@ TARGETS = (
     Target("local one-way, port with a task: at least 0.2 × Erlang", "local/process", 0.2, True, ("local", ERLANG)),
     Target("round trip of handlers: at most 1.5 × Erlang", f"{TRIP}/handler", 1.5, False, (TRIP, ERLANG)),
     Target("round trip of handlers: at most 0.25 × tractor", f"{TRIP}/handler", 0.25, False, (TRIP, TRACTOR)),
-    # The setting does not exist yet, so there is no such workload, and this is reported as not measured.
+    # With the setting `busy_poll` in both nodes, which is off by default.
     Target("round trip, low latency: at most 0.7 × Erlang", f"{TRIP}/handler_low_latency", 0.7, False, (TRIP, ERLANG)),
     Target("round trip of node.call: at most 2.0 × Erlang", f"{TRIP}/call", 2.0, False, (TRIP, ERLANG)),
     Target("messages of 1 MiB: at least 1.2 × Erlang", f"{BULK}/plain", 1.2, True, (BULK, ERLANG)),

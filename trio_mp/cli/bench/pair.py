@@ -12,6 +12,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
+import msgspec
 import trio
 
 import trio_mp
@@ -50,12 +51,12 @@ async def open_others(task: Task, **settings: Any) -> AsyncGenerator[tuple[Node,
 
     Args:
       task: says how many, and by what.
-      settings: of the node here.
+      settings: of the node here alone, on top of those that the task gives to all.
     """
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(folder_for(task))
         node = await stack.enter_async_context(
-            trio_mp.open_node("this", binds=[address], secret=SECRET, encryption=task.encrypted, **settings)
+            trio_mp.open_node("this", binds=[address], secret=SECRET, **(settings_of(task) | settings))
         )
         others = []
         for number in range(task.peers):
@@ -66,10 +67,18 @@ async def open_others(task: Task, **settings: Any) -> AsyncGenerator[tuple[Node,
         yield node, others
 
 
+def settings_of(task: Task) -> dict[str, Any]:
+    """The settings of `open_node` that a task gives to the nodes of all its processes."""
+    settings: dict[str, Any] = {"encryption": task.encrypted}
+    if task.busy_poll:
+        settings["busy_poll"] = task.busy_poll
+    return settings
+
+
 async def start_other(node_id: str, seed: str, task: Task) -> Other:
     """Start another process with a node; it ends with its input, or when it is killed."""
-    encryption = "encrypted" if task.encrypted else "plain"
-    command = [sys.executable, "-P", "-m", FUNCTIONS, node_id, seed, encryption]
+    settings = msgspec.json.encode(settings_of(task)).decode()
+    command = [sys.executable, "-P", "-m", FUNCTIONS, node_id, seed, settings]
     # In the group of this process, which is killed as one.
     return Other(node_id, await trio.lowlevel.open_process(command, stdin=PIPE))
 
@@ -83,10 +92,10 @@ async def end_process(process: trio.Process) -> None:
         await process.wait()
 
 
-async def serve(node_id: str, seed: str, encryption: bool) -> None:
+async def serve(node_id: str, seed: str, settings: dict[str, Any]) -> None:
     """The other process."""
     async with trio_mp.open_node(
-        node_id, seeds=[seed], binds=(), secret=SECRET, encryption=encryption, spawn_modules=[FUNCTIONS]
+        node_id, seeds=[seed], binds=(), secret=SECRET, spawn_modules=[FUNCTIONS], **settings
     ):
         await trio.to_thread.run_sync(sys.stdin.read)
 
@@ -185,4 +194,4 @@ def log(port: Port) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(serve, sys.argv[1], sys.argv[2], sys.argv[3] == "encrypted")
+    trio.run(serve, sys.argv[1], sys.argv[2], msgspec.json.decode(sys.argv[3]))

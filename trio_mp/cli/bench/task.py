@@ -36,6 +36,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
       peers: processes at the other side.
       size: bytes of payload in a message.
       busy: whether a sibling task computes meanwhile.
+      busy_poll: the setting of that name, of all nodes: seconds.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     peers: int = 1
     size: int = 0
     busy: bool = False
+    busy_poll: float = 0.0
 
 
 class Figure(msgspec.Struct, frozen=True):
