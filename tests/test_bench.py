@@ -17,8 +17,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import trio.testing
 from hypothesis import given, strategies as st
+from network_helpers import FakeNetwork, open_test_node
 from rich.console import Console
+from test_fairness import ManualClock
 
 from trio_mp.cli import main
 from trio_mp.cli.bench import main as bench
@@ -29,7 +32,8 @@ from trio_mp.cli.bench.record import Line, Record, make_record, read_record, wri
 from trio_mp.cli.bench.runner import OURS, Cell, FailedRun, run_cell
 from trio_mp.cli.bench.schedule import run_all
 from trio_mp.cli.bench.screen import draw_changes, number
-from trio_mp.cli.bench.task import Figure
+from trio_mp.cli.bench.task import Figure, tells_of_fault
+from trio_mp.lowlevel import Environment, open_node_in
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = (sys.executable, "-P", "-m", "trio_mp.cli", "bench")
@@ -139,6 +143,9 @@ def test_numbers() -> None:
 # The order of runs ---------------------------------------------------------------------------------------------------
 
 
+LOGS = "import logging; from trio_mp.cli.bench import task; task.log_faults(); logging.getLogger('trio_mp')"
+
+
 def cell(group: str, name: str, repeats: int = 1, program: str = OURS, code: str = "") -> Cell:
     return Cell(group, name, program, (sys.executable, "-c", code), repeats)
 
@@ -204,6 +211,13 @@ def test_a_figure_is_read_between_other_lines() -> None:
         ("", "it said nothing"),
         ("raise SystemExit('no such thing')", "no such thing"),
         ("assert False, 'a message is missing'", "AssertionError: a message is missing"),
+        # What looks like a figure, and is none.
+        ("print('{1: 2}')", "it said what is no figure: {1: 2}"),
+        ("""print('{"unit": "s"}')""", 'it said what is no figure: {"unit": "s"}'),
+        ("import os; os.write(1, b'{\\xff}\\n')", "it said what is no figure: {\N{REPLACEMENT CHARACTER}}"),
+        # Of what a node logs, the reason is kept, and that it computed, which is the work here, is not.
+        (f"{LOGS}.warning('not spawned: %s', 'why')", "not spawned: why"),
+        (f"{LOGS}.warning('nothing of this program ran for %.1f s', 9)", "it said nothing"),
     ],
 )
 def test_a_program_without_a_figure(code: str, words: str) -> None:
@@ -211,9 +225,34 @@ def test_a_program_without_a_figure(code: str, words: str) -> None:
         run_cell(cell("g", "n", code=code))
 
 
+async def test_what_a_node_logs_of_a_program_that_computes_is_not_repeated(
+    mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a task, and in a handler."""
+    clock = ManualClock()
+
+    def compute() -> None:
+        clock.now += 60
+
+    async with open_node_in(Environment(fairness_clock=clock)) as node:
+        node.send(node.port(compute))
+        await trio.testing.wait_all_tasks_blocked()
+    async with open_test_node(FakeNetwork(), "a", heartbeat=2):
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(60)
+        await trio.testing.wait_all_tasks_blocked()
+    assert [tells_of_fault(record) for record in caplog.records] == [False, False]
+
+
 def test_a_program_that_takes_too_long_is_killed() -> None:
-    with pytest.raises(FailedRun, match="too long"):
+    with pytest.raises(FailedRun, match=r"^it took too long$"):
         run_cell(cell("g", "n", code="import time; time.sleep(100)"), timeout=0.2)
+
+
+def test_a_program_that_takes_too_long_after_saying_why() -> None:
+    command = ("sh", "-c", "echo 'not spawned' >&2; exec sleep 100")
+    with pytest.raises(FailedRun, match=r"^it took too long: not spawned$"):
+        run_cell(Cell("g", "n", OURS, command, 1), timeout=1)
 
 
 LEAVES = """

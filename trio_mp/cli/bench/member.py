@@ -8,7 +8,7 @@ import trio
 
 import trio_mp
 
-from .task import SECRET
+from .task import SECRET, log_faults
 
 READY = b"ready\n"
 """What it prints when all others have answered."""
@@ -28,4 +28,5 @@ async def serve(node_id: str, seed: str, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    log_faults()
     trio.run(serve, sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -18,7 +18,7 @@ import trio
 import trio_mp
 from trio_mp import Node, Port, spawnable
 
-from .task import SECRET, Task
+from .task import SECRET, Task, log_faults
 
 FUNCTIONS = "trio_mp.cli.bench.pair"
 
@@ -194,4 +194,5 @@ def log(port: Port) -> None:
 
 
 if __name__ == "__main__":
+    log_faults()
     trio.run(serve, sys.argv[1], sys.argv[2], msgspec.json.decode(sys.argv[3]))

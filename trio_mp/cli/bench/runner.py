@@ -73,17 +73,26 @@ def run_cell(cell: Cell, timeout: float = TIMEOUT) -> Figure:
         assert process.stdout is not None
         try:
             line = _read_figure(process.stdout, time.monotonic() + timeout)
+        except TimeoutError:
+            said = _last_words(errors)
+            raise FailedRun(f"it took too long: {said}" if said else "it took too long") from None
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             process.stdout.close()
         if line is None:
-            errors.seek(0)
-            words = [text.strip(" |+-") for text in errors.read().splitlines()]
-            said = next((text for text in reversed(words) if text), "it said nothing")
-            raise FailedRun(said)
-    return msgspec.json.decode(line, type=Figure)
+            raise FailedRun(_last_words(errors) or "it said nothing")
+    try:
+        return msgspec.json.decode(line, type=Figure)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise FailedRun(f"it said what is no figure: {line.decode(errors='replace').strip():.200}") from None
+
+
+def _last_words(errors: IO[str]) -> str:
+    errors.seek(0)
+    words = [text.strip(" |+-") for text in errors.read().splitlines()]
+    return next((text for text in reversed(words) if text), "")
 
 
 def _read_figure(output: IO[bytes], end: float) -> bytes | None:
@@ -99,4 +108,4 @@ def _read_figure(output: IO[bytes], end: float) -> bytes | None:
                     return line
             if not more:
                 return None
-    raise FailedRun("it took too long")
+    raise TimeoutError

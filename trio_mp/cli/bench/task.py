@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import sys
 from typing import Literal
@@ -68,6 +69,21 @@ def report(figure: Figure) -> None:
     """Print a figure, as the process that measured it."""
     sys.stdout.write(msgspec.json.encode(figure).decode() + "\n")
     sys.stdout.flush()
+
+
+def log_faults() -> None:
+    """Print what a node logs, except that the program computed for long: here that is the work.
+
+    It would be the last that a process has said, in the place of why it failed.
+    """
+    logging.basicConfig(format="%(message)s")
+    for handler in logging.root.handlers:
+        handler.addFilter(tells_of_fault)
+
+
+def tells_of_fault(record: logging.LogRecord) -> bool:
+    """Whether something is wrong: anything but that nothing else of this program ran for a while."""
+    return " of this program ran " not in str(record.msg)
 
 
 def expect(condition: bool, what: str) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from . import death, growth, local, remote, simulated, slow
-from .task import TIMEOUT, Figure, Task, report
+from .task import TIMEOUT, Figure, Task, log_faults, report
 
 WORKLOADS: dict[str, Callable[[Task], Awaitable[Figure]]] = {
     "local": local.one_way,
@@ -42,4 +42,5 @@ def run_task(task: Task) -> Figure:
 if __name__ == "__main__":
     # Should nobody be left who would end this.
     signal.alarm(TIMEOUT)
+    log_faults()
     report(run_task(msgspec.json.decode(sys.argv[1].encode(), type=Task)))
