@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from trio_mp.cli.bench.catalogue import QUICK_SCALE, Group, scaled
+from trio_mp.cli.bench.catalogue import QUICK_SCALE, SOMETIMES, Group, scaled
 from trio_mp.cli.bench.main import Options, Rivals
 from trio_mp.cli.bench.runner import Cell
 
@@ -44,6 +44,7 @@ class Peer:
       program: its name for readers.
       module: below `benchmarks.peers`.
       counts: how much it does, by the key of the group; it has no part in others.
+      targets: the groups in which we want to be so and so much better than it.
       imports: the modules that it needs, the one whose version is told first.
       commands: the programs that it needs on the path.
       kind: a variant of its module.
@@ -56,6 +57,7 @@ class Peer:
     imports: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
     kind: str = ""
+    targets: tuple[str, ...] = ()
     interpreter: str = ""
 
     @property
@@ -83,6 +85,7 @@ PEERS = (
             "round_trip/tcp": 10_000, "round_trip/unix": 10_000, "bulk/64KiB": 8_000, "bulk/1MiB": 1_000, "kill": 1,
             "stream": 1_000,
         },
+        targets=("bulk/1MiB", "kill"),
     ),
     Peer(
         ERLANG,
@@ -93,12 +96,14 @@ PEERS = (
             "idle": 100_000, "kill": 1,
         },
         commands=("erl", "escript"),
+        targets=("local", "one_way/tcp/1/100", "round_trip/tcp", "bulk/1MiB"),
     ),
     Peer(
         UVLOOP,
         "asyncio_uvloop",
         {**_one_way(400_000, 50_000, 400_000, 50_000), "round_trip/tcp": 10_000, "round_trip/unix": 10_000},
         imports=("uvloop", "msgpack"),
+        targets=("one_way/tcp/1/100",),
     ),
     Peer(PACKER, "asyncio_uvloop", _one_way(400_000), imports=("uvloop", "msgpack"), kind="packer"),
     Peer(UNPACKER, "asyncio_uvloop", _one_way(400_000), imports=("uvloop", "msgpack"), kind="unpacker"),
@@ -116,6 +121,7 @@ PEERS = (
         "tractor",
         {**_one_way(10_000), "round_trip/tcp": 2_000, "bulk/64KiB": 200, "bulk/1MiB": 40},
         imports=("tractor", "trio"),
+        targets=("one_way/tcp/1/100", "round_trip/tcp"),
         interpreter=TRACTOR_PYTHON,
     ),
     Peer(
@@ -127,7 +133,7 @@ PEERS = (
         },
         imports=("xoscar",),
     ),
-    Peer(PYKKA, "pykka", {"local": 50_000, "idle": 1_000}, imports=("pykka",)),
+    Peer(PYKKA, "pykka", {"local": 50_000, "idle": 1_000}, imports=("pykka",), targets=("local",)),
     Peer(
         "NATS",
         "nats",
@@ -156,18 +162,25 @@ class Field:
         if group.peer_task is None:
             return []
         scale = options.scale * (QUICK_SCALE if options.quick else 1)
-        # As often as the workload of the group that is run most often.
-        often = [one.quick_repeats if options.quick else one.repeats for one in group.workloads]
         cells = []
         for peer in self.peers:
             if group.key in peer.counts:
                 task = msgspec.structs.replace(group.peer_task, count=peer.counts[group.key], kind=peer.kind)
                 text = msgspec.json.encode(scaled(task, scale, 20)).decode()
                 command = (peer.python or "", "-m", "benchmarks.peers", peer.module, text)
+                target = group.key in peer.targets
+                repeats = _repeats(group, target, options.quick)
+                environment = peer.environment
                 cells.append(
-                    Cell(group.key, group.key, peer.program, command, max(often), peer.environment, str(ROOT))
+                    Cell(group.key, group.key, peer.program, command, repeats, environment, str(ROOT), target)
                 )
         return cells
+
+
+def _repeats(group: Group, target: bool, quick: bool) -> int:
+    """As often as the workload of the group that is run most often, where a target needs it."""
+    most = max(one.quick_repeats if quick else one.repeats for one in group.workloads)
+    return most if target else min(most, 1 if quick else SOMETIMES)
 
 
 def find_peers() -> Rivals:

@@ -146,8 +146,10 @@ def test_numbers() -> None:
 LOGS = "import logging; from trio_mp.cli.bench import task; task.log_faults(); logging.getLogger('trio_mp')"
 
 
-def cell(group: str, name: str, repeats: int = 1, program: str = OURS, code: str = "") -> Cell:
-    return Cell(group, name, program, (sys.executable, "-c", code), repeats)
+def cell(
+    group: str, name: str, repeats: int = 1, program: str = OURS, code: str = "", *, target: bool = False
+) -> Cell:
+    return Cell(group, name, program, (sys.executable, "-c", code), repeats, target=target)
 
 
 def test_what_is_compared_is_run_in_turn() -> None:
@@ -181,6 +183,40 @@ def test_it_ends_in_time() -> None:
     assert [run.cell.name for run in outcome.runs] == ["a1", "a", "b1", "a", "a1", "b1", "b1"]
     assert now == 70
     assert outcome.cut == sum(done) - 7 == 20
+
+
+def test_where_time_is_short_targets_have_all_their_rounds() -> None:
+    """Each run takes ten seconds; everything is run once, targets come first, and their rounds are all there."""
+    now = 0.0
+    order: list[str] = []
+
+    def run(one: Cell) -> Figure:
+        nonlocal now
+        now += 10
+        order.append(one.name)
+        return Figure(1, "s")
+
+    cells = [
+        cell("a", "a1", 4), cell("b", "b1", 4, target=True), cell("b", "b2", 4), cell("c", "c1", 6, target=True)
+    ]  # fmt: skip
+    outcome = run_all(cells, 145, run, clock=lambda: now)
+    assert order[:4] == ["b1", "b2", "c1", "a1"]
+    assert [order.count(name) for name in ("a1", "b1", "b2", "c1")] == [2, 4, 2, 6]
+    assert (now, outcome.cut) == (140, 4)
+
+
+def test_what_has_failed_needs_no_time() -> None:
+    now = 0.0
+
+    def run(one: Cell) -> Figure:
+        nonlocal now
+        now += 10
+        if one.target:
+            raise FailedRun("it said nothing")
+        return Figure(1, "s")
+
+    outcome = run_all([cell("a", "a1", 9, target=True), cell("b", "b1", 4)], 50, run, clock=lambda: now)
+    assert (len(outcome.runs), outcome.cut) == (4, 0)
 
 
 def test_what_fails_is_not_tried_again() -> None:
@@ -480,3 +516,19 @@ def test_every_target_names_something_that_is_measured(document: ModuleType) -> 
     for target in targets.TARGETS:
         assert target.workload in keys
         assert target.other is None or target.other in done
+
+
+def test_what_a_target_needs_is_run_as_often_as_it_says(document: ModuleType) -> None:
+    targets, rivals = importlib.import_module("benchmarks.targets"), importlib.import_module("benchmarks.rivals")
+    workloads = {workload.key: workload for group in GROUPS for workload in group.workloads}
+    compared = {target.other for target in targets.TARGETS if target.other}
+    ours = {target.workload for target in targets.TARGETS} | {key for key, program in compared if program == OURS}
+    assert {key for key, workload in workloads.items() if workload.target} == ours
+    for target in targets.TARGETS:
+        assert workloads[target.workload].repeats >= target.figures
+    field = rivals.Field(list(rivals.PEERS))
+    cells = {(one.name, one.program): one for group in GROUPS for one in field.cells_of(group, Options())}
+    assert {key for key, one in cells.items() if one.target} == {key for key in compared if key[1] != OURS}
+    for target in targets.TARGETS:
+        if target.other in cells:
+            assert cells[target.other].repeats >= target.figures

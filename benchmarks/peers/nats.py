@@ -27,11 +27,16 @@ def start_server() -> tuple[subprocess.Popen[bytes], str]:
 
 async def connect(address: str) -> nats.NATS:
     """A connection, as soon as the server is there."""
+    host, _, port = address.removeprefix("nats://").rpartition(":")
     while True:
         try:
-            return await nats.connect(address, allow_reconnect=False)
-        except (OSError, nats.errors.NoServersError):
+            # nats-py would try again only after two seconds.
+            _, writer = await asyncio.open_connection(host, int(port))
+        except OSError:
             await asyncio.sleep(PAUSE)
+        else:
+            writer.close()
+            return await nats.connect(address, allow_reconnect=False)
 
 
 async def work(task: Task, address: str) -> None:

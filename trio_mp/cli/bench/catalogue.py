@@ -13,7 +13,7 @@ from .task import Task
 KIBIBYTE, MEBIBYTE = 1024, 1024 * 1024
 
 OFTEN, SOMETIMES, RARELY = 9, 5, 3
-"""How often a workload is repeated: nine times where a target depends on it."""
+"""How often a workload is repeated: nine times, or more, where a target depends on it, and only there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,11 @@ class Workload:
     quick_repeats: int = 1
     quick: bool = True
     least: int = 1
+
+    @property
+    def target(self) -> bool:
+        """Whether a target depends on it."""
+        return self.repeats >= OFTEN
 
     def scaled(self, scale: float) -> Task:
         """The task, so much smaller."""
@@ -73,7 +78,10 @@ def _local() -> Group:
     kinds = {"sync": "into a sync handler", "async": "into an async handler", "process": "to a port with a task"}
     sizes = {"sync": 1_000_000, "async": 300_000, "process": 300_000}
     workloads = tuple(
-        _often(f"local/{kind}", title, Task("local", sizes[kind], kind), least=100) for kind, title in kinds.items()
+        (Workload if kind == "async" else _often)(
+            f"local/{kind}", title, Task("local", sizes[kind], kind), least=100
+        )
+        for kind, title in kinds.items()
     )
     return Group("local", "local one-way, messages/s", True, workloads, Task("local", 0))
 
@@ -130,7 +138,7 @@ def _bulk(size: int, name: str, count: int) -> Group:
     key = f"bulk/{name.replace(' ', '')}"
     task = Task("bulk", count, size=size)
     workloads = (
-        Workload(f"{key}/plain", "plain", task, OFTEN, 3, least=10),
+        (_often if size == MEBIBYTE else Workload)(f"{key}/plain", "plain", task, least=10),
         Workload(f"{key}/encrypted", "encrypted", Task("bulk", count // 2, encrypted=True, size=size), least=10),
     )
     return Group(key, f"messages of {name}, TCP, MB/s", True, workloads, Task("bulk", 0, size=size))
@@ -148,8 +156,8 @@ def _stream() -> Group:
 
 def _idle() -> list[Group]:
     sizes = (
-        Workload("idle/bare", "bare, with its ID", Task("idle", 100_000, "bare"), OFTEN, 3, least=1_000),
-        Workload("idle/handlers", "with two handlers", Task("idle", 100_000, "handlers"), OFTEN, 3, least=1_000),
+        _often("idle/bare", "bare, with its ID", Task("idle", 100_000, "bare"), least=1_000),
+        _often("idle/handlers", "with two handlers", Task("idle", 100_000, "handlers"), least=1_000),
         Workload("idle/million", "bare, of 1,000,000", Task("idle", 1_000_000, "bare"), RARELY, least=1_000),
     )
     times = (
@@ -178,14 +186,14 @@ def _deaths() -> list[Group]:
 
 def _others() -> list[Group]:
     slow = (
-        Workload("slow/send", "that only sends: bounded, every loss told",
-                 Task("slow", 100_000, "send", size=KIBIBYTE), OFTEN, least=100_000),
+        _often("slow/send", "that only sends: bounded, every loss told",
+               Task("slow", 100_000, "send", size=KIBIBYTE), least=100_000),
         Workload("slow/flush", "that waits at flush: nothing lost",
                  Task("slow", 20_000, "flush", size=KIBIBYTE), RARELY, least=2_000),
     )  # fmt: skip
     start = (
-        Workload("start/local", "a node by itself", Task("start", 1), OFTEN, 1),
-        Workload("start/network", "one that listens, with a secret", Task("start", 1, "network", "unix"), OFTEN, 1),
+        Workload("start/local", "a node by itself", Task("start", 1)),
+        Workload("start/network", "one that listens, with a secret", Task("start", 1, "network", "unix")),
     )
     form = (Workload("form/10", "10 processes", Task("form", 10, transport="unix"), RARELY, least=10),)
     nodes = tuple(

@@ -123,6 +123,7 @@ def cells(options: Options, rivals: Rivals) -> list[Cell]:
                 OURS,
                 own_command(workload.scaled(scale)),
                 workload.quick_repeats if options.quick else workload.repeats,
+                target=workload.target,
             )
             for workload in chosen
             if workload.quick or not options.quick

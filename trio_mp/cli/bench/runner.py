@@ -37,6 +37,7 @@ class Cell:
       repeats: how often, at most.
       environment: on top of that of this process.
       folder: where it is run; here if it is None.
+      target: whether a target depends on it: what there is time for is done for it first.
     """
 
     group: str
@@ -46,6 +47,7 @@ class Cell:
     repeats: int
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None
+    target: bool = False
 
 
 def own_command(task: Task) -> tuple[str, ...]:
