@@ -1,0 +1,193 @@
+"""Where the time of a message goes: the parts of the hot path, and what they add up to.
+
+    python -m benchmarks.profiles [--quick] [--json FILE] [--markdown]
+
+The parts are measured apart (`hot_path.py`), the wholes between two processes (`wholes.py`); what is left of a whole
+is what nobody measured by itself. `python -m benchmarks.document` puts docs/profiles.json into docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import hot_path, wholes
+from benchmarks.wholes import Effort
+from trio_mp.cli.bench.record import machine
+
+QUICK = Effort(messages=500, runs=5, flood=5_000, trips=200, rounds=1)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One of the things that take time.
+
+    Attributes:
+      name: for readers.
+      value: how much, in the unit of the profile.
+    """
+
+    name: str
+    value: float
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """Where the time of one thing goes.
+
+    Attributes:
+      key, title: its name in files, and for readers.
+      unit: of all values.
+      parts: of which it consists; the last one is what is left.
+      whole: all of it.
+    """
+
+    key: str
+    title: str
+    unit: str
+    parts: list[Part]
+    whole: float
+
+
+class Profiles(msgspec.Struct, frozen=True):
+    """All of them, and where they were measured.
+
+    Attributes:
+      date: in UTC.
+      machine: see `Record`.
+      quick: whether it was a check, and no measurement.
+      profiles: they.
+    """
+
+    date: str
+    machine: dict[str, str]
+    quick: bool
+    profiles: list[Profile]
+
+
+def measure(effort: Effort, *, quick: bool = False, before: Callable[[str], object] = lambda _: None) -> Profiles:
+    """Measure everything.
+
+    Args:
+      effort: how much.
+      quick: see `Profiles`.
+      before: is told what comes.
+    """
+    before("the receiver")
+    receiving, decoding, dispatching = trio.run(_receiver, effort)
+    before("the sender")
+    calling, sent, received = trio.run(_sender, effort)
+    before("the system call that sends")
+    writing = wholes.write_calls(effort, len(hot_path.frames_of("a" * 18, wholes.BATCH)[0]))
+    before("round trips")
+    trips = wholes.ask(effort)
+    call = sum(calling.values())
+    sending = calling | {"flushing: the system call": writing}
+    trip = {
+        "the system calls send and recv, and the switches between the processes": trips["sockets"],
+        "epoll": trips["epoll"] - trips["sockets"],
+        "Trio's run loop": trips["trio"] - trips["epoll"],
+        "splitting, decoding and checking, twice": 2 * decoding / 1e3,
+        "dispatching, with the handler, twice": 2 * dispatching / 1e3,
+        "the call of send, twice": 2 * call / 1e3,
+    }
+    rest = "all else: the reader, waiting, the rest of the process"
+    found = [
+        _profile("receiver", "One way, the receiver", "ns of CPU time a message", receiving, received, rest),
+        _profile(
+            "sender", "One way, the sender, 100 messages a pass", "ns of CPU time a message", sending, sent,
+            "flushing: all else, with the pass of the scheduler",
+        ),
+        _profile(
+            "round_trip", "Round trip, from handler to handler and back", "µs", trip, trips["node"],
+            "all else: the reader, the session, flushing, twice",
+        ),
+    ]  # fmt: skip
+    return Profiles(time.strftime("%Y-%m-%d %H:%M", time.gmtime()), machine(), quick, found)
+
+
+async def _receiver(effort: Effort) -> tuple[dict[str, float], float, float]:
+    return await hot_path.receiver(effort), *await hot_path.single(effort)
+
+
+async def _sender(effort: Effort) -> tuple[dict[str, float], float, float]:
+    async with wholes.other_node() as (node, other):
+        calling = await hot_path.sender(effort, node, node.spawn(other, "::ignore"))
+        return calling, *await wholes.flood(effort, node, other)
+
+
+def _profile(key: str, title: str, unit: str, parts: dict[str, float], whole: float, rest: str) -> Profile:
+    named = [Part(name, value) for name, value in parts.items()]
+    return Profile(key, title, unit, [*named, Part(rest, whole - sum(parts.values()))], whole)
+
+
+def read_profiles(path: Path) -> Profiles:
+    """Read what was kept.
+
+    Raises:
+      OSError: there is no such file.
+      ValueError: it holds something else.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Profiles)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{path} holds no profiles: {error}") from None
+
+
+def rows(profile: Profile) -> list[tuple[str, str, str]]:
+    """Each part with its value and its share, and the whole."""
+    shares = [(part.name, part.value, f"{part.value / profile.whole:.0%}") for part in profile.parts]
+    shares.append(("the whole", profile.whole, ""))
+    digits = 0 if profile.unit.startswith("ns") else 1
+    return [(name, f"{value:.{digits}f}", share) for name, value, share in shares]
+
+
+def markdown(profile: Profile) -> str:
+    """A table for the documentation."""
+    lines = [f"| {profile.title} | {profile.unit} | share |", "| --- | ---: | ---: |"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows(profile))])
+
+
+def draw(profile: Profile) -> Table:
+    """A table for the terminal."""
+    table = Table(title=profile.title)
+    table.add_column("part")
+    table.add_column(profile.unit, justify="right")
+    table.add_column("share", justify="right")
+    for row in rows(profile):
+        table.add_row(*row, end_section=row[0] == profile.parts[-1].name)
+    return table
+
+
+def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
+    """Read the arguments, and do it; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.profiles", description="Say where the time goes.")
+    parser.add_argument("--quick", action="store_true", help="a few runs of each: a check, and no measurement")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures there")
+    parser.add_argument("--markdown", action="store_true", help="print tables for the documentation")
+    options = parser.parse_args(arguments)
+    console = console or Console()
+    with console.status("") as status:
+        found = measure(
+            QUICK if options.quick else Effort(),
+            quick=options.quick,
+            before=lambda what: status.update(f"Measuring {what}"),
+        )
+    if options.json is not None:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    for profile in found.profiles:
+        if options.markdown:
+            console.print(markdown(profile), "", sep="\n", markup=False, highlight=False, soft_wrap=True)
+        else:
+            console.print(draw(profile))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Wholes: what a message takes between two processes, and round trips of programs that each do one thing more."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import trio
+
+from benchmarks import profile_programs as programs
+from trio_mp import Node, open_node
+from trio_mp.cli.bench.pair import end_process
+from trio_mp.cli.bench.task import SECRET, TEXT, WARM, expect
+
+BATCH = 100
+"""Messages in a pass of the scheduler, and so in a frame."""
+
+PROGRAMS = Path(programs.__file__)
+ASKERS = {"sockets": programs.ask_with_sockets, "epoll": programs.ask_with_epoll, "trio": programs.ask_with_trio}
+
+
+class Effort(msgspec.Struct, frozen=True):
+    """How much is measured.
+
+    Attributes:
+      messages: in one run of a part.
+      runs: of each part.
+      flood: messages in one run of the whole, between two processes.
+      trips: round trips in one run.
+      rounds: runs of the wholes, and of each kind of round trip.
+    """
+
+    messages: int = 2_000
+    runs: int = 60
+    flood: int = 200_000
+    trips: int = 3_000
+    rounds: int = 7
+
+
+@contextlib.contextmanager
+def other_program(kind: str) -> Iterator[socket.socket]:
+    """A connection with another process."""
+    with subprocess.Popen([sys.executable, "-P", str(PROGRAMS), kind], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            with socket.create_connection(("127.0.0.1", int(process.stdout.readline()))) as connection:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                yield connection
+        finally:
+            process.kill()
+
+
+@asynccontextmanager
+async def other_node() -> AsyncGenerator[tuple[Node, str]]:
+    """A node here, and the ID of one in another process."""
+    async with open_node("this", binds=["127.0.0.1:0"], secret=SECRET, encryption=False) as node:
+        command = [sys.executable, "-P", str(PROGRAMS), "node", node.binds[0]]
+        process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE)
+        try:
+            await node.call("other", "time")
+            yield node, "other"
+        finally:
+            await end_process(process)
+
+
+async def flood(effort: Effort, node: Node, other: str) -> tuple[float, float]:
+    """CPU time a message of the process that sends, and of the one that receives, in nanoseconds."""
+    send, sending, receiving = node.send, float("inf"), float("inf")
+    for _ in range(effort.rounds):
+        async with node.open_port() as port:
+            there = node.spawn(other, "::sink", port, effort.flood)
+            await node.flush(there)
+            start = time.process_time()
+            for first in range(0, effort.flood, BATCH):
+                for number in range(first, min(first + BATCH, effort.flood)):
+                    send(there, "ping", number, TEXT)
+                await node.flush(there)
+            sending = min(sending, time.process_time() - start)
+            right, took = await port.receive()
+            expect(right, "messages were out of order")
+            receiving = min(receiving, took)
+    return sending / effort.flood * 1e9, receiving / effort.flood * 1e9
+
+
+def write_calls(effort: Effort, size: int) -> float:
+    """What `send` of a frame of so many bytes costs, for each message in it, where another process takes what is sent."""
+    packet, times = bytes(size), []
+    with other_program("drain") as connection:
+        for _ in range(effort.runs * max(1, effort.messages // BATCH)):
+            start = time.perf_counter()
+            connection.send(packet)
+            times.append(time.perf_counter() - start)
+            # So that its buffer is never full.
+            time.sleep(0)
+    # The median: some of them wake nobody, and are cheaper than those that do.
+    return statistics.median(times) / BATCH * 1e9
+
+
+async def round_trips(node: Node, other: str, count: int) -> list[int]:
+    """From handler to handler."""
+    times: list[int] = []
+    done = trio.Event()
+    clock = time.perf_counter_ns
+    start = 0
+    port = node.port()
+    there = node.spawn(other, "::echo", port)
+
+    @port.on("pong")
+    def pong(number: int, text: str) -> None:
+        nonlocal start
+        times.append(clock() - start)
+        if number == count:
+            done.set()
+        else:
+            start = clock()
+            node.send(there, "ping", number + 1, text)
+
+    start = clock()
+    node.send(there, "ping", 1, TEXT)
+    await done.wait()
+    port.kill()
+    return times
+
+
+def middle(times: list[int]) -> float:
+    """The median in microseconds, without the first ones."""
+    return statistics.median(times[len(times) // WARM :]) / 1e3
+
+
+def ask(effort: Effort) -> dict[str, float]:
+    """Microseconds for a round trip, of each kind: in turn, and of each the least median."""
+    found = dict.fromkeys([*ASKERS, "node"], float("inf"))
+
+    async def ask_node() -> list[int]:
+        async with other_node() as (node, other):
+            return await round_trips(node, other, effort.trips)
+
+    for _ in range(effort.rounds):
+        for kind, asker in ASKERS.items():
+            with other_program(kind) as connection:
+                found[kind] = min(found[kind], middle(asker(connection, effort.trips)))
+        found["node"] = min(found["node"], middle(trio.run(ask_node)))
+    return found
