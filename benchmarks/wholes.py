@@ -91,7 +91,7 @@ async def flood(effort: Effort, node: Node, other: str) -> tuple[float, float]:
 
 
 def write_calls(effort: Effort, size: int) -> float:
-    """What `send` of a frame of so many bytes costs, for each message in it, where another process takes what is sent."""
+    """What `send` of a frame of so many bytes costs, for each message in it, where another process takes it."""
     packet, times = bytes(size), []
     with other_program("drain") as connection:
         for _ in range(effort.runs * max(1, effort.messages // BATCH)):

@@ -10,7 +10,6 @@ import socket
 import stat
 import struct
 import sys
-import time
 from collections.abc import AsyncGenerator
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,7 +23,7 @@ from network_helpers import SECRET, Inbox, Notices
 from trio_mp import ConfigurationError, open_node
 from trio_mp._transport.addresses import TCPAddress, UnixAddress, parse_address
 from trio_mp._transport.pipe import Listener, Pipe
-from trio_mp._transport.sockets import POLL_TURN, SocketPipe, SocketTransport
+from trio_mp._transport.sockets import SocketPipe, SocketTransport
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
 
@@ -211,11 +210,13 @@ class TestBusyPolling:
             others = Others()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(others.run)
-                end = time.perf_counter() + 20 * POLL_TURN
-                while time.perf_counter() < end:
+                answers = 0
+                while others.passes < 5:
                     other.send_nowait(b"x")
                     await read(one, 1)
-                assert others.passes >= 5
+                    answers += 1
+                    # Each takes a microsecond at least: that many are hundreds of turns.
+                    assert answers < 500_000
                 nursery.cancel_scope.cancel()
             one.close()
             other.close()
@@ -236,18 +237,16 @@ class TestBusyPolling:
     async def test_nothing_there_is_waited_for(
         self, any_address: str, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        polls = []
+        polls = 0
 
         class Counting:
             def __init__(self) -> None:
                 self.real = poll()
-
-            def register(self, *arguments: Any) -> None:
-                polls.append(0)
-                self.real.register(*arguments)
+                self.register = self.real.register
 
             def poll(self, timeout: int) -> Any:
-                polls[-1] += 1
+                nonlocal polls
+                polls += 1
                 return self.real.poll(timeout)
 
         poll = select.poll
@@ -265,9 +264,8 @@ class TestBusyPolling:
                     await trio.testing.wait_all_tasks_blocked()
                     other.send_nowait(b"x")
                 assert one.receive_nowait(1) == b"x"
-            # In vain after 1, 2, 4, … of the waits, at last every 65th.
-            assert 5 <= len(polls) <= 12
-            assert all(polls)
+            # In vain before 1, 2, 4, … waits, at last every 65th; and each time it was looked twice, or a little more.
+            assert 10 <= polls <= 50
             one.close()
             with pytest.raises(trio.ClosedResourceError):
                 await one.wait_readable()

@@ -128,8 +128,7 @@ class Connection:
                 await self.pipe.wait_readable()
                 share = READ_SHARE
                 while share > 0:
-                    # Refused: what comes now was sent before the other side knew; it is read so that our last bytes are
-                    # not reset with it.
+                    # Refused: what comes now was sent before it was known; unread, it would reset our last bytes.
                     refused = self._finishing and not self.was_up
                     count, more, events = receive(self.pipe, self.session, ignored=refused)
                     if count is None:
@@ -290,9 +289,14 @@ class Connection:
                 break
         if peer is not None:
             peer.progressed()
-        waiting = peer is not None and peer.current is self and peer.association.has_to_write
-        if self._finishing and not session.outgoing and not waiting:
-            pipe.send_eof()
+        if self._finishing and not session.outgoing:
+            self._say_all()
+
+    def _say_all(self) -> None:
+        """Nothing but what is queued is to be said any more."""
+        peer = self.peer
+        if peer is None or peer.current is not self or not peer.association.has_to_write:
+            self.pipe.send_eof()
             self.said_all = True
             self._send_failed = True
 

@@ -79,7 +79,6 @@ class Peer:
         self._host = host
         self._settings = settings
         self._queue = self.association.queue
-        # Whether it is to be flushed at the end of this pass.
         self._dirty = False
         self._inline_size = settings.queue_limit // INLINE_SHARE
         self._flushed = trio.lowlevel.ParkingLot()
@@ -149,13 +148,14 @@ class Peer:
 
     def next_chunk(self, connection: PeerConnection) -> memoryview | None:
         """What is to be written to this connection next."""
-        if connection is not self.current or self._host.firing or not self.association.may_write:
+        if connection is not self.current or not self._queue.size:
             return None
-        return self.association.queue.next_chunk()
+        return None if self._host.firing or not self.association.may_write else self._queue.next_chunk()
 
     def progressed(self) -> None:
         """Something was handed to the operating system: whoever waits for that looks again."""
-        self._flushed.unpark_all()
+        if self._flushed:
+            self._flushed.unpark_all()
 
     async def wait_flushed(self) -> None:
         """See `Node.flush`."""

@@ -127,6 +127,8 @@ class Session:
           RemoteProtocolError: the other side did what the protocol does not allow. The connection must be closed, after
             what is in `outgoing` was written, as far as that goes.
         """
+        if self._reader is not None and self._tls is None:
+            return [Messages(batch) for batch in self._reader.feed(data_untrusted)]
         if not self.open:
             # Counted by what came before: the last piece may hold what follows the handshake.
             if self._unasked > (SECURE_LIMIT if self._secure else GREETING_LIMIT):

@@ -35,7 +35,7 @@ class SocketPipe(Pipe):
     waits for it.
     """
 
-    __slots__ = ("_closed", "_socket", "_turn_ends", "_unpolled", "_vain")
+    __slots__ = ("_closed", "_poller", "_socket", "_turn_ends", "_unpolled", "_vain")
 
     def __init__(self, connected: socket.socket, peer_address: str, local_host: str = "") -> None:
         connected.setblocking(False)
@@ -44,6 +44,7 @@ class SocketPipe(Pipe):
         # When others are to run again; how many more waits are not to poll, and how many there were the last time.
         self._turn_ends = 0.0
         self._unpolled = self._vain = 0
+        self._poller: select.poll | None = None
         self.peer_address = peer_address
         self.local_host = local_host
 
@@ -96,15 +97,19 @@ class SocketPipe(Pipe):
         if now >= self._turn_ends:
             await trio.lowlevel.checkpoint()
             self._turn_ends = now + POLL_TURN
-        if self._closed or trio.lowlevel.current_statistics().tasks_runnable:
-            return False
-        poller = select.poll()
-        poller.register(self._socket, select.POLLIN)
-        end = now + self.busy_poll
-        while not poller.poll(0):
-            if time.perf_counter() > end:
-                self._vain = self._unpolled = min(2 * self._vain or 1, POLL_PAUSES)
+            if self._closed:
+                raise trio.ClosedResourceError
+        if self._poller is None:
+            self._poller = select.poll()
+            self._poller.register(self._socket, select.POLLIN)
+        poll, end = self._poller.poll, now + self.busy_poll
+        if not poll(0):
+            if trio.lowlevel.current_statistics().tasks_runnable:
                 return False
+            while not poll(0):
+                if time.perf_counter() > end:
+                    self._vain = self._unpolled = min(2 * self._vain or 1, POLL_PAUSES)
+                    return False
         self._vain = 0
         return True
 
