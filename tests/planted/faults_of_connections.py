@@ -36,7 +36,7 @@ CONNECTIONS = (
         "what one callback sends goes out before the other monitors have fired",
         (
             # Two guards, each enough by itself.
-            Change(_PEER, "or self._host.firing or not self.association", "or not self.association"),
+            Change(_PEER, "if self._host.firing or not self.association", "if not self.association"),
             Change(_PEER, "> self._inline_size and not self._host.firing:", "> self._inline_size:"),
         ),
         (f"{_MONITORS}::test_nothing_is_written_before_all_monitors_have_fired",),
@@ -196,7 +196,7 @@ CONNECTIONS = (
     Fault(
         "no_half_close",
         "a node that closes resets the connection, which destroys what was already handed over",
-        (Change(_CONNECTION, "            pipe.send_eof()\n", '            self.close("this node is closing")\n'),),
+        (Change(_CONNECTION, "            self.pipe.send_eof()\n", '            self.close("this node is closing")\n'),),
         (f"{_ALSO_FOUND}::test_what_is_said_last_arrives_though_the_other_side_was_speaking",),
     ),
     Fault(
