@@ -60,7 +60,7 @@ CONNECTIONS = (
             Change(
                 _NODE_PORT,
                 "peer.execute(peer.association.port_died(name, reason))",
-                """for other in tuple(self.known_nodes().values()):
+                """for other in tuple(self.up_nodes.__self__.peers.values()):
                     other.execute(other.association.port_died(name, reason))""",
             ),
         ),
@@ -73,7 +73,7 @@ CONNECTIONS = (
             Change(
                 _NODE_PORT,
                 "peer.answered()",
-                """for other in tuple(self.known_nodes().values()):
+                """for other in tuple(self.up_nodes.__self__.peers.values()):
                     other.answered()""",
             ),
         ),
