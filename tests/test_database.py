@@ -402,6 +402,19 @@ class TestALostGlobalNode:
         network.deliver_all()
         assert reads(network.processes["b"]) == {}
 
+    def test_that_comes_back_says_in_order_who_has_gone_meanwhile(self, network: Network) -> None:
+        """In the same order in every run of the program: what is simulated can be repeated."""
+        owners = [f"n{number}" for number in range(8)]
+        for owner in owners:
+            sets(network.start_attached(owner, "s1"), owner, 1)
+        follows(network.processes["s2"])
+        network.cut("s1", "s2")
+        for owner in owners:
+            network.crash(owner)
+        network.connect("s1", "s2")
+        network.deliver_all()
+        assert [key for told in network.processes["s2"].told for key in told.change.deleted] == owners
+
     def test_is_told_nothing_before_it_has_asked_again(self, network: Network) -> None:
         replica = network.processes["s1"].replica
         replica.node_down("s2")

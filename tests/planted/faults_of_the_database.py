@@ -85,7 +85,8 @@ DATABASE = (
         (
             Change(
                 _COPIES,
-                "for owner in source.records.keys() - batch.keys():\n                        self._drop(source, owner)",
+                "for owner in [owner for owner in source.records if owner not in batch]:\n"
+                "                        self._drop(source, owner)",
                 "pass",
             ),
         ),

@@ -139,7 +139,8 @@ class Copies:
                     return "part of what it has not told whole"
                 source.current = True
                 if source.whole:
-                    for owner in source.records.keys() - batch.keys():
+                    # In their order: that of a set differs from run to run, and simulations are repeated.
+                    for owner in [owner for owner in source.records if owner not in batch]:
                         self._drop(source, owner)
                 for owner, record in batch.items():
                     self._accept(source, owner, record)
