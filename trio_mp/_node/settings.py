@@ -12,7 +12,7 @@ from .._errors import ConfigurationError
 from .._ids import check_node_id
 from .._protocol.auth import MINIMUM_SECRET
 from .._protocol.handshake import MINIMUM_LIMIT
-from .._transport.addresses import Address, TCPAddress, parse_address
+from .._transport.addresses import Address, can_be_dialled, parse_address
 from .._transport.certificate_files import Certificate
 
 UnmonitoredDeath = Literal["log", "raise"]
@@ -137,7 +137,7 @@ def _binds(name: str, value: object) -> tuple[Address, ...] | None:
 def _seeds(name: str, value: object) -> tuple[Address, ...]:
     addresses = _addresses(name, value)
     for address in addresses:
-        if isinstance(address, TCPAddress) and (address.host == "*" or not address.port):
+        if not can_be_dialled(address):
             raise ConfigurationError(f"{name}: one can listen on {address}, but not dial it")
     return addresses
 
