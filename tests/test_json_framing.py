@@ -537,9 +537,8 @@ def test_the_work_is_in_proportion_to_the_bytes(data: bytes, size: int, monkeypa
     assert counter.looked_at <= 3 * len(data)
 
 
-@pytest.mark.exhaustive
-def test_megabytes_byte_by_byte() -> None:
-    data = b'[""' + b',1,"a",[]' * 550_000 + b"]"
+def test_half_a_megabyte_byte_by_byte() -> None:
+    data = b'[""' + b',1,"a",[]' * 55_000 + b"]"
     buffer = JSONBuffer(len(data))
     taken = [message for byte in data for message in buffer.feed(b"%c" % byte)]
     assert len(taken) == 1
