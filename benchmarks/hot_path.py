@@ -79,6 +79,13 @@ def dispatch_all(node: Node, batches: list[list[tuple[Any, ...]]]) -> None:
             done = dispatcher.dispatch_batch(frame, batch, done, lambda _: None)
 
 
+def flush(node: Node, other: str) -> None:
+    """Write what is queued for another node."""
+    network = node._core.network
+    assert network is not None
+    network.peer(other).flush()
+
+
 # Measuring -----------------------------------------------------------------------------------------------------------
 
 
@@ -217,11 +224,27 @@ async def sender(effort: Effort, node: Node, there: str) -> dict[str, float]:
     queued = least(effort, lambda: queue_all(name, effort.messages)) - empty
     sent = await sending(effort, node, there) - empty
     return {
-        "finding the route": sent - queued,
+        "node.send: finding the route and the peer": sent - queued,
         "checking the values": checked - encoding,
         "encoding": encoding,
         "bookkeeping of the queue": queued - checked,
     }
+
+
+async def flushing(effort: Effort, node: Node, there: str) -> float:
+    """To flush one message, with the system call, in nanoseconds."""
+    other, clock, shortest = there.partition("#")[0], time.perf_counter, float("inf")
+    with no_garbage():
+        for _ in range(effort.runs):
+            took = 0.0
+            for number in range(BATCH):
+                node.send(there, "ping", number, TEXT)
+                start = clock()
+                flush(node, other)
+                took += clock() - start
+            await trio.lowlevel.checkpoint()
+            shortest = min(shortest, took)
+    return shortest / BATCH * 1e9
 
 
 async def sending(effort: Effort, node: Node, there: str) -> float:

@@ -82,13 +82,13 @@ def measure(effort: Effort, *, quick: bool = False, before: Callable[[str], obje
     before("the receiver")
     receiving, decoding, dispatching = trio.run(_receiver, effort)
     before("the sender")
-    calling, sent, received = trio.run(_sender, effort)
+    calling, flushing, sent, in_kernel, received = trio.run(_sender, effort)
     before("the system call that sends")
-    writing = wholes.write_calls(effort, len(hot_path.frames_of("a" * 18, wholes.BATCH)[0]))
+    writing = wholes.write_calls(effort, len(hot_path.frames_of("a" * 18, 1)[0]))
     before("round trips")
     trips = wholes.ask(effort)
     call = sum(calling.values())
-    sending = calling | {"flushing: the system call": writing}
+    sending = calling | {"flushing: system calls": in_kernel}
     trip = {
         "the system calls send and recv, and the switches between the processes": trips["sockets"],
         "epoll": trips["epoll"] - trips["sockets"],
@@ -96,6 +96,7 @@ def measure(effort: Effort, *, quick: bool = False, before: Callable[[str], obje
         "splitting, decoding and checking, twice": 2 * decoding / 1e3,
         "dispatching, with the handler, twice": 2 * dispatching / 1e3,
         "the call of send, twice": 2 * call / 1e3,
+        "flushing, without the system call, twice": 2 * (flushing - writing) / 1e3,
     }
     rest = "all else: the reader, waiting, the rest of the process"
     found = [
@@ -106,7 +107,7 @@ def measure(effort: Effort, *, quick: bool = False, before: Callable[[str], obje
         ),
         _profile(
             "round_trip", "Round trip, from handler to handler and back", "µs", trip, trips["node"],
-            "all else: the reader, the session, flushing, twice",
+            "all else: the reader, the session, the passes of the node, twice",
         ),
     ]  # fmt: skip
     return Profiles(time.strftime("%Y-%m-%d %H:%M", time.gmtime()), machine(), quick, found)
@@ -116,10 +117,12 @@ async def _receiver(effort: Effort) -> tuple[dict[str, float], float, float]:
     return await hot_path.receiver(effort), *await hot_path.single(effort)
 
 
-async def _sender(effort: Effort) -> tuple[dict[str, float], float, float]:
+async def _sender(effort: Effort) -> tuple[dict[str, float], float, float, float, float]:
     async with wholes.other_node() as (node, other):
-        calling = await hot_path.sender(effort, node, node.spawn(other, "::ignore"))
-        return calling, *await wholes.flood(effort, node, other)
+        there = node.spawn(other, "::ignore")
+        calling = await hot_path.sender(effort, node, there)
+        flushing = await hot_path.flushing(effort, node, there)
+        return calling, flushing, *await wholes.flood(effort, node, other)
 
 
 def _profile(key: str, title: str, unit: str, parts: dict[str, float], whole: float, rest: str) -> Profile:
