@@ -1,35 +1,74 @@
-"""Puts the figures of docs/benchmarks.json into docs/benchmarks.md, and draws docs/benchmarks.svg.
+"""Puts the figures of docs/benchmarks.json and docs/profiles.json into the pages, and draws docs/benchmarks.svg.
 
 python -m benchmarks.document
 """
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.chart import draw_chart
+from benchmarks.profiles import Profiles, markdown, read_profiles
 from benchmarks.targets import TARGETS, judge
 from trio_mp.cli.bench.catalogue import GROUPS
 from trio_mp.cli.bench.record import Line, Record, read_record
 from trio_mp.cli.bench.screen import interval, number, peers, ratios
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-FIGURES, PAGE, CHART = DOCS / "benchmarks.json", DOCS / "benchmarks.md", DOCS / "benchmarks.svg"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+FIGURES, PROFILES, CHART = DOCS / "benchmarks.json", DOCS / "profiles.json", DOCS / "benchmarks.svg"
+PAGES = (DOCS / "benchmarks.md", DOCS / "performance.md", ROOT / "README.md")
+
+QUOTED = ("one_way/tcp/1/100/plain", "round_trip/tcp/handler", "local/sync")
+"""What README quotes, beside those peers that a target is about."""
 
 MARKS = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
-def fill(page: str, record: Record) -> str:
+def fill(page: str, record: Record, profiles: Profiles) -> str:
     """The page with what is generated put between its marks."""
-    parts = {"machine": machine, "targets": targets, "figures": figures}
-    return MARKS.sub(lambda found: f"{found[1]}{parts[found[2]](record)}\n{found[3]}", page)
+    parts: dict[str, Callable[[], str]] = {
+        "machine": lambda: machine(record),
+        "targets": lambda: targets(record),
+        "figures": lambda: figures(record),
+        "quoted": lambda: quoted(record),
+        "profiled": lambda: profiled(profiles),
+        **{one.key: functools.partial(markdown, one) for one in profiles.profiles},
+    }
+    return MARKS.sub(lambda found: f"{found[1]}{parts[found[2]]()}\n{found[3]}", page)
+
+
+CHECK = "A quick run, on a machine with other work to do: a check, and no measurement.\n\n"
+
+
+def quoted(record: Record) -> str:
+    """Three lines of the table, for README."""
+    lines = ["| | median | beside others |", "| --- | ---: | --- |"]
+    for group in GROUPS:
+        for workload in group.workloads:
+            line = record.line(workload.key)
+            if workload.key in QUOTED and line is not None:
+                title, _, _unit = group.title.rpartition(", ")
+                programs = [target.other[1] for target in TARGETS if target.workload == workload.key and target.other]
+                found = [(program, record.ratio(workload.key, group.key, program)) for program in programs]
+                shown = ", ".join(f"{number(one.median)} × {program}" for program, one in found if one is not None)
+                lines.append(f"| {title}: {workload.title} | {number(line.estimate.median)} {line.unit} | {shown} |")
+    return (CHECK if record.quick else "") + "\n".join(lines)
+
+
+def profiled(profiles: Profiles) -> str:
+    """Where the profiles were measured."""
+    where = ", ".join(f"{name} {profiles.machine[name]}" for name in ("system", "processor", "CPUs", "Python"))
+    return f"{CHECK if profiles.quick else ''}{profiles.date} UTC: {where}."
 
 
 def machine(record: Record) -> str:
     """Where it was measured."""
     rows = [f"| {name} | {text} |" for name, text in record.machine.items()]
-    note = "A quick run, on a machine with other work to do: a check, and no measurement.\n\n" if record.quick else ""
+    note = CHECK if record.quick else ""
     skipped = "".join(f"\n\nWithout {name}: {why}." for name, why in record.skipped.items())
     return f"{note}{record.date} UTC\n\n| | |\n| --- | --- |\n" + "\n".join(rows) + skipped
 
@@ -70,8 +109,9 @@ def _cells(line: Line) -> str:
 
 def main() -> None:
     """Do it."""
-    record = read_record(FIGURES)
-    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), record), encoding="utf-8")
+    record, profiles = read_record(FIGURES), read_profiles(PROFILES)
+    for page in PAGES:
+        page.write_text(fill(page.read_text(encoding="utf-8"), record, profiles), encoding="utf-8")
     CHART.write_text(draw_chart(record), encoding="utf-8")
 
 

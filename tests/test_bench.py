@@ -484,10 +484,51 @@ def document() -> ModuleType:
 
 def test_the_page_says_what_was_measured(document: ModuleType) -> None:
     """Otherwise: python -m benchmarks.document."""
-    record = read_record(document.FIGURES)
-    page = document.PAGE.read_text(encoding="utf-8")
-    assert document.fill(page, record) == page
+    record, profiles = read_record(document.FIGURES), document.read_profiles(document.PROFILES)
+    filled = set()
+    for path in document.PAGES:
+        page = path.read_text(encoding="utf-8")
+        filled |= {found[2] for found in document.MARKS.finditer(page)}
+        assert document.fill(page, record, profiles) == page
+    assert filled == {"machine", "targets", "figures", "quoted", "profiled", "receiver", "sender", "round_trip"}
     assert document.CHART.read_text(encoding="utf-8") == document.draw_chart(record)
+
+
+def test_the_readme_quotes_the_benchmarks(document: ModuleType) -> None:
+    """Without the help of what writes it: each of its three figures is one of the record."""
+    record = read_record(document.FIGURES)
+    _, part = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- begin: quoted -->")
+    rows = [line.split(" | ") for line in part.split("<!-- end")[0].splitlines() if line.startswith("| ")]
+    quoted = {row[0].strip("| "): row[1] for row in rows if row[1] not in {"median", "---:"}}
+    medians = {
+        f"{group.title.rpartition(',')[0]}: {workload.title}": f"{number(line.estimate.median)} {line.unit}"
+        for group in GROUPS
+        for workload in group.workloads
+        if (line := record.line(workload.key))
+    }
+    assert len(quoted) == 3
+    assert quoted.items() <= medians.items()
+    assert "](docs/benchmarks.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("require_tcp")
+def test_where_the_time_goes(
+    document: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    profiles = importlib.import_module("benchmarks.profiles")
+    monkeypatch.setattr(profiles, "QUICK", profiles.Effort(messages=200, runs=2, flood=1_000, trips=30, rounds=1))
+    path, console = tmp_path / "profiles.json", Console(file=StringIO(), width=200)
+    assert profiles.main(["--quick", "--json", str(path), "--markdown"], console) == 0
+    assert profiles.main(["--quick"], console) == 0
+    assert isinstance(console.file, StringIO)
+    found = profiles.read_profiles(path)
+    assert [one.key for one in found.profiles] == ["receiver", "sender", "round_trip"]
+    for one in found.profiles:
+        assert one.whole > 0
+        assert sum(part.value for part in one.parts) == pytest.approx(one.whole)
+        assert profiles.markdown(one) in console.file.getvalue()
+    with pytest.raises(ValueError, match="holds no profiles"):
+        profiles.read_profiles(document.FIGURES)
 
 
 @pytest.mark.parametrize(
