@@ -196,7 +196,7 @@ CONNECTIONS = (
     Fault(
         "no_half_close",
         "a node that closes resets the connection, which destroys what was already handed over",
-        (Change(_CONNECTION, "            self.pipe.send_eof()\n", '            self.close("this node is closing")\n'),),
+        (Change(_CONNECTION, "self.pipe.send_eof()\n", 'self.close("this node is closing")\n'),),
         (f"{_ALSO_FOUND}::test_what_is_said_last_arrives_though_the_other_side_was_speaking",),
     ),
     Fault(
