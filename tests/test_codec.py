@@ -445,6 +445,16 @@ def test_a_hostile_frame_is_the_other_sides_fault(
 
 
 @pytest.mark.parametrize(
+    "message",
+    [payload[1:] for payload in HOSTILE.values() if payload[:1] == b"\x91"],
+    ids=[name for name, payload in HOSTILE.items() if payload[:1] == b"\x91"],
+)
+def test_and_so_it_is_behind_a_thousand_harmless_messages(message: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        codec.decode_frame(b"\xdc" + (1001).to_bytes(2, "big") + b"\x91\xa0" * 1000 + message)
+
+
+@pytest.mark.parametrize(
     "value",
     [
         b"\xd6\xff\x00\x00\x00\x00",

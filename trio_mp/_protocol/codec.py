@@ -191,8 +191,8 @@ def decode_frame(payload_untrusted: bytes | bytearray | memoryview) -> list[tupl
     if len(payload_untrusted) >= _MANY:
         try:
             messages = _decode_flat(payload_untrusted)  # type: ignore[assignment]
-        except msgspec.DecodeError:
-            # There is something else in it, or something wrong.
+        except (msgspec.DecodeError, ValueError):
+            # There is something else in it, or something wrong; text that is no UTF-8 is a ValueError.
             pass
         else:
             _check_names(messages)
