@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from network_helpers import SECRET, network_of, until
+from network_helpers import SECRET, FakeNetwork, network_of, place, until
 from test_json_peers import connect
 
 from trio_mp import open_node
 from trio_mp._errors import RemoteProtocolError
+from trio_mp._node.environment import Environment
 from trio_mp._protocol.handshake import LocalInfo
 from trio_mp._protocol.session import SECURE_LIMIT, Session
+from trio_mp.lowlevel import open_node_in
 
 
 @pytest.mark.parametrize("what", ["send_after", "monitor", "link"])
@@ -116,3 +119,17 @@ def test_tls_messages_without_end_before_authentication() -> None:
 
     with pytest.raises(RemoteProtocolError, match="too much"):
         flood()
+
+
+async def test_a_connection_whose_tls_cannot_send_ends_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    network = FakeNetwork()
+    server = Environment(transport=network, make_tls=lambda _: Deaf())
+    # The smaller nonce makes the side that dials, and so has to prove itself first, the TLS client, which speaks first.
+    client = dataclasses.replace(server, entropy=bytes)
+    begun = trio.current_time()
+    async with (
+        open_node_in(server, "a", secret=SECRET, binds=[place("a")]),
+        open_node_in(client, "b", secret=SECRET, binds=(), seeds=[place("a")]) as node,
+    ):
+        await until(lambda: network_of(node).failures)
+        assert trio.current_time() - begun < 1

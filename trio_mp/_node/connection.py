@@ -141,8 +141,8 @@ class Connection:
                         break
                     share -= count
                 host.run_pass(frame)
-                if self.session.outgoing or self._finishing:
-                    # What TLS answers, and what a connection has to say that is not in use.
+                if self.session.outgoing or self.session.failure or self._finishing:
+                    # What TLS answers, or cannot send, and what a connection has to say that is not in use.
                     self.flush()
         except RemoteProtocolError as error:
             self._note_end(str(error))
