@@ -177,6 +177,9 @@ _decode = msgspec.msgpack.Decoder(list[tuple], ext_hook=_no_extensions).decode  
 # value afterwards. It refuses all else at the first of it. (bytes and str together it does not take.)
 _decode_flat = msgspec.msgpack.Decoder(list[tuple[bool | int | float | str | None, ...]]).decode
 
+# Text that is no UTF-8, for one, is a ValueError.
+_UNDECODABLE = (msgspec.DecodeError, ValueError, RecursionError, TypeError, OverflowError)
+
 _MANY = 1024
 """In a frame of fewer bytes it costs more to be refused, in a Python exception, than to look at each value."""
 
@@ -191,15 +194,15 @@ def decode_frame(payload_untrusted: bytes | bytearray | memoryview) -> list[tupl
     if len(payload_untrusted) >= _MANY:
         try:
             messages = _decode_flat(payload_untrusted)  # type: ignore[assignment]
-        except (msgspec.DecodeError, ValueError):
-            # There is something else in it, or something wrong; text that is no UTF-8 is a ValueError.
+        except _UNDECODABLE:
+            # There is something else in it, or something wrong.
             pass
         else:
             _check_names(messages)
             return messages
     try:
         messages = _decode(payload_untrusted)
-    except (msgspec.DecodeError, ValueError, RecursionError, TypeError, OverflowError) as error:
+    except _UNDECODABLE as error:
         # It may name a place as deep as the frame nests, which is for the other side to choose.
         raise RemoteProtocolError(f"a frame that does not decode: {str(error)[:200]}") from None
     check_received(messages)
