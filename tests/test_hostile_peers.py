@@ -124,8 +124,8 @@ def test_tls_messages_without_end_before_authentication() -> None:
 async def test_a_connection_whose_tls_cannot_send_ends_at_once(autojump_clock: trio.testing.MockClock) -> None:
     network = FakeNetwork()
     server = Environment(transport=network, make_tls=lambda _: Deaf())
-    # The smallest of all nonces, "++++…" in base64, makes the side that dials, and so has to prove itself first, the TLS
-    # client, which speaks first.
+    # The smallest of all nonces, "++++…" in base64, makes the side that dials, which has to prove itself first, the
+    # TLS client, which speaks first.
     client = dataclasses.replace(server, entropy=lambda count: (b"\xfb\xef\xbe" * count)[:count])
     begun = trio.current_time()
     async with (

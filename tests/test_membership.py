@@ -48,6 +48,7 @@ def make_global(node_id: str = "n", *mesh: str, guests: tuple[str, ...] = ()) ->
     for other in mesh:
         rules.received(other, "join", (True, [address(other)]))
     for guest in guests:
+        rules.received(guest, "join", (False, []))
         rules.received(guest, "attach", ())
     return rules
 
@@ -164,6 +165,7 @@ def test_between_global_nodes_a_welcome_meshes_and_says_of_whom_to_hear() -> Non
 
 def test_attaching() -> None:
     rules = make_global("n", "g")
+    rules.received("x", "join", (False, []))
     # It is welcomed again: the mesh may have changed since it was the first time.
     assert rules.received("x", "attach", ()) == [
         GuestUp("x"),
@@ -173,6 +175,17 @@ def test_attaching() -> None:
     assert rules.received("g", "attach", ()) == []
     assert list(rules.guests) == ["x"]
     assert make().received("x", "attach", ()) == []
+
+
+def test_an_attach_that_has_waited_since_the_connection_before_does_nothing() -> None:
+    # It was queued while the connection was given back, and its sender has attached to another since.
+    rules = make_global("n")
+    rules.received("x", "join", (False, []))
+    assert rules.lost("x") == []
+    assert rules.received("x", "attach", ()) == []
+    assert not rules.guests
+    rules.received("x", "join", (False, []))
+    assert not rules.guests
 
 
 def test_a_guest_that_turns_out_to_be_global_is_no_guest_any_more() -> None:

@@ -30,6 +30,12 @@ MEMBERSHIP: tuple[Fault, ...] = (
         (f"{_UNIT}::test_who_becomes_global_joins_again_whom_it_has_joined_as_something_else",),
     ),
     Fault(
+        "late_attach_counts",
+        "an `attach` that has waited since the connection before makes a guest of who is attached elsewhere",
+        (Change(_RULES, "node_id not in self.heard or", "not self.is_global or"),),
+        (f"{_UNIT}::test_an_attach_that_has_waited_since_the_connection_before_does_nothing",),
+    ),
+    Fault(
         "guest_is_behind",
         "who attaches is not told what has changed since it was welcomed",
         (Change(_RULES, "return [GuestUp(node_id), self._welcome(node_id)]", "return [GuestUp(node_id)]"),),

@@ -118,6 +118,8 @@ class Core:
             verify_node_id=certificate is not None and certificate.verify_node_id,
         )
         make_tls = self.environment.make_tls
+        if settings.encryption:
+            from .._transport import throwaway  # noqa: F401 - it is loaded now, so that no handshake waits for it
         if certificate is not None:
             from .._transport.certificates import CertificateTLS  # with what reads them: 9 MiB, which others need not
 

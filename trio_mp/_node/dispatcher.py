@@ -79,6 +79,7 @@ class Dispatcher(PortKeeper):
         self.parked: trio.lowlevel.Task | None = None
         # The same, while it need not be woken.
         self._held: trio.lowlevel.Task | None = None
+        self._flushed_early = False
         # How often a pass took so long that it was logged.
         self.stalls = 0
         self._quiet = trio.lowlevel.ParkingLot()
@@ -130,12 +131,13 @@ class Dispatcher(PortKeeper):
         if self.parked is not None:
             self.wake()
 
-    def flush_if_alone(self) -> None:
+    def flush_early(self) -> None:
         """Flush now what else the pump would flush in the next pass, for a task that is about to wait for the answer.
 
-        Unless other tasks can run: what they send may go out together with it.
+        Once for each pass of the pump: what other tasks send may go out together.
         """
-        if trio.lowlevel.current_statistics().tasks_runnable <= 1:  # the pump
+        if not self._flushed_early:
+            self._flushed_early = True
             for peer in self.dirty:
                 peer.flush_dirty()
 
@@ -162,6 +164,7 @@ class Dispatcher(PortKeeper):
     @trio.lowlevel.enable_ki_protection
     def run_pass(self, frame: Frame) -> None:
         """Dispatch what waits, within the limits of one pass, then flush. The rest is left to the pump."""
+        self._flushed_early = False
         if self.queue:
             self._drain(frame)
         while self.dirty:

@@ -21,7 +21,8 @@ Words to the node port (addresses are texts; the tables are from node ID to a li
     dial      node ID, node ID, addresses                 have the first node dial the second, which waits at these
 
 Only the second node itself may begin a `dial`, and only its host passes it on to others than the first. So it travels
-at most three times. A `welcome` that answers nothing does nothing.
+at most three times. A `welcome` that answers nothing does nothing, nor does an `attach` of who has not said `join` by
+the same connection: it may have waited since the one before.
 
 Nothing here blocks, reads a clock or does I/O: what is to be done goes out as effects, in order.
 """
@@ -149,9 +150,10 @@ class Membership:
       mesh: if it is global: those among them with which there is a connection.
       guests: the nodes that are attached to it.
       joined: the nodes to which it has said `join` by a connection that is still there.
+      heard: those that are not global and have said so to it.
     """
 
-    __slots__ = ("addresses", "globals", "guests", "host", "is_global", "joined", "mesh", "node_id")
+    __slots__ = ("addresses", "globals", "guests", "heard", "host", "is_global", "joined", "mesh", "node_id")
 
     def __init__(self, node_id: str, *, is_global: bool) -> None:
         self.node_id = node_id
@@ -163,6 +165,7 @@ class Membership:
         self.mesh: dict[str, None] = {}
         self.guests: dict[str, None] = {}
         self.joined: dict[str, None] = {}
+        self.heard: dict[str, None] = {}
 
     def became_seed(self) -> list[MembershipEffect]:
         """This node has found out that it is a seed: its own, for example."""
@@ -188,6 +191,7 @@ class Membership:
     def lost(self, node_id: str) -> list[MembershipEffect]:
         """The connection with a node is gone."""
         self.joined.pop(node_id, None)
+        self.heard.pop(node_id, None)
         if node_id == self.host:
             self.host = None
             return [Detached(node_id), *map(self._join, self.joined)]
@@ -264,6 +268,7 @@ class Membership:
     def _joined(self, node_id: str, is_global: bool, addresses: Addresses) -> list[MembershipEffect]:
         effects = self.became_seed()
         if not is_global:
+            self.heard[node_id] = None
             return [*effects, self._welcome(node_id)]
         before = self.globals.get(node_id)
         self._learn(node_id, addresses, itself=True)
@@ -311,8 +316,8 @@ class Membership:
         return effects
 
     def _guest_came(self, node_id: str) -> list[MembershipEffect]:
-        if not self.is_global or node_id in self.mesh or node_id in self.guests:
-            # It crossed with a change that it will hear of.
+        if node_id not in self.heard or node_id in self.mesh or node_id in self.guests:
+            # It crossed with a change that it will hear of, or comes too late.
             return []
         self.guests[node_id] = None
         # What has changed since it was welcomed, it was not told.

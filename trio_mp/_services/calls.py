@@ -45,7 +45,7 @@ async def call(core: Core, port: str, message: tuple[object, ...]) -> tuple[Any,
         # First the monitor, so that the promise covers the message.
         with core.monitor(port, on_death, core.owner()), core.monitor(reply_port, on_own_death, None):
             core.send(port, (*message, reply_port))
-            core.dispatcher.flush_if_alone()
+            core.dispatcher.flush_early()
             await replied.wait()
     finally:
         core.dispatcher.die(reply_port, NORMAL)
