@@ -68,6 +68,7 @@ class Mailbox:
     def __aiter__(self) -> Mailbox:
         return self
 
+    @trio.lowlevel.enable_ki_protection
     async def receive(self, pattern: Pattern = ()) -> tuple[object, ...]:
         """See `Port.receive`. Raises `StopAsyncIteration` if the port has died normally: it also is an iteration."""
         await checkpoint_if_cancelled()  # looked up only once: that can be measured

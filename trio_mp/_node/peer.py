@@ -138,6 +138,7 @@ class Peer:
         if self._dirty:
             self.flush()
 
+    @trio.lowlevel.enable_ki_protection
     def flush(self) -> None:
         """Write what is queued, as far as it goes without blocking, or see to it that a connection is waited for."""
         self._dirty = False
@@ -159,8 +160,7 @@ class Peer:
 
     async def wait_flushed(self) -> None:
         """See `Node.flush`."""
-        queue = self.association.queue
-        losses, target = queue.losses, queue.appended
+        queue, losses, target = self._queue, self._queue.losses, self._queue.appended
         # Looked at before the checkpoint: in it the loss may be reported, and be over.
         lost = self.association.fence is Fence.LOST
         self.flush()

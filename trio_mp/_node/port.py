@@ -203,6 +203,7 @@ class Port(PortID):
         self.state.handlers.remove(pattern)
         self.rearm()
 
+    @trio.lowlevel.enable_ki_protection
     async def receive(self, *pattern: object) -> tuple[Any, ...]:
         """The first queued message that begins with the pattern, whole; the others stay queued.
 
