@@ -686,3 +686,35 @@ async def test_mailboxes_of_two_nodes_do_not_meet() -> None:
         other.send(right, 2)
         assert await left.receive() == (1,)
         assert await right.receive() == (2,)
+
+
+@pytest.mark.parametrize("equal", [False, True])
+async def test_a_port_that_dies_while_a_message_is_compared_does_not_get_it(
+    equal: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before the mailbox of a dead port kept it, or handed it over, and `receive` returned it."""
+    async with open_node() as node, node.open_port() as port, trio.open_nursery() as nursery:
+
+        def fail() -> None:
+            raise ValueError("as it was told")
+
+        class Odd:
+            __hash__ = object.__hash__
+
+            def __eq__(self, other: object) -> bool:
+                if port.alive:
+                    port.run(fail)
+                return equal
+
+        async def receive() -> None:
+            with pytest.raises(PortDied, match="as it was told"):
+                await port.receive("wanted")
+
+        node.monitor(port, lambda *_: None)
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        node.send(port, Odd(), "late")
+        await wait_all_tasks_blocked()
+        with pytest.raises(PortDied, match="as it was told"):
+            await port.receive()
+    assert not caplog.records

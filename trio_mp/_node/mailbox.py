@@ -46,9 +46,11 @@ class Mailbox:
 
     def put(self, *message: object, received: bool = False) -> None:
         """Hand a message to the task that waits for it, or keep it. Called as a handler is, so that it can be one."""
-        if self._task is not None and matches(self._pattern, message):
+        task = self._task
+        # Comparing may run the program's code, which may end the wait, or the port.
+        if task is not None and matches(self._pattern, message) and task is self._task:
             self._handed.append(message)
-            self._wake(self._task)
+            self._wake(task)
             return
         full = self._messages.append(message, received)
         if full:
@@ -57,7 +59,8 @@ class Mailbox:
     def die(self, reason: Reason) -> None:
         """The port is dead: what waits is dropped, and who waits is told."""
         self._reason = reason
-        self._messages.clear()
+        # There is no room for what is on its way, either.
+        self._messages = Backlog(0, 0)
         if self._task is not None:
             self._wake(self._task)
 
