@@ -559,3 +559,22 @@ async def test_flush_while_others_go_on_sending(autojump_clock: trio.testing.Moc
         assert flushed_at[0] - start < 10
         assert len(inbox.messages) < 50
         await inbox.wait(210)
+
+
+async def test_a_tag_that_cannot_be_compared_kills_its_port_and_not_the_node(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Odd(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("as it was told")
+
+    async with open_pair(FakeNetwork()) as (one, two):
+        port = two.port()
+        port.on(Odd("odd"))(lambda: None)
+        with trio.fail_after(100):
+            one.send(str(port), "odd")
+            assert await two.wait_death(port) == ("die", "ValueError: as it was told")
+        assert one.peers == ("b",)

@@ -258,7 +258,7 @@ class Dispatcher(PortKeeper):
                 if tags is not None:
                     try:
                         handler = tags.get(message[1])
-                    except (IndexError, TypeError):
+                    except Exception:  # noqa: BLE001 - empty, unhashable, or a tag of the program's whose __eq__ raises
                         handler = None
                     arguments = message[2:]
                 else:
