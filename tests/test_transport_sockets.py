@@ -167,10 +167,6 @@ def test_a_signal_is_no_error() -> None:
     assert pipe.receive_into_nowait(memoryview(bytearray(1))) is None
 
 
-# TCP -----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("require_tcp")
 class Others:
     """Counts the passes in which another task ran."""
 
@@ -290,6 +286,10 @@ async def one_answer(one: Pipe, other: Pipe) -> None:
     await read(one, 1)
 
 
+# TCP -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("require_tcp")
 async def test_any_free_port() -> None:
     for text in ("127.0.0.1:0", "127.0.0.1:*", "*:0", "*:*"):
         async with listening(text) as listeners:
