@@ -718,3 +718,12 @@ async def test_a_port_that_dies_while_a_message_is_compared_does_not_get_it(
         with pytest.raises(PortDied, match="as it was told"):
             await port.receive()
     assert not caplog.records
+
+
+async def test_the_next_one_of_a_port() -> None:
+    async with open_node() as node, node.open_port() as port:
+        node.send(port, 1)
+        assert await anext(port) == (1,)
+        port.kill()
+        with pytest.raises(StopAsyncIteration):
+            await anext(port)

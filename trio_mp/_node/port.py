@@ -234,6 +234,9 @@ class Port(PortID):
         """
         return self._mailbox()
 
+    async def __anext__(self) -> tuple[Any, ...]:
+        return await self._mailbox().receive()
+
     def _mailbox(self) -> Mailbox:
         mailbox = self.state.mailbox if self._host is not None else None
         if mailbox is None:
