@@ -290,6 +290,16 @@ async def one_answer(one: Pipe, other: Pipe) -> None:
 
 
 @pytest.mark.usefixtures("require_tcp")
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="no such limit here")
+async def test_the_kernel_takes_a_large_message_at_once() -> None:
+    async with listening("127.0.0.1:0") as (listener,):
+        for pipe in await pair(listener):
+            assert isinstance(pipe, SocketPipe)
+            assert pipe._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 1024 * 1024
+            pipe.close()
+
+
+@pytest.mark.usefixtures("require_tcp")
 async def test_any_free_port() -> None:
     for text in ("127.0.0.1:0", "127.0.0.1:*", "*:0", "*:*"):
         async with listening(text) as listeners:

@@ -25,6 +25,10 @@ POLL_TURN = 0.001
 POLL_PAUSES = 64
 """How many times it is waited at most before polling is tried again."""
 
+_UNSENT = 1024 * 1024
+"""Of a TCP connection, how many bytes the kernel takes before it has sent those before them. Trio sets 16 KiB: then it
+takes two packets at a time, and a message of 1 MiB has to be written in eight parts, with a wait before each."""
+
 _OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
@@ -137,7 +141,11 @@ def _to_pipe(stream: trio.SocketStream) -> SocketPipe:
     else:
         peer_address = f"unix:{peer}" if peer else "unix:"
     local_host = str(own[0]) if isinstance(own, tuple) else ""
-    return SocketPipe(socket.socket(fileno=stream.socket.detach()), peer_address, local_host)
+    connected = socket.socket(fileno=stream.socket.detach())
+    if isinstance(own, tuple) and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with contextlib.suppress(OSError):
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+    return SocketPipe(connected, peer_address, local_host)
 
 
 class SocketListener(Listener):
