@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import logging
 import threading
@@ -119,7 +120,8 @@ class Core:
         )
         make_tls = self.environment.make_tls
         if settings.encryption:
-            from .._transport import throwaway  # noqa: F401 - it is loaded now, so that no handshake waits for it
+            # Now, so that no handshake waits for it.
+            importlib.import_module("trio_mp._transport.throwaway")
         if certificate is not None:
             from .._transport.certificates import CertificateTLS  # with what reads them: 9 MiB, which others need not
 
