@@ -210,6 +210,7 @@ def test_it_says_when_it_holds_more_than_its_high_water_mark() -> None:
     # What is written makes room.
     drain(queue)
     assert not queue.append("p", (1,), LIMIT)
+    assert queue.high_water == 100
     queue.high_water = -1
     assert queue.append("p", (1,), LIMIT)
     queue.high_water = 100
