@@ -21,6 +21,7 @@ import trio.testing
 from network_helpers import SECRET, Inbox, Notices
 
 from trio_mp import ConfigurationError, open_node
+from trio_mp._transport import sockets
 from trio_mp._transport.addresses import TCPAddress, UnixAddress, parse_address
 from trio_mp._transport.pipe import Listener, Pipe
 from trio_mp._transport.sockets import SocketPipe, SocketTransport
@@ -180,7 +181,10 @@ class Others:
 
 
 class TestBusyPolling:
-    async def test_what_is_there_is_found_without_a_wait(self, any_address: str) -> None:
+    async def test_what_is_there_is_found_without_a_wait(
+        self, any_address: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sockets, "POLL_TURN", 1000.0)
         async with listening(any_address) as (listener,):
             one, other = await pair(listener)
             one.busy_poll = 0.001
@@ -191,10 +195,10 @@ class TestBusyPolling:
                 done.append(True)
 
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(note)
                 other.send_nowait(b"x")
                 await read(one, 1)
-                # Others could have run, and did not: nothing was waited for.
-                nursery.start_soon(note)
+                # Another could have run, and did not: nothing was waited for.
                 assert not done
             one.close()
             other.close()

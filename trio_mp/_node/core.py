@@ -119,13 +119,13 @@ class Core:
             verify_node_id=certificate is not None and certificate.verify_node_id,
         )
         make_tls = self.environment.make_tls
-        if settings.encryption:
-            # Now, so that no handshake waits for it.
-            importlib.import_module("trio_mp._transport.throwaway")
         if certificate is not None:
             from .._transport.certificates import CertificateTLS  # with what reads them: 9 MiB, which others need not
 
             make_tls = CertificateTLS(certificate, self.id)
+        elif settings.encryption:
+            # Now, so that no handshake waits for it.
+            importlib.import_module("trio_mp._transport.throwaway")
         return Network(self.dispatcher, settings, self.environment, local, self.node_port, make_tls)
 
     def next_name(self) -> str:
