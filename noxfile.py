@@ -26,7 +26,7 @@ PURE = [
         *("association", "association_properties", "auth", "buffer", "chunks", "codec", "corpus", "database"),
         *("database_messages", "database_records", "database_replica", "handshake", "json_framing", "membership"),
         *("man_in_the_middle", "parsers_fuzz", "planted_found_handshake", "queue", "requests", "session"),
-        "wire_vectors",
+        *("supervision", "supervision_otp", "wire_vectors"),
     )
 ]
 """The tests of the pure core, which have to reach every line and branch of it; none of them is long."""

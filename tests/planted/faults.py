@@ -8,6 +8,7 @@ from .faults_of_handshakes import HANDSHAKES
 from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
 from .faults_of_streams import STREAMS
+from .faults_of_supervision import SUPERVISION
 from .faults_of_the_association import ASSOCIATION
 from .faults_of_the_database import DATABASE
 from .faults_of_the_membership import MEMBERSHIP
@@ -21,4 +22,5 @@ FAULTS: tuple[Fault, ...] = (
     *STREAMS,
     *MEMBERSHIP,
     *DATABASE,
+    *SUPERVISION,
 )
