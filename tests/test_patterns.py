@@ -6,7 +6,9 @@ import itertools
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import given, strategies as st
+from network_helpers import FakeNetwork, open_pair
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import ANY, open_node
@@ -30,6 +32,12 @@ async def handled_by(patterns: list[Pattern], message: tuple[object, ...]) -> tu
         await wait_all_tasks_blocked()
     assert len(found) <= 1
     return found[0] if found else None
+
+
+def arguments_for(pattern: Pattern, message: tuple[object, ...]) -> tuple[object, ...]:
+    """What the handler of a pattern is called with: the elements that matched `ANY`, in order, then the rest."""
+    matched = zip(pattern, message, strict=False)
+    return (*(found for wanted, found in matched if wanted is ANY), *message[len(pattern) :])
 
 
 CASES: list[tuple[list[Pattern], tuple[object, ...], int | None]] = [
@@ -89,7 +97,65 @@ async def test_the_most_particular_handler_gets_the_message(
         if winner is None:
             assert found is None
         else:
-            assert found == (patterns[winner], message[len(patterns[winner]) :])
+            assert found == (patterns[winner], arguments_for(patterns[winner], message))
+
+
+@pytest.mark.parametrize(
+    "pattern, message, arguments",
+    [
+        ((ANY,), ("a", 1, 2), ("a", 1, 2)),
+        ((ANY,), ("a",), ("a",)),
+        (("a", ANY), ("a", 1), (1,)),
+        (("a", ANY), ("a", 1, 2), (1, 2)),
+        (("a", ANY, "c"), ("a", "b", "c"), ("b",)),
+        (("a", ANY, "c"), ("a", "b", "c", "d", "e"), ("b", "d", "e")),
+        ((ANY, "b", ANY), ("a", "b", "c", "d"), ("a", "c", "d")),
+        ((ANY, ANY), ("a", "b"), ("a", "b")),
+        ((["x"], ANY), (["x"], 1, 2), (1, 2)),
+        (("a", "b"), ("a", "b", "c"), ("c",)),
+    ],
+)
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize("busy", [False, True])
+async def test_a_handler_gets_what_matched_any_and_then_the_rest(
+    pattern: Pattern, message: tuple[object, ...], arguments: tuple[object, ...], once: bool, busy: bool
+) -> None:
+    seen: list[tuple[object, ...]] = []
+    async with open_node() as node:
+        port = node.port()
+
+        @port.on("be busy first")
+        async def _() -> None:
+            await trio.lowlevel.checkpoint()
+
+        @port.on(*pattern, once=once)
+        def handler(*found: object) -> None:
+            seen.append(found)
+
+        if busy:
+            node.send(port, "be busy first")
+        node.send(port, *message)
+        await wait_all_tasks_blocked()
+    assert seen == [arguments]
+
+
+async def test_a_message_from_another_node_gives_a_handler_what_matched_any_as_well() -> None:
+    seen: list[tuple[object, ...]] = []
+    async with open_pair(FakeNetwork()) as (a, b):
+        port = a.port()
+        port.on("move", ANY, "to", ANY)(lambda *found: seen.append(found))
+        port.on("done")(a.send)
+        b.send(str(port), "move", "knight", "to", "f3", "check")
+        await b.call(str(port), "done")
+    assert seen == [("knight", "f3", "check")]
+
+
+async def test_a_task_receives_a_message_whole_whatever_its_pattern() -> None:
+    async with open_node() as node, node.open_port() as port:
+        node.send(port, "a", 1, "c", 2)
+        node.send(port, "a", 3, "c", 4)
+        assert await port.receive("a", ANY, "c") == ("a", 1, "c", 2)
+        assert await port.receive(ANY) == ("a", 3, "c", 4)
 
 
 async def test_the_same_pattern_replaces_the_handler() -> None:
@@ -141,7 +207,7 @@ async def test_a_port_is_quick_and_right_again_when_its_long_patterns_are_gone()
 async def test_any_in_a_message_is_an_element_like_others() -> None:
     found = await handled_by([("a", 1)], ("a", ANY))
     assert found is None
-    assert await handled_by([(ANY, 1)], (ANY, 1)) == ((ANY, 1), ())
+    assert await handled_by([(ANY, 1)], (ANY, 1)) == ((ANY, 1), (ANY,))
 
 
 def test_any_says_what_it_is() -> None:
@@ -257,7 +323,7 @@ def test_the_table_finds_what_the_rule_says(patterns: list[Pattern], message: tu
     else:
         assert found is not None
         assert found[0]() == wanted
-        assert found[1] == len(wanted)
+        assert found[1] == arguments_for(wanted, message)
 
 
 @given(st.lists(st.lists(pattern_elements, max_size=3).map(tuple), max_size=6), st.data())

@@ -10,6 +10,7 @@ _KEEPER = "_node/keeper.py"
 _NODE_PORT = "_node/node_port.py"
 _BACKLOG = "_node/backlog.py"
 _MAILBOX = "_node/mailbox.py"
+_HANDLERS = "_node/handlers.py"
 
 PORTS = (
     Fault(
@@ -23,6 +24,24 @@ PORTS = (
         "point 3: a message for a port of an earlier run reaches one of this run",
         (Change(_CORE, "self.incarnation = random_token(environment.entropy)", 'self.incarnation = "A" * 16'),),
         ("tests/test_ports.py::test_a_message_for_a_port_of_an_earlier_run_reaches_none",),
+    ),
+    Fault(
+        "what_matched_any_is_lost",
+        "a handler is not called with what `ANY` in its pattern matched",
+        (Change(_HANDLERS, "(*[message[index] for index in anys], *message[length:])", "message[length:]"),),
+        ("tests/test_patterns.py::test_a_handler_gets_what_matched_any_and_then_the_rest",),
+    ),
+    Fault(
+        "what_matched_any_comes_last",
+        "a handler is called with what `ANY` in its pattern matched, but behind the rest of the message",
+        (
+            Change(
+                _HANDLERS,
+                "(*[message[index] for index in anys], *message[length:])",
+                "(*message[length:], *[message[index] for index in anys])",
+            ),
+        ),
+        ("tests/test_patterns.py::test_a_handler_gets_what_matched_any_and_then_the_rest",),
     ),
     Fault(
         "full_mailbox_drops",

@@ -338,8 +338,8 @@ class Dispatcher(PortKeeper):
         try:
             found = state.handlers.find(message)
             if found is not None:
-                handler, skip = found
-                return handler(*message[skip:])
+                handler, arguments = found
+                return handler(*arguments)
             if state.mailbox is None:
                 self.die_loudly(port, unhandled_message(f"{message[0]!r:.80}" if message else "nothing"))
             else:

@@ -19,7 +19,7 @@ class _Any:
 
 
 ANY: Final = _Any()
-"""In a pattern: matches any element."""
+"""In a pattern: matches any element, which the handler is then called with, before the rest of the message."""
 
 
 def matches(pattern: Pattern, message: Sequence[object]) -> bool:
@@ -43,7 +43,7 @@ class HandlerTable:
     Attributes:
       tags: those of one exact, hashable element, which most are.
       default: the one for whatever no other takes.
-      patterns: all others, in their order of precedence.
+      patterns: all others, in their order of precedence: each with its handler, and with where it has `ANY`.
     """
 
     __slots__ = ("default", "patterns", "tags")
@@ -51,7 +51,7 @@ class HandlerTable:
     def __init__(self, tags: dict[object, Handler] | None = None, default: Handler | None = None) -> None:
         self.tags: dict[object, Handler] = {} if tags is None else tags
         self.default: Handler | None = default
-        self.patterns: list[tuple[Pattern, Handler]] = []
+        self.patterns: list[tuple[Pattern, Handler, tuple[int, ...]]] = []
 
     def __bool__(self) -> bool:
         return bool(self.tags or self.patterns or self.default is not None)
@@ -64,7 +64,8 @@ class HandlerTable:
             self.tags[pattern[0]] = handler
         else:
             self.patterns = [entry for entry in self.patterns if not _same(entry[0], pattern)]
-            self.patterns.append((pattern, handler))
+            anys = tuple(index for index, element in enumerate(pattern) if element is ANY)
+            self.patterns.append((pattern, handler, anys))
             self.patterns.sort(key=lambda entry: _precedence(entry[0]))
 
     def get(self, pattern: Pattern) -> Handler | None:
@@ -73,7 +74,7 @@ class HandlerTable:
             return self.default
         if is_tag(pattern):
             return self.tags.get(pattern[0])
-        return next((handler for other, handler in self.patterns if _same(other, pattern)), None)
+        return next((handler for other, handler, _ in self.patterns if _same(other, pattern)), None)
 
     def remove(self, pattern: Pattern) -> bool:
         """Take the handler of exactly this pattern away; whether there was one."""
@@ -87,13 +88,17 @@ class HandlerTable:
             self.patterns = [entry for entry in self.patterns if not _same(entry[0], pattern)]
         return True
 
-    def find(self, message: tuple[object, ...]) -> tuple[Handler, int] | None:
-        """The handler for a message, and how many elements its pattern takes off; None if there is none."""
-        for pattern, handler in self.patterns:
+    def find(self, message: tuple[object, ...]) -> tuple[Handler, tuple[object, ...]] | None:
+        """The handler for a message, and what it is called with; None if there is none.
+
+        A handler is called with the elements that matched `ANY`, in order, and with the rest of the message.
+        """
+        for pattern, handler, anys in self.patterns:
             if len(pattern) == 1:
                 break
             if matches(pattern, message):
-                return handler, len(pattern)
+                length = len(pattern)
+                return handler, _arguments(length, anys, message) if anys else message[length:]
         if message:
             tag = message[0]
             try:
@@ -101,11 +106,16 @@ class HandlerTable:
             except TypeError:
                 handler_of_tag = None
             if handler_of_tag is not None:
-                return handler_of_tag, 1
-            for pattern, handler in self.patterns:
+                return handler_of_tag, message[1:]
+            for pattern, handler, anys in self.patterns:
                 if len(pattern) == 1 and matches(pattern, message):
-                    return handler, 1
-        return (self.default, 0) if self.default is not None else None
+                    return handler, _arguments(1, anys, message)
+        return (self.default, message) if self.default is not None else None
+
+
+def _arguments(length: int, anys: tuple[int, ...], message: tuple[object, ...]) -> tuple[object, ...]:
+    """What the handler of a pattern of this length, with `ANY` in these places, is called with."""
+    return (*[message[index] for index in anys], *message[length:])
 
 
 def is_tag(pattern: Pattern) -> bool:

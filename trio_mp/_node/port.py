@@ -149,9 +149,11 @@ class Port(PortID):
         """Install a handler: `@port.on("tag")`, or `port.on("tag")(function)`.
 
         Args:
-          pattern: the handler gets messages that begin with these elements, and is called with what follows them.
-            `ANY` matches any element; others are compared with `==`. The longest pattern wins, then an exact element
-            over `ANY`, left to right. Without a pattern it gets whatever no other handler does, whole.
+          pattern: the handler gets messages that begin with these elements. It is called with the elements that
+            matched `ANY`, in their order, and then with what follows the pattern: the handler of `on("a", ANY, "c")`
+            gets `("b", "d")` of the message `("a", "b", "c", "d")`, and that of `on(ANY)` whole messages. `ANY`
+            matches any element; others are compared with `==`. The longest pattern wins, then an exact element over
+            `ANY`, left to right. Without a pattern the handler gets whatever no other handler does, whole.
           once: take the handler away before it is called.
 
         The handler is a sync or an async function. One message is handled at a time: while an async handler runs,
@@ -211,7 +213,7 @@ class Port(PortID):
         `Node.start_port` have a mailbox.
 
         Args:
-          pattern: as for `on`; without one, the first message.
+          pattern: which messages, as for `on`; without one, the first message. What is returned is the whole message.
 
         Raises:
           PortDied: the port has died, or dies while this waits.
