@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from network_helpers import SECRET, FakeNetwork, network_of, place, until
+from network_helpers import SECRET, FakeNetwork, Inbox, network_of, open_test_node, place, until
 from test_json_peers import connect
 
 from trio_mp import open_node
@@ -75,6 +75,20 @@ async def test_the_own_node_port_cannot_be_monitored_anew_at_the_end() -> None:
 
         node.monitor("a", again)
     assert said == ["refused"]
+
+
+async def test_a_list_to_a_node_port_that_is_not_connected_yet(autojump_clock: trio.testing.MockClock) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a", message_limit=2**20) as a:
+        a.send("b", ["x"], 1)
+        a.send("b", {"x": 1}, 1)
+        a.send("b", "mon1", ["x"])
+        a.send("b#AAAAAAAAAAAAAAAA.1", "x" * 100_000)
+        async with open_test_node(network, "b", seeds=["a"], message_limit=65536) as b:
+            await until(lambda: b.peers == ("a",))
+            inbox = Inbox(b)
+            a.send(inbox.port, "later")
+            assert await inbox.wait(1) == [("later",)]
 
 
 class Deaf:
