@@ -168,7 +168,7 @@ class Watch:
             if alive and str(port) in self._ports:
                 self.oracle.port_died(str(port), reason)
 
-        dispatcher.dispatch_batch = dispatch_batch  # type: ignore[method-assign]
+        dispatcher.dispatch_batch = dispatch_batch  # type: ignore[method-assign, assignment]
         dispatcher.die = died  # type: ignore[method-assign, assignment]
 
     def _delivered(self, node: Node, port: str, sender: str, key: bytes) -> None:
