@@ -14,7 +14,7 @@ seen from here; and CONNECTED, AGREEMENT and UNANSWERED are for a network that h
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -63,6 +63,25 @@ def key_of(message: tuple[Any, ...]) -> bytes:
     frame = codec.open_frame()
     codec.append_message(frame, "", message)
     return bytes(frame)
+
+
+class Handed(list[tuple[Any, ...]]):
+    """A batch that knows which of its messages were taken out of it while its connection lived."""
+
+    def __init__(self, batch: list[tuple[Any, ...]], ended: list[str]) -> None:
+        super().__init__(batch)
+        self.taken: dict[int, tuple[Any, ...]] = {}
+        self._ended = ended
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        return self._hand_out(place.start, found) if isinstance(place, slice) else found
+
+    def _hand_out(self, start: int, messages: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        for index, message in enumerate(messages, start):
+            if not self._ended:
+                self.taken[index] = message
+            yield message
 
 
 class Watch:
@@ -131,11 +150,13 @@ class Watch:
         dispatcher = node._core.dispatcher
         dispatch, die = dispatcher.dispatch_batch, dispatcher.die
 
-        def dispatch_batch(frame: Any, batch: list[tuple[Any, ...]], start: int, serve: Any) -> int:
-            stop = dispatch(frame, batch, start, serve)
+        def dispatch_batch(frame: Any, batch: list[tuple[Any, ...]], start: int, serve: Any, ended: list[str]) -> int:
             connection = serve.__self__
+            # The rest of a batch is left when the connection has ended: `Handed` knows how much of it was not.
+            handed = Handed(batch, ended)
+            stop = dispatch(frame, handed, start, serve, ended)
             sender = f"{connection.peer.id}/{connection.info.incarnation}"
-            for name, *message in filter(None, batch[start:stop]):
+            for name, *message in filter(None, handed.taken.values()):
                 # Of those that have died meanwhile it cannot be said what they got.
                 if name in dispatcher.ports:
                     self._delivered(node, join_port(node.id, name), sender, key_of(tuple(message)))
@@ -147,7 +168,7 @@ class Watch:
             if alive and str(port) in self._ports:
                 self.oracle.port_died(str(port), reason)
 
-        dispatcher.dispatch_batch = dispatch_batch  # type: ignore[method-assign]
+        dispatcher.dispatch_batch = dispatch_batch  # type: ignore[method-assign, assignment]
         dispatcher.die = died  # type: ignore[method-assign, assignment]
 
     def _delivered(self, node: Node, port: str, sender: str, key: bytes) -> None:

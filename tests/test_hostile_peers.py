@@ -8,15 +8,29 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from network_helpers import SECRET, FakeNetwork, network_of, place, until
+from network_helpers import (
+    SECRET,
+    FakeNetwork,
+    Inbox,
+    RawPeer,
+    network_of,
+    open_test_node,
+    peer_of,
+    place,
+    until,
+    warnings_in,
+)
 from test_json_peers import connect
 
 from trio_mp import open_node
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._node.environment import Environment
 from trio_mp._protocol.handshake import LocalInfo
+from trio_mp._protocol.outbox import Fence
 from trio_mp._protocol.session import SECURE_LIMIT, Session
 from trio_mp.lowlevel import open_node_in
+
+TAG = "A" * 16
 
 
 @pytest.mark.parametrize("what", ["send_after", "monitor", "link"])
@@ -75,6 +89,54 @@ async def test_the_own_node_port_cannot_be_monitored_anew_at_the_end() -> None:
 
         node.monitor("a", again)
     assert said == ["refused"]
+
+
+async def test_a_list_to_a_node_port_that_is_not_connected_yet(autojump_clock: trio.testing.MockClock) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a", message_limit=2**20) as a:
+        a.send("b", ["x"], 1)
+        a.send("b", {"x": 1}, 1)
+        a.send("b", "mon1", ["x"])
+        a.send(f"b#{TAG}.1", "x" * 100_000)
+        async with open_test_node(network, "b", seeds=["a"], message_limit=65536) as b:
+            await until(lambda: b.peers == ("a",))
+            inbox = Inbox(b)
+            a.send(inbox.port, "later")
+            assert await inbox.wait(1) == [("later",)]
+
+
+@pytest.mark.parametrize("what", ["a port", "mon1", "join", "db", "spawn", "ping"])
+async def test_what_comes_behind_the_end_of_a_connection_in_one_batch(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    """A handler ends the connection: monitors, services and the association have done with it before the batch is."""
+    network = FakeNetwork()
+    async with open_test_node(network, "m", queue_limit=400_000, message_limit=100_000) as m:
+        raw = RawPeer(network.connect(place("m")).dialler, "a", limit=100_000)
+        await raw.adopt()
+        await until(lambda: m.peers)
+        inbox = Inbox(m)
+        flood = m.port(lambda: [m.send(f"a#{TAG}.1", "x" * 90_000) for _ in range(100)])
+        words: dict[str, tuple[Any, ...]] = {
+            "a port": (inbox.port.name, "late"),
+            "mon1": ("", "mon1", inbox.port.name),
+            "join": ("", "join", True, ["unix:/fake/a"]),
+            "db": ("", "db", "pull"),
+            "spawn": ("", "spawn", f"{raw.incarnation}.1", "no.module:f"),
+            "ping": ("", "ping"),
+        }
+        await raw.send((inbox.port.name, "early"), (flood.name,), words[what])
+        await until(lambda: not m.peers)
+        assert inbox.messages == [("early",)]
+        peer = peer_of(m, "a")
+        assert not peer._watchers
+        assert not peer.association.watched
+        await until(lambda: peer.association.fence is Fence.CLEAR)
+        assert not peer.association.queue.size
+        membership = m._database._membership
+        assert membership is not None
+        assert not membership.rules.mesh
+        assert [line for line in warnings_in(caplog) if "dropped" not in line] == []
 
 
 class Deaf:

@@ -193,6 +193,24 @@ class TestTheLimitOfThePeerIsSmaller:
         queue.append("p" * 50, (), LIMIT)
         assert list(queue.adapt(MSGPACK, 40)) == ["p" * 50]
 
+    @pytest.mark.parametrize("word", [["x"], {"x": 1}, [], None, 1, b"mon1", ["mon1"]], ids=repr)
+    def test_whatever_a_program_sends_to_a_node_port_is_sorted(self, word: object) -> None:
+        queue = OutgoingQueue(LIMIT)
+        queue.append("", (word, "q"), LIMIT)
+        queue.append("", (b"x" * 50,), LIMIT)
+        queue.append("", (word, "q"), LIMIT)
+        queue.append("q", ("sent",), LIMIT)
+        assert list(queue.adapt(MSGPACK, 40)) == [""]
+        assert messages_of(drain(queue)) == [("", word, "q"), ("q", "sent")]
+
+    @pytest.mark.parametrize("name", [["q"], {"q": 1}, None, 1], ids=repr)
+    def test_a_request_that_names_no_port_concerns_the_node_port(self, name: object) -> None:
+        queue = OutgoingQueue(LIMIT)
+        queue.append("", ("kil", name, b"x" * 50), LIMIT)
+        queue.append(str(name), ("sent",), LIMIT)
+        assert list(queue.adapt(MSGPACK, 40)) == [""]
+        assert messages_of(drain(queue)) == [(str(name), "sent")]
+
     def test_later_messages_are_measured_again(self) -> None:
         queue = OutgoingQueue(LIMIT)
         queue.append("p", (b"x" * 50,), LIMIT)

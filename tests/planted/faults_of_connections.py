@@ -54,6 +54,13 @@ CONNECTIONS = (
         (f"{_ALSO_FOUND}::test_a_monitor_is_asked_for_before_what_it_covers",),
     ),
     Fault(
+        "dispatched_behind_the_end",
+        "what stands in a batch behind the message that has ended the connection is dispatched: it may begin a monitor"
+        " that nothing ends",
+        (Change("_node/dispatcher.py", "if ended:\n", "if False:\n"),),
+        ("tests/test_hostile_peers.py::test_what_comes_behind_the_end_of_a_connection_in_one_batch",),
+    ),
+    Fault(
         "deaths_of_others_ports_believed",
         "a node says that a port of another node has died, and is believed",
         (

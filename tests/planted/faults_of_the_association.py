@@ -235,8 +235,17 @@ ASSOCIATION = (
     Fault(
         "requests_concern_nobody",
         "a request to spawn, kill or monitor that is too large is lost, and the port that it names is not told",
-        (Change(_QUEUE, 'if name == "" and len(rest) > 1', 'if False and name == "" and len(rest) > 1'),),
+        (Change(_QUEUE, "if word in _PORT_REQUESTS:", "if word in ():"),),
         ("tests/test_queue.py::TestTheLimitOfThePeerIsSmaller::test_the_port_that_a_request_is_about_is_concerned",),
+    ),
+    Fault(
+        "a_list_to_a_node_port_crashes",
+        "what a program sends to a node port is looked up as if it were a word: a list or dict ends the node",
+        (Change(_QUEUE, 'case ("", str(word), str(name), *_)', 'case ("", word, str(name), *_)'),),
+        (
+            "tests/test_queue.py::TestTheLimitOfThePeerIsSmaller::"
+            "test_whatever_a_program_sends_to_a_node_port_is_sorted",
+        ),
     ),
     Fault(
         "flush_does_not_hear_of_losses",

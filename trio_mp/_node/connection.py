@@ -84,7 +84,7 @@ class Connection:
         self.suspect = False
         self._frame: Frame | None = None
         self._scope = trio.CancelScope(deadline=self.received_at + network.settings.handshake_timeout)
-        self._closed = False
+        self._closed: list[str] = []  # why, if it is: a list, for `Dispatcher.dispatch_batch`
         self._finishing = False
         self._send_failed = False
         self._blocked = trio.Event()
@@ -106,7 +106,7 @@ class Connection:
             if self._scope.cancelled_caught:
                 self._expired()
         finally:
-            self._closed = True
+            self._closed.append("over")
             self.pipe.close()
             if self._probe is not None:
                 self._probe.cancel()
@@ -178,7 +178,7 @@ class Connection:
         index = 0
         while True:
             host.hold_pump()
-            index = host.dispatch_batch(frame, batch, index, self._serve)
+            index = host.dispatch_batch(frame, batch, index, self._serve, self._closed)
             if index >= len(batch):
                 return
             host.run_pass(frame)
@@ -395,6 +395,6 @@ class Connection:
     def close(self, why: str) -> None:
         """See `PeerConnection.close`."""
         if not self._closed:
-            self._closed = True
+            self._closed.append(why)
             self._note_end(why)
             self.pipe.close()

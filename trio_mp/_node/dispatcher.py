@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .._api import Node
 
 Message: TypeAlias = tuple[Any, ...]
+Serve: TypeAlias = Callable[[Message], None]
 
 PASS_MESSAGES = 1000
 PASS_SECONDS = 0.005
@@ -230,14 +231,16 @@ class Dispatcher(PortKeeper):
             self._report_stall(clock() - end, [str(port) for port in latest if isinstance(port, Port)])
 
     @trio.lowlevel.enable_ki_protection
-    def dispatch_batch(self, frame: Frame, batch: list[Message], start: int, serve: Callable[[Message], None]) -> int:
+    def dispatch_batch(
+        self, frame: Frame, batch: list[Message], start: int, serve: Serve, ended: Sequence[object] = ()
+    ) -> int:
         """Dispatch messages from a connection, within the limits of one pass; some at a time, because clocks cost.
 
         Args:
           frame: the reader's.
-          batch: messages, each beginning with the name of its port.
-          start: where to begin in it.
+          batch, start: messages, each beginning with the name of its port; where to begin.
           serve: takes messages to the node port.
+          ended: not empty once the connection has ended. Then the rest of the batch is dropped.
 
         Returns:
           Where to go on after other tasks have had their turn; the length of the batch if it is done.
@@ -247,6 +250,9 @@ class Dispatcher(PortKeeper):
         done, step, stop = start, 1, min(len(batch), start + PASS_MESSAGES)
         while done < stop:
             for message in batch[done : done + step]:
+                if ended:
+                    stop = 0
+                    break
                 port = ports.get(message[0]) if message else None
                 if port is None:
                     # The codec has seen to it that a message is empty, a keep-alive, or begins with a str.

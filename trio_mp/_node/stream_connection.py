@@ -122,7 +122,7 @@ class StreamConnection(Connection):
         self._meeting.deliver(stream, dialled=self.session.handshake.dialler)
         self.settled.set()
         await stream.carry()
-        self._closed = True
+        self._closed.append("the stream is over")
 
     def close(self, why: str) -> None:
         """See `PeerConnection.close`. A stream that its users have closed ends by itself, and soon."""

@@ -189,7 +189,9 @@ class OutgoingQueue:
 
 def _concerns(message: tuple[object, ...]) -> str:
     """The name of the port that is told nothing if this message is lost."""
-    name, *rest = message
-    if name == "" and len(rest) > 1 and rest[0] in _PORT_REQUESTS:
-        return str(rest[1])
-    return str(name)
+    match message:
+        # A program may send anything to a node port, also lists and dicts, which no set can be asked for.
+        case ("", str(word), str(name), *_) if word in _PORT_REQUESTS:
+            return name
+        case _:
+            return str(message[0])

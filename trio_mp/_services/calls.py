@@ -18,7 +18,7 @@ from .._reason import NORMAL
 async def call(core: Core, port: str, message: tuple[object, ...]) -> tuple[Any, ...]:
     """See `Node.call`."""
     peer, name = core.route(port)
-    if not name and not (message and message[0] in QUERIES):
+    if not name and not (message and isinstance(message[0], str) and message[0] in QUERIES):
         raise ValueError(f"the node port {port} answers {', '.join(sorted(QUERIES))}; not {message[:1]!r}")
     if peer is not None:
         # What cannot travel is refused before anything is set up for it, over there too.
