@@ -5,10 +5,12 @@ The nodes of one process have one set of loggers, so whoever logs is told by the
 
 from __future__ import annotations
 
+import io
 import logging
+import logging.config
 import threading
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from network_helpers import FakeNetwork, open_test_node, peer_of, until, warning
 
 from trio_mp import Node
 from trio_mp._services import logs
-from trio_mp._services.logs import WAITING
+from trio_mp._services.logs import WAITING, _replace_call_handlers as replace_call_handlers
 
 log = logging.getLogger("an.application")
 
@@ -35,8 +37,10 @@ class Nobody(set[Any]):
 def other_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The nodes of these tests stand for processes of their own: those of one process need not tell each other."""
     monkeypatch.setattr(logs, "_nodes", Nobody())
+    before = logging.Logger.callHandlers
     yield
-    assert logs._forwarder not in logging.getLogger().handlers, "somebody is still served"
+    assert not logs._forwarder.subscriptions, "somebody is still served"
+    assert logging.Logger.callHandlers is before, "the loggers are not as they were"
 
 
 class Collected(logging.Handler):
@@ -61,6 +65,17 @@ def collected() -> Iterator[Collected]:
     logging.getLogger().addHandler(handler)
     yield handler
     logging.getLogger().removeHandler(handler)
+
+
+@contextmanager
+def without_handlers() -> Iterator[None]:
+    """As in a program that has configured nothing: pytest has handlers of its own."""
+    root = logging.getLogger()
+    before, root.handlers[:] = root.handlers[:], []
+    try:
+        yield
+    finally:
+        root.handlers[:] = before
 
 
 def say(node: Node, level: int, text: str, *arguments: object, **more: Any) -> None:
@@ -234,18 +249,100 @@ async def test_a_handler_that_fails_hurts_nobody(
         logger = logging.getLogger("quiet")
         port = b.port()
         # pytest's own handlers would raise for it.
-        others = [each for each in logging.getLogger().handlers if each is not logs._forwarder]
-        for each in others:
-            logging.getLogger().removeHandler(each)
-        try:
+        with without_handlers():
             port.run(lambda: logger.warning("%s", Bad()))
-        finally:
-            for each in others:
-                logging.getLogger().addHandler(each)
         assert port.alive
         say(b, logging.WARNING, "all the same")
         await until(lambda: collected.texts == ["b: all the same"])
     assert "no text" in capsys.readouterr().err
+
+
+# What the program itself does with its records ------------------------------------------------------------------------
+
+
+async def test_warnings_still_go_to_stderr_where_nothing_is_configured(
+    autojump_clock: trio.testing.MockClock, collected: Collected, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with one_collects() as (_, b):
+        with without_handlers():
+            assert not log.hasHandlers()
+            say(b, logging.WARNING, "disk full")
+            say(b, logging.INFO, "by the way")
+        await until(lambda: collected.texts == ["b: disk full"])
+    assert capsys.readouterr().err == "disk full\n"
+
+
+async def test_a_later_basic_config_works(autojump_clock: trio.testing.MockClock, collected: Collected) -> None:
+    stream = io.StringIO()
+    async with one_collects() as (_, b):
+        with without_handlers():
+            logging.basicConfig(stream=stream, format="%(levelname)s %(message)s")
+            say(b, logging.WARNING, "disk full")
+        await until(lambda: collected.texts == ["b: disk full"])
+    assert stream.getvalue() == "WARNING disk full\n"
+
+
+@pytest.mark.parametrize(
+    "configure",
+    [
+        lambda: logging.basicConfig(force=True, handlers=[logging.NullHandler()]),
+        lambda: logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, "root": {"handlers": []}}),
+    ],
+)
+async def test_who_configures_logging_anew_does_not_end_it(
+    autojump_clock: trio.testing.MockClock, collected: Collected, configure: Callable[[], None]
+) -> None:
+    async with one_collects() as (_, b):
+        with without_handlers():
+            configure()
+            say(b, logging.WARNING, "disk full")
+        await until(lambda: collected.texts == ["b: disk full"])
+
+
+async def test_what_does_not_reach_the_root_is_not_sent(
+    autojump_clock: trio.testing.MockClock, collected: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with one_collects() as (_, b):
+        monkeypatch.setattr(log, "propagate", False)
+        say(b, logging.WARNING, "between us")
+        monkeypatch.setattr(log, "propagate", True)
+        log.addFilter(dropping := lambda record: "secret" not in record.getMessage())
+        say(b, logging.WARNING, "a secret")
+        log.removeFilter(dropping)
+        say(b, logging.WARNING, "for all")
+        await until(lambda: collected.texts)
+        await trio.sleep(10)
+        assert collected.texts == ["b: for all"]
+
+
+async def test_who_wraps_the_loggers_as_well_keeps_what_it_did(
+    autojump_clock: trio.testing.MockClock, collected: Collected
+) -> None:
+    before = logging.Logger.callHandlers
+    seen: list[str] = []
+    async with open_two(FakeNetwork()) as (a, b):
+        with a.collect_logs():
+            await until(subscribers)
+            wrapped = logging.Logger.callHandlers
+
+            def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
+                seen.append(record.getMessage())
+                wrapped(logger, record)
+
+            replace_call_handlers(call_handlers)
+            say(b, logging.WARNING, "first")
+            await until(lambda: collected.texts)
+        await until(lambda: not subscribers())
+        say(b, logging.WARNING, "nobody asks")
+        with a.collect_logs():
+            await until(subscribers)
+            say(b, logging.WARNING, "second")
+            await until(lambda: "b: second" in collected.texts)
+        await until(lambda: not subscribers())
+    assert logging.Logger.callHandlers is call_handlers
+    assert [text for text in seen if not text.startswith("b: ")] == ["first", "nobody asks", "second"]
+    assert sorted(collected.texts) == ["b: first", "b: second"], "each once"
+    replace_call_handlers(before)
 
 
 async def test_nodes_of_one_process_need_not_be_told(

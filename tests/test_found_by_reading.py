@@ -20,7 +20,6 @@ from trio_mp import Node
 from trio_mp._protocol.association import Association
 from trio_mp._protocol.effects import Fire, Terms
 from trio_mp._protocol.framing import FRAMINGS
-from trio_mp._services import logs
 from trio_mp._services.database import NODES
 from trio_mp._services.logs import WAITING, _Subscription
 from trio_mp._transport.addresses import Address, parse_address
@@ -168,7 +167,7 @@ async def test_a_loss_in_the_middle_of_what_the_membership_does(
 
 def a_surrogate(b: Node) -> None:
     # pytest could not print it.
-    others = [each for each in logging.getLogger().handlers if each is not logs._forwarder]
+    others = logging.getLogger().handlers[:]
     for each in others:
         logging.getLogger().removeHandler(each)
     try:

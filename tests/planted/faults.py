@@ -5,6 +5,7 @@ from __future__ import annotations
 from .fault import Fault
 from .faults_of_connections import CONNECTIONS
 from .faults_of_handshakes import HANDSHAKES
+from .faults_of_logs import LOGS
 from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
 from .faults_of_streams import STREAMS
@@ -23,4 +24,5 @@ FAULTS: tuple[Fault, ...] = (
     *MEMBERSHIP,
     *DATABASE,
     *SUPERVISION,
+    *LOGS,
 )

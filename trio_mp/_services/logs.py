@@ -1,8 +1,13 @@
 """Log records of other nodes: asked for by one node, sent by all, said again there through `logging`.
 
-A node that is asked has one more handler at the root of its process's loggers. It does as little as a handler can, in
+A node that is asked hears what reaches the root of its process's loggers. It does as little as a handler can, in
 whatever thread logs: the text is made, and put into a bounded list. A task of the node sends what is in the list, and
 waits for a slow collector; what finds no room meanwhile is counted, and the next record says how many were left out.
+
+It is no handler of the root, because the first handler there takes something from the program: `logging` prints
+warnings on stderr, and `basicConfig` does its work, only where there is none; and `basicConfig(force=True)` and
+`dictConfig` remove whatever handler they find. So the step between a logger and the handlers is wrapped instead, while
+anybody wants records. A record factory would hear records that the program's filters drop.
 
 Nothing goes round in circles: a record that came from another node is not sent on, and neither is what is logged about
 single messages, for every record is one.
@@ -17,6 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from typing import TypeAlias
 from weakref import WeakSet
 
 import trio
@@ -44,6 +50,8 @@ SILENT = "trio_mp.trace"
 _NODE = "node"
 
 log = logging.getLogger("trio_mp")
+
+_CallHandlers: TypeAlias = Callable[[logging.Logger, logging.LogRecord], None]
 
 Sent = tuple[str, int, float, str, str, int]
 """A record as it travels: logger, level, time, text, traceback, how many were left out before it."""
@@ -85,24 +93,41 @@ class _Subscription:
 
 
 class _Forwarder(logging.Handler):
-    """The one handler of the process, there while anybody wants records."""
+    """The one handler of the process for all who want records; no logger has it, see above."""
 
     def __init__(self) -> None:
         super().__init__()
         # A tuple, replaced as a whole: it is read in any thread.
         self.subscriptions: tuple[_Subscription, ...] = ()
+        # What stands in the place of `Logger.callHandlers`, and what stood there before.
+        self._call_handlers: _CallHandlers | None = None
+        self._replaced: _CallHandlers = logging.Logger.callHandlers
 
     def add(self, subscription: _Subscription) -> None:
         """Serve one more."""
         if not self.subscriptions:
-            logging.getLogger().addHandler(self)
+            self._listen()
         self.subscriptions = (*self.subscriptions, subscription)
 
     def remove(self, subscription: _Subscription) -> None:
         """Serve it no longer."""
         self.subscriptions = tuple(each for each in self.subscriptions if each is not subscription)
         if not self.subscriptions:
-            logging.getLogger().removeHandler(self)
+            if logging.Logger.callHandlers is self._call_handlers:
+                _replace_call_handlers(self._replaced)
+            # Else somebody has wrapped it since, and theirs stays: ours passes records on from now on.
+            self._call_handlers = None
+
+    def _listen(self) -> None:
+        replaced = self._replaced = logging.Logger.callHandlers
+
+        def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
+            if self._call_handlers is call_handlers and _reaches_root(logger):
+                self.handle(record)
+            replaced(logger, record)
+
+        self._call_handlers = call_handlers
+        _replace_call_handlers(call_handlers)
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`."""
@@ -133,6 +158,17 @@ class _Forwarder(logging.Handler):
             if collector not in told:
                 told.add(collector)
                 each.add(name, int(record.levelno), float(record.created), text, trace)
+
+
+def _replace_call_handlers(function: _CallHandlers) -> None:
+    logging.Logger.callHandlers = function  # type: ignore[method-assign, assignment]
+
+
+def _reaches_root(logger: logging.Logger) -> bool:
+    """Whether a handler of the root would get what this logger lets through."""
+    while logger.propagate and logger.parent is not None:
+        logger = logger.parent
+    return logger is logging.getLogger()
 
 
 _forwarder = _Forwarder()
