@@ -121,7 +121,8 @@ async def test_a_node_may_be_its_own_only_seed(
     async with open_test_node(network, "a", seeds=["a"]) as a:
         await until(lambda: rules_of(a).is_global, 10)
         await trio.sleep(100)
-        assert network.dialled == {place("a"): 1}
+        # Looked at again once a minute: the address may be another node's one day.
+        assert network.dialled[place("a")] == 3
         async with open_test_node(network, "b", seeds=["a"]) as b:
             await until(lambda: is_settled([a, b]), 10)
     assert not warnings_in(caplog)

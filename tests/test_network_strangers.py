@@ -135,10 +135,11 @@ async def test_two_nodes_with_different_secrets(
         open_test_node(network, "a") as a,
         open_test_node(network, "b", seeds=["a"], secret="another secret that is long") as b,
     ):
-        await trio.sleep(0.05)
+        await trio.sleep(0.15)
         lines = warnings_in(caplog)
-        assert len(lines) == 2
-        assert sum("its secret is another one than ours" in line for line in lines) == 1
+        # The dialler says so when it has happened twice: once it may be a process that was killed just then.
+        assert len(lines) == 3
+        assert sum("its secret is another one than ours" in line for line in lines) == 2
         assert sum("is the secret the same on both sides?" in line for line in lines) == 1
         await trio.sleep(100)
         assert not a.peers

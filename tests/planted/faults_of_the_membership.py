@@ -9,6 +9,7 @@ _CONTACTS = "_services/contacts.py"
 _SERVICE = "_services/membership.py"
 _UNIT = "tests/test_membership.py"
 _NETWORK = "tests/test_network_membership.py"
+_AT_A_SEED = "tests/test_strangers_at_a_seed.py"
 
 MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
@@ -106,6 +107,36 @@ MEMBERSHIP: tuple[Fault, ...] = (
         "whoever is found at the address of a global node is taken for it, and becomes global",
         (Change(_CONTACTS, "if self.seed:\n            self.node_id =", "if True:\n            self.node_id ="),),
         (f"{_NETWORK}::test_a_global_node_whose_address_is_anothers_by_now",),
+    ),
+    Fault(
+        "global_by_reflection",
+        "whoever passes a node's greeting back to it, at its seed's address, makes it global",
+        (Change(_SERVICE, "if not any(transport.is_at(", "if False and not any(transport.is_at("),),
+        (f"{_AT_A_SEED}::test_who_splices_a_node_with_itself_does_not_make_it_forget_its_seed",),
+    ),
+    Fault(
+        "itself_for_ever",
+        "an address at which a node has met itself is never dialled again",
+        (
+            Change(
+                _CONTACTS,
+                "                    await trio.sleep(own_backoff.next())\n                    continue\n",
+                "                    return False\n",
+            ),
+        ),
+        (f"{_AT_A_SEED}::test_who_splices_a_node_with_itself_does_not_make_it_forget_its_seed",),
+    ),
+    Fault(
+        "claimed_is_proven",
+        "who only says the name of a node that is connected is taken for it, and the seed is given up",
+        (Change(_CONTACTS, "not (outcome.proven and self._is", "not (self._is"),),
+        (f"{_AT_A_SEED}::test_a_stranger_cannot_pass_for_a_node_that_is_connected",),
+    ),
+    Fault(
+        "guesses_at_once",
+        "a seed that is killed while it authenticates is suspected of another secret",
+        (Change(_CONTACTS, "outcome.doubtful and not self._doubtful", "False"),),
+        (f"{_AT_A_SEED}::test_a_seed_that_was_killed_while_it_authenticated_is_not_suspected_of_another_secret",),
     ),
     Fault(
         "dials_without_end",

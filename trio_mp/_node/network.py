@@ -35,14 +35,19 @@ class Dialled:
     """What came of dialling an address.
 
     Attributes:
-      node_id: who is there, as far as it is known: this node, too. It is proven if there was no failure.
+      node_id: who is there, as far as it is known: this node, too.
       failure: why there is no connection with that node by way of this address; empty also if another is in use.
       connection: what was tried, if anybody answered.
+      proven: whether it has proven to be that node.
+      doubtful: whether the failure names a cause that is only likely if the same happens again: a process that was
+        killed meanwhile looks no different.
     """
 
     node_id: str
     failure: str
     connection: Connection | None
+    proven: bool = False
+    doubtful: bool = False
 
 
 class Network:
@@ -282,22 +287,22 @@ class Network:
         await connection.settled.wait()
         handshake = connection.session.handshake
         if handshake.talks_to_itself:
-            return Dialled(self.host.id, "", connection)
+            return Dialled(self.host.id, connection.why, connection)
         node_id = handshake.peer.node_id if handshake.peer is not None else ""
         if connection.was_up:
-            return Dialled(node_id, "", connection)
+            return Dialled(node_id, "", connection, proven=True)
         if connection.refused:
             # Another connection with that node was chosen, or is about to be.
             in_use = connection.refused == "node ID in use"
             failure = f"it refuses this node, whose ID {self.host.id} is in use" if in_use else ""
-            return Dialled(node_id, failure, connection)
+            return Dialled(node_id, failure, connection, proven=True)
         if handshake.step is Step.PROOF and not connection.fault:
             # It does not say why: that is in its log.
             hint = "is the secret the same on both sides?"
             if not self.settings.secret:
                 hint = "does our certificate name this node, and is its authority trusted there?"
-            return Dialled(node_id, f"{connection.why} during authentication ({hint})", connection)
-        return Dialled(node_id, connection.why, connection)
+            return Dialled(node_id, f"{connection.why} during authentication ({hint})", connection, doubtful=True)
+        return Dialled(node_id, connection.why, connection, proven=handshake.proven)
 
     async def _run_dialled(self, connection: Connection) -> None:
         await self._run_connection(connection)

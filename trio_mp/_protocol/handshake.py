@@ -125,7 +125,7 @@ class Handshake:
 
     __slots__ = (
         *("_fields", "_fingerprint", "_key", "_own", "_peer"),
-        *("dialler", "local", "peer", "reads", "step", "streams", "talks_to_itself", "writes"),
+        *("dialler", "local", "peer", "proven", "reads", "step", "streams", "talks_to_itself", "writes"),
     )
 
     def __init__(self, local: LocalInfo, nonce: bytes, *, dialler: bool, peer_address: str) -> None:
@@ -133,7 +133,9 @@ class Handshake:
         self.dialler = dialler
         self.step = Step.GREETING
         self.peer: PeerInfo | None = None
-        # Whether this node dialled itself. Anybody can claim it; it only makes this side stop trying.
+        # Whether the other side has proven to be who it says it is.
+        self.proven = False
+        # Whether this node dialled itself. Anybody can claim it, so nothing that lasts may follow from it.
         self.talks_to_itself = False
         # Whether the connection is to carry a byte stream: who dialled says so.
         self.streams = False
@@ -292,6 +294,7 @@ class Handshake:
         self.reads = FRAMINGS[framing]
         if not marker or not _CONNECTION_ID.fullmatch(lost):
             raise RemoteProtocolError(f"not a connection ID: {lost[:40]!r}")
+        self.proven = True
         self.step = Step.DECISION if self.dialler else Step.PROVE
         return [Authenticated(lost, owes_proof=not self.dialler)]
 

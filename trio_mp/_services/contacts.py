@@ -16,6 +16,11 @@ FIRST_RETRY = 0.1
 LAST_RETRY = 5.0
 """How long after a failure an address is dialled again, in seconds: doubled every time, from the first to the last."""
 
+LAST_RETRY_OF_ITSELF = 40.0
+"""The same where this node has reached itself: with the jitter, a minute at most."""
+
+ITSELF = "what answers there is this node itself, though it does not listen there"
+
 FAILURES = 10
 """How many ways in which a seed cannot be used are logged, until it can."""
 
@@ -27,20 +32,26 @@ class Backoff:
 
     Args:
       jitter: answers a number from 0 to 1: those that have failed together are not to come again together.
+      last: the longest wait, in seconds, without the jitter.
     """
 
-    def __init__(self, jitter: Callable[[], float]) -> None:
+    def __init__(self, jitter: Callable[[], float], last: float = LAST_RETRY) -> None:
         self._jitter = jitter
+        self._last = last
         self._retry = FIRST_RETRY
 
     def reset(self) -> None:
         """It has not failed this time."""
         self._retry = FIRST_RETRY
 
+    def lengthen(self) -> None:
+        """Begin with the longest wait: nothing is expected to change soon."""
+        self._retry = self._last
+
     def next(self) -> float:
         """How long this time, in seconds."""
         seconds = self._retry * (0.5 + self._jitter())
-        self._retry = min(self._retry * 2, LAST_RETRY)
+        self._retry = min(self._retry * 2, self._last)
         return seconds
 
 
@@ -69,8 +80,8 @@ class ContactHost(Protocol):
         """There is a connection with it."""
         ...
 
-    def is_itself(self) -> None:
-        """What was reached is this node itself."""
+    def is_own(self, address: Address) -> bool:
+        """Whether this node itself listens at an address that answered as this node; then it becomes global."""
         ...
 
     def listens(self) -> None:
@@ -125,6 +136,7 @@ class Contact:
       texts: the addresses as they were last heard.
       turn: contacts that wait for the same thing are dialled in the order of this number.
       failed_at: since when it has not been reached, by Trio's clock; None if it was the last time.
+      is_itself: whether this node itself answered there the last time, at an address of its own.
     """
 
     def __init__(
@@ -141,12 +153,16 @@ class Contact:
         self.texts: tuple[str, ...] = ()
         self.turn = 0.0
         self.failed_at: float | None = None
+        self.is_itself = False
+        # Whether the last failure was one of which the cause is guessed.
+        self._doubtful = False
         self._host = host
 
     async def run(self) -> bool:
         """Keep a connection with it for as long as one is wanted; returns whether it may be forgotten then."""
         network = self._host.network
         backoff, index = Backoff(network.environment.jitter), 0
+        own_backoff = Backoff(network.environment.jitter, LAST_RETRY_OF_ITSELF)
         while True:
             await self._host.wait_turn(self)
             if self._host.is_gone(self):
@@ -156,15 +172,17 @@ class Contact:
             if peer is None or not peer.is_up():
                 address = self.addresses[index % len(self.addresses)]
                 outcome = await network.dial(address)
-                if self.seed and outcome.node_id == network.host.id and not outcome.failure:
-                    log.info("the seed %s is this node itself", address)
-                    self._host.is_itself()
-                    return False
+                if self.seed and outcome.node_id == network.host.id:
+                    self._met_itself(address, own_backoff)
+                    await trio.sleep(own_backoff.next())
+                    continue
+                own_backoff.reset()
+                self.is_itself = False
                 failure = self._judge(outcome)
                 peer = network.peers.get(self.node_id)
                 if failure:
                     index += 1
-                    self._failed(address, failure)
+                    self._failed(address, failure, quiet=self._is_quiet(outcome))
                 else:
                     self._succeeded(address)
                     connection = outcome.connection
@@ -182,16 +200,43 @@ class Contact:
                     continue
             await trio.sleep(backoff.next())
 
+    def _met_itself(self, address: Address, backoff: Backoff) -> None:
+        """What answers there is this node.
+
+        A stranger who sits at the address for a moment can have it look so, by passing on what this node says, even a
+        proof: so nothing follows from it that lasts, and whoever is there later is judged anew.
+        """
+        if self._host.is_own(address):
+            if not self.is_itself:
+                log.info("the seed %s is this node itself", address)
+                self._succeeded(address)
+            self.is_itself = True
+            backoff.lengthen()
+        else:
+            self.is_itself = False
+            self._failed(address, ITSELF)
+
     def _judge(self, outcome: Dialled) -> str:
         """Why what was dialled is not what was meant; empty if it is."""
-        peer = self._host.network.peers.get(outcome.node_id)
-        # Whatever became of this connection: another one with that node may be in use, or chosen.
-        if outcome.failure and (peer is None or not peer.association.incarnation):
+        # Whatever became of this connection: another one with that node may be in use, or chosen. Of that node, if it
+        # has proven who it is: else any stranger at a seed's address could send this one away to another node.
+        if outcome.failure and not (outcome.proven and self._is_in_use(outcome.node_id)):
             return outcome.failure
         if self.seed:
             self.node_id = outcome.node_id
         # An address may be another node's by now, which has nothing to do with what is wanted of this one.
         return "" if self.node_id == outcome.node_id else f"{outcome.node_id} is there now"
+
+    def _is_in_use(self, node_id: str) -> bool:
+        peer = self._host.network.peers.get(node_id)
+        return peer is not None and bool(peer.association.incarnation)
+
+    def _is_quiet(self, outcome: Dialled) -> bool:
+        """Whether a failure is nothing to complain of yet: the next attempt says more."""
+        first_doubt = outcome.doubtful and not self._doubtful
+        self._doubtful = outcome.doubtful
+        # Who has just made another connection with this node closes this one, at whatever stage.
+        return first_doubt or self._is_in_use(outcome.node_id)
 
     async def _use(self, peer: Peer) -> None:
         """Keep the connection with a peer for as long as it is there and wanted."""
@@ -212,14 +257,16 @@ class Contact:
     def _succeeded(self, address: Address) -> None:
         self._host.network.failures.pop(str(address), None)
         self.failed_at = None
+        self._doubtful = False
         if self.seed:
             self.seed.said.clear()
 
-    def _failed(self, address: Address, failure: str) -> None:
+    def _failed(self, address: Address, failure: str, *, quiet: bool = False) -> None:
         if self.failed_at is None:
             self.failed_at = trio.current_time()
         if self.seed:
             self._host.network.failures[str(address)] = failure
-            self.seed.complain(str(address), failure)
+            if not quiet:
+                self.seed.complain(str(address), failure)
         else:
             log.debug("%s cannot be reached at %s: %s", self.node_id, address, failure)

@@ -177,7 +177,8 @@ class MembershipService:
         """See `ContactHost.is_gone`."""
         failing = trio.current_time() - contact.failed_at if contact.failed_at is not None else 0.0
         if contact.seed:
-            return failing > 0 and str(contact.addresses[0]) not in contact.seed.addresses
+            vanished = str(contact.addresses[0]) not in contact.seed.addresses
+            return vanished and (failing > 0 or contact.is_itself)
         if failing > FORGOTTEN and contact.node_id not in self.rules.mesh:
             self.rules.forget(contact.node_id)
         return contact.node_id not in self.rules.globals
@@ -209,9 +210,13 @@ class MembershipService:
         """See `ContactHost.reached`."""
         self.execute(self.rules.reached(peer.id))
 
-    def is_itself(self) -> None:
-        """See `ContactHost.is_itself`."""
+    def is_own(self, address: Address) -> bool:
+        """See `ContactHost.is_own`."""
+        transport = self.network.environment.transport
+        if not any(transport.is_at(parse_address(bind), address) for bind in self.network.binds):
+            return False
         self.execute(self.rules.became_seed())
+        return True
 
     # What happens --------------------------------------------------------------------------------------------------
 

@@ -30,16 +30,40 @@ def interface_hosts() -> list[str]:
     Left out are loopback, and those of IPv6 that hold on one wire only. There are none where the C library has no such
     question, as on Windows; the standard library has not.
     """
+    found = [ip_address(host) for host in _all_addresses()]
+    usable = [host for host in found if not (host.is_loopback or host.is_link_local or host.is_unspecified)]
+    return list(dict.fromkeys(map(str, usable)))
+
+
+def is_own_host(host: str) -> bool:
+    """Whether an IP address is one of this machine's: of an interface, or loopback. Asks only the kernel."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    if address.is_loopback:
+        # All of 127.0.0.0/8 is, though only the first has an entry.
+        return True
+    if sys.platform == "win32":
+        # To bind there is what cannot be done with the address of another machine.
+        with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((host, 0))
+            except OSError:
+                return False
+            return True
+    return address.packed in _all_addresses()
+
+
+def _all_addresses() -> list[bytes]:
     library = None if sys.platform == "win32" else ctypes.CDLL(None)
     first = ctypes.c_void_p()
     if library is None or library.getifaddrs(ctypes.byref(first)):
         return []
     try:
-        found = [ip_address(host) for host in _addresses(first.value)]
+        return list(_addresses(first.value))
     finally:
         library.freeifaddrs(first)
-    usable = [host for host in found if not (host.is_loopback or host.is_link_local or host.is_unspecified)]
-    return list(dict.fromkeys(map(str, usable)))
 
 
 def _addresses(entry: int | None) -> Iterator[bytes]:

@@ -109,6 +109,15 @@ class Transport(ABC):
         """The IP addresses by which this machine might be reached, if it has any. Not a checkpoint."""
         return []
 
+    def is_at(self, bind: Address, dialled: Address) -> bool:
+        """Whether an address, dialled on this machine, leads to what listens at a bind. Not a checkpoint.
+
+        Args:
+          bind: where something listens here, as `Listener.address` says it.
+          dialled: without a host name; see `resolve`.
+        """
+        return bind == dialled
+
     async def resolve(self, address: Address) -> list[Address]:
         """The addresses behind a host name, or the address itself. A checkpoint. Raises `OSError`."""
         await trio.lowlevel.checkpoint()

@@ -14,7 +14,7 @@ from pathlib import Path
 import trio
 
 from .addresses import Address, TCPAddress, UnixAddress
-from .interfaces import interface_hosts
+from .interfaces import interface_hosts, is_own_host
 from .pipe import Listener, Pipe, Transport
 
 _BACKLOG = 1024
@@ -214,6 +214,15 @@ class SocketTransport(Transport):
     def own_hosts(self) -> list[str]:
         """See `Transport.own_hosts`."""
         return interface_hosts()
+
+    def is_at(self, bind: Address, dialled: Address) -> bool:
+        """See `Transport.is_at`."""
+        if isinstance(bind, UnixAddress) and isinstance(dialled, UnixAddress):
+            return os.path.realpath(bind.path) == os.path.realpath(dialled.path)
+        if isinstance(bind, TCPAddress) and isinstance(dialled, TCPAddress) and bind.port == dialled.port:
+            everywhere = "::" if ":" in dialled.host else "0.0.0.0"  # noqa: S104 - it is compared with
+            return bind.host == dialled.host or (bind.host == everywhere and is_own_host(dialled.host))
+        return False
 
     async def resolve(self, address: Address) -> list[Address]:
         """See `Transport.resolve`."""
