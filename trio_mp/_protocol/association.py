@@ -275,6 +275,10 @@ class Association(Outbox):
         self._lose(transport_error(self.peer_id, why))
         return self.take_loss()
 
+    def presume_gone(self, why: str) -> list[Effect]:
+        """The peer seems to have gone: nothing waits for it any longer, unless a connection is there or on its way."""
+        return self.lose(why) if self.wants_connection and not self._connections else []
+
     def take_loss(self) -> list[Effect]:
         """What is to be done after `send` has said that something was lost, before `fire`."""
         messages, size = self.queue.dropped

@@ -265,9 +265,11 @@ class Database:
             case Send(node_id, message):
                 self._send(node_id, message)
             case Opened(family):
+                self._note(family, self._replica.table(family) or {})
                 for watch in self._watches.get(family, ()):
                     watch.wake()
             case Changed(family, change):
+                self._note(family, {**change.added, **change.changed})
                 for watch in self._watches.get(family, ()):
                     watch.put(change)
             case Answer(number, table):
@@ -279,6 +281,10 @@ class Database:
                 self._core.dispatcher.start_system_task(self._expire_later, global_id, token)
             case Ignored(from_id, why):
                 log.info("%s: not used: %s", from_id, why)
+
+    def _note(self, family: str, entries: Table) -> None:
+        if family == NODES and self._membership is not None:
+            self._membership.sightings.note_all(entries)
 
     def _send(self, node_id: str, message: tuple[object, ...]) -> None:
         network = self._core.network
@@ -312,6 +318,7 @@ class Database:
         network = membership.network
         membership.observers.append(self._observe)
         membership.find_addresses = self._find_addresses
+        membership.sightings.is_unlisted = self._is_unlisted
         network.node_port.services[WORD] = self._receive
         network.node_port.known_nodes = self._known_nodes
         network.on_down.append(self._went_down)
@@ -354,15 +361,23 @@ class Database:
 
     async def _find_addresses(self, node_id: str) -> Addresses | None:
         """Where a node listens; None if nobody knows it, or nobody can be asked."""
-        found: object = None
-        if self._replica.is_global or self._replica.host is not None:
-            found = (await self._ask(NODES, node_id)).get(node_id)
-        else:
-            await trio.lowlevel.checkpoint()
+        assert self._membership is not None
+        listed = await self._find_listed(node_id) or {}
+        self._membership.sightings.note_all(listed)
+        found = listed.get(node_id)
         if isinstance(found, list):
             return tuple(text for text in found[1:] if isinstance(text, str))
-        assert self._membership is not None
         return self._membership.rules.globals.get(node_id)
+
+    async def _is_unlisted(self, node_id: str) -> bool:
+        return await self._find_listed(node_id) == {}
+
+    async def _find_listed(self, node_id: str) -> Table | None:
+        """The entry of a node, if it has one; None if nobody can be asked."""
+        if self._replica.is_global or self._replica.host is not None:
+            return await self._ask(NODES, node_id)
+        await trio.lowlevel.checkpoint()
+        return None
 
 
 def _readable(name: object) -> str:

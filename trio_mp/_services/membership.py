@@ -35,6 +35,7 @@ from .._protocol.membership import (
 from .._transport.addresses import Address, TCPAddress, can_be_dialled, parse_address
 from .contacts import Backoff, Contact, Seed
 from .effects import Effects
+from .sightings import Sightings
 
 STAGGER = 0.5
 """A node that looks for a host dials the next contact so long after the one before, in seconds."""
@@ -64,6 +65,7 @@ class MembershipService:
       rules: who is global, who is attached to whom.
       observers: are called with every effect, in order and at once.
       find_addresses: asks the network where a node listens; None if it does not know that node.
+      sightings: which nodes were there, and where they listened.
     """
 
     def __init__(self, network: Network) -> None:
@@ -72,6 +74,7 @@ class MembershipService:
         self._effects = Effects(self._do)
         self.observers: list[Callable[[MembershipEffect], None]] = []
         self.find_addresses: Callable[[str], Awaitable[Addresses | None]] = self._find_among_globals
+        self.sightings = Sightings()
         # By address for those of seeds, by node ID for others.
         self._contacts: dict[str, Contact] = {}
         # Why there is no connection yet with those that something waits for.
@@ -236,6 +239,7 @@ class MembershipService:
         current = self.network.peer(node_id).current
         if isinstance(current, Connection):
             self._note_host(current.pipe.local_host)
+        self.sightings.note(node_id, map(str, self.network.addresses_of(node_id)))
         self._changed.unpark_all()
 
     def _went_down(self, node_id: str) -> None:
@@ -282,11 +286,12 @@ class MembershipService:
 
     async def _seek(self, peer: Peer) -> None:
         """Look for a connection with a node until there is one, or nothing waits for it any more."""
-        backoff = Backoff(self.network.environment.jitter)
+        backoff, missing = Backoff(self.network.environment.jitter), 0
         try:
             while not peer.is_up() and peer.association.wants_connection:
                 found = await self.find_addresses(peer.id)
-                addresses = parse_addresses(found or ())
+                missing = missing + 1 if found is None else 0
+                addresses = parse_addresses(found or self.sightings.addresses(peer.id))
                 self._seeking[peer.id] = self._judge(peer.id, None if found is None else addresses)
                 for address in addresses:
                     outcome = await self.network.dial(address)
@@ -301,6 +306,11 @@ class MembershipService:
                     # It may be on a wire of its own with this node, by which nobody has reached this one yet.
                     others = self._addresses_at(self.network.environment.transport.own_hosts())
                     self.execute(self.rules.ask_for_dial(peer.id, others))
+                    # Where nothing can be dialled, once is too little: its entry may be on its way to another host.
+                    if (addresses or missing > 1) and await self.sightings.has_gone(peer.id):
+                        why = f" ({self._seeking[peer.id]})" if addresses else ""
+                        peer.execute(peer.association.presume_gone(f"it has gone from the network{why}"))
+                        # Not over yet: whoever waits for it again and again is served at a decent pace.
                 with trio.move_on_after(backoff.next()):
                     await peer.up.park()
         finally:

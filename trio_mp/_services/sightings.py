@@ -1,0 +1,70 @@
+"""Which other nodes this one has known, and where they listened: what a wait for a node that has gone goes by.
+
+That a node has gone is only a suspicion. The network having no entry for it may be a mistake, or a moment in which it
+moves or restarts. So each wait judges anew, and it dials every known address of the node before it ends. Nothing of the
+judgement is kept here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+import trio
+
+from .._ids import is_node_id
+from .._protocol.database_records import Table
+from .._protocol.membership import ADDRESS_LIMIT, Addresses
+
+REMEMBERED = 1000
+"""How many nodes are remembered; of more, those that were heard of last. A node that is not is waited for longer."""
+
+LONGEST_ADDRESS = 300
+"""The longest address that is remembered, in characters."""
+
+
+class Sightings:
+    """Which nodes were connected, or listed in the database, as far as this node has noticed.
+
+    Attributes:
+      is_unlisted: asks the network whether it has no entry for a node; False if nobody can be asked.
+    """
+
+    def __init__(self) -> None:
+        self.is_unlisted: Callable[[str], Awaitable[bool]] = _unknown
+        # The addresses of each when it was seen last, those that were seen last behind the others.
+        self._seen: dict[str, Addresses] = {}
+
+    def note(self, node_id: str, addresses_untrusted: Iterable[str]) -> None:
+        """A node is there, and listens at these addresses, as far as that is known."""
+        heard = [text for text in addresses_untrusted if len(text) <= LONGEST_ADDRESS]
+        before = self._seen.pop(node_id, ())
+        self._seen[node_id] = tuple(heard[:ADDRESS_LIMIT]) or before
+        if len(self._seen) > REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+
+    def note_all(self, entries_untrusted: Table) -> None:
+        """These entries are in the family of nodes; others may have set anything there."""
+        for node_id, said in entries_untrusted.items():
+            if is_node_id(node_id) and isinstance(said, list):
+                self.note(node_id, [text for text in said[1:] if isinstance(text, str)])
+
+    def __contains__(self, node_id: str) -> bool:
+        return node_id in self._seen
+
+    def addresses(self, node_id: str) -> Addresses:
+        """Where that node listened when it was seen last; nothing if it was not seen, or listened nowhere."""
+        return self._seen.get(node_id, ())
+
+    async def has_gone(self, node_id: str) -> bool:
+        """Whether that node was there once, and the network has no entry for it now. A checkpoint."""
+        if node_id not in self._seen:
+            # It may be about to start for the first time.
+            await trio.lowlevel.checkpoint()
+            return False
+        return await self.is_unlisted(node_id)
+
+
+async def _unknown(_: str) -> bool:
+    """What the network says where nobody can be asked."""
+    await trio.lowlevel.checkpoint()
+    return False
