@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 from database_helpers import Network, Process, incarnation
 from hypothesis import given, settings, strategies as st
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
 from trio_mp._protocol.database import Replica
-from trio_mp._protocol.database_effects import Changed, Ignored, Send
-from trio_mp._protocol.database_records import Difference, Table
+from trio_mp._protocol.database_effects import Changed, Ignored, Refused, Send
+from trio_mp._protocol.database_messages import Head
+from trio_mp._protocol.database_records import NODES, Difference, Table, Version
+from trio_mp._protocol.database_vouchers import implausible
+
+DAY = 24 * 3600 * 10**9
+YEAR_2026 = 1_767_225_600 * 10**9
+
+
+def at_2026(_from_id: str, head: Head) -> str:
+    """The judge of a node at the beginning of 2026."""
+    return implausible(head.version, YEAR_2026)
 
 
 def reads(process: Process, family: str = "red", key: str | None = None) -> Table:
@@ -541,6 +553,8 @@ tables_ = st.dictionaries(st.sampled_from(["k", "l"]), values, max_size=2)
 words = st.one_of(
     st.tuples(st.sampled_from(["pull", "leave", "done"])),
     st.tuples(st.just("begin"), flags),
+    st.tuples(st.just("begin"), flags, numbers),
+    st.tuples(st.just("again"), numbers),
     st.tuples(st.just("record"), owners, numbers, st.integers(1, 5).map(incarnation), numbers, numbers),
     st.tuples(st.just("entries"), st.dictionaries(names, tables_, max_size=2)),
     st.tuples(st.just("set"), owners, numbers, names, st.sampled_from(["k", "l"]), values),
@@ -590,3 +604,153 @@ def test_what_a_node_holds_is_all_of_it_if_it_is_global() -> None:
     replica.set("red", "k", 1)
     assert replica.held("red") == {"k": 1}
     assert replica.held("green") == {}
+
+
+def says_of(liar: Process, host: str, owner: Process, attachment: int, entries: Table, *, sequence: int = 0) -> None:
+    """A node says something of another one's present run, and all is delivered."""
+    version = owner.replica._own.version
+    record = ("record", owner.id, version.started, version.incarnation, attachment, sequence)
+    for message in (("begin", False), record, ("entries", {"red": entries}), ("done",)):
+        liar.network.send(liar.id, host, ("message", ("db", *message)))
+    liar.network.deliver_all()
+
+
+def test_what_a_node_says_of_itself_counts_on_it_before_another_run(network: Network) -> None:
+    process, liar = network.processes["s1"], network.processes["s2"]
+    sets(process, "k", 1)
+    for message in (("begin", False), ("record", "s1", 10**9, incarnation(77), 0, 0), ("done",)):
+        network.send("s2", "s1", ("message", ("db", *message)))
+    network.deliver_all()
+    assert reads(process) == {"k": 1}
+    assert liar.ignored == process.ignored == []
+
+
+class TestALiar:
+    """A member that speaks for others: what does not count at all, and what is repaired."""
+
+    @pytest.mark.parametrize("attachment", [1, 2, 1_000_000])
+    def test_does_not_hide_an_attached_node_from_its_host(self, network: Network, attachment: int) -> None:
+        """Whatever the numbers: what a node says on its own connection counts before what others say of that run."""
+        victim, host = network.processes["a"], network.processes["s1"]
+        sets(victim, "k", 1)
+        says_of(network.processes["s2"], "s1", victim, attachment, {"k": "a lie"}, sequence=99)
+        assert reads(host) == reads(victim) == {"k": 1}
+        sets(victim, "k", 2)
+        assert reads(host) == reads(victim) == {"k": 2}
+
+    def test_is_not_heard_twice(self, network: Network) -> None:
+        """Who was refuted does not make an entry flicker by saying it again."""
+        victim, host = network.processes["a"], network.processes["s1"]
+        sets(victim, "k", 1)
+        says_of(network.processes["s2"], "s1", victim, 7, {"k": "a lie"})
+        follows(host)
+        host.told.clear()
+        for attachment in (8, 9, 1000):
+            says_of(network.processes["s2"], "s1", victim, attachment, {"k": "a lie"})
+        assert host.told == []
+        assert reads(host) == {"k": 1}
+
+    def test_that_was_there_first_does_not_keep_a_node_out(self, network: Network) -> None:
+        victim = network.start("x")
+        says_of(network.processes["s2"], "s1", victim, 50, {"k": "a lie"})
+        victim.execute(victim.replica.set("red", "k", 1))
+        network.connect("x", "s1")
+        network.deliver_all()
+        assert victim.replica.host == "s1"
+        assert reads(network.processes["s1"]) == {"k": 1}
+        assert "x" in network.processes["s1"].replica._copies.spoken_for()
+
+    def test_leaves_nothing_when_it_is_gone(self, network: Network) -> None:
+        """At the other global nodes its word counts as long as it is connected, and a while longer."""
+        victim = network.processes["a"]
+        sets(victim, "k", 1)
+        network.start_global("liar")
+        network.deliver_all()
+        for host in ("s1", "s2"):
+            says_of(network.processes["liar"], host, victim, 5, {"k": "a lie"})
+        assert reads(network.processes["b"]) == {"k": "a lie"}
+        network.crash("liar")
+        network.deliver_all()
+        network.expire_all()
+        assert [reads(process) for process in network.processes.values()] == [{"k": 1}] * 4
+        sets(victim, "k", 2)
+        assert [reads(process) for process in network.processes.values()] == [{"k": 2}] * 4
+
+    def test_says_nothing_of_a_node_to_itself(self, network: Network) -> None:
+        process = network.processes["s1"]
+        sets(process, "k", 1)
+        says_of(network.processes["s2"], "s1", process, 1000, {"k": "a lie"}, sequence=1000)
+        assert reads(process) == {"k": 1}
+        own = process.replica._own.version
+        assert process.replica._copies._counting["s1"].version == own
+
+    def test_says_nothing_of_a_global_node_that_is_connected(self, network: Network) -> None:
+        network.start_global("liar")
+        network.deliver_all()
+        sets(network.processes["s2"], "k", 1)
+        says_of(network.processes["liar"], "s1", network.processes["s2"], 1000, {"k": "a lie"}, sequence=1000)
+        assert reads(network.processes["s1"]) == {"k": 1}
+
+    def test_that_is_attached_does_not_say_where_others_listen(self, network: Network) -> None:
+        liar = network.processes["b"]
+        sets(network.processes["a"], "a", ["run", "unix:/a"], NODES)
+        for key in ("a", "s1", "nobody", "b"):
+            sets(liar, key, ["lie", "unix:/b"], NODES)
+        expected = {"a": ["run", "unix:/a"], "b": ["lie", "unix:/b"]}
+        for process in network.processes.values():
+            assert reads(process, NODES) == expected
+        liar.execute(liar.replica.delete(NODES, ["a", "nobody"]))
+        network.deliver_all()
+        network.crash("b")
+        network.deliver_all()
+        assert reads(network.processes["s1"], NODES) == {"a": ["run", "unix:/a"]}
+
+    @pytest.mark.parametrize(
+        "version, why",
+        [
+            ((1, incarnation(1), 2**32 + 1, 0), "that was attached 4294967297 times"),
+            ((1, incarnation(1), 0, 2**53 + 1), "that has changed 9007199254740993 times"),
+            ((YEAR_2026 + 400 * DAY, incarnation(1), 0, 0), "of a run that begins 400 days from now"),
+        ],
+    )
+    def test_with_numbers_that_no_node_reaches_is_refused(
+        self, network: Network, version: tuple[int, str, int, int], why: str
+    ) -> None:
+        host = Process(network, Replica("s3", started=YEAR_2026, incarnation=incarnation(9), judge=at_2026))
+        host.execute(host.replica.become_global() + host.replica.global_up("s2"))
+        told = ("begin", True), ("record", "x", 1, incarnation(2), 0, 0), ("entries", {"red": {"x": 1}})
+        lie = ("record", "y", *version), ("entries", {"red": {"x": 2, "y": 2}}), ("done",)
+        effects = [effect for message in told + lie for effect in host.replica.receive("s2", ("db", *message))]
+        (refused,) = effects
+        assert isinstance(refused, Refused)
+        assert refused.from_id == "s2"
+        assert refused.why.startswith(f"a record of y {why}")
+        # Neither is what belongs to it taken for the other's.
+        assert reads(host) == {"x": 1}
+        far = ("db", "set", "x", 2**53 + 1, "red", "x", 2)
+        assert "more often" in cast(Ignored, host.replica.receive("s2", far)[0]).why
+        assert reads(host) == {"x": 1}
+
+    def test_is_not_found_by_a_clock_that_was_never_set(self) -> None:
+        assert implausible(Version(YEAR_2026 + 400 * DAY, "x", 0, 0), 10**9) == ""
+        assert implausible(Version(YEAR_2026 + 300 * DAY, "x", 0, 0), YEAR_2026) == ""
+
+    def test_is_asked_nothing_that_its_host_has_not_asked(self, network: Network) -> None:
+        victim = network.processes["a"].replica
+        assert victim.receive("s2", ("db", "again", 1)) == []
+        told = [effect for effect in victim.receive("s1", ("db", "again", 7)) if isinstance(effect, Send)]
+        assert [send.node_id for send in told] == ["s1", "s1", "s1"]
+        assert told[0].message == ("db", "begin", True, 7)
+
+    def test_with_an_answer_to_another_question_is_not_believed(self, network: Network) -> None:
+        """Only what was said after the question shows that the node is still here."""
+        host, victim = network.processes["s1"].replica, network.processes["a"]
+        says_of(network.processes["s2"], "s1", victim, 5, {})
+        network.crash("a")
+        network.deliver_all()
+        version = (*victim.replica._own.version,)
+        says_of(network.processes["s2"], "s1", victim, 6, {})
+        answer = ("begin", True, 3), ("record", "a", *version), ("done",)
+        late = [effect for message in answer for effect in host.receive("a", ("db", *message))]
+        assert [effect.message[:2] for effect in late if isinstance(effect, Send)] == [("db", "again")]
+        assert "a" not in host._copies.spoken_for()

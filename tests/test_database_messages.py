@@ -11,6 +11,7 @@ from trio_mp._errors import RemoteProtocolError
 from trio_mp._ids import PortID
 from trio_mp._protocol import codec, database_messages as messages
 from trio_mp._protocol.database_messages import (
+    Again,
     Begin,
     Change,
     Delete,
@@ -39,7 +40,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-WORDS = ["pull", "begin", "record", "entries", "done", "set", "delete", "gone", "leave"]
+WORDS = ["pull", "begin", "record", "entries", "done", "set", "delete", "gone", "leave", "again"]
 WORDS += ["subscribe", "unsubscribe", "get", "view", "change"]
 
 
@@ -56,6 +57,8 @@ def nested(depth: int) -> object:
         (("pull",), Pull()),
         (("leave",), Leave()),
         (("begin", True), Begin(True)),
+        (("begin", True, 5), Begin(True, 5)),
+        (("again", 5), Again(5)),
         (("record", "a", 1, RUN, 2, 3), Head("a", Version(1, RUN, 2, 3))),
         (("entries", {"red": {"k": [1]}, "green": {}}), Entries({"red": {"k": [1]}, "green": {}})),
         (("done",), Done()),
@@ -82,6 +85,8 @@ def test_a_message_is_what_it_says(message: Message, parsed: Parsed) -> None:
         ("something",),
         ("pull", 1),
         ("begin", 1),
+        ("begin", True, -1),
+        ("again", True),
         ("record", "not a node", 1, RUN, 2, 3),
         ("record", "a", 1, "no token", 2, 3),
         ("record", "a", -1, RUN, 2, 3),

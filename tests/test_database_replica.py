@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 SEEDS = ("s1", "s2", "s3")
 NODES = ("a", "b", "t")
+LIAR = "z"
 KEYS = ("k", "l")
 
 everyone = st.sampled_from(SEEDS + NODES)
@@ -130,6 +131,23 @@ class Databases(RuleBasedStateMachine):
             hosts = tuple(process.known_globals)
             process.attach(hosts[where % len(hosts)])
 
+    @rule(choice=choices, whom=choices, ahead=st.integers(-1, 3), sequence=st.integers(0, 99), value=values)
+    def lie(self, choice: int, whom: int, ahead: int, sequence: int, value: object) -> None:
+        """A global node, which is cut off before the next rest, speaks for another one's present run."""
+        owner, hearer = self.one(choice), self.one(whom)
+        if owner is None or hearer is None or LIAR in (owner.id, hearer.id):
+            return
+        if LIAR not in self.network.processes:
+            self.network.start(LIAR).become_global()
+            for seed in SEEDS:
+                if seed in self.network.processes:
+                    self.network.connect(LIAR, seed)
+        version = owner.replica._own.version
+        attachment = max(0, version.attachment + ahead)
+        record = ("record", owner.id, version.started, version.incarnation, attachment, sequence)
+        for message in (("begin", False), record, ("entries", {"red": {"k": value}}), ("done",)):
+            self.network.send(LIAR, hearer.id, ("message", ("db", *message)))
+
     @rule(choice=choices, family=families, key=keys, value=values)
     def set(self, choice: int, family: str, key: str, value: object) -> None:
         process = self.one(choice)
@@ -185,6 +203,8 @@ class Databases(RuleBasedStateMachine):
     @rule()
     def rest(self) -> None:
         """Everything arrives and time passes, but what is apart stays so."""
+        if LIAR in self.network.processes:
+            self.network.crash(LIAR)
         self.network.deliver_all()
         self.network.expire_all()
         check_rest(self.network)

@@ -13,6 +13,7 @@ _CHANGES = "_services/changes.py"
 _TESTS = "tests/test_database.py"
 _NODES = "tests/test_node_database.py"
 _NETWORK = "tests/test_database_replica.py"
+_SHARED = "tests/test_liars.py"
 
 DATABASE = (
     Fault(
@@ -54,11 +55,7 @@ DATABASE = (
     Fault(
         "the_dead_rise_at_the_old_host",
         "the database: the copy of a node that has moved away is kept, and shows when the node dies elsewhere",
-        (
-            Change(
-                _COPIES, "return source.attached and before.run == now.run", "return False and before.run == now.run"
-            ),
-        ),
+        (Change(_COPIES, "if not source.attached or other.id in source.refuted:", "if True:"),),
         (f"{_TESTS}::TestANodeThatMoves::test_that_has_died_elsewhere_does_not_rise_at_its_old_host",),
     ),
     Fault(
@@ -97,6 +94,78 @@ DATABASE = (
         "the database: a node that is not global sets entries of others",
         (Change(_COPIES, "if source.attached and owner != source.id:", "if False:"),),
         (f"{_TESTS}::TestWhatCannotBeUsed::test_words_for_others",),
+    ),
+    Fault(
+        "hearsay_counts",
+        "the database: what others say of a connected node counts before what itself says",
+        (Change(_COPIES, "if source.id == owner and source.current}", "if False}"),),
+        (f"{_TESTS}::TestALiar::test_does_not_hide_an_attached_node_from_its_host",),
+    ),
+    Fault(
+        "own_record_from_others",
+        "the database: what others say of a node counts on that very node",
+        (Change(_COPIES, "        if owner == self._own_id:\n            return self._own\n", ""),),
+        (f"{_TESTS}::test_what_a_node_says_of_itself_counts_on_it_before_another_run",),
+    ),
+    Fault(
+        "ignored_for_good",
+        "the database: an attached node whose copy was dropped at another's word is not asked again",
+        (Change(_COPIES, "                if other.attached:\n                    self._ask(other)\n", ""),),
+        (f"{_TESTS}::TestALiar::test_does_not_hide_an_attached_node_from_its_host",),
+    ),
+    Fault(
+        "late_for_good",
+        "the database: a node that attaches is kept out by another's word, and not asked",
+        (
+            Change(
+                _COPIES,
+                "                    self._drop(source, owner)\n                    self._ask(source)\n",
+                "                    self._drop(source, owner)\n",
+            ),
+        ),
+        (f"{_TESTS}::TestALiar::test_that_was_there_first_does_not_keep_a_node_out",),
+    ),
+    Fault(
+        "any_batch_is_an_answer",
+        "the database: what an attached node said before it was asked is taken for its answer",
+        (Change(_COPIES, "if source.answers == 0 or source.answers != source.asked:", "if source.answers == 0:"),),
+        (f"{_TESTS}::TestALiar::test_with_an_answer_to_another_question_is_not_believed",),
+    ),
+    Fault(
+        "liars_are_heard_again",
+        "the database: who was refuted hides a node's entries again and again",
+        (Change(_COPIES, "                source.refuted.add(other.id)\n", ""),),
+        (f"{_TESTS}::TestALiar::test_is_not_heard_twice",),
+    ),
+    Fault(
+        "anybody_says_where_nodes_are",
+        "the database: the key of another node in the family of nodes counts",
+        (Change(_RECORDS, "return family != NODES or key == owner", "return True"),),
+        (f"{_TESTS}::TestALiar::test_that_is_attached_does_not_say_where_others_listen",),
+    ),
+    Fault(
+        "refused_entries_are_the_next_ones",
+        "the database: the entries of a refused record are taken for those of the record before it",
+        (
+            Change(
+                _COPIES,
+                "                source.filling = Record(version)\n"
+                "                why = self._judge(source.id, message)\n",
+                "                why = self._judge(source.id, message)\n",
+            ),
+            Change(
+                _COPIES,
+                "                batch[owner] = source.filling\n",
+                "                source.filling = batch[owner] = Record(version)\n",
+            ),
+        ),
+        (f"{_TESTS}::TestALiar::test_with_numbers_that_no_node_reaches_is_refused",),
+    ),
+    Fault(
+        "clocks_are_not_looked_at",
+        "the database: a node takes a record of a run that begins years from now",
+        (Change(_SERVICE, "return implausible(head.version, self._now())", 'return ""'),),
+        (f"{_SHARED}::test_a_record_from_the_far_future_is_refused_and_the_log_says_so",),
     ),
     Fault(
         "the_others_are_not_told_of_a_death",

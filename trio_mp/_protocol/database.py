@@ -25,10 +25,11 @@ from collections.abc import Iterable
 from .._errors import LocalProtocolError
 from . import database_messages as messages
 from .database_copies import Copies
-from .database_effects import Effect, Grace, Ignored
-from .database_messages import Change, Get, Leave, Message, Pull, Subscribe, Unsubscribe, View
+from .database_effects import Effect, Grace, Ignored, Refused
+from .database_messages import Again, Change, Get, Leave, Message, Pull, Subscribe, Unsubscribe, View
 from .database_records import Record, Table, Version
 from .database_tables import Readers, Views, read, to_node
+from .database_vouchers import Judge, believe
 
 
 class Replica:
@@ -38,6 +39,7 @@ class Replica:
       node_id: its ID.
       started: when this run of it began, by its wall clock, in nanoseconds.
       incarnation: the random token of the run.
+      judge: says why a record may not be taken from a node; by default each is taken from whoever may speak at all.
 
     Attributes:
       is_global: whether it holds the whole database.
@@ -46,12 +48,12 @@ class Replica:
     Every method that changes something returns what is to be done, in order.
     """
 
-    def __init__(self, node_id: str, *, started: int, incarnation: str) -> None:
+    def __init__(self, node_id: str, *, started: int, incarnation: str, judge: Judge = believe) -> None:
         self.id = node_id
         self.is_global = False
         self.host: str | None = None
         self._own = Record(Version(started, incarnation, 0, 0))
-        self._copies = Copies(node_id, self._own)
+        self._copies = Copies(node_id, self._own, judge)
         self._families = self._copies.families
         self._readers = Readers(self._families)
         self._views = Views(self._families)
@@ -183,6 +185,10 @@ class Replica:
                 self._readers.forget(from_id)
             case Subscribe() | Get() as request:
                 effects += self._readers.ask(from_id, request)
+            case Again(number):
+                # Who has another host by now does not answer.
+                if from_id == self.host:
+                    effects += to_node(from_id, messages.batch({self.id: self._own}, whole=True, answers=number))
             case Unsubscribe(ticket):
                 self._readers.cancel(from_id, ticket)
             case View() | Change() as part:
@@ -208,13 +214,21 @@ class Replica:
     def _ask_host(self, told: Iterable[Message]) -> list[Effect]:
         return to_node(self.host, told) if self.host is not None else []
 
+    def _asides(self) -> list[Effect]:
+        """Ask attached nodes again that others say have moved, and report what was refused."""
+        copies = self._copies
+        questions, copies.questions = copies.questions, []
+        refused, copies.refused = copies.refused, []
+        asked = [effect for node_id, number in questions for effect in to_node(node_id, [messages.again(number)])]
+        return [*asked, *(Refused(from_id, why) for from_id, why in refused)]
+
     def _told(self, own: Iterable[Message]) -> list[Effect]:
         """Tell everybody what has changed; `own` says what has changed in this node's own record."""
         told, self._copies.news = self._copies.news, []
         changes = self._families.take_changes()
         if not self.is_global:
-            return self._ask_host(own)
+            return [*self._asides(), *self._ask_host(own)]
         told += own
         listeners = [node_id for node_id in self._globals if node_id in self._pulled]
         effects = [effect for node_id in listeners for effect in to_node(node_id, told)]
-        return [*effects, *self._views.tell(changes), *self._readers.tell(changes)]
+        return [*self._asides(), *effects, *self._views.tell(changes), *self._readers.tell(changes)]

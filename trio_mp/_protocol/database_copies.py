@@ -7,6 +7,11 @@ copy goes. So two of them go as soon as it is known:
 - that of a global node that is lost, when a newer copy has come by another way;
 - that of a node attached here, when another global node has a copy of the same run that was attached once more: it has
   moved, and we have not noticed. Of another run it would prove nothing: clocks can be set back.
+
+But whoever says so may lie. What a node says of itself, on its own connection, counts before all that others say of
+the same run of it. So when the copy of an attached node is dropped, because others say that it has moved, that node is
+asked: one that has moved does not answer, as its connection here is dead or it has another host. What another one
+answers was said after the question; it counts, and who has said otherwise is not believed about that node any more.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from typing import TypeAlias
 from . import database_messages as messages
 from .database_messages import Begin, Delete, Done, Entries, Gone, Head, Message, Set
 from .database_records import Families, Record, Version, newest
+from .database_vouchers import SEQUENCE_LIMIT, Judge
 
 AboutRecords: TypeAlias = Begin | Head | Entries | Done | Set | Delete | Gone
 
@@ -34,6 +40,9 @@ class Source:
       whole: whether that replaces everything.
       filling: the record in the batch that began last.
       grace: while the node is lost and its records are kept: the token of this time; else 0.
+      asked: if it is attached: the number of the question that it was asked last, which is 0 if it was asked none.
+      answers: the number of the question that the batch that has begun answers, or 0.
+      refuted: if it is attached: the sources that have said that it had moved, before it has answered that it has not.
     """
 
     id: str
@@ -44,6 +53,9 @@ class Source:
     whole: bool = False
     filling: Record | None = None
     grace: int = 0
+    asked: int = 0
+    answers: int = 0
+    refuted: set[str] = field(default_factory=set)
 
 
 class Copies:
@@ -52,15 +64,21 @@ class Copies:
     Args:
       own_id: its ID.
       own: its own record.
+      judge: says why a record may not be taken from a node.
 
     Attributes:
       families: what comes of those that count.
+      refused: records that the judge has refused: from whom, and why.
       news: what other global nodes have to hear of the nodes attached here.
+      questions: which attached nodes are to be asked for all that they have set, and the number of each question.
     """
 
-    def __init__(self, own_id: str, own: Record) -> None:
+    def __init__(self, own_id: str, own: Record, judge: Judge) -> None:
         self.families = Families()
+        self.refused: list[tuple[str, str]] = []
         self.news: list[Message] = []
+        self.questions: list[tuple[str, int]] = []
+        self._judge = judge
         self._own_id = own_id
         self._own = own
         self._self = Source(own_id, attached=False, current=True)
@@ -70,6 +88,7 @@ class Copies:
         self._copies: dict[str, dict[Source, Record]] = {}
         self._counting: dict[str, Record] = {}
         self._tokens = 0
+        self._questions_asked = 0
         self._place(self._self, own_id, own)
 
     def spoken_for(self) -> dict[str, Record]:
@@ -106,9 +125,10 @@ class Copies:
         sources = self._mirrors if is_global else self._attached
         source = sources.get(from_id)
         match message:
-            case Begin(whole):
+            case Begin(whole, answers):
                 source = source or sources.setdefault(from_id, Source(from_id, not is_global))
                 source.batch, source.whole, source.filling, source.grace = {}, whole, None, 0
+                source.answers = answers
                 return ""
             case Head() | Entries() | Done():
                 if source is None or source.batch is None:
@@ -118,6 +138,8 @@ class Copies:
                 record = source.records.get(message.owner) if source is not None and source.current else None
                 if source is None or record is None:
                     return f"a change of what {from_id} has not told of {message.owner}"
+                if not isinstance(message, Gone) and message.sequence > SEQUENCE_LIMIT:
+                    return f"a change of {message.owner} by which it has changed more often than any record can"
                 self._change(source, record, message)
                 return ""
 
@@ -127,7 +149,13 @@ class Copies:
                 if source.attached and owner != source.id:
                     source.batch = None
                     return f"it is no global node, and may not speak for {owner}"
-                source.filling = batch[owner] = Record(version)
+                source.filling = Record(version)
+                why = self._judge(source.id, message)
+                if why:
+                    # Its entries still come, and must not be taken for those of the record before.
+                    self.refused.append((source.id, f"a record of {owner} {why}"))
+                    return ""
+                batch[owner] = source.filling
             case Entries(tables):
                 if source.filling is None:
                     return "entries of no record"
@@ -198,16 +226,27 @@ class Copies:
         for other, copy in tuple(self._copies.get(owner, {}).items()):
             if other is source:
                 continue
-            if _has_moved(source, record.version, copy.version):
-                # It comes late: the node is attached elsewhere by now.
-                self._drop(source, owner)
-                return
+            if _has_moved(source, record.version, other, copy.version):
+                if source.answers == 0 or source.answers != source.asked:
+                    # It comes late: the node is attached elsewhere by now, or so that one says.
+                    self._drop(source, owner)
+                    self._ask(source)
+                    return
+                source.refuted.add(other.id)
             outdated = not other.current and copy.version < record.version
-            if outdated or _has_moved(other, copy.version, record.version):
+            if outdated or _has_moved(other, copy.version, source, record.version):
                 self._drop(other, owner)
+                if other.attached:
+                    self._ask(other)
         self._place(source, owner, record)
         if source.attached:
             self.news += messages.batch({owner: record}, whole=False)
+
+    def _ask(self, source: Source) -> None:
+        """Others say that an attached node is elsewhere: it is asked what it says itself."""
+        self._questions_asked += 1
+        source.asked = self._questions_asked
+        self.questions.append((source.id, source.asked))
 
     def _place(self, source: Source, owner: str, record: Record) -> None:
         source.records[owner] = record
@@ -229,7 +268,7 @@ class Copies:
         """Find out which copy of a record counts now."""
         copies = self._copies[owner]
         before = self._counting.pop(owner, None)
-        best = newest(copies.values()) if copies else None
+        best = self._best(owner, copies) if copies else None
         if best is not None:
             self._counting[owner] = best
         else:
@@ -239,6 +278,15 @@ class Copies:
                 self.families.remove(owner, before)
             if best is not None:
                 self.families.add(owner, best)
+
+    def _best(self, owner: str, copies: dict[Source, Record]) -> Record:
+        """Which of these copies counts: of one run of a node what itself says, and else the newest."""
+        if owner == self._own_id:
+            return self._own
+        heard = {record.version.run for source, record in copies.items() if source.id == owner and source.current}
+        return newest(
+            record for source, record in copies.items() if source.id == owner or record.version.run not in heard
+        )
 
     def _set(self, record: Record, change: Set) -> None:
         self._advance(record, change.owner, change.sequence)
@@ -259,6 +307,8 @@ class Copies:
         self._choose(owner)
 
 
-def _has_moved(source: Source, before: Version, now: Version) -> bool:
-    """Whether a node that seems to be attached here is known to have been attached elsewhere since."""
-    return source.attached and before.run == now.run and before.attachment < now.attachment
+def _has_moved(source: Source, before: Version, other: Source, now: Version) -> bool:
+    """Whether another source says that a node that seems to be attached here has been attached elsewhere since."""
+    if not source.attached or other.id in source.refuted:
+        return False
+    return before.run == now.run and before.attachment < now.attachment

@@ -56,4 +56,12 @@ class Ignored:
     why: str
 
 
-Effect: TypeAlias = Send | Opened | Changed | Answer | Grace | Ignored
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record came that is not taken, as no honest node sends it or a clock is wrong: somebody should look into it."""
+
+    from_id: str
+    why: str
+
+
+Effect: TypeAlias = Send | Opened | Changed | Answer | Grace | Ignored | Refused

@@ -3,7 +3,8 @@
 From a node to its host, and between global nodes, records travel. `begin` opens a batch: of all the records that the
 sender speaks for, or only of some. `record` and `entries` fill it, `done` puts it in force. After the first, single
 changes come as `set`, `delete` and `gone`. `pull` asks another global node for a batch of all; `leave` tells a host
-that it is one no more.
+that it is one no more. By `again` a host asks an attached node, of which others say that it has moved, for a batch of
+all; the answer names the number of the question.
 
 Between a node and its host, tables travel. `subscribe` asks for a family's table, then for its changes; `get` for the
 table once, or for one key of it. Each is answered under its ticket, by `view`, then by `change`; a table or a change
@@ -47,9 +48,11 @@ class Begin:
 
     Attributes:
       whole: whether it replaces all that the sender has said before; else only the records that are in it.
+      answers: the number of the `Again` that it answers; 0 if it answers none.
     """
 
     whole: bool
+    answers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,13 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
+class Again:
+    """Others say that you have moved: if I am your host, send all that you have set, as the answer to this number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Subscribe:
     """Send me a family, then every change of it."""
 
@@ -149,7 +159,21 @@ class Change:
 
 
 Parsed: TypeAlias = (
-    Pull | Begin | Head | Entries | Done | Set | Delete | Gone | Leave | Subscribe | Unsubscribe | Get | View | Change
+    Pull
+    | Begin
+    | Head
+    | Entries
+    | Done
+    | Set
+    | Delete
+    | Gone
+    | Leave
+    | Again
+    | Subscribe
+    | Unsubscribe
+    | Get
+    | View
+    | Change
 )
 
 
@@ -214,6 +238,10 @@ def _parse_records(message: Message) -> Parsed | None:
             return Leave()
         case ("begin", bool(whole)):
             return Begin(whole)
+        case ("begin", bool(whole), int(number)):
+            return Begin(whole, _count(number))
+        case ("again", int(number)):
+            return Again(_count(number))
         case ("record", str(owner), int(), str(incarnation), int(), int()) if is_node_id(owner) and is_incarnation(
             incarnation
         ):
@@ -276,9 +304,9 @@ PULL: Message = (WORD, "pull")
 LEAVE: Message = (WORD, "leave")
 
 
-def batch(records: Mapping[str, Record], *, whole: bool) -> Iterator[Message]:
-    """The messages of a batch of records."""
-    yield (WORD, "begin", whole)
+def batch(records: Mapping[str, Record], *, whole: bool, answers: int = 0) -> Iterator[Message]:
+    """The messages of a batch of records; `answers` is the number of the question that it answers, if it does."""
+    yield (WORD, "begin", whole, answers) if answers else (WORD, "begin", whole)
     for owner, record in records.items():
         yield (WORD, "record", owner, *record.version)
         for part in _parts(record.entries()):
@@ -303,6 +331,11 @@ def entries_deleted(owner: str, sequence: int, family: str, keys: list[str]) -> 
 def gone(owner: str) -> Message:
     """An owner is dead, or elsewhere."""
     return (WORD, "gone", owner)
+
+
+def again(number: int) -> Message:
+    """Asks an attached node for all that it has set."""
+    return (WORD, "again", number)
 
 
 def subscribe(ticket: int, family: str) -> Message:

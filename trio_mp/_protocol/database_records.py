@@ -21,6 +21,9 @@ import msgspec
 Table: TypeAlias = dict[str, object]
 """Keys and values."""
 
+NODES = "trio_mp.nodes"
+"""The family of nodes: by node ID, the incarnation of each and the addresses where it listens."""
+
 _canonical = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
@@ -147,11 +150,15 @@ class Families:
 
     def set(self, owner: str, family: str, key: str, value: object) -> None:
         """An owner has set an entry."""
+        if not _may_set(owner, family, key):
+            return
         self._remember(family, key)
         self._entries.setdefault(family, {}).setdefault(key, {})[owner] = value
 
     def delete(self, owner: str, family: str, key: str) -> None:
         """An owner has deleted an entry that it had."""
+        if not _may_set(owner, family, key):
+            return
         self._remember(family, key)
         keys = self._entries[family]
         del keys[key][owner]
@@ -199,3 +206,12 @@ class Families:
         keys = self._before.setdefault(family, {})
         if key not in keys:
             keys[key] = self.find(family, key)
+
+
+def _may_set(owner: str, family: str, key: str) -> bool:
+    """Whether an entry of this owner counts: where a node listens, and which run of it there is, says the node itself.
+
+    It is left out here, where families are put together, and not where a record comes: so it does not count whoever has
+    passed it on.
+    """
+    return family != NODES or key == owner

@@ -13,13 +13,15 @@ from typing import Any
 import trio
 
 from .._errors import PortDied, RemoteProtocolError
+from .._node.complaints import Complaints
 from .._node.core import Core
 from .._node.port import Port
 from .._node.port_state import Owned
 from .._protocol.database import Replica
-from .._protocol.database_effects import Answer, Changed, Effect, Grace, Ignored, Opened, Send
-from .._protocol.database_messages import WORD, check_entry, check_text
-from .._protocol.database_records import Table
+from .._protocol.database_effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused, Send
+from .._protocol.database_messages import WORD, Head, check_entry, check_text
+from .._protocol.database_records import NODES, Table
+from .._protocol.database_vouchers import implausible
 from .._protocol.membership import (
     Addresses,
     AddressesChanged,
@@ -37,9 +39,6 @@ from .membership import MembershipService
 
 RESERVED = "trio_mp."
 """How the names of families begin that are the package's own."""
-
-NODES = "trio_mp.nodes"
-"""The family of nodes: by node ID, the incarnation of each and the addresses where it listens."""
 
 GRACE = 10.0
 """For how many seconds the entries of nodes are kept whose global node is lost, so that they can find another one."""
@@ -87,8 +86,8 @@ class Database:
     def __init__(self, core: Any, membership: Any) -> None:
         # Whoever checks programs against this package need not look into what is not for users.
         self._core: Core = core
-        started = max(0, int(core.environment.wall_clock() * 1e9))
-        self._replica = Replica(core.id, started=started, incarnation=core.incarnation)
+        self._complaints = Complaints(log, trio.current_time())
+        self._replica = Replica(core.id, started=self._now(), incarnation=core.incarnation, judge=self._judge)
         self._effects = Effects(self._do)
         self._watches: dict[str, dict[Watch, None]] = {}
         self._questions: dict[int, _Question] = {}
@@ -281,6 +280,16 @@ class Database:
                 self._core.dispatcher.start_system_task(self._expire_later, global_id, token)
             case Ignored(from_id, why):
                 log.info("%s: not used: %s", from_id, why)
+            case Refused(from_id, why):
+                self._complaints.warn(trio.current_time(), "%s: refused: %s", from_id, why)
+
+    def _now(self) -> int:
+        """The wall clock, in nanoseconds."""
+        return max(0, int(self._core.environment.wall_clock() * 1e9))
+
+    def _judge(self, from_id: str, head: Head) -> str:
+        """Why a record is refused that a node brings, or nothing."""
+        return implausible(head.version, self._now())
 
     def _note(self, family: str, entries: Table) -> None:
         if family == NODES and self._membership is not None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import trio
 
 from .._ids import is_node_id
+from .._protocol.database_records import NODES
 from .changes import Change
-from .database import NODES, Database
+from .database import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def standings_of(
 
 def find_fault(nodes: Mapping[str, Standing]) -> str:
     """What is wrong with a network in which everybody can reach everybody, and which has come to rest; or nothing."""
-    parts = _parts(nodes)
+    parts = parts_of(nodes)
     for node_id, node in nodes.items():
         if not node.has_seeds and not node.is_global:
             return f"{node_id} has no seeds, and is not global"
@@ -82,7 +82,7 @@ def are_bound(nodes: Mapping[str, Standing], one: str, other: str) -> bool:
     return other in nodes[one].mesh or nodes[one].host == other or nodes[other].host == one
 
 
-def _parts(nodes: Mapping[str, Standing]) -> dict[str, str]:
+def parts_of(nodes: Mapping[str, Standing]) -> dict[str, str]:
     """For each node some name of the part of the network that it belongs to: seeds hold it together."""
     parts = {node_id: node_id for node_id in nodes}
     for node_id, node in nodes.items():

@@ -21,6 +21,7 @@ class Rule(enum.Enum):
     CONNECTED = "global nodes are connected with each other, and every other node with the one that it is attached to"
     FORM = "seeds are global, global nodes know each other, and every other node is attached to one of them"
     AGREEMENT = "both ends agree on which connection is in use"
+    DATABASE = "at rest every global node holds what there is, and nothing that a member has said for others"
     UNANSWERED = "a call ends: with the answer, or with PortDied"
 
 

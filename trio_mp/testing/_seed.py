@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from ._liar import Liar, judge_database
 from ._network import SimulatedNetwork, simulate
 from ._parting import Parter
 from ._rules import PromiseBroken
@@ -54,7 +55,7 @@ def run_seed(seed: int) -> Result:
 
 async def _run(network: SimulatedNetwork, result: Result) -> None:
     plan = make_plan(network.generator("plan"), network.generator("shape"))
-    parter = Parter(network)
+    parter, liar = Parter(network), Liar(network)
     parter.adjust(plan.nodes)
     network.default_link.be_like(plan.link)
     network.oracle.bounds = plan.bounds
@@ -65,11 +66,13 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
                 nursery.start_soon(_start_later, network, stage, name, start)
             nursery.start_soon(_disturb, network, stage)
             nursery.start_soon(parter.run, stage)
+            nursery.start_soon(liar.run, stage)
         await trio.sleep_until(stage.quiet_at)
         for name in plan.nodes:
             if not network.is_up(name):
                 network.restart(name)
         await network.settle()
+        judge_database(network)
         # The rest of the time nothing is to happen, and then all close at once.
         await trio.sleep_until(stage.quiet_at + QUIET)
         stage.ended.set()

@@ -1,0 +1,108 @@
+"""In part of the seeds of the hammer a global node speaks for others; and in all of them the database is judged."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+import trio
+
+from .._api import Node
+from .._protocol.database_records import NODES, same
+from .._services.database import GRACE
+from ._formation import Standing, parts_of, standings_of
+from ._network import SimulatedNetwork
+from ._rules import Rule
+from ._workload import Stage
+
+SHARE = 0.3
+"""In what part of the seeds."""
+
+PAUSE = 10.0
+"""How long until the next lie, on average, in seconds."""
+
+
+def repair_bound(heartbeat: float) -> float:
+    """How many seconds after the end of a liar's connections its lies are gone everywhere, with this heartbeat."""
+    return 2 * GRACE + heartbeat
+
+
+class Liar:
+    """Has nodes say what is not true of others. What it draws changes nothing else that a seed draws.
+
+    Args:
+      network: the network.
+
+    Attributes:
+      active: whether this seed is one of those.
+      told: how many lies were told.
+    """
+
+    def __init__(self, network: SimulatedNetwork) -> None:
+        self._network = network
+        self._random: random.Random = network.generator("lies")
+        self.active: bool = self._random.random() < SHARE
+        self.told: int = 0
+
+    async def run(self, stage: Stage) -> None:
+        """Have one node lie until it is quiet; then its connections end, and those of no other."""
+        if not self.active:
+            return
+        names, nodes, last = list(stage.plan.nodes), self._network.nodes, stage.quiet_at - 2.0
+        liar = self._random.choice(names)
+        while (pause := self._random.expovariate(1 / PAUSE)) < last - trio.current_time():
+            await trio.sleep(pause)
+            victim = self._random.choice(names)
+            if liar in nodes and victim in nodes and nodes[liar].peers:
+                self._lie(nodes[liar], nodes[victim], self._random.choice(nodes[liar].peers))
+        await trio.sleep_until(last)
+        # What the next fault undoes shows nothing: the last lies about nodes are told to their hosts.
+        for victim in names:
+            host = nodes[victim].database._replica.host if victim in nodes else None
+            if host is not None and victim != liar and liar in nodes and host in nodes[liar].peers:
+                self._lie(nodes[liar], nodes[victim], host)
+        await trio.sleep(1.0)
+        for other in names:
+            if other != liar:
+                self._network.reset(liar, other)
+
+    def _lie(self, liar: Node, victim: Node, hearer: str) -> None:
+        """Have a node say to another one that a third has moved, or is another run; and where nodes listen."""
+        version = victim.database._replica._own.version
+        numbers = self._random
+        started = version.started + numbers.choice((0, 0, 0, 10**9))
+        attachment = version.attachment + numbers.choice((0, 1, 1, 1000))
+        record = ("record", victim.id, started, version.incarnation, attachment, numbers.randrange(10**6))
+        entries = {NODES: {victim.id: ["A" * 16, "nowhere"], "n0": ["A" * 16, "nowhere"]}, "lies": {"k": 1}}
+        if liar is victim:
+            # Of itself it says the truth.
+            return
+        for message in (("begin", False), record, ("entries", entries), ("done",)):
+            liar.send(hearer, "db", *message)
+        self.told += 1
+
+
+def judge_database(network: SimulatedNetwork) -> None:
+    """When all is quiet: every global node knows each node of its part of the network as it is, and nothing else.
+
+    Raises:
+      PromiseBroken: one does not.
+    """
+    standings = standings_of(network.nodes, network.seeds_of)
+    parts = parts_of(standings)
+    for node_id, node in network.nodes.items():
+        if node_id in standings and standings[node_id].is_global:
+            said = node.database._replica.held(NODES)
+            expected = _true_nodes(network.nodes, standings, [one for one in parts if parts[one] == parts[node_id]])
+            if not same(dict(sorted(said.items())), expected):
+                network.oracle.fail(Rule.DATABASE, f"{node_id} holds {said}, and what there is is {expected}")
+            lies = node.database._replica.held("lies")
+            if lies:
+                network.oracle.fail(Rule.DATABASE, f"{node_id} holds what was said for another: {lies}")
+
+
+def _true_nodes(
+    nodes: Mapping[str, Node], standings: Mapping[str, Standing], part: list[str]
+) -> dict[str, object]:
+    known = [one for one in sorted(part) if standings[one].is_global or standings[one].host is not None]
+    return {one: [nodes[one]._core.incarnation, *nodes[one].binds] for one in known}
