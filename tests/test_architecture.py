@@ -44,8 +44,10 @@ IMPURE_BUILTINS = frozenset({"breakpoint", "input", "open", "print", "__import__
 # together above. Nothing of it is imported when the program runs.
 NAMED_FROM_BELOW = frozenset({"trio_mp._api"})
 
-MAXIMUM_MODULE_LINES = 400
-MAXIMUM_FUNCTION_LINES = 60
+# Where a concept may be missing: the test prints what is longer. A limit that is met by cutting a file in two makes
+# things worse, so it is no gate; twice as much is.
+MARKED_MODULE_LINES = 400
+MARKED_FUNCTION_LINES = 60
 
 
 @dataclass(frozen=True)
@@ -196,15 +198,16 @@ def impurities(modules: dict[str, Module]) -> list[str]:
     return problems
 
 
-def oversized(modules: dict[str, Module]) -> list[str]:
+def oversized(modules: dict[str, Module], times: int = 1) -> list[str]:
+    """The modules and functions that are longer than so many times the marks."""
     problems: list[str] = []
     for name, module in modules.items():
-        if len(module.lines) > MAXIMUM_MODULE_LINES:
+        if len(module.lines) > times * MARKED_MODULE_LINES:
             problems.append(f"{name}: {len(module.lines)} lines")
         for node in ast.walk(module.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or node.lineno) - node.lineno + 1
-                if length > MAXIMUM_FUNCTION_LINES:
+                if length > times * MARKED_FUNCTION_LINES:
                     problems.append(f"{name}:{node.lineno} {node.name}: {length} lines")
     return problems
 
@@ -259,8 +262,11 @@ def test_pytest_is_for_its_plugin_only() -> None:
     report([str(one) for one in found if one.target == plugin])
 
 
-def test_modules_and_functions_are_short() -> None:
-    report(oversized(package_modules()))
+def test_modules_and_functions_are_not_twice_as_long_as_the_mark(capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        for one in oversized(package_modules()):
+            print(f"\nlonger than the mark, look for the missing concept: {one}", end="")
+    report(oversized(package_modules(), times=2))
 
 
 # The checks themselves, on packages made for the purpose.
@@ -336,9 +342,10 @@ def test_a_hidden_import_is_found(tmp_path: Path) -> None:
 
 
 def test_what_is_too_long_is_found(tmp_path: Path) -> None:
-    body = "    x = 1\n" * MAXIMUM_FUNCTION_LINES
-    long_module = "x = 1\n" * (MAXIMUM_MODULE_LINES + 1)
+    body = "    x = 1\n" * MARKED_FUNCTION_LINES
+    long_module = "x = 1\n" * (MARKED_MODULE_LINES + 1)
     assert len(oversized(package_of(tmp_path, {"_api.py": f"async def f():\n{body}", "abc.py": long_module}))) == 2
+    assert not oversized(package_of(tmp_path, {"abc.py": long_module}), times=2)
 
 
 def test_a_module_on_no_floor_is_found() -> None:
