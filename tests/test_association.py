@@ -258,6 +258,68 @@ class TestALoss:
         assert b.closed("one", "reset") == []
 
 
+class TestAnErrorOfThisSide:
+    """Whatever state it has left: all is lost, and every monitor that was set fires."""
+
+    def test_it_is_a_loss_of_all_there_is(self) -> None:
+        for association in (decider(), follower()):
+            peer_id = association.peer_id
+            bring_up(association)
+            association.monitor("p", "m")
+            association.watched.add("ours")
+            association.queue.drop()
+            association.queue.dropped = (0, 0)
+            association.send("p", (1,))
+            size = association.queue.size
+            authenticate(association, "two")
+            reason = ("transport_error", peer_id, "why")
+            assert association.give_up("why") == Lost(reason, True, 1, size)
+            assert (association.in_use, association.incarnation, association.last_ended) == (None, "", "one")
+            assert not association.watched
+            # Nothing is known any more of the connections that there were.
+            assert association.closed("one", "") == association.closed("two", "") == []
+            association.send("p", ("before the report",))
+            assert association.fire() == Fire(("m",), reason)
+            assert association.fired() == []
+            assert not association.queue.size
+            bring_up(association, "three")
+
+    def test_between_a_loss_and_its_report(self) -> None:
+        a = follower()
+        bring_up(a)
+        a.monitor("p", "m")
+        a.lose("first")
+        a.monitor("p", "n")
+        a.give_up("second")
+        assert a.fire() == Fire(("m", "n"), ("transport_error", "b", "second"))
+        assert a.fired() == []
+        assert a.last_ended == "one"
+
+    def test_in_the_middle_of_a_report(self) -> None:
+        a = follower()
+        a.monitor("p", "m")
+        a.lose("first")
+        assert a.fire().monitors == ("m",)
+        a.monitor("q", "of a callback")
+        a.send("q", ("of a callback",))
+        a.give_up("second")
+        # Who knows which of them have fired?
+        assert report(a) == ("m", "of a callback")
+        assert not a.queue.size
+        assert (a.fence, a.unfired) == (Fence.CLEAR, {})
+
+    def test_in_the_middle_of_adapting_the_queue(self) -> None:
+        a = follower()
+        a.monitor("p", "m")
+        a.send("p", ("x" * 1000,))
+        a.greeted("one")
+        authenticate(a, "one", limit=100)
+        a.link_received("one")
+        # What was to be told of the loss is not told.
+        a.give_up("why")
+        assert report(a) == ("m",)
+
+
 class TestTheFence:
     def test_a_connection_that_is_chosen_meanwhile_is_taken_up_after_the_report(self) -> None:
         a = follower()

@@ -129,7 +129,7 @@ async def test_what_comes_behind_the_end_of_a_connection_in_one_batch(
         await until(lambda: not m.peers)
         assert inbox.messages == [("early",)]
         peer = peer_of(m, "a")
-        assert not peer._watchers
+        assert not peer.watchers
         assert not peer.association.watched
         await until(lambda: peer.association.fence is Fence.CLEAR)
         assert not peer.association.queue.size

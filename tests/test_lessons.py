@@ -161,7 +161,7 @@ async def test_monitors_that_are_cancelled_leave_nothing_behind(network: Simulat
         await trio.sleep(1)
         assert not peer(b, "a").association.monitors
         assert not peer(a, "b").association.watched
-        assert not peer(a, "b")._watchers
+        assert not peer(a, "b").watchers
 
 
 @each_seed

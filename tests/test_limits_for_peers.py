@@ -81,7 +81,7 @@ async def test_a_node_may_monitor_so_many_ports_and_no_more(
         monitors = [b.monitor(port, notices) for port, notices in zip(ports, told, strict=True)]
         reason = await told[3].wait()
         assert reason[0] == "too_many_monitors"
-        assert len(peer_of(a, "b")._watchers) == 3
+        assert len(peer_of(a, "b").watchers) == 3
         # A refused monitor is a report; the port itself is none the worse for it.
         assert ports[3].alive
         b.monitor(ports[3], told[3])

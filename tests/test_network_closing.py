@@ -51,7 +51,7 @@ async def test_what_was_queued_arrives_before_the_end(
             port = b.port()
             a.monitor(port, told)
             await a.flush("b")
-            await until(lambda: peer_of(b, "a")._watchers)
+            await until(lambda: peer_of(b, "a").watchers)
             network.wire.there.delay = 0.05
             for number in range(count):
                 b.send(inbox.port, number, b"x" * size)

@@ -438,7 +438,7 @@ async def test_an_echo_that_overflows_while_a_batch_is_dispatched(autojump_clock
         a.monitor(inbox.port, told)
         b_told = Notices()
         b.monitor(echo, b_told)
-        await until(lambda: peer_of(a, "b")._watchers)
+        await until(lambda: peer_of(a, "b").watchers)
         network.wire.back.stalled = True
         for _ in range(30):
             b.send(echo, "echo", inbox.port, b"x" * 40_000)

@@ -59,7 +59,7 @@ async def test_a_reason_of_port_kill_is_checked_too(autojump_clock: trio.testing
     async with open_pair(FakeNetwork()) as (a, b):
         port, told = a.port(), Notices()
         b.monitor(port, told)
-        await until(lambda: peer_of(a, "b")._watchers)
+        await until(lambda: peer_of(a, "b").watchers)
         with pytest.raises(TypeError):
             port.kill("reason", object())
         port.kill("a good one")
@@ -71,7 +71,7 @@ async def test_a_reason_too_large_for_the_peer_is_replaced(autojump_clock: trio.
     async with open_test_node(network, "a") as a, open_test_node(network, "b", seeds=["a"], message_limit=65536) as b:
         port, told = a.port(), Notices()
         b.monitor(port, told)
-        await until(lambda: a.peers and peer_of(a, "b")._watchers)
+        await until(lambda: a.peers and peer_of(a, "b").watchers)
         a.kill(port, "x" * 70_000)
         assert (await told.wait())[0] == "reason_lost"
 
@@ -163,7 +163,7 @@ async def test_only_the_first_and_the_last_monitor_of_a_port_travel(autojump_clo
         second.cancel()
         await b.flush("a")
         assert monitor_traffic(sent) == [("mon1", name), ("mon0", name)]
-        await until(lambda: not peer_of(a, "b")._watchers)
+        await until(lambda: not peer_of(a, "b").watchers)
         told = Notices()
         b.monitor(port, told)
         await b.flush("a")
@@ -201,9 +201,9 @@ async def test_a_monitor_ends_with_the_port_that_set_it(autojump_clock: trio.tes
     async with open_pair(network) as (a, b):
         port, owner, not_told = a.port(), b.port(), Notices()
         owner.run(lambda: b.monitor(port, not_told))
-        await until(lambda: peer_of(a, "b")._watchers)
+        await until(lambda: peer_of(a, "b").watchers)
         owner.kill()
-        await until(lambda: not peer_of(a, "b")._watchers)
+        await until(lambda: not peer_of(a, "b").watchers)
         assert monitor_traffic(network.wire.there.sent) == [("mon1", port.name), ("mon0", port.name)]
         b.kill(port)
         await trio.sleep(1)
@@ -286,7 +286,7 @@ async def test_monitors_fire_when_the_connection_is_lost(
         port_of_a.kill("later")
         await trio.sleep(1)
         assert len(at_b.reasons) == 1
-        assert not peer_of(a, "b")._watchers
+        assert not peer_of(a, "b").watchers
 
 
 async def test_all_reasons_are_set_before_the_first_callback(autojump_clock: trio.testing.MockClock) -> None:
@@ -507,7 +507,7 @@ async def test_wait_death(autojump_clock: trio.testing.MockClock) -> None:
         with trio.move_on_after(1) as scope:
             await b.wait_death(a.port())
         assert scope.cancelled_caught
-        await until(lambda: not peer_of(a, "b")._watchers)
+        await until(lambda: not peer_of(a, "b").watchers)
 
 
 # Calls ---------------------------------------------------------------------------------------------------------------
@@ -524,7 +524,7 @@ async def test_a_call_is_answered(autojump_clock: trio.testing.MockClock) -> Non
 
         assert await b.call(port, "add", 1, 2) == ("sum", 3)
         assert await a.call(port, "add", 1, 2) == ("sum", 3)
-        await until(lambda: not peer_of(a, "b")._watchers)
+        await until(lambda: not peer_of(a, "b").watchers)
 
 
 async def test_a_call_to_a_port_that_dies(autojump_clock: trio.testing.MockClock) -> None:
@@ -557,7 +557,7 @@ async def test_a_cancelled_call_leaves_nothing_behind(autojump_clock: trio.testi
             await b.call(port, "later")
         ports = len(b._dispatcher.ports)
         a.send(replies[0], "too late")
-        await until(lambda: not peer_of(a, "b")._watchers)
+        await until(lambda: not peer_of(a, "b").watchers)
         assert ports == len(b._dispatcher.ports) == 0
 
 

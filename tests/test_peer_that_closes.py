@@ -141,7 +141,7 @@ class Scene:
         if peer is not None:
             assert not peer.connections, where
             assert peer.current is None, where
-            assert not peer._watchers, where
+            assert not peer.watchers, where
             assert not peer.association._connections, where
         lines = warnings_in(self.caplog)
         assert len(lines) <= 1, (where, lines)

@@ -384,6 +384,7 @@ def copy_association(old: Association) -> Association:
     new.watched = set(old.watched)
     new.last_ended = old.last_ended
     new._reason = old._reason
+    new.unfired = dict(old.unfired)
     new._connections = dict(old._connections)
     new._terms = dict(old._terms)
     new._current = old._current

@@ -13,6 +13,8 @@ _MESSAGES = "tests/test_network_messages.py"
 _MONITORS = "tests/test_network_monitors.py"
 _CLOSING = "tests/test_network_closing.py"
 _FOUND = "tests/test_planted_found_peers.py"
+_OWN = "tests/test_own_errors.py::test_an_error_at_any_line_of_the_heart_of_it"
+_CRASH = "tests/test_crash_paths.py"
 _ALSO_FOUND = "tests/test_planted_found_connections.py"
 
 CONNECTIONS = (
@@ -22,12 +24,10 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                """self._host.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
-        finally:""",
-                """self._host.enqueue(Job(self._host.fire), (list(fire.monitors), fire.reason))
-        finally:""",
+                'self._host.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)',
+                "self._host.enqueue(Job(self._host.fire), (list(fire.monitors), fire.reason))",
             ),
-            Change(_PEER, "import RemoteMonitor", "import Job, RemoteMonitor"),
+            Change(_PEER, "from .monitor import", "from .keeper import Job\nfrom .monitor import"),
         ),
         (f"{_FOUND}::test_a_loss_is_reported_before_what_waits_is_handled",),
     ),
@@ -47,11 +47,56 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                "self._after(self.association.monitor(name, monitor))",
-                "self._host.call_next(lambda: self._after(self.association.monitor(name, monitor)))",
+                "self._after(self.association.monitor, name, monitor)",
+                "self._host.call_next(lambda: self._after(self.association.monitor, name, monitor))",
             ),
         ),
         (f"{_ALSO_FOUND}::test_a_monitor_is_asked_for_before_what_it_covers",),
+    ),
+    Fault(
+        "error_ends_the_connection_alone",
+        "an error out of the association ends the connection and no more: what it has taken out of the queue is lost in"
+        " silence",
+        (Change(_PEER, "        self._host.call_next(self._fire_loss)\n        while", "        while"),),
+        (f"{_OWN}[the listener decides]",),
+        hangs=True,
+    ),
+    Fault(
+        "taken_monitors_forgotten",
+        "monitors that were taken out of the table when an error came do not fire",
+        (Change("_protocol/outbox.py", "self.unfired.update(self.monitors.get(name, {}))", "pass"),),
+        ("tests/test_association.py::TestAnErrorOfThisSide::test_in_the_middle_of_adapting_the_queue",),
+    ),
+    Fault(
+        "effects_left_behind",
+        "an error in the middle of what is to be done leaves monitors that were to fire unfired",
+        (Change(_PEER, "if isinstance(effect, effects.Fire):", "if False:"),),
+        (f"{_CRASH}::test_a_death_is_told_though_an_error_comes_first",),
+    ),
+    Fault(
+        "an_error_ends_the_node",
+        "an error in the work for one connection ends the node",
+        (Change("_node/own_errors.py", "            self.fail(error)\n            return None", "            raise"),),
+        (f"{_CRASH}::test_an_error_of_a_service_ends_the_connection_and_nothing_else",),
+    ),
+    Fault(
+        "errors_of_the_node_hidden",
+        "an error in the node's own work is taken for one of the connection whose reader has come to it",
+        (
+            Change(
+                "_node/dispatcher.py",
+                "                self.crash(error)\n            return",
+                "                pass\n            return",
+            ),
+        ),
+        (f"{_CRASH}::test_an_error_in_work_of_the_node_is_not_taken_for_one_of_the_connection_that_comes_to_it",),
+    ),
+    Fault(
+        "given_up_for_ever",
+        "an error that comes again before the monitors could fire is met by another attempt, without end",
+        (Change(_PEER, "            self._host.crash(error)\n", "            pass\n"),),
+        (f"{_CRASH}::test_an_error_before_the_monitors_of_another_could_fire_ends_the_node",),
+        hangs=True,
     ),
     Fault(
         "dispatched_behind_the_end",
@@ -66,9 +111,9 @@ CONNECTIONS = (
         (
             Change(
                 _NODE_PORT,
-                "peer.execute(peer.association.port_died(name, reason))",
+                "peer.act(peer.association.port_died, name, reason)",
                 """for other in tuple(self.up_nodes.__self__.peers.values()):
-                    other.execute(other.association.port_died(name, reason))""",
+                    other.act(other.association.port_died, name, reason)""",
             ),
         ),
         (f"{_FOUND}::test_a_death_is_believed_only_of_the_node_that_owns_the_port",),
@@ -90,16 +135,8 @@ CONNECTIONS = (
         "probe_outlives_its_connection",
         "the silence of a connection that has ended is held against the one that has followed it",
         (
-            Change(
-                _CONNECTION,
-                "if self.peer is not None and not self._closed:\n                self.peer.execute(",
-                "if self.peer is not None:\n                self.peer.execute(",
-            ),
-            Change(
-                _CONNECTION,
-                "if self._probe is not None:\n                self._probe.cancel()\n            if self.peer",
-                "if self.peer",
-            ),
+            Change("_node/probe.py", " and not self._connection.closed:", ":"),
+            Change(_CONNECTION, "self.probe.cancel()\n            if self.peer", "if self.peer"),
         ),
         (f"{_FOUND}::test_a_probe_ends_with_its_connection",),
     ),
@@ -109,8 +146,8 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                "self._host.remove_local_monitor(name, self._watchers.pop(name))",
-                "self._watchers.pop(name)",
+                "self.watchers.end_all()\n            case",
+                "self.watchers._watchers.clear()\n            case",
             ),
         ),
         (f"{_ALSO_FOUND}::test_who_monitored_over_a_lost_connection_does_not_count",),
@@ -120,8 +157,8 @@ CONNECTIONS = (
         "a monitor beyond the limit of the other node is never told that it is refused",
         (
             Change(
-                _PEER,
-                'self.send("", ("kil0", name, *too_many_monitors(self._settings.monitor_limit)))',
+                "_node/watchers.py",
+                'self._peer.send("", ("kil0", name, *too_many_monitors(self._limit)))',
                 "pass",
             ),
         ),
@@ -225,7 +262,7 @@ CONNECTIONS = (
         (
             Change(
                 _CONNECTION,
-                "            if self._closed:\n                # It has ended:",
+                "            if self.closed:\n                # It has ended:",
                 "            if False:\n                # It has ended:",
             ),
         ),
@@ -237,7 +274,7 @@ CONNECTIONS = (
         (
             Change(
                 _CONNECTION,
-                "await trio.lowlevel.checkpoint()\n            if self._closed:\n                return\n",
+                "await trio.lowlevel.checkpoint()\n            if self.closed:\n                return\n",
                 "await trio.lowlevel.checkpoint()\n",
             ),
         ),

@@ -143,8 +143,8 @@ PORTS = (
         (
             Change(
                 _KEEPER,
-                "            monitor.begin_firing(reason)\n        for monitor in monitors:\n",
-                "            monitor.begin_firing(reason)\n",
+                "                monitor.begin_firing(reason)\n            for monitor in monitors:\n",
+                "                monitor.begin_firing(reason)\n",
             ),
         ),
         ("tests/test_monitors.py::test_the_reason_is_set_on_all_monitors_before_any_callback_runs",),

@@ -69,7 +69,7 @@ ASSOCIATION = (
     Fault(
         "table_kept_when_fired",
         "rule 2: the table of monitors is not taken, so that they fire again, and are never asked for again",
-        (Change(_OUTBOX, "self.monitors = {}\n        return Fire(", "return Fire("),),
+        (Change(_OUTBOX, "            self.monitors.pop(name, None)\n", ""),),
         (f"{_TESTS}::TestALoss",),
     ),
     Fault(
@@ -77,7 +77,7 @@ ASSOCIATION = (
         "a monitor that has fired for a death is still in the table, and fires again at the next loss",
         (
             Change(
-                _OUTBOX, "self.monitors.pop(name, None) if name else None", "self.monitors.get(name) if name else None"
+                _OUTBOX, "Fire(tuple(self.monitors.pop(name)), reason)", "Fire(tuple(self.monitors[name]), reason)"
             ),
         ),
         (f"{_TESTS}::TestMonitors::test_a_death_fires_those_of_the_port_and_no_others",),

@@ -28,15 +28,15 @@ class Complaints:
         self._filled_at = self._told_at = now
         self._omitted = 0
 
-    def warn(self, now: float, text: str, *arguments: object) -> None:
-        """Log a line, or count it."""
+    def warn(self, now: float, text: str, *arguments: object, error: Exception | None = None) -> None:
+        """Log a line, or count it: a warning or, of an error of this program, an error with its traceback."""
         self._left = min(float(BURST), self._left + (now - self._filled_at) / REFILL)
         self._filled_at = now
         if self._left < 1:
             self.omit(now)
             return
         self._left -= 1
-        self._log.warning(text, *arguments)
+        self._log.log(logging.ERROR if error else logging.WARNING, text, *arguments, exc_info=error)
 
     def omit(self, now: float) -> None:
         """Count what is not worth a line of its own."""

@@ -30,7 +30,9 @@ from .._protocol.session import Session
 from .._transport.pipe import Pipe
 from .connection_host import ConnectionHost
 from .context import Frame, frame_variable
+from .own_errors import explain, survives
 from .peer import Peer
+from .probe import Probe
 from .reading import READ_SHARE, receive
 
 WRITE_SHARE = 4 * 1024 * 1024
@@ -55,6 +57,8 @@ class Connection:
       why: why it ended.
       refused: why the other side refused it.
       fault: what the other side did that the protocol does not allow.
+      closed: why it was closed, if it was: a list, for `Dispatcher.dispatch_batch`.
+      error: an error of this program that has ended it before it was in use.
       batches: how many were received that were more than a sign of life.
     """
 
@@ -76,6 +80,7 @@ class Connection:
         self.was_up = False
         self.settled = trio.Event()
         self.why = self.refused = self.fault = ""
+        self.error: Exception | None = None
         self.received_at = trio.current_time()
         self.sent = self.said_all = False
         # Messages of the queue that were encrypted and have not all been handed to the operating system.
@@ -84,15 +89,15 @@ class Connection:
         self.suspect = False
         self._frame: Frame | None = None
         self._scope = trio.CancelScope(deadline=self.received_at + network.settings.handshake_timeout)
-        self._closed: list[str] = []  # why, if it is: a list, for `Dispatcher.dispatch_batch`
-        self._finishing = False
-        self._send_failed = False
+        self.closed: list[str] = []
+        self._finishing = self._send_failed = False
         self._blocked = trio.Event()
-        self._probe: trio.CancelScope | None = None
+        self.probe = Probe(self, network.host)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
+    @survives
     async def run(self) -> None:
         """Handle the connection until it is over. What the other side does wrong ends it, and is in `fault`."""
         self._frame = Frame(self.network.host, None, trio.lowlevel.current_task())
@@ -106,10 +111,9 @@ class Connection:
             if self._scope.cancelled_caught:
                 self._expired()
         finally:
-            self._closed.append("over")
+            self.closed.append("over")
             self.pipe.close()
-            if self._probe is not None:
-                self._probe.cancel()
+            self.probe.cancel()
             if self.peer is not None:
                 self.peer.connection_ended(self.id, self.why or "the node is closing")
 
@@ -118,13 +122,14 @@ class Connection:
             return
         self.why = self.fault = "it did not finish the handshake in time"
         if self.peer is not None:
-            self.peer.execute(self.peer.association.choice_expired(self.id))
+            self.peer.act(self.peer.association.choice_expired, self.id)
 
+    @survives
     async def _read(self, frame: Frame) -> None:
         host = self.network.host
         self.flush()
         try:
-            while not self._closed:
+            while not self.closed:
                 await self.pipe.wait_readable()
                 share = READ_SHARE
                 while share > 0:
@@ -156,20 +161,30 @@ class Connection:
         finally:
             host.release_pump()
 
+    def fail(self, error: Exception) -> None:
+        """See `Survivor.fail`. The connection ends, and if it is in use that is the loss of all that waits."""
+        if self.peer is not None and self.peer.current is self:
+            self.peer.fail(error)
+        else:
+            self.error = self.error or error
+            self.close(explain(error))
+            if self.peer is not None:
+                self.peer.connection_ended(self.id, explain(error))
+
     def _note_end(self, why: str) -> None:
         self.why = self.why or why
 
     async def _received(self, frame: Frame, events: list[Event]) -> bool:
         """Handle what was read; whether to go on reading."""
         for event in events:
-            if self._closed:
+            if self.closed:
                 # It has ended: what is left of it must not overtake, or be overtaken by, what comes another way.
                 return False
             if isinstance(event, Messages):
                 await self._dispatch(frame, event.batch)
             else:
                 self._handle(event)
-        return not self._closed
+        return not self.closed
 
     async def _dispatch(self, frame: Frame, batch: list[tuple[object, ...]]) -> None:
         host = self.network.host
@@ -178,16 +193,17 @@ class Connection:
         index = 0
         while True:
             host.hold_pump()
-            index = host.dispatch_batch(frame, batch, index, self._serve, self._closed)
+            index = host.dispatch_batch(frame, batch, index, self._serve, self.closed)
             if index >= len(batch):
                 return
             host.run_pass(frame)
             await trio.lowlevel.checkpoint()
-            if self._closed:
+            if self.closed:
                 return
             # What has come meanwhile has not been read, so its silence says nothing.
             self.received_at = trio.current_time()
 
+    @survives
     def _serve(self, message: tuple[object, ...]) -> None:
         assert self.peer is not None
         assert self._frame is not None
@@ -195,6 +211,7 @@ class Connection:
         self._frame.port = None
         self.network.node_port.serve(message, self.peer, self._frame)
 
+    @survives
     def _handle(self, event: Event) -> None:
         """An event of the handshake."""
         match event:
@@ -214,13 +231,13 @@ class Connection:
                     raise RemoteProtocolError("it went on before this side, which decides, had spoken")
                 self.network.authenticated(self)
                 terms = Terms(self.info.incarnation, self.info.limit, self.session.handshake.writes)
-                peer.execute(peer.association.authenticated(self.id, lost, terms))
+                peer.act(peer.association.authenticated, self.id, lost, terms)
             case LinkReceived():
                 assert self.peer is not None
-                self.peer.execute(self.peer.association.link_received(self.id))
+                self.peer.act(self.peer.association.link_received, self.id)
             case OkReceived():
                 assert self.peer is not None
-                self.peer.execute(self.peer.association.ok_received(self.id))
+                self.peer.act(self.peer.association.ok_received, self.id)
             case RefusedByPeer(why):
                 self.refused = why
                 self.close(why)
@@ -236,9 +253,10 @@ class Connection:
     # Writing -------------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
+    @survives
     def flush(self) -> None:
         """See `PeerConnection.flush`."""
-        if self._closed or self._send_failed:
+        if self.closed or self._send_failed:
             return
         try:
             self._flush()
@@ -301,6 +319,7 @@ class Connection:
             self._send_failed = True
 
     @trio.lowlevel.enable_ki_protection
+    @survives
     async def _write(self) -> None:
         """Finish what the kernel did not take at once."""
         try:
@@ -329,29 +348,10 @@ class Connection:
         """See `PeerConnection.expect_answer`."""
         self._scope.deadline = min(self._scope.deadline, trio.current_time() + seconds)
 
-    def watch_for_life(self, seconds: float) -> None:
-        """See `PeerConnection.watch_for_life`."""
-        if self._probe is None:
-            self._probe = trio.CancelScope()
-            self.network.host.start_system_task(self._judge, self._probe, seconds)
-
-    def answered(self) -> None:
-        """See `PeerConnection.answered`."""
-        if self._probe is not None and self.peer is not None:
-            self._probe.cancel()
-            self._probe = None
-            self.peer.execute(self.peer.association.probe_answered())
-
-    async def _judge(self, scope: trio.CancelScope, seconds: float) -> None:
-        with scope:
-            await trio.sleep(seconds)
-            self._probe = None
-            if self.peer is not None and not self._closed:
-                self.peer.execute(self.peer.association.probe_failed())
-
+    @survives
     def beat(self, now: float, interval: float) -> None:
         """Every `interval` seconds: send something if nothing was sent; see whether the other side does."""
-        if not self.was_up or self._closed or self.peer is None or self.info is None:
+        if not self.was_up or self.closed or self.peer is None or self.info is None:
             return
         if self.peer.current is self:
             self.peer.beat(now)
@@ -376,7 +376,7 @@ class Connection:
 
     def finish(self, why: str) -> None:
         """See `PeerConnection.finish`. The other side's last bytes are read to their end, or it would see a reset."""
-        if not self.was_up and not self._closed:
+        if not self.was_up and not self.closed:
             self.session.refuse(why)
         self._note_end(why)
         self._finishing = True
@@ -394,7 +394,7 @@ class Connection:
 
     def close(self, why: str) -> None:
         """See `PeerConnection.close`."""
-        if not self._closed:
-            self._closed.append(why)
+        if not self.closed:
+            self.closed.append(why)
             self._note_end(why)
             self.pipe.close()

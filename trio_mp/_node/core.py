@@ -352,7 +352,7 @@ class Core:
                 dispatcher.die(port, node_failed(error if not isinstance(error, trio.Cancelled) else None))
             if self.network is not None:
                 for peer in self.network.peers.values():
-                    peer.execute(peer.association.lose("this node is closed"))
+                    peer.act(peer.association.lose, "this node is closed")
             monitors, self._node_monitors = list(self._node_monitors), {}
             dispatcher.enqueue(Job(dispatcher.fire), (monitors, transport_error(self.id, "this node is closed")))
             dispatcher.finish(frame)

@@ -22,7 +22,7 @@ from .._ids import join_port
 from .._reason import exception_reason, mailbox_full, unhandled_message
 from .backlog import Backlog
 from .context import Frame, frame_variable
-from .keeper import Job, PortKeeper, RemoteWatcher, Target
+from .keeper import Job, PortKeeper, RemoteWriter, Target
 from .port import Port
 from .port_state import PortState
 
@@ -75,7 +75,7 @@ class Dispatcher(PortKeeper):
         self._stride = _CLOCK_STRIDE
         self.clock = clock
         self.queue: deque[tuple[Any, tuple[Any, ...]]] = deque()
-        self.dirty: list[RemoteWatcher] = []
+        self.dirty: list[RemoteWriter] = []
         # The pump, while it has nothing to do; public for the short cut in `Node.send`.
         self.parked: trio.lowlevel.Task | None = None
         # The same, while it need not be woken.
@@ -126,7 +126,7 @@ class Dispatcher(PortKeeper):
         if self.queue or self.dirty:
             self.wake()
 
-    def mark_dirty(self, peer: RemoteWatcher) -> None:
+    def mark_dirty(self, peer: RemoteWriter) -> None:
         """Have a peer flushed at the end of this scheduler pass."""
         self.dirty.append(peer)
         if self.parked is not None:
@@ -311,7 +311,10 @@ class Dispatcher(PortKeeper):
         """Hand a message, perhaps received from another node, to a port in whatever state, or do a job."""
         if isinstance(port, Job):
             frame.port = None
-            port.function(*message)
+            try:
+                port.function(*message)
+            except Exception as error:  # noqa: BLE001 - not of the connection whose reader may have come to it
+                self.crash(error)
             return
         state = port.state
         if not state.alive:

@@ -47,10 +47,14 @@ class RemoteMonitor:
 
 
 class RemoteWatcher(Protocol):
-    """A peer, as far as the dispatcher knows it."""
+    """What a peer monitors here, as far as the dispatcher knows it."""
 
     def tell_death(self, name: str, reason: Reason) -> None:
         """Say that a port that the peer monitors has died."""
+
+
+class RemoteWriter(Protocol):
+    """A peer, as far as the dispatcher knows it."""
 
     def flush_dirty(self) -> None:
         """Write what is queued, as far as it goes without blocking."""
@@ -257,36 +261,43 @@ class PortKeeper(PortHost):
         before = frame.port
         crashes: list[Exception] = []
         self.firing += 1
-        for monitor in monitors:
-            monitor.begin_firing(reason)
-        for monitor in monitors:
-            callback = monitor.take_callback()
-            owner = monitor.owner
-            if isinstance(owner, Port):
-                owner.state.owned.pop(monitor, None)
-            if callback is None:
-                continue
-            frame.port = owner
-            try:
-                result = callback(*reason)
-                if inspect.isgenerator(result) or inspect.isasyncgen(result):
-                    raise TypeError("a monitor's callback with a `yield` in it has not run at all: take the yield out")
-                if inspect.iscoroutine(result):
-                    result.close()
-                    raise TypeError(f"a monitor's callback must be sync, not {callback!r}")
-            except Exception as error:  # noqa: BLE001 - sorted out below
-                if self.closing and isinstance(error, trio.ClosedResourceError):
-                    # It wanted to replace what died. Whoever supervises need not know that the node is closing.
-                    continue
-                if isinstance(owner, Port):
-                    self.die(owner, exception_reason(error), error)
-                else:
-                    crashes.append(error)
-        self.firing -= 1
-        frame.port = before
+        try:
+            for monitor in monitors:
+                monitor.begin_firing(reason)
+            for monitor in monitors:
+                crash = self._call_back(frame, monitor, reason)
+                if crash is not None:
+                    crashes.append(crash)
+        finally:
+            self.firing -= 1
+            frame.port = before
         if crashes:
             several = ExceptionGroup("callbacks of monitors failed", crashes)
             self.crash(crashes[0] if len(crashes) == 1 else several)
+
+    def _call_back(self, frame: Frame, monitor: Monitor, reason: Reason) -> Exception | None:
+        """Call the callback of one monitor; with what it crashes the node, if it does."""
+        callback, owner = monitor.take_callback(), monitor.owner
+        if isinstance(owner, Port):
+            owner.state.owned.pop(monitor, None)
+        if callback is None:
+            return None
+        frame.port = owner
+        try:
+            result = callback(*reason)
+            if inspect.isgenerator(result) or inspect.isasyncgen(result):
+                raise TypeError("a monitor's callback with a `yield` in it has not run at all: take the yield out")
+            if inspect.iscoroutine(result):
+                result.close()
+                raise TypeError(f"a monitor's callback must be sync, not {callback!r}")
+        except Exception as error:  # noqa: BLE001 - sorted out below
+            if self.closing and isinstance(error, trio.ClosedResourceError):
+                # It wanted to replace what died. Whoever supervises need not know that the node is closing.
+                return None
+            if not isinstance(owner, Port):
+                return error
+            self.die(owner, exception_reason(error), error)
+        return None
 
     def crash(self, error: Exception) -> None:
         """Crash the node. Not by raising here: who dispatches has errors of its own to catch, and work to finish."""

@@ -237,7 +237,13 @@ class Network:
                 self._complaints.omit(trio.current_time())
                 pipe.close()
                 continue
-            connection = StreamConnection(self, pipe, address=_describe(listener, pipe))
+            try:
+                connection = StreamConnection(self, pipe, address=_describe(listener, pipe))
+            except Exception as error:  # noqa: BLE001 - whatever it is, others want to be accepted, too
+                text = "an error in this program, when a connection was accepted"
+                self._complaints.warn(trio.current_time(), text, error=error)
+                pipe.close()
+                continue
             oldest = self._strangers.enter(connection, source)
             if oldest is not None:
                 oldest.fault = "too many connections are in their handshake, and it was the oldest"
@@ -263,6 +269,10 @@ class Network:
         try:
             await connection.run()
         finally:
+            if connection.error is not None:
+                # Bounded, as all that strangers may cause.
+                text = "%s: an error in this program has ended it"
+                self._complaints.warn(trio.current_time(), text, connection.address, error=connection.error)
             self._connections.pop(connection, None)
             connection.settled.set()
             self._ended.unpark_all()

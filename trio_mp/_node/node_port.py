@@ -98,9 +98,9 @@ class NodePort:
             case requests.Watch(name):
                 self._watch(peer, name)
             case requests.Unwatch(name):
-                peer.unwatch(name)
+                peer.watchers.end(name)
             case requests.Died(name, reason):
-                peer.execute(peer.association.port_died(name, reason))
+                peer.act(peer.association.port_died, name, reason)
             case requests.Kill(name, reason):
                 self._host.kill_now(name, reason)
             case requests.Spawn() as spawn:
@@ -146,10 +146,10 @@ class NodePort:
                 )
 
     def _watch(self, peer: Peer, name: str) -> None:
-        peer.watch(name)
+        peer.watchers.begin(name)
         failure = self._spawner.failure_of(name)
         if failure is not None:
-            peer.tell_death(name, failure)
+            peer.watchers.tell_death(name, failure)
 
     def _spawn_for(self, peer: Peer, request: requests.Spawn | requests.OpenStream) -> None:
         incarnation = peer.association.incarnation

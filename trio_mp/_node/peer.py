@@ -6,38 +6,24 @@ The association decides; this does what it says, in the order in which it says i
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from typing import cast
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import trio
 
+from .._protocol import effects
 from .._protocol.association import Association
-from .._protocol.effects import (
-    Accept,
-    Close,
-    Effect,
-    Fire,
-    FireDone,
-    FireDue,
-    HalfClose,
-    Link,
-    Lost,
-    NodeDown,
-    NodeUp,
-    Probe,
-    Refuse,
-    Say,
-    Unwatch,
-)
 from .._protocol.handshake import Step
 from .._protocol.outbox import INLINE_SHARE, Fence
-from .._reason import Reason, describe, reason_lost, too_many_monitors
+from .._reason import describe
 from .dispatcher import Dispatcher
 from .idleness import Idleness
-from .keeper import RemoteMonitor
 from .monitor import Monitor
+from .own_errors import explain, survives, tell_all
 from .peer_connection import PeerConnection, PeerNetwork
 from .settings import Settings
+from .watchers import Watchers
 
 log = logging.getLogger("trio_mp.connection")
 
@@ -58,6 +44,7 @@ class Peer:
       association: what was decided, what is queued, who monitors what.
       connections: those known to belong to it, by ID.
       current: the one in use.
+      watchers: our ports that it monitors.
       up, down: parking lots, woken when a connection is in use and may be written to, and when none is any more.
     """
 
@@ -79,52 +66,68 @@ class Peer:
         self._host = host
         self._settings = settings
         self._queue = self.association.queue
-        self._dirty = False
+        self._dirty = self._failing = False
+        self._failures = 0
         self._inline_size = settings.queue_limit // INLINE_SHARE
         self._flushed = trio.lowlevel.ParkingLot()
         self._deadline: trio.CancelScope | None = None
-        self._watchers: dict[str, RemoteMonitor] = {}
-        self._at_monitor_limit = False
+        self.watchers = Watchers(self, host, settings.monitor_limit)
         self._idleness = Idleness(settings.idle_timeout, settings.handshake_timeout / 2)
 
     def is_up(self) -> bool:
         """Whether there is a connection in use."""
         return self.current is not None
 
+    @survives
     def is_forgotten(self, now: float) -> bool:
         """Whether nothing has bound the two nodes for so long that nothing of it need be kept."""
         association = self.association
-        if self.connections or association.wants_connection or association.fence is not Fence.CLEAR or self.spawned:
-            self.used_at = now
-        if self._idleness.kept:
+        bound = self.connections or association.wants_connection or association.fence is not Fence.CLEAR
+        if bound or self.spawned or self._idleness.kept:
             self.used_at = now
         return now - self.used_at > MEMORY
+
+    def spawned_port_gone(self) -> None:
+        """A port that it has spawned here is dead, and has unwound."""
+        self.spawned -= 1
 
     # Sending -------------------------------------------------------------------------------------------------------
 
     def send(self, name: str, message: tuple[object, ...]) -> None:
         """Queue a message for a port there. Raises as `Association.send` does."""
         association = self.association
-        lost = association.send(name, message)
-        if not self._dirty:
-            self._dirty = True
-            self._host.mark_dirty(self)
-        if lost:
-            self.execute(association.take_loss())
-        elif self._queue.closed_size > self._inline_size and not self._host.firing:
-            self.flush()
+        try:
+            lost = association.send(name, message)
+            if not self._dirty:
+                self._dirty = True
+                self._host.mark_dirty(self)
+            if lost:
+                self.act(association.take_loss)
+            elif self._queue.closed_size > self._inline_size and not self._host.firing:
+                self.flush()
+        except (TypeError, ValueError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self.fail(error)
 
     def monitor(self, name: str, monitor: Monitor) -> None:
         """Monitor a port there; the empty name stands for the node."""
-        self._after(self.association.monitor(name, monitor))
+        self._after(self.association.monitor, name, monitor)
 
     def demonitor(self, name: str, monitor: Monitor) -> None:
         """Stop monitoring a port there."""
-        self._after(self.association.demonitor(name, monitor))
+        self._after(self.association.demonitor, name, monitor)
 
-    def _after(self, lost: bool) -> None:
+    def _after(self, ask: Callable[[str, object], bool], name: str, monitor: Monitor) -> None:
+        try:
+            lost = ask(name, monitor)
+        except (TypeError, ValueError):
+            raise
+        except Exception as error:
+            self.fail(error)
+            raise
         if lost:
-            self.execute(self.association.take_loss())
+            self.act(self.association.take_loss)
         self.touch()
 
     def touch(self) -> None:
@@ -133,12 +136,14 @@ class Peer:
             self._dirty = True
             self._host.mark_dirty(self)
 
+    @survives
     def flush_dirty(self) -> None:
         """Do so at the end of a pass, unless it was done since."""
         if self._dirty:
             self.flush()
 
     @trio.lowlevel.enable_ki_protection
+    @survives
     def flush(self) -> None:
         """Write what is queued, as far as it goes without blocking, or see to it that a connection is waited for."""
         self._dirty = False
@@ -174,45 +179,6 @@ class Peer:
             await self._flushed.park()
         raise trio.BrokenResourceError(f"messages for {self.id} were dropped before they could be written")
 
-    # What the peer has here ------------------------------------------------------------------------------
-
-    def watch(self, name: str) -> None:
-        """The peer monitors one of our ports."""
-        if name in self._watchers:
-            return
-        if len(self._watchers) >= self._settings.monitor_limit:
-            # It must not wait for a report that never comes: that it is refused is one.
-            if not self._at_monitor_limit:
-                log.warning("%s: it monitors %d ports here, the limit; more are refused", self.id, len(self._watchers))
-            self._at_monitor_limit = True
-            self.send("", ("kil0", name, *too_many_monitors(self._settings.monitor_limit)))
-        else:
-            watcher = self._watchers[name] = RemoteMonitor(self, name)
-            self.association.watched.add(name)
-            self._host.add_local_monitor(name, watcher)
-
-    def spawned_port_gone(self) -> None:
-        """A port that it has spawned here is dead, and has unwound."""
-        self.spawned -= 1
-
-    def unwatch(self, name: str) -> None:
-        """The peer does not monitor it any more."""
-        watcher = self._watchers.pop(name, None)
-        if watcher is not None:
-            self._at_monitor_limit = False
-            self.association.watched.discard(name)
-            self._host.remove_local_monitor(name, watcher)
-
-    def tell_death(self, name: str, reason: Reason) -> None:
-        """See `RemoteWatcher.tell_death`."""
-        if self._watchers.pop(name, None) is None:
-            return
-        self.association.watched.discard(name)
-        try:
-            self.send("", ("kil0", name, *reason))
-        except (TypeError, ValueError) as error:
-            self.send("", ("kil0", name, *reason_lost(error)))
-
     # Connections ---------------------------------------------------------------------------------------------------
 
     def _wait_for_connection(self) -> None:
@@ -221,6 +187,7 @@ class Peer:
             self._host.start_system_task(self._give_up_later, self._deadline)
             self._network.on_wanted(self.id)
 
+    @survives
     async def _give_up_later(self, scope: trio.CancelScope) -> None:
         timeout = self._settings.connect_timeout
         with scope:
@@ -229,7 +196,7 @@ class Peer:
             if self.association.wants_connection:
                 why = self._network.why_missing(self.id)
                 text = f"no connection within {timeout:g} s"
-                self.execute(self.association.lose(f"{text} ({why})" if why else text))
+                self.act(self.association.lose, f"{text} ({why})" if why else text)
 
     # Parting -------------------------------------------------------------------------------------------------------
 
@@ -249,7 +216,7 @@ class Peer:
         if not (self._is_idle() and self._idleness.may_ask):
             return False
         self._idleness.asked(trio.current_time())
-        self.execute(self.association.ask())
+        self.act(self.association.ask)
         return True
 
     def beat(self, now: float) -> None:
@@ -273,9 +240,9 @@ class Peer:
     def parting_word(self, word: str) -> None:
         """The peer asks to part, or has answered: see `requests.Parting`."""
         if word == "idle":
-            self.execute(self.association.idle_received(willing=self._is_willing()))
+            self.act(self.association.idle_received, willing=self._is_willing())
         elif word == "bye":
-            self.execute(self.association.bye_received())
+            self.act(self.association.bye_received)
         else:
             self._idleness.begin(trio.current_time())
             self._go_on()
@@ -290,66 +257,101 @@ class Peer:
     def answered(self) -> None:
         """The peer has answered a ping on the connection in use."""
         if self.current is not None:
-            self.current.answered()
+            self.current.probe.answered()
 
+    @survives
     def connection_ended(self, connection_id: str, why: str) -> None:
         """A connection with it is gone."""
         self.connections.pop(connection_id, None)
-        self.execute(self.association.closed(connection_id, why))
+        self.act(self.association.closed, connection_id, why)
 
-    def execute(self, effects: Iterable[Effect]) -> None:
-        """Do what the association says."""
-        for effect in effects:
-            match effect:
-                case Link(connection):
-                    linked = self.connections[connection]
-                    if linked.session.handshake.step is not Step.DECISION:
-                        # What it has said meanwhile ends it; its reader is about to say so.
-                        continue
+    @survives
+    def act(self, decide: Callable[..., list[effects.Effect]], *arguments: Any, **named: Any) -> None:
+        """Have the association decide something, and do what it says."""
+        self.execute(decide(*arguments, **named))
+
+    def execute(self, decided: Iterable[effects.Effect]) -> None:
+        """Do what the association says. An error in it is a loss."""
+        left, failures = deque(decided), self._failures
+        try:
+            while left and self._failures == failures:
+                self._do(left[0])
+                left.popleft()
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self.fail(error)
+        for effect in left:
+            # All has been given up meanwhile, but what was taken out of the table of monitors has to fire.
+            if isinstance(effect, effects.Fire):
+                self.association.unfired.update(dict.fromkeys(effect.monitors))
+        self.touch()
+
+    def _do(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Link(connection):
+                linked = self.connections[connection]
+                # Else what it has said meanwhile ends it; its reader is about to say so.
+                if linked.session.handshake.step is Step.DECISION:
                     linked.session.link()
                     linked.expect_answer(self._settings.handshake_timeout / 2)
                     # It is not in use, and its reader may be waiting: nobody else would.
                     linked.flush()
-                case Accept(connection) | NodeUp(connection) if connection not in self.connections:
-                    # What an effect before had others send was too much for the queue, and this was ended with it.
-                    continue
-                case Accept(connection):
-                    self.connections[connection].session.accept()
-                case Refuse(connection, why):
-                    self.connections.pop(connection).finish(why)
-                case Close(connection, why):
-                    closing = self.connections.pop(connection, None)
-                    if closing is not None:
-                        closing.close(why)
-                case Probe(connection):
-                    # Half of what the side that chose the other connection waits for our `ok`. Looked up first: the
-                    # ping may be one too many for the queue, and end the connection.
-                    probed = self.connections[connection]
-                    if self.association.may_write:
-                        # Else it has been asked something already, which it has to answer.
-                        self.send("", ("ping",))
-                    probed.watch_for_life(self._settings.handshake_timeout / 4)
-                case NodeUp(connection):
-                    self._went_up(self.connections[connection])
-                case Say(connection, word):
-                    self.connections[connection].say(word)
-                case HalfClose(connection):
-                    self.connections[connection].finish("nothing depended on the connection")
-                case NodeDown(_, why):
-                    self._went_down(why)
-                case Lost():
-                    self._lost(effect)
-                case Unwatch(names):
-                    for name in names:
-                        self._host.remove_local_monitor(name, self._watchers.pop(name))
-                case FireDue():
-                    self._host.call_next(self._fire_loss)
-                case Fire(monitors, reason):
-                    self._host.fire(cast("list[Monitor]", list(monitors)), reason)
-                case FireDone():
-                    self.execute(self.association.fired())
-        self.touch()
+            case effects.Accept(connection) | effects.NodeUp(connection) if connection not in self.connections:
+                # What an effect before had others send was too much for the queue, and this was ended with it.
+                pass
+            case effects.Accept(connection):
+                self.connections[connection].session.accept()
+            case effects.Refuse(connection, why):
+                self.connections.pop(connection).finish(why)
+            case effects.Close(connection, why):
+                closing = self.connections.pop(connection, None)
+                if closing is not None:
+                    closing.close(why)
+            case effects.Probe(connection):
+                # Half of what the side that chose the other connection waits for our `ok`. Looked up first: the
+                # ping may be one too many for the queue, and end the connection.
+                probed = self.connections[connection]
+                if self.association.may_write:
+                    # Else it has been asked something already, which it has to answer.
+                    self.send("", ("ping",))
+                probed.probe.begin(self._settings.handshake_timeout / 4)
+            case effects.NodeUp(connection):
+                self._went_up(self.connections[connection])
+            case effects.Say(connection, word):
+                self.connections[connection].say(word)
+            case effects.HalfClose(connection):
+                self.connections[connection].finish("nothing depended on the connection")
+            case effects.NodeDown(_, why):
+                self._went_down(why)
+            case effects.Lost():
+                self._lost(effect)
+            case effects.Unwatch():
+                self.watchers.end_all()
+            case effects.FireDue():
+                self._host.call_next(self._fire_loss)
+            case effects.Fire(monitors, reason):
+                self._host.fire(cast("list[Monitor]", list(monitors)), reason)
+            case effects.FireDone():
+                self.execute(self.association.fired())
 
+    def fail(self, error: Exception) -> None:
+        """Give up all that there is between the two nodes: an error of this program has come out of the work for it."""
+        if self._failing:
+            # Before the monitors could fire: what then keeps the promise is the end of the node.
+            return self._host.crash(error)
+        self._failing = True
+        self._failures += 1
+        why = explain(error)
+        loss = self.association.give_up(why)
+        # First of all, so that the monitors fire whatever comes now.
+        self._host.call_next(self._fire_loss)
+        while self.connections:
+            self.connections.popitem()[1].close(why)
+        self.watchers.end_all()
+        self._dirty = False
+        self._lost(loss)
+        log.error("%s: %s, so all that waits for it is given up", self.id, why, exc_info=error)
+
+    @survives
     def _fire_loss(self) -> None:
         """Fire what a loss made due; until then the association drops what is sent."""
         if self.association.fence is not Fence.LOST:
@@ -360,10 +362,10 @@ class Peer:
         self.association.queue.dropped = (0, 0)
         if messages:
             log.warning("%s: %d more messages (%d bytes) were dropped with them", self.id, messages, size)
-        try:
-            self._host.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
-        finally:
-            self.execute(self.association.fired())
+        self._host.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
+        decided = self.association.fired()
+        self._failing = False
+        self.execute(decided)
 
     def _went_up(self, connection: PeerConnection) -> None:
         self.current = connection
@@ -379,7 +381,7 @@ class Peer:
             self._deadline.cancel()
             self._deadline = None
 
-    def _lost(self, loss: Lost) -> None:
+    def _lost(self, loss: effects.Lost) -> None:
         self._stop_waiting()
         what = describe(loss.reason)
         if loss.messages:
@@ -389,12 +391,10 @@ class Peer:
         if loss.was_up:
             self._went_down(what)
         self._flushed.unpark_all()
-        # Who waits to have the queue flushed need not wait any longer.
-        self.up.unpark_all()
+        self.up.unpark_all()  # who waits to have the queue flushed need not wait any longer
 
     def _went_down(self, why: str) -> None:
         self.current = None
         log.info("%s is down: %s", self.id, why)
         self.down.unpark_all()
-        for callback in self._network.on_down:
-            callback(self.id)
+        tell_all(self._network.on_down, self.id)

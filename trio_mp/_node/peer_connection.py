@@ -8,6 +8,18 @@ from typing import Protocol
 from .._protocol.session import Session
 
 
+class ConnectionProbe(Protocol):
+    """A probe of a connection; see `Probe`."""
+
+    def begin(self, seconds: float) -> None:
+        """Tell the association, by `probe_failed`, if it has not been `answered` in this time."""
+        ...
+
+    def answered(self) -> None:
+        """The other side has answered a ping."""
+        ...
+
+
 class PeerConnection(Protocol):
     """A connection, as far as its peer knows it."""
 
@@ -16,6 +28,11 @@ class PeerConnection(Protocol):
     said_all: bool
     unsent: int
     batches: int
+
+    @property
+    def probe(self) -> ConnectionProbe:
+        """Whether it was asked for a sign of life."""
+        ...
 
     @property
     def at_rest(self) -> bool:
@@ -48,14 +65,6 @@ class PeerConnection(Protocol):
 
     def expect_answer(self, seconds: float) -> None:
         """The other side must have answered by then."""
-        ...
-
-    def watch_for_life(self, seconds: float) -> None:
-        """Tell the association, by `probe_failed`, if nothing has `answered` in this time."""
-        ...
-
-    def answered(self) -> None:
-        """The other side has answered a ping."""
         ...
 
 

@@ -21,6 +21,7 @@ from .connection import Connection
 from .connection_host import ConnectionHost
 from .context import Frame
 from .meetings import Meeting, Meetings
+from .own_errors import survives
 
 
 class StreamConnectionHost(ConnectionHost[Connection], Protocol):
@@ -56,6 +57,7 @@ class StreamConnection(Connection):
         if meeting is not None:
             self.session.want_stream(meeting.token)
 
+    @survives
     def _handle(self, event: Event) -> None:
         if isinstance(event, Greeted):
             if not self.session.handshake.streams:
@@ -105,6 +107,7 @@ class StreamConnection(Connection):
         await self._carry()
         return False
 
+    @survives
     def flush(self) -> None:
         """See `PeerConnection.flush`."""
         super().flush()
@@ -122,7 +125,7 @@ class StreamConnection(Connection):
         self._meeting.deliver(stream, dialled=self.session.handshake.dialler)
         self.settled.set()
         await stream.carry()
-        self._closed.append("the stream is over")
+        self.closed.append("the stream is over")
 
     def close(self, why: str) -> None:
         """See `PeerConnection.close`. A stream that its users have closed ends by itself, and soon."""

@@ -295,8 +295,16 @@ class Association(Outbox):
         effects.append(Lost(self._reason, was_up, messages, size))
         return [*effects, *self._unwatch(), FireDue()]
 
+    def give_up(self, why: str) -> Lost:
+        """After an error of this side: a loss, with which every connection ends. The caller closes them, and fires."""
+        self.last_ended = self._current or self.last_ended
+        self._connections, self._terms, self._candidates, self._current, self._next = {}, {}, [], None, None
+        self.watched.clear()
+        return self.ruin(transport_error(self.peer_id, why))
+
     def fired(self) -> list[Effect]:
         """All of them have fired: the fence is clear, and a connection that waited for it is taken up."""
+        self.unfired = {}
         if self.fence is not Fence.FIRING:
             # What the callbacks sent was too much for the queue: another round is due.
             return []

@@ -10,6 +10,7 @@ This is rule 3 of `association.py`, which builds upon it and says why.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 
 from .._errors import LocalProtocolError
 from .._reason import Reason, transport_error
@@ -40,7 +41,10 @@ class Outbox:
     Monitors are opaque, hashable objects: the table says which are to be fired, the caller fires them.
     """
 
-    __slots__ = ("_reason", "fence", "message_limit", "monitors", "peer_id", "queue", "queue_limit", "send_limit")
+    __slots__ = (
+        *("_reason", "fence", "message_limit", "monitors", "peer_id", "queue", "queue_limit", "send_limit"),
+        "unfired",
+    )
 
     def __init__(self, peer_id: str, queue_limit: int, message_limit: int) -> None:
         self.peer_id = peer_id
@@ -53,6 +57,8 @@ class Outbox:
         # Port name -> monitors of it, in the order in which they were set (a dict for its order). While a name is in
         # here its mon1 is in the queue or was written to the connection in use, or all of them are about to fire.
         self.monitors: dict[str, dict[object, None]] = {}
+        # What was taken out of the table to be fired, and may not have been: of use only after an error of this side.
+        self.unfired: dict[object, None] = {}
         self._reason: Reason = ()
 
     # Sending -------------------------------------------------------------------------------------------------------
@@ -103,8 +109,8 @@ class Outbox:
 
     def port_died(self, name: str, reason: Reason) -> list[Effect]:
         """The peer says that a port of its own has died (`kil0`)."""
-        monitors = self.monitors.pop(name, None) if name else None
-        return [Fire(tuple(monitors), reason)] if monitors else []
+        # In one line, so that no error comes between the table and the effect.
+        return [Fire(tuple(self.monitors.pop(name)), reason)] if name and name in self.monitors else []
 
     # Losses --------------------------------------------------------------------------------------------------------
 
@@ -122,9 +128,23 @@ class Outbox:
             raise LocalProtocolError("nothing was lost")
         self.fence = Fence.FIRING
         self.queue.high_water = self.queue_limit
-        monitors = tuple(monitor for table in self.monitors.values() for monitor in table)
-        self.monitors = {}
-        return Fire(monitors, self._reason)
+        self._take(self.monitors)
+        return Fire(tuple(self.unfired), self._reason)
+
+    def _take(self, names: Iterable[str]) -> None:
+        """Take the monitors of these ports out of the table."""
+        for name in tuple(names):
+            self.unfired.update(self.monitors.get(name, {}))
+            self.monitors.pop(name, None)
+
+    def ruin(self, reason: Reason) -> Lost:
+        """All is lost, whatever state an error of this side has left it in. Then `fire` is due."""
+        # So that all of it is done, also where the error has come in the middle of it.
+        self.fence = Fence.CLEAR
+        self._lose(reason)
+        messages, size = self.queue.dropped
+        self.queue.dropped = (0, 0)
+        return Lost(reason, True, messages, size)
 
     def _adapt(self, terms: Terms) -> list[Effect]:
         """Messages that were queued before it was known what the peer takes, and that it does not take, are lost.
@@ -137,8 +157,8 @@ class Outbox:
             return []
         first, *_ = concerned.values()
         reason = transport_error(self.peer_id, f"a queued message could not be written: {first}")
-        monitors = tuple(monitor for name in concerned for monitor in self.monitors.pop(name, ()))
+        self._take(concerned)
         self.fence = Fence.FIRING
         messages, size = self.queue.dropped
         self.queue.dropped = (0, 0)
-        return [Lost(reason, False, messages, size), Fire(monitors, reason), FireDone()]
+        return [Lost(reason, False, messages, size), Fire(tuple(self.unfired), reason), FireDone()]

@@ -33,7 +33,7 @@ from .._protocol.membership import (
     Send,
 )
 from .._transport.addresses import Address, TCPAddress, can_be_dialled, parse_address
-from .contacts import Backoff, Contact, Seed
+from .contacts import LAST_RETRY, Backoff, Contact, Seed
 from .effects import Effects
 from .sightings import Sightings
 
@@ -79,8 +79,7 @@ class MembershipService:
         self._contacts: dict[str, Contact] = {}
         # Why there is no connection yet with those that something waits for.
         self._seeking: dict[str, str] = {}
-        # The nodes that are dialled because they have asked for it.
-        self._asked: set[str] = set()
+        self._asked: set[str] = set()  # the nodes that are dialled because they have asked for it
         self._complaints = Complaints(log, trio.current_time())
         self._changed = trio.lowlevel.ParkingLot()
         # The addresses by which others have reached this node where it listens on all.
@@ -142,11 +141,20 @@ class MembershipService:
         self._changed.unpark_all()
 
     async def _run_contact(self, key: str, contact: Contact) -> None:
-        if await contact.run():
+        if await self._keep_running(contact):
             del self._contacts[key]
             self.network.failures.pop(key, None)
             if contact.seed:
                 contact.seed.contacts.remove(contact)
+
+    async def _keep_running(self, contact: Contact) -> bool:
+        """Run a contact, also after an error in this program: it may be the only one."""
+        while True:
+            try:
+                return await contact.run()
+            except Exception:
+                log.exception("an error in this program, in keeping a connection with %s", contact.addresses[0])
+                await trio.sleep(LAST_RETRY)
 
     def _meet_globals(self) -> None:
         """See to it that there is a contact for every global node that was heard of."""
@@ -313,6 +321,8 @@ class MembershipService:
                         # Not over yet: whoever waits for it again and again is served at a decent pace.
                 with trio.move_on_after(backoff.next()):
                     await peer.up.park()
+        except Exception as error:  # noqa: BLE001 - what waits for the connection is told
+            peer.fail(error)
         finally:
             del self._seeking[peer.id]
 
@@ -337,6 +347,8 @@ class MembershipService:
                     peer = self.network.peers.get(node_id)
                     if peer is not None and (peer.is_up() or peer.association.incarnation):
                         return
+        except Exception:
+            log.exception("an error in this program, in dialling %s, as it was asked for", node_id)
         finally:
             self._asked.discard(node_id)
 

@@ -1,0 +1,99 @@
+"""Errors planted in the package while it runs: one exception, at one line, the n-th time that it is reached."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import trio
+
+import trio_mp
+
+PACKAGE = Path(trio_mp.__file__).parent
+RUN = inspect.getfile(trio.lowlevel.current_task)
+
+
+class Planted(Exception):
+    """An error that nothing in the package expects."""
+
+
+class Line(NamedTuple):
+    """One line of the package.
+
+    Attributes:
+      file: below the package.
+      function: which one the line is in.
+      number: in the file.
+    """
+
+    file: str
+    function: str
+    number: int
+
+
+class Planter:
+    """Sees which lines are reached, and raises `Planted` at one of them.
+
+    What a program does in its own name is left out: an error that comes out of a call of its own is the program's to
+    handle. So no line counts while a function of one of these files is on the stack.
+
+    Args:
+      files: of the package, below it.
+      programs: the files of the program.
+      line, occurrence: where to raise, and at the how manyth time that it is reached; None raises nowhere.
+
+    Attributes:
+      reached: how often each line was reached.
+      planted: whether it has raised.
+    """
+
+    def __init__(
+        self, files: tuple[str, ...], programs: tuple[str, ...], line: Line | None = None, occurrence: int = 1
+    ) -> None:
+        self.reached: Counter[Line] = Counter()
+        self.planted = False
+        self._files = {str(PACKAGE / file): file for file in files}
+        self._programs = programs
+        self._line = line
+        self._occurrence = occurrence
+
+    def _call(self, frame: FrameType, _event: str, _argument: Any) -> Any:
+        return self._step if frame.f_code.co_filename in self._files else None
+
+    def _step(self, frame: FrameType, event: str, _argument: Any) -> Any:
+        code = frame.f_code
+        # An error in the middle of entering or leaving a nursery is one in Trio.
+        is_nursery = "open_nursery" in linecache.getline(code.co_filename, frame.f_lineno)
+        if event == "line" and not is_nursery and not self._is_of_a_program(frame):
+            line = Line(self._files[code.co_filename], code.co_qualname, frame.f_lineno)
+            self.reached[line] += 1
+            if line == self._line and self.reached[line] == self._occurrence:
+                self.planted = True
+                # The interpreter stops tracing by itself.
+                raise Planted(f"{line.file}:{line.number} in {line.function}")
+        return self._step
+
+    def _is_of_a_program(self, frame: FrameType | None) -> bool:
+        # Below what runs a task are those who run Trio.
+        while frame is not None and frame.f_code.co_filename != RUN:
+            if frame.f_code.co_filename in self._programs:
+                return True
+            frame = frame.f_back
+        return False
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Look for the length of the block."""
+        before = sys.gettrace()
+        sys.settrace(self._call)
+        try:
+            yield
+        finally:
+            sys.settrace(before)
