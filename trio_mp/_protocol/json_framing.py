@@ -14,12 +14,14 @@ import re
 import msgspec
 
 from .._errors import LocalProtocolError, RemoteProtocolError
-from .codec import LARGEST_INT, MAXIMUM_DEPTH, SMALLEST_INT, plain_message, where
+from .codec import LARGEST_INT, MAXIMUM_DEPTH, SMALLEST_INT, check_received, plain_message, where
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _all_scalars = _SCALARS.issuperset
 _encode_into = msgspec.json.Encoder().encode_into
 _decode = msgspec.json.Decoder(tuple).decode
+_decode_lines = msgspec.json.Decoder(tuple).decode_lines
+_UNDECODABLE = (msgspec.DecodeError, ValueError, RecursionError)
 # Both ends of the range have at least 19 digits, so that what has no such run holds no int outside it.
 _long_number = re.compile(rb"[0-9]{19}").search
 
@@ -72,32 +74,48 @@ def _check_sent(value: object, place: tuple[object, ...], *, thorough: bool) -> 
 # Receiving ---------------------------------------------------------------------------------------------------------
 #
 # The splitter knows of JSON only what finds the end of an array: strings, escapes and brackets, any two of which are
-# taken for a pair. The decoder judges what lies between. Every repetition is possessive: none of these patterns can
-# match in two ways, and without it each would keep a way back for each of its steps, in time and in memory.
+# taken for a pair. The decoder judges what lies between.
+#
+# No pattern here can fail once it has begun, so that none goes back over what it has matched: where it cannot go on,
+# it matches an empty group instead, and that group says what it stopped in. Possessive quantifiers and atomic groups
+# would say this more simply, but `re` gets them wrong in Python before 3.11.5.
 
-_STRING_INSIDE = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
-_OUTSIDE = rb'[^\[\]{}"]*+(?:"' + _STRING_INSIDE + rb'"[^\[\]{}"]*+)*+'
-
-
-def _nested(levels: int) -> bytes:
-    """A pattern for all there is up to the end of an array, if no more than this many levels of others lie in it."""
-    if not levels:
-        return _OUTSIDE
-    return _OUTSIDE + rb"(?:[\[{]" + _nested(levels - 1) + rb"[\]}]" + _OUTSIDE + rb")*+"
+_PLAIN = rb'[^\[\]{}"\\]*'
+_STRING_INSIDE = rb'[^"\\]*(?:\\.[^"\\]*)*'
+_STRING = rb'"[^"\\]*(?:"|(?:\\.[^"\\]*)*(?:"|()))'
+_FLAT = _PLAIN + b"(?:" + _STRING + _PLAIN + b")*"
 
 
+def _around(inner: bytes, stopped: bytes) -> bytes:
+    """A pattern for what lies in an array or object, and in others in it.
+
+    Args:
+      inner: what lies in the others.
+      stopped: the number of the group that is empty if one of the others could not be matched to its end. Behind that
+        no other must be matched: it would be taken for one outside.
+    """
+    other = rb"[\[{]" + inner + rb"(?:[\]}]|())"
+    return _PLAIN + b"(?:(?:" + _STRING + b"|(?(" + stopped + b")(?!)|" + other + b"))" + _PLAIN + b")*"
+
+
+# The groups say what it stopped in: the first three a string, at either level of nesting; the others another array.
+_IN_INNER, _IN_OUTER = 4, 5
 _LEVELS = 2
-"""How much nesting one match jumps over: each more costs another look at what is cut off in the middle of it."""
 
 _match_string_inside = re.compile(_STRING_INSIDE, re.DOTALL).match
-_match_outside = re.compile(_OUTSIDE, re.DOTALL).match
-_match_nested = re.compile(_nested(_LEVELS), re.DOTALL).match
-_match_space = re.compile(rb"[ \t\r\n]*+").match
-_match_message = re.compile(rb"[ \t\r\n]*+(\[" + _nested(_LEVELS) + rb"[\]}])", re.DOTALL).match
+_match_flat = re.compile(_FLAT, re.DOTALL).match
+_match_nested = re.compile(_around(_around(_FLAT, b"4"), b"5"), re.DOTALL).match
+_match_space = re.compile(rb"[ \t\r\n]*").match
 
-_QUOTE = ord('"')
-_OPENING = b"[{"
+_WINDOW = 8192
+"""How many bytes one match may look at: until it is over, `re` keeps some memory for each string and each bracket."""
+
+_QUOTE, _BACKSLASH = b'"\\'
+_OPENING, _CLOSING = b"[{", b"]}"
 _COPIED = 65536
+
+_SHORT = 2 * MAXIMUM_DEPTH
+"""What has no more bytes than this does not nest too deep."""
 
 
 class JSONBuffer:
@@ -159,15 +177,15 @@ class JSONBuffer:
     def _split(self, source: bytes | bytearray, messages: list[tuple[object, ...]]) -> int:
         """Add the messages that are complete; where the one that is not begins."""
         position = 0
+        tried = False
         while True:
             start = position
             if not self._depth:
-                if found := _match_message(source, position):
-                    start, position = found.span(1)
-                    self._check_size(position - start)
-                    messages.append(_decoded(source, start, position))
-                    continue
-                start = _match_space(source, position).end()  # type: ignore[union-attr]
+                if not tried:
+                    tried = True
+                    if position := self._decode_many(source, start, messages):
+                        continue
+                start = _match_space(source, start).end()  # type: ignore[union-attr]
                 if start == len(source):
                     return start
                 if source[start] != ord("["):
@@ -180,35 +198,80 @@ class JSONBuffer:
                 return start
             messages.append(_decoded(source, start, position))
 
+    def _decode_many(self, source: bytes | bytearray, start: int, messages: list[tuple[object, ...]]) -> int:
+        """Add the messages of whole lines, if they are as they should be; behind them, or `start` if they are not.
+
+        Most pieces consist of lines, and to look for the ends of messages in them costs more than to decode them. What
+        decodes so are the messages that there are: none is the beginning of another one.
+        """
+        end = source.rfind(b"]\n", start) + 1
+        if not end and len(source) - start >= _SHORT:
+            end = source.rfind(b"]") + 1
+        if not 0 < end - start <= min(self._limit, _COPIED):
+            return start
+        try:
+            found = _decode_lines(source[start:end])
+            if end - start <= _SHORT:
+                for message in found:
+                    if message and type(message[0]) is not str:
+                        return start
+            else:
+                check_received(found)
+        except (*_UNDECODABLE, RemoteProtocolError):
+            # One of them is wrong, or ends elsewhere. Which of them is found out one by one.
+            return start
+        if _long_number(source, start, end):
+            return start
+        messages += found
+        return end
+
     def _scan(self, source: bytes | bytearray, start: int) -> int:
         """Look on for the end of the message that begins there: behind it if the depth is 0, else where to go on."""
         position = start + self._scanned
         # No further than the limit: what is wrong behind it must not be found before it, whatever the pieces are.
         end = min(len(source), start + self._limit)
         while position < end:
+            window = min(end, position + _WINDOW)
             if self._in_string:
-                position = _match_string_inside(source, position, end).end()  # type: ignore[union-attr]
-                if position == end or source[position] != _QUOTE:
+                position = _match_string_inside(source, position, window).end()  # type: ignore[union-attr]
+                if position < window and source[position] == _QUOTE:
+                    self._in_string = False
+                    position += 1
+                elif position == end - 1:
+                    # A backslash: what it stands for is still to come.
                     break
-                self._in_string = False
-                position += 1
                 continue
-            match = _match_nested if self._depth + _LEVELS <= MAXIMUM_DEPTH + 1 else _match_outside
-            position = match(source, position, end).end()  # type: ignore[union-attr]
-            if position == end:
+            match = _match_nested if self._depth + _LEVELS <= MAXIMUM_DEPTH + 1 else _match_flat
+            found = match(source, position, window)
+            assert found is not None
+            position = found.end()
+            if stopped := found.lastindex:
+                if stopped == _IN_OUTER:
+                    self._depth += 1 if found.end(_IN_INNER) < 0 else 2
+                # If it is in a string: where else there is a backslash it is a mistake.
+                self._in_string = stopped == 1 or found.end(2) >= 0 or found.end(3) >= 0
+            if self._in_string or position == window:
+                continue
+            position = self._step(source, position, end)
+            if not self._depth:
                 break
-            byte = source[position]
-            position += 1
-            if byte == _QUOTE:
-                self._in_string = True
-            elif byte in _OPENING:
-                self._depth += 1
-                if self._depth > MAXIMUM_DEPTH + 1:
-                    raise RemoteProtocolError(f"a message that nests more than {MAXIMUM_DEPTH} deep")
-            else:
+        return position
+
+    def _step(self, source: bytes | bytearray, position: int, end: int) -> int:
+        """Go past the byte there, at which the patterns stop, and past what closes arrays behind it."""
+        byte = source[position]
+        position += 1
+        if byte in _CLOSING:
+            self._depth -= 1
+            while self._depth and position < end and source[position] in _CLOSING:
                 self._depth -= 1
-                if not self._depth:
-                    break
+                position += 1
+        elif byte in _OPENING:
+            self._depth += 1
+            if self._depth > MAXIMUM_DEPTH + 1:
+                raise RemoteProtocolError(f"a message that nests more than {MAXIMUM_DEPTH} deep")
+        else:
+            raise RemoteProtocolError("a message that does not decode: a backslash that is in no text")
         return position
 
     def _check_size(self, size: int) -> None:
@@ -224,7 +287,7 @@ def _decoded(source: bytes | bytearray, start: int, end: int) -> tuple[object, .
             # A view costs more than a short copy. None may be left behind: what is held could not shrink.
             with memoryview(source) as view, view[start:end] as part:
                 message = _decode(part)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except _UNDECODABLE as error:
         raise RemoteProtocolError(f"a message that does not decode: {error}") from None
     if message and type(message[0]) is not str:
         raise RemoteProtocolError("a message that does not begin with a port's name")
