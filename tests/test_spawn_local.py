@@ -374,11 +374,11 @@ async def test_a_spawn_that_is_still_queued_when_the_node_closes_is_done() -> No
 
 
 async def test_a_spawned_port_is_killed_when_the_node_closes() -> None:
-    async with open_node() as node:
+    async with open_node("here") as node:
         client = node.port(lambda *_: None)
         port = node.spawn(node.id, f"{HERE}:process", client)
         monitor = node.monitor(port, lambda *_: None)
-    assert monitor.reason == ()
+    assert monitor.reason == ("node_closed", "here")
 
 
 async def test_a_task_of_a_dead_port_cannot_spawn(autojump_clock: object) -> None:

@@ -239,6 +239,10 @@ class Messaging:
     def link(self, port: str, to: str | None = None) -> Monitor:
         """Kill a port, with the same reason, when another one dies abnormally or is lost. One way.
 
+        The end of its node is an abnormal death. A node that closes tells the nodes that it is connected with, and
+        dials nobody else for that. A link that kills a port of another node ends with the port that has set it, unless
+        both ports of this node die together.
+
         Args:
           port: the port whose death matters.
           to: the port that is killed then; the running one by default.

@@ -69,6 +69,14 @@ def stream_failed(text: str) -> Reason:
     return ("stream_failed", text)
 
 
+def node_closed(node_id: str) -> Reason:
+    """The reason of all ports of a node whose block was left without an exception.
+
+    Where closing takes too long the other nodes get a `transport_error` instead: whoever is told treats both alike.
+    """
+    return ("node_closed", node_id)
+
+
 def node_failed(error: BaseException | None) -> Reason:
     """The reason of all ports of a node whose block was left by an exception."""
     return ("node_failed", exception_reason(error)[1] if error is not None else "cancelled")

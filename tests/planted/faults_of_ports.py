@@ -10,6 +10,7 @@ _KEEPER = "_node/keeper.py"
 _NODE_PORT = "_node/node_port.py"
 _BACKLOG = "_node/backlog.py"
 _MAILBOX = "_node/mailbox.py"
+_CLOSED = "tests/test_node_closed.py"
 
 PORTS = (
     Fault(
@@ -197,5 +198,41 @@ PORTS = (
             ),
         ),
         ("tests/test_crash_paths.py::test_a_message_of_a_peer_waits_until_a_port_spawned_here_is_initialised",),
+    ),
+    Fault(
+        "closing_is_a_normal_death",
+        "what is linked to a port of another node outlives the clean exit of that node",
+        (Change(_CORE, "node_closed(self.id) if error is None", "() if error is None"),),
+        (f"{_CLOSED}::test_a_link_from_another_node_fires",),
+    ),
+    Fault(
+        "links_end_with_their_owner",
+        "a port of another node is not killed if the port that has linked it dies with the one that it is linked to",
+        (Change(_KEEPER, "isinstance(owned, Monitor) and self._outlives_owner(owned)", "False"),),
+        (f"{_CLOSED}::test_a_link_that_a_port_sets_on_itself_fires_whenever_it_dies",),
+    ),
+    Fault(
+        "links_end_in_the_order_of_closing",
+        "whether a port of another node is killed depends on which port of a closing node dies first",
+        (Change(_KEEPER, "name in self.unwinding or (self.closing and name in self.ports)", "name in self.unwinding"),),
+        (f"{_CLOSED}::test_a_link_to_another_node_fires_though_its_owner_dies_as_well",),
+    ),
+    Fault(
+        "closing_dials_for_links",
+        "a node that closes dials others, and waits for them, only to kill what was linked",
+        (Change(_CORE, "peer is not None and _is_out_of_reach(peer)", "False"),),
+        (f"{_CLOSED}::test_closing_dials_nobody_only_to_kill_what_is_linked",),
+    ),
+    Fault(
+        "closing_raises_in_iterations",
+        "an iteration over a port raises when its own node closes",
+        (Change(_KEEPER, "not reason or (self.closing and reason == node_closed(self.id))", "not reason"),),
+        (f"{_CLOSED}::test_iterations_end_with_their_node_and_receive_says_why",),
+    ),
+    Fault(
+        "iterations_end_for_what_looks_like_closing",
+        "an iteration over a port that another one has killed ends as if nothing had happened",
+        (Change(_KEEPER, "(self.closing and reason == node_closed(self.id))", "reason[0] == 'node_closed'"),),
+        (f"{_CLOSED}::test_an_iteration_raises_what_only_looks_like_the_end_of_its_node",),
     ),
 )

@@ -10,13 +10,13 @@ import inspect
 import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import trio
 
 from .._errors import PortDied
 from .._ids import join_port
-from .._reason import Reason, exception_reason, is_normal, no_such_port
+from .._reason import Reason, exception_reason, is_normal, no_such_port, node_closed
 from .context import Frame, frame_variable
 from .monitor import Monitor
 from .port import Port, PortHost
@@ -159,6 +159,7 @@ class PortKeeper(PortHost):
                 log.error("%s: a handler failed after the port had died", port, exc_info=error)
             return
         del self.ports[port.name]
+        self.unwinding[port.name] = port
         state = port.state
         state.alive = False
         state.reason = reason
@@ -167,18 +168,33 @@ class PortKeeper(PortHost):
         state.handlers = type(state.handlers)()
         port.rearm()
         if state.mailbox is not None:
-            state.mailbox.die(reason)
-        for monitor in tuple(state.owned):
-            monitor.cancel()
+            state.mailbox.die(reason, quietly=not reason or (self.closing and reason == node_closed(self.id)))
+        for owned in tuple(state.owned):
+            if isinstance(owned, Monitor) and self._outlives_owner(owned):
+                del state.owned[owned]
+                owned.owner = None
+            else:
+                owned.cancel()
         for scope in tuple(state.scopes):
             scope.cancel()
-        self.unwinding[port.name] = port
         if not state.tasks or self.nursery is None:
             self._unwound(port, state)
         else:
             self.lingering += 1
             state.unwinding = trio.CancelScope()
             self.start_system_task(self._await_unwinding, port, state)
+
+    def _outlives_owner(self, monitor: Monitor) -> bool:
+        """Whether a monitor is to fire although the port that has set it dies now.
+
+        A link to a port of another node is, when the port that it watches has died before, or dies with its owner: as
+        the ports of a node that closes do, which die one after the other. Else the port over there would never be
+        told. The callback of a program is not: it runs in the context of a port that is alive.
+        """
+        peer, name = cast("tuple[object, str]", monitor.where)
+        if not monitor.kills_remotely or peer is not None:
+            return False
+        return name in self.unwinding or (self.closing and name in self.ports)
 
     async def _await_unwinding(self, port: Port, state: PortState) -> None:
         """Give up on tasks that do not unwind."""

@@ -26,7 +26,10 @@ class Mailbox:
       overflow: called with a text that says why when there is no room for a message.
     """
 
-    __slots__ = ("_clock", "_handed", "_messages", "_overflow", "_pattern", "_port", "_reason", "_task", "_yielded")
+    __slots__ = (
+        *("_clock", "_handed", "_messages", "_overflow", "_pattern", "_port"),
+        *("_quietly", "_reason", "_task", "_yielded"),
+    )
 
     def __init__(
         self, port: str, messages: Backlog, clock: Callable[[], float], overflow: Callable[[str], None]
@@ -39,6 +42,7 @@ class Mailbox:
         self._pattern: Pattern = ()
         self._handed: list[tuple[object, ...]] = []
         self._reason: Reason | None = None
+        self._quietly = False
         self._yielded = 0.0
 
     def __len__(self) -> int:
@@ -56,9 +60,15 @@ class Mailbox:
         if full:
             self._overflow(full)
 
-    def die(self, reason: Reason) -> None:
-        """The port is dead: what waits is dropped, and who waits is told."""
+    def die(self, reason: Reason, *, quietly: bool) -> None:
+        """The port is dead: what waits is dropped, and who waits is told.
+
+        Args:
+          reason: why.
+          quietly: whether an iteration ends, and does not raise.
+        """
         self._reason = reason
+        self._quietly = quietly
         # There is no room for what is on its way, either.
         self._messages = Backlog(0, 0)
         if self._task is not None:
@@ -73,7 +83,7 @@ class Mailbox:
 
     @trio.lowlevel.enable_ki_protection
     async def receive(self, pattern: Pattern = ()) -> tuple[object, ...]:
-        """See `Port.receive`. Raises `StopAsyncIteration` if the port has died normally: it also is an iteration."""
+        """See `Port.receive`. It also is an iteration: it raises `StopAsyncIteration` if the port has died quietly."""
         await checkpoint_if_cancelled()  # looked up only once: that can be measured
         if self._clock() - self._yielded >= YIELD_INTERVAL:
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -88,7 +98,8 @@ class Mailbox:
             handed = await self._wait(pattern)
             if handed:
                 return handed[0]
-        if not self._reason:
+        assert self._reason is not None
+        if self._quietly:
             raise StopAsyncIteration
         # A new one each time: an exception that is raised again collects tracebacks.
         raise PortDied(self._port, self._reason)

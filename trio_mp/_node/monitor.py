@@ -33,7 +33,7 @@ class Monitor:
         after the loss can travel.
     """
 
-    __slots__ = ("_callback", "_host", "owner", "port", "reason", "where")
+    __slots__ = ("_callback", "_host", "kills_remotely", "owner", "port", "reason", "where")
 
     def __init__(
         self, host: MonitorHost, port: str, callback: MonitorCallback, owner: object | None, where: object
@@ -43,6 +43,8 @@ class Monitor:
         # The port in whose context the callback runs, and where in the runtime the monitor is registered.
         self.owner: object | None = owner
         self.where: object = where
+        # Whether it is a link that kills a port of another node: then it may outlive its owner, see `PortKeeper.die`.
+        self.kills_remotely: bool = False
         self._host = host
         self._callback: MonitorCallback | None = callback
 
