@@ -125,7 +125,9 @@ async def test_an_exception_kills_all_ports_with_its_text() -> None:
         async with open_node() as node:
             monitor = node.monitor(node.port(), lambda *_: None)
             raise MyError("no good")
-    assert monitor.reason == ("node_failed", "MyError: no good")
+    assert monitor.reason is not None
+    assert monitor.reason[0] == "node_failed"
+    assert str(monitor.reason[1]).startswith("MyError: no good (test_closing.py:")
 
 
 async def test_a_cancelled_exit_kills_all_ports() -> None:

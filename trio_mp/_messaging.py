@@ -64,7 +64,7 @@ class Messaging:
             await trio.lowlevel.checkpoint()
             yield port
         except Exception as error:
-            self._dispatcher.die(port, exception_reason(error))
+            self._dispatcher.die(port, exception_reason(error), error, heard=True)
             raise
         finally:
             unwound = trio.Event()
@@ -271,7 +271,11 @@ class Messaging:
 
     def _death_scope(self, port: str, *, fail: bool) -> DeathScope:
         owner = self._core.owner()
-        return DeathScope(str(port), lambda callback: self._core.monitor(port, callback, owner), fail=fail)
+
+        def set_monitor(callback: Callable[..., object]) -> Monitor:
+            return self._core.monitor(port, callback, owner)
+
+        return DeathScope(str(port), set_monitor, lambda: self._dispatcher.cause, fail=fail)
 
     async def wait_death(self, port: str) -> Reason:
         """Wait until a port dies, or messages to it may have been lost; returns why. A checkpoint.

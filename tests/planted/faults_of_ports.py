@@ -10,6 +10,8 @@ _KEEPER = "_node/keeper.py"
 _NODE_PORT = "_node/node_port.py"
 _BACKLOG = "_node/backlog.py"
 _MAILBOX = "_node/mailbox.py"
+_REASON = "_reason.py"
+_TRACES = "tests/test_death_traces.py"
 _CLOSED = "tests/test_node_closed.py"
 
 PORTS = (
@@ -234,5 +236,56 @@ PORTS = (
         "an iteration over a port that another one has killed ends as if nothing had happened",
         (Change(_KEEPER, "(self.closing and reason == node_closed(self.id))", "reason[0] == 'node_closed'"),),
         (f"{_CLOSED}::test_an_iteration_raises_what_only_looks_like_the_end_of_its_node",),
+    ),
+    Fault(
+        "reasons_without_a_place",
+        "the reason of a death does not say where in the program it was",
+        (Change(_REASON, "    text += _place_of(error)\n", ""),),
+        (f"{_TRACES}::test_a_reason_says_where_the_handler_has_failed",),
+    ),
+    Fault(
+        "reasons_with_whole_paths",
+        "the reason of a death tells other nodes where a program is installed",
+        (Change(_REASON, r're.split(r"[/\\]", code.co_filename)[-1]', "code.co_filename"),),
+        (f"{_TRACES}::test_only_the_name_of_the_file_is_told",),
+    ),
+    Fault(
+        "places_in_libraries",
+        "the reason of a death names a line of a library, and not of the program that has called it",
+        (Change(_REASON, "if closeness and closeness >= closest:", "if closeness:"),),
+        (f"{_TRACES}::test_the_innermost_frame_of_the_program_is_named_and_not_that_of_a_library",),
+    ),
+    Fault(
+        "monitored_deaths_leave_no_trace",
+        "the traceback of a death that somebody monitors is nowhere",
+        (Change(_KEEPER, "log.debug(", "(lambda *_, **__: None)("),),
+        (f"{_TRACES}::test_the_traceback_of_a_monitored_death_is_in_the_log_for_who_looks",),
+    ),
+    Fault(
+        "cause_of_another_death",
+        "who waits for a port is told the exception that has killed another one",
+        (
+            Change(_KEEPER, "frame.port, self.cause = before, None", "frame.port = before"),
+            Change(_KEEPER, "self.cause = frame.port, cause", "self.cause = frame.port, cause or self.cause"),
+        ),
+        (f"{_TRACES}::test_the_cause_is_of_that_port_and_of_no_other",),
+    ),
+    Fault(
+        "cause_is_kept",
+        "a node keeps the exception of the latest death, with all the frames of its traceback",
+        (Change(_KEEPER, "frame.port, self.cause = before, None", "frame.port = before"),),
+        (f"{_TRACES}::test_nothing_keeps_the_exception_when_those_who_waited_are_gone",),
+    ),
+    Fault(
+        "mailbox_keeps_the_cause",
+        "a dead port keeps the exception that has killed it, with all the frames of its traceback",
+        (Change(_MAILBOX, "cause if self._task is not None or self._yielding else None", "cause"),),
+        (f"{_TRACES}::test_nothing_keeps_the_exception_when_those_who_waited_are_gone",),
+    ),
+    Fault(
+        "an_exception_of_a_block_is_told_twice",
+        "the exception of a block of open_port, which leaves it anyhow, is an unmonitored death as well",
+        (Change("_messaging.py", ", error, heard=True)", ", error)"),),
+        (f"{_TRACES}::test_who_waits_for_the_port_of_a_block_that_fails_gets_it_too",),
     ),
 )

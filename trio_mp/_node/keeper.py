@@ -68,6 +68,7 @@ class PortKeeper(PortHost):
       raise_unmonitored: whether a death that nobody monitors crashes the node.
       lingering: how many dead ports have tasks that have not ended; what those try to send must be refused.
       firing: above zero while monitors are being fired: nothing may be written until all of them have.
+      cause: by which exception the port has died whose monitors are being fired, if it was one, and on this node.
       nursery: where tasks run; None when the node has closed.
     """
 
@@ -78,6 +79,7 @@ class PortKeeper(PortHost):
         self.raise_unmonitored = raise_unmonitored
         self.lingering = 0
         self.firing = 0
+        self.cause: Exception | None = None
         self.nursery: trio.Nursery | None = None
         self.closing = False
         self._kill_job = Job(self.kill_now)
@@ -152,7 +154,7 @@ class PortKeeper(PortHost):
         self.die(port, reason, PortDied(port, reason))
 
     @trio.lowlevel.enable_ki_protection
-    def die(self, port: Port, reason: Reason, error: Exception | None = None) -> None:
+    def die(self, port: Port, reason: Reason, error: Exception | None = None, *, heard: bool = False) -> None:
         """See `PortHost.die`. It stops receiving now; its monitors fire when its tasks have unwound."""
         if self.ports.get(port.name) is not port:
             if error is not None and not _is_own_death(error, port):
@@ -164,11 +166,13 @@ class PortKeeper(PortHost):
         state.alive = False
         state.reason = reason
         state.error = error
+        state.heard = heard
         state.pending = None
         state.handlers = type(state.handlers)()
         port.rearm()
         if state.mailbox is not None:
-            state.mailbox.die(reason, quietly=not reason or (self.closing and reason == node_closed(self.id)))
+            quietly = not reason or (self.closing and reason == node_closed(self.id))
+            state.mailbox.die(reason, quietly=quietly, cause=_raised(error))
         for owned in tuple(state.owned):
             if isinstance(owned, Monitor) and self._outlives_owner(owned):
                 del state.owned[owned]
@@ -222,16 +226,20 @@ class PortKeeper(PortHost):
         monitors, state.monitors = tuple(state.monitors), {}
         # Not kept: its traceback would keep the frames alive.
         error, state.error = state.error, None
-        if not monitors and not is_normal(state.reason) and error is not None:
-            if self.raise_unmonitored:
+        if not is_normal(state.reason) and error is not None:
+            if monitors or state.heard:
+                # Whoever is told gets no traceback, and looks here for it.
+                log.debug("%s died, and %d monitors are told", port, len(monitors), exc_info=error)
+            elif self.raise_unmonitored:
                 self.crash(error)
                 return
-            log.error("%s died and nobody monitors it", port, exc_info=error)
+            else:
+                log.error("%s died and nobody monitors it", port, exc_info=error)
         # The notices to other nodes are queued before any callback can send there.
         for monitor in monitors:
             if isinstance(monitor, RemoteMonitor):
                 monitor.peer.tell_death(monitor.name, state.reason)
-        self.fire([monitor for monitor in monitors if isinstance(monitor, Monitor)], state.reason)
+        self.fire([monitor for monitor in monitors if isinstance(monitor, Monitor)], state.reason, _raised(error))
 
     # Monitors ------------------------------------------------------------------------------------------------------
 
@@ -259,9 +267,10 @@ class PortKeeper(PortHost):
         if port is not None:
             port.state.monitors.pop(monitor, None)
 
-    def fire(self, monitors: list[Monitor], reason: Reason) -> None:
+    def fire(self, monitors: list[Monitor], reason: Reason, cause: Exception | None = None) -> None:
         """Fire monitors: first every reason is set, then the callbacks run, then anything may be written again.
 
+        The cause, if there is one, is the exception that has killed the port; callbacks find it in `cause`.
         Must be called by a task of the runtime. A callback that raises kills the port that set its monitor; outside
         a port it crashes the node, after the other callbacks have run.
         """
@@ -270,7 +279,7 @@ class PortKeeper(PortHost):
         if frame is None or frame.task is not task:
             frame = Frame(self, None, task)
             frame_variable.set(frame)
-        before = frame.port
+        before, self.cause = frame.port, cause
         crashes: list[Exception] = []
         self.firing += 1
         for monitor in monitors:
@@ -299,7 +308,7 @@ class PortKeeper(PortHost):
                 else:
                     crashes.append(error)
         self.firing -= 1
-        frame.port = before
+        frame.port, self.cause = before, None
         if crashes:
             several = ExceptionGroup("callbacks of monitors failed", crashes)
             self.crash(crashes[0] if len(crashes) == 1 else several)
@@ -322,6 +331,11 @@ def call_async(async_function: Callable[..., Awaitable[object]], arguments: tupl
 
 async def _raise(error: Exception) -> None:
     raise error
+
+
+def _raised(error: Exception | None) -> Exception | None:
+    """An exception that was raised somewhere, so that it has something to tell."""
+    return error if error is not None and error.__traceback__ is not None else None
 
 
 def _is_own_death(error: BaseException, port: Port) -> bool:

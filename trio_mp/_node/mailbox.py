@@ -27,8 +27,8 @@ class Mailbox:
     """
 
     __slots__ = (
-        *("_clock", "_handed", "_messages", "_overflow", "_pattern", "_port"),
-        *("_quietly", "_reason", "_task", "_yielded"),
+        *("_cause", "_clock", "_handed", "_messages", "_overflow", "_pattern", "_port"),
+        *("_quietly", "_reason", "_task", "_yielded", "_yielding"),
     )
 
     def __init__(
@@ -43,7 +43,10 @@ class Mailbox:
         self._handed: list[tuple[object, ...]] = []
         self._reason: Reason | None = None
         self._quietly = False
+        self._cause: Exception | None = None
         self._yielded = 0.0
+        # How many tasks have begun to receive, and let others run first.
+        self._yielding = 0
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -60,15 +63,17 @@ class Mailbox:
         if full:
             self._overflow(full)
 
-    def die(self, reason: Reason, *, quietly: bool) -> None:
+    def die(self, reason: Reason, *, quietly: bool, cause: Exception | None) -> None:
         """The port is dead: what waits is dropped, and who waits is told.
 
         Args:
           reason: why.
           quietly: whether an iteration ends, and does not raise.
+          cause: by which exception, for who waits now. It is not kept longer: its traceback keeps frames alive.
         """
         self._reason = reason
         self._quietly = quietly
+        self._cause = cause if self._task is not None or self._yielding else None
         # There is no room for what is on its way, either.
         self._messages = Backlog(0, 0)
         if self._task is not None:
@@ -86,7 +91,9 @@ class Mailbox:
         """See `Port.receive`. It also is an iteration: it raises `StopAsyncIteration` if the port has died quietly."""
         await checkpoint_if_cancelled()  # looked up only once: that can be measured
         if self._clock() - self._yielded >= YIELD_INTERVAL:
+            self._yielding += 1
             await trio.lowlevel.cancel_shielded_checkpoint()
+            self._yielding -= 1
             self._yielded = self._clock()
         if self._task is not None:
             raise trio.BusyResourceError(f"another task is already receiving from {self._port}")
@@ -101,8 +108,9 @@ class Mailbox:
         assert self._reason is not None
         if self._quietly:
             raise StopAsyncIteration
+        cause, self._cause = self._cause, None
         # A new one each time: an exception that is raised again collects tracebacks.
-        raise PortDied(self._port, self._reason)
+        raise PortDied(self._port, self._reason) from cause
 
     # Not a method of its own that calls it: for each message that would be a coroutine more.
     __anext__ = receive

@@ -46,8 +46,15 @@ class PortHost(ABC):
         """A place where messages of one port wait."""
 
     @abstractmethod
-    def die(self, port: Port, reason: Reason, error: Exception | None = None) -> None:
-        """A port dies, now. `error` is the exception that killed it, for the log."""
+    def die(self, port: Port, reason: Reason, error: Exception | None = None, *, heard: bool = False) -> None:
+        """A port dies, now.
+
+        Args:
+          port: which.
+          reason: why.
+          error: the exception that killed it, for the log, and for who waits for the port on this node.
+          heard: whether that exception goes on to somebody, so that it is no news to anybody else.
+        """
 
     @abstractmethod
     def die_loudly(self, port: Port, reason: Reason) -> None:
