@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+from reason_helpers import Died
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_mp import Node, Port, PortDied, current_port, open_node
@@ -134,7 +135,7 @@ async def test_a_call_that_makes_its_port_fail_raises() -> None:
 
         with pytest.raises(PortDied) as caught:
             await node.call(node.port(fail))
-        assert caught.value.reason == ("die", "ValueError: no good")
+        assert caught.value.reason == Died("ValueError: no good")
 
 
 async def test_a_reply_that_was_sent_before_the_death_counts() -> None:

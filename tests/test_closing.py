@@ -111,13 +111,13 @@ async def test_what_handlers_send_on_to_ports_made_before_is_delivered_if_it_was
     assert received == [1, 2]
 
 
-async def test_a_clean_exit_kills_all_ports_normally() -> None:
-    async with open_node() as node:
+async def test_a_clean_exit_kills_all_ports_and_says_so() -> None:
+    async with open_node("here") as node:
         ports = [node.port(), node.start_port(lambda port: port.receive())]
         monitors = [node.monitor(port, lambda *_: None) for port in ports]
         await wait_all_tasks_blocked()
     assert not any(port.alive for port in ports)
-    assert [monitor.reason for monitor in monitors] == [(), ()]
+    assert [monitor.reason for monitor in monitors] == [("node_closed", "here")] * 2
 
 
 async def test_an_exception_kills_all_ports_with_its_text() -> None:
@@ -125,7 +125,9 @@ async def test_an_exception_kills_all_ports_with_its_text() -> None:
         async with open_node() as node:
             monitor = node.monitor(node.port(), lambda *_: None)
             raise MyError("no good")
-    assert monitor.reason == ("node_failed", "MyError: no good")
+    assert monitor.reason is not None
+    assert monitor.reason[0] == "node_failed"
+    assert str(monitor.reason[1]).startswith("MyError: no good (test_closing.py:")
 
 
 async def test_a_cancelled_exit_kills_all_ports() -> None:
@@ -177,12 +179,12 @@ async def test_a_port_that_takes_too_long_to_unwind_is_logged_and_waited_for(
             await trio.sleep(100)
         ended.append(True)
 
-    async with open_node(shutdown_timeout=5) as node:
+    async with open_node("here", shutdown_timeout=5) as node:
         port = node.start_port(process)
         monitor = node.monitor(port, lambda *_: ended.append("monitor"))
         await trio.sleep(1)
     assert ended == ["monitor", True]
-    assert monitor.reason == ()
+    assert monitor.reason == ("node_closed", "here")
     assert len(caplog.records) == 1
 
 
@@ -222,14 +224,14 @@ async def test_callbacks_run_and_deaths_are_awaited_to_the_end() -> None:
     async def wait(node: Node, port: str) -> None:
         seen.append(await node.wait_death(port))
 
-    async with trio.open_nursery() as nursery, open_node() as node:
+    async with trio.open_nursery() as nursery, open_node("here") as node:
         port = node.port()
         node.monitor(port, lambda *reason: seen.append(("callback", *reason)))
         nursery.start_soon(wait, node, port)
         nursery.start_soon(wait, node, node.id)
         await wait_all_tasks_blocked()
-    assert seen[0] == ("callback",)
-    assert () in seen
+    assert seen[0] == ("callback", "node_closed", "here")
+    assert ("node_closed", "here") in seen
     assert any(reason[:1] == ("transport_error",) for reason in seen if isinstance(reason, tuple))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import trio
+from reason_helpers import Died
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import Node, Port, PortDied, open_node
@@ -35,7 +36,7 @@ async def test_an_exception_in_a_handler_kills_its_port_and_nothing_else(handler
         port = node.port(handler)
         node.send(port, "x")
         node.send(other, 1)
-        assert await node.wait_death(port) == ("die", "ValueError: no good")
+        assert await node.wait_death(port) == Died("ValueError: no good")
         node.send(other, 2)
         await wait_all_tasks_blocked()
         assert seen == [1, 2]
@@ -56,7 +57,7 @@ async def test_an_exception_in_a_handler_of_a_long_pattern_kills_its_port() -> N
         port = node.port()
         port.on("x", 1)(fail)
         node.send(port, "x", 1)
-        assert await node.wait_death(port) == ("die", "ValueError: no good")
+        assert await node.wait_death(port) == Died("ValueError: no good")
 
 
 @pytest.mark.parametrize("handler", [fail, fail_later])
@@ -72,7 +73,7 @@ async def test_an_exception_in_a_handler_that_had_to_wait_kills_its_port(handler
             node.send(port, tag)
         await wait_all_tasks_blocked()
         go.set()
-        assert await node.wait_death(port) == ("die", "ValueError: no good")
+        assert await node.wait_death(port) == Died("ValueError: no good")
         assert not seen
 
 
@@ -97,7 +98,7 @@ async def test_a_group_of_exceptions_kills_like_an_exception() -> None:
         port = node.port(fail_in_a_group)
         node.send(port)
         reason = await node.wait_death(port)
-        assert reason == ("die", "ExceptionGroup: several (2 sub-exceptions)")
+        assert reason == Died("ExceptionGroup: several (2 sub-exceptions)")
 
 
 PASSING: list[BaseException] = [
@@ -407,7 +408,7 @@ async def test_a_handler_that_fails_after_its_port_has_died_changes_nothing(capl
         monitor = node.monitor(port, lambda *_: None)
         node.send(port, "x")
         await wait_all_tasks_blocked()
-        assert monitor.reason == ("die", "ValueError: no good")
+        assert monitor.reason == Died("ValueError: no good")
         assert "second" in caplog.text
 
 
@@ -464,7 +465,7 @@ async def test_a_task_that_raises_cancels_the_other_tasks_of_its_port() -> None:
         port.start_soon(task)
         await wait_all_tasks_blocked()
         port.start_soon(fail_later)
-        assert await node.wait_death(port) == ("die", "ValueError: no good")
+        assert await node.wait_death(port) == Died("ValueError: no good")
         assert ended
 
 

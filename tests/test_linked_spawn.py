@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 import trio.testing
+from reason_helpers import Died
 
 from trio_mp import Port, spawnable
 from trio_mp._node.dispatcher import PASS_MESSAGES
@@ -55,4 +56,6 @@ async def test_a_linked_port_that_ends_normally_at_once_leaves_its_spawner_alone
 
 
 async def test_a_linked_port_that_fails_at_once_kills_its_spawner_with_its_reason() -> None:
-    assert await spawn_linked("broken") == (False, ("die", "ValueError: broken"))
+    alive, reason = await spawn_linked("broken")
+    assert not alive
+    assert reason == Died("ValueError: broken")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from reason_helpers import Died
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import open_node
@@ -147,7 +148,7 @@ async def test_an_exception_travels_along_links() -> None:
         node.link(ports[0], ports[1])
         node.link(ports[1], ports[2])
         node.send(ports[0])
-        assert await node.wait_death(ports[2]) == ("die", "ValueError: no good")
+        assert await node.wait_death(ports[2]) == Died("ValueError: no good")
 
 
 async def test_messages_sent_before_are_handled_before_a_link_kills() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+from reason_helpers import Died
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_mp import ANY, Port, PortDied, open_node
@@ -336,7 +337,7 @@ async def test_a_port_whose_block_raises_dies_with_the_exception(caplog: pytest.
                 raise error
         assert caught.value is error
         await wait_all_tasks_blocked()
-        assert monitor.reason == ("die", "ValueError: no good")
+        assert monitor.reason == Died("ValueError: no good")
         assert not caplog.records
 
 
@@ -435,7 +436,7 @@ async def test_a_port_dies_of_an_element_that_cannot_be_compared_with_what_its_t
         nursery.start_soon(receive)
         await wait_all_tasks_blocked()
         node.send(port, Hostile())
-        assert await node.wait_death(port) == ("die", "ValueError: not to be compared")
+        assert await node.wait_death(port) == Died("ValueError: not to be compared")
 
 
 async def test_iteration_ends_when_the_port_dies_normally() -> None:
@@ -515,7 +516,7 @@ async def test_a_process_that_raises_dies_of_it() -> None:
 
         port = node.start_port(process)
         node.send(port, "end")
-        assert await node.wait_death(port) == ("die", "ValueError: no good")
+        assert await node.wait_death(port) == Died("ValueError: no good")
 
 
 async def test_a_process_that_returns_takes_the_other_tasks_of_its_port_along() -> None:

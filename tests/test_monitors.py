@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from reason_helpers import Died
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_mp import Monitor, Port, PortDied, current_port, open_node
@@ -284,7 +285,7 @@ async def test_a_callback_that_raises_kills_the_port_that_set_the_monitor() -> N
         owner.run(node.monitor, port, fail)
         node.monitor(port, lambda *_: seen.append("other"))
         node.kill(port)
-        assert await node.wait_death(owner) == ("die", "ValueError: no good")
+        assert await node.wait_death(owner) == Died("ValueError: no good")
         assert seen == ["other"]
 
 

@@ -58,7 +58,7 @@ async def test_what_was_queued_arrives_before_the_end(
         await inbox.wait(count)
         assert [number for number, _ in inbox.messages] == list(range(count))
         assert {len(data) for _, data in inbox.messages} == {size}
-        assert told.reasons == [()], "its ports died normally, and that came through"
+        assert told.reasons == [("node_closed", "b")], "why its ports died came through"
 
 
 @encrypted_or_not
@@ -276,7 +276,7 @@ async def test_a_node_goes_on_sending_heartbeats_while_its_ports_unwind(
             a.monitor(port, told)
             await a.flush("b")
             await trio.sleep(1)
-        assert await told.wait() == ()
+        assert await told.wait() == ("node_closed", "b")
 
 
 async def test_what_ports_say_last_arrives(autojump_clock: trio.testing.MockClock) -> None:
@@ -293,7 +293,7 @@ async def test_what_ports_say_last_arrives(autojump_clock: trio.testing.MockCloc
             await trio.sleep(1)
             network.wire.there.delay = 0.2
             b.monitor(port, lambda *_: b.send(inbox.port, b"x" * 1_000_000))
-        assert await told.wait() == ()
+        assert await told.wait() == ("node_closed", "b")
         await inbox.wait(1)
 
 

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 from network_helpers import FakeNetwork, Inbox, Notices, open_pair, open_test_node, peer_of, until, warnings_in
+from reason_helpers import Died
 
 from trio_mp import Node, Port
 
@@ -576,5 +577,5 @@ async def test_a_tag_that_cannot_be_compared_kills_its_port_and_not_the_node(
         port.on(Odd("odd"))(lambda: None)
         with trio.fail_after(100):
             one.send(str(port), "odd")
-            assert await two.wait_death(port) == ("die", "ValueError: as it was told")
+            assert await two.wait_death(port) == Died("ValueError: as it was told")
         assert one.peers == ("b",)

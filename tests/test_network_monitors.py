@@ -18,6 +18,7 @@ from network_helpers import (
     until,
     warnings_in,
 )
+from reason_helpers import Died
 
 from trio_mp import Monitor, Port, PortDied, current_port
 
@@ -102,7 +103,7 @@ async def test_a_monitor_fires_when_a_handler_raises(autojump_clock: trio.testin
 
         b.monitor(port, told)
         b.send(port, "divide", 0)
-        assert await told.wait() == ("die", "ZeroDivisionError: division by zero")
+        assert await told.wait() == Died("ZeroDivisionError: division by zero")
 
 
 async def test_everything_sent_before_a_death_arrives_before_its_notice(autojump_clock: trio.testing.MockClock) -> None:
@@ -231,7 +232,7 @@ async def test_a_callback_that_raises_kills_its_port(autojump_clock: trio.testin
         owner.run(lambda: b.monitor(port, fail))
         b.monitor(port, also)
         b.kill(port)
-        assert await told.wait() == ("die", "ValueError: from a callback")
+        assert await told.wait() == Died("ValueError: from a callback")
         assert also.reasons == [()]
 
 

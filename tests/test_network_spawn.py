@@ -20,6 +20,7 @@ from network_helpers import (
     until,
     warnings_in,
 )
+from reason_helpers import Died
 
 from trio_mp import PortDied, node_of
 
@@ -64,7 +65,7 @@ async def test_a_spawned_process(autojump_clock: trio.testing.MockClock) -> None
         assert inbox.messages == [(1,), ("stop",)]
         told = Notices()
         b.monitor(b.spawn("a", f"{MODULE}:is_a_process_that_raises"), told)
-        assert await told.wait() == ("die", "ValueError: after a second")
+        assert await told.wait() == Died("ValueError: after a second")
 
 
 async def test_a_function_of_the_main_program(
@@ -136,9 +137,9 @@ async def test_an_initialisation_that_fails_says_why(autojump_clock: trio.testin
         told, later = Notices(), Notices()
         port = b.spawn("a", f"{MODULE}:fails_at_once", 1)
         b.monitor(port, told)
-        assert await told.wait() == ("die", "ValueError: cannot be made with (1,)")
+        assert await told.wait() == Died("ValueError: cannot be made with (1,)")
         b.monitor(port, later)
-        assert await later.wait() == ("die", "ValueError: cannot be made with (1,)")
+        assert await later.wait() == Died("ValueError: cannot be made with (1,)")
         assert a.peers
         # Only so many failures are remembered.
         for _ in range(1100):

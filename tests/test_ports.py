@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+from reason_helpers import Died
 from trio.testing import Sequencer, wait_all_tasks_blocked
 
 from trio_mp import Port, PortDied, node_of, open_node
@@ -507,7 +508,7 @@ async def test_a_task_that_raises_kills_its_port() -> None:
 
         port = node.port()
         port.start_soon(fail)
-        assert await node.wait_death(port) == ("die", "ValueError: no good")
+        assert await node.wait_death(port) == Died("ValueError: no good")
 
 
 async def test_tasks_of_a_port_do_not_make_its_messages_wait() -> None:
@@ -538,7 +539,7 @@ async def test_an_exception_in_run_kills_the_port_and_goes_no_further() -> None:
             assert result is None
             assert not port.alive
             await wait_all_tasks_blocked()
-            assert monitor.reason == ("die", "ValueError: no good")
+            assert monitor.reason == Died("ValueError: no good")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])

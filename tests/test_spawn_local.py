@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+from reason_helpers import Died
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import ConfigurationError, Port, PortDied, current_node, current_port, open_node, spawnable
@@ -151,13 +152,13 @@ async def test_a_port_can_be_sent_to_and_monitored_before_it_exists() -> None:
 async def test_an_exception_in_a_sync_function_kills_the_port() -> None:
     async with open_node() as node:
         port = node.spawn(node.id, f"{HERE}:fail")
-        assert await node.wait_death(port) == ("die", "ValueError: no good")
+        assert await node.wait_death(port) == Died("ValueError: no good")
 
 
 async def test_an_exception_in_an_async_function_kills_the_port() -> None:
     async with open_node() as node:
         port = node.spawn(node.id, f"{HERE}:fail_later")
-        assert await node.wait_death(port) == ("die", "ValueError: no good")
+        assert await node.wait_death(port) == Died("ValueError: no good")
 
 
 async def test_a_failure_of_an_unmonitored_spawn_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -172,7 +173,7 @@ async def test_a_monitor_that_comes_after_the_failure_is_told_why() -> None:
         failed = node.spawn(node.id, f"{HERE}:fail")
         missing = node.spawn(node.id, f"{HERE}:missing")
         await wait_all_tasks_blocked()
-        assert await node.wait_death(failed) == ("die", "ValueError: no good")
+        assert await node.wait_death(failed) == Died("ValueError: no good")
         assert (await node.wait_death(missing))[0] == "spawn_failed"
 
 
@@ -374,11 +375,11 @@ async def test_a_spawn_that_is_still_queued_when_the_node_closes_is_done() -> No
 
 
 async def test_a_spawned_port_is_killed_when_the_node_closes() -> None:
-    async with open_node() as node:
+    async with open_node("here") as node:
         client = node.port(lambda *_: None)
         port = node.spawn(node.id, f"{HERE}:process", client)
         monitor = node.monitor(port, lambda *_: None)
-    assert monitor.reason == ()
+    assert monitor.reason == ("node_closed", "here")
 
 
 async def test_a_task_of_a_dead_port_cannot_spawn(autojump_clock: object) -> None:

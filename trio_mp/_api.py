@@ -73,8 +73,8 @@ class Node(Messaging):
           function: `package.module:function`, in a module that is one of the `spawn_modules` over there; or
             `::function`, in its main program. It must be `@spawnable`.
           arguments: what it is called with, behind the new port; they travel as a message does.
-          linked: tie the new port and the running one: the abnormal death of either, or the loss of the other's node,
-            kills the one that is left.
+          linked: tie the new port and the running one: the abnormal death of either, or the end or loss of the other's
+            node, kills the one that is left.
 
         Returns:
           The new port's ID, at once: this node can send to it and monitor it before it exists. Pass it on to a third

@@ -13,7 +13,8 @@ class PortDied(Exception):
     """A port that was needed died.
 
     Raised by `Node.call`, `Port.receive` and `Node.fail_on_death`, and by what the tasks of a dead port still try to
-    send.
+    send. Its `__cause__` is the exception that has killed the port, for who was waiting when that happened on the same
+    node: in `call`, in `receive`, or in the block of `fail_on_death`.
 
     Attributes:
       port: the ID of the port that died.

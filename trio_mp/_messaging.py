@@ -64,7 +64,7 @@ class Messaging:
             await trio.lowlevel.checkpoint()
             yield port
         except Exception as error:
-            self._dispatcher.die(port, exception_reason(error))
+            self._dispatcher.die(port, exception_reason(error), error, heard=True)
             raise
         finally:
             unwound = trio.Event()
@@ -239,6 +239,10 @@ class Messaging:
     def link(self, port: str, to: str | None = None) -> Monitor:
         """Kill a port, with the same reason, when another one dies abnormally or is lost. One way.
 
+        The end of its node is an abnormal death. A node that closes tells the nodes that it is connected with, and
+        dials nobody else for that. A link that kills a port of another node ends with the port that has set it, unless
+        both ports of this node die together.
+
         Args:
           port: the port whose death matters.
           to: the port that is killed then; the running one by default.
@@ -267,7 +271,11 @@ class Messaging:
 
     def _death_scope(self, port: str, *, fail: bool) -> DeathScope:
         owner = self._core.owner()
-        return DeathScope(str(port), lambda callback: self._core.monitor(port, callback, owner), fail=fail)
+
+        def set_monitor(callback: Callable[..., object]) -> Monitor:
+            return self._core.monitor(port, callback, owner)
+
+        return DeathScope(str(port), set_monitor, lambda: self._dispatcher.cause, fail=fail)
 
     async def wait_death(self, port: str) -> Reason:
         """Wait until a port dies, or messages to it may have been lost; returns why. A checkpoint.

@@ -54,7 +54,8 @@ async def open_node(
         - `spawn_modules`: modules, imported now, whose `@spawnable` functions other nodes may spawn.
         - `share_logs` (True): whether other nodes get log records of this process when they ask for them.
 
-    Leaving the block kills the ports, waits until they have unwound, flushes what is queued for other nodes, and
+    Leaving the block kills the ports, with the reason `("node_closed", nodeid)`, or `("node_failed", …)` if it is left
+    by an exception; waits until they have unwound, flushes what is queued for other nodes, and
     closes. If it is left by cancellation nothing is flushed. An exception of the block leaves it as it is; what crashes
     the node itself cancels the block and leaves as an `ExceptionGroup`. Entering and leaving are checkpoints.
 

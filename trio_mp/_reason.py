@@ -6,6 +6,9 @@ here are the ones this package produces; programs pass their own to `kill`.
 
 from __future__ import annotations
 
+import re
+import sys
+from types import FrameType
 from typing import TypeAlias
 
 Reason: TypeAlias = tuple[object, ...]
@@ -14,6 +17,10 @@ Reason: TypeAlias = tuple[object, ...]
 NORMAL: Reason = ()
 
 _LONGEST_TEXT = 4000
+_LONGEST_NAME = 100
+
+_BELOW_PROGRAMS = sys.stdlib_module_names | {"trio", "outcome"}
+"""What programs call, and what calls them: an exception that was raised there is their business still."""
 
 
 def is_normal(reason: Reason) -> bool:
@@ -22,7 +29,10 @@ def is_normal(reason: Reason) -> bool:
 
 
 def exception_reason(error: BaseException) -> Reason:
-    """The reason of a port that was killed by an exception: `("die", "ValueError: the text")`."""
+    """The reason of a port that was killed by an exception: `("die", "ValueError: the text (worker.py:12, in take)")`.
+
+    What is in brackets is where in the program it was raised, as far as that is known.
+    """
     try:
         message = str(error)
     except Exception:  # noqa: BLE001 - the program's own __str__ may do anything
@@ -30,8 +40,46 @@ def exception_reason(error: BaseException) -> Reason:
     if len(message) > _LONGEST_TEXT:
         message = message[:_LONGEST_TEXT] + "…"
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    text += _place_of(error)
     # A reason travels, so what cannot be encoded is made visible: an exception's text may hold a lone surrogate.
     return ("die", text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def _place_of(error: BaseException) -> str:
+    """Where an exception was raised: the innermost frame of the program's own code.
+
+    The name of the file without its directory, because reasons travel, and it is nobody's business where a program is
+    installed. Nothing if no code but this package's was running.
+    """
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        # As a nursery makes it of an exception in one of its tasks.
+        error = error.exceptions[0]
+    closest, place = 0, ""
+    trace = error.__traceback__
+    while trace is not None:
+        closeness = _closeness(trace.tb_frame)
+        if closeness and closeness >= closest:
+            closest = closeness
+            code = trace.tb_frame.f_code
+            file = re.split(r"[/\\]", code.co_filename)[-1]
+            function = code.co_qualname.rpartition("<locals>.")[2]
+            place = f" ({file:.{_LONGEST_NAME}}:{trace.tb_lineno}, in {function:.{_LONGEST_NAME}})"
+        trace = trace.tb_next
+    return place
+
+
+def _closeness(frame: FrameType) -> int:
+    """How likely a frame is of the program itself: 0 for this package, then Python and Trio, then what is installed.
+
+    A program may be installed itself; then its frames still come before those of what is below it.
+    """
+    module = frame.f_globals.get("__name__")
+    package = module.partition(".")[0] if isinstance(module, str) else ""
+    if package == __name__.partition(".")[0]:
+        return 0
+    if package in _BELOW_PROGRAMS:
+        return 1
+    return 2 if re.search(r"[/\\](site|dist)-packages[/\\]", frame.f_code.co_filename) else 3
 
 
 def transport_error(node_id: str, text: str) -> Reason:
@@ -67,6 +115,14 @@ def spawn_failed(text: str) -> Reason:
 def stream_failed(text: str) -> Reason:
     """The reason of a port whose function was to be given a byte stream, and there is no connection for that."""
     return ("stream_failed", text)
+
+
+def node_closed(node_id: str) -> Reason:
+    """The reason of all ports of a node whose block was left without an exception.
+
+    Where closing takes too long the other nodes get a `transport_error` instead: whoever is told treats both alike.
+    """
+    return ("node_closed", node_id)
 
 
 def node_failed(error: BaseException | None) -> Reason:

@@ -11,6 +11,9 @@ _NODE_PORT = "_node/node_port.py"
 _BACKLOG = "_node/backlog.py"
 _MAILBOX = "_node/mailbox.py"
 _HANDLERS = "_node/handlers.py"
+_REASON = "_reason.py"
+_TRACES = "tests/test_death_traces.py"
+_CLOSED = "tests/test_node_closed.py"
 
 PORTS = (
     Fault(
@@ -216,5 +219,92 @@ PORTS = (
             ),
         ),
         ("tests/test_crash_paths.py::test_a_message_of_a_peer_waits_until_a_port_spawned_here_is_initialised",),
+    ),
+    Fault(
+        "closing_is_a_normal_death",
+        "what is linked to a port of another node outlives the clean exit of that node",
+        (Change(_CORE, "node_closed(self.id) if error is None", "() if error is None"),),
+        (f"{_CLOSED}::test_a_link_from_another_node_fires",),
+    ),
+    Fault(
+        "links_end_with_their_owner",
+        "a port of another node is not killed if the port that has linked it dies with the one that it is linked to",
+        (Change(_KEEPER, "isinstance(owned, Monitor) and self._outlives_owner(owned)", "False"),),
+        (f"{_CLOSED}::test_a_link_that_a_port_sets_on_itself_fires_whenever_it_dies",),
+    ),
+    Fault(
+        "links_end_in_the_order_of_closing",
+        "whether a port of another node is killed depends on which port of a closing node dies first",
+        (Change(_KEEPER, "name in self.unwinding or (self.closing and name in self.ports)", "name in self.unwinding"),),
+        (f"{_CLOSED}::test_a_link_to_another_node_fires_though_its_owner_dies_as_well",),
+    ),
+    Fault(
+        "closing_dials_for_links",
+        "a node that closes dials others, and waits for them, only to kill what was linked",
+        (Change(_CORE, "peer is not None and _is_out_of_reach(peer)", "False"),),
+        (f"{_CLOSED}::test_closing_dials_nobody_only_to_kill_what_is_linked",),
+    ),
+    Fault(
+        "closing_raises_in_iterations",
+        "an iteration over a port raises when its own node closes",
+        (Change(_KEEPER, "not reason or (self.closing and reason == node_closed(self.id))", "not reason"),),
+        (f"{_CLOSED}::test_iterations_end_with_their_node_and_receive_says_why",),
+    ),
+    Fault(
+        "iterations_end_for_what_looks_like_closing",
+        "an iteration over a port that another one has killed ends as if nothing had happened",
+        (Change(_KEEPER, "(self.closing and reason == node_closed(self.id))", "reason[0] == 'node_closed'"),),
+        (f"{_CLOSED}::test_an_iteration_raises_what_only_looks_like_the_end_of_its_node",),
+    ),
+    Fault(
+        "reasons_without_a_place",
+        "the reason of a death does not say where in the program it was",
+        (Change(_REASON, "    text += _place_of(error)\n", ""),),
+        (f"{_TRACES}::test_a_reason_says_where_the_handler_has_failed",),
+    ),
+    Fault(
+        "reasons_with_whole_paths",
+        "the reason of a death tells other nodes where a program is installed",
+        (Change(_REASON, r're.split(r"[/\\]", code.co_filename)[-1]', "code.co_filename"),),
+        (f"{_TRACES}::test_only_the_name_of_the_file_is_told",),
+    ),
+    Fault(
+        "places_in_libraries",
+        "the reason of a death names a line of a library, and not of the program that has called it",
+        (Change(_REASON, "if closeness and closeness >= closest:", "if closeness:"),),
+        (f"{_TRACES}::test_the_innermost_frame_of_the_program_is_named_and_not_that_of_a_library",),
+    ),
+    Fault(
+        "monitored_deaths_leave_no_trace",
+        "the traceback of a death that somebody monitors is nowhere",
+        (Change(_KEEPER, "log.debug(", "(lambda *_, **__: None)("),),
+        (f"{_TRACES}::test_the_traceback_of_a_monitored_death_is_in_the_log_for_who_looks",),
+    ),
+    Fault(
+        "cause_of_another_death",
+        "who waits for a port is told the exception that has killed another one",
+        (
+            Change(_KEEPER, "frame.port, self.cause = before, None", "frame.port = before"),
+            Change(_KEEPER, "self.cause = frame.port, cause", "self.cause = frame.port, cause or self.cause"),
+        ),
+        (f"{_TRACES}::test_the_cause_is_of_that_port_and_of_no_other",),
+    ),
+    Fault(
+        "cause_is_kept",
+        "a node keeps the exception of the latest death, with all the frames of its traceback",
+        (Change(_KEEPER, "frame.port, self.cause = before, None", "frame.port = before"),),
+        (f"{_TRACES}::test_nothing_keeps_the_exception_when_those_who_waited_are_gone",),
+    ),
+    Fault(
+        "mailbox_keeps_the_cause",
+        "a dead port keeps the exception that has killed it, with all the frames of its traceback",
+        (Change(_MAILBOX, "cause if self._task is not None or self._yielding else None", "cause"),),
+        (f"{_TRACES}::test_nothing_keeps_the_exception_when_those_who_waited_are_gone",),
+    ),
+    Fault(
+        "an_exception_of_a_block_is_told_twice",
+        "the exception of a block of open_port, which leaves it anyhow, is an unmonitored death as well",
+        (Change("_messaging.py", ", error, heard=True)", ", error)"),),
+        (f"{_TRACES}::test_who_waits_for_the_port_of_a_block_that_fails_gets_it_too",),
     ),
 )

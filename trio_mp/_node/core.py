@@ -17,7 +17,7 @@ from .._protocol import codec
 from .._protocol.auth import stretch_secret
 from .._protocol.handshake import LocalInfo
 from .._protocol.requests import Spawn
-from .._reason import NORMAL, Reason, describe, node_failed, reason_lost, transport_error
+from .._reason import Reason, describe, node_closed, node_failed, reason_lost, transport_error
 from .context import Frame, current_frame, frame_variable
 from .dispatcher import WRONG_THREAD, Dispatcher
 from .environment import Environment
@@ -300,13 +300,15 @@ class Core:
         owner = self.dispatcher.ports.get(name) if peer is None else self.owner()
 
         def kill_linked(*reason: object) -> None:
-            if reason:
+            if reason and not (self.closing and peer is not None and _is_out_of_reach(peer)):
                 try:
                     self.kill(to, reason)
                 except (TypeError, ValueError) as error:
                     self.kill(to, reason_lost(error))
 
-        return self.monitor(port, kill_linked, owner)
+        monitor = self.monitor(port, kill_linked, owner)
+        monitor.kills_remotely = peer is not None
+        return monitor
 
     # Life ----------------------------------------------------------------------------------------------------------
 
@@ -331,7 +333,7 @@ class Core:
         """
         if self.network is not None:
             await self.network.stop_listening()
-        reason = NORMAL if error is None else node_failed(error)
+        reason = node_closed(self.id) if error is None else node_failed(error)
         self.closing = self.dispatcher.closing = True
         # In order with what was sent before; and what monitors send because of it still goes out.
         for name in tuple(self.dispatcher.ports):
@@ -361,3 +363,8 @@ class Core:
             frame_variable.reset(token)
             for tell in self.at_end:
                 tell()
+
+
+def _is_out_of_reach(peer: Peer) -> bool:
+    """Whether there is no connection with a peer, and none is waited for: who closes dials nobody for its links."""
+    return not (peer.is_up() or peer.association.queue.size)

@@ -10,13 +10,13 @@ import inspect
 import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import trio
 
 from .._errors import PortDied
 from .._ids import join_port
-from .._reason import Reason, exception_reason, is_normal, no_such_port
+from .._reason import Reason, exception_reason, is_normal, no_such_port, node_closed
 from .context import Frame, frame_variable
 from .monitor import Monitor
 from .port import Port, PortHost
@@ -72,6 +72,7 @@ class PortKeeper(PortHost):
       raise_unmonitored: whether a death that nobody monitors crashes the node.
       lingering: how many dead ports have tasks that have not ended; what those try to send must be refused.
       firing: above zero while monitors are being fired: nothing may be written until all of them have.
+      cause: by which exception the port has died whose monitors are being fired, if it was one, and on this node.
       nursery: where tasks run; None when the node has closed.
     """
 
@@ -82,6 +83,7 @@ class PortKeeper(PortHost):
         self.raise_unmonitored = raise_unmonitored
         self.lingering = 0
         self.firing = 0
+        self.cause: Exception | None = None
         self.nursery: trio.Nursery | None = None
         self.closing = False
         self._kill_job = Job(self.kill_now)
@@ -156,33 +158,51 @@ class PortKeeper(PortHost):
         self.die(port, reason, PortDied(port, reason))
 
     @trio.lowlevel.enable_ki_protection
-    def die(self, port: Port, reason: Reason, error: Exception | None = None) -> None:
+    def die(self, port: Port, reason: Reason, error: Exception | None = None, *, heard: bool = False) -> None:
         """See `PortHost.die`. It stops receiving now; its monitors fire when its tasks have unwound."""
         if self.ports.get(port.name) is not port:
             if error is not None and not _is_own_death(error, port):
                 log.error("%s: a handler failed after the port had died", port, exc_info=error)
             return
         del self.ports[port.name]
+        self.unwinding[port.name] = port
         state = port.state
         state.alive = False
         state.reason = reason
         state.error = error
+        state.heard = heard
         state.pending = None
         state.handlers = type(state.handlers)()
         port.rearm()
         if state.mailbox is not None:
-            state.mailbox.die(reason)
-        for monitor in tuple(state.owned):
-            monitor.cancel()
+            quietly = not reason or (self.closing and reason == node_closed(self.id))
+            state.mailbox.die(reason, quietly=quietly, cause=_raised(error))
+        for owned in tuple(state.owned):
+            if isinstance(owned, Monitor) and self._outlives_owner(owned):
+                del state.owned[owned]
+                owned.owner = None
+            else:
+                owned.cancel()
         for scope in tuple(state.scopes):
             scope.cancel()
-        self.unwinding[port.name] = port
         if not state.tasks or self.nursery is None:
             self._unwound(port, state)
         else:
             self.lingering += 1
             state.unwinding = trio.CancelScope()
             self.start_system_task(self._await_unwinding, port, state)
+
+    def _outlives_owner(self, monitor: Monitor) -> bool:
+        """Whether a monitor is to fire although the port that has set it dies now.
+
+        A link to a port of another node is, when the port that it watches has died before, or dies with its owner: as
+        the ports of a node that closes do, which die one after the other. Else the port over there would never be
+        told. The callback of a program is not: it runs in the context of a port that is alive.
+        """
+        peer, name = cast("tuple[object, str]", monitor.where)
+        if not monitor.kills_remotely or peer is not None:
+            return False
+        return name in self.unwinding or (self.closing and name in self.ports)
 
     async def _await_unwinding(self, port: Port, state: PortState) -> None:
         """Give up on tasks that do not unwind."""
@@ -210,16 +230,20 @@ class PortKeeper(PortHost):
         monitors, state.monitors = tuple(state.monitors), {}
         # Not kept: its traceback would keep the frames alive.
         error, state.error = state.error, None
-        if not monitors and not is_normal(state.reason) and error is not None:
-            if self.raise_unmonitored:
+        if not is_normal(state.reason) and error is not None:
+            if monitors or state.heard:
+                # Whoever is told gets no traceback, and looks here for it.
+                log.debug("%s died, and %d monitors are told", port, len(monitors), exc_info=error)
+            elif self.raise_unmonitored:
                 self.crash(error)
                 return
-            log.error("%s died and nobody monitors it", port, exc_info=error)
+            else:
+                log.error("%s died and nobody monitors it", port, exc_info=error)
         # The notices to other nodes are queued before any callback can send there.
         for monitor in monitors:
             if isinstance(monitor, RemoteMonitor):
                 monitor.peer.tell_death(monitor.name, state.reason)
-        self.fire([monitor for monitor in monitors if isinstance(monitor, Monitor)], state.reason)
+        self.fire([monitor for monitor in monitors if isinstance(monitor, Monitor)], state.reason, _raised(error))
 
     # Monitors ------------------------------------------------------------------------------------------------------
 
@@ -247,9 +271,10 @@ class PortKeeper(PortHost):
         if port is not None:
             port.state.monitors.pop(monitor, None)
 
-    def fire(self, monitors: list[Monitor], reason: Reason) -> None:
+    def fire(self, monitors: list[Monitor], reason: Reason, cause: Exception | None = None) -> None:
         """Fire monitors: first every reason is set, then the callbacks run, then anything may be written again.
 
+        The cause, if there is one, is the exception that has killed the port; callbacks find it in `cause`.
         Must be called by a task of the runtime. A callback that raises kills the port that set its monitor; outside
         a port it crashes the node, after the other callbacks have run.
         """
@@ -258,7 +283,7 @@ class PortKeeper(PortHost):
         if frame is None or frame.task is not task:
             frame = Frame(self, None, task)
             frame_variable.set(frame)
-        before = frame.port
+        before, self.cause = frame.port, cause
         crashes: list[Exception] = []
         self.firing += 1
         try:
@@ -270,7 +295,7 @@ class PortKeeper(PortHost):
                     crashes.append(crash)
         finally:
             self.firing -= 1
-            frame.port = before
+            frame.port, self.cause = before, None
         if crashes:
             several = ExceptionGroup("callbacks of monitors failed", crashes)
             self.crash(crashes[0] if len(crashes) == 1 else several)
@@ -317,6 +342,11 @@ def call_async(async_function: Callable[..., Awaitable[object]], arguments: tupl
 
 async def _raise(error: Exception) -> None:
     raise error
+
+
+def _raised(error: Exception | None) -> Exception | None:
+    """An exception that was raised somewhere, so that it has something to tell."""
+    return error if error is not None and error.__traceback__ is not None else None
 
 
 def _is_own_death(error: BaseException, port: Port) -> bool:

@@ -26,7 +26,10 @@ class Mailbox:
       overflow: called with a text that says why when there is no room for a message.
     """
 
-    __slots__ = ("_clock", "_handed", "_messages", "_overflow", "_pattern", "_port", "_reason", "_task", "_yielded")
+    __slots__ = (
+        *("_cause", "_clock", "_handed", "_messages", "_overflow", "_pattern", "_port"),
+        *("_quietly", "_reason", "_task", "_yielded", "_yielding"),
+    )
 
     def __init__(
         self, port: str, messages: Backlog, clock: Callable[[], float], overflow: Callable[[str], None]
@@ -39,7 +42,11 @@ class Mailbox:
         self._pattern: Pattern = ()
         self._handed: list[tuple[object, ...]] = []
         self._reason: Reason | None = None
+        self._quietly = False
+        self._cause: Exception | None = None
         self._yielded = 0.0
+        # How many tasks have begun to receive, and let others run first.
+        self._yielding = 0
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -56,9 +63,17 @@ class Mailbox:
         if full:
             self._overflow(full)
 
-    def die(self, reason: Reason) -> None:
-        """The port is dead: what waits is dropped, and who waits is told."""
+    def die(self, reason: Reason, *, quietly: bool, cause: Exception | None) -> None:
+        """The port is dead: what waits is dropped, and who waits is told.
+
+        Args:
+          reason: why.
+          quietly: whether an iteration ends, and does not raise.
+          cause: by which exception, for who waits now. It is not kept longer: its traceback keeps frames alive.
+        """
         self._reason = reason
+        self._quietly = quietly
+        self._cause = cause if self._task is not None or self._yielding else None
         # There is no room for what is on its way, either.
         self._messages = Backlog(0, 0)
         if self._task is not None:
@@ -73,10 +88,12 @@ class Mailbox:
 
     @trio.lowlevel.enable_ki_protection
     async def receive(self, pattern: Pattern = ()) -> tuple[object, ...]:
-        """See `Port.receive`. Raises `StopAsyncIteration` if the port has died normally: it also is an iteration."""
+        """See `Port.receive`. It also is an iteration: it raises `StopAsyncIteration` if the port has died quietly."""
         await checkpoint_if_cancelled()  # looked up only once: that can be measured
         if self._clock() - self._yielded >= YIELD_INTERVAL:
+            self._yielding += 1
             await trio.lowlevel.cancel_shielded_checkpoint()
+            self._yielding -= 1
             self._yielded = self._clock()
         if self._task is not None:
             raise trio.BusyResourceError(f"another task is already receiving from {self._port}")
@@ -88,10 +105,12 @@ class Mailbox:
             handed = await self._wait(pattern)
             if handed:
                 return handed[0]
-        if not self._reason:
+        assert self._reason is not None
+        if self._quietly:
             raise StopAsyncIteration
+        cause, self._cause = self._cause, None
         # A new one each time: an exception that is raised again collects tracebacks.
-        raise PortDied(self._port, self._reason)
+        raise PortDied(self._port, self._reason) from cause
 
     # Not a method of its own that calls it: for each message that would be a coroutine more.
     __anext__ = receive

@@ -33,7 +33,7 @@ class Monitor:
         after the loss can travel.
     """
 
-    __slots__ = ("_callback", "_host", "owner", "port", "reason", "where")
+    __slots__ = ("_callback", "_host", "kills_remotely", "owner", "port", "reason", "where")
 
     def __init__(
         self, host: MonitorHost, port: str, callback: MonitorCallback, owner: object | None, where: object
@@ -43,6 +43,8 @@ class Monitor:
         # The port in whose context the callback runs, and where in the runtime the monitor is registered.
         self.owner: object | None = owner
         self.where: object = where
+        # Whether it is a link that kills a port of another node: then it may outlive its owner, see `PortKeeper.die`.
+        self.kills_remotely: bool = False
         self._host = host
         self._callback: MonitorCallback | None = callback
 
@@ -89,12 +91,21 @@ class DeathScope:
       reason: why the port died, or None if it has not.
     """
 
-    __slots__ = ("_fail", "_monitor", "_scope", "_set", "port", "reason")
+    __slots__ = ("_cause", "_fail", "_find_cause", "_monitor", "_scope", "_set", "port", "reason")
 
-    def __init__(self, port: str, set_monitor: Callable[[MonitorCallback], Monitor], *, fail: bool) -> None:
+    def __init__(
+        self,
+        port: str,
+        set_monitor: Callable[[MonitorCallback], Monitor],
+        find_cause: Callable[[], Exception | None],
+        *,
+        fail: bool,
+    ) -> None:
         self.port: str = port
         self.reason: Reason | None = None
         self._set = set_monitor
+        self._find_cause = find_cause
+        self._cause: Exception | None = None
         self._fail = fail
         self._scope = trio.CancelScope()
         self._monitor: Monitor | None = None
@@ -115,6 +126,7 @@ class DeathScope:
 
     def _died(self, *reason: object) -> None:
         self.reason = reason
+        self._cause = self._find_cause()
         self._scope.cancel()
 
     def __enter__(self) -> DeathScope:
@@ -128,7 +140,8 @@ class DeathScope:
     ) -> bool:
         if self._monitor is not None:
             self._monitor.cancel()
+        cause, self._cause = self._cause, None
         caught = self._scope.__exit__(kind, error, trace)
         if self._fail and self.cancelled_caught and self.reason is not None:
-            raise PortDied(self.port, self.reason)
+            raise PortDied(self.port, self.reason) from cause
         return caught

@@ -11,7 +11,7 @@ import trio
 
 from .._errors import PortDied
 from .._ids import PortID
-from .._reason import NORMAL, Reason, exception_reason, mailbox_full
+from .._reason import Reason, exception_reason, mailbox_full
 from .backlog import Backlog
 from .context import Frame, current_frame, frame_variable
 from .handlers import Handler, HandlerTable, Pattern, is_tag
@@ -46,8 +46,15 @@ class PortHost(ABC):
         """A place where messages of one port wait."""
 
     @abstractmethod
-    def die(self, port: Port, reason: Reason, error: Exception | None = None) -> None:
-        """A port dies, now. `error` is the exception that killed it, for the log."""
+    def die(self, port: Port, reason: Reason, error: Exception | None = None, *, heard: bool = False) -> None:
+        """A port dies, now.
+
+        Args:
+          port: which.
+          reason: why.
+          error: the exception that killed it, for the log, and for who waits for the port on this node.
+          heard: whether that exception goes on to somebody, so that it is no news to anybody else.
+        """
 
     @abstractmethod
     def die_loudly(self, port: Port, reason: Reason) -> None:
@@ -226,10 +233,12 @@ class Port(PortID):
         try:
             return await self._mailbox().receive(pattern)
         except StopAsyncIteration:
-            raise PortDied(self, NORMAL) from None
+            raise PortDied(self, self.state.reason) from None
 
     def __aiter__(self) -> AsyncIterator[tuple[Any, ...]]:
-        """Messages, one after the other; ends when the port dies normally, and raises `PortDied` when otherwise.
+        """Messages, one after the other.
+
+        It ends when the port dies normally, or because its own node closes; another death raises `PortDied`.
 
         Raises:
           RuntimeError: the port has no mailbox.

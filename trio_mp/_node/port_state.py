@@ -31,6 +31,7 @@ class PortState:
       handlers: all handlers.
       alive: whether it has not died.
       reason, error: why it died, and by which exception.
+      heard: whether somebody else has got that exception, so that it need not be logged.
       busy: whether an async handler is running.
       pending: what came while it was.
       mailbox: for ports that have one.
@@ -47,6 +48,7 @@ class PortState:
         "busy",
         "error",
         "handlers",
+        "heard",
         "mailbox",
         "monitors",
         "owned",
@@ -63,6 +65,7 @@ class PortState:
         self.alive: bool = True
         self.reason: Reason = NORMAL
         self.error: Exception | None = None
+        self.heard: bool = False
         self.busy: bool = False
         self.pending: Backlog | None = None
         self.mailbox: Mailbox | None = None

@@ -37,6 +37,7 @@ async def call(core: Core, port: str, message: tuple[object, ...]) -> tuple[Any,
         nonlocal death
         if not replied.is_set():
             death = PortDied(who, reason)
+            death.__cause__ = core.dispatcher.cause
             replied.set()
 
     reply_port = new_port(core.dispatcher, core.next_name(), take_reply)
