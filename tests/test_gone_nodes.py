@@ -12,6 +12,7 @@ from network_helpers import FakeNetwork, Inbox, Notices, network_of, open_test_n
 from test_network_membership import rules_of, service_of
 
 from trio_mp import Node, PortDied
+from trio_mp._node.peer import MEMORY
 from trio_mp._services.nodes import NodeChanges
 from trio_mp._services.sightings import REMEMBERED, Sightings
 
@@ -144,6 +145,8 @@ async def test_a_node_that_is_not_listed_but_answers_is_used(autojump_clock: tri
         network.wires[-1].there.reset = True
         network.wires[-1].there.wake()
         await until(lambda: "x" not in n.peers, 10)
+        # Only by what this node remembers is it found: x, which is asked to, cannot dial it.
+        network.refusing.add(place("n"))
         start, notices = trio.current_time(), Notices()
         n.monitor(inbox.port, notices)
         n.send(inbox.port, "hello again")
@@ -238,6 +241,19 @@ async def test_closing_does_not_wait_for_a_node_that_has_gone(autojump_clock: tr
         s.send("x", "info", Inbox(s).port)
         start = trio.current_time()
     assert trio.current_time() - start < SOON
+
+
+async def test_a_node_that_comes_back_after_it_was_forgotten_is_called(autojump_clock: trio.testing.MockClock) -> None:
+    """What was known of it goes after a while, and with it how it was found by its ID."""
+    network = FakeNetwork()
+    async with open_test_node(network, "s") as s:
+        for _ in range(2):
+            async with open_test_node(network, "x", seeds=["s"]):
+                await until(lambda: s.peers == ("x",), 10)
+                with trio.fail_after(SOON):
+                    assert await s.call("x", "info") == ("x",)
+            await trio.sleep(MEMORY + 10)
+            assert "x" not in network_of(s).peers
 
 
 async def test_what_is_kept_of_nodes_that_were_seen_is_bounded() -> None:

@@ -12,6 +12,7 @@ _CONNECTIONS = "tests/test_network_connections.py"
 _MESSAGES = "tests/test_network_messages.py"
 _MONITORS = "tests/test_network_monitors.py"
 _CLOSING = "tests/test_network_closing.py"
+_GONE = "tests/test_gone_nodes.py"
 _FOUND = "tests/test_planted_found_peers.py"
 _ALSO_FOUND = "tests/test_planted_found_connections.py"
 
@@ -52,6 +53,12 @@ CONNECTIONS = (
             ),
         ),
         (f"{_ALSO_FOUND}::test_a_monitor_is_asked_for_before_what_it_covers",),
+    ),
+    Fault(
+        "routes_to_the_forgotten",
+        "what is kept of a node is forgotten, and messages still go to that",
+        (Change(_NETWORK, "                self.forget_routes()\n", "                pass\n"),),
+        (f"{_GONE}::test_a_node_that_comes_back_after_it_was_forgotten_is_called",),
     ),
     Fault(
         "deaths_of_others_ports_believed",
