@@ -5,8 +5,10 @@ The nodes of one process have one set of loggers, so whoever logs is told by the
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -246,6 +248,41 @@ async def test_a_handler_that_fails_hurts_nobody(
         say(b, logging.WARNING, "all the same")
         await until(lambda: collected.texts == ["b: all the same"])
     assert "no text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("created", [float("nan"), float("inf"), -float("inf"), 1e300, -1.0, 2.0**62, 253370764800.0])
+async def test_a_record_whose_time_is_none_gets_that_of_its_arrival(
+    autojump_clock: trio.testing.MockClock, collected: Collected, capsys: pytest.CaptureFixture[str], created: float
+) -> None:
+    """Handlers that show the time would fail for each of them."""
+    shown = io.StringIO()
+    handler = logging.StreamHandler(shown)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        async with one_collects() as (_, b):
+            (subscription,) = logs._forwarder.subscriptions
+            before = time.time()
+            b.send(subscription.port, "record", log.name, logging.WARNING, created, "when?", "", 0)
+            await until(lambda: collected.texts)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    (record,) = [record for record in collected.records if record.name == log.name]
+    assert before <= record.created <= time.time()
+    assert 0 <= record.msecs < 1000
+    assert "b: when?" in shown.getvalue()
+    assert "Logging error" not in capsys.readouterr().err
+
+
+async def test_a_record_keeps_its_time(autojump_clock: trio.testing.MockClock, collected: Collected) -> None:
+    async with one_collects() as (_, b):
+        (subscription,) = logs._forwarder.subscriptions
+        for created in (0.0, 1234567890.125, 253370764799.0):
+            b.send(subscription.port, "record", log.name, logging.WARNING, created, "then", "", 0)
+        await until(lambda: len(collected.texts) == 3)
+    records = [record for record in collected.records if record.name == log.name]
+    assert [record.created for record in records] == [0.0, 1234567890.125, 253370764799.0]
+    assert records[1].msecs == 125
 
 
 async def test_nodes_of_one_process_need_not_be_told(

@@ -55,6 +55,12 @@ CONNECTIONS = (
         (f"{_ALSO_FOUND}::test_a_monitor_is_asked_for_before_what_it_covers",),
     ),
     Fault(
+        "timeless_records",
+        "the time of another node's log record is taken as it is, though it is none, and handlers fail",
+        (Change("_services/logs.py", "if 0 <= created < LAST_TIME:", "if LAST_TIME:"),),
+        ("tests/test_collected_logs.py::test_a_record_whose_time_is_none_gets_that_of_its_arrival",),
+    ),
+    Fault(
         "routes_to_the_forgotten",
         "what is kept of a node is forgotten, and messages still go to that",
         (Change(_NETWORK, "                self.forget_routes()\n", "                pass\n"),),
