@@ -55,6 +55,12 @@ CONNECTIONS = (
         (f"{_ALSO_FOUND}::test_a_monitor_is_asked_for_before_what_it_covers",),
     ),
     Fault(
+        "dials_on_while_closing",
+        "a search makes new connections while the node closes, and closing waits for each handshake",
+        (Change(_NETWORK, "        if self._outreach.cancel_called:\n", "        if not address:\n"),),
+        (f"{_CLOSING}::test_searches_hold_closing_up_only_so_long",),
+    ),
+    Fault(
         "timeless_records",
         "the time of another node's log record is taken as it is, though it is none, and handlers fail",
         (Change("_services/logs.py", "if 0 <= created < LAST_TIME:", "if LAST_TIME:"),),
