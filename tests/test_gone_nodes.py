@@ -67,7 +67,7 @@ async def test_a_call_that_was_waiting_when_the_node_was_reported_gone(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     network = FakeNetwork()
-    async with open_two(network) as (s, n), n.watch_nodes() as changes, trio.open_nursery() as nursery:
+    async with open_two(network) as (_, n), n.watch_nodes() as changes, trio.open_nursery() as nursery:
         async with open_test_node(network, "x", seeds=["s"], shutdown_timeout=0.1) as x:
             await told(changes, "x", up=True)
             port = str(Inbox(x).port)
@@ -140,7 +140,7 @@ async def test_a_node_that_is_not_listed_but_answers_is_used(autojump_clock: tri
         await until(lambda: "x" in rules_of(s).guests, 10)
         n.send(inbox.port, "hello")
         await inbox.wait(1)
-        s.database._replica._copies.forget_attached("x")  # type: ignore[attr-defined]
+        s.database._replica._copies.forget_attached("x")
         assert "x" not in await n.database.keys("trio_mp.nodes")
         network.wires[-1].there.reset = True
         network.wires[-1].there.wake()

@@ -283,9 +283,7 @@ async def test_a_node_goes_on_sending_heartbeats_while_its_ports_unwind(
 
 
 @pytest.mark.parametrize("dialling", [0.0, 0.7], ids=["at once", "slowly"])
-async def test_searches_hold_closing_up_only_so_long(
-    autojump_clock: trio.testing.MockClock, dialling: float
-) -> None:
+async def test_searches_hold_closing_up_only_so_long(autojump_clock: trio.testing.MockClock, dialling: float) -> None:
     """Each goes on to the next address when the one before has been given up; nobody says a word at any of them."""
     network = FakeNetwork()
     silent = [f"unix:/fake/silent/{number}" for number in range(10)]

@@ -604,7 +604,8 @@ async def test_who_is_dialled_for_a_stream_must_be_the_run_it_was_agreed_on_with
     """A node that has restarted, or a second process with its ID, knows nothing of the stream."""
     network = FakeNetwork()
     elsewhere = "unix:/fake/elsewhere"
-    async with pair(network) as (a, b), open_test_node(network, "a", binds=[elsewhere], spawn_modules=[MODULE]) as other:
+    second = open_test_node(network, "a", binds=[elsewhere], spawn_modules=[MODULE])
+    async with pair(network) as (a, b), second as other:
         network_of(b).addresses_of = lambda node_id: [parse_address(elsewhere)]  # type: ignore[method-assign]
         with pytest.raises(OSError, match="it is another run of a than the stream was agreed on with"):
             async with b.open_stream("a", f"{MODULE}:echoes"):

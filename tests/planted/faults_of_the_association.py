@@ -52,10 +52,7 @@ ASSOCIATION = (
                 "return self.lose(why) if self.wants_connection else []",
             ),
         ),
-        (
-            f"{_TESTS}::TestALoss"
-            "::test_a_peer_that_seems_to_have_gone_is_waited_for_while_a_connection_is_on_its_way",
-        ),
+        (f"{_TESTS}::TestALoss::test_a_peer_that_seems_to_have_gone_is_waited_for_while_a_connection_is_on_its_way",),
     ),
     Fault(
         "believed_for_nothing",

@@ -118,13 +118,17 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "waits_for_the_gone",
         "a call to a node that was reported gone takes all of `connect_timeout`",
-        (Change(_SERVICE, "peer.execute(peer.association.presume_gone(", "str((")  ,),
+        (Change(_SERVICE, "peer.execute(peer.association.presume_gone(", "str(("),),
         (f"{_GONE}::test_a_call_to_a_node_that_was_reported_gone_ends_soon",),
     ),
     Fault(
         "gone_where_it_was_not_dialled",
         "a node that is not listed is given up, and where it was seen last it was not dialled",
-        (Change(_SERVICE, "parse_addresses(found or self.sightings.addresses(peer.id))", "parse_addresses(found or ())"),),
+        (
+            Change(
+                _SERVICE, "parse_addresses(found or self.sightings.addresses(peer.id))", "parse_addresses(found or ())"
+            ),
+        ),
         (f"{_GONE}::test_a_node_that_is_not_listed_but_answers_is_used",),
     ),
     Fault(
@@ -142,7 +146,13 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "nobody_said_that_it_is_gone",
         "a node that nobody can be asked about is given up",
-        (Change("_services/database.py", "return await self._find_listed(node_id) == {}", "return not await self._find_listed(node_id)"),),
+        (
+            Change(
+                "_services/database.py",
+                "return await self._find_listed(node_id) == {}",
+                "return not await self._find_listed(node_id)",
+            ),
+        ),
         (f"{_GONE}::test_a_node_without_a_host_believes_nothing",),
     ),
     Fault(
