@@ -250,6 +250,63 @@ class TestALoss:
         assert a.last_ended == ""
         assert report(a) == ("m",)
 
+    @pytest.mark.parametrize("make_side", [decider, follower])
+    def test_a_peer_that_seems_to_have_gone_is_a_loss_that_is_reported_later(
+        self, make_side: Callable[[], Association]
+    ) -> None:
+        side = make_side()
+        side.monitor("p", "m")
+        side.send("p", (1,))
+        size, reason = side.queue.size, transport_error(side.peer_id, "it has gone")
+        assert side.presume_gone("it has gone") == [Lost(reason, False, 2, size), FireDue()]
+        assert (side.fence, side.queue.size) == (Fence.LOST, 0)
+        side.send("p", (2,))
+        assert report(side) == ("m",)
+        # Nothing of it is left: the next run is taken up like any other, and the old one, if it lives.
+        side.send("p", (3,))
+        bring_up(side)
+        assert queued(side) == [("p", 3)]
+
+    @pytest.mark.parametrize("make_side", [decider, follower])
+    def test_nothing_waits_for_a_peer_that_seems_to_have_gone(self, make_side: Callable[[], Association]) -> None:
+        side = make_side()
+        assert side.presume_gone("it has gone") == []
+        assert side.fence is Fence.CLEAR
+
+    @pytest.mark.parametrize("make_side", [decider, follower])
+    def test_a_peer_that_seems_to_have_gone_is_waited_for_while_a_connection_is_on_its_way(
+        self, make_side: Callable[[], Association]
+    ) -> None:
+        side = make_side()
+        side.monitor("p", "m")
+        side.greeted("one")
+        assert side.presume_gone("it has gone") == []
+        side.authenticated("one", "", Terms("i", LIMIT, MSGPACK))
+        # Chosen, where this side decides.
+        assert side.presume_gone("it has gone") == []
+        if not side.decides:
+            side.link_received("one")
+        else:
+            side.ok_received("one")
+        assert side.presume_gone("it has gone") == []
+        assert (side.fence, side.in_use) == (Fence.CLEAR, "one")
+        assert side.monitors == {"p": {"m": None}}
+
+    @pytest.mark.parametrize("make_side", [decider, follower])
+    def test_a_peer_that_seems_to_have_gone_is_waited_for_while_a_connection_is_about_to_be_taken_up(
+        self, make_side: Callable[[], Association]
+    ) -> None:
+        side = make_side()
+        bring_up(side)
+        side.monitor("p", "m")
+        side.closed("one", "reset")
+        authenticate(side, "two")
+        if not side.decides:
+            side.link_received("two")
+        assert side.presume_gone("it has gone") == []
+        assert report_and_go_on(side) == ("m",)
+        assert side._current == "two"
+
     def test_giving_up_waiting_gives_up_a_chosen_connection(self) -> None:
         b = decider()
         authenticate(b, "one")
@@ -318,6 +375,13 @@ class TestAnErrorOfThisSide:
         # What was to be told of the loss is not told.
         a.give_up("why")
         assert report(a) == ("m",)
+
+
+def report_and_go_on(association: Association) -> tuple[object, ...]:
+    """Report a loss, and take up the connection that has waited for it: the monitors that fire."""
+    fire = association.fire()
+    association.fired()
+    return fire.monitors
 
 
 class TestTheFence:

@@ -342,6 +342,14 @@ class TwoNodes(RuleBasedStateMachine):
         if process.association.wants_connection:
             process.do(process.association.lose("no connection in time"))
 
+    @rule(pick=st.integers(0, 19))
+    def believe_the_other_to_have_gone(self, pick: int) -> None:
+        process = self.a_process(pick)
+        going_on = bool(process.association._connections)
+        effects = process.association.presume_gone("it has gone")
+        assert not (effects and going_on)
+        process.do(effects)
+
     @rule(node_id=st.sampled_from("ab"), first_lives_on=st.booleans())
     def start_another(self, node_id: str, first_lives_on: bool) -> None:
         if len(self.ports[node_id]) == PROCESSES_OF_EACH * PORTS_OF_EACH:

@@ -31,7 +31,7 @@ from trio_mp.cli.bench.main import Options, Rivals, run_bench
 from trio_mp.cli.bench.record import Line, Record, make_record, read_record, write_record
 from trio_mp.cli.bench.runner import OURS, Cell, FailedRun, run_cell
 from trio_mp.cli.bench.schedule import run_all
-from trio_mp.cli.bench.screen import draw_changes, number
+from trio_mp.cli.bench.screen import draw_changes, number, ratios
 from trio_mp.cli.bench.task import Figure, tells_of_fault
 from trio_mp.lowlevel import Environment, open_node_in
 
@@ -379,6 +379,21 @@ def test_changes_are_shown() -> None:
 
 
 # The command line ----------------------------------------------------------------------------------------------------
+
+
+def test_what_runs_beside_a_busy_task_is_compared_with_nobody_who_has_none() -> None:
+    (group,) = [group for group in GROUPS if group.key == "round_trip/tcp"]
+    figures = {workload.key: [6.0 if workload.task.busy else 2.0] * 9 for workload in group.workloads}
+    record = record_of(figures)
+    record.lines.append(Line(group.key, group.key, "Erlang", "s", {str(index): 1.0 for index in range(9)}))
+    busy = [workload for workload in group.workloads if workload.task.busy]
+    assert len(busy) == 2
+    for workload in group.workloads:
+        (shown,) = ratios(record, group, workload)
+        expected = "3 × ours without the busy task" if workload in busy else "2 × Erlang"
+        assert shown.startswith(f"{expected} (")
+    # The same without a busy task was not measured.
+    assert ratios(record_of({busy[0].key: [1.0] * 9}), group, busy[0]) == []
 
 
 def test_every_key_is_there_once() -> None:

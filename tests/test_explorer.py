@@ -18,10 +18,13 @@ from explorer.three import Relay
 from explorer.variants import (
     AgreesToEverything,
     AsksUnderMonitors,
+    BelievesAgainstTheEvidence,
     BelievesAnyClaim,
+    BelievesInSilence,
     DropsInSilence,
     DropsWhenParting,
     EndsAtItsLastWord,
+    FiresInTheCall,
     FiresLater,
     ForgetsTheMonitors,
     ForgivesALateAnswer,
@@ -65,6 +68,21 @@ WORLDS = {
     ),
     "the higher overflows": Bounds(
         connections=2, senders=FROM_HIGHER, monitors=1, cuts=0, slow_writer=True, queue_limit=2
+    ),
+    "the lower believes that the other one has gone": Bounds(
+        connections=2, senders=(2, 0, 0), monitors=1, notices=0, beliefs=1
+    ),
+    "the higher believes that the other one has gone": Bounds(
+        connections=2, senders=(0, 2, 0), monitors=1, notices=0, beliefs=1
+    ),
+    "both believe it, more than once": Bounds(
+        connections=2, senders=(1, 1, 0), monitors=1, cuts=0, notices=0, beliefs=2, reactions=False
+    ),
+    "the lower restarts, and is believed to have gone": Bounds(
+        connections=2, senders=(0, 2, 0), monitors=1, cuts=0, notices=0, beliefs=1, second=LOWER
+    ),
+    "the higher restarts, and is believed to have gone": Bounds(
+        connections=2, senders=(1, 0, 0), monitors=1, cuts=0, notices=0, beliefs=1, second=HIGHER
     ),
     "ports die, monitors go, connections do not come, for the lower": Bounds(
         connections=2, senders=(2, 0, 0), monitors=1, cuts=0, demonitors=1, give_ups=1, deaths=1, reactions=False
@@ -142,6 +160,8 @@ BROKEN = {REORDERED: Rule.ORDER, UNTOLD: Rule.SILENCE, HOLE: Rule.HOLE, "and its
         (FiresLater, LOWER_SENDS, HOLE),
         (QueuesBehindTheFence, HIGHER_SENDS, HOLE),
         (KeepsTheQueue, SLOW_LOWER_SENDS, HOLE),
+        (BelievesInSilence, replace(LOWER_SENDS, cuts=0, notices=0, beliefs=1), UNTOLD),
+        (BelievesInSilence, replace(HIGHER_SENDS, cuts=0, notices=0, beliefs=1), UNTOLD),
         (DropsInSilence, replace(SLOW_LOWER_SENDS, queue_limit=2), "and its monitor does not fire"),
         (AgreesToEverything, replace(LOWER_ASKS, notices=1), UNTOLD),
         (AgreesToEverything, replace(HIGHER_ASKS, notices=1), UNTOLD),
@@ -180,6 +200,8 @@ def test_a_message_vanishes_in_silence_when_a_connection_is_replaced_without_fir
 
 
 # The other rules of parting: without them the promise holds, but messages are lost, or connections, for nothing.
+BELIEVED = Bounds(connections=1, monitors=1, cuts=0, notices=0, beliefs=1, reactions=False)
+DOUBTED = "it is believed to have gone, with connection 1 going on"
 LOWER_PARTS = replace(LOWER_ASKS, promise_only=False)
 HIGHER_PARTS = replace(HIGHER_ASKS, promise_only=False)
 
@@ -189,6 +211,9 @@ HIGHER_PARTS = replace(HIGHER_ASKS, promise_only=False)
     [
         (BelievesAnyClaim, Bounds(senders=(1, 0, 0), monitors=0, cuts=0), NEEDLESS),
         (KeepsTheOthers, Bounds(senders=(0, 2, 0), monitors=1, cuts=0), NEEDLESS),
+        (BelievesAgainstTheEvidence, replace(BELIEVED, senders=(1, 0, 0)), DOUBTED),
+        (BelievesAgainstTheEvidence, replace(BELIEVED, senders=(0, 1, 0)), DOUBTED),
+        (FiresInTheCall, replace(BELIEVED, senders=(1, 0, 0)), "the monitors fire in the middle of the call"),
         (EndsAtItsLastWord, LOWER_PARTS, "message 1 was lost, and nothing had gone wrong"),
         (EndsAtItsLastWord, HIGHER_PARTS, "message 1 was lost, and nothing had gone wrong"),
         (HidesThatItParted, LOWER_PARTS, "it does not say that it has lost 1"),

@@ -12,6 +12,7 @@ from network_helpers import FakeNetwork, Inbox, Notices, network_of, open_test_n
 from test_network_membership import rules_of, service_of
 
 from trio_mp import Node, PortDied
+from trio_mp._node.peer import MEMORY
 from trio_mp._services.nodes import NodeChanges
 from trio_mp._services.sightings import REMEMBERED, Sightings
 
@@ -66,7 +67,7 @@ async def test_a_call_that_was_waiting_when_the_node_was_reported_gone(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     network = FakeNetwork()
-    async with open_two(network) as (s, n), n.watch_nodes() as changes, trio.open_nursery() as nursery:
+    async with open_two(network) as (_, n), n.watch_nodes() as changes, trio.open_nursery() as nursery:
         async with open_test_node(network, "x", seeds=["s"], shutdown_timeout=0.1) as x:
             await told(changes, "x", up=True)
             port = str(Inbox(x).port)
@@ -139,15 +140,19 @@ async def test_a_node_that_is_not_listed_but_answers_is_used(autojump_clock: tri
         await until(lambda: "x" in rules_of(s).guests, 10)
         n.send(inbox.port, "hello")
         await inbox.wait(1)
-        s.database._replica._copies.forget_attached("x")  # type: ignore[attr-defined]
+        s.database._replica._copies.forget_attached("x")
         assert "x" not in await n.database.keys("trio_mp.nodes")
         network.wires[-1].there.reset = True
         network.wires[-1].there.wake()
         await until(lambda: "x" not in n.peers, 10)
+        # Only by what this node remembers is it found: x, which is asked to, cannot dial it.
+        network.refusing.add(place("n"))
         start, notices = trio.current_time(), Notices()
         n.monitor(inbox.port, notices)
         n.send(inbox.port, "hello again")
-        await inbox.wait(2)
+        with trio.move_on_after(SOON):
+            await inbox.wait(2)
+        assert inbox.messages == [("hello",), ("hello again",)]
         assert trio.current_time() - start < SOON
         assert not notices.reasons
 
@@ -238,6 +243,19 @@ async def test_closing_does_not_wait_for_a_node_that_has_gone(autojump_clock: tr
         s.send("x", "info", Inbox(s).port)
         start = trio.current_time()
     assert trio.current_time() - start < SOON
+
+
+async def test_a_node_that_comes_back_after_it_was_forgotten_is_called(autojump_clock: trio.testing.MockClock) -> None:
+    """What was known of it goes after a while, and with it how it was found by its ID."""
+    network = FakeNetwork()
+    async with open_test_node(network, "s") as s:
+        for _ in range(2):
+            async with open_test_node(network, "x", seeds=["s"]):
+                await until(lambda: s.peers == ("x",), 10)
+                with trio.fail_after(SOON):
+                    assert await s.call("x", "info") == ("x",)
+            await trio.sleep(MEMORY + 10)
+            assert "x" not in network_of(s).peers
 
 
 async def test_what_is_kept_of_nodes_that_were_seen_is_bounded() -> None:

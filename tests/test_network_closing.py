@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 from network_helpers import (
+    FakeListener,
     FakeNetwork,
     Inbox,
     Notices,
@@ -23,8 +24,10 @@ from network_helpers import (
     until,
     warnings_in,
 )
+from test_network_membership import service_of
 
 from trio_mp import Node
+from trio_mp._protocol.membership import Addresses
 
 encrypted_or_not = pytest.mark.parametrize("encryption", [False, True], ids=["plain", "encrypted"])
 
@@ -277,6 +280,36 @@ async def test_a_node_goes_on_sending_heartbeats_while_its_ports_unwind(
             await a.flush("b")
             await trio.sleep(1)
         assert await told.wait() == ("node_closed", "b")
+
+
+@pytest.mark.parametrize("dialling", [0.0, 0.7], ids=["at once", "slowly"])
+async def test_searches_hold_closing_up_only_so_long(autojump_clock: trio.testing.MockClock, dialling: float) -> None:
+    """Each goes on to the next address when the one before has been given up; nobody says a word at any of them."""
+    network = FakeNetwork()
+    silent = [f"unix:/fake/silent/{number}" for number in range(10)]
+    for name in silent:
+        network.listeners[name] = FakeListener(network, name)
+
+    async def find(_: str) -> Addresses:
+        await trio.lowlevel.checkpoint()
+        return tuple(silent)
+
+    async with open_test_node(network, "n", shutdown_timeout=2.0) as n:
+        # It does not close either, so that the time is needed.
+        raw = RawPeer(network.connect(place("n")).dialler, "a")
+        await raw.adopt()
+        network.dialling = dialling
+        service_of(n).find_addresses = find
+        for number in range(20):
+            # With nothing queued for it.
+            n.monitor(f"x{number}", Notices())
+            await trio.sleep(0.1)
+        await until(lambda: len(network_of(n)._connections) == 21)
+        begun = trio.current_time()
+    assert trio.current_time() - begun == pytest.approx(2.0, abs=0.01)
+    # Nothing is left open.
+    raw.pipe.close()
+    assert not network.live
 
 
 async def test_what_ports_say_last_arrives(autojump_clock: trio.testing.MockClock) -> None:

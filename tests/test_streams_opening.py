@@ -598,6 +598,22 @@ async def test_who_is_dialled_for_a_stream_must_be_the_one_it_was_agreed_on_with
         await until(lambda: nothing_is_left(a, b, c))
 
 
+async def test_who_is_dialled_for_a_stream_must_be_the_run_it_was_agreed_on_with(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A node that has restarted, or a second process with its ID, knows nothing of the stream."""
+    network = FakeNetwork()
+    elsewhere = "unix:/fake/elsewhere"
+    second = open_test_node(network, "a", binds=[elsewhere], spawn_modules=[MODULE])
+    async with pair(network) as (a, b), second as other:
+        network_of(b).addresses_of = lambda node_id: [parse_address(elsewhere)]  # type: ignore[method-assign]
+        with pytest.raises(OSError, match="it is another run of a than the stream was agreed on with"):
+            async with b.open_stream("a", f"{MODULE}:echoes"):
+                pytest.fail("it was opened")
+        assert b"hmac_sha256;" not in bytes(network.wires[-1].there.sent).split(b"\n", 2)[2]
+        await until(lambda: nothing_is_left(a, b, other))
+
+
 async def test_what_is_said_for_a_stream_on_the_wire(autojump_clock: trio.testing.MockClock) -> None:
     network = FakeNetwork()
     async with pair(network) as (_, b):

@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--higher", type=int, default=0, help="messages that the greater node ID, which decides, sends")
     parser.add_argument("--second-sends", type=int, default=0, help="messages that the second process sends")
     parser.add_argument("--second", choices=["lower", "higher"], help="the node that restarts, or of which two live")
-    accidents = ("cuts", "notices", "give-ups", "unanswered", "deaths")
+    accidents = ("cuts", "notices", "give-ups", "beliefs", "unanswered", "deaths")
     for name in ("monitors", "demonitors", "asks", *accidents, "queue-limit"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Bounds, name.replace("-", "_")))
     parser.add_argument("--slow-writer", action="store_true", help="writing is a step of its own")

@@ -30,6 +30,7 @@ class Bounds:
         knows.
       notices: how often one end of a connection that is well is given up nevertheless.
       give_ups: how often no connection comes in time.
+      beliefs: how often a process believes that the other node has gone, which is true only if it was killed.
       asks: how often a side that is idle asks to part.
       unanswered: how often one does not wait for the answer any longer.
       queue_limit: how many messages may be queued; more are an overflow.
@@ -48,6 +49,7 @@ class Bounds:
     cuts: int = 1
     notices: int = 1
     give_ups: int = 0
+    beliefs: int = 0
     asks: int = 0
     unanswered: int = 0
     queue_limit: int = 1 << 20
@@ -65,6 +67,7 @@ class Budget(NamedTuple):
     cuts: int
     notices: int
     give_ups: int
+    beliefs: int
     asks: int
     unanswered: int
     starts: int

@@ -205,6 +205,16 @@ class Process:
     def on_give_up(self) -> None:
         self._do(self.association.lose("no connection in time"))
 
+    def on_believe(self) -> None:
+        """The other node seems to have gone, and that may be wrong."""
+        going_on = list(self.association._connections)
+        effects = self.association.presume_gone("it has gone")
+        if going_on and effects:
+            self.outputs.append(("fault", f"it is believed to have gone, with connection {going_on[0]} going on"))
+        if any(isinstance(effect, Fire) for effect in effects):
+            self.outputs.append(("fault", "the monitors fire in the middle of the call"))
+        self._do(effects)
+
     def on_answer(self, connection: str) -> None:
         self._probed(connection)
         self._do(self.association.probe_answered())

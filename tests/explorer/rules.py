@@ -26,6 +26,8 @@ RULES: dict[str, Rule | None] = {
     r"loss \d+ is reported to one side after \d+ accidents": None,
     r"message \d+ was lost, and nothing had gone wrong": None,
     r"\w+ is \w+ for ever": None,
+    r"it is believed to have gone, with connection \w+ going on": None,
+    r"the monitors fire in the middle of the call": None,
     r"\w+ is refused, though the other side has lost \w+": None,
     r"it does not say that it has lost \w+": None,
     r"\w+ is not its last word": None,

@@ -105,6 +105,8 @@ def describe(action: Action) -> str:
             return f"{who} fires its monitors" + (f"; a callback {then}" if then else "")
         case "write":
             return f"{who} writes a message"
+        case "believe":
+            return f"{who} believes that the other one has gone"
         case "give_up":
             return f"{who} has waited too long for a connection"
         case "answer" | "fail":

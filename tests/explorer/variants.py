@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trio_mp._protocol.association import Association, Stage
-from trio_mp._protocol.effects import Accept, Close, Effect, FireDue, Link, NodeUp, Terms
+from trio_mp._protocol.effects import Accept, Close, Effect, Fire, FireDue, Link, NodeUp, Terms
 from trio_mp._protocol.outbox import Fence
 
 
@@ -147,6 +147,35 @@ class NeverReports(Association):
 
     def take_loss(self) -> list[Effect]:
         return [effect for effect in super().take_loss() if not isinstance(effect, FireDue)]
+
+
+class BelievesAgainstTheEvidence(Association):
+    """A peer that seems to have gone is given up though a connection with it is going on."""
+
+    def presume_gone(self, why: str) -> list[Effect]:
+        return self.lose(why) if self.wants_connection else []
+
+
+class BelievesInSilence(Association):
+    """What waits for a peer that seems to have gone is dropped, and nobody is told."""
+
+    def presume_gone(self, why: str) -> list[Effect]:
+        if self._connections:
+            return []
+        self.queue.drop()
+        self.monitors = {}
+        return []
+
+
+class FiresInTheCall(Association):
+    """The monitors of a peer that seems to have gone fire at once, and nothing keeps what is sent meanwhile."""
+
+    def presume_gone(self, why: str) -> list[Effect]:
+        if self._connections or not self.wants_connection:
+            return []
+        monitors = tuple(monitor for table in self.monitors.values() for monitor in table)
+        self.monitors = {}
+        return [Fire(monitors, ("transport_error", self.peer_id, why))]
 
 
 class AgreesToEverything(Association):

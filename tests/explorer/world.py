@@ -39,6 +39,7 @@ class World:
             bounds.cuts,
             bounds.notices,
             bounds.give_ups,
+            bounds.beliefs,
             bounds.asks,
             bounds.unanswered,
             int(bounds.second is not None),
@@ -198,6 +199,9 @@ class World:
             if budget.give_ups and process.association.wants_connection:
                 after = self._spend(state, budget._replace(give_ups=budget.give_ups - 1))
                 yield (which, "give_up"), self._happens(after, which, ("give_up",))
+            if budget.beliefs and process.association.wants_connection:
+                after = self._spend(state, budget._replace(beliefs=budget.beliefs - 1))
+                yield (which, "believe"), self._happens(after, which, ("believe",))
             if budget.asks and process.association.is_idle:
                 after = self._spend(state, budget._replace(asks=budget.asks - 1))
                 yield (which, "ask"), self._happens(after, which, ("ask",))
@@ -387,6 +391,7 @@ class World:
             (before.cuts - budget.cuts)
             + (before.notices - budget.notices)
             + (before.give_ups - budget.give_ups)
+            + (before.beliefs - budget.beliefs)
             + (before.kills - budget.kills)
             # A `bye` that comes after one has gone on.
             + (before.unanswered - budget.unanswered)

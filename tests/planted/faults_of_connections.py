@@ -12,6 +12,7 @@ _CONNECTIONS = "tests/test_network_connections.py"
 _MESSAGES = "tests/test_network_messages.py"
 _MONITORS = "tests/test_network_monitors.py"
 _CLOSING = "tests/test_network_closing.py"
+_GONE = "tests/test_gone_nodes.py"
 _FOUND = "tests/test_planted_found_peers.py"
 _OWN = "tests/test_own_errors.py::test_an_error_at_any_line_of_the_heart_of_it"
 _CRASH = "tests/test_crash_paths.py"
@@ -104,6 +105,24 @@ CONNECTIONS = (
         " that nothing ends",
         (Change("_node/dispatcher.py", "if ended:\n", "if False:\n"),),
         ("tests/test_hostile_peers.py::test_what_comes_behind_the_end_of_a_connection_in_one_batch",),
+    ),
+    Fault(
+        "dials_on_while_closing",
+        "a search makes new connections while the node closes, and closing waits for each handshake",
+        (Change(_NETWORK, "        if self._outreach.cancel_called:\n", "        if not address:\n"),),
+        (f"{_CLOSING}::test_searches_hold_closing_up_only_so_long",),
+    ),
+    Fault(
+        "timeless_records",
+        "the time of another node's log record is taken as it is, though it is none, and handlers fail",
+        (Change("_services/logs.py", "if 0 <= created < LAST_TIME:", "if LAST_TIME:"),),
+        ("tests/test_collected_logs.py::test_a_record_whose_time_is_none_gets_that_of_its_arrival",),
+    ),
+    Fault(
+        "routes_to_the_forgotten",
+        "what is kept of a node is forgotten, and messages still go to that",
+        (Change(_NETWORK, "                self.forget_routes()\n", "                pass\n"),),
+        (f"{_GONE}::test_a_node_that_comes_back_after_it_was_forgotten_is_called",),
     ),
     Fault(
         "deaths_of_others_ports_believed",

@@ -108,6 +108,12 @@ STREAMS = (
         (f"{_OPENINGS}::test_who_is_dialled_for_a_stream_must_be_the_one_it_was_agreed_on_with",),
     ),
     Fault(
+        "stream_with_another_run",
+        "another run of the node, which is found at the address, is taken for the one it was agreed on with",
+        (Change(_MEETINGS, "if info.incarnation != self.incarnation:", "if not info.incarnation:"),),
+        (f"{_OPENINGS}::test_who_is_dialled_for_a_stream_must_be_the_run_it_was_agreed_on_with",),
+    ),
+    Fault(
         "stream_expected_for_ever",
         "a stream whose opener has given up can still be brought",
         (Change(_MEETINGS, "self._expected.pop((meeting.peer.id", "self._expected.get((meeting.peer.id"),),

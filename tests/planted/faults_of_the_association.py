@@ -43,6 +43,30 @@ ASSOCIATION = (
         (f"{_TESTS}::TestTheFence",),
     ),
     Fault(
+        "believed_against_the_evidence",
+        "a peer that seems to have gone is given up though a connection with it is in its handshake",
+        (
+            Change(
+                _FILE,
+                "return self.lose(why) if self.wants_connection and not self._connections else []",
+                "return self.lose(why) if self.wants_connection else []",
+            ),
+        ),
+        (f"{_TESTS}::TestALoss::test_a_peer_that_seems_to_have_gone_is_waited_for_while_a_connection_is_on_its_way",),
+    ),
+    Fault(
+        "believed_for_nothing",
+        "a loss is reported of a peer that seems to have gone, and for which nothing waits",
+        (
+            Change(
+                _FILE,
+                "return self.lose(why) if self.wants_connection and not self._connections else []",
+                "return self.lose(why) if not self._connections else []",
+            ),
+        ),
+        (f"{_TESTS}::TestALoss::test_nothing_waits_for_a_peer_that_seems_to_have_gone",),
+    ),
+    Fault(
         "the_queue_is_kept",
         "rule 2: what was queued at a loss goes out by the next connection",
         (

@@ -10,6 +10,8 @@ _SERVICE = "_services/membership.py"
 _UNIT = "tests/test_membership.py"
 _NETWORK = "tests/test_network_membership.py"
 _AT_A_SEED = "tests/test_strangers_at_a_seed.py"
+_SIGHTINGS = "_services/sightings.py"
+_GONE = "tests/test_gone_nodes.py"
 
 MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
@@ -143,5 +145,51 @@ MEMBERSHIP: tuple[Fault, ...] = (
         "others can have a node dial as many as they like at the same time",
         (Change(_SERVICE, "if len(self._asked) >= ASKED_LIMIT:", "if False:"),),
         (f"{_NETWORK}::test_floods_of_requests_to_dial",),
+    ),
+    Fault(
+        "waits_for_the_gone",
+        "a call to a node that was reported gone takes all of `connect_timeout`",
+        (Change(_SERVICE, "peer.execute(peer.association.presume_gone(", "str(("),),
+        (f"{_GONE}::test_a_call_to_a_node_that_was_reported_gone_ends_soon",),
+    ),
+    Fault(
+        "gone_where_it_was_not_dialled",
+        "a node that is not listed is given up, and where it was seen last it was not dialled",
+        (
+            Change(
+                _SERVICE, "parse_addresses(found or self.sightings.addresses(peer.id))", "parse_addresses(found or ())"
+            ),
+        ),
+        (f"{_GONE}::test_a_node_that_is_not_listed_but_answers_is_used",),
+    ),
+    Fault(
+        "gone_before_it_was_there",
+        "a node that is about to start for the first time is given up, because the network has no entry for it",
+        (Change(_SIGHTINGS, "if node_id not in self._seen:", "if not node_id:"),),
+        (f"{_GONE}::test_a_node_that_was_never_seen_is_waited_for",),
+    ),
+    Fault(
+        "gone_though_listed",
+        "a node that refuses connections for a moment is given up, though nothing suggests that it has gone",
+        (Change(_SIGHTINGS, "return await self.is_unlisted(node_id)", "return True"),),
+        (f"{_GONE}::test_a_call_that_was_waiting_when_the_node_was_reported_gone",),
+    ),
+    Fault(
+        "nobody_said_that_it_is_gone",
+        "a node that nobody can be asked about is given up",
+        (
+            Change(
+                "_services/database.py",
+                "return await self._find_listed(node_id) == {}",
+                "return not await self._find_listed(node_id)",
+            ),
+        ),
+        (f"{_GONE}::test_a_node_without_a_host_believes_nothing",),
+    ),
+    Fault(
+        "sightings_without_bound",
+        "who lists ever more nodes has them all remembered",
+        (Change(_SIGHTINGS, "if len(self._seen) > REMEMBERED:", "if not self._seen:"),),
+        (f"{_GONE}::test_what_is_kept_of_nodes_that_were_seen_is_bounded",),
     ),
 )

@@ -292,6 +292,10 @@ class Network:
                 return Dialled("", error.strerror or str(error), None)
         if pipe is None:
             return Dialled("", f"no answer within {self.settings.handshake_timeout:g} s", None)
+        if self._outreach.cancel_called:
+            # Nobody would close one that is made now, and closing would wait for it.
+            pipe.close()
+            return Dialled("", "this node is closing", None)
         connection = Connection(self, pipe, dialler=True, address=str(address))
         self.host.start_system_task(self._run_dialled, connection)
         await connection.settled.wait()

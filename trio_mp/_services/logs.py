@@ -44,6 +44,9 @@ LONGEST = 16_000
 LONGEST_NAME = 255
 """The longest name of a logger; the rest is cut off."""
 
+LAST_TIME = 253370764800.0
+"""The time of a record is before the year 9999, in seconds since 1970: in each time zone it can be shown."""
+
 SILENT = "trio_mp.trace"
 """The logger of single messages."""
 
@@ -358,7 +361,9 @@ class _Collecting:
                 log.warning("%s: not a log record: %.200r", node_id, message)
                 return
         record = logging.LogRecord(name, level, node_id, 0, f"{node_id}: {text}", (), None)
-        record.created, record.msecs = created, (created % 1) * 1000
+        if 0 <= created < LAST_TIME:
+            # Else it is no time (no comparison holds of NaN), and handlers that show it would fail: that of now stays.
+            record.created, record.msecs = created, (created % 1) * 1000
         record.exc_text = trace or None
         setattr(record, _NODE, node_id)
         if left_out:

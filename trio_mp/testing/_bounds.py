@@ -29,8 +29,9 @@ class Bounds:
     - `SILENT`, between 3 and 3.5 heartbeats after the last byte, which may arrive up to `latency` later. The silence is
       judged twice in each heartbeat, and at two such looks in a row: the first sees 2.5 heartbeats or more, the second
       3 or more. So the looks that matter are the first beyond 3 heartbeats, at most half a one later.
-    - `UNREACHABLE`, `connect_timeout`: so long what is queued waits for a connection. If one comes up in that time, and
-      then falls silent, 3.5 heartbeats more; this is the longest of all, and is what holds after a disturbance.
+    - `UNREACHABLE`, `connect_timeout`: so long what is queued waits for a connection at most, less for a node that has
+      gone from the network. If one comes up in that time, and then falls silent, 3.5 heartbeats more; this is the
+      longest of all, and is what holds after a disturbance.
 
     Attributes:
       heartbeat, connect_timeout: the settings, in seconds.

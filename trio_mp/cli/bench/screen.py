@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
 from rich.table import Table
 
 from .analysis import Estimate, Verdict, compare
@@ -30,13 +31,24 @@ def interval(found: Estimate) -> str:
 
 
 def ratios(record: Record, group: Group, workload: Workload) -> list[str]:
-    """Our figure as a multiple of each peer's."""
+    """Our figure as a multiple of each peer's; beside a busy task, which no peer has, of our own without that."""
+    if workload.task.busy:
+        return _beside_itself(record, group, workload)
     texts = []
     for line in peers(record, group):
         found = record.ratio(workload.key, group.key, line.program)
         if found is not None:
             texts.append(f"{number(found.median)} × {line.program} ({interval(found)})")
     return texts
+
+
+def _beside_itself(record: Record, group: Group, workload: Workload) -> list[str]:
+    alone = replace(workload.task, busy=False)
+    for other in group.workloads:
+        found = record.ratio(workload.key, other.key) if replace(other.task, count=alone.count) == alone else None
+        if found is not None:
+            return [f"{number(found.median)} × ours without the busy task ({interval(found)})"]
+    return []
 
 
 def peers(record: Record, group: Group) -> list[Line]:

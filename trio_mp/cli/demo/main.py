@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import tempfile
@@ -80,7 +81,8 @@ def run_demo(options: Options) -> int:
     names = ("seed", *(f"node-{number}" for number in range(1, options.nodes + 1)))
     # Paths of Unix sockets must be short, and what the environment calls the directory for temporary files may not be.
     parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it private
-    directory = Path(tempfile.mkdtemp(prefix="trio-mp-", dir=parent))
+    # The process is named, so that whoever finds the directory can see whether it is still in use.
+    directory = Path(tempfile.mkdtemp(prefix=f"trio-mp-{os.getpid()}-", dir=parent))
     outcome = Outcome()
     keep = False
     try:
