@@ -30,13 +30,19 @@ class Complaints:
 
     def warn(self, now: float, text: str, *arguments: object) -> None:
         """Log a line, or count it."""
+        if self.allows(now):
+            self._log.warning(text, *arguments)
+        else:
+            self.omit(now)
+
+    def allows(self, now: float) -> bool:
+        """Whether a line may be logged; then it has to be."""
         self._left = min(float(BURST), self._left + (now - self._filled_at) / REFILL)
         self._filled_at = now
         if self._left < 1:
-            self.omit(now)
-            return
+            return False
         self._left -= 1
-        self._log.warning(text, *arguments)
+        return True
 
     def omit(self, now: float) -> None:
         """Count what is not worth a line of its own."""

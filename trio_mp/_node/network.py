@@ -90,6 +90,8 @@ class Network:
         self.make_tls = make_tls
         node_port.up_nodes = self.up_nodes
         self.peers: dict[str, Peer] = {}
+        node_port.errands.find_peer = self.peers.get
+        node_port.errands.make_peer = self.peer
         self.meetings = Meetings()
         # Set by whoever remembers peers by other names.
         self.forget_routes: Callable[[], object] = lambda: None
@@ -248,9 +250,11 @@ class Network:
         await self._run_connection(connection)
         self._strangers.leave(connection)
         if connection.fault and connection.was_up:
-            log.warning("%s: %s", connection.address, connection.fault)
+            self._complain_of(connection)
         elif connection.session.handshake.talks_to_itself:
-            log.info("%s: it is this node itself", connection.address)
+            # No warning, but strangers can cause this line, too.
+            if self._complaints.allows(trio.current_time()):
+                log.info("%s: it is this node itself", connection.address)
         elif connection.fault:
             self._complaints.warn(trio.current_time(), "%s: %s", connection.address, connection.fault)
 
@@ -307,7 +311,13 @@ class Network:
     async def _run_dialled(self, connection: Connection) -> None:
         await self._run_connection(connection)
         if connection.fault and connection.was_up:
-            log.warning("%s: %s", connection.address, connection.fault)
+            self._complain_of(connection)
+
+    def _complain_of(self, connection: Connection) -> None:
+        """A node has done what the protocol does not allow."""
+        assert connection.peer is not None
+        text = "%s: %s"
+        self.node_port.errands.complain(connection.peer.id, "fault", log, text, connection.address, connection.fault)
 
     def addresses_of(self, node_id: str) -> list[Address]:
         """Where that node listens, as far as is known from the connection with it."""

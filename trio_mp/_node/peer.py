@@ -199,7 +199,6 @@ class Peer:
         """The peer does not monitor it any more."""
         watcher = self._watchers.pop(name, None)
         if watcher is not None:
-            self._at_monitor_limit = False
             self.association.watched.discard(name)
             self._host.remove_local_monitor(name, watcher)
 
