@@ -8,6 +8,9 @@ _PEER = "_node/peer.py"
 _CONNECTION = "_node/connection.py"
 _NETWORK = "_node/network.py"
 _NODE_PORT = "_node/node_port.py"
+_ADMISSION = "_transport/admission.py"
+_ADMISSION_TESTS = "tests/test_admission.py"
+_LET_IN = "tests/test_strangers_let_in.py"
 _ERRANDS = "_node/errands.py"
 _FOR_OTHERS = "tests/test_work_for_others.py"
 _CONNECTIONS = "tests/test_network_connections.py"
@@ -249,6 +252,42 @@ CONNECTIONS = (
             ),
         ),
         (f"{_ALSO_FOUND}::test_what_is_on_its_way_arrives_though_a_write_has_failed",),
+    ),
+    Fault(
+        "nothing_kept_for_friends",
+        "a flood from other addresses takes the slots of those from which nodes have come before",
+        (Change(_ADMISSION, "return not source or source in self._trusted", "return not source"),),
+        (_ADMISSION_TESTS, f"{_LET_IN}::test_a_newcomer_from_a_known_address_is_let_in_at_once_under_a_flood"),
+    ),
+    Fault(
+        "friends_never_noted",
+        "it is not remembered from where nodes have authenticated",
+        (Change(_NETWORK, "self._strangers.authenticated(connection)", "self._strangers.leave(connection)"),),
+        (f"{_LET_IN}::test_a_newcomer_from_a_known_address_is_let_in_at_once_under_a_flood",),
+    ),
+    Fault(
+        "largest_network_stays",
+        "of strangers the oldest leaves, and a flood from one network takes the slots of all",
+        (Change(_ADMISSION, "return first[max(shares, key=shares.__getitem__)]", "return next(iter(self._unknown))"),),
+        (_ADMISSION_TESTS,),
+    ),
+    Fault(
+        "no_time_for_who_greets",
+        "whoever goes on with its handshake has to leave before those that say nothing",
+        (Change(_ADMISSION, "for strangers in (self._known, self._unknown):", "for strangers in ({}, {}):"),),
+        (_ADMISSION_TESTS,),
+    ),
+    Fault(
+        "original_each_time",
+        "a node of AnyEvent::MP that dials is a line in the log every few seconds",
+        (Change(_NETWORK, "connection.fault and connection.session.handshake.meets_original", "False"),),
+        (f"{_LET_IN}::test_a_node_of_the_original_is_named_once_for_each_source",),
+    ),
+    Fault(
+        "itself_each_time",
+        "strangers can have the log say without end that they are this node itself",
+        (Change(_NETWORK, "if self._complaints.allows(trio.current_time()):", "if True:"),),
+        (f"{_LET_IN}::test_what_strangers_say_of_themselves_cannot_fill_the_log_at_any_level",),
     ),
     Fault(
         "searches_without_end",

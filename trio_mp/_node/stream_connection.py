@@ -58,6 +58,7 @@ class StreamConnection(Connection):
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Greeted):
+            self.network.progressed(self)
             if not self.session.handshake.streams:
                 super()._handle(event)
                 return

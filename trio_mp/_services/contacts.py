@@ -10,7 +10,8 @@ from typing import Protocol
 import trio
 
 from .._errors import ConfigurationError
-from .._node.network import Dialled, Network
+from .._node.dialled import Dialled
+from .._node.network import Network
 from .._node.peer import Peer
 from .._protocol.membership import ADDRESS_LIMIT
 from .._transport.addresses import Address, can_be_dialled, parse_address
