@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import deque
+from collections import Counter, deque
 
 import pytest
 from hypothesis import given, strategies as st
 
 from trio_mp._node.complaints import BURST, REFILL, SUMMARY, Complaints
-from trio_mp._transport.admission import MOST_REFUSED, SLOTS, SOURCE_SLOTS, Admission, source_of
+from trio_mp._transport.admission import (
+    KNOWN_SOURCES,
+    MOST_REFUSED,
+    SLOTS,
+    SOURCE_SLOTS,
+    Admission,
+    network_of,
+    source_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +57,7 @@ def test_of_one_source_the_oldest_of_that_source_goes() -> None:
 
 
 def test_whoever_has_left_takes_no_slot() -> None:
-    admission: Admission[int] = Admission(slots=2, source_slots=1)
+    admission: Admission[int] = Admission(slots=4, source_slots=1)
     admission.enter(1, "a")
     admission.leave(1)
     admission.leave(1)
@@ -60,19 +68,21 @@ def test_whoever_has_left_takes_no_slot() -> None:
 
 
 def test_up_to_half_of_the_slots_nobody_is_refused_and_then_more_and_more() -> None:
-    admission: Admission[int] = Admission(slots=100, source_slots=1000)
-    refused = []
-    for number in range(100):
-        refused.append(admission.refuses("a", 0.0))
-        admission.enter(number, "a")
-    # At exactly half the probability is still nought.
-    assert refused == [False] * 51 + [True] * 49
-    assert admission.refuses("b", MOST_REFUSED - 0.001)
-    assert not admission.refuses("b", MOST_REFUSED)
-    for number in range(25):
-        admission.leave(number)
-    assert admission.refuses("b", MOST_REFUSED / 2 - 0.001)
-    assert not admission.refuses("b", MOST_REFUSED / 2)
+    for source, other, slots in (("", "", 100), ("a", "b", 200)):
+        # Without a source all slots count; of those that are not known their half.
+        admission: Admission[int] = Admission(slots=slots, source_slots=1000)
+        refused = []
+        for number in range(100):
+            refused.append(admission.refuses(source, 0.0))
+            admission.enter(number, source)
+        # At exactly half the probability is still nought.
+        assert refused == [False] * 51 + [True] * 49
+        assert admission.refuses(other, MOST_REFUSED - 0.001)
+        assert not admission.refuses(other, MOST_REFUSED)
+        for number in range(25):
+            admission.leave(number)
+        assert admission.refuses(other, MOST_REFUSED / 2 - 0.001)
+        assert not admission.refuses(other, MOST_REFUSED / 2)
 
 
 def test_a_source_that_floods_is_refused_before_others_are() -> None:
@@ -85,27 +95,123 @@ def test_a_source_that_floods_is_refused_before_others_are() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["", "a", "b", "c"]), st.booleans()), max_size=60),
-    st.integers(1, 8),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "10.0.0.1", "10.0.0.2", "10.0.1.1", "2001:db8::/64"]),
+            st.sampled_from(["come", "come", "come", "leave", "greet", "authenticate"]),
+            st.integers(0, 100),
+        ),
+        max_size=60,
+    ),
+    st.integers(2, 8),
     st.integers(1, 8),
 )
-def test_the_bounds_hold_whoever_comes_and_goes(steps: list[tuple[str, bool]], slots: int, source_slots: int) -> None:
+def test_the_bounds_hold_whoever_comes_and_goes(
+    steps: list[tuple[str, str, int]], slots: int, source_slots: int
+) -> None:
+    """Against a list that is looked through each time."""
     admission: Admission[int] = Admission(slots, source_slots)
-    there: dict[int, str] = {}
-    for number, (source, leaves) in enumerate(steps):
-        if leaves and there:
-            oldest = next(iter(there))
-            admission.leave(oldest)
-            del there[oldest]
+    # In the order in which they have made their last step: number, source, whether that was known when it came.
+    there: list[tuple[int, str, bool]] = []
+    known: set[str] = {""}
+    for number, (source, what, which) in enumerate(steps):
+        if what != "come":
+            if there:
+                one = there.pop(which % len(there))
+                if what == "greet":
+                    there.append(one)
+                    admission.progressed(one[0])
+                elif what == "leave":
+                    admission.leave(one[0])
+                else:
+                    admission.authenticated(one[0])
+                    known.add(one[1])
+            continue
+        is_known = source in known
+        assert admission.is_known(source) is is_known
+        same = [each for each in there if each[1] == source]
+        strange = [each for each in there if not each[2]]
+        expected = None
+        if source and len(same) >= source_slots:
+            expected = same[0]
+        elif not is_known and len(strange) >= slots // 2:
+            shares = Counter(network_of(each[1]) for each in strange)
+            expected = next(each for each in strange if shares[network_of(each[1])] == max(shares.values()))
+        elif len(there) >= slots:
+            expected = next(each for each in there if each[2])
         evicted = admission.enter(number, source)
-        if evicted is not None:
-            # The oldest of its source, or of all.
-            candidates = [known for known in there if there[known] == source] if source else [*there]
-            assert evicted in (next(iter(candidates), None), next(iter(there)))
-            del there[evicted]
-        there[number] = source
+        assert evicted == (expected[0] if expected is not None else None)
+        if expected is not None:
+            there.remove(expected)
+        there.append((number, source, is_known))
         assert len(admission) == len(there) <= slots
-        assert all([*there.values()].count(name) <= source_slots for name in "abc")
+
+
+def test_half_of_the_slots_are_kept_for_sources_that_are_known() -> None:
+    admission: Admission[str] = Admission(slots=10, source_slots=10)
+    admission.enter("friend", "192.0.2.1")
+    admission.authenticated("friend")
+    assert len(admission) == 0
+    for number in range(100):
+        admission.enter(f"stranger {number}", f"10.0.{number}.1")
+    assert len(admission) == 5
+    # However many others there are it is not refused, nobody leaves for it, and it leaves for nobody.
+    assert not admission.refuses("192.0.2.1", 0.0)
+    assert admission.refuses("192.0.2.2", 0.0), "its neighbour is not known"
+    assert admission.enter("friend again", "192.0.2.1") is None
+    for number in range(100):
+        assert admission.enter(f"one more {number}", f"10.1.{number}.1") != "friend again"
+
+
+def test_the_largest_network_goes_first() -> None:
+    admission: Admission[str] = Admission(slots=12)
+    assert admission.enter("newcomer", "198.51.100.7") is None
+    for number in range(5):
+        assert admission.enter(f"flood {number}", f"10.0.0.{number}") is None
+    # One after the other of the flood's own, though the newcomer has waited longest.
+    assert [admission.enter(f"flood {number}", f"10.0.0.{number}") for number in range(5, 9)] == [
+        f"flood {number}" for number in range(4)
+    ]
+    # And of IPv6 networks the flood may have 65,536.
+    admission = Admission(slots=4)
+    admission.enter("newcomer", "2001:db8:2:1::/64")
+    assert [admission.enter(f"flood {number}", f"2001:db8:1:{number}::/64") for number in range(3)] == [
+        None,
+        "newcomer",
+        "flood 0",
+    ]
+
+
+def test_whoever_has_greeted_has_time_again() -> None:
+    admission: Admission[int] = Admission(slots=6)
+    for number in range(3):
+        admission.enter(number, f"10.0.{number}.1")
+    admission.progressed(0)
+    admission.progressed(77)
+    assert [admission.enter(number, f"10.0.{number}.1") for number in range(3, 6)] == [1, 2, 0]
+
+
+def test_sources_that_are_known_are_few() -> None:
+    admission: Admission[int] = Admission()
+    for number in range(KNOWN_SOURCES + 1):
+        source = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+        admission.enter(number, source)
+        admission.authenticated(number)
+    assert not admission.is_known("10.0.0.0")
+    assert admission.is_known("10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "source, network",
+    [
+        ("192.0.2.7", "192.0.2.0/24"),
+        ("2001:db8:1:2::/64", "2001:db8:1::/48"),
+        ("", ""),
+        ("no address", "no address"),
+    ],
+)
+def test_the_network_of_a_source(source: str, network: str) -> None:
+    assert network_of(source) == network
 
 
 def test_a_friend_gets_through_a_flood() -> None:
@@ -156,7 +262,7 @@ class TestComplaints:
 
 
 def test_the_oldest_goes_first_whatever_the_sources() -> None:
-    admission: Admission[int] = Admission(slots=4, source_slots=3)
+    admission: Admission[int] = Admission(slots=8, source_slots=3)
     order: deque[int] = deque()
     for number in range(20):
         evicted = admission.enter(number, f"source {number}")

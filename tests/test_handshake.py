@@ -255,6 +255,21 @@ def test_a_missing_incarnation_is_refused() -> None:
         parse_greeting(Greeting("aemp;1;node;hmac_sha256;msgpack;limit=65536", NONCE))
 
 
+@pytest.mark.parametrize("nonce", [NONCE, "", "short"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "aemp;1;node1;tls_md6_64_256,cleartext;json,storable;peeraddr=127.0.0.1:5040;provider=AE-1.30",
+        "aemp;1;an ID that none of ours has;hmac_sha3_512;cbor,json;provider=AE-2.01;mproto=1;gproto=1;tls=1.0",
+        # Not in its place: no node says so, and it must do no harm.
+        "aemp;1;node1;provider=AE-2.01;json",
+    ],
+)
+def test_a_node_of_the_original_is_named(fields: str, nonce: str) -> None:
+    with pytest.raises(RemoteProtocolError, match=r"a node of AnyEvent::MP, '(node1|an ID)"):
+        parse_greeting(Greeting(fields, nonce))
+
+
 @pytest.mark.parametrize("token", ["", "short", "abcdefghABCDEFGH0", "abcdefghABCDEFG-", "abcdefghABCDEFG%0a"])
 def test_what_is_no_token_of_a_stream_is_refused(token: str) -> None:
     assert parse(";stream=tokentokentoken0").stream == "tokentokentoken0"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -577,9 +576,8 @@ async def test_a_spawn_under_a_name_that_is_not_the_peers(
         await peer.send(("", "ping"))
         await until(lambda: len(node._dispatcher.ports) == 2)
         assert set(node._dispatcher.ports) == {f"{own}.5", f"{own}.6"}
-        lines = warnings_in(caplog)
-        assert len(lines) == 3
-        assert all(re.search(r"\.(1|5|4)'$", line) for line in lines)
+        (line,) = warnings_in(caplog)
+        assert line.endswith(".1'")
 
 
 def test_the_frames_above_are_what_they_claim() -> None:

@@ -186,5 +186,5 @@ class Node(Messaging):
     def _initialise(self, port: Port, request: Spawn) -> None:
         # Dead already if the node was cancelled before this was reached.
         if port.alive:
-            self._core.spawner.initialise(port, request, remote=False)
+            self._core.spawner.initialise(port, request, asker="")
             self._dispatcher.release(port)

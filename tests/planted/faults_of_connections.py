@@ -8,6 +8,11 @@ _PEER = "_node/peer.py"
 _CONNECTION = "_node/connection.py"
 _NETWORK = "_node/network.py"
 _NODE_PORT = "_node/node_port.py"
+_ADMISSION = "_transport/admission.py"
+_ADMISSION_TESTS = "tests/test_admission.py"
+_LET_IN = "tests/test_strangers_let_in.py"
+_ERRANDS = "_node/errands.py"
+_FOR_OTHERS = "tests/test_work_for_others.py"
 _CONNECTIONS = "tests/test_network_connections.py"
 _MESSAGES = "tests/test_network_messages.py"
 _MONITORS = "tests/test_network_monitors.py"
@@ -310,6 +315,109 @@ CONNECTIONS = (
             ),
         ),
         (f"{_ALSO_FOUND}::test_what_is_on_its_way_arrives_though_a_write_has_failed",),
+    ),
+    Fault(
+        "nothing_kept_for_friends",
+        "a flood from other addresses takes the slots of those from which nodes have come before",
+        (Change(_ADMISSION, "return not source or source in self._trusted", "return not source"),),
+        (_ADMISSION_TESTS, f"{_LET_IN}::test_a_newcomer_from_a_known_address_is_let_in_at_once_under_a_flood"),
+    ),
+    Fault(
+        "friends_never_noted",
+        "it is not remembered from where nodes have authenticated",
+        (Change(_NETWORK, "self._strangers.authenticated(connection)", "self._strangers.leave(connection)"),),
+        (f"{_LET_IN}::test_a_newcomer_from_a_known_address_is_let_in_at_once_under_a_flood",),
+    ),
+    Fault(
+        "largest_network_stays",
+        "of strangers the oldest leaves, and a flood from one network takes the slots of all",
+        (Change(_ADMISSION, "return first[max(shares, key=shares.__getitem__)]", "return next(iter(self._unknown))"),),
+        (_ADMISSION_TESTS,),
+    ),
+    Fault(
+        "no_time_for_who_greets",
+        "whoever goes on with its handshake has to leave before those that say nothing",
+        (Change(_ADMISSION, "for strangers in (self._known, self._unknown):", "for strangers in ({}, {}):"),),
+        (_ADMISSION_TESTS,),
+    ),
+    Fault(
+        "original_each_time",
+        "a node of AnyEvent::MP that dials is a line in the log every few seconds",
+        (Change(_NETWORK, "connection.fault and connection.session.handshake.meets_original", "False"),),
+        (f"{_LET_IN}::test_a_node_of_the_original_is_named_once_for_each_source",),
+    ),
+    Fault(
+        "itself_each_time",
+        "strangers can have the log say without end that they are this node itself",
+        (Change(_NETWORK, "if self._complaints.allows(trio.current_time()):", "if True:"),),
+        (f"{_LET_IN}::test_what_strangers_say_of_themselves_cannot_fill_the_log_at_any_level",),
+    ),
+    Fault(
+        "searches_without_end",
+        "a member has as many nodes searched for at once as it likes",
+        (Change(_ERRANDS, "if len(self._searches) >= SEARCHES:", "if False:"),),
+        (f"{_FOR_OTHERS}::test_a_member_can_have_few_nodes_searched_for",),
+    ),
+    Fault(
+        "own_searches_counted",
+        "what this node's own program searches for is counted with what others have it search for",
+        (
+            Change(
+                _ERRANDS,
+                "if peer is None or not peer.association.wants_connection:",
+                "if peer is None:",
+            ),
+        ),
+        (f"{_FOR_OTHERS}::test_a_member_can_have_few_nodes_searched_for",),
+    ),
+    Fault(
+        "tied_to_anybody",
+        "a member has a port monitored on a third node, to which a connection is made for that",
+        (Change(_NODE_PORT, "request.linked_to and node_of(request.linked_to) != peer.id", "False"),),
+        (f"{_FOR_OTHERS}::test_a_spawn_that_is_to_be_tied_to_a_port_of_a_third_node_is_refused",),
+    ),
+    Fault(
+        "speaks_through_others",
+        "an answer goes to a node port, and is a request of this node there, in the words of who has asked",
+        (Change(_NODE_PORT, '"it is a node port" if not name else ""', '""'),),
+        (f"{_FOR_OTHERS}::test_a_member_cannot_speak_through_another_node",),
+    ),
+    Fault(
+        "answers_without_end",
+        "answers that nobody reads fill the queue, and what this node's own program has sent is lost with them",
+        (Change(_ERRANDS, "or waiting.size > self._most_bytes:", ":"),),
+        (f"{_FOR_OTHERS}::test_answers_that_nobody_reads_cost_the_own_program_nothing",),
+    ),
+    Fault(
+        "answers_never_forgotten",
+        "answers that were written count as if they still waited",
+        (Change(_ERRANDS, "        waiting.forget(queue.written)\n", ""),),
+        (f"{_FOR_OTHERS}::test_there_is_room_for_answers_again_when_some_were_written",),
+        hangs=True,
+    ),
+    Fault(
+        "complains_each_time",
+        "whatever a member says that makes no sense is a line in the log, each time",
+        (Change(_ERRANDS, "if now - at < AGAIN or not self._bucket.allows(now):", "if False:"),),
+        (f"{_FOR_OTHERS}::test_what_makes_no_sense_is_logged_once_for_each_node",),
+    ),
+    Fault(
+        "a_line_for_each_name",
+        "who holds the secret fills the log under one node ID after the other",
+        (Change(_ERRANDS, "if now - at < AGAIN or not self._bucket.allows(now):", "if now - at < AGAIN:"),),
+        (f"{_FOR_OTHERS}::test_many_nodes_that_say_nonsense_cannot_fill_the_log",),
+    ),
+    Fault(
+        "streams_dialled_all_at_once",
+        "a member has a connection made for each of its streams, all at the same time",
+        (Change("_services/streams.py", "await self._dials.acquire()", "self._dials.release()"),),
+        (f"{_FOR_OTHERS}::test_streams_that_others_cannot_dial_wait_for_each_other",),
+    ),
+    Fault(
+        "loggers_for_ever",
+        "each name of a logger that another node says is kept for the life of the process",
+        (Change("_services/logs.py", "logger = logging.Logger(name)", "logger = logging.getLogger(name)"),),
+        (f"{_FOR_OTHERS}::test_names_of_loggers_that_others_say_are_not_kept",),
     ),
     Fault(
         "bad_frame_ends_nothing",

@@ -13,6 +13,9 @@ REFILL = 10.0
 SUMMARY = 60.0
 """How often what was left out is counted up in a line, in seconds."""
 
+SOURCES = 1000
+"""How many sources are kept in mind of which something is said only once."""
+
 
 class Complaints:
     """A logger with a bound, a token bucket.
@@ -27,16 +30,32 @@ class Complaints:
         self._left = float(BURST)
         self._filled_at = self._told_at = now
         self._omitted = 0
+        # Those of `warn_once`; a dict for its order.
+        self._known: dict[str, None] = {}
 
     def warn(self, now: float, text: str, *arguments: object, error: Exception | None = None) -> None:
         """Log a line, or count it: a warning or, of an error of this program, an error with its traceback."""
+        if self.allows(now):
+            self._log.log(logging.ERROR if error else logging.WARNING, text, *arguments, exc_info=error)
+        else:
+            self.omit(now)
+
+    def warn_once(self, now: float, source: str, text: str, *arguments: object) -> None:
+        """Log a line once for each source: what is meant well, and will come again and again."""
+        if source not in self._known:
+            if len(self._known) >= SOURCES:
+                del self._known[next(iter(self._known))]
+            self._known[source] = None
+            self.warn(now, text, *arguments)
+
+    def allows(self, now: float) -> bool:
+        """Whether a line may be logged; then it has to be."""
         self._left = min(float(BURST), self._left + (now - self._filled_at) / REFILL)
         self._filled_at = now
         if self._left < 1:
-            self.omit(now)
-            return
+            return False
         self._left -= 1
-        self._log.log(logging.ERROR if error else logging.WARNING, text, *arguments, exc_info=error)
+        return True
 
     def omit(self, now: float) -> None:
         """Count what is not worth a line of its own."""

@@ -32,6 +32,10 @@ class ConnectionHost(Protocol[C_contra]):
         """What is kept about that node."""
         ...
 
+    def progressed(self, connection: C_contra) -> None:
+        """The other side has greeted, and goes on."""
+        ...
+
     def authenticated(self, connection: C_contra) -> None:
         """The other side has proven itself."""
         ...

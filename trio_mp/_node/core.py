@@ -21,6 +21,7 @@ from .._reason import Reason, describe, node_closed, node_failed, reason_lost, t
 from .context import Frame, current_frame, frame_variable
 from .dispatcher import WRONG_THREAD, Dispatcher
 from .environment import Environment
+from .errands import Errands
 from .keeper import Job
 from .monitor import Monitor, MonitorCallback
 from .network import Network
@@ -41,8 +42,12 @@ PROVIDER = f"trio_mp/{importlib.metadata.version('trio_mp')}"
 class SpawnerOfCore(SpawnService, Protocol):
     """What makes and initialises ports, on this node too; see `Spawner`."""
 
-    def initialise(self, port: Port, request: Spawn, *, remote: bool) -> None:
-        """Initialise a new port."""
+    def initialise(self, port: Port, request: Spawn, *, asker: str) -> None:
+        """Initialise a new port, because that node has asked for it; an empty text for this one."""
+        ...
+
+    def log_failure(self, asker: str, text: str, *arguments: object) -> None:
+        """Log that something is not spawned, as often as is good for what that node has asked for."""
         ...
 
     def find(self, reference: str, *, remote: bool) -> Callable[..., Any]:
@@ -89,6 +94,7 @@ class Core:
             send=self.send,
             spawner=self.spawner,
             port_limit=settings.port_limit,
+            errands=Errands(settings.queue_limit),
             incarnation=self.incarnation,
         )
         self.network = self._make_network() if settings.networked else None

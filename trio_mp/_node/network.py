@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import trio
 
@@ -16,6 +15,7 @@ from .._transport.admission import Admission, source_of
 from .._transport.pipe import Listener, Pipe
 from .complaints import Complaints
 from .connection import Connection
+from .dialled import Dialled
 from .dispatcher import Dispatcher
 from .environment import Environment
 from .meetings import Meeting, Meetings
@@ -27,27 +27,10 @@ from .stream_connection import StreamConnection
 EXPLAINED = 5
 """How many seeds, and how many nodes, the reason of a loss names."""
 
+ACCEPT_SHARE = 16
+"""How many connections are accepted before other tasks have their turn."""
+
 log = logging.getLogger("trio_mp.connection")
-
-
-@dataclass(frozen=True, slots=True)
-class Dialled:
-    """What came of dialling an address.
-
-    Attributes:
-      node_id: who is there, as far as it is known: this node, too.
-      failure: why there is no connection with that node by way of this address; empty also if another is in use.
-      connection: what was tried, if anybody answered.
-      proven: whether it has proven to be that node.
-      doubtful: whether the failure names a cause that is only likely if the same happens again: a process that was
-        killed meanwhile looks no different.
-    """
-
-    node_id: str
-    failure: str
-    connection: Connection | None
-    proven: bool = False
-    doubtful: bool = False
 
 
 class Network:
@@ -90,6 +73,8 @@ class Network:
         self.make_tls = make_tls
         node_port.up_nodes = self.up_nodes
         self.peers: dict[str, Peer] = {}
+        node_port.errands.find_peer = self.peers.get
+        node_port.errands.make_peer = self.peer
         self.meetings = Meetings()
         # Set by whoever remembers peers by other names.
         self.forget_routes: Callable[[], object] = lambda: None
@@ -231,38 +216,56 @@ class Network:
 
     async def _accept(self, listener: Listener) -> None:
         while True:
-            pipe = await listener.accept()
-            source = source_of(pipe.peer_address)
-            if self._strangers.refuses(source, self.environment.jitter()):
-                self._complaints.omit(trio.current_time())
-                pipe.close()
-                continue
-            try:
-                connection = StreamConnection(self, pipe, address=_describe(listener, pipe))
-            except Exception as error:  # noqa: BLE001 - whatever it is, others want to be accepted, too
-                text = "an error in this program, when a connection was accepted"
-                self._complaints.warn(trio.current_time(), text, error=error)
-                pipe.close()
-                continue
-            oldest = self._strangers.enter(connection, source)
-            if oldest is not None:
-                oldest.fault = "too many connections are in their handshake, and it was the oldest"
-                oldest.close(oldest.fault)
-            self.host.start_system_task(self._run_accepted, connection)
+            self._let_in(listener, await listener.accept())
+            # A flood is got rid of faster than it comes; else a friend waits behind it, unseen.
+            for _ in range(ACCEPT_SHARE):
+                pipe = listener.accept_nowait()
+                if pipe is None:
+                    break
+                self._let_in(listener, pipe)
+
+    def _let_in(self, listener: Listener, pipe: Pipe) -> None:
+        source = source_of(pipe.peer_address)
+        if self._strangers.refuses(source, self.environment.jitter()):
+            self._complaints.omit(trio.current_time())
+            pipe.close()
+            return
+        try:
+            connection = StreamConnection(self, pipe, address=_describe(listener, pipe))
+        except Exception as error:  # noqa: BLE001 - whatever it is, others want to be accepted, too
+            text = "an error in this program, when a connection was accepted"
+            self._complaints.warn(trio.current_time(), text, error=error)
+            pipe.close()
+            return
+        leaving = self._strangers.enter(connection, source)
+        if leaving is not None:
+            leaving.fault = "too many connections are in their handshake, and it had to leave"
+            leaving.close(leaving.fault)
+        self.host.start_system_task(self._run_accepted, connection)
 
     async def _run_accepted(self, connection: Connection) -> None:
         await self._run_connection(connection)
         self._strangers.leave(connection)
         if connection.fault and connection.was_up:
-            log.warning("%s: %s", connection.address, connection.fault)
+            self._complain_of(connection)
         elif connection.session.handshake.talks_to_itself:
-            log.info("%s: it is this node itself", connection.address)
+            # No warning, but strangers can cause this line, too.
+            if self._complaints.allows(trio.current_time()):
+                log.info("%s: it is this node itself", connection.address)
+        elif connection.fault and connection.session.handshake.meets_original:
+            # It tries again every few seconds, for as long as both run.
+            text, source = "%s: %s", source_of(connection.pipe.peer_address)
+            self._complaints.warn_once(trio.current_time(), source, text, connection.address, connection.fault)
         elif connection.fault:
             self._complaints.warn(trio.current_time(), "%s: %s", connection.address, connection.fault)
 
     def authenticated(self, connection: Connection) -> None:
         """The other side of a connection has proven itself: it is no stranger any more."""
-        self._strangers.leave(connection)
+        self._strangers.authenticated(connection)
+
+    def progressed(self, connection: Connection) -> None:
+        """See `ConnectionHost.progressed`."""
+        self._strangers.progressed(connection)
 
     async def _run_connection(self, connection: Connection) -> None:
         self._connections[connection] = None
@@ -321,7 +324,13 @@ class Network:
     async def _run_dialled(self, connection: Connection) -> None:
         await self._run_connection(connection)
         if connection.fault and connection.was_up:
-            log.warning("%s: %s", connection.address, connection.fault)
+            self._complain_of(connection)
+
+    def _complain_of(self, connection: Connection) -> None:
+        """A node has done what the protocol does not allow."""
+        assert connection.peer is not None
+        text = "%s: %s"
+        self.node_port.errands.complain(connection.peer.id, "fault", log, text, connection.address, connection.fault)
 
     def addresses_of(self, node_id: str) -> list[Address]:
         """Where that node listens, as far as is known from the connection with it."""

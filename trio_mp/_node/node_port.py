@@ -6,27 +6,29 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from .._ids import spawn_counter, split_port
+from .._ids import node_of, spawn_counter, split_port
 from .._protocol import requests
 from .._reason import Reason
 from .context import Frame
 from .dispatcher import Dispatcher
 from .environment import Environment
+from .errands import Errands
 from .peer import Peer
 from .port import Port
 
 log = logging.getLogger("trio_mp")
+spawn_log = logging.getLogger("trio_mp.spawn")
 
 
 class SpawnService(Protocol):
     """What makes and initialises ports; see `Spawner`."""
 
-    def spawn(self, request: requests.Spawn, *, remote: bool) -> Port | None:
-        """Make a port and initialise it; None if the node is closing."""
+    def spawn(self, request: requests.Spawn, *, asker: str) -> Port | None:
+        """Make a port and initialise it, because that node has asked for it; None if this node is closing."""
         ...
 
     def refuse(self, name: str, why: str) -> None:
-        """Tell whoever monitors the port of this name that it could not be spawned."""
+        """Tell whoever monitors the port of this name that it could not be spawned. Nothing is logged."""
         ...
 
     def failure_of(self, name: str) -> Reason | None:
@@ -59,6 +61,7 @@ class NodePort:
       send: sends a message to any port.
       spawner: makes and initialises ports.
       port_limit: how many ports that another node has spawned here may be alive.
+      errands: bounds what is done for others.
       incarnation: the token of this run, with which the names begin that no other node may give.
     """
 
@@ -70,6 +73,7 @@ class NodePort:
         send: Callable[[str, tuple[object, ...]], None],
         spawner: SpawnService,
         port_limit: int,
+        errands: Errands,
         incarnation: str,
     ) -> None:
         self._host = host
@@ -77,6 +81,7 @@ class NodePort:
         self._send = send
         self._spawner = spawner
         self._port_limit = port_limit
+        self.errands = errands
         self._incarnation = incarnation
         self._streams: StreamService
         # The IDs of the nodes that are connected, and of all known ones; the network says.
@@ -112,9 +117,9 @@ class NodePort:
             case requests.DialStream(name):
                 self._streams.dial(peer, name)
             case requests.Forward(port, forwarded):
-                self._forward(frame, port, forwarded)
+                self._forward(frame, peer, port, forwarded)
             case requests.Query(what, port, prefix):
-                self._answer(what, port, prefix)
+                self._answer_for(peer, port, (*prefix, *self._answer(what)))
             case requests.Ping():
                 peer.send("", ("pong",))
             case requests.Pong():
@@ -124,9 +129,9 @@ class NodePort:
             case requests.ForService(word, arguments):
                 service = self.services.get(word)
                 if service is None or not service(peer.id, arguments):
-                    _not_understood(message, peer)
+                    self._not_understood(message, peer)
             case _:
-                _not_understood(message, peer)
+                self._not_understood(message, peer)
 
     def serve_local(self, message: tuple[object, ...]) -> None:
         """A message of a program on this node to its own node port."""
@@ -138,7 +143,7 @@ class NodePort:
             case requests.Forward(port, forwarded):
                 self._try_to_send(port, forwarded)
             case requests.Query(what, port, prefix):
-                self._answer(what, port, prefix)
+                self._try_to_send(port, (*prefix, *self._answer(what)))
             case _:
                 log.warning(
                     "a message to this node's own port, which answers %s, is not understood: %s",
@@ -156,15 +161,17 @@ class NodePort:
         counter = spawn_counter(request.name, incarnation)
         seen_incarnation, seen = peer.last_spawn
         if counter is None or incarnation == self._incarnation or (incarnation == seen_incarnation and counter <= seen):
-            log.warning("%s: a spawn under a name that it may not give: %.200r", peer.id, request.name)
+            self._warn(peer, "name", "%s: a spawn under a name that it may not give: %.200r", peer.id, request.name)
             return
         if self._host.find(request.name) is not None:
             # The other one would never die, and its monitors never fire.
-            log.warning("%s: a spawn under a name that a port has: %.200r", peer.id, request.name)
+            self._warn(peer, "name", "%s: a spawn under a name that a port has: %.200r", peer.id, request.name)
             return
         peer.last_spawn = (incarnation, counter)
-        if peer.spawned >= self._port_limit:
-            self._spawner.refuse(request.name, f"{peer.id} has {self._port_limit} ports on this node, the limit")
+        why = self._refusal(peer, request)
+        if why:
+            self.errands.complain(peer.id, "spawn", spawn_log, "not spawned: %s", why)
+            self._spawner.refuse(request.name, why)
         else:
             port = self._make(peer, request)
             if port is not None:
@@ -174,44 +181,69 @@ class NodePort:
             # Its request to monitor comes right behind, but the port may have ended by then, and not of an error.
             self._watch(peer, request.name)
 
+    def _refusal(self, peer: Peer, request: requests.Spawn | requests.OpenStream) -> str:
+        """Why a port is not spawned for a peer, or nothing."""
+        if peer.spawned >= self._port_limit:
+            return f"{peer.id} has {self._port_limit} ports on this node, the limit"
+        if isinstance(request, requests.Spawn) and request.linked_to and node_of(request.linked_to) != peer.id:
+            # A connection with that node would be looked for, in the name of somebody else.
+            return f"{peer.id} may tie it to ports of its own only, not to {request.linked_to:.200}"
+        return ""
+
     def _make(self, peer: Peer, request: requests.Spawn | requests.OpenStream) -> Port | None:
         if isinstance(request, requests.Spawn):
-            return self._spawner.spawn(request, remote=True)
+            return self._spawner.spawn(request, asker=peer.id)
         return self._streams.serve(request, peer)
 
-    def _forward(self, frame: Frame, port: str, message: tuple[object, ...]) -> None:
+    def _forward(self, frame: Frame, peer: Peer, port: str, message: tuple[object, ...]) -> None:
         """Echo. Not to other nodes: nobody there would hear of a loss."""
         node_id, name = split_port(port)
         if node_id != self._host.id:
-            log.warning("not forwarded, because %s is not on this node: %r", port, _short(message))
+            text = "%s: not forwarded, because %s is not on this node: %r"
+            self._warn(peer, "forward", text, peer.id, port, _short(message))
             return
         target = self._host.ports.get(name)
         if target is not None:
             # Now and not through the queue, so that it keeps its order with what came directly.
             self._host.deliver(frame, target, message, True)
 
-    def _answer(self, what: str, port: str, prefix: tuple[object, ...]) -> None:
-        answer: tuple[object, ...]
+    def _answer(self, what: str) -> tuple[object, ...]:
         if what == "info":
-            answer = (self._host.id,)
-        elif what == "time":
-            answer = (self._environment.wall_clock(),)
-        elif what == "up_nodes":
-            answer = tuple(self.up_nodes())
-        else:
-            answer = (self._host.id, *self.known_nodes())
-        self._try_to_send(port, (*prefix, *answer))
+            return (self._host.id,)
+        if what == "time":
+            return (self._environment.wall_clock(),)
+        if what == "up_nodes":
+            return tuple(self.up_nodes())
+        return (self._host.id, *self.known_nodes())
+
+    def _answer_for(self, peer: Peer, port: str, message: tuple[object, ...]) -> None:
+        """Send an answer for another node, as far as that is no burden."""
+        node_id, name = split_port(port)
+        try:
+            if name and node_id == self._host.id:
+                self._send(port, message)
+                return
+            # What it says there would be taken for this node's own word, whatever the asker has put before it.
+            why = "it is a node port" if not name else ""
+            why = why or self.errands.answer(node_id, name, message)
+        except (TypeError, ValueError) as error:
+            why = str(error)
+        if why:
+            self._warn(peer, "answer", "%s: not sent to %s, as it was asked for: %s", peer.id, port, why)
 
     def _try_to_send(self, port: str, message: tuple[object, ...]) -> None:
-        """Send for somebody who asked by message, to whom nothing can be raised."""
+        """Send for a program of this node that asked by message, to whom nothing can be raised."""
         try:
             self._send(port, message)
         except (TypeError, ValueError, RuntimeError) as error:
             log.warning("not sent to %s, as it was asked for: %s", port, error)
 
+    def _not_understood(self, message: tuple[object, ...], peer: Peer) -> None:
+        text = "%s: a request to the node port that is not understood: %r"
+        self._warn(peer, "request", text, peer.id, _short(message))
 
-def _not_understood(message: tuple[object, ...], peer: Peer) -> None:
-    log.warning("%s: a request to the node port that is not understood: %r", peer.id, _short(message))
+    def _warn(self, peer: Peer, kind: str, text: str, *arguments: object) -> None:
+        self.errands.complain(peer.id, kind, log, text, *arguments)
 
 
 def _short(message: tuple[object, ...]) -> str:

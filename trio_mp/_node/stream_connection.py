@@ -60,6 +60,7 @@ class StreamConnection(Connection):
     @survives
     def _handle(self, event: Event) -> None:
         if isinstance(event, Greeted):
+            self.network.progressed(self)
             if not self.session.handshake.streams:
                 super()._handle(event)
                 return

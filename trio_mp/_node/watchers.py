@@ -65,7 +65,6 @@ class Watchers:
         """The peer does not monitor it any more, or cannot."""
         watcher = self._watchers.pop(name, None)
         if watcher is not None:
-            self._at_limit = False
             self._peer.association.watched.discard(name)
             self._host.remove_local_monitor(name, watcher)
 

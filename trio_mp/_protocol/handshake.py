@@ -125,7 +125,8 @@ class Handshake:
 
     __slots__ = (
         *("_fields", "_fingerprint", "_key", "_own", "_peer"),
-        *("dialler", "local", "peer", "proven", "reads", "step", "streams", "talks_to_itself", "writes"),
+        *("dialler", "local", "meets_original", "peer", "proven", "reads", "step", "streams"),
+        *("talks_to_itself", "writes"),
     )
 
     def __init__(self, local: LocalInfo, nonce: bytes, *, dialler: bool, peer_address: str) -> None:
@@ -137,6 +138,8 @@ class Handshake:
         self.proven = False
         # Whether this node dialled itself. Anybody can claim it, so nothing that lasts may follow from it.
         self.talks_to_itself = False
+        # Whether the other side is a node of AnyEvent::MP: it means well, and cannot be spoken with.
+        self.meets_original = False
         # Whether the connection is to carry a byte stream: who dialled says so.
         self.streams = False
         # The framings of either direction, once they are known.
@@ -252,6 +255,7 @@ class Handshake:
 
     def _greeting_received(self, greeting: Greeting) -> list[Event]:
         self._peer = greeting
+        self.meets_original = is_original(greeting)
         peer = parse_greeting(greeting)
         if greeting.nonce == self._own.nonce:
             raise RemoteProtocolError("it sent our own nonce back")
@@ -317,6 +321,11 @@ def _no_common_method(ours: str, theirs: tuple[str, ...]) -> str:
     return f"no authentication method in common; it accepts {','.join(theirs)[:80]!r}"
 
 
+def is_original(greeting: Greeting) -> bool:
+    """Whether the greeting is one of AnyEvent::MP, which has the same first lines and knows of no incarnations."""
+    return ";provider=AE-" in greeting.fields and ";incarnation=" not in greeting.fields
+
+
 def parse_greeting(greeting: Greeting) -> PeerInfo:
     """What a peer said of itself. Raises `RemoteProtocolError`."""
     head = greeting.fields.split(";")
@@ -327,6 +336,12 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
     for pair in pairs:
         key, _, value = pair.partition("=")
         keys[key] = value
+    if is_original(greeting):
+        provider = keys.get("provider", "")
+        raise RemoteProtocolError(
+            f"it is a node of AnyEvent::MP, {node_id[:80]!r} ({provider[:40]!r}): nodes of trio_mp speak with their own"
+            " kind only"
+        )
     try:
         nonce = base64.b64decode(greeting.nonce, validate=True)
     except (binascii.Error, ValueError):

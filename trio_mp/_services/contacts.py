@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Protocol
 
 import trio
 
-from .._node.network import Dialled, Network
+from .._errors import ConfigurationError
+from .._node.dialled import Dialled
+from .._node.network import Network
 from .._node.peer import Peer
-from .._transport.addresses import Address
+from .._protocol.membership import ADDRESS_LIMIT
+from .._transport.addresses import Address, can_be_dialled, parse_address
 
 FIRST_RETRY = 0.1
 LAST_RETRY = 5.0
@@ -18,6 +22,9 @@ LAST_RETRY = 5.0
 
 LAST_RETRY_OF_ITSELF = 40.0
 """The same where this node has reached itself: with the jitter, a minute at most."""
+
+INTERFACES_AGAIN = 30.0
+"""How often the machine is asked for its addresses at most, in seconds."""
 
 ITSELF = "what answers there is this node itself, though it does not listen there"
 
@@ -270,3 +277,36 @@ class Contact:
                 self.seed.complain(str(address), failure)
         else:
             log.debug("%s cannot be reached at %s: %s", self.node_id, address, failure)
+
+
+class Interfaces:
+    """The addresses of this machine. It is asked now and then, and not for every attempt of each search.
+
+    Args:
+      ask: asks it.
+    """
+
+    def __init__(self, ask: Callable[[], list[str]]) -> None:
+        self._ask = ask
+        self._asked_at = -INTERFACES_AGAIN
+        self._hosts: list[str] = []
+
+    def hosts(self) -> list[str]:
+        """Its IP addresses."""
+        now = trio.current_time()
+        if now - self._asked_at >= INTERFACES_AGAIN:
+            self._asked_at, self._hosts = now, self._ask()
+        return self._hosts
+
+
+def parse_addresses(texts: Iterable[str]) -> tuple[Address, ...]:
+    """Those of the texts that are addresses to dial, among the first few: as many as are believed of one node."""
+    addresses: list[Address] = []
+    for text in islice(texts, ADDRESS_LIMIT):
+        try:
+            address = parse_address(text)
+        except ConfigurationError:
+            continue
+        if can_be_dialled(address):
+            addresses.append(address)
+    return tuple(addresses)

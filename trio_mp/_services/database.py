@@ -304,7 +304,8 @@ class Database:
                 peer.send("", message)
             except (TypeError, ValueError) as error:
                 # It has a smaller limit than any node of this kind, or a framing in which not everything exists.
-                log.error("%s cannot be told what it asked for: %s", node_id, error)
+                complain = self._core.node_port.errands.complain
+                complain(node_id, "size", log, "%s cannot be told what it asked for: %s", node_id, error)
 
     async def _expire_later(self, global_id: str, token: int) -> None:
         await trio.sleep(GRACE)
@@ -356,7 +357,8 @@ class Database:
         try:
             self._execute(self._replica.receive(from_id, (WORD, *arguments)))
         except RemoteProtocolError as error:
-            log.warning("%s: not understood: %s", from_id, error)
+            complain = self._core.node_port.errands.complain
+            complain(from_id, "database", log, "%s: not understood: %s", from_id, error)
         return True
 
     def _known_nodes(self) -> list[str]:

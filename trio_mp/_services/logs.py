@@ -252,7 +252,8 @@ class LogService:
             case _:
                 return False
         if not self._core.settings.share_logs:
-            log.warning("%s asks for log records, which this node does not share", node_id)
+            complain = self._core.node_port.errands.complain
+            complain(node_id, "logs", log, "%s asks for log records, which this node does not share", node_id)
         elif port not in self._subscriptions and not any(core.id == node_id for core in _nodes if not core.closed):
             # One for each node: a later one takes its place.
             for other in [other for other in self._subscriptions if node_of(other) == node_id]:
@@ -358,7 +359,8 @@ class _Collecting:
             ) if len(name) <= LONGEST_NAME:
                 pass
             case _:
-                log.warning("%s: not a log record: %.200r", node_id, message)
+                complain = self._core.node_port.errands.complain
+                complain(node_id, "record", log, "%s: not a log record: %.200r", node_id, message)
                 return
         record = logging.LogRecord(name, level, node_id, 0, f"{node_id}: {text}", (), None)
         if 0 <= created < LAST_TIME:
@@ -370,10 +372,32 @@ class _Collecting:
             record.msg += f" ({left_out} records before it were left out)"
         # What was asked for is shown, whatever the level of the logger is here.
         try:
-            logging.getLogger(name).handle(record)
+            _logger_of(name).handle(record)
         except Exception:
             # A handler that fails must not end what comes from that node.
             log.exception("a log record of %s could not be handled", node_id)
+
+
+def _logger_of(name: str) -> logging.Logger:
+    """The logger of this name, if there is one; else one for this moment.
+
+    `logging` keeps what it has made for as long as the process lives, and other nodes can say as many names as they
+    like. Nobody has configured a logger that is not there, so only those above it count.
+    """
+    known = logging.Logger.manager.loggerDict
+    found = known.get(name)
+    if isinstance(found, logging.Logger):
+        return found
+    logger = logging.Logger(name)  # noqa: LOG001 - one that is not kept
+    logger.parent = logging.getLogger()
+    above = name.rpartition(".")[0]
+    while above:
+        parent = known.get(above)
+        if isinstance(parent, logging.Logger):
+            logger.parent = parent
+            break
+        above = above.rpartition(".")[0]
+    return logger
 
 
 def _clean(text: str) -> str:

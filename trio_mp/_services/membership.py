@@ -11,7 +11,6 @@ from ipaddress import ip_address
 
 import trio
 
-from .._errors import ConfigurationError
 from .._node.complaints import Complaints
 from .._node.connection import Connection
 from .._node.network import Network
@@ -32,8 +31,8 @@ from .._protocol.membership import (
     MembershipEffect,
     Send,
 )
-from .._transport.addresses import Address, TCPAddress, can_be_dialled, parse_address
-from .contacts import LAST_RETRY, Backoff, Contact, Seed
+from .._transport.addresses import Address, TCPAddress, parse_address
+from .contacts import LAST_RETRY, Backoff, Contact, Interfaces, Seed, parse_addresses
 from .effects import Effects
 from .sightings import Sightings
 
@@ -84,6 +83,7 @@ class MembershipService:
         self._changed = trio.lowlevel.ParkingLot()
         # The addresses by which others have reached this node where it listens on all.
         self._hosts: dict[str, None] = {}
+        self._interfaces = Interfaces(network.environment.transport.own_hosts)
         # Keys of contacts that have no task yet.
         self._fresh: list[str] = []
         network.tasks.append(self.run)
@@ -312,7 +312,7 @@ class MembershipService:
                         self._seeking[peer.id] = f"at {address} there is {outcome.node_id} now"
                 else:
                     # It may be on a wire of its own with this node, by which nobody has reached this one yet.
-                    others = self._addresses_at(self.network.environment.transport.own_hosts())
+                    others = self._addresses_at(self._interfaces.hosts())
                     self.execute(self.rules.ask_for_dial(peer.id, others))
                     # Where nothing can be dialled, once is too little: its entry may be on its way to another host.
                     if (addresses or missing > 1) and await self.sightings.has_gone(peer.id):
@@ -400,16 +400,3 @@ class MembershipService:
         if host and host not in self._hosts and len(self._hosts) < _HOSTS:
             self._hosts[host] = None
             self._update_addresses()
-
-
-def parse_addresses(texts: Iterable[str]) -> tuple[Address, ...]:
-    """Those of the texts that are addresses to dial."""
-    addresses: list[Address] = []
-    for text in texts:
-        try:
-            address = parse_address(text)
-        except ConfigurationError:
-            continue
-        if can_be_dialled(address):
-            addresses.append(address)
-    return tuple(addresses)

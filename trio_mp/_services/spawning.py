@@ -88,18 +88,17 @@ class Spawner:
         """See `SpawnService.failure_of`."""
         return self._failures.get(name)
 
-    def spawn(self, request: Spawn, *, remote: bool) -> Port | None:
+    def spawn(self, request: Spawn, *, asker: str) -> Port | None:
         """See `SpawnService.spawn`. A failure is logged, and kept for those who monitor the port."""
         if self._core.closing:
             # Who asked for it hears of the node's end when the connection closes.
             return None
         port = new_port(self._core.dispatcher, request.name)
-        self.initialise(port, request, remote=remote)
+        self.initialise(port, request, asker=asker)
         return port
 
     def refuse(self, name: str, why: str) -> None:
-        """See `SpawnService.refuse`. It is logged."""
-        log.warning("not spawned: %s", why)
+        """See `SpawnService.refuse`."""
         self._remember(name, spawn_failed(why))
 
     def _remember(self, name: str, reason: Reason) -> None:
@@ -107,14 +106,14 @@ class Spawner:
             del self._failures[next(iter(self._failures))]
         self._failures[name] = reason
 
-    def initialise(self, port: Port, request: Spawn, *, remote: bool) -> None:
-        """Initialise a new port as a request says, in its context."""
+    def initialise(self, port: Port, request: Spawn, *, asker: str) -> None:
+        """Initialise a new port as a request of another node says, or of this one (an empty text), in its context."""
         host = self._core.dispatcher
         try:
-            function = self.find(request.function, remote=remote)
+            function = self.find(request.function, remote=bool(asker))
         except LookupError as error:
             reason = spawn_failed(str(error.args[0]))
-            log.warning("%s: %s", port, reason[1])
+            self.log_failure(asker, "%s: %s", port, reason[1])
             host.die(port, reason)
         else:
             if request.linked_to:
@@ -129,6 +128,13 @@ class Spawner:
                     host.die(port, spawn_failed(f"{request.function} is async behind a sync front; decorate it async"))
         if not port.alive and not is_normal(port.state.reason):
             self._remember(request.name, port.state.reason)
+
+    def log_failure(self, asker: str, text: str, *arguments: object) -> None:
+        """Log that something is not spawned: each time if this node has asked for it, else as `Errands.complain`."""
+        if asker:
+            self._core.node_port.errands.complain(asker, "function", log, text, *arguments)
+        else:
+            log.warning(text, *arguments)
 
     def find(self, reference: str, *, remote: bool) -> Callable[..., Any]:
         """The function of this reference, if it may be spawned. Raises `LookupError`, with a text that says why not."""

@@ -33,6 +33,9 @@ from .._reason import describe, spawn_failed, stream_failed
 from .opening import Opening, OpeningHere, OpeningThere, dial
 from .spawning import check_reference, run_process
 
+DIALS = 16
+"""How many connections are made for the byte streams of other nodes at the same time."""
+
 log = logging.getLogger("trio_mp.spawn")
 
 
@@ -45,6 +48,8 @@ class Streams:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        # Those that others ask for: they wait for each other, and as long as for a connection.
+        self._dials = trio.Semaphore(DIALS)
         core.node_port.serve_streams_by(self)
 
     @property
@@ -96,7 +101,7 @@ class Streams:
             return None
         port = new_port(self._core.dispatcher, request.name)
         meeting = Meeting(request.name, request.token, peer, opener=False)
-        if self._start(port, request, self._run_there, meeting, remote=True):
+        if self._start(port, request, self._run_there, meeting, asker=peer.id):
             self._network.meetings.add(meeting)
             self._network.meetings.expect(meeting)
             peer.send("", ("stream_ready", request.name))
@@ -109,20 +114,32 @@ class Streams:
             meeting.turn_round()
             meeting.wake()
 
+    async def _dial_for(self, meeting: Meeting, end: float) -> str:
+        """As `dial`, until a time of Trio's clock, when there is room for it."""
+        with trio.move_on_at(end) as scope:
+            await self._dials.acquire()
+        if scope.cancelled_caught:
+            return f"{DIALS} connections are being made at the request of other nodes, the limit"
+        try:
+            return await dial(self._network, meeting, end - trio.current_time())
+        finally:
+            self._dials.release()
+
     def _start_here(self, port: Port, request: OpenStream, stream: ByteStream) -> bool:
-        return self._start(port, request, self._run_here, stream, remote=False)
+        return self._start(port, request, self._run_here, stream, asker="")
 
     def _start(
-        self, port: Port, request: OpenStream, run: Callable[..., Any], with_what: object, *, remote: bool
+        self, port: Port, request: OpenStream, run: Callable[..., Any], with_what: object, *, asker: str
     ) -> bool:
         """Start the task of a new port, or kill it if the function may not be had."""
         core, host = self._core, self._core.dispatcher
         try:
-            function = core.spawner.find(request.function, remote=remote)
+            function = core.spawner.find(request.function, remote=bool(asker))
             if not inspect.iscoroutinefunction(function):
                 raise LookupError(f"{request.function} is not async: it could do nothing with a byte stream")
         except LookupError as error:
             text = str(error.args[0])
+            core.spawner.log_failure(asker, "not spawned: %s", text)
             core.spawner.refuse(request.name, text)
             host.die(port, spawn_failed(text))
             return False
@@ -151,7 +168,7 @@ class Streams:
                 while meeting.stream is None and not meeting.dials:
                     await meeting.wait()
             if meeting.dials:
-                tried = await dial(self._network, meeting, end - trio.current_time())
+                tried = await self._dial_for(meeting, end)
         except BaseException:
             # It may have come in the very moment in which this was cancelled.
             meeting.drop()
@@ -160,7 +177,8 @@ class Streams:
             self._network.meetings.remove(meeting)
         stream = meeting.stream
         if stream is None:
-            log.warning("%s: no byte stream with %s: %s", port, meeting.peer.id, tried)
+            complain = self._core.node_port.errands.complain
+            complain(meeting.peer.id, "stream", log, "%s: no byte stream with %s: %s", port, meeting.peer.id, tried)
             port.host.die(port, stream_failed(tried))
             return
         try:

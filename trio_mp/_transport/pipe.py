@@ -77,6 +77,10 @@ class Listener(ABC):
     async def accept(self) -> Pipe:
         """Wait for the next connection. A checkpoint; cancelling it loses none."""
 
+    def accept_nowait(self) -> Pipe | None:
+        """The next connection, if one waits and it is known without asking for it in `accept`; else None."""
+        return None
+
     @abstractmethod
     async def aclose(self) -> None:
         """Stop listening."""

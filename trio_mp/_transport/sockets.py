@@ -17,7 +17,7 @@ from .addresses import Address, TCPAddress, UnixAddress
 from .interfaces import interface_hosts, is_own_host
 from .pipe import Listener, Pipe, Transport
 
-_BACKLOG = 1024
+_BACKLOG = 4096
 _ACCEPT_RETRY = 0.05
 POLL_TURN = 0.001
 """However often polling finds something, others run after so long, in seconds."""
@@ -169,6 +169,24 @@ class SocketListener(Listener):
                 continue
             with contextlib.suppress(OSError):
                 return _to_pipe(stream)
+
+    def accept_nowait(self) -> Pipe | None:
+        """See `Listener.accept_nowait`. An error is left to `accept`, which finds it again."""
+        number = self._listener.socket.fileno()
+        if number < 0:
+            # Closed since the last one was accepted.
+            return None
+        # Trio's socket has no call that does not wait, and one wait each is too slow for a flood.
+        listening = socket.socket(fileno=number)
+        try:
+            connected, _ = listening.accept()
+        except OSError:
+            return None
+        finally:
+            listening.detach()
+        with contextlib.suppress(OSError):
+            return _to_pipe(trio.SocketStream(trio.socket.from_stdlib_socket(connected)))
+        return None
 
     async def aclose(self) -> None:
         """See `Listener.aclose`."""
