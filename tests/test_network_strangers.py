@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,6 +24,7 @@ from network_helpers import (
     warnings_in,
 )
 
+from trio_mp._ids import spawned_prefix, spawner_mark
 from trio_mp._protocol import codec
 from trio_mp._protocol.effects import Authenticated, LinkReceived
 from trio_mp._transport.admission import Admission
@@ -569,16 +569,26 @@ async def test_a_spawn_under_a_name_that_is_not_the_peers(
     network = FakeNetwork()
     async with open_test_node(network, "m", spawn_modules=["network_helpers"]) as node:
         peer = await adopted(network)
-        own, foreign = peer.incarnation, "f" * 16
+        own = peer.name_to_spawn
         function = "network_helpers:installs_a_handler"
-        for name in (f"{foreign}.1", f"{own}.5", f"{own}.5", f"{own}.4", f"{own}.6"):
+        refused = [
+            spawned_prefix(spawner_mark("y", peer.incarnation), 1) + "r" * 16,
+            spawned_prefix(spawner_mark(peer.node_id, "f" * 16), 2) + "r" * 16,
+            own(5),
+            own(5, "s" * 16),
+            own(4),
+            f"{peer.incarnation}.7",
+            f"{peer.incarnation[:8]}.{'r' * 16}",
+        ]
+        for name in (*refused[:2], own(5), *refused[2:], own(6)):
             await peer.send(("", "spawn", name, function))
         await peer.send(("", "ping"))
         await until(lambda: len(node._dispatcher.ports) == 2)
-        assert set(node._dispatcher.ports) == {f"{own}.5", f"{own}.6"}
+        assert set(node._dispatcher.ports) == {own(5), own(6)}
         lines = warnings_in(caplog)
-        assert len(lines) == 3
-        assert all(re.search(r"\.(1|5|4)'$", line) for line in lines)
+        assert len(lines) == len(refused)
+        for name, line in zip(refused, lines, strict=True):
+            assert line.endswith(f"may not give: {name!r}")
 
 
 def test_the_frames_above_are_what_they_claim() -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from .._ids import spawn_counter, split_port
+from .._ids import split_port
 from .._protocol import requests
 from .._reason import Reason
 from .context import Frame
@@ -14,6 +14,7 @@ from .dispatcher import Dispatcher
 from .environment import Environment
 from .peer import Peer
 from .port import Port
+from .spawned_names import SpawnedNames
 
 log = logging.getLogger("trio_mp")
 
@@ -59,7 +60,6 @@ class NodePort:
       send: sends a message to any port.
       spawner: makes and initialises ports.
       port_limit: how many ports that another node has spawned here may be alive.
-      incarnation: the token of this run, with which the names begin that no other node may give.
     """
 
     def __init__(
@@ -70,14 +70,13 @@ class NodePort:
         send: Callable[[str, tuple[object, ...]], None],
         spawner: SpawnService,
         port_limit: int,
-        incarnation: str,
     ) -> None:
         self._host = host
         self._environment = environment
         self._send = send
         self._spawner = spawner
         self._port_limit = port_limit
-        self._incarnation = incarnation
+        self._spawned_names = SpawnedNames()
         self._streams: StreamService
         # The IDs of the nodes that are connected, and of all known ones; the network says.
         self.up_nodes: Callable[[], Iterable[str]] = tuple
@@ -153,18 +152,15 @@ class NodePort:
 
     def _spawn_for(self, peer: Peer, request: requests.Spawn | requests.OpenStream) -> None:
         incarnation = peer.association.incarnation
-        counter = spawn_counter(request.name, incarnation)
-        seen_incarnation, seen = peer.last_spawn
-        if counter is None or incarnation == self._incarnation or (incarnation == seen_incarnation and counter <= seen):
+        if not self._spawned_names.may_be_given(peer.id, incarnation, request.name):
+            # It is not told: a port may have that name, and whoever monitors that would hear of another's failure.
             log.warning("%s: a spawn under a name that it may not give: %.200r", peer.id, request.name)
             return
-        if self._host.find(request.name) is not None:
-            # The other one would never die, and its monitors never fire.
-            log.warning("%s: a spawn under a name that a port has: %.200r", peer.id, request.name)
-            return
-        peer.last_spawn = (incarnation, counter)
-        if peer.spawned >= self._port_limit:
-            self._spawner.refuse(request.name, f"{peer.id} has {self._port_limit} ports on this node, the limit")
+        why = self._spawned_names.take(peer.id, incarnation, request.name)
+        if not why and peer.spawned >= self._port_limit:
+            why = f"{peer.id} has {self._port_limit} ports on this node, the limit"
+        if why:
+            self._spawner.refuse(request.name, why)
         else:
             port = self._make(peer, request)
             if port is not None:
