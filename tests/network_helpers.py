@@ -17,7 +17,7 @@ from network_watch import watched
 
 from trio_mp import Node, Port, current_node, spawnable
 from trio_mp._errors import RemoteProtocolError
-from trio_mp._ids import random_token
+from trio_mp._ids import random_token, spawned_prefix, spawner_mark
 from trio_mp._node.environment import Environment
 from trio_mp._node.network import Network
 from trio_mp._node.peer import Peer
@@ -492,6 +492,7 @@ class RawPeer:
         framings: tuple[str, ...] = ("msgpack",),
     ) -> None:
         self.pipe = pipe
+        self.node_id = node_id
         self.incarnation = incarnation or random_token(os.urandom)
         local = LocalInfo(
             node_id,
@@ -510,6 +511,10 @@ class RawPeer:
         self.events: list[Event] = []
         self.refused: str | None = None
         self.ended = False
+
+    def name_to_spawn(self, counter: int, random_part: str = "r" * 16) -> str:
+        """A name that this run of this node may give to a port that it spawns."""
+        return spawned_prefix(spawner_mark(self.node_id, self.incarnation), counter) + random_part
 
     async def flush(self) -> None:
         while self.session.outgoing:

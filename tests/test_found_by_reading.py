@@ -65,7 +65,7 @@ async def test_a_peer_that_claims_our_incarnation_takes_no_name_of_ours(
             kills = [("", kill, port.name) for kill in before]
             await raw.send(*kills, ("", word, port.name, *extra, "no.module:f"))
             # One that this node may give out later.
-            name = f"{b._core.incarnation}.999"
+            name = f"{b._core.incarnation[:8]}.{'x' * 16}"
             await raw.send(("", word, name, *extra, "no.module:f"))
             await trio.sleep(1)
         await until(lambda: fired)

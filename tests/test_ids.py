@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
+from hashlib import sha256
 
 import pytest
 from hypothesis import given, strategies as st
@@ -17,8 +19,11 @@ from trio_mp._ids import (
     is_port_name,
     join_port,
     node_of,
+    random_parts,
     random_token,
     spawn_counter,
+    spawned_prefix,
+    spawner_mark,
     split_port,
 )
 
@@ -27,7 +32,9 @@ NODE_ID_CHARACTERS = "ABCXYZabcxyz0189_-.:/"
 
 node_ids = st.text(NODE_ID_CHARACTERS, min_size=1, max_size=255)
 tokens = st.text("AZaz09", min_size=INCARNATION_LENGTH, max_size=INCARNATION_LENGTH)
-names = st.builds("{}.{}".format, tokens, st.integers(1, 10**19 - 1))
+names = st.text("AZaz09_.-", min_size=16, max_size=64)
+MARK = "abcdefgh-_ABCDEF"
+marks = st.text("AZaz09_-", min_size=16, max_size=16)
 
 each_bad_node_id = pytest.mark.parametrize(
     "text", ["", "a b", "a#b", "a\n", "\na", "ä", "a;b", "a%b", "٣", "a\x00", "n" * 256]
@@ -118,28 +125,11 @@ def test_a_node_port_is_named_with_and_without_the_separator(node_id: str) -> No
 
 @pytest.mark.parametrize(
     "name",
-    [
-        TOKEN,
-        f"{TOKEN}.",
-        f"{TOKEN}.0",
-        f"{TOKEN}.01",
-        f"{TOKEN}.-1",
-        f"{TOKEN}.+1",
-        f"{TOKEN}.1.1",
-        f"{TOKEN}.1_0",
-        f"{TOKEN}.1\n",
-        f"{TOKEN}.٣",
-        f"{TOKEN}." + "1" * 20,
-        f"{TOKEN[:-1]}.1",
-        f"{TOKEN}x.1",
-        f"{TOKEN}.1#",
-        ".1",
-        "1",
-    ],
+    [f"{TOKEN}.1\n", f"\n{TOKEN}", f"{TOKEN}.٣", f"{TOKEN}#", "x" * 15, "x" * 65, *("x" * 20 + c for c in " /:+%;ä\0")],
 )
 def test_what_is_no_name_of_a_port(name: str) -> None:
     assert not is_port_name(name)
-    assert spawn_counter(name, TOKEN) is None
+    assert spawn_counter(name, MARK) is None
     with pytest.raises(ValueError, match="not a port ID: "):
         split_port(f"node#{name}")
 
@@ -173,13 +163,61 @@ def test_a_port_id_is_the_plain_string_that_it_is() -> None:
     assert not hasattr(port, "__dict__")
 
 
-@given(tokens, st.integers(1, 10**19 - 1))
-def test_the_counter_of_a_spawned_port(token: str, counter: int) -> None:
-    assert spawn_counter(f"{token}.{counter}", token) == counter
+@given(marks, st.integers(1, 10**19 - 1), marks)
+def test_the_counter_of_a_spawned_port(mark: str, counter: int, random_part: str) -> None:
+    name = spawned_prefix(mark, counter) + random_part
+    assert is_port_name(name)
+    assert spawn_counter(name, mark) == counter
 
 
-def test_no_incarnation_names_the_ports_of_another() -> None:
-    assert spawn_counter(f"{TOKEN}.1", TOKEN.swapcase()) is None
-    assert spawn_counter(f"{TOKEN}.1", "") is None
-    assert spawn_counter("", "") is None
-    assert spawn_counter(".1", "") is None
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        MARK,
+        f"{MARK}.1",
+        f"{MARK}.{MARK}",
+        f"{MARK}.1.",
+        f"{MARK}.1.{MARK[1:]}",
+        f"{MARK}.1.{MARK}x",
+        f"{MARK}.1.{MARK}\n",
+        f"{MARK}.1.{MARK}.1",
+        f"{MARK}.0.{MARK}",
+        f"{MARK}.01.{MARK}",
+        f"{MARK}.-1.{MARK}",
+        f"{MARK}..{MARK}",
+        f"{MARK}.٣.{MARK}",
+        f"{MARK}.1_0.{MARK}",
+        f"{MARK}.{'1' * 20}.{MARK}",
+        f"{MARK[1:]}.1.{MARK}",
+        f"{MARK}x.1.{MARK}",
+        f"{MARK.swapcase()}.1.{MARK}",
+    ],
+)
+def test_what_is_no_name_that_the_node_of_a_mark_may_give(name: str) -> None:
+    assert spawn_counter(name, MARK) is None
+
+
+def test_each_run_of_each_node_has_a_mark_of_its_own() -> None:
+    mark = spawner_mark("node", TOKEN)
+    # Pinned: peers in other languages compute it as well.
+    assert mark == urlsafe_b64encode(sha256(b"node#" + TOKEN.encode()).digest())[:16].decode() == "alpLsEG7pODtd53T"
+    assert spawner_mark("a", "A" * 16) == "OrYMGPlcLLfaMj-i"
+    assert len({mark, spawner_mark("node", TOKEN.swapcase()), spawner_mark("nod", "e" + TOKEN)}) == 3
+
+
+def test_random_parts_of_names_are_all_of_the_entropy_and_nothing_else() -> None:
+    asked: list[int] = []
+
+    def entropy(size: int) -> bytes:
+        asked.append(size)
+        return os.urandom(size)
+
+    source = os.urandom(768)
+    parts = random_parts(lambda size: source[:size])
+    assert len(parts) == 64
+    assert b"".join(urlsafe_b64decode(part) for part in parts) == source
+    assert all(is_port_name(part) and len(part) == 16 for part in parts)
+    drawn = [part for _ in range(100) for part in random_parts(entropy)]
+    assert len(set(drawn)) == len(drawn) == 6400
+    assert asked == [768] * 100

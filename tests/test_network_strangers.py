@@ -24,6 +24,7 @@ from network_helpers import (
     warnings_in,
 )
 
+from trio_mp._ids import spawned_prefix, spawner_mark
 from trio_mp._protocol import codec
 from trio_mp._protocol.effects import Authenticated, LinkReceived
 from trio_mp._transport.admission import Admission
@@ -569,15 +570,25 @@ async def test_a_spawn_under_a_name_that_is_not_the_peers(
     network = FakeNetwork()
     async with open_test_node(network, "m", spawn_modules=["network_helpers"]) as node:
         peer = await adopted(network)
-        own, foreign = peer.incarnation, "f" * 16
+        own = peer.name_to_spawn
         function = "network_helpers:installs_a_handler"
-        for name in (f"{foreign}.1", f"{own}.5", f"{own}.5", f"{own}.4", f"{own}.6"):
+        refused = [
+            spawned_prefix(spawner_mark("y", peer.incarnation), 1) + "r" * 16,
+            spawned_prefix(spawner_mark(peer.node_id, "f" * 16), 2) + "r" * 16,
+            own(5),
+            own(5, "s" * 16),
+            own(4),
+            f"{peer.incarnation}.7",
+            f"{peer.incarnation[:8]}.{'r' * 16}",
+        ]
+        for name in (*refused[:2], own(5), *refused[2:], own(6)):
             await peer.send(("", "spawn", name, function))
         await peer.send(("", "ping"))
         await until(lambda: len(node._dispatcher.ports) == 2)
-        assert set(node._dispatcher.ports) == {f"{own}.5", f"{own}.6"}
+        assert set(node._dispatcher.ports) == {own(5), own(6)}
+        # The others are counted, and said with the next line.
         (line,) = warnings_in(caplog)
-        assert line.endswith(".1'")
+        assert line.endswith(f"may not give: {refused[0]!r}")
 
 
 def test_the_frames_above_are_what_they_claim() -> None:

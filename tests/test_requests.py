@@ -89,8 +89,9 @@ def test_a_port_of_this_node_is_as_good_as_its_id() -> None:
 BAD_NAMES: list[object] = [
     "",
     "short.1",
-    NAME + "x",
-    "abcdefghABCDEFGH.0",
+    "x" * 65,
+    "no name" * 3,
+    "no/name" * 3,
     PORT,
     f"{NAME}\n",
     None,

@@ -469,7 +469,7 @@ async def test_the_other_node_closes(autojump_clock: trio.testing.MockClock, ope
 async def expecting(network: FakeNetwork, a: Node, opener: RawPeer, function: str = "echoes") -> str:
     """Have the node expect a stream of this peer; its token."""
     token = "tokentokentoken0"
-    name = f"{opener.incarnation}.1"
+    name = opener.name_to_spawn(1)
     from_peer: list[Any] = ["", "stream", name, token, f"{MODULE}:{function}"]
     opener.session.send(frame_of(from_peer))
     while not any(message[1:2] == ("stream_ready",) for message in opener.messages):
@@ -563,7 +563,7 @@ async def test_a_peer_that_says_about_streams_what_it_likes(autojump_clock: trio
         await expecting(network, a, opener)
         other = RawPeer(network.connect(place("a")).dialler, "Y")
         await other.adopt()
-        name = f"{opener.incarnation}.1"
+        name = opener.name_to_spawn(1)
         for peer in (other, opener):
             unknown = name[:-1] + "7"
             peer.session.send(

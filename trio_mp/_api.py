@@ -92,7 +92,7 @@ class Node(Messaging):
         running = self._core.owner()
         if linked and running is None:
             raise RuntimeError("spawn(linked=True) ties the new port to the running one, and there is none")
-        name = self._core.next_name()
+        name = self._core.next_name() if peer is None else self._core.next_spawned_name()
         linked_to = str.__str__(running) if linked and running is not None else ""
         if peer is None:
             port = new_port(self._dispatcher, name)

@@ -1,14 +1,24 @@
 """Node IDs, port IDs and the random tokens in them.
 
-A port ID is `nodeid#name`. The name is `<incarnation>.<counter>`: the incarnation is drawn anew for every run of a node
-and the counter only goes up, so a port ID never names two ports, not even after a restart under the same node ID. The
-node port has the empty name: `nodeid#`, or simply `nodeid`.
+A port ID is `nodeid#name`. The name means something to its own node alone; to all others it is opaque. It holds 96
+random bits, so no name is drawn twice, and whoever knows some port IDs knows nothing of another. The node port has the
+empty name: `nodeid#`, or simply `nodeid`.
+
+A node gives its ports names of two forms, which no port has both of:
+
+- `<8>.<16>`: the first characters of its incarnation, for people who read a log, and random ones.
+- `<16>.<counter>.<16>`, for ports that another node has spawned: the mark of that node and of its run, a counter that
+  only rises, and random characters. The other node chooses the name; mark and counter let this one see that the name
+  was never used before, without keeping all names that were.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeAlias
 
 Entropy: TypeAlias = Callable[[int], bytes]
@@ -18,7 +28,14 @@ INCARNATION_LENGTH = 16
 
 _NODE_ID = re.compile(r"[A-Za-z0-9_\-.:/]+")
 _INCARNATION = re.compile(r"[A-Za-z0-9]{%d}" % INCARNATION_LENGTH)
-_PORT_NAME = re.compile(r"[A-Za-z0-9]{%d}\.[1-9][0-9]{0,18}" % INCARNATION_LENGTH)
+# Not shorter than what is random in a name of ours: that could be guessed, and `node#printer` is a mistake, not a port.
+_PORT_NAME = re.compile(r"[A-Za-z0-9_.\-]{16,64}")
+_SPAWNED_NAME = re.compile(r"([A-Za-z0-9_\-]{16})\.([1-9][0-9]{0,18})\.[A-Za-z0-9_\-]{16}")
+_POOL = 64
+"""How many random parts of names are drawn at a time: one by one they would cost five times as much."""
+
+_RANDOM_BYTES = 12  # 16 characters of base64
+_RANDOM_LENGTH = 16
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -74,7 +91,8 @@ def split_port(port: object) -> tuple[str, str]:
     if not is_node_id(node_id) or (name and not _PORT_NAME.fullmatch(name)):
         raise ValueError(
             f"not a port ID: {str(port)!r} (a port ID is what a Port prints as,"
-            " 'nodeid#name' with a name that its node gave it; a node ID alone is that node's own port)"
+            " 'nodeid#name' with a name that its node gave it, of 16 to 64 characters;"
+            " a node ID alone is that node's own port)"
         )
     return node_id, name
 
@@ -101,9 +119,31 @@ def is_port_name(name: str) -> bool:
     return _PORT_NAME.fullmatch(name) is not None
 
 
-def spawn_counter(name: str, incarnation: str) -> int | None:
-    """The counter in the name of a spawned port, or None if the name is not one that this incarnation may give."""
-    prefix, _, counter = name.partition(".")
-    if prefix != incarnation or not _PORT_NAME.fullmatch(name):
+def random_parts(entropy: Entropy) -> list[str]:
+    """The random parts of the next names: texts of 16 characters of base64url, 96 random bits in each."""
+    text = urlsafe_b64encode(entropy(_POOL * _RANDOM_BYTES)).decode()
+    return [text[start : start + _RANDOM_LENGTH] for start in range(0, len(text), _RANDOM_LENGTH)]
+
+
+@lru_cache(maxsize=256)
+def spawner_mark(node_id: str, incarnation: str) -> str:
+    """What the names of ports begin with that this run of a node spawns on others.
+
+    A digest of both, and no part of the incarnation: all see that in a greeting, so another node could say the same,
+    and give a name again that the first has used.
+    """
+    digest = hashlib.sha256(f"{node_id}#{incarnation}".encode()).digest()
+    return urlsafe_b64encode(digest[:_RANDOM_BYTES]).decode()
+
+
+def spawned_prefix(mark: str, counter: int) -> str:
+    """What the name of a port on another node begins with, which this one spawns there; a random part follows."""
+    return f"{mark}.{counter}."
+
+
+def spawn_counter(name: str, mark: str) -> int | None:
+    """The counter in the name of a spawned port, or None if the name is not one that the node of this mark may give."""
+    parts = _SPAWNED_NAME.fullmatch(name)
+    if parts is None or parts[1] != mark:
         return None
-    return int(counter)
+    return int(parts[2])

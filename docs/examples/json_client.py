@@ -19,7 +19,10 @@ class Client:
         nonce = b"++++" + base64.b64encode(secrets.token_bytes(33))
         incarnation = secrets.token_hex(8)
         ours = (fields % (name, incarnation.encode()), nonce)
-        self.port = f"{name.decode()}#{incarnation}.1"  # the ID of a port here; the next one ends in .2
+        # The ID of a port here. No ID is used twice, and nobody can guess one: hence the random characters.
+        self.port = f"{name.decode()}#{incarnation[:8]}.{secrets.token_urlsafe(12)}"
+        mark = hashlib.sha256(name + b"#" + incarnation.encode()).digest()[:12]
+        self.mark, self.spawned = base64.urlsafe_b64encode(mark).decode(), 0
         sock.sendall(b"%b\n%b\n" % ours)
         with sock.makefile("rb") as greeting:
             theirs = (greeting.readline().rstrip(), greeting.readline().rstrip())
@@ -51,6 +54,12 @@ class Client:
 
     def send(self, port: str, *message: object) -> None:
         self.write(json.dumps([port.partition("#")[2], *message]).encode())
+
+    def spawn(self, node: str, function: str, *arguments: object) -> str:
+        self.spawned += 1
+        name = f"{self.mark}.{self.spawned}.{secrets.token_urlsafe(12)}"
+        self.send(node, "spawn", name, function, *arguments)
+        return f"{node}#{name}"
 
     def receive(self) -> list[object]:
         while (message := json.loads(self.read())) in ([], ["", ""], ["", "ping"]):

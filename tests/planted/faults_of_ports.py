@@ -5,6 +5,8 @@ from __future__ import annotations
 from .fault import Change, Fault
 
 _CORE = "_node/core.py"
+_IDS = "_ids.py"
+_SPAWNED_NAMES = "_node/spawned_names.py"
 _DISPATCHER = "_node/dispatcher.py"
 _KEEPER = "_node/keeper.py"
 _NODE_PORT = "_node/node_port.py"
@@ -15,17 +17,83 @@ _REASON = "_reason.py"
 _TRACES = "tests/test_death_traces.py"
 _CLOSED = "tests/test_node_closed.py"
 
+# What counts, in the place of what is drawn.
+_COUNTED = "urlsafe_b64encode(b''.join(number.to_bytes(_RANDOM_BYTES, 'big') for number in range(_POOL)))"
+
 PORTS = (
     Fault(
         "port_name_used_again",
         "point 3: a port gets the name of one that has died",
-        (Change(_CORE, "self._counter += 1", "self._counter = len(self.dispatcher.ports) + 1"),),
+        (Change(_CORE, "+ self._random_parts.pop()", "+ self._random_parts[-1 - len(self.dispatcher.ports)]"),),
         ("tests/test_ports.py::test_ports_never_share_an_id",),
     ),
     Fault(
+        "names_without_randomness",
+        "who knows a port ID can guess others: their random parts do not depend on the entropy",
+        (Change(_IDS, "urlsafe_b64encode(entropy(_POOL * _RANDOM_BYTES))", _COUNTED),),
+        (
+            "tests/test_port_names.py::test_no_name_says_anything_of_another",
+            "tests/test_ids.py::test_random_parts_of_names_are_all_of_the_entropy_and_nothing_else",
+        ),
+    ),
+    Fault(
+        "names_from_the_operating_system",
+        "a simulation cannot be repeated: names do not come from the entropy that its nodes were given",
+        (Change(_CORE, "random_parts(self.environment.entropy)", "random_parts(__import__('os').urandom)"),),
+        ("tests/test_port_names.py::test_the_same_entropy_gives_the_same_names_and_other_entropy_others",),
+    ),
+    Fault(
+        "spawned_names_without_randomness",
+        "who knows the ID of a port that was spawned from elsewhere can guess others of that spawner",
+        (Change(_CORE, "+ self._random_parts.pop()", "+ (self._spawn_mark if prefix else self._random_parts.pop())"),),
+        ("tests/test_port_names.py::test_reply_ports_and_spawned_ones_cannot_be_guessed_either",),
+    ),
+    Fault(
+        "counters_of_earlier_runs_forgotten",
+        "point 3: a peer uses a name again by coming back as an earlier run of itself",
+        (Change(_SPAWNED_NAMES, "runs[incarnation] = counter", "runs.clear()\n        runs[incarnation] = counter"),),
+        (
+            "tests/test_port_names.py::test_a_counter_rises_for_each_run_of_each_node",
+            "tests/test_port_names.py::test_a_name_is_not_used_again_by_a_run_that_comes_back",
+        ),
+    ),
+    Fault(
+        "no_limit_of_counters",
+        "point 4: a peer that comes back as ever new runs has the table of counters grow for ever",
+        (Change(_SPAWNED_NAMES, "if full:", "if False:"),),
+        ("tests/test_port_names.py::test_the_table_has_a_limit_and_those_in_it_go_on",),
+    ),
+    Fault(
+        "no_limit_of_one_nodes_counters",
+        "one node that comes back as ever new runs uses up the table of counters for all",
+        (Change(_SPAWNED_NAMES, "if len(runs) >= RUNS_OF_ONE", "if False"),),
+        ("tests/test_port_names.py::test_the_table_has_a_limit_and_those_in_it_go_on",),
+    ),
+    Fault(
+        "refused_counter_not_told",
+        "whoever may spawn nothing waits for ever: the refusal is logged, and told to nobody",
+        (Change(_NODE_PORT, "            self._spawner.refuse(request.name, why)\n", "            return\n"),),
+        ("tests/test_port_names.py::test_who_may_spawn_nothing_is_told",),
+    ),
+    Fault(
+        "marks_without_the_node",
+        "point 3: a peer that claims another's incarnation uses a name again that the other one has used",
+        (Change(_IDS, 'f"{node_id}#{incarnation}".encode()', "incarnation.encode()"),),
+        ("tests/test_port_names.py::test_no_node_uses_a_name_again_that_another_has_used",),
+    ),
+    Fault(
         "same_incarnation_every_run",
-        "point 3: a message for a port of an earlier run reaches one of this run",
+        "a node that has restarted passes for the run of before, whose spawned names are used up",
         (Change(_CORE, "self.incarnation = random_token(environment.entropy)", 'self.incarnation = "A" * 16'),),
+        ("tests/test_port_names.py::test_a_node_that_restarts_spawns_again",),
+    ),
+    Fault(
+        "same_names_every_run",
+        "point 3: a message for a port of an earlier run reaches one of this run",
+        (
+            Change(_CORE, "self.incarnation = random_token(environment.entropy)", 'self.incarnation = "A" * 16'),
+            Change(_IDS, "urlsafe_b64encode(entropy(_POOL * _RANDOM_BYTES))", _COUNTED),
+        ),
         ("tests/test_ports.py::test_a_message_for_a_port_of_an_earlier_run_reaches_none",),
     ),
     Fault(
@@ -125,19 +193,13 @@ PORTS = (
     Fault(
         "spawned_under_any_counter",
         "point 3: a peer names a port that it spawns as one that it has spawned before",
-        (Change(_NODE_PORT, "(incarnation == seen_incarnation and counter <= seen)", "False"),),
+        (Change(_SPAWNED_NAMES, " and counter > self._last.get(node_id, {}).get(incarnation, 0)", ""),),
         ("tests/test_network_strangers.py::test_a_spawn_under_a_name_that_is_not_the_peers",),
     ),
     Fault(
         "spawned_under_any_incarnation",
         "point 3: a peer names a port that it spawns as if another node had",
-        (
-            Change(
-                _NODE_PORT,
-                "counter = spawn_counter(request.name, incarnation)",
-                'counter = spawn_counter(request.name, request.name.partition(".")[0])',
-            ),
-        ),
+        (Change(_IDS, "if parts is None or parts[1] != mark:", "if parts is None:"),),
         ("tests/test_network_strangers.py::test_a_spawn_under_a_name_that_is_not_the_peers",),
     ),
     Fault(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import trio
 
 from .._errors import PortDied
-from .._ids import random_token, split_port
+from .._ids import random_parts, random_token, spawned_prefix, spawner_mark, split_port
 from .._protocol import codec
 from .._protocol.auth import stretch_secret
 from .._protocol.handshake import LocalInfo
@@ -95,14 +95,17 @@ class Core:
             spawner=self.spawner,
             port_limit=settings.port_limit,
             errands=Errands(settings.queue_limit),
-            incarnation=self.incarnation,
         )
         self.network = self._make_network() if settings.networked else None
         self.closing = False
         self.closed = False
         self.at_end: list[Callable[[], object]] = []
         self._finishing = False
-        self._counter = 0
+        self._name_prefix = f"{self.incarnation[:8]}."
+        # Those of names that will be given.
+        self._random_parts: list[str] = []
+        self._spawn_mark = spawner_mark(self.id, self.incarnation)
+        self._spawn_counter = 0
         # Where messages go, by port ID: the peer, or None for this node, and the name. Parsing a port ID costs as much
         # as sending; this is emptied when it has grown too large.
         self._routes: dict[str, tuple[Peer | None, str]] = {}
@@ -134,13 +137,23 @@ class Core:
             importlib.import_module("trio_mp._transport.throwaway")
         return Network(self.dispatcher, settings, self.environment, local, self.node_port, make_tls)
 
-    def next_name(self) -> str:
-        """A port name that was never used and never will be."""
+    def next_name(self, prefix: str = "") -> str:
+        """A name for a port of this node: it was never used and never will be, and nobody can guess it.
+
+        Args:
+          prefix: what the name begins with, if not with what those of this node's own ports do.
+        """
         self.check_open()
         if self.closing:
             raise trio.ClosedResourceError(f"node {self.id} is closing")
-        self._counter += 1
-        return f"{self.incarnation}.{self._counter}"
+        if not self._random_parts:
+            self._random_parts = random_parts(self.environment.entropy)
+        return (prefix or self._name_prefix) + self._random_parts.pop()
+
+    def next_spawned_name(self) -> str:
+        """A name for a port that this node spawns on another, where the name is judged by `SpawnedNames`."""
+        self._spawn_counter += 1
+        return self.next_name(spawned_prefix(self._spawn_mark, self._spawn_counter))
 
     def check_open(self) -> None:
         """Raise `trio.ClosedResourceError` if the node is closed, `PortDied` in a task of a dead port.

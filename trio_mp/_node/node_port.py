@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from .._ids import node_of, spawn_counter, split_port
+from .._ids import node_of, split_port
 from .._protocol import requests
 from .._reason import Reason
 from .context import Frame
@@ -15,6 +15,7 @@ from .environment import Environment
 from .errands import Errands
 from .peer import Peer
 from .port import Port
+from .spawned_names import SpawnedNames
 
 log = logging.getLogger("trio_mp")
 spawn_log = logging.getLogger("trio_mp.spawn")
@@ -62,7 +63,6 @@ class NodePort:
       spawner: makes and initialises ports.
       port_limit: how many ports that another node has spawned here may be alive.
       errands: bounds what is done for others.
-      incarnation: the token of this run, with which the names begin that no other node may give.
     """
 
     def __init__(
@@ -74,7 +74,6 @@ class NodePort:
         spawner: SpawnService,
         port_limit: int,
         errands: Errands,
-        incarnation: str,
     ) -> None:
         self._host = host
         self._environment = environment
@@ -82,7 +81,7 @@ class NodePort:
         self._spawner = spawner
         self._port_limit = port_limit
         self.errands = errands
-        self._incarnation = incarnation
+        self._spawned_names = SpawnedNames()
         self._streams: StreamService
         # The IDs of the nodes that are connected, and of all known ones; the network says.
         self.up_nodes: Callable[[], Iterable[str]] = tuple
@@ -158,17 +157,11 @@ class NodePort:
 
     def _spawn_for(self, peer: Peer, request: requests.Spawn | requests.OpenStream) -> None:
         incarnation = peer.association.incarnation
-        counter = spawn_counter(request.name, incarnation)
-        seen_incarnation, seen = peer.last_spawn
-        if counter is None or incarnation == self._incarnation or (incarnation == seen_incarnation and counter <= seen):
+        if not self._spawned_names.may_be_given(peer.id, incarnation, request.name):
+            # It is not told: a port may have that name, and whoever monitors that would hear of another's failure.
             self._warn(peer, "name", "%s: a spawn under a name that it may not give: %.200r", peer.id, request.name)
             return
-        if self._host.find(request.name) is not None:
-            # The other one would never die, and its monitors never fire.
-            self._warn(peer, "name", "%s: a spawn under a name that a port has: %.200r", peer.id, request.name)
-            return
-        peer.last_spawn = (incarnation, counter)
-        why = self._refusal(peer, request)
+        why = self._spawned_names.take(peer.id, incarnation, request.name) or self._refusal(peer, request)
         if why:
             self.errands.complain(peer.id, "spawn", spawn_log, "not spawned: %s", why)
             self._spawner.refuse(request.name, why)

@@ -58,8 +58,6 @@ class Peer:
         self.current: PeerConnection | None = None
         self.up = trio.lowlevel.ParkingLot()
         self.down = trio.lowlevel.ParkingLot()
-        # The counter of the last port that the peer's incarnation had us spawn.
-        self.last_spawn: tuple[str, int] = ("", 0)
         # How many ports that it has spawned on this node have not unwound.
         self.spawned = 0
         self.used_at = trio.current_time()

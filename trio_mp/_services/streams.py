@@ -69,7 +69,8 @@ class Streams:
         check_reference(function)
         peer, _ = core.route(node_or_port)
         node_id = node_of(node_or_port)
-        request = OpenStream(core.next_name(), random_token(core.environment.entropy), function, arguments)
+        name = core.next_name() if peer is None else core.next_spawned_name()
+        request = OpenStream(name, random_token(core.environment.entropy), function, arguments)
         opening: Opening
         if peer is None:
             opening = OpeningHere(core, node_id, request, self._start_here)
