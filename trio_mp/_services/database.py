@@ -28,6 +28,7 @@ from .._protocol.membership import (
     Detached,
     GlobalDown,
     GlobalUp,
+    GuestUp,
     MembershipEffect,
 )
 from .._reason import no_such_port
@@ -42,7 +43,8 @@ NODES = "trio_mp.nodes"
 """The family of nodes: by node ID, the incarnation of each and the addresses where it listens."""
 
 GRACE = 10.0
-"""For how many seconds the entries of nodes are kept whose global node is lost, so that they can find another one."""
+"""For how many seconds the entries of nodes are kept whose global node is lost, so that they can find another one; also
+those of nodes that have moved, and the tables of a node that has become global, until there is something newer."""
 
 log = logging.getLogger("trio_mp.database")
 
@@ -275,8 +277,8 @@ class Database:
                 if question is not None:
                     question.answer = table
                     question.answered.set()
-            case Grace(global_id, token):
-                self._core.dispatcher.start_system_task(self._expire_later, global_id, token)
+            case Grace(node_id, token):
+                self._core.dispatcher.start_system_task(self._expire_later, node_id, token)
             case Ignored(from_id, why):
                 log.info("%s: not used: %s", from_id, why)
 
@@ -291,9 +293,9 @@ class Database:
                 # It has a smaller limit than any node of this kind, or a framing in which not everything exists.
                 log.error("%s cannot be told what it asked for: %s", node_id, error)
 
-    async def _expire_later(self, global_id: str, token: int) -> None:
+    async def _expire_later(self, node_id: str, token: int) -> None:
         await trio.sleep(GRACE)
-        self._execute(self._replica.expire(global_id, token))
+        self._execute(self._replica.expire(node_id, token))
 
     def _check_open(self) -> None:
         if self._core.closed:
@@ -322,11 +324,14 @@ class Database:
     def _observe(self, effect: MembershipEffect) -> None:
         match effect:
             case BecameGlobal():
-                self._execute(self._replica.become_global())
+                assert self._membership is not None
+                self._execute(self._replica.become_global(self._membership.rules.globals))
             case Attached(host):
                 self._execute(self._replica.attached(host))
             case Detached():
                 self._execute(self._replica.detached())
+            case GuestUp(node_id):
+                self._replica.guest_up(node_id)
             case GlobalUp(node_id):
                 self._execute(self._replica.global_up(node_id))
             case GlobalDown(node_id):
