@@ -13,6 +13,9 @@ from trio_mp._protocol.database_records import Table, same
 
 FAMILIES = ("red", "green")
 
+ALIVE = "alive"
+"""A family in which each node of the model sets one key, its ID, and never deletes it."""
+
 
 def incarnation(number: int) -> str:
     """The token of a run."""
@@ -29,7 +32,9 @@ class Process:
     """A run of a node: a real replica, and around it what the runtime, its membership and its programs do.
 
     Attributes:
-      inbox: what is on its way from each other node: ("up",), ("role",), ("message", …), ("down",).
+      inbox: what is on its way from each other node: ("up", connection), ("role",), ("attach", connection),
+        ("message", …), ("down",).
+      connected: the nodes with which it has a connection, as far as it has noticed, and which one.
       timers: grace periods that have not ended.
       seen: what a program has seen of the families that it follows, from what it was told alone.
       told: every change that a program was told of.
@@ -38,7 +43,7 @@ class Process:
     network: Network
     replica: Replica
     inbox: dict[str, deque[tuple[Any, ...]]] = field(default_factory=dict)
-    connected: dict[str, None] = field(default_factory=dict)
+    connected: dict[str, int] = field(default_factory=dict)
     known_globals: dict[str, None] = field(default_factory=dict)
     timers: list[Grace] = field(default_factory=list)
     seen: dict[str, Table] = field(default_factory=dict)
@@ -75,6 +80,9 @@ class Process:
         """Each change is one: what is added was not there, what is changed is other than it was, and so on."""
         table = self.seen[changed.family]
         added, other, deleted = changed.change
+        if changed.family == ALIVE and self.network.quiet:
+            vanished = self.network.processes.keys() & set(deleted)
+            assert not vanished, f"{self.id} sees {vanished} go, who live, and nothing was lost"
         assert changed.change
         assert not added.keys() & table.keys()
         assert other.keys() <= table.keys()
@@ -87,13 +95,17 @@ class Process:
     # What membership does ----------------------------------------------------------------------------------------
 
     def become_global(self) -> None:
-        self.execute(self.replica.become_global())
+        host = self.network.processes.get(self.replica.host or "")
+        # As far as they are alive: its host has told it of them.
+        others = [host.id, *host.replica._globals] if host is not None else []
+        self.execute(self.replica.become_global([other for other in others if other != self.id]))
         for node_id in tuple(self.known_globals):
             self.execute(self.replica.global_up(node_id))
         for node_id in self.connected:
             self.network.send(self.id, node_id, ("role",))
 
     def attach(self, host: str) -> None:
+        self.network.send(self.id, host, ("attach", self.connected.get(host)))
         self.execute(self.replica.attached(host))
 
     def handle(self, from_id: str) -> None:
@@ -102,9 +114,13 @@ class Process:
         if kind == "message":
             self.execute(self.replica.receive(from_id, rest[0]))
         elif kind == "up":
-            self.connected[from_id] = None
+            self.connected[from_id] = rest[0]
             if self.replica.is_global:
                 self.network.send(self.id, from_id, ("role",))
+        elif kind == "attach":
+            # One of before is ignored by `_protocol/membership.py`.
+            if rest[0] == self.connected[from_id]:
+                self.replica.guest_up(from_id)
         elif kind == "role":
             self.known_globals[from_id] = None
             if self.replica.is_global:
@@ -116,6 +132,7 @@ class Process:
 
     def _lose(self, node_id: str) -> None:
         del self.connected[node_id]
+        self.network.asked.discard((self.id, node_id))
         was_host = self.replica.host == node_id
         steps: list[Callable[[], list[Effect]]] = [lambda: self.replica.node_down(node_id)]
         if node_id in self.known_globals:
@@ -132,13 +149,29 @@ class Process:
 
 
 class Network:
-    """Replicas with a FIFO channel each way between any two that are connected."""
+    """Replicas with a FIFO channel each way between any two that are connected.
+
+    What is sent by a connection that is gone, before that was noticed, is lost, as in `_protocol/association.py`: when
+    a connection in use ends, what is queued is dropped. There is one exception, in the rules of parting: a node that
+    has asked whether it may give a connection back queues what it sends until the answer comes, and if the connection
+    ends meanwhile that goes by the next one, before all else. Who keeps a connection does not ask; a guest keeps the
+    one with its host.
+
+    Attributes:
+      asked: who has asked whom so, over a connection that is gone.
+      quiet: whether no connection and no node was lost, and no time was over, since all were connected and agreed.
+    """
 
     def __init__(self) -> None:
         self.processes: dict[str, Process] = {}
-        self.connections: dict[frozenset[str], None] = {}
+        self.connections: dict[frozenset[str], int] = {}
+        self.asked: set[tuple[str, str]] = set()
+        self.quiet = False
         self.steps = 0
         self._runs = 0
+        self._connected = 0
+        # What waits for the next connection, by sender and receiver.
+        self._waiting: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
 
     def start(self, node_id: str, *, started: int | None = None) -> Process:
         self._runs += 1
@@ -166,15 +199,26 @@ class Network:
     def connect(self, one: str, other: str) -> None:
         pair = frozenset({one, other})
         if pair not in self.connections:
-            self.connections[pair] = None
+            self._connected += 1
+            self.connections[pair] = self._connected
             for node_id, peer_id in ((one, other), (other, one)):
-                self._box(node_id, peer_id).append(("up",))
+                self._box(node_id, peer_id).append(("up", self._connected))
+                self._box(node_id, peer_id).extend(self._waiting.pop((peer_id, node_id), ()))
 
-    def cut(self, one: str, other: str, losing: tuple[int, int] = (0, 0)) -> None:
-        """A connection breaks; so many messages on their way, each way, are lost with it."""
+    def cut(self, one: str, other: str, losing: tuple[int, int] = (0, 0), *, asked: bool = False) -> None:
+        """A connection breaks; so many messages on their way, each way, are lost with it.
+
+        Args:
+          one, other: between whom.
+          losing: how many, of what is for either.
+          asked: whether the first one has asked to part, and not been answered.
+        """
         pair = frozenset({one, other})
         if pair not in self.connections:
             return
+        self.quiet = False
+        if asked and self._may_ask(one, other):
+            self.asked.add((one, other))
         del self.connections[pair]
         for node_id, peer_id, lost in ((one, other, losing[0]), (other, one, losing[1])):
             box = self._box(node_id, peer_id)
@@ -182,6 +226,7 @@ class Network:
             box.append(("down",))
 
     def crash(self, node_id: str, losing: int = 0) -> None:
+        self.quiet = False
         del self.processes[node_id]
         for pair in [pair for pair in self.connections if node_id in pair]:
             (peer_id,) = pair - {node_id}
@@ -190,16 +235,27 @@ class Network:
             box = self._box(peer_id, node_id)
             self._lose(box, losing)
             box.append(("down",))
+        self.asked = {pair for pair in self.asked if node_id not in pair}
+        self._waiting = {pair: items for pair, items in self._waiting.items() if node_id not in pair}
+
+    def _may_ask(self, one: str, other: str) -> bool:
+        process = self.processes[one]
+        has_noticed = process.connected.get(other) == self.connections[frozenset({one, other})]
+        return has_noticed and other != process.replica.host
 
     @staticmethod
     def _lose(box: deque[tuple[Any, ...]], count: int) -> None:
-        while count and box and box[-1][0] in ("message", "role"):
+        while count and box and box[-1][0] in ("message", "role", "attach"):
             box.pop()
             count -= 1
 
     def send(self, from_id: str, to_id: str, item: tuple[Any, ...]) -> None:
-        if frozenset({from_id, to_id}) in self.connections:
+        connection = self.connections.get(frozenset({from_id, to_id}))
+        used = self.processes[from_id].connected.get(to_id)
+        if connection is not None and (used == connection or (from_id, to_id) in self.asked):
             self._box(to_id, from_id).append(item)
+        elif (from_id, to_id) in self.asked:
+            self._waiting.setdefault((from_id, to_id), []).append(item)
 
     def _box(self, node_id: str, peer_id: str) -> deque[tuple[Any, ...]]:
         return self.processes[node_id].inbox.setdefault(peer_id, deque())
@@ -226,7 +282,7 @@ class Network:
         for process in self.processes.values():
             timers, process.timers = process.timers, []
             for grace in timers:
-                process.execute(process.replica.expire(grace.global_id, grace.token))
+                process.execute(process.replica.expire(grace.node_id, grace.token))
         self.deliver_all()
 
     def expected(self, family: str, owners: Iterable[str]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import cast
 
 import pytest
@@ -351,9 +352,9 @@ class TestALostGlobalNode:
         assert len({timer.token for timer in timers}) == 3
         replica = network.processes["s2"].replica
         for timer in timers[:2]:
-            replica.expire(timer.global_id, timer.token)
+            replica.expire(timer.node_id, timer.token)
         assert "a" in replica._copies._copies
-        replica.expire(timers[2].global_id, timers[2].token)
+        replica.expire(timers[2].node_id, timers[2].token)
         assert "a" not in replica._copies._copies
 
     def test_does_not_raise_the_dead(self, network: Network) -> None:
@@ -476,6 +477,277 @@ class TestWhoBecomesGlobal:
         assert replica.global_up("s1") == [Send("s1", ("db", "pull")), *replica._speak("s1")]
 
 
+class TestMakeBeforeBreak:
+    """Nobody sees the entries go of a node that lives and has a host, or is global: not even for a moment."""
+
+    @pytest.fixture
+    def network(self, network: Network) -> Network:
+        """Everybody has set something, and follows what all set; everybody is connected with both global nodes."""
+        for process in network.processes.values():
+            sets(process, process.id, 1)
+        for process in network.processes.values():
+            follows(process)
+        network.connect("a", "s2")
+        network.connect("b", "s1")
+        network.deliver_all()
+        for process in network.processes.values():
+            process.told.clear()
+        return network
+
+    @staticmethod
+    def check(network: Network, *deleted: str) -> None:
+        """All see the entries of all that live, and were told of these deletions alone."""
+        for process in network.processes.values():
+            assert process.seen["red"] == dict.fromkeys(network.processes, 1), process.id
+            assert [key for told in process.told for key in told.change.deleted] == list(deleted), process.id
+
+    @pytest.mark.parametrize("seed", range(30))
+    def test_who_becomes_global_is_seen_all_the_time(self, network: Network, seed: int) -> None:
+        network.processes["a"].become_global()
+        order = random.Random(seed)
+        while network.deliver(order.randrange(1000)):
+            self.check(network)
+        assert all("a" not in network.processes[host].replica._copies._attached for host in ("s1", "s2"))
+        network.expire_all()
+        self.check(network)
+        network.crash("a")
+        network.deliver_all()
+        self.check(network, "a")
+
+    @pytest.mark.parametrize("seed", range(30))
+    def test_who_moves_is_seen_all_the_time(self, network: Network, seed: int) -> None:
+        mover = network.processes["a"]
+        mover.attach("s2")
+        order = random.Random(seed)
+        while network.deliver(order.randrange(1000)):
+            self.check(network)
+        network.expire_all()
+        self.check(network)
+        assert not network.processes["s1"].replica._copies._attached
+        network.cut("a", "s2")
+        del network.processes["a"]
+        network.deliver_all()
+        network.expire_all()
+        self.check(network, "a")
+
+    def test_who_moves_unseen_is_seen_all_the_time(self, network: Network) -> None:
+        """Its host has not noticed that the connection is gone, and hears of it from the new one, before others do."""
+        network.start_global("s3")
+        network.deliver_all()
+        follows(network.processes["s3"])
+        sets(network.processes["s3"], "s3", 1)
+        mover, third = network.processes["a"], network.processes["s3"]
+        mover.execute(mover.replica.detached())
+        mover.attach("s2")
+        late = [network.processes["s2"], network.processes["s1"]]
+        while any(box for process in late for box in process.inbox.values()):
+            for process in late:
+                for peer in [peer for peer, box in process.inbox.items() if box]:
+                    process.handle(peer)
+        # What its new host says of it waits; what the old one says does not.
+        assert [message for _, message in third.inbox["s1"]] == [("db", "moved", "a")]
+        third.handle("s1")
+        assert third.seen["red"]["a"] == 1
+        assert "a" in third.replica._copies._mirrors["s1"].leaving
+        network.deliver_all()
+        assert "a" not in third.replica._copies._mirrors["s1"].records
+        network.expire_all()
+        assert not any(told.change.deleted for process in network.processes.values() for told in process.told)
+
+    def test_who_is_lost_before_it_speaks_for_itself_is_dead(self, network: Network) -> None:
+        host = network.processes["s1"]
+        host.execute(host.replica.global_up("a"))
+        assert "a" in host.replica._copies.spoken_for()
+        network.crash("a")
+        network.deliver_all()
+        self.check(network, "a")
+        assert host.timers == []
+
+    def test_who_speaks_for_others_only_is_not_spoken_for(self, network: Network) -> None:
+        """Whatever a global node says in its first batch, its host speaks for it no longer."""
+        host = network.processes["s1"]
+        host.execute(host.replica.global_up("a"))
+        for message in (("begin", True), ("done",)):
+            host.execute(host.replica.receive("a", ("db", *message)))
+        assert "a" not in host.replica._copies.spoken_for()
+        network.deliver_all()
+        assert "a" not in network.processes["s2"].seen["red"]
+
+    def test_who_has_moved_to_nowhere_is_kept_for_a_while(self, network: Network) -> None:
+        """And no longer, even if `gone` does not follow."""
+        other = network.processes["s2"]
+        other.execute(other.replica.receive("s1", ("db", "moved", "a")))
+        other.execute(other.replica.receive("s1", ("db", "moved", "a")))
+        network.deliver_all()
+        assert other.seen["red"]["a"] == 1
+        (timer,) = other.timers
+        other.execute(other.replica.expire("s2", timer.token))
+        assert other.seen["red"]["a"] == 1
+        other.execute(other.replica.expire(timer.node_id, timer.token))
+        assert "a" not in other.seen["red"]
+        assert other.replica.receive("s1", ("db", "moved", "a")) == []
+        assert other.replica.receive("s1", ("db", "gone", "a")) == []
+
+    def test_who_does_not_know_moved_hears_gone_later(self, network: Network) -> None:
+        """As a node of the version before, which would keep its copy for ever."""
+        mover, host = network.processes["a"], network.processes["s1"]
+        mover.attach("s2")
+        network.deliver_all()
+        (timer,) = [timer for timer in host.timers if timer.node_id == "s1"]
+        effects = host.replica.expire(timer.node_id, timer.token)
+        assert effects == [Send("s2", ("db", "gone", "a"))]
+        assert host.replica._copies.have_moved() == []
+
+    def test_who_comes_back_is_not_said_to_be_gone(self, network: Network) -> None:
+        mover, host = network.processes["a"], network.processes["s1"]
+        for where in ("s2", "s1"):
+            mover.attach(where)
+            network.deliver_all()
+        network.expire_all()
+        assert "a" in host.replica._copies.spoken_for()
+        self.check(network)
+
+    def test_a_new_connection_says_who_has_moved_meanwhile(self, network: Network) -> None:
+        """Two global nodes lose each other while a node moves from one to the third, of which the other hears late."""
+        network.start_global("s3")
+        network.deliver_all()
+        other = network.processes["s2"]
+        network.connect("a", "s3")
+        network.deliver_all()
+        network.cut("s2", "s3")
+        network.cut("s1", "s2")
+        network.deliver_all()
+        network.processes["a"].attach("s3")
+        network.deliver_all()
+        assert other.seen["red"]["a"] == 1
+        network.connect("s1", "s2")
+        network.deliver_all()
+        assert other.seen["red"]["a"] == 1
+        network.connect("s2", "s3")
+        network.deliver_all()
+        network.expire_all()
+        assert "a" not in [key for told in other.told for key in told.change.deleted]
+
+    def test_a_new_run_of_a_global_node_does_not_know_who_lives(self, network: Network) -> None:
+        """Its nodes have the rest of the time to attach themselves anew."""
+        other, mover = network.processes["s2"], network.processes["a"]
+        network.cut("a", "s2")
+        network.crash("s1")
+        network.deliver_all()
+        network.start_global("s1")
+        network.cut("a", "s1")
+        network.deliver_all()
+        assert mover.replica.host is None
+        assert other.seen["red"] == {"s2": 1, "a": 1, "b": 1}
+        network.connect("a", "s1")
+        network.deliver_all()
+        network.expire_all()
+        assert [key for told in other.told for key in told.change.deleted] == ["s1"]
+        network.crash("s1")
+        network.deliver_all()
+        network.start_global("s1")
+        network.cut("a", "s1")
+        network.deliver_all()
+        assert other.seen["red"] == {"s2": 1, "a": 1, "b": 1}
+        network.expire_all()
+        assert other.seen["red"] == {"s2": 1, "b": 1}
+
+    def test_who_says_that_it_leaves_is_kept_until_it_is_elsewhere(self, network: Network) -> None:
+        """Also when the connection is given back; and no longer than for a while."""
+        host = network.processes["s1"]
+        host.execute(host.replica.receive("a", ("db", "leave")))
+        host.execute(host.replica.node_down("a"))
+        network.deliver_all()
+        self.check(network)
+        network.expire_all()
+        assert "a" not in host.seen["red"]
+        assert "a" not in network.processes["s2"].seen["red"]
+        assert "a" not in host.replica._copies._attached
+
+    def test_who_begins_to_come_back_when_the_time_is_over_has_come_back(self, network: Network) -> None:
+        host, mover = network.processes["s1"], network.processes["a"]
+        host.execute(host.replica.receive("a", ("db", "leave")))
+        told = [send.message for send in mover.replica.attached("s1") if isinstance(send, Send)]
+        for message in told:
+            if message == ("db", "done"):
+                network.expire_all()
+            host.execute(host.replica.receive("a", message))
+        assert "a" in host.replica._copies.spoken_for()
+
+    def test_who_leaves_without_having_said_anything(self, network: Network) -> None:
+        host = network.processes["s1"].replica
+        host.guest_up("new")
+        host.receive("new", ("db", "begin", True))
+        assert host.receive("new", ("db", "leave")) == []
+        assert "new" not in host._copies._attached
+
+    def test_words_that_have_waited_since_the_connection_before_do_not_attach(self, network: Network) -> None:
+        """A node that asks to part queues what it sends: a whole batch, which comes when it is attached elsewhere."""
+        host, mover = network.processes["s1"], network.processes["a"]
+        late = [send.message for send in mover.replica.attached("s1") if isinstance(send, Send)]
+        mover.attach("s2")
+        network.deliver_all()
+        network.expire_all()
+        host.execute(host.replica.node_down("a"))
+        late = [message for message in late if message[1] != "subscribe"]
+        assert [message[1] for message in late] == ["begin", "record", "entries", "done"]
+        for message in late:
+            assert host.replica.receive("a", message) == [Ignored("a", "it is neither global nor attached here")]
+        assert "a" not in host.replica._copies._attached
+
+
+class TestWhoBecomesGlobalAndReads:
+    def test_keeps_its_tables_until_all_have_said_what_they_speak_for(self, network: Network) -> None:
+        for process in network.processes.values():
+            sets(process, process.id, 1)
+        reader = network.processes["a"]
+        follows(reader)
+        reader.execute(reader.replica.become_global(["s1", "s2"]))
+        number, effects = reader.replica.ask("red")
+        reader.execute(effects)
+        reader.execute(reader.replica.subscribe("green"))
+        reader.execute(reader.replica.set("red", "more", 2))
+        assert reader.replica.table("green") is None
+        for node_id in ("s1", "s2"):
+            assert not reader.answers
+            network.connect("a", node_id)
+            network.deliver_all()
+            reader.execute(reader.replica.global_up(node_id))
+            network.processes[node_id].execute(network.processes[node_id].replica.global_up("a"))
+            network.deliver_all()
+        expected = {**dict.fromkeys(network.processes, 1), "more": 2}
+        assert reader.answers[number] == reader.seen["red"] == expected
+        assert reader.seen["green"] == {}
+        assert [told.change for told in reader.told] == [Difference({"more": 2}, {}, ())]
+
+    def test_does_not_wait_for_ever(self, network: Network) -> None:
+        sets(network.processes["b"], "b", 1)
+        reader = network.processes["a"]
+        follows(reader)
+        reader.execute(reader.replica.become_global(["s1", "nobody"]))
+        network.deliver_all()
+        assert reader.told == []
+        (timer,) = reader.timers
+        assert timer.node_id == "a"
+        network.expire_all()
+        assert [told.change for told in reader.told] == [Difference({}, {}, ("b",))]
+        assert reads(reader) == {}
+
+    def test_answers_nobody_before(self, network: Network) -> None:
+        sets(network.processes["b"], "b", 1)
+        early = network.processes["a"]
+        early.execute(early.replica.become_global(["s2"]))
+        asking = network.start("c")
+        network.connect("a", "c")
+        network.deliver_all()
+        asking.attach("a")
+        asking.execute(asking.replica.subscribe("red"))
+        network.deliver_all()
+        assert "red" not in asking.seen
+        network.expire_all()
+        assert asking.seen["red"] == {}
+
+
 class TestWhatCannotBeUsed:
     """It changes nothing: neither what was known, nor what comes later."""
 
@@ -492,7 +764,8 @@ class TestWhatCannotBeUsed:
     def test_parts_of_no_batch(self, network: Network, message: tuple[object, ...]) -> None:
         host = network.processes["s1"].replica
         assert host.receive("s2", ("db", *message)) == [Ignored("s2", "part of a batch that has not begun")]
-        assert host.receive("new", ("db", *message)) == [Ignored("new", "part of a batch that has not begun")]
+        assert host.receive("a", ("db", *message)) == [Ignored("a", "part of a batch that has not begun")]
+        assert host.receive("new", ("db", *message)) == [Ignored("new", "it is neither global nor attached here")]
 
     def test_entries_of_no_record(self, network: Network) -> None:
         host = network.processes["s1"].replica
@@ -501,6 +774,7 @@ class TestWhatCannotBeUsed:
 
     def test_a_part_before_the_whole(self, network: Network) -> None:
         host = network.processes["s1"].replica
+        host.guest_up("new")
         host.receive("new", ("db", "begin", False))
         assert host.receive("new", ("db", "done")) == [Ignored("new", "part of what it has not told whole")]
 
@@ -552,6 +826,7 @@ owners = st.sampled_from(["a", "b", "s1", "s2", "x"])
 tables_ = st.dictionaries(st.sampled_from(["k", "l"]), values, max_size=2)
 words = st.one_of(
     st.tuples(st.sampled_from(["pull", "leave", "done"])),
+    st.tuples(st.just("moved"), owners),
     st.tuples(st.just("begin"), flags),
     st.tuples(st.just("begin"), flags, numbers),
     st.tuples(st.just("again"), numbers),

@@ -22,6 +22,7 @@ from trio_mp._protocol.database_messages import (
     Head,
     Leave,
     Message,
+    Moved,
     Parsed,
     Pull,
     Set,
@@ -40,7 +41,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-WORDS = ["pull", "begin", "record", "entries", "done", "set", "delete", "gone", "leave", "again"]
+WORDS = ["pull", "begin", "record", "entries", "done", "set", "delete", "gone", "moved", "leave", "again"]
 WORDS += ["subscribe", "unsubscribe", "get", "view", "change"]
 
 
@@ -65,6 +66,7 @@ def nested(depth: int) -> object:
         (("set", "a", 4, "red", "k", None), Set("a", 4, "red", "k", None)),
         (("delete", "a", 4, "red", ["k", ""]), Delete("a", 4, "red", ("k", ""))),
         (("gone", "a"), Gone("a")),
+        (("moved", "a"), Moved("a")),
         (("subscribe", 1, "red"), Subscribe(1, "red")),
         (("unsubscribe", 1), Unsubscribe(1)),
         (("get", 2, "red"), Get(2, "red", None)),
@@ -103,6 +105,8 @@ def test_a_message_is_what_it_says(message: Message, parsed: Parsed) -> None:
         ("delete", "a", 1, "red", [1]),
         ("delete", "a", 1, "red", "k"),
         ("gone", ""),
+        ("moved", "a", 1),
+        ("moved", "a b"),
         ("subscribe", -1, "red"),
         ("subscribe", 1, "\ud800"),
         ("get", 1, "\ud800"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from database_helpers import FAMILIES, Network, Process, tables_are_same
+from database_helpers import ALIVE, FAMILIES, Network, Process, tables_are_same
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from trio_mp._protocol.database import Replica
 
 SEEDS = ("s1", "s2", "s3")
 NODES = ("a", "b", "t")
@@ -39,7 +41,7 @@ def check_rest(network: Network) -> None:
             copies = replica._copies
             assert set(copies._copies) == set(copies._counting) == alive, replica.id
             assert sum(map(len, copies._copies.values())) == len(alive), "an outdated copy is left"
-        for family in FAMILIES:
+        for family in (*FAMILIES, ALIVE):
             number, effects = replica.ask(family)
             process.execute(effects)
             network.deliver_all()
@@ -53,6 +55,11 @@ def check_rest(network: Network) -> None:
             assert not replica._views._questions
 
 
+def knows_all(replicas: dict[str, Replica], node_id: str) -> bool:
+    """Whether a global node has been told by all others all that they speak for."""
+    return all(replicas[node_id]._copies.is_told_by(other) for other in replicas if other != node_id)
+
+
 class Databases(RuleBasedStateMachine):
     """Nodes that come and go, move, set and delete, while connections break and messages wait."""
 
@@ -64,9 +71,16 @@ class Databases(RuleBasedStateMachine):
         for node_id in ("a", "b", "t"):
             self.network.start_attached(node_id, "s1" if node_id == "a" else "s2")
         for process in self.network.processes.values():
+            self.introduce(process)
             process.execute(process.replica.subscribe("red"))
             process.execute(process.replica.set("red", process.id, 0))
         self.network.deliver_all()
+        self.network.quiet = True
+
+    @staticmethod
+    def introduce(process: Process) -> None:
+        process.execute(process.replica.set(ALIVE, process.id, True))
+        process.execute(process.replica.subscribe(ALIVE))
 
     def one(self, choice: int, *, seeds: bool = True, ready: Callable[[Process], object] = bool) -> Process | None:
         """One of the processes that are ready, if there is any."""
@@ -77,7 +91,7 @@ class Databases(RuleBasedStateMachine):
     def start(self, node_id: str, back: bool) -> None:
         if node_id not in self.network.processes:
             # Clocks are set back now and then.
-            self.network.start(node_id, started=0 if back else None)
+            self.introduce(self.network.start(node_id, started=0 if back else None))
             self.connect_all()
 
     @rule(choice=choices)
@@ -94,12 +108,12 @@ class Databases(RuleBasedStateMachine):
             if again:
                 self.start(process.id, back)
 
-    @rule(choice=choices, losing=st.tuples(losses, losses), again=st.booleans())
-    def cut(self, choice: int, losing: tuple[int, int], again: bool) -> None:
+    @rule(choice=choices, losing=st.tuples(losses, losses), again=st.booleans(), asked=st.booleans())
+    def cut(self, choice: int, losing: tuple[int, int], again: bool, asked: bool) -> None:
         pairs = list(self.network.connections)
         if pairs:
-            one, other = sorted(pairs[choice % len(pairs)])
-            self.network.cut(one, other, losing)
+            one, other = sorted(pairs[choice % len(pairs)], reverse=bool(losing[0] % 2))
+            self.network.cut(one, other, losing, asked=asked)
             if again:
                 self.network.connect(one, other)
 
@@ -124,11 +138,17 @@ class Databases(RuleBasedStateMachine):
                 if one != other and one in self.network.processes and {one, other} not in self.blocked:
                     self.network.connect(one, other)
 
+    def hosts_for(self, process: Process) -> tuple[str, ...]:
+        """Where a node may move. To one that has just started, only if something was lost: it knows nothing yet."""
+        replicas = {each.id: each.replica for each in self.network.processes.values() if each.replica.is_global}
+        hosts = [host for host in process.known_globals if host in replicas]
+        return tuple(host for host in hosts if not self.network.quiet or knows_all(replicas, host))
+
     @rule(choice=choices, where=choices)
     def move(self, choice: int, where: int) -> None:
-        process = self.one(choice, seeds=False, ready=lambda process: process.known_globals)
+        process = self.one(choice, seeds=False, ready=self.hosts_for)
         if process is not None:
-            hosts = tuple(process.known_globals)
+            hosts = self.hosts_for(process)
             process.attach(hosts[where % len(hosts)])
 
     @rule(choice=choices, whom=choices, ahead=st.integers(-1, 3), sequence=st.integers(0, 99), value=values)
@@ -188,8 +208,9 @@ class Databases(RuleBasedStateMachine):
     def expire(self, choice: int) -> None:
         process = self.one(choice, ready=lambda process: process.timers)
         if process is not None:
+            self.network.quiet = False
             grace = process.timers.pop(choice % len(process.timers))
-            process.execute(process.replica.expire(grace.global_id, grace.token))
+            process.execute(process.replica.expire(grace.node_id, grace.token))
 
     @rule(order=st.lists(choices, min_size=1, max_size=20))
     def deliver(self, order: list[int]) -> None:
@@ -214,7 +235,10 @@ class Databases(RuleBasedStateMachine):
         """Everybody finds everybody, too: all agree."""
         self.rest()
         for seed in SEEDS:
-            process = self.network.processes.get(seed) or self.network.start(seed)
+            process = self.network.processes.get(seed)
+            if process is None:
+                process = self.network.start(seed)
+                self.introduce(process)
             if not process.replica.is_global:
                 process.become_global()
         self.heal()
@@ -223,6 +247,7 @@ class Databases(RuleBasedStateMachine):
             assert process.replica.is_global or process.replica.host is not None
             if process.replica.is_global:
                 assert set(process.replica._copies._copies) == set(self.network.processes)
+        self.network.quiet = True
 
     def teardown(self) -> None:
         self.settle()
@@ -230,3 +255,50 @@ class Databases(RuleBasedStateMachine):
 
 TestDatabases = Databases.TestCase
 TestDatabases.settings = settings(deadline=None, stateful_step_count=60)
+
+
+class QuietDatabases(RuleBasedStateMachine):
+    """Nodes that come, become global and move, in any order, while no connection and no node is lost.
+
+    Nobody is told of a deletion: `Process.replay` sees to that.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all = Databases()
+        self.network = self.all.network
+
+    @rule(node_id=everyone, back=st.booleans())
+    def start(self, node_id: str, back: bool) -> None:
+        self.all.start(node_id, back)
+
+    @rule(choice=choices)
+    def become_global(self, choice: int) -> None:
+        self.all.become_global(choice)
+
+    @rule(choice=choices, where=choices)
+    def move(self, choice: int, where: int) -> None:
+        self.all.move(choice, where)
+
+    @rule(choice=choices, key=keys)
+    def set(self, choice: int, key: str) -> None:
+        self.all.set(choice, ALIVE, key, 0)
+
+    @rule(order=st.lists(choices, min_size=1, max_size=20))
+    def deliver(self, order: list[int]) -> None:
+        self.all.deliver(order)
+
+    @rule()
+    def deliver_all(self) -> None:
+        self.network.deliver_all()
+
+    def teardown(self) -> None:
+        self.network.deliver_all()
+        assert self.network.quiet
+        self.all.rest()
+        for process in self.network.processes.values():
+            assert process.seen[ALIVE].keys() >= self.network.processes.keys()
+
+
+TestQuietDatabases = QuietDatabases.TestCase
+TestQuietDatabases.settings = settings(deadline=None, stateful_step_count=60)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -178,6 +178,78 @@ def test_when_a_seed_dies_its_own_entries_go_and_those_of_its_nodes_stay(seed: i
 async def idle(node: Node) -> None:
     """A program that does nothing."""
     await trio.sleep_forever()
+
+
+async def note_deletions(node: Node, into: list[tuple[str, str, str]]) -> None:
+    """Note whatever is said to be gone: by whom, and of which family."""
+    async with trio.open_nursery() as nursery:
+        for family in ("red", "trio_mp.nodes"):
+            nursery.start_soon(_note_deletions, node, family, into)
+
+
+async def _note_deletions(node: Node, family: str, into: list[tuple[str, str, str]]) -> None:
+    async with node.database.watch(family) as changes:
+        with suppress(trio.ClosedResourceError):
+            async for change in changes:
+                into += [(node.id, family, key) for key in change.deleted]
+
+
+async def introduce_itself(node: Node) -> None:
+    """A program that sets an entry."""
+    node.database.set("red", node.id, 1)
+    await trio.sleep_forever()
+
+
+async def becomes_global(network: SimulatedNetwork) -> None:
+    """A newcomer names a node as its seed that has been attached for long."""
+    names = [*SEEDS, "a", "b", "c"]
+    deleted: list[tuple[str, str, str]] = []
+    async with trio.open_nursery() as nursery:
+        for name in names:
+            network.start(name, introduce_itself, seeds=SEEDS)
+        await trio.sleep(60)
+        nodes = dict(network.nodes)
+        for node in nodes.values():
+            nursery.start_soon(note_deletions, node, deleted)
+        await trio.sleep(5)
+        network.start("newcomer", introduce_itself, seeds=("a",))
+        await trio.sleep(3 * GRACE)
+        assert host_of(nodes["a"]) is None
+        await all_see(network.nodes.values(), "red", dict.fromkeys([*names, "newcomer"], 1), 1)
+        assert not deleted
+        # As a global node it goes at once, and nothing of it stays at its old host.
+        await network.stop("a")
+        await trio.sleep(1)
+        seen = {(family, key) for by, family, key in deleted if by != "a"}
+        assert seen == {("red", "a"), ("trio_mp.nodes", "a")}
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_nobody_sees_the_entries_go_of_a_node_that_becomes_global(seed: int) -> None:
+    simulate(becomes_global, seed=seed)
+
+
+async def one_by_one(network: SimulatedNetwork) -> None:
+    """Seeds that name each other start one after the other, as is recommended, and others among them."""
+    seeds = (*SEEDS, "seed3")
+    names = ["seed1", "a", "seed2", "b", "seed3", "c"]
+    deleted: list[tuple[str, str, str]] = []
+    async with trio.open_nursery() as nursery:
+        for name in names:
+            network.start(name, introduce_itself, seeds=seeds)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(note_deletions, network.nodes[name], deleted)
+            await trio.sleep(network.random.choice((0.01, 0.1, 0.3, 2.0)))
+        await all_see(network.nodes.values(), "red", dict.fromkeys(names, 1), 60)
+        await trio.sleep(3 * GRACE)
+        assert not deleted
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_seeds_that_start_one_by_one_make_nobody_vanish(seed: int) -> None:
+    simulate(one_by_one, seed=seed)
 
 
 async def all_at_once(network: SimulatedNetwork) -> None:

@@ -61,7 +61,13 @@ DATABASE = (
     Fault(
         "the_dead_rise_in_a_mirror",
         "the database: an outdated copy of a lost global node shows when the newer one goes",
-        (Change(_COPIES, "outdated = not other.current and", "outdated = False and"),),
+        (
+            Change(
+                _COPIES,
+                "outdated = (not other.current or owner in other.leaving) and",
+                "outdated = owner in other.leaving and",
+            ),
+        ),
         (f"{_TESTS}::TestALostGlobalNode::test_does_not_raise_the_dead",),
     ),
     Fault(
@@ -77,14 +83,81 @@ DATABASE = (
         (f"{_TESTS}::TestALostGlobalNode::test_says_nothing_of_before_that_counts",),
     ),
     Fault(
+        "break_before_make",
+        "the database: the host of a node that becomes global speaks for it no longer, before it speaks for itself",
+        (
+            Change(
+                _REPLICA,
+                "        self._globals[node_id] = None\n        return self._meet",
+                "        self._copies._forget_attached(node_id, moved=True)\n        self._told(())\n"
+                "        self._globals[node_id] = None\n        return self._meet",
+            ),
+        ),
+        (f"{_TESTS}::TestMakeBeforeBreak::test_who_is_lost_before_it_speaks_for_itself_is_dead",),
+    ),
+    Fault(
+        "moved_is_gone",
+        "the database: a node that has moved vanishes until its new copy comes by another way",
+        (Change(_COPIES, "messages.moved(owner) if moved else messages.gone(owner)", "messages.gone(owner)"),),
+        (f"{_TESTS}::TestMakeBeforeBreak::test_who_moves_unseen_is_seen_all_the_time",),
+    ),
+    Fault(
+        "moved_is_for_ever",
+        "the database: the copy of a node that is said to have moved is kept until there is another one, without end",
+        (
+            Change(
+                _COPIES,
+                "            for owner in [owner for owner, until in source.leaving.items() if until == token]:\n"
+                "                self._drop(source, owner)\n",
+                "            pass\n",
+            ),
+        ),
+        (f"{_TESTS}::TestMakeBeforeBreak::test_who_has_moved_to_nowhere_is_kept_for_a_while",),
+    ),
+    Fault(
+        "gone_never_follows",
+        "the database: a node of the version before, which ignores `moved`, is never told that it is to drop the copy",
+        (Change(_COPIES, "            self.news.append(messages.gone(owner))\n", ""),),
+        (f"{_TESTS}::TestMakeBeforeBreak::test_who_does_not_know_moved_hears_gone_later",),
+    ),
+    Fault(
+        "moves_are_forgotten_with_the_connection",
+        "the database: a new connection does not say who has moved while there was none",
+        (Change(_COPIES, "            if owner in source.have_moved:", "            if False:"),),
+        (f"{_TESTS}::TestMakeBeforeBreak::test_a_new_connection_says_who_has_moved_meanwhile",),
+    ),
+    Fault(
+        "a_new_run_knows_who_lives",
+        "the database: a global node that restarts makes all vanish that have not yet attached themselves anew",
+        (Change(_COPIES, "elif not (is_new and owner in source.leaving):", "else:"),),
+        (f"{_TESTS}::TestMakeBeforeBreak::test_a_new_run_of_a_global_node_does_not_know_who_lives",),
+    ),
+    Fault(
+        "late_words_attach",
+        "the database: what was queued while a connection was given back makes a host of who is none any more",
+        (Change(_REPLICA, "if from_id in self._globals or from_id in self._guests:", "if True:"),),
+        (f"{_TESTS}::TestMakeBeforeBreak::test_words_that_have_waited_since_the_connection_before_do_not_attach",),
+    ),
+    Fault(
+        "reads_before_it_knows",
+        "the database: a node that becomes global shows its readers what it holds itself, and takes the rest away",
+        (Change(_REPLICA, "        self._awaited = dict.fromkeys(others)\n", "        self._awaited = {}\n"),),
+        (f"{_TESTS}::TestWhoBecomesGlobalAndReads::test_keeps_its_tables_until_all_have_said_what_they_speak_for",),
+    ),
+    Fault(
+        "awaits_for_ever",
+        "the database: a node that becomes global waits without end for one that cannot be reached",
+        (Change(_REPLICA, "            self._awaited.clear()\n", "            pass\n"),),
+        (f"{_TESTS}::TestWhoBecomesGlobalAndReads::test_does_not_wait_for_ever",),
+    ),
+    Fault(
         "batches_only_add",
         "the database: what is not in a new whole batch stays",
         (
             Change(
                 _COPIES,
-                "for owner in [owner for owner in source.records if owner not in batch]:\n"
-                "                        self._drop(source, owner)",
-                "pass",
+                "elif not (is_new and owner in source.leaving):\n                self._drop",
+                "elif False:\n                self._drop",
             ),
         ),
         (f"{_TESTS}::TestALostGlobalNode::test_that_comes_back_says_who_has_gone_meanwhile", _NETWORK),
@@ -170,7 +243,7 @@ DATABASE = (
     Fault(
         "the_others_are_not_told_of_a_death",
         "the database: the entries of a dead node stay at the other global nodes",
-        (Change(_COPIES, "                self.news.append(messages.gone(owner))", "                pass"),),
+        (Change(_COPIES, "messages.moved(owner) if moved else messages.gone(owner)", "messages.moved(owner)"),),
         (f"{_TESTS}::TestWhatIsSet::test_goes_with_its_owner",),
     ),
     Fault(

@@ -6,6 +6,8 @@ merge of it all. Who holds an outdated copy shows in the version: a record that 
 attached once more, so it wins even before the old host has noticed.
 
 - When the connection with an attached node is lost its record goes, and the other global nodes hear of it.
+- When an attached node becomes global, or is attached elsewhere, its host speaks for it until somebody else does. So
+  nobody sees its entries go; see `database_copies.py`.
 - When the connection with a global node is lost its own record goes, and the rest of its mirror is kept for a while:
   if it is dead its nodes are about to move, and their entries are not to vanish meanwhile.
 - With every new connection everything is said anew, and replaces what was known: no message of before matters. A global
@@ -13,7 +15,9 @@ attached once more, so it wins even before the old host has noticed.
   hears it too early.
 
 Every other node holds its own record, and of the database what it asks its host for: families, and their changes. When
-it moves it asks again, and its readers see the difference between what they had and the new table.
+it moves it asks again, and its readers see the difference between what they had and the new table. So they do when it
+becomes global: they keep what they have until the global nodes that it was told of have said all that they speak for,
+at most for a while, and until then it answers nobody.
 
 Nothing here blocks, reads a clock or does I/O: what is to be done goes out as effects.
 """
@@ -25,7 +29,7 @@ from collections.abc import Iterable
 from .._errors import LocalProtocolError
 from . import database_messages as messages
 from .database_copies import Copies
-from .database_effects import Effect, Grace, Ignored, Refused
+from .database_effects import Effect, Ignored, Refused
 from .database_messages import Again, Change, Get, Leave, Message, Pull, Subscribe, Unsubscribe, View
 from .database_records import Record, Table, Version
 from .database_tables import Readers, Views, read, to_node
@@ -57,9 +61,15 @@ class Replica:
         self._families = self._copies.families
         self._readers = Readers(self._families)
         self._views = Views(self._families)
-        # The global nodes that are connected (dicts for their order), and those that want to hear all we speak for.
+        # The global nodes that are connected (dicts for their order), the nodes attached here, and those that want to
+        # hear all we speak for.
         self._globals: dict[str, None] = {}
+        self._guests: dict[str, None] = {}
         self._pulled: dict[str, None] = {}
+        # Since this node has become global: the global nodes that have not said yet all that they speak for, and the
+        # token of the time for which they are waited for.
+        self._awaited: dict[str, None] = {}
+        self._patience = 0
 
     # What the programs of this node do -----------------------------------------------------------------------------
 
@@ -80,7 +90,7 @@ class Replica:
         request = self._views.follow(family)
         if request is None:
             return []
-        return list(self._views.read(family)) if self.is_global else self._ask_host([request])
+        return list(self._views.read(family)) if self._is_complete() else self._ask_host([request])
 
     def unsubscribe(self, family: str) -> list[Effect]:
         """Follow it no longer."""
@@ -97,7 +107,7 @@ class Replica:
     def ask(self, family: str, key: str | None = None) -> tuple[int, list[Effect]]:
         """Ask for the table of a family, or for one key of it; it comes as an `Answer` with the number returned."""
         number, request = self._views.ask(family, key)
-        return number, list(self._views.read(family, number)) if self.is_global else self._ask_host([request])
+        return number, list(self._views.read(family, number)) if self._is_complete() else self._ask_host([request])
 
     def forget(self, question: int) -> None:
         """The answer is not wanted any more. Does nothing if it has come."""
@@ -105,17 +115,23 @@ class Replica:
 
     # Its place in the network --------------------------------------------------------------------------------------
 
-    def become_global(self) -> list[Effect]:
-        """Hold the whole database from now on, for good. A node without a network is all of one by itself."""
+    def become_global(self, others: Iterable[str] = ()) -> list[Effect]:
+        """Hold the whole database from now on, for good. A node without a network is all of one by itself.
+
+        Args:
+          others: the global nodes that this node was told of, which are about to be connected.
+        """
         if self.is_global:
             return []
         self.is_global, self.host = True, None
         self._copies.attach()
-        effects = [effect for node_id in self._globals for effect in self._meet(node_id)]
-        # All of it is about to be read.
-        self._families.take_changes()
         self._copies.news.clear()
-        return [*effects, *self._views.read_all(), *self._readers.become_global()]
+        effects = [effect for node_id in self._globals for effect in self._meet(node_id)]
+        self._awaited = dict.fromkeys(others)
+        if self._awaited:
+            self._patience = self._copies.begin_grace(self.id)
+            return effects + self._told(())
+        return effects + self._complete()
 
     def attached(self, host: str) -> list[Effect]:
         """A global node has become this node's host; if there was another one it is left.
@@ -135,35 +151,39 @@ class Replica:
         self.host = None
         return []
 
+    def guest_up(self, node_id: str) -> None:
+        """A node has attached itself to this one, by the connection that there is now."""
+        self._guests[node_id] = None
+
     def global_up(self, node_id: str) -> list[Effect]:
         """A connection with a global node is up, or a connected node has become global."""
-        self._copies.forget_attached(node_id)
-        effects = self._told(())
         self._globals[node_id] = None
-        return effects + (self._meet(node_id) if self.is_global else [])
+        return self._meet(node_id) if self.is_global else []
 
     def global_down(self, node_id: str) -> list[Effect]:
         """The connection with a global node is lost, or it is none any more."""
         if node_id not in self._globals:
             return []
         del self._globals[node_id]
-        token = self._copies.lose_global(node_id)
-        grace: list[Effect] = [Grace(node_id, token)] if token else []
-        return grace + self._told(())
+        self._copies.lose_global(node_id)
+        return self._told(())
 
     def node_down(self, node_id: str) -> list[Effect]:
         """The connection with a node is lost, whatever kind of node it is."""
         effects = self.global_down(node_id)
         if self.host == node_id:
             self.host = None
+        self._guests.pop(node_id, None)
         self._pulled.pop(node_id, None)
         self._readers.forget(node_id)
-        self._copies.forget_attached(node_id)
+        self._copies.lose_attached(node_id)
         return effects + self._told(())
 
-    def expire(self, global_id: str, token: int) -> list[Effect]:
-        """The time of `Grace` is over. Does nothing if that node has come back."""
-        self._copies.expire(global_id, token)
+    def expire(self, node_id: str, token: int) -> list[Effect]:
+        """The time of `Grace` is over. Does nothing if what was kept for that time is not needed any more."""
+        self._copies.expire(node_id, token)
+        if token == self._patience:
+            self._awaited.clear()
         return self._told(())
 
     # What others say -----------------------------------------------------------------------------------------------
@@ -181,7 +201,7 @@ class Replica:
                 if self.is_global and from_id in self._globals:
                     effects += self._speak(from_id)
             case Leave():
-                self._copies.forget_attached(from_id)
+                self._copies.leave(from_id)
                 self._readers.forget(from_id)
             case Subscribe() | Get() as request:
                 effects += self._readers.ask(from_id, request)
@@ -197,7 +217,12 @@ class Replica:
                 else:
                     effects.append(Ignored(from_id, "a table from a node that is not the host"))
             case about_records:
-                why = self._copies.receive(from_id, from_id in self._globals, about_records)
+                if from_id in self._globals or from_id in self._guests:
+                    why = self._copies.receive(from_id, from_id in self._globals, about_records)
+                else:
+                    # What is sent while a connection is being given back may come by the next one, when its sender has
+                    # long been attached elsewhere.
+                    why = "it is neither global nor attached here"
                 if why:
                     effects.append(Ignored(from_id, why))
         return effects + self._told(())
@@ -209,7 +234,8 @@ class Replica:
         return to_node(node_id, [messages.PULL]) + (self._speak(node_id) if node_id in self._pulled else [])
 
     def _speak(self, node_id: str) -> list[Effect]:
-        return to_node(node_id, messages.batch(self._copies.spoken_for(), whole=True))
+        records, have_moved = self._copies.spoken_for(), self._copies.have_moved()
+        return to_node(node_id, messages.batch(records, whole=True, have_moved=have_moved))
 
     def _ask_host(self, told: Iterable[Message]) -> list[Effect]:
         return to_node(self.host, told) if self.host is not None else []
@@ -225,10 +251,27 @@ class Replica:
     def _told(self, own: Iterable[Message]) -> list[Effect]:
         """Tell everybody what has changed; `own` says what has changed in this node's own record."""
         told, self._copies.news = self._copies.news, []
-        changes = self._families.take_changes()
+        graces, self._copies.graces = self._copies.graces, []
+        asides = self._asides()
         if not self.is_global:
-            return [*self._asides(), *self._ask_host(own)]
+            self._families.take_changes()
+            return [*graces, *asides, *self._ask_host(own)]
         told += own
         listeners = [node_id for node_id in self._globals if node_id in self._pulled]
-        effects = [effect for node_id in listeners for effect in to_node(node_id, told)]
-        return [*self._asides(), *effects, *self._views.tell(changes), *self._readers.tell(changes)]
+        effects: list[Effect] = [*graces, *asides]
+        effects += [effect for node_id in listeners for effect in to_node(node_id, told)]
+        if self._is_complete():
+            changes = self._families.take_changes()
+            return [*effects, *self._views.tell(changes), *self._readers.tell(changes)]
+        self._awaited = {node_id: None for node_id in self._awaited if not self._copies.is_told_by(node_id)}
+        return effects if self._awaited else effects + self._complete()
+
+    def _is_complete(self) -> bool:
+        """Whether this node is global, and what it holds is what is read."""
+        return self._readers.are_answered
+
+    def _complete(self) -> list[Effect]:
+        """From now on what this node holds is what is read."""
+        # All of it is about to be.
+        self._families.take_changes()
+        return [*self._views.read_all(), *self._readers.answer()]

@@ -8,6 +8,14 @@ copy goes. So two of them go as soon as it is known:
 - that of a node attached here, when another global node has a copy of the same run that was attached once more: it has
   moved, and we have not noticed. Of another run it would prove nothing: clocks can be set back.
 
+And a copy of a node that lives may not go before there is another one, or all would see its entries vanish and come
+back. So who speaks for a node does so until somebody else is known to, and then says `moved`, not `gone`. Whoever hears
+that, and has no newer copy yet, keeps its own until one comes by another way; at most for a while. Such a copy is
+*leaving*. So are copies
+
+- of a node attached here that says that it leaves, until it is known to be attached elsewhere;
+- from a lost global node, when a new run of that one says all that it speaks for: it cannot know who has moved.
+
 But whoever says so may lie. What a node says of itself, on its own connection, counts before all that others say of
 the same run of it. So when the copy of an attached node is dropped, because others say that it has moved, that node is
 asked: one that has moved does not answer, as its connection here is dead or it has another host. What another one
@@ -21,11 +29,12 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from . import database_messages as messages
-from .database_messages import Begin, Delete, Done, Entries, Gone, Head, Message, Set
+from .database_effects import Grace
+from .database_messages import Begin, Delete, Done, Entries, Gone, Head, Message, Moved, Set
 from .database_records import Families, Record, Version, newest
 from .database_vouchers import SEQUENCE_LIMIT, Judge
 
-AboutRecords: TypeAlias = Begin | Head | Entries | Done | Set | Delete | Gone
+AboutRecords: TypeAlias = Begin | Head | Entries | Done | Set | Delete | Gone | Moved
 
 
 @dataclass(slots=True, eq=False)
@@ -39,10 +48,13 @@ class Source:
       batch: the records of the batch that has begun.
       whole: whether that replaces everything.
       filling: the record in the batch that began last.
+      have_moved: the owners that have moved not long ago, as the batch says.
       grace: while the node is lost and its records are kept: the token of this time; else 0.
       asked: if it is attached: the number of the question that it was asked last, which is 0 if it was asked none.
       answers: the number of the question that the batch that has begun answers, or 0.
       refuted: if it is attached: the sources that have said that it had moved, before it has answered that it has not.
+      leaving: the owners whose copies are leaving, each with the token of the time for which it is kept.
+      run: which run of the node has spoken last; None before the first one.
     """
 
     id: str
@@ -52,10 +64,13 @@ class Source:
     batch: dict[str, Record] | None = None
     whole: bool = False
     filling: Record | None = None
+    have_moved: list[str] = field(default_factory=list)
     grace: int = 0
     asked: int = 0
     answers: int = 0
     refuted: set[str] = field(default_factory=set)
+    leaving: dict[str, int] = field(default_factory=dict)
+    run: tuple[int, str] | None = None
 
 
 class Copies:
@@ -71,6 +86,7 @@ class Copies:
       refused: records that the judge has refused: from whom, and why.
       news: what other global nodes have to hear of the nodes attached here.
       questions: which attached nodes are to be asked for all that they have set, and the number of each question.
+      graces: the times that have begun, after each of which `expire` is to be called.
     """
 
     def __init__(self, own_id: str, own: Record, judge: Judge) -> None:
@@ -79,6 +95,7 @@ class Copies:
         self.news: list[Message] = []
         self.questions: list[tuple[str, int]] = []
         self._judge = judge
+        self.graces: list[Grace] = []
         self._own_id = own_id
         self._own = own
         self._self = Source(own_id, attached=False, current=True)
@@ -87,6 +104,8 @@ class Copies:
         # All copies, by owner; and those that count.
         self._copies: dict[str, dict[Source, Record]] = {}
         self._counting: dict[str, Record] = {}
+        # The nodes that were attached here until not long ago and are elsewhere, with the tokens of their times.
+        self._moved: dict[str, int] = {}
         self._tokens = 0
         self._questions_asked = 0
         self._place(self._self, own_id, own)
@@ -97,6 +116,21 @@ class Copies:
         for source in self._attached.values():
             records.update(source.records)
         return records
+
+    def have_moved(self) -> list[str]:
+        """The nodes that this node spoke for until not long ago, and that live elsewhere."""
+        return list(self._moved)
+
+    def is_told_by(self, node_id: str) -> bool:
+        """Whether a global node has said all that it speaks for, by the connection that there is now."""
+        mirror = self._mirrors.get(node_id)
+        return mirror is not None and mirror.current
+
+    def begin_grace(self, node_id: str) -> int:
+        """A time begins for which something is kept that a node has said; its token."""
+        self._tokens += 1
+        self.graces.append(Grace(node_id, self._tokens))
+        return self._tokens
 
     # The own record ------------------------------------------------------------------------------------------------
 
@@ -127,18 +161,28 @@ class Copies:
         match message:
             case Begin(whole, answers):
                 source = source or sources.setdefault(from_id, Source(from_id, not is_global))
-                source.batch, source.whole, source.filling, source.grace = {}, whole, None, 0
+                source.batch, source.whole, source.filling, source.have_moved = {}, whole, None, []
                 source.answers = answers
+                if source.grace:
+                    # It is back; what it does not say again is kept no longer than if it were not.
+                    source.leaving = {**dict.fromkeys(source.records, source.grace), **source.leaving}
+                    source.grace = 0
                 return ""
             case Head() | Entries() | Done():
                 if source is None or source.batch is None:
                     return "part of a batch that has not begun"
                 return self._fill(source, source.batch, message)
+            case Moved(owner) if source is not None and source.batch is not None:
+                source.have_moved.append(owner)
+                return ""
             case _:
                 record = source.records.get(message.owner) if source is not None and source.current else None
                 if source is None or record is None:
+                    if source is not None and source.current and isinstance(message, Gone | Moved):
+                        # A newer copy has come already; or it is the `gone` that follows `moved`.
+                        return ""
                     return f"a change of what {from_id} has not told of {message.owner}"
-                if not isinstance(message, Gone) and message.sequence > SEQUENCE_LIMIT:
+                if not isinstance(message, Gone | Moved) and message.sequence > SEQUENCE_LIMIT:
                     return f"a change of {message.owner} by which it has changed more often than any record can"
                 self._change(source, record, message)
                 return ""
@@ -167,14 +211,25 @@ class Copies:
                     return "part of what it has not told whole"
                 source.current = True
                 if source.whole:
-                    # In their order: that of a set differs from run to run, and simulations are repeated.
-                    for owner in [owner for owner in source.records if owner not in batch]:
-                        self._drop(source, owner)
+                    self._leave_out(source, batch)
                 for owner, record in batch.items():
                     self._accept(source, owner, record)
+                if source.whole and not source.attached:
+                    # It was attached here until it became global; now that it speaks for itself nobody else need.
+                    self._forget_attached(source.id, moved=source.id in source.records)
         return ""
 
-    def _change(self, source: Source, record: Record, message: Set | Delete | Gone) -> None:
+    def _leave_out(self, source: Source, batch: dict[str, Record]) -> None:
+        """A source has said all that it speaks for: there are owners of whom it has said nothing."""
+        is_new = source.run is not None and source.id in batch and batch[source.id].version.run != source.run
+        # In their order: that of a set differs from run to run, and simulations are repeated.
+        for owner in [owner for owner in source.records if owner not in batch]:
+            if owner in source.have_moved:
+                self._leave(source, owner)
+            elif not (is_new and owner in source.leaving):
+                self._drop(source, owner)
+
+    def _change(self, source: Source, record: Record, message: Set | Delete | Gone | Moved) -> None:
         news: Iterable[Message] = ()
         match message:
             case Set(owner, sequence, family, key, value):
@@ -183,24 +238,44 @@ class Copies:
             case Delete(owner, sequence, family):
                 gone = self._delete(record, message)
                 news = messages.entries_deleted(owner, sequence, family, gone)
+            case Gone(owner):
+                self._drop(source, owner)
             case _:
-                self._drop(source, message.owner)
+                self._leave(source, message.owner)
         if source.attached:
             self.news += news
 
     # Who is lost ---------------------------------------------------------------------------------------------------
 
-    def forget_attached(self, node_id: str) -> None:
-        """A node is not attached here any more."""
-        source = self._attached.pop(node_id, None)
+    def leave(self, node_id: str) -> None:
+        """A node that is attached here says that it is about to be attached elsewhere."""
+        source = self._attached.get(node_id)
         if source is not None:
-            self._drop_all(source)
+            source.current = False
+            source.batch = source.filling = None
+            for owner in tuple(source.records):
+                self._leave(source, owner)
+            if not source.records:
+                # It is known to be elsewhere, or has never said anything.
+                self._attached.pop(node_id, None)
 
-    def lose_global(self, node_id: str) -> int:
-        """A global node is lost; the token of the time for which the rest of its records is kept, or 0 if none are."""
+    def lose_attached(self, node_id: str) -> None:
+        """The connection with a node is lost. If it has said that it leaves, its copy is kept all the same."""
+        source = self._attached.get(node_id)
+        if source is not None and not source.leaving:
+            self._forget_attached(node_id, moved=False)
+
+    def _forget_attached(self, node_id: str, *, moved: bool) -> None:
+        source = self._attached.pop(node_id, None)
+        for owner in tuple(source.records) if source is not None else ():
+            assert source is not None
+            self._drop(source, owner, moved=moved)
+
+    def lose_global(self, node_id: str) -> None:
+        """A global node is lost: its own record goes, and the rest of what it has said is kept for a while."""
         mirror = self._mirrors.get(node_id)
         if mirror is None:
-            return 0
+            return
         mirror.current = False
         mirror.batch = mirror.filling = None
         for owner, record in tuple(mirror.records.items()):
@@ -208,13 +283,17 @@ class Copies:
                 self._drop(mirror, owner)
         if not mirror.records:
             del self._mirrors[node_id]
-            return 0
-        self._tokens += 1
-        mirror.grace = self._tokens
-        return mirror.grace
+            return
+        mirror.grace = self.begin_grace(node_id)
 
     def expire(self, node_id: str, token: int) -> None:
-        """That time is over. Does nothing if the node has come back."""
+        """A time is over. Does nothing if what was kept for that time has come again, or is gone."""
+        for owner in [owner for owner, until in self._moved.items() if until == token]:
+            del self._moved[owner]
+            self.news.append(messages.gone(owner))
+        for source in [sources[node_id] for sources in (self._attached, self._mirrors) if node_id in sources]:
+            for owner in [owner for owner, until in source.leaving.items() if until == token]:
+                self._drop(source, owner)
         mirror = self._mirrors.get(node_id)
         if mirror is not None and mirror.grace == token:
             self._drop_all(self._mirrors.pop(node_id))
@@ -229,14 +308,16 @@ class Copies:
             if _has_moved(source, record.version, other, copy.version):
                 if source.answers == 0 or source.answers != source.asked:
                     # It comes late: the node is attached elsewhere by now, or so that one says.
-                    self._drop(source, owner)
+                    self._drop(source, owner, moved=True)
                     self._ask(source)
                     return
                 source.refuted.add(other.id)
-            outdated = not other.current and copy.version < record.version
+            leaves = owner in other.leaving
+            outdated = (not other.current or leaves) and copy.version < record.version
             if outdated or _has_moved(other, copy.version, source, record.version):
-                self._drop(other, owner)
-                if other.attached:
+                self._drop(other, owner, moved=True)
+                # Who has said itself that it leaves need not be asked.
+                if other.attached and not leaves:
                     self._ask(other)
         self._place(source, owner, record)
         if source.attached:
@@ -250,15 +331,34 @@ class Copies:
 
     def _place(self, source: Source, owner: str, record: Record) -> None:
         source.records[owner] = record
+        source.leaving.pop(owner, None)
+        if owner == source.id:
+            source.run = record.version.run
+        if source.attached:
+            self._moved.pop(owner, None)
         self._copies.setdefault(owner, {})[source] = record
         self._choose(owner)
 
-    def _drop(self, source: Source, owner: str) -> None:
-        if source.records.pop(owner, None) is not None:
-            del self._copies[owner][source]
-            self._choose(owner)
-            if source.attached:
-                self.news.append(messages.gone(owner))
+    def _leave(self, source: Source, owner: str) -> None:
+        """An owner is elsewhere, or about to be: a newer copy comes by another way, or has come."""
+        if self._counting[owner] is not source.records[owner]:
+            self._drop(source, owner)
+        elif owner not in source.leaving:
+            source.leaving[owner] = self.begin_grace(source.id)
+
+    def _drop(self, source: Source, owner: str, *, moved: bool = False) -> None:
+        if source.records.pop(owner, None) is None:
+            return
+        source.leaving.pop(owner, None)
+        del self._copies[owner][source]
+        self._choose(owner)
+        if source.attached:
+            self.news.append(messages.moved(owner) if moved else messages.gone(owner))
+            if moved:
+                self._moved[owner] = self.begin_grace(self._own_id)
+            if not source.current and source.batch is None:
+                # It has left, and has not begun to come back.
+                self._attached.pop(source.id, None)
 
     def _drop_all(self, source: Source) -> None:
         for owner in tuple(source.records):

@@ -42,9 +42,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Grace:
-    """Call `Replica.expire` with these when the records of a lost global node need not be kept any longer."""
+    """Call `Replica.expire` with these when what is kept, or waited for, need not be any longer.
 
-    global_id: str
+    Attributes:
+      node_id: who has said it, or is to say it: a lost global node, for example; or this node itself.
+      token: which time it is.
+    """
+
+    node_id: str
     token: int
 
 

@@ -2,9 +2,12 @@
 
 From a node to its host, and between global nodes, records travel. `begin` opens a batch: of all the records that the
 sender speaks for, or only of some. `record` and `entries` fill it, `done` puts it in force. After the first, single
-changes come as `set`, `delete` and `gone`. `pull` asks another global node for a batch of all; `leave` tells a host
-that it is one no more. By `again` a host asks an attached node, of which others say that it has moved, for a batch of
-all; the answer names the number of the question.
+changes come as `set`, `delete`, `gone` and `moved`. `pull` asks another global node for a batch of all; `leave` tells a
+host that it is one no more. By `again` a host asks an attached node, of which others say that it has moved, for a batch
+of all; the answer names the number of the question.
+
+A node of the version before does not know `moved`: it keeps its copy, and logs a warning. So `gone` follows when the
+time is over for which the others keep theirs.
 
 Between a node and its host, tables travel. `subscribe` asks for a family's table, then for its changes; `get` for the
 table once, or for one key of it. Each is answered under its ticket, by `view`, then by `change`; a table or a change
@@ -98,7 +101,17 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """An owner is dead, or elsewhere."""
+    """An owner is dead, or has been elsewhere for long."""
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An owner is alive, and another node speaks for it from now on: it is heard of by another way.
+
+    In a batch of all: it has moved not long ago.
+    """
 
     owner: str
 
@@ -167,6 +180,7 @@ Parsed: TypeAlias = (
     | Set
     | Delete
     | Gone
+    | Moved
     | Leave
     | Again
     | Subscribe
@@ -256,6 +270,8 @@ def _parse_records(message: Message) -> Parsed | None:
             return Delete(owner, _count(sequence), family, _keys(keys))
         case ("gone", str(owner)) if is_node_id(owner):
             return Gone(owner)
+        case ("moved", str(owner)) if is_node_id(owner):
+            return Moved(owner)
         case _:
             return None
 
@@ -304,8 +320,14 @@ PULL: Message = (WORD, "pull")
 LEAVE: Message = (WORD, "leave")
 
 
-def batch(records: Mapping[str, Record], *, whole: bool, answers: int = 0) -> Iterator[Message]:
-    """The messages of a batch of records; `answers` is the number of the question that it answers, if it does."""
+def batch(
+    records: Mapping[str, Record], *, whole: bool, answers: int = 0, have_moved: Iterable[str] = ()
+) -> Iterator[Message]:
+    """The messages of a batch of records.
+
+    `answers` is the number of the question that it answers, if it does. A whole one says as well which owners have
+    moved not long ago.
+    """
     yield (WORD, "begin", whole, answers) if answers else (WORD, "begin", whole)
     for owner, record in records.items():
         yield (WORD, "record", owner, *record.version)
@@ -314,6 +336,8 @@ def batch(records: Mapping[str, Record], *, whole: bool, answers: int = 0) -> It
             for family, key, value in part:
                 tables.setdefault(family, {})[key] = value
             yield (WORD, "entries", tables)
+    for owner in have_moved:
+        yield moved(owner)
     yield (WORD, "done")
 
 
@@ -329,13 +353,18 @@ def entries_deleted(owner: str, sequence: int, family: str, keys: list[str]) -> 
 
 
 def gone(owner: str) -> Message:
-    """An owner is dead, or elsewhere."""
+    """An owner is dead, or has been elsewhere for long."""
     return (WORD, "gone", owner)
 
 
 def again(number: int) -> Message:
     """Asks an attached node for all that it has set."""
     return (WORD, "again", number)
+
+
+def moved(owner: str) -> Message:
+    """An owner is elsewhere from now on."""
+    return (WORD, "moved", owner)
 
 
 def subscribe(ticket: int, family: str) -> Message:

@@ -15,23 +15,23 @@ from .database_records import Difference, Families, Table, difference, update
 
 
 class Readers:
-    """What other nodes have asked this one for. It answers when it is global; until then it only remembers.
+    """What other nodes have asked this one for. It answers from `answer` on; until then it only remembers.
 
     Args:
       families: what they read.
     """
 
     def __init__(self, families: Families) -> None:
-        self.is_global = False
+        self.are_answered = False
         self._families = families
         # Subscriptions, and questions for which it is too early, by node and ticket.
         self._asked: dict[str, dict[int, Subscribe | Get]] = {}
         # Subscriptions by family; a dict for its order.
         self._subscribers: dict[str, dict[tuple[str, int], None]] = {}
 
-    def become_global(self) -> list[Effect]:
-        """Answer all that was asked."""
-        self.is_global = True
+    def answer(self) -> list[Effect]:
+        """Answer all that was asked, and from now on at once."""
+        self.are_answered = True
         asked, self._asked = self._asked, {}
         return [
             effect
@@ -43,9 +43,9 @@ class Readers:
     def ask(self, node_id: str, request: Subscribe | Get) -> list[Effect]:
         """A node asks for something."""
         self.cancel(node_id, request.ticket)
-        if not self.is_global or isinstance(request, Subscribe):
+        if not self.are_answered or isinstance(request, Subscribe):
             self._asked.setdefault(node_id, {})[request.ticket] = request
-        if not self.is_global:
+        if not self.are_answered:
             return []
         if isinstance(request, Subscribe):
             self._subscribers.setdefault(request.family, {})[node_id, request.ticket] = None
@@ -176,7 +176,7 @@ class Views:
             yield Changed(reading.family, change)
 
     def read_all(self) -> Iterable[Effect]:
-        """This node is global: what its programs follow and have asked is known."""
+        """This node holds the whole database: what its programs follow and have asked is known."""
         self._by_ticket.clear()
         for reading in (*self._followed.values(), *self._questions.values()):
             yield from self.read(reading.family, reading.question)

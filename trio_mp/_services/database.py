@@ -30,6 +30,7 @@ from .._protocol.membership import (
     Detached,
     GlobalDown,
     GlobalUp,
+    GuestUp,
     MembershipEffect,
 )
 from .._reason import no_such_port
@@ -41,7 +42,8 @@ RESERVED = "trio_mp."
 """How the names of families begin that are the package's own."""
 
 GRACE = 10.0
-"""For how many seconds the entries of nodes are kept whose global node is lost, so that they can find another one."""
+"""For how many seconds the entries of nodes are kept whose global node is lost, so that they can find another one; also
+those of nodes that have moved, and the tables of a node that has become global, until there is something newer."""
 
 log = logging.getLogger("trio_mp.database")
 
@@ -276,8 +278,8 @@ class Database:
                 if question is not None:
                     question.answer = table
                     question.answered.set()
-            case Grace(global_id, token):
-                self._core.dispatcher.start_system_task(self._expire_later, global_id, token)
+            case Grace(node_id, token):
+                self._core.dispatcher.start_system_task(self._expire_later, node_id, token)
             case Ignored(from_id, why):
                 log.info("%s: not used: %s", from_id, why)
             case Refused(from_id, why):
@@ -307,9 +309,9 @@ class Database:
                 complain = self._core.node_port.errands.complain
                 complain(node_id, "size", log, "%s cannot be told what it asked for: %s", node_id, error)
 
-    async def _expire_later(self, global_id: str, token: int) -> None:
+    async def _expire_later(self, node_id: str, token: int) -> None:
         await trio.sleep(GRACE)
-        self._execute(self._replica.expire(global_id, token))
+        self._execute(self._replica.expire(node_id, token))
 
     def _check_open(self) -> None:
         if self._core.closed:
@@ -339,11 +341,14 @@ class Database:
     def _observe(self, effect: MembershipEffect) -> None:
         match effect:
             case BecameGlobal():
-                self._execute(self._replica.become_global())
+                assert self._membership is not None
+                self._execute(self._replica.become_global(self._membership.rules.globals))
             case Attached(host):
                 self._execute(self._replica.attached(host))
             case Detached():
                 self._execute(self._replica.detached())
+            case GuestUp(node_id):
+                self._replica.guest_up(node_id)
             case GlobalUp(node_id):
                 self._execute(self._replica.global_up(node_id))
             case GlobalDown(node_id):
