@@ -991,7 +991,8 @@ class TestALiar:
     def test_with_numbers_that_no_node_reaches_is_refused(
         self, network: Network, version: tuple[int, str, int, int], why: str
     ) -> None:
-        host = Process(network, Replica("s3", started=YEAR_2026, incarnation=incarnation(9), judge=at_2026))
+        replica = Replica("s3", started=YEAR_2026, incarnation=incarnation(9), judge=at_2026)
+        host = network.processes["s3"] = Process(network, replica)
         host.execute(host.replica.become_global() + host.replica.global_up("s2"))
         told = ("begin", True), ("record", "x", 1, incarnation(2), 0, 0), ("entries", {"red": {"x": 1}})
         lie = ("record", "y", *version), ("entries", {"red": {"x": 2, "y": 2}}), ("done",)
@@ -1025,6 +1026,7 @@ class TestALiar:
         network.deliver_all()
         version = (*victim.replica._own.version,)
         says_of(network.processes["s2"], "s1", victim, 6, {})
+        host.guest_up("a")
         answer = ("begin", True, 3), ("record", "a", *version), ("done",)
         late = [effect for message in answer for effect in host.receive("a", ("db", *message))]
         assert [effect.message[:2] for effect in late if isinstance(effect, Send)] == [("db", "again")]
