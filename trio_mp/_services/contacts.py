@@ -10,6 +10,7 @@ import trio
 
 from .._node.network import Dialled, Network
 from .._node.peer import Peer
+from .._protocol.handshake import Step
 from .._transport.addresses import Address
 
 FIRST_RETRY = 0.1
@@ -18,6 +19,9 @@ LAST_RETRY = 5.0
 
 FAILURES = 10
 """How many ways in which a seed cannot be used are logged, until it can."""
+
+_PROVEN = frozenset({Step.DECISION, Step.OK, Step.LINKED, Step.OPEN, Step.REFUSED})
+"""Where a handshake that this side has begun stands when the other one has proven who it is."""
 
 log = logging.getLogger("trio_mp.connection")
 
@@ -124,6 +128,8 @@ class Contact:
     Attributes:
       texts: the addresses as they were last heard.
       turn: contacts that wait for the same thing are dialled in the order of this number.
+      proven_id: the node that was there when it was reached last, and has proven that it is that one.
+      refusal: why the node that is there is no global one for this one; empty as long as that is not known.
       failed_at: since when it has not been reached, by Trio's clock; None if it was the last time.
     """
 
@@ -140,7 +146,9 @@ class Contact:
         self.node_id = node_id
         self.texts: tuple[str, ...] = ()
         self.turn = 0.0
+        self.proven_id = ""
         self.failed_at: float | None = None
+        self.refusal = ""
         self._host = host
 
     async def run(self) -> bool:
@@ -153,7 +161,7 @@ class Contact:
                 return True
             begun = trio.current_time()
             peer, failure = network.peers.get(self.node_id), ""
-            if peer is None or not peer.is_up():
+            if peer is None or not peer.is_up() or self._is_unproven():
                 address = self.addresses[index % len(self.addresses)]
                 outcome = await network.dial(address)
                 if self.seed and outcome.node_id == network.host.id and not outcome.failure:
@@ -161,6 +169,8 @@ class Contact:
                     self._host.is_itself()
                     return False
                 failure = self._judge(outcome)
+                if _has_proven(outcome):
+                    self.proven_id = outcome.node_id
                 peer = network.peers.get(self.node_id)
                 if failure:
                     index += 1
@@ -171,8 +181,12 @@ class Contact:
                     if connection is not None and connection.was_up:
                         await network.listen_beside(address, connection.pipe)
                         self._host.listens()
-            if peer is not None and not failure:
+            if peer is not None and not failure and not self._is_unproven():
+                self.refusal = ""
                 await self._use(peer)
+                if failure := self.refusal:
+                    self._failed(self.addresses[index % len(self.addresses)], f"{peer.id} is no global node: {failure}")
+                    index += 1
             if network.closes_at is not None and not failure:
                 return False
             if not failure:
@@ -181,6 +195,11 @@ class Contact:
                     # It was good for a while: the first attempt to get it back need not wait.
                     continue
             await trio.sleep(backoff.next())
+
+    def _is_unproven(self) -> bool:
+        """Whether it matters who is there, and nobody has proven it: the greeting alone says what a stranger likes."""
+        notary = self._host.network.notary
+        return bool(self.seed) and notary is not None and notary.names_nodes and self.proven_id != self.node_id
 
     def _judge(self, outcome: Dialled) -> str:
         """Why what was dialled is not what was meant; empty if it is."""
@@ -194,7 +213,7 @@ class Contact:
         return "" if self.node_id == outcome.node_id else f"{outcome.node_id} is there now"
 
     async def _use(self, peer: Peer) -> None:
-        """Keep the connection with a peer for as long as it is there and wanted."""
+        """Keep the connection with a peer for as long as it is there and wanted, and it is not refused."""
         current = peer.current
         if current is None:
             return
@@ -202,7 +221,7 @@ class Contact:
         try:
             self._host.reached(peer)
             # Another one may have taken its place before this task runs again: who is there then has to be told anew.
-            while peer.current is current and self._host.is_wanted(self):
+            while not self.refusal and peer.current is current and self._host.is_wanted(self):
                 await self._host.wait_changed()
         finally:
             peer.release("contact")
@@ -212,7 +231,7 @@ class Contact:
     def _succeeded(self, address: Address) -> None:
         self._host.network.failures.pop(str(address), None)
         self.failed_at = None
-        if self.seed:
+        if self.seed and not self.refusal:
             self.seed.said.clear()
 
     def _failed(self, address: Address, failure: str) -> None:
@@ -223,3 +242,8 @@ class Contact:
             self.seed.complain(str(address), failure)
         else:
             log.debug("%s cannot be reached at %s: %s", self.node_id, address, failure)
+
+
+def _has_proven(outcome: Dialled) -> bool:
+    """Whether who was dialled has proven who it is, even if another connection with it is in use."""
+    return outcome.connection is not None and outcome.connection.session.handshake.step in _PROVEN
