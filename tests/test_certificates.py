@@ -25,7 +25,7 @@ from trio_mp._errors import ConfigurationError, RemoteProtocolError
 from trio_mp._ids import is_node_id
 from trio_mp._transport import tls
 from trio_mp._transport.certificate_files import Certificate
-from trio_mp._transport.certificates import CertificateTLS, node_ids_in
+from trio_mp._transport.certificates import CertificateTLS, may_be_global, node_ids_in
 from trio_mp._transport.issuing import make_authority, make_certificate
 from trio_mp._transport.throwaway import throwaway_contexts, throwaway_tls
 from trio_mp._transport.tls import MemoryTLS
@@ -42,10 +42,14 @@ class Files:
         self.authority, self.authority_key = folder / f"{name}.pem", folder / f"{name}.key"
         make_authority(self.authority, self.authority_key, name=name)
 
-    def make(self, name: str, *node_ids: str, days: int = 365) -> Certificate:
+    def make(self, name: str, *node_ids: str, days: int = 365, may_be_global: bool = False) -> Certificate:
         chain, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         make_certificate(
-            node_ids or name, chain, key, authority=self.authority, authority_key=self.authority_key, days=days
+            *(node_ids or name, chain, key),
+            authority=self.authority,
+            authority_key=self.authority_key,
+            days=days,
+            may_be_global=may_be_global,
         )
         return Certificate(chain, key, self.authority)
 
@@ -227,6 +231,7 @@ def test_the_node_ids_in_a_certificate(files: Files) -> None:
         x509.UniformResourceIdentifier("https://example.org"),
         x509.UniformResourceIdentifier("trio-mp:"),
         x509.UniformResourceIdentifier("trio-mp:a#b"),
+        x509.UniformResourceIdentifier("trio-mp-global:other"),
         x509.RFC822Name("me@example.org"),
     ]
     assert node_ids_in(der_of(files.craft("odd", odd).chain)) == {"exact.example.org"}
@@ -236,6 +241,16 @@ def test_the_node_ids_in_a_certificate(files: Files) -> None:
         assert all(map(is_node_id, node_ids_in(bad)))
     for bad in (b"", b"x", der[:-1], der + b"x"):
         assert node_ids_in(bad) == frozenset()
+
+
+def test_who_may_be_global_by_a_certificate(files: Files) -> None:
+    allowed = der_of(files.make("one", "a", "b", may_be_global=True).chain)
+    assert may_be_global(allowed)
+    assert node_ids_in(allowed) == {"a", "b"}
+    assert not may_be_global(der_of(files.make("two", "trio-mp-global:", "c").chain))
+    others = [x509.UniformResourceIdentifier("trio-mp-global:c"), x509.DNSName("trio-mp-global:")]
+    for bad in (der_of(files.craft("three", others).chain), b"", b"x", allowed[:-1], allowed + b"x"):
+        assert not may_be_global(bad)
 
 
 # Mutual TLS

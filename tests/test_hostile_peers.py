@@ -144,6 +144,7 @@ class Deaf:
 
     fingerprint = b"f" * 32
     peer_node_ids = None
+    peer_certificate = b""
 
     def start(self) -> bytes:
         return b""

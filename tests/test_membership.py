@@ -31,6 +31,7 @@ from trio_mp._protocol.membership import (
     MembershipEffect,
     Send,
 )
+from trio_mp._protocol.permissions import Declined, NotAllowed
 
 
 def address(node_id: str) -> str:
@@ -60,12 +61,64 @@ def make_guest(node_id: str = "n", host: str = "h", **others: list[object]) -> M
     return rules
 
 
+class OnlySome:
+    """Who may be global: these, and this node if one of them asks."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def of(self, node_id: str) -> str:
+        return "" if node_id in self.names else f"{node_id} may not"
+
+    def own(self, asked_by: str) -> str:
+        return "" if asked_by in self.names else f"n may not for {asked_by}"
+
+
 # One rule after the other ---------------------------------------------------------------------------------------------
 
 
 def test_a_node_without_seeds_is_global_and_one_with_seeds_is_not() -> None:
     assert Membership("n", is_global=True).is_global
     assert not Membership("n", is_global=False).is_global
+
+
+def test_who_may_not_become_global_at_anothers_word_stays_what_it_is() -> None:
+    rules = Membership("n", is_global=False, permissions=OnlySome("seed"))
+    for is_global in (False, True):
+        why = "x may not" if is_global else "n may not for x"
+        assert rules.received("x", "join", (is_global, [])) == [NotAllowed("x", why), Send("x", ("decline", why))]
+    assert not rules.is_global
+    assert rules.mesh == rules.heard == {}
+    effects = rules.received("seed", "join", (True, []))
+    assert effects is not None
+    assert BecameGlobal() in effects
+    assert GlobalUp("seed") in effects
+
+
+def test_a_global_node_meshes_with_nobody_who_may_not_be_one() -> None:
+    rules = Membership("n", is_global=True, permissions=OnlySome("seed"))
+    why = "x may not"
+    assert rules.received("x", "join", (True, [])) == [NotAllowed("x", why), Send("x", ("decline", why))]
+    rules.reached("x")
+    assert rules.received("x", "welcome", ([], {})) == [Declined("x", "x may not")]
+    assert rules.mesh == {}
+    # As a guest it is as good as any.
+    assert rules.received("x", "join", (False, [])) == [Send("x", ("welcome", (), {}))]
+
+
+def test_nobody_attaches_to_who_may_not_be_global() -> None:
+    rules = Membership("n", is_global=False, permissions=OnlySome("seed"))
+    rules.reached("x")
+    assert rules.received("x", "welcome", ([], {})) == [Declined("x", "x may not")]
+    assert rules.host is None
+
+
+def test_who_is_declined_hears_why() -> None:
+    rules = make("n")
+    assert rules.received("x", "decline", ("not asked",)) == []
+    rules.reached("x")
+    assert rules.received("x", "decline", ("no" + "\n" + "x" * 400,)) == [Declined("x", "it says: no" + "x" * 298)]
+    assert rules.received("x", "decline", (5,)) is None
 
 
 @pytest.mark.parametrize("is_global", [True, False])

@@ -49,6 +49,7 @@ class FakeTLS:
     def __init__(self, is_server: bool, certificate: bytes = SERVER_FINGERPRINT) -> None:
         self.fingerprint = b""
         self.peer_node_ids: frozenset[str] | None = None
+        self.peer_certificate = b""
         self._certificate = certificate
         self._is_server = is_server
         # What comes next, and how many bytes belong to it.

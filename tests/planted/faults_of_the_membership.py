@@ -15,6 +15,36 @@ _GONE = "tests/test_gone_nodes.py"
 
 MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
+        "anybody_is_global",
+        "where certificates name nodes, one is global whose certificate does not allow it",
+        (Change(_RULES, 'why = self.permissions.of(node_id) if is_global else ""', 'why = ""'),),
+        (f"{_UNIT}::test_a_global_node_meshes_with_nobody_who_may_not_be_one",),
+    ),
+    Fault(
+        "anybody_is_a_host",
+        "where certificates name nodes, one is taken for a host whose certificate does not allow it to be global",
+        (Change(_RULES, "if why := self.permissions.of(node_id):", 'if why := "":'),),
+        (f"{_UNIT}::test_nobody_attaches_to_who_may_not_be_global",),
+    ),
+    Fault(
+        "anybody_makes_global",
+        "where certificates name nodes, any member makes another one global, with which nobody meshes then",
+        (Change(_RULES, "if not why and not self.is_global:", "if False:"),),
+        (f"{_UNIT}::test_who_may_not_become_global_at_anothers_word_stays_what_it_is",),
+    ),
+    Fault(
+        "greetings_are_seeds",
+        "who says in its greeting that it is a node is taken for the seed at that address, unproven",
+        (Change(_CONTACTS, "                if _has_proven(outcome):\n", "                if True:\n"),),
+        ("tests/test_certified_globals.py::test_a_greeting_alone_makes_nobody_a_seed",),
+    ),
+    Fault(
+        "certificates_allow_anything",
+        "a certificate without the name for it allows its node to be global",
+        (Change("_transport/certificates.py", "return GLOBAL in _names_in(der_untrusted)[1]", "return True"),),
+        ("tests/test_certificates.py::test_who_may_be_global_by_a_certificate",),
+    ),
+    Fault(
         "loner_waits",
         "who loses its host does not join again those that it is connected with, and never attaches to them",
         (Change(_RULES, "return [Detached(node_id), *map(self._join, self.joined)]", "return [Detached(node_id)]"),),
@@ -98,8 +128,8 @@ MEMBERSHIP: tuple[Fault, ...] = (
         (
             Change(
                 _CONTACTS,
-                "while peer.current is current and self._host.is_wanted(self):",
-                "while peer.is_up() and self._host.is_wanted(self):",
+                "while not self.refusal and peer.current is current and self._host.is_wanted(self):",
+                "while not self.refusal and peer.is_up() and self._host.is_wanted(self):",
             ),
         ),
         (f"{_NETWORK}::test_a_connection_that_takes_the_place_of_the_one_before_is_attached_by",),

@@ -127,15 +127,19 @@ class Core:
             certificates=certificate is not None,
             verify_node_id=certificate is not None and certificate.verify_node_id,
         )
-        make_tls = self.environment.make_tls
+        make_tls, notary = self.environment.make_tls, None
         if certificate is not None:
             from .._transport.certificates import CertificateTLS  # with what reads them: 9 MiB, which others need not
+            from .._transport.notary import CertificateNotary  # so does this
 
             make_tls = CertificateTLS(certificate, self.id)
+            notary = CertificateNotary(make_tls, names_nodes=certificate.verify_node_id)
         elif settings.encryption:
             # Now, so that no handshake waits for it.
             importlib.import_module("trio_mp._transport.throwaway")
-        return Network(self.dispatcher, settings, self.environment, local, self.node_port, make_tls)
+        network = Network(self.dispatcher, settings, self.environment, local, self.node_port, make_tls)
+        network.notary = notary
+        return network
 
     def next_name(self, prefix: str = "") -> str:
         """A name for a port of this node: it was never used and never will be, and nobody can guess it.

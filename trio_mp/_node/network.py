@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from .._protocol.handshake import LocalInfo, Step
+from .._protocol.permissions import Notary
 from .._protocol.session import TLSChannel
 from .._transport.addresses import Address, parse_address
 from .._transport.admission import Admission, source_of
@@ -71,6 +72,8 @@ class Network:
         self.local = local
         self.node_port = node_port
         self.make_tls = make_tls
+        # Where certificates name nodes; set by who makes this.
+        self.notary: Notary | None = None
         node_port.up_nodes = self.up_nodes
         self.peers: dict[str, Peer] = {}
         node_port.errands.find_peer = self.peers.get

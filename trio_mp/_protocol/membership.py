@@ -18,11 +18,15 @@ Words to the node port (addresses are texts; the tables are from node ID to a li
     welcome   its addresses, the global nodes it uses     the answer; again on `attach`, and to guests on a change
     attach                                                to the host
     meet      node ID, addresses                          to a global node: there is this one, too
+    decline   why                                         to who has said `join`, and what it wants may not be
     dial      node ID, node ID, addresses                 have the first node dial the second, which waits at these
 
 Only the second node itself may begin a `dial`, and only its host passes it on to others than the first. So it travels
 at most three times. A `welcome` that answers nothing does nothing, nor does an `attach` of who has not said `join` by
 the same connection: it may have waited since the one before.
+
+Where certificates name nodes, not everybody may be global: see `permissions.py`. Who may not become global, or is told
+`join` by one that says it is global and may not be, answers `decline`; whoever has said `join` is not welcomed by that.
 
 Nothing here blocks, reads a clock or does I/O: what is to be done goes out as effects, in order.
 """
@@ -33,8 +37,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from .._ids import is_node_id
+from .permissions import Declined, EverybodyMay, NotAllowed, Permissions
 
-WORDS = frozenset({"join", "welcome", "attach", "meet", "dial"})
+WORDS = frozenset({"join", "welcome", "attach", "meet", "decline", "dial"})
 """What messages about membership begin with."""
 
 ADDRESS_LIMIT = 16
@@ -47,6 +52,7 @@ WELCOME_SIZE = 32 * 1024
 """About how many bytes of global nodes a `welcome` names: any node must be able to take it."""
 
 _ADDRESS_SIZE = 300
+_WHY_SIZE = 300
 
 Addresses: TypeAlias = tuple[str, ...]
 
@@ -132,6 +138,8 @@ MembershipEffect: TypeAlias = (
     | GuestDown
     | DialWanted
     | AddressesChanged
+    | Declined
+    | NotAllowed
 )
 
 
@@ -141,6 +149,7 @@ class Membership:
     Args:
       node_id: its node ID.
       is_global: whether it is global from the start, having no seeds.
+      permissions: who may be global.
 
     Attributes:
       is_global: whether it is global.
@@ -153,9 +162,13 @@ class Membership:
       heard: those that are not global and have said so to it.
     """
 
-    __slots__ = ("addresses", "globals", "guests", "heard", "host", "is_global", "joined", "mesh", "node_id")
+    __slots__ = (
+        *("addresses", "globals", "guests", "heard", "host", "is_global", "joined", "mesh", "node_id"),
+        "permissions",
+    )
 
-    def __init__(self, node_id: str, *, is_global: bool) -> None:
+    def __init__(self, node_id: str, *, is_global: bool, permissions: Permissions | None = None) -> None:
+        self.permissions = permissions or EverybodyMay()
         self.node_id = node_id
         self.is_global = is_global
         self.host: str | None = None
@@ -223,6 +236,8 @@ class Membership:
                 return self._joined(node_id, is_global, _addresses(addresses))
             case ("welcome", list(addresses), dict(others)):
                 return self._welcomed(node_id, _addresses(addresses), _table(others))
+            case ("decline", str(why)):
+                return self._declined(node_id, why)
             case ("attach",):
                 return self._guest_came(node_id)
             case ("meet", str(other), list(addresses)) if is_node_id(other):
@@ -266,6 +281,11 @@ class Membership:
         return [self._welcome(guest) for guest in self.guests]
 
     def _joined(self, node_id: str, is_global: bool, addresses: Addresses) -> list[MembershipEffect]:
+        why = self.permissions.of(node_id) if is_global else ""
+        if not why and not self.is_global:
+            why = self.permissions.own(node_id)
+        if why:
+            return [NotAllowed(node_id, why), Send(node_id, ("decline", why))]
         effects = self.became_seed()
         if not is_global:
             self.heard[node_id] = None
@@ -295,6 +315,8 @@ class Membership:
     ) -> list[MembershipEffect]:
         if node_id not in self.joined:
             return []
+        if why := self.permissions.of(node_id):
+            return [Declined(node_id, why)]
         if self.is_global:
             self._learn(node_id, addresses, itself=True)
             for other, theirs in others.items():
@@ -314,6 +336,10 @@ class Membership:
         self.globals = {other: theirs for other, theirs in others.items() if other != self.node_id}
         self.globals[node_id] = addresses
         return effects
+
+    def _declined(self, node_id: str, why: str) -> list[MembershipEffect]:
+        printable = "".join(letter for letter in why if letter.isprintable())
+        return [Declined(node_id, f"it says: {printable[:_WHY_SIZE]}")] if node_id in self.joined else []
 
     def _guest_came(self, node_id: str) -> list[MembershipEffect]:
         if node_id not in self.heard or node_id in self.mesh or node_id in self.guests:

@@ -34,6 +34,11 @@ class TLSChannel(Protocol):
         """The node IDs that the other side's certificate names; None if it was not verified, or not yet."""
         ...
 
+    @property
+    def peer_certificate(self) -> bytes:
+        """The other side's certificate, as DER; empty if it was not verified, or not yet."""
+        ...
+
     def start(self) -> bytes:
         """Begin the handshake; what is to be written."""
         ...
@@ -102,6 +107,11 @@ class Session:
     def open(self) -> bool:
         """Whether the handshake is over and frames may be sent."""
         return self.handshake.step is Step.OPEN
+
+    @property
+    def peer_certificate(self) -> bytes:
+        """The other side's verified certificate, as DER; empty if it has shown none."""
+        return self._tls.peer_certificate if self._tls is not None else b""
 
     def want_stream(self, token: str) -> None:
         """Have the connection carry a byte stream. Only for who dials, before anything was written or received."""

@@ -142,6 +142,8 @@ class Contact:
     Attributes:
       texts: the addresses as they were last heard.
       turn: contacts that wait for the same thing are dialled in the order of this number.
+      proven_id: the node that was there when it was reached last, and has proven that it is that one.
+      refusal: why the node that is there is no global one for this one; empty as long as that is not known.
       failed_at: since when it has not been reached, by Trio's clock; None if it was the last time.
       is_itself: whether this node itself answered there the last time, at an address of its own.
     """
@@ -159,7 +161,9 @@ class Contact:
         self.node_id = node_id
         self.texts: tuple[str, ...] = ()
         self.turn = 0.0
+        self.proven_id = ""
         self.failed_at: float | None = None
+        self.refusal = ""
         self.is_itself = False
         # Whether the last failure was one of which the cause is guessed.
         self._doubtful = False
@@ -176,7 +180,7 @@ class Contact:
                 return True
             begun = trio.current_time()
             peer, failure = network.peers.get(self.node_id), ""
-            if peer is None or not peer.is_up():
+            if peer is None or not peer.is_up() or self._is_unproven():
                 address = self.addresses[index % len(self.addresses)]
                 outcome = await network.dial(address)
                 if self.seed and outcome.node_id == network.host.id:
@@ -186,6 +190,8 @@ class Contact:
                 own_backoff.reset()
                 self.is_itself = False
                 failure = self._judge(outcome)
+                if outcome.proven:
+                    self.proven_id = outcome.node_id
                 peer = network.peers.get(self.node_id)
                 if failure:
                     index += 1
@@ -196,8 +202,12 @@ class Contact:
                     if connection is not None and connection.was_up:
                         await network.listen_beside(address, connection.pipe)
                         self._host.listens()
-            if peer is not None and not failure:
+            if peer is not None and not failure and not self._is_unproven():
+                self.refusal = ""
                 await self._use(peer)
+                if failure := self.refusal:
+                    self._failed(self.addresses[index % len(self.addresses)], f"{peer.id} is no global node: {failure}")
+                    index += 1
             if network.closes_at is not None and not failure:
                 return False
             if not failure:
@@ -223,6 +233,11 @@ class Contact:
             self.is_itself = False
             self._failed(address, ITSELF)
 
+    def _is_unproven(self) -> bool:
+        """Whether it matters who is there, and nobody has proven it: the greeting alone says what a stranger likes."""
+        notary = self._host.network.notary
+        return bool(self.seed) and notary is not None and notary.names_nodes and self.proven_id != self.node_id
+
     def _judge(self, outcome: Dialled) -> str:
         """Why what was dialled is not what was meant; empty if it is."""
         # Whatever became of this connection: another one with that node may be in use, or chosen. Of that node, if it
@@ -246,7 +261,7 @@ class Contact:
         return first_doubt or self._is_in_use(outcome.node_id)
 
     async def _use(self, peer: Peer) -> None:
-        """Keep the connection with a peer for as long as it is there and wanted."""
+        """Keep the connection with a peer for as long as it is there and wanted, and it is not refused."""
         current = peer.current
         if current is None:
             return
@@ -254,7 +269,7 @@ class Contact:
         try:
             self._host.reached(peer)
             # Another one may have taken its place before this task runs again: who is there then has to be told anew.
-            while peer.current is current and self._host.is_wanted(self):
+            while not self.refusal and peer.current is current and self._host.is_wanted(self):
                 await self._host.wait_changed()
         finally:
             peer.release("contact")
@@ -265,7 +280,7 @@ class Contact:
         self._host.network.failures.pop(str(address), None)
         self.failed_at = None
         self._doubtful = False
-        if self.seed:
+        if self.seed and not self.refusal:
             self.seed.said.clear()
 
     def _failed(self, address: Address, failure: str, *, quiet: bool = False) -> None:

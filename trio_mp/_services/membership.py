@@ -31,7 +31,9 @@ from .._protocol.membership import (
     MembershipEffect,
     Send,
 )
+from .._protocol.permissions import Declined, NotAllowed
 from .._transport.addresses import Address, TCPAddress, parse_address
+from .certified import permissions_of
 from .contacts import LAST_RETRY, Backoff, Contact, Interfaces, Seed, parse_addresses
 from .effects import Effects
 from .sightings import Sightings
@@ -50,6 +52,7 @@ ASKED_LIMIT = 16
 
 ANY_HOST = frozenset({"0.0.0.0", "::"})  # noqa: S104 - it is compared with, not listened on
 _HOSTS = 8
+_SAID = 256
 
 log = logging.getLogger("trio_mp.connection")
 
@@ -69,17 +72,19 @@ class MembershipService:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.rules = Membership(network.host.id, is_global=not network.settings.seeds)
+        # By address for those of seeds, by node ID for others.
+        self._contacts: dict[str, Contact] = {}
+        permissions = permissions_of(network, self._contacts.values)
+        self.rules = Membership(network.host.id, is_global=not network.settings.seeds, permissions=permissions)
         self._effects = Effects(self._do)
         self.observers: list[Callable[[MembershipEffect], None]] = []
         self.find_addresses: Callable[[str], Awaitable[Addresses | None]] = self._find_among_globals
         self.sightings = Sightings()
-        # By address for those of seeds, by node ID for others.
-        self._contacts: dict[str, Contact] = {}
         # Why there is no connection yet with those that something waits for.
         self._seeking: dict[str, str] = {}
         self._asked: set[str] = set()  # the nodes that are dialled because they have asked for it
         self._complaints = Complaints(log, trio.current_time())
+        self._said: set[tuple[str, str]] = set()
         self._changed = trio.lowlevel.ParkingLot()
         # The addresses by which others have reached this node where it listens on all.
         self._hosts: dict[str, None] = {}
@@ -275,6 +280,13 @@ class MembershipService:
                 pass
             case DialWanted(node_id, addresses):
                 self._dial_for(node_id, addresses)
+            case Declined(node_id, why):
+                for contact in self._contacts.values():
+                    contact.refusal = why if contact.node_id == node_id else contact.refusal
+            case NotAllowed(node_id, why):
+                if (node_id, why) not in self._said and len(self._said) < _SAID:
+                    self._said.add((node_id, why))  # it comes again every few seconds
+                    self._complaints.warn(trio.current_time(), "%s says 'join', and is refused: %s", node_id, why)
         for observer in self.observers:
             observer(effect)
 

@@ -25,6 +25,9 @@ log = logging.getLogger("trio_mp.connection")
 SCHEME = "trio-mp:"
 """A URI of a subject alternative name that begins like this goes on with a node ID."""
 
+GLOBAL = "trio-mp-global:"
+"""A URI of a subject alternative name that is this allows the nodes that the certificate names to be global."""
+
 _WARN_BEFORE = datetime.timedelta(days=7)
 _ATTEMPTS = 3
 _RETRY = datetime.timedelta(seconds=1)
@@ -38,20 +41,32 @@ def utc_now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
+def _names_in(der_untrusted: bytes) -> tuple[list[str], list[str]]:
+    """The DNS names and the URIs of a certificate (DER); none if it cannot be understood."""
+    try:
+        names = x509.load_der_x509_certificate(der_untrusted).extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+        return (
+            names.value.get_values_for_type(x509.DNSName),
+            names.value.get_values_for_type(x509.UniformResourceIdentifier),
+        )
+    except Exception:  # noqa: BLE001 - hostile, and cryptography raises many things, warnings among them
+        return [], []
+
+
+def may_be_global(der_untrusted: bytes) -> bool:
+    """Whether a certificate (DER) allows the nodes that it names to be global: one of its URIs is `trio-mp-global:`."""
+    return GLOBAL in _names_in(der_untrusted)[1]
+
+
 def node_ids_in(der_untrusted: bytes) -> frozenset[str]:
     """The node IDs that a certificate (DER) names in its subject alternative name.
 
     They are its URIs `trio-mp:<node ID>` and its DNS names, letter by letter; a wildcard names nobody. A certificate
     that has none, or that cannot be understood, names nobody.
     """
-    try:
-        names = x509.load_der_x509_certificate(der_untrusted).extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        )
-        found = names.value.get_values_for_type(x509.DNSName)
-        uris = names.value.get_values_for_type(x509.UniformResourceIdentifier)
-    except Exception:  # noqa: BLE001 - hostile, and cryptography raises many things, warnings among them
-        return frozenset()
+    found, uris = _names_in(der_untrusted)
     found += [uri.removeprefix(SCHEME) for uri in uris if uri.startswith(SCHEME)]
     return frozenset(filter(is_node_id, found))
 
@@ -90,6 +105,28 @@ def _first_of(file: str, text: str) -> x509.Certificate:
         return x509.load_pem_x509_certificates(text.encode("ascii"))[0]
     except (ValueError, x509.InvalidVersion) as error:
         raise _wrong_file(file, f"its first certificate cannot be understood ({error}); make another") from None
+
+
+def _read_key(pem: bytes, leaf: x509.Certificate) -> object:
+    """The private key in a file, if it is that of the certificate and of a kind that can be used here; else None."""
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+        return key if key.public_key() == leaf.public_key() else None
+    except Exception:  # noqa: BLE001 - OpenSSL has taken it; cryptography raises many things for what it does not know
+        return None
+
+
+def _all_in(pem: str) -> list[x509.Certificate]:
+    """The certificates in the text of a file, but for those that cannot be understood here."""
+    found: list[x509.Certificate] = []
+    for part in pem.split("-----END CERTIFICATE-----")[:-1]:
+        begin = part.rfind("-----BEGIN CERTIFICATE-----")
+        text = f"{part[begin:]}-----END CERTIFICATE-----\n" if begin >= 0 else ""
+        try:
+            found.append(x509.load_pem_x509_certificate(text.encode("ascii")))
+        except Exception:  # noqa: BLE001, S112 - one of many, and OpenSSL has found those that it can use
+            continue
+    return found
 
 
 class _EncryptedError(Exception):
@@ -147,13 +184,26 @@ def _stamp(file: str) -> tuple[int, int, int] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
-    """What was made of one state of the files."""
+class Loaded:
+    """What was made of one state of the files.
+
+    Attributes:
+      server, client: contexts for either side of a connection.
+      fingerprint: of the certificate.
+      expires: when it does.
+      chain: the certificate and those between it and the authority, as DER.
+      key: its private key; None if it is of a kind with which nothing but TLS can be done.
+      anchors: the authorities that are trusted.
+      stamp: of the files.
+    """
 
     server: ssl.SSLContext
     client: ssl.SSLContext
     fingerprint: bytes
     expires: datetime.datetime
+    chain: tuple[bytes, ...]
+    key: object
+    anchors: tuple[x509.Certificate, ...]
     stamp: _Stamp
 
 
@@ -187,15 +237,25 @@ class CertificateTLS:
 
     def __call__(self, server_side: bool) -> MemoryTLS:
         """A TLS object for one connection."""
+        loaded = self.refresh()
+        if server_side:
+            return MemoryTLS(loaded.server, loaded.fingerprint, node_ids_in)
+        return MemoryTLS(loaded.client, b"", node_ids_in)
+
+    @property
+    def loaded(self) -> Loaded:
+        """What is in use."""
+        return self._loaded
+
+    def refresh(self) -> Loaded:
+        """Take up what is in the files, if they have changed and work; what is in use then."""
         stamp = self._stamps()
         # What did not work is tried again once a second at most: each connection of a stranger asks.
         if stamp != self._loaded.stamp and (stamp != self._complained or abs(self._now() - self._tried) >= _RETRY):
             self._tried = self._now()
             self._reload(stamp)
         self._look_at_expiry()
-        if server_side:
-            return MemoryTLS(self._loaded.server, self._loaded.fingerprint, node_ids_in)
-        return MemoryTLS(self._loaded.client, b"", node_ids_in)
+        return self._loaded
 
     def _reload(self, stamp: _Stamp) -> None:
         try:
@@ -217,7 +277,7 @@ class CertificateTLS:
     def _stamps(self) -> _Stamp:
         return tuple(map(_stamp, (self._certificate.chain, self._certificate.key, self._certificate.authority)))
 
-    def _load(self) -> _Loaded:
+    def _load(self) -> Loaded:
         for attempt in range(1, _ATTEMPTS + 1):
             # Before anything is read: what changes later has another stamp and is found by the next connection.
             stamp = self._stamps()
@@ -228,10 +288,10 @@ class CertificateTLS:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
-    def _load_once(self, stamp: _Stamp) -> _Loaded:
+    def _load_once(self, stamp: _Stamp) -> Loaded:
         files = self._certificate
         chain, authority = _read_certificates(files.chain), _read_certificates(files.authority)
-        _read_file(files.key)
+        key = _read_file(files.key)
         leaf = _first_of(files.chain, chain)
         der = leaf.public_bytes(serialization.Encoding.DER)
         self._check(leaf, der)
@@ -253,7 +313,17 @@ class CertificateTLS:
         # The ssl module reads the files itself. What it has read is what it has just shown itself.
         if seen != (der, der):
             raise _wrong_file(files.chain, "it was changed while it was read; try again")
-        return _Loaded(server, client, hashlib.sha256(der).digest(), leaf.not_valid_after_utc, stamp)
+        between = [one for one in _all_in(chain)[1:] if one.issuer != one.subject]
+        return Loaded(
+            server,
+            client,
+            hashlib.sha256(der).digest(),
+            leaf.not_valid_after_utc,
+            (der, *(one.public_bytes(serialization.Encoding.DER) for one in between)),
+            _read_key(key, leaf),
+            tuple(_all_in(authority)),
+            stamp,
+        )
 
     def _check(self, leaf: x509.Certificate, der: bytes) -> None:
         chain, now, start, end = (

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from .._ids import check_node_id
 from .certificate_files import StrPath, path_of
-from .certificates import BOTH_USAGES, SCHEME, utc_now
+from .certificates import BOTH_USAGES, GLOBAL, SCHEME, utc_now
 
 _SigningKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -61,6 +61,7 @@ def make_certificate(
     authority: StrPath,
     authority_key: StrPath,
     days: int = 365,
+    may_be_global: bool = False,
 ) -> None:
     """Make the certificate of one node, or of several that are to share it, and its key, as new PEM files.
 
@@ -74,6 +75,7 @@ def make_certificate(
       authority: the authority's certificate.
       authority_key: the authority's private key.
       days: how long it is valid.
+      may_be_global: whether these nodes may be global for all others, and not only for those whose seeds they are.
 
     Raises:
       FileExistsError: `chain` or `key` is there already. It is left as it is.
@@ -96,7 +98,7 @@ def make_certificate(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_NODE_USAGE, critical=True)
         .add_extension(x509.ExtendedKeyUsage(BOTH_USAGES.values()), critical=False)
-        .add_extension(_alternative_names(names), critical=False)
+        .add_extension(_alternative_names(names, may_be_global), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier(own_identifier, None, None), critical=False)
     )
     made = builder.sign(signing_key, hashes.SHA256())
@@ -132,12 +134,14 @@ def _builder(name: str, key: ec.EllipticCurvePrivateKey, expires: datetime.datet
     )
 
 
-def _alternative_names(node_ids: list[str]) -> x509.SubjectAlternativeName:
+def _alternative_names(node_ids: list[str], may_be_global: bool) -> x509.SubjectAlternativeName:
     names: list[x509.GeneralName] = []
     for node_id in dict.fromkeys(node_ids):
         names.append(x509.UniformResourceIdentifier(SCHEME + node_id))
         if _DNS_NAME.fullmatch(node_id):
             names.append(x509.DNSName(node_id))
+    if may_be_global:
+        names.append(x509.UniformResourceIdentifier(GLOBAL))
     return x509.SubjectAlternativeName(names)
 
 

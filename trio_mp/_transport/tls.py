@@ -104,6 +104,7 @@ class MemoryTLS:
         "_object",
         "_outgoing",
         "_own",
+        "_peer_certificate",
         "_peer_node_ids",
         "_read_node_ids",
         "_shaken",
@@ -124,6 +125,7 @@ class MemoryTLS:
         self._read_node_ids = read_node_ids
         self._fingerprint = b""
         self._peer_node_ids: frozenset[str] | None = None
+        self._peer_certificate = b""
         self._shaken = False
         self._broken = False
 
@@ -140,6 +142,11 @@ class MemoryTLS:
         server's refusal of it comes later, as an error of `receive`.
         """
         return self._peer_node_ids
+
+    @property
+    def peer_certificate(self) -> bytes:
+        """See `TLSChannel.peer_certificate`."""
+        return self._peer_certificate
 
     def start(self) -> bytes:
         """See `TLSChannel.start`.
@@ -209,6 +216,7 @@ class MemoryTLS:
         self._fingerprint = self._own or hashlib.sha256(peer).digest()
         if self._read_node_ids is not None:
             self._peer_node_ids = self._read_node_ids(peer)
+            self._peer_certificate = peer
 
     def _read(self) -> bytes:
         """All that can be decrypted: the socket need not become readable again for what is left in the buffer."""

@@ -45,6 +45,11 @@ class SimulatedTLS:
         """See `TLSChannel.peer_node_ids`: it knows no certificates."""
         return None
 
+    @property
+    def peer_certificate(self) -> bytes:
+        """See `TLSChannel.peer_certificate`: it knows none."""
+        return b""
+
     def start(self) -> bytes:
         """See `TLSChannel.start`."""
         return b"" if self._server else self._seal(self._random)

@@ -1,0 +1,52 @@
+"""What certificates that name nodes add: who may be global, and vouchers for records of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from .._node.connection import Connection
+from .._node.network import Network
+from .._protocol.permissions import Notary
+from .contacts import Contact
+
+TODO = "make one with make_certificate(…, may_be_global=True), or name the node among the seeds"
+
+
+class CertifiedPermissions:
+    """Who may be global, by what certificates say; see `Permissions`.
+
+    Args:
+      network: the node's.
+      notary: reads certificates.
+      contacts: those of the node; seeds are among them.
+    """
+
+    def __init__(self, network: Network, notary: Notary, contacts: Callable[[], Iterable[Contact]]) -> None:
+        self._network = network
+        self._notary = notary
+        self._contacts = contacts
+
+    def of(self, node_id: str) -> str:
+        """See `Permissions.of`."""
+        current = self._network.peer(node_id).current
+        shown = current.session.peer_certificate if isinstance(current, Connection) else b""
+        if self._is_own_seed(node_id) or self._notary.allows_global(shown):
+            return ""
+        return f"the certificate of {node_id} does not allow it to be global ({TODO} of {self._network.host.id})"
+
+    def own(self, asked_by: str) -> str:
+        """See `Permissions.own`."""
+        if self._notary.may_be_global or self._is_own_seed(asked_by):
+            return ""
+        node_id = self._network.host.id
+        return f"the certificate of {node_id} does not allow it to be global for {asked_by} ({TODO} of {node_id})"
+
+    def _is_own_seed(self, node_id: str) -> bool:
+        """Whether that node was there, and has proven who it is, when a seed of this node was reached last."""
+        return any(contact.seed and contact.proven_id == node_id for contact in self._contacts())
+
+
+def permissions_of(network: Network, contacts: Callable[[], Iterable[Contact]]) -> CertifiedPermissions | None:
+    """Who may be global; None if everybody may, as nodes cannot be told apart."""
+    notary = network.notary
+    return CertifiedPermissions(network, notary, contacts) if notary is not None and notary.names_nodes else None
