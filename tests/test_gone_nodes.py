@@ -140,7 +140,7 @@ async def test_a_node_that_is_not_listed_but_answers_is_used(autojump_clock: tri
         await until(lambda: "x" in rules_of(s).guests, 10)
         n.send(inbox.port, "hello")
         await inbox.wait(1)
-        s.database._replica._copies.forget_attached("x")
+        s.database._replica._copies._forget_attached("x", moved=False)
         assert "x" not in await n.database.keys("trio_mp.nodes")
         network.wires[-1].there.reset = True
         network.wires[-1].there.wake()

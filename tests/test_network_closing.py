@@ -342,7 +342,7 @@ async def test_closing_says_nothing_in_the_log(
                 a.monitor(port, lambda *_: None)
                 b.monitor(a.port(), lambda *_: None)
             network.wire.back.delay = 0.1
-            a.send("b", "info", "a")
+            a.send("b", "info", a.port(lambda *_: None))
     assert not warnings_in(caplog)
 
 

@@ -64,8 +64,8 @@ DATABASE = (
         (
             Change(
                 _COPIES,
-                "outdated = (not other.current or owner in other.leaving) and",
-                "outdated = owner in other.leaving and",
+                "outdated = (not other.current or leaves) and",
+                "outdated = leaves and",
             ),
         ),
         (f"{_TESTS}::TestALostGlobalNode::test_does_not_raise_the_dead",),
@@ -183,7 +183,7 @@ DATABASE = (
     Fault(
         "ignored_for_good",
         "the database: an attached node whose copy was dropped at another's word is not asked again",
-        (Change(_COPIES, "                if other.attached:\n                    self._ask(other)\n", ""),),
+        (Change(_COPIES, "                if other.attached and not leaves:\n                    self._ask(other)\n", ""),),
         (f"{_TESTS}::TestALiar::test_does_not_hide_an_attached_node_from_its_host",),
     ),
     Fault(
@@ -192,8 +192,8 @@ DATABASE = (
         (
             Change(
                 _COPIES,
-                "                    self._drop(source, owner)\n                    self._ask(source)\n",
-                "                    self._drop(source, owner)\n",
+                "                    self._drop(source, owner, moved=True)\n                    self._ask(source)\n",
+                "                    self._drop(source, owner, moved=True)\n",
             ),
         ),
         (f"{_TESTS}::TestALiar::test_that_was_there_first_does_not_keep_a_node_out",),

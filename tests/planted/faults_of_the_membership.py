@@ -35,7 +35,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "greetings_are_seeds",
         "who says in its greeting that it is a node is taken for the seed at that address, unproven",
-        (Change(_CONTACTS, "                if _has_proven(outcome):\n", "                if True:\n"),),
+        (Change(_CONTACTS, "                if outcome.proven:\n", "                if True:\n"),),
         ("tests/test_certified_globals.py::test_a_greeting_alone_makes_nobody_a_seed",),
     ),
     Fault(

@@ -335,7 +335,8 @@ class Peer:
         """Give up all that there is between the two nodes: an error of this program has come out of the work for it."""
         if self._failing:
             # Before the monitors could fire: what then keeps the promise is the end of the node.
-            return self._host.crash(error)
+            self._host.crash(error)
+            return
         self._failing = True
         self._failures += 1
         why = explain(error)
