@@ -337,13 +337,13 @@ class Peer:
         """Give up all that there is between the two nodes: an error of this program has come out of the work for it."""
         if self._failing:
             # Before the monitors could fire: what then keeps the promise is the end of the node.
-            return self._host.crash(error)
+            self._host.crash(error)
+            return
         self._failing = True
         self._failures += 1
         why = explain(error)
         loss = self.association.give_up(why)
-        # First of all, so that the monitors fire whatever comes now.
-        self._host.call_next(self._fire_loss)
+        self._host.call_next(self._fire_loss)  # first of all, so that they fire whatever comes now
         while self.connections:
             self.connections.popitem()[1].close(why)
         self.watchers.end_all()
