@@ -163,7 +163,7 @@ def try_lines(
         planter = Planter((line.file,), PROGRAMS, line, occurrence)
         try:
             play(scenario, planter, names)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - collected
             wrong.append(f"{line} ({occurrence}): {error!r:.300}")
             continue
         found = errors_in(caplog)

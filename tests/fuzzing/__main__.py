@@ -1,4 +1,7 @@
-"""Fuzz every parser with atheris: `PYTHONPATH=tests python -m fuzzing --help`. Needs CPython 3.11 and atheris."""
+"""Fuzz every parser with atheris, and whole nodes by members: `PYTHONPATH=tests python -m fuzzing --help`.
+
+What needs CPython 3.11 and atheris is the parsers; `--target member` needs neither, and is reproduced by its seed.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,12 @@ import argparse
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+from . import member
 from .campaign import CORPUS, Progress, fuzz
 from .targets import TARGETS
+
+MEMBER = "member"
+"""The target that is no parser."""
 
 REPORT_EVERY = 30.0
 """Seconds between two lines about a target."""
@@ -47,12 +54,27 @@ def run(names: list[str], seconds: int, jobs: int) -> list[Progress]:
 
 def main() -> int:
     """Returns 1 if anything broke."""
-    parser = argparse.ArgumentParser(prog="fuzzing", description="Fuzz every parser of bytes from outside.")
+    about = "Fuzz every parser of bytes from outside, and whole nodes by members that say anything."
+    parser = argparse.ArgumentParser(prog="fuzzing", description=about)
     parser.add_argument("--minutes", type=float, default=10, help="for all targets together, without merging")
-    parser.add_argument("--target", action="append", choices=sorted(TARGETS), metavar="NAME", help=", ".join(TARGETS))
+    every = [*TARGETS, MEMBER]
+    parser.add_argument("--target", action="append", choices=every, metavar="NAME", help=", ".join(every))
     parser.add_argument("--jobs", type=int, default=1, help="how many targets at a time")
+    parser.add_argument("--seed", type=int, help="of the first round of members; any by default")
+    parser.add_argument("--messages", type=int, default=10**6, help="after so many, members have said enough")
     arguments = parser.parse_args()
-    names = list(dict.fromkeys(arguments.target or TARGETS))
+    names = list(dict.fromkeys(arguments.target or every))
+    broken = 0
+    if MEMBER in names:
+        seed = member.new_seed() if arguments.seed is None else arguments.seed
+        broken = member.run(seed, arguments.messages, arguments.minutes / len(names))
+        arguments.minutes *= 1 - 1 / len(names)
+        names.remove(MEMBER)
+    return max(min(broken, 1), fuzz_parsers(names, arguments) if names else 0)
+
+
+def fuzz_parsers(names: list[str], arguments: argparse.Namespace) -> int:
+    """Returns 1 if anything broke."""
     jobs = max(1, min(arguments.jobs, len(names)))
     seconds = max(1, round(arguments.minutes * 60 * jobs / len(names)))
     print(f"{len(names)} targets, {jobs} at a time, {seconds} s each; the corpus is {CORPUS}", flush=True)

@@ -63,7 +63,7 @@ CONNECTIONS = (
         "error_ends_the_connection_alone",
         "an error out of the association ends the connection and no more: what it has taken out of the queue is lost in"
         " silence",
-        (Change(_PEER, "        self._host.call_next(self._fire_loss)\n        while", "        while"),),
+        (Change(_PEER, "        self._host.call_next(self._fire_loss)  # first", "        # first"),),
         (f"{_OWN}[the listener decides]",),
         hangs=True,
     ),
@@ -100,7 +100,7 @@ CONNECTIONS = (
     Fault(
         "given_up_for_ever",
         "an error that comes again before the monitors could fire is met by another attempt, without end",
-        (Change(_PEER, "            self._host.crash(error)\n", "            pass\n"),),
+        (Change(_PEER, "            self._host.crash(error)\n            return\n", "            pass\n"),),
         (f"{_CRASH}::test_an_error_before_the_monitors_of_another_could_fire_ends_the_node",),
         hangs=True,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .fault import Change, Fault
 
 _FILE = "_protocol/association.py"
+_SMALLER = "tests/test_queue.py::TestTheLimitOfThePeerIsSmaller"
 _OUTBOX = "_protocol/outbox.py"
 _QUEUE = "_protocol/queue.py"
 _TESTS = "tests/test_association.py"
@@ -266,10 +267,7 @@ ASSOCIATION = (
         "a_list_to_a_node_port_crashes",
         "what a program sends to a node port is looked up as if it were a word: a list or dict ends the node",
         (Change(_QUEUE, 'case ("", str(word), str(name), *_)', 'case ("", word, str(name), *_)'),),
-        (
-            "tests/test_queue.py::TestTheLimitOfThePeerIsSmaller::"
-            "test_whatever_a_program_sends_to_a_node_port_is_sorted",
-        ),
+        (f"{_SMALLER}::test_whatever_a_program_sends_to_a_node_port_is_sorted",),
     ),
     Fault(
         "flush_does_not_hear_of_losses",

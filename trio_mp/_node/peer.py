@@ -341,8 +341,7 @@ class Peer:
         self._failures += 1
         why = explain(error)
         loss = self.association.give_up(why)
-        # First of all, so that the monitors fire whatever comes now.
-        self._host.call_next(self._fire_loss)
+        self._host.call_next(self._fire_loss)  # first of all, so that they fire whatever comes now
         while self.connections:
             self.connections.popitem()[1].close(why)
         self.watchers.end_all()

@@ -1,0 +1,95 @@
+"""What nodes that are fuzzed do for others: functions to be spawned, and ports that do what they are asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+
+from trio_mp import Node, Port, PortDied, current_node, spawnable
+
+REFUSED = (TypeError, ValueError, RuntimeError, PortDied, trio.ClosedResourceError)
+"""What a program must expect of calls whose arguments it was given by others."""
+
+
+@spawnable
+def installs(port: Port, *_arguments: Any) -> None:
+    """Handlers that do what they are asked for."""
+    serve(current_node(), port)
+
+
+@spawnable
+async def echoes(port: Port, *_arguments: Any) -> None:
+    """A process that answers whoever asks."""
+    async for message in port:
+        if len(message) > 1 and isinstance(message[1], str):
+            try_to(current_node().send, *message[1:])
+
+
+@spawnable
+def fails(_port: Port, *arguments: Any) -> None:
+    """Raises at once."""
+    raise ValueError(f"asked for: {arguments!r:.50}")
+
+
+@spawnable
+def ends(port: Port, *_arguments: Any) -> None:
+    """Ends at once."""
+    port.kill()
+
+
+@spawnable
+async def sleeps(_port: Port, *_arguments: Any) -> None:
+    """Ends after a while."""
+    await trio.sleep(1)
+
+
+@spawnable
+async def streams(stream: trio.abc.HalfCloseableStream, *_arguments: Any) -> None:
+    """Answers with what has come."""
+    data = await stream.receive_some(1000)
+    await stream.send_all(data * 3)
+
+
+@spawnable
+async def breaks_off(stream: trio.abc.HalfCloseableStream, *_arguments: Any) -> None:
+    """Writes, and raises."""
+    await stream.send_all(b"x" * 1000)
+    raise ValueError("asked for")
+
+
+def try_to(function: Any, *arguments: Any) -> None:
+    """Do what others have asked for; that it cannot be done is theirs to know."""
+    try:
+        function(*arguments)
+    except REFUSED:
+        pass
+
+
+def serve(node: Node, port: Port) -> None:
+    """Have a port do what it is asked for."""
+    port.on("send")(lambda *message: try_to(node.send, *message))
+    port.on("kill")(lambda other, *_: try_to(node.kill, other, "asked for"))
+    port.on("link")(lambda other, *_: try_to(node.link, other))
+    port.on("watch")(lambda other, *_: try_to(node.monitor, other, lambda *_: None))
+    port.on("later")(lambda other, *message: try_to(node.send_after, 1, other, *message))
+    port.on("set")(lambda key, value, *_: try_to(node.database.set, "red", key, value))
+    port.on()(lambda *_: None)
+
+    @port.on("call")
+    async def call(other: object, *message: Any) -> None:
+        with trio.move_on_after(5):
+            try:
+                await node.call(other, *message)  # type: ignore[arg-type]
+            except REFUSED:
+                pass
+
+    @port.on("stream")
+    async def stream(other: object, *_: object) -> None:
+        with trio.move_on_after(5):
+            try:
+                async with node.open_stream(other, "fuzzing.programs:streams") as opened:  # type: ignore[arg-type]
+                    await opened.send_all(b"hello")
+                    await opened.receive_some(10)
+            except (*REFUSED, OSError, trio.BrokenResourceError):
+                pass

@@ -1,0 +1,257 @@
+"""What a member of the network may say to a node: every word, mostly nearly right, with what it knows in the blanks.
+
+Arbitrary values would hardly ever get past the first look at a message. So each word has a pattern of what belongs
+behind it, and a message is made of that; now and then something in it is replaced, taken away, doubled or nested.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+Message: TypeAlias = tuple[Any, ...]
+
+ODD: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 1, 2**31, 2**63, 2**64 - 1, -(2**63), 0.5, -0.0, 1e308, "", "x", "ä\0\n", "\U0001f600"),
+    *([], {}, [[]], [{}], {"": None}, ["x"], {"x": 1}, {"x": ["y"]}, "x" * 300, "#", "n#", "#x", "n"),
+    *("n#x.1", [None] * 20),
+)
+"""Values that belong nowhere, or almost."""
+
+FAMILIES = ("trio_mp.nodes", "red", "blue", "", "trio_mp.x", "x" * 300)
+FUNCTIONS = ("installs", "echoes", "fails", "ends", "streams", "breaks_off", "sleeps", "absent", "__import__")
+MODULE = "fuzzing.programs"
+
+
+class Speaker:
+    """What one member knows, and makes messages of.
+
+    Args:
+      numbers: decides everything.
+      node_id, incarnation: the member's.
+      nodes: the IDs of the nodes that it knows.
+      places: addresses that it knows.
+      json: whether it must keep to what JSON can say.
+
+    Attributes:
+      ports: the IDs of ports that it was told of.
+    """
+
+    def __init__(
+        self, numbers: random.Random, node_id: str, incarnation: str, nodes: list[str], places: list[str], *, json: bool
+    ) -> None:
+        self.numbers = numbers
+        self.node_id = node_id
+        self.incarnation = incarnation
+        self.nodes = nodes
+        self.places = places
+        self.json = json
+        self.ports: list[str] = []
+        self._counter = 0
+        self._spawned = [f"{incarnation}.0"]
+        self._tokens = ["T" * 16]
+        self._sequence = 0
+        self._patterns = self._all_patterns()
+        self._words = list(self._patterns)
+
+    # What belongs in the blanks ------------------------------------------------------------------------------------
+
+    def new_name(self) -> str:
+        """A name for a port that it spawns: mostly the next one that it may give."""
+        if self.numbers.random() < 0.1:
+            return self.name()
+        self._counter += 1
+        self._spawned = [*self._spawned[-20:], f"{self.incarnation}.{self._counter}"]
+        return self._spawned[-1]
+
+    def name(self) -> str:
+        """The name of a port there."""
+        choice = self.numbers.random()
+        if choice < 0.5:
+            return self.numbers.choice(self._spawned)
+        if choice < 0.9 and self.ports:
+            return self.numbers.choice(self.ports).partition("#")[2]
+        return self.numbers.choice(("x.1", "A" * 16 + ".1", "x" * 300, "", "\0", f"{self.incarnation}.{2**70}"))
+
+    def port(self) -> str:
+        """The ID of a port: of the one spoken to, of its own, of a third."""
+        if self.ports and self.numbers.random() < 0.5:
+            return self.numbers.choice(self.ports)
+        node_id = self.node_id if self.numbers.random() < 0.6 else self.node()
+        return f"{node_id}#{self.numbers.choice((f'{self.incarnation}.7', 'mine.1', '', self.name()))}"
+
+    def node(self) -> str:
+        """A node ID."""
+        if self.numbers.random() < 0.1:
+            ghost = f"ghost{self.numbers.randrange(9)}"
+            return self.numbers.choice(("", "nobody", "x" * 255, "x" * 256, "a b", "a#b", ghost))
+        return self.numbers.choice([*self.nodes, self.node_id])
+
+    def function(self) -> str:
+        """The reference of a function."""
+        if self.numbers.random() < 0.1:
+            return self.numbers.choice(("", ":", "::main", "os:system", "x" * 2000, "a.b:c", "fuzzing.programs:"))
+        return f"{MODULE}:{self.numbers.choice(FUNCTIONS)}"
+
+    def token(self) -> str:
+        """The token of a stream."""
+        if self.numbers.random() < 0.7:
+            self._tokens.append(f"{self.numbers.randrange(10**16):016}")
+        return self.numbers.choice(self._tokens[-5:])
+
+    def addresses(self) -> list[Any]:
+        """Where somebody listens."""
+        places = [*self.places, "nobody", "unix:/nowhere", "*:0", "", "[::1]:4040", "x:99999", "\ud7ff:1", "a" * 400]
+        return [self.numbers.choice(places) for _ in range(self.numbers.choice((0, 1, 1, 2, 20)))]
+
+    def family(self) -> str:
+        """The name of a family."""
+        return self.numbers.choice(FAMILIES)
+
+    def key(self) -> str:
+        """A key: mostly of who may set it."""
+        return self.numbers.choice((self.node_id, self.node(), "k", "l", "", "x" * 300, self.port()))
+
+    def sequence(self) -> int:
+        """A number that mostly grows."""
+        self._sequence += 1
+        return self.numbers.choice((self._sequence,) * 6 + (0, 1, 2**63, self._sequence + 10**6, -1))
+
+    def value(self) -> Any:
+        """Any value that may travel."""
+        kind = self.numbers.randrange(8)
+        if kind < 4:
+            value = self.numbers.choice(ODD)
+        elif kind == 4:
+            value = [self.value() for _ in range(self.numbers.randrange(3))]
+        elif kind == 5:
+            value = {self.key(): self.value() for _ in range(self.numbers.randrange(3))}
+        elif kind == 6:
+            value = self.deep(self.numbers.choice((5, 50, 95)))
+        else:
+            value = self.key() if self.json else bytes(self.numbers.randrange(9))
+        return value
+
+    def deep(self, levels: int) -> Any:
+        """Something that nests."""
+        value: Any = None
+        for _ in range(levels):
+            value = [value] if self.numbers.random() < 0.5 else {"d": value}
+        return value
+
+    def reason(self) -> Message:
+        """Why a port died."""
+        known: tuple[Message, ...] = ((), ("die", "ValueError: x"), ("transport_error", "n", "x"))
+        return self.numbers.choice((*known, (self.value(),), ("k", self.value())))
+
+    def said_of_a_node(self) -> list[Any]:
+        """An entry of the family of nodes."""
+        return [self.numbers.choice((self.incarnation, "A" * 16, "", 7)), *self.addresses()]
+
+    def tables(self) -> dict[str, Any]:
+        """Entries by family."""
+        return {
+            family: {self.key(): self.numbers.choice((self.value(), self.said_of_a_node())) for _ in range(2)}
+            for family in self.numbers.sample(FAMILIES, self.numbers.randrange(3))
+        }
+
+    def ticket(self) -> int:
+        """What an answer of the database goes under."""
+        return self.numbers.choice((0, 1, 2, 3, 4, 5, 100, 2**63, -1))
+
+    # The words -----------------------------------------------------------------------------------------------------
+
+    def _all_patterns(self) -> dict[tuple[str, ...], tuple[Callable[[], Any], ...]]:
+        """What belongs behind each word. What makes a tuple makes several elements."""
+        flag = lambda: self.numbers.random() < 0.5  # noqa: E731
+        rest = lambda: tuple(self.value() for _ in range(self.numbers.randrange(3)))  # noqa: E731
+        two = lambda: (self.node(), self.node())  # noqa: E731
+        globals_ = lambda: {self.node(): self.addresses() for _ in range(self.numbers.randrange(4))}  # noqa: E731
+        version = lambda: (self.sequence(), self.incarnation, self.sequence(), self.sequence())  # noqa: E731
+        entries = lambda: {self.key(): self.value() for _ in range(self.numbers.randrange(4))}  # noqa: E731
+        keys = lambda: [self.key() for _ in range(self.numbers.randrange(4))]  # noqa: E731
+        value = lambda: self.numbers.choice((self.value(), self.said_of_a_node()))  # noqa: E731
+        patterns: dict[tuple[str, ...], tuple[Callable[[], Any], ...]] = {
+            ("mon1",): (self.name,),
+            ("mon0",): (self.name,),
+            ("kil0",): (self.name, self.reason),
+            ("kil",): (self.name, self.reason),
+            ("spawn",): (self.new_name, self.function, rest),
+            ("spawn_linked",): (self.new_name, self.function, self.port, rest),
+            ("stream",): (self.new_name, self.token, self.function, rest),
+            ("stream_ready",): (self.name,),
+            ("stream_dial",): (self.name,),
+            ("snd",): (self.port, rest),
+            **{(word,): (self.port, rest) for word in ("info", "time", "up_nodes", "known_nodes")},
+            **{(word,): () for word in ("ping", "pong", "devnull", "")},
+            ("join",): (flag, self.addresses),
+            ("welcome",): (self.addresses, globals_),
+            ("attach",): (),
+            ("meet",): (self.node, self.addresses),
+            ("dial",): (two, self.addresses),
+            ("log",): (lambda: self.numbers.choice((0, 10, 30, 50, -1, 2**63)), self.port),
+            ("db", "pull"): (),
+            ("db", "leave"): (),
+            ("db", "begin"): (flag,),
+            ("db", "record"): (self.node, version),
+            ("db", "entries"): (self.tables,),
+            ("db", "done"): (),
+            ("db", "set"): (self.node, self.sequence, self.family, self.key, value),
+            ("db", "delete"): (self.node, self.sequence, self.family, keys),
+            ("db", "gone"): (self.node,),
+            ("db", "subscribe"): (self.ticket, self.family),
+            ("db", "unsubscribe"): (self.ticket,),
+            ("db", "get"): (self.ticket, self.family, lambda: self.numbers.choice(((), (self.key(),)))),
+            ("db", "view"): (self.ticket, entries, flag),
+            ("db", "change"): (self.ticket, entries, keys, flag),
+        }
+        return patterns
+
+    def message(self) -> Message:
+        """What it says next; the first element is the name of a port, empty for the node's."""
+        choice = self.numbers.random()
+        if choice < 0.25 and self.ports:
+            # To a port of a program, which does what it is asked for.
+            what = self.numbers.choice(("send", "watch", "stream", "call", "kill", "link", "set", "later"))
+            name = self.numbers.choice(self.ports).partition("#")[2]
+            return self._spoilt((name, what, self.port(), self.value(), self.value()), 1)
+        if choice < 0.28 and self.ports:
+            # To a port that collects log records, if it is one.
+            name = self.numbers.choice(self.ports).partition("#")[2]
+            level, created = self.numbers.choice((0, 10, 40, 2**63)), self.numbers.choice((0.0, -1.0, 1.6e9))
+            logger = self.numbers.choice(("x", "", "trio_mp", "trio_mp.trace", "x.y.z", "x" * 300))
+            return self._spoilt((name, "record", logger, level, created, "text", self.key(), self.ticket()), 2)
+        if choice < 0.282:
+            return ("", self.numbers.choice(("idle", "bye", "busy")))
+        if choice < 0.3:
+            return ("", *(self.value() for _ in range(self.numbers.randrange(4))))
+        word = self.numbers.choice(self._words)
+        return self._spoilt(("", *word, *self._blanks(self._patterns[word])), 1 + len(word))
+
+    def _blanks(self, pattern: tuple[Callable[[], Any], ...]) -> list[Any]:
+        filled: list[Any] = []
+        for make in pattern:
+            made = make()
+            filled += made if isinstance(made, tuple) else [made]
+        return filled
+
+    def _spoilt(self, message: Message, fixed: int) -> Message:
+        """The message, mostly; sometimes with something in it that does not belong there."""
+        if self.numbers.random() < 0.75:
+            return message
+        parts = list(message)
+        place = self.numbers.randrange(min(fixed, len(parts)), len(parts) + 1)
+        what = self.numbers.randrange(5)
+        if what == 0:
+            parts[place : place + 1] = [self.value()]
+        elif what == 1:
+            del parts[place:]
+        elif what == 2:
+            parts[place:place] = [self.value()]
+        elif what == 3:
+            parts[place : place + 1] = [parts[place : place + 1]]
+        else:
+            # A word that is no word.
+            parts[1:2] = [self.value()]
+        return tuple(parts)
