@@ -64,7 +64,7 @@ class CountingQueue:
     def drop(self) -> None:
         self.messages = ()
 
-    def adapt(self, framing: Framing, limit: int) -> dict[str, str]:
+    def adapt(self, framing: Framing, limit: int) -> dict[str, str] | str:
         assert limit == LIMIT
         return {}
 

@@ -96,14 +96,14 @@ HANDSHAKES = (
         (
             Change(
                 _FRAMING,
-                "return FrameBuffer(limit + FRAME_TARGET + codec.FRAME_HEADER, codec.decode_frame)",
+                "return FrameBuffer(limit, codec.decode_frame, watch=Inspection, take_watched=codec.decode_inspected)",
                 """def decode_or_skip(frame: memoryview) -> Batch:
         try:
             return codec.decode_frame(frame)
         except Exception:
             return []
 
-    return FrameBuffer(limit + FRAME_TARGET + codec.FRAME_HEADER, decode_or_skip)""",
+    return FrameBuffer(limit, decode_or_skip)""",
             ),
         ),
         (f"{_SESSIONS}::test_a_frame_that_does_not_decode_is_the_other_sides_fault",),

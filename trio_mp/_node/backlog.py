@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from sys import getsizeof
 
+_NUMBERS = {int, float, bool, type(None)}
+_NUMBER = getsizeof(2**64)
+
 
 def memory_of(message: Iterable[object]) -> int:
     """About how many bytes of memory a message takes that has been received: no cycles, and only plain values.
@@ -14,15 +17,18 @@ def memory_of(message: Iterable[object]) -> int:
     That can be many times what it took on its way: an empty list is one byte there, and 56 here.
     """
     size = getsizeof(message)
-    level: list[object] = [*message]
-    while level:
-        size += sum(map(getsizeof, level))
-        tables = [value for value in level if type(value) is dict]
-        level = [*chain.from_iterable(value for value in level if type(value) is list)]
-        for table in tables:
-            level += table
-            level += table.values()
-    return size
+    level: Iterable[object] = message
+    while True:
+        values = [*level]
+        kinds = set(map(type, values))
+        # To ask each number would take as long as all the rest.
+        size += _NUMBER * len(values) if kinds <= _NUMBERS else sum(map(getsizeof, values))
+        level = chain.from_iterable([value for value in values if type(value) is list]) if list in kinds else ()
+        if dict in kinds:
+            tables = [value for value in values if type(value) is dict]
+            level = chain(level, chain.from_iterable(tables), *[table.values() for table in tables])
+        elif list not in kinds:
+            return size
 
 
 class _Received:

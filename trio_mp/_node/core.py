@@ -16,6 +16,7 @@ from .._ids import random_parts, random_token, spawned_prefix, spawner_mark, spl
 from .._protocol import codec
 from .._protocol.auth import stretch_secret
 from .._protocol.handshake import LocalInfo
+from .._protocol.limits import UNCOUNTED
 from .._protocol.requests import Spawn
 from .._reason import Reason, describe, node_closed, node_failed, reason_lost, transport_error
 from .context import Frame, current_frame, frame_variable
@@ -230,7 +231,10 @@ class Core:
         if peer is None:
             return message
         framing = peer.association.queue.framing
-        framing.append(framing.open_frame(), name, message)
+        frame = framing.open_frame()
+        framing.append(frame, name, message)
+        if len(frame) > UNCOUNTED:
+            codec.check_amount(message)
         return codec.snapshot(message)
 
     def notify(self, port: str, message: tuple[object, ...], reason: Reason) -> None:

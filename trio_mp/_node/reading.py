@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from .._protocol.effects import Event
 from .._protocol.session import Session
 from .._transport.pipe import Pipe
@@ -24,6 +26,17 @@ def receive(pipe: Pipe, session: Session, *, ignored: bool) -> tuple[int | None,
     Returns:
       How many bytes there were, None if nothing has come and 0 at the end; whether more may be there; the events.
     """
+    if not gc.isenabled():
+        return _receive(pipe, session, ignored)
+    # The collector of cycles would look again and again at what is being decoded, in which there is none.
+    gc.disable()
+    try:
+        return _receive(pipe, session, ignored)
+    finally:
+        gc.enable()
+
+
+def _receive(pipe: Pipe, session: Session, ignored: bool) -> tuple[int | None, bool, list[Event]]:
     room = session.room()
     if room is None:
         data = pipe.receive_nowait(READ_SIZE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from .._errors import RemoteProtocolError
 
@@ -21,6 +21,9 @@ small messages would each cost a read of their own for their last bytes."""
 
 _GROWTH = 4
 """A peer that announces much and sends little costs at most so many times what it sends."""
+
+_READ_AT_ONCE = 2 * LARGE
+"""What is received at once of a large frame, in bytes, so that to look at it does not take long."""
 
 _UNUSED = 16
 """After so many pieces that had no use for it, a space is given up: of an idle connection within some heartbeats."""
@@ -83,6 +86,14 @@ class LineBuffer:
         return len(self._data)
 
 
+class Watch(Protocol):
+    """Looks at a large frame while it comes."""
+
+    def look(self, data_untrusted: memoryview, end: int, /) -> None:
+        """Look at what has come since, up to `end`; the data begins with the frame. Raises `RemoteProtocolError`."""
+        ...
+
+
 class FrameBuffer(Generic[T]):
     """Splits frames (a 4-byte big-endian length, then that many bytes) off a byte stream.
 
@@ -94,14 +105,30 @@ class FrameBuffer(Generic[T]):
       limit: the largest frame accepted, in bytes, without its length.
       take: makes what is handed over of a frame, without its length. It must not keep its argument.
       large: frames of more bytes than this are large; at least 1.
+      watch: makes what looks at a large frame while it comes, in more than one piece.
+      take_watched: as `take`, for a frame that was watched.
     """
 
-    __slots__ = ("_filled", "_head", "_large", "_limit", "_size", "_space", "_take", "_unused")
+    __slots__ = (
+        *("_filled", "_head", "_large", "_limit", "_make_watch", "_size", "_space", "_take", "_take_watched"),
+        *("_unused", "_watch"),
+    )
 
-    def __init__(self, limit: int, take: Callable[[memoryview], T], large: int = LARGE) -> None:
+    def __init__(
+        self,
+        limit: int,
+        take: Callable[[memoryview], T],
+        large: int = LARGE,
+        *,
+        watch: Callable[[], Watch] | None = None,
+        take_watched: Callable[[memoryview], T] | None = None,
+    ) -> None:
         self._limit = limit
         self._take = take
+        self._take_watched = take_watched or take
         self._large = large
+        self._make_watch = watch
+        self._watch: Watch | None = None
         # What is there of the next frame's length.
         self._head = b""
         # The frame that has begun: its size, 0 if there is none; how much of it is there, and where.
@@ -152,18 +179,22 @@ class FrameBuffer(Generic[T]):
 
         Say with `filled` what was received into it, before anything else.
         """
-        return self._place() if self._size > self._large else None
+        return self._place()[:_READ_AT_ONCE] if self._size > self._large else None
 
     def filled(self, count: int) -> list[T]:
         """So many bytes were received into `room`; returns as `feed` does."""
         self._filled += count
+        if self._watch is not None:
+            self._watch.look(memoryview(self._space), self._filled)
         if self._filled < self._size:
             return []
         size, self._size = self._size, 0
-        return [self._take(memoryview(self._space)[:size])]
+        take = self._take if self._watch is None else self._take_watched
+        return [take(memoryview(self._space)[:size])]
 
     def _begin(self, size: int) -> None:
         self._size, self._filled = size, 0
+        self._watch = self._make_watch() if self._make_watch is not None and size > self._large else None
         if 2 * size > len(self._space):
             self._unused = 0
 

@@ -16,15 +16,21 @@ import msgspec
 
 from .._errors import RemoteProtocolError
 from .._ids import PortID
-
-MAXIMUM_DEPTH = 100
-"""How deep a message may nest. Well under what MessagePack decoders take without a stack overflow."""
+from .limits import (
+    MAXIMUM_CONTAINERS,
+    MAXIMUM_DEPTH as MAXIMUM_DEPTH,
+    MAXIMUM_ENTRIES,
+    MAXIMUM_VALUES,
+    UNCOUNTED,
+    Inspection,
+)
 
 FRAME_HEADER = 9
 """Bytes before the messages of a frame: the length (4), an `array32` marker (1) and the number of messages (4)."""
 
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 _RECEIVED = _SCALARS | {list, dict}
+_CONTAINERS = frozenset({list, tuple, dict})
 _all_scalars = _SCALARS.issuperset
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _HEADER = struct.Struct(">IBI")
@@ -90,6 +96,59 @@ def snapshot(message: tuple[object, ...]) -> tuple[object, ...]:
     append_message(frame, "", message)
     close_frame(frame, 1)
     return messages_in(frame)[0][1:]
+
+
+def check_amount(message: tuple[object, ...]) -> None:
+    """Raise for a message that holds more than the limits allow. Only what can be encoded may be handed over.
+
+    Raises:
+      ValueError: it holds too many lists and dicts, too many values, or a dict too many entries; the text gives the
+        place where it is too much.
+    """
+    containers = values = 0
+    level: list[object] = [message]
+    while level:
+        containers += len(level)
+        tables = [value for value in level if type(value) is dict]
+        values += sum(map(len, level)) + sum(map(len, tables))  # type: ignore[arg-type]
+        if (
+            containers > MAXIMUM_CONTAINERS
+            or values > MAXIMUM_VALUES
+            or (tables and max(map(len, tables)) > MAXIMUM_ENTRIES)
+        ):
+            _refuse_amount(message)
+        inside = chain(
+            chain.from_iterable(value for value in level if type(value) is not dict),  # type: ignore[misc]
+            *[table.values() for table in tables],
+        )
+        level = [value for value in inside if type(value) in _CONTAINERS]
+
+
+def _refuse_amount(message: tuple[object, ...]) -> NoReturn:
+    """Say where in a message that holds too much it becomes too much, in the order in which it is encoded."""
+    containers = values = 0
+    left: list[tuple[object, tuple[object, ...]]] = [(message, ("message",))]
+    while True:
+        value, place = left.pop()
+        containers += 1
+        items: Iterable[tuple[object, object]]
+        if type(value) is dict:
+            items, count = value.items(), 2 * len(value)
+        else:
+            sequence: Sequence[object] = value  # type: ignore[assignment]
+            items, count = enumerate(sequence), len(sequence)
+        values += count
+        if type(value) is dict and count > 2 * MAXIMUM_ENTRIES:
+            what = f"a dict of {count // 2} entries: one that travels has at most {MAXIMUM_ENTRIES}"
+        elif containers > MAXIMUM_CONTAINERS:
+            what = f"one list or dict too many: a message that travels holds at most {MAXIMUM_CONTAINERS}"
+        elif values > MAXIMUM_VALUES:
+            what = f"too much: a message that travels holds at most {MAXIMUM_VALUES} values, keys included"
+        else:
+            inside = [(item, (*place, step)) for step, item in items if type(item) in _CONTAINERS]
+            left += reversed(inside)
+            continue
+        raise ValueError(f"{where(place)} is {what}. Send it in several messages, or as bytes")
 
 
 def _plain(value: object, place: tuple[object, ...], depth: int, thorough: bool) -> object:
@@ -184,29 +243,58 @@ _MANY = 1024
 """In a frame of fewer bytes it costs more to be refused, in a Python exception, than to look at each value."""
 
 
+_HARMLESS = 16384
+"""A frame of at most so many bytes is decoded first and looked at afterwards: a dict in it whose keys are no text, but
+numbers or arrays with the same hash, costs no more than some milliseconds."""
+
+_LARGE_MAPS = (b"\xde", b"\xdf")
+"""One of these is in each frame that has a map of more than 15 entries."""
+
+
 def decode_frame(payload_untrusted: bytes | bytearray | memoryview) -> list[tuple[object, ...]]:
     """The messages of one frame, without its length. The first element of each is a str, the name of a port.
 
     Raises:
       RemoteProtocolError: anything at all is wrong with it.
     """
-    messages: list[tuple[object, ...]]
-    if len(payload_untrusted) >= _MANY:
+    size = len(payload_untrusted)
+    if size > UNCOUNTED:
+        Inspection().look(payload_untrusted, size)
+        return decode_inspected(payload_untrusted)
+    if size >= _MANY:
         try:
-            messages = _decode_flat(payload_untrusted)  # type: ignore[assignment]
+            messages: list[tuple[object, ...]] = _decode_flat(payload_untrusted)  # type: ignore[assignment]
         except _UNDECODABLE:
             # There is something else in it, or something wrong.
             pass
         else:
             _check_names(messages)
             return messages
+    if size > _HARMLESS and _has_large_map(payload_untrusted):
+        Inspection().look(payload_untrusted, size)
+    messages = _decode_any(payload_untrusted)
+    check_received(messages)
+    return messages
+
+
+def decode_inspected(payload_untrusted: bytes | bytearray | memoryview) -> list[tuple[object, ...]]:
+    """The messages of a frame that an `Inspection` has let pass; otherwise as `decode_frame`."""
+    messages = _decode_any(payload_untrusted)
+    _check_names(messages)
+    return messages
+
+
+def _has_large_map(payload: bytes | bytearray | memoryview) -> bool:
+    data = bytes(payload)
+    return any(byte in data for byte in _LARGE_MAPS)
+
+
+def _decode_any(payload: bytes | bytearray | memoryview) -> list[tuple[object, ...]]:
     try:
-        messages = _decode(payload_untrusted)
+        return _decode(payload)
     except _UNDECODABLE as error:
         # It may name a place as deep as the frame nests, which is for the other side to choose.
         raise RemoteProtocolError(f"a frame that does not decode: {str(error)[:200]}") from None
-    check_received(messages)
-    return messages
 
 
 def check_received(messages: list[tuple[object, ...]]) -> None:

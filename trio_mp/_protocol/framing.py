@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from .._errors import LocalProtocolError
-from . import codec, json_framing
+from . import codec, json_framing, limits
 from .buffer import FrameBuffer
 from .json_framing import JSONBuffer
+from .limits import Inspection
 
 FRAME_TARGET = 64 * 1024
 """A frame is closed when it has reached this size, in bytes: larger ones cost memory, smaller ones time."""
@@ -45,6 +46,8 @@ class Framing:
       open_frame: the start of a frame.
       close_frame: completes a frame of so many messages.
       make_reader: makes a reader that takes messages of at most so many bytes.
+      count_values: about how many values there are in a frame that was made here; if there are more than so many, any
+        number above it.
     """
 
     name: str
@@ -53,6 +56,15 @@ class Framing:
     open_frame: Callable[[], bytearray]
     close_frame: Callable[[bytearray, int], None]
     make_reader: Callable[[int], Reader]
+    count_values: Callable[[bytearray, int], int]
+
+    def holds_at_most(self, values: int, frames: Iterable[bytearray]) -> bool:
+        """Whether there are at most so many values in these frames, which were made here and are complete."""
+        for frame in frames:
+            values -= self.count_values(frame, values)
+            if values < 0:
+                return False
+        return True
 
     def messages_in(self, frame: bytearray) -> Batch:
         """The messages of a frame that was made here, complete and not begun to be written."""
@@ -61,7 +73,8 @@ class Framing:
 
 def _messagepack_reader(limit: int) -> Reader:
     # A frame is closed by the message with which it gets large enough.
-    return FrameBuffer(limit + FRAME_TARGET + codec.FRAME_HEADER, codec.decode_frame)
+    limit += FRAME_TARGET + codec.FRAME_HEADER
+    return FrameBuffer(limit, codec.decode_frame, watch=Inspection, take_watched=codec.decode_inspected)
 
 
 class JSONReader:
@@ -95,9 +108,15 @@ def _complete(_frame: bytearray, _count: int) -> None:
 
 
 MSGPACK = Framing(
-    "msgpack", codec.FRAME_HEADER, codec.append_message, codec.open_frame, codec.close_frame, _messagepack_reader
+    "msgpack",
+    codec.FRAME_HEADER,
+    codec.append_message,
+    codec.open_frame,
+    codec.close_frame,
+    _messagepack_reader,
+    limits.count_values,
 )
-JSON = Framing("json", 0, json_framing.append_json, bytearray, _complete, JSONReader)
+JSON = Framing("json", 0, json_framing.append_json, bytearray, _complete, JSONReader, json_framing.count_values)
 
 FRAMINGS = {framing.name: framing for framing in (MSGPACK, JSON)}
 """The framings that are read and written, the better one first."""

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import chain
 
 import msgspec
 
 from .._errors import LocalProtocolError, RemoteProtocolError
-from .codec import LARGEST_INT, MAXIMUM_DEPTH, SMALLEST_INT, check_received, plain_message, where
+from .codec import LARGEST_INT, SMALLEST_INT, check_received, plain_message, where
+from .json_amount import LONG, Amount
+from .limits import MAXIMUM_DEPTH, UNCOUNTED
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _all_scalars = _SCALARS.issuperset
@@ -23,7 +26,7 @@ _decode = msgspec.json.Decoder(tuple).decode
 _decode_lines = msgspec.json.Decoder(tuple).decode_lines
 _UNDECODABLE = (msgspec.DecodeError, ValueError, RecursionError)
 # Both ends of the range have at least 19 digits, so that what has no such run holds no int outside it.
-_long_number = re.compile(rb"[0-9]{19}").search
+_long_number = re.compile(LONG).search
 
 # Sending -----------------------------------------------------------------------------------------------------------
 
@@ -51,6 +54,11 @@ def append_json(buffer: bytearray, name: str, message: tuple[object, ...]) -> No
         plain_message(message, thorough=True)
         raise
     buffer += b"\n"
+
+
+def count_values(frame: bytearray, _most: int) -> int:
+    """How many values a frame holds that was made here; what in texts looks like some counts too."""
+    return sum(map(frame.count, (b",", b":", b"[", b"{")))
 
 
 def _check_sent(value: object, place: tuple[object, ...], *, thorough: bool) -> None:
@@ -110,6 +118,8 @@ _match_space = re.compile(rb"[ \t\r\n]*").match
 _WINDOW = 8192
 """How many bytes one match may look at: until it is over, `re` keeps some memory for each string and each bracket."""
 
+_LOOKED_AT = frozenset({int, list, dict})
+
 _QUOTE, _BACKSLASH = b'"\\'
 _OPENING, _CLOSING = b"[{", b"]}"
 _COPIED = 65536
@@ -130,7 +140,7 @@ class JSONBuffer:
       completed: once `feed` has raised, the messages of that piece that came before what was wrong.
     """
 
-    __slots__ = ("_broken", "_data", "_depth", "_in_string", "_limit", "_scanned", "completed")
+    __slots__ = ("_amount", "_broken", "_data", "_depth", "_in_string", "_limit", "_scanned", "completed")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -140,6 +150,7 @@ class JSONBuffer:
         self._scanned = 0
         self._depth = 0
         self._in_string = False
+        self._amount: Amount | None = None
         self._broken = False
         self.completed: list[tuple[object, ...]] = []
 
@@ -192,11 +203,16 @@ class JSONBuffer:
                     raise RemoteProtocolError(f"a byte {source[start]:#04x} where a message should begin")
                 self._depth = self._scanned = 1
             position = self._scan(source, start)
+            if position - start > UNCOUNTED:
+                self._amount = self._amount or Amount()
+                self._amount.count(source, start, position)
             if self._depth:
                 self._scanned = position - start
                 self._check_size(len(source) - start)
                 return start
-            messages.append(_decoded(source, start, position))
+            amount, self._amount = self._amount, None
+            has_long = bool(_long_number(source, start, position)) if amount is None else amount.has_long
+            messages.append(_decoded(source, start, position, has_long))
 
     def _decode_many(self, source: bytes | bytearray, start: int, messages: list[tuple[object, ...]]) -> int:
         """Add the messages of whole lines, if they are as they should be; behind them, or `start` if they are not.
@@ -279,7 +295,7 @@ class JSONBuffer:
             raise RemoteProtocolError(f"a message of more than {self._limit} bytes")
 
 
-def _decoded(source: bytes | bytearray, start: int, end: int) -> tuple[object, ...]:
+def _decoded(source: bytes | bytearray, start: int, end: int, has_long: bool) -> tuple[object, ...]:
     try:
         if end - start < _COPIED:
             message: tuple[object, ...] = _decode(source[start:end])
@@ -291,21 +307,21 @@ def _decoded(source: bytes | bytearray, start: int, end: int) -> tuple[object, .
         raise RemoteProtocolError(f"a message that does not decode: {error}") from None
     if message and type(message[0]) is not str:
         raise RemoteProtocolError("a message that does not begin with a port's name")
-    if _long_number(source, start, end):
+    if has_long:
         _check_ints(message)
     return message
 
 
 def _check_ints(message: tuple[object, ...]) -> None:
     """The decoder takes an int of up to some thousand digits."""
-    left: list[object] = [message]
-    while left:
-        value = left.pop()
-        kind = type(value)
-        if kind is int:
-            if not SMALLEST_INT <= value <= LARGEST_INT:  # type: ignore[operator]
-                raise RemoteProtocolError("an int of more than 64 bits")
-        elif kind is list or kind is tuple:
-            left.extend(value)  # type: ignore[arg-type]
-        elif kind is dict:
-            left.extend(value.values())  # type: ignore[attr-defined]
+    level: list[object] = [message]
+    while level:
+        inside = chain(
+            chain.from_iterable(value for value in level if type(value) is not dict),  # type: ignore[misc]
+            *[value.values() for value in level if type(value) is dict],
+        )
+        values = [value for value in inside if type(value) in _LOOKED_AT]
+        ints: list[int] = [value for value in values if type(value) is int]
+        if ints and not SMALLEST_INT <= min(ints) <= max(ints) <= LARGEST_INT:
+            raise RemoteProtocolError("an int of more than 64 bits")
+        level = [value for value in values if type(value) is not int]

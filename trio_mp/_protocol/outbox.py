@@ -155,9 +155,13 @@ class Outbox:
         concerned = self.queue.adapt(terms.framing, self.send_limit)
         if not concerned:
             return []
-        first, *_ = concerned.values()
+        if isinstance(concerned, str):
+            # Everything is lost, the requests for monitors too.
+            first, names = concerned, list(self.monitors)
+        else:
+            first, names = next(iter(concerned.values())), list(concerned)
         reason = transport_error(self.peer_id, f"a queued message could not be written: {first}")
-        self._take(concerned)
+        self._take(names)
         self.fence = Fence.FIRING
         messages, size = self.queue.dropped
         self.queue.dropped = (0, 0)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 
+from .codec import check_amount
 from .framing import FRAME_TARGET, MSGPACK, Framing
+from .limits import UNCOUNTED
+
+ADAPTED_SIZE = 8 * 1024 * 1024
+"""How much of what was queued is made to fit a peer, in bytes: it is done at once, and must not take long."""
+
+ADAPTED_VALUES = 50_000
+"""How many values that may hold."""
 
 _PORT_REQUESTS = frozenset({"mon1", "mon0", "spawn", "spawn_linked", "stream", "kil"})
 
@@ -24,8 +32,8 @@ class OutgoingQueue:
     """
 
     __slots__ = (
-        *("_append", "_before", "_closed", "_count", "_frame", "_frames", "_high_water", "_largest", "_mark"),
-        *("_offset", "_target", "closed_size", "dropped", "framing", "losses"),
+        *("_append", "_before", "_checked", "_closed", "_count", "_frame", "_frames", "_high_water", "_largest"),
+        *("_mark", "_offset", "_target", "closed_size", "dropped", "framing", "losses"),
     )
 
     def __init__(self, high_water: int, frame_target: int = FRAME_TARGET) -> None:
@@ -33,6 +41,9 @@ class OutgoingQueue:
         self._target = frame_target
         self.losses = 0
         self.dropped = (0, 0)
+        # The largest message in it; and up to which size a message need not be looked at.
+        self._largest = 0
+        self._checked = 0
         # Closed frames with their numbers of messages, the first of them written up to the offset.
         self._frames: deque[tuple[bytearray, int]] = deque()
         self._offset = 0
@@ -82,17 +93,23 @@ class OutgoingQueue:
         start = len(frame)
         self._append(frame, name, message)
         end = len(frame)
-        if end - start > self._largest:
-            self._check_size(start, end, limit)
+        if end - start > self._checked:
+            self._check_size(start, end, message, limit)
         self._count += 1
         return end >= self._mark and self._at_mark(end)
 
-    def _check_size(self, start: int, end: int, limit: int) -> None:
-        """The largest message so far, from one place of the frame to another."""
-        if end - start > limit:
+    def _check_size(self, start: int, end: int, message: tuple[object, ...], limit: int) -> None:
+        """The largest message so far, or one that may hold too much, from one place of the frame to another."""
+        try:
+            if end - start > limit:
+                raise ValueError(f"a message of {end - start} bytes: the largest that may be sent there has {limit}")
+            if end - start > UNCOUNTED:
+                check_amount(message)
+        except ValueError:
             del self._frame[start:]
-            raise ValueError(f"a message of {end - start} bytes: the largest that may be sent there has {limit}")
-        self._largest = end - start
+            raise
+        self._largest = max(self._largest, end - start)
+        self._checked = min(self._largest, UNCOUNTED)
 
     def _at_mark(self, end: int) -> bool:
         if end >= self._target:
@@ -148,22 +165,30 @@ class OutgoingQueue:
         self._closed = 0
         self.closed_size = 0
         self._largest = 0
+        self._checked = 0
         self._before += self._count
         self._open_frame()
 
-    def adapt(self, framing: Framing, limit: int) -> dict[str, str]:
+    def adapt(self, framing: Framing, limit: int) -> dict[str, str] | str:
         """Make what was queued fit the peer, now that it is known what it takes: its framing, its largest message.
 
         What cannot be made to fit is dropped, and so is all that was queued behind it for the same port. Nothing of
         the queue may have been written yet.
 
         Returns:
-          The names of the ports concerned, with what was wrong with the first message dropped for each.
+          The names of the ports concerned, with what was wrong with the first message dropped for each. Or a text: it
+          was too much to be made to fit, and all of it was dropped.
         """
         if framing is self.framing and self._largest <= limit:
             return {}
         if self._count:
             self._close_frame()
+        if self.size > ADAPTED_SIZE or not self.framing.holds_at_most(
+            ADAPTED_VALUES, [frame for frame, _ in self._frames]
+        ):
+            self.drop()
+            self._empty(framing)
+            return f"more than {ADAPTED_SIZE} bytes or {ADAPTED_VALUES} values waited, and it takes other ones"
         before, frames, appended, size = self.framing, self._frames, self.appended, self.size
         self._empty(framing)
         concerned: dict[str, str] = {}
