@@ -124,11 +124,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "gone_where_it_was_not_dialled",
         "a node that is not listed is given up, and where it was seen last it was not dialled",
-        (
-            Change(
-                _SERVICE, "parse_addresses(found or self.sightings.addresses(peer.id))", "parse_addresses(found or ())"
-            ),
-        ),
+        (Change(_SERVICE, "(*(found or ()), *self.sightings.addresses(peer.id))", "found or ()"),),
         (f"{_GONE}::test_a_node_that_is_not_listed_but_answers_is_used",),
     ),
     Fault(
