@@ -157,6 +157,28 @@ async def test_a_node_that_is_not_listed_but_answers_is_used(autojump_clock: tri
         assert not notices.reasons
 
 
+async def test_a_node_that_listens_nowhere_may_be_without_an_entry_for_a_moment(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """As when it moves from one host to another. It cannot be dialled, so nothing but its entry speaks for it."""
+    network = FakeNetwork()
+    async with open_two(network) as (s, n), open_test_node(network, "x", seeds=["s"], listen=False) as x:
+        await until(lambda: "x" in rules_of(s).guests, 10)
+        assert await n.database.keys("trio_mp.nodes") == ["s", "n", "x"]
+        async with n.watch_nodes() as changes:
+            await told(changes, "x", up=True)
+            s.database._replica._copies.forget_attached("x")  # type: ignore[attr-defined]
+            inbox, notices = Inbox(x), Notices()
+            n.monitor(inbox.port, notices)
+            n.send(inbox.port, "hello")
+            await trio.sleep(0.04)
+            x.database._execute(x.database._replica.attached("s"))
+            with trio.move_on_after(SOON):
+                await inbox.wait(1)
+        assert inbox.messages == [("hello",)]
+        assert not notices.reasons
+
+
 async def test_a_handshake_that_is_going_on_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
     """The node comes by itself, slowly, while it is believed to have gone."""
     network = FakeNetwork()

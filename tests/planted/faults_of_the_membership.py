@@ -128,6 +128,12 @@ MEMBERSHIP: tuple[Fault, ...] = (
         (f"{_GONE}::test_a_node_that_is_not_listed_but_answers_is_used",),
     ),
     Fault(
+        "gone_for_a_moment",
+        "a node that listens nowhere is given up when its entry is missing once",
+        (Change(_SERVICE, "if (addresses or missing > 1) and", "if"),),
+        (f"{_GONE}::test_a_node_that_listens_nowhere_may_be_without_an_entry_for_a_moment",),
+    ),
+    Fault(
         "gone_before_it_was_there",
         "a node that is about to start for the first time is given up, because the network has no entry for it",
         (Change(_SIGHTINGS, "if node_id not in self._seen:", "if not node_id:"),),
