@@ -167,7 +167,7 @@ async def test_a_node_that_listens_nowhere_may_be_without_an_entry_for_a_moment(
         assert await n.database.keys("trio_mp.nodes") == ["s", "n", "x"]
         async with n.watch_nodes() as changes:
             await told(changes, "x", up=True)
-            s.database._replica._copies.forget_attached("x")  # type: ignore[attr-defined]
+            s.database._replica._copies.forget_attached("x")
             inbox, notices = Inbox(x), Notices()
             n.monitor(inbox.port, notices)
             n.send(inbox.port, "hello")
