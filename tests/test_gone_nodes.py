@@ -157,6 +157,28 @@ async def test_a_node_that_is_not_listed_but_answers_is_used(autojump_clock: tri
         assert not notices.reasons
 
 
+async def test_a_node_that_listens_nowhere_may_be_without_an_entry_for_a_moment(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """As when it moves from one host to another. It cannot be dialled, so nothing but its entry speaks for it."""
+    network = FakeNetwork()
+    async with open_two(network) as (s, n), open_test_node(network, "x", seeds=["s"], listen=False) as x:
+        await until(lambda: "x" in rules_of(s).guests, 10)
+        assert await n.database.keys("trio_mp.nodes") == ["s", "n", "x"]
+        async with n.watch_nodes() as changes:
+            await told(changes, "x", up=True)
+            s.database._replica._copies.forget_attached("x")
+            inbox, notices = Inbox(x), Notices()
+            n.monitor(inbox.port, notices)
+            n.send(inbox.port, "hello")
+            await trio.sleep(0.04)
+            x.database._execute(x.database._replica.attached("s"))
+            with trio.move_on_after(SOON):
+                await inbox.wait(1)
+        assert inbox.messages == [("hello",)]
+        assert not notices.reasons
+
+
 async def test_a_handshake_that_is_going_on_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
     """The node comes by itself, slowly, while it is believed to have gone."""
     network = FakeNetwork()
@@ -261,19 +283,48 @@ async def test_a_node_that_comes_back_after_it_was_forgotten_is_called(autojump_
 async def test_what_is_kept_of_nodes_that_were_seen_is_bounded() -> None:
     sightings = Sightings()
     for number in range(REMEMBERED + 10):
-        sightings.note(f"x{number}", ["unix:/a" * 100] * 100 + [f"unix:/{number}"] * 100)
+        long, short = ["unix:/a" * 100] * 100, [f"unix:/{number}", 5] * 100
+        sightings.listed({f"x{number}": ["run", *long, *short], "not a node": ["run"], "y": "no list"})
     assert "x9" not in sightings
     assert "x10" in sightings
+    assert "y" not in sightings
     assert sightings.addresses("x10") == ("unix:/10",) * 16
     assert sightings.addresses("x9") == ()
-    # What is heard last counts; that nothing is known of where it listens is no news.
-    sightings.note("x10", ["unix:/b"])
-    sightings.note("x10", [])
-    assert sightings.addresses("x10") == ("unix:/b",)
+    sightings.connected("x10", [])
     for number in range(REMEMBERED - 1):
-        sightings.note(f"y{number}", [])
+        sightings.connected(f"y{number}", [])
     assert "x10" in sightings
     assert not await sightings.has_gone("x10"), "nobody can be asked"
+
+
+def test_where_a_node_says_that_it_listens_counts_more_than_where_it_was_reached() -> None:
+    sightings = Sightings()
+    sightings.connected("x", ["unix:/a"])
+    assert sightings.addresses("x") == ("unix:/a",)
+    sightings.connected("x", [])
+    assert sightings.addresses("x") == ("unix:/a",)
+    sightings.listed({"x": ["run", "unix:/b", "unix:/c"]})
+    sightings.connected("x", ["unix:/b"])
+    assert sightings.addresses("x") == ("unix:/b", "unix:/c")
+    # Nowhere any more, so nothing is to be dialled.
+    sightings.listed({"x": ["run"]})
+    assert sightings.addresses("x") == ()
+
+
+async def test_a_global_node_that_has_gone_is_dialled_wherever_it_was(autojump_clock: trio.testing.MockClock) -> None:
+    """Where it listened as a global node, and where it has said that it does since."""
+    network = FakeNetwork()
+    async with open_two(network) as (s, n):
+        async with open_test_node(network, "x", seeds=["s"]) as x:
+            await until(lambda: "x" in rules_of(s).guests, 10)
+            port = str(Inbox(x).port)
+            await n.call("x", "info")
+        rules_of(n).globals["x"] = ("unix:/fake/elsewhere",)
+        before = dict(network.dialled)
+        with pytest.raises(PortDied, match="it has gone from the network"):
+            await n.call(port, "are you there?")
+        assert network.dialled["unix:/fake/elsewhere"] > before.get("unix:/fake/elsewhere", 0)
+        assert network.dialled[place("x")] > before[place("x")]
 
 
 async def test_nodes_that_were_seen_are_those_that_were_connected_or_listed(

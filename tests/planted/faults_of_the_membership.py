@@ -185,12 +185,14 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "gone_where_it_was_not_dialled",
         "a node that is not listed is given up, and where it was seen last it was not dialled",
-        (
-            Change(
-                _SERVICE, "parse_addresses(found or self.sightings.addresses(peer.id))", "parse_addresses(found or ())"
-            ),
-        ),
+        (Change(_SERVICE, "(*(found or ()), *self.sightings.addresses(peer.id))", "found or ()"),),
         (f"{_GONE}::test_a_node_that_is_not_listed_but_answers_is_used",),
+    ),
+    Fault(
+        "gone_for_a_moment",
+        "a node that listens nowhere is given up when its entry is missing once",
+        (Change(_SERVICE, "if (addresses or missing > 1) and", "if"),),
+        (f"{_GONE}::test_a_node_that_listens_nowhere_may_be_without_an_entry_for_a_moment",),
     ),
     Fault(
         "gone_before_it_was_there",

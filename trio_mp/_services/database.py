@@ -295,7 +295,7 @@ class Database:
 
     def _note(self, family: str, entries: Table) -> None:
         if family == NODES and self._membership is not None:
-            self._membership.sightings.note_all(entries)
+            self._membership.sightings.listed(entries)
 
     def _send(self, node_id: str, message: tuple[object, ...]) -> None:
         network = self._core.network
@@ -379,7 +379,7 @@ class Database:
         """Where a node listens; None if nobody knows it, or nobody can be asked."""
         assert self._membership is not None
         listed = await self._find_listed(node_id) or {}
-        self._membership.sightings.note_all(listed)
+        self._membership.sightings.listed(listed)
         found = listed.get(node_id)
         if isinstance(found, list):
             return tuple(text for text in found[1:] if isinstance(text, str))

@@ -252,7 +252,7 @@ class MembershipService:
         current = self.network.peer(node_id).current
         if isinstance(current, Connection):
             self._note_host(current.pipe.local_host)
-        self.sightings.note(node_id, map(str, self.network.addresses_of(node_id)))
+        self.sightings.connected(node_id, map(str, self.network.addresses_of(node_id)))
         self._changed.unpark_all()
 
     def _went_down(self, node_id: str) -> None:
@@ -311,7 +311,7 @@ class MembershipService:
             while not peer.is_up() and peer.association.wants_connection:
                 found = await self.find_addresses(peer.id)
                 missing = missing + 1 if found is None else 0
-                addresses = parse_addresses(found or self.sightings.addresses(peer.id))
+                addresses = parse_addresses(dict.fromkeys((*(found or ()), *self.sightings.addresses(peer.id))))
                 self._seeking[peer.id] = self._judge(peer.id, None if found is None else addresses)
                 for address in addresses:
                     outcome = await self.network.dial(address)

@@ -34,19 +34,22 @@ class Sightings:
         # The addresses of each when it was seen last, those that were seen last behind the others.
         self._seen: dict[str, Addresses] = {}
 
-    def note(self, node_id: str, addresses_untrusted: Iterable[str]) -> None:
-        """A node is there, and listens at these addresses, as far as that is known."""
-        heard = [text for text in addresses_untrusted if len(text) <= LONGEST_ADDRESS]
-        before = self._seen.pop(node_id, ())
-        self._seen[node_id] = tuple(heard[:ADDRESS_LIMIT]) or before
-        if len(self._seen) > REMEMBERED:
-            del self._seen[next(iter(self._seen))]
+    def connected(self, node_id: str, addresses: Iterable[str]) -> None:
+        """A node is connected, and was dialled at one of these addresses. All that it says of itself counts more."""
+        self._note(node_id, self._seen.get(node_id) or tuple(addresses))
 
-    def note_all(self, entries_untrusted: Table) -> None:
+    def listed(self, entries_untrusted: Table) -> None:
         """These entries are in the family of nodes; others may have set anything there."""
         for node_id, said in entries_untrusted.items():
             if is_node_id(node_id) and isinstance(said, list):
-                self.note(node_id, [text for text in said[1:] if isinstance(text, str)])
+                heard = [text for text in said[1:] if isinstance(text, str) and len(text) <= LONGEST_ADDRESS]
+                self._note(node_id, tuple(heard[:ADDRESS_LIMIT]))
+
+    def _note(self, node_id: str, addresses: Addresses) -> None:
+        self._seen.pop(node_id, None)
+        self._seen[node_id] = addresses
+        if len(self._seen) > REMEMBERED:
+            del self._seen[next(iter(self._seen))]
 
     def __contains__(self, node_id: str) -> bool:
         return node_id in self._seen
