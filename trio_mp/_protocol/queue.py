@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from .framing import FRAME_TARGET, MSGPACK, Framing
+from .requests import is_upkeep
 
 _PORT_REQUESTS = frozenset({"mon1", "mon0", "spawn", "spawn_linked", "stream", "kil"})
 
@@ -134,11 +135,20 @@ class OutgoingQueue:
         self._set_mark()
 
     def drop(self) -> None:
-        """Drop everything, and count it."""
-        messages, size = self.dropped
-        self.dropped = (messages + self._closed + self._count, size + self.size)
+        """Drop everything, and count it, unless none of it is a program's."""
+        if not self._is_upkeep():
+            messages, size = self.dropped
+            self.dropped = (messages + self._closed + self._count, size + self.size)
         self.losses += 1
         self._empty(MSGPACK)
+
+    def _is_upkeep(self) -> bool:
+        """Whether it holds only what the nodes say for themselves; no, if there is much of it to look through."""
+        if self.size > self._target:
+            return False
+        if self._count:
+            self._close_frame()
+        return all(is_upkeep(message) for frame, _ in self._frames for message in self.framing.messages_in(frame))
 
     def _empty(self, framing: Framing) -> None:
         self.framing = framing
