@@ -430,9 +430,10 @@ class TestOneConnectionReplacesAnother:
         a = follower()
         bring_up(a)
         a.monitor("p", "m")
+        a.send("p", ("covered",))
         authenticate(a, "two")
         why = "the other side chose another connection"
-        lost = Lost(transport_error("b", why), True, 1, a.queue.size)
+        lost = Lost(transport_error("b", why), True, 2, a.queue.size)
         assert a.link_received("two") == [Close("one", why), lost, FireDue()]
         assert a.fire().monitors == ("m",)
         assert a.fired() == [Accept("two"), NodeUp("two")]

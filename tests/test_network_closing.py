@@ -346,6 +346,32 @@ async def test_closing_says_nothing_in_the_log(
     assert not warnings_in(caplog)
 
 
+async def test_what_a_node_has_said_for_itself_alone_is_no_loss_when_it_closes(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A monitor of a node that never came, and that is not wanted any more; but a message is worth a line."""
+    network = FakeNetwork()
+    for waits in (False, True):
+        async with open_pair(network) as (a, _):
+            port = f"nobody#{'A' * 16}.1"
+            with a.monitor(port, lambda *_: None):
+                pass
+            if waits:
+                a.send(port, "a message")
+        assert len(warnings_in(caplog)) == waits
+    # Nor when it has no time to be polite.
+    caplog.clear()
+    with trio.CancelScope() as scope:
+        async with open_pair(network) as (a, b):
+            network.wire.stall()
+            for node in (a, b):
+                node.database.set("a family", "key")
+                node.monitor(b.port(), lambda *_: None)
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+    assert not warnings_in(caplog)
+
+
 async def test_no_listener_and_no_pipe_is_left_to_the_garbage_collector(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -271,3 +271,42 @@ def test_of_every_port_a_beginning_survives_the_peers_limit(sent: list[tuple[str
     assert set(concerned) == lost
     assert queue.dropped[0] == len(sent) - len(expected)
     assert messages_of(drain(queue)) == expected
+
+
+def test_what_the_nodes_say_for_themselves_is_no_loss() -> None:
+    upkeep: list[tuple[str, tuple[object, ...]]] = [
+        ("", ("mon1", "x.1")),
+        ("", ("mon0", "x.1")),
+        ("", ("kil0", "x.1", "a reason")),
+        ("", ("db", "set", "a")),
+        ("", ("pong",)),
+        ("", ()),
+    ]
+    queue = OutgoingQueue(LIMIT)
+    for name, message in upkeep:
+        queue.append(name, message, LIMIT)
+    queue.drop()
+    assert queue.dropped == (0, 0)
+    assert (queue.losses, queue.appended, queue.written, queue.size) == (1, 6, 6, 0)
+    queue.drop()
+    assert queue.dropped == (0, 0)
+    # What a program has asked for, or sent, is one, whatever was lost with it.
+    for name, message in [("p", ("mon1", "x.1")), ("", ("kil", "x.1")), ("", ("info", "a#")), ("", (5,))]:
+        queue = OutgoingQueue(LIMIT)
+        queue.append(*upkeep[0], LIMIT)
+        queue.append(name, message, LIMIT)
+        size = queue.size
+        queue.drop()
+        assert queue.dropped == (2, size)
+        # And what comes behind it is counted for itself.
+        queue.append(*upkeep[0], LIMIT)
+        queue.drop()
+        assert queue.dropped == (2, size)
+
+
+def test_much_of_what_the_nodes_say_for_themselves_is_counted_and_not_looked_through() -> None:
+    queue = OutgoingQueue(LIMIT, 100)
+    for number in range(1, 10):
+        queue.append("", ("mon1", f"{'x' * 16}.{number}"), LIMIT)
+    queue.drop()
+    assert queue.dropped[0] == 9

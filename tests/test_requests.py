@@ -25,6 +25,7 @@ from trio_mp._protocol.requests import (
     StreamReady,
     Unwatch,
     Watch,
+    is_upkeep,
     parse,
 )
 
@@ -154,6 +155,22 @@ BAD_PORTS: list[object] = ["", "#", f"#{NAME}", "node#name", "no de", f"{PORT}#"
 )
 def test_anything_else_is_malformed_and_kept_for_the_log(message: tuple[object, ...]) -> None:
     assert parse(message) == Malformed(message)
+
+
+@pytest.mark.parametrize(
+    "message, upkeep",
+    [
+        ((), True),
+        (("",), True),
+        (("", ""), True),
+        (("", "db", "set"), True),
+        (("", "kil", NAME), False),
+        (("", 5), False),
+        ((NAME, "mon1", NAME), False),
+    ],
+)
+def test_what_the_nodes_say_for_themselves(message: tuple[object, ...], upkeep: bool) -> None:
+    assert is_upkeep(message) is upkeep
 
 
 def test_the_node_port_can_be_neither_killed_nor_watched() -> None:

@@ -148,7 +148,7 @@ async def test_a_member_cannot_speak_through_another_node(
         b.send(inbox.port, "still there")
         await inbox.wait(1)
         assert not told.reasons
-        assert len([line for line in warnings_in(caplog) if "node port" in line]) == 1
+        assert len([line for line in warnings_in(caplog) if "the port of another node" in line]) == 1
 
 
 async def test_streams_that_others_cannot_dial_wait_for_each_other(

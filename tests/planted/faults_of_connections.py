@@ -353,6 +353,18 @@ CONNECTIONS = (
         (f"{_LET_IN}::test_what_strangers_say_of_themselves_cannot_fill_the_log_at_any_level",),
     ),
     Fault(
+        "upkeep_is_a_loss",
+        "a node that closes warns of messages that it has only said for itself",
+        (Change("_protocol/queue.py", "if not self._is_upkeep():", "if True:"),),
+        ("tests/test_queue.py::test_what_the_nodes_say_for_themselves_is_no_loss",),
+    ),
+    Fault(
+        "a_loss_is_upkeep",
+        "point 4: a loss is not logged, because something of what the nodes say for themselves was lost with it",
+        (Change("_protocol/queue.py", "return all(is_upkeep(message)", "return any(is_upkeep(message)"),),
+        ("tests/test_queue.py::test_what_the_nodes_say_for_themselves_is_no_loss",),
+    ),
+    Fault(
         "searches_without_end",
         "a member has as many nodes searched for at once as it likes",
         (Change(_ERRANDS, "if len(self._searches) >= SEARCHES:", "if False:"),),
@@ -379,7 +391,7 @@ CONNECTIONS = (
     Fault(
         "speaks_through_others",
         "an answer goes to a node port, and is a request of this node there, in the words of who has asked",
-        (Change(_NODE_PORT, '"it is a node port" if not name else ""', '""'),),
+        (Change(_NODE_PORT, "if not name and node_id != peer.id else", "if False else"),),
         (f"{_FOR_OTHERS}::test_a_member_cannot_speak_through_another_node",),
     ),
     Fault(

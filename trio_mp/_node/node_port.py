@@ -217,7 +217,7 @@ class NodePort:
                 self._send(port, message)
                 return
             # What it says there would be taken for this node's own word, whatever the asker has put before it.
-            why = "it is a node port" if not name else ""
+            why = "it is the port of another node" if not name and node_id != peer.id else ""
             why = why or self.errands.answer(node_id, name, message)
         except (TypeError, ValueError) as error:
             why = str(error)

@@ -7,6 +7,7 @@ from collections import deque
 from .codec import check_amount
 from .framing import FRAME_TARGET, MSGPACK, Framing
 from .limits import UNCOUNTED
+from .requests import is_upkeep
 
 ADAPTED_SIZE = 8 * 1024 * 1024
 """How much of what was queued is made to fit a peer, in bytes: it is done at once, and must not take long."""
@@ -151,11 +152,20 @@ class OutgoingQueue:
         self._set_mark()
 
     def drop(self) -> None:
-        """Drop everything, and count it."""
-        messages, size = self.dropped
-        self.dropped = (messages + self._closed + self._count, size + self.size)
+        """Drop everything, and count it, unless none of it is a program's."""
+        if not self._is_upkeep():
+            messages, size = self.dropped
+            self.dropped = (messages + self._closed + self._count, size + self.size)
         self.losses += 1
         self._empty(MSGPACK)
+
+    def _is_upkeep(self) -> bool:
+        """Whether it holds only what the nodes say for themselves; no, if there is much of it to look through."""
+        if self.size > self._target:
+            return False
+        if self._count:
+            self._close_frame()
+        return all(is_upkeep(message) for frame, _ in self._frames for message in self.framing.messages_in(frame))
 
     def _empty(self, framing: Framing) -> None:
         self.framing = framing

@@ -20,6 +20,9 @@ PARTING = frozenset({"idle", "bye", "busy"})
 SERVICES = frozenset({"db", "log"}) | membership.WORDS
 """What begins the messages of services, which read the rest themselves."""
 
+UPKEEP = SERVICES | PARTING | {"", "mon1", "mon0", "kil0", "ping", "pong", "stream_ready"}
+"""What begins the messages that are the nodes' own: see `is_upkeep`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Watch:
@@ -208,6 +211,20 @@ def parse(message: tuple[object, ...]) -> Request:
 def says_nothing(message: tuple[object, ...]) -> bool:
     """Whether a message, with the port's name, is a sign of life, or about parting: then no program depends on it."""
     return not message or (message[0] == "" and isinstance(parse(message[1:]), Nothing | Parting))
+
+
+def is_upkeep(message: tuple[object, ...]) -> bool:
+    """Whether a message, with the port's name, is one of the nodes' own, and no program loses anything by its loss.
+
+    What it was about ends with the connection, or is said again by the next one: monitors, the database, membership.
+    """
+    match message:
+        case () | ("",):
+            return True
+        case ("", str(word), *_):
+            return word in UPKEEP
+        case _:
+            return False
 
 
 def _is_port(text: str) -> bool:
