@@ -177,6 +177,47 @@ def test_a_later_welcome_of_the_host_replaces_what_is_known() -> None:
     assert rules.globals == {"i": ("unix:/i",), "h": ("unix:/h",)}
 
 
+def test_what_the_host_does_not_use_any_more_is_kept_in_mind() -> None:
+    """It may only be cut off from the host, and be the last one that lives."""
+    rules = make_guest("n", "h", g=[address("g")], i=[])
+    assert rules.received("h", "welcome", ([address("h")], {})) == []
+    assert rules.globals == {"h": ("unix:/h",)}
+    assert rules.former == {"g": ("unix:/g",)}, "without an address it cannot be dialled"
+    assert not rules.knows("g"), "it is introduced to the host, if it is met"
+    assert not rules.wants("g")
+    rules.lost("h")
+    assert rules.wants("g")
+    assert list(rules.dialled()) == ["h", "g"]
+    rules.reached("g")
+    assert rules.received("g", "welcome", ([address("g")], {})) == [Send("g", ("attach",)), Attached("g")]
+    assert rules.globals == {"g": ("unix:/g",)}
+    assert rules.former == {"h": ("unix:/h",)}
+    rules.forget("h")
+    assert list(rules.dialled()) == ["g"]
+
+
+def test_who_becomes_global_dials_those_that_its_hosts_have_used_before() -> None:
+    rules = make_guest("n", "h", g=[address("g")])
+    rules.received("h", "welcome", ([address("h")], {}))
+    rules.became_seed()
+    assert rules.wants("g")
+    assert "g" in rules.dialled()
+    rules.received("g", "join", (True, [address("g")]))
+    assert "g" in rules.mesh
+    assert not rules.former
+
+
+def test_how_many_former_ones_are_kept_in_mind() -> None:
+    rules = make_guest("n", "h")
+    for number in range(2 * GLOBALS_LIMIT):
+        rules.received("h", "welcome", ([address("h")], {f"g{number}": [address("g")]}))
+    assert len(rules.dialled()) == GLOBALS_LIMIT
+    assert list(rules.former)[-1] == f"g{2 * GLOBALS_LIMIT - 2}"
+    many = {f"i{number}": [address("i")] for number in range(GLOBALS_LIMIT)}
+    rules.received("h", "welcome", ([address("h")], many))
+    assert not rules.former
+
+
 def test_a_global_node_that_the_host_does_not_know_is_introduced_to_it() -> None:
     rules = make_guest("n", "h", g=[address("g")])
     rules.reached("g")
@@ -650,7 +691,7 @@ class Process(Model):
                 wire = self.wires[effect.node_id]
                 if wire.whole:
                     wire.incoming[effect.node_id].append(travelled(effect.message))
-        for node_id, addresses in self.rules.globals.items():
+        for node_id, addresses in self.rules.dialled().items():
             if addresses and node_id not in self.ways:
                 self.ways[node_id] = Way(node_id, seed=False, node_id=node_id)
 
@@ -660,7 +701,7 @@ class Process(Model):
         if way.seed:
             return not way.node_id or not rules.knows(way.node_id) or rules.wants(way.node_id)
         claimed = any(other.seed and other.node_id == way.node_id for other in self.ways.values())
-        return not claimed and way.node_id in rules.globals and rules.wants(way.node_id)
+        return not claimed and way.node_id in rules.dialled() and rules.wants(way.node_id)
 
     def keeps(self, other: str) -> bool:
         """Whether the connection must not be closed for being idle."""
@@ -718,7 +759,7 @@ class Network:
         return not any(process.keeps(wire.other(node_id)) for node_id, process in wire.ends.items())
 
     def _way_can_go_on(self, process: Process, key: str, way: Way) -> bool:
-        if not way.seed and way.target not in process.rules.globals:
+        if not way.seed and way.target not in process.rules.dialled():
             return True
         if not process.wants(way):
             return way.used is not None
@@ -734,7 +775,7 @@ class Network:
     def go(self, process: Process, key: str) -> None:
         """What `Contact.run` does next."""
         way = process.ways[key]
-        if not way.seed and way.target not in process.rules.globals:
+        if not way.seed and way.target not in process.rules.dialled():
             del process.ways[key]
         elif not process.wants(way):
             way.used = None
@@ -786,7 +827,8 @@ class Network:
                 assert rules.host is None
                 self._check_global(node_id, rules)
                 continue
-            alive = {seed for seed in process.seeds & self.processes.keys() if not self.processes[seed].deaf}
+            known = (process.seeds | {other for other, theirs in rules.dialled().items() if theirs}) - {node_id}
+            alive = {other for other in known & self.processes.keys() if not self.processes[other].deaf}
             assert rules.host is not None or not alive, f"{node_id} has no host"
             if rules.host is not None:
                 assert node_id in self.processes[rules.host].rules.guests, f"{node_id} is no guest of {rules.host}"
@@ -797,7 +839,7 @@ class Network:
             there = self.processes[other].rules
             assert node_id in there.mesh, f"{other} is in the mesh of {node_id}, but not the other way round"
             assert rules.mesh.keys() | {node_id} == there.mesh.keys() | {other}, f"{node_id} and {other}"
-        for other in (rules.globals.keys() | self.processes[node_id].seeds) - {node_id}:
+        for other in (rules.dialled().keys() | self.processes[node_id].seeds) - {node_id}:
             if other in self.processes and not self.processes[other].deaf:
                 assert other in rules.mesh, f"{node_id} has heard of {other}"
         for guest in rules.guests:

@@ -206,6 +206,44 @@ async def test_who_is_connected_with_another_global_node_attaches_to_that_at_onc
         await until(lambda: rules_of(n).host not in {None, host}, 2)
 
 
+async def test_a_global_node_that_is_cut_off_from_the_host_for_a_while_is_not_forgotten(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its host dies, and all that its host can reach: the one that is left is none of its seeds."""
+    seeds = ["s1", "s2", "s3"]
+    async with open_simulation({**dict.fromkeys(seeds, seeds), "n": ["s1"]}, heartbeat=1.0) as network:
+        n = network.nodes["n"]
+        assert rules_of(n).host == "s1"
+        network.partition(["s3"], ["s1", "s2"])
+        await trio.sleep(6)
+        assert set(rules_of(n).globals) == {"s1", "s2"}
+        assert "s3" not in n.peers
+        network.crash("s2")
+        network.crash("s1")
+        await until(lambda: rules_of(n).host == "s3", 10)
+        await until(lambda: is_settled(network.nodes.values()), 30)
+
+
+async def test_those_that_the_host_names_are_dialled_before_those_that_it_named_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """However many have come and gone: a node that is lost must not try them all, one by one."""
+    async with open_simulation({"s": [], "t": ["s"], "u": ["t"], "n": ["s"]}) as network:
+        n = network.nodes["n"]
+        rules, service = rules_of(n), service_of(n)
+        everybody = {"t": list(rules.globals["t"])}
+        dead = {f"dead{number}": [f"dead{number}:4040"] for number in range(50)}
+        rules.received("s", "welcome", (list(rules.globals["s"]), {**everybody, **dead}))
+        rules.received("s", "welcome", (list(rules.globals["s"]), everybody))
+        service.execute([])
+        assert len(rules.former) == 50
+        network.crash("s", silently=True)
+        await until(lambda: rules.host is None, 30)
+        start = trio.current_time()
+        await until(lambda: rules.host == "t", 30)
+        assert trio.current_time() - start < 3
+
+
 async def test_a_connection_that_takes_the_place_of_the_one_before_is_attached_by(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -81,6 +81,27 @@ MEMBERSHIP: tuple[Fault, ...] = (
         (f"{_UNIT}::test_a_global_node_that_the_host_does_not_know_is_introduced_to_it",),
     ),
     Fault(
+        "forgotten_with_the_host",
+        "a node forgets a global node as soon as its host has lost it, and finds nobody when its host dies, too",
+        (Change(_RULES, "dict(former[-room:] if room else ())", "{}"),),
+        (
+            f"{_UNIT}::test_what_the_host_does_not_use_any_more_is_kept_in_mind",
+            f"{_NETWORK}::test_a_global_node_that_is_cut_off_from_the_host_for_a_while_is_not_forgotten",
+        ),
+    ),
+    Fault(
+        "former_ones_first",
+        "a node that is lost dials whoever has ever been global before those that its host named last",
+        (Change(_SERVICE, " + (contact.node_id in self.rules.former)", ""),),
+        (f"{_NETWORK}::test_those_that_the_host_names_are_dialled_before_those_that_it_named_once",),
+    ),
+    Fault(
+        "former_ones_without_end",
+        "the addresses of all that have ever been global are kept",
+        (Change(_RULES, "dict(former[-room:] if room else ())", "dict(former)"),),
+        (f"{_UNIT}::test_how_many_former_ones_are_kept_in_mind",),
+    ),
+    Fault(
         "newcomer_in_secret",
         "global nodes are not told of a new one, so that two that come at the same time stay strangers",
         (

@@ -11,6 +11,8 @@
    time one hears of the other.
 6. Whoever becomes global, or loses its host, says `join` again to all that it has said it to and is still connected
    with: they took it for something else, or it has not attached to them.
+7. A node that is not global keeps in mind the global nodes that its host does not name any more: they may only be cut
+   off from that one. It dials them when it has no host, after those that were named last.
 
 Words to the node port (addresses are texts; the tables are from node ID to a list of addresses):
 
@@ -155,7 +157,9 @@ class Membership:
       is_global: whether it is global.
       host: the node that it is attached to, if it is.
       addresses: where this node listens, as others should dial it.
-      globals: other global nodes that it has heard of, with their addresses.
+      globals: other global nodes that it has heard of, with their addresses; if it is not global, those that its host
+        uses.
+      former: those that its hosts have used before, the latest last.
       mesh: if it is global: those among them with which there is a connection.
       guests: the nodes that are attached to it.
       joined: the nodes to which it has said `join` by a connection that is still there.
@@ -163,8 +167,8 @@ class Membership:
     """
 
     __slots__ = (
-        *("addresses", "globals", "guests", "heard", "host", "is_global", "joined", "mesh", "node_id"),
-        "permissions",
+        *("addresses", "former", "globals", "guests", "heard", "host", "is_global"),
+        *("joined", "mesh", "node_id", "permissions"),
     )
 
     def __init__(self, node_id: str, *, is_global: bool, permissions: Permissions | None = None) -> None:
@@ -174,6 +178,7 @@ class Membership:
         self.host: str | None = None
         self.addresses: Addresses = ()
         self.globals: dict[str, Addresses] = {}
+        self.former: dict[str, Addresses] = {}
         # Dicts for their order.
         self.mesh: dict[str, None] = {}
         self.guests: dict[str, None] = {}
@@ -220,6 +225,11 @@ class Membership:
         """Nothing was heard of a global node for very long."""
         if node_id not in self.mesh and node_id != self.host:
             self.globals.pop(node_id, None)
+            self.former.pop(node_id, None)
+
+    def dialled(self) -> dict[str, Addresses]:
+        """The global nodes that are dialled if a connection with them is wanted; former ones come last."""
+        return {**self.globals, **self.former}
 
     def wants(self, node_id: str) -> bool:
         """Whether there should be a connection with this global node."""
@@ -332,9 +342,13 @@ class Membership:
             return [Send(self.host, ("meet", node_id, addresses))]
         else:
             effects = []
-        # All that the host uses, and nothing else: what is gone is gone here, too.
-        self.globals = {other: theirs for other, theirs in others.items() if other != self.node_id}
-        self.globals[node_id] = addresses
+        # All that the host uses, and nothing else: what is gone is gone here, too, and may only be needed if it is.
+        used = {other: theirs for other, theirs in others.items() if other != self.node_id}
+        used[node_id] = addresses
+        known = {**self.former, **self.globals}
+        former = [(other, theirs) for other, theirs in known.items() if other not in used and theirs]
+        room = max(0, GLOBALS_LIMIT - len(used))
+        self.globals, self.former = used, dict(former[-room:] if room else ())
         return effects
 
     def _declined(self, node_id: str, why: str) -> list[MembershipEffect]:
@@ -357,6 +371,7 @@ class Membership:
     def _learn(self, node_id: str, addresses: Addresses, *, itself: bool = False) -> None:
         if node_id == self.node_id:
             return
+        self.former.pop(node_id, None)
         if node_id not in self.globals and len(self.globals) >= GLOBALS_LIMIT:
             hearsay = next((other for other in self.globals if other not in self.mesh), None) if itself else None
             if hearsay is None:

@@ -140,8 +140,8 @@ class MembershipService:
             await trio.sleep(RESOLVE_AGAIN * (0.5 + self.network.environment.jitter()))
 
     def _start(self, key: str, contact: Contact) -> None:
-        contact.turn = self.network.environment.jitter()
         self._contacts[key] = contact
+        self._draw_turn(contact)
         self._fresh.append(key)
         self._changed.unpark_all()
 
@@ -163,7 +163,7 @@ class MembershipService:
 
     def _meet_globals(self) -> None:
         """See to it that there is a contact for every global node that was heard of."""
-        for node_id, texts in self.rules.globals.items():
+        for node_id, texts in self.rules.dialled().items():
             known = self._contacts.get(node_id)
             if known is not None and known.texts is texts:
                 continue
@@ -178,7 +178,11 @@ class MembershipService:
 
     def _shuffle(self) -> None:
         for contact in self._contacts.values():
-            contact.turn = self.network.environment.jitter()
+            self._draw_turn(contact)
+
+    def _draw_turn(self, contact: Contact) -> None:
+        # Those that nobody has used lately come behind all others.
+        contact.turn = self.network.environment.jitter() + (contact.node_id in self.rules.former)
 
     def is_wanted(self, contact: Contact) -> bool:
         """See `ContactHost.is_wanted`."""
@@ -187,7 +191,7 @@ class MembershipService:
             # One that the others do not know has to be introduced to them.
             return not node_id or not rules.knows(node_id) or rules.wants(node_id)
         claimed = any(other.seed and other.node_id == node_id for other in self._contacts.values())
-        return not claimed and node_id in rules.globals and rules.wants(node_id)
+        return not claimed and node_id in rules.dialled() and rules.wants(node_id)
 
     def is_gone(self, contact: Contact) -> bool:
         """See `ContactHost.is_gone`."""
@@ -197,7 +201,7 @@ class MembershipService:
             return vanished and (failing > 0 or contact.is_itself)
         if failing > FORGOTTEN and contact.node_id not in self.rules.mesh:
             self.rules.forget(contact.node_id)
-        return contact.node_id not in self.rules.globals
+        return contact.node_id not in self.rules.dialled()
 
     async def wait_turn(self, contact: Contact) -> None:
         """See `ContactHost.wait_turn`."""
