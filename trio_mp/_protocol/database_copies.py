@@ -38,7 +38,8 @@ class Source:
       current: whether a whole batch has come since the connection is up, so that single changes can follow.
       batch: the records of the batch that has begun.
       whole: whether that replaces everything.
-      filling: the record in the batch that began last.
+      filling, filled: the record in the batch that began last, and its owner.
+      spurned: whose records in the batch were refused.
       grace: while the node is lost and its records are kept: the token of this time; else 0.
       asked: if it is attached: the number of the question that it was asked last, which is 0 if it was asked none.
       answers: the number of the question that the batch that has begun answers, or 0.
@@ -52,6 +53,8 @@ class Source:
     batch: dict[str, Record] | None = None
     whole: bool = False
     filling: Record | None = None
+    filled: str = ""
+    spurned: dict[str, None] = field(default_factory=dict)
     grace: int = 0
     asked: int = 0
     answers: int = 0
@@ -128,6 +131,7 @@ class Copies:
             case Begin(whole, answers):
                 source = source or sources.setdefault(from_id, Source(from_id, not is_global))
                 source.batch, source.whole, source.filling, source.grace = {}, whole, None, 0
+                source.spurned = {}
                 source.answers = answers
                 return ""
             case Head() | Entries() | Done():
@@ -149,20 +153,17 @@ class Copies:
                 if source.attached and owner != source.id:
                     source.batch = None
                     return f"it is no global node, and may not speak for {owner}"
-                source.filling = Record(version)
-                why = self._judge(source.id, message)
-                if why:
-                    # Its entries still come, and must not be taken for those of the record before.
-                    self.refused.append((source.id, f"a record of {owner} {why}"))
-                    return ""
-                batch[owner] = source.filling
+                self._judge_filled(source, batch)
+                source.filling, source.filled = Record(version), owner
             case Entries(tables):
                 if source.filling is None:
                     return "entries of no record"
                 for family, table in tables.items():
                     source.filling.tables.setdefault(family, {}).update(table)
             case _:
-                source.batch = source.filling = None
+                self._judge_filled(source, batch)
+                spurned, source.spurned = source.spurned, {}
+                source.batch = None
                 if not source.whole and not source.current:
                     return "part of what it has not told whole"
                 source.current = True
@@ -170,9 +171,27 @@ class Copies:
                     # In their order: that of a set differs from run to run, and simulations are repeated.
                     for owner in [owner for owner in source.records if owner not in batch]:
                         self._drop(source, owner)
+                for owner in spurned:
+                    # What it says of that one from now on is about a record that is not taken.
+                    self._drop(source, owner)
                 for owner, record in batch.items():
                     self._accept(source, owner, record)
         return ""
+
+    def _judge_filled(self, source: Source, batch: dict[str, Record]) -> None:
+        """A record in a batch is complete: it belongs to the batch, or it is refused."""
+        record, source.filling = source.filling, None
+        if record is None:
+            return
+        owner = source.filled
+        batch.pop(owner, None)
+        source.spurned.pop(owner, None)
+        why = self._judge(source.id, owner, record)
+        if why:
+            source.spurned[owner] = None
+            self.refused.append((source.id, f"a record of {owner} {why}"))
+        else:
+            batch[owner] = record
 
     def _change(self, source: Source, record: Record, message: Set | Delete | Gone) -> None:
         news: Iterable[Message] = ()
