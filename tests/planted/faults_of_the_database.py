@@ -144,7 +144,7 @@ DATABASE = (
     Fault(
         "anybody_says_where_nodes_are",
         "the database: the key of another node in the family of nodes counts",
-        (Change(_RECORDS, "return family != NODES or key == owner", "return True"),),
+        (Change(_RECORDS, "(family != NODES or key == owner)", "True"),),
         (f"{_TESTS}::TestALiar::test_that_is_attached_does_not_say_where_others_listen",),
     ),
     Fault(
