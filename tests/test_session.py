@@ -305,7 +305,6 @@ def test_what_is_sent_in_clear_is_the_pinned_transcript() -> None:
     assert lines[3:] == ["link"]
 
 
-@each_tls
 def test_the_certificate_of_the_other_side_is_that_of_its_tls() -> None:
     alice, bob = pair(make_tls=FakeTLS)
     assert alice.session.peer_certificate == b""
@@ -315,6 +314,7 @@ def test_the_certificate_of_the_other_side_is_that_of_its_tls() -> None:
     assert alice.session.peer_certificate == b"a certificate"
 
 
+@each_tls
 def test_nothing_but_the_greeting_travels_in_clear(make_tls: Callable[[bool], TLSChannel]) -> None:
     alice, bob = pair(make_tls=make_tls)
     greeting = alice.take()
