@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trio_mp._protocol.database import Replica
-from trio_mp._protocol.database_effects import Answer, Changed, Effect, Grace, Ignored, Opened, Send
+from trio_mp._protocol.database_effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused, Send
 from trio_mp._protocol.database_records import Table, same
 
 FAMILIES = ("red", "green")
@@ -50,6 +50,7 @@ class Process:
     told: list[Changed] = field(default_factory=list)
     answers: dict[int, Table] = field(default_factory=dict)
     ignored: list[Ignored] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
 
     @property
     def id(self) -> str:
@@ -75,6 +76,8 @@ class Process:
                     self.timers.append(effect)
                 case Ignored():
                     self.ignored.append(effect)
+                case Refused():
+                    self.refused.append(effect)
 
     def replay(self, changed: Changed) -> None:
         """Each change is one: what is added was not there, what is changed is other than it was, and so on."""

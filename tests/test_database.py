@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
@@ -12,17 +14,16 @@ from hypothesis import given, settings, strategies as st
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
 from trio_mp._protocol.database import Replica
 from trio_mp._protocol.database_effects import Changed, Ignored, Refused, Send
-from trio_mp._protocol.database_messages import Head
-from trio_mp._protocol.database_records import NODES, Difference, Table, Version
-from trio_mp._protocol.database_vouchers import implausible
+from trio_mp._protocol.database_records import NODES, VOUCHERS, Difference, Record, Table, Version
+from trio_mp._protocol.database_vouchers import check_voucher, implausible, make_voucher
 
 DAY = 24 * 3600 * 10**9
 YEAR_2026 = 1_767_225_600 * 10**9
 
 
-def at_2026(_from_id: str, head: Head) -> str:
+def at_2026(_from_id: str, _owner: str, record: Record) -> str:
     """The judge of a node at the beginning of 2026."""
-    return implausible(head.version, YEAR_2026)
+    return implausible(record.version, YEAR_2026)
 
 
 def reads(process: Process, family: str = "red", key: str | None = None) -> Table:
@@ -814,6 +815,160 @@ class TestWhatCannotBeUsed:
             process.execute(process.replica.receive("s2", ("db", *message)))
         process.execute(process.replica.receive("s2", ("db", "gone", "s1")))
         assert reads(process) == {"k": 1}
+
+
+def signature(node_id: str, text: bytes) -> str:
+    """What stands for a signature."""
+    return hashlib.sha256(node_id.encode() + b"'s key" + text).hexdigest()
+
+
+def is_signed(node_id: str, text: bytes, proof: Sequence[object]) -> str:
+    return "" if proof[:1] == [signature(node_id, text)] else f"was not signed by {node_id}"
+
+
+def judges(from_id: str, owner: str, record: Record) -> str:
+    """The judge of nodes whose certificates name them."""
+    return "" if from_id == owner else check_voucher(from_id, owner, record, is_signed)
+
+
+class CertifiedNetwork(Network):
+    """A network of nodes that sign vouchers and want them; those whose IDs begin with `old` know nothing of that."""
+
+    def start(self, node_id: str, *, started: int | None = None) -> Process:
+        number = self._runs = self._runs + 1
+        replica = Replica(
+            *(node_id,),
+            started=number if started is None else started,
+            incarnation=incarnation(number),
+            judge=judges,
+            sign=None if node_id.startswith("old") else lambda text: [signature(node_id, text)],
+        )
+        process = self.processes[node_id] = Process(self, replica)
+        return process
+
+
+@pytest.fixture
+def certified() -> CertifiedNetwork:
+    """As `network`, and a global node, `liar`, that may be one."""
+    network = CertifiedNetwork()
+    network.start_global("s1", "s2", "liar")
+    network.start_attached("a", "s1")
+    network.start_attached("b", "s2")
+    return network
+
+
+def refusals(process: Process) -> list[str]:
+    return [refused.why for refused in process.refused]
+
+
+class TestAVoucher:
+    """Where certificates name nodes: a record is taken from the host that its owner has named, and nobody else."""
+
+    def test_goes_with_a_record_wherever_it_goes(self, certified: CertifiedNetwork) -> None:
+        for process in certified.processes.values():
+            sets(process, process.id, 1)
+        expected = dict.fromkeys(certified.processes, 1)
+        assert [reads(process) for process in certified.processes.values()] == [expected] * 5
+        certified.connect("a", "s2")
+        certified.deliver_all()
+        certified.crash("s1")
+        certified.deliver_all()
+        del expected["s1"]
+        assert [reads(process) for process in certified.processes.values()] == [expected] * 4
+        assert [refusals(process) for process in certified.processes.values()] == [[]] * 4
+
+    def test_is_nothing_that_users_see(self, certified: CertifiedNetwork) -> None:
+        assert [reads(process, VOUCHERS) for process in certified.processes.values()] == [{}] * 5
+
+    def test_that_is_missing_makes_a_lie_of_a_record(self, certified: CertifiedNetwork) -> None:
+        victim, other = certified.processes["a"], certified.processes["s2"]
+        sets(victim, "k", 1)
+        for host in ("s1", "s2"):
+            says_of(certified.processes["liar"], host, victim, 1000, {"k": "a lie"})
+        assert [reads(process) for process in certified.processes.values()] == [{"k": 1}] * 5
+        (why,) = refusals(other)
+        assert why.startswith("a record of a without a voucher of a: ")
+
+    def test_of_another_is_worth_nothing(self, certified: CertifiedNetwork) -> None:
+        """What a host has heard it cannot use for a record that it was not given for, nor can who has overheard it."""
+        victim, liar = certified.processes["a"], certified.processes["liar"]
+        version = victim.replica._own.version
+        heard = victim.replica._own.tables[VOUCHERS]["a"]
+        mine = make_voucher("a", version, "liar", lambda text: [signature("liar", text)])
+        later = make_voucher("a", version, "s1", lambda text: [signature("a", text)])
+        for attachment, voucher, why in (
+            (1, heard, "a record of a whose voucher names another host, 's1'"),
+            (1, mine, "a record of a whose voucher was not signed by a"),
+            (2, ["liar", *later[1:]], "a record of a whose voucher was not signed by a"),
+            (1, ["liar"], "a record of a whose voucher was not signed by a"),
+            (1, "liar", "a record of a without a voucher of a: "),
+            (1, [], "a record of a without a voucher of a: "),
+        ):
+            other = certified.processes["s2"]
+            other.refused.clear()
+            record = ("record", "a", version.started, version.incarnation, attachment, 9)
+            entries = ("entries", {"red": {"k": "a lie"}, VOUCHERS: {"a": voucher}})
+            for message in (("begin", False), record, entries, ("done",)):
+                certified.send(liar.id, "s2", ("message", ("db", *message)))
+            certified.deliver_all()
+            (said,) = refusals(other)
+            assert said.startswith(why)
+        assert [reads(process) for process in certified.processes.values()] == [{}] * 5
+
+    def test_of_another_attachment_is_none_of_this_one(self, certified: CertifiedNetwork) -> None:
+        """A host that keeps an old voucher cannot make it look newer."""
+        victim, host = certified.processes["a"], certified.processes["s1"]
+        voucher = victim.replica._own.tables[VOUCHERS]["a"]
+        version = victim.replica._own.version
+        record = ("record", "a", version.started, version.incarnation, version.attachment + 1, 9)
+        for message in (("begin", False), record, ("entries", {VOUCHERS: {"a": voucher}}), ("done",)):
+            certified.send(host.id, "s2", ("message", ("db", *message)))
+        certified.deliver_all()
+        assert refusals(certified.processes["s2"]) == ["a record of a whose voucher was not signed by a"]
+        # What it says of that record from now on is about none that is taken.
+        certified.processes["s2"].ignored.clear()
+        certified.send(host.id, "s2", ("message", ("db", "set", "a", 10, "red", "k", "a lie")))
+        certified.deliver_all()
+        assert reads(certified.processes["b"]) == {}
+        assert len(certified.processes["s2"].ignored) == 1
+
+    def test_is_not_needed_by_a_node_on_its_own_connection(self, certified: CertifiedNetwork) -> None:
+        """A node of an older version is seen by its host, and itself everywhere if it is global; else not elsewhere."""
+        certified.start_global("old1")
+        old = certified.start_attached("old2", "s1")
+        sets(certified.processes["old1"], "global", 1)
+        sets(old, "attached", 1)
+        assert reads(old) == reads(certified.processes["s1"]) == {"global": 1, "attached": 1}
+        assert reads(certified.processes["s2"]) == {"global": 1}
+
+    def test_is_signed_anew(self, certified: CertifiedNetwork) -> None:
+        process = certified.processes["a"]
+        process.replica._sign = lambda text: [signature("a", text), "another certificate"]
+        process.execute(process.replica.renew())
+        certified.deliver_all()
+        copy = certified.processes["s2"].replica._copies._counting["a"]
+        assert copy.tables[VOUCHERS]["a"] == process.replica._own.tables[VOUCHERS]["a"]
+        assert "another certificate" in cast(list[str], copy.tables[VOUCHERS]["a"])
+        # Without a key that can sign there is none; nor is one that was signed before kept.
+        process.replica._sign = lambda _text: []
+        process.execute(process.replica.renew())
+        certified.deliver_all()
+        assert VOUCHERS not in process.replica._own.tables
+        assert certified.processes["s1"].replica.renew() == []
+
+    def test_refused_twice_in_one_batch_is_refused_once_more(self, certified: CertifiedNetwork) -> None:
+        """The last word about a record in a batch counts."""
+        victim, liar = certified.processes["a"], certified.processes["liar"]
+        version = victim.replica._own.version
+        good = ("record", "liar", liar.replica._own.version.started, liar.replica._own.version.incarnation, 9, 9)
+        bad = ("record", "a", version.started, version.incarnation, 9, 9)
+        told: list[tuple[object, ...]] = [("begin", False), bad]
+        told += [("entries", {}), good, bad, good, ("entries", {"red": {"own": 1}}), ("done",)]
+        for message in told:
+            certified.send("liar", "s2", ("message", ("db", *message)))
+        certified.deliver_all()
+        assert len(refusals(certified.processes["s2"])) == 2
+        assert reads(certified.processes["s2"]) == {"own": 1}
 
 
 values = st.recursive(

@@ -305,6 +305,15 @@ def test_what_is_sent_in_clear_is_the_pinned_transcript() -> None:
     assert lines[3:] == ["link"]
 
 
+def test_the_certificate_of_the_other_side_is_that_of_its_tls() -> None:
+    alice, bob = pair(make_tls=FakeTLS)
+    assert alice.session.peer_certificate == b""
+    talk(alice, bob)
+    assert alice.session._tls is not None
+    cast(FakeTLS, alice.session._tls).peer_certificate = b"a certificate"
+    assert alice.session.peer_certificate == b"a certificate"
+
+
 @each_tls
 def test_nothing_but_the_greeting_travels_in_clear(make_tls: Callable[[bool], TLSChannel]) -> None:
     alice, bob = pair(make_tls=make_tls)

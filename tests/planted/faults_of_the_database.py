@@ -14,6 +14,10 @@ _TESTS = "tests/test_database.py"
 _NODES = "tests/test_node_database.py"
 _NETWORK = "tests/test_database_replica.py"
 _SHARED = "tests/test_liars.py"
+_CERTIFIED = "_services/certified.py"
+_VOUCHERS = "_protocol/database_vouchers.py"
+_NOTARY = "_transport/notary.py"
+_RECORDS_TESTS = "tests/test_certified_records.py"
 
 DATABASE = (
     Fault(
@@ -213,7 +217,7 @@ DATABASE = (
     Fault(
         "anybody_says_where_nodes_are",
         "the database: the key of another node in the family of nodes counts",
-        (Change(_RECORDS, "return family != NODES or key == owner", "return True"),),
+        (Change(_RECORDS, "(family != NODES or key == owner)", "True"),),
         (f"{_TESTS}::TestALiar::test_that_is_attached_does_not_say_where_others_listen",),
     ),
     Fault(
@@ -222,22 +226,68 @@ DATABASE = (
         (
             Change(
                 _COPIES,
-                "                source.filling = Record(version)\n"
-                "                why = self._judge(source.id, message)\n",
-                "                why = self._judge(source.id, message)\n",
-            ),
-            Change(
-                _COPIES,
-                "                batch[owner] = source.filling\n",
-                "                source.filling = batch[owner] = Record(version)\n",
+                "                self._judge_filled(source, batch)\n                source.filling, source.filled =",
+                "                source.filling = source.filling or Record(version)\n"
+                "                _, source.filled =",
             ),
         ),
         (f"{_TESTS}::TestALiar::test_with_numbers_that_no_node_reaches_is_refused",),
     ),
     Fault(
+        "refused_records_are_changed",
+        "the database: what comes for a refused record changes the copy of before",
+        (Change(_COPIES, "                for owner in spurned:\n", "                for owner in ():\n"),),
+        (f"{_TESTS}::TestAVoucher::test_of_another_attachment_is_none_of_this_one",),
+    ),
+    Fault(
+        "vouchers_name_any_host",
+        "the database: who has seen a voucher speaks for the node that has signed it",
+        (Change(_VOUCHERS, "if host != from_id:", "if False:"),),
+        (f"{_TESTS}::TestAVoucher::test_of_another_is_worth_nothing",),
+    ),
+    Fault(
+        "vouchers_are_for_ever",
+        "the database: a voucher is good for every later attachment of its run",
+        (Change(_VOUCHERS, "str(version.started), version.incarnation, str(version.attachment), host)", "host)"),),
+        (f"{_TESTS}::TestAVoucher::test_of_another_attachment_is_none_of_this_one",),
+    ),
+    Fault(
+        "vouchers_are_not_wanted",
+        "the database: a record without a voucher is taken where certificates name nodes",
+        (Change(_CERTIFIED, "return check_voucher(from_id, owner, record, self._notary.check)", 'return ""'),),
+        (f"{_RECORDS_TESTS}::test_what_nodes_set_all_see_and_no_liar_can_change_it",),
+    ),
+    Fault(
+        "any_certificate_vouches",
+        "the database: a member signs vouchers for others with its own certificate",
+        (Change(_NOTARY, "if node_id not in node_ids_in(chain[0]):", "if False:"),),
+        (
+            f"{_RECORDS_TESTS}::test_what_nodes_set_all_see_and_no_liar_can_change_it",
+            "tests/test_notary.py::test_each_kind_of_key_signs",
+        ),
+    ),
+    Fault(
+        "members_issue_certificates",
+        "a node's certificate is taken for that of an authority",
+        (Change(_NOTARY, "if not constraints.ca or (", "if ("),),
+        ("tests/test_notary.py::test_what_is_no_signature_of_a_node",),
+    ),
+    Fault(
+        "expired_vouchers",
+        "a signature with a certificate that has expired is believed",
+        (Change(_NOTARY, "if until < self._now():", "if False:"),),
+        ("tests/test_notary.py::test_what_is_no_signature_of_a_node",),
+    ),
+    Fault(
+        "vouchers_are_not_renewed",
+        "the database: a node whose certificate is replaced shows the voucher of before until it moves",
+        (Change(_CERTIFIED, "            renewed()\n", ""),),
+        (f"{_RECORDS_TESTS}::test_a_new_certificate_signs_a_new_voucher",),
+    ),
+    Fault(
         "clocks_are_not_looked_at",
         "the database: a node takes a record of a run that begins years from now",
-        (Change(_SERVICE, "return implausible(head.version, self._now())", 'return ""'),),
+        (Change(_CERTIFIED, "why = implausible(record.version, self.now())", 'why = ""'),),
         (f"{_SHARED}::test_a_record_from_the_far_future_is_refused_and_the_log_says_so",),
     ),
     Fault(

@@ -134,7 +134,7 @@ class Core:
             from .._transport.notary import CertificateNotary  # so does this
 
             make_tls = CertificateTLS(certificate, self.id)
-            notary = CertificateNotary(make_tls, names_nodes=certificate.verify_node_id)
+            notary = CertificateNotary(make_tls, self.id, names_nodes=certificate.verify_node_id)
         elif settings.encryption:
             # Now, so that no handshake waits for it.
             importlib.import_module("trio_mp._transport.throwaway")

@@ -31,9 +31,9 @@ from . import database_messages as messages
 from .database_copies import Copies
 from .database_effects import Effect, Ignored, Refused
 from .database_messages import Again, Change, Get, Leave, Message, Pull, Subscribe, Unsubscribe, View
-from .database_records import Record, Table, Version
+from .database_records import VOUCHERS, Record, Table, Version
 from .database_tables import Readers, Views, read, to_node
-from .database_vouchers import Judge, believe
+from .database_vouchers import Judge, Sign, believe, make_voucher
 
 
 class Replica:
@@ -44,6 +44,7 @@ class Replica:
       started: when this run of it began, by its wall clock, in nanoseconds.
       incarnation: the random token of the run.
       judge: says why a record may not be taken from a node; by default each is taken from whoever may speak at all.
+      sign: signs vouchers; without it there are none.
 
     Attributes:
       is_global: whether it holds the whole database.
@@ -52,10 +53,13 @@ class Replica:
     Every method that changes something returns what is to be done, in order.
     """
 
-    def __init__(self, node_id: str, *, started: int, incarnation: str, judge: Judge = believe) -> None:
+    def __init__(
+        self, node_id: str, *, started: int, incarnation: str, judge: Judge = believe, sign: Sign | None = None
+    ) -> None:
         self.id = node_id
         self.is_global = False
         self.host: str | None = None
+        self._sign = sign
         self._own = Record(Version(started, incarnation, 0, 0))
         self._copies = Copies(node_id, self._own, judge)
         self._families = self._copies.families
@@ -144,7 +148,16 @@ class Replica:
         leave = self._ask_host([messages.LEAVE]) if self.host != host else []
         self.host = host
         self._copies.attach()
+        self._vouch(host)
         return leave + self._ask_host([*messages.batch({self.id: self._own}, whole=True), *self._views.requests()])
+
+    def renew(self) -> list[Effect]:
+        """Sign the voucher anew: this node has another certificate."""
+        if self.host is None:
+            return []
+        self._vouch(self.host)
+        # All of it: some may have refused the record with the voucher of before, and know nothing of it.
+        return self._ask_host(messages.batch({self.id: self._own}, whole=True))
 
     def detached(self) -> list[Effect]:
         """The host is lost. What is known is kept until there is another one."""
@@ -239,6 +252,16 @@ class Replica:
 
     def _ask_host(self, told: Iterable[Message]) -> list[Effect]:
         return to_node(self.host, told) if self.host is not None else []
+
+    def _vouch(self, host: str) -> None:
+        """Name the host of this node's record, signed, in the record; nobody is told."""
+        if self._sign is None:
+            return
+        voucher = make_voucher(self.id, self._own.version, host, self._sign)
+        if voucher:
+            self._copies.set_own(VOUCHERS, self.id, voucher)
+        else:
+            self._copies.delete_own(VOUCHERS, [self.id])
 
     def _asides(self) -> list[Effect]:
         """Ask attached nodes again that others say have moved, and report what was refused."""

@@ -47,7 +47,8 @@ class Source:
       current: whether a whole batch has come since the connection is up, so that single changes can follow.
       batch: the records of the batch that has begun.
       whole: whether that replaces everything.
-      filling: the record in the batch that began last.
+      filling, filled: the record in the batch that began last, and its owner.
+      spurned: whose records in the batch were refused.
       have_moved: the owners that have moved not long ago, as the batch says.
       grace: while the node is lost and its records are kept: the token of this time; else 0.
       asked: if it is attached: the number of the question that it was asked last, which is 0 if it was asked none.
@@ -64,6 +65,8 @@ class Source:
     batch: dict[str, Record] | None = None
     whole: bool = False
     filling: Record | None = None
+    filled: str = ""
+    spurned: dict[str, None] = field(default_factory=dict)
     have_moved: list[str] = field(default_factory=list)
     grace: int = 0
     asked: int = 0
@@ -162,6 +165,7 @@ class Copies:
             case Begin(whole, answers):
                 source = source or sources.setdefault(from_id, Source(from_id, not is_global))
                 source.batch, source.whole, source.filling, source.have_moved = {}, whole, None, []
+                source.spurned = {}
                 source.answers = answers
                 if source.grace:
                     # It is back; what it does not say again is kept no longer than if it were not.
@@ -193,31 +197,46 @@ class Copies:
                 if source.attached and owner != source.id:
                     source.batch = None
                     return f"it is no global node, and may not speak for {owner}"
-                source.filling = Record(version)
-                why = self._judge(source.id, message)
-                if why:
-                    # Its entries still come, and must not be taken for those of the record before.
-                    self.refused.append((source.id, f"a record of {owner} {why}"))
-                    return ""
-                batch[owner] = source.filling
+                self._judge_filled(source, batch)
+                source.filling, source.filled = Record(version), owner
             case Entries(tables):
                 if source.filling is None:
                     return "entries of no record"
                 for family, table in tables.items():
                     source.filling.tables.setdefault(family, {}).update(table)
             case _:
-                source.batch = source.filling = None
+                self._judge_filled(source, batch)
+                spurned, source.spurned = source.spurned, {}
+                source.batch = None
                 if not source.whole and not source.current:
                     return "part of what it has not told whole"
                 source.current = True
                 if source.whole:
                     self._leave_out(source, batch)
+                for owner in spurned:
+                    # What it says of that one from now on is about a record that is not taken.
+                    self._drop(source, owner)
                 for owner, record in batch.items():
                     self._accept(source, owner, record)
                 if source.whole and not source.attached:
                     # It was attached here until it became global; now that it speaks for itself nobody else need.
                     self._forget_attached(source.id, moved=source.id in source.records)
         return ""
+
+    def _judge_filled(self, source: Source, batch: dict[str, Record]) -> None:
+        """A record in a batch is complete: it belongs to the batch, or it is refused."""
+        record, source.filling = source.filling, None
+        if record is None:
+            return
+        owner = source.filled
+        batch.pop(owner, None)
+        source.spurned.pop(owner, None)
+        why = self._judge(source.id, owner, record)
+        if why:
+            source.spurned[owner] = None
+            self.refused.append((source.id, f"a record of {owner} {why}"))
+        else:
+            batch[owner] = record
 
     def _leave_out(self, source: Source, batch: dict[str, Record]) -> None:
         """A source has said all that it speaks for: there are owners of whom it has said nothing."""

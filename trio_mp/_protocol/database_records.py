@@ -24,6 +24,9 @@ Table: TypeAlias = dict[str, object]
 NODES = "trio_mp.nodes"
 """The family of nodes: by node ID, the incarnation of each and the addresses where it listens."""
 
+VOUCHERS = "trio_mp.vouchers"
+"""The family of vouchers, by node ID: in each record its owner's. Users do not see it; see `database_vouchers.py`."""
+
 _canonical = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
@@ -211,7 +214,7 @@ class Families:
 def _may_set(owner: str, family: str, key: str) -> bool:
     """Whether an entry of this owner counts: where a node listens, and which run of it there is, says the node itself.
 
-    It is left out here, where families are put together, and not where a record comes: so it does not count whoever has
-    passed it on.
+    Vouchers are read where a record comes, and nowhere else. Entries that do not count are left out here, where
+    families are put together, and not where a record comes: so they do not count whoever has passed them on.
     """
-    return family != NODES or key == owner
+    return family != VOUCHERS and (family != NODES or key == owner)

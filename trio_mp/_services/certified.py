@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import trio
+
 from .._node.connection import Connection
 from .._node.network import Network
+from .._protocol.database_records import Record
+from .._protocol.database_vouchers import check_voucher, implausible
 from .._protocol.permissions import Notary
 from .contacts import Contact
+
+RENEW_AGAIN = 60.0
+"""How often it is looked whether this node has another certificate, in seconds."""
 
 TODO = "make one with make_certificate(…, may_be_global=True), or name the node among the seeds"
 
@@ -50,3 +57,44 @@ def permissions_of(network: Network, contacts: Callable[[], Iterable[Contact]]) 
     """Who may be global; None if everybody may, as nodes cannot be told apart."""
     notary = network.notary
     return CertifiedPermissions(network, notary, contacts) if notary is not None and notary.names_nodes else None
+
+
+class RecordJudge:
+    """Says why a record of the database is refused that a node brings, or nothing.
+
+    Args:
+      notary: verifies vouchers, where there are certificates.
+      wall_clock: the time of day, in seconds since 1970.
+    """
+
+    def __init__(self, notary: Notary | None, wall_clock: Callable[[], float]) -> None:
+        self._notary = notary if notary is not None and notary.names_nodes else None
+        self._wall_clock = wall_clock
+
+    def now(self) -> int:
+        """The wall clock, in nanoseconds."""
+        return max(0, int(self._wall_clock() * 1e9))
+
+    def __call__(self, from_id: str, owner: str, record: Record) -> str:
+        """See `Judge`."""
+        why = implausible(record.version, self.now())
+        # What a node says of itself it says on a connection that has proven it.
+        if why or from_id == owner or self._notary is None:
+            return why
+        return check_voucher(from_id, owner, record, self._notary.check)
+
+
+async def wait_certificates(notary: Notary | None, renewed: Callable[[], object]) -> None:
+    """For as long as the node lives: each time that it has another certificate, have its voucher signed anew.
+
+    Else it would be refused, by who becomes global later, as soon as the certificate expires with which it was signed.
+    """
+    if notary is None:
+        return
+    signed = notary.certificate
+    while True:
+        await trio.sleep(RENEW_AGAIN)
+        notary.refresh()
+        if notary.certificate != signed:
+            signed = notary.certificate
+            renewed()

@@ -19,9 +19,8 @@ from .._node.port import Port
 from .._node.port_state import Owned
 from .._protocol.database import Replica
 from .._protocol.database_effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused, Send
-from .._protocol.database_messages import WORD, Head, check_entry, check_text
+from .._protocol.database_messages import WORD, check_entry, check_text
 from .._protocol.database_records import NODES, Table
-from .._protocol.database_vouchers import implausible
 from .._protocol.membership import (
     Addresses,
     AddressesChanged,
@@ -34,6 +33,7 @@ from .._protocol.membership import (
     MembershipEffect,
 )
 from .._reason import no_such_port
+from .certified import RecordJudge, wait_certificates
 from .changes import Change, Watch, copy_table
 from .effects import Effects
 from .membership import MembershipService
@@ -89,7 +89,11 @@ class Database:
         # Whoever checks programs against this package need not look into what is not for users.
         self._core: Core = core
         self._complaints = Complaints(log, trio.current_time())
-        self._replica = Replica(core.id, started=self._now(), incarnation=core.incarnation, judge=self._judge)
+        self._notary = core.network.notary if core.network is not None else None
+        sign = self._notary.sign if self._notary is not None else None
+        judge = RecordJudge(self._notary, core.environment.wall_clock)
+        started = judge.now()
+        self._replica = Replica(core.id, started=started, incarnation=core.incarnation, judge=judge, sign=sign)
         self._effects = Effects(self._do)
         self._watches: dict[str, dict[Watch, None]] = {}
         self._questions: dict[int, _Question] = {}
@@ -285,13 +289,8 @@ class Database:
             case Refused(from_id, why):
                 self._complaints.warn(trio.current_time(), "%s: refused: %s", from_id, why)
 
-    def _now(self) -> int:
-        """The wall clock, in nanoseconds."""
-        return max(0, int(self._core.environment.wall_clock() * 1e9))
-
-    def _judge(self, from_id: str, head: Head) -> str:
-        """Why a record is refused that a node brings, or nothing."""
-        return implausible(head.version, self._now())
+    async def _renew_voucher(self) -> None:
+        await wait_certificates(self._notary, lambda: self._execute(self._replica.renew()))
 
     def _note(self, family: str, entries: Table) -> None:
         if family == NODES and self._membership is not None:
@@ -334,6 +333,7 @@ class Database:
         network.node_port.services[WORD] = self._receive
         network.node_port.known_nodes = self._known_nodes
         network.on_down.append(self._went_down)
+        network.tasks.append(self._renew_voucher)
 
     def _went_down(self, node_id: str) -> None:
         self._execute(self._replica.node_down(node_id))

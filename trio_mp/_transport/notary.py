@@ -44,14 +44,16 @@ class CertificateNotary:
 
     Args:
       tls: has what is in the node's files now.
+      node_id: this node's.
       names_nodes: whether the certificates of others must name them.
       now: the clock.
     """
 
     def __init__(
-        self, tls: CertificateTLS, *, names_nodes: bool, now: Callable[[], datetime.datetime] = utc_now
+        self, tls: CertificateTLS, node_id: str, *, names_nodes: bool, now: Callable[[], datetime.datetime] = utc_now
     ) -> None:
         self.names_nodes = names_nodes
+        self._node_id = node_id
         self._tls = tls
         self._now = now
         # Chains that were found good, with what they are good for and until when; those used last come last.
@@ -79,6 +81,8 @@ class CertificateNotary:
     def sign(self, text: bytes) -> list[str]:
         """See `Notary.sign`."""
         loaded = self._tls.loaded
+        if self._node_id not in node_ids_in(loaded.chain[0]):
+            return []
         match loaded.key:
             case rsa.RSAPrivateKey() as key:
                 signature = key.sign(text, _PSS, hashes.SHA256())
