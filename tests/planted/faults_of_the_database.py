@@ -187,7 +187,13 @@ DATABASE = (
     Fault(
         "ignored_for_good",
         "the database: an attached node whose copy was dropped at another's word is not asked again",
-        (Change(_COPIES, "                if other.attached and not leaves:\n                    self._ask(other)\n", ""),),
+        (
+            Change(
+                _COPIES,
+                "                if other.attached and not leaves:\n                    self._ask(other)\n",
+                "",
+            ),
+        ),
         (f"{_TESTS}::TestALiar::test_does_not_hide_an_attached_node_from_its_host",),
     ),
     Fault(
