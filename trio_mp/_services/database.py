@@ -293,7 +293,11 @@ class Database:
 
     async def _expire_later(self, global_id: str, token: int) -> None:
         await trio.sleep(GRACE)
-        self._execute(self._replica.expire(global_id, token))
+        try:
+            self._execute(self._replica.expire(global_id, token))
+        except Exception:
+            # What others have said must not end the node, now that there is no connection left to end.
+            log.exception("an error in this program, in forgetting the entries by way of %s", global_id)
 
     def _check_open(self) -> None:
         if self._core.closed:
