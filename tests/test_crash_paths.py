@@ -28,9 +28,15 @@ from trio_mp import Node, Port, open_node, spawnable
 from trio_mp._node.complaints import BURST
 from trio_mp._node.environment import Environment
 from trio_mp._node.keeper import Job
+from trio_mp._node.network import Network
 from trio_mp._protocol import effects
 from trio_mp._protocol.association import Association
+from trio_mp._protocol.database import Replica
+from trio_mp._protocol.database_effects import Grace
 from trio_mp._protocol.queue import OutgoingQueue
+from trio_mp._services import logs
+from trio_mp._services.contacts import Contact
+from trio_mp._services.membership import MembershipService
 from trio_mp.lowlevel import open_node_in
 
 
@@ -156,6 +162,43 @@ async def test_an_error_of_a_service_ends_the_connection_and_nothing_else(
         (record,) = errors_in(caplog)
         assert record.exc_info
         assert "a: an error in this program" in record.getMessage()
+
+
+@pytest.mark.parametrize("what", ["log records", "the grace", "a contact", "a search", "a dial that was asked for"])
+async def test_an_error_of_a_task_for_others_is_logged_and_the_node_lives(
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "m") as m, open_test_node(network, "n", seeds=["m"]) as n:
+        await until(lambda: m.peers and n.peers)
+        inbox = Inbox(m)
+        with monkeypatch.context() as broken:
+            if what == "log records":
+                # As if they were of two processes.
+                broken.setattr(logs, "_nodes", ())
+                broken.setattr(logs._forwarder, "add", raise_planted)
+                network_of(n).node_port.services["log"]("m", (10, f"m#{inbox.port.name}"))
+            elif what == "the grace":
+                broken.setattr(Replica, "expire", raise_planted)
+                n._database._do(Grace("m", 1))
+            elif what == "a contact":
+                broken.setattr(Contact, "_use", raise_planted)
+                network.wire.reset()
+            elif what == "a search":
+                broken.setattr(MembershipService, "_judge", raise_planted)
+                n.send(f"nobody#{'A' * 16}.1", "x")
+            else:
+                broken.setattr(Network, "dial", raise_planted)
+                network_of(n).node_port.services["dial"]("m", ("n", "nobody", ["unix:/fake/nobody"]))
+            await trio.sleep(20)
+        await until(lambda: n.peers, 60)
+        n.send(inbox.port, "later")
+        assert await inbox.wait(1) == [("later",)]
+        assert errors_in(caplog)
+        assert all("an error in this program" in record.getMessage() for record in errors_in(caplog))
 
 
 async def test_errors_that_strangers_cause_are_logged_with_tracebacks_and_are_bounded(

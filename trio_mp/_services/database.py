@@ -310,7 +310,11 @@ class Database:
 
     async def _expire_later(self, node_id: str, token: int) -> None:
         await trio.sleep(GRACE)
-        self._execute(self._replica.expire(node_id, token))
+        try:
+            self._execute(self._replica.expire(node_id, token))
+        except Exception:
+            # What others have said must not end the node, now that there is no connection left to end.
+            log.exception("an error in this program, in forgetting the entries by way of %s", node_id)
 
     def _check_open(self) -> None:
         if self._core.closed:

@@ -265,8 +265,8 @@ class LogService:
     async def _send_all(self, subscription: _Subscription) -> None:
         port = subscription.port
         monitor = self._core.monitor(port, lambda *_: self._end(port), None)
-        _forwarder.add(subscription)
         try:
+            _forwarder.add(subscription)
             while not subscription.ended:
                 while subscription.records and not subscription.ended:
                     with subscription.lock:
@@ -286,6 +286,9 @@ class LogService:
                     await subscription.arrived.park()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             # It is gone, or this node is; the collector asks again when it is back.
+            self._end(port)
+        except Exception:
+            log.exception("an error in this program, in sending log records to %s", port)
             self._end(port)
         finally:
             _forwarder.remove(subscription)
