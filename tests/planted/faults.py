@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .fault import Fault
+from .faults_of_amounts import AMOUNTS
 from .faults_of_connections import CONNECTIONS
 from .faults_of_handshakes import HANDSHAKES
 from .faults_of_parting import PARTING
@@ -21,4 +22,5 @@ FAULTS: tuple[Fault, ...] = (
     *STREAMS,
     *MEMBERSHIP,
     *DATABASE,
+    *AMOUNTS,
 )

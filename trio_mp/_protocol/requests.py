@@ -12,13 +12,19 @@ from typing import TypeAlias
 
 from .._ids import is_port_name, is_token, split_port
 from .._reason import Reason
-from . import membership
+from . import codec, membership
 
 QUERIES = frozenset({"info", "time", "up_nodes", "known_nodes"})
 PARTING = frozenset({"idle", "bye", "busy"})
 
 SERVICES = frozenset({"db", "log"}) | membership.WORDS
 """What begins the messages of services, which read the rest themselves."""
+
+
+SERVICE_VALUES = 2**15
+SERVICE_SIZE = 2**20
+"""How many values, and bytes of text, a message of a service may have: nodes send far smaller ones, and services look at
+each value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +205,7 @@ def parse(message: tuple[object, ...]) -> Request:
             return Forward(port, tuple(rest))
         case (str(what), str(port), *prefix) if what in QUERIES and _is_port(port):
             return Query(what, port, tuple(prefix))
-        case (str(word), *arguments) if word in SERVICES:
+        case (str(word), *arguments) if word in SERVICES and codec.holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE):
             return ForService(word, tuple(arguments))
         case _:
             return Malformed(message)
