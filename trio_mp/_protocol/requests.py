@@ -23,8 +23,8 @@ SERVICES = frozenset({"db", "log"}) | membership.WORDS
 
 SERVICE_VALUES = 2**15
 SERVICE_SIZE = 2**20
-"""How many values, and bytes of text, a message of a service may have: nodes send far smaller ones, and services look at
-each value."""
+"""How many values, and bytes of text, a message of a service may have: nodes send far smaller ones, and services look
+at each value."""
 
 
 @dataclass(frozen=True, slots=True)
