@@ -6,12 +6,15 @@ Plain `nox` skips an interpreter that this machine does not have; with `CI` in t
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.default_venv_backend = "venv"
+# Not `venv`: it needs ensurepip, which Debian's Python does not have; and nox brings virtualenv with it.
+nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = "CI" in os.environ
 nox.options.reuse_venv = "yes"
@@ -19,6 +22,19 @@ nox.options.reuse_venv = "yes"
 PYTHONS = ("3.11", "3.12", "3.13")
 COVERED = "3.11"
 """Coverage is measured, its limits are checked, and what is long is run, on this interpreter alone."""
+
+DEBIANS = "/usr/bin/python3.11"
+"""Debian 12's own Python, 3.11.2, which has bugs that later ones do not have."""
+
+
+def has_debians() -> bool:
+    """Whether it is there, and is not the one that `tests-3.11` takes anyhow."""
+    if not Path(DEBIANS).exists() or os.path.realpath(shutil.which("python3.11") or "") == os.path.realpath(DEBIANS):
+        return False
+    command = [DEBIANS, "-c", "import platform; print(platform.python_version())"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return found.stdout.strip() == "3.11.2"
+
 
 PURE = [
     f"tests/test_{name}.py"
@@ -61,6 +77,13 @@ def tests(session: nox.Session) -> None:
         session.run(*PYTEST, *PARALLEL, *(f"--ignore={path}" for path in PURE), env=SAFE)
         measure(session, *PURE)
         report(session, "--include=*/trio_mp/_protocol/*", "--fail-under=100")
+
+
+@nox.session(default="CI" in os.environ and has_debians(), python=DEBIANS)
+def tests_debian(session: nox.Session) -> None:
+    """What is not long of the tests, on Debian 12's own Python. CI runs it where that is there."""
+    install(session, "test")
+    session.run(*PYTEST, *PARALLEL, "-m", "not exhaustive and not hypothesis", *session.posargs, env=SAFE)
 
 
 @nox.session(default=False, python=COVERED)

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from test_codec import NAME, exact, frame_of, messages
 
 from trio_mp._errors import RemoteProtocolError
-from trio_mp._protocol import codec, limits
+from trio_mp._protocol import codec, limits, requests
 from trio_mp._protocol.association import Association
 from trio_mp._protocol.buffer import FrameBuffer
 from trio_mp._protocol.effects import Fire, FireDone, Lost, Terms
@@ -345,3 +345,41 @@ def test_the_constants_fit_together() -> None:
     # Each value has a byte at least, and each container.
     assert min(MAXIMUM_CONTAINERS, MAXIMUM_VALUES, MAXIMUM_ENTRIES) >= UNCOUNTED
     assert limits.MAXIMUM_DEPTH == 100
+
+
+# Requests -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "large",
+    [[0] * 10**6, [[]] * 100_000, {str(number): number for number in range(100_000)}, "x" * LIMIT, [["x" * LIMIT]]],
+    ids=["values", "lists", "entries", "text", "text inside"],
+)
+@pytest.mark.parametrize(
+    "head",
+    [("db", "set", "b", 1, "family", "key"), ("db", "view", 1), ("db", "entries"), ("log", 1), ("welcome", [])],
+    ids=lambda head: "-".join(map(str, head[:2])),
+)
+def test_a_service_does_not_look_at_every_value_of_what_no_node_sends(head: tuple[Any, ...], large: Any) -> None:
+    message = (*head, large)
+    started = time.thread_time()
+    found = requests.parse(message)
+    text = codec.excerpt(message)
+    assert time.thread_time() - started < 0.5
+    assert isinstance(found, requests.Malformed)
+    assert len(text) <= 200
+    assert repr(head[0]) in text
+
+
+@given(messages, st.integers(0, 30), st.integers(0, 30))
+def test_whether_a_message_holds_at_most_so_much(message: tuple[object, ...], values: int, size: int) -> None:
+    def texts_in(value: object) -> int:
+        if isinstance(value, dict):
+            return sum(map(len, value)) + sum(map(texts_in, value.values()))
+        if isinstance(value, list):
+            return sum(map(texts_in, value))
+        return len(value) if isinstance(value, str | bytes) else 0
+
+    received_one = codec.snapshot(message)
+    expected = values_in(received_one) <= values and texts_in([*received_one]) <= size
+    assert codec.holds_at_most(received_one, values, size) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .fault import Fault
+from .faults_of_amounts import AMOUNTS
 from .faults_of_connections import CONNECTIONS
 from .faults_of_handshakes import HANDSHAKES
 from .faults_of_logs import LOGS
@@ -25,4 +26,5 @@ FAULTS: tuple[Fault, ...] = (
     *DATABASE,
     *SUPERVISION,
     *LOGS,
+    *AMOUNTS,
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from .._ids import node_of, split_port
-from .._protocol import requests
+from .._protocol import codec, requests
 from .._reason import Reason
 from .context import Frame
 from .dispatcher import Dispatcher
@@ -240,4 +240,4 @@ class NodePort:
 
 
 def _short(message: tuple[object, ...]) -> str:
-    return f"{message!r:.200}"
+    return codec.excerpt(message)

@@ -8,9 +8,9 @@ buffer, so that what was sent is a snapshot and a value that cannot travel raise
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import msgspec
 
@@ -28,12 +28,15 @@ from .limits import (
 FRAME_HEADER = 9
 """Bytes before the messages of a frame: the length (4), an `array32` marker (1) and the number of messages (4)."""
 
+Decoded = TypeVar("Decoded")
+
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 _RECEIVED = _SCALARS | {list, dict}
 _CONTAINERS = frozenset({list, tuple, dict})
 _all_scalars = _SCALARS.issuperset
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _HEADER = struct.Struct(">IBI")
+_START = struct.Struct(">BI")
 _ARRAY32 = 0xDD
 LARGEST_INT = 2**64 - 1
 SMALLEST_INT = -(2**63)
@@ -111,17 +114,40 @@ def check_amount(message: tuple[object, ...]) -> None:
         containers += len(level)
         tables = [value for value in level if type(value) is dict]
         values += sum(map(len, level)) + sum(map(len, tables))  # type: ignore[arg-type]
-        if (
-            containers > MAXIMUM_CONTAINERS
-            or values > MAXIMUM_VALUES
-            or (tables and max(map(len, tables)) > MAXIMUM_ENTRIES)
-        ):
+        entries = max(map(len, tables), default=0)
+        if containers > MAXIMUM_CONTAINERS or values > MAXIMUM_VALUES or entries > MAXIMUM_ENTRIES:
             _refuse_amount(message)
-        inside = chain(
-            chain.from_iterable(value for value in level if type(value) is not dict),  # type: ignore[misc]
-            *[table.values() for table in tables],
-        )
-        level = [value for value in inside if type(value) in _CONTAINERS]
+        parts: list[Iterable[object]] = [table.values() for table in tables]
+        parts += [value for value in level if type(value) is not dict]  # type: ignore[misc]
+        # Nearly everything that is large ends with this look at the speed of C.
+        if _CONTAINERS.isdisjoint(map(type, chain.from_iterable(parts))):
+            return
+        level = [value for value in chain.from_iterable(parts) if type(value) in _CONTAINERS]
+
+
+def holds_at_most(message: tuple[object, ...], values: int, size: int) -> bool:
+    """Whether a message that was received has at most so many values, keys included, and so many bytes of text.
+
+    It is found out in a time that depends on these numbers, and not on the message.
+    """
+    level: list[object] = [message]
+    while level:
+        tables = [value for value in level if type(value) is dict]
+        values -= sum(map(len, level)) + sum(map(len, tables))  # type: ignore[arg-type]
+        if values < 0:
+            return False
+        parts: list[Iterable[object]] = [*tables, *[table.values() for table in tables]]
+        parts += [value for value in level if type(value) is not dict]  # type: ignore[misc]
+        items = [*chain.from_iterable(parts)]
+        size -= sum([len(item) for item in items if type(item) is str or type(item) is bytes])
+        level = [item for item in items if type(item) in _CONTAINERS]
+    return size >= 0
+
+
+def excerpt(message: tuple[object, ...], length: int = 200) -> str:
+    """The beginning of a message that was received, for people; however large it is, it takes little time."""
+    beginning = [item[:length] if type(item) in {str, bytes} else item for item in message[:length]]  # type: ignore[index]
+    return f"{tuple(beginning)!r:.{length}}"
 
 
 def _refuse_amount(message: tuple[object, ...]) -> NoReturn:
@@ -231,6 +257,7 @@ def _no_extensions(code: int, data: memoryview) -> object:
 
 
 _decode = msgspec.msgpack.Decoder(list[tuple], ext_hook=_no_extensions).decode  # type: ignore[type-arg]
+_decode_raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 
 # Most messages hold nothing but these, and then the decoder itself sees to it, for a sixth less than looking at each
 # value afterwards. It refuses all else at the first of it. (bytes and str together it does not take.)
@@ -241,7 +268,6 @@ _UNDECODABLE = (msgspec.DecodeError, ValueError, RecursionError, TypeError, Over
 
 _MANY = 1024
 """In a frame of fewer bytes it costs more to be refused, in a Python exception, than to look at each value."""
-
 
 _HARMLESS = 16384
 """A frame of at most so many bytes is decoded first and looked at afterwards: a dict in it whose keys are no text, but
@@ -271,7 +297,7 @@ def decode_frame(payload_untrusted: bytes | bytearray | memoryview) -> list[tupl
             _check_names(messages)
             return messages
     if size > _HARMLESS and _has_large_map(payload_untrusted):
-        Inspection().look(payload_untrusted, size)
+        return _decode_in_parts(payload_untrusted)
     messages = _decode_any(payload_untrusted)
     check_received(messages)
     return messages
@@ -289,9 +315,43 @@ def _has_large_map(payload: bytes | bytearray | memoryview) -> bool:
     return any(byte in data for byte in _LARGE_MAPS)
 
 
+def _decode_in_parts(payload: bytes | bytearray | memoryview) -> list[tuple[object, ...]]:
+    """Decode no more at once than is harmless, or what an `Inspection` has let pass."""
+    raws = _judged(_decode_raw, payload)
+    if max(map(len, raws), default=0) <= _HARMLESS // 4:
+        # Each costs a sixteenth of what is harmless at most.
+        messages = _decode_any(payload)
+        check_received(messages)
+        return messages
+    messages = []
+    part: list[msgspec.Raw] = []
+    size = 0
+    for raw in raws:
+        size += len(raw)
+        if size > _HARMLESS and part:
+            messages += _decode_part(part)
+            part, size = [], len(raw)
+        part.append(raw)
+    return messages + _decode_part(part)
+
+
+def _decode_part(part: list[msgspec.Raw]) -> list[tuple[object, ...]]:
+    data = b"".join([_START.pack(_ARRAY32, len(part)), *part])
+    if len(part) == 1 and len(data) > _HARMLESS:
+        Inspection().look(data, len(data))
+        return decode_inspected(data)
+    messages = _decode_any(data)
+    check_received(messages)
+    return messages
+
+
 def _decode_any(payload: bytes | bytearray | memoryview) -> list[tuple[object, ...]]:
+    return _judged(_decode, payload)
+
+
+def _judged(decode: Callable[..., Decoded], payload: bytes | bytearray | memoryview) -> Decoded:
     try:
-        return _decode(payload)
+        return decode(payload)
     except _UNDECODABLE as error:
         # It may name a place as deep as the frame nests, which is for the other side to choose.
         raise RemoteProtocolError(f"a frame that does not decode: {str(error)[:200]}") from None

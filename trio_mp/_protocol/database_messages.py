@@ -240,7 +240,7 @@ def parse(message_untrusted: Message) -> Parsed:
     except (TypeError, ValueError) as error:
         raise RemoteProtocolError(f"a message of the database with {error}") from None
     if found is None:
-        raise RemoteProtocolError(f"not a message of the database: {message_untrusted!r:.200}")
+        raise RemoteProtocolError(f"not a message of the database: {codec.excerpt(message_untrusted)}")
     return found
 
 

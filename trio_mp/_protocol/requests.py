@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from .._ids import is_port_name, is_token, split_port
 from .._reason import Reason
-from . import membership
+from . import codec, membership
 
 QUERIES = frozenset({"info", "time", "up_nodes", "known_nodes"})
 PARTING = frozenset({"idle", "bye", "busy"})
@@ -22,6 +22,12 @@ SERVICES = frozenset({"db", "log"}) | membership.WORDS
 
 UPKEEP = SERVICES | PARTING | {"", "mon1", "mon0", "kil0", "ping", "pong", "stream_ready"}
 """What begins the messages that are the nodes' own: see `is_upkeep`."""
+
+
+SERVICE_VALUES = 2**15
+SERVICE_SIZE = 2**20
+"""How many values, and bytes of text, a message of a service may have: nodes send far smaller ones, and services look
+at each value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +208,7 @@ def parse(message: tuple[object, ...]) -> Request:
             return Forward(port, tuple(rest))
         case (str(what), str(port), *prefix) if what in QUERIES and _is_port(port):
             return Query(what, port, tuple(prefix))
-        case (str(word), *arguments) if word in SERVICES:
+        case (str(word), *arguments) if word in SERVICES and codec.holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE):
             return ForService(word, tuple(arguments))
         case _:
             return Malformed(message)

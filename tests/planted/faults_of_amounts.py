@@ -1,0 +1,82 @@
+"""Faults planted in what limits how much a message holds, and in what finds the ends of messages in JSON."""
+
+from __future__ import annotations
+
+from .fault import Change, Fault
+
+_LIMITS = "_protocol/limits.py"
+_AMOUNT = "_protocol/json_amount.py"
+_TESTS = "tests/test_amounts.py"
+_JSON = "tests/test_json_framing.py"
+
+AMOUNTS: tuple[Fault, ...] = (
+    Fault(
+        "any_key_of_a_dict",
+        "a peer chooses keys with the same hash, and a node is busy with them for minutes",
+        (Change(_LIMITS, "if not left & 1 and not _IS_TEXT[byte]:", "if False:"),),
+        (f"{_TESTS}::test_what_no_frame_may_hold",),
+    ),
+    Fault(
+        "dicts_of_a_batch_not_looked_at",
+        "the same, in a message of a smaller frame",
+        (Change("_protocol/codec.py", "if size > _HARMLESS and _has_large_map(payload_untrusted):", "if False:"),),
+        (f"{_TESTS}::test_keys_with_the_same_hash_are_refused_before_a_dict_is_made_of_them",),
+    ),
+    Fault(
+        "containers_not_counted",
+        "a few megabytes of empty lists are decoded",
+        (Change(_LIMITS, "self._containers += 1", "pass"),),
+        (f"{_TESTS}::test_twice_as_much_as_is_past_a_limit_is_refused_before_it_has_come",),
+    ),
+    Fault(
+        "send_does_not_count",
+        "what one side sends ends the connection on the other",
+        (Change("_protocol/queue.py", "check_amount(message)", "pass"),),
+        (f"{_TESTS}::test_what_is_past_a_limit_raises_with_the_place_and_leaves_nothing",),
+    ),
+    Fault(
+        "a_frame_has_no_room_for_others",
+        "what one side takes ends the connection on the other, if small messages are in front of it",
+        (Change(_LIMITS, "_OTHERS = 2**16", "_OTHERS = 0"),),
+        (f"{_TESTS}::test_what_is_within_the_limits_arrives_whatever_is_in_front_of_it",),
+    ),
+    Fault(
+        "everything_adapted_at_once",
+        "a peer's greeting has a node encode its whole queue anew",
+        (Change("_protocol/queue.py", "if self.size > ADAPTED_SIZE or", "if False and"),),
+        (f"{_TESTS}::test_more_than_can_be_adapted_at_once_is_lost_as_a_whole",),
+    ),
+    Fault(
+        "monitors_survive_a_lost_queue",
+        "a hole: what waited is lost, the requests for monitors too, and nobody is told",
+        (Change("_protocol/outbox.py", "first, names = concerned, list(self.monitors)", "first, names = concerned, []"),),
+        (f"{_TESTS}::test_all_monitors_fire_when_all_of_the_queue_is_lost",),
+    ),
+    Fault(
+        "json_not_counted",
+        "in JSON a message may hold anything",
+        (Change(_AMOUNT, "self._containers += 1", "pass"),),
+        (f"{_TESTS}::test_twice_as_much_as_is_past_a_limit_is_refused_before_it_has_come",),
+    ),
+    Fault(
+        "an_array_that_is_not_at_its_end",
+        "what follows an array that nests deep is taken for something outside of it",
+        (Change("_protocol/json_framing.py", 'b")(?!)|" + other + b"))"', 'b")|)(?:" + other + b"))"'),),
+        (
+            f"{_JSON}::test_the_work_is_in_proportion_to_the_bytes",
+            f"{_JSON}::test_what_travels_arrives_as_what_it_was_however_its_bytes_come",
+        ),
+    ),
+    Fault(
+        "services_look_at_everything",
+        "a message of a million values to the database holds a node up",
+        (
+            Change(
+                "_protocol/requests.py",
+                " and codec.holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE):",
+                ":",
+            ),
+        ),
+        (f"{_TESTS}::test_a_service_does_not_look_at_every_value_of_what_no_node_sends",),
+    ),
+)
