@@ -7,6 +7,7 @@ from .faults_of_connections import CONNECTIONS
 from .faults_of_handshakes import HANDSHAKES
 from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
+from .faults_of_sockets import SOCKETS
 from .faults_of_streams import STREAMS
 from .faults_of_the_association import ASSOCIATION
 from .faults_of_the_database import DATABASE
@@ -18,6 +19,7 @@ FAULTS: tuple[Fault, ...] = (
     *HANDSHAKES,
     *CONNECTIONS,
     *PORTS,
+    *SOCKETS,
     *STREAMS,
     *MEMBERSHIP,
     *DATABASE,
