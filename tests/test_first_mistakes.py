@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import trio
 import trio.testing
@@ -17,6 +19,17 @@ async def test_on_without_parentheses_says_how_it_is_written() -> None:
             @port.on
             def handler() -> None:
                 """Never installed."""
+
+
+def test_a_node_under_asyncio_says_that_it_needs_trio() -> None:
+    async def main() -> None:
+        async with open_node():
+            pass
+
+    with pytest.raises(RuntimeError, match=r"expects a task of Trio's, got asyncio's: .*trio\.run\(main\)"):
+        asyncio.run(main())
+    with pytest.raises(RuntimeError, match=r"expects a task of Trio's, got none"):
+        main().send(None)
 
 
 async def test_what_a_node_port_does_not_answer_cannot_be_called() -> None:

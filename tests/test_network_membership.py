@@ -428,6 +428,14 @@ async def test_at_the_address_from_which_the_seed_is_reached(require_tcp: None) 
                 assert rules_of(n).globals == {"s": (f"127.0.0.1:{port.port}",)}
 
 
+async def test_a_seed_at_all_interfaces_is_one_on_this_host(require_tcp: None) -> None:
+    with trio.fail_after(60):
+        async with open_node("s", binds=["127.0.0.1:0"], secret=SECRET) as s:
+            port = s.binds[0].rpartition(":")[2]
+            async with open_node("n", seeds=[f"*:{port}"], binds=(), secret=SECRET) as n:
+                await until(lambda: n.peers == ("s",), 30)
+
+
 class HostedNetwork(FakeNetwork):
     """A network in which one knows from which address one was reached."""
 

@@ -211,6 +211,14 @@ async def test_what_is_no_node_id_is_refused_by_name(node_id: Any, error: type[E
     assert repr(node_id) in str(caught.value)
 
 
+@pytest.mark.parametrize("seed, meant", [("*", "localhost:4040"), ("*:5", "localhost:5"), ("a:5", "a:5")])
+def test_a_seed_on_all_interfaces_is_one_on_this_host(seed: str, meant: str) -> None:
+    # Not left to the resolver, of which only some take it so.
+    settings = check_settings(None, {"secret": SECRET, "seeds": [seed], "binds": ["*:5"]})
+    assert [str(address) for address in settings.seeds] == [meant]
+    assert list(map(str, settings.binds or ())) == ["*:5"]
+
+
 @pytest.mark.parametrize("name", ["binds", "seeds"])
 async def test_a_network_needs_a_secret(name: str) -> None:
     arguments: dict[str, Any] = {name: ["127.0.0.1:4040"]}

@@ -484,7 +484,6 @@ async def test_a_live_socket_is_refused_and_left_alone(unix_path: Path) -> None:
         with pytest.raises(OSError, match=f"cannot listen on unix:{unix_path}") as caught:
             await SocketTransport().listen(UnixAddress(str(unix_path)))
         assert caught.value.errno == errno.EADDRINUSE
-        (await listener.accept()).close()
         for pipe in await pair(listener):
             pipe.close()
 
@@ -623,7 +622,7 @@ async def test_a_seed_whose_name_makes_no_sense(autojump_clock: trio.testing.Moc
             assert "seeds" in str(error)  # noqa: PT017
 
 
-@pytest.mark.parametrize("seed", ["*", "*:4040", "127.0.0.1:0", "127.0.0.1:*"])
+@pytest.mark.parametrize("seed", ["*:0", "*:*", "127.0.0.1:0", "127.0.0.1:*"])
 def test_an_address_only_to_listen_on_is_no_seed(seed: str) -> None:
     async def main() -> None:
         with pytest.raises(ConfigurationError, match="seeds"):

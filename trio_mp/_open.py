@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Unpack
@@ -31,9 +32,9 @@ async def open_node(
         - `binds`: addresses to listen on, `unix:PATH` or `host:port`; `*` is all interfaces, port 0 any free one. By
           default, with seeds, beside the first seed that is reached: a socket in the directory of a `unix:` one, else a
           free port of the address from which it is reached. `()` listens nowhere.
-        - `seeds`: addresses of nodes by which it finds the network; a host name stands for all of its addresses. They
-          are dialled until they answer. With `binds` or `seeds` a `secret` or a `certificate` is needed; with both of
-          these, both must hold.
+        - `seeds`: addresses of nodes by which it finds the network; a host name stands for all of its addresses, and
+          `*` for `localhost`. They are dialled until they answer. With `binds` or `seeds` a `secret` or a
+          `certificate` is needed; with both of these, both must hold.
         - `secret`: at least 16 bytes as str or bytes, the same on all nodes; or a tuple of such: the first is used to
           dial, each is accepted.
         - `certificate`: a `Certificate`.
@@ -62,6 +63,7 @@ async def open_node(
     Raises:
       TypeError, ConfigurationError: a setting is unknown, or has a value that cannot work.
       OSError: it cannot listen where it should; the text names the address.
+      RuntimeError: this is no task of Trio's; asyncio runs it, for example.
     """
     named = profile if profile is not None else os.environ.get("TRIO_MP_PROFILE") or None
     if named is not None:
@@ -83,6 +85,7 @@ async def open_node_in(
       environment: where its randomness, its transport and its clocks come from.
       node_id, settings: as for `open_node`.
     """
+    _check_trio()
     checked = check_settings(node_id, settings)
     import_spawn_modules(checked.spawn_modules)
     node = Node(checked, environment)
@@ -110,6 +113,27 @@ async def open_node_in(
     except ExceptionGroup as group:
         failures += [group]
     _raise_all(failure, failures)
+
+
+def _check_trio() -> None:
+    """Raise `RuntimeError` outside of Trio: asyncio would only say "Task got bad yield", and later."""
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        whose = "asyncio's" if _asyncio_runs() else "none"
+        raise RuntimeError(
+            f"open_node() expects a task of Trio's, got {whose}: start the program with trio.run(main), or with"
+            " anyio.run(main, backend='trio')"
+        ) from None
+
+
+def _asyncio_runs() -> bool:
+    # Not imported for this alone.
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return asyncio is not None and asyncio.get_running_loop() is not None
+    except RuntimeError:
+        return False
 
 
 def _raise_all(failure: BaseException | None, failures: list[BaseExceptionGroup[BaseException]]) -> None:

@@ -9,6 +9,7 @@ from .faults_of_handshakes import HANDSHAKES
 from .faults_of_logs import LOGS
 from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
+from .faults_of_sockets import SOCKETS
 from .faults_of_streams import STREAMS
 from .faults_of_supervision import SUPERVISION
 from .faults_of_the_association import ASSOCIATION
@@ -21,6 +22,7 @@ FAULTS: tuple[Fault, ...] = (
     *HANDSHAKES,
     *CONNECTIONS,
     *PORTS,
+    *SOCKETS,
     *STREAMS,
     *MEMBERSHIP,
     *DATABASE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -14,6 +13,7 @@ from .._protocol.session import TLSChannel
 from .._transport.addresses import Address, parse_address
 from .._transport.admission import Admission, source_of
 from .._transport.pipe import Listener, Pipe
+from .._transport.unix_sockets import socket_name
 from .complaints import Complaints
 from .connection import Connection
 from .dialled import Dialled
@@ -142,13 +142,9 @@ class Network:
         if self.settings.binds is not None or self._listeners or self._nursery is None:
             await trio.lowlevel.checkpoint()
             return
-        node_id = self.host.id
-        name = "".join(character if character.isalnum() else "_" for character in node_id)
-        if name != node_id:
-            # Another node's may differ from it in nothing else.
-            name += f"-{hashlib.sha256(node_id.encode()).hexdigest()[:8]}"
+        name = socket_name(self.host.id)
         try:
-            listeners = await self.environment.transport.listen_beside(dialled, pipe, f"{name}.sock")
+            listeners = await self.environment.transport.listen_beside(dialled, pipe, name)
         except OSError as error:
             why = error.strerror or str(error)
             log.warning("this node listens nowhere, so others cannot dial it: %s", why)

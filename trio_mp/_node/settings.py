@@ -12,7 +12,7 @@ from .._errors import ConfigurationError
 from .._ids import check_node_id
 from .._protocol.auth import MINIMUM_SECRET
 from .._protocol.handshake import MINIMUM_LIMIT
-from .._transport.addresses import Address, can_be_dialled, parse_address
+from .._transport.addresses import Address, TCPAddress, parse_address
 from .._transport.certificate_files import Certificate
 
 UnmonitoredDeath = Literal["log", "raise"]
@@ -135,11 +135,16 @@ def _binds(name: str, value: object) -> tuple[Address, ...] | None:
 
 
 def _seeds(name: str, value: object) -> tuple[Address, ...]:
-    addresses = _addresses(name, value)
+    addresses = tuple(map(_of_this_host, _addresses(name, value)))
     for address in addresses:
-        if not can_be_dialled(address):
-            raise ConfigurationError(f"{name}: one can listen on {address}, but not dial it")
+        if isinstance(address, TCPAddress) and address.port == 0:
+            raise ConfigurationError(f"{name}: one can listen on {address}, but not dial it: give the number of a port")
     return addresses
+
+
+def _of_this_host(seed: Address) -> Address:
+    """A seed as it can be dialled: where one listens on all interfaces, this host is reached by its own name."""
+    return TCPAddress("localhost", seed.port) if isinstance(seed, TCPAddress) and seed.host == "*" else seed
 
 
 def _strings(name: str, value: object) -> tuple[str, ...]:

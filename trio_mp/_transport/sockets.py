@@ -7,12 +7,12 @@ import errno
 import os
 import select
 import socket
-import stat
 import time
 from pathlib import Path
 
 import trio
 
+from . import unix_sockets
 from .addresses import Address, TCPAddress, UnixAddress
 from .interfaces import interface_hosts, is_own_host
 from .pipe import Listener, Pipe, Transport
@@ -210,7 +210,16 @@ class SocketTransport(Transport):
         except UnicodeError as error:
             raise OSError(errno.EINVAL, f"not a host name: {address}: {error}") from error
         except OSError as error:
+            if isinstance(address, UnixAddress) and error.errno == errno.ECONNREFUSED:
+                unix_sockets.remove_dead(Path(address.path))
             raise OSError(error.errno, f"{_why(error)}{_whole_path(address)}") from error
+
+    async def listen_beside(self, dialled: Address, pipe: Pipe, name: str) -> list[Listener]:
+        """See `Transport.listen_beside`. Removes what killed nodes with random IDs have left there."""
+        listeners = await super().listen_beside(dialled, pipe, name)
+        if isinstance(dialled, UnixAddress):
+            unix_sockets.remove_dead_beside(Path(dialled.path))
+        return listeners
 
     async def listen(self, address: Address) -> list[Listener]:
         """See `Transport.listen`."""
@@ -270,41 +279,12 @@ def _whole_path(address: Address) -> str:
 
 async def _listen_unix(address: UnixAddress) -> SocketListener:
     path = Path(address.path)
-    await _remove_stale(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.setblocking(False)
     try:
-        # The file is made by bind with the mode that the mask leaves, so there is no moment at which others can
-        # connect. The mask is the process's, so the plain socket is used: Trio's binds in a thread, while other
-        # tasks run.
-        mask = os.umask(0o177)
-        try:
-            listening.bind(address.path)
-        finally:
-            os.umask(mask)
+        await unix_sockets.bind(listening, path)
         listening.listen(_BACKLOG)
     except BaseException:
         listening.close()
         raise
     return SocketListener(trio.SocketListener(trio.socket.from_stdlib_socket(listening)), str(address), path)
-
-
-async def _remove_stale(path: Path) -> None:
-    """Remove the socket file that a process left behind when it died; refuse one that is alive."""
-    try:
-        found = path.lstat()
-        if not stat.S_ISSOCK(found.st_mode):
-            raise FileExistsError(errno.EEXIST, "there is a file of that name, and it is no socket")
-    except FileNotFoundError:
-        return
-    try:
-        stream = await trio.open_unix_socket(str(path))
-    except ConnectionRefusedError:
-        # Unless another process has been faster, and this is its new one.
-        with contextlib.suppress(FileNotFoundError):
-            now = path.lstat()
-            if (now.st_ino, now.st_ctime_ns) == (found.st_ino, found.st_ctime_ns):
-                path.unlink()
-        return
-    await stream.aclose()
-    raise OSError(errno.EADDRINUSE, "something listens there already")
