@@ -22,6 +22,8 @@ class Rule(enum.Enum):
     FORM = "seeds are global, global nodes know each other, and every other node is attached to one of them"
     AGREEMENT = "both ends agree on which connection is in use"
     UNANSWERED = "a call ends: with the answer, or with PortDied"
+    VANISHED = "no deletion is reported of a node that lives and whose connection with its global node did not break"
+    LINGERS = "the entries of a dead node are gone within three heartbeats and the grace"
 
 
 class PromiseBroken(Exception):
