@@ -240,6 +240,8 @@ async def test_those_that_the_host_names_are_dialled_before_those_that_it_named_
         network.crash("s", silently=True)
         await until(lambda: rules.host is None, 30)
         start = trio.current_time()
+        turns = {contact.node_id: contact.turn for contact in service._contacts.values()}
+        assert max(turns[other] for other in rules.globals) < min(turns[other] for other in rules.former)
         await until(lambda: rules.host == "t", 30)
         assert trio.current_time() - start < 3
 

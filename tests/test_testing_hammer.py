@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import pytest
 from explorer.variants import (
@@ -18,9 +19,13 @@ from explorer.variants import (
 )
 
 from trio_mp._node import peer
+from trio_mp._protocol import database as replica
 from trio_mp._protocol.association import Association
+from trio_mp._protocol.database import Replica
+from trio_mp._protocol.database_copies import Copies
+from trio_mp._protocol.database_effects import Effect
 from trio_mp._protocol.membership import Membership, MembershipEffect, Send
-from trio_mp._services import membership
+from trio_mp._services import database, membership
 from trio_mp.testing.__main__ import main
 from trio_mp.testing._seed import run_seed
 
@@ -93,6 +98,48 @@ def test_it_finds_a_membership_with_a_rule_taken_out(
     caplog.set_level("CRITICAL", "trio_mp")
     monkeypatch.setattr(membership, "Membership", kind)
     assert any("seeds are global" in run_seed(seed).violation for seed in range(100))
+
+
+class BreaksBeforeItMakes(Replica):
+    """The host of a node that becomes global speaks for it no longer."""
+
+    def global_up(self, node_id: str) -> list[Effect]:
+        self._copies._forget_attached(node_id, moved=False)
+        return [*self._told(()), *super().global_up(node_id)]
+
+
+class ReadsBeforeItKnows(Replica):
+    """A node that becomes global shows only what it holds itself."""
+
+    def become_global(self, others: Iterable[str] = ()) -> list[Effect]:
+        return super().become_global(())
+
+
+class KeepsTheDead(Copies):
+    """A connection that is lost takes nothing along."""
+
+    def lose_attached(self, node_id: str) -> None:
+        pass
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "kind, rule",
+    [
+        (BreaksBeforeItMakes, "no deletion is reported"),
+        (ReadsBeforeItKnows, "no deletion is reported"),
+        (KeepsTheDead, "the entries of a dead node"),
+    ],
+)
+def test_it_finds_a_database_with_a_rule_taken_out(
+    kind: type, rule: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("CRITICAL", "trio_mp")
+    if issubclass(kind, Replica):
+        monkeypatch.setattr(database, "Replica", kind)
+    else:
+        monkeypatch.setattr(replica, "Copies", kind)
+    assert any(rule in run_seed(seed).violation for seed in range(100))
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])

@@ -286,9 +286,9 @@ class Copies:
 
     def _forget_attached(self, node_id: str, *, moved: bool) -> None:
         source = self._attached.pop(node_id, None)
-        for owner in tuple(source.records) if source is not None else ():
-            assert source is not None
-            self._drop(source, owner, moved=moved)
+        if source is not None:
+            for owner in tuple(source.records):
+                self._drop(source, owner, moved=moved)
 
     def lose_global(self, node_id: str) -> None:
         """A global node is lost: its own record goes, and the rest of what it has said is kept for a while."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from .._services.database import GRACE
+
 
 class Cause(enum.Enum):
     """Why a monitor has to fire; the text is for people."""
@@ -36,11 +38,13 @@ class Bounds:
     Attributes:
       heartbeat, connect_timeout: the settings, in seconds.
       latency: how long what is queued may take to travel when nothing is wrong, in seconds.
+      grace: for how long the database keeps what may have moved, in seconds.
     """
 
     heartbeat: float = 5.0
     connect_timeout: float = 30.0
     latency: float = 5.0
+    grace: float = GRACE
 
     def of(self, cause: Cause) -> float:
         """After how many seconds a monitor has fired at the latest."""
@@ -51,6 +55,11 @@ class Bounds:
         if cause is Cause.UNREACHABLE:
             return self.longest
         return self.latency
+
+    @property
+    def memory(self) -> float:
+        """After how many seconds a lost connection, or a dead node, has no traces in the database."""
+        return self.of(Cause.SILENT) + self.grace
 
     @property
     def longest(self) -> float:

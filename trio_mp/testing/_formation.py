@@ -1,4 +1,4 @@
-"""Whether a network that is at rest has the form that it should have."""
+"""Whether a network that is at rest has the form that it should have; and when the ties end that hold it together."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from .._api import Node
+from .._protocol.membership import Attached, GlobalUp, GuestUp, MembershipEffect
+from .._services.database import NODES
+from .._services.nodes import is_node
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,42 @@ class Standing:
     host: str | None
     mesh: frozenset[str]
     guests: frozenset[str]
+
+
+class Ties:
+    """Notes when a connection ends that makes a node part of its network.
+
+    Args:
+      node: whose.
+      ended: is called then.
+    """
+
+    def __init__(self, node: Node, ended: Callable[[], object]) -> None:
+        self._tied: set[str] = set()
+        self._ended = ended
+        membership = node._membership
+        if membership is not None:
+            membership.observers.append(self._observe)
+            membership.network.on_down.append(self._went_down)
+
+    def _observe(self, effect: MembershipEffect) -> None:
+        match effect:
+            case Attached(node_id) | GlobalUp(node_id) | GuestUp(node_id):
+                self._tied.add(node_id)
+            case _:
+                pass
+
+    def _went_down(self, node_id: str) -> None:
+        if node_id in self._tied:
+            self._tied.discard(node_id)
+            self._ended()
+
+
+def runs_known_to(node: Node) -> dict[str, str]:
+    """The runs of nodes of which a global node holds entries, by node ID; of another node, nothing."""
+    replica = node.database._replica
+    table = replica.held(NODES) if replica.is_global else {}
+    return {node_id: said[0] for node_id, said in table.items() if isinstance(said, list) and is_node(node_id, said)}
 
 
 def standings_of(

@@ -20,7 +20,7 @@ from .._open import open_node_in
 from .._protocol.session import TLSChannel
 from .._transport.throwaway import throwaway_tls
 from ._faults import Faults
-from ._formation import are_bound, find_fault, standings_of
+from ._formation import Ties, are_bound, find_fault, runs_known_to, standings_of
 from ._nodes import FairnessClock, NodeTransport, Place, silence
 from ._oracle import Oracle
 from ._postman import Postman
@@ -176,6 +176,9 @@ class SimulatedNetwork(Faults):
         for one, other in itertools.combinations(standings, 2):
             bound = are_bound(standings, one, other)
             self.oracle.connections(one, other, self.uses(one, other), self.uses(other, one), bound=bound)
+        for node_id, node in self.nodes.items():
+            for known, run in runs_known_to(node).items():
+                self.oracle.remembered(node_id, known, lives=self.is_run_alive(known, run))
         self.oracle.finish()
 
     # Nodes ---------------------------------------------------------------------------------------------------------
@@ -225,6 +228,7 @@ class SimulatedNetwork(Faults):
         try:
             async with open_node_in(self._environment(host), node_id, **settings) as node:
                 self.nodes[node_id] = node
+                Ties(node, self.oracle.tie_ended)
                 yield node
         finally:
             if host.up and host.run == number:
@@ -236,6 +240,11 @@ class SimulatedNetwork(Faults):
     def run_of(self, node: Node) -> str:
         """The name of this run of a node, such as `a/1`."""
         return f"{node.id}/{self.host(node.id).run}"
+
+    def is_run_alive(self, node_id: str, incarnation: str) -> bool:
+        """Whether the node of this ID that runs now is in the run of which this is the incarnation."""
+        node = self.nodes.get(node_id)
+        return node is not None and node._core.incarnation == incarnation
 
     def start(self, node_id: str, program: Program, **settings: Unpack[SettingArguments]) -> None:
         """Run a program as a node, in the background; it can be crashed, and restarted.

@@ -60,6 +60,7 @@ class Oracle:
         self._calls: dict[tuple[str, int], tuple[str, float]] = {}
         self._disturbed_at = float("-inf")
         self._calm = True
+        self._untied_at = float("-inf")
 
     # Nodes and ports -----------------------------------------------------------------------------------------------
 
@@ -239,6 +240,30 @@ class Oracle:
         """Something was done to the network, or ends; whether nothing is wrong with it now."""
         self._disturbed_at = self._now()
         self._calm = calm
+
+    # The database --------------------------------------------------------------------------------------------------
+
+    def tie_ended(self) -> None:
+        """A connection has ended by which a node was attached to another one, or two global nodes were connected."""
+        self._untied_at = self._now()
+
+    def told_of_end(self, run: str, node_id: str, *, lives: bool) -> None:
+        """A run was told by the database that a run of a node is there no more.
+
+        Args:
+          run: who was told.
+          node_id: of whom.
+          lives: whether that run of it lives all the same.
+        """
+        self._note("told of its end", run, node_id)
+        quiet = self._now() - max(self._disturbed_at, self._untied_at)
+        if lives and self.lives(run) and self._calm and quiet > self.bounds.memory:
+            self.fail(Rule.VANISHED, f"{run} is told that {node_id} is gone, which lives", node_id)
+
+    def remembered(self, node_id: str, known: str, *, lives: bool) -> None:
+        """When all is quiet: a global node holds entries of a run of another one, which lives, or does not."""
+        if not lives:
+            self.fail(Rule.LINGERS, f"{node_id} holds entries of {known}, of a run that is dead", node_id, known)
 
     # The rest ------------------------------------------------------------------------------------------------------
 

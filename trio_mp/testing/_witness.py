@@ -11,6 +11,8 @@ from .._api import Node
 from .._ids import node_of
 from .._node.monitor import Monitor
 from .._node.port import Port
+from .._services.database import NODES
+from .._services.nodes import is_node
 from ._network import SimulatedNetwork
 from ._oracle import Oracle
 
@@ -110,6 +112,19 @@ class Witness:
             self.oracle.queued(
                 self.run, node_id, peer.association.queue.size, settings.queue_limit, settings.message_limit
             )
+
+    # The database --------------------------------------------------------------------------------------------------
+
+    async def follow_nodes(self) -> None:
+        """Follow which nodes there are, and tell the oracle of those that are said to be gone; until cancelled."""
+        runs: dict[str, str] = {}
+        async with self.node.database.watch(NODES) as changes:
+            async for change in changes:
+                now = {node_id: said[0] for node_id, said in change.table.items() if is_node(node_id, said)}
+                for node_id in [node_id for node_id, run in runs.items() if now.get(node_id) != run]:
+                    lives = self.network.is_run_alive(node_id, runs[node_id])
+                    self.oracle.told_of_end(self.run, node_id, lives=lives)
+                runs = now
 
     # Monitors ------------------------------------------------------------------------------------------------------
 

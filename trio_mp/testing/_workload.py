@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -80,7 +81,13 @@ class Player(Witness):
         self._own: list[str] = []
 
     async def play(self) -> None:
-        """Do things until it is quiet, then wait until all is over."""
+        """Do things until it is quiet, then wait until all is over; and follow who is there."""
+        async with trio.open_nursery() as following:
+            following.start_soon(self._follow_nodes)
+            await self._act()
+            following.cancel_scope.cancel()
+
+    async def _act(self) -> None:
         numbers, stage = self._random, self._stage
         for _ in range(2):
             self._new_port()
@@ -102,6 +109,10 @@ class Player(Witness):
                 self._ensure_monitor(port)
                 self.send(port, "last")
             await stage.ended.wait()
+
+    async def _follow_nodes(self) -> None:
+        with suppress(trio.ClosedResourceError):
+            await self.follow_nodes()
 
     # Sending -------------------------------------------------------------------------------------------------------
 
