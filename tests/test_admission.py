@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 
 from trio_mp._node.complaints import BURST, REFILL, SUMMARY, Complaints
 from trio_mp._transport.admission import (
+    CROWD_REFUSED,
     KNOWN_SOURCES,
     MOST_REFUSED,
     SLOTS,
@@ -161,6 +162,21 @@ def test_half_of_the_slots_are_kept_for_sources_that_are_known() -> None:
     assert admission.enter("friend again", "192.0.2.1") is None
     for number in range(100):
         assert admission.enter(f"one more {number}", f"10.1.{number}.1") != "friend again"
+
+
+def test_in_a_crowd_more_are_refused_but_nobody_from_a_known_source() -> None:
+    admission: Admission[int] = Admission(slots=20, source_slots=20)
+    admission.enter(1000, "192.0.2.1")
+    admission.authenticated(1000)
+    for crowd in (False, True):
+        assert not admission.refuses("10.0.0.1", 0.0, crowd=crowd), "there is room"
+    for number in range(10):
+        admission.enter(number, f"10.0.{number}.1")
+    for chance in (MOST_REFUSED, CROWD_REFUSED - 0.001):
+        assert not admission.refuses("10.1.0.1", chance)
+        assert admission.refuses("10.1.0.1", chance, crowd=True)
+    assert not admission.refuses("10.1.0.1", CROWD_REFUSED, crowd=True), "none without hope"
+    assert not admission.refuses("192.0.2.1", 0.0, crowd=True)
 
 
 def test_the_largest_network_goes_first() -> None:

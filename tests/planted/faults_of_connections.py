@@ -330,6 +330,12 @@ CONNECTIONS = (
         (f"{_LET_IN}::test_a_newcomer_from_a_known_address_is_let_in_at_once_under_a_flood",),
     ),
     Fault(
+        "a_crowd_is_no_crowd",
+        "handshakes are begun with half of a flood, and friends wait behind it",
+        (Change(_ADMISSION, "most = CROWD_REFUSED if crowd else MOST_REFUSED", "most = MOST_REFUSED"),),
+        (f"{_ADMISSION_TESTS}::test_in_a_crowd_more_are_refused_but_nobody_from_a_known_source",),
+    ),
+    Fault(
         "largest_network_stays",
         "of strangers the oldest leaves, and a flood from one network takes the slots of all",
         (Change(_ADMISSION, "return first[max(shares, key=shares.__getitem__)]", "return next(iter(self._unknown))"),),

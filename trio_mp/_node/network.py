@@ -11,7 +11,7 @@ from .._protocol.handshake import LocalInfo, Step
 from .._protocol.permissions import Notary
 from .._protocol.session import TLSChannel
 from .._transport.addresses import Address, parse_address
-from .._transport.admission import Admission, source_of
+from .._transport.admission import CROWD, Admission, source_of
 from .._transport.pipe import Listener, Pipe
 from .._transport.unix_sockets import socket_name
 from .complaints import Complaints
@@ -28,7 +28,7 @@ from .stream_connection import StreamConnection
 EXPLAINED = 5
 """How many seeds, and how many nodes, the reason of a loss names."""
 
-ACCEPT_SHARE = 16
+ACCEPT_SHARE = 64
 """How many connections are accepted before other tasks have their turn."""
 
 log = logging.getLogger("trio_mp.connection")
@@ -217,15 +217,15 @@ class Network:
         while True:
             self._let_in(listener, await listener.accept())
             # A flood is got rid of faster than it comes; else a friend waits behind it, unseen.
-            for _ in range(ACCEPT_SHARE):
+            for number in range(ACCEPT_SHARE):
                 pipe = listener.accept_nowait()
                 if pipe is None:
                     break
-                self._let_in(listener, pipe)
+                self._let_in(listener, pipe, crowd=number >= CROWD)
 
-    def _let_in(self, listener: Listener, pipe: Pipe) -> None:
+    def _let_in(self, listener: Listener, pipe: Pipe, *, crowd: bool = False) -> None:
         source = source_of(pipe.peer_address)
-        if self._strangers.refuses(source, self.environment.jitter()):
+        if self._strangers.refuses(source, self.environment.jitter(), crowd=crowd):
             self._complaints.omit(trio.current_time())
             pipe.close()
             return

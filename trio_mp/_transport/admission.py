@@ -29,6 +29,12 @@ SOURCE_SLOTS = 64
 MOST_REFUSED = 0.5
 """The part of the newcomers that is refused at random when all slots are taken."""
 
+CROWD_REFUSED = 0.85
+"""The same of newcomers from sources that are not known, when there are more of them than can be looked at."""
+
+CROWD = 8
+"""How many that wait behind one another are no sign yet that there are many."""
+
 KNOWN_SOURCES = 10_000
 """From how many sources it is remembered that a node has authenticated; the one used longest ago is forgotten."""
 
@@ -87,19 +93,22 @@ class Admission(Generic[T]):
         """Whether a source is one of those that half of the slots are kept for."""
         return not source or source in self._trusted
 
-    def refuses(self, source: str, chance: float) -> bool:
+    def refuses(self, source: str, chance: float, *, crowd: bool = False) -> bool:
         """Whether a newcomer is to be refused at once.
 
         Args:
           source: where it comes from.
           chance: a random number, at least 0 and below 1.
+          crowd: whether many more wait behind it. Refusing costs little, a handshake that comes to nothing costs much,
+            and a friend from a known source waits behind all of them.
         """
-        pressure = len(self) / self._slots
+        pressure, most = len(self) / self._slots, MOST_REFUSED
         if not self.is_known(source):
+            most = CROWD_REFUSED if crowd else MOST_REFUSED
             pressure = max(pressure, len(self._unknown) / self._open_slots)
         if source:
             pressure = max(pressure, len(self._by_source.get(source, ())) / self._source_slots)
-        return chance < MOST_REFUSED * (2 * pressure - 1)
+        return chance < most * (2 * pressure - 1)
 
     def enter(self, stranger: T, source: str) -> T | None:
         """A newcomer takes a slot; returns who has to leave for it, if somebody has."""
