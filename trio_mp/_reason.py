@@ -54,18 +54,19 @@ def _place_of(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         # As a nursery makes it of an exception in one of its tasks.
         error = error.exceptions[0]
-    closest, place = 0, ""
+    closest, found = 0, None
     trace = error.__traceback__
     while trace is not None:
         closeness = _closeness(trace.tb_frame)
         if closeness and closeness >= closest:
-            closest = closeness
-            code = trace.tb_frame.f_code
-            file = re.split(r"[/\\]", code.co_filename)[-1]
-            function = code.co_qualname.rpartition("<locals>.")[2]
-            place = f" ({file:.{_LONGEST_NAME}}:{trace.tb_lineno}, in {function:.{_LONGEST_NAME}})"
+            closest, found = closeness, trace
         trace = trace.tb_next
-    return place
+    if found is None:
+        return ""
+    code = found.tb_frame.f_code
+    file = re.split(r"[/\\]", code.co_filename)[-1]
+    function = code.co_qualname.rpartition("<locals>.")[2]
+    return f" ({file:.{_LONGEST_NAME}}:{found.tb_lineno}, in {function:.{_LONGEST_NAME}})"
 
 
 def _closeness(frame: FrameType) -> int:
@@ -79,7 +80,8 @@ def _closeness(frame: FrameType) -> int:
         return 0
     if package in _BELOW_PROGRAMS:
         return 1
-    return 2 if re.search(r"[/\\](site|dist)-packages[/\\]", frame.f_code.co_filename) else 3
+    file = frame.f_code.co_filename
+    return 2 if "site-packages" in file or "dist-packages" in file else 3
 
 
 def transport_error(node_id: str, text: str) -> Reason:
