@@ -49,7 +49,7 @@ AMOUNTS: tuple[Fault, ...] = (
     Fault(
         "monitors_survive_a_lost_queue",
         "a hole: what waited is lost, the requests for monitors too, and nobody is told",
-        (Change("_protocol/outbox.py", "first, names = concerned, list(self.monitors)", "first, names = concerned, []"),),
+        (Change("_protocol/outbox.py", "names = concerned, list(self.monitors)", "names = concerned, []"),),
         (f"{_TESTS}::test_all_monitors_fire_when_all_of_the_queue_is_lost",),
     ),
     Fault(
