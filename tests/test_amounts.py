@@ -153,7 +153,7 @@ def keys_that_collide(count: int) -> list[tuple[int, int]]:
     return keys
 
 
-@pytest.mark.parametrize("count", [5000, 50_000])
+@pytest.mark.parametrize("count", [8000, 50_000])
 @pytest.mark.parametrize("inside", [0, 3])
 def test_keys_with_the_same_hash_are_refused_before_a_dict_is_made_of_them(count: int, inside: int) -> None:
     keys = keys_that_collide(count)
@@ -164,7 +164,7 @@ def test_keys_with_the_same_hash_are_refused_before_a_dict_is_made_of_them(count
     started = time.thread_time()
     with pytest.raises(RemoteProtocolError, match="key that is not text"):
         received(MSGPACK, bytes(frame))
-    assert time.thread_time() - started < 0.5
+    assert time.thread_time() - started < 0.2
 
 
 # The look through a frame ------------------------------------------------------------------------------------------
