@@ -296,13 +296,14 @@ class TestANodeThatMoves:
             assert [reads(process) for process in network.processes.values()] == [{"k": 2}] * 4
 
     def test_with_its_clock_set_back_is_not_forgotten(self, network: Network) -> None:
-        """A new run looks older than the one that s1 has not missed yet: in the end the new one is seen."""
+        """A new run looks older than the one that s1 has not missed yet: its host believes it, in the end all do."""
         sets(network.processes["a"], "old", 1)
         restarted = network.processes["a"] = Process(network, Replica("a", started=0, incarnation=incarnation(99)))
         network.connect("a", "s2")
         restarted.execute(restarted.replica.set("red", "new", 2))
         network.deliver_all()
-        assert reads(network.processes["b"]) == {"old": 1}
+        assert reads(network.processes["b"]) == {"new": 2}
+        assert reads(network.processes["s1"]) == {"old": 1}
         network.processes["s1"].execute(network.processes["s1"].replica.node_down("a"))
         network.deliver_all()
         assert [reads(network.processes[node_id]) for node_id in ("s1", "s2", "a", "b")] == [{"new": 2}] * 4
@@ -1067,6 +1068,38 @@ class TestALiar:
         assert reads(host) == reads(victim) == {"k": 1}
         sets(victim, "k", 2)
         assert reads(host) == reads(victim) == {"k": 2}
+
+    def test_does_not_hide_it_as_another_run_either(self, network: Network) -> None:
+        """Many lies at once, and one that comes before the node itself."""
+        victim, host = network.processes["a"], network.processes["s1"]
+        sets(victim, "k", 1)
+        sets(network.start_attached("c", "s1"), "own", 1)
+        follows(host)
+        for started in range(1000, 1010):
+            for owner in ("a", "new"):
+                record = ("record", owner, started, incarnation(99), 1, 0)
+                for message in (("begin", False), record, ("entries", {"red": {owner: "a lie"}}), ("done",)):
+                    network.send("s2", "s1", ("message", ("db", *message)))
+        while network.processes["s1"].inbox["s2"]:
+            network.processes["s1"].handle("s2")
+        # As long as it has not answered the lie counts.
+        assert host.seen["red"] == {"a": "a lie", "new": "a lie", "own": 1}
+        assert [item[1][:2] for item in victim.inbox["s1"] if item[0] == "message"] == [("db", "again")]
+        sets(network.start_attached("new", "s1"), "new", 1)
+        assert reads(host) == {"k": 1, "new": 1, "own": 1}
+        sets(victim, "k", 2)
+        assert reads(host) == {"k": 2, "new": 1, "own": 1}
+
+    def test_that_has_taken_its_word_back_is_doubted_again(self, network: Network) -> None:
+        victim, host, liar = network.processes["a"], network.processes["s1"], network.processes["s2"]
+        sets(victim, "k", 1)
+        version = victim.replica._own.version
+        for message in (("begin", False), ("record", "a", *version[:2], 9, 9), ("done",), ("gone", "a")):
+            network.send("s2", "s1", ("message", ("db", *message)))
+        network.deliver_all()
+        assert reads(host) == {"k": 1}
+        says_of(liar, "s1", victim, 10, {"k": "a lie"})
+        assert reads(host) == {"k": 1}
 
     def test_is_not_heard_twice(self, network: Network) -> None:
         """Who was refuted does not make an entry flicker by saying it again."""

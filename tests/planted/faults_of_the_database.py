@@ -59,7 +59,7 @@ DATABASE = (
     Fault(
         "the_dead_rise_at_the_old_host",
         "the database: the copy of a node that has moved away is kept, and shows when the node dies elsewhere",
-        (Change(_COPIES, "if not source.attached or other.id in source.refuted:", "if True:"),),
+        (Change(_COPIES, "return before.run == now.run and before.attachment < now.attachment", "return False"),),
         (f"{_TESTS}::TestANodeThatMoves::test_that_has_died_elsewhere_does_not_rise_at_its_old_host",),
     ),
     Fault(
@@ -187,38 +187,46 @@ DATABASE = (
     Fault(
         "ignored_for_good",
         "the database: an attached node whose copy was dropped at another's word is not asked again",
-        (
-            Change(
-                _COPIES,
-                "                if other.attached and not leaves:\n                    self._ask(other)\n",
-                "",
-            ),
-        ),
+        (Change(_COPIES, "                self._ask(other, source)\n", "                pass\n"),),
         (f"{_TESTS}::TestALiar::test_does_not_hide_an_attached_node_from_its_host",),
     ),
     Fault(
         "late_for_good",
         "the database: a node that attaches is kept out by another's word, and not asked",
         (
-            Change(
-                _COPIES,
-                "                    self._drop(source, owner, moved=True)\n                    self._ask(source)\n",
-                "                    self._drop(source, owner, moved=True)\n",
-            ),
+            Change(_COPIES, "                    self._ask(source, other)\n", "                    pass\n"),
         ),
         (f"{_TESTS}::TestALiar::test_that_was_there_first_does_not_keep_a_node_out",),
     ),
     Fault(
         "any_batch_is_an_answer",
         "the database: what an attached node said before it was asked is taken for its answer",
-        (Change(_COPIES, "if source.answers == 0 or source.answers != source.asked:", "if source.answers == 0:"),),
+        (Change(_COPIES, "answered = source.answers != 0 and source.answers == source.asked", "answered = True"),),
         (f"{_TESTS}::TestALiar::test_with_an_answer_to_another_question_is_not_believed",),
     ),
     Fault(
         "liars_are_heard_again",
         "the database: who was refuted hides a node's entries again and again",
-        (Change(_COPIES, "                source.refuted.add(other.id)\n", ""),),
+        (Change(_COPIES, "                    source.refuted.add(other.id)\n", "                    return\n"),),
         (f"{_TESTS}::TestALiar::test_is_not_heard_twice",),
+    ),
+    Fault(
+        "another_run_is_not_refuted",
+        "the database: a node is hidden from its own host by who says that there is a later run of it",
+        (Change(_COPIES, " and source.id not in refuted)", ")"),),
+        (f"{_TESTS}::TestALiar::test_does_not_hide_it_as_another_run_either",),
+    ),
+    Fault(
+        "answered_and_doubted",
+        "the database: who has answered once is not asked when the same node says again that it has moved",
+        (Change(_COPIES, "        if answered:\n            source.doubted.clear()\n", ""),),
+        (f"{_TESTS}::TestALiar::test_that_has_taken_its_word_back_is_doubted_again",),
+    ),
+    Fault(
+        "questions_without_end",
+        "the database: a liar has an attached node asked for all that it has set as often as it likes",
+        (Change(_COPIES, "        if other.id in source.doubted:\n", "        if False:\n"),),
+        (f"{_TESTS}::TestALiar::test_does_not_hide_it_as_another_run_either",),
     ),
     Fault(
         "anybody_says_where_nodes_are",

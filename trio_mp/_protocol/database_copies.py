@@ -17,9 +17,10 @@ that, and has no newer copy yet, keeps its own until one comes by another way; a
 - from a lost global node, when a new run of that one says all that it speaks for: it cannot know who has moved.
 
 But whoever says so may lie. What a node says of itself, on its own connection, counts before all that others say of
-the same run of it. So when the copy of an attached node is dropped, because others say that it has moved, that node is
-asked: one that has moved does not answer, as its connection here is dead or it has another host. What another one
-answers was said after the question; it counts, and who has said otherwise is not believed about that node any more.
+the same run of it. So when others say that an attached node has moved, or that there is a later run of it, that node is
+asked: one that has moved, or is dead, does not answer, as its connection here is dead or it has another host. What
+another one answers was said after the question; it counts, and who has said otherwise is not believed about that node
+any more.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Source:
       grace: while the node is lost and its records are kept: the token of this time; else 0.
       asked: if it is attached: the number of the question that it was asked last, which is 0 if it was asked none.
       answers: the number of the question that the batch that has begun answers, or 0.
-      refuted: if it is attached: the sources that have said that it had moved, before it has answered that it has not.
+      doubted: if it is attached: the sources because of which it was asked, and whose word counts until it answers.
+      refuted: if it is attached: the sources that have said otherwise before it has answered.
       leaving: the owners whose copies are leaving, each with the token of the time for which it is kept.
       run: which run of the node has spoken last; None before the first one.
     """
@@ -71,6 +73,7 @@ class Source:
     grace: int = 0
     asked: int = 0
     answers: int = 0
+    doubted: set[str] = field(default_factory=set)
     refuted: set[str] = field(default_factory=set)
     leaving: dict[str, int] = field(default_factory=dict)
     run: tuple[int, str] | None = None
@@ -272,6 +275,9 @@ class Copies:
         if source is not None:
             source.current = False
             source.batch = source.filling = None
+            # Of a node that leaves others know better.
+            source.doubted.clear()
+            source.refuted.clear()
             for owner in tuple(source.records):
                 self._leave(source, owner)
             if not source.records:
@@ -321,29 +327,38 @@ class Copies:
 
     def _accept(self, source: Source, owner: str, record: Record) -> None:
         """A source has a record, whole."""
+        answered = source.answers != 0 and source.answers == source.asked
+        if answered:
+            source.doubted.clear()
         for other, copy in tuple(self._copies.get(owner, {}).items()):
             if other is source:
                 continue
+            if _contradicts(source, record.version, other, copy.version):
+                if answered:
+                    source.refuted.add(other.id)
+                else:
+                    self._ask(source, other)
             if _has_moved(source, record.version, other, copy.version):
-                if source.answers == 0 or source.answers != source.asked:
-                    # It comes late: the node is attached elsewhere by now, or so that one says.
-                    self._drop(source, owner, moved=True)
-                    self._ask(source)
-                    return
-                source.refuted.add(other.id)
+                # It comes late: the node is attached elsewhere by now, or so that one says.
+                self._drop(source, owner, moved=True)
+                return
+            moved = _has_moved(other, copy.version, source, record.version)
+            if _contradicts(other, copy.version, source, record.version):
+                self._ask(other, source)
             leaves = owner in other.leaving
             outdated = (not other.current or leaves) and copy.version < record.version
-            if outdated or _has_moved(other, copy.version, source, record.version):
+            if outdated or moved:
                 self._drop(other, owner, moved=True)
-                # Who has said itself that it leaves need not be asked.
-                if other.attached and not leaves:
-                    self._ask(other)
         self._place(source, owner, record)
         if source.attached:
             self.news += messages.batch({owner: record}, whole=False)
 
-    def _ask(self, source: Source) -> None:
-        """Others say that an attached node is elsewhere: it is asked what it says itself."""
+    def _ask(self, source: Source, other: Source) -> None:
+        """Another source says that an attached node is elsewhere, or another run: that is asked what it says itself."""
+        if other.id in source.doubted:
+            # It is asked already; a new question would make the answer, which may be on its way, one to an old one.
+            return
+        source.doubted.add(other.id)
         self._questions_asked += 1
         source.asked = self._questions_asked
         self.questions.append((source.id, source.asked))
@@ -403,8 +418,12 @@ class Copies:
         if owner == self._own_id:
             return self._own
         heard = {record.version.run for source, record in copies.items() if source.id == owner and source.current}
+        attached = self._attached.get(owner)
+        refuted = attached.refuted if attached is not None and attached in copies else ()
         return newest(
-            record for source, record in copies.items() if source.id == owner or record.version.run not in heard
+            record
+            for source, record in copies.items()
+            if source.id == owner or (record.version.run not in heard and source.id not in refuted)
         )
 
     def _set(self, record: Record, change: Set) -> None:
@@ -431,3 +450,11 @@ def _has_moved(source: Source, before: Version, other: Source, now: Version) -> 
     if not source.attached or other.id in source.refuted:
         return False
     return before.run == now.run and before.attachment < now.attachment
+
+
+def _contradicts(source: Source, said: Version, other: Source, now: Version) -> bool:
+    """Whether another source has something newer of a node that is attached here: the run elsewhere, or a later one."""
+    if not source.attached or not source.current or other.id in source.refuted:
+        # Who has said itself that it leaves need not be asked.
+        return False
+    return said.run < now.run or _has_moved(source, said, other, now)
