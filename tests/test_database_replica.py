@@ -157,6 +157,8 @@ class Databases(RuleBasedStateMachine):
         owner, hearer = self.one(choice), self.one(whom)
         if owner is None or hearer is None or LIAR in (owner.id, hearer.id):
             return
+        # What it says of others may hide them.
+        self.network.quiet = False
         if LIAR not in self.network.processes:
             self.network.start(LIAR).become_global()
             for seed in SEEDS:

@@ -219,7 +219,7 @@ DATABASE = (
     Fault(
         "answered_and_doubted",
         "the database: who has answered once is not asked when the same node says again that it has moved",
-        (Change(_COPIES, "            source.doubted.clear()\n", "            pass\n"),),
+        (Change(_COPIES, "        if answered:\n            source.doubted.clear()\n", ""),),
         (f"{_TESTS}::TestALiar::test_that_has_taken_its_word_back_is_doubted_again",),
     ),
     Fault(

@@ -275,6 +275,9 @@ class Copies:
         if source is not None:
             source.current = False
             source.batch = source.filling = None
+            # Of a node that leaves others know better.
+            source.doubted.clear()
+            source.refuted.clear()
             for owner in tuple(source.records):
                 self._leave(source, owner)
             if not source.records:
@@ -339,12 +342,11 @@ class Copies:
                 # It comes late: the node is attached elsewhere by now, or so that one says.
                 self._drop(source, owner, moved=True)
                 return
+            moved = _has_moved(other, copy.version, source, record.version)
+            if _contradicts(other, copy.version, source, record.version):
+                self._ask(other, source)
             leaves = owner in other.leaving
             outdated = (not other.current or leaves) and copy.version < record.version
-            moved = _has_moved(other, copy.version, source, record.version)
-            # Who has said itself that it leaves need not be asked.
-            if not leaves and _contradicts(other, copy.version, source, record.version):
-                self._ask(other, source)
             if outdated or moved:
                 self._drop(other, owner, moved=True)
         self._place(source, owner, record)
@@ -451,7 +453,8 @@ def _has_moved(source: Source, before: Version, other: Source, now: Version) -> 
 
 
 def _contradicts(source: Source, said: Version, other: Source, now: Version) -> bool:
-    """Whether another node has something newer of one that is attached here: the run elsewhere, or a later one."""
-    if not source.attached or other.id == source.id or other.id in source.refuted:
+    """Whether another source has something newer of a node that is attached here: the run elsewhere, or a later one."""
+    if other.id == source.id or not source.attached or not source.current or other.id in source.refuted:
+        # Who has said itself that it leaves, or is global now, need not be asked.
         return False
     return said.run < now.run or _has_moved(source, said, other, now)
