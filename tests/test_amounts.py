@@ -383,3 +383,14 @@ def test_whether_a_message_holds_at_most_so_much(message: tuple[object, ...], va
     received_one = codec.snapshot(message)
     expected = values_in(received_one) <= values and texts_in([*received_one]) <= size
     assert codec.holds_at_most(received_one, values, size) == expected
+
+
+@pytest.mark.parametrize("size", [100, 6000, 20_000])
+def test_a_batch_with_bytes_that_look_like_the_beginning_of_a_large_dict(size: int) -> None:
+    value = {"a": b"\xde" * size, "b": [1, None]}
+    batch = [(value, number) for number in range(60_000 // size)]
+    frame = frame_of(*batch)
+    assert codec.decode_frame(memoryview(frame)[4:]) == [(NAME, *message) for message in batch]
+    frame[-3:] = b"\x81\x01\x01"
+    with pytest.raises(RemoteProtocolError):
+        codec.decode_frame(memoryview(frame)[4:])
