@@ -15,6 +15,7 @@ from trio_mp import Node, PortDied
 from trio_mp._node.peer import MEMORY
 from trio_mp._services.nodes import NodeChanges
 from trio_mp._services.sightings import REMEMBERED, Sightings
+from trio_mp._transport.addresses import parse_address
 
 SOON = 1.0
 """More than a round of dials takes here, and much less than `connect_timeout`."""
@@ -117,6 +118,36 @@ async def test_a_node_that_has_restarted_is_reached_after_its_first_run_was_give
                 await n.call(str(inbox.port), "are you there?")
 
 
+async def test_a_node_that_never_had_an_entry_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+    """Two that are connected and are nobody's guests and seeds: neither is in the other's database."""
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a:
+        async with open_test_node(network, "b") as b:
+            port = str(Inbox(b).port)
+            await network_of(b).dial(parse_address(place("a"), setting="seeds"))
+            await until(lambda: a.peers == ("b",), 10)
+            assert "b" not in await a.database.keys("trio_mp.nodes")
+        await until(lambda: not a.peers, 10)
+        notices = Notices()
+        a.monitor(port, notices)
+        await trio.sleep(25)
+        assert not notices.reasons
+
+
+async def test_a_global_node_need_not_watch_to_notice(autojump_clock: trio.testing.MockClock) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "s") as s:
+        async with open_test_node(network, "x", seeds=["s"]) as x:
+            await until(lambda: "x" in rules_of(s).guests, 10)
+            await s.call("x", "info")
+            port = str(Inbox(x).port)
+        await until(lambda: not s.peers, 10)
+        start = trio.current_time()
+        with pytest.raises(PortDied, match="it has gone from the network"):
+            await s.call(port, "are you there?")
+        assert trio.current_time() - start < SOON
+
+
 async def test_a_node_without_a_host_believes_nothing(autojump_clock: trio.testing.MockClock) -> None:
     """Nobody can be asked: so a seed that restarts is waited for as long as ever."""
     network = FakeNetwork()
@@ -167,7 +198,7 @@ async def test_a_node_that_listens_nowhere_may_be_without_an_entry_for_a_moment(
         assert await n.database.keys("trio_mp.nodes") == ["s", "n", "x"]
         async with n.watch_nodes() as changes:
             await told(changes, "x", up=True)
-            s.database._replica._copies.forget_attached("x")
+            s.database._replica._copies._forget_attached("x", moved=False)
             inbox, notices = Inbox(x), Notices()
             n.monitor(inbox.port, notices)
             n.send(inbox.port, "hello")

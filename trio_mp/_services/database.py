@@ -334,6 +334,7 @@ class Database:
         membership.observers.append(self._observe)
         membership.find_addresses = self._find_addresses
         membership.sightings.is_unlisted = self._is_unlisted
+        membership.sightings.held = lambda: self._replica.held(NODES)
         network.node_port.services[WORD] = self._receive
         network.node_port.known_nodes = self._known_nodes
         network.on_down.append(self._went_down)

@@ -260,6 +260,7 @@ class MembershipService:
         self._changed.unpark_all()
 
     def _went_down(self, node_id: str) -> None:
+        self.sightings.disconnected(node_id)
         self.execute(self.rules.lost(node_id))
 
     def execute(self, effects: Iterable[MembershipEffect]) -> None:

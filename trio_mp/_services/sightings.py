@@ -27,16 +27,27 @@ class Sightings:
 
     Attributes:
       is_unlisted: asks the network whether it has no entry for a node; False if nobody can be asked.
+      held: the entries of nodes that this node itself holds: those of all nodes if it is global.
     """
 
     def __init__(self) -> None:
         self.is_unlisted: Callable[[str], Awaitable[bool]] = _unknown
+        self.held: Callable[[], Table] = dict
         # The addresses of each when it was seen last, those that were seen last behind the others.
         self._seen: dict[str, Addresses] = {}
+        # Those among them that have had an entry. A node that never had one cannot be missed: two that are connected
+        # and have no seeds know nothing of each other's databases.
+        self._listed: set[str] = set()
 
     def connected(self, node_id: str, addresses: Iterable[str]) -> None:
         """A node is connected, and was dialled at one of these addresses. All that it says of itself counts more."""
         self._note(node_id, self._seen.get(node_id) or tuple(addresses))
+
+    def disconnected(self, node_id: str) -> None:
+        """The connection with a node is lost, and its entry may be about to go."""
+        entry = self.held().get(node_id)
+        if entry is not None:
+            self.listed({node_id: entry})
 
     def listed(self, entries_untrusted: Table) -> None:
         """These entries are in the family of nodes; others may have set anything there."""
@@ -44,12 +55,15 @@ class Sightings:
             if is_node_id(node_id) and isinstance(said, list):
                 heard = [text for text in said[1:] if isinstance(text, str) and len(text) <= LONGEST_ADDRESS]
                 self._note(node_id, tuple(heard[:ADDRESS_LIMIT]))
+                self._listed.add(node_id)
 
     def _note(self, node_id: str, addresses: Addresses) -> None:
         self._seen.pop(node_id, None)
         self._seen[node_id] = addresses
         if len(self._seen) > REMEMBERED:
-            del self._seen[next(iter(self._seen))]
+            oldest = next(iter(self._seen))
+            del self._seen[oldest]
+            self._listed.discard(oldest)
 
     def __contains__(self, node_id: str) -> bool:
         return node_id in self._seen
@@ -59,8 +73,8 @@ class Sightings:
         return self._seen.get(node_id, ())
 
     async def has_gone(self, node_id: str) -> bool:
-        """Whether that node was there once, and the network has no entry for it now. A checkpoint."""
-        if node_id not in self._seen:
+        """Whether the network once had an entry for that node, and has none now. A checkpoint."""
+        if node_id not in self._listed:
             # It may be about to start for the first time.
             await trio.lowlevel.checkpoint()
             return False
