@@ -218,8 +218,14 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "gone_before_it_was_there",
         "a node that is about to start for the first time is given up, because the network has no entry for it",
-        (Change(_SIGHTINGS, "if node_id not in self._seen:", "if not node_id:"),),
+        (Change(_SIGHTINGS, "if node_id not in self._listed:", "if not node_id:"),),
         (f"{_GONE}::test_a_node_that_was_never_seen_is_waited_for",),
+    ),
+    Fault(
+        "missed_without_an_entry",
+        "a node that never had an entry is given up because it has none",
+        (Change(_SIGHTINGS, "if node_id not in self._listed:", "if node_id not in self._seen:"),),
+        (f"{_GONE}::test_a_node_that_never_had_an_entry_is_waited_for",),
     ),
     Fault(
         "gone_though_listed",
