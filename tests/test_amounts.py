@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -133,8 +134,8 @@ def test_eight_megabytes_of_nothing_cost_little(value: bytes) -> None:
     started = time.thread_time()
     with pytest.raises(RemoteProtocolError, match="than a message may hold"):
         received(MSGPACK, frame)
-    # Once they took 19 s.
-    assert time.thread_time() - started < 1
+    # Once they took 19 s; far apart, so that no busy machine makes it fail.
+    assert time.thread_time() - started < 5
 
 
 def keys_that_collide(count: int) -> list[tuple[int, int]]:
@@ -164,7 +165,8 @@ def test_keys_with_the_same_hash_are_refused_before_a_dict_is_made_of_them(count
     started = time.thread_time()
     with pytest.raises(RemoteProtocolError, match="key that is not text"):
         received(MSGPACK, bytes(frame))
-    assert time.thread_time() - started < 0.2
+    # Of 50,000 keys a dict takes 18 s.
+    assert time.thread_time() - started < (2 if count == 50_000 else 1)
 
 
 # The look through a frame ------------------------------------------------------------------------------------------
@@ -362,10 +364,15 @@ def test_the_constants_fit_together() -> None:
 )
 def test_a_service_does_not_look_at_every_value_of_what_no_node_sends(head: tuple[Any, ...], large: Any) -> None:
     message = (*head, large)
-    started = time.thread_time()
-    found = requests.parse(message)
-    text = codec.excerpt(message)
-    assert time.thread_time() - started < 0.5
+    # What takes long with these makes something large of them.
+    tracemalloc.start()
+    try:
+        found = requests.parse(message)
+        text = codec.excerpt(message)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * 2**20
     assert isinstance(found, requests.Malformed)
     assert len(text) <= 200
     assert repr(head[0]) in text

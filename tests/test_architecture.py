@@ -35,8 +35,8 @@ FLOORS: tuple[frozenset[str], ...] = (
 
 # What the pure core may use. A list of what is allowed, so that a module nobody has thought about counts as impure.
 PURE_STANDARD = "__future__ abc base64 binascii bisect collections contextlib copy dataclasses datetime decimal enum"
-PURE_STANDARD += " fractions functools hashlib heapq hmac itertools json keyword math numbers operator re string struct"
-PURE_STANDARD += " types typing unicodedata"
+PURE_STANDARD += " fractions functools hashlib heapq hmac itertools json keyword math numbers operator re reprlib"
+PURE_STANDARD += " string struct types typing unicodedata"
 PURE = frozenset(PURE_STANDARD.split()) | {"cryptography.exceptions", "cryptography.hazmat.primitives", "msgspec"}
 IMPURE_BUILTINS = frozenset({"breakpoint", "input", "open", "print", "__import__", "eval", "exec"})
 

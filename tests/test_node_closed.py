@@ -386,7 +386,7 @@ async def test_others_see_every_death_before_the_end_of_the_stream(autojump_cloc
                 a.monitor(port, lambda *reason: reasons.append(reason))
             a.monitor("b", lambda *_: ended.append(len(reasons)))
             await a.flush("b")
-            await until(lambda: len(peer_of(b, "a")._watchers) == len(ports))
+            await until(lambda: len(peer_of(b, "a").watchers) == len(ports))
             network.wire.there.delay = 0.05
         await until(lambda: not a.peers)
     assert reasons == [CLOSED] * len(ports)
@@ -402,7 +402,7 @@ async def test_a_closing_that_is_too_slow_is_a_transport_error(
         a.monitor(tied, told)
         async with open_closing(network, a, shutdown_timeout=3) as b:
             a.link(b.port(), tied)
-            await until(lambda: peer_of(b, "a")._watchers)
+            await until(lambda: len(peer_of(b, "a").watchers))
             network.wire.there.stalled = True
         assert (await told_in_time(told))[:2] == ("transport_error", "b")
     assert not [line for line in warnings_in(caplog) if "were dropped" not in line]
@@ -418,7 +418,7 @@ async def test_a_cancelled_exit_is_a_transport_error_for_others(autojump_clock: 
                 port = b.port()
                 port.run(b.link, port, far)
                 a.link(port, tied)
-                await until(lambda: peer_of(b, "a")._watchers)
+                await until(lambda: len(peer_of(b, "a").watchers))
                 scope.cancel()
         assert (await told_in_time(told))[:2] == ("transport_error", "b")
         await until(lambda: not a.peers)

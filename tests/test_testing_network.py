@@ -320,7 +320,7 @@ def test_stop_closes_in_good_order() -> None:
             a.monitor(ports[0], lambda *reason: told.append(reason))
             await trio.sleep(1)
             await network.stop("w")
-            assert told == [()]
+            assert told == [("node_closed", "w")]
             assert not network.is_up("w")
 
     simulate(scenario)

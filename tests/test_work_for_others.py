@@ -77,7 +77,7 @@ async def test_a_member_can_have_few_nodes_searched_for(
                 ("", "info", port),
                 ("", "time", port),
                 ("", "snd", port, 1),
-                ("", "spawn_linked", f"{raw.incarnation}.{number + 1}", f"{MODULE}:installs_a_handler", port),
+                ("", "spawn_linked", raw.name_to_spawn(number + 1), f"{MODULE}:installs_a_handler", port),
                 ("", "kil", NAME, port),
                 ("", "mon1", NAME),
                 ("", "dial", "a", f"y{number}", [f"unix:/y/{number}"]),
@@ -123,7 +123,7 @@ async def test_a_spawn_that_is_to_be_tied_to_a_port_of_a_third_node_is_refused(
 ) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "a", spawn_modules=[MODULE]) as a, a_member(network, a) as raw:
-        name = f"{raw.incarnation}.1"
+        name = raw.name_to_spawn(1)
         await raw.send(("", "spawn_linked", name, f"{MODULE}:installs_a_handler", f"third#{NAME}"))
         # It is no hole: who has asked is told.
         (message,) = await raw.receive(1)
@@ -177,7 +177,7 @@ async def test_streams_that_others_cannot_dial_wait_for_each_other(
             return (place("nobody"),)
 
         a._membership.find_addresses = find
-        names = [f"{raw.incarnation}.{number + 1}" for number in range(5 * DIALS)]
+        names = [raw.name_to_spawn(number + 1) for number in range(5 * DIALS)]
         for name in names:
             await raw.send(("", "stream", name, "t" * 16, "stream_helpers:echoes"), ("", "mon1", name))
         for name in names:

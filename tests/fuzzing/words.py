@@ -188,6 +188,7 @@ class Speaker:
             ("join",): (flag, self.addresses),
             ("welcome",): (self.addresses, globals_),
             ("attach",): (),
+            ("decline",): (lambda: "it may not",),
             ("meet",): (self.node, self.addresses),
             ("dial",): (two, self.addresses),
             ("log",): (lambda: self.numbers.choice((0, 10, 30, 50, -1, 2**63)), self.port),

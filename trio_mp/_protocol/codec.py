@@ -7,6 +7,7 @@ buffer, so that what was sent is a snapshot and a value that cannot travel raise
 
 from __future__ import annotations
 
+import reprlib
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
@@ -144,10 +145,24 @@ def holds_at_most(message: tuple[object, ...], values: int, size: int) -> bool:
     return size >= 0
 
 
-def excerpt(message: tuple[object, ...], length: int = 200) -> str:
+_EXCERPT = 200
+
+
+class _Excerpt(reprlib.Repr):
+    """Prints the beginning of each value. `reprlib` itself would print all of a `bytes`, to cut it then."""
+
+    def repr_bytes(self, value: bytes, _level: int) -> str:
+        return repr(value[:_EXCERPT])
+
+
+_excerpt = _Excerpt()
+_excerpt.maxstring = _excerpt.maxother = _excerpt.maxlong = _EXCERPT
+_excerpt.maxtuple = _excerpt.maxlist = _excerpt.maxdict = 20
+
+
+def excerpt(message: tuple[object, ...]) -> str:
     """The beginning of a message that was received, for people; however large it is, it takes little time."""
-    beginning = [item[:length] if type(item) in {str, bytes} else item for item in message[:length]]  # type: ignore[index]
-    return f"{tuple(beginning)!r:.{length}}"
+    return _excerpt.repr(message)[:_EXCERPT]
 
 
 def _refuse_amount(message: tuple[object, ...]) -> NoReturn:
