@@ -18,9 +18,9 @@ from test_collected_logs import Collected, collected, log, open_three, other_pro
 
 from trio_mp import Node
 from trio_mp._protocol.association import Association
+from trio_mp._protocol.database_records import NODES
 from trio_mp._protocol.effects import Fire, Terms
 from trio_mp._protocol.framing import FRAMINGS
-from trio_mp._services.database import NODES
 from trio_mp._services.logs import WAITING, _Subscription
 from trio_mp._transport.addresses import Address, parse_address
 

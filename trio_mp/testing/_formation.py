@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from .._api import Node
+from .._protocol.database_records import NODES
 from .._protocol.membership import Attached, GlobalUp, GuestUp, MembershipEffect
-from .._services.database import NODES
 from .._services.nodes import is_node
 
 
