@@ -8,6 +8,7 @@ and the two talk again.
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -137,6 +138,8 @@ def play(scenario: Scenario, planter: Planter, names: tuple[str, str]) -> None:
         with trio.fail_after(10_000):
             await scenario(FakeNetwork(), planter, *names)
 
+    # An error at the line that enables it again leaves it disabled.
+    gc.enable()
     with deterministic_scheduling(1):
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 

@@ -163,7 +163,8 @@ def stages_of(association: Association) -> dict[str, str]:
 def walk(*, decides: bool, kind: type[Association] = Association) -> set[Transition]:
     """All transitions of one side: every state is left by every call that its caller may make there."""
     found: set[Transition] = set()
-    calls = calls_of(kind, besides=["take_loss"])
+    # What is done about an error of this side is no transition: it can come in any state, and ends in a loss.
+    calls = calls_of(kind, besides=["take_loss", "give_up", "ruin"])
     start = associate(kind, decides=decides)
     waiting: deque[tuple[Association, int, frozenset[Call]]] = deque([(start, 0, frozenset())])
     seen: set[object] = set()

@@ -28,9 +28,9 @@ def receive(pipe: Pipe, session: Session, *, ignored: bool) -> tuple[int | None,
     """
     if not gc.isenabled():
         return _receive(pipe, session, ignored)
-    # The collector of cycles would look again and again at what is being decoded, in which there is none.
-    gc.disable()
     try:
+        # The collector of cycles would look again and again at what is being decoded, in which there is none.
+        gc.disable()
         return _receive(pipe, session, ignored)
     finally:
         gc.enable()

@@ -226,7 +226,7 @@ class JSONBuffer:
         if not 0 < end - start <= min(self._limit, _COPIED):
             return start
         try:
-            found = _decode_lines(source[start:end])
+            found: list[tuple[object, ...]] = _decode_lines(source[start:end])
             if end - start <= _SHORT:
                 for message in found:
                     if message and type(message[0]) is not str:

@@ -148,6 +148,8 @@ def _locked(directory: Path) -> Iterator[bool | None]:
 
 
 def _lock(descriptor: int) -> bool | None:
+    if sys.platform == "win32":
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
