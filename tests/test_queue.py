@@ -304,6 +304,15 @@ def test_what_the_nodes_say_for_themselves_is_no_loss() -> None:
         assert queue.dropped == (2, size)
 
 
+def test_half_a_message_that_an_error_has_left_is_dropped_as_well() -> None:
+    queue = OutgoingQueue(LIMIT)
+    queue.append("", ("pong",), LIMIT)
+    queue._frame += b"\x92"
+    queue.drop()
+    assert queue.size == 0
+    assert queue.dropped[0] == 1
+
+
 def test_much_of_what_the_nodes_say_for_themselves_is_counted_and_not_looked_through() -> None:
     queue = OutgoingQueue(LIMIT, 100)
     for number in range(1, 10):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from .._errors import RemoteProtocolError
 from .codec import check_amount
 from .framing import FRAME_TARGET, MSGPACK, Framing
 from .limits import UNCOUNTED
@@ -163,9 +164,13 @@ class OutgoingQueue:
         """Whether it holds only what the nodes say for themselves; no, if there is much of it to look through."""
         if self.size > self._target:
             return False
-        if self._count:
-            self._close_frame()
-        return all(is_upkeep(message) for frame, _ in self._frames for message in self.framing.messages_in(frame))
+        try:
+            if self._count:
+                self._close_frame()
+            return all(is_upkeep(message) for frame, _ in self._frames for message in self.framing.messages_in(frame))
+        except RemoteProtocolError:
+            # An error of this side has left half a message here. Dropping must not fail of it.
+            return False
 
     def _empty(self, framing: Framing) -> None:
         self.framing = framing
