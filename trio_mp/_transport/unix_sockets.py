@@ -26,25 +26,6 @@ from pathlib import Path
 
 import trio
 
-if sys.platform == "win32":
-
-    def _lock(_descriptor: int) -> bool | None:
-        return None
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> bool | None:
-        """Lock a directory, if nobody else has: whether that has gone well; None if it cannot be locked at all."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return None
-        return True
-
-
 LOOKED_AT = 10_000
 """At how many files of a directory it is looked, for those of dead nodes, by one that begins to listen there."""
 
@@ -161,3 +142,18 @@ def _locked(directory: Path) -> Iterator[bool | None]:
         yield _lock(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Lock a directory, if nobody else has: whether that has gone well; None if it cannot be locked at all."""
+    if sys.platform == "win32":
+        return None
+    import fcntl  # which is not there on Windows
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
