@@ -111,7 +111,7 @@ def check_amount(message: tuple[object, ...]) -> None:
     """
     containers = values = 0
     level: list[object] = [message]
-    while level:
+    while True:
         containers += len(level)
         tables = [value for value in level if type(value) is dict]
         values += sum(map(len, level)) + sum(map(len, tables))  # type: ignore[arg-type]
