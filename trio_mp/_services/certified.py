@@ -16,7 +16,7 @@ from .contacts import Contact
 RENEW_AGAIN = 60.0
 """How often it is looked whether this node has another certificate, in seconds."""
 
-TODO = "make one with make_certificate(…, may_be_global=True), or name the node among the seeds"
+REMEDY = "make one with make_certificate(…, may_be_global=True), or name the node among the seeds"
 
 
 class CertifiedPermissions:
@@ -39,14 +39,14 @@ class CertifiedPermissions:
         shown = current.session.peer_certificate if isinstance(current, Connection) else b""
         if self._is_own_seed(node_id) or self._notary.allows_global(shown):
             return ""
-        return f"the certificate of {node_id} does not allow it to be global ({TODO} of {self._network.host.id})"
+        return f"the certificate of {node_id} does not allow it to be global ({REMEDY} of {self._network.host.id})"
 
     def own(self, asked_by: str) -> str:
         """See `Permissions.own`."""
         if self._notary.may_be_global or self._is_own_seed(asked_by):
             return ""
         node_id = self._network.host.id
-        return f"the certificate of {node_id} does not allow it to be global for {asked_by} ({TODO} of {node_id})"
+        return f"the certificate of {node_id} does not allow it to be global for {asked_by} ({REMEDY} of {node_id})"
 
     def _is_own_seed(self, node_id: str) -> bool:
         """Whether that node was there, and has proven who it is, when a seed of this node was reached last."""
