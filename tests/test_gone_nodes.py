@@ -13,6 +13,7 @@ from test_network_membership import rules_of, service_of
 
 from trio_mp import Node, PortDied
 from trio_mp._node.peer import MEMORY
+from trio_mp._services.membership import BY_ITSELF
 from trio_mp._services.nodes import NodeChanges
 from trio_mp._services.sightings import REMEMBERED, Sightings
 from trio_mp._transport.addresses import parse_address
@@ -57,7 +58,7 @@ async def test_a_call_to_a_node_that_was_reported_gone_ends_soon(
         start = trio.current_time()
         with pytest.raises(PortDied) as caught:
             await node.call(port, "are you there?")
-        assert trio.current_time() - start < SOON
+        assert trio.current_time() - start < (SOON if listens else 2 * BY_ITSELF)
         identifier, who, why = caught.value.reason
         assert (identifier, who) == ("transport_error", "x")
         where = f" (x at {place('x')}: nobody listens on {place('x')})" if listens else ""
@@ -206,6 +207,30 @@ async def test_a_node_that_listens_nowhere_may_be_without_an_entry_for_a_moment(
             x.database._execute(x.database._replica.attached("s"))
             with trio.move_on_after(SOON):
                 await inbox.wait(1)
+        assert inbox.messages == [("hello",)]
+        assert not notices.reasons
+
+
+async def test_a_node_that_listens_nowhere_is_given_time_to_dial_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its connection has broken, which takes its entry away, and its machine is slow."""
+    network = FakeNetwork()
+    async with open_test_node(network, "s") as s, open_test_node(network, "x", seeds=["s"], listen=False) as x:
+        await until(lambda: "x" in rules_of(s).guests, 10)
+        inbox, lost, notices = Inbox(x), Notices(), Notices()
+        s.monitor(inbox.port, lost)
+        network.refusing.add(place("s"))
+        network.wires[-1].there.reset = True
+        network.wires[-1].there.wake()
+        await lost.wait()
+        assert "x" not in await s.database.keys("trio_mp.nodes")
+        s.monitor(inbox.port, notices)
+        s.send(inbox.port, "hello")
+        await trio.sleep(2)
+        network.refusing.clear()
+        with trio.move_on_after(5):
+            await inbox.wait(1)
         assert inbox.messages == [("hello",)]
         assert not notices.reasons
 

@@ -212,7 +212,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "gone_for_a_moment",
         "a node that listens nowhere is given up when its entry is missing once",
-        (Change(_SERVICE, "if (addresses or missing > 1) and", "if"),),
+        (Change(_SERVICE, "if not patient and", "if"),),
         (f"{_GONE}::test_a_node_that_listens_nowhere_may_be_without_an_entry_for_a_moment",),
     ),
     Fault(

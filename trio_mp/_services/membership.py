@@ -47,6 +47,9 @@ RESOLVE_AGAIN = 30.0
 FORGOTTEN = 24 * 3600.0
 """How long a global node that is nobody's seed is dialled in vain, in seconds."""
 
+BY_ITSELF = 5.0
+"""How long a node that cannot be dialled, and has no entry any more, is given to come back by itself, in seconds."""
+
 ASKED_LIMIT = 16
 """How many nodes are dialled at the same time because others have asked for it."""
 
@@ -311,11 +314,11 @@ class MembershipService:
 
     async def _seek(self, peer: Peer) -> None:
         """Look for a connection with a node until there is one, or nothing waits for it any more."""
-        backoff, missing = Backoff(self.network.environment.jitter), 0
+        backoff, listed = Backoff(self.network.environment.jitter), trio.current_time()
         try:
             while not peer.is_up() and peer.association.wants_connection:
                 found = await self.find_addresses(peer.id)
-                missing = missing + 1 if found is None else 0
+                listed = listed if found is None else trio.current_time()
                 addresses = parse_addresses(dict.fromkeys((*(found or ()), *self.sightings.addresses(peer.id))))
                 self._seeking[peer.id] = self._judge(peer.id, None if found is None else addresses)
                 for address in addresses:
@@ -331,8 +334,10 @@ class MembershipService:
                     # It may be on a wire of its own with this node, by which nobody has reached this one yet.
                     others = self._addresses_at(self._interfaces.hosts())
                     self.execute(self.rules.ask_for_dial(peer.id, others))
-                    # Where nothing can be dialled, once is too little: its entry may be on its way to another host.
-                    if (addresses or missing > 1) and await self.sightings.has_gone(peer.id):
+                    # Where nothing can be dialled only time can tell: its connection with its host may have broken, or
+                    # its entry may be on its way to another host. It comes back by itself, and at once.
+                    patient = not addresses and trio.current_time() < listed + BY_ITSELF
+                    if not patient and await self.sightings.has_gone(peer.id):
                         why = f" ({self._seeking[peer.id]})" if addresses else ""
                         peer.execute(peer.association.presume_gone(f"it has gone from the network{why}"))
                         # Not over yet: whoever waits for it again and again is served at a decent pace.
