@@ -582,6 +582,27 @@ class TestMonitors:
         assert a.port_died("p", ()) == []
         assert a.monitors == {"q": {"third": None}}
 
+    def test_a_message_that_cannot_be_queued_any_more_fires_those_of_its_port(self) -> None:
+        a = follower()
+        bring_up(a)
+        a.monitor("p", "first")
+        a.monitor("q", "second")
+        a.monitor("", "of the node")
+        assert a.message_lost("p", "why") == [Fire(("first",), ("transport_error", "b", "why"))]
+        assert a.message_lost("p", "why") == []
+        assert a.message_lost("", "why") == [Fire(("of the node",), ("transport_error", "b", "why"))]
+        assert a.monitors == {"q": {"second": None}}
+        assert a.in_use
+        assert queued(a) == [("", "mon1", "p"), ("", "mon1", "q"), ("", "mon0", "p")]
+
+    def test_a_message_that_cannot_be_queued_any_more_may_be_one_too_many_for_the_queue(self) -> None:
+        a = follower(queue_limit=100)
+        bring_up(a)
+        a.monitor("p" * 60, "first")
+        effects = a.message_lost("p" * 60, "why")
+        assert effects[0] == Fire(("first",), ("transport_error", "b", "why"))
+        assert [type(effect) for effect in effects[1:]] == [Close, Lost, FireDue]
+
     def test_the_node_port_does_not_die(self) -> None:
         a = follower()
         bring_up(a)

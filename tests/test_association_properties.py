@@ -266,6 +266,14 @@ class TwoNodes(RuleBasedStateMachine):
         process = self.a_process(pick)
         process.send(self.a_port(process, pick // 2), size)
 
+    @rule(pick=st.integers(0, 99))
+    def fail_to_send_what_was_taken_earlier(self, pick: int) -> None:
+        process = self.a_process(pick)
+        port = self.a_port(process, pick // 2)
+        monitors = frozenset(number for number, name in process.monitors.items() if name == port)
+        process.sent.append(Sent(port, monitors))
+        process.do(process.association.message_lost(port, "it cannot travel"))
+
     @rule(pick=st.integers(0, 99), count=st.integers(0, 5))
     def monitor_and_send(self, pick: int, count: int) -> None:
         process = self.a_process(pick)

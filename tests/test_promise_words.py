@@ -10,6 +10,9 @@ import trio.testing
 from network_helpers import FakeNetwork, Inbox, Notices, open_test_node, until, warnings_in
 
 
+HANDLER = "network_helpers:installs_a_handler"
+
+
 async def test_each_node_monitors_for_itself(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -57,6 +60,39 @@ async def test_messages_without_a_monitor_may_be_missing_but_keep_their_order(
         await until(lambda: inbox.messages[-1:] == [(29,)])
         numbers = [number for (number,) in inbox.messages]
         assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize("how", ["send_after", "monitor"])
+async def test_what_was_taken_for_later_and_cannot_travel_any_more_is_a_loss(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    """It was checked when there was no connection; the node that has come since takes only small messages."""
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a:
+        port, dying, told, others, inbox = a.spawn("b", HANDLER, "made"), a.port(), Notices(), Notices(), Inbox(a)
+        if how == "send_after":
+            a.send_after(20, port, "x" * 70_000)
+        else:
+            a.monitor(dying, port, "x" * 70_000)
+        modules = ["network_helpers"]
+        async with open_test_node(network, "b", seeds=["a"], message_limit=65536, spawn_modules=modules):
+            with trio.fail_after(60):
+                await until(lambda: a.peers == ("b",))
+                a.monitor(port, told)
+                a.monitor(a.spawn("b", HANDLER), others)
+                if how == "monitor":
+                    dying.kill("of this")
+                assert (await told.wait())[:2] == ("transport_error", "b")
+                # Nothing else is lost, and the port can be monitored and sent to again.
+                again = Notices()
+                a.monitor(port, again)
+                a.send(port, "arguments", inbox.port)
+                assert await inbox.wait(1) == [("made",)]
+                a.send(port, "die", "for that")
+                assert await again.wait() == ("for that",)
+        assert told.reasons[1:] == []
+        assert others.reasons[0][0] != "transport_error" or "lost" not in others.reasons[0][2]
+    caplog.clear()
 
 
 async def test_a_spawned_port_whose_id_is_passed_on_too_early(autojump_clock: trio.testing.MockClock) -> None:

@@ -153,6 +153,7 @@ class Messaging:
             except (TypeError, ValueError) as error:
                 # It was checked at the call, but the peer's limit and its framing may have become known since.
                 log.error("a message of send_after(%g, %r) cannot be sent: %s", seconds, port, error)
+                self._core.message_lost(port, error)
 
     async def flush(self, node_or_port: str) -> None:
         """Wait until what was sent there has been handed to the operating system: the place to wait for a slow peer.

@@ -23,7 +23,28 @@ _OWN = "tests/test_own_errors.py::test_an_error_at_any_line_of_the_heart_of_it"
 _CRASH = "tests/test_crash_paths.py"
 _ALSO_FOUND = "tests/test_planted_found_connections.py"
 
+_MESSAGING = "_messaging.py"
+_PROMISED = "tests/test_promise_words.py::test_what_was_taken_for_later_and_cannot_travel_any_more_is_a_loss"
+
 CONNECTIONS = (
+    Fault(
+        "taken for later and lost",
+        "what `send_after` has taken, and what cannot travel when its time has come, is only logged",
+        (Change(_MESSAGING, "self._core.message_lost(port, error)", "pass"),),
+        (_PROMISED,),
+    ),
+    Fault(
+        "a notice that is lost",
+        "the message of a monitor, which cannot travel when the monitor fires, is only logged",
+        (
+            Change(
+                "_node/core.py",
+                "[:200], error)\n                self.message_lost(port, error)",
+                "[:200], error)",
+            ),
+        ),
+        (_PROMISED,),
+    ),
     Fault(
         "fires_after",
         "rule 3: the fence is lifted, and the monitors fire when what else is due has been done",

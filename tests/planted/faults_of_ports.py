@@ -346,15 +346,15 @@ PORTS = (
         "cause_of_another_death",
         "who waits for a port is told the exception that has killed another one",
         (
-            Change(_KEEPER, "frame.port, self.cause = before, None", "frame.port = before"),
-            Change(_KEEPER, "self.cause = frame.port, cause", "self.cause = frame.port, cause or self.cause"),
+            Change(_KEEPER, "frame.port, self.cause = before", "frame.port = before[0]"),
+            Change(_KEEPER, "self.cause), cause", "self.cause), cause or self.cause"),
         ),
         (f"{_TRACES}::test_the_cause_is_of_that_port_and_of_no_other",),
     ),
     Fault(
         "cause_is_kept",
         "a node keeps the exception of the latest death, with all the frames of its traceback",
-        (Change(_KEEPER, "frame.port, self.cause = before, None", "frame.port = before"),),
+        (Change(_KEEPER, "frame.port, self.cause = before", "frame.port = before[0]"),),
         (f"{_TRACES}::test_nothing_keeps_the_exception_when_those_who_waited_are_gone",),
     ),
     Fault(

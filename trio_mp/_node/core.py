@@ -246,6 +246,13 @@ class Core:
                 self.send(port, (*message, *reason_lost(error)))
             except (TypeError, ValueError):
                 log.error("%s is not told of a death (%s): %s", port, describe(reason)[:200], error)
+                self.message_lost(port, error)
+
+    def message_lost(self, port: str, error: Exception) -> None:
+        """A message taken from the program earlier cannot be sent to that port now: whoever monitors it is told."""
+        peer, name = self.route(port)
+        if peer is not None:
+            peer.act(peer.association.message_lost, name, f"a message that was to be sent later is lost: {error}")
 
     @trio.lowlevel.enable_ki_protection
     def kill(self, port: str, reason: Reason) -> None:

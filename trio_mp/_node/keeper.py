@@ -283,7 +283,8 @@ class PortKeeper(PortHost):
         if frame is None or frame.task is not task:
             frame = Frame(self, None, task)
             frame_variable.set(frame)
-        before, self.cause = frame.port, cause
+        # One loss may be told while another one is.
+        before, self.cause = (frame.port, self.cause), cause
         crashes: list[Exception] = []
         self.firing += 1
         try:
@@ -295,7 +296,7 @@ class PortKeeper(PortHost):
                     crashes.append(crash)
         finally:
             self.firing -= 1
-            frame.port, self.cause = before, None
+            frame.port, self.cause = before
         if crashes:
             several = ExceptionGroup("callbacks of monitors failed", crashes)
             self.crash(crashes[0] if len(crashes) == 1 else several)

@@ -51,6 +51,7 @@ from .effects import (
     Accept,
     Close,
     Effect,
+    Fire,
     FireDue,
     HalfClose,
     Link,
@@ -294,6 +295,18 @@ class Association(Outbox):
             effects += self._first_candidate()
         effects.append(Lost(self._reason, was_up, messages, size))
         return [*effects, *self._unwatch(), FireDue()]
+
+    def message_lost(self, name: str, why: str) -> list[Effect]:
+        """A message for the port of that name, taken from the program earlier, cannot be queued now: that is a loss.
+
+        It is one for this port alone. Nothing for the port may be queued between the failure and this call.
+        """
+        monitors = self.monitors.pop(name, None)
+        if not monitors:
+            return []
+        fire = Fire(tuple(monitors), transport_error(self.peer_id, why))
+        # As when the last of them is taken back: the peer need not watch the port any longer.
+        return [fire, *(self.take_loss() if name and self.send("", ("mon0", name)) else [])]
 
     def give_up(self, why: str) -> Lost:
         """After an error of this side: a loss, with which every connection ends. The caller closes them, and fires."""
