@@ -9,7 +9,6 @@ import trio
 import trio.testing
 from network_helpers import FakeNetwork, Inbox, Notices, open_test_node, until, warnings_in
 
-
 HANDLER = "network_helpers:installs_a_handler"
 
 
