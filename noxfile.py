@@ -36,15 +36,8 @@ def has_debians() -> bool:
     return found.stdout.strip() == "3.11.2"
 
 
-PURE = [
-    f"tests/test_{name}.py"
-    for name in (
-        *("amounts", "association", "association_properties", "auth", "buffer", "chunks", "codec", "corpus"),
-        *("database", "database_messages", "database_records", "database_replica", "handshake", "json_framing"),
-        *("man_in_the_middle", "membership", "parsers_fuzz", "planted_found_handshake", "queue", "requests", "session"),
-        *("supervision", "supervision_otp", "wire_vectors"),
-    )
-]
+LONG = {"test_explorer", "test_membership_explored", "test_transitions"}
+PURE = [str(path) for path in sorted(Path("tests/protocol").rglob("test_*.py")) if path.stem not in LONG]
 """The tests of the pure core, which have to reach every line and branch of it; none of them is long."""
 
 PROJECT = nox.project.load_toml("pyproject.toml")
@@ -117,7 +110,7 @@ def typing(session: nox.Session) -> None:
     session.run("mypy", *paths)
     session.run("basedpyright")
     session.run("basedpyright", "--ignoreexternal", "--verifytypes", "trio_mp")
-    session.run(*PYTEST, "tests/test_public_names.py", env=SAFE)
+    session.run(*PYTEST, "tests/node/test_public_names.py", env=SAFE)
 
 
 @nox.session
@@ -133,7 +126,7 @@ def lint(session: nox.Session) -> None:
     """ruff, and the test that walks the imports."""
     install(session, "lint", "test", package=False)
     session.run("ruff", "check", ".")
-    session.run(*PYTEST, "tests/test_architecture.py")
+    session.run(*PYTEST, "tests/house/test_architecture.py")
 
 
 @nox.session

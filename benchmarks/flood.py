@@ -34,7 +34,7 @@ from pathlib import Path
 import trio
 
 from trio_mp import Node, Port, open_node, spawnable
-from trio_mp._node.environment import Environment
+from trio_mp._settings.environment import Environment
 from trio_mp._transport.addresses import Address, TCPAddress
 from trio_mp._transport.pipe import Pipe
 from trio_mp._transport.sockets import SocketTransport, _to_pipe

@@ -19,10 +19,10 @@ import trio
 from benchmarks.profile_programs import READ
 from benchmarks.wholes import BATCH, Effort
 from trio_mp import Node, open_node
-from trio_mp._node.context import Frame
-from trio_mp._protocol.codec import decode_frame
-from trio_mp._protocol.framing import MSGPACK
-from trio_mp._protocol.queue import OutgoingQueue
+from trio_mp._ports.context import Frame
+from trio_mp._protocol.association.queue import OutgoingQueue
+from trio_mp._protocol.wire.codec import decode_frame
+from trio_mp._protocol.wire.framing import MSGPACK
 from trio_mp.cli.bench.task import TEXT, expect
 
 LIMIT = 2**40

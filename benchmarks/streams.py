@@ -17,7 +17,7 @@ from functools import partial
 import trio
 
 from trio_mp import Node, open_node, spawnable
-from trio_mp._node.byte_stream import ByteStream
+from trio_mp._streams.byte_stream import ByteStream
 from trio_mp._transport.throwaway import throwaway_contexts
 from trio_mp.cli.bench.task import SECRET, Figure, report
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from trio_mp._protocol.database import Replica
-from trio_mp._protocol.database_effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused, Send
-from trio_mp._protocol.database_records import Table, same
+from trio_mp._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused, Send
+from trio_mp._protocol.database.records import Table, same
+from trio_mp._protocol.database.replica import Replica
 
 FAMILIES = ("red", "green")
 
@@ -121,7 +121,7 @@ class Process:
             if self.replica.is_global:
                 self.network.send(self.id, from_id, ("role",))
         elif kind == "attach":
-            # One of before is ignored by `_protocol/membership.py`.
+            # One of before is ignored by `_protocol/membership/rules.py`.
             if rest[0] == self.connected[from_id]:
                 self.replica.guest_up(from_id)
         elif kind == "role":
@@ -154,7 +154,7 @@ class Process:
 class Network:
     """Replicas with a FIFO channel each way between any two that are connected.
 
-    What is sent by a connection that is gone, before that was noticed, is lost, as in `_protocol/association.py`: when
+    What is sent by a connection that is gone, before that was noticed, is lost, as in `_protocol/association`: when
     a connection in use ends, what is queued is dropped. There is one exception, in the rules of parting: a node that
     has asked whether it may give a connection back queues what it sends until the answer comes, and if the connection
     ends meanwhile that goes by the next one, before all else. Who keeps a connection does not ask; a guest keeps the

@@ -18,11 +18,8 @@ from network_watch import watched
 from trio_mp import Node, Port, current_node, spawnable
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._ids import random_token, spawned_prefix, spawner_mark
-from trio_mp._node.environment import Environment
-from trio_mp._node.network import Network
-from trio_mp._node.peer import Peer
-from trio_mp._protocol import codec
-from trio_mp._protocol.auth import stretch_secret
+from trio_mp._peers.network import Network
+from trio_mp._peers.peer import Peer
 from trio_mp._protocol.effects import (
     Authenticated,
     Event,
@@ -32,8 +29,11 @@ from trio_mp._protocol.effects import (
     ProofWanted,
     RefusedByPeer,
 )
-from trio_mp._protocol.handshake import NONCE_SIZE, LocalInfo
-from trio_mp._protocol.session import Session
+from trio_mp._protocol.handshake.auth import stretch_secret
+from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo
+from trio_mp._protocol.handshake.session import Session
+from trio_mp._protocol.wire import codec
+from trio_mp._settings.environment import Environment
 from trio_mp._transport.addresses import Address
 from trio_mp._transport.pipe import Listener, Pipe, Transport
 from trio_mp._transport.throwaway import throwaway_tls

@@ -20,9 +20,9 @@ from typing import Any
 
 from trio_mp import Monitor, Node
 from trio_mp._ids import join_port
-from trio_mp._node.network import Network
-from trio_mp._node.peer import Peer
-from trio_mp._protocol import codec
+from trio_mp._peers.network import Network
+from trio_mp._peers.peer import Peer
+from trio_mp._protocol.wire import codec
 from trio_mp._transport.pipe import Transport
 from trio_mp.testing import Oracle, Trace
 

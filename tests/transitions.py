@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests python -m transitions > docs/transitions.txt
 
-The documentation draws its diagrams from that file, and from the table at the top of `_protocol/handshake.py`;
+The documentation draws its diagrams from that file, and from the table at the top of `handshake.py`;
 `test_transitions.py` holds both against what is collected here. Nothing here names a state or an event: both are
 looked up in the classes, so that a new one is tried as soon as it is there.
 
@@ -22,12 +22,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from trio_mp._errors import ProtocolError
-from trio_mp._protocol.association import Association, Stage
+from trio_mp._protocol.association.association import Association, Stage
+from trio_mp._protocol.association.outbox import Fence
+from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp._protocol.effects import Terms
-from trio_mp._protocol.framing import MSGPACK
-from trio_mp._protocol.handshake import NONCE_SIZE, Handshake, LocalInfo
-from trio_mp._protocol.outbox import Fence
-from trio_mp._protocol.queue import OutgoingQueue
+from trio_mp._protocol.handshake.handshake import NONCE_SIZE, Handshake, LocalInfo
+from trio_mp._protocol.wire.framing import MSGPACK
 
 NEW, GONE = "new", "gone"
 """What a connection is called before it has a stage, and when it has none any more."""
@@ -202,7 +202,7 @@ ORDER = [NEW, *(state.value for kind in (Fence, Stage) for state in kind), GONE]
 
 HEAD = """\
 # Every transition of an association, as `PYTHONPATH=tests python -m transitions` has found them by trying everything.
-# tests/test_transitions.py fails when this is not what the code does; the diagrams of proof.md are drawn from it.
+# test_transitions.py fails when this is not what the code does; the diagrams of proof.md are drawn from it.
 # Events are the methods of Association. The decider is the node with the greater ID, the other side the other one.
 """
 

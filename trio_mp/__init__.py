@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._api import Node as Node
 from ._errors import (
     ConfigurationError as ConfigurationError,
     LocalProtocolError as LocalProtocolError,
@@ -18,11 +17,12 @@ from ._errors import (
     RemoteProtocolError as RemoteProtocolError,
 )
 from ._ids import node_of as node_of
-from ._node.handlers import ANY as ANY
-from ._node.monitor import DeathScope as DeathScope, Monitor as Monitor
-from ._node.port import Port as Port, current_node as current_node, current_port as current_port
-from ._node.timer import Timer as Timer
-from ._open import open_node as open_node
+from ._node.node import Node as Node
+from ._node.opening import open_node as open_node
+from ._ports.handlers import ANY as ANY
+from ._ports.monitor import DeathScope as DeathScope, Monitor as Monitor
+from ._ports.port import Port as Port, current_node as current_node, current_port as current_port
+from ._ports.timer import Timer as Timer
 from ._reason import Reason as Reason
 from ._services.changes import Change as Change
 from ._services.database import Database as Database

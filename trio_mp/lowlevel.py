@@ -11,9 +11,9 @@ Nodes that share a transport find each other by its addresses.
 from __future__ import annotations
 
 from ._ids import Entropy as Entropy
-from ._node.environment import Environment as Environment
-from ._open import open_node_in as open_node_in
-from ._protocol.session import TLSChannel as TLSChannel
+from ._node.opening import open_node_in as open_node_in
+from ._protocol.handshake.session import TLSChannel as TLSChannel
+from ._settings.environment import Environment as Environment
 from ._transport.addresses import Address as Address, TCPAddress as TCPAddress, UnixAddress as UnixAddress
 from ._transport.memory import MemoryTransport as MemoryTransport, memory_pipe_pair as memory_pipe_pair
 from ._transport.sockets import SocketTransport as SocketTransport

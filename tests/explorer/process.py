@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from trio_mp._errors import ProtocolError
-from trio_mp._protocol.association import Association, Stage
+from trio_mp._protocol.association.association import Association, Stage
+from trio_mp._protocol.association.outbox import Fence
 from trio_mp._protocol.effects import (
     Accept,
     Close,
@@ -24,8 +25,7 @@ from trio_mp._protocol.effects import (
     Terms,
     Unwatch,
 )
-from trio_mp._protocol.framing import MSGPACK, Framing
-from trio_mp._protocol.outbox import Fence
+from trio_mp._protocol.wire.framing import MSGPACK, Framing
 
 Item: TypeAlias = tuple[Any, ...]
 """What travels in a channel: `("proof", lost, incarnation)`, `("link",)`, `("ok",)`, `("no",)`, `("end",)`,

@@ -6,7 +6,7 @@ state. What stands for none is what the runtime relies on, or would be a waste; 
 
 The other rules have no check. INVENTED, DEAD_PORT and PORT_ID cannot be broken: a channel makes nothing up, a port that
 is dead is given nothing by the model itself, and has no successor. LATE and UNANSWERED are about time. CONNECTED is up
-to who dials again. MEMORY is for `TwoNodes` in tests/test_association_properties.py, whose queue counts bytes.
+to who dials again. MEMORY is for `TwoNodes` in test_association_properties.py, whose queue counts bytes.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from trio_mp._protocol.association import Association
+from trio_mp._protocol.association.association import Association
 
 from .parts import HIGHER, LOWER, PORTS, Bounds
 from .world import Action, State, World

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from trio_mp._protocol.association import Association, Stage
+from trio_mp._protocol.association.association import Association, Stage
+from trio_mp._protocol.association.outbox import Fence
 from trio_mp._protocol.effects import Accept, Close, Effect, Fire, FireDue, Link, NodeUp, Terms
-from trio_mp._protocol.outbox import Fence
 
 
 class TakesWhatComes(Association):

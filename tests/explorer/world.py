@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from trio_mp._protocol.association import Association, Stage
+from trio_mp._protocol.association.association import Association, Stage
 
 from .parts import HIGHER, LOWER, PORTS, SECOND, Bounds, Budget, Connection, Sent, Table, put
 from .process import Event, Item, Output, Process, new_association

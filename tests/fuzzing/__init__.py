@@ -2,7 +2,7 @@
 
 Two kinds. Of parsers, guided by coverage:
 
-`targets.py` says what must hold, without the fuzzer, so that `tests/test_corpus.py` can try what the fuzzer has found
+`targets.py` says what must hold, without the fuzzer, so that `test_corpus.py` can try what the fuzzer has found
 on every Python. `seeds.py` makes inputs to begin with, `conversation.py` plays the other side of a connection,
 `child.py` is the process that fuzzes, `campaign.py` starts it and keeps what it finds.
 

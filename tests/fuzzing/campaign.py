@@ -1,7 +1,7 @@
 """Fuzzing one target: start the process, follow what it says, keep the inputs that matter.
 
 The corpus that is kept is minimised: of all that was tried, few inputs that cover as much. Crashes are kept beside it,
-so that `tests/test_corpus.py` fails until they are mended, and stay there as regression tests.
+so that `tests/protocol/wire/test_corpus.py` fails until they are mended, and stay there as regression tests.
 """
 
 from __future__ import annotations

@@ -11,9 +11,6 @@ import functools
 from collections.abc import Iterable, Iterator
 
 from trio_mp._errors import RemoteProtocolError
-from trio_mp._protocol import auth
-from trio_mp._protocol.auth import HMAC_SHA256, Greeting
-from trio_mp._protocol.buffer import LINE_LIMIT
 from trio_mp._protocol.effects import (
     Authenticated,
     Event,
@@ -23,9 +20,12 @@ from trio_mp._protocol.effects import (
     ProofWanted,
     RefusedByPeer,
 )
-from trio_mp._protocol.handshake import NONCE_SIZE, LocalInfo, Step
+from trio_mp._protocol.handshake.handshake import auth
+from trio_mp._protocol.handshake.auth import HMAC_SHA256, Greeting
+from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step
+from trio_mp._protocol.handshake.session import Session, TLSChannel
 from trio_mp._protocol.requests import parse
-from trio_mp._protocol.session import Session, TLSChannel
+from trio_mp._protocol.wire.buffer import LINE_LIMIT
 from trio_mp._transport.throwaway import throwaway_tls
 
 from .cutting import Outcome, outcome_of
@@ -149,7 +149,7 @@ def our_greeting(*, dialler: bool, encryption: bool = False) -> Greeting:
 
 
 class Driver:
-    """Feeds a session and does as it asks, as `trio_mp._node.connection.Connection` and the association do.
+    """Feeds a session and does as it asks, as `trio_mp._peers.connection.Connection` and the association do.
 
     Attributes:
       authenticated: whether the other side has proven itself.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from trio_mp._errors import RemoteProtocolError
-from trio_mp._protocol.session import Session
+from trio_mp._protocol.handshake.session import Session
 from trio_mp._transport.throwaway import throwaway_tls
 from trio_mp._transport.tls import MemoryTLS
 

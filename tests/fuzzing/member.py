@@ -23,10 +23,10 @@ import trio
 from trio_mp import Node
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._ids import random_token
-from trio_mp._protocol.auth import stretch_secret
 from trio_mp._protocol.effects import Authenticated, LinkReceived, Messages, ProofWanted
-from trio_mp._protocol.handshake import NONCE_SIZE, LocalInfo, Step
-from trio_mp._protocol.session import Session, TLSChannel
+from trio_mp._protocol.handshake.auth import stretch_secret
+from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step
+from trio_mp._protocol.handshake.session import Session, TLSChannel
 from trio_mp._transport.addresses import parse_address
 from trio_mp._transport.pipe import Pipe
 from trio_mp.testing import SimulatedNetwork, Witness, address_of, simulate

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from trio_mp._protocol import codec
-from trio_mp._protocol.chunks import END, header
-from trio_mp._protocol.json_framing import append_json
+from trio_mp._protocol.wire import codec
+from trio_mp._protocol.wire.chunks import END, header
+from trio_mp._protocol.wire.json_framing import append_json
 from trio_mp._transport.throwaway import throwaway_tls
 
 from .conversation import Setup, peer_greeting, stream_of

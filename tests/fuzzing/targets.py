@@ -11,12 +11,13 @@ from typing import TypeAlias
 
 from trio_mp._errors import ConfigurationError, RemoteProtocolError
 from trio_mp._ids import is_node_id
-from trio_mp._protocol import codec, requests
-from trio_mp._protocol.auth import Greeting
-from trio_mp._protocol.buffer import LINE_LIMIT, FrameBuffer, LineBuffer
-from trio_mp._protocol.chunks import ChunkReader
-from trio_mp._protocol.handshake import NONCE_SIZE, escape, parse_greeting, unescape
-from trio_mp._protocol.json_framing import JSONBuffer, append_json
+from trio_mp._protocol import requests
+from trio_mp._protocol.handshake.auth import Greeting
+from trio_mp._protocol.handshake.handshake import NONCE_SIZE, escape, parse_greeting, unescape
+from trio_mp._protocol.wire import codec
+from trio_mp._protocol.wire.buffer import LINE_LIMIT, FrameBuffer, LineBuffer
+from trio_mp._protocol.wire.chunks import ChunkReader
+from trio_mp._protocol.wire.json_framing import JSONBuffer, append_json
 from trio_mp._transport.addresses import parse_address
 from trio_mp._transport.certificates import node_ids_in
 

@@ -25,15 +25,15 @@ from .explained import EXPLAINED
 from .fault import Change, Fault
 from .trial import SOURCE, try_fault
 
-FILES = ("_protocol/association.py", "_protocol/outbox.py", "_protocol/handshake.py")
+FILES = ("_protocol/association/association.py", "_protocol/association/outbox.py", "_protocol/handshake/handshake.py")
 
-_WORLDS = "tests/test_explorer.py::test_every_interleaving_keeps_the_promise"
+_WORLDS = "tests/protocol/association/test_explorer.py::test_every_interleaving_keeps_the_promise"
 TESTS = (
-    "tests/test_association.py",
-    "tests/test_handshake.py",
-    "tests/test_planted_found_handshake.py",
-    "tests/test_session.py",
-    "tests/test_association_properties.py",
+    "tests/protocol/association/test_association.py",
+    "tests/protocol/handshake/test_handshake.py",
+    "tests/protocol/handshake/test_planted_found_handshake.py",
+    "tests/protocol/handshake/test_session.py",
+    "tests/protocol/association/test_association_properties.py",
     f"{_WORLDS}[the lower overflows]",
     f"{_WORLDS}[the higher overflows]",
     f"{_WORLDS}[an early loss at one side, from the lower]",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from .fault import Change, Fault
 
-_LIMITS = "_protocol/limits.py"
-_AMOUNT = "_protocol/json_amount.py"
-_TESTS = "tests/test_amounts.py"
-_JSON = "tests/test_json_framing.py"
+_LIMITS = "_protocol/wire/limits.py"
+_AMOUNT = "_protocol/wire/json_amount.py"
+_TESTS = "tests/protocol/wire/test_amounts.py"
+_JSON = "tests/protocol/wire/test_json_framing.py"
 
 AMOUNTS: tuple[Fault, ...] = (
     Fault(
@@ -19,7 +19,7 @@ AMOUNTS: tuple[Fault, ...] = (
     Fault(
         "dicts_of_a_batch_not_looked_at",
         "the same, in a message of a smaller frame",
-        (Change("_protocol/codec.py", "if size > _HARMLESS and _has_large_map(payload_untrusted):", "if False:"),),
+        (Change("_protocol/wire/codec.py", "if size > _HARMLESS and _has_large_map(payload_untrusted):", "if False:"),),
         (f"{_TESTS}::test_keys_with_the_same_hash_are_refused_before_a_dict_is_made_of_them",),
     ),
     Fault(
@@ -31,7 +31,7 @@ AMOUNTS: tuple[Fault, ...] = (
     Fault(
         "send_does_not_count",
         "what one side sends ends the connection on the other",
-        (Change("_protocol/queue.py", "check_amount(message)", "pass"),),
+        (Change("_protocol/association/queue.py", "check_amount(message)", "pass"),),
         (f"{_TESTS}::test_what_is_past_a_limit_raises_with_the_place_and_leaves_nothing",),
     ),
     Fault(
@@ -43,13 +43,13 @@ AMOUNTS: tuple[Fault, ...] = (
     Fault(
         "everything_adapted_at_once",
         "a peer's greeting has a node encode its whole queue anew",
-        (Change("_protocol/queue.py", "if self.size > ADAPTED_SIZE or", "if False and"),),
+        (Change("_protocol/association/queue.py", "if self.size > ADAPTED_SIZE or", "if False and"),),
         (f"{_TESTS}::test_more_than_can_be_adapted_at_once_is_lost_as_a_whole",),
     ),
     Fault(
         "monitors_survive_a_lost_queue",
         "a hole: what waited is lost, the requests for monitors too, and nobody is told",
-        (Change("_protocol/outbox.py", "names = concerned, list(self.monitors)", "names = concerned, []"),),
+        (Change("_protocol/association/outbox.py", "names = concerned, list(self.monitors)", "names = concerned, []"),),
         (f"{_TESTS}::test_all_monitors_fire_when_all_of_the_queue_is_lost",),
     ),
     Fault(
@@ -61,7 +61,7 @@ AMOUNTS: tuple[Fault, ...] = (
     Fault(
         "an_array_that_is_not_at_its_end",
         "what follows an array that nests deep is taken for something outside of it",
-        (Change("_protocol/json_framing.py", 'b")(?!)|" + other + b"))"', 'b")|)(?:" + other + b"))"'),),
+        (Change("_protocol/wire/json_framing.py", 'b")(?!)|" + other + b"))"', 'b")|)(?:" + other + b"))"'),),
         (
             f"{_JSON}::test_the_work_is_in_proportion_to_the_bytes",
             f"{_JSON}::test_what_travels_arrives_as_what_it_was_however_its_bytes_come",

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from .fault import Change, Fault
 
-_PEER = "_node/peer.py"
-_CONNECTION = "_node/connection.py"
-_NETWORK = "_node/network.py"
-_NODE_PORT = "_node/node_port.py"
+_PEER = "_peers/peer.py"
+_CONNECTION = "_peers/connection.py"
+_NETWORK = "_peers/network.py"
+_NODE_PORT = "_peers/node_port.py"
 _ADMISSION = "_transport/admission.py"
-_ADMISSION_TESTS = "tests/test_admission.py"
-_LET_IN = "tests/test_strangers_let_in.py"
-_ERRANDS = "_node/errands.py"
-_FOR_OTHERS = "tests/test_work_for_others.py"
-_CONNECTIONS = "tests/test_network_connections.py"
-_MESSAGES = "tests/test_network_messages.py"
-_MONITORS = "tests/test_network_monitors.py"
-_CLOSING = "tests/test_network_closing.py"
-_GONE = "tests/test_gone_nodes.py"
-_FOUND = "tests/test_planted_found_peers.py"
-_OWN = "tests/test_own_errors.py::test_an_error_at_any_line_of_the_heart_of_it"
-_CRASH = "tests/test_crash_paths.py"
-_ALSO_FOUND = "tests/test_planted_found_connections.py"
+_ADMISSION_TESTS = "tests/transport/test_admission.py"
+_LET_IN = "tests/peers/test_strangers_let_in.py"
+_ERRANDS = "_peers/errands.py"
+_FOR_OTHERS = "tests/peers/test_work_for_others.py"
+_CONNECTIONS = "tests/peers/test_network_connections.py"
+_MESSAGES = "tests/peers/test_network_messages.py"
+_MONITORS = "tests/peers/test_network_monitors.py"
+_CLOSING = "tests/peers/test_network_closing.py"
+_GONE = "tests/services/test_gone_nodes.py"
+_FOUND = "tests/peers/test_planted_found_peers.py"
+_OWN = "tests/peers/test_own_errors.py::test_an_error_at_any_line_of_the_heart_of_it"
+_CRASH = "tests/peers/test_crash_paths.py"
+_ALSO_FOUND = "tests/peers/test_planted_found_connections.py"
 
-_MESSAGING = "_messaging.py"
-_PROMISED = "tests/test_promise_words.py::test_what_was_taken_for_later_and_cannot_travel_any_more_is_a_loss"
+_MESSAGING = "_node/messaging.py"
+_PROMISED = "tests/node/test_promise_words.py::test_what_was_taken_for_later_and_cannot_travel_any_more_is_a_loss"
 
 CONNECTIONS = (
     Fault(
@@ -38,7 +38,7 @@ CONNECTIONS = (
         "the message of a monitor, which cannot travel when the monitor fires, is only logged",
         (
             Change(
-                "_node/core.py",
+                "_runtime.py",
                 "[:200], error)\n                self.message_lost(port, error)",
                 "[:200], error)",
             ),
@@ -54,7 +54,7 @@ CONNECTIONS = (
                 'self._host.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)',
                 "self._host.enqueue(Job(self._host.fire), (list(fire.monitors), fire.reason))",
             ),
-            Change(_PEER, "from .monitor import", "from .keeper import Job\nfrom .monitor import"),
+            Change(_PEER, "from .._ports.monitor import", "from .._ports.lifecycle import Job\nfrom .._ports.monitor import"),
         ),
         (f"{_FOUND}::test_a_loss_is_reported_before_what_waits_is_handled",),
     ),
@@ -91,8 +91,8 @@ CONNECTIONS = (
     Fault(
         "taken_monitors_forgotten",
         "monitors that were taken out of the table when an error came do not fire",
-        (Change("_protocol/outbox.py", "self.unfired.update(self.monitors.get(name, {}))", "pass"),),
-        ("tests/test_association.py::TestAnErrorOfThisSide::test_in_the_middle_of_adapting_the_queue",),
+        (Change("_protocol/association/outbox.py", "self.unfired.update(self.monitors.get(name, {}))", "pass"),),
+        ("tests/protocol/association/test_association.py::TestAnErrorOfThisSide::test_in_the_middle_of_adapting_the_queue",),
     ),
     Fault(
         "effects_left_behind",
@@ -104,7 +104,7 @@ CONNECTIONS = (
     Fault(
         "an_error_ends_the_node",
         "an error in the work for one connection ends the node",
-        (Change("_node/own_errors.py", "            self.fail(error)\n            return None", "            raise"),),
+        (Change("_peers/own_errors.py", "            self.fail(error)\n            return None", "            raise"),),
         (f"{_CRASH}::test_an_error_of_a_service_ends_the_connection_and_nothing_else",),
     ),
     Fault(
@@ -112,7 +112,7 @@ CONNECTIONS = (
         "an error in the node's own work is taken for one of the connection whose reader has come to it",
         (
             Change(
-                "_node/dispatcher.py",
+                "_ports/dispatcher.py",
                 "                self.crash(error)\n            return",
                 "                pass\n            return",
             ),
@@ -130,8 +130,8 @@ CONNECTIONS = (
         "dispatched_behind_the_end",
         "what stands in a batch behind the message that has ended the connection is dispatched: it may begin a monitor"
         " that nothing ends",
-        (Change("_node/dispatcher.py", "if ended:\n", "if False:\n"),),
-        ("tests/test_hostile_peers.py::test_what_comes_behind_the_end_of_a_connection_in_one_batch",),
+        (Change("_ports/dispatcher.py", "if ended:\n", "if False:\n"),),
+        ("tests/peers/test_hostile_peers.py::test_what_comes_behind_the_end_of_a_connection_in_one_batch",),
     ),
     Fault(
         "dials_on_while_closing",
@@ -143,7 +143,7 @@ CONNECTIONS = (
         "timeless_records",
         "the time of another node's log record is taken as it is, though it is none, and handlers fail",
         (Change("_services/logs.py", "if 0 <= created < LAST_TIME:", "if LAST_TIME:"),),
-        ("tests/test_collected_logs.py::test_a_record_whose_time_is_none_gets_that_of_its_arrival",),
+        ("tests/services/test_collected_logs.py::test_a_record_whose_time_is_none_gets_that_of_its_arrival",),
     ),
     Fault(
         "routes_to_the_forgotten",
@@ -181,7 +181,7 @@ CONNECTIONS = (
         "probe_outlives_its_connection",
         "the silence of a connection that has ended is held against the one that has followed it",
         (
-            Change("_node/probe.py", " and not self._connection.closed:", ":"),
+            Change("_peers/probe.py", " and not self._connection.closed:", ":"),
             Change(_CONNECTION, "self.probe.cancel()\n            if self.peer", "if self.peer"),
         ),
         (f"{_FOUND}::test_a_probe_ends_with_its_connection",),
@@ -203,12 +203,12 @@ CONNECTIONS = (
         "a monitor beyond the limit of the other node is never told that it is refused",
         (
             Change(
-                "_node/watchers.py",
+                "_peers/watchers.py",
                 'self._peer.send("", ("kil0", name, *too_many_monitors(self._limit)))',
                 "pass",
             ),
         ),
-        ("tests/test_limits_for_peers.py::test_a_node_may_monitor_so_many_ports_and_no_more",),
+        ("tests/peers/test_limits_for_peers.py::test_a_node_may_monitor_so_many_ports_and_no_more",),
         hangs=True,
     ),
     Fault(
@@ -267,8 +267,8 @@ CONNECTIONS = (
         (Change(_NETWORK, "connection.received_at = now\n", "pass\n"),),
         (
             f"{_CONNECTIONS}::test_a_process_that_was_stopped_does_not_mistake_its_peer_for_dead",
-            "tests/test_silence.py::test_a_stall_of_our_own_is_not_the_peers_silence",
-            "tests/test_silence.py::test_a_peer_that_had_nothing_to_say_while_this_process_stood_still_gets_its_time",
+            "tests/peers/test_silence.py::test_a_stall_of_our_own_is_not_the_peers_silence",
+            "tests/peers/test_silence.py::test_a_peer_that_had_nothing_to_say_while_this_process_stood_still_gets_its_time",
         ),
     ),
     Fault(
@@ -383,14 +383,14 @@ CONNECTIONS = (
     Fault(
         "upkeep_is_a_loss",
         "a node that closes warns of messages that it has only said for itself",
-        (Change("_protocol/queue.py", "if not self._is_upkeep():", "if True:"),),
-        ("tests/test_queue.py::test_what_the_nodes_say_for_themselves_is_no_loss",),
+        (Change("_protocol/association/queue.py", "if not self._is_upkeep():", "if True:"),),
+        ("tests/protocol/association/test_queue.py::test_what_the_nodes_say_for_themselves_is_no_loss",),
     ),
     Fault(
         "a_loss_is_upkeep",
         "point 4: a loss is not logged, because something of what the nodes say for themselves was lost with it",
-        (Change("_protocol/queue.py", "return all(is_upkeep(message)", "return any(is_upkeep(message)"),),
-        ("tests/test_queue.py::test_what_the_nodes_say_for_themselves_is_no_loss",),
+        (Change("_protocol/association/queue.py", "return all(is_upkeep(message)", "return any(is_upkeep(message)"),),
+        ("tests/protocol/association/test_queue.py::test_what_the_nodes_say_for_themselves_is_no_loss",),
     ),
     Fault(
         "searches_without_end",
@@ -450,7 +450,7 @@ CONNECTIONS = (
     Fault(
         "streams_dialled_all_at_once",
         "a member has a connection made for each of its streams, all at the same time",
-        (Change("_services/streams.py", "await self._dials.acquire()", "self._dials.release()"),),
+        (Change("_streams/service.py", "await self._dials.acquire()", "self._dials.release()"),),
         (f"{_FOR_OTHERS}::test_streams_that_others_cannot_dial_wait_for_each_other",),
     ),
     Fault(
@@ -464,7 +464,7 @@ CONNECTIONS = (
         "what the peer does wrong is noted, and the connection is read on",
         (
             Change(
-                "_node/reading.py",
+                "_peers/reading.py",
                 "        return len(data), len(data) == READ_SIZE, [] if ignored else session.receive(data)\n",
                 """        try:
             return len(data), len(data) == READ_SIZE, [] if ignored else session.receive(data)
@@ -473,6 +473,6 @@ CONNECTIONS = (
 """,
             ),
         ),
-        ("tests/test_network_strangers.py::test_a_frame_that_does_not_decode_ends_the_connection",),
+        ("tests/peers/test_network_strangers.py::test_a_frame_that_does_not_decode_ends_the_connection",),
     ),
 )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from .fault import Change, Fault
 
-_AUTH = "_protocol/auth.py"
-_HANDSHAKE = "_protocol/handshake.py"
-_SESSION = "_protocol/session.py"
-_FRAMING = "_protocol/framing.py"
-_BUFFER = "_protocol/buffer.py"
-_TESTS = "tests/test_handshake.py"
-_SESSIONS = "tests/test_session.py"
+_AUTH = "_protocol/handshake/auth.py"
+_HANDSHAKE = "_protocol/handshake/handshake.py"
+_SESSION = "_protocol/handshake/session.py"
+_FRAMING = "_protocol/wire/framing.py"
+_BUFFER = "_protocol/wire/buffer.py"
+_TESTS = "tests/protocol/handshake/test_handshake.py"
+_SESSIONS = "tests/protocol/handshake/test_session.py"
 
 HANDSHAKES = (
     Fault(
@@ -121,7 +121,7 @@ HANDSHAKES = (
             batch = []""",
             ),
         ),
-        ("tests/test_json_peers.py::test_bad_json_ends_the_connection_and_leaves_a_line",),
+        ("tests/peers/test_json_peers.py::test_bad_json_ends_the_connection_and_leaves_a_line",),
     ),
     Fault(
         "no_limit_of_a_frame",
@@ -133,7 +133,7 @@ HANDSHAKES = (
         "memory_for_what_was_announced",
         "point 4: a peer has us take memory for a frame of which it sends next to nothing",
         (Change(_BUFFER, "min(self._size, max(2 * self._large, _GROWTH * filled))", "self._size"),),
-        ("tests/test_buffer.py::test_a_frame_that_is_announced_and_does_not_come_takes_no_memory",),
+        ("tests/protocol/wire/test_buffer.py::test_a_frame_that_is_announced_and_does_not_come_takes_no_memory",),
     ),
     Fault(
         "room_for_what_is_encrypted",
@@ -146,7 +146,7 @@ HANDSHAKES = (
         "a stranger has us hold a line of any length",
         (Change(_BUFFER, 'raise RemoteProtocolError(f"a line of more than {LINE_LIMIT} bytes")', "return None"),),
         (
-            "tests/test_buffer.py::test_a_line_one_past_the_limit_is_refused_complete_or_not",
+            "tests/protocol/wire/test_buffer.py::test_a_line_one_past_the_limit_is_refused_complete_or_not",
             f"{_SESSIONS}::test_a_line_too_long_or_not_ascii_is_refused_in_every_step",
         ),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .fault import Change, Fault
 
 _LOGS = "_services/logs.py"
-_TESTS = "tests/test_collected_logs.py"
+_TESTS = "tests/services/test_collected_logs.py"
 
 LOGS = (
     Fault(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from .fault import Change, Fault
 
-_FILE = "_protocol/association.py"
-_PEER = "_node/peer.py"
-_CONNECTION = "_node/connection.py"
-_IDLENESS = "_node/idleness.py"
-_TESTS = "tests/test_association.py::TestParting"
-_NODES = "tests/test_idle_close.py"
-_WORLDS = "tests/test_explorer.py::test_every_interleaving_keeps_the_promise"
+_FILE = "_protocol/association/association.py"
+_PEER = "_peers/peer.py"
+_CONNECTION = "_peers/connection.py"
+_IDLENESS = "_peers/idleness.py"
+_TESTS = "tests/protocol/association/test_association.py::TestParting"
+_NODES = "tests/peers/test_idle_close.py"
+_WORLDS = "tests/protocol/association/test_explorer.py::test_every_interleaving_keeps_the_promise"
 
 PARTING = (
     Fault(

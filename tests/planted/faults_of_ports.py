@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from .fault import Change, Fault
 
-_CORE = "_node/core.py"
+_CORE = "_runtime.py"
 _IDS = "_ids.py"
-_SPAWNED_NAMES = "_node/spawned_names.py"
-_DISPATCHER = "_node/dispatcher.py"
-_KEEPER = "_node/keeper.py"
-_NODE_PORT = "_node/node_port.py"
-_BACKLOG = "_node/backlog.py"
-_MAILBOX = "_node/mailbox.py"
-_HANDLERS = "_node/handlers.py"
+_SPAWNED_NAMES = "_peers/spawned_names.py"
+_DISPATCHER = "_ports/dispatcher.py"
+_KEEPER = "_ports/lifecycle.py"
+_NODE_PORT = "_peers/node_port.py"
+_BACKLOG = "_ports/backlog.py"
+_MAILBOX = "_ports/mailbox.py"
+_HANDLERS = "_ports/handlers.py"
 _REASON = "_reason.py"
-_TRACES = "tests/test_death_traces.py"
-_CLOSED = "tests/test_node_closed.py"
+_TRACES = "tests/ports/test_death_traces.py"
+_CLOSED = "tests/node/test_node_closed.py"
 
 # What counts, in the place of what is drawn.
 _COUNTED = "urlsafe_b64encode(b''.join(number.to_bytes(_RANDOM_BYTES, 'big') for number in range(_POOL)))"
@@ -25,67 +25,67 @@ PORTS = (
         "port_name_used_again",
         "point 3: a port gets the name of one that has died",
         (Change(_CORE, "+ self._random_parts.pop()", "+ self._random_parts[-1 - len(self.dispatcher.ports)]"),),
-        ("tests/test_ports.py::test_ports_never_share_an_id",),
+        ("tests/ports/test_ports.py::test_ports_never_share_an_id",),
     ),
     Fault(
         "names_without_randomness",
         "who knows a port ID can guess others: their random parts do not depend on the entropy",
         (Change(_IDS, "urlsafe_b64encode(entropy(_POOL * _RANDOM_BYTES))", _COUNTED),),
         (
-            "tests/test_port_names.py::test_no_name_says_anything_of_another",
-            "tests/test_ids.py::test_random_parts_of_names_are_all_of_the_entropy_and_nothing_else",
+            "tests/ports/test_port_names.py::test_no_name_says_anything_of_another",
+            "tests/vocabulary/test_ids.py::test_random_parts_of_names_are_all_of_the_entropy_and_nothing_else",
         ),
     ),
     Fault(
         "names_from_the_operating_system",
         "a simulation cannot be repeated: names do not come from the entropy that its nodes were given",
         (Change(_CORE, "random_parts(self.environment.entropy)", "random_parts(__import__('os').urandom)"),),
-        ("tests/test_port_names.py::test_the_same_entropy_gives_the_same_names_and_other_entropy_others",),
+        ("tests/ports/test_port_names.py::test_the_same_entropy_gives_the_same_names_and_other_entropy_others",),
     ),
     Fault(
         "spawned_names_without_randomness",
         "who knows the ID of a port that was spawned from elsewhere can guess others of that spawner",
         (Change(_CORE, "+ self._random_parts.pop()", "+ (self._spawn_mark if prefix else self._random_parts.pop())"),),
-        ("tests/test_port_names.py::test_reply_ports_and_spawned_ones_cannot_be_guessed_either",),
+        ("tests/ports/test_port_names.py::test_reply_ports_and_spawned_ones_cannot_be_guessed_either",),
     ),
     Fault(
         "counters_of_earlier_runs_forgotten",
         "point 3: a peer uses a name again by coming back as an earlier run of itself",
         (Change(_SPAWNED_NAMES, "runs[incarnation] = counter", "runs.clear()\n        runs[incarnation] = counter"),),
         (
-            "tests/test_port_names.py::test_a_counter_rises_for_each_run_of_each_node",
-            "tests/test_port_names.py::test_a_name_is_not_used_again_by_a_run_that_comes_back",
+            "tests/ports/test_port_names.py::test_a_counter_rises_for_each_run_of_each_node",
+            "tests/ports/test_port_names.py::test_a_name_is_not_used_again_by_a_run_that_comes_back",
         ),
     ),
     Fault(
         "no_limit_of_counters",
         "point 4: a peer that comes back as ever new runs has the table of counters grow for ever",
         (Change(_SPAWNED_NAMES, "if full:", "if False:"),),
-        ("tests/test_port_names.py::test_the_table_has_a_limit_and_those_in_it_go_on",),
+        ("tests/ports/test_port_names.py::test_the_table_has_a_limit_and_those_in_it_go_on",),
     ),
     Fault(
         "no_limit_of_one_nodes_counters",
         "one node that comes back as ever new runs uses up the table of counters for all",
         (Change(_SPAWNED_NAMES, "if len(runs) >= RUNS_OF_ONE", "if False"),),
-        ("tests/test_port_names.py::test_the_table_has_a_limit_and_those_in_it_go_on",),
+        ("tests/ports/test_port_names.py::test_the_table_has_a_limit_and_those_in_it_go_on",),
     ),
     Fault(
         "refused_counter_not_told",
         "whoever may spawn nothing waits for ever: the refusal is logged, and told to nobody",
         (Change(_NODE_PORT, "            self._spawner.refuse(request.name, why)\n", "            return\n"),),
-        ("tests/test_port_names.py::test_who_may_spawn_nothing_is_told",),
+        ("tests/ports/test_port_names.py::test_who_may_spawn_nothing_is_told",),
     ),
     Fault(
         "marks_without_the_node",
         "point 3: a peer that claims another's incarnation uses a name again that the other one has used",
         (Change(_IDS, 'f"{node_id}#{incarnation}".encode()', "incarnation.encode()"),),
-        ("tests/test_port_names.py::test_no_node_uses_a_name_again_that_another_has_used",),
+        ("tests/ports/test_port_names.py::test_no_node_uses_a_name_again_that_another_has_used",),
     ),
     Fault(
         "same_incarnation_every_run",
         "a node that has restarted passes for the run of before, whose spawned names are used up",
         (Change(_CORE, "self.incarnation = random_token(environment.entropy)", 'self.incarnation = "A" * 16'),),
-        ("tests/test_port_names.py::test_a_node_that_restarts_spawns_again",),
+        ("tests/ports/test_port_names.py::test_a_node_that_restarts_spawns_again",),
     ),
     Fault(
         "same_names_every_run",
@@ -94,13 +94,13 @@ PORTS = (
             Change(_CORE, "self.incarnation = random_token(environment.entropy)", 'self.incarnation = "A" * 16'),
             Change(_IDS, "urlsafe_b64encode(entropy(_POOL * _RANDOM_BYTES))", _COUNTED),
         ),
-        ("tests/test_ports.py::test_a_message_for_a_port_of_an_earlier_run_reaches_none",),
+        ("tests/ports/test_ports.py::test_a_message_for_a_port_of_an_earlier_run_reaches_none",),
     ),
     Fault(
         "what_matched_any_is_lost",
         "a handler is not called with what `ANY` in its pattern matched",
         (Change(_HANDLERS, "(*[message[index] for index in anys], *message[length:])", "message[length:]"),),
-        ("tests/test_patterns.py::test_a_handler_gets_what_matched_any_and_then_the_rest",),
+        ("tests/ports/test_patterns.py::test_a_handler_gets_what_matched_any_and_then_the_rest",),
     ),
     Fault(
         "what_matched_any_comes_last",
@@ -112,13 +112,13 @@ PORTS = (
                 "(*message[length:], *[message[index] for index in anys])",
             ),
         ),
-        ("tests/test_patterns.py::test_a_handler_gets_what_matched_any_and_then_the_rest",),
+        ("tests/ports/test_patterns.py::test_a_handler_gets_what_matched_any_and_then_the_rest",),
     ),
     Fault(
         "full_mailbox_drops",
         "point 4: a message for a full mailbox is dropped, and nobody is told",
         (Change(_MAILBOX, "if full:\n            self._overflow", "if False:\n            self._overflow"),),
-        ("tests/test_mailbox.py::test_a_full_mailbox_kills_the_port",),
+        ("tests/ports/test_mailbox.py::test_a_full_mailbox_kills_the_port",),
         hangs=True,
     ),
     Fault(
@@ -131,28 +131,28 @@ PORTS = (
                 "            if False:\n                self.die_loudly",
             ),
         ),
-        ("tests/test_mailbox.py::test_too_many_messages_behind_an_async_handler_kill_the_port",),
+        ("tests/ports/test_mailbox.py::test_too_many_messages_behind_an_async_handler_kill_the_port",),
         hangs=True,
     ),
     Fault(
         "no_limit_of_a_backlog",
         "point 4: a port holds any number of messages",
         (Change(_BACKLOG, "if len(self._messages) >= self._limit:", "if False:"),),
-        ("tests/test_mailbox.py::test_a_full_mailbox_kills_the_port",),
+        ("tests/ports/test_mailbox.py::test_a_full_mailbox_kills_the_port",),
         hangs=True,
     ),
     Fault(
         "no_limit_of_a_backlogs_memory",
         "point 4: a port holds messages of any size from another node",
         (Change(_BACKLOG, "if self._size + size > self._size_limit:", "if False:"),),
-        ("tests/test_limits_for_peers.py::test_received_messages_wait_up_to_a_size",),
+        ("tests/peers/test_limits_for_peers.py::test_received_messages_wait_up_to_a_size",),
         hangs=True,
     ),
     Fault(
         "mailbox_takes_all_for_local",
         "point 4: messages from another node wait in a mailbox as those of this node do, which are not measured",
         (Change(_DISPATCHER, " if port.more is None or port.more.mailbox is None else None", ""),),
-        ("tests/test_limits_for_peers.py::test_received_messages_wait_up_to_a_size",),
+        ("tests/peers/test_limits_for_peers.py::test_received_messages_wait_up_to_a_size",),
         hangs=True,
     ),
     Fault(
@@ -170,13 +170,13 @@ PORTS = (
         if state.busy:""",
             ),
         ),
-        ("tests/test_dispatch_properties.py::test_random_programs_keep_the_promise",),
+        ("tests/ports/test_dispatch_properties.py::test_random_programs_keep_the_promise",),
     ),
     Fault(
         "kill_overtakes_messages",
         "a kill comes before the messages that were sent before it",
         (Change(_KEEPER, "self.enqueue(self._kill_job, (name, reason))", "self.kill_now(name, reason)"),),
-        ("tests/test_death.py::test_a_kill_keeps_its_place_among_the_messages_sent_before_it",),
+        ("tests/ports/test_death.py::test_a_kill_keeps_its_place_among_the_messages_sent_before_it",),
     ),
     Fault(
         "remote_kill_comes_late",
@@ -188,19 +188,19 @@ PORTS = (
                 "self._host.kill(name, reason)\n            case requests.Spawn()",
             ),
         ),
-        ("tests/test_network_monitors.py::test_kill_keeps_its_place_among_messages",),
+        ("tests/peers/test_network_monitors.py::test_kill_keeps_its_place_among_messages",),
     ),
     Fault(
         "spawned_under_any_counter",
         "point 3: a peer names a port that it spawns as one that it has spawned before",
         (Change(_SPAWNED_NAMES, " and counter > self._last.get(node_id, {}).get(incarnation, 0)", ""),),
-        ("tests/test_network_strangers.py::test_a_spawn_under_a_name_that_is_not_the_peers",),
+        ("tests/peers/test_network_strangers.py::test_a_spawn_under_a_name_that_is_not_the_peers",),
     ),
     Fault(
         "spawned_under_any_incarnation",
         "point 3: a peer names a port that it spawns as if another node had",
         (Change(_IDS, "if parts is None or parts[1] != mark:", "if parts is None:"),),
-        ("tests/test_network_strangers.py::test_a_spawn_under_a_name_that_is_not_the_peers",),
+        ("tests/peers/test_network_strangers.py::test_a_spawn_under_a_name_that_is_not_the_peers",),
     ),
     Fault(
         "reasons_set_one_by_one",
@@ -212,25 +212,25 @@ PORTS = (
                 "                monitor.begin_firing(reason)\n",
             ),
         ),
-        ("tests/test_monitors.py::test_the_reason_is_set_on_all_monitors_before_any_callback_runs",),
+        ("tests/ports/test_monitors.py::test_the_reason_is_set_on_all_monitors_before_any_callback_runs",),
     ),
     Fault(
         "missing_port_not_told",
         "a monitor of a port that is dead already never fires",
         (Change(_KEEPER, "self.enqueue(Job(self._fire_missing), (", "bool((self._fire_missing, "),),
-        ("tests/test_monitors.py::test_a_monitor_of_a_dead_port_says_that_there_is_none",),
+        ("tests/ports/test_monitors.py::test_a_monitor_of_a_dead_port_says_that_there_is_none",),
     ),
     Fault(
         "fired_before_unwound",
         "a supervisor hears of a death before the resources are free",
         (Change(_KEEPER, "if not state.tasks or self.nursery is None:", "if True:"),),
-        ("tests/test_death.py::test_monitors_fire_when_the_tasks_have_unwound",),
+        ("tests/ports/test_death.py::test_monitors_fire_when_the_tasks_have_unwound",),
     ),
     Fault(
         "never_fired_if_not_unwound",
         "liveness: the monitors of a port whose tasks do not end never fire",
         (Change(_KEEPER, "self.start_system_task(self._await_unwinding, port, state)", "pass"),),
-        ("tests/test_death.py::test_monitors_fire_after_the_shutdown_timeout_at_the_latest",),
+        ("tests/ports/test_death.py::test_monitors_fire_after_the_shutdown_timeout_at_the_latest",),
     ),
     Fault(
         "death_notice_not_sent",
@@ -242,7 +242,7 @@ PORTS = (
                 "if False:\n                monitor.peer",
             ),
         ),
-        ("tests/test_network_monitors.py::test_a_monitor_fires_with_the_reason_of_the_death",),
+        ("tests/peers/test_network_monitors.py::test_a_monitor_fires_with_the_reason_of_the_death",),
         hangs=True,
     ),
     Fault(
@@ -256,7 +256,7 @@ PORTS = (
                 "        # The notices to other nodes are queued",
             ),
         ),
-        ("tests/test_planted_found_peers.py::test_the_notice_of_a_death_comes_before_what_callbacks_send",),
+        ("tests/peers/test_planted_found_peers.py::test_the_notice_of_a_death_comes_before_what_callbacks_send",),
     ),
     Fault(
         "report_waits_its_turn",
@@ -268,7 +268,7 @@ PORTS = (
                 "self.queue.append((Job(function), arguments))",
             ),
         ),
-        ("tests/test_planted_found_peers.py::test_a_loss_is_reported_before_what_waits_is_handled",),
+        ("tests/peers/test_planted_found_peers.py::test_a_loss_is_reported_before_what_waits_is_handled",),
     ),
     Fault(
         "forgotten_while_busy",
@@ -280,7 +280,7 @@ PORTS = (
                 "        while False:\n            self.deliver(",
             ),
         ),
-        ("tests/test_crash_paths.py::test_a_message_of_a_peer_waits_until_a_port_spawned_here_is_initialised",),
+        ("tests/peers/test_crash_paths.py::test_a_message_of_a_peer_waits_until_a_port_spawned_here_is_initialised",),
     ),
     Fault(
         "closing_is_a_normal_death",
@@ -366,7 +366,7 @@ PORTS = (
     Fault(
         "an_exception_of_a_block_is_told_twice",
         "the exception of a block of open_port, which leaves it anyhow, is an unmonitored death as well",
-        (Change("_messaging.py", ", error, heard=True)", ", error)"),),
+        (Change("_node/messaging.py", ", error, heard=True)", ", error)"),),
         (f"{_TRACES}::test_who_waits_for_the_port_of_a_block_that_fails_gets_it_too",),
     ),
 )

@@ -6,7 +6,7 @@ from .fault import Change, Fault
 
 _UNIX = "_transport/unix_sockets.py"
 _SOCKETS = "_transport/sockets.py"
-_TESTS = "tests/test_unix_sockets.py"
+_TESTS = "tests/transport/test_unix_sockets.py"
 _LIVE = f"{_TESTS}::test_a_live_socket_is_left_alone_and_notices_nothing"
 _REMOVED = "if stat.S_ISSOCK(found.st_mode) and found.st_uid == os.geteuid() and is_dead(path):"
 
@@ -74,13 +74,13 @@ SOCKETS = (
     Fault(
         "any_interface_dialled",
         "a seed `*:4040` is looked up as a host of that name",
-        (Change("_node/settings.py", 'return TCPAddress("localhost", seed.port) if', "return seed if"),),
-        ("tests/test_settings.py::test_a_seed_on_all_interfaces_is_one_on_this_host",),
+        (Change("_settings/settings.py", 'return TCPAddress("localhost", seed.port) if', "return seed if"),),
+        ("tests/settings/test_settings.py::test_a_seed_on_all_interfaces_is_one_on_this_host",),
     ),
     Fault(
         "asyncio_not_told",
         "a program of asyncio hears of a bad yield, and not that Trio is needed",
-        (Change("_open.py", "    _check_trio()\n", ""),),
-        ("tests/test_first_mistakes.py::test_a_node_under_asyncio_says_that_it_needs_trio",),
+        (Change("_node/opening.py", "    _check_trio()\n", ""),),
+        ("tests/node/test_first_mistakes.py::test_a_node_under_asyncio_says_that_it_needs_trio",),
     ),
 )

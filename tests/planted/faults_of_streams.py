@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from .fault import Change, Fault
 
-_STREAM = "_node/byte_stream.py"
-_CONNECTION = "_node/stream_connection.py"
-_MEETINGS = "_node/meetings.py"
-_STREAMS = "_services/streams.py"
-_OPENING = "_services/opening.py"
-_CHUNKS = "_protocol/chunks.py"
-_TESTS = "tests/test_streams.py"
-_OPENINGS = "tests/test_streams_opening.py"
+_STREAM = "_streams/byte_stream.py"
+_CONNECTION = "_streams/stream_connection.py"
+_MEETINGS = "_streams/pending.py"
+_STREAMS = "_streams/service.py"
+_OPENING = "_streams/client.py"
+_CHUNKS = "_protocol/wire/chunks.py"
+_TESTS = "tests/streams/test_streams.py"
+_OPENINGS = "tests/streams/test_streams_opening.py"
 _ONCE = f"{_OPENINGS}::test_only_the_node_that_has_asked_may_bring_a_stream_and_once"
 
 STREAMS = (
@@ -80,7 +80,7 @@ STREAMS = (
         "stream_beyond_the_end",
         "what follows the end of a stream is taken for more of it",
         (Change(_CHUNKS, "while room and not self.ended and (", "while room and ("),),
-        ("tests/test_chunks.py::test_the_end_is_the_end",),
+        ("tests/protocol/wire/test_chunks.py::test_the_end_is_the_end",),
     ),
     Fault(
         "stream_of_anybody",
@@ -137,7 +137,7 @@ STREAMS = (
         (Change(_OPENING, "self._stream.lose(describe(reason))", "pass"),),
         (
             f"{_OPENINGS}::test_a_node_that_is_gone_without_a_word",
-            "tests/test_streams_faults.py::test_a_machine_that_vanishes_is_noticed_by_who_waits_for_its_bytes",
+            "tests/streams/test_streams_faults.py::test_a_machine_that_vanishes_is_noticed_by_who_waits_for_its_bytes",
         ),
         hangs=True,
     ),

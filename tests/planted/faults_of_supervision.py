@@ -5,9 +5,9 @@ from __future__ import annotations
 from .fault import Change, Fault
 
 _FILE = "_protocol/supervision.py"
-_TESTS = "tests/test_supervision.py"
+_TESTS = "tests/protocol/supervision/test_supervision.py"
 _ORDERS = f"{_TESTS}::test_every_order_of_events_keeps_the_rules"
-_OTP = "tests/test_supervision_otp.py::test_the_same_starts_and_stops_as_otp"
+_OTP = "tests/protocol/supervision/test_supervision_otp.py::test_the_same_starts_and_stops_as_otp"
 
 SUPERVISION = (
     Fault(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from .fault import Change, Fault
 
-_FILE = "_protocol/association.py"
-_SMALLER = "tests/test_queue.py::TestTheLimitOfThePeerIsSmaller"
-_OUTBOX = "_protocol/outbox.py"
-_QUEUE = "_protocol/queue.py"
-_TESTS = "tests/test_association.py"
-_RULES = "tests/test_association_properties.py"
-_WORLDS = "tests/test_explorer.py::test_every_interleaving_keeps_the_promise"
+_FILE = "_protocol/association/association.py"
+_SMALLER = "tests/protocol/association/test_queue.py::TestTheLimitOfThePeerIsSmaller"
+_OUTBOX = "_protocol/association/outbox.py"
+_QUEUE = "_protocol/association/queue.py"
+_TESTS = "tests/protocol/association/test_association.py"
+_RULES = "tests/protocol/association/test_association_properties.py"
+_WORLDS = "tests/protocol/association/test_explorer.py::test_every_interleaving_keeps_the_promise"
 
 _OTHERS_STAY_OPEN = Change(
     _FILE, "others = [other for other in self._connections if other != connection]", "others: list[str] = []"
@@ -149,7 +149,7 @@ ASSOCIATION = (
         (Change(_FILE, "self.last_ended = self._current\n", "pass\n"),),
         (
             f"{_TESTS}::TestALoss",
-            "tests/test_network_connections.py::test_only_the_dialler_notices_the_loss",
+            "tests/peers/test_network_connections.py::test_only_the_dialler_notices_the_loss",
         ),
     ),
     Fault(
@@ -186,7 +186,7 @@ ASSOCIATION = (
         "high_water_too_high",
         "point 4: the queue does not say that it holds too much until the next frame is closed",
         (Change(_QUEUE, "self._high_water + 1 - self.closed_size", "self._target"),),
-        ("tests/test_queue.py::test_it_says_when_it_holds_more_than_its_high_water_mark",),
+        ("tests/protocol/association/test_queue.py::test_it_says_when_it_holds_more_than_its_high_water_mark",),
     ),
     Fault(
         "queue_silent_at_the_fence",
@@ -254,14 +254,14 @@ ASSOCIATION = (
         "point 2: what was queued behind a message that is too large arrives, though its port was not told yet",
         (Change(_QUEUE, "if name not in concerned:", "if True:"),),
         (
-            "tests/test_queue.py::TestTheLimitOfThePeerIsSmaller::test_a_port_loses_what_was_too_large_and_all_behind_it",
+            "tests/protocol/association/test_queue.py::TestTheLimitOfThePeerIsSmaller::test_a_port_loses_what_was_too_large_and_all_behind_it",
         ),
     ),
     Fault(
         "requests_concern_nobody",
         "a request to spawn, kill or monitor that is too large is lost, and the port that it names is not told",
         (Change(_QUEUE, "if word in _PORT_REQUESTS:", "if word in ():"),),
-        ("tests/test_queue.py::TestTheLimitOfThePeerIsSmaller::test_the_port_that_a_request_is_about_is_concerned",),
+        ("tests/protocol/association/test_queue.py::TestTheLimitOfThePeerIsSmaller::test_the_port_that_a_request_is_about_is_concerned",),
     ),
     Fault(
         "a_list_to_a_node_port_crashes",
@@ -273,6 +273,6 @@ ASSOCIATION = (
         "flush_does_not_hear_of_losses",
         "flush returns as if what was dropped had been written",
         (Change(_QUEUE, "self.losses += 1\n        self._empty(MSGPACK)", "self._empty(MSGPACK)"),),
-        ("tests/test_network_messages.py::test_flush_raises_when_the_connection_is_lost",),
+        ("tests/peers/test_network_messages.py::test_flush_raises_when_the_connection_is_lost",),
     ),
 )

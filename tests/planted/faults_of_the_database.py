@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from .fault import Change, Fault
 
-_RECORDS = "_protocol/database_records.py"
-_COPIES = "_protocol/database_copies.py"
-_TABLES = "_protocol/database_tables.py"
-_REPLICA = "_protocol/database.py"
+_RECORDS = "_protocol/database/records.py"
+_COPIES = "_protocol/database/copies.py"
+_TABLES = "_protocol/database/tables.py"
+_REPLICA = "_protocol/database/replica.py"
 _SERVICE = "_services/database.py"
 _CHANGES = "_services/changes.py"
-_TESTS = "tests/test_database.py"
-_NODES = "tests/test_node_database.py"
-_NETWORK = "tests/test_database_replica.py"
-_SHARED = "tests/test_liars.py"
+_TESTS = "tests/protocol/database/test_database.py"
+_NODES = "tests/services/test_node_database.py"
+_NETWORK = "tests/protocol/database/test_database_replica.py"
+_SHARED = "tests/services/test_liars.py"
 _CERTIFIED = "_services/certified.py"
-_VOUCHERS = "_protocol/database_vouchers.py"
+_VOUCHERS = "_protocol/database/vouchers.py"
 _NOTARY = "_transport/notary.py"
-_RECORDS_TESTS = "tests/test_certified_records.py"
+_RECORDS_TESTS = "tests/services/test_certified_records.py"
 
 DATABASE = (
     Fault(
         "first_copy_counts",
         "the database: of two copies of a record the one that came first counts",
         (Change(_RECORDS, "if best is None or record.version > best.version:", "if best is None:"),),
-        ("tests/test_database_records.py::test_a_merge_is_commutative",),
+        ("tests/protocol/database/test_database_records.py::test_a_merge_is_commutative",),
     ),
     Fault(
         "tie_by_order",
         "the database: two states under one version are chosen between by the order in which they came",
         (Change(_RECORDS, "best = max(best, record, key=lambda copy: _canonical(copy.tables))", "best = record"),),
-        ("tests/test_database_records.py::test_a_merge_is_commutative",),
+        ("tests/protocol/database/test_database_records.py::test_a_merge_is_commutative",),
     ),
     Fault(
         "least_node_id_wins",
@@ -42,13 +42,13 @@ DATABASE = (
                 "return {key: owners[min(owners)] for key, owners in",
             ),
         ),
-        ("tests/test_database_records.py::test_the_greatest_node_id_wins_and_the_others_come_back",),
+        ("tests/protocol/database/test_database_records.py::test_the_greatest_node_id_wins_and_the_others_come_back",),
     ),
     Fault(
         "one_is_true",
         "the database: a value that changes from 1 to True is not seen to change",
         (Change(_RECORDS, "return one is other or _canonical(one) == _canonical(other)", "return bool(one == other)"),),
-        ("tests/test_database_records.py::test_values_of_different_types_are_not_the_same",),
+        ("tests/protocol/database/test_database_records.py::test_values_of_different_types_are_not_the_same",),
     ),
     Fault(
         "moving_is_not_counted",
@@ -277,20 +277,20 @@ DATABASE = (
         (Change(_NOTARY, "if node_id not in node_ids_in(chain[0]):", "if False:"),),
         (
             f"{_RECORDS_TESTS}::test_what_nodes_set_all_see_and_no_liar_can_change_it",
-            "tests/test_notary.py::test_each_kind_of_key_signs",
+            "tests/transport/test_notary.py::test_each_kind_of_key_signs",
         ),
     ),
     Fault(
         "members_issue_certificates",
         "a node's certificate is taken for that of an authority",
         (Change(_NOTARY, "if not constraints.ca or (", "if ("),),
-        ("tests/test_notary.py::test_what_is_no_signature_of_a_node",),
+        ("tests/transport/test_notary.py::test_what_is_no_signature_of_a_node",),
     ),
     Fault(
         "expired_vouchers",
         "a signature with a certificate that has expired is believed",
         (Change(_NOTARY, "if until < self._now():", "if False:"),),
-        ("tests/test_notary.py::test_what_is_no_signature_of_a_node",),
+        ("tests/transport/test_notary.py::test_what_is_no_signature_of_a_node",),
     ),
     Fault(
         "vouchers_are_not_renewed",

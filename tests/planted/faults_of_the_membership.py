@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from .fault import Change, Fault
 
-_RULES = "_protocol/membership.py"
+_RULES = "_protocol/membership/rules.py"
 _CONTACTS = "_services/contacts.py"
 _SERVICE = "_services/membership.py"
-_UNIT = "tests/test_membership.py"
-_NETWORK = "tests/test_network_membership.py"
-_AT_A_SEED = "tests/test_strangers_at_a_seed.py"
+_UNIT = "tests/protocol/membership/test_membership.py"
+_NETWORK = "tests/services/test_network_membership.py"
+_AT_A_SEED = "tests/services/test_strangers_at_a_seed.py"
 _SIGHTINGS = "_services/sightings.py"
-_GONE = "tests/test_gone_nodes.py"
+_GONE = "tests/services/test_gone_nodes.py"
 
 MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
@@ -36,13 +36,13 @@ MEMBERSHIP: tuple[Fault, ...] = (
         "greetings_are_seeds",
         "who says in its greeting that it is a node is taken for the seed at that address, unproven",
         (Change(_CONTACTS, "                if outcome.proven:\n", "                if True:\n"),),
-        ("tests/test_certified_globals.py::test_a_greeting_alone_makes_nobody_a_seed",),
+        ("tests/services/test_certified_globals.py::test_a_greeting_alone_makes_nobody_a_seed",),
     ),
     Fault(
         "certificates_allow_anything",
         "a certificate without the name for it allows its node to be global",
         (Change("_transport/certificates.py", "return GLOBAL in _names_in(der_untrusted)[1]", "return True"),),
-        ("tests/test_certificates.py::test_who_may_be_global_by_a_certificate",),
+        ("tests/transport/test_certificates.py::test_who_may_be_global_by_a_certificate",),
     ),
     Fault(
         "loner_waits",

@@ -1,1 +1,1 @@
-"""The runtime: ports, monitors and connections in one Trio nursery per node."""
+"""The node that users see, and how it is put together."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from .._reason import Reason
-from .framing import Framing
+from .wire.framing import Framing
 
 
 @dataclass(frozen=True, slots=True)

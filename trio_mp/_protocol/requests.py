@@ -12,7 +12,8 @@ from typing import TypeAlias
 
 from .._ids import is_port_name, is_token, split_port
 from .._reason import Reason
-from . import codec, membership
+from .membership import rules as membership
+from .wire import codec
 
 QUERIES = frozenset({"info", "time", "up_nodes", "known_nodes"})
 PARTING = frozenset({"idle", "bye", "busy"})

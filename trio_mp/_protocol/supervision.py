@@ -25,7 +25,7 @@ what is to be true, which two marks of a child say: `wanted`, it is to run; `doo
    a factor between a half and one. A child that was up for longer than `within` begins anew.
 6. A significant child that ends by itself for good can end the supervisor (`auto_shutdown`): any of them, or the last.
 
-After J. Armstrong's OTP, module `supervisor`, of which `tests/test_supervision_otp.py` has recorded answers. There the
+After J. Armstrong's OTP, module `supervisor`, of which `test_supervision_otp.py` has recorded answers. There the
 supervisor waits for each start and stop; here deaths that come meanwhile change what is to be true at once. The delay
 is not OTP's.
 

@@ -8,11 +8,11 @@ from typing import Any
 import trio
 
 from .._errors import PortDied
-from .._node.core import Core
-from .._node.port import new_port
-from .._protocol import codec
+from .._ports.port import new_port
 from .._protocol.requests import QUERIES
+from .._protocol.wire import codec
 from .._reason import NORMAL
+from .._runtime import Core
 
 
 async def call(core: Core, port: str, message: tuple[object, ...]) -> tuple[Any, ...]:

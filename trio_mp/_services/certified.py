@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from .._node.connection import Connection
-from .._node.network import Network
-from .._protocol.database_records import Record
-from .._protocol.database_vouchers import check_voucher, implausible
-from .._protocol.permissions import Notary
+from .._peers.connection import Connection
+from .._peers.network import Network
+from .._protocol.database.records import Record
+from .._protocol.database.vouchers import check_voucher, implausible
+from .._protocol.membership.permissions import Notary
 from .contacts import Contact
 
 RENEW_AGAIN = 60.0

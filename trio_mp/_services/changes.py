@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from .._protocol.database_records import Difference, Table, difference, update
+from .._protocol.database.records import Difference, Table, difference, update
 
 WATCH_LIMIT = 1000
 """How many changed keys may wait for the reader of a watch."""

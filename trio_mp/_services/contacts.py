@@ -10,10 +10,10 @@ from typing import Protocol
 import trio
 
 from .._errors import ConfigurationError
-from .._node.dialled import Dialled
-from .._node.network import Network
-from .._node.peer import Peer
-from .._protocol.membership import ADDRESS_LIMIT
+from .._peers.dialled import Dialled
+from .._peers.network import Network
+from .._peers.peer import Peer
+from .._protocol.membership.rules import ADDRESS_LIMIT
 from .._transport.addresses import Address, can_be_dialled, parse_address
 
 FIRST_RETRY = 0.1

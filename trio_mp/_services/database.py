@@ -1,6 +1,6 @@
 """The shared database at run time: `node.database`.
 
-What the database is, and who tells whom what, is in `_protocol/database.py`; this does what it says.
+What the database is, and who tells whom what, is in `_protocol/database/replica.py`; this does what it says.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from typing import Any
 import trio
 
 from .._errors import PortDied, RemoteProtocolError
-from .._node.complaints import Complaints
-from .._node.core import Core
-from .._node.port import Port
-from .._node.port_state import Owned
-from .._protocol.database import Replica
-from .._protocol.database_effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused, Send
-from .._protocol.database_messages import WORD, check_entry, check_text
-from .._protocol.database_records import NODES, Table
-from .._protocol.membership import (
+from .._peers.limited_log import Complaints
+from .._ports.port import Port
+from .._ports.port_state import Owned
+from .._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused, Send
+from .._protocol.database.messages import WORD, check_entry, check_text
+from .._protocol.database.records import NODES, Table
+from .._protocol.database.replica import Replica
+from .._protocol.membership.rules import (
     Addresses,
     AddressesChanged,
     Attached,
@@ -33,6 +32,7 @@ from .._protocol.membership import (
     MembershipEffect,
 )
 from .._reason import no_such_port
+from .._runtime import Core
 from .certified import RecordJudge, wait_certificates
 from .changes import Change, Watch, copy_table
 from .effects import Effects

@@ -28,11 +28,11 @@ from weakref import WeakSet
 import trio
 
 from .._ids import node_of, split_port
-from .._node.context import current_frame
-from .._node.core import Core
-from .._node.monitor import Monitor
-from .._node.port import Port, new_port
+from .._ports.context import current_frame
+from .._ports.monitor import Monitor
+from .._ports.port import Port, new_port
 from .._reason import NORMAL
+from .._runtime import Core
 from .nodes import NodeChange, NodeChanges
 
 WAITING = 1000

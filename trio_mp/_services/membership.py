@@ -1,6 +1,6 @@
 """A node's place in the network at run time: whom it dials, what it tells others, who is told of it.
 
-The rules are in `_protocol/membership.py`; this does what they say.
+The rules are in `_protocol/membership/rules.py`; this does what they say.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from ipaddress import ip_address
 
 import trio
 
-from .._node.complaints import Complaints
-from .._node.connection import Connection
-from .._node.network import Network
-from .._node.peer import Peer
-from .._protocol.membership import (
+from .._peers.connection import Connection
+from .._peers.limited_log import Complaints
+from .._peers.network import Network
+from .._peers.peer import Peer
+from .._protocol.membership.permissions import Declined, NotAllowed
+from .._protocol.membership.rules import (
     WORDS,
     Addresses,
     AddressesChanged,
@@ -31,7 +32,6 @@ from .._protocol.membership import (
     MembershipEffect,
     Send,
 )
-from .._protocol.permissions import Declined, NotAllowed
 from .._transport.addresses import Address, TCPAddress, parse_address
 from .certified import permissions_of
 from .contacts import LAST_RETRY, Backoff, Contact, Interfaces, Seed, parse_addresses

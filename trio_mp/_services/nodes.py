@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import trio
 
 from .._ids import is_node_id
-from .._protocol.database_records import NODES
+from .._protocol.database.records import NODES
 from .changes import Change
 from .database import Database
 

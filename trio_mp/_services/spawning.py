@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from .._errors import ConfigurationError, PortDied
-from .._node.core import Core
-from .._node.keeper import call_async
-from .._node.port import Port, attach_mailbox, new_port
+from .._ports.lifecycle import call_async
+from .._ports.port import Port, attach_mailbox, new_port
 from .._protocol.requests import Spawn
 from .._reason import NORMAL, Reason, exception_reason, is_normal, spawn_failed
+from .._runtime import Core
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from .._api import Node
-from .._protocol.database_records import NODES
-from .._protocol.membership import Attached, GlobalUp, GuestUp, MembershipEffect
+from .._node.node import Node
+from .._protocol.database.records import NODES
+from .._protocol.membership.rules import Attached, GlobalUp, GuestUp, MembershipEffect
 from .._services.nodes import is_node
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import trio
 
-from .._api import Node
-from .._protocol.database_records import NODES, same
+from .._node.node import Node
+from .._protocol.database.records import NODES, same
 from .._services.database import GRACE
 from ._formation import Standing, parts_of, standings_of
 from ._network import SimulatedNetwork

@@ -13,11 +13,11 @@ from typing import Any, TypeAlias, TypeVar, Unpack
 import trio
 from trio.testing import MockClock
 
-from .._api import Node
-from .._node.environment import Environment
-from .._node.settings import SettingArguments
-from .._open import open_node_in
-from .._protocol.session import TLSChannel
+from .._node.node import Node
+from .._node.opening import open_node_in
+from .._protocol.handshake.session import TLSChannel
+from .._settings.environment import Environment
+from .._settings.settings import SettingArguments
 from .._transport.throwaway import throwaway_tls
 from ._faults import Faults
 from ._formation import Ties, are_bound, find_fault, runs_known_to, standings_of

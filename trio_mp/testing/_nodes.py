@@ -8,7 +8,7 @@ from typing import Protocol
 
 import trio
 
-from .._api import Node
+from .._node.node import Node
 from .._transport.addresses import Address
 from .._transport.pipe import Listener, Pipe, Transport
 from ._wire import Host, Link, Wire

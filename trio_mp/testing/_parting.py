@@ -7,8 +7,8 @@ from collections import Counter
 
 import trio
 
-from .._node.peer import Peer
-from .._node.settings import SettingArguments
+from .._peers.peer import Peer
+from .._settings.settings import SettingArguments
 from ._network import SimulatedNetwork
 from ._workload import Stage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from .._node.settings import SettingArguments
+from .._settings.settings import SettingArguments
 from ._bounds import Bounds
 from ._network import SimulatedNetwork, address_of
 from ._wire import CAPACITY, Link

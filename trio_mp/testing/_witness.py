@@ -7,11 +7,11 @@ from typing import Any
 
 import trio
 
-from .._api import Node
 from .._ids import node_of
-from .._node.monitor import Monitor
-from .._node.port import Port
-from .._protocol.database_records import NODES
+from .._node.node import Node
+from .._ports.monitor import Monitor
+from .._ports.port import Port
+from .._protocol.database.records import NODES
 from .._services.nodes import is_node
 from ._network import SimulatedNetwork
 from ._oracle import Oracle

@@ -9,11 +9,11 @@ from weakref import WeakKeyDictionary
 
 import trio
 
-from .._api import Node
 from .._errors import PortDied
 from .._ids import node_of
-from .._node.monitor import Monitor
-from .._node.port import Port, current_node
+from .._node.node import Node
+from .._ports.monitor import Monitor
+from .._ports.port import Port, current_node
 from .._services.spawning import spawnable
 from ._network import SimulatedNetwork
 from ._scenario import MESSAGES, QUIET, SECONDS, Plan

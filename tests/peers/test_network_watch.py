@@ -1,0 +1,174 @@
+"""The oracle that watches the tests of the network: it sees what it says that it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+from explorer.variants import ForgetsTheMonitors
+from network_helpers import FakeNetwork, Inbox, Notices, open_pair, peer_of, until
+from network_watch import SEEN
+
+from trio_mp import Node
+from trio_mp._peers import peer as peer_module
+from trio_mp._protocol.association.association import Association
+from trio_mp.testing import PromiseBroken, Rule
+
+
+class Altered(Association):
+    """Does something wrong with the second message that it is given for a port."""
+
+    def send(self, name: str, message: tuple[object, ...]) -> bool:
+        if name and message == (2,):
+            return self.alter(name)
+        return super().send(name, message)
+
+    def alter(self, name: str) -> bool:
+        raise NotImplementedError
+
+
+class Drops(Altered):
+    def alter(self, name: str) -> bool:
+        return False
+
+
+class Repeats(Altered):
+    def alter(self, name: str) -> bool:
+        super(Altered, self).send(name, (2,))
+        return super(Altered, self).send(name, (2,))
+
+
+class Forges(Altered):
+    def alter(self, name: str) -> bool:
+        return super(Altered, self).send(name, ("forged",))
+
+
+class HoldsBack(Association):
+    """Lets the third message overtake the second."""
+
+    def send(self, name: str, message: tuple[object, ...]) -> bool:
+        if name and message == (2,):
+            return False
+        lost = super().send(name, message)
+        return super().send(name, (2,)) if message == (3,) else lost
+
+
+class HasNoLimit(Association):
+    def send(self, name: str, message: tuple[object, ...]) -> bool:
+        self.queue_limit = 1 << 40
+        return super().send(name, message)
+
+
+async def send_three(a: Node, b: Node) -> None:
+    inbox = Inbox(a)
+    b.monitor(inbox.port, lambda *_: None)
+    for number in (1, 2, 3):
+        b.send(inbox.port, number)
+    await trio.sleep(1)
+
+
+async def send_three_unmonitored(a: Node, b: Node) -> None:
+    inbox = Inbox(a)
+    for number in (1, 2, 3):
+        b.send(inbox.port, number)
+    await trio.sleep(1)
+
+
+async def lose_the_connection(a: Node, b: Node) -> None:
+    port = a.port()
+    b.monitor(port, lambda *_: None)
+    await b.flush(port)
+    peer = peer_of(b, "a")
+    peer.execute(peer.association.lose("it must be"))
+    await trio.sleep(1)
+
+
+async def queue_too_much(a: Node, b: Node) -> None:
+    port = a.port(lambda *_: None)
+    for _ in range(100):
+        b.send(port, b"x" * 60_000)
+
+
+async def lie_about_a_death(a: Node, b: Node) -> None:
+    inbox = Inbox(a)
+    b.monitor(inbox.port, lambda *_: None)
+    b.send(inbox.port, 1)
+    await inbox.wait(1)
+    peer_of(a, "b").send("", ("kil0", inbox.port.partition("#")[2], "die", "not at all"))
+    await trio.sleep(1)
+
+
+async def fire_twice(a: Node, b: Node) -> None:
+    told = Notices()
+    port = a.port()
+    fire: Any = b.monitor(port, told)._callback
+    port.kill()
+    await told.wait()
+    fire("die", "again")
+
+
+async def run(scenario: Callable[[Node, Node], Awaitable[None]]) -> None:
+    async with open_pair(FakeNetwork(), queue_limit=2**19, message_limit=2**17) as (a, b):
+        await scenario(a, b)
+
+
+@pytest.mark.parametrize(
+    "kind, scenario, rule",
+    [
+        (Drops, send_three, Rule.HOLE),
+        (Repeats, send_three, Rule.ORDER),
+        (Forges, send_three, Rule.INVENTED),
+        (HoldsBack, send_three, Rule.HOLE),
+        (HoldsBack, send_three_unmonitored, Rule.ORDER),
+        (ForgetsTheMonitors, lose_the_connection, Rule.SILENCE),
+        (HasNoLimit, queue_too_much, Rule.MEMORY),
+        (Association, lie_about_a_death, Rule.FALSE_DEATH),
+        (Association, fire_twice, Rule.ONCE),
+    ],
+)
+async def test_what_is_wrong_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+    kind: type[Association],
+    scenario: Callable[[Node, Node], Awaitable[None]],
+    rule: Rule,
+) -> None:
+    monkeypatch.setattr(peer_module, "Association", kind)
+    with pytest.raises(PromiseBroken) as info:
+        await run(scenario)
+    assert info.value.rule is rule, str(info.value)
+
+
+async def test_equal_messages_are_followed_as_long_as_they_can_be_told_apart(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    before = SEEN.copy()
+    async with open_pair(FakeNetwork()) as (a, b):
+        inbox = Inbox(a)
+        for count in (1, 2, 3):
+            b.send(inbox.port, "the same")
+            await inbox.wait(count)
+        assert (SEEN - before)["delivered"] == 3
+        assert (SEEN - before)["streams not followed"] == 0
+        b.send(inbox.port, "the same")
+        b.send(inbox.port, "the same")
+        await inbox.wait(5)
+        assert (SEEN - before)["delivered"] == 3
+        assert (SEEN - before)["streams not followed"] == 1
+
+
+async def test_what_is_as_it_should_be_is_seen_too(autojump_clock: trio.testing.MockClock) -> None:
+    before = SEEN.copy()
+    async with open_pair(FakeNetwork()) as (a, b):
+        told = Notices()
+        inbox = Inbox(a)
+        b.monitor(inbox.port, told)
+        for number in range(10):
+            b.send(inbox.port, number)
+        await inbox.wait(10)
+        inbox.port.kill("die", "enough")
+        await until(lambda: told.reasons)
+    seen = SEEN - before
+    assert (seen["sent"], seen["delivered"], seen["fired"]) == (10, 10, 1)

@@ -1,0 +1,177 @@
+"""The hammer: its command line, and that it finds what is broken on purpose."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import pytest
+from explorer.variants import (
+    DropsInSilence,
+    ForgetsTheMonitors,
+    KeepsTheQueue,
+    NeitherOkNorClosing,
+    NeverReports,
+    QueuesBehindTheFence,
+    ReplacesInSilence,
+    TakesWhatComes,
+    WritesBeforeOk,
+)
+
+from trio_mp._peers import peer
+from trio_mp._protocol.association.association import Association
+from trio_mp._protocol.database import replica as replica
+from trio_mp._protocol.database.copies import Copies
+from trio_mp._protocol.database.effects import Effect
+from trio_mp._protocol.database.replica import Replica
+from trio_mp._protocol.membership.rules import Membership, MembershipEffect, Send
+from trio_mp._services import database, membership
+from trio_mp.testing.__main__ import main
+from trio_mp.testing._seed import run_seed
+
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_seed(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("CRITICAL", "trio_mp")
+    result = run_seed(seed)
+    assert not result.violation
+    assert 290 < result.seconds < 400
+    assert 300 < result.sent < 3000
+    assert result.faults.total() >= 10
+
+
+def test_nodes_part_in_some_of_the_seeds(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "trio_mp.connection")
+    results = [run_seed(seed) for seed in range(5)]
+    assert 0 < sum(result.asked > 0 for result in results) < len(results)
+    parted = [record for record in caplog.records if "nothing depended on the connection" in record.getMessage()]
+    assert len(parted) > 10
+    assert not any(result.violation for result in results)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ForgetsTheMonitors,
+        NeitherOkNorClosing,
+        NeverReports,
+        QueuesBehindTheFence,
+        ReplacesInSilence,
+        WritesBeforeOk,
+        # These take many seeds to be found.
+        *([DropsInSilence, KeepsTheQueue, TakesWhatComes] if THOROUGH else []),
+    ],
+)
+def test_it_finds_an_association_with_a_rule_taken_out(
+    kind: type[Association], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("CRITICAL", "trio_mp")
+    monkeypatch.setattr(peer, "Association", kind)
+    assert any(run_seed(seed).violation for seed in range(100))
+
+
+class HasNoGuests(Membership):
+    """Whoever attaches is not noted."""
+
+    def _guest_came(self, node_id: str) -> list[MembershipEffect]:
+        return []
+
+
+class MeshesInSecret(Membership):
+    """A global node that joins is not told to the others, who do not become acquainted."""
+
+    def _welcome(self, node_id: str) -> Send:
+        return Send(node_id, ("welcome", self.addresses, {}))
+
+    def _mesh_with(self, node_id: str) -> list[MembershipEffect]:
+        return [effect for effect in super()._mesh_with(node_id) if not isinstance(effect, Send)]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", [HasNoGuests, MeshesInSecret])
+def test_it_finds_a_membership_with_a_rule_taken_out(
+    kind: type[Membership], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("CRITICAL", "trio_mp")
+    monkeypatch.setattr(membership, "Membership", kind)
+    assert any("seeds are global" in run_seed(seed).violation for seed in range(100))
+
+
+class BreaksBeforeItMakes(Replica):
+    """The host of a node that becomes global speaks for it no longer."""
+
+    def global_up(self, node_id: str) -> list[Effect]:
+        self._copies._forget_attached(node_id, moved=False)
+        return [*self._told(()), *super().global_up(node_id)]
+
+
+class ReadsBeforeItKnows(Replica):
+    """A node that becomes global shows only what it holds itself."""
+
+    def become_global(self, others: Iterable[str] = ()) -> list[Effect]:
+        return super().become_global(())
+
+
+class KeepsTheDead(Copies):
+    """A connection that is lost takes nothing along."""
+
+    def lose_attached(self, node_id: str) -> None:
+        pass
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "kind, rule",
+    [
+        (BreaksBeforeItMakes, "no deletion is reported"),
+        (ReadsBeforeItKnows, "no deletion is reported"),
+        (KeepsTheDead, "the entries of a dead node"),
+    ],
+)
+def test_it_finds_a_database_with_a_rule_taken_out(
+    kind: type, rule: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("CRITICAL", "trio_mp")
+    if issubclass(kind, Replica):
+        monkeypatch.setattr(database, "Replica", kind)
+    else:
+        monkeypatch.setattr(replica, "Copies", kind)
+    assert any(rule in run_seed(seed).violation for seed in range(100))
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_the_table(jobs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hammer", "--seeds", "3", "--first", "10", "--jobs", jobs]) == 0
+    output = capsys.readouterr().out
+    for line in ("seeds ", "simulated hours", "messages through the oracle", "faults", "violations"):
+        assert line in output
+
+
+def test_a_violation_is_shown_with_the_command_that_replays_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(peer, "Association", NeverReports)
+    assert main(["hammer", "--seeds", "1", "--jobs", "1"]) == 1
+    output = capsys.readouterr().out
+    assert "✗ seed 0" in output
+    assert "python -m trio_mp.testing replay 0" in output
+    assert " fault " in output
+    assert main(["replay", "0"]) == 1
+
+
+def test_replay(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "0"]) == 0
+    first = capsys.readouterr().out
+    assert main(["replay", "0"]) == 0
+    assert "the trace: " in first
+    assert capsys.readouterr().out == first
+
+
+@pytest.mark.parametrize("arguments", [[], ["hammer", "--seeds", "0"], ["replay"], ["replay", "-1"], ["replay", "x"]])
+def test_a_wrong_command_line(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as info:
+        main(arguments)
+    assert info.value.code == 2

@@ -1,0 +1,151 @@
+"""Running a node for the length of a block."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Unpack
+
+import trio
+
+from .._errors import ConfigurationError
+from .._services.spawning import import_spawn_modules
+from .._settings.environment import Environment
+from .._settings.settings import SettingArguments, check_settings
+from .node import Node
+
+
+@asynccontextmanager
+async def open_node(
+    node_id: str | None = None, *, profile: str | None = None, **settings: Unpack[SettingArguments]
+) -> AsyncGenerator[Node, None]:
+    """Run a node for the length of the block.
+
+    Args:
+      node_id: 1 to 255 of the characters `A-Z a-z 0-9 _ - . : /`, unique in the network; random by default, as with
+        `"anon/"`.
+      profile: the name of a configuration profile; not built yet.
+      settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
+
+        - `binds`: addresses to listen on, `unix:PATH` or `host:port`; `*` is all interfaces, port 0 any free one. By
+          default, with seeds, beside the first seed that is reached: a socket in the directory of a `unix:` one, else a
+          free port of the address from which it is reached. `()` listens nowhere.
+        - `seeds`: addresses of nodes by which it finds the network; a host name stands for all of its addresses, and
+          `*` for `localhost`. They are dialled until they answer. With `binds` or `seeds` a `secret` or a
+          `certificate` is needed; with both of these, both must hold.
+        - `secret`: at least 16 bytes as str or bytes, the same on all nodes; or a tuple of such: the first is used to
+          dial, each is accepted.
+        - `certificate`: a `Certificate`.
+        - `encryption` (True): False for connections that need none; both sides must say so. They authenticate still.
+        - `heartbeat` (5), `connect_timeout` (30), `handshake_timeout` (10), `shutdown_timeout` (5).
+        - `busy_poll` (0): for how long, up to 0.001, a connection that has just been read is looked at again and again
+          before the node waits for what comes next. Answers then come in a fraction of the time, for processor time:
+          50e-6 is usual where latency is what counts and there is a core for each process. No task that could run, and
+          none for more than 1 ms, waits for it; not for what other connections bring.
+        - `idle_timeout` (600): a connection over which nothing has gone for so long, and by which neither side monitors
+          anything, is closed, if the other side agrees. Nothing is lost by it. The shorter one of the two sides counts.
+        - `queue_limit` (256 MiB) queued for one peer, `message_limit` (64 MiB).
+        - What waits in one port: `mailbox_limit` (1,000,000 messages), `mailbox_size_limit` (256 MiB of memory of
+          those that other nodes have sent).
+        - What one other node may have here: `port_limit` (100,000 live ports that it has spawned), `monitor_limit`
+          (1,000,000 ports that it monitors).
+        - `unmonitored_death`: `"log"`, or `"raise"` to crash the node.
+        - `spawn_modules`: modules, imported now, whose `@spawnable` functions other nodes may spawn.
+        - `share_logs` (True): whether other nodes get log records of this process when they ask for them.
+
+    Leaving the block kills the ports, with the reason `("node_closed", nodeid)`, or `("node_failed", …)` if it is left
+    by an exception; waits until they have unwound, flushes what is queued for other nodes, and
+    closes. If it is left by cancellation nothing is flushed. An exception of the block leaves it as it is; what crashes
+    the node itself cancels the block and leaves as an `ExceptionGroup`. Entering and leaving are checkpoints.
+
+    Raises:
+      TypeError, ConfigurationError: a setting is unknown, or has a value that cannot work.
+      OSError: it cannot listen where it should; the text names the address.
+      RuntimeError: this is no task of Trio's; asyncio runs it, for example.
+    """
+    named = profile if profile is not None else os.environ.get("TRIO_MP_PROFILE") or None
+    if named is not None:
+        raise ConfigurationError(
+            f"profile: there are no configuration profiles yet, so {named!r} cannot be used;"
+            " give the settings to open_node() (and unset TRIO_MP_PROFILE)"
+        )
+    async with open_node_in(Environment(), node_id, **settings) as node:
+        yield node
+
+
+@asynccontextmanager
+async def open_node_in(
+    environment: Environment, node_id: str | None = None, **settings: Unpack[SettingArguments]
+) -> AsyncGenerator[Node, None]:
+    """As `open_node`, in a world that can be replaced: for tests and simulations.
+
+    Args:
+      environment: where its randomness, its transport and its clocks come from.
+      node_id, settings: as for `open_node`.
+    """
+    _check_trio()
+    checked = check_settings(node_id, settings)
+    import_spawn_modules(checked.spawn_modules)
+    node = Node(checked, environment)
+    core = node._core
+    await core.prepare()
+    failure: BaseException | None = None
+    failures: list[BaseExceptionGroup[BaseException]] = []
+    try:
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            core.start(nursery)
+            try:
+                yield node
+            except BaseException as error:  # noqa: BLE001 - kept until the node has closed
+                failure = error
+            # Not after Cancelled, a KeyboardInterrupt, or a group with such: no time to be polite.
+            if failure is None or isinstance(failure, Exception):
+                await core.close(failure)
+            nursery.cancel_scope.cancel()
+    except trio.Cancelled as error:
+        failure = failure or error
+    except BaseExceptionGroup as group:
+        failures += [group]
+    try:
+        core.finish(failure)
+    except ExceptionGroup as group:
+        failures += [group]
+    _raise_all(failure, failures)
+
+
+def _check_trio() -> None:
+    """Raise `RuntimeError` outside of Trio: asyncio would only say "Task got bad yield", and later."""
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        whose = "asyncio's" if _asyncio_runs() else "none"
+        raise RuntimeError(
+            f"open_node() expects a task of Trio's, got {whose}: start the program with trio.run(main), or with"
+            " anyio.run(main, backend='trio')"
+        ) from None
+
+
+def _asyncio_runs() -> bool:
+    # Not imported for this alone.
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return asyncio is not None and asyncio.get_running_loop() is not None
+    except RuntimeError:
+        return False
+
+
+def _raise_all(failure: BaseException | None, failures: list[BaseExceptionGroup[BaseException]]) -> None:
+    """Raise what a node is left with: the block's exception as it is, the node's own failures as a group."""
+    if not failures:
+        if failure is not None:
+            raise failure
+        return
+    errors = [error for group in failures for error in group.exceptions]
+    if isinstance(failure, BaseExceptionGroup):
+        # The block was cancelled because the node failed: that is nobody else's business.
+        failure = failure.split(trio.Cancelled)[1]
+    if failure is not None and not isinstance(failure, trio.Cancelled):
+        errors.insert(0, failure)
+    raise BaseExceptionGroup("a node failed", errors) from None

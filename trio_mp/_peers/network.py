@@ -1,0 +1,412 @@
+"""A node's network: where it listens, whom it dials, who its peers are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from .._ports.dispatcher import Dispatcher
+from .._protocol.handshake.handshake import LocalInfo, Step
+from .._protocol.handshake.session import TLSChannel
+from .._protocol.membership.permissions import Notary
+from .._settings.environment import Environment
+from .._settings.settings import Settings
+from .._streams.pending import Meeting, Meetings
+from .._streams.stream_connection import StreamConnection
+from .._transport.addresses import Address, parse_address
+from .._transport.admission import CROWD, Admission, source_of
+from .._transport.pipe import Listener, Pipe
+from .._transport.unix_sockets import socket_name
+from .connection import Connection
+from .dialled import Dialled
+from .limited_log import Complaints
+from .node_port import NodePort
+from .peer import Peer
+
+EXPLAINED = 5
+"""How many seeds, and how many nodes, the reason of a loss names."""
+
+ACCEPT_SHARE = 64
+"""How many connections are accepted before other tasks have their turn."""
+
+log = logging.getLogger("trio_mp.connection")
+
+
+class Network:
+    """Who a node's peers are, and how they are reached.
+
+    Args:
+      host: the ports of this node.
+      settings, environment: the node's.
+      local: what the node says of itself in a greeting.
+      node_port: serves the requests of other nodes.
+      make_tls: makes the TLS object of one connection; called with whether this side is the TLS server.
+
+    Attributes:
+      peers: all nodes that have authenticated or to which something was sent, by node ID.
+      binds: where it listens.
+      failures: why seeds could not be used the last time, by what they are called.
+      tasks: what else is to run with it, until the node has closed.
+      on_up: called when a connection with a peer is in use.
+      on_down: are called, in order, when it is not any more.
+      on_wanted: called when something waits for a connection with a peer.
+      look_up: asks the network where a node listens.
+      explain: says what else there is to say about why there is none, for people.
+      meetings: byte streams whose connections are awaited.
+    """
+
+    def __init__(
+        self,
+        host: Dispatcher,
+        settings: Settings,
+        environment: Environment,
+        local: LocalInfo,
+        node_port: NodePort,
+        make_tls: Callable[[bool], TLSChannel],
+    ) -> None:
+        self.host = host
+        self.settings = settings
+        self.environment = environment
+        self.local = local
+        self.node_port = node_port
+        self.make_tls = make_tls
+        # Where certificates name nodes; set by who makes this.
+        self.notary: Notary | None = None
+        node_port.up_nodes = self.up_nodes
+        self.peers: dict[str, Peer] = {}
+        node_port.errands.find_peer = self.peers.get
+        node_port.errands.make_peer = self.peer
+        self.meetings = Meetings()
+        # Set by whoever remembers peers by other names.
+        self.forget_routes: Callable[[], object] = lambda: None
+        self.binds: tuple[str, ...] = ()
+        self.failures: dict[str, str] = {}
+        self.tasks: list[Callable[[], Awaitable[None]]] = []
+        self.on_up: Callable[[str], object] = _nothing
+        self.on_down: list[Callable[[str], object]] = []
+        self.on_wanted: Callable[[str], object] = _nothing
+        self.look_up: Callable[[str], Awaitable[tuple[Address, ...]]] = _nowhere
+        self.explain: Callable[[str], list[str]] = lambda _: []
+        self._listeners: list[Listener] = []
+        # Connections of others that have not authenticated.
+        self._strangers: Admission[Connection] = Admission()
+        self._complaints = Complaints(log, trio.current_time())
+        # A dict for its order: that of a set of objects differs from run to run, and simulations are repeated.
+        self._connections: dict[Connection, None] = {}
+        # When everything has to be closed, by Trio's clock; None while the node is not closing.
+        self.closes_at: float | None = None
+        # Those that make new connections: cancelled when the node closes.
+        self._accepting = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+        self._outreach = trio.CancelScope()
+        self._ended = trio.lowlevel.ParkingLot()
+
+    def peer(self, node_id: str) -> Peer:
+        """What is kept about that node; it is not this one."""
+        peer = self.peers.get(node_id)
+        if peer is None:
+            peer = self.peers[node_id] = Peer(self.host, self.settings, node_id, self)
+        return peer
+
+    def up_nodes(self) -> list[str]:
+        """The IDs of the nodes with a connection in use."""
+        return [peer.id for peer in self.peers.values() if peer.current is not None]
+
+    def why_missing(self, node_id: str) -> str:
+        """Why there may be no connection with a node, for people."""
+        parts = self.explain(node_id)
+        current = [other.current for other in self.peers.values() if other.current is not None]
+        in_use = {connection.address for connection in current}
+        parts += [f"the seed {seed}: {why}" for seed, why in self.failures.items() if seed not in in_use]
+        if current:
+            parts += [f"connected with {', '.join(self.up_nodes()[:EXPLAINED])}"]
+        return "; ".join(parts[:EXPLAINED])
+
+    async def listen(self) -> None:
+        """Listen where the settings say. A checkpoint. Raises `OSError`."""
+        try:
+            for bind in self.settings.binds or ():
+                self._listeners += await self.environment.transport.listen(bind)
+        except BaseException:
+            await self._close_listeners()
+            raise
+        self.binds = tuple(listener.address for listener in self._listeners)
+
+    async def listen_beside(self, dialled: Address, pipe: Pipe) -> None:
+        """If it was not said where to listen: listen where whoever reaches the other end of a pipe reaches this one.
+
+        A checkpoint. Where it cannot, it listens nowhere, and says so in the log.
+        """
+        if self.settings.binds is not None or self._listeners or self._nursery is None:
+            await trio.lowlevel.checkpoint()
+            return
+        name = socket_name(self.host.id)
+        try:
+            listeners = await self.environment.transport.listen_beside(dialled, pipe, name)
+        except OSError as error:
+            why = error.strerror or str(error)
+            log.warning("this node listens nowhere, so others cannot dial it: %s", why)
+            return
+        if self._listeners or self._accepting.cancel_called:
+            # Two seeds at once; or too late.
+            for listener in listeners:
+                await listener.aclose()
+            return
+        self._listeners = listeners
+        self.binds = tuple(listener.address for listener in listeners)
+        for listener in listeners:
+            self._nursery.start_soon(self._accept, listener)
+
+    async def run(self) -> None:
+        """Accept connections, run the tasks, and see that connections stay alive, until `stop_outreach`."""
+        try:
+            with self._outreach:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._accept_all)
+                    for task in self.tasks:
+                        nursery.start_soon(task)
+                    nursery.start_soon(self._keep_alive)
+        finally:
+            # Also when the node is cancelled or has crashed.
+            await self._close_listeners()
+
+    async def _keep_alive(self) -> None:
+        interval = self.settings.heartbeat / 2
+        before, stalls = trio.current_time(), self.host.stalls
+        while True:
+            await trio.sleep(interval)
+            now = trio.current_time()
+            if now - before > 3 * interval and stalls == self.host.stalls:
+                # Whoever else it was, it was no handler: the dispatcher names those.
+                log.warning(
+                    "nothing of this program ran for %.1f s, heartbeats included: it was stopped, or a task computed"
+                    " without a checkpoint",
+                    now - before - interval,
+                )
+            stalls = self.host.stalls
+            # Silence is judged only after a read has found nothing: whoever has something to read, such as what came
+            # while this process stood still, is woken in the next pass at the latest, and has read when that is over.
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
+            for connection in tuple(self._connections):
+                if now - before > 2 * interval:
+                    # This process was stopped, or computed for long: silence begins anew.
+                    connection.received_at = now
+                connection.beat(now, interval)
+            before = now
+            self._complaints.summarise(now)
+            forgotten = [peer for peer in self.peers.values() if peer.is_forgotten(now)]
+            for peer in forgotten:
+                del self.peers[peer.id]
+            if forgotten:
+                self.forget_routes()
+
+    # Accepting -----------------------------------------------------------------------------------------------------
+
+    async def _accept_all(self) -> None:
+        with self._accepting:
+            async with trio.open_nursery() as self._nursery:
+                for listener in self._listeners:
+                    self._nursery.start_soon(self._accept, listener)
+                # There may be more, later.
+                await trio.sleep_forever()
+
+    async def _accept(self, listener: Listener) -> None:
+        while True:
+            self._let_in(listener, await listener.accept())
+            # A flood is got rid of faster than it comes; else a friend waits behind it, unseen.
+            for number in range(ACCEPT_SHARE):
+                pipe = listener.accept_nowait()
+                if pipe is None:
+                    break
+                self._let_in(listener, pipe, crowd=number >= CROWD)
+
+    def _let_in(self, listener: Listener, pipe: Pipe, *, crowd: bool = False) -> None:
+        source = source_of(pipe.peer_address)
+        if self._strangers.refuses(source, self.environment.jitter(), crowd=crowd):
+            self._complaints.omit(trio.current_time())
+            pipe.close()
+            return
+        try:
+            connection = StreamConnection(self, pipe, address=_describe(listener, pipe))
+        except Exception as error:  # noqa: BLE001 - whatever it is, others want to be accepted, too
+            text = "an error in this program, when a connection was accepted"
+            self._complaints.warn(trio.current_time(), text, error=error)
+            pipe.close()
+            return
+        leaving = self._strangers.enter(connection, source)
+        if leaving is not None:
+            leaving.fault = "too many connections are in their handshake, and it had to leave"
+            leaving.close(leaving.fault)
+        self.host.start_system_task(self._run_accepted, connection)
+
+    async def _run_accepted(self, connection: Connection) -> None:
+        await self._run_connection(connection)
+        self._strangers.leave(connection)
+        if connection.fault and connection.was_up:
+            self._complain_of(connection)
+        elif connection.session.handshake.talks_to_itself:
+            # No warning, but strangers can cause this line, too.
+            if self._complaints.allows(trio.current_time()):
+                log.info("%s: it is this node itself", connection.address)
+        elif connection.fault and connection.session.handshake.meets_original:
+            # It tries again every few seconds, for as long as both run.
+            text, source = "%s: %s", source_of(connection.pipe.peer_address)
+            self._complaints.warn_once(trio.current_time(), source, text, connection.address, connection.fault)
+        elif connection.fault:
+            self._complaints.warn(trio.current_time(), "%s: %s", connection.address, connection.fault)
+
+    def authenticated(self, connection: Connection) -> None:
+        """The other side of a connection has proven itself: it is no stranger any more."""
+        self._strangers.authenticated(connection)
+
+    def progressed(self, connection: Connection) -> None:
+        """See `ConnectionHost.progressed`."""
+        self._strangers.progressed(connection)
+
+    async def _run_connection(self, connection: Connection) -> None:
+        self._connections[connection] = None
+        try:
+            await connection.run()
+        finally:
+            if connection.error is not None:
+                # Bounded, as all that strangers may cause.
+                text = "%s: an error in this program has ended it"
+                self._complaints.warn(trio.current_time(), text, connection.address, error=connection.error)
+            self._connections.pop(connection, None)
+            connection.settled.set()
+            self._ended.unpark_all()
+
+    # Dialling ------------------------------------------------------------------------------------------------------
+
+    async def dial(self, address: Address) -> Dialled:
+        """Dial, and wait until the connection is in use, or over.
+
+        Not a task of the caller's: cancelled, it goes on, so that what is queued can be flushed.
+        """
+        pipe: Pipe | None = None
+        with trio.move_on_after(self.settings.handshake_timeout):
+            try:
+                pipe = await self.environment.transport.dial(address)
+            except OSError as error:
+                return Dialled("", error.strerror or str(error), None)
+        if pipe is None:
+            return Dialled("", f"no answer within {self.settings.handshake_timeout:g} s", None)
+        if self._outreach.cancel_called:
+            # Nobody would close one that is made now, and closing would wait for it.
+            pipe.close()
+            return Dialled("", "this node is closing", None)
+        connection = Connection(self, pipe, dialler=True, address=str(address))
+        self.host.start_system_task(self._run_dialled, connection)
+        await connection.settled.wait()
+        handshake = connection.session.handshake
+        if handshake.talks_to_itself:
+            return Dialled(self.host.id, connection.why, connection)
+        node_id = handshake.peer.node_id if handshake.peer is not None else ""
+        if connection.was_up:
+            return Dialled(node_id, "", connection, proven=True)
+        if connection.refused:
+            # Another connection with that node was chosen, or is about to be.
+            in_use = connection.refused == "node ID in use"
+            failure = f"it refuses this node, whose ID {self.host.id} is in use" if in_use else ""
+            return Dialled(node_id, failure, connection, proven=True)
+        if handshake.step is Step.PROOF and not connection.fault:
+            # It does not say why: that is in its log.
+            hint = "is the secret the same on both sides?"
+            if not self.settings.secret:
+                hint = "does our certificate name this node, and is its authority trusted there?"
+            return Dialled(node_id, f"{connection.why} during authentication ({hint})", connection, doubtful=True)
+        return Dialled(node_id, connection.why, connection, proven=handshake.proven)
+
+    async def _run_dialled(self, connection: Connection) -> None:
+        await self._run_connection(connection)
+        if connection.fault and connection.was_up:
+            self._complain_of(connection)
+
+    def _complain_of(self, connection: Connection) -> None:
+        """A node has done what the protocol does not allow."""
+        assert connection.peer is not None
+        text = "%s: %s"
+        self.node_port.errands.complain(connection.peer.id, "fault", log, text, connection.address, connection.fault)
+
+    def addresses_of(self, node_id: str) -> list[Address]:
+        """Where that node listens, as far as is known from the connection with it."""
+        peer = self.peers.get(node_id)
+        current = peer.current if peer is not None else None
+        if current is None or not current.session.handshake.dialler:
+            return []
+        return [parse_address(current.address)]
+
+    async def dial_stream(self, address: Address, meeting: Meeting) -> str:
+        """Make the connection for a byte stream; why that has failed, or nothing. A checkpoint.
+
+        Cancelled, it is given up.
+        """
+        try:
+            pipe = await self.environment.transport.dial(address)
+        except OSError as error:
+            return error.strerror or str(error)
+        connection = StreamConnection(self, pipe, address=str(address), meeting=meeting)
+        self.host.start_system_task(self._run_connection, connection)
+        try:
+            await connection.settled.wait()
+        finally:
+            if meeting.stream is None:
+                connection.close("it took too long")
+        return "" if meeting.stream is not None else connection.why or "it closed the connection"
+
+    # Closing -------------------------------------------------------------------------------------------------------
+
+    async def stop_listening(self) -> None:
+        """Accept no more connections. A checkpoint."""
+        self._accepting.cancel()
+        await self._close_listeners()
+
+    async def _close_listeners(self) -> None:
+        with trio.CancelScope(shield=True):
+            for listener in self._listeners:
+                await listener.aclose()
+
+    async def close(self, deadline: float) -> None:
+        """Flush what is queued, half-close every connection and read it to its end; until a time of Trio's clock.
+
+        A checkpoint. What waits for a connection that is not up yet is given the chance to get one.
+        """
+        self.closes_at = deadline
+        with trio.CancelScope(deadline=deadline):
+            async with trio.open_nursery() as nursery:
+                for peer in self.peers.values():
+                    nursery.start_soon(self._close_peer, peer, deadline)
+        self._outreach.cancel()
+        for connection in tuple(self._connections):
+            if connection.was_up:
+                # Also one that has come up while others were waited for.
+                connection.close_gracefully(deadline)
+            else:
+                connection.close("this node is closing")
+        while self._connections:
+            await self._ended.park()
+
+    async def _close_peer(self, peer: Peer, deadline: float) -> None:
+        # Also what was sent after this side had asked to part: the answer may be that it can be written after all.
+        while peer.association.queue.size and not peer.association.may_write:
+            await peer.up.park()
+        if peer.current is not None:
+            peer.current.close_gracefully(deadline)
+
+
+async def _nowhere(_: str) -> tuple[Address, ...]:
+    """What is known where nobody says more."""
+    await trio.lowlevel.checkpoint()
+    return ()
+
+
+def _nothing(_: str) -> None:
+    """What is done where nobody has asked for more."""
+
+
+def _describe(listener: Listener, pipe: Pipe) -> str:
+    """An accepted connection, for the log. Who connects to a Unix socket mostly has no address."""
+    return f"a connection to {listener.address} from {pipe.peer_address.removeprefix('unix:') or 'this machine'}"

@@ -1,0 +1,244 @@
+"""The node port: what a node does for others, and for its own programs, when asked by message."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from .._ids import node_of, split_port
+from .._ports.context import Frame
+from .._ports.dispatcher import Dispatcher
+from .._ports.port import Port
+from .._protocol import requests
+from .._protocol.wire import codec
+from .._reason import Reason
+from .._settings.environment import Environment
+from .errands import Errands
+from .peer import Peer
+from .spawned_names import SpawnedNames
+
+log = logging.getLogger("trio_mp")
+spawn_log = logging.getLogger("trio_mp.spawn")
+
+
+class SpawnService(Protocol):
+    """What makes and initialises ports; see `Spawner`."""
+
+    def spawn(self, request: requests.Spawn, *, asker: str) -> Port | None:
+        """Make a port and initialise it, because that node has asked for it; None if this node is closing."""
+        ...
+
+    def refuse(self, name: str, why: str) -> None:
+        """Tell whoever monitors the port of this name that it could not be spawned. Nothing is logged."""
+        ...
+
+    def failure_of(self, name: str) -> Reason | None:
+        """Why the port of this name could not be spawned, if that is why it is missing."""
+        ...
+
+
+class StreamService(Protocol):
+    """What sets up byte streams; see `Streams`."""
+
+    def serve(self, request: requests.OpenStream, peer: Peer) -> Port | None:
+        """Make a port whose function gets the stream; None if that is refused, or the node is closing."""
+        ...
+
+    def ready(self, peer: Peer, name: str) -> None:
+        """The peer expects the connection of the stream of this name, which we have asked it for."""
+        ...
+
+    def dial(self, peer: Peer, name: str) -> None:
+        """The peer cannot make the connection of the stream of this name, which it has asked for: this side is to."""
+        ...
+
+
+class NodePort:
+    """Serves the requests of `requests.py`.
+
+    Args:
+      host: the ports of this node.
+      environment: for the time of day.
+      send: sends a message to any port.
+      spawner: makes and initialises ports.
+      port_limit: how many ports that another node has spawned here may be alive.
+      errands: bounds what is done for others.
+    """
+
+    def __init__(
+        self,
+        host: Dispatcher,
+        environment: Environment,
+        *,
+        send: Callable[[str, tuple[object, ...]], None],
+        spawner: SpawnService,
+        port_limit: int,
+        errands: Errands,
+    ) -> None:
+        self._host = host
+        self._environment = environment
+        self._send = send
+        self._spawner = spawner
+        self._port_limit = port_limit
+        self.errands = errands
+        self._spawned_names = SpawnedNames()
+        self._streams: StreamService
+        # The IDs of the nodes that are connected, and of all known ones; the network says.
+        self.up_nodes: Callable[[], Iterable[str]] = tuple
+        self.known_nodes: Callable[[], Iterable[str]] = tuple
+        # By the word that their messages begin with: what takes the sender's node ID and the rest, and says whether it
+        # was understood.
+        self.services: dict[str, Callable[[str, tuple[object, ...]], bool]] = {}
+
+    def serve_streams_by(self, streams: StreamService) -> None:
+        """What sets up byte streams; it is made last."""
+        self._streams = streams
+
+    def serve(self, message: tuple[object, ...], peer: Peer, frame: Frame) -> None:
+        """A request from another node."""
+        match requests.parse(message):
+            case requests.Nothing():
+                pass
+            case requests.Watch(name):
+                self._watch(peer, name)
+            case requests.Unwatch(name):
+                peer.watchers.end(name)
+            case requests.Died(name, reason):
+                peer.act(peer.association.port_died, name, reason)
+            case requests.Kill(name, reason):
+                self._host.kill_now(name, reason)
+            case requests.Spawn() as spawn:
+                self._spawn_for(peer, spawn)
+            case requests.OpenStream() as stream:
+                self._spawn_for(peer, stream)
+            case requests.StreamReady(name):
+                self._streams.ready(peer, name)
+            case requests.DialStream(name):
+                self._streams.dial(peer, name)
+            case requests.Forward(port, forwarded):
+                self._forward(frame, peer, port, forwarded)
+            case requests.Query(what, port, prefix):
+                self._answer_for(peer, port, (*prefix, *self._answer(what)))
+            case requests.Ping():
+                peer.send("", ("pong",))
+            case requests.Pong():
+                peer.answered()
+            case requests.Parting(word):
+                peer.parting_word(word)
+            case requests.ForService(word, arguments):
+                service = self.services.get(word)
+                if service is None or not service(peer.id, arguments):
+                    self._not_understood(message, peer)
+            case _:
+                self._not_understood(message, peer)
+
+    def serve_local(self, message: tuple[object, ...]) -> None:
+        """A message of a program on this node to its own node port."""
+        match requests.parse(message):
+            case requests.Nothing() | requests.Ping() | requests.Pong():
+                pass
+            case requests.Kill(name, reason):
+                self._host.kill_now(name, reason)
+            case requests.Forward(port, forwarded):
+                self._try_to_send(port, forwarded)
+            case requests.Query(what, port, prefix):
+                self._try_to_send(port, (*prefix, *self._answer(what)))
+            case _:
+                log.warning(
+                    "a message to this node's own port, which answers %s, is not understood: %s",
+                    *(", ".join(sorted(requests.QUERIES)), _short(message)),
+                )
+
+    def _watch(self, peer: Peer, name: str) -> None:
+        peer.watchers.begin(name)
+        failure = self._spawner.failure_of(name)
+        if failure is not None:
+            peer.watchers.tell_death(name, failure)
+
+    def _spawn_for(self, peer: Peer, request: requests.Spawn | requests.OpenStream) -> None:
+        incarnation = peer.association.incarnation
+        if not self._spawned_names.may_be_given(peer.id, incarnation, request.name):
+            # It is not told: a port may have that name, and whoever monitors that would hear of another's failure.
+            self._warn(peer, "name", "%s: a spawn under a name that it may not give: %.200r", peer.id, request.name)
+            return
+        why = self._spawned_names.take(peer.id, incarnation, request.name) or self._refusal(peer, request)
+        if why:
+            self.errands.complain(peer.id, "spawn", spawn_log, "not spawned: %s", why)
+            self._spawner.refuse(request.name, why)
+        else:
+            port = self._make(peer, request)
+            if port is not None:
+                peer.spawned += 1
+                port.state.unwound.append(peer.spawned_port_gone)
+        if isinstance(request, requests.Spawn) and request.linked_to:
+            # Its request to monitor comes right behind, but the port may have ended by then, and not of an error.
+            self._watch(peer, request.name)
+
+    def _refusal(self, peer: Peer, request: requests.Spawn | requests.OpenStream) -> str:
+        """Why a port is not spawned for a peer, or nothing."""
+        if peer.spawned >= self._port_limit:
+            return f"{peer.id} has {self._port_limit} ports on this node, the limit"
+        if isinstance(request, requests.Spawn) and request.linked_to and node_of(request.linked_to) != peer.id:
+            # A connection with that node would be looked for, in the name of somebody else.
+            return f"{peer.id} may tie it to ports of its own only, not to {request.linked_to:.200}"
+        return ""
+
+    def _make(self, peer: Peer, request: requests.Spawn | requests.OpenStream) -> Port | None:
+        if isinstance(request, requests.Spawn):
+            return self._spawner.spawn(request, asker=peer.id)
+        return self._streams.serve(request, peer)
+
+    def _forward(self, frame: Frame, peer: Peer, port: str, message: tuple[object, ...]) -> None:
+        """Echo. Not to other nodes: nobody there would hear of a loss."""
+        node_id, name = split_port(port)
+        if node_id != self._host.id:
+            text = "%s: not forwarded, because %s is not on this node: %r"
+            self._warn(peer, "forward", text, peer.id, port, _short(message))
+            return
+        target = self._host.ports.get(name)
+        if target is not None:
+            # Now and not through the queue, so that it keeps its order with what came directly.
+            self._host.deliver(frame, target, message, True)
+
+    def _answer(self, what: str) -> tuple[object, ...]:
+        if what == "info":
+            return (self._host.id,)
+        if what == "time":
+            return (self._environment.wall_clock(),)
+        if what == "up_nodes":
+            return tuple(self.up_nodes())
+        return (self._host.id, *self.known_nodes())
+
+    def _answer_for(self, peer: Peer, port: str, message: tuple[object, ...]) -> None:
+        """Send an answer for another node, as far as that is no burden."""
+        node_id, name = split_port(port)
+        try:
+            if name and node_id == self._host.id:
+                self._send(port, message)
+                return
+            # What it says there would be taken for this node's own word, whatever the asker has put before it.
+            why = "it is the port of another node" if not name and node_id != peer.id else ""
+            why = why or self.errands.answer(node_id, name, message)
+        except (TypeError, ValueError) as error:
+            why = str(error)
+        if why:
+            self._warn(peer, "answer", "%s: not sent to %s, as it was asked for: %s", peer.id, port, why)
+
+    def _try_to_send(self, port: str, message: tuple[object, ...]) -> None:
+        """Send for a program of this node that asked by message, to whom nothing can be raised."""
+        try:
+            self._send(port, message)
+        except (TypeError, ValueError, RuntimeError) as error:
+            log.warning("not sent to %s, as it was asked for: %s", port, error)
+
+    def _not_understood(self, message: tuple[object, ...], peer: Peer) -> None:
+        text = "%s: a request to the node port that is not understood: %r"
+        self._warn(peer, "request", text, peer.id, _short(message))
+
+    def _warn(self, peer: Peer, kind: str, text: str, *arguments: object) -> None:
+        self.errands.complain(peer.id, kind, log, text, *arguments)
+
+
+def _short(message: tuple[object, ...]) -> str:
+    return codec.excerpt(message)

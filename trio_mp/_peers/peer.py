@@ -1,0 +1,398 @@
+"""A peer node at run time: its association, the connections with it, and what waits for either.
+
+The association decides; this does what it says, in the order in which it says it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import trio
+
+from .._ports.dispatcher import Dispatcher
+from .._ports.monitor import Monitor
+from .._protocol import effects
+from .._protocol.association.association import Association
+from .._protocol.association.outbox import INLINE_SHARE, Fence
+from .._protocol.handshake.handshake import Step
+from .._reason import describe
+from .._settings.settings import Settings
+from .idleness import Idleness
+from .own_errors import explain, survives, tell_all
+from .peer_connection import PeerConnection, PeerNetwork
+from .watchers import Watchers
+
+log = logging.getLogger("trio_mp.connection")
+
+MEMORY = 300.0
+"""How long something is kept about a node with which nothing binds us any more, in seconds."""
+
+
+class Peer:
+    """What a node keeps about another.
+
+    Args:
+      host: the runtime's dispatcher.
+      settings: the node's.
+      node_id: the other node's ID.
+      network: what it is part of.
+
+    Attributes:
+      association: what was decided, what is queued, who monitors what.
+      connections: those known to belong to it, by ID.
+      current: the one in use.
+      watchers: our ports that it monitors.
+      up, down: parking lots, woken when a connection is in use and may be written to, and when none is any more.
+    """
+
+    def __init__(self, host: Dispatcher, settings: Settings, node_id: str, network: PeerNetwork) -> None:
+        self.id = node_id
+        self._network = network
+        self.association = Association(
+            host.id, node_id, queue_limit=settings.queue_limit, message_limit=settings.message_limit
+        )
+        self.connections: dict[str, PeerConnection] = {}
+        self.current: PeerConnection | None = None
+        self.up = trio.lowlevel.ParkingLot()
+        self.down = trio.lowlevel.ParkingLot()
+        # How many ports that it has spawned on this node have not unwound.
+        self.spawned = 0
+        self.used_at = trio.current_time()
+        self._host = host
+        self._settings = settings
+        self._queue = self.association.queue
+        self._dirty = self._failing = False
+        self._failures = 0
+        self._inline_size = settings.queue_limit // INLINE_SHARE
+        self._flushed = trio.lowlevel.ParkingLot()
+        self._deadline: trio.CancelScope | None = None
+        self.watchers = Watchers(self, host, settings.monitor_limit)
+        self._idleness = Idleness(settings.idle_timeout, settings.handshake_timeout / 2)
+
+    def is_up(self) -> bool:
+        """Whether there is a connection in use."""
+        return self.current is not None
+
+    @survives
+    def is_forgotten(self, now: float) -> bool:
+        """Whether nothing has bound the two nodes for so long that nothing of it need be kept."""
+        association = self.association
+        bound = self.connections or association.wants_connection or association.fence is not Fence.CLEAR
+        if bound or self.spawned or self._idleness.kept:
+            self.used_at = now
+        return now - self.used_at > MEMORY
+
+    def spawned_port_gone(self) -> None:
+        """A port that it has spawned here is dead, and has unwound."""
+        self.spawned -= 1
+
+    # Sending -------------------------------------------------------------------------------------------------------
+
+    def send(self, name: str, message: tuple[object, ...]) -> None:
+        """Queue a message for a port there. Raises as `Association.send` does."""
+        association = self.association
+        try:
+            lost = association.send(name, message)
+            if not self._dirty:
+                self._dirty = True
+                self._host.mark_dirty(self)
+            if lost:
+                self.act(association.take_loss)
+            elif self._queue.closed_size > self._inline_size and not self._host.firing:
+                self.flush()
+        except (TypeError, ValueError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self.fail(error)
+
+    def monitor(self, name: str, monitor: Monitor) -> None:
+        """Monitor a port there; the empty name stands for the node."""
+        self._after(self.association.monitor, name, monitor)
+
+    def demonitor(self, name: str, monitor: Monitor) -> None:
+        """Stop monitoring a port there."""
+        self._after(self.association.demonitor, name, monitor)
+
+    def _after(self, ask: Callable[[str, object], bool], name: str, monitor: Monitor) -> None:
+        try:
+            lost = ask(name, monitor)
+        except (TypeError, ValueError):
+            raise
+        except Exception as error:
+            self.fail(error)
+            raise
+        if lost:
+            self.act(self.association.take_loss)
+        self.touch()
+
+    def touch(self) -> None:
+        """Have it flushed, or a connection looked for, at the end of this scheduler pass."""
+        if not self._dirty:
+            self._dirty = True
+            self._host.mark_dirty(self)
+
+    @survives
+    def flush_dirty(self) -> None:
+        """Do so at the end of a pass, unless it was done since."""
+        if self._dirty:
+            self.flush()
+
+    @trio.lowlevel.enable_ki_protection
+    @survives
+    def flush(self) -> None:
+        """Write what is queued, as far as it goes without blocking, or see to it that a connection is waited for."""
+        self._dirty = False
+        if self.current is not None:
+            self.current.flush()
+        elif self.association.wants_connection:
+            self._wait_for_connection()
+
+    def next_chunk(self, connection: PeerConnection) -> memoryview | None:
+        """What is to be written to this connection next."""
+        if connection is not self.current or not self._queue.size:
+            return None
+        return None if self._host.firing or not self.association.may_write else self._queue.next_chunk()
+
+    def progressed(self) -> None:
+        """Something was handed to the operating system: whoever waits for that looks again."""
+        if self._flushed:
+            self._flushed.unpark_all()
+
+    async def wait_flushed(self) -> None:
+        """See `Node.flush`."""
+        queue, losses, target = self._queue, self._queue.losses, self._queue.appended
+        # Looked at before the checkpoint: in it the loss may be reported, and be over.
+        lost = self.association.fence is Fence.LOST
+        self.flush()
+        await trio.lowlevel.checkpoint()
+        if lost:
+            raise trio.BrokenResourceError(f"messages for {self.id} were dropped")
+        while queue.losses == losses:
+            unsent = self.current.unsent if self.current is not None else 0
+            if queue.written - unsent >= target:
+                return
+            await self._flushed.park()
+        raise trio.BrokenResourceError(f"messages for {self.id} were dropped before they could be written")
+
+    # Connections ---------------------------------------------------------------------------------------------------
+
+    def _wait_for_connection(self) -> None:
+        if self._deadline is None:
+            self._deadline = trio.CancelScope()
+            self._host.start_system_task(self._give_up_later, self._deadline)
+            self._network.on_wanted(self.id)
+
+    @survives
+    async def _give_up_later(self, scope: trio.CancelScope) -> None:
+        timeout = self._settings.connect_timeout
+        with scope:
+            await trio.sleep(timeout)
+            self._deadline = None
+            if self.association.wants_connection:
+                why = self._network.why_missing(self.id)
+                text = f"no connection within {timeout:g} s"
+                self.act(self.association.lose, f"{text} ({why})" if why else text)
+
+    # Parting -------------------------------------------------------------------------------------------------------
+
+    def keep(self, reason: str) -> None:
+        """Do not let a connection with it end because it is idle, until `release` was called as often."""
+        self._idleness.keep(reason)
+
+    def release(self, reason: str) -> None:
+        """Take back one `keep` for this reason."""
+        self._idleness.release(reason)
+
+    def ask_to_part(self) -> bool:
+        """Ask the peer to end the connection, if nothing depends on it here; whether it was asked.
+
+        The answer comes later: `down` is woken if it agrees, `up` if it does not.
+        """
+        if not (self._is_idle() and self._idleness.may_ask):
+            return False
+        self._idleness.asked(trio.current_time())
+        self.act(self.association.ask)
+        return True
+
+    def beat(self, now: float) -> None:
+        """Twice in each heartbeat: ask to part, if the connection has been idle for long."""
+        association, connection = self.association, self.current
+        if connection is None:
+            return
+        if association.is_asked:
+            if self._idleness.is_overdue(now):
+                log.info("%s: it does not answer whether it needs the connection; going on", self.id)
+                self._go_on()
+        elif self._idleness.is_due(now, (association.queue.appended, connection.batches), idle=self._is_idle()):
+            self.ask_to_part()
+
+    def _is_idle(self) -> bool:
+        return self.association.is_idle and self._is_willing()
+
+    def _is_willing(self) -> bool:
+        return self.current is not None and self.current.at_rest and not self._idleness.kept
+
+    def parting_word(self, word: str) -> None:
+        """The peer asks to part, or has answered: see `requests.Parting`."""
+        if word == "idle":
+            self.act(self.association.idle_received, willing=self._is_willing())
+        elif word == "bye":
+            self.act(self.association.bye_received)
+        else:
+            self._idleness.begin(trio.current_time())
+            self._go_on()
+            # It has answered, if it was probed as well.
+            self.answered()
+
+    def _go_on(self) -> None:
+        self.association.busy_received()
+        self.touch()
+        self.up.unpark_all()
+
+    def answered(self) -> None:
+        """The peer has answered a ping on the connection in use."""
+        if self.current is not None:
+            self.current.probe.answered()
+
+    @survives
+    def connection_ended(self, connection_id: str, why: str) -> None:
+        """A connection with it is gone."""
+        self.connections.pop(connection_id, None)
+        self.act(self.association.closed, connection_id, why)
+
+    @survives
+    def act(self, decide: Callable[..., list[effects.Effect]], *arguments: Any, **named: Any) -> None:
+        """Have the association decide something, and do what it says."""
+        self.execute(decide(*arguments, **named))
+
+    def execute(self, decided: Iterable[effects.Effect]) -> None:
+        """Do what the association says. An error in it is a loss."""
+        left, failures = deque(decided), self._failures
+        try:
+            while left and self._failures == failures:
+                self._do(left[0])
+                left.popleft()
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self.fail(error)
+        for effect in left:
+            # All has been given up meanwhile, but what was taken out of the table of monitors has to fire.
+            if isinstance(effect, effects.Fire):
+                self.association.unfired.update(dict.fromkeys(effect.monitors))
+        self.touch()
+
+    def _do(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Link(connection):
+                linked = self.connections[connection]
+                # Else what it has said meanwhile ends it; its reader is about to say so.
+                if linked.session.handshake.step is Step.DECISION:
+                    linked.session.link()
+                    linked.expect_answer(self._settings.handshake_timeout / 2)
+                    # It is not in use, and its reader may be waiting: nobody else would.
+                    linked.flush()
+            case effects.Accept(connection) | effects.NodeUp(connection) if connection not in self.connections:
+                # What an effect before had others send was too much for the queue, and this was ended with it.
+                pass
+            case effects.Accept(connection):
+                self.connections[connection].session.accept()
+            case effects.Refuse(connection, why):
+                self.connections.pop(connection).finish(why)
+            case effects.Close(connection, why):
+                closing = self.connections.pop(connection, None)
+                if closing is not None:
+                    closing.close(why)
+            case effects.Probe(connection):
+                # Half of what the side that chose the other connection waits for our `ok`. Looked up first: the
+                # ping may be one too many for the queue, and end the connection.
+                probed = self.connections[connection]
+                if self.association.may_write:
+                    # Else it has been asked something already, which it has to answer.
+                    self.send("", ("ping",))
+                probed.probe.begin(self._settings.handshake_timeout / 4)
+            case effects.NodeUp(connection):
+                self._went_up(self.connections[connection])
+            case effects.Say(connection, word):
+                self.connections[connection].say(word)
+            case effects.HalfClose(connection):
+                self.connections[connection].finish("nothing depended on the connection")
+            case effects.NodeDown(_, why):
+                self._went_down(why)
+            case effects.Lost():
+                self._lost(effect)
+            case effects.Unwatch():
+                self.watchers.end_all()
+            case effects.FireDue():
+                self._host.call_next(self._fire_loss)
+            case effects.Fire(monitors, reason):
+                self._host.fire(cast("list[Monitor]", list(monitors)), reason)
+            case effects.FireDone():
+                self.execute(self.association.fired())
+
+    def fail(self, error: Exception) -> None:
+        """Give up all that there is between the two nodes: an error of this program has come out of the work for it."""
+        if self._failing:
+            # Before the monitors could fire: what then keeps the promise is the end of the node.
+            self._host.crash(error)
+            return
+        self._failing = True
+        self._failures += 1
+        why = explain(error)
+        loss = self.association.give_up(why)
+        self._host.call_next(self._fire_loss)  # first of all, so that they fire whatever comes now
+        while self.connections:
+            self.connections.popitem()[1].close(why)
+        self.watchers.end_all()
+        self._dirty = False
+        self._lost(loss)
+        log.error("%s: %s, so all that waits for it is given up", self.id, why, exc_info=error)
+
+    @survives
+    def _fire_loss(self) -> None:
+        """Fire what a loss made due; until then the association drops what is sent."""
+        if self.association.fence is not Fence.LOST:
+            return
+        fire = self.association.fire()
+        # What was sent between the loss and now.
+        messages, size = self.association.queue.dropped
+        self.association.queue.dropped = (0, 0)
+        if messages:
+            log.warning("%s: %d more messages (%d bytes) were dropped with them", self.id, messages, size)
+        self._host.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
+        decided = self.association.fired()
+        self._failing = False
+        self.execute(decided)
+
+    def _went_up(self, connection: PeerConnection) -> None:
+        self.current = connection
+        self._idleness.connected(trio.current_time())
+        self._stop_waiting()
+        log.info("%s is up, by way of %s", self.id, connection.address)
+        connection.opened()
+        self.up.unpark_all()
+        self._network.on_up(self.id)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _lost(self, loss: effects.Lost) -> None:
+        self._stop_waiting()
+        what = describe(loss.reason)
+        if loss.messages:
+            # What was queued behind the end of the stream could not arrive, and whom it was for knows of the end.
+            level = logging.DEBUG if self.current is not None and self.current.said_all else logging.WARNING
+            log.log(level, "%s: %d messages (%d bytes) were dropped: %s", self.id, loss.messages, loss.size, what)
+        if loss.was_up:
+            self._went_down(what)
+        self._flushed.unpark_all()
+        self.up.unpark_all()  # who waits to have the queue flushed need not wait any longer
+
+    def _went_down(self, why: str) -> None:
+        self.current = None
+        log.info("%s is down: %s", self.id, why)
+        self.down.unpark_all()
+        tell_all(self._network.on_down, self.id)

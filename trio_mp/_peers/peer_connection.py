@@ -1,0 +1,80 @@
+"""A connection, as its peer knows it: what the decisions of the association are carried out with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from .._protocol.handshake.session import Session
+
+
+class ConnectionProbe(Protocol):
+    """A probe of a connection; see `Probe`."""
+
+    def begin(self, seconds: float) -> None:
+        """Tell the association, by `probe_failed`, if it has not been `answered` in this time."""
+        ...
+
+    def answered(self) -> None:
+        """The other side has answered a ping."""
+        ...
+
+
+class PeerConnection(Protocol):
+    """A connection, as far as its peer knows it."""
+
+    session: Session
+    address: str
+    said_all: bool
+    unsent: int
+    batches: int
+
+    @property
+    def probe(self) -> ConnectionProbe:
+        """Whether it was asked for a sign of life."""
+        ...
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether all that was to be written was handed to the operating system, and it is not about to end."""
+        ...
+
+    def flush(self) -> None:
+        """Write what is queued, as far as it goes without blocking."""
+        ...
+
+    def say(self, word: str) -> None:
+        """Write a message of this one word to the other node's port, behind all that was written of the queue."""
+        ...
+
+    def close(self, why: str) -> None:
+        """Close at once."""
+        ...
+
+    def finish(self, why: str) -> None:
+        """Write what `session` has to say, then close."""
+        ...
+
+    def close_gracefully(self, deadline: float) -> None:
+        """Flush, then half-close, then read to the end; until a time of Trio's clock."""
+        ...
+
+    def opened(self) -> None:
+        """The connection is in use."""
+        ...
+
+    def expect_answer(self, seconds: float) -> None:
+        """The other side must have answered by then."""
+        ...
+
+
+class PeerNetwork(Protocol):
+    """What a peer asks of the network that it is part of; see `Network`."""
+
+    on_up: Callable[[str], object]
+    on_down: list[Callable[[str], object]]
+    on_wanted: Callable[[str], object]
+
+    def why_missing(self, node_id: str) -> str:
+        """Why there may be no connection with a node, for people."""
+        ...

@@ -1,0 +1,417 @@
+"""No silent holes: what a node keeps about a peer across connections, and the rules that keep the promise.
+
+The promise: messages for a port arrive in order, each at most once; once a monitor is in place, a message that does
+not arrive makes the monitor fire; and after the first lost message nothing sent later arrives until it has fired.
+
+The rules that give it:
+
+1. At most one connection is *in use*. Everything that is sent goes through one queue into it, in order, so within a
+   connection there is nothing to prove: it is a byte stream.
+2. A connection that was in use is never gone back to. When it ends, on either side and for whatever cause, the side
+   that notices closes it, drops what is queued, takes the whole table of monitors, and fires it.
+3. **The fence.** From that moment until all those monitors have fired, nothing goes out and no other connection is
+   taken. What is sent before the firing begins is dropped too (the monitors are about to say so); what callbacks
+   send while it runs is queued for the time after.
+4. **One side decides.** Two live nodes can have several connections. The node with the greater ID chooses one and
+   says `link`; it writes nothing more until the other has said `ok`. The other side, on `link`, first ends what it
+   had in use (rules 2 and 3), closes every other connection with that node, and only then says `ok`. So both take
+   connections up in the same order, and none can be taken up twice.
+5. A side that lost a connection says which in its next greeting (`lost=`), so that the side that decides does not
+   hold on to the dead half of it; but a stale claim names another connection and is not believed.
+
+6. **Parting.** A connection that nothing depends on is closed by agreement. A side that has nothing queued and no
+   monitor may say its *last word*, `idle`, and then writes nothing; what is sent meanwhile waits in the queue. The
+   other side answers `bye`, if nothing is queued and monitored there either, and that is its last word; else it
+   answers `busy`, and all goes on. If both have said `idle`, neither answers. Who knows both last words half-closes,
+   and has done with the connection when it has read the end of it: so each side has read all that the other wrote.
+   Whatever else may end a connection after a side's last word, it is no loss for that side: what it wrote before was
+   under no monitor any more, and it has written nothing since. The queue, and monitors set since, wait for the next
+   connection. One that is not answered in time goes on as if it had read `busy`; a `bye` that comes then is a loss.
+
+Without rule 4 a later message overtakes an earlier one through a second connection; without firing when a connection
+is replaced, a message lost in it is lost in silence. `tests/explorer` checks all of them by enumeration.
+
+    AUTHENTICATED ── taken up by the side that decides ──> CHOSEN ── `ok` ──> IN USE
+    AUTHENTICATED ── `link` ──> IN USE
+    IN USE ── ask() ──> ASKED ── `busy`, or no answer ──> IN USE
+    IN USE ── `idle`, answered by `bye` ──> PARTED
+    ASKED ── `idle`, `bye` ──> PARTED
+
+What is queued and monitored, and the fence, are in `outbox.py`; here is which connection it goes to. Nothing here
+blocks, reads a clock or does I/O: events come in as calls, what is to be done goes out as effects.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from ..._errors import LocalProtocolError, RemoteProtocolError
+from ..._reason import transport_error
+from ..effects import (
+    Accept,
+    Close,
+    Effect,
+    Fire,
+    FireDue,
+    HalfClose,
+    Link,
+    Lost,
+    NodeDown,
+    NodeUp,
+    Probe,
+    Refuse,
+    Say,
+    Terms,
+    Unwatch,
+)
+from .outbox import Fence, Outbox
+
+
+class Stage(enum.Enum):
+    """How far one connection has come."""
+
+    GREETED = "greeted"
+    AUTHENTICATED = "authenticated"
+    CHOSEN = "chosen"
+    IN_USE = "in use"
+    ASKED = "asked"
+    PARTED = "parted"
+
+
+class Association(Outbox):
+    """The state of one pair of nodes, on one side.
+
+    Args:
+      local_id, peer_id: the node IDs; they differ.
+      queue_limit: how many bytes may be queued before the connection is given up.
+      message_limit: the largest message this side sends, in bytes.
+    """
+
+    __slots__ = (
+        *("_candidates", "_connections", "_current", "_next", "_terms"),
+        *("decides", "last_ended", "local_id", "watched"),
+    )
+
+    def __init__(self, local_id: str, peer_id: str, *, queue_limit: int, message_limit: int) -> None:
+        if local_id == peer_id:
+            raise LocalProtocolError(f"a node has no association with itself: {local_id}")
+        super().__init__(peer_id, queue_limit, message_limit)
+        self.local_id = local_id
+        self.decides = local_id.encode() > peer_id.encode()
+        # Names of our ports that the peer monitors over the connection in use.
+        self.watched: set[str] = set()
+        self.last_ended = ""
+        self._connections: dict[str, Stage] = {}
+        self._terms: dict[str, Terms] = {}
+        # The connection chosen or in use, and the one to be taken up when the fence is clear again.
+        self._current: str | None = None
+        self._next: str | None = None
+        # Connections of another incarnation that wait for the probe of the current one.
+        self._candidates: list[str] = []
+
+    # What the caller may ask ---------------------------------------------------------------------------------------
+
+    @property
+    def in_use(self) -> str | None:
+        """The ID of the connection in use, if there is one, up to its very end."""
+        current = self._current
+        return current if current is not None and self._connections[current] is not Stage.CHOSEN else None
+
+    @property
+    def incarnation(self) -> str:
+        """The incarnation of the peer at the other end of the connection chosen or in use, or an empty string."""
+        return self._terms[self._current].incarnation if self._current is not None else ""
+
+    @property
+    def wants_connection(self) -> bool:
+        """Whether something waits for a connection."""
+        return self.in_use is None and (self.queue.size > 0 or bool(self.monitors))
+
+    @property
+    def may_write(self) -> bool:
+        """Whether what is queued may be written to the connection in use."""
+        return self.fence is Fence.CLEAR and self._stage is Stage.IN_USE
+
+    @property
+    def has_to_write(self) -> bool:
+        """Whether something is to be written to it."""
+        return self.may_write and self.queue.size > 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing depends on the connection in use, here or, as far as is known here, on the other side."""
+        return self._is_free and not self.watched
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether this side has asked to part, and waits for the answer."""
+        return self._stage is Stage.ASKED
+
+    @property
+    def _is_free(self) -> bool:
+        return self.may_write and not (self.queue.size or self.monitors or self._candidates)
+
+    @property
+    def _stage(self) -> Stage | None:
+        return self._connections[self._current] if self._current is not None else None
+
+    # What became of connections ------------------------------------------------------------------------------------
+
+    def greeted(self, connection: str) -> None:
+        """A connection whose other side claims to be the peer."""
+        self._connections[connection] = Stage.GREETED
+
+    def authenticated(self, connection: str, lost: str, terms: Terms) -> list[Effect]:
+        """Both sides of a connection have proven themselves.
+
+        Args:
+          connection: its ID.
+          lost: which connection the peer says has ended there.
+          terms: what is known of the peer.
+        """
+        self._connections[connection] = Stage.AUTHENTICATED
+        self._terms[connection] = terms
+        if not self.decides:
+            return []
+        current = self._current
+        if current is None:
+            if self._next is not None:
+                return self._refuse(connection, "already connecting")
+            return self._take_up(connection)
+        if lost == current:
+            return self._replace(connection, "the other side lost the connection")
+        if terms.incarnation != self.incarnation:
+            return self._probe_first(connection)
+        return self._refuse(connection, "already connected")
+
+    def link_received(self, connection: str) -> list[Effect]:
+        """The peer, which decides, has chosen this connection."""
+        if self.decides or self._connections.get(connection) is not Stage.AUTHENTICATED:
+            raise RemoteProtocolError("an unexpected 'link'")
+        if self._current is not None and self._terms[connection].incarnation != self.incarnation:
+            return self._probe_first(connection)
+        return self._replace(connection, "the other side chose another connection")
+
+    def ok_received(self, connection: str) -> list[Effect]:
+        """The peer has taken up the connection that we chose."""
+        if self._connections.get(connection) is not Stage.CHOSEN:
+            raise RemoteProtocolError("an unexpected 'ok'")
+        self._connections[connection] = Stage.IN_USE
+        return [NodeUp(connection)]
+
+    def choice_expired(self, connection: str) -> list[Effect]:
+        """The time in which the chosen connection had to be answered with `ok` is over."""
+        if self._connections.get(connection) is not Stage.CHOSEN:
+            return []
+        return self._end(connection, "it did not take up the connection in time")
+
+    def probe_answered(self) -> list[Effect]:
+        """The peer at the other end of the connection in use is alive: another incarnation is another node."""
+        candidates, self._candidates = self._candidates, []
+        return [effect for connection in candidates for effect in self._refuse(connection, "node ID in use")]
+
+    def probe_failed(self) -> list[Effect]:
+        """The connection in use did not answer: the other incarnation takes its place."""
+        if self._current is None or not self._candidates:
+            return []
+        return self._end(self._current, "it does not answer, and another run of it has connected")
+
+    def closed(self, connection: str, why: str) -> list[Effect]:
+        """A connection is gone, or was refused by the peer. It is no error if it is not known any more."""
+        if connection not in self._connections:
+            return []
+        if connection == self._current:
+            return self._end(connection, why)
+        self._forget(connection)
+        return []
+
+    # Parting -------------------------------------------------------------------------------------------------------
+
+    def ask(self) -> list[Effect]:
+        """This side needs the connection in use no more. Does nothing unless `is_idle`."""
+        if not self.is_idle:
+            return []
+        assert self._current is not None
+        self._connections[self._current] = Stage.ASKED
+        return [Say(self._current, "idle")]
+
+    def idle_received(self, *, willing: bool) -> list[Effect]:
+        """The peer has asked to part, by its last word on the connection in use.
+
+        Args:
+          willing: whether the caller can do without the connection, and has handed on all that was queued for it.
+        """
+        current = self._current
+        if current is None or self._stage is Stage.PARTED:
+            return []
+        if self._stage is Stage.ASKED:
+            return self._part(current)
+        if willing and self._is_free:
+            # That the peer monitors ports here is no reason: it would not have asked, so those are old stories.
+            return [Say(current, "bye"), *self._part(current)]
+        return self.take_loss() if self.send("", ("busy",)) else []
+
+    def bye_received(self) -> list[Effect]:
+        """The peer agrees to part: that was its last word."""
+        current = self._current
+        if current is None or self._stage is Stage.PARTED:
+            return []
+        if self._stage is Stage.ASKED:
+            return self._part(current)
+        return self._end(current, "it agreed to part too late, or was not asked")
+
+    def busy_received(self) -> None:
+        """The peer does not want to part; or it has not answered in time, and the caller waits no longer."""
+        if self._current is not None and self._stage is Stage.ASKED:
+            self._connections[self._current] = Stage.IN_USE
+
+    def _part(self, connection: str) -> list[Effect]:
+        self._connections[connection] = Stage.PARTED
+        return [HalfClose(connection)]
+
+    # Losses --------------------------------------------------------------------------------------------------------
+
+    def lose(self, why: str) -> list[Effect]:
+        """Give up what is queued and whatever connection there is: no connection came in time, or the node closes."""
+        self._lose(transport_error(self.peer_id, why))
+        return self.take_loss()
+
+    def presume_gone(self, why: str) -> list[Effect]:
+        """The peer seems to have gone: nothing waits for it any longer, unless a connection is there or on its way."""
+        return self.lose(why) if self.wants_connection and not self._connections else []
+
+    def take_loss(self) -> list[Effect]:
+        """What is to be done after `send` has said that something was lost, before `fire`."""
+        messages, size = self.queue.dropped
+        self.queue.dropped = (0, 0)
+        effects: list[Effect] = []
+        was_up = self.in_use is not None
+        if self._current is not None:
+            effects.append(Close(self._current, str(self._reason[-1])))
+            if was_up:
+                self.last_ended = self._current
+            self._forget(self._current)
+            self._current = None
+            effects += self._first_candidate()
+        effects.append(Lost(self._reason, was_up, messages, size))
+        return [*effects, *self._unwatch(), FireDue()]
+
+    def message_lost(self, name: str, why: str) -> list[Effect]:
+        """A message for the port of that name, taken from the program earlier, cannot be queued now: that is a loss.
+
+        It is one for this port alone. Nothing for the port may be queued between the failure and this call.
+        """
+        monitors = self.monitors.pop(name, None)
+        if not monitors:
+            return []
+        fire = Fire(tuple(monitors), transport_error(self.peer_id, why))
+        # As when the last of them is taken back: the peer need not watch the port any longer.
+        return [fire, *(self.take_loss() if name and self.send("", ("mon0", name)) else [])]
+
+    def give_up(self, why: str) -> Lost:
+        """After an error of this side: a loss, with which every connection ends. The caller closes them, and fires."""
+        self.last_ended = self._current or self.last_ended
+        self._connections, self._terms, self._candidates, self._current, self._next = {}, {}, [], None, None
+        self.watched.clear()
+        return self.ruin(transport_error(self.peer_id, why))
+
+    def fired(self) -> list[Effect]:
+        """All of them have fired: the fence is clear, and a connection that waited for it is taken up."""
+        self.unfired = {}
+        if self.fence is not Fence.FIRING:
+            # What the callbacks sent was too much for the queue: another round is due.
+            return []
+        self.fence = Fence.CLEAR
+        self._reason = ()
+        return self._take_up_next() if self._next is not None else []
+
+    # The rules -----------------------------------------------------------------------------------------------------
+
+    def _end(self, connection: str, why: str) -> list[Effect]:
+        """The current connection ends."""
+        stage = self._connections[connection]
+        if stage is Stage.IN_USE:
+            return self.lose(why)
+        self._current = None
+        self._forget(connection)
+        if stage is Stage.CHOSEN:
+            # Nothing was written to it and nothing read from it, so nothing is lost and what is queued can wait for
+            # the next one. What the other side wrote, after its `ok`, is lost there, and it will notice.
+            return [Close(connection, why)]
+        # Rule 6. The other side may hold on to it all the same, so it is claimed as any other.
+        self.last_ended = connection
+        effects: list[Effect] = [Close(connection, why), NodeDown(connection, why), *self._unwatch()]
+        effects += self._first_candidate()
+        if self._next is not None:
+            effects += self._take_up_next()
+        return effects
+
+    def _unwatch(self) -> list[Effect]:
+        """The peer's monitors end with the connection."""
+        # Sorted, because the order of a set differs from run to run.
+        names = tuple(sorted(self.watched))
+        self.watched.clear()
+        return [Unwatch(names)] if names else []
+
+    def _replace(self, connection: str, why: str) -> list[Effect]:
+        """End the current connection, if there is one; then, behind the fence, take this one up."""
+        # Another incarnation that waits for a probe has its answer: the one that we know has just spoken.
+        effects = self.probe_answered()
+        if self._next is not None:
+            effects.append(Close(self._next, "another connection was chosen"))
+            self._forget(self._next)
+        if self._current is not None:
+            effects += self._end(self._current, why)
+        return effects + self._take_up(connection)
+
+    def _take_up(self, connection: str) -> list[Effect]:
+        """Choose a connection (if we decide) or adopt it (if the peer has), unless the fence is up: then later."""
+        losses = self._adapt(self._terms[connection]) if self.fence is Fence.CLEAR else []
+        if self.fence is not Fence.CLEAR:
+            self._next = connection
+            return losses
+        self._current = connection
+        if self.decides:
+            self._connections[connection] = Stage.CHOSEN
+            return [Link(connection)]
+        self._connections[connection] = Stage.IN_USE
+        # Rule 4: any other connection might have been chosen before this one, and its `link` be on its way still.
+        others = [other for other in self._connections if other != connection]
+        for other in others:
+            self._forget(other)
+        closings = [Close(other, "another connection was chosen") for other in others]
+        return [*closings, Accept(connection), NodeUp(connection)]
+
+    def _take_up_next(self) -> list[Effect]:
+        connection, self._next = self._next, None
+        assert connection is not None
+        return self._take_up(connection)
+
+    def _probe_first(self, connection: str) -> list[Effect]:
+        """Another incarnation wants the place of the one in use."""
+        assert self._current is not None
+        self._candidates.append(connection)
+        if self._stage is Stage.CHOSEN:
+            # Chosen only: nothing depends on it yet, and whoever is there has its chance to answer.
+            return self._refuse(self._candidates.pop(), "already connecting")
+        return [Probe(self._current)]
+
+    def _first_candidate(self) -> list[Effect]:
+        """The connection in use has ended: what waited for its probe need not wait for that."""
+        if not self._candidates:
+            return []
+        self._next, *others = self._candidates
+        self._candidates = []
+        return [effect for other in others for effect in self._refuse(other, "already connecting")]
+
+    def _refuse(self, connection: str, why: str) -> list[Effect]:
+        self._forget(connection)
+        return [Refuse(connection, why)]
+
+    def _forget(self, connection: str) -> None:
+        del self._connections[connection]
+        self._terms.pop(connection, None)
+        if connection == self._next:
+            self._next = None
+        if connection in self._candidates:
+            self._candidates.remove(connection)

@@ -1,0 +1,237 @@
+"""The outgoing queue of one peer: encoded messages, in frames of about 64 KiB, counted in bytes."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ..._errors import RemoteProtocolError
+from ..requests import is_upkeep
+from ..wire.codec import check_amount
+from ..wire.framing import FRAME_TARGET, MSGPACK, Framing
+from ..wire.limits import UNCOUNTED
+
+ADAPTED_SIZE = 8 * 1024 * 1024
+"""How much of what was queued is made to fit a peer, in bytes: it is done at once, and must not take long."""
+
+ADAPTED_VALUES = 50_000
+"""How many values that may hold."""
+
+_PORT_REQUESTS = frozenset({"mon1", "mon0", "spawn", "spawn_linked", "stream", "kil"})
+
+
+class OutgoingQueue:
+    """What waits to be written to one peer.
+
+    Args:
+      high_water: how many bytes it may hold before `append` says so.
+      frame_target: a frame is closed when it has reached this size, in bytes.
+
+    Attributes:
+      framing: how the messages in it are packed; MessagePack as long as nobody knows what the peer reads.
+      losses: how often the queue was dropped.
+      dropped: messages and bytes dropped and not yet reported.
+      closed_size: bytes in it that are in complete frames.
+    """
+
+    __slots__ = (
+        *("_append", "_before", "_checked", "_closed", "_count", "_frame", "_frames", "_high_water", "_largest"),
+        *("_mark", "_offset", "_target", "closed_size", "dropped", "framing", "losses"),
+    )
+
+    def __init__(self, high_water: int, frame_target: int = FRAME_TARGET) -> None:
+        self._high_water = high_water
+        self._target = frame_target
+        self.losses = 0
+        self.dropped = (0, 0)
+        # The largest message in it; and up to which size a message need not be looked at.
+        self._largest = 0
+        self._checked = 0
+        # Closed frames with their numbers of messages, the first of them written up to the offset.
+        self._frames: deque[tuple[bytearray, int]] = deque()
+        self._offset = 0
+        # The number of messages in them.
+        self._closed = 0
+        # The number in the open frame, and of all that were ever appended before them.
+        self._count = 0
+        self._before = 0
+        self._empty(MSGPACK)
+
+    @property
+    def size(self) -> int:
+        """Bytes queued."""
+        return self.closed_size + (len(self._frame) if self._count else 0)
+
+    @property
+    def appended(self) -> int:
+        """Messages ever appended."""
+        return self._before + self._count
+
+    @property
+    def written(self) -> int:
+        """Messages ever handed on completely, or dropped."""
+        return self._before - self._closed
+
+    @property
+    def high_water(self) -> int:
+        """How many bytes it may hold before `append` says so: below 0 it says so each time."""
+        return self._high_water
+
+    @high_water.setter
+    def high_water(self, size: int) -> None:
+        self._high_water = size
+        self._set_mark()
+
+    def append(self, name: str, message: tuple[object, ...], limit: int) -> bool:
+        """Encode a message for the port of that name.
+
+        Returns:
+          True if it holds more than `high_water` bytes. It may be said too often, and is never said too late.
+
+        Raises:
+          TypeError, ValueError: it cannot travel, or is larger than `limit` bytes. Nothing was appended.
+        """
+        # The hot path: nothing is counted here that can be counted when the frame is closed.
+        frame = self._frame
+        start = len(frame)
+        self._append(frame, name, message)
+        end = len(frame)
+        if end - start > self._checked:
+            self._check_size(start, end, message, limit)
+        self._count += 1
+        return end >= self._mark and self._at_mark(end)
+
+    def _check_size(self, start: int, end: int, message: tuple[object, ...], limit: int) -> None:
+        """The largest message so far, or one that may hold too much, from one place of the frame to another."""
+        try:
+            if end - start > limit:
+                raise ValueError(f"a message of {end - start} bytes: the largest that may be sent there has {limit}")
+            if end - start > UNCOUNTED:
+                check_amount(message)
+        except ValueError:
+            del self._frame[start:]
+            raise
+        self._largest = max(self._largest, end - start)
+        self._checked = min(self._largest, UNCOUNTED)
+
+    def _at_mark(self, end: int) -> bool:
+        if end >= self._target:
+            self._close_frame()
+        return True
+
+    def _close_frame(self) -> None:
+        self.framing.close_frame(self._frame, self._count)
+        self._frames.append((self._frame, self._count))
+        self._closed += self._count
+        self._before += self._count
+        self.closed_size += len(self._frame)
+        self._open_frame()
+
+    def _open_frame(self) -> None:
+        self._frame = self.framing.open_frame()
+        self._count = 0
+        self._set_mark()
+
+    def _set_mark(self) -> None:
+        """The size of the open frame at which there is something to do: to close it, or to say that it is too much."""
+        self._mark = min(self._target, self._high_water + 1 - self.closed_size)
+
+    def next_chunk(self) -> memoryview | None:
+        """The bytes to be written next, or None. Say with `advance` how many of them were."""
+        if not self._frames:
+            if not self._count:
+                return None
+            self._close_frame()
+        return memoryview(self._frames[0][0])[self._offset :]
+
+    def advance(self, count: int) -> None:
+        """So many bytes of the chunk were handed on."""
+        self.closed_size -= count
+        self._offset += count
+        if self._offset == len(self._frames[0][0]):
+            self._closed -= self._frames.popleft()[1]
+            self._offset = 0
+        self._set_mark()
+
+    def drop(self) -> None:
+        """Drop everything, and count it, unless none of it is a program's."""
+        if not self._is_upkeep():
+            messages, size = self.dropped
+            self.dropped = (messages + self._closed + self._count, size + self.size)
+        self.losses += 1
+        self._empty(MSGPACK)
+
+    def _is_upkeep(self) -> bool:
+        """Whether it holds only what the nodes say for themselves; no, if there is much of it to look through."""
+        if self.size > self._target:
+            return False
+        try:
+            if self._count:
+                self._close_frame()
+            return all(is_upkeep(message) for frame, _ in self._frames for message in self.framing.messages_in(frame))
+        except RemoteProtocolError:
+            # An error of this side has left half a message here. Dropping must not fail of it.
+            return False
+
+    def _empty(self, framing: Framing) -> None:
+        self.framing = framing
+        self._append = framing.append
+        self._frames = deque()
+        self._offset = 0
+        self._closed = 0
+        self.closed_size = 0
+        self._largest = 0
+        self._checked = 0
+        self._before += self._count
+        self._open_frame()
+
+    def adapt(self, framing: Framing, limit: int) -> dict[str, str] | str:
+        """Make what was queued fit the peer, now that it is known what it takes: its framing, its largest message.
+
+        What cannot be made to fit is dropped, and so is all that was queued behind it for the same port. Nothing of
+        the queue may have been written yet.
+
+        Returns:
+          The names of the ports concerned, with what was wrong with the first message dropped for each. Or a text: it
+          was too much to be made to fit, and all of it was dropped.
+        """
+        if framing is self.framing and self._largest <= limit:
+            return {}
+        if self._count:
+            self._close_frame()
+        if self.size > ADAPTED_SIZE or not self.framing.holds_at_most(
+            ADAPTED_VALUES, [frame for frame, _ in self._frames]
+        ):
+            self.drop()
+            self._empty(framing)
+            return f"more than {ADAPTED_SIZE} bytes or {ADAPTED_VALUES} values waited, and it takes other ones"
+        before, frames, appended, size = self.framing, self._frames, self.appended, self.size
+        self._empty(framing)
+        concerned: dict[str, str] = {}
+        dropped = 0
+        for frame, _ in frames:
+            for message in before.messages_in(frame):
+                name = _concerns(message)
+                if name not in concerned:
+                    try:
+                        self.append(str(message[0]), message[1:], limit)
+                        continue
+                    except (TypeError, ValueError) as error:
+                        concerned[name] = str(error)
+                dropped += 1
+        # None was appended now.
+        self._before = appended - self._count
+        if dropped:
+            # Whoever waits for them must not be told that they were written.
+            self.losses += 1
+            self.dropped = (self.dropped[0] + dropped, self.dropped[1] + max(0, size - self.size))
+        return concerned
+
+
+def _concerns(message: tuple[object, ...]) -> str:
+    """The name of the port that is told nothing if this message is lost."""
+    match message:
+        # A program may send anything to a node port, also lists and dicts, which no set can be asked for.
+        case ("", str(word), str(name), *_) if word in _PORT_REQUESTS:
+            return name
+        case _:
+            return str(message[0])

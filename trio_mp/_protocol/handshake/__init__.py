@@ -1,0 +1,1 @@
+"""How two nodes prove who they are to each other before the first frame."""

@@ -1,0 +1,406 @@
+"""How a network forms: which nodes are global, and which global node every other one is attached to.
+
+1. A *global node* holds the whole database and a connection with every other global node. Whoever is somebody's seed
+   becomes one; so is a node that has no seeds itself.
+2. Every other node is *attached* to one global node, its *host*. When it loses it, it attaches to another.
+3. A node says `join` to the seeds it reaches, and to every global node it hears of if it is global itself. Whoever is
+   told so becomes global, and answers `welcome`, with all global nodes that it is connected with.
+4. A node that is not global attaches to the first that welcomes it. It tells its host, by `meet`, of global nodes that
+   it has met and that its host does not know: so parts of a network that know different seeds become one.
+5. Global nodes that hear of one another connect. A newcomer joins all that it hears of, so of two that come at the same
+   time one hears of the other.
+6. Whoever becomes global, or loses its host, says `join` again to all that it has said it to and is still connected
+   with: they took it for something else, or it has not attached to them.
+7. A node that is not global keeps in mind the global nodes that its host does not name any more: they may only be cut
+   off from that one. It dials them when it has no host, after those that were named last.
+
+Words to the node port (addresses are texts; the tables are from node ID to a list of addresses):
+
+    join      whether it is global, its addresses         to a seed, or from one global node to another
+    welcome   its addresses, the global nodes it uses     the answer; again on `attach`, and to guests on a change
+    attach                                                to the host
+    meet      node ID, addresses                          to a global node: there is this one, too
+    decline   why                                         to who has said `join`, and what it wants may not be
+    dial      node ID, node ID, addresses                 have the first node dial the second, which waits at these
+
+Only the second node itself may begin a `dial`, and only its host passes it on to others than the first. So it travels
+at most three times. A `welcome` that answers nothing does nothing, nor does an `attach` of who has not said `join` by
+the same connection: it may have waited since the one before.
+
+Where certificates name nodes, not everybody may be global: see `permissions.py`. Who may not become global, or is told
+`join` by one that says it is global and may not be, answers `decline`; whoever has said `join` is not welcomed by that.
+
+Nothing here blocks, reads a clock or does I/O: what is to be done goes out as effects, in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..._ids import is_node_id
+from .permissions import Declined, EverybodyMay, NotAllowed, Permissions
+
+WORDS = frozenset({"join", "welcome", "attach", "meet", "decline", "dial"})
+"""What messages about membership begin with."""
+
+ADDRESS_LIMIT = 16
+"""How many addresses of one node are believed; more are left out."""
+
+GLOBALS_LIMIT = 200
+"""How many other global nodes are kept in mind; who speaks for itself has precedence over whom others speak of."""
+
+WELCOME_SIZE = 32 * 1024
+"""About how many bytes of global nodes a `welcome` names: any node must be able to take it."""
+
+_ADDRESS_SIZE = 300
+_WHY_SIZE = 300
+
+Addresses: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this to the node port of a node with which there is a connection."""
+
+    node_id: str
+    message: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BecameGlobal:
+    """This node is global from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """This node is attached to that one."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """This node is not attached any more."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalUp:
+    """This node and that one are global, both know it, and there is a connection."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalDown:
+    """The connection with another global node is gone."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuestUp:
+    """That node is attached to this one."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuestDown:
+    """It is not any more: the connection with it is gone."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialWanted:
+    """Dial that node; it waits at these addresses."""
+
+    node_id: str
+    addresses: Addresses
+
+
+@dataclass(frozen=True, slots=True)
+class AddressesChanged:
+    """Others are to dial this node at these addresses now."""
+
+    addresses: Addresses
+
+
+MembershipEffect: TypeAlias = (
+    Send
+    | BecameGlobal
+    | Attached
+    | Detached
+    | GlobalUp
+    | GlobalDown
+    | GuestUp
+    | GuestDown
+    | DialWanted
+    | AddressesChanged
+    | Declined
+    | NotAllowed
+)
+
+
+class Membership:
+    """One node's place in the network.
+
+    Args:
+      node_id: its node ID.
+      is_global: whether it is global from the start, having no seeds.
+      permissions: who may be global.
+
+    Attributes:
+      is_global: whether it is global.
+      host: the node that it is attached to, if it is.
+      addresses: where this node listens, as others should dial it.
+      globals: other global nodes that it has heard of, with their addresses; if it is not global, those that its host
+        uses.
+      former: those that its hosts have used before, the latest last.
+      mesh: if it is global: those among them with which there is a connection.
+      guests: the nodes that are attached to it.
+      joined: the nodes to which it has said `join` by a connection that is still there.
+      heard: those that are not global and have said so to it.
+    """
+
+    __slots__ = (
+        *("addresses", "former", "globals", "guests", "heard", "host", "is_global"),
+        *("joined", "mesh", "node_id", "permissions"),
+    )
+
+    def __init__(self, node_id: str, *, is_global: bool, permissions: Permissions | None = None) -> None:
+        self.permissions = permissions or EverybodyMay()
+        self.node_id = node_id
+        self.is_global = is_global
+        self.host: str | None = None
+        self.addresses: Addresses = ()
+        self.globals: dict[str, Addresses] = {}
+        self.former: dict[str, Addresses] = {}
+        # Dicts for their order.
+        self.mesh: dict[str, None] = {}
+        self.guests: dict[str, None] = {}
+        self.joined: dict[str, None] = {}
+        self.heard: dict[str, None] = {}
+
+    def became_seed(self) -> list[MembershipEffect]:
+        """This node has found out that it is a seed: its own, for example."""
+        if self.is_global:
+            return []
+        self.is_global = True
+        detached: list[MembershipEffect] = [Detached(self.host)] if self.host is not None else []
+        self.host = None
+        return [*detached, BecameGlobal(), *map(self._join, self.joined)]
+
+    def located(self, addresses: Addresses) -> list[MembershipEffect]:
+        """Others are to dial this node at these addresses; the first few count."""
+        addresses = addresses[:ADDRESS_LIMIT]
+        if addresses == self.addresses:
+            return []
+        self.addresses = addresses
+        return [AddressesChanged(addresses), *map(self._join, self.mesh), *self._tell_guests()]
+
+    def reached(self, node_id: str) -> list[MembershipEffect]:
+        """There is a connection with a seed, or with a global node that was dialled for that."""
+        return [self._join(node_id)]
+
+    def lost(self, node_id: str) -> list[MembershipEffect]:
+        """The connection with a node is gone."""
+        self.joined.pop(node_id, None)
+        self.heard.pop(node_id, None)
+        if node_id == self.host:
+            self.host = None
+            return [Detached(node_id), *map(self._join, self.joined)]
+        if node_id in self.guests:
+            del self.guests[node_id]
+            return [GuestDown(node_id)]
+        if node_id in self.mesh:
+            del self.mesh[node_id]
+            return [GlobalDown(node_id), *self._tell_guests()]
+        return []
+
+    def forget(self, node_id: str) -> None:
+        """Nothing was heard of a global node for very long."""
+        if node_id not in self.mesh and node_id != self.host:
+            self.globals.pop(node_id, None)
+            self.former.pop(node_id, None)
+
+    def dialled(self) -> dict[str, Addresses]:
+        """The global nodes that are dialled if a connection with them is wanted; former ones come last."""
+        return {**self.globals, **self.former}
+
+    def wants(self, node_id: str) -> bool:
+        """Whether there should be a connection with this global node."""
+        return self.is_global or self.host in {None, node_id}
+
+    def knows(self, node_id: str) -> bool:
+        """Whether the part of the network that this node belongs to has heard of that global node."""
+        return node_id in {self.node_id, self.host} or node_id in self.globals
+
+    def received(self, node_id: str, word: str, arguments: tuple[object, ...]) -> list[MembershipEffect] | None:
+        """A message about membership, from a node with which there is a connection; None if it makes no sense."""
+        match (word, *arguments):
+            case ("join", bool(is_global), list(addresses)):
+                return self._joined(node_id, is_global, _addresses(addresses))
+            case ("welcome", list(addresses), dict(others)):
+                return self._welcomed(node_id, _addresses(addresses), _table(others))
+            case ("decline", str(why)):
+                return self._declined(node_id, why)
+            case ("attach",):
+                return self._guest_came(node_id)
+            case ("meet", str(other), list(addresses)) if is_node_id(other):
+                return self._met(other, _addresses(addresses))
+            case ("dial", str(target), str(other), list(addresses)) if is_node_id(other) and is_node_id(target):
+                return self._dial(node_id, target, other, _addresses(addresses))
+            case _:
+                return None
+
+    def ask_for_dial(self, target: str, others: Addresses = ()) -> list[MembershipEffect]:
+        """Ask whoever may know that node to have it dial this one, at its addresses or these others."""
+        addresses = tuple(dict.fromkeys(self.addresses + others))[:ADDRESS_LIMIT]
+        if not addresses:
+            return []
+        if self.is_global:
+            to = [other for other in self.mesh if other != target]
+        else:
+            to = [self.host] if self.host is not None else []
+        return [Send(other, ("dial", target, self.node_id, addresses)) for other in to]
+
+    # What it means -------------------------------------------------------------------------------------------------
+
+    def _join(self, node_id: str) -> Send:
+        self.joined[node_id] = None
+        return Send(node_id, ("join", self.is_global, self.addresses))
+
+    def _welcome(self, node_id: str) -> Send:
+        others: dict[str, Addresses] = {}
+        room = WELCOME_SIZE
+        for other in self.mesh:
+            addresses = self.globals.get(other, ())
+            room -= len(other) + sum(len(address.encode()) for address in addresses) + 8
+            if room < 0:
+                # It hears of the others from those, or from nobody: they reach it.
+                break
+            if other != node_id:
+                others[other] = addresses
+        return Send(node_id, ("welcome", self.addresses, others))
+
+    def _tell_guests(self) -> list[MembershipEffect]:
+        return [self._welcome(guest) for guest in self.guests]
+
+    def _joined(self, node_id: str, is_global: bool, addresses: Addresses) -> list[MembershipEffect]:
+        why = self.permissions.of(node_id) if is_global else ""
+        if not why and not self.is_global:
+            why = self.permissions.own(node_id)
+        if why:
+            return [NotAllowed(node_id, why), Send(node_id, ("decline", why))]
+        effects = self.became_seed()
+        if not is_global:
+            self.heard[node_id] = None
+            return [*effects, self._welcome(node_id)]
+        before = self.globals.get(node_id)
+        self._learn(node_id, addresses, itself=True)
+        effects.append(self._welcome(node_id))
+        if node_id not in self.mesh:
+            effects += self._mesh_with(node_id)
+        elif self.globals.get(node_id) != before:
+            effects += self._tell_guests()
+        return effects
+
+    def _mesh_with(self, node_id: str) -> list[MembershipEffect]:
+        effects: list[MembershipEffect] = []
+        if node_id in self.guests:
+            # It was attached to this one until now.
+            del self.guests[node_id]
+            effects.append(GuestDown(node_id))
+        meet = ("meet", node_id, self.globals.get(node_id, ()))
+        meetings = [Send(other, meet) for other in self.mesh]
+        self.mesh[node_id] = None
+        return [*effects, GlobalUp(node_id), *meetings, *self._tell_guests()]
+
+    def _welcomed(
+        self, node_id: str, addresses: Addresses, others: dict[str, Addresses]
+    ) -> list[MembershipEffect]:
+        if node_id not in self.joined:
+            return []
+        if why := self.permissions.of(node_id):
+            return [Declined(node_id, why)]
+        if self.is_global:
+            self._learn(node_id, addresses, itself=True)
+            for other, theirs in others.items():
+                self._learn(other, theirs)
+            return self._mesh_with(node_id) if node_id not in self.mesh else []
+        if self.host is None:
+            self.host = node_id
+            effects: list[MembershipEffect] = [Send(node_id, ("attach",)), Attached(node_id)]
+        elif self.host != node_id:
+            # Met while attached elsewhere: the two may not know each other.
+            if node_id in self.globals:
+                return []
+            return [Send(self.host, ("meet", node_id, addresses))]
+        else:
+            effects = []
+        # All that the host uses, and nothing else: what is gone is gone here, too, and may only be needed if it is.
+        used = {other: theirs for other, theirs in others.items() if other != self.node_id}
+        used[node_id] = addresses
+        known = {**self.former, **self.globals}
+        former = [(other, theirs) for other, theirs in known.items() if other not in used and theirs]
+        room = max(0, GLOBALS_LIMIT - len(used))
+        self.globals, self.former = used, dict(former[-room:] if room else ())
+        return effects
+
+    def _declined(self, node_id: str, why: str) -> list[MembershipEffect]:
+        printable = "".join(letter for letter in why if letter.isprintable())
+        return [Declined(node_id, f"it says: {printable[:_WHY_SIZE]}")] if node_id in self.joined else []
+
+    def _guest_came(self, node_id: str) -> list[MembershipEffect]:
+        if node_id not in self.heard or node_id in self.mesh or node_id in self.guests:
+            # It crossed with a change that it will hear of, or comes too late.
+            return []
+        self.guests[node_id] = None
+        # What has changed since it was welcomed, it was not told.
+        return [GuestUp(node_id), self._welcome(node_id)]
+
+    def _met(self, node_id: str, addresses: Addresses) -> list[MembershipEffect]:
+        if self.is_global and node_id not in self.mesh:
+            self._learn(node_id, addresses)
+        return []
+
+    def _learn(self, node_id: str, addresses: Addresses, *, itself: bool = False) -> None:
+        if node_id == self.node_id:
+            return
+        self.former.pop(node_id, None)
+        if node_id not in self.globals and len(self.globals) >= GLOBALS_LIMIT:
+            hearsay = next((other for other in self.globals if other not in self.mesh), None) if itself else None
+            if hearsay is None:
+                return
+            del self.globals[hearsay]
+        if addresses or node_id not in self.globals:
+            self.globals[node_id] = addresses
+
+    def _dial(self, by: str, target: str, other: str, addresses: Addresses) -> list[MembershipEffect]:
+        # Not at anybody's word: who asks for itself is in use already, and who passes it on must be trusted with that.
+        if other == self.node_id or not addresses or not (by in {other, self.host} or by in self.mesh):
+            return []
+        if target == self.node_id:
+            return [DialWanted(other, addresses)] if by != other else []
+        onward = ("dial", target, other, addresses)
+        if target in self.guests or (by == other and target in self.mesh):
+            return [Send(target, onward)]
+        return [Send(node_id, onward) for node_id in self.mesh] if by == other and by in self.guests else []
+
+
+def _addresses(texts: list[object]) -> Addresses:
+    # What cannot be printed cannot be dialled; a lone surrogate could not even be passed on.
+    believed = [text for text in texts if isinstance(text, str) and 0 < len(text) <= _ADDRESS_SIZE]
+    return tuple([text for text in believed if text.isprintable()][:ADDRESS_LIMIT])
+
+
+def _table(others: dict[str, object]) -> dict[str, Addresses]:
+    table: dict[str, Addresses] = {}
+    for node_id, addresses in others.items():
+        if is_node_id(node_id) and isinstance(addresses, list) and len(table) < GLOBALS_LIMIT:
+            table[node_id] = _addresses(addresses)
+    return table

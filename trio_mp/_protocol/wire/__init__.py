@@ -1,0 +1,1 @@
+"""Bytes: which values travel, how messages are framed, and what they may hold."""

@@ -1,0 +1,327 @@
+"""The framing `json`, for peers in other languages: arrays one after another, each one message.
+
+Text is UTF-8. The first element of an array is the port's name within its node; `[]` keeps a connection alive and says
+nothing. White space may stand between arrays, and nothing else. This side writes one message a line.
+
+Bytes, NaN, the infinities and lone surrogates do not exist in JSON. All else is accepted and refused as in `codec`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from itertools import chain
+
+import msgspec
+
+from ..._errors import LocalProtocolError, RemoteProtocolError
+from .codec import LARGEST_INT, SMALLEST_INT, check_received, plain_message, where
+from .json_amount import LONG, Amount
+from .limits import MAXIMUM_DEPTH, UNCOUNTED
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+_all_scalars = _SCALARS.issuperset
+_encode_into = msgspec.json.Encoder().encode_into
+_decode = msgspec.json.Decoder(tuple).decode
+_decode_lines = msgspec.json.Decoder(tuple).decode_lines
+_UNDECODABLE = (msgspec.DecodeError, ValueError, RecursionError)
+# Both ends of the range have at least 19 digits, so that what has no such run holds no int outside it.
+_long_number = re.compile(LONG).search
+
+# Sending -----------------------------------------------------------------------------------------------------------
+
+
+def append_json(buffer: bytearray, name: str, message: tuple[object, ...]) -> None:
+    """Append one encoded message for the port of that name, and a line feed.
+
+    Raises:
+      TypeError, ValueError: a value cannot travel, or not in JSON; the text gives its place. The buffer is as it was.
+    """
+    if not _all_scalars(map(type, message)):
+        message = plain_message(message)
+        _check_sent(message, ("message",), thorough=False)
+    start = len(buffer)
+    try:
+        _encode_into((name, *message), buffer, -1)
+        # The encoder writes any int, and NaN and the infinities as null. To look for what that looks like is far
+        # cheaper than to look at each value, and text that looks like it costs only time.
+        if buffer.find(b"null", start) >= 0:
+            _check_sent(message, ("message",), thorough=True)
+        if _long_number(buffer, start):
+            plain_message(message, thorough=True)
+    except Exception:
+        del buffer[start:]
+        plain_message(message, thorough=True)
+        raise
+    buffer += b"\n"
+
+
+def count_values(frame: bytearray, _most: int) -> int:
+    """How many values a frame holds that was made here; what in texts looks like some counts too."""
+    return sum(map(frame.count, (b",", b":", b"[", b"{")))
+
+
+def _check_sent(value: object, place: tuple[object, ...], *, thorough: bool) -> None:
+    """Raise for bytes, and if thorough also for NaN and the infinities, in what `plain_message` let through."""
+    kind = type(value)
+    if kind is bytes:
+        raise TypeError(f"{where(place)} is of type bytes: they cannot travel in JSON, which is what that node speaks")
+    if kind is float and not math.isfinite(value):  # type: ignore[arg-type]
+        raise ValueError(f"{where(place)} is {value}: it cannot travel in JSON, which is what that node speaks")
+    if kind is list or kind is tuple:
+        items: list[object] = value  # type: ignore[assignment]
+        if thorough or not _all_scalars(map(type, items)):
+            for index, item in enumerate(items):
+                _check_sent(item, (*place, index), thorough=thorough)
+    elif kind is dict:
+        table: dict[str, object] = value  # type: ignore[assignment]
+        for key, item in table.items():
+            _check_sent(item, (*place, key), thorough=thorough)
+
+
+# Receiving ---------------------------------------------------------------------------------------------------------
+#
+# The splitter knows of JSON only what finds the end of an array: strings, escapes and brackets, any two of which are
+# taken for a pair. The decoder judges what lies between.
+#
+# No pattern here can fail once it has begun, so that none goes back over what it has matched: where it cannot go on,
+# it matches an empty group instead, and that group says what it stopped in. Possessive quantifiers and atomic groups
+# would say this more simply, but `re` gets them wrong in Python before 3.11.5.
+
+_PLAIN = rb'[^\[\]{}"\\]*'
+_STRING_INSIDE = rb'[^"\\]*(?:\\.[^"\\]*)*'
+_STRING = rb'"[^"\\]*(?:"|(?:\\.[^"\\]*)*(?:"|()))'
+_FLAT = _PLAIN + b"(?:" + _STRING + _PLAIN + b")*"
+
+
+def _around(inner: bytes, stopped: bytes) -> bytes:
+    """A pattern for what lies in an array or object, and in others in it.
+
+    Args:
+      inner: what lies in the others.
+      stopped: the number of the group that is empty if one of the others could not be matched to its end. Behind that
+        no other must be matched: it would be taken for one outside.
+    """
+    other = rb"[\[{]" + inner + rb"(?:[\]}]|())"
+    return _PLAIN + b"(?:(?:" + _STRING + b"|(?(" + stopped + b")(?!)|" + other + b"))" + _PLAIN + b")*"
+
+
+# The groups say what it stopped in: the first three a string, at either level of nesting; the others another array.
+_IN_INNER, _IN_OUTER = 4, 5
+_LEVELS = 2
+
+_match_string_inside = re.compile(_STRING_INSIDE, re.DOTALL).match
+_match_flat = re.compile(_FLAT, re.DOTALL).match
+_match_nested = re.compile(_around(_around(_FLAT, b"4"), b"5"), re.DOTALL).match
+_match_space = re.compile(rb"[ \t\r\n]*").match
+
+_WINDOW = 8192
+"""How many bytes one match may look at: until it is over, `re` keeps some memory for each string and each bracket."""
+
+_LOOKED_AT = frozenset({int, list, dict})
+
+_QUOTE, _BACKSLASH = b'"\\'
+_OPENING, _CLOSING = b"[{", b"]}"
+_COPIED = 65536
+
+_SHORT = 2 * MAXIMUM_DEPTH
+"""What has no more bytes than this does not nest too deep."""
+
+
+class JSONBuffer:
+    """Splits messages off a byte stream, and decodes them.
+
+    Takes time in proportion to what it is fed, in pieces of whatever size, and holds at most `limit` bytes between two.
+
+    Args:
+      limit: the largest message accepted, in bytes, from its opening bracket to its closing one.
+
+    Attributes:
+      completed: once `feed` has raised, the messages of that piece that came before what was wrong.
+    """
+
+    __slots__ = ("_amount", "_broken", "_data", "_depth", "_in_string", "_limit", "_scanned", "completed")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        # What is held begins with the bracket of a message; this much of it has been looked at, and ended inside this
+        # many brackets. The last byte is looked at twice if it is a backslash.
+        self._data = bytearray()
+        self._scanned = 0
+        self._depth = 0
+        self._in_string = False
+        self._amount: Amount | None = None
+        self._broken = False
+        self.completed: list[tuple[object, ...]] = []
+
+    def feed(self, data_untrusted: bytes) -> list[tuple[object, ...]]:
+        """Add what was received; the messages that are now complete. The first element of each is a str, if it has one.
+
+        Raises:
+          RemoteProtocolError: anything at all is wrong. All that was held is given up, and nothing may be fed after it.
+          LocalProtocolError: something was fed after that.
+        """
+        if self._broken:
+            raise LocalProtocolError("fed after an error")
+        held = self._data
+        if held:
+            held += data_untrusted
+        # Most pieces hold whole messages; then this copies nothing but what is left.
+        source = held or data_untrusted
+        messages: list[tuple[object, ...]] = []
+        try:
+            position = self._split(source, messages)
+        except RemoteProtocolError:
+            self._broken = True
+            self.completed = messages
+            held.clear()
+            raise
+        if source is held:
+            del held[:position]
+        else:
+            held += memoryview(source)[position:]
+        return messages
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def _split(self, source: bytes | bytearray, messages: list[tuple[object, ...]]) -> int:
+        """Add the messages that are complete; where the one that is not begins."""
+        position = 0
+        tried = False
+        while True:
+            start = position
+            if not self._depth:
+                if not tried:
+                    tried = True
+                    if position := self._decode_many(source, start, messages):
+                        continue
+                start = _match_space(source, start).end()  # type: ignore[union-attr]
+                if start == len(source):
+                    return start
+                if source[start] != ord("["):
+                    raise RemoteProtocolError(f"a byte {source[start]:#04x} where a message should begin")
+                self._depth = self._scanned = 1
+            position = self._scan(source, start)
+            if position - start > UNCOUNTED:
+                self._amount = self._amount or Amount()
+                self._amount.count(source, start, position)
+            if self._depth:
+                self._scanned = position - start
+                self._check_size(len(source) - start)
+                return start
+            amount, self._amount = self._amount, None
+            has_long = bool(_long_number(source, start, position)) if amount is None else amount.has_long
+            messages.append(_decoded(source, start, position, has_long))
+
+    def _decode_many(self, source: bytes | bytearray, start: int, messages: list[tuple[object, ...]]) -> int:
+        """Add the messages of whole lines, if they are as they should be; behind them, or `start` if they are not.
+
+        Most pieces consist of lines, and to look for the ends of messages in them costs more than to decode them. What
+        decodes so are the messages that there are: none is the beginning of another one.
+        """
+        end = source.rfind(b"]\n", start) + 1
+        if not end and len(source) - start >= _SHORT:
+            end = source.rfind(b"]") + 1
+        if not 0 < end - start <= min(self._limit, _COPIED):
+            return start
+        try:
+            found: list[tuple[object, ...]] = _decode_lines(source[start:end])
+            if end - start <= _SHORT:
+                for message in found:
+                    if message and type(message[0]) is not str:
+                        return start
+            else:
+                check_received(found)
+        except (*_UNDECODABLE, RemoteProtocolError):
+            # One of them is wrong, or ends elsewhere. Which of them is found out one by one.
+            return start
+        if _long_number(source, start, end):
+            return start
+        messages += found
+        return end
+
+    def _scan(self, source: bytes | bytearray, start: int) -> int:
+        """Look on for the end of the message that begins there: behind it if the depth is 0, else where to go on."""
+        position = start + self._scanned
+        # No further than the limit: what is wrong behind it must not be found before it, whatever the pieces are.
+        end = min(len(source), start + self._limit)
+        while position < end:
+            window = min(end, position + _WINDOW)
+            if self._in_string:
+                position = _match_string_inside(source, position, window).end()  # type: ignore[union-attr]
+                if position < window and source[position] == _QUOTE:
+                    self._in_string = False
+                    position += 1
+                elif position == end - 1:
+                    # A backslash: what it stands for is still to come.
+                    break
+                continue
+            match = _match_nested if self._depth + _LEVELS <= MAXIMUM_DEPTH + 1 else _match_flat
+            found = match(source, position, window)
+            assert found is not None
+            position = found.end()
+            if stopped := found.lastindex:
+                if stopped == _IN_OUTER:
+                    self._depth += 1 if found.end(_IN_INNER) < 0 else 2
+                # If it is in a string: where else there is a backslash it is a mistake.
+                self._in_string = stopped == 1 or found.end(2) >= 0 or found.end(3) >= 0
+            if self._in_string or position == window:
+                continue
+            position = self._step(source, position, end)
+            if not self._depth:
+                break
+        return position
+
+    def _step(self, source: bytes | bytearray, position: int, end: int) -> int:
+        """Go past the byte there, at which the patterns stop, and past what closes arrays behind it."""
+        byte = source[position]
+        position += 1
+        if byte in _CLOSING:
+            self._depth -= 1
+            while self._depth and position < end and source[position] in _CLOSING:
+                self._depth -= 1
+                position += 1
+        elif byte in _OPENING:
+            self._depth += 1
+            if self._depth > MAXIMUM_DEPTH + 1:
+                raise RemoteProtocolError(f"a message that nests more than {MAXIMUM_DEPTH} deep")
+        else:
+            raise RemoteProtocolError("a message that does not decode: a backslash that is in no text")
+        return position
+
+    def _check_size(self, size: int) -> None:
+        if size > self._limit:
+            raise RemoteProtocolError(f"a message of more than {self._limit} bytes")
+
+
+def _decoded(source: bytes | bytearray, start: int, end: int, has_long: bool) -> tuple[object, ...]:
+    try:
+        if end - start < _COPIED:
+            message: tuple[object, ...] = _decode(source[start:end])
+        else:
+            # A view costs more than a short copy. None may be left behind: what is held could not shrink.
+            with memoryview(source) as view, view[start:end] as part:
+                message = _decode(part)
+    except _UNDECODABLE as error:
+        raise RemoteProtocolError(f"a message that does not decode: {error}") from None
+    if message and type(message[0]) is not str:
+        raise RemoteProtocolError("a message that does not begin with a port's name")
+    if has_long:
+        _check_ints(message)
+    return message
+
+
+def _check_ints(message: tuple[object, ...]) -> None:
+    """The decoder takes an int of up to some thousand digits."""
+    level: list[object] = [message]
+    while level:
+        inside = chain(
+            chain.from_iterable(value for value in level if type(value) is not dict),  # type: ignore[misc]
+            *[value.values() for value in level if type(value) is dict],
+        )
+        values = [value for value in inside if type(value) in _LOOKED_AT]
+        ints: list[int] = [value for value in values if type(value) is int]
+        if ints and not SMALLEST_INT <= min(ints) <= max(ints) <= LARGEST_INT:
+            raise RemoteProtocolError("an int of more than 64 bits")
+        level = [value for value in values if type(value) is not int]

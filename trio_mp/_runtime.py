@@ -1,0 +1,404 @@
+"""The runtime of one node: its ports, its monitors, and who else there is."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import trio
+
+from ._errors import PortDied
+from ._ids import random_parts, random_token, spawned_prefix, spawner_mark, split_port
+from ._peers.errands import Errands
+from ._peers.network import Network
+from ._peers.node_port import NodePort, SpawnService
+from ._peers.peer import Peer
+from ._ports.context import Frame, current_frame, frame_variable
+from ._ports.dispatcher import WRONG_THREAD, Dispatcher
+from ._ports.lifecycle import Job
+from ._ports.monitor import Monitor, MonitorCallback
+from ._ports.port import Port, running_port
+from ._protocol.handshake.auth import stretch_secret
+from ._protocol.handshake.handshake import LocalInfo
+from ._protocol.requests import Spawn
+from ._protocol.wire import codec
+from ._protocol.wire.limits import UNCOUNTED
+from ._reason import Reason, describe, node_closed, node_failed, reason_lost, transport_error
+from ._settings.environment import Environment
+from ._settings.settings import Settings
+
+if TYPE_CHECKING:
+    from ._node.node import Node
+
+_ROUTES = 10_000
+
+log = logging.getLogger("trio_mp")
+PROVIDER = f"trio_mp/{importlib.metadata.version('trio_mp')}"
+
+
+class SpawnerOfCore(SpawnService, Protocol):
+    """What makes and initialises ports, on this node too; see `Spawner`."""
+
+    def initialise(self, port: Port, request: Spawn, *, asker: str) -> None:
+        """Initialise a new port, because that node has asked for it; an empty text for this one."""
+        ...
+
+    def log_failure(self, asker: str, text: str, *arguments: object) -> None:
+        """Log that something is not spawned, as often as is good for what that node has asked for."""
+        ...
+
+    def find(self, reference: str, *, remote: bool) -> Callable[..., Any]:
+        """The function of this reference; raises `LookupError` if it may not be spawned."""
+        ...
+
+
+class Core:
+    """What the parts of a node's API have in common.
+
+    Attributes:
+      id: the node ID.
+      settings, environment: what it was opened with.
+      incarnation: the random token of this run.
+      dispatcher: its ports, and what is on its way to them.
+      network: its peers; None if it has no network.
+      closing: whether new ports are refused.
+      closed: whether everything is.
+      at_end: called then, for those who still wait.
+    """
+
+    def __init__(
+        self, public: Node, settings: Settings, environment: Environment, make_spawner: Callable[[Core], SpawnerOfCore]
+    ) -> None:
+        self.settings = settings
+        self.environment = environment
+        self._thread = threading.get_ident()
+        self.incarnation = random_token(environment.entropy)
+        self.id = settings.node_id or f"anon/{random_token(environment.entropy)}"
+        self.dispatcher = Dispatcher(
+            self.id,
+            public,
+            mailbox_limit=settings.mailbox_limit,
+            mailbox_size_limit=settings.mailbox_size_limit,
+            stall=settings.heartbeat,
+            shutdown_timeout=settings.shutdown_timeout,
+            raise_unmonitored=settings.unmonitored_death == "raise",
+            clock=environment.fairness_clock,
+        )
+        self.spawner = make_spawner(self)
+        self.node_port = NodePort(
+            self.dispatcher,
+            environment,
+            send=self.send,
+            spawner=self.spawner,
+            port_limit=settings.port_limit,
+            errands=Errands(settings.queue_limit),
+        )
+        self.network = self._make_network() if settings.networked else None
+        self.closing = False
+        self.closed = False
+        self.at_end: list[Callable[[], object]] = []
+        self._finishing = False
+        self._name_prefix = f"{self.incarnation[:8]}."
+        # Those of names that will be given.
+        self._random_parts: list[str] = []
+        self._spawn_mark = spawner_mark(self.id, self.incarnation)
+        self._spawn_counter = 0
+        # Where messages go, by port ID: the peer, or None for this node, and the name. Parsing a port ID costs as much
+        # as sending; this is emptied when it has grown too large.
+        self._routes: dict[str, tuple[Peer | None, str]] = {}
+        if self.network is not None:
+            self.network.forget_routes = self._routes.clear
+        self._node_monitors: dict[Monitor, None] = {}
+
+    def _make_network(self) -> Network:
+        settings = self.settings
+        certificate = settings.certificate
+        local = LocalInfo(
+            node_id=self.id,
+            incarnation=self.incarnation,
+            keys=tuple(map(stretch_secret, settings.secret)),
+            encryption=settings.encryption,
+            heartbeat=settings.heartbeat,
+            limit=settings.message_limit,
+            provider=PROVIDER,
+            certificates=certificate is not None,
+            verify_node_id=certificate is not None and certificate.verify_node_id,
+        )
+        make_tls, notary = self.environment.make_tls, None
+        if certificate is not None:
+            from ._transport.certificates import CertificateTLS  # with what reads them: 9 MiB, which others need not
+            from ._transport.notary import CertificateNotary  # so does this
+
+            make_tls = CertificateTLS(certificate, self.id)
+            notary = CertificateNotary(make_tls, self.id, names_nodes=certificate.verify_node_id)
+        elif settings.encryption:
+            # Now, so that no handshake waits for it.
+            importlib.import_module("trio_mp._transport.throwaway")
+        network = Network(self.dispatcher, settings, self.environment, local, self.node_port, make_tls)
+        network.notary = notary
+        return network
+
+    def next_name(self, prefix: str = "") -> str:
+        """A name for a port of this node: it was never used and never will be, and nobody can guess it.
+
+        Args:
+          prefix: what the name begins with, if not with what those of this node's own ports do.
+        """
+        self.check_open()
+        if self.closing:
+            raise trio.ClosedResourceError(f"node {self.id} is closing")
+        if not self._random_parts:
+            self._random_parts = random_parts(self.environment.entropy)
+        return (prefix or self._name_prefix) + self._random_parts.pop()
+
+    def next_spawned_name(self) -> str:
+        """A name for a port that this node spawns on another, where the name is judged by `SpawnedNames`."""
+        self._spawn_counter += 1
+        return self.next_name(spawned_prefix(self._spawn_mark, self._spawn_counter))
+
+    def check_open(self) -> None:
+        """Raise `trio.ClosedResourceError` if the node is closed, `PortDied` in a task of a dead port.
+
+        `RuntimeError` in a thread that does not run Trio.
+        """
+        if self.closed:
+            raise trio.ClosedResourceError(f"node {self.id} is closed")
+        if threading.get_ident() != self._thread:
+            raise RuntimeError(WRONG_THREAD)
+        if self.dispatcher.lingering:
+            frame = current_frame()
+            if frame is not None and isinstance(frame.port, Port) and not frame.port.alive:
+                raise PortDied(frame.port, frame.port.state.reason)
+
+    def route(self, port: str) -> tuple[Peer | None, str]:
+        """Where messages for a port go: the peer, or None for this node; and the name of the port there.
+
+        Raises:
+          TypeError, ValueError: it is not a port ID.
+          RuntimeError: it is on another node, and this one has no network.
+        """
+        try:
+            found = self._routes.get(port)
+        except TypeError:
+            # Not even hashable: what it is not is said below.
+            found = None
+        if found is not None:
+            return found
+        node_id, name = split_port(port)
+        if node_id == self.id:
+            route: tuple[Peer | None, str] = (None, name)
+        elif self.network is None:
+            raise RuntimeError(
+                f"{port!s} is on another node, and {self.id} has no network:"
+                " give open_node() binds or seeds, and a secret"
+            )
+        else:
+            route = (self.network.peer(node_id), name)
+        if len(self._routes) >= _ROUTES:
+            self._routes.clear()
+        self._routes[str(port)] = route
+        return route
+
+    @trio.lowlevel.enable_ki_protection
+    def send(self, port: str, message: tuple[object, ...]) -> None:
+        """Send to any port; see `Node.send`, which has a short cut for local ones."""
+        if self.closed or self.dispatcher.lingering:
+            self.check_open()
+        try:
+            peer, name = self._routes[port]
+        except (KeyError, TypeError):
+            peer, name = self.route(port)
+        if peer is not None:
+            peer.send(name, message)
+        elif not name:
+            self.dispatcher.enqueue(Job(self.node_port.serve_local), (message,))
+        else:
+            target = self.dispatcher.ports.get(name)
+            if target is not None:
+                self.dispatcher.enqueue(target, message)
+
+    def fix(self, port: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A message that is to be sent to a port later: if it is to travel, what it holds now.
+
+        Raises:
+          TypeError, ValueError, RuntimeError: as `send`.
+        """
+        peer, name = self.route(port)
+        if peer is None:
+            return message
+        framing = peer.association.queue.framing
+        frame = framing.open_frame()
+        framing.append(frame, name, message)
+        if len(frame) > UNCOUNTED:
+            codec.check_amount(message)
+        return codec.snapshot(message)
+
+    def notify(self, port: str, message: tuple[object, ...], reason: Reason) -> None:
+        """Send a message with a reason appended. Raises nothing for what cannot travel there: nobody could mend it."""
+        try:
+            self.send(port, (*message, *reason))
+        except (TypeError, ValueError) as error:
+            try:
+                self.send(port, (*message, *reason_lost(error)))
+            except (TypeError, ValueError):
+                log.error("%s is not told of a death (%s): %s", port, describe(reason)[:200], error)
+                self.message_lost(port, error)
+
+    def message_lost(self, port: str, error: Exception) -> None:
+        """A message taken from the program earlier cannot be sent to that port now: whoever monitors it is told."""
+        peer, name = self.route(port)
+        if peer is not None:
+            peer.act(peer.association.message_lost, name, f"a message that was to be sent later is lost: {error}")
+
+    @trio.lowlevel.enable_ki_protection
+    def kill(self, port: str, reason: Reason) -> None:
+        """See `Node.kill`."""
+        self.check_open()
+        reason = codec.plain_message(reason, thorough=True, what="reason")
+        peer, name = self.route(port)
+        if not name:
+            raise ValueError(f"{port} is a node port, which cannot be killed")
+        if peer is not None:
+            peer.send("", ("kil", name, *reason))
+        else:
+            self.dispatcher.kill(name, reason)
+
+    # Monitors ------------------------------------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    def monitor(self, port: str, callback: MonitorCallback, owner: Port | None) -> Monitor:
+        """Monitor a port; the callback runs in the context of the owner, and the monitor ends with it."""
+        self.check_open()
+        peer, name = self.route(port)
+        again = self.closing and self.dispatcher.firing
+        if again and peer is None and name and self.dispatcher.find(name) is None:
+            # A callback that sets its monitor anew on what is dead would be called for ever.
+            raise trio.ClosedResourceError(f"node {self.id} is closing")
+        if self._finishing and (peer is not None or not name):
+            # Its peer, or this node, has been given up, or is about to be: nothing would ever fire it.
+            raise trio.ClosedResourceError(f"node {self.id} is closing")
+        if isinstance(port, Port):
+            port = str.__str__(port)
+        monitor = Monitor(self, port, callback, owner, (peer, name))
+        if owner is not None:
+            owner.state.owned[monitor] = None
+        if peer is not None:
+            peer.monitor(name, monitor)
+        elif name:
+            failure = self.spawner.failure_of(name)
+            if failure is not None:
+                self.dispatcher.enqueue(Job(self.dispatcher.fire), ([monitor], failure))
+            else:
+                self.dispatcher.add_local_monitor(name, monitor)
+        else:
+            self._node_monitors[monitor] = None
+        return monitor
+
+    def watch_unwinding(self, port: Port, callback: Callable[[], None]) -> None:
+        """Call this when a port of this node has died and unwound; at once if it has. It is no monitor of a program."""
+        if self.dispatcher.find(port.name) is None:
+            callback()
+        else:
+            port.state.unwound.append(callback)
+
+    @trio.lowlevel.enable_ki_protection
+    def remove_monitor(self, monitor: Monitor) -> None:
+        """See `MonitorHost.remove_monitor`."""
+        if isinstance(monitor.owner, Port):
+            monitor.owner.state.owned.pop(monitor, None)
+        peer, name = cast("tuple[Peer | None, str]", monitor.where)
+        if self.closed:
+            return
+        if peer is not None:
+            peer.demonitor(name, monitor)
+        elif name:
+            self.dispatcher.remove_local_monitor(name, monitor)
+        else:
+            self._node_monitors.pop(monitor, None)
+
+    def owner(self) -> Port | None:
+        """The running port, if it is one of this node's."""
+        port = running_port()
+        return port if port is not None and port.host is self.dispatcher else None
+
+    def link(self, port: str, to: str) -> Monitor:
+        """See `Node.link`."""
+        self.check_open()
+        peer, name = self.route(to)
+        if not name:
+            raise ValueError(f"{to} is a node port, which cannot be killed")
+        owner = self.dispatcher.ports.get(name) if peer is None else self.owner()
+
+        def kill_linked(*reason: object) -> None:
+            if reason and not (self.closing and peer is not None and _is_out_of_reach(peer)):
+                try:
+                    self.kill(to, reason)
+                except (TypeError, ValueError) as error:
+                    self.kill(to, reason_lost(error))
+
+        monitor = self.monitor(port, kill_linked, owner)
+        monitor.kills_remotely = peer is not None
+        return monitor
+
+    # Life ----------------------------------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """What may fail, before anything runs: listening. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        if self.network is not None:
+            await self.network.listen()
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Run in this nursery."""
+        self.dispatcher.nursery = nursery
+        nursery.start_soon(self.dispatcher.pump, name=f"{self.id}: dispatcher")
+        if self.network is not None:
+            nursery.start_soon(self.network.run, name=f"{self.id}: network")
+
+    async def close(self, error: BaseException | None) -> None:
+        """Close in good order: ports die and unwind, what is queued is flushed, connections are closed.
+
+        Args:
+          error: what the node's block was left with, if it was by an exception.
+        """
+        if self.network is not None:
+            await self.network.stop_listening()
+        reason = node_closed(self.id) if error is None else node_failed(error)
+        self.closing = self.dispatcher.closing = True
+        # In order with what was sent before; and what monitors send because of it still goes out.
+        for name in tuple(self.dispatcher.ports):
+            self.dispatcher.kill(name, reason)
+        await self.dispatcher.wait_quiet()
+        if self.network is not None:
+            await self.network.close(trio.current_time() + self.settings.shutdown_timeout)
+
+    def finish(self, error: BaseException | None) -> None:
+        """Everything has ended: whoever still waits is told. Not a checkpoint."""
+        dispatcher = self.dispatcher
+        self.closing = dispatcher.closing = self._finishing = True
+        dispatcher.nursery = None
+        frame = Frame(dispatcher, None, trio.lowlevel.current_task())
+        token = frame_variable.set(frame)
+        try:
+            for port in tuple(dispatcher.ports.values()):
+                dispatcher.die(port, node_failed(error if not isinstance(error, trio.Cancelled) else None))
+            if self.network is not None:
+                for peer in self.network.peers.values():
+                    peer.act(peer.association.lose, "this node is closed")
+            monitors, self._node_monitors = list(self._node_monitors), {}
+            dispatcher.enqueue(Job(dispatcher.fire), (monitors, transport_error(self.id, "this node is closed")))
+            dispatcher.finish(frame)
+        finally:
+            self.closed = True
+            frame_variable.reset(token)
+            for tell in self.at_end:
+                tell()
+
+
+def _is_out_of_reach(peer: Peer) -> bool:
+    """Whether there is no connection with a peer, and none is waited for: who closes dials nobody for its links."""
+    return not (peer.is_up() or peer.association.queue.size)

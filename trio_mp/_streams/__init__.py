@@ -1,0 +1,1 @@
+"""Byte streams, from the request to the end."""

@@ -1,0 +1,226 @@
+"""The side of a byte stream that has asked for it."""
+
+from __future__ import annotations
+
+import errno
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import trio
+
+from .._errors import PortDied
+from .._ids import join_port
+from .._peers.network import Network
+from .._peers.peer import Peer
+from .._ports.lifecycle import Job
+from .._ports.port import Port, new_port
+from .._protocol.requests import OpenStream
+from .._protocol.wire import codec
+from .._reason import Reason, describe, is_normal, stream_failed
+from .._runtime import Core
+from .._transport.memory import memory_pipe_pair
+from .byte_stream import ByteStream
+from .pending import Meeting
+
+CAPACITY = 1024 * 1024
+"""What a stream within one node holds unread in each direction, in bytes."""
+
+NO_STREAM = stream_failed("")[:1]
+
+GIVEN_UP = stream_failed("who has asked for the stream does not wait for it any more")
+
+
+async def dial(network: Network, meeting: Meeting, seconds: float) -> str:
+    """Try to make the connection of a byte stream, at each address of the other node in turn.
+
+    A checkpoint.
+
+    Args:
+      seconds: how long it may take, all in all.
+
+    Returns:
+      What was tried, for people; whether it was successful is in the meeting.
+    """
+    tried: list[str] = []
+    # This process may have stood still for longer than that.
+    seconds = max(0.0, seconds)
+    end = trio.current_time() + seconds
+    addresses = network.addresses_of(meeting.peer.id)
+    with trio.move_on_after(seconds / 4):
+        listed = await network.look_up(meeting.peer.id)
+        addresses += [address for address in listed if address not in addresses]
+    for number, address in enumerate(addresses):
+        share = max(0.0, end - trio.current_time()) / (len(addresses) - number)
+        why = f"no answer within {share:.1f} s"
+        with trio.move_on_after(share):
+            why = await network.dial_stream(address, meeting)
+        if meeting.stream is not None:
+            break
+        tried.append(f"{address}: {why}")
+    return "; ".join(tried) or "no address of it is known"
+
+
+class Opening(ABC):
+    """A stream that this side has asked for, and the port whose function gets the other end.
+
+    Args:
+      core: the node.
+      node_id: where the port is.
+      request: what is asked for.
+    """
+
+    def __init__(self, core: Core, node_id: str, request: OpenStream) -> None:
+        self._core = core
+        self._node_id = node_id
+        self._request = request
+        self.port = join_port(node_id, request.name)
+        # Why the port has died, if it has.
+        self._reason: Reason | None = None
+        self._stream: ByteStream | None = None
+        self._scope = trio.CancelScope()
+        # What came of dialling.
+        self._tried = ""
+
+    @abstractmethod
+    def ask(self) -> None:
+        """Ask for it. The port can be monitored when this has returned."""
+
+    @abstractmethod
+    async def meet(self) -> ByteStream | None:
+        """Wait until the stream is there; None if that takes too long. It is cancelled when the port dies."""
+
+    @abstractmethod
+    def give_up(self) -> None:
+        """Nobody waits for it any more."""
+
+    async def open(self) -> ByteStream:
+        """Wait until the stream is there. A checkpoint. Raises `PortDied` or `OSError`."""
+        try:
+            with self._scope:
+                self._stream = await self.meet()
+            if self._stream is None:
+                raise self._failure()
+            return self._stream
+        except BaseException:
+            if self._reason is None:
+                self.give_up()
+            raise
+
+    def _failure(self) -> Exception:
+        there = "no connection within the handshake_timeout"
+        if self._reason is not None:
+            if self._reason[:1] != NO_STREAM:
+                return PortDied(self.port, self._reason)
+            there = describe(self._reason[1:])
+        text = f"no byte stream with {self._node_id}; dialled from here: {self._tried}; from there: {there}"
+        return OSError(errno.EHOSTUNREACH, text)
+
+    def died(self, *reason: object) -> None:
+        """The port has died. How the stream ends it says itself: this only says why, should it break."""
+        self._reason = reason if self._reason is None else self._reason
+        if self._stream is None:
+            self._scope.cancel()
+        elif not is_normal(reason):
+            self._stream.explain(f"its port has died: {describe(reason)}")
+
+    def lost(self, *reason: object) -> None:
+        """The other node is lost."""
+        if self._stream is not None:
+            self._stream.lose(describe(reason))
+
+
+class OpeningThere(Opening):
+    """A stream to another node.
+
+    Args:
+      core, node_id, request: see `Opening`.
+      network, peer: how to reach it.
+    """
+
+    def __init__(self, core: Core, node_id: str, request: OpenStream, network: Network, peer: Peer) -> None:
+        super().__init__(core, node_id, request)
+        self._network = network
+        self._meeting = Meeting(request.name, request.token, peer, opener=True)
+
+    def ask(self) -> None:
+        """See `Opening.ask`."""
+        request = self._request
+        try:
+            self._meeting.peer.send("", ("stream", request.name, request.token, request.function, *request.arguments))
+        except (TypeError, ValueError):
+            # The place as the caller counts.
+            codec.plain_message(request.arguments, thorough=True, what="arguments")
+            raise
+
+    async def meet(self) -> ByteStream | None:
+        """See `Opening.meet`."""
+        meeting, meetings = self._meeting, self._network.meetings
+        timeout = self._core.settings.handshake_timeout
+        meetings.add(meeting)
+        try:
+            await meeting.wait()
+            # The other half of the time is for the other side.
+            self._tried = await dial(self._network, meeting, timeout / 2)
+            if meeting.stream is None:
+                meeting.turn_round()
+                meetings.expect(meeting)
+                meeting.peer.send("", ("stream_dial", meeting.name))
+                with trio.move_on_after(timeout):
+                    await meeting.wait()
+            return meeting.stream
+        except BaseException:
+            # It may have come in the very moment in which this was cancelled.
+            meeting.drop()
+            raise
+        finally:
+            meetings.remove(meeting)
+
+    def give_up(self) -> None:
+        """See `Opening.give_up`."""
+        self._meeting.drop()
+        self._meeting.peer.send("", ("kil", self._request.name, *GIVEN_UP))
+
+
+class OpeningHere(Opening):
+    """A stream to a port of this node.
+
+    Args:
+      core, node_id, request: see `Opening`.
+      start: initialises the port: called with it, the request, and its end of the stream; whether that went well.
+    """
+
+    def __init__(
+        self, core: Core, node_id: str, request: OpenStream, start: Callable[[Port, OpenStream, ByteStream], bool]
+    ) -> None:
+        super().__init__(core, node_id, request)
+        self._start = start
+        self._begun = trio.Event()
+        ours, theirs = memory_pipe_pair(capacity=CAPACITY)
+        grace = core.settings.shutdown_timeout
+        self._ends = ByteStream(ours, node_id, grace), ByteStream(theirs, node_id, grace)
+
+    def ask(self) -> None:
+        """See `Opening.ask`."""
+        host = self._core.dispatcher
+        for end in self._ends:
+            host.start_system_task(end.carry)
+        # Behind the messages that are on their way; and nothing of the function is to be seen before.
+        host.enqueue(Job(self._begin), (new_port(host, self._request.name),))
+
+    def _begin(self, port: Port) -> None:
+        # Dead already if the node was cancelled before this was reached, or if nobody waits any more.
+        if port.alive and self._start(port, self._request, self._ends[1]):
+            self._begun.set()
+        else:
+            self.give_up()
+
+    async def meet(self) -> ByteStream | None:
+        """See `Opening.meet`."""
+        await self._begun.wait()
+        return self._ends[0]
+
+    def give_up(self) -> None:
+        """See `Opening.give_up`."""
+        for end in self._ends:
+            end.abort()
+        self._core.dispatcher.kill_now(self._request.name, GIVEN_UP)

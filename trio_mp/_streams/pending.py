@@ -1,0 +1,108 @@
+"""Byte streams that are being set up: two nodes have agreed on one, and its connection is awaited."""
+
+from __future__ import annotations
+
+import trio
+
+from .._errors import RemoteProtocolError
+from .._peers.peer import Peer
+from .._protocol.effects import PeerInfo
+from .byte_stream import ByteStream
+
+
+class Meeting:
+    """One stream, from the request for it until there is a connection for it.
+
+    Args:
+      name: the name of the port whose function gets the stream; both sides know the stream by it.
+      token: what the connection has to say in its greeting.
+      peer: the other node.
+      opener: whether it was this side that has asked for the stream.
+
+    Attributes:
+      incarnation: which run of the peer it is about; empty until that is known.
+      dials: whether it is this side that has to make the connection.
+      stream: the stream, when it is there.
+      over: whether nobody waits for it any more.
+    """
+
+    def __init__(self, name: str, token: str, peer: Peer, *, opener: bool) -> None:
+        self.name = name
+        self.token = token
+        self.peer = peer
+        self.opener = opener
+        self.incarnation = "" if opener else peer.association.incarnation
+        self.dials = opener
+        self.stream: ByteStream | None = None
+        self.over = False
+        self._changed = trio.Event()
+
+    def wake(self) -> None:
+        """The other side has said something about it, or the stream is there."""
+        self._changed.set()
+
+    async def wait(self) -> None:
+        """Wait for either."""
+        await self._changed.wait()
+        self._changed = trio.Event()
+
+    def check(self, info: PeerInfo) -> None:
+        """Raise `RemoteProtocolError` if whoever was dialled for it is not the peer."""
+        if info.node_id != self.peer.id:
+            raise RemoteProtocolError(f"it is {info.node_id}, and not {self.peer.id}")
+        if info.incarnation != self.incarnation:
+            raise RemoteProtocolError(f"it is another run of {self.peer.id} than the stream was agreed on with")
+
+    def turn_round(self) -> None:
+        """The side that was to dial cannot: the other one is to. What the former may have made is of no use."""
+        self.dials = not self.opener
+        self.drop()
+
+    def drop(self) -> None:
+        """Break the stream off, if it is there: nobody will use it."""
+        if self.stream is not None:
+            self.stream.abort()
+            self.stream = None
+
+    def deliver(self, stream: ByteStream, *, dialled: bool) -> None:
+        """Here is the stream; it is broken off if nobody waits for it any more, or if the wrong side has dialled."""
+        if self.over or self.stream is not None or dialled is not self.dials:
+            stream.abort()
+        else:
+            self.stream = stream
+            self.wake()
+
+
+class Meetings:
+    """All that are going on between this node and others."""
+
+    def __init__(self) -> None:
+        self._meetings: dict[tuple[str, str], Meeting] = {}
+        # Those that a connection is welcome for, by who has to make it and what it has to say.
+        self._expected: dict[tuple[str, str, str], Meeting] = {}
+
+    def add(self, meeting: Meeting) -> None:
+        """Begin one."""
+        self._meetings[meeting.peer.id, meeting.name] = meeting
+
+    def expect(self, meeting: Meeting) -> None:
+        """From now on a connection with its token is welcome, one, if its peer makes it."""
+        self._expected[meeting.peer.id, meeting.incarnation, meeting.token] = meeting
+
+    def remove(self, meeting: Meeting) -> None:
+        """It is over."""
+        meeting.over = True
+        del self._meetings[meeting.peer.id, meeting.name]
+        self._expected.pop((meeting.peer.id, meeting.incarnation, meeting.token), None)
+
+    def find(self, peer: Peer, name: str) -> Meeting | None:
+        """The one of this name with that peer, if there is one."""
+        return self._meetings.get((peer.id, name))
+
+    def claim(self, info: PeerInfo) -> Meeting | None:
+        """The one that a connection is welcome for, if it is; no other connection is, after that.
+
+        Args:
+          info: what the other side has said of itself, and proven. Who has only overheard a token uses none up.
+        """
+        return self._expected.pop((info.node_id, info.incarnation, info.stream), None)

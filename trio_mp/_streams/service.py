@@ -1,0 +1,191 @@
+"""Byte streams between nodes: how two of them agree on one, and who dials whom.
+
+    opener                                          the other node
+    ──────────────────────────────────────────────  ─────────────────────────────────────────────────────────
+    `stream`: a port name, a token, a function  ->  makes the port, expects a connection with the token
+    dials, and greets with the token            <-  `stream_ready`
+    if that fails: `stream_dial`                ->  dials, and greets with the token
+
+The requests travel with the messages and keep their place among them. The opener monitors the port, so whatever goes
+wrong over there reaches it as the port's death; and both monitor each other's node, for what goes wrong later.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from .._ids import node_of, random_token
+from .._peers.network import Network
+from .._peers.peer import Peer
+from .._ports.lifecycle import call_async
+from .._ports.port import Port, attach_mailbox, new_port
+from .._protocol.requests import OpenStream
+from .._reason import describe, spawn_failed, stream_failed
+from .._runtime import Core
+from .._services.spawning import check_reference, run_process
+from .byte_stream import ByteStream
+from .client import Opening, OpeningHere, OpeningThere, dial
+from .pending import Meeting
+
+DIALS = 16
+"""How many connections are made for the byte streams of other nodes at the same time."""
+
+log = logging.getLogger("trio_mp.spawn")
+
+
+class Streams:
+    """Sets up the byte streams of a node.
+
+    Args:
+      core: the node.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        # Those that others ask for: they wait for each other, and as long as for a connection.
+        self._dials = trio.Semaphore(DIALS)
+        core.node_port.serve_streams_by(self)
+
+    @property
+    def _network(self) -> Network:
+        # Whoever has a peer has a network.
+        assert self._core.network is not None
+        return self._core.network
+
+    # The side that opens -------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def open(
+        self, node_or_port: str, function: str, arguments: tuple[Any, ...]
+    ) -> AsyncGenerator[trio.abc.HalfCloseableStream, None]:
+        """See `Node.open_stream`."""
+        core = self._core
+        check_reference(function)
+        peer, _ = core.route(node_or_port)
+        node_id = node_of(node_or_port)
+        name = core.next_name() if peer is None else core.next_spawned_name()
+        request = OpenStream(name, random_token(core.environment.entropy), function, arguments)
+        opening: Opening
+        if peer is None:
+            opening = OpeningHere(core, node_id, request, self._start_here)
+        else:
+            opening = OpeningThere(core, node_id, request, self._network, peer)
+        opening.ask()
+        # Behind the request, so that they find the port; it is not lost in between without a word.
+        with core.monitor(opening.port, opening.died, None), core.monitor(node_id, opening.lost, None):
+            stream = await opening.open()
+            try:
+                yield stream
+            except BaseException:
+                stream.abort()
+                raise
+            await stream.aclose()
+
+    def ready(self, peer: Peer, name: str) -> None:
+        """See `StreamService.ready`."""
+        meeting = self._network.meetings.find(peer, name)
+        if meeting is not None and meeting.opener:
+            meeting.incarnation = peer.association.incarnation
+            meeting.wake()
+
+    # The side that is asked ----------------------------------------------------------------------------------------
+
+    def serve(self, request: OpenStream, peer: Peer) -> Port | None:
+        """See `StreamService.serve`. What is refused is logged, and kept for those who monitor the port."""
+        if self._core.closing:
+            return None
+        port = new_port(self._core.dispatcher, request.name)
+        meeting = Meeting(request.name, request.token, peer, opener=False)
+        if self._start(port, request, self._run_there, meeting, asker=peer.id):
+            self._network.meetings.add(meeting)
+            self._network.meetings.expect(meeting)
+            peer.send("", ("stream_ready", request.name))
+        return port
+
+    def dial(self, peer: Peer, name: str) -> None:
+        """See `StreamService.dial`."""
+        meeting = self._network.meetings.find(peer, name)
+        if meeting is not None and not meeting.opener:
+            meeting.turn_round()
+            meeting.wake()
+
+    async def _dial_for(self, meeting: Meeting, end: float) -> str:
+        """As `dial`, until a time of Trio's clock, when there is room for it."""
+        with trio.move_on_at(end) as scope:
+            await self._dials.acquire()
+        if scope.cancelled_caught:
+            return f"{DIALS} connections are being made at the request of other nodes, the limit"
+        try:
+            return await dial(self._network, meeting, end - trio.current_time())
+        finally:
+            self._dials.release()
+
+    def _start_here(self, port: Port, request: OpenStream, stream: ByteStream) -> bool:
+        return self._start(port, request, self._run_here, stream, asker="")
+
+    def _start(
+        self, port: Port, request: OpenStream, run: Callable[..., Any], with_what: object, *, asker: str
+    ) -> bool:
+        """Start the task of a new port, or kill it if the function may not be had."""
+        core, host = self._core, self._core.dispatcher
+        try:
+            function = core.spawner.find(request.function, remote=bool(asker))
+            if not inspect.iscoroutinefunction(function):
+                raise LookupError(f"{request.function} is not async: it could do nothing with a byte stream")
+        except LookupError as error:
+            text = str(error.args[0])
+            core.spawner.log_failure(asker, "not spawned: %s", text)
+            core.spawner.refuse(request.name, text)
+            host.die(port, spawn_failed(text))
+            return False
+        attach_mailbox(port)
+        host.start_task(port, run_process, (port, run, (with_what, function, *request.arguments)))
+        return True
+
+    async def _run_here(self, port: Port, stream: ByteStream, function: Callable[..., Any], *arguments: Any) -> None:
+        """The task of the port at the other end of a stream within this node."""
+        try:
+            await call_async(function, (stream, *arguments))
+            await stream.aclose()
+        except BaseException as error:
+            stream.abort()
+            if isinstance(error, Exception) and port.state.monitors:
+                # Without monitors it is logged anyhow.
+                log.error("%s: the function of a byte stream failed", port, exc_info=error)
+            raise
+
+    async def _run_there(self, port: Port, meeting: Meeting, function: Callable[..., Any], *arguments: Any) -> None:
+        """The task of the port at the other end of a stream of another node."""
+        tried = "no connection from it"
+        end = trio.current_time() + self._core.settings.handshake_timeout
+        try:
+            with trio.move_on_at(end):
+                while meeting.stream is None and not meeting.dials:
+                    await meeting.wait()
+            if meeting.dials:
+                tried = await self._dial_for(meeting, end)
+        except BaseException:
+            # It may have come in the very moment in which this was cancelled.
+            meeting.drop()
+            raise
+        finally:
+            self._network.meetings.remove(meeting)
+        stream = meeting.stream
+        if stream is None:
+            complain = self._core.node_port.errands.complain
+            complain(meeting.peer.id, "stream", log, "%s: no byte stream with %s: %s", port, meeting.peer.id, tried)
+            port.host.die(port, stream_failed(tried))
+            return
+        try:
+            # Raises if the port was killed in the moment in which the stream came.
+            with self._core.monitor(meeting.peer.id, lambda *reason: stream.lose(describe(reason)), None):
+                await self._run_here(port, stream, function, *arguments)
+        except BaseException:
+            stream.abort()
+            raise
