@@ -328,10 +328,10 @@ def test_imports_that_go_down_are_not_reported(tmp_path: Path) -> None:
     files = {
         "__init__.py": "from ._node.node import Node\nfrom . import _ids as _ids",
         "_ids.py": "import re",
-        "_node/node.py": "from .._ids import x\nfrom .._protocol import handshake\nfrom .._protocol.handshake.session import y",
+        "_node/node.py": "from .._ids import x\nfrom .._protocol.handshake.session import y",
         "_protocol/__init__.py": "",
         "_protocol/handshake/__init__.py": "",
-        "_protocol/handshake/session.py": "from ... import _ids\nfrom .. import effects\nimport hashlib, msgspec.msgpack",
+        "_protocol/handshake/session.py": "from ... import _ids\nfrom .. import effects\nimport msgspec.msgpack",
         "_protocol/effects.py": "from dataclasses import dataclass",
     }
     modules = package_of(tmp_path, files)

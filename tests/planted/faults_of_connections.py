@@ -54,7 +54,7 @@ CONNECTIONS = (
                 'self._host.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)',
                 "self._host.enqueue(Job(self._host.fire), (list(fire.monitors), fire.reason))",
             ),
-            Change(_PEER, "from .._ports.monitor import", "from .._ports.lifecycle import Job\nfrom .._ports.monitor import"),
+            Change(_PEER, "from .._ports.monitor", "from .._ports.lifecycle import Job\nfrom .._ports.monitor"),
         ),
         (f"{_FOUND}::test_a_loss_is_reported_before_what_waits_is_handled",),
     ),

@@ -9,7 +9,6 @@ from hypothesis import given, strategies as st
 
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._ids import PortID
-from trio_mp._protocol.database.replica import messages as messages
 from trio_mp._protocol.database.messages import (
     Again,
     Begin,
@@ -32,6 +31,7 @@ from trio_mp._protocol.database.messages import (
     parse,
 )
 from trio_mp._protocol.database.records import Record, Table, Version
+from trio_mp._protocol.database.replica import messages as messages
 from trio_mp._protocol.handshake.handshake import MINIMUM_LIMIT
 from trio_mp._protocol.wire import codec
 
