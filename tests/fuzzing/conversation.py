@@ -20,8 +20,9 @@ from trio_mp._protocol.effects import (
     ProofWanted,
     RefusedByPeer,
 )
+from trio_mp._protocol.handshake import auth
 from trio_mp._protocol.handshake.auth import HMAC_SHA256, Greeting
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step, auth
+from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step
 from trio_mp._protocol.handshake.session import Session, TLSChannel
 from trio_mp._protocol.requests import parse
 from trio_mp._protocol.wire.buffer import LINE_LIMIT

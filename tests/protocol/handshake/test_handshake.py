@@ -20,6 +20,7 @@ from trio_mp._protocol.effects import (
     ProofWanted,
     RefusedByPeer,
 )
+from trio_mp._protocol.handshake import auth
 from trio_mp._protocol.handshake.auth import Greeting
 from trio_mp._protocol.handshake.handshake import (
     MINIMUM_LIMIT,
@@ -27,7 +28,6 @@ from trio_mp._protocol.handshake.handshake import (
     Handshake,
     LocalInfo,
     Step,
-    auth,
     escape,
     parse_greeting,
     unescape,

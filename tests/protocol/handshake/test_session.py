@@ -22,7 +22,8 @@ from trio_mp._protocol.effects import (
     ProofWanted,
     RefusedByPeer,
 )
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step, auth
+from trio_mp._protocol.handshake import auth
+from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step
 from trio_mp._protocol.handshake.session import GREETING_LIMIT, Session, TLSChannel
 from trio_mp._protocol.wire import codec
 from trio_mp._protocol.wire.buffer import LARGE, LINE_LIMIT
