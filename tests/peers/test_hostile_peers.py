@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from json_peer import connect
 from network_helpers import (
     SECRET,
     FakeNetwork,
@@ -20,7 +21,6 @@ from network_helpers import (
     until,
     warnings_in,
 )
-from test_json_peers import connect
 
 from trio_mp import open_node
 from trio_mp._errors import RemoteProtocolError

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from membership_helpers import service_of
 from network_helpers import (
     FakeListener,
     FakeNetwork,
@@ -24,7 +25,6 @@ from network_helpers import (
     until,
     warnings_in,
 )
-from test_network_membership import service_of
 
 from trio_mp import Node
 from trio_mp._protocol.membership.rules import Addresses

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
-from test_codec import NAME, exact, frame_of, messages
+from wire_values import NAME, exact, frame_of, messages
 
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._protocol import requests
