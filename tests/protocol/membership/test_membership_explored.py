@@ -1,6 +1,6 @@
 """All orders in which a small network can form: every interleaving of dialling, delivering, losing and closing.
 
-The network, and what the runtime does in it, are those of `membership_model`; `test_membership` tries larger ones at random.
+The network, and what the runtime does in it, are those of `membership_model`; `test_membership` tries larger ones.
 """
 
 from __future__ import annotations
