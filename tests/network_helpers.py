@@ -599,6 +599,13 @@ class RawPeer:
                 self.ended = True
 
 
+async def connect_raw(network: FakeNetwork, raw_id: str, to: str = "m", **arguments: Any) -> RawPeer:
+    """A raw peer whose connection with the node `to` is in use; the greater ID decides."""
+    peer = RawPeer(network.connect(place(to)).dialler, raw_id, **arguments)
+    await (peer.choose() if raw_id > to else peer.adopt())
+    return peer
+
+
 # What may be spawned -------------------------------------------------------------------------------------------------
 
 NOT_A_FUNCTION = 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trio_mp._errors import RemoteProtocolError
 from trio_mp._transport.tls import MemoryTLS
 
 
@@ -19,3 +20,23 @@ def shake_hands(client: MemoryTLS, server: MemoryTLS, piece: int = 1 << 20) -> t
         at_client += plain
         to_server += reply
     return at_client, at_server
+
+
+class Deaf:
+    """TLS that the other side has brought into a state in which nothing can be sent."""
+
+    fingerprint = b"f" * 32
+    peer_node_ids = None
+    peer_certificate = b""
+
+    def start(self) -> bytes:
+        return b""
+
+    def receive(self, data_untrusted: bytes) -> tuple[bytes, bytes]:
+        return b"", b""
+
+    def send(self, data: object) -> bytes:
+        raise RemoteProtocolError("TLS: no")
+
+    def take_alert(self) -> bytes:
+        return b""

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -195,3 +196,28 @@ async def test_bad_json_ends_the_connection_and_leaves_a_line(
         await peer.read_to_end()
         await until(lambda: not m.peers)
         assert len(warnings_in(caplog)) == (0 if data == b'["p",' else 1)
+
+
+@pytest.mark.parametrize("what", ["send_after", "monitor", "link"])
+async def test_reasons_that_a_json_peer_cannot_be_told(short_directory: Any, what: str) -> None:
+    path = str(short_directory / "s.sock")
+    async with open_node("server", binds=["unix:" + path], secret=SECRET) as node:
+        client = await trio.to_thread.run_sync(connect, path, b"client")
+        await until(lambda: network_of(node).up_nodes() == ["client"])
+        port = node.port(lambda *_: None)
+        if what == "send_after":
+            with pytest.raises(TypeError, match="bytes"):
+                node.send_after(0, client.port, "x", b"")
+        elif what == "monitor":
+            node.monitor(port, client.port, "died")
+        else:
+            node.link(port, client.port)
+        node.kill(port, "why", b"bytes")
+        await node.wait_death(port)
+        node.send(client.port, "end")
+        tags: list[Any] = []
+        while "end" not in tags:
+            tags += (await trio.to_thread.run_sync(client.receive))[1:]
+        assert ("reason_lost" in tags) == (what != "send_after")
+        client.socket.close()
+        client.file.close()

@@ -239,6 +239,31 @@ async def test_a_connection_that_takes_the_place_of_the_one_before_is_attached_b
         await until(lambda: is_settled([s, n]), 5)
 
 
+@pytest.mark.parametrize("word", ["attach", "welcome"])
+async def test_a_loss_in_the_middle_of_what_the_membership_does(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a, open_test_node(network, "c", seeds=["a"]) as c:
+        node = c if word == "attach" else a
+        membership = node._membership
+        assert membership is not None
+        send = membership._send
+        lost: list[str] = []
+
+        def send_too_much(node_id: str, message: tuple[object, ...]) -> None:
+            send(node_id, message)
+            if message[0] == word and not lost:
+                lost.append(node_id)
+                peer = peer_of(node, node_id)
+                peer.execute(peer.association.lose("what is queued has grown too large"))
+
+        monkeypatch.setattr(membership, "_send", send_too_much)
+        await until(lambda: lost)
+        assert membership.rules.host == node._database._replica.host
+        await until(lambda: c._database._replica.host == "a")
+
+
 async def test_a_global_node_whose_address_is_anothers_by_now(autojump_clock: trio.testing.MockClock) -> None:
     """Addresses are given out again, where containers come and go. Nobody becomes global by that."""
     network = FakeNetwork()
