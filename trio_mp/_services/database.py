@@ -13,7 +13,6 @@ from typing import Any
 import trio
 
 from .._errors import PortDied, RemoteProtocolError
-from .._node.complaints import Complaints
 from .._node.core import Core
 from .._node.port import Port
 from .._node.port_state import Owned
@@ -88,7 +87,6 @@ class Database:
     def __init__(self, core: Any, membership: Any) -> None:
         # Whoever checks programs against this package need not look into what is not for users.
         self._core: Core = core
-        self._complaints = Complaints(log, trio.current_time())
         self._notary = core.network.notary if core.network is not None else None
         sign = self._notary.sign if self._notary is not None else None
         judge = RecordJudge(self._notary, core.environment.wall_clock)
@@ -285,9 +283,11 @@ class Database:
             case Grace(node_id, token):
                 self._core.dispatcher.start_system_task(self._expire_later, node_id, token)
             case Ignored(from_id, why):
-                log.info("%s: not used: %s", from_id, why)
+                complain = self._core.node_port.errands.complain
+                complain(from_id, "not used", log, "%s: not used: %s", from_id, why, level=logging.INFO)
             case Refused(from_id, why):
-                self._complaints.warn(trio.current_time(), "%s: refused: %s", from_id, why)
+                # Not once for each record: who brings them could invent any number of owners.
+                self._core.node_port.errands.complain(from_id, "refused", log, "%s: refused: %s", from_id, why)
 
     async def _renew_voucher(self) -> None:
         await wait_certificates(self._notary, lambda: self._execute(self._replica.renew()))
