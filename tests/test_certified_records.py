@@ -183,6 +183,25 @@ async def test_what_an_expired_certificate_has_signed_stays_and_is_not_taken_ane
         assert await reader.database.family("red") == {"k": 2}
 
 
+async def test_what_a_node_sets_that_signs_nothing_its_host_and_the_guests_of_that_see(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of an older version does. What it says of itself needs no voucher, so a global one is seen by all."""
+    monkeypatch.setattr(CertificateNotary, "sign", lambda *_: [])
+    async with AsyncExitStack() as stack:
+        world = await start_five(tmp_path, stack)
+        await world.start("c", "g1")
+        assert [world.nodes[name].database._replica.host for name in "abc"] == ["g1", "g2", "g1"]
+        world.nodes["a"].database.set("red", "k", 1)
+        world.nodes["g1"].database.set("green", "k", 1)
+        await trio.sleep(1)
+        assert dict(zip(world.nodes, await world.see(), strict=True)) == {
+            **dict.fromkeys(("g1", "a", "c"), {"k": 1}),
+            **dict.fromkeys(("g2", "g3", "b"), {}),
+        }
+        assert await world.see("green") == [{"k": 1}] * 6
+
+
 async def test_where_certificates_name_nobody_there_are_none(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

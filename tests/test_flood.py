@@ -15,6 +15,7 @@ from trio_mp._node.complaints import BURST, SUMMARY
 from trio_mp._transport.admission import SLOTS, SOURCE_SLOTS, Admission
 
 SECONDS = 60
+GREETING = b"aemp;1;x;hmac_sha256;msgpack;tls=1.0;incarnation=0123456789abcdef;limit=99999\n" + b"/" * 44 + b"\n"
 
 
 @pytest.mark.exhaustive
@@ -72,7 +73,8 @@ async def test_ten_thousand_strangers_and_two_hundred_more_a_second(
         assert not n.peers[1:]
 
 
-async def test_the_memory_that_a_stranger_costs(short_directory: Path) -> None:
+@pytest.mark.parametrize("said", [b"", GREETING], ids=["silent", "greets"])
+async def test_the_memory_that_a_stranger_costs(short_directory: Path, said: bytes) -> None:
     """With real sockets; they count in the kernel, everything else here."""
     address = f"unix:{short_directory / 'm'}"
     count = 500
@@ -84,6 +86,7 @@ async def test_the_memory_that_a_stranger_costs(short_directory: Path) -> None:
             for _ in range(number):
                 stranger = trio.socket.socket(trio.socket.AF_UNIX)
                 await stranger.connect(address.removeprefix("unix:"))
+                await stranger.send(said)
                 strangers.append(stranger)
             # When one of them is accepted is for the operating system to say.
             while len(network_of(m)._strangers) < len(strangers):
