@@ -223,7 +223,8 @@ async def test_a_certificate_that_expires_ends_no_connection(
         later = datetime.timedelta(days=10_000)
         await trio.sleep(3600)
         b.send(inbox.port, 2)
-        await inbox.wait(2)
+        with trio.fail_after(60):
+            await inbox.wait(2)
         assert network.wire is wire
         assert not told.reasons
 

@@ -264,7 +264,9 @@ async def test_who_spawns_has_nothing_imported(
     monkeypatch.syspath_prepend(tmp_path)
     async with open_pair(FakeNetwork(), spawn_modules=["network_helpers"]) as (_, b):
         for function in ("never_imported:f", "network_helpers.never_imported:f"):
-            assert (await b.wait_death(b.spawn("a", function)))[0] == "spawn_failed"
+            with trio.fail_after(60):
+                reason = await b.wait_death(b.spawn("a", function))
+            assert reason[0] == "spawn_failed"
     assert "never_imported" not in sys.modules
 
 
