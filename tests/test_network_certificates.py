@@ -212,7 +212,7 @@ async def test_a_certificate_that_expires_ends_no_connection(
     """That it makes no new one is for OpenSSL to say: see test_certificates.py."""
     later = datetime.timedelta()
     for reads_the_clock in (CertificateTLS, CertificateNotary):
-        monkeypatch.setitem(reads_the_clock.__init__.__kwdefaults__, "now", lambda: utc_now() + later)
+        monkeypatch.setattr(reads_the_clock.__init__, "__kwdefaults__", {"now": lambda: utc_now() + later})
     network = FakeNetwork()
     async with certified_pair(network, authority.issue("a"), authority.issue("b")) as (a, b):
         inbox, told = Inbox(a), Notices()

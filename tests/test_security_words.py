@@ -300,3 +300,18 @@ async def test_no_word_is_served_as_one_of_the_node_that_was_asked(
         await raw.receive(1)
         assert inbox.port.alive
         await until(lambda: a.peers)
+
+
+async def test_each_port_that_dies_of_its_arguments_is_a_line_in_the_log(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The page says that these are not bounded: they are about the program's own functions."""
+    network = FakeNetwork()
+    async with open_test_node(network, "a", spawn_modules=["network_helpers"]) as a, a_member(network, a) as raw:
+        for number in range(50):
+            await raw.send(("", "spawn", raw.name_to_spawn(number + 1), "network_helpers:fails_at_once", number))
+        await raw.send(("", "time", f"0#{NAME}"))
+        await raw.receive(1)
+        lines = [line for line in warnings_in(caplog) if "died and nobody monitors it" in line]
+        assert len(lines) == 50
+    caplog.clear()
