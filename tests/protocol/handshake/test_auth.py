@@ -10,8 +10,8 @@ import struct
 import pytest
 from hypothesis import given, strategies as st
 
+from trio_mp._protocol.handshake import auth
 from trio_mp._protocol.handshake.auth import Greeting
-from trio_mp._protocol.handshake.handshake import auth
 
 KEY = bytes(range(32))
 ALICE = Greeting("aemp;1;alice;hmac_sha256;msgpack", "QUFB")
