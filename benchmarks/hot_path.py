@@ -19,7 +19,7 @@ import trio
 from benchmarks.profile_programs import READ
 from benchmarks.wholes import BATCH, Effort
 from trio_mp import Node, open_node
-from trio_mp._ports.context import Frame
+from trio_mp._ports.context import Running
 from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp._protocol.wire.codec import decode_frame
 from trio_mp._protocol.wire.framing import MSGPACK
@@ -71,8 +71,8 @@ def decode_all(frames: list[bytes]) -> None:
 
 def dispatch_all(node: Node, batches: list[list[tuple[Any, ...]]]) -> None:
     """Hand messages to their handlers."""
-    dispatcher = node._core.dispatcher
-    frame = Frame(dispatcher, None, trio.lowlevel.current_task())
+    dispatcher = node._runtime.dispatcher
+    frame = Running(dispatcher, None, trio.lowlevel.current_task())
     for batch in batches:
         done = 0
         while done < len(batch):
@@ -81,7 +81,7 @@ def dispatch_all(node: Node, batches: list[list[tuple[Any, ...]]]) -> None:
 
 def flush(node: Node, other: str) -> None:
     """Write what is queued for another node."""
-    network = node._core.network
+    network = node._runtime.network
     assert network is not None
     network.peer(other).flush()
 

@@ -390,7 +390,7 @@ async def until(condition: Callable[[], object], seconds: float = 1000.0) -> Non
 
 
 def network_of(node: Node) -> Network:
-    network = node._core.network
+    network = node._runtime.network
     assert network is not None
     return network
 

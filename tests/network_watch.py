@@ -96,7 +96,7 @@ class Watch:
 
     def attach(self, node: Node, run: str) -> None:
         """Watch a node that has just been opened."""
-        core = node._core
+        core = node._runtime
         if core.network is not None:
             self._attach_sending(core.network, run)
         self._attach_dispatching(node)
@@ -147,7 +147,7 @@ class Watch:
             self.oracle.message_sent(run, port)
 
     def _attach_dispatching(self, node: Node) -> None:
-        dispatcher = node._core.dispatcher
+        dispatcher = node._runtime.dispatcher
         dispatch, die = dispatcher.dispatch_batch, dispatcher.die
 
         def dispatch_batch(frame: Any, batch: list[tuple[Any, ...]], start: int, serve: Any, ended: list[str]) -> int:
@@ -186,7 +186,7 @@ class Watch:
 
 def run_of(node: Node) -> str:
     """The name of a run of a node; there may be two of one ID at a time."""
-    return f"{node.id}/{node._core.incarnation}"
+    return f"{node.id}/{node._runtime.incarnation}"
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from ._peers.errands import Errands
 from ._peers.network import Network
 from ._peers.node_port import NodePort, SpawnService
 from ._peers.peer import Peer
-from ._ports.context import Frame, current_frame, frame_variable
+from ._ports.context import Running, find_running, running_variable
 from ._ports.dispatcher import WRONG_THREAD, Dispatcher
 from ._ports.lifecycle import Job
 from ._ports.monitor import Monitor, MonitorCallback
@@ -40,7 +40,7 @@ log = logging.getLogger("trio_mp")
 PROVIDER = f"trio_mp/{importlib.metadata.version('trio_mp')}"
 
 
-class SpawnerOfCore(SpawnService, Protocol):
+class SpawnerOfRuntime(SpawnService, Protocol):
     """What makes and initialises ports, on this node too; see `Spawner`."""
 
     def initialise(self, port: Port, request: Spawn, *, asker: str) -> None:
@@ -56,7 +56,7 @@ class SpawnerOfCore(SpawnService, Protocol):
         ...
 
 
-class Core:
+class Runtime:
     """What the parts of a node's API have in common.
 
     Attributes:
@@ -71,7 +71,11 @@ class Core:
     """
 
     def __init__(
-        self, public: Node, settings: Settings, environment: Environment, make_spawner: Callable[[Core], SpawnerOfCore]
+        self,
+        public: Node,
+        settings: Settings,
+        environment: Environment,
+        make_spawner: Callable[[Runtime], SpawnerOfRuntime],
     ) -> None:
         self.settings = settings
         self.environment = environment
@@ -170,9 +174,9 @@ class Core:
         if threading.get_ident() != self._thread:
             raise RuntimeError(WRONG_THREAD)
         if self.dispatcher.lingering:
-            frame = current_frame()
-            if frame is not None and isinstance(frame.port, Port) and not frame.port.alive:
-                raise PortDied(frame.port, frame.port.state.reason)
+            running = find_running()
+            if running is not None and isinstance(running.port, Port) and not running.port.alive:
+                raise PortDied(running.port, running.port.state.reason)
 
     def route(self, port: str) -> tuple[Peer | None, str]:
         """Where messages for a port go: the peer, or None for this node; and the name of the port there.
@@ -231,9 +235,9 @@ class Core:
         if peer is None:
             return message
         framing = peer.association.queue.framing
-        frame = framing.open_frame()
-        framing.append(frame, name, message)
-        if len(frame) > UNCOUNTED:
+        running = framing.open_frame()
+        framing.append(running, name, message)
+        if len(running) > UNCOUNTED:
             codec.check_amount(message)
         return codec.snapshot(message)
 
@@ -323,7 +327,7 @@ class Core:
     def owner(self) -> Port | None:
         """The running port, if it is one of this node's."""
         port = running_port()
-        return port if port is not None and port.host is self.dispatcher else None
+        return port if port is not None and port.dispatcher is self.dispatcher else None
 
     def link(self, port: str, to: str) -> Monitor:
         """See `Node.link`."""
@@ -381,8 +385,8 @@ class Core:
         dispatcher = self.dispatcher
         self.closing = dispatcher.closing = self._finishing = True
         dispatcher.nursery = None
-        frame = Frame(dispatcher, None, trio.lowlevel.current_task())
-        token = frame_variable.set(frame)
+        running = Running(dispatcher, None, trio.lowlevel.current_task())
+        token = running_variable.set(running)
         try:
             for port in tuple(dispatcher.ports.values()):
                 dispatcher.die(port, node_failed(error if not isinstance(error, trio.Cancelled) else None))
@@ -391,10 +395,10 @@ class Core:
                     peer.act(peer.association.lose, "this node is closed")
             monitors, self._node_monitors = list(self._node_monitors), {}
             dispatcher.enqueue(Job(dispatcher.fire), (monitors, transport_error(self.id, "this node is closed")))
-            dispatcher.finish(frame)
+            dispatcher.finish(running)
         finally:
             self.closed = True
-            frame_variable.reset(token)
+            running_variable.reset(token)
             for tell in self.at_end:
                 tell()
 

@@ -21,7 +21,7 @@ def carry_out(plan: Plan, *, keep: bool) -> Outcome:
     outcome = trio.run(Campaign(plan, directory).run)
     print(outcome.table(), flush=True)
     if not outcome.holds:
-        print(outcome.complaints(), flush=True)
+        print(outcome.limited_log(), flush=True)
     if keep or not outcome.holds:
         print(f"journals, logs and faults.log: {directory}", flush=True)
     else:

@@ -91,7 +91,7 @@ class Outcome:
         title = f"{self.plan.kind}, {encrypted}, {self.plan.seconds:g} s, seed {self.plan.seed}"
         return "\n".join([title, *(f"  {name:18} {value}" for name, value in rows.items())])
 
-    def complaints(self, limit: int = 10) -> str:
+    def limited_log(self, limit: int = 10) -> str:
         """What is wrong, with the lines of the journals around it."""
         lines = list(self.diary.problems)
         by_name = {journal.name: journal for journal in self.journals}

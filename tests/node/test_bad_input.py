@@ -158,7 +158,7 @@ async def test_a_value_that_cannot_travel_is_named_with_its_place(action: Callab
         with pytest.raises(TypeError) as caught:
             await attempt(lambda: action(node))
         assert str(caught.value).startswith(f'{what}[2]["when"] is of type date: what travels is str, int,')
-        assert not node._core.dispatcher.ports or what == "reason", "nothing is left behind"
+        assert not node._runtime.dispatcher.ports or what == "reason", "nothing is left behind"
         await assert_works(node)
 
 
@@ -425,7 +425,7 @@ async def test_what_is_no_reference_is_named() -> None:
         for value in (None, b"a:b", unreleased, Node, UNNAMED):
             with pytest.raises(TypeError, match=r"named by a str, 'package.module:function', not "):
                 node.spawn("here", value)  # type: ignore[arg-type]
-        assert not node._core.dispatcher.ports
+        assert not node._runtime.dispatcher.ports
 
 
 WRONG_FUNCTIONS: list[Any] = [
@@ -485,5 +485,5 @@ async def test_another_thread_is_told_how_it_is_done(action: Callable[[Node, Por
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(RuntimeError, match=r"trio\.from_thread\.run_sync"):
             await trio.to_thread.run_sync(action, node, port)
-        assert len(node._core.dispatcher.ports) == 1
+        assert len(node._runtime.dispatcher.ports) == 1
         await assert_works(node)

@@ -34,8 +34,8 @@ from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp._protocol.database.effects import Grace
 from trio_mp._protocol.database.replica import Replica
 from trio_mp._services import logs
-from trio_mp._services.contacts import Contact
 from trio_mp._services.membership import MembershipService
+from trio_mp._services.redialler import Redialler
 from trio_mp._settings.environment import Environment
 from trio_mp.lowlevel import open_node_in
 
@@ -185,7 +185,7 @@ async def test_an_error_of_a_task_for_others_is_logged_and_the_node_lives(
                 broken.setattr(Replica, "expire", raise_planted)
                 n._database._do(Grace("m", 1))
             elif what == "a contact":
-                broken.setattr(Contact, "_use", raise_planted)
+                broken.setattr(Redialler, "_use", raise_planted)
                 network.wire.reset()
             elif what == "a search":
                 broken.setattr(MembershipService, "_judge", raise_planted)
@@ -275,7 +275,7 @@ async def test_an_error_in_work_of_the_node_is_not_taken_for_one_of_the_connecti
 ) -> None:
     with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
         async with open_pair(FakeNetwork()) as (a, b):
-            port = a.port(lambda: a._core.dispatcher.enqueue(Job(raise_planted), ()))  # type: ignore[arg-type]
+            port = a.port(lambda: a._runtime.dispatcher.enqueue(Job(raise_planted), ()))  # type: ignore[arg-type]
             b.send(port)
             await trio.sleep(60)
     assert caught.group_contains(Planted)

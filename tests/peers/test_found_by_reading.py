@@ -56,7 +56,7 @@ async def test_a_peer_that_claims_our_incarnation_takes_no_name_of_ours(
 ) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "b") as b:
-        raw = RawPeer(await network.dial(parse_address(place("b"))), "a", incarnation=b._core.incarnation)
+        raw = RawPeer(await network.dial(parse_address(place("b"))), "a", incarnation=b._runtime.incarnation)
         await raw.adopt()
         fired: list[object] = []
         async with b.open_port() as port:
@@ -65,7 +65,7 @@ async def test_a_peer_that_claims_our_incarnation_takes_no_name_of_ours(
             kills = [("", kill, port.name) for kill in before]
             await raw.send(*kills, ("", word, port.name, *extra, "no.module:f"))
             # One that this node may give out later.
-            name = f"{b._core.incarnation[:8]}.{'x' * 16}"
+            name = f"{b._runtime.incarnation[:8]}.{'x' * 16}"
             await raw.send(("", word, name, *extra, "no.module:f"))
             await trio.sleep(1)
         await until(lambda: fired)
@@ -238,7 +238,7 @@ async def test_the_end_of_one_request_does_not_end_another(
 async def test_who_logs_while_it_logs_does_not_wait_for_itself(autojump_clock: trio.testing.MockClock) -> None:
     """As the destructor of an object does that is collected in the middle of it."""
     async with open_test_node(FakeNetwork(), "a") as a:
-        subscription = _Subscription(a._core, "b#x", 0)
+        subscription = _Subscription(a._runtime, "b#x", 0)
 
         def log_within() -> None:
             with subscription.lock:

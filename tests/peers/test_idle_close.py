@@ -299,7 +299,7 @@ async def test_who_closes_while_it_waits_for_the_answer_says_what_it_has_to_say(
     async with open_test_node(network, "b") as b:
         inbox = Inbox(b)
         async with open_test_node(network, "c") as c:
-            network_of(c).host.start_system_task(network_of(c).dial, parse_address(place("b"), setting="seeds"))
+            network_of(c).dispatcher.start_system_task(network_of(c).dial, parse_address(place("b"), setting="seeds"))
             await until(lambda: c.peers)
             for direction in network.wires[-1].directions:
                 direction.delay = DELAY

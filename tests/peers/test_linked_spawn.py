@@ -16,7 +16,7 @@ SECRET = "sixteen bytes or more"
 @spawnable
 def brief(port: Port) -> None:
     """End normally at once."""
-    port.host.die(port, ())
+    port.dispatcher.die(port, ())
 
 
 @spawnable

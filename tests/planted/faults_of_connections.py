@@ -30,7 +30,7 @@ CONNECTIONS = (
     Fault(
         "taken for later and lost",
         "what `send_after` has taken, and what cannot travel when its time has come, is only logged",
-        (Change(_MESSAGING, "self._core.message_lost(port, error)", "pass"),),
+        (Change(_MESSAGING, "self._runtime.message_lost(port, error)", "pass"),),
         (_PROMISED,),
     ),
     Fault(
@@ -51,8 +51,8 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                'self._host.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)',
-                "self._host.enqueue(Job(self._host.fire), (list(fire.monitors), fire.reason))",
+                'self._dispatcher.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)',
+                "self._dispatcher.enqueue(Job(self._dispatcher.fire), (list(fire.monitors), fire.reason))",
             ),
             Change(_PEER, "from .._ports.monitor", "from .._ports.lifecycle import Job\nfrom .._ports.monitor"),
         ),
@@ -63,8 +63,8 @@ CONNECTIONS = (
         "what one callback sends goes out before the other monitors have fired",
         (
             # Two guards, each enough by itself.
-            Change(_PEER, "if self._host.firing or not self.association", "if not self.association"),
-            Change(_PEER, "> self._inline_size and not self._host.firing:", "> self._inline_size:"),
+            Change(_PEER, "if self._dispatcher.firing or not self.association", "if not self.association"),
+            Change(_PEER, "> self._inline_size and not self._dispatcher.firing:", "> self._inline_size:"),
         ),
         (f"{_MONITORS}::test_nothing_is_written_before_all_monitors_have_fired",),
     ),
@@ -75,7 +75,7 @@ CONNECTIONS = (
             Change(
                 _PEER,
                 "self._after(self.association.monitor, name, monitor)",
-                "self._host.call_next(lambda: self._after(self.association.monitor, name, monitor))",
+                "self._dispatcher.call_next(lambda: self._after(self.association.monitor, name, monitor))",
             ),
         ),
         (f"{_ALSO_FOUND}::test_a_monitor_is_asked_for_before_what_it_covers",),
@@ -84,7 +84,7 @@ CONNECTIONS = (
         "error_ends_the_connection_alone",
         "an error out of the association ends the connection and no more: what it has taken out of the queue is lost in"
         " silence",
-        (Change(_PEER, "        self._host.call_next(self._fire_loss)  # first", "        # first"),),
+        (Change(_PEER, "        self._dispatcher.call_next(self._fire_loss)  # first", "        # first"),),
         (f"{_OWN}[the listener decides]",),
         hangs=True,
     ),
@@ -122,7 +122,7 @@ CONNECTIONS = (
     Fault(
         "given_up_for_ever",
         "an error that comes again before the monitors could fire is met by another attempt, without end",
-        (Change(_PEER, "            self._host.crash(error)\n            return\n", "            pass\n"),),
+        (Change(_PEER, "            self._dispatcher.crash(error)\n            return\n", "            pass\n"),),
         (f"{_CRASH}::test_an_error_before_the_monitors_of_another_could_fire_ends_the_node",),
         hangs=True,
     ),
@@ -377,7 +377,7 @@ CONNECTIONS = (
     Fault(
         "itself_each_time",
         "strangers can have the log say without end that they are this node itself",
-        (Change(_NETWORK, "if self._complaints.allows(trio.current_time()):", "if True:"),),
+        (Change(_NETWORK, "if self._limited_log.allows(trio.current_time()):", "if True:"),),
         (f"{_LET_IN}::test_what_strangers_say_of_themselves_cannot_fill_the_log_at_any_level",),
     ),
     Fault(

@@ -184,8 +184,8 @@ PORTS = (
         (
             Change(
                 _NODE_PORT,
-                "self._host.kill_now(name, reason)\n            case requests.Spawn()",
-                "self._host.kill(name, reason)\n            case requests.Spawn()",
+                "self._dispatcher.kill_now(name, reason)\n            case requests.Spawn()",
+                "self._dispatcher.kill(name, reason)\n            case requests.Spawn()",
             ),
         ),
         ("tests/peers/test_network_monitors.py::test_kill_keeps_its_place_among_messages",),
@@ -346,7 +346,7 @@ PORTS = (
         "cause_of_another_death",
         "who waits for a port is told the exception that has killed another one",
         (
-            Change(_KEEPER, "frame.port, self.cause = before", "frame.port = before[0]"),
+            Change(_KEEPER, "running.port, self.cause = before", "running.port = before[0]"),
             Change(_KEEPER, "self.cause), cause", "self.cause), cause or self.cause"),
         ),
         (f"{_TRACES}::test_the_cause_is_of_that_port_and_of_no_other",),
@@ -354,7 +354,7 @@ PORTS = (
     Fault(
         "cause_is_kept",
         "a node keeps the exception of the latest death, with all the frames of its traceback",
-        (Change(_KEEPER, "frame.port, self.cause = before", "frame.port = before[0]"),),
+        (Change(_KEEPER, "running.port, self.cause = before", "running.port = before[0]"),),
         (f"{_TRACES}::test_nothing_keeps_the_exception_when_those_who_waited_are_gone",),
     ),
     Fault(

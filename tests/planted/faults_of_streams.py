@@ -6,9 +6,9 @@ from .fault import Change, Fault
 
 _STREAM = "_streams/byte_stream.py"
 _CONNECTION = "_streams/stream_connection.py"
-_MEETINGS = "_streams/pending.py"
+_PENDING = "_streams/pending.py"
 _STREAMS = "_streams/service.py"
-_OPENING = "_streams/client.py"
+_CLIENT = "_streams/client.py"
 _CHUNKS = "_protocol/wire/chunks.py"
 _TESTS = "tests/streams/test_streams.py"
 _OPENINGS = "tests/streams/test_streams_opening.py"
@@ -87,7 +87,7 @@ STREAMS = (
         "whoever has overheard a token brings the stream",
         (
             Change(
-                _MEETINGS,
+                _PENDING,
                 "return self._expected.pop((info.node_id, info.incarnation, info.stream), None)",
                 """key = next((key for key in self._expected if key[2] == info.stream), None)
         return self._expected.pop(key) if key is not None else None""",
@@ -98,25 +98,25 @@ STREAMS = (
     Fault(
         "stream_brought_twice",
         "a token is good for several connections",
-        (Change(_MEETINGS, "return self._expected.pop((info.node_id", "return self._expected.get((info.node_id"),),
+        (Change(_PENDING, "return self._expected.pop((info.node_id", "return self._expected.get((info.node_id"),),
         (_ONCE,),
     ),
     Fault(
         "stream_with_anybody",
         "whoever is found at the address is given the stream",
-        (Change(_CONNECTION, "self._meeting.check(event.peer)", "pass"),),
+        (Change(_CONNECTION, "self._pending.check(event.peer)", "pass"),),
         (f"{_OPENINGS}::test_who_is_dialled_for_a_stream_must_be_the_one_it_was_agreed_on_with",),
     ),
     Fault(
         "stream_with_another_run",
         "another run of the node, which is found at the address, is taken for the one it was agreed on with",
-        (Change(_MEETINGS, "if info.incarnation != self.incarnation:", "if not info.incarnation:"),),
+        (Change(_PENDING, "if info.incarnation != self.incarnation:", "if not info.incarnation:"),),
         (f"{_OPENINGS}::test_who_is_dialled_for_a_stream_must_be_the_run_it_was_agreed_on_with",),
     ),
     Fault(
         "stream_expected_for_ever",
         "a stream whose opener has given up can still be brought",
-        (Change(_MEETINGS, "self._expected.pop((meeting.peer.id", "self._expected.get((meeting.peer.id"),),
+        (Change(_PENDING, "self._expected.pop((pending.peer.id", "self._expected.get((pending.peer.id"),),
         (f"{_OPENINGS}::test_a_stream_that_was_given_up_is_not_expected_any_more",),
     ),
     Fault(
@@ -134,7 +134,7 @@ STREAMS = (
     Fault(
         "lost_node_waited_for",
         "a stream with a node that has vanished waits for its bytes for ever",
-        (Change(_OPENING, "self._stream.lose(describe(reason))", "pass"),),
+        (Change(_CLIENT, "self._stream.lose(describe(reason))", "pass"),),
         (
             f"{_OPENINGS}::test_a_node_that_is_gone_without_a_word",
             "tests/streams/test_streams_faults.py::test_a_machine_that_vanishes_is_noticed_by_who_waits_for_its_bytes",
@@ -156,7 +156,7 @@ STREAMS = (
     Fault(
         "stream_left_behind",
         "a stream whose opening is cancelled leaves a port over there that waits for it",
-        (Change(_OPENING, 'self._meeting.peer.send("", ("kil", self._request.name, *GIVEN_UP))', "pass"),),
+        (Change(_CLIENT, 'self._pending.peer.send("", ("kil", self._request.name, *GIVEN_UP))', "pass"),),
         (f"{_OPENINGS}::test_cancelled_while_opening_it_leaves_nothing_behind",),
     ),
 )

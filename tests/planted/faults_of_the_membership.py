@@ -5,7 +5,7 @@ from __future__ import annotations
 from .fault import Change, Fault
 
 _RULES = "_protocol/membership/rules.py"
-_CONTACTS = "_services/contacts.py"
+_CONTACTS = "_services/redialler.py"
 _SERVICE = "_services/membership.py"
 _UNIT = "tests/protocol/membership/test_membership.py"
 _NETWORK = "tests/services/test_network_membership.py"
@@ -92,7 +92,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "former_ones_first",
         "a node that is lost dials whoever has ever been global before those that its host named last",
-        (Change(_SERVICE, " + (contact.node_id in self.rules.former)", ""),),
+        (Change(_SERVICE, " + (redialler.node_id in self.rules.former)", ""),),
         (f"{_NETWORK}::test_those_that_the_host_names_are_dialled_before_those_that_it_named_once",),
     ),
     Fault(
@@ -150,7 +150,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
             Change(
                 _CONTACTS,
                 "while not self.refusal and peer.current is current and self._host.is_wanted(self):",
-                "while not self.refusal and peer.is_up() and self._host.is_wanted(self):",
+                "while not self.refusal and peer.is_up() and self._dispatcher.is_wanted(self):",
             ),
         ),
         (f"{_NETWORK}::test_a_connection_that_takes_the_place_of_the_one_before_is_attached_by",),

@@ -752,7 +752,7 @@ async def test_ports_that_die_of_each_other_all_die() -> None:
         node.kill(ports[0], "why")
         await wait_all_tasks_blocked()
         assert not any(port.alive for port in ports)
-        assert not node._core.dispatcher.queue
+        assert not node._runtime.dispatcher.queue
 
 
 async def test_port_died_says_which_port_and_why() -> None:

@@ -250,7 +250,7 @@ def test_random_programs_keep_the_promise(kinds: list[str], program: list[Step],
         world.check_order()
         world.check_holes()
         assert not any(port.alive for port in world.ports)
-        dispatcher = node._core.dispatcher
+        dispatcher = node._runtime.dispatcher
         assert not dispatcher.ports
         assert not dispatcher.unwinding
         assert not dispatcher.queue
@@ -284,7 +284,7 @@ def test_random_programs_that_are_cut_short_leave_nothing_behind(
         world.check_order()
         world.check_holes()
         assert not any(port.alive for port in world.ports)
-        dispatcher = node._core.dispatcher
+        dispatcher = node._runtime.dispatcher
         assert not dispatcher.ports
         assert not dispatcher.unwinding
         assert not dispatcher.queue

@@ -232,7 +232,7 @@ def test_an_interrupt_while_messages_flow_corrupts_nothing(where: str) -> None:
     assert handled == list(range(1, len(handled) + 1))
     if where == "handler":
         assert -1 in received, "a handler runs to its end"
-    assert not nodes[0]._core.dispatcher.ports
+    assert not nodes[0]._runtime.dispatcher.ports
 
 
 async def test_a_mailbox_task_with_a_full_mailbox_leaves_others_their_turn() -> None:

@@ -383,7 +383,7 @@ async def test_a_cancelled_entry_of_open_port_leaves_no_port_behind() -> None:
             async with node.open_port():
                 raise AssertionError
         await wait_all_tasks_blocked()
-        assert not node._core.dispatcher.ports
+        assert not node._runtime.dispatcher.ports
 
 
 async def test_iteration_yields_messages_in_order() -> None:

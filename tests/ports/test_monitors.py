@@ -464,7 +464,7 @@ async def test_a_node_keeps_nothing_of_monitors_that_have_ended() -> None:
         node.send(port, "x")
         assert not port.state.monitors
         assert not owner.state.owned
-        assert not node._core._node_monitors
+        assert not node._runtime._node_monitors
         dying = node.port()
         owner.run(node.monitor, dying, lambda *_: None)
         owner.run(node.monitor, f"{node.id}#aaaaaaaaaaaaaaaa.77", lambda *_: None)
@@ -478,7 +478,7 @@ async def test_a_node_keeps_nothing_of_monitors_that_have_ended() -> None:
         node.kill(owner)
         await wait_all_tasks_blocked()
         assert not other.state.monitors
-        assert not node._core._node_monitors
+        assert not node._runtime._node_monitors
 
 
 async def test_a_port_that_monitors_itself_is_not_told() -> None:

@@ -37,7 +37,7 @@ async def test_no_name_says_anything_of_another() -> None:
     assert all(len({part[place] for part in parts}) > 60 for place in range(16))
     # What is not random is the same for all, so it is no help, either.
     assert {name.removesuffix(part) for name, part in zip(names, parts, strict=True)} == {
-        f"{node._core.incarnation[:8]}."
+        f"{node._runtime.incarnation[:8]}."
     }
 
 
@@ -148,7 +148,7 @@ async def test_a_name_is_not_used_again_by_a_run_that_comes_back(
         await until(lambda: not b.peers)
         if between == "forgotten":
             await trio.sleep(400)
-            assert "a" not in b._core.network.peers  # type: ignore[union-attr]
+            assert "a" not in b._runtime.network.peers  # type: ignore[union-attr]
         else:
             other = await adopted(network, "a", "s" * 16)
             await other.send(("", "spawn", other.name_to_spawn(1), INSTALLS))

@@ -974,7 +974,7 @@ async def test_a_port_that_has_handlers_for_tags_alone_has_no_state_of_its_own()
 
 async def test_a_node_keeps_nothing_of_a_port_that_has_died() -> None:
     async with open_node() as node:
-        core = node._core
+        core = node._runtime
         for _ in range(10):
             port = node.port()
             node.monitor(port, lambda *_: None)

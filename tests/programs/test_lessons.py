@@ -40,8 +40,8 @@ async def until(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def peer(node: Node, other: str) -> Any:
-    assert node._core.network is not None
-    return node._core.network.peers[other]
+    assert node._runtime.network is not None
+    return node._runtime.network.peers[other]
 
 
 @each_seed

@@ -178,8 +178,8 @@ async def test_a_call_leaves_nothing_behind() -> None:
         with pytest.raises(PortDied):
             await node.call(node.port(), "strange")
         await wait_all_tasks_blocked()
-        assert set(node._core.dispatcher.ports.values()) == {port, silent}
-        assert not node._core.dispatcher.unwinding
+        assert set(node._runtime.dispatcher.ports.values()) == {port, silent}
+        assert not node._runtime.dispatcher.unwinding
         assert not port.state.monitors
         assert not silent.state.monitors
 
@@ -191,7 +191,7 @@ async def test_a_call_with_a_bad_port_leaves_nothing_behind() -> None:
         with pytest.raises(RuntimeError, match="no network"):
             await node.call("elsewhere", "x")
         await wait_all_tasks_blocked()
-        assert not node._core.dispatcher.ports
+        assert not node._runtime.dispatcher.ports
 
 
 async def test_a_call_from_a_port_is_cancelled_with_it() -> None:
@@ -206,7 +206,7 @@ async def test_a_call_from_a_port_is_cancelled_with_it() -> None:
         node.kill(port, "why")
         assert await node.wait_death(port) == ("why",)
         await wait_all_tasks_blocked()
-        assert set(node._core.dispatcher.ports.values()) == {silent}
+        assert set(node._runtime.dispatcher.ports.values()) == {silent}
         assert not silent.state.monitors
 
 

@@ -118,7 +118,7 @@ async def test_a_node_that_moves_is_seen_with_its_new_voucher(
         for wire in world.network.live:
             wire.cut()
         with trio.CancelScope(shield=True):
-            await g1._core.close(None)
+            await g1._runtime.close(None)
         await trio.sleep(GRACE + 20)
         host = world.nodes["a"].database._replica.host
         assert host in ("g2", "g3")

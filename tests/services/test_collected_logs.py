@@ -101,7 +101,7 @@ async def open_two(network: FakeNetwork) -> AsyncGenerator[tuple[Node, Node], No
 
 
 def subscribers() -> set[str]:
-    return {each.core.id for each in logs._forwarder.subscriptions}
+    return {each.runtime.id for each in logs._forwarder.subscriptions}
 
 
 @asynccontextmanager

@@ -50,7 +50,7 @@ def rules_of(node: Node) -> Membership:
 def wanted_by(node: Node) -> set[str]:
     """The nodes with which a node has, and wants, a connection because of its place in the network."""
     service = service_of(node)
-    contacts = {contact.node_id for contact in service._contacts.values() if service.is_wanted(contact)}
+    contacts = {contact.node_id for contact in service._rediallers.values() if service.is_wanted(contact)}
     return (contacts | service.rules.mesh.keys() | service.rules.guests.keys()) & set(node.peers)
 
 
@@ -240,7 +240,7 @@ async def test_those_that_the_host_names_are_dialled_before_those_that_it_named_
         network.crash("s", silently=True)
         await until(lambda: rules.host is None, 30)
         start = trio.current_time()
-        turns = {contact.node_id: contact.turn for contact in service._contacts.values()}
+        turns = {contact.node_id: contact.turn for contact in service._rediallers.values()}
         assert max(turns[other] for other in rules.globals) < min(turns[other] for other in rules.former)
         await until(lambda: rules.host == "t", 30)
         assert trio.current_time() - start < 3
@@ -301,7 +301,7 @@ async def test_a_global_node_that_never_comes_back_is_forgotten(
         assert before > 5
         await trio.sleep(30)
         assert "dead" not in rules_of(s).globals
-        assert not service_of(s)._contacts
+        assert not service_of(s)._rediallers
         after = network.dialled[place("dead")]
         await trio.sleep(100)
         assert network.dialled[place("dead")] == after
@@ -674,14 +674,14 @@ async def test_thousands_of_global_nodes(autojump_clock: trio.testing.MockClock)
             names = range(start, start + 1000)
             await raw.send(("", "welcome", [], {f"x{number}": [f"unix:/x/{number}"] for number in names}))
         await trio.sleep(60)
-        assert len(service_of(n)._contacts) < GLOBALS_LIMIT + 5
+        assert len(service_of(n)._rediallers) < GLOBALS_LIMIT + 5
         # As a global node it would dial them all.
         await raw.send(("", "join", True, [place("host")]))
         for number in range(2000):
             await raw.send(("", "meet", f"y{number}", [f"unix:/y/{number}"]))
         await trio.sleep(60)
         assert rules_of(n).is_global
-        assert len(service_of(n)._contacts) < GLOBALS_LIMIT + 5
+        assert len(service_of(n)._rediallers) < GLOBALS_LIMIT + 5
         # And who comes by itself is not turned away.
         async with open_test_node(network, "g", seeds=["n"]) as g:
             await until(lambda: rules_of(g).host == "n", 10)

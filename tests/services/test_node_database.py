@@ -77,7 +77,7 @@ class TestWhatIsSet:
                 pass
 
     async def test_the_packages_own_families_can_be_read(self, node: Node) -> None:
-        assert await node.database.family("trio_mp.nodes") == {node.id: [node._core.incarnation]}
+        assert await node.database.family("trio_mp.nodes") == {node.id: [node._runtime.incarnation]}
 
     async def test_it_belongs_to_the_thread_of_the_node(self, node: Node) -> None:
         with pytest.raises(RuntimeError, match="belongs to the thread"):

@@ -134,7 +134,7 @@ async def two_hundred(network: SimulatedNetwork) -> None:
         assert len(ballast) == 20_000
         await all_see([nodes[name] for name in ("seed2", "node000", "node001")], "ballast", ballast, 1)
         listening = await nodes["seed1"].database.family("trio_mp.nodes")
-        assert listening == {node.id: [node._core.incarnation, *node.binds] for node in everybody}
+        assert listening == {node.id: [node._runtime.incarnation, *node.binds] for node in everybody}
         await all_see(everybody, "trio_mp.nodes", listening, 1)
 
 
@@ -330,7 +330,7 @@ async def far_away(network: SimulatedNetwork) -> None:
     async with open_nodes(network, "seed1", "seed2", "a", "b") as nodes:
         await trio.sleep(5)
         listening = (await nodes["a"].database.family("trio_mp.nodes")).items()
-        expected = sorted((node.id, [node._core.incarnation, *node.binds]) for node in nodes.values())
+        expected = sorted((node.id, [node._runtime.incarnation, *node.binds]) for node in nodes.values())
         assert sorted(listening) == expected
         port = nodes["b"].port(lambda *message: received.append(message))
         received: list[object] = []

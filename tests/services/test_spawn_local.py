@@ -273,7 +273,7 @@ async def test_a_linked_spawn_needs_a_running_port() -> None:
         with pytest.raises(RuntimeError, match="linked"):
             node.spawn(node.id, f"{HERE}:do_nothing", linked=True)
         await wait_all_tasks_blocked()
-        assert not node._core.dispatcher.ports
+        assert not node._runtime.dispatcher.ports
 
 
 async def test_a_linked_port_takes_its_parent_along() -> None:

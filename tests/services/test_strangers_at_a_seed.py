@@ -15,7 +15,7 @@ from relay_helpers import RELAY, Middle, relaying
 
 from trio_mp import Node, open_node
 from trio_mp._protocol.membership.rules import Membership
-from trio_mp._services.contacts import LAST_RETRY_OF_ITSELF
+from trio_mp._services.redialler import LAST_RETRY_OF_ITSELF
 from trio_mp._transport.addresses import parse_address
 from trio_mp._transport.interfaces import is_own_host
 from trio_mp._transport.sockets import SocketTransport

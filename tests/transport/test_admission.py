@@ -9,7 +9,7 @@ from collections import Counter, deque
 import pytest
 from hypothesis import given, strategies as st
 
-from trio_mp._peers.limited_log import BURST, REFILL, SUMMARY, Complaints
+from trio_mp._peers.limited_log import BURST, REFILL, SUMMARY, LimitedLog
 from trio_mp._transport.admission import (
     CROWD_REFUSED,
     KNOWN_SOURCES,
@@ -252,28 +252,28 @@ class TestComplaints:
     """Strangers cannot fill the disk with lines of the log."""
 
     def test_a_burst_is_logged_and_the_rest_is_counted(self, caplog: pytest.LogCaptureFixture) -> None:
-        complaints = Complaints(logging.getLogger("trio_mp.connection"), 0.0)
+        limited_log = LimitedLog(logging.getLogger("trio_mp.connection"), 0.0)
         for number in range(BURST + 100):
-            complaints.warn(1.0, "number %d", number)
+            limited_log.warn(1.0, "number %d", number)
         assert [record.getMessage() for record in caplog.records] == [f"number {number}" for number in range(BURST)]
-        complaints.summarise(SUMMARY)
+        limited_log.summarise(SUMMARY)
         assert len(caplog.records) == BURST
-        complaints.summarise(1.0 + SUMMARY)
-        complaints.summarise(2.0 + SUMMARY)
+        limited_log.summarise(1.0 + SUMMARY)
+        limited_log.summarise(2.0 + SUMMARY)
         assert len(caplog.records) == BURST + 1
         assert "100 more connections" in caplog.records[-1].getMessage()
 
     def test_after_a_while_there_are_lines_again(self, caplog: pytest.LogCaptureFixture) -> None:
-        complaints = Complaints(logging.getLogger("trio_mp.connection"), 0.0)
+        limited_log = LimitedLog(logging.getLogger("trio_mp.connection"), 0.0)
         for now in (0.0, REFILL * 2, REFILL * 10_000):
             for _ in range(BURST * 2):
-                complaints.warn(now, "a line")
+                limited_log.warn(now, "a line")
         assert len(caplog.records) == BURST + 2 + BURST
 
     def test_nothing_left_out_is_not_mentioned(self, caplog: pytest.LogCaptureFixture) -> None:
-        complaints = Complaints(logging.getLogger("trio_mp.connection"), 0.0)
-        complaints.warn(0.0, "a line")
-        complaints.summarise(SUMMARY * 2)
+        limited_log = LimitedLog(logging.getLogger("trio_mp.connection"), 0.0)
+        limited_log.warn(0.0, "a line")
+        limited_log.summarise(SUMMARY * 2)
         assert len(caplog.records) == 1
 
 

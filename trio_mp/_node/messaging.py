@@ -15,7 +15,7 @@ from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import Port, attach_mailbox, new_port
 from .._ports.timer import Timer
 from .._reason import NORMAL, Reason, exception_reason
-from .._runtime import Core
+from .._runtime import Runtime
 from .._services.calls import call
 from .._services.spawning import run_process
 
@@ -28,14 +28,14 @@ class Messaging:
     """The part of `Node` that is about ports and messages.
 
     Args:
-      core: the runtime of the node.
+      runtime: the runtime of the node.
     """
 
-    def __init__(self, core: Any) -> None:
+    def __init__(self, runtime: Any) -> None:
         # Whoever checks programs against this package need not look into what is not for users.
-        self._core: Core = core
-        self._dispatcher: Dispatcher = self._core.dispatcher
-        self._queue = self._core.dispatcher.queue
+        self._runtime: Runtime = runtime
+        self._dispatcher: Dispatcher = self._runtime.dispatcher
+        self._queue = self._runtime.dispatcher.queue
 
     # Ports ---------------------------------------------------------------------------------------------------------
 
@@ -49,7 +49,7 @@ class Messaging:
           TypeError: the handler is not callable.
           trio.ClosedResourceError: the node is closed or closing.
         """
-        return new_port(self._dispatcher, self._core.next_name(), handler)
+        return new_port(self._dispatcher, self._runtime.next_name(), handler)
 
     @asynccontextmanager
     async def open_port(self) -> AsyncGenerator[Port, None]:
@@ -58,7 +58,7 @@ class Messaging:
         If the port dies before, the block goes on; `receive` raises `PortDied`. Leaving the block waits until tasks of
         the port have unwound, unless it is cancelled. Entering and leaving are checkpoints.
         """
-        port = new_port(self._dispatcher, self._core.next_name())
+        port = new_port(self._dispatcher, self._runtime.next_name())
         attach_mailbox(port)
         try:
             await trio.lowlevel.checkpoint()
@@ -68,7 +68,7 @@ class Messaging:
             raise
         finally:
             unwound = trio.Event()
-            self._core.watch_unwinding(port, unwound.set)
+            self._runtime.watch_unwinding(port, unwound.set)
             self._dispatcher.die(port, NORMAL)
         await unwound.wait()
 
@@ -83,7 +83,7 @@ class Messaging:
         """
         if not callable(async_function):
             raise TypeError(f"start_port() takes an async function, not {async_function!r}")
-        port = new_port(self._dispatcher, self._core.next_name())
+        port = new_port(self._dispatcher, self._runtime.next_name())
         attach_mailbox(port)
         self._dispatcher.start_task(port, run_process, (port, async_function, arguments))
         return port
@@ -112,15 +112,15 @@ class Messaging:
           PortDied: this is called by a task of a port that has died.
           trio.ClosedResourceError: the node is closed.
         """
-        # The short cut for ports of this node; all else is in the core.
-        if port.__class__ is Port and port._host is self._dispatcher:  # pyright: ignore[reportAttributeAccessIssue]
-            if self._core.closed or self._dispatcher.lingering:
-                self._core.check_open()
+        # The short cut for ports of this node; all else is in the runtime.
+        if port.__class__ is Port and port._dispatcher is self._dispatcher:  # pyright: ignore[reportAttributeAccessIssue]
+            if self._runtime.closed or self._dispatcher.lingering:
+                self._runtime.check_open()
             if self._dispatcher.parked is not None:
                 self._dispatcher.wake()
             self._queue.append((port, message))
         else:
-            self._core.send(port, message)
+            self._runtime.send(port, message)
 
     def send_after(self, seconds: float, port: str, *message: Any) -> Timer:
         """Send a message later.
@@ -139,9 +139,9 @@ class Messaging:
             raise TypeError(f"a number of seconds is wanted, not {seconds!r}")
         if not seconds >= 0:
             raise ValueError(f"seconds must not be negative: {seconds!r}")
-        self._core.check_open()
+        self._runtime.check_open()
         timer = Timer()
-        message = self._core.fix(port, message)
+        message = self._runtime.fix(port, message)
         self._dispatcher.start_system_task(self._send_later, timer, seconds, port, message)
         return timer
 
@@ -149,11 +149,11 @@ class Messaging:
         with timer.scope:
             await trio.sleep(seconds)
             try:
-                self._core.send(port, message)
+                self._runtime.send(port, message)
             except (TypeError, ValueError) as error:
                 # It was checked at the call, but the peer's limit and its framing may have become known since.
                 log.error("a message of send_after(%g, %r) cannot be sent: %s", seconds, port, error)
-                self._core.message_lost(port, error)
+                self._runtime.message_lost(port, error)
 
     async def flush(self, node_or_port: str) -> None:
         """Wait until what was sent there has been handed to the operating system: the place to wait for a slow peer.
@@ -166,8 +166,8 @@ class Messaging:
           trio.BrokenResourceError: some of it was dropped.
           TypeError, ValueError, RuntimeError, trio.ClosedResourceError: as `send`.
         """
-        self._core.check_open()
-        peer, _ = self._core.route(node_or_port)
+        self._runtime.check_open()
+        peer, _ = self._runtime.route(node_or_port)
         if peer is None:
             await trio.lowlevel.checkpoint()
         else:
@@ -187,7 +187,7 @@ class Messaging:
             nothing else is answered there.
           what `send` raises.
         """
-        return await call(self._core, port, message)
+        return await call(self._runtime, port, message)
 
     # Death ---------------------------------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class Messaging:
           ValueError: it is a node port, or the reason cannot travel.
           what `send` raises.
         """
-        self._core.kill(port, reason)
+        self._runtime.kill(port, reason)
 
     @overload
     def monitor(self, port: str, action: Callable[..., object], /) -> Monitor: ...
@@ -227,17 +227,17 @@ class Messaging:
           what `send` raises.
         """
         if isinstance(action, str):
-            message = self._core.fix(action, message)
+            message = self._runtime.fix(action, message)
 
             def callback(*reason: object) -> None:
-                self._core.notify(action, message, reason)
+                self._runtime.notify(action, message, reason)
 
-            return self._core.monitor(port, callback, self._core.owner())
+            return self._runtime.monitor(port, callback, self._runtime.owner())
         if any(is_kind(action) for is_kind in _NOT_SYNC) or not callable(action):
             raise TypeError(f"a monitor's action is a sync function or a port, not {action!r}")
         if message:
             raise TypeError("a monitor's message goes with a port to send it to, not with a function")
-        return self._core.monitor(port, action, self._core.owner())
+        return self._runtime.monitor(port, action, self._runtime.owner())
 
     def link(self, port: str, to: str | None = None) -> Monitor:
         """Kill a port, with the same reason, when another one dies abnormally or is lost. One way.
@@ -255,10 +255,10 @@ class Messaging:
           ValueError: `to` is a node port.
           what `send` raises.
         """
-        target = to if to is not None else self._core.owner()
+        target = to if to is not None else self._runtime.owner()
         if target is None:
             raise RuntimeError("link() outside a port needs to be told which port to kill: link(port, to)")
-        return self._core.link(port, target)
+        return self._runtime.link(port, target)
 
     def move_on_death(self, port: str) -> DeathScope:
         """A cancel scope that is tied to a port: the block is cancelled when the port dies or is lost.
@@ -273,10 +273,10 @@ class Messaging:
         return self._death_scope(port, fail=True)
 
     def _death_scope(self, port: str, *, fail: bool) -> DeathScope:
-        owner = self._core.owner()
+        owner = self._runtime.owner()
 
         def set_monitor(callback: Callable[..., object]) -> Monitor:
-            return self._core.monitor(port, callback, owner)
+            return self._runtime.monitor(port, callback, owner)
 
         return DeathScope(str(port), set_monitor, lambda: self._dispatcher.cause, fail=fail)
 
@@ -289,7 +289,7 @@ class Messaging:
           what `send` raises.
         """
         died = trio.Event()
-        with self._core.monitor(port, lambda *_: died.set(), None) as monitor:
+        with self._runtime.monitor(port, lambda *_: died.set(), None) as monitor:
             await died.wait()
         assert monitor.reason is not None
         return monitor.reason

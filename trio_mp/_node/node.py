@@ -13,7 +13,7 @@ from .._ports.lifecycle import Job
 from .._ports.port import Port, new_port
 from .._protocol.requests import Spawn
 from .._protocol.wire import codec
-from .._runtime import Core
+from .._runtime import Runtime
 from .._services.database import Database
 from .._services.logs import LogCollector, LogService, check_level
 from .._services.membership import MembershipService
@@ -33,29 +33,29 @@ class Node(Messaging):
     """
 
     def __init__(self, settings: Settings, environment: Environment) -> None:
-        super().__init__(Core(self, settings, environment, Spawner))
-        self._membership = MembershipService(self._core.network) if self._core.network is not None else None
-        self._database = Database(self._core, self._membership)
-        self._streams = Streams(self._core)
-        self._logs = LogService(self._core, self.watch_nodes)
+        super().__init__(Runtime(self, settings, environment, Spawner))
+        self._membership = MembershipService(self._runtime.network) if self._runtime.network is not None else None
+        self._database = Database(self._runtime, self._membership)
+        self._streams = Streams(self._runtime)
+        self._logs = LogService(self._runtime, self.watch_nodes)
 
     def __repr__(self) -> str:
-        return f"<Node {self.id}{' (closed)' if self._core.closed else ''}>"
+        return f"<Node {self.id}{' (closed)' if self._runtime.closed else ''}>"
 
     @property
     def id(self) -> str:
         """Its node ID."""
-        return self._core.id
+        return self._runtime.id
 
     @property
     def binds(self) -> tuple[str, ...]:
         """The addresses where it listens, with the real TCP ports."""
-        return self._core.network.binds if self._core.network is not None else ()
+        return self._runtime.network.binds if self._runtime.network is not None else ()
 
     @property
     def peers(self) -> tuple[str, ...]:
         """The IDs of the nodes that it has a connection with, in use now."""
-        return tuple(self._core.network.up_nodes()) if self._core.network is not None else ()
+        return tuple(self._runtime.network.up_nodes()) if self._runtime.network is not None else ()
 
     @property
     def database(self) -> Database:
@@ -88,11 +88,11 @@ class Node(Messaging):
           what `send` raises.
         """
         check_reference(function)
-        peer, _ = self._core.route(node_or_port)
-        running = self._core.owner()
+        peer, _ = self._runtime.route(node_or_port)
+        running = self._runtime.owner()
         if linked and running is None:
             raise RuntimeError("spawn(linked=True) ties the new port to the running one, and there is none")
-        name = self._core.next_name() if peer is None else self._core.next_spawned_name()
+        name = self._runtime.next_name() if peer is None else self._runtime.next_spawned_name()
         linked_to = str.__str__(running) if linked and running is not None else ""
         if peer is None:
             port = new_port(self._dispatcher, name)
@@ -186,5 +186,5 @@ class Node(Messaging):
     def _initialise(self, port: Port, request: Spawn) -> None:
         # Dead already if the node was cancelled before this was reached.
         if port.alive:
-            self._core.spawner.initialise(port, request, asker="")
+            self._runtime.spawner.initialise(port, request, asker="")
             self._dispatcher.release(port)

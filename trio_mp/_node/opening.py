@@ -89,27 +89,27 @@ async def open_node_in(
     checked = check_settings(node_id, settings)
     import_spawn_modules(checked.spawn_modules)
     node = Node(checked, environment)
-    core = node._core
-    await core.prepare()
+    runtime = node._runtime
+    await runtime.prepare()
     failure: BaseException | None = None
     failures: list[BaseExceptionGroup[BaseException]] = []
     try:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            core.start(nursery)
+            runtime.start(nursery)
             try:
                 yield node
             except BaseException as error:  # noqa: BLE001 - kept until the node has closed
                 failure = error
             # Not after Cancelled, a KeyboardInterrupt, or a group with such: no time to be polite.
             if failure is None or isinstance(failure, Exception):
-                await core.close(failure)
+                await runtime.close(failure)
             nursery.cancel_scope.cancel()
     except trio.Cancelled as error:
         failure = failure or error
     except BaseExceptionGroup as group:
         failures += [group]
     try:
-        core.finish(failure)
+        runtime.finish(failure)
     except ExceptionGroup as group:
         failures += [group]
     _raise_all(failure, failures)

@@ -12,7 +12,7 @@ import logging
 import trio
 
 from .._errors import RemoteProtocolError
-from .._ports.context import Frame, frame_variable
+from .._ports.context import Running, running_variable
 from .._protocol.association.effects import Terms
 from .._protocol.handshake.events import (
     Authenticated,
@@ -87,12 +87,12 @@ class Connection:
         self.unsent = 0
         self.batches = 0
         self.suspect = False
-        self._frame: Frame | None = None
+        self._running: Running | None = None
         self._scope = trio.CancelScope(deadline=self.received_at + network.settings.handshake_timeout)
         self.closed: list[str] = []
         self._finishing = self._send_failed = False
         self._blocked = trio.Event()
-        self.probe = Probe(self, network.host)
+        self.probe = Probe(self, network.dispatcher)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -100,13 +100,13 @@ class Connection:
     @survives
     async def run(self) -> None:
         """Handle the connection until it is over. What the other side does wrong ends it, and is in `fault`."""
-        self._frame = Frame(self.network.host, None, trio.lowlevel.current_task())
-        frame_variable.set(self._frame)
+        self._running = Running(self.network.dispatcher, None, trio.lowlevel.current_task())
+        running_variable.set(self._running)
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
-                    await self._read(self._frame)
+                    await self._read(self._running)
                     nursery.cancel_scope.cancel()
             if self._scope.cancelled_caught:
                 self._expired()
@@ -125,8 +125,8 @@ class Connection:
             self.peer.act(self.peer.association.choice_expired, self.id)
 
     @survives
-    async def _read(self, frame: Frame) -> None:
-        host = self.network.host
+    async def _read(self, running: Running) -> None:
+        dispatcher = self.network.dispatcher
         self.flush()
         try:
             while not self.closed:
@@ -142,10 +142,10 @@ class Connection:
                         self._note_end("it closed the connection")
                         return
                     self.received_at = trio.current_time()
-                    if not await self._received(frame, events) or not more:
+                    if not await self._received(running, events) or not more:
                         break
                     share -= count
-                host.run_pass(frame)
+                dispatcher.run_pass(running)
                 if self.session.outgoing or self.session.failure or self._finishing:
                     # What TLS answers, or cannot send, and what a connection has to say that is not in use.
                     self.flush()
@@ -159,7 +159,7 @@ class Connection:
         except OSError as error:
             self._note_end(error.strerror or str(error))
         finally:
-            host.release_pump()
+            dispatcher.release_pump()
 
     def fail(self, error: Exception) -> None:
         """See `Survivor.fail`. The connection ends, and if it is in use that is the loss of all that waits."""
@@ -174,29 +174,29 @@ class Connection:
     def _note_end(self, why: str) -> None:
         self.why = self.why or why
 
-    async def _received(self, frame: Frame, events: list[Event]) -> bool:
+    async def _received(self, running: Running, events: list[Event]) -> bool:
         """Handle what was read; whether to go on reading."""
         for event in events:
             if self.closed:
                 # It has ended: what is left of it must not overtake, or be overtaken by, what comes another way.
                 return False
             if isinstance(event, Messages):
-                await self._dispatch(frame, event.batch)
+                await self._dispatch(running, event.batch)
             else:
                 self._handle(event)
         return not self.closed
 
-    async def _dispatch(self, frame: Frame, batch: list[tuple[object, ...]]) -> None:
-        host = self.network.host
+    async def _dispatch(self, running: Running, batch: list[tuple[object, ...]]) -> None:
+        dispatcher = self.network.dispatcher
         if len(batch) != 1 or not says_nothing(batch[0]):
             self.batches += 1
         index = 0
         while True:
-            host.hold_pump()
-            index = host.dispatch_batch(frame, batch, index, self._serve, self.closed)
+            dispatcher.hold_pump()
+            index = dispatcher.dispatch_batch(running, batch, index, self._serve, self.closed)
             if index >= len(batch):
                 return
-            host.run_pass(frame)
+            dispatcher.run_pass(running)
             await trio.lowlevel.checkpoint()
             if self.closed:
                 return
@@ -206,10 +206,10 @@ class Connection:
     @survives
     def _serve(self, message: tuple[object, ...]) -> None:
         assert self.peer is not None
-        assert self._frame is not None
+        assert self._running is not None
         # The port of the message before has nothing to do with it.
-        self._frame.port = None
-        self.network.node_port.serve(message, self.peer, self._frame)
+        self._running.port = None
+        self.network.node_port.serve(message, self.peer, self._running)
 
     @survives
     def _handle(self, event: Event) -> None:

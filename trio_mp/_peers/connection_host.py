@@ -19,7 +19,7 @@ C_contra = TypeVar("C_contra", contravariant=True)
 class ConnectionHost(Protocol[C_contra]):
     """What a connection asks of the network that it is part of; see `Network`."""
 
-    host: Dispatcher
+    dispatcher: Dispatcher
     settings: Settings
     environment: Environment
     local: LocalInfo

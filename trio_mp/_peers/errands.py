@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import trio
 
-from .limited_log import Complaints
+from .limited_log import LimitedLog
 from .peer import Peer
 
 SEARCHES = 16
@@ -74,7 +74,7 @@ class Errands:
         self._most_bytes = queue_limit // ANSWERS_SHARE
         self._searches: set[str] = set()
         self._answers: WeakKeyDictionary[Peer, _Waiting] = WeakKeyDictionary()
-        self._bucket = Complaints(log, trio.current_time())
+        self._bucket = LimitedLog(log, trio.current_time())
         # By node ID and kind: when it was said, and how often it has happened since. The longest ago comes first.
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
 

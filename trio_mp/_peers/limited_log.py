@@ -17,7 +17,7 @@ SOURCES = 1000
 """How many sources are kept in mind of which something is said only once."""
 
 
-class Complaints:
+class LimitedLog:
     """A logger with a bound, a token bucket.
 
     Args:

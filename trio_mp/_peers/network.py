@@ -13,7 +13,7 @@ from .._protocol.handshake.session import TLSChannel
 from .._protocol.membership.permissions import Notary
 from .._settings.environment import Environment
 from .._settings.settings import Settings
-from .._streams.pending import Meeting, Meetings
+from .._streams.pending import PendingStream, PendingStreams
 from .._streams.stream_connection import StreamConnection
 from .._transport.addresses import Address, parse_address
 from .._transport.admission import CROWD, Admission, source_of
@@ -21,7 +21,7 @@ from .._transport.pipe import Listener, Pipe
 from .._transport.unix_sockets import socket_name
 from .connection import Connection
 from .dialled import Dialled
-from .limited_log import Complaints
+from .limited_log import LimitedLog
 from .node_port import NodePort
 from .peer import Peer
 
@@ -38,7 +38,7 @@ class Network:
     """Who a node's peers are, and how they are reached.
 
     Args:
-      host: the ports of this node.
+      dispatcher: the ports of this node.
       settings, environment: the node's.
       local: what the node says of itself in a greeting.
       node_port: serves the requests of other nodes.
@@ -54,19 +54,19 @@ class Network:
       on_wanted: called when something waits for a connection with a peer.
       look_up: asks the network where a node listens.
       explain: says what else there is to say about why there is none, for people.
-      meetings: byte streams whose connections are awaited.
+      pending_streams: byte streams whose connections are awaited.
     """
 
     def __init__(
         self,
-        host: Dispatcher,
+        dispatcher: Dispatcher,
         settings: Settings,
         environment: Environment,
         local: LocalInfo,
         node_port: NodePort,
         make_tls: Callable[[bool], TLSChannel],
     ) -> None:
-        self.host = host
+        self.dispatcher = dispatcher
         self.settings = settings
         self.environment = environment
         self.local = local
@@ -78,7 +78,7 @@ class Network:
         self.peers: dict[str, Peer] = {}
         node_port.errands.find_peer = self.peers.get
         node_port.errands.make_peer = self.peer
-        self.meetings = Meetings()
+        self.pending_streams = PendingStreams()
         # Set by whoever remembers peers by other names.
         self.forget_routes: Callable[[], object] = lambda: None
         self.binds: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ class Network:
         self._listeners: list[Listener] = []
         # Connections of others that have not authenticated.
         self._strangers: Admission[Connection] = Admission()
-        self._complaints = Complaints(log, trio.current_time())
+        self._limited_log = LimitedLog(log, trio.current_time())
         # A dict for its order: that of a set of objects differs from run to run, and simulations are repeated.
         self._connections: dict[Connection, None] = {}
         # When everything has to be closed, by Trio's clock; None while the node is not closing.
@@ -107,7 +107,7 @@ class Network:
         """What is kept about that node; it is not this one."""
         peer = self.peers.get(node_id)
         if peer is None:
-            peer = self.peers[node_id] = Peer(self.host, self.settings, node_id, self)
+            peer = self.peers[node_id] = Peer(self.dispatcher, self.settings, node_id, self)
         return peer
 
     def up_nodes(self) -> list[str]:
@@ -142,7 +142,7 @@ class Network:
         if self.settings.binds is not None or self._listeners or self._nursery is None:
             await trio.lowlevel.checkpoint()
             return
-        name = socket_name(self.host.id)
+        name = socket_name(self.dispatcher.id)
         try:
             listeners = await self.environment.transport.listen_beside(dialled, pipe, name)
         except OSError as error:
@@ -174,18 +174,18 @@ class Network:
 
     async def _keep_alive(self) -> None:
         interval = self.settings.heartbeat / 2
-        before, stalls = trio.current_time(), self.host.stalls
+        before, stalls = trio.current_time(), self.dispatcher.stalls
         while True:
             await trio.sleep(interval)
             now = trio.current_time()
-            if now - before > 3 * interval and stalls == self.host.stalls:
+            if now - before > 3 * interval and stalls == self.dispatcher.stalls:
                 # Whoever else it was, it was no handler: the dispatcher names those.
                 log.warning(
                     "nothing of this program ran for %.1f s, heartbeats included: it was stopped, or a task computed"
                     " without a checkpoint",
                     now - before - interval,
                 )
-            stalls = self.host.stalls
+            stalls = self.dispatcher.stalls
             # Silence is judged only after a read has found nothing: whoever has something to read, such as what came
             # while this process stood still, is woken in the next pass at the latest, and has read when that is over.
             await trio.lowlevel.checkpoint()
@@ -196,7 +196,7 @@ class Network:
                     connection.received_at = now
                 connection.beat(now, interval)
             before = now
-            self._complaints.summarise(now)
+            self._limited_log.summarise(now)
             forgotten = [peer for peer in self.peers.values() if peer.is_forgotten(now)]
             for peer in forgotten:
                 del self.peers[peer.id]
@@ -226,21 +226,21 @@ class Network:
     def _let_in(self, listener: Listener, pipe: Pipe, *, crowd: bool = False) -> None:
         source = source_of(pipe.peer_address)
         if self._strangers.refuses(source, self.environment.jitter(), crowd=crowd):
-            self._complaints.omit(trio.current_time())
+            self._limited_log.omit(trio.current_time())
             pipe.close()
             return
         try:
             connection = StreamConnection(self, pipe, address=_describe(listener, pipe))
         except Exception as error:  # noqa: BLE001 - whatever it is, others want to be accepted, too
             text = "an error in this program, when a connection was accepted"
-            self._complaints.warn(trio.current_time(), text, error=error)
+            self._limited_log.warn(trio.current_time(), text, error=error)
             pipe.close()
             return
         leaving = self._strangers.enter(connection, source)
         if leaving is not None:
             leaving.fault = "too many connections are in their handshake, and it had to leave"
             leaving.close(leaving.fault)
-        self.host.start_system_task(self._run_accepted, connection)
+        self.dispatcher.start_system_task(self._run_accepted, connection)
 
     async def _run_accepted(self, connection: Connection) -> None:
         await self._run_connection(connection)
@@ -249,14 +249,14 @@ class Network:
             self._complain_of(connection)
         elif connection.session.handshake.talks_to_itself:
             # No warning, but strangers can cause this line, too.
-            if self._complaints.allows(trio.current_time()):
+            if self._limited_log.allows(trio.current_time()):
                 log.info("%s: it is this node itself", connection.address)
         elif connection.fault and connection.session.handshake.meets_original:
             # It tries again every few seconds, for as long as both run.
             text, source = "%s: %s", source_of(connection.pipe.peer_address)
-            self._complaints.warn_once(trio.current_time(), source, text, connection.address, connection.fault)
+            self._limited_log.warn_once(trio.current_time(), source, text, connection.address, connection.fault)
         elif connection.fault:
-            self._complaints.warn(trio.current_time(), "%s: %s", connection.address, connection.fault)
+            self._limited_log.warn(trio.current_time(), "%s: %s", connection.address, connection.fault)
 
     def authenticated(self, connection: Connection) -> None:
         """The other side of a connection has proven itself: it is no stranger any more."""
@@ -274,7 +274,7 @@ class Network:
             if connection.error is not None:
                 # Bounded, as all that strangers may cause.
                 text = "%s: an error in this program has ended it"
-                self._complaints.warn(trio.current_time(), text, connection.address, error=connection.error)
+                self._limited_log.warn(trio.current_time(), text, connection.address, error=connection.error)
             self._connections.pop(connection, None)
             connection.settled.set()
             self._ended.unpark_all()
@@ -299,18 +299,18 @@ class Network:
             pipe.close()
             return Dialled("", "this node is closing", None)
         connection = Connection(self, pipe, dialler=True, address=str(address))
-        self.host.start_system_task(self._run_dialled, connection)
+        self.dispatcher.start_system_task(self._run_dialled, connection)
         await connection.settled.wait()
         handshake = connection.session.handshake
         if handshake.talks_to_itself:
-            return Dialled(self.host.id, connection.why, connection)
+            return Dialled(self.dispatcher.id, connection.why, connection)
         node_id = handshake.peer.node_id if handshake.peer is not None else ""
         if connection.was_up:
             return Dialled(node_id, "", connection, proven=True)
         if connection.refused:
             # Another connection with that node was chosen, or is about to be.
             in_use = connection.refused == "node ID in use"
-            failure = f"it refuses this node, whose ID {self.host.id} is in use" if in_use else ""
+            failure = f"it refuses this node, whose ID {self.dispatcher.id} is in use" if in_use else ""
             return Dialled(node_id, failure, connection, proven=True)
         if handshake.step is Step.PROOF and not connection.fault:
             # It does not say why: that is in its log.
@@ -339,7 +339,7 @@ class Network:
             return []
         return [parse_address(current.address)]
 
-    async def dial_stream(self, address: Address, meeting: Meeting) -> str:
+    async def dial_stream(self, address: Address, pending: PendingStream) -> str:
         """Make the connection for a byte stream; why that has failed, or nothing. A checkpoint.
 
         Cancelled, it is given up.
@@ -348,14 +348,14 @@ class Network:
             pipe = await self.environment.transport.dial(address)
         except OSError as error:
             return error.strerror or str(error)
-        connection = StreamConnection(self, pipe, address=str(address), meeting=meeting)
-        self.host.start_system_task(self._run_connection, connection)
+        connection = StreamConnection(self, pipe, address=str(address), pending=pending)
+        self.dispatcher.start_system_task(self._run_connection, connection)
         try:
             await connection.settled.wait()
         finally:
-            if meeting.stream is None:
+            if pending.stream is None:
                 connection.close("it took too long")
-        return "" if meeting.stream is not None else connection.why or "it closed the connection"
+        return "" if pending.stream is not None else connection.why or "it closed the connection"
 
     # Closing -------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from .._ids import node_of, split_port
-from .._ports.context import Frame
+from .._ports.context import Running
 from .._ports.dispatcher import Dispatcher
 from .._ports.port import Port
 from .._protocol import requests
@@ -58,7 +58,7 @@ class NodePort:
     """Serves the requests of `requests.py`.
 
     Args:
-      host: the ports of this node.
+      dispatcher: the ports of this node.
       environment: for the time of day.
       send: sends a message to any port.
       spawner: makes and initialises ports.
@@ -68,7 +68,7 @@ class NodePort:
 
     def __init__(
         self,
-        host: Dispatcher,
+        dispatcher: Dispatcher,
         environment: Environment,
         *,
         send: Callable[[str, tuple[object, ...]], None],
@@ -76,7 +76,7 @@ class NodePort:
         port_limit: int,
         errands: Errands,
     ) -> None:
-        self._host = host
+        self._dispatcher = dispatcher
         self._environment = environment
         self._send = send
         self._spawner = spawner
@@ -95,7 +95,7 @@ class NodePort:
         """What sets up byte streams; it is made last."""
         self._streams = streams
 
-    def serve(self, message: tuple[object, ...], peer: Peer, frame: Frame) -> None:
+    def serve(self, message: tuple[object, ...], peer: Peer, running: Running) -> None:
         """A request from another node."""
         match requests.parse(message):
             case requests.Nothing():
@@ -107,7 +107,7 @@ class NodePort:
             case requests.Died(name, reason):
                 peer.act(peer.association.port_died, name, reason)
             case requests.Kill(name, reason):
-                self._host.kill_now(name, reason)
+                self._dispatcher.kill_now(name, reason)
             case requests.Spawn() as spawn:
                 self._spawn_for(peer, spawn)
             case requests.OpenStream() as stream:
@@ -117,7 +117,7 @@ class NodePort:
             case requests.DialStream(name):
                 self._streams.dial(peer, name)
             case requests.Forward(port, forwarded):
-                self._forward(frame, peer, port, forwarded)
+                self._forward(running, peer, port, forwarded)
             case requests.Query(what, port, prefix):
                 self._answer_for(peer, port, (*prefix, *self._answer(what)))
             case requests.Ping():
@@ -139,7 +139,7 @@ class NodePort:
             case requests.Nothing() | requests.Ping() | requests.Pong():
                 pass
             case requests.Kill(name, reason):
-                self._host.kill_now(name, reason)
+                self._dispatcher.kill_now(name, reason)
             case requests.Forward(port, forwarded):
                 self._try_to_send(port, forwarded)
             case requests.Query(what, port, prefix):
@@ -189,32 +189,32 @@ class NodePort:
             return self._spawner.spawn(request, asker=peer.id)
         return self._streams.serve(request, peer)
 
-    def _forward(self, frame: Frame, peer: Peer, port: str, message: tuple[object, ...]) -> None:
+    def _forward(self, running: Running, peer: Peer, port: str, message: tuple[object, ...]) -> None:
         """Echo. Not to other nodes: nobody there would hear of a loss."""
         node_id, name = split_port(port)
-        if node_id != self._host.id:
+        if node_id != self._dispatcher.id:
             text = "%s: not forwarded, because %s is not on this node: %r"
             self._warn(peer, "forward", text, peer.id, port, _short(message))
             return
-        target = self._host.ports.get(name)
+        target = self._dispatcher.ports.get(name)
         if target is not None:
             # Now and not through the queue, so that it keeps its order with what came directly.
-            self._host.deliver(frame, target, message, True)
+            self._dispatcher.deliver(running, target, message, True)
 
     def _answer(self, what: str) -> tuple[object, ...]:
         if what == "info":
-            return (self._host.id,)
+            return (self._dispatcher.id,)
         if what == "time":
             return (self._environment.wall_clock(),)
         if what == "up_nodes":
             return tuple(self.up_nodes())
-        return (self._host.id, *self.known_nodes())
+        return (self._dispatcher.id, *self.known_nodes())
 
     def _answer_for(self, peer: Peer, port: str, message: tuple[object, ...]) -> None:
         """Send an answer for another node, as far as that is no burden."""
         node_id, name = split_port(port)
         try:
-            if name and node_id == self._host.id:
+            if name and node_id == self._dispatcher.id:
                 self._send(port, message)
                 return
             # What it says there would be taken for this node's own word, whatever the asker has put before it.

@@ -22,19 +22,19 @@ class Probe:
 
     Args:
       connection: which.
-      host: where tasks are started.
+      dispatcher: where tasks are started.
     """
 
-    def __init__(self, connection: ProbedConnection, host: Dispatcher) -> None:
+    def __init__(self, connection: ProbedConnection, dispatcher: Dispatcher) -> None:
         self._connection = connection
-        self._host = host
+        self._dispatcher = dispatcher
         self._scope: trio.CancelScope | None = None
 
     def begin(self, seconds: float) -> None:
         """Tell the association, by `probe_failed`, if it has not been `answered` in this time."""
         if self._scope is None:
             self._scope = trio.CancelScope()
-            self._host.start_system_task(self._judge, self._scope, seconds)
+            self._dispatcher.start_system_task(self._judge, self._scope, seconds)
 
     def answered(self) -> None:
         """The other side has answered."""

@@ -30,14 +30,14 @@ class Watchers:
 
     Args:
       peer: who monitors.
-      host: the ports of this node.
+      dispatcher: the ports of this node.
       limit: how many it may monitor.
     """
 
-    def __init__(self, peer: WatchingPeer, host: Dispatcher, limit: int) -> None:
+    def __init__(self, peer: WatchingPeer, dispatcher: Dispatcher, limit: int) -> None:
         self._peer = peer
         self.fail = peer.fail
-        self._host = host
+        self._dispatcher = dispatcher
         self._limit = limit
         self._watchers: dict[str, RemoteMonitor] = {}
         self._at_limit = False
@@ -59,14 +59,14 @@ class Watchers:
         else:
             watcher = self._watchers[name] = RemoteMonitor(self, name)
             self._peer.association.watched.add(name)
-            self._host.add_local_monitor(name, watcher)
+            self._dispatcher.add_local_monitor(name, watcher)
 
     def end(self, name: str) -> None:
         """The peer does not monitor it any more, or cannot."""
         watcher = self._watchers.pop(name, None)
         if watcher is not None:
             self._peer.association.watched.discard(name)
-            self._host.remove_local_monitor(name, watcher)
+            self._dispatcher.remove_local_monitor(name, watcher)
 
     def end_all(self) -> None:
         """The connection has ended, whatever became of it."""

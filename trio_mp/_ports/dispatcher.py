@@ -21,8 +21,8 @@ import trio
 from .._ids import join_port
 from .._reason import exception_reason, mailbox_full, unhandled_message
 from .backlog import Backlog
-from .context import Frame, frame_variable
-from .lifecycle import Job, PortKeeper, RemoteWriter, Target
+from .context import Running, running_variable
+from .lifecycle import Job, Lifecycle, RemoteWriter, Target
 from .port import Port
 from .port_state import PortState
 
@@ -42,7 +42,7 @@ _CLOCK_STRIDE = 8  # the clock is looked at after the first message and every 8:
 log = logging.getLogger("trio_mp.port")
 
 
-class Dispatcher(PortKeeper):
+class Dispatcher(Lifecycle):
     """The ports of a node, and what is on its way to them.
 
     Args:
@@ -146,15 +146,15 @@ class Dispatcher(PortKeeper):
     async def pump(self) -> None:
         """Dispatch local messages and flush peers, for as long as the node lives."""
         task = trio.lowlevel.current_task()
-        frame = Frame(self, None, task)
-        frame_variable.set(frame)
+        running = Running(self, None, task)
+        running_variable.set(running)
 
         def abort(_: object) -> trio.lowlevel.Abort:
             self.parked = self._held = None
             return trio.lowlevel.Abort.SUCCEEDED
 
         while True:
-            self.run_pass(frame)
+            self.run_pass(running)
             if self.queue or self.dirty:
                 await trio.lowlevel.checkpoint()
             else:
@@ -163,11 +163,11 @@ class Dispatcher(PortKeeper):
                 await trio.lowlevel.wait_task_rescheduled(abort)
 
     @trio.lowlevel.enable_ki_protection
-    def run_pass(self, frame: Frame) -> None:
+    def run_pass(self, running: Running) -> None:
         """Dispatch what waits, within the limits of one pass, then flush. The rest is left to the pump."""
         self._flushed_early = False
         if self.queue:
-            self._drain(frame)
+            self._drain(running)
         while self.dirty:
             dirty, self.dirty = self.dirty, []
             for peer in dirty:
@@ -180,19 +180,19 @@ class Dispatcher(PortKeeper):
         while self.ports or self.unwinding or self.queue:
             await self._quiet.park()
 
-    def finish(self, frame: Frame) -> None:
+    def finish(self, running: Running) -> None:
         """Dispatch all that is left, when no task of the node runs any more. What that sends goes nowhere."""
         errors: list[Exception] = []
         while self.queue:
             try:
-                self._drain(frame)
+                self._drain(running)
             except Exception as error:  # noqa: BLE001 - the rest is to be told first
                 errors.append(error)
         self.dirty.clear()
         if errors:
             raise ExceptionGroup("while the node was closing", errors)
 
-    def _drain(self, frame: Frame) -> None:
+    def _drain(self, running: Running) -> None:
         queue, clock, stride = self.queue, self.clock, self._stride
         latest: list[Target | None] = [None] * stride
         end = clock() + PASS_SECONDS
@@ -212,9 +212,9 @@ class Dispatcher(PortKeeper):
                     handler = port.default
                     arguments = message
                 if handler is None:
-                    self.deliver(frame, port, message)
+                    self.deliver(running, port, message)
                 else:
-                    frame.port = port
+                    running.port = port
                     try:
                         result = handler(*arguments)
                     except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
@@ -226,18 +226,18 @@ class Dispatcher(PortKeeper):
                 break
             left -= step
             step = min(stride, left)
-        frame.port = None
+        running.port = None
         if clock() > end + self._stall:
             self._report_stall(clock() - end, [str(port) for port in latest if isinstance(port, Port)])
 
     @trio.lowlevel.enable_ki_protection
     def dispatch_batch(
-        self, frame: Frame, batch: list[Message], start: int, serve: Serve, ended: Sequence[object] = ()
+        self, running: Running, batch: list[Message], start: int, serve: Serve, ended: Sequence[object] = ()
     ) -> int:
         """Dispatch messages from a connection, within the limits of one pass; some at a time, because clocks cost.
 
         Args:
-          frame: the reader's.
+          running: the reader's.
           batch, start: messages, each beginning with the name of its port; where to begin.
           serve: takes messages to the node port.
           ended: not empty once the connection has ended. Then the rest of the batch is dropped.
@@ -272,9 +272,9 @@ class Dispatcher(PortKeeper):
                     handler = port.default if port.more is None or port.more.mailbox is None else None
                     arguments = message[1:]
                 if handler is None:
-                    self.deliver(frame, port, message[1:], True)
+                    self.deliver(running, port, message[1:], True)
                 else:
-                    frame.port = port
+                    running.port = port
                     try:
                         result = handler(*arguments)
                     except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
@@ -286,7 +286,7 @@ class Dispatcher(PortKeeper):
             if clock() > end:
                 break
             step = min(stride, stop - done)
-        frame.port = None
+        running.port = None
         if clock() > end + self._stall:
             latest = batch[max(start, done - stride) : done]
             self._report_stall(clock() - end, [join_port(self.id, str(message[0])) for message in latest if message])
@@ -307,10 +307,10 @@ class Dispatcher(PortKeeper):
             *(who, seconds),
         )
 
-    def deliver(self, frame: Frame, port: Target, message: tuple[Any, ...], received: bool = False) -> None:
+    def deliver(self, running: Running, port: Target, message: tuple[Any, ...], received: bool = False) -> None:
         """Hand a message, perhaps received from another node, to a port in whatever state, or do a job."""
         if isinstance(port, Job):
-            frame.port = None
+            running.port = None
             try:
                 port.function(*message)
             except Exception as error:  # noqa: BLE001 - not of the connection whose reader may have come to it
@@ -326,7 +326,7 @@ class Dispatcher(PortKeeper):
             if full:
                 self.die_loudly(port, mailbox_full(full))
             return
-        frame.port = port
+        running.port = port
         result = self._handle(port, state, message, received)
         if result is not None:
             self._handle_result(port, result)
@@ -336,10 +336,10 @@ class Dispatcher(PortKeeper):
         state = port.state
         pending, state.pending, state.busy = state.pending, None, False
         port.rearm()
-        frame = frame_variable.get()
-        assert frame is not None
+        running = running_variable.get()
+        assert running is not None
         while pending:
-            self.deliver(frame, port, *pending.pop())
+            self.deliver(running, port, *pending.pop())
 
     def _handle(self, port: Port, state: PortState, message: tuple[Any, ...], received: bool) -> object:
         """Hand a message to a port that is not busy; the result of its handler."""

@@ -17,7 +17,7 @@ import trio
 from .._errors import PortDied
 from .._ids import join_port
 from .._reason import Reason, exception_reason, is_normal, no_such_port, node_closed
-from .context import Frame, frame_variable
+from .context import Running, running_variable
 from .monitor import Monitor
 from .port import Port, PortHost
 from .port_state import PortState
@@ -63,7 +63,7 @@ class RemoteWriter(Protocol):
 Target: TypeAlias = Port | Job
 
 
-class PortKeeper(PortHost):
+class Lifecycle(PortHost):
     """The ports of a node, from birth to the firing of their monitors.
 
     Attributes:
@@ -109,7 +109,7 @@ class PortKeeper(PortHost):
         self, port: Port, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
     ) -> None:
         state = port.state
-        frame_variable.set(Frame(self, port, None))
+        running_variable.set(Running(self, port, None))
         scope = trio.CancelScope()
         state.scopes[scope] = None
         if not state.alive:
@@ -138,7 +138,7 @@ class PortKeeper(PortHost):
         self, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
     ) -> None:
         # It may have been started by code of a port, but is none.
-        frame_variable.set(None)
+        running_variable.set(None)
         await async_function(*arguments)
 
     # Death ---------------------------------------------------------------------------------------------------------
@@ -278,37 +278,37 @@ class PortKeeper(PortHost):
         Must be called by a task of the runtime. A callback that raises kills the port that set its monitor; outside
         a port it crashes the node, after the other callbacks have run.
         """
-        frame = frame_variable.get()
+        running = running_variable.get()
         task = trio.lowlevel.current_task()
-        if frame is None or frame.task is not task:
-            frame = Frame(self, None, task)
-            frame_variable.set(frame)
+        if running is None or running.task is not task:
+            running = Running(self, None, task)
+            running_variable.set(running)
         # One loss may be told while another one is.
-        before, self.cause = (frame.port, self.cause), cause
+        before, self.cause = (running.port, self.cause), cause
         crashes: list[Exception] = []
         self.firing += 1
         try:
             for monitor in monitors:
                 monitor.begin_firing(reason)
             for monitor in monitors:
-                crash = self._call_back(frame, monitor, reason)
+                crash = self._call_back(running, monitor, reason)
                 if crash is not None:
                     crashes.append(crash)
         finally:
             self.firing -= 1
-            frame.port, self.cause = before
+            running.port, self.cause = before
         if crashes:
             several = ExceptionGroup("callbacks of monitors failed", crashes)
             self.crash(crashes[0] if len(crashes) == 1 else several)
 
-    def _call_back(self, frame: Frame, monitor: Monitor, reason: Reason) -> Exception | None:
+    def _call_back(self, running: Running, monitor: Monitor, reason: Reason) -> Exception | None:
         """Call the callback of one monitor; with what it crashes the node, if it does."""
         callback, owner = monitor.take_callback(), monitor.owner
         if isinstance(owner, Port):
             owner.state.owned.pop(monitor, None)
         if callback is None:
             return None
-        frame.port = owner
+        running.port = owner
         try:
             result = callback(*reason)
             if inspect.isgenerator(result) or inspect.isasyncgen(result):

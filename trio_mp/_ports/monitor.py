@@ -43,7 +43,7 @@ class Monitor:
         # The port in whose context the callback runs, and where in the runtime the monitor is registered.
         self.owner: object | None = owner
         self.where: object = where
-        # Whether it is a link that kills a port of another node: then it may outlive its owner, see `PortKeeper.die`.
+        # Whether it is a link that kills a port of another node: then it may outlive its owner, see `Lifecycle.die`.
         self.kills_remotely: bool = False
         self._host = host
         self._callback: MonitorCallback | None = callback

@@ -13,7 +13,7 @@ from .._errors import PortDied
 from .._ids import PortID
 from .._reason import Reason, exception_reason, mailbox_full
 from .backlog import Backlog
-from .context import Frame, current_frame, frame_variable
+from .context import Running, find_running, running_variable
 from .handlers import Handler, HandlerTable, Pattern, is_tag
 from .mailbox import Mailbox
 from .port_state import PortState
@@ -78,9 +78,9 @@ class Port(PortID):
     # other patterns. When any of that does not hold both are None, and it asks `state`. For a port that has no state
     # yet it always holds, and its handlers are kept nowhere else. If there is a mailbox, and no handler, the default is
     # what puts messages of this node there; those of other nodes are measured, and take the long way.
-    __slots__ = ("_host", "default", "more", "tags")
+    __slots__ = ("_dispatcher", "default", "more", "tags")
 
-    _host: PortHost | None
+    _dispatcher: PortHost | None
     tags: dict[object, Handler] | None
     default: Handler | None
     more: PortState | None
@@ -88,7 +88,7 @@ class Port(PortID):
     def __new__(cls, port_id: str) -> Port:
         """A port ID that is nothing but that; ports that receive are made by a node."""
         port = str.__new__(cls, port_id)
-        port._host = None
+        port._dispatcher = None
         port.tags = None
         port.default = None
         port.more = None
@@ -98,9 +98,9 @@ class Port(PortID):
         return str, (str.__str__(self),)
 
     @classmethod
-    def _make(cls, host: PortHost, port_id: str, handler: Handler | None = None) -> Port:
+    def _make(cls, dispatcher: PortHost, port_id: str, handler: Handler | None = None) -> Port:
         port = str.__new__(cls, port_id)
-        port._host = host
+        port._dispatcher = dispatcher
         port.tags = None
         port.default = handler
         port.more = None
@@ -112,11 +112,11 @@ class Port(PortID):
         return self[self.index("#") + 1 :]
 
     @property
-    def host(self) -> PortHost:
+    def dispatcher(self) -> PortHost:
         """The runtime of its node."""
-        if self._host is None:
+        if self._dispatcher is None:
             raise RuntimeError(f"{self} is only a port ID here; what receives is made by Node.port and its siblings")
-        return self._host
+        return self._dispatcher
 
     @property
     def state(self) -> PortState:
@@ -145,12 +145,12 @@ class Port(PortID):
     @property
     def node(self) -> Node:
         """The node it lives on."""
-        return self.host.public
+        return self.dispatcher.public
 
     @property
     def alive(self) -> bool:
         """Whether it has not died. A kill that was sent but has not arrived leaves it alive until it does."""
-        return self._host is not None and (self.more is None or self.more.alive)
+        return self._dispatcher is not None and (self.more is None or self.more.alive)
 
     def on(self, *pattern: object, once: bool = False) -> Callable[[F], F]:
         """Install a handler: `@port.on("tag")`, or `port.on("tag")(function)`.
@@ -208,7 +208,7 @@ class Port(PortID):
 
     def off(self, *pattern: object) -> None:
         """Take the handler of exactly this pattern away. It is no error if there is none."""
-        self.host  # noqa: B018 - raises where this is only a port ID
+        self.dispatcher  # noqa: B018 - raises where this is only a port ID
         self.state.handlers.remove(pattern)
         self.rearm()
 
@@ -249,7 +249,7 @@ class Port(PortID):
         return await self._mailbox().receive()
 
     def _mailbox(self) -> Mailbox:
-        mailbox = self.state.mailbox if self._host is not None else None
+        mailbox = self.state.mailbox if self._dispatcher is not None else None
         if mailbox is None:
             raise RuntimeError(f"{self} has no mailbox: only ports of open_port() and start_port() have one")
         return mailbox
@@ -266,7 +266,7 @@ class Port(PortID):
         if not callable(async_function):
             raise TypeError(f"start_soon() takes an async function, not {async_function!r}")
         self._check_alive()
-        self.host.start_task(self, async_function, arguments)
+        self.dispatcher.start_task(self, async_function, arguments)
 
     def run(self, function: Callable[..., T], *arguments: Any) -> T | None:
         """Run a sync function in the port's context, now.
@@ -282,14 +282,14 @@ class Port(PortID):
         if inspect.iscoroutinefunction(function):
             raise TypeError(f"run() takes a sync function; for {function!r} use start_soon()")
         self._check_alive()
-        token = frame_variable.set(Frame(self._host, self, trio.lowlevel.current_task()))
+        token = running_variable.set(Running(self._dispatcher, self, trio.lowlevel.current_task()))
         try:
             return function(*arguments)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
-            self.host.die(self, exception_reason(error), error)
+            self.dispatcher.die(self, exception_reason(error), error)
             return None
         finally:
-            frame_variable.reset(token)
+            running_variable.reset(token)
 
     def wrap(self, function: Callable[..., T]) -> Callable[..., T | None]:
         """A function that, whenever it is called, runs this one in the port's context, as `run` does."""
@@ -305,27 +305,27 @@ class Port(PortID):
 
     def kill(self, *reason: object) -> None:
         """Kill the port; as `Node.kill`."""
-        self.host.public.kill(self, *reason)
+        self.dispatcher.public.kill(self, *reason)
 
     def _check_alive(self) -> None:
         if not self.alive:
-            self.host  # noqa: B018 - raises where this is only a port ID
+            self.dispatcher  # noqa: B018 - raises where this is only a port ID
             raise PortDied(self, self.state.reason)
 
 
-def new_port(host: PortHost, name: str, handler: Handler | None = None) -> Port:
+def new_port(dispatcher: PortHost, name: str, handler: Handler | None = None) -> Port:
     """A new port of this name, in the table of its node."""
     if handler is not None and not callable(handler):
         raise TypeError(f"a handler must be callable, not {handler!r}")
-    port = Port._make(host, f"{host.id}#{name}", handler)
-    host.ports[name] = port
+    port = Port._make(dispatcher, f"{dispatcher.id}#{name}", handler)
+    dispatcher.ports[name] = port
     return port
 
 
 def running_port() -> Port | None:
     """The port whose handler or task is running, or None."""
-    frame = current_frame()
-    return cast("Port | None", frame.port) if frame is not None else None
+    running = find_running()
+    return cast("Port | None", running.port) if running is not None else None
 
 
 def current_port() -> Port:
@@ -346,18 +346,18 @@ def current_node() -> Node:
     Raises:
       RuntimeError: no code of a port is running.
     """
-    frame = current_frame()
-    if frame is None or frame.port is None:
+    running = find_running()
+    if running is None or running.port is None:
         raise RuntimeError("current_node() answers only inside handlers and tasks of a port")
-    return cast("PortHost", frame.host).public
+    return cast("PortHost", running.dispatcher).public
 
 
 def attach_mailbox(port: Port) -> None:
     """Let messages that no handler takes wait in the port."""
-    host = port.host
+    dispatcher = port.dispatcher
 
     def overflow(text: str) -> None:
-        host.die_loudly(port, mailbox_full(text))
+        dispatcher.die_loudly(port, mailbox_full(text))
 
-    port.state.mailbox = Mailbox(port, host.new_backlog(), host.clock, overflow)
+    port.state.mailbox = Mailbox(port, dispatcher.new_backlog(), dispatcher.clock, overflow)
     port.rearm()

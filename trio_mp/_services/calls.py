@@ -12,12 +12,12 @@ from .._ports.port import new_port
 from .._protocol.requests import QUERIES
 from .._protocol.wire import codec
 from .._reason import NORMAL
-from .._runtime import Core
+from .._runtime import Runtime
 
 
-async def call(core: Core, port: str, message: tuple[object, ...]) -> tuple[Any, ...]:
+async def call(runtime: Runtime, port: str, message: tuple[object, ...]) -> tuple[Any, ...]:
     """See `Node.call`."""
-    peer, name = core.route(port)
+    peer, name = runtime.route(port)
     if not name and not (message and isinstance(message[0], str) and message[0] in QUERIES):
         raise ValueError(f"the node port {port} answers {', '.join(sorted(QUERIES))}; not {message[:1]!r}")
     if peer is not None:
@@ -37,19 +37,19 @@ async def call(core: Core, port: str, message: tuple[object, ...]) -> tuple[Any,
         nonlocal death
         if not replied.is_set():
             death = PortDied(who, reason)
-            death.__cause__ = core.dispatcher.cause
+            death.__cause__ = runtime.dispatcher.cause
             replied.set()
 
-    reply_port = new_port(core.dispatcher, core.next_name(), take_reply)
+    reply_port = new_port(runtime.dispatcher, runtime.next_name(), take_reply)
     on_death, on_own_death = partial(died, str(port)), partial(died, str(reply_port))
     try:
         # First the monitor, so that the promise covers the message.
-        with core.monitor(port, on_death, core.owner()), core.monitor(reply_port, on_own_death, None):
-            core.send(port, (*message, reply_port))
-            core.dispatcher.flush_early()
+        with runtime.monitor(port, on_death, runtime.owner()), runtime.monitor(reply_port, on_own_death, None):
+            runtime.send(port, (*message, reply_port))
+            runtime.dispatcher.flush_early()
             await replied.wait()
     finally:
-        core.dispatcher.die(reply_port, NORMAL)
+        runtime.dispatcher.die(reply_port, NORMAL)
     if death is not None:
         raise death
     return reply

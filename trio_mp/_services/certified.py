@@ -11,7 +11,7 @@ from .._peers.network import Network
 from .._protocol.database.records import Record
 from .._protocol.database.vouchers import check_voucher, implausible
 from .._protocol.membership.permissions import Notary
-from .contacts import Contact
+from .redialler import Redialler
 
 RENEW_AGAIN = 60.0
 """How often it is looked whether this node has another certificate, in seconds."""
@@ -25,13 +25,13 @@ class CertifiedPermissions:
     Args:
       network: the node's.
       notary: reads certificates.
-      contacts: those of the node; seeds are among them.
+      rediallers: those of the node; seeds are among them.
     """
 
-    def __init__(self, network: Network, notary: Notary, contacts: Callable[[], Iterable[Contact]]) -> None:
+    def __init__(self, network: Network, notary: Notary, rediallers: Callable[[], Iterable[Redialler]]) -> None:
         self._network = network
         self._notary = notary
-        self._contacts = contacts
+        self._rediallers = rediallers
 
     def of(self, node_id: str) -> str:
         """See `Permissions.of`."""
@@ -39,24 +39,25 @@ class CertifiedPermissions:
         shown = current.session.peer_certificate if isinstance(current, Connection) else b""
         if self._is_own_seed(node_id) or self._notary.allows_global(shown):
             return ""
-        return f"the certificate of {node_id} does not allow it to be global ({REMEDY} of {self._network.host.id})"
+        here = self._network.dispatcher.id
+        return f"the certificate of {node_id} does not allow it to be global ({REMEDY} of {here})"
 
     def own(self, asked_by: str) -> str:
         """See `Permissions.own`."""
         if self._notary.may_be_global or self._is_own_seed(asked_by):
             return ""
-        node_id = self._network.host.id
+        node_id = self._network.dispatcher.id
         return f"the certificate of {node_id} does not allow it to be global for {asked_by} ({REMEDY} of {node_id})"
 
     def _is_own_seed(self, node_id: str) -> bool:
         """Whether that node was there, and has proven who it is, when a seed of this node was reached last."""
-        return any(contact.seed and contact.proven_id == node_id for contact in self._contacts())
+        return any(redialler.seed and redialler.proven_id == node_id for redialler in self._rediallers())
 
 
-def permissions_of(network: Network, contacts: Callable[[], Iterable[Contact]]) -> CertifiedPermissions | None:
+def permissions_of(network: Network, rediallers: Callable[[], Iterable[Redialler]]) -> CertifiedPermissions | None:
     """Who may be global; None if everybody may, as nodes cannot be told apart."""
     notary = network.notary
-    return CertifiedPermissions(network, notary, contacts) if notary is not None and notary.names_nodes else None
+    return CertifiedPermissions(network, notary, rediallers) if notary is not None and notary.names_nodes else None
 
 
 class RecordJudge:

@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from .._errors import PortDied, RemoteProtocolError
-from .._peers.limited_log import Complaints
+from .._peers.limited_log import LimitedLog
 from .._ports.port import Port
 from .._ports.port_state import Owned
 from .._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused, Send
@@ -32,10 +32,10 @@ from .._protocol.membership.rules import (
     MembershipEffect,
 )
 from .._reason import no_such_port
-from .._runtime import Core
+from .._runtime import Runtime
 from .certified import RecordJudge, wait_certificates
 from .changes import Change, Watch, copy_table
-from .effects import Effects
+from .effect_queue import EffectQueue
 from .membership import MembershipService
 
 RESERVED = "trio_mp."
@@ -85,21 +85,21 @@ class Database:
     that it is attached to, and waits while it is attached to none; give such a wait a time limit with a cancel scope.
     """
 
-    def __init__(self, core: Any, membership: Any) -> None:
+    def __init__(self, runtime: Any, membership: Any) -> None:
         # Whoever checks programs against this package need not look into what is not for users.
-        self._core: Core = core
-        self._complaints = Complaints(log, trio.current_time())
-        self._notary = core.network.notary if core.network is not None else None
+        self._runtime: Runtime = runtime
+        self._limited_log = LimitedLog(log, trio.current_time())
+        self._notary = runtime.network.notary if runtime.network is not None else None
         sign = self._notary.sign if self._notary is not None else None
-        judge = RecordJudge(self._notary, core.environment.wall_clock)
+        judge = RecordJudge(self._notary, runtime.environment.wall_clock)
         started = judge.now()
-        self._replica = Replica(core.id, started=started, incarnation=core.incarnation, judge=judge, sign=sign)
-        self._effects = Effects(self._do)
+        self._replica = Replica(runtime.id, started=started, incarnation=runtime.incarnation, judge=judge, sign=sign)
+        self._effects = EffectQueue(self._do)
         self._watches: dict[str, dict[Watch, None]] = {}
         self._questions: dict[int, _Question] = {}
         self._registrations: dict[tuple[str, str], _Registration] = {}
         self._membership: MembershipService | None = membership
-        core.at_end.append(self._closed)
+        runtime.at_end.append(self._closed)
         if membership is None or membership.rules.is_global:
             self._execute(self._replica.become_global())
         if membership is not None:
@@ -123,7 +123,7 @@ class Database:
           PortDied: this is called by a task of a port that has died.
           trio.ClosedResourceError: the node is closed.
         """
-        self._core.check_open()
+        self._runtime.check_open()
         self._set(_writable(family), check_text(key, "key"), value)
 
     def delete(self, family: str, *keys: str) -> None:
@@ -132,7 +132,7 @@ class Database:
         Raises:
           what `set` raises.
         """
-        self._core.check_open()
+        self._runtime.check_open()
         family = _writable(family)
         self._delete(family, [check_text(key, f"keys[{index}]") for index, key in enumerate(keys)])
 
@@ -151,16 +151,16 @@ class Database:
           ValueError: it is a port of another node, or a node port.
           what `set` raises.
         """
-        self._core.check_open()
+        self._runtime.check_open()
         family = _writable(family)
         try:
-            peer, name = self._core.route(port)
+            peer, name = self._runtime.route(port)
         except RuntimeError:
             # There is no network, and so no other node.
             peer, name = None, ""
         if peer is not None or not name:
             raise ValueError(f"only ports of this node can be registered here, and {port} is none")
-        found = self._core.dispatcher.ports.get(name)
+        found = self._runtime.dispatcher.ports.get(name)
         if found is None:
             reason = port.state.reason if isinstance(port, Port) else no_such_port(str(port))
             raise PortDied(str(port), reason)
@@ -179,7 +179,7 @@ class Database:
           TypeError, ValueError: it is not the name of a family.
           trio.ClosedResourceError: the node is closed, or is closing before the answer has come.
         """
-        self._core.check_open()
+        self._runtime.check_open()
         return copy_table(await self._ask(_readable(name)))
 
     async def keys(self, name: str) -> list[str]:
@@ -208,10 +208,10 @@ class Database:
           TypeError, ValueError: it is not the name of a family.
           trio.ClosedResourceError: the node is closed.
         """
-        self._core.check_open()
+        self._runtime.check_open()
         name = _readable(name)
         await trio.lowlevel.checkpoint()
-        self._core.check_open()
+        self._runtime.check_open()
         watch = Watch(lambda: self._replica.table(name), self._check_open)
         self._watches.setdefault(name, {})[watch] = None
         self._execute(self._replica.subscribe(name))
@@ -257,7 +257,7 @@ class Database:
             self._replica.forget(number)
             self._questions.pop(number, None)
         if question.answer is None:
-            raise trio.ClosedResourceError(f"node {self._core.id} is closed")
+            raise trio.ClosedResourceError(f"node {self._runtime.id} is closed")
         return question.answer
 
     @trio.lowlevel.enable_ki_protection
@@ -283,11 +283,11 @@ class Database:
                     question.answer = table
                     question.answered.set()
             case Grace(node_id, token):
-                self._core.dispatcher.start_system_task(self._expire_later, node_id, token)
+                self._runtime.dispatcher.start_system_task(self._expire_later, node_id, token)
             case Ignored(from_id, why):
                 log.info("%s: not used: %s", from_id, why)
             case Refused(from_id, why):
-                self._complaints.warn(trio.current_time(), "%s: refused: %s", from_id, why)
+                self._limited_log.warn(trio.current_time(), "%s: refused: %s", from_id, why)
 
     async def _renew_voucher(self) -> None:
         await wait_certificates(self._notary, lambda: self._execute(self._replica.renew()))
@@ -297,7 +297,7 @@ class Database:
             self._membership.sightings.listed(entries)
 
     def _send(self, node_id: str, message: tuple[object, ...]) -> None:
-        network = self._core.network
+        network = self._runtime.network
         assert network is not None
         peer = network.peer(node_id)
         if peer.is_up():
@@ -305,7 +305,7 @@ class Database:
                 peer.send("", message)
             except (TypeError, ValueError) as error:
                 # It has a smaller limit than any node of this kind, or a framing in which not everything exists.
-                complain = self._core.node_port.errands.complain
+                complain = self._runtime.node_port.errands.complain
                 complain(node_id, "size", log, "%s cannot be told what it asked for: %s", node_id, error)
 
     async def _expire_later(self, node_id: str, token: int) -> None:
@@ -317,8 +317,8 @@ class Database:
             log.exception("an error in this program, in forgetting the entries by way of %s", node_id)
 
     def _check_open(self) -> None:
-        if self._core.closed:
-            raise trio.ClosedResourceError(f"node {self._core.id} is closed")
+        if self._runtime.closed:
+            raise trio.ClosedResourceError(f"node {self._runtime.id} is closed")
 
     def _closed(self) -> None:
         for question in self._questions.values():
@@ -367,7 +367,7 @@ class Database:
         try:
             self._execute(self._replica.receive(from_id, (WORD, *arguments)))
         except RemoteProtocolError as error:
-            complain = self._core.node_port.errands.complain
+            complain = self._runtime.node_port.errands.complain
             complain(from_id, "database", log, "%s: not understood: %s", from_id, error)
         return True
 
@@ -375,10 +375,10 @@ class Database:
         """All nodes of the network, as far as this one knows them; itself is not among them."""
         assert self._membership is not None
         known = [*self._replica.held(NODES), *self._membership.rules.globals, *self._membership.network.peers]
-        return [node_id for node_id in dict.fromkeys(known) if node_id != self._core.id]
+        return [node_id for node_id in dict.fromkeys(known) if node_id != self._runtime.id]
 
     def _say_where(self, addresses: Addresses) -> None:
-        self._execute(self._replica.set(NODES, self._core.id, [self._core.incarnation, *addresses]))
+        self._execute(self._replica.set(NODES, self._runtime.id, [self._runtime.incarnation, *addresses]))
 
     async def _find_addresses(self, node_id: str) -> Addresses | None:
         """Where a node listens; None if nobody knows it, or nobody can be asked."""

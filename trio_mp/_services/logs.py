@@ -28,11 +28,11 @@ from weakref import WeakSet
 import trio
 
 from .._ids import node_of, split_port
-from .._ports.context import current_frame
+from .._ports.context import find_running
 from .._ports.monitor import Monitor
 from .._ports.port import Port, new_port
 from .._reason import NORMAL
-from .._runtime import Core
+from .._runtime import Runtime
 from .nodes import NodeChange, NodeChanges
 
 WAITING = 1000
@@ -64,13 +64,13 @@ class _Subscription:
     """Whoever wants the log records of this process, by way of one node.
 
     Args:
-      core: the node that was asked.
+      runtime: the node that was asked.
       port: the ID of the port that takes them.
       level: the lowest level that is wanted.
     """
 
-    def __init__(self, core: Core, port: str, level: int) -> None:
-        self.core = core
+    def __init__(self, runtime: Runtime, port: str, level: int) -> None:
+        self.runtime = runtime
         self.port = port
         self.level = level
         self.records: deque[Sent] = deque()
@@ -137,11 +137,11 @@ class _Forwarder(logging.Handler):
         if hasattr(record, _NODE) or record.name == SILENT:
             return
         # What is logged in the context of a node is that one's to send; all else, the first's that was asked.
-        frame = current_frame()
+        running = find_running()
         wanted = [
             each
             for each in self.subscriptions
-            if record.levelno >= each.level and (frame is None or frame.host is each.core.dispatcher)
+            if record.levelno >= each.level and (running is None or running.dispatcher is each.runtime.dispatcher)
         ]
         if not wanted:
             return
@@ -175,7 +175,7 @@ def _reaches_root(logger: logging.Logger) -> bool:
 
 
 _forwarder = _Forwarder()
-_nodes: WeakSet[Core] = WeakSet()
+_nodes: WeakSet[Runtime] = WeakSet()
 """The nodes of this process: they need not be told what is logged in it."""
 
 
@@ -205,28 +205,28 @@ class LogService:
     """A node's part in it: it sends what others have asked for, and asks others.
 
     Args:
-      core: the node.
+      runtime: the node.
       watch_nodes: see `Node.watch_nodes`.
     """
 
-    def __init__(self, core: Core, watch_nodes: Callable[[], AbstractAsyncContextManager[NodeChanges]]) -> None:
-        self._core = core
+    def __init__(self, runtime: Runtime, watch_nodes: Callable[[], AbstractAsyncContextManager[NodeChanges]]) -> None:
+        self._runtime = runtime
         self._watch_nodes = watch_nodes
         self._subscriptions: dict[str, _Subscription] = {}
         # What this node asks others for, the latest last.
         self._collecting: dict[_Collecting, None] = {}
-        _nodes.add(core)
-        core.node_port.services["log"] = self._asked
+        _nodes.add(runtime)
+        runtime.node_port.services["log"] = self._asked
 
     def collect(self, level: int) -> LogCollector:
         """See `Node.collect_logs`."""
-        self._core.check_open()
+        self._runtime.check_open()
         collector = LogCollector()
-        self._core.dispatcher.start_system_task(self._collect, collector.scope, level)
+        self._runtime.dispatcher.start_system_task(self._collect, collector.scope, level)
         return collector
 
     async def _collect(self, scope: trio.CancelScope, level: int) -> None:
-        collecting = _Collecting(self._core, level)
+        collecting = _Collecting(self._runtime, level)
         self._collecting[collecting] = None
         try:
             with scope:
@@ -237,9 +237,9 @@ class LogService:
             return
         finally:
             del self._collecting[collecting]
-        if not self._core.closed:
+        if not self._runtime.closed:
             collecting.stop()
-            if self._collecting and not self._core.closing:
+            if self._collecting and not self._runtime.closing:
                 # It had taken the place of those before it.
                 next(reversed(self._collecting)).ask_again()
 
@@ -251,20 +251,20 @@ class LogService:
                 pass
             case _:
                 return False
-        if not self._core.settings.share_logs:
-            complain = self._core.node_port.errands.complain
+        if not self._runtime.settings.share_logs:
+            complain = self._runtime.node_port.errands.complain
             complain(node_id, "logs", log, "%s asks for log records, which this node does not share", node_id)
-        elif port not in self._subscriptions and not any(core.id == node_id for core in _nodes if not core.closed):
+        elif port not in self._subscriptions and not any(one.id == node_id for one in _nodes if not one.closed):
             # One for each node: a later one takes its place.
             for other in [other for other in self._subscriptions if node_of(other) == node_id]:
                 self._end(other)
-            subscription = self._subscriptions[port] = _Subscription(self._core, port, level)
-            self._core.dispatcher.start_system_task(self._send_all, subscription)
+            subscription = self._subscriptions[port] = _Subscription(self._runtime, port, level)
+            self._runtime.dispatcher.start_system_task(self._send_all, subscription)
         return True
 
     async def _send_all(self, subscription: _Subscription) -> None:
         port = subscription.port
-        monitor = self._core.monitor(port, lambda *_: self._end(port), None)
+        monitor = self._runtime.monitor(port, lambda *_: self._end(port), None)
         try:
             _forwarder.add(subscription)
             while not subscription.ended:
@@ -272,13 +272,13 @@ class LogService:
                     with subscription.lock:
                         record = subscription.records.popleft()
                     try:
-                        self._core.send(port, ("record", *record))
+                        self._runtime.send(port, ("record", *record))
                     except (TypeError, ValueError):
                         # More than that node takes: one that is left out, like those before it.
                         with subscription.lock:
                             subscription.left_out += record[-1] + 1
                         continue
-                    peer, _ = self._core.route(port)
+                    peer, _ = self._runtime.route(port)
                     if peer is not None:
                         # Where a slow collector is waited for; meanwhile the list fills.
                         await peer.wait_flushed()
@@ -306,19 +306,19 @@ class _Collecting:
     """One request for the records of all nodes.
 
     Args:
-      core: the node that wants them.
+      runtime: the node that wants them.
       level: the lowest level that it wants.
     """
 
-    def __init__(self, core: Core, level: int) -> None:
-        self._core = core
+    def __init__(self, runtime: Runtime, level: int) -> None:
+        self._runtime = runtime
         self._level = level
         # By the ID of each other node: where its records come in, and what tells when they do not any more.
         self._sources: dict[str, tuple[Port, Monitor]] = {}
 
     def changed(self, change: NodeChange) -> None:
         """A node has joined the network, or left it."""
-        if change.node_id == self._core.id:
+        if change.node_id == self._runtime.id:
             return
         if change.up:
             self._ask(change.node_id)
@@ -339,19 +339,19 @@ class _Collecting:
 
     def _ask(self, node_id: str) -> None:
         # A port for each, which only it is told of: so it is known who says what comes in there.
-        port = new_port(self._core.dispatcher, self._core.next_name(), partial(self._take, node_id))
-        monitor = self._core.monitor(node_id, partial(self._lost, node_id), None)
+        port = new_port(self._runtime.dispatcher, self._runtime.next_name(), partial(self._take, node_id))
+        monitor = self._runtime.monitor(node_id, partial(self._lost, node_id), None)
         self._sources[node_id] = port, monitor
-        self._core.send(node_id, ("log", self._level, port))
+        self._runtime.send(node_id, ("log", self._level, port))
 
     def _stop(self, node_id: str) -> None:
         port, monitor = self._sources.pop(node_id)
         monitor.cancel()
         # Its monitor over there fires, and that ends it there.
-        self._core.dispatcher.die(port, NORMAL)
+        self._runtime.dispatcher.die(port, NORMAL)
 
     def _lost(self, node_id: str, *_reason: object) -> None:
-        if node_id in self._sources and not self._core.closing:
+        if node_id in self._sources and not self._runtime.closing:
             self._stop(node_id)
             self._ask(node_id)
 
@@ -362,7 +362,7 @@ class _Collecting:
             ) if len(name) <= LONGEST_NAME:
                 pass
             case _:
-                complain = self._core.node_port.errands.complain
+                complain = self._runtime.node_port.errands.complain
                 complain(node_id, "record", log, "%s: not a log record: %.200r", node_id, message)
                 return
         record = logging.LogRecord(name, level, node_id, 0, f"{node_id}: {text}", (), None)

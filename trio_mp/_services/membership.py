@@ -12,7 +12,7 @@ from ipaddress import ip_address
 import trio
 
 from .._peers.connection import Connection
-from .._peers.limited_log import Complaints
+from .._peers.limited_log import LimitedLog
 from .._peers.network import Network
 from .._peers.peer import Peer
 from .._protocol.membership.permissions import Declined, NotAllowed
@@ -34,12 +34,12 @@ from .._protocol.membership.rules import (
 )
 from .._transport.addresses import Address, TCPAddress, parse_address
 from .certified import permissions_of
-from .contacts import LAST_RETRY, Backoff, Contact, Interfaces, Seed, parse_addresses
-from .effects import Effects
+from .effect_queue import EffectQueue
+from .redialler import LAST_RETRY, Backoff, Interfaces, Redialler, Seed, parse_addresses
 from .sightings import Sightings
 
 STAGGER = 0.5
-"""A node that looks for a host dials the next contact so long after the one before, in seconds."""
+"""A node that looks for a host dials the next redialler so long after the one before, in seconds."""
 
 RESOLVE_AGAIN = 30.0
 """How often a seed's host name is looked up again, in seconds."""
@@ -76,23 +76,23 @@ class MembershipService:
     def __init__(self, network: Network) -> None:
         self.network = network
         # By address for those of seeds, by node ID for others.
-        self._contacts: dict[str, Contact] = {}
-        permissions = permissions_of(network, self._contacts.values)
-        self.rules = Membership(network.host.id, is_global=not network.settings.seeds, permissions=permissions)
-        self._effects = Effects(self._do)
+        self._rediallers: dict[str, Redialler] = {}
+        permissions = permissions_of(network, self._rediallers.values)
+        self.rules = Membership(network.dispatcher.id, is_global=not network.settings.seeds, permissions=permissions)
+        self._effects = EffectQueue(self._do)
         self.observers: list[Callable[[MembershipEffect], None]] = []
         self.find_addresses: Callable[[str], Awaitable[Addresses | None]] = self._find_among_globals
         self.sightings = Sightings()
         # Why there is no connection yet with those that something waits for.
         self._seeking: dict[str, str] = {}
         self._asked: set[str] = set()  # the nodes that are dialled because they have asked for it
-        self._complaints = Complaints(log, trio.current_time())
+        self._limited_log = LimitedLog(log, trio.current_time())
         self._said: set[tuple[str, str]] = set()
         self._changed = trio.lowlevel.ParkingLot()
         # The addresses by which others have reached this node where it listens on all.
         self._hosts: dict[str, None] = {}
         self._interfaces = Interfaces(network.environment.transport.own_hosts)
-        # Keys of contacts that have no task yet.
+        # Keys of rediallers that have no task yet.
         self._fresh: list[str] = []
         network.tasks.append(self.run)
         network.on_up = self._went_up
@@ -113,13 +113,13 @@ class MembershipService:
             while True:
                 fresh, self._fresh = self._fresh, []
                 for key in fresh:
-                    nursery.start_soon(self._run_contact, key, self._contacts[key])
+                    nursery.start_soon(self._run_contact, key, self._rediallers[key])
                 await self._changed.park()
 
-    # Contacts ------------------------------------------------------------------------------------------------------
+    # Rediallers ------------------------------------------------------------------------------------------------------
 
     async def _watch_seed(self, address: Address) -> None:
-        """See to it that there is a contact for every address of a seed."""
+        """See to it that there is a redialler for every address of a seed."""
         seed, backoff = Seed(str(address)), Backoff(self.network.environment.jitter)
         while True:
             try:
@@ -134,91 +134,91 @@ class MembershipService:
             backoff.reset()
             seed.addresses = frozenset(map(str, found))
             for one in found:
-                if str(one) not in self._contacts:
-                    contact = Contact(self, (one,), seed=seed)
-                    seed.contacts.append(contact)
-                    self._start(str(one), contact)
+                if str(one) not in self._rediallers:
+                    redialler = Redialler(self, (one,), seed=seed)
+                    seed.rediallers.append(redialler)
+                    self._start(str(one), redialler)
             if found == [address]:
                 return
             await trio.sleep(RESOLVE_AGAIN * (0.5 + self.network.environment.jitter()))
 
-    def _start(self, key: str, contact: Contact) -> None:
-        self._contacts[key] = contact
-        self._draw_turn(contact)
+    def _start(self, key: str, redialler: Redialler) -> None:
+        self._rediallers[key] = redialler
+        self._draw_turn(redialler)
         self._fresh.append(key)
         self._changed.unpark_all()
 
-    async def _run_contact(self, key: str, contact: Contact) -> None:
-        if await self._keep_running(contact):
-            del self._contacts[key]
+    async def _run_contact(self, key: str, redialler: Redialler) -> None:
+        if await self._keep_running(redialler):
+            del self._rediallers[key]
             self.network.failures.pop(key, None)
-            if contact.seed:
-                contact.seed.contacts.remove(contact)
+            if redialler.seed:
+                redialler.seed.rediallers.remove(redialler)
 
-    async def _keep_running(self, contact: Contact) -> bool:
-        """Run a contact, also after an error in this program: it may be the only one."""
+    async def _keep_running(self, redialler: Redialler) -> bool:
+        """Run a redialler, also after an error in this program: it may be the only one."""
         while True:
             try:
-                return await contact.run()
+                return await redialler.run()
             except Exception:
-                log.exception("an error in this program, in keeping a connection with %s", contact.addresses[0])
+                log.exception("an error in this program, in keeping a connection with %s", redialler.addresses[0])
                 await trio.sleep(LAST_RETRY)
 
     def _meet_globals(self) -> None:
-        """See to it that there is a contact for every global node that was heard of."""
+        """See to it that there is a redialler for every global node that was heard of."""
         for node_id, texts in self.rules.dialled().items():
-            known = self._contacts.get(node_id)
+            known = self._rediallers.get(node_id)
             if known is not None and known.texts is texts:
                 continue
             addresses = parse_addresses(texts)
             if known is not None:
                 known.addresses = addresses or known.addresses
             elif addresses:
-                known = Contact(self, addresses, node_id=node_id)
+                known = Redialler(self, addresses, node_id=node_id)
                 self._start(node_id, known)
             if known is not None:
                 known.texts = texts
 
     def _shuffle(self) -> None:
-        for contact in self._contacts.values():
-            self._draw_turn(contact)
+        for redialler in self._rediallers.values():
+            self._draw_turn(redialler)
 
-    def _draw_turn(self, contact: Contact) -> None:
+    def _draw_turn(self, redialler: Redialler) -> None:
         # Those that nobody has used lately come behind all others.
-        contact.turn = self.network.environment.jitter() + (contact.node_id in self.rules.former)
+        redialler.turn = self.network.environment.jitter() + (redialler.node_id in self.rules.former)
 
-    def is_wanted(self, contact: Contact) -> bool:
-        """See `ContactHost.is_wanted`."""
-        node_id, rules = contact.node_id, self.rules
-        if contact.seed:
+    def is_wanted(self, redialler: Redialler) -> bool:
+        """See `RediallerHost.is_wanted`."""
+        node_id, rules = redialler.node_id, self.rules
+        if redialler.seed:
             # One that the others do not know has to be introduced to them.
             return not node_id or not rules.knows(node_id) or rules.wants(node_id)
-        claimed = any(other.seed and other.node_id == node_id for other in self._contacts.values())
+        claimed = any(other.seed and other.node_id == node_id for other in self._rediallers.values())
         return not claimed and node_id in rules.dialled() and rules.wants(node_id)
 
-    def is_gone(self, contact: Contact) -> bool:
-        """See `ContactHost.is_gone`."""
-        failing = trio.current_time() - contact.failed_at if contact.failed_at is not None else 0.0
-        if contact.seed:
-            vanished = str(contact.addresses[0]) not in contact.seed.addresses
-            return vanished and (failing > 0 or contact.is_itself)
-        if failing > FORGOTTEN and contact.node_id not in self.rules.mesh:
-            self.rules.forget(contact.node_id)
-        return contact.node_id not in self.rules.dialled()
+    def is_gone(self, redialler: Redialler) -> bool:
+        """See `RediallerHost.is_gone`."""
+        failing = trio.current_time() - redialler.failed_at if redialler.failed_at is not None else 0.0
+        if redialler.seed:
+            vanished = str(redialler.addresses[0]) not in redialler.seed.addresses
+            return vanished and (failing > 0 or redialler.is_itself)
+        if failing > FORGOTTEN and redialler.node_id not in self.rules.mesh:
+            self.rules.forget(redialler.node_id)
+        return redialler.node_id not in self.rules.dialled()
 
-    async def wait_turn(self, contact: Contact) -> None:
-        """See `ContactHost.wait_turn`."""
+    async def wait_turn(self, redialler: Redialler) -> None:
+        """See `RediallerHost.wait_turn`."""
         await trio.lowlevel.checkpoint()
         since = trio.current_time()
-        while not self.is_gone(contact):
-            if not self.is_wanted(contact):
+        while not self.is_gone(redialler):
+            if not self.is_wanted(redialler):
                 await self._changed.park()
                 since = trio.current_time()
             elif self.rules.is_global or self.rules.host is not None:
                 return
             else:
                 # No host: one after the other, until there is one.
-                before = [other for other in self._contacts.values() if other.turn < contact.turn]
+                before = [other for other in self._rediallers.values() if other.turn < redialler.turn]
                 before = [other for other in before if other.failed_at is None]
                 with trio.CancelScope(deadline=since + STAGGER * len(before)) as scope:
                     await self._changed.park()
@@ -226,15 +226,15 @@ class MembershipService:
                     return
 
     async def wait_changed(self) -> None:
-        """See `ContactHost.wait_changed`."""
+        """See `RediallerHost.wait_changed`."""
         await self._changed.park()
 
     def reached(self, peer: Peer) -> None:
-        """See `ContactHost.reached`."""
+        """See `RediallerHost.reached`."""
         self.execute(self.rules.reached(peer.id))
 
     def is_own(self, address: Address) -> bool:
-        """See `ContactHost.is_own`."""
+        """See `RediallerHost.is_own`."""
         transport = self.network.environment.transport
         if not any(transport.is_at(parse_address(bind), address) for bind in self.network.binds):
             return False
@@ -252,7 +252,7 @@ class MembershipService:
         return serve
 
     def listens(self) -> None:
-        """See `ContactHost.listens`."""
+        """See `RediallerHost.listens`."""
         self._update_addresses()
 
     def _went_up(self, node_id: str) -> None:
@@ -289,12 +289,12 @@ class MembershipService:
             case DialWanted(node_id, addresses):
                 self._dial_for(node_id, addresses)
             case Declined(node_id, why):
-                for contact in self._contacts.values():
-                    contact.refusal = why if contact.node_id == node_id else contact.refusal
+                for redialler in self._rediallers.values():
+                    redialler.refusal = why if redialler.node_id == node_id else redialler.refusal
             case NotAllowed(node_id, why):
                 if (node_id, why) not in self._said and len(self._said) < _SAID:
                     self._said.add((node_id, why))  # it comes again every few seconds
-                    self._complaints.warn(trio.current_time(), "%s says 'join', and is refused: %s", node_id, why)
+                    self._limited_log.warn(trio.current_time(), "%s says 'join', and is refused: %s", node_id, why)
         for observer in self.observers:
             observer(effect)
 
@@ -303,14 +303,14 @@ class MembershipService:
             self.network.peer(node_id).send("", message)
         except (TypeError, ValueError) as error:
             # What others have said of themselves is in it, and it may be more than that node takes.
-            self._complaints.warn(trio.current_time(), "%s is not told of the network: %s", node_id, error)
+            self._limited_log.warn(trio.current_time(), "%s is not told of the network: %s", node_id, error)
 
     # Reaching others -----------------------------------------------------------------------------------------------
 
     def _wanted(self, node_id: str) -> None:
         if node_id not in self._seeking:
             self._seeking[node_id] = ""
-            self.network.host.start_system_task(self._seek, self.network.peer(node_id))
+            self.network.dispatcher.start_system_task(self._seek, self.network.peer(node_id))
 
     async def _seek(self, peer: Peer) -> None:
         """Look for a connection with a node until there is one, or nothing waits for it any more."""
@@ -355,10 +355,10 @@ class MembershipService:
             return
         if len(self._asked) >= ASKED_LIMIT:
             text = "%s is not dialled, as it was asked for: %d nodes are being dialled at such requests, the limit"
-            self._complaints.warn(trio.current_time(), text, node_id, ASKED_LIMIT)
+            self._limited_log.warn(trio.current_time(), text, node_id, ASKED_LIMIT)
             return
         self._asked.add(node_id)
-        self.network.host.start_system_task(self._dial_asked, node_id, parse_addresses(addresses))
+        self.network.dispatcher.start_system_task(self._dial_asked, node_id, parse_addresses(addresses))
 
     async def _dial_asked(self, node_id: str, addresses: tuple[Address, ...]) -> None:
         try:

@@ -15,7 +15,7 @@ from .._ports.lifecycle import call_async
 from .._ports.port import Port, attach_mailbox, new_port
 from .._protocol.requests import Spawn
 from .._reason import NORMAL, Reason, exception_reason, is_normal, spawn_failed
-from .._runtime import Core
+from .._runtime import Runtime
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,11 +76,11 @@ class Spawner:
     """Makes ports and initialises them.
 
     Args:
-      core: the node.
+      runtime: the node.
     """
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         # Why the latest spawns failed, by port name, so that a monitor that comes after the request is told.
         self._failures: dict[str, Reason] = {}
 
@@ -90,10 +90,10 @@ class Spawner:
 
     def spawn(self, request: Spawn, *, asker: str) -> Port | None:
         """See `SpawnService.spawn`. A failure is logged, and kept for those who monitor the port."""
-        if self._core.closing:
+        if self._runtime.closing:
             # Who asked for it hears of the node's end when the connection closes.
             return None
-        port = new_port(self._core.dispatcher, request.name)
+        port = new_port(self._runtime.dispatcher, request.name)
         self.initialise(port, request, asker=asker)
         return port
 
@@ -108,7 +108,7 @@ class Spawner:
 
     def initialise(self, port: Port, request: Spawn, *, asker: str) -> None:
         """Initialise a new port as a request of another node says, or of this one (an empty text), in its context."""
-        host = self._core.dispatcher
+        host = self._runtime.dispatcher
         try:
             function = self.find(request.function, remote=bool(asker))
         except LookupError as error:
@@ -117,7 +117,7 @@ class Spawner:
             host.die(port, reason)
         else:
             if request.linked_to:
-                self._core.link(request.linked_to, port)
+                self._runtime.link(request.linked_to, port)
             if inspect.iscoroutinefunction(function):
                 attach_mailbox(port)
                 host.start_task(port, run_process, (port, function, request.arguments))
@@ -132,7 +132,7 @@ class Spawner:
     def log_failure(self, asker: str, text: str, *arguments: object) -> None:
         """Log that something is not spawned: each time if this node has asked for it, else as `Errands.complain`."""
         if asker:
-            self._core.node_port.errands.complain(asker, "function", log, text, *arguments)
+            self._runtime.node_port.errands.complain(asker, "function", log, text, *arguments)
         else:
             log.warning(text, *arguments)
 
@@ -142,23 +142,24 @@ class Spawner:
             raise LookupError(f"not the name of a function: {reference!r:.200}")
         module_name, _, name = reference.rpartition(":")
         module_name = "__main__" if module_name == ":" else module_name
-        if remote and module_name != "__main__" and module_name not in self._core.settings.spawn_modules:
+        if remote and module_name != "__main__" and module_name not in self._runtime.settings.spawn_modules:
             raise LookupError(
-                f"{reference}: {module_name} is not one of the spawn_modules of {self._core.id};"
+                f"{reference}: {module_name} is not one of the spawn_modules of {self._runtime.id};"
                 f" give its open_node() spawn_modules=[{module_name!r}]"
             )
         module = sys.modules.get(module_name)
         if module is None:
             raise LookupError(
-                f"{reference}: the module {module_name} has not been imported on {self._core.id};"
+                f"{reference}: the module {module_name} has not been imported on {self._runtime.id};"
                 f" give its open_node() spawn_modules=[{module_name!r}]"
             )
         # By name in the module itself; no attributes of attributes, and nothing that a module makes up when asked.
         function: Any = vars(module).get(name)
         if function is None:
-            raise LookupError(f"{reference}: {module_name} has no {name} on {self._core.id}")
+            raise LookupError(f"{reference}: {module_name} has no {name} on {self._runtime.id}")
         if not inspect.isfunction(function) or getattr(function, _MARK, False) is not True:
-            raise LookupError(f"{reference} is not @spawnable on {self._core.id}; write that above the function there")
+            here = self._runtime.id
+            raise LookupError(f"{reference} is not @spawnable on {here}; write that above the function there")
         return function
 
 
@@ -172,6 +173,6 @@ async def run_process(port: Port, function: Callable[..., Any], arguments: tuple
         # It tried to receive from, or send through, the port that is already dead: that is how it was told.
         return
     except Exception as error:  # noqa: BLE001 - it is the port that dies, and now: its monitors wait for this task
-        port.host.die(port, exception_reason(error), error)
+        port.dispatcher.die(port, exception_reason(error), error)
         return
-    port.host.die(port, NORMAL)
+    port.dispatcher.die(port, NORMAL)

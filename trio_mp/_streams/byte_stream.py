@@ -12,7 +12,7 @@ from .._errors import RemoteProtocolError
 from .._protocol.handshake.session import TLSChannel
 from .._protocol.wire.chunks import CHUNK_LIMIT, END, ChunkReader, header
 from .._transport.pipe import Pipe
-from .conflict import Turn
+from .conflict import ConflictDetector
 
 READ_SIZE = 256 * 1024
 """How much is read at once, in bytes."""
@@ -53,8 +53,8 @@ class ByteStream(trio.abc.HalfCloseableStream):
         self._reader.feed(received)
         # What has to be written before anything else: once bytes are in here they are as good as sent.
         self._outgoing = memoryview(b"")
-        self._sending = Turn("sending through")
-        self._receiving = Turn("receiving from")
+        self._sending = ConflictDetector("sending through")
+        self._receiving = ConflictDetector("receiving from")
         self._end_sent = False
         self._closed = ""
         # Why the stream has broken, if it has; and the error of TLS after which nothing can be sent or received.

@@ -17,10 +17,10 @@ from .._ports.port import Port, new_port
 from .._protocol.requests import OpenStream
 from .._protocol.wire import codec
 from .._reason import Reason, describe, is_normal, stream_failed
-from .._runtime import Core
+from .._runtime import Runtime
 from .._transport.memory import memory_pipe_pair
 from .byte_stream import ByteStream
-from .pending import Meeting
+from .pending import PendingStream
 
 CAPACITY = 1024 * 1024
 """What a stream within one node holds unread in each direction, in bytes."""
@@ -30,7 +30,7 @@ NO_STREAM = stream_failed("")[:1]
 GIVEN_UP = stream_failed("who has asked for the stream does not wait for it any more")
 
 
-async def dial(network: Network, meeting: Meeting, seconds: float) -> str:
+async def dial(network: Network, pending: PendingStream, seconds: float) -> str:
     """Try to make the connection of a byte stream, at each address of the other node in turn.
 
     A checkpoint.
@@ -39,38 +39,38 @@ async def dial(network: Network, meeting: Meeting, seconds: float) -> str:
       seconds: how long it may take, all in all.
 
     Returns:
-      What was tried, for people; whether it was successful is in the meeting.
+      What was tried, for people; whether it was successful is in the pending.
     """
     tried: list[str] = []
     # This process may have stood still for longer than that.
     seconds = max(0.0, seconds)
     end = trio.current_time() + seconds
-    addresses = network.addresses_of(meeting.peer.id)
+    addresses = network.addresses_of(pending.peer.id)
     with trio.move_on_after(seconds / 4):
-        listed = await network.look_up(meeting.peer.id)
+        listed = await network.look_up(pending.peer.id)
         addresses += [address for address in listed if address not in addresses]
     for number, address in enumerate(addresses):
         share = max(0.0, end - trio.current_time()) / (len(addresses) - number)
         why = f"no answer within {share:.1f} s"
         with trio.move_on_after(share):
-            why = await network.dial_stream(address, meeting)
-        if meeting.stream is not None:
+            why = await network.dial_stream(address, pending)
+        if pending.stream is not None:
             break
         tried.append(f"{address}: {why}")
     return "; ".join(tried) or "no address of it is known"
 
 
-class Opening(ABC):
+class StreamClient(ABC):
     """A stream that this side has asked for, and the port whose function gets the other end.
 
     Args:
-      core: the node.
+      runtime: the node.
       node_id: where the port is.
       request: what is asked for.
     """
 
-    def __init__(self, core: Core, node_id: str, request: OpenStream) -> None:
-        self._core = core
+    def __init__(self, runtime: Runtime, node_id: str, request: OpenStream) -> None:
+        self._runtime = runtime
         self._node_id = node_id
         self._request = request
         self.port = join_port(node_id, request.name)
@@ -129,83 +129,83 @@ class Opening(ABC):
             self._stream.lose(describe(reason))
 
 
-class OpeningThere(Opening):
+class OpeningThere(StreamClient):
     """A stream to another node.
 
     Args:
-      core, node_id, request: see `Opening`.
+      runtime, node_id, request: see `StreamClient`.
       network, peer: how to reach it.
     """
 
-    def __init__(self, core: Core, node_id: str, request: OpenStream, network: Network, peer: Peer) -> None:
-        super().__init__(core, node_id, request)
+    def __init__(self, runtime: Runtime, node_id: str, request: OpenStream, network: Network, peer: Peer) -> None:
+        super().__init__(runtime, node_id, request)
         self._network = network
-        self._meeting = Meeting(request.name, request.token, peer, opener=True)
+        self._pending = PendingStream(request.name, request.token, peer, opener=True)
 
     def ask(self) -> None:
-        """See `Opening.ask`."""
+        """See `StreamClient.ask`."""
         request = self._request
         try:
-            self._meeting.peer.send("", ("stream", request.name, request.token, request.function, *request.arguments))
+            self._pending.peer.send("", ("stream", request.name, request.token, request.function, *request.arguments))
         except (TypeError, ValueError):
             # The place as the caller counts.
             codec.plain_message(request.arguments, thorough=True, what="arguments")
             raise
 
     async def meet(self) -> ByteStream | None:
-        """See `Opening.meet`."""
-        meeting, meetings = self._meeting, self._network.meetings
-        timeout = self._core.settings.handshake_timeout
-        meetings.add(meeting)
+        """See `StreamClient.meet`."""
+        pending, pending_streams = self._pending, self._network.pending_streams
+        timeout = self._runtime.settings.handshake_timeout
+        pending_streams.add(pending)
         try:
-            await meeting.wait()
+            await pending.wait()
             # The other half of the time is for the other side.
-            self._tried = await dial(self._network, meeting, timeout / 2)
-            if meeting.stream is None:
-                meeting.turn_round()
-                meetings.expect(meeting)
-                meeting.peer.send("", ("stream_dial", meeting.name))
+            self._tried = await dial(self._network, pending, timeout / 2)
+            if pending.stream is None:
+                pending.turn_round()
+                pending_streams.expect(pending)
+                pending.peer.send("", ("stream_dial", pending.name))
                 with trio.move_on_after(timeout):
-                    await meeting.wait()
-            return meeting.stream
+                    await pending.wait()
+            return pending.stream
         except BaseException:
             # It may have come in the very moment in which this was cancelled.
-            meeting.drop()
+            pending.drop()
             raise
         finally:
-            meetings.remove(meeting)
+            pending_streams.remove(pending)
 
     def give_up(self) -> None:
-        """See `Opening.give_up`."""
-        self._meeting.drop()
-        self._meeting.peer.send("", ("kil", self._request.name, *GIVEN_UP))
+        """See `StreamClient.give_up`."""
+        self._pending.drop()
+        self._pending.peer.send("", ("kil", self._request.name, *GIVEN_UP))
 
 
-class OpeningHere(Opening):
+class OpeningHere(StreamClient):
     """A stream to a port of this node.
 
     Args:
-      core, node_id, request: see `Opening`.
+      runtime, node_id, request: see `StreamClient`.
       start: initialises the port: called with it, the request, and its end of the stream; whether that went well.
     """
 
     def __init__(
-        self, core: Core, node_id: str, request: OpenStream, start: Callable[[Port, OpenStream, ByteStream], bool]
+        self, runtime: Runtime, node_id: str, request: OpenStream, start: Callable[[Port, OpenStream, ByteStream], bool]
     ) -> None:
-        super().__init__(core, node_id, request)
+        super().__init__(runtime, node_id, request)
         self._start = start
         self._begun = trio.Event()
         ours, theirs = memory_pipe_pair(capacity=CAPACITY)
-        grace = core.settings.shutdown_timeout
+        grace = runtime.settings.shutdown_timeout
         self._ends = ByteStream(ours, node_id, grace), ByteStream(theirs, node_id, grace)
 
     def ask(self) -> None:
-        """See `Opening.ask`."""
-        host = self._core.dispatcher
+        """See `StreamClient.ask`."""
+        dispatcher = self._runtime.dispatcher
         for end in self._ends:
-            host.start_system_task(end.carry)
+            dispatcher.start_system_task(end.carry)
         # Behind the messages that are on their way; and nothing of the function is to be seen before.
-        host.enqueue(Job(self._begin), (new_port(host, self._request.name),))
+        dispatcher.enqueue(Job(self._begin), (new_port(dispatcher, self._request.name),))
 
     def _begin(self, port: Port) -> None:
         # Dead already if the node was cancelled before this was reached, or if nobody waits any more.
@@ -215,12 +215,12 @@ class OpeningHere(Opening):
             self.give_up()
 
     async def meet(self) -> ByteStream | None:
-        """See `Opening.meet`."""
+        """See `StreamClient.meet`."""
         await self._begun.wait()
         return self._ends[0]
 
     def give_up(self) -> None:
-        """See `Opening.give_up`."""
+        """See `StreamClient.give_up`."""
         for end in self._ends:
             end.abort()
-        self._core.dispatcher.kill_now(self._request.name, GIVEN_UP)
+        self._runtime.dispatcher.kill_now(self._request.name, GIVEN_UP)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 
-class Turn:
+class ConflictDetector:
     """One direction of a stream: entered by the task that uses it.
 
     Args:

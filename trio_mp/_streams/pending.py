@@ -10,7 +10,7 @@ from .._protocol.handshake.events import PeerInfo
 from .byte_stream import ByteStream
 
 
-class Meeting:
+class PendingStream:
     """One stream, from the request for it until there is a connection for it.
 
     Args:
@@ -73,33 +73,33 @@ class Meeting:
             self.wake()
 
 
-class Meetings:
+class PendingStreams:
     """All that are going on between this node and others."""
 
     def __init__(self) -> None:
-        self._meetings: dict[tuple[str, str], Meeting] = {}
+        self._pending: dict[tuple[str, str], PendingStream] = {}
         # Those that a connection is welcome for, by who has to make it and what it has to say.
-        self._expected: dict[tuple[str, str, str], Meeting] = {}
+        self._expected: dict[tuple[str, str, str], PendingStream] = {}
 
-    def add(self, meeting: Meeting) -> None:
+    def add(self, pending: PendingStream) -> None:
         """Begin one."""
-        self._meetings[meeting.peer.id, meeting.name] = meeting
+        self._pending[pending.peer.id, pending.name] = pending
 
-    def expect(self, meeting: Meeting) -> None:
+    def expect(self, pending: PendingStream) -> None:
         """From now on a connection with its token is welcome, one, if its peer makes it."""
-        self._expected[meeting.peer.id, meeting.incarnation, meeting.token] = meeting
+        self._expected[pending.peer.id, pending.incarnation, pending.token] = pending
 
-    def remove(self, meeting: Meeting) -> None:
+    def remove(self, pending: PendingStream) -> None:
         """It is over."""
-        meeting.over = True
-        del self._meetings[meeting.peer.id, meeting.name]
-        self._expected.pop((meeting.peer.id, meeting.incarnation, meeting.token), None)
+        pending.over = True
+        del self._pending[pending.peer.id, pending.name]
+        self._expected.pop((pending.peer.id, pending.incarnation, pending.token), None)
 
-    def find(self, peer: Peer, name: str) -> Meeting | None:
+    def find(self, peer: Peer, name: str) -> PendingStream | None:
         """The one of this name with that peer, if there is one."""
-        return self._meetings.get((peer.id, name))
+        return self._pending.get((peer.id, name))
 
-    def claim(self, info: PeerInfo) -> Meeting | None:
+    def claim(self, info: PeerInfo) -> PendingStream | None:
         """The one that a connection is welcome for, if it is; no other connection is, after that.
 
         Args:

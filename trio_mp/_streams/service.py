@@ -27,11 +27,11 @@ from .._ports.lifecycle import call_async
 from .._ports.port import Port, attach_mailbox, new_port
 from .._protocol.requests import OpenStream
 from .._reason import describe, spawn_failed, stream_failed
-from .._runtime import Core
+from .._runtime import Runtime
 from .._services.spawning import check_reference, run_process
 from .byte_stream import ByteStream
-from .client import Opening, OpeningHere, OpeningThere, dial
-from .pending import Meeting
+from .client import OpeningHere, OpeningThere, StreamClient, dial
+from .pending import PendingStream
 
 DIALS = 16
 """How many connections are made for the byte streams of other nodes at the same time."""
@@ -43,20 +43,20 @@ class Streams:
     """Sets up the byte streams of a node.
 
     Args:
-      core: the node.
+      runtime: the node.
     """
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         # Those that others ask for: they wait for each other, and as long as for a connection.
         self._dials = trio.Semaphore(DIALS)
-        core.node_port.serve_streams_by(self)
+        runtime.node_port.serve_streams_by(self)
 
     @property
     def _network(self) -> Network:
         # Whoever has a peer has a network.
-        assert self._core.network is not None
-        return self._core.network
+        assert self._runtime.network is not None
+        return self._runtime.network
 
     # The side that opens -------------------------------------------------------------------------------------------
 
@@ -65,20 +65,20 @@ class Streams:
         self, node_or_port: str, function: str, arguments: tuple[Any, ...]
     ) -> AsyncGenerator[trio.abc.HalfCloseableStream, None]:
         """See `Node.open_stream`."""
-        core = self._core
+        runtime = self._runtime
         check_reference(function)
-        peer, _ = core.route(node_or_port)
+        peer, _ = runtime.route(node_or_port)
         node_id = node_of(node_or_port)
-        name = core.next_name() if peer is None else core.next_spawned_name()
-        request = OpenStream(name, random_token(core.environment.entropy), function, arguments)
-        opening: Opening
+        name = runtime.next_name() if peer is None else runtime.next_spawned_name()
+        request = OpenStream(name, random_token(runtime.environment.entropy), function, arguments)
+        opening: StreamClient
         if peer is None:
-            opening = OpeningHere(core, node_id, request, self._start_here)
+            opening = OpeningHere(runtime, node_id, request, self._start_here)
         else:
-            opening = OpeningThere(core, node_id, request, self._network, peer)
+            opening = OpeningThere(runtime, node_id, request, self._network, peer)
         opening.ask()
         # Behind the request, so that they find the port; it is not lost in between without a word.
-        with core.monitor(opening.port, opening.died, None), core.monitor(node_id, opening.lost, None):
+        with runtime.monitor(opening.port, opening.died, None), runtime.monitor(node_id, opening.lost, None):
             stream = await opening.open()
             try:
                 yield stream
@@ -89,40 +89,40 @@ class Streams:
 
     def ready(self, peer: Peer, name: str) -> None:
         """See `StreamService.ready`."""
-        meeting = self._network.meetings.find(peer, name)
-        if meeting is not None and meeting.opener:
-            meeting.incarnation = peer.association.incarnation
-            meeting.wake()
+        pending = self._network.pending_streams.find(peer, name)
+        if pending is not None and pending.opener:
+            pending.incarnation = peer.association.incarnation
+            pending.wake()
 
     # The side that is asked ----------------------------------------------------------------------------------------
 
     def serve(self, request: OpenStream, peer: Peer) -> Port | None:
         """See `StreamService.serve`. What is refused is logged, and kept for those who monitor the port."""
-        if self._core.closing:
+        if self._runtime.closing:
             return None
-        port = new_port(self._core.dispatcher, request.name)
-        meeting = Meeting(request.name, request.token, peer, opener=False)
-        if self._start(port, request, self._run_there, meeting, asker=peer.id):
-            self._network.meetings.add(meeting)
-            self._network.meetings.expect(meeting)
+        port = new_port(self._runtime.dispatcher, request.name)
+        pending = PendingStream(request.name, request.token, peer, opener=False)
+        if self._start(port, request, self._run_there, pending, asker=peer.id):
+            self._network.pending_streams.add(pending)
+            self._network.pending_streams.expect(pending)
             peer.send("", ("stream_ready", request.name))
         return port
 
     def dial(self, peer: Peer, name: str) -> None:
         """See `StreamService.dial`."""
-        meeting = self._network.meetings.find(peer, name)
-        if meeting is not None and not meeting.opener:
-            meeting.turn_round()
-            meeting.wake()
+        pending = self._network.pending_streams.find(peer, name)
+        if pending is not None and not pending.opener:
+            pending.turn_round()
+            pending.wake()
 
-    async def _dial_for(self, meeting: Meeting, end: float) -> str:
+    async def _dial_for(self, pending: PendingStream, end: float) -> str:
         """As `dial`, until a time of Trio's clock, when there is room for it."""
         with trio.move_on_at(end) as scope:
             await self._dials.acquire()
         if scope.cancelled_caught:
             return f"{DIALS} connections are being made at the request of other nodes, the limit"
         try:
-            return await dial(self._network, meeting, end - trio.current_time())
+            return await dial(self._network, pending, end - trio.current_time())
         finally:
             self._dials.release()
 
@@ -133,19 +133,19 @@ class Streams:
         self, port: Port, request: OpenStream, run: Callable[..., Any], with_what: object, *, asker: str
     ) -> bool:
         """Start the task of a new port, or kill it if the function may not be had."""
-        core, host = self._core, self._core.dispatcher
+        runtime, dispatcher = self._runtime, self._runtime.dispatcher
         try:
-            function = core.spawner.find(request.function, remote=bool(asker))
+            function = runtime.spawner.find(request.function, remote=bool(asker))
             if not inspect.iscoroutinefunction(function):
                 raise LookupError(f"{request.function} is not async: it could do nothing with a byte stream")
         except LookupError as error:
             text = str(error.args[0])
-            core.spawner.log_failure(asker, "not spawned: %s", text)
-            core.spawner.refuse(request.name, text)
-            host.die(port, spawn_failed(text))
+            runtime.spawner.log_failure(asker, "not spawned: %s", text)
+            runtime.spawner.refuse(request.name, text)
+            dispatcher.die(port, spawn_failed(text))
             return False
         attach_mailbox(port)
-        host.start_task(port, run_process, (port, run, (with_what, function, *request.arguments)))
+        dispatcher.start_task(port, run_process, (port, run, (with_what, function, *request.arguments)))
         return True
 
     async def _run_here(self, port: Port, stream: ByteStream, function: Callable[..., Any], *arguments: Any) -> None:
@@ -160,31 +160,33 @@ class Streams:
                 log.error("%s: the function of a byte stream failed", port, exc_info=error)
             raise
 
-    async def _run_there(self, port: Port, meeting: Meeting, function: Callable[..., Any], *arguments: Any) -> None:
+    async def _run_there(
+        self, port: Port, pending: PendingStream, function: Callable[..., Any], *arguments: Any
+    ) -> None:
         """The task of the port at the other end of a stream of another node."""
         tried = "no connection from it"
-        end = trio.current_time() + self._core.settings.handshake_timeout
+        end = trio.current_time() + self._runtime.settings.handshake_timeout
         try:
             with trio.move_on_at(end):
-                while meeting.stream is None and not meeting.dials:
-                    await meeting.wait()
-            if meeting.dials:
-                tried = await self._dial_for(meeting, end)
+                while pending.stream is None and not pending.dials:
+                    await pending.wait()
+            if pending.dials:
+                tried = await self._dial_for(pending, end)
         except BaseException:
             # It may have come in the very moment in which this was cancelled.
-            meeting.drop()
+            pending.drop()
             raise
         finally:
-            self._network.meetings.remove(meeting)
-        stream = meeting.stream
+            self._network.pending_streams.remove(pending)
+        stream = pending.stream
         if stream is None:
-            complain = self._core.node_port.errands.complain
-            complain(meeting.peer.id, "stream", log, "%s: no byte stream with %s: %s", port, meeting.peer.id, tried)
-            port.host.die(port, stream_failed(tried))
+            complain = self._runtime.node_port.errands.complain
+            complain(pending.peer.id, "stream", log, "%s: no byte stream with %s: %s", port, pending.peer.id, tried)
+            port.dispatcher.die(port, stream_failed(tried))
             return
         try:
             # Raises if the port was killed in the moment in which the stream came.
-            with self._core.monitor(meeting.peer.id, lambda *reason: stream.lose(describe(reason)), None):
+            with self._runtime.monitor(pending.peer.id, lambda *reason: stream.lose(describe(reason)), None):
                 await self._run_here(port, stream, function, *arguments)
         except BaseException:
             stream.abort()

@@ -9,7 +9,7 @@ import trio
 from .._peers.connection import Connection
 from .._peers.connection_host import ConnectionHost
 from .._peers.own_errors import survives
-from .._ports.context import Frame
+from .._ports.context import Running
 from .._protocol.handshake.events import (
     Authenticated,
     Event,
@@ -21,13 +21,13 @@ from .._protocol.handshake.events import (
 )
 from .._transport.pipe import Pipe
 from .byte_stream import ByteStream
-from .pending import Meeting, Meetings
+from .pending import PendingStream, PendingStreams
 
 
 class StreamConnectionHost(ConnectionHost[Connection], Protocol):
     """What such a connection asks of the network."""
 
-    meetings: Meetings
+    pending_streams: PendingStreams
 
 
 class StreamConnection(Connection):
@@ -40,22 +40,22 @@ class StreamConnection(Connection):
 
     Args:
       network, pipe, address: see `Connection`.
-      meeting: the stream that we make it for.
+      pending: the stream that we make it for.
 
     Attributes:
       settled: set when the stream has been handed over, or never will be.
     """
 
     def __init__(
-        self, network: StreamConnectionHost, pipe: Pipe, *, address: str, meeting: Meeting | None = None
+        self, network: StreamConnectionHost, pipe: Pipe, *, address: str, pending: PendingStream | None = None
     ) -> None:
-        super().__init__(network, pipe, dialler=meeting is not None, address=address)
-        self._meetings = network.meetings
-        self._meeting = meeting
+        super().__init__(network, pipe, dialler=pending is not None, address=address)
+        self._all_pending = network.pending_streams
+        self._pending = pending
         self._stream: ByteStream | None = None
         self._written = trio.Event()
-        if meeting is not None:
-            self.session.want_stream(meeting.token)
+        if pending is not None:
+            self.session.want_stream(pending.token)
 
     @survives
     def _handle(self, event: Event) -> None:
@@ -64,8 +64,8 @@ class StreamConnection(Connection):
             if not self.session.handshake.streams:
                 super()._handle(event)
                 return
-            if self._meeting is not None:
-                self._meeting.check(event.peer)
+            if self._pending is not None:
+                self._pending.check(event.peer)
             self.info, self.id = event.peer, event.connection
             return
         if not self.session.handshake.streams:
@@ -91,15 +91,15 @@ class StreamConnection(Connection):
     def _answer(self, info: PeerInfo) -> None:
         """The other side has proven itself: is its stream wanted?"""
         self.network.authenticated(self)
-        self._meeting = self._meetings.claim(info)
-        if self._meeting is not None:
+        self._pending = self._all_pending.claim(info)
+        if self._pending is not None:
             self.session.link()
         else:
             self.fault = f"{info.node_id} brings a byte stream that nobody expects, or not any more"
             self.finish("no such stream")
 
-    async def _received(self, frame: Frame, events: list[Event]) -> bool:
-        goes_on = await super()._received(frame, events)
+    async def _received(self, running: Running, events: list[Event]) -> bool:
+        goes_on = await super()._received(running, events)
         if not self.session.handshake.streams or not self.session.open:
             return goes_on
         self.flush()
@@ -117,13 +117,13 @@ class StreamConnection(Connection):
 
     async def _carry(self) -> None:
         """Hand the stream to who waits for it, and wait for its end."""
-        assert self._meeting is not None
+        assert self._pending is not None
         tls, received = self.session.hand_over()
         grace = self.network.settings.shutdown_timeout
-        stream = ByteStream(self.pipe, self._meeting.peer.id, grace, tls=tls, received=received)
+        stream = ByteStream(self.pipe, self._pending.peer.id, grace, tls=tls, received=received)
         self._stream = stream
         self._scope.deadline = float("inf")
-        self._meeting.deliver(stream, dialled=self.session.handshake.dialler)
+        self._pending.deliver(stream, dialled=self.session.handshake.dialler)
         self.settled.set()
         await stream.carry()
         self.closed.append("the stream is over")

@@ -82,7 +82,7 @@ def standings_of(
             rules = node._membership.rules
             standings[node_id] = Standing(
                 seeds=frozenset(seeds_of(node_id)) & nodes.keys(),
-                has_seeds=bool(node._core.settings.seeds),
+                has_seeds=bool(node._runtime.settings.seeds),
                 is_global=rules.is_global,
                 host=rules.host,
                 mesh=frozenset(rules.mesh),

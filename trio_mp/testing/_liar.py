@@ -105,4 +105,4 @@ def _true_nodes(
     nodes: Mapping[str, Node], standings: Mapping[str, Standing], part: list[str]
 ) -> dict[str, object]:
     known = [one for one in sorted(part) if standings[one].is_global or standings[one].host is not None]
-    return {one: [nodes[one]._core.incarnation, *nodes[one].binds] for one in known}
+    return {one: [nodes[one]._runtime.incarnation, *nodes[one].binds] for one in known}

@@ -139,7 +139,7 @@ class SimulatedNetwork(Faults):
     def uses(self, node_id: str, other: str) -> str | None:
         """The ID of the connection that a node uses with another, if it has one in use."""
         node = self.nodes.get(node_id)
-        network = node._core.network if node is not None else None
+        network = node._runtime.network if node is not None else None
         peer = network.peers.get(other) if network is not None else None
         return peer.association.in_use if peer is not None else None
 
@@ -153,12 +153,12 @@ class SimulatedNetwork(Faults):
         return self.agree(one, other) and self._may_write(one, other) and self._may_write(other, one)
 
     def _may_write(self, node_id: str, other: str) -> bool:
-        network = self.nodes[node_id]._core.network
+        network = self.nodes[node_id]._runtime.network
         return network is not None and network.peers[other].association.may_write
 
     def seeds_of(self, node_id: str) -> tuple[str, ...]:
         """The IDs of the nodes of this network that a node has as its seeds and that listen now."""
-        seeds = self.nodes[node_id]._core.settings.seeds
+        seeds = self.nodes[node_id]._runtime.settings.seeds
         places = [self.places[str(seed)] for seed in seeds if str(seed) in self.places]
         return tuple(place.transport.host.node_id for place in places)
 
@@ -244,7 +244,7 @@ class SimulatedNetwork(Faults):
     def is_run_alive(self, node_id: str, incarnation: str) -> bool:
         """Whether the node of this ID that runs now is in the run of which this is the incarnation."""
         node = self.nodes.get(node_id)
-        return node is not None and node._core.incarnation == incarnation
+        return node is not None and node._runtime.incarnation == incarnation
 
     def start(self, node_id: str, program: Program, **settings: Unpack[SettingArguments]) -> None:
         """Run a program as a node, in the background; it can be crashed, and restarted.

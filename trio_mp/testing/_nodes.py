@@ -132,7 +132,7 @@ class FairnessClock:
 
 def silence(node: Node) -> None:
     """A node that has crashed fires nothing and delivers nothing, though its tasks still have to end."""
-    core = node._core
+    core = node._runtime
     core.dispatcher.queue.clear()
     core._node_monitors.clear()
     ports = core.dispatcher

@@ -78,7 +78,7 @@ class Parter:
 
     def _peer(self, node_id: str, peer_id: str) -> Peer | None:
         node = self._network.nodes.get(node_id)
-        network = node._core.network if node is not None else None
+        network = node._runtime.network if node is not None else None
         return network.peers.get(peer_id) if network is not None else None
 
     def _release(self, peer: Peer) -> None:
@@ -88,5 +88,5 @@ class Parter:
     def _keep_all(self) -> None:
         """In the end whoever keeps a connection is heard again."""
         for node in self._network.nodes.values():
-            for peer in node._core.network.peers.values() if node._core.network is not None else ():
+            for peer in node._runtime.network.peers.values() if node._runtime.network is not None else ():
                 peer._idleness._kept = Counter(peer._idleness._kept)

@@ -66,7 +66,7 @@ class Witness:
             self.oracle.port_died(str(port), port.state.reason)
             return
         # With no owner: set inside the port itself, as a spawned function would, it would end with it and tell nothing.
-        self.node._core.monitor(port, lambda *reason: self.oracle.port_died(str(port), reason), None)
+        self.node._runtime.monitor(port, lambda *reason: self.oracle.port_died(str(port), reason), None)
 
     def unwrap(self, port: Port, stamped: tuple[Any, ...]) -> tuple[Any, ...]:
         """What was sent, from what a port of this node has got; the oracle is told that it was delivered."""
@@ -105,7 +105,7 @@ class Witness:
             self.oracle.call_ends(self.run, number)
 
     def _look_at_queue(self, node_id: str) -> None:
-        core = self.node._core
+        core = self.node._runtime
         peer = core.network.peers.get(node_id) if core.network is not None else None
         if peer is not None:
             settings = core.settings

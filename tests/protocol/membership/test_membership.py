@@ -662,7 +662,7 @@ class Wire:
 
 @dataclass(eq=False)
 class Way:
-    """What `Contact` is: a way to one node, a seed or a global node that was heard of."""
+    """What `Redialler` is: a way to one node, a seed or a global node that was heard of."""
 
     target: str
     seed: bool
@@ -773,7 +773,7 @@ class Network:
         return node_id != target or not there.rules.is_global
 
     def go(self, process: Process, key: str) -> None:
-        """What `Contact.run` does next."""
+        """What `Redialler.run` does next."""
         way = process.ways[key]
         if not way.seed and way.target not in process.rules.dialled():
             del process.ways[key]

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 E = TypeVar("E")
 
 
-class Effects(Generic[E]):
+class EffectQueue(Generic[E]):
     """Does effects in order: sending may find that a connection is lost, which has effects as well.
 
     Args:

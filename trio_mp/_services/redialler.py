@@ -62,24 +62,24 @@ class Backoff:
         return seconds
 
 
-class ContactHost(Protocol):
-    """What a contact asks of the membership that it is part of; see `MembershipService`."""
+class RediallerHost(Protocol):
+    """What a redialler asks of the membership that it is part of; see `MembershipService`."""
 
     network: Network
 
-    async def wait_turn(self, contact: Contact) -> None:
-        """Wait until a contact is to be dialled, or is gone. A checkpoint."""
+    async def wait_turn(self, redialler: Redialler) -> None:
+        """Wait until a redialler is to be dialled, or is gone. A checkpoint."""
         ...
 
     async def wait_changed(self) -> None:
         """Wait until something may be different."""
         ...
 
-    def is_wanted(self, contact: Contact) -> bool:
+    def is_wanted(self, redialler: Redialler) -> bool:
         """Whether there should be a connection with it."""
         ...
 
-    def is_gone(self, contact: Contact) -> bool:
+    def is_gone(self, redialler: Redialler) -> bool:
         """Whether it need not be kept in mind any more."""
         ...
 
@@ -104,14 +104,14 @@ class Seed:
 
     Attributes:
       addresses: of it, when it was last looked up.
-      contacts: one for each.
+      rediallers: one for each.
       said: in which ways it could not be used, as far as that was logged since it could.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.addresses: frozenset[str] = frozenset()
-        self.contacts: list[Contact] = []
+        self.rediallers: list[Redialler] = []
         self.said: set[str] = set()
 
     def complain(self, address: str, failure: str) -> None:
@@ -120,7 +120,7 @@ class Seed:
         Of a name with several addresses one may be of no use from the start: `localhost` is in IPv6, too.
         """
         in_use = "is in use" in failure
-        hopeless = all(contact.failed_at is not None for contact in self.contacts)
+        hopeless = all(redialler.failed_at is not None for redialler in self.rediallers)
         if not (in_use or hopeless):
             log.info("the seed %s cannot be used at %s: %s", self.name, address, failure)
         elif failure not in self.said and len(self.said) < FAILURES:
@@ -130,7 +130,7 @@ class Seed:
             self.said.add(failure)
 
 
-class Contact:
+class Redialler:
     """One address, or the addresses of one node.
 
     Args:
@@ -141,7 +141,7 @@ class Contact:
 
     Attributes:
       texts: the addresses as they were last heard.
-      turn: contacts that wait for the same thing are dialled in the order of this number.
+      turn: rediallers that wait for the same thing are dialled in the order of this number.
       proven_id: the node that was there when it was reached last, and has proven that it is that one.
       refusal: why the node that is there is no global one for this one; empty as long as that is not known.
       failed_at: since when it has not been reached, by Trio's clock; None if it was the last time.
@@ -150,7 +150,7 @@ class Contact:
 
     def __init__(
         self,
-        host: ContactHost,
+        host: RediallerHost,
         addresses: tuple[Address, ...],
         *,
         seed: Seed | None = None,
@@ -183,7 +183,7 @@ class Contact:
             if peer is None or not peer.is_up() or self._is_unproven():
                 address = self.addresses[index % len(self.addresses)]
                 outcome = await network.dial(address)
-                if self.seed and outcome.node_id == network.host.id:
+                if self.seed and outcome.node_id == network.dispatcher.id:
                     self._met_itself(address, own_backoff)
                     await trio.sleep(own_backoff.next())
                     continue
@@ -265,14 +265,14 @@ class Contact:
         current = peer.current
         if current is None:
             return
-        peer.keep("contact")
+        peer.keep("redialler")
         try:
             self._host.reached(peer)
             # Another one may have taken its place before this task runs again: who is there then has to be told anew.
             while not self.refusal and peer.current is current and self._host.is_wanted(self):
                 await self._host.wait_changed()
         finally:
-            peer.release("contact")
+            peer.release("redialler")
         if peer.current is current:
             peer.ask_to_part()
 
