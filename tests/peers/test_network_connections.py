@@ -28,7 +28,7 @@ from network_helpers import (
 
 from trio_mp import Node
 from trio_mp._protocol.association.outbox import Fence
-from trio_mp._protocol.effects import Authenticated, LinkReceived
+from trio_mp._protocol.handshake.events import Authenticated, LinkReceived
 from trio_mp._protocol.wire import codec
 
 encrypted_or_not = pytest.mark.parametrize("encryption", [False, True], ids=["plain", "encrypted"])

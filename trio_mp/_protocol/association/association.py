@@ -47,7 +47,7 @@ import enum
 
 from ..._errors import LocalProtocolError, RemoteProtocolError
 from ..._reason import transport_error
-from ..effects import (
+from .effects import (
     Accept,
     Close,
     Effect,
