@@ -8,6 +8,7 @@ from typing import Protocol
 from .._ports.dispatcher import Dispatcher
 from .._ports.lifecycle import RemoteMonitor
 from .._protocol.association.association import Association
+from .._protocol.requests import died
 from .._reason import Reason, reason_lost, too_many_monitors
 from .own_errors import Survivor, survives
 
@@ -55,7 +56,7 @@ class Watchers:
                 count = len(self._watchers)
                 log.warning("%s: it monitors %d ports here, the limit; more are refused", self._peer.id, count)
             self._at_limit = True
-            self._peer.send("", ("kil0", name, *too_many_monitors(self._limit)))
+            self._peer.send("", died(name, too_many_monitors(self._limit)))
         else:
             watcher = self._watchers[name] = RemoteMonitor(self, name)
             self._peer.association.watched.add(name)
@@ -80,6 +81,6 @@ class Watchers:
             return
         self._peer.association.watched.discard(name)
         try:
-            self._peer.send("", ("kil0", name, *reason))
+            self._peer.send("", died(name, reason))
         except (TypeError, ValueError) as error:
-            self._peer.send("", ("kil0", name, *reason_lost(error)))
+            self._peer.send("", died(name, reason_lost(error)))
