@@ -9,8 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from trio_mp._protocol.membership.messages import MEMBERSHIP
 from trio_mp._protocol.membership.rules import (
-    WORDS,
     Attached,
     BecameGlobal,
     Detached,
@@ -56,7 +56,7 @@ sensible = st.one_of(
     st.tuples(st.just("meet"), names, lists),
     st.tuples(st.just("dial"), names, names, lists),
 )
-garbage = st.tuples(st.sampled_from(sorted(WORDS)), values, values, values).flatmap(
+garbage = st.tuples(st.sampled_from(sorted(MEMBERSHIP.words)), values, values, values).flatmap(
     lambda parts: st.integers(1, 4).map(lambda count: parts[:count])
 )
 

@@ -35,7 +35,7 @@ from trio_mp._peers import errands, limited_log, spawned_names
 from trio_mp._protocol.database.messages import ENTRY_LIMIT
 from trio_mp._protocol.handshake import auth, session
 from trio_mp._protocol.handshake.auth import Greeting, stretch_secret
-from trio_mp._protocol.membership import rules as membership
+from trio_mp._protocol.membership import messages
 from trio_mp._protocol.wire import limits
 from trio_mp._protocol.wire.buffer import LINE_LIMIT
 from trio_mp._protocol.wire.framing import MSGPACK
@@ -80,7 +80,7 @@ MI = 2**20
         f"`port_limit`, {DEFAULTS.port_limit:,}",
         f"`monitor_limit`, {DEFAULTS.monitor_limit:,}",
         f"| {spawned_names.RUNS_OF_ONE:,}, and {spawned_names.RUNS:,} of all nodes",
-        f"each of which is dialled | {membership.GLOBALS_LIMIT} |",
+        f"each of which is dialled | {messages.GLOBALS_LIMIT} |",
         f"because it was asked to | {ASKED_LIMIT} at the same time",
         f"wants sent there | {errands.SEARCHES} at the same time",
         f"cannot dial | {streams.DIALS} at the same time",

@@ -203,7 +203,7 @@ CONNECTIONS = (
         (
             Change(
                 "_peers/watchers.py",
-                'self._peer.send("", ("kil0", name, *too_many_monitors(self._limit)))',
+                'self._peer.send("", died(name, too_many_monitors(self._limit)))',
                 "pass",
             ),
         ),

@@ -31,7 +31,7 @@ from network_helpers import (
 )
 
 from trio_mp import Node, open_node
-from trio_mp._protocol.membership.rules import GLOBALS_LIMIT, Addresses
+from trio_mp._protocol.membership.messages import GLOBALS_LIMIT, Addresses
 from trio_mp._services import membership
 from trio_mp._services.membership import ASKED_LIMIT
 from trio_mp._transport.addresses import Address, TCPAddress, parse_address

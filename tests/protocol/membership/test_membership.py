@@ -19,12 +19,10 @@ from membership_model import (
     sensible,
 )
 
+from trio_mp._protocol.membership.messages import ADDRESS_LIMIT, GLOBALS_LIMIT, MEMBERSHIP
 from trio_mp._protocol.membership.permissions import Declined, NotAllowed
 from trio_mp._protocol.membership.rules import (
-    ADDRESS_LIMIT,
-    GLOBALS_LIMIT,
     WELCOME_SIZE,
-    WORDS,
     AddressesChanged,
     Attached,
     BecameGlobal,
@@ -560,7 +558,7 @@ def test_nothing_that_arrives_raises_and_all_that_is_sent_can_travel(
         for effect in effects or []:
             if isinstance(effect, Send):
                 assert effect.node_id != "n"
-                assert effect.message[0] in WORDS
+                assert effect.message[0] in MEMBERSHIP.words
                 assert len(encoded(effect.message)) < 65536
             if isinstance(effect, DialWanted):
                 assert effect.node_id != "n"
