@@ -27,7 +27,7 @@ from network_helpers import (
 )
 
 from trio_mp import Node
-from trio_mp._protocol.membership.rules import Addresses
+from trio_mp._protocol.membership.messages import Addresses
 
 encrypted_or_not = pytest.mark.parametrize("encryption", [False, True], ids=["plain", "encrypted"])
 

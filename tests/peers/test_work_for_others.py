@@ -26,7 +26,7 @@ from trio_mp import Node
 from trio_mp._peers import errands
 from trio_mp._peers.errands import AGAIN, SEARCHES
 from trio_mp._peers.limited_log import BURST
-from trio_mp._protocol.membership.rules import ADDRESS_LIMIT
+from trio_mp._protocol.membership.messages import ADDRESS_LIMIT
 from trio_mp._services.logs import _logger_of
 from trio_mp._services.redialler import parse_addresses
 from trio_mp._streams import service as streams
