@@ -193,7 +193,9 @@ def _sort_sent(tables: _Tables, key: StreamKey, record: Record, place: JournalPl
 # Checking ---------------------------------------------------------------------------------------------------------
 
 
-def _check_stream(findings: Findings, key: StreamKey, stream: SentStream, arrivals: list[Arrival], finished: bool) -> None:
+def _check_stream(
+    findings: Findings, key: StreamKey, stream: SentStream, arrivals: list[Arrival], finished: bool
+) -> None:
     counts, violations = _check_arrivals(stream, arrivals)
     findings.violations += [Violation(f"{key}: {text}", places, key) for text, places in violations]
     findings.streams += 1
