@@ -1,4 +1,4 @@
-"""Opening a byte stream, who dials whom, and how it ends when something goes wrong."""
+"""StreamClient a byte stream, who dials whom, and how it ends when something goes wrong."""
 
 from __future__ import annotations
 
