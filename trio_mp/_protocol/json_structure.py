@@ -1,0 +1,63 @@
+"""What is looked at in JSON before it is decoded: its brackets, commas and colons, and long numbers.
+
+All of it is found with what `bytes` can do at once with many bytes, which is some ten times as fast as a pattern.
+"""
+
+from __future__ import annotations
+
+_STRUCTURE = b"[]{},:"
+_NO_STRUCTURE = bytes(set(range(256)) - set(_STRUCTURE + b'"'))
+_ALIKE = bytes.maketrans(b"{}", b"[]")
+_DIGITS_ALIKE = bytes(ord("0" if chr(byte) in "0123456789" else " ") for byte in range(256))
+
+LONG_DIGITS = 19
+"""Both ends of the range of ints have at least so many digits: what has no such run holds no int outside it."""
+
+_LONG = b"0" * LONG_DIGITS
+
+
+def has_long_number(source: bytes | bytearray, start: int, end: int) -> bool:
+    """Whether there is a number between, in a text perhaps, of so many digits that it may be an int of over 64 bits."""
+    return _LONG in source[start:end].translate(_DIGITS_ALIKE)
+
+
+def structure(part: bytes | bytearray, in_text: bool) -> tuple[bytes | bytearray, bool]:
+    """The brackets, commas and colons of a part of a message that are in no text.
+
+    Args:
+      part: it neither begins nor ends in the middle of an escape.
+      in_text: whether it begins in a text.
+
+    Returns: them, and whether the part ends in a text.
+    """
+    if b"\\" in part:
+        # Without the pairs, a backslash in front of a quote is an escape.
+        part = part.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # A quote next to another one has nothing between, and says nothing of what is on either side of the two. Most
+    # texts hold no structure, and vanish so.
+    part = part.translate(None, _NO_STRUCTURE).replace(b'""', b"")
+    if not in_text and b'"' not in part:
+        return part, False
+    pieces = part.split(b'"')
+    return b"".join(pieces[in_text::2]), (in_text + len(pieces)) % 2 == 0
+
+
+def paired(text: bytes | bytearray) -> bytes | bytearray:
+    """The brackets and colons of what `structure` returned, with those of dicts made like those of lists."""
+    return text.translate(_ALIKE, b",")
+
+
+def nesting(text: bytes | bytearray) -> tuple[int, int, int]:
+    """How many brackets from before this part are closed in it, how many are left open, and how deep the others nest.
+
+    Args:
+      text: what `structure` returned.
+    """
+    text = text.translate(_ALIKE, b",:")
+    height = 0
+    # Each time round, what holds nothing any more is taken away. Nothing that may travel takes more than some hundred.
+    while (outer := text.replace(b"[]", b"")) != text and height <= 128:
+        text = outer
+        height += 1
+    closed = text.count(b"]")
+    return closed, len(text) - closed, height
