@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .._errors import RemoteProtocolError
-from .json_structure import LONG_DIGITS, has_long_number, paired, structure
+from .json_structure import ALL_BUT_STRUCTURE, LONG_DIGITS, has_long_number, structure
 from .limits import MAXIMUM_CONTAINERS, MAXIMUM_ENTRIES, MAXIMUM_VALUES
 
 # A list or dict that holds no others. There can be at most `MAXIMUM_ENTRIES` colons in it, if it is in a piece of at
@@ -46,19 +46,19 @@ class Amount:
         begin = start + self.looked_at
         self.looked_at = position - start
         self.has_long = self.has_long or has_long_number(source, max(start, begin - LONG_DIGITS), position)
-        text, self._in_text = structure(source[begin:position], self._in_text)
+        text, self._in_text = structure(bytes(source[begin:position]), self._in_text, ALL_BUT_STRUCTURE)
         self._values += text.count(b",") + text.count(b":")
-        self._containers += text.count(b"[") + text.count(b"{")
+        self._containers += text.count(b"[")
         if self._containers > MAXIMUM_CONTAINERS:
             raise RemoteProtocolError(f"more lists and dicts than a message may hold, which is {MAXIMUM_CONTAINERS}")
         # The name of the port is one more.
         if self._values > MAXIMUM_VALUES + 1:
             raise RemoteProtocolError(f"more values than a message may hold, which is {MAXIMUM_VALUES}")
-        text = paired(text)
+        text = text.replace(b",", b"")
         for place in range(0, len(text), _PIECE):
             self._count_entries(text[place : place + _PIECE])
 
-    def _count_entries(self, text: bytes | bytearray) -> None:
+    def _count_entries(self, text: bytes) -> None:
         """Count the entries of the dicts in a piece of a message, of which only brackets and colons are left."""
         for _ in range(_ROUNDS):
             text = _remove_innermost(b"", text.replace(b"[]", b""))

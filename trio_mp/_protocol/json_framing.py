@@ -17,7 +17,7 @@ import msgspec
 from .._errors import LocalProtocolError, RemoteProtocolError
 from .codec import LARGEST_INT, SMALLEST_INT, check_received, plain_message, where
 from .json_amount import Amount
-from .json_structure import has_long_number, nesting, structure
+from .json_structure import ALL_BUT_BRACKETS, has_long_number, nesting, structure
 from .limits import MAXIMUM_DEPTH, UNCOUNTED
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -86,13 +86,19 @@ def _check_sent(value: object, place: tuple[object, ...], *, thorough: bool) -> 
 # It skims large parts of a message, which says whether the message ends there, and not where. The part where it ends
 # is halved until it is so small that each bracket can be looked at.
 
-# A quote behind a backslash is none, unless that backslash is behind another one. In front of anything else a
-# backslash means nothing here. All this holds outside of texts too: then the decoder refuses what is found.
-_tokens = re.compile(rb'\\[\\"]|["\[\]{}]').finditer
+# A quote behind a backslash is none, unless that backslash is behind another one. Outside of texts that is so too, and
+# else a backslash means nothing there: the decoder refuses what is found.
+
+_REST_OF_TEXT = rb'[^"\\]*(?:\\.[^"\\]*)*"'
+_PLAIN = rb'[^"\\\[\]{}]*'
+_match_rest_of_text = re.compile(_REST_OF_TEXT, re.DOTALL).match
+_match_flat = re.compile(_PLAIN + rb'(?:(?:"' + _REST_OF_TEXT + rb'|\\["\\]?)' + _PLAIN + b")*", re.DOTALL).match
 _match_space = re.compile(rb"[ \t\r\n]*").match
 
-_FEW = 64
-"""In so many bytes each bracket is looked at: to skim them takes as long."""
+_FEW, _FEWEST = 64, 16
+"""In so many bytes each bracket is looked at, if a message may end with the next one; and if it may not."""
+
+_OPENING, _CLOSING = b"[{", b"]}"
 
 _WINDOW = 16384
 """How many bytes are skimmed at once: what is made of them is small enough for the processor's cache."""
@@ -146,6 +152,8 @@ class JSONBuffer:
         held = self._data
         if held:
             held += data_untrusted
+            if self._may_wait(held, 0):
+                return []
         # Most pieces hold whole messages; then this copies nothing but what is left.
         source = held or data_untrusted
         messages: list[tuple[object, ...]] = []
@@ -182,10 +190,11 @@ class JSONBuffer:
                 if source[start] != ord("["):
                     raise RemoteProtocolError(f"a byte {source[start]:#04x} where a message should begin")
                 self._depth = self._scanned = 1
-            if self._may_wait(source, start):
-                return start
+                if self._may_wait(source, start):
+                    return start
             position = self._scan(source, start)
-            self._count(source, start, position)
+            if position - start > UNCOUNTED:
+                self._count(source, start, position)
             if self._depth:
                 self._scanned = position - start
                 self._check_size(len(source) - start)
@@ -242,13 +251,13 @@ class JSONBuffer:
         # Most messages are short, and one that has been long up to here goes on.
         size = min(max(self._scanned, _FEW), _WINDOW)
         while self._depth:
-            part = source[position : min(position + size, end)]
+            part = bytes(source[position : min(position + size, end)])
             if (len(part) - len(part.rstrip(b"\\"))) % 2:
                 # A backslash: what it stands for comes next.
                 part = part[:-1]
             if not part:
                 break
-            if len(part) <= _FEW:
+            if len(part) <= (_FEW if self._depth == 1 else _FEWEST):
                 position += self._step(part)
             elif self._skim(part):
                 position += len(part)
@@ -258,41 +267,46 @@ class JSONBuffer:
             size = min(2 * size, _WINDOW)
         return position
 
-    def _skim(self, part: bytes | bytearray) -> bool:
+    def _skim(self, part: bytes) -> bool:
         """Go past this part, if it is certain that the message neither ends in it nor nests too deep in it."""
-        text, in_string = structure(part, self._in_string)
-        closed, opened, height = nesting(text)
+        brackets, in_string = structure(part, self._in_string, ALL_BUT_BRACKETS)
+        closed, opened, height = nesting(brackets)
         depth = self._depth - closed + opened
         if closed >= self._depth or max(self._depth, depth) + height > MAXIMUM_DEPTH + 1:
             return False
         self._depth, self._in_string = depth, in_string
         return True
 
-    def _step(self, part: bytes | bytearray) -> int:
+    def _step(self, part: bytes) -> int:
         """Go through this part bracket by bracket, up to the end of the message; how many bytes that is."""
-        for found in _tokens(part):
-            token = found[0]
-            if token == b'"':
-                self._in_string = not self._in_string
-            elif self._in_string:
-                continue
-            elif token in b"]}":
+        position = 0
+        if self._in_string:
+            found = _match_rest_of_text(part)
+            if not found:
+                return len(part)
+            self._in_string = False
+            position = found.end()
+        while (position := _match_flat(part, position).end()) < len(part):  # type: ignore[union-attr]
+            byte = part[position]
+            position += 1
+            if byte in _CLOSING:
                 self._depth -= 1
                 if not self._depth:
-                    return found.end()
-            elif token in b"[{":
+                    break
+            elif byte in _OPENING:
                 self._depth += 1
                 if self._depth > MAXIMUM_DEPTH + 1:
                     raise RemoteProtocolError(f"a message that nests more than {MAXIMUM_DEPTH} deep")
-        return len(part)
+            else:
+                # A text begins, and does not end here.
+                self._in_string = True
+                return len(part)
+        return position
 
     def _count(self, source: bytes | bytearray, start: int, position: int) -> None:
         """Count what a large message holds: all of it at its end, before that when much of it is new."""
-        size = position - start
-        if size <= UNCOUNTED:
-            return
         amount = self._amount = self._amount or Amount()
-        if not self._depth or size - amount.looked_at >= _COUNTED:
+        if not self._depth or position - start - amount.looked_at >= _COUNTED:
             amount.count(source, start, position)
 
     def _check_size(self, size: int) -> None:

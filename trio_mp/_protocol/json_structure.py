@@ -5,8 +5,10 @@ All of it is found with what `bytes` can do at once with many bytes, which is so
 
 from __future__ import annotations
 
-_STRUCTURE = b"[]{},:"
-_NO_STRUCTURE = bytes(set(range(256)) - set(_STRUCTURE + b'"'))
+from .limits import MAXIMUM_DEPTH
+
+ALL_BUT_BRACKETS = bytes(sorted(set(range(256)) - set(b'[]{}"')))
+ALL_BUT_STRUCTURE = bytes(sorted(set(range(256)) - set(b'[]{}",:')))
 _ALIKE = bytes.maketrans(b"{}", b"[]")
 _DIGITS_ALIKE = bytes(ord("0" if chr(byte) in "0123456789" else " ") for byte in range(256))
 
@@ -21,12 +23,13 @@ def has_long_number(source: bytes | bytearray, start: int, end: int) -> bool:
     return _LONG in source[start:end].translate(_DIGITS_ALIKE)
 
 
-def structure(part: bytes | bytearray, in_text: bool) -> tuple[bytes | bytearray, bool]:
-    """The brackets, commas and colons of a part of a message that are in no text.
+def structure(part: bytes, in_text: bool, uninteresting: bytes) -> tuple[bytes, bool]:
+    """The brackets, commas and colons of a part of a message that are in no text; those of dicts are made like lists'.
 
     Args:
       part: it neither begins nor ends in the middle of an escape.
       in_text: whether it begins in a text.
+      uninteresting: `ALL_BUT_STRUCTURE`, or `ALL_BUT_BRACKETS` if nobody needs commas and colons.
 
     Returns: them, and whether the part ends in a text.
     """
@@ -35,29 +38,23 @@ def structure(part: bytes | bytearray, in_text: bool) -> tuple[bytes | bytearray
         part = part.replace(b"\\\\", b"").replace(b'\\"', b"")
     # A quote next to another one has nothing between, and says nothing of what is on either side of the two. Most
     # texts hold no structure, and vanish so.
-    part = part.translate(None, _NO_STRUCTURE).replace(b'""', b"")
+    part = part.translate(_ALIKE, uninteresting).replace(b'""', b"")
     if not in_text and b'"' not in part:
         return part, False
     pieces = part.split(b'"')
     return b"".join(pieces[in_text::2]), (in_text + len(pieces)) % 2 == 0
 
 
-def paired(text: bytes | bytearray) -> bytes | bytearray:
-    """The brackets and colons of what `structure` returned, with those of dicts made like those of lists."""
-    return text.translate(_ALIKE, b",")
-
-
-def nesting(text: bytes | bytearray) -> tuple[int, int, int]:
+def nesting(brackets: bytes) -> tuple[int, int, int]:
     """How many brackets from before this part are closed in it, how many are left open, and how deep the others nest.
 
     Args:
-      text: what `structure` returned.
+      brackets: what `structure` returned for `ALL_BUT_BRACKETS`.
     """
-    text = text.translate(_ALIKE, b",:")
     height = 0
-    # Each time round, what holds nothing any more is taken away. Nothing that may travel takes more than some hundred.
-    while (outer := text.replace(b"[]", b"")) != text and height <= 128:
-        text = outer
+    # Each time round, what holds nothing any more is taken away.
+    while (outer := brackets.replace(b"[]", b"")) != brackets and height <= MAXIMUM_DEPTH:
+        brackets = outer
         height += 1
-    closed = text.count(b"]")
-    return closed, len(text) - closed, height
+    closed = brackets.count(b"]")
+    return closed, len(brackets) - closed, height
