@@ -98,6 +98,7 @@ _match_space = re.compile(rb"[ \t\r\n]*").match
 _FEW, _FEWEST = 64, 16
 """In so many bytes each bracket is looked at, if a message may end with the next one; and if it may not."""
 
+_BACKSLASH = ord("\\")
 _OPENING, _CLOSING = b"[{", b"]}"
 
 _WINDOW = 16384
@@ -240,7 +241,8 @@ class JSONBuffer:
         return (
             len(source) - scanned + self._depth <= MAXIMUM_DEPTH + 1
             and len(source) - start <= self._limit
-            and source.count(b"]", scanned) + source.count(b"}", scanned) < self._depth
+            and (closed := source.count(b"]", scanned)) < self._depth
+            and closed + source.count(b"}", scanned) < self._depth
         )
 
     def _scan(self, source: bytes | bytearray, start: int) -> int:
@@ -249,32 +251,35 @@ class JSONBuffer:
         # No further than the limit: what is wrong behind it must not be found before it, whatever the pieces are.
         end = min(len(source), start + self._limit)
         # Most messages are short, and one that has been long up to here goes on.
-        size = min(max(self._scanned, _FEW), _WINDOW)
-        while self._depth:
-            part = bytes(source[position : min(position + size, end)])
-            if (len(part) - len(part.rstrip(b"\\"))) % 2:
-                # A backslash: what it stands for comes next.
+        size = _WINDOW if self._scanned >= _WINDOW else _FEW
+        while position < end:
+            part = bytes(source[position : position + size if end - position > size else end])
+            if part[-1] == _BACKSLASH and (len(part) - len(part.rstrip(b"\\"))) % 2:
+                # What the last one stands for comes next.
                 part = part[:-1]
-            if not part:
-                break
+                if not part:
+                    break
             if len(part) <= (_FEW if self._depth == 1 else _FEWEST):
                 position += self._step(part)
+                if not self._depth:
+                    break
             elif self._skim(part):
                 position += len(part)
             else:
                 size = len(part) // 2
                 continue
-            size = min(2 * size, _WINDOW)
+            if size < _WINDOW:
+                size *= 2
         return position
 
     def _skim(self, part: bytes) -> bool:
         """Go past this part, if it is certain that the message neither ends in it nor nests too deep in it."""
         brackets, in_string = structure(part, self._in_string, ALL_BUT_BRACKETS)
         closed, opened, height = nesting(brackets)
-        depth = self._depth - closed + opened
-        if closed >= self._depth or max(self._depth, depth) + height > MAXIMUM_DEPTH + 1:
+        if closed >= self._depth or self._depth + opened + height > MAXIMUM_DEPTH + 1:
             return False
-        self._depth, self._in_string = depth, in_string
+        self._depth += opened - closed
+        self._in_string = in_string
         return True
 
     def _step(self, part: bytes) -> int:
