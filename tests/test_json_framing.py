@@ -495,43 +495,76 @@ WORKLOADS = {
     "deep": b'["",[' + b",".join([b"[" * 99 + b"]" * 99] * (SIZE // 200)) + b"]]",
     "deep, much in each": b'[""' + b',[11111,"1"' * 100 + b"]" * 101,
     "messages": b'["",1]' * (SIZE // 6),
+    "messages, and then none": b'["",1]' * (SIZE // 6) + b"[" * 50,
+    "longer messages, and then none": (b'["",' + b"[1,[]]," * 20 + b"1]") * (SIZE // 200) + b"[" * 50,
+    "what looks like an end": b'[""' + b',"]["' * (SIZE // 5) + b"]",
+    "what looks like an end, deep": b'["",' + b"[" * 97 + b"1" + b',[],"][",[[]]' * (SIZE // 13) + b"]" * 98,
     "nested messages": b'["",[[[[]]]]]' * (SIZE // 13),
     "space": b" " * SIZE,
 }
 
 
 class Counter:
-    """Counts how often the splitter looks, and at how much, in place of each of its patterns."""
+    """Counts how often the splitter looks, and at how much, in place of each function with which it does."""
 
     looks = 0
     looked_at = 0
 
-    def wrap(self, match: Callable[..., re.Match[bytes] | None]) -> Callable[..., re.Match[bytes] | None]:
-        def counted(source: bytes, start: int, end: int = sys.maxsize) -> re.Match[bytes] | None:
-            found = match(source, start, end)
+    def wrap_pattern(self, look: Callable[..., re.Match[bytes] | None]) -> Callable[..., re.Match[bytes] | None]:
+        def counted(source: bytes, start: int = 0) -> re.Match[bytes] | None:
+            found = look(source, start)
             self.looks += 1
-            # No pattern fails, and none goes back: what it has looked at is what it has matched.
-            assert found
-            self.looked_at += found.end() - start
+            self.looked_at += (found.end() if found else len(source)) - start
             return found
 
         return counted
 
+    def wrap(self, look: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(part: bytes, *others: Any) -> Any:
+            self.looks += 1
+            self.looked_at += len(part)
+            return look(part, *others)
 
-@pytest.mark.parametrize("size", [1, 2, 7, 1000, 65536, 10**9])
+        return counted
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 20, 1000, 65536, 10**9])
 @pytest.mark.parametrize("data", WORKLOADS.values(), ids=WORKLOADS)
 def test_the_work_is_in_proportion_to_the_bytes(data: bytes, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     counter = Counter()
-    names = ("_match_string_inside", "_match_flat", "_match_space", "_match_nested")
-    for name, counted in [(name, counter.wrap(getattr(json_framing, name))) for name in names]:
-        monkeypatch.setattr(json_framing, name, counted)
+    for name in ("_match_rest_of_text", "_match_flat", "_match_space", "_search_end"):
+        monkeypatch.setattr(json_framing, name, counter.wrap_pattern(getattr(json_framing, name)))
+    for name in ("structure", "nesting", "deepest"):
+        monkeypatch.setattr(json_framing, name, counter.wrap(getattr(json_framing, name)))
     buffer = JSONBuffer(len(data))
     count = 0
     for start in range(0, len(data), size):
         count += len(buffer.feed(data[start : start + size]))
     assert count == data.count(b'["",') + (data[:3] == b'["a') + (data[:3] == b'["\\')
     assert counter.looks <= 3 * len(data)
-    assert counter.looked_at <= 3 * len(data)
+    assert counter.looked_at <= 5 * len(data)
+
+
+parts = st.lists(st.sampled_from([*map(bytes, zip(b'[]{}",:x\n')), b"[[", b"]]", rb"\\", rb"\"", rb"\n"])).map(b"".join)
+
+
+@given(parts, st.integers(1, 101), st.booleans())
+def test_what_is_skimmed_is_what_each_bracket_says(part: bytes, depth: int, in_string: bool) -> None:
+    skimming, stepping = JSONBuffer(LIMIT), JSONBuffer(LIMIT)
+    for buffer in (skimming, stepping):
+        buffer._depth, buffer._in_string = depth, in_string
+    skimmed = skimming._skim(part)
+    try:
+        taken = stepping._step(part)
+    except RemoteProtocolError:
+        assert not skimmed
+        return
+    assert skimmed == (stepping._depth > 0)
+    if skimmed:
+        assert taken == len(part)
+        assert (skimming._depth, skimming._in_string) == (stepping._depth, stepping._in_string)
+    else:
+        assert (skimming._depth, skimming._in_string) == (depth, in_string)
 
 
 def test_half_a_megabyte_byte_by_byte() -> None:

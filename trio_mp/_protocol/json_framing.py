@@ -17,7 +17,7 @@ import msgspec
 from .._errors import LocalProtocolError, RemoteProtocolError
 from .codec import LARGEST_INT, SMALLEST_INT, check_received, plain_message, where
 from .json_amount import Amount
-from .json_structure import ALL_BUT_BRACKETS, has_long_number, nesting, structure
+from .json_structure import ALL_BUT_BRACKETS, deepest, has_long_number, nesting, structure
 from .limits import MAXIMUM_DEPTH, UNCOUNTED
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -93,6 +93,8 @@ _REST_OF_TEXT = rb'[^"\\]*(?:\\.[^"\\]*)*"'
 _PLAIN = rb'[^"\\\[\]{}]*'
 _match_rest_of_text = re.compile(_REST_OF_TEXT, re.DOTALL).match
 _match_flat = re.compile(_PLAIN + rb'(?:(?:"' + _REST_OF_TEXT + rb'|\\["\\]?)' + _PLAIN + b")*", re.DOTALL).match
+# Where a message probably ends: in what is well formed, no other list begins behind one without a comma.
+_search_end = re.compile(rb"\][ \t\r\n]*(?:\[|\Z)").search
 _match_space = re.compile(rb"[ \t\r\n]*").match
 
 _FEW, _FEWEST = 64, 16
@@ -103,6 +105,9 @@ _OPENING, _CLOSING = b"[{", b"]}"
 
 _WINDOW = 16384
 """How many bytes are skimmed at once: what is made of them is small enough for the processor's cache."""
+
+_GROWTH = 4
+"""How many times as much is skimmed next, if the message did not end."""
 
 _COUNTED = 65536
 """How many bytes of a large message have to come until they are counted, if it does not end before."""
@@ -165,10 +170,10 @@ class JSONBuffer:
             self.completed = messages
             held.clear()
             raise
-        if source is held:
-            del held[:position]
-        else:
+        if source is not held:
             held += memoryview(source)[position:]
+        elif position:
+            del held[:position]
         return messages
 
     def __len__(self) -> int:
@@ -212,7 +217,8 @@ class JSONBuffer:
         """
         end = source.rfind(b"]\n", start) + 1
         if not end and len(source) - start >= _SHORT:
-            end = source.rfind(b"]") + 1
+            # Some write no line feeds.
+            end = source.rfind(b"][", start) + 1 or source.rfind(b"]", start) + 1
         if not 0 < end - start <= min(self._limit, _COPIED):
             return start
         try:
@@ -250,8 +256,8 @@ class JSONBuffer:
         position = start + self._scanned
         # No further than the limit: what is wrong behind it must not be found before it, whatever the pieces are.
         end = min(len(source), start + self._limit)
-        # Most messages are short, and one that has been long up to here goes on.
-        size = _WINDOW if self._scanned >= _WINDOW else _FEW
+        # Many messages are short. One that did not end in the piece in which it began may be long.
+        size = _FEW if self._scanned == 1 else _WINDOW
         while position < end:
             part = bytes(source[position : position + size if end - position > size else end])
             if part[-1] == _BACKSLASH and (len(part) - len(part.rstrip(b"\\"))) % 2:
@@ -259,24 +265,31 @@ class JSONBuffer:
                 part = part[:-1]
                 if not part:
                     break
-            if len(part) <= (_FEW if self._depth == 1 else _FEWEST):
+            if len(part) <= (_FEW if self._depth == 1 or self._in_string else _FEWEST):
                 position += self._step(part)
                 if not self._depth:
                     break
             elif self._skim(part):
                 position += len(part)
+            elif (found := _search_end(part)) and found.start() > _FEW and self._skim(part[: found.start()]):
+                position += found.start()
+                size = _FEW
+                continue
             else:
                 size = len(part) // 2
                 continue
             if size < _WINDOW:
-                size *= 2
+                size *= _GROWTH
         return position
 
     def _skim(self, part: bytes) -> bool:
-        """Go past this part, if it is certain that the message neither ends in it nor nests too deep in it."""
+        """Go past this part, if the message neither ends in it nor nests too deep in it; whether that is so."""
         brackets, in_string = structure(part, self._in_string, ALL_BUT_BRACKETS)
         closed, opened, height = nesting(brackets)
-        if closed >= self._depth or self._depth + opened + height > MAXIMUM_DEPTH + 1:
+        if closed >= self._depth:
+            return False
+        room = MAXIMUM_DEPTH + 1 - self._depth
+        if opened + height > room and deepest(brackets) > room:
             return False
         self._depth += opened - closed
         self._in_string = in_string
