@@ -549,6 +549,7 @@ parts = st.lists(st.sampled_from([*map(bytes, zip(b'[]{}",:x\n')), b"[[", b"]]",
 
 
 @given(parts, st.integers(1, 101), st.booleans())
+@example(rb'x\\"]"', 2, True)
 def test_what_is_skimmed_is_what_each_bracket_says(part: bytes, depth: int, in_string: bool) -> None:
     skimming, stepping = JSONBuffer(LIMIT), JSONBuffer(LIMIT)
     for buffer in (skimming, stepping):
