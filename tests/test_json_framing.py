@@ -17,8 +17,9 @@ from test_codec import NAME, REFUSED, SHAPES, LivePort, as_received, exact, nest
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
 from trio_mp._ids import PortID
-from trio_mp._protocol import codec, json_framing
+from trio_mp._protocol import codec, json_amount, json_framing
 from trio_mp._protocol.json_framing import JSONBuffer, append_json
+from trio_mp._protocol.json_structure import has_long_number
 
 LIMIT = 10_000
 
@@ -650,6 +651,29 @@ def test_any_bytes_are_the_same_messages_before_the_same_error_however_they_come
         # What came in can go out again, and in the other framing too.
         codec.append_message(bytearray(), "", message)
         assert exact(received(encoded(*message, name=""))) == exact([("", *message)])
+
+
+@given(noise, cuts)
+def test_to_count_what_a_message_holds_changes_nothing(data: bytes, cuts: list[int]) -> None:
+    pieces = pieces_of(data, cuts)
+    expected = outcome(pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_framing, "UNCOUNTED", 0)
+        patch.setattr(json_framing, "_COUNTED", 10)
+        patch.setattr(json_amount, "_PIECE", 3)
+        taken, error = outcome(pieces)
+    assert exact(taken) == exact(expected[0])
+    assert error == expected[1]
+
+
+@pytest.mark.parametrize("digits", [18, 19])
+@pytest.mark.parametrize("before", [0, 1, 65517, 65518, 65519, 65530, 65536, 131072])
+def test_a_long_number_is_found_wherever_it_is(digits: int, before: int) -> None:
+    source = b"[" * 5 + b"x" * before + b"1" * digits + b"," + b"2" * 30
+    end = 5 + before + digits
+    assert has_long_number(source, 5, end) == (digits == 19)
+    assert not has_long_number(source, 5, end - digits + 18)
+    assert has_long_number(source, 5, len(source))
 
 
 @given(noise)

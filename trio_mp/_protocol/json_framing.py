@@ -83,8 +83,13 @@ def _check_sent(value: object, place: tuple[object, ...], *, thorough: bool) -> 
 # The splitter knows of JSON only what finds the end of an array: texts, escapes and brackets, any two of which are
 # taken for a pair. The decoder judges what lies between.
 #
-# It skims large parts of a message, which says whether the message ends there, and not where. The part where it ends
-# is halved until it is so small that each bracket can be looked at.
+# It skims a part of a message with what `bytes` can do at once with many bytes: that says whether the message ends
+# there, but not where. If it does, the splitter tries the place where it probably ends, or else the first half of the
+# part, and so on until so little is left that it can look at each bracket. To look at each bracket everywhere takes
+# three to ten times as long, and patterns that match several levels of brackets at once take twice as long.
+#
+# Pieces of a few bytes wait for more, unless the message may end in them. The splitter skims the rest of them together,
+# which takes about as long for a hundred bytes as for ten.
 
 # A quote behind a backslash is none, unless that backslash is behind another one. Outside of texts that is so too, and
 # else a backslash means nothing there: the decoder refuses what is found.
@@ -271,6 +276,7 @@ class JSONBuffer:
                     break
             elif self._skim(part):
                 position += len(part)
+            # Here it ends, or it nests too deep.
             elif (found := _search_end(part)) and found.start() > _FEW and self._skim(part[: found.start()]):
                 position += found.start()
                 size = _FEW

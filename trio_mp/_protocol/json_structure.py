@@ -20,11 +20,16 @@ LONG_DIGITS = 19
 """Both ends of the range of ints have at least so many digits: what has no such run holds no int outside it."""
 
 _LONG = b"0" * LONG_DIGITS
+_AT_ONCE = 2**16
 
 
 def has_long_number(source: bytes | bytearray, start: int, end: int) -> bool:
     """Whether there is a number between, in a text perhaps, of so many digits that it may be an int of over 64 bits."""
-    return source[start:end].translate(_DIGITS_ALIKE).find(_LONG) >= 0
+    for begin in range(start, end, _AT_ONCE):
+        part = source[begin : min(begin + _AT_ONCE + LONG_DIGITS - 1, end)]
+        if part.translate(_DIGITS_ALIKE).find(_LONG) >= 0:
+            return True
+    return False
 
 
 def structure(part: bytes, in_text: bool, uninteresting: bytes) -> tuple[bytes, bool]:
@@ -50,7 +55,9 @@ def structure(part: bytes, in_text: bool, uninteresting: bytes) -> tuple[bytes, 
 
 
 def nesting(brackets: bytes) -> tuple[int, int, int]:
-    """How many brackets from before this part are closed in it, how many are left open, and how deep the others nest.
+    """How many brackets from before this part are closed in it, how many are left open, and how deep all others nest.
+
+    If they nest deeper than a message may, the numbers are only so large that this shows.
 
     Args:
       brackets: what `structure` returned for `ALL_BUT_BRACKETS`.
