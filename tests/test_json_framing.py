@@ -407,6 +407,7 @@ def test_what_is_malformed_is_refused(data: bytes) -> None:
 @pytest.mark.parametrize("name", [b"1", b"null", b"true", b"1.5", b"[]", b"{}", b'[""]', b'{"":1}'])
 def test_a_name_that_is_no_text_is_refused(name: bytes) -> None:
     assert "begin with a port's name" in refusal(b"[" + name + b"]")
+    assert "begin with a port's name" in refusal(b"[" + name + b"]\n")
     assert "begin with a port's name" in refusal(b'[""][' + name + b',""]')
 
 

@@ -85,11 +85,12 @@ def _check_sent(value: object, place: tuple[object, ...], *, thorough: bool) -> 
 #
 # It skims a part of a message with what `bytes` can do at once with many bytes: that says whether the message ends
 # there, but not where. If it does, the splitter tries the place where it probably ends, or else the first half of the
-# part, and so on until so little is left that it can look at each bracket. To look at each bracket everywhere takes
-# three to ten times as long, and patterns that match several levels of brackets at once take twice as long.
+# part, and so on until so little is left that it can look at each bracket. Patterns that match several levels of
+# brackets at once look at each byte, and take twice as long for all of it with the decoding.
 #
 # Pieces of a few bytes wait for more, unless the message may end in them. The splitter skims the rest of them together,
-# which takes about as long for a hundred bytes as for ten.
+# which takes about as long for a hundred bytes as for ten. With texts full of brackets, in pieces of 20 bytes, that does
+# not help, since each text might hold the end: they take 1.25 times as long as with patterns (2.1 ms, not 1.7, for 20 kB).
 
 # A quote behind a backslash is none, unless that backslash is behind another one. Outside of texts that is so too, and
 # else a backslash means nothing there: the decoder refuses what is found.
