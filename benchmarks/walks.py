@@ -112,7 +112,7 @@ async def walk_loss(*, plain: bool) -> Walk:
         address = f"unix:{directory}/node"
         command = [sys.executable, str(Path(__file__)), "--other", address, *(["--plain"] if plain else [])]
         async with open_node("here", binds=[address], encryption=not plain, **SETTINGS) as here:
-            with subprocess.Popen(command) as other:
+            with subprocess.Popen(command) as other:  # noqa: ASYNC220 - to be killed, not talked to
                 try:
                     await exchange(here, "there")
                     here.monitor("there", callback)

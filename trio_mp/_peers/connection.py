@@ -34,6 +34,7 @@ from .own_errors import explain, survives
 from .peer import Peer
 from .probe import Probe
 from .reading import READ_SHARE, receive
+from .stream_handover import AwaitedStream, StreamHandshake
 
 WRITE_SHARE = 4 * 1024 * 1024
 """What is written in one go, in bytes, before other tasks have their turn."""
@@ -49,11 +50,13 @@ class Connection:
       pipe: the bytes.
       dialler: whether this side dialled.
       address: where to, or where from, for people.
+      awaited: the byte stream that this side has dialled for, if it was for one. What others bring their greeting says.
 
     Attributes:
+      stream: its handshake, once it is known to be for a byte stream; then it belongs to no peer.
       peer: who is at the other end, once that is proven (or claimed by somebody already known).
       was_up: whether it ever was in use.
-      settled: set when it is in use, or over.
+      settled: set when it is in use, or handed over to a stream, or over.
       why: why it ended.
       refused: why the other side refused it.
       fault: what the other side did that the protocol does not allow.
@@ -62,7 +65,15 @@ class Connection:
       batches: how many were received that were more than a sign of life.
     """
 
-    def __init__(self, network: ConnectionHost[Connection], pipe: Pipe, *, dialler: bool, address: str) -> None:
+    def __init__(
+        self,
+        network: ConnectionHost[Connection],
+        pipe: Pipe,
+        *,
+        dialler: bool,
+        address: str,
+        awaited: AwaitedStream | None = None,
+    ) -> None:
         self.network = network
         self.address = address
         self.pipe = pipe
@@ -74,6 +85,10 @@ class Connection:
             peer_address=pipe.peer_address,
             make_tls=network.make_tls,
         )
+        self.stream: StreamHandshake | None = None
+        if awaited is not None:
+            self.session.want_stream(awaited.token)
+            self.stream = StreamHandshake(self, network.claim_stream, awaited)
         self.id = ""
         self.peer: Peer | None = None
         self.info: PeerInfo | None = None
@@ -92,6 +107,7 @@ class Connection:
         self.closed: list[str] = []
         self._finishing = self._send_failed = False
         self._blocked = trio.Event()
+        self._written = trio.Event()
         self.probe = Probe(self, network.dispatcher)
 
     # Reading -------------------------------------------------------------------------------------------------------
@@ -184,7 +200,21 @@ class Connection:
                 await self._dispatch(running, event.batch)
             else:
                 self._handle(event)
-        return not self.closed
+        if self.stream is None or not self.session.open:
+            return not self.closed
+        self.flush()
+        # Our `ok` may have to wait, and the writer does that.
+        await self._written.wait()
+        await self._carry(self.stream)
+        return False
+
+    async def _carry(self, handshake: StreamHandshake) -> None:
+        """Hand the connection over to the stream that it is for, and wait for the end of that."""
+        stream = handshake.hand_over()
+        self._scope.deadline = float("inf")
+        self.settled.set()
+        await stream.carry()
+        self.closed.append("the stream is over")
 
     async def _dispatch(self, running: Running, batch: list[tuple[object, ...]]) -> None:
         dispatcher = self.network.dispatcher
@@ -213,10 +243,18 @@ class Connection:
 
     @survives
     def _handle(self, event: Event) -> None:
-        """An event of the handshake."""
+        """Do what an event of the handshake asks for."""
+        if isinstance(event, Greeted):
+            self.info, self.id = event.peer, event.connection
+            if not self.session.handshake.dialler:
+                self.network.progressed(self)
+                if self.session.handshake.streams:
+                    self.stream = StreamHandshake(self, self.network.claim_stream, None)
+        if self.stream is not None:
+            self.stream.handle(event)
+            return
         match event:
-            case Greeted(info, connection):
-                self.info, self.id = info, connection
+            case Greeted(info):
                 # Nothing is kept for a node that only claims to be one: see Authenticated.
                 self._bind(self.network.peers.get(info.node_id))
             case ProofWanted():
@@ -229,7 +267,7 @@ class Connection:
                     self.session.prove(peer.association.last_ended)
                 if peer.association.decides and self.session.handshake.step is not Step.DECISION:
                     raise RemoteProtocolError("it went on before this side, which decides, had spoken")
-                self.network.authenticated(self)
+                self.proven()
                 terms = Terms(self.info.incarnation, self.info.limit, self.session.handshake.writes)
                 peer.act(peer.association.authenticated, self.id, lost, terms)
             case LinkReceived():
@@ -244,6 +282,10 @@ class Connection:
             case Messages():
                 raise AssertionError("dispatched elsewhere")
 
+    def proven(self) -> None:
+        """Tell the network that the other side has proven itself."""
+        self.network.authenticated(self)
+
     def _bind(self, peer: Peer | None) -> None:
         if self.peer is None and peer is not None:
             self.peer = peer
@@ -256,14 +298,15 @@ class Connection:
     @survives
     def flush(self) -> None:
         """See `PeerConnection.flush`."""
-        if self.closed or self._send_failed:
-            return
         try:
-            self._flush()
+            if not (self.closed or self._send_failed):
+                self._flush()
         except OSError as error:
             # The reader will find the end, after what the other side has sent before: that is still to be delivered.
             self._note_end(error.strerror or str(error))
             self._send_failed = True
+        if self.stream is not None and self.session.open and (self._send_failed or not self.session.outgoing):
+            self._written.set()
 
     def _flush(self) -> None:
         session, pipe, peer = self.session, self.pipe, self.peer
@@ -393,8 +436,10 @@ class Connection:
         self.flush()
 
     def close(self, why: str) -> None:
-        """See `PeerConnection.close`."""
-        if not self.closed:
+        """See `PeerConnection.close`. A stream that its users have closed ends by itself, and soon."""
+        if self.stream is not None and self.stream.handed_over:
+            self.stream.close(why)
+        elif not self.closed:
             self.closed.append(why)
             self._note_end(why)
             self.pipe.close()
