@@ -193,7 +193,7 @@ class Network:
             for connection in tuple(self._connections):
                 if now - before > 2 * interval:
                     # This process was stopped, or computed for long: silence begins anew.
-                    connection.received_at = now
+                    connection.reader.received_at = now
                 connection.beat(now, interval)
             before = now
             self._limited_log.summarise(now)
