@@ -12,7 +12,7 @@ import trio
 
 from .._ports.context import Running
 from .._ports.dispatcher import Dispatcher
-from .._protocol.effects import Event, Messages
+from .._protocol.handshake.events import Event, Messages
 from .._protocol.handshake.session import Incoming, Session
 from .._protocol.requests import says_nothing
 from .._protocol.wire.framing import Batch

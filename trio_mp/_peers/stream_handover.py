@@ -11,7 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from .._protocol.effects import Authenticated, Event, Greeted, LinkReceived, PeerInfo, ProofWanted, RefusedByPeer
+from .._protocol.handshake.events import (
+    Authenticated,
+    Event,
+    Greeted,
+    LinkReceived,
+    PeerInfo,
+    ProofWanted,
+    RefusedByPeer,
+)
 from .._protocol.handshake.session import Session, TLSChannel
 from .._transport.pipe import Pipe
 

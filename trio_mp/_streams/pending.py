@@ -7,7 +7,7 @@ import trio
 from .._errors import RemoteProtocolError
 from .._peers.peer import Peer
 from .._peers.stream_handover import Handover
-from .._protocol.effects import PeerInfo
+from .._protocol.handshake.events import PeerInfo
 from .byte_stream import ByteStream
 
 
