@@ -184,7 +184,7 @@ CONNECTIONS = (
         "the silence of a connection that has ended is held against the one that has followed it",
         (
             Change("_peers/probe.py", " and not self._connection.closed:", ":"),
-            Change(_CONNECTION, "self.probe.cancel()\n            if self.peer", "if self.peer"),
+            Change(_CONNECTION, "self.probe.cancel()\n", "pass\n"),
         ),
         (f"{_FOUND}::test_a_probe_ends_with_its_connection",),
     ),
