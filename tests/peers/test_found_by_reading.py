@@ -76,14 +76,14 @@ async def test_a_peer_that_claims_our_incarnation_takes_no_name_of_ours(
 
 async def test_a_request_for_a_stream_that_does_not_fit_is_not_the_loss_of_the_node() -> None:
     association = Association("b", "a", queue_limit=2**24, message_limit=2**20)
-    association.monitor("", "of the node")
-    association.send("", ("stream", f"{TAG}.1", TAG, "m:f", b"bytes"))
-    association.monitor(f"{TAG}.1", "of the port")
-    association.send("", ("db", "something else"))
+    association.outbox.monitor("", "of the node")
+    association.outbox.send("", ("stream", f"{TAG}.1", TAG, "m:f", b"bytes"))
+    association.outbox.monitor(f"{TAG}.1", "of the port")
+    association.outbox.send("", ("db", "something else"))
     association.greeted("c")
     effects = association.authenticated("c", "", Terms(TAG, 2**20, FRAMINGS["json"]))
     assert [effect.monitors for effect in effects if isinstance(effect, Fire)] == [("of the port",)]
-    assert "" in association.monitors
+    assert "" in association.outbox.monitors
 
 
 # Closing -------------------------------------------------------------------------------------------------------------

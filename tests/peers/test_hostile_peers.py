@@ -131,8 +131,8 @@ async def test_what_comes_behind_the_end_of_a_connection_in_one_batch(
         peer = peer_of(m, "a")
         assert not peer.watchers
         assert not peer.association.watched
-        await until(lambda: peer.association.fence is Fence.CLEAR)
-        assert not peer.association.queue.size
+        await until(lambda: peer.association.outbox.fence is Fence.CLEAR)
+        assert not peer.association.outbox.queue.size
         membership = m._database._membership
         assert membership is not None
         assert not membership.rules.mesh

@@ -76,8 +76,8 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                "self._after(self.association.monitor, name, monitor)",
-                "self._dispatcher.call_next(lambda: self._after(self.association.monitor, name, monitor))",
+                "self._after(self._outbox.monitor, name, monitor)",
+                "self._dispatcher.call_next(lambda: self._after(self._outbox.monitor, name, monitor))",
             ),
         ),
         (f"{_ALSO_FOUND}::test_a_monitor_is_asked_for_before_what_it_covers",),
@@ -159,9 +159,9 @@ CONNECTIONS = (
         (
             Change(
                 _NODE_PORT,
-                "peer.act(peer.association.port_died, name, reason)",
+                "peer.act(peer.association.outbox.port_died, name, reason)",
                 """for other in tuple(self.up_nodes.__self__.peers.values()):
-                    other.act(other.association.port_died, name, reason)""",
+                    other.act(other.association.outbox.port_died, name, reason)""",
             ),
         ),
         (f"{_FOUND}::test_a_death_is_believed_only_of_the_node_that_owns_the_port",),
@@ -219,8 +219,8 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                "elif self.association.wants_connection:\n            self._wait",
-                "elif False:\n            self._wait",
+                "elif self.association.wants_connection:\n                self._wait",
+                "elif False:\n                self._wait",
             ),
         ),
         (f"{_MONITORS}::test_no_connection_in_time_fires_monitors",),
@@ -235,7 +235,7 @@ CONNECTIONS = (
     Fault(
         "flush_ignores_what_is_encrypted",
         "flush returns before all was handed to the operating system: what is encrypted is not looked at",
-        (Change(_WRITER, "self._in_session = len(chunk)\n", "association.queue.advance(len(chunk))\n"),),
+        (Change(_WRITER, "self._in_session = len(chunk)\n", "association.outbox.queue.advance(len(chunk))\n"),),
         (f"{_ALSO_FOUND}::test_flush_waits_for_the_last_byte",),
     ),
     Fault(
