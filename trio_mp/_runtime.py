@@ -116,9 +116,9 @@ class Runtime:
         self._spawn_counter = 0
         # Where messages go, by port ID: the peer, or None for this node, and the name. Parsing a port ID costs as much
         # as sending; this is emptied when it has grown too large.
-        self._routes: dict[str, tuple[Peer | None, str]] = {}
+        self.routes: dict[str, tuple[Peer | None, str]] = {}
         if self.network is not None:
-            self.network.forget_routes = self._routes.clear
+            self.network.forget_routes = self.routes.clear
         self._node_monitors: dict[Monitor, None] = {}
 
     def _make_network(self, claim_stream: ClaimStream) -> Network:
@@ -191,7 +191,7 @@ class Runtime:
           RuntimeError: it is on another node, and this one has no network.
         """
         try:
-            found = self._routes.get(port)
+            found = self.routes.get(port)
         except TypeError:
             # Not even hashable: what it is not is said below.
             found = None
@@ -207,23 +207,28 @@ class Runtime:
             )
         else:
             route = (self.network.peer(node_id), name)
-        if len(self._routes) >= _ROUTES:
-            self._routes.clear()
-        self._routes[str(port)] = route
+        if len(self.routes) >= _ROUTES:
+            self.routes.clear()
+        self.routes[str(port)] = route
         return route
 
     @trio.lowlevel.enable_ki_protection
     def send(self, port: str, message: tuple[object, ...]) -> None:
-        """Send to any port; see `Node.send`, which has a short cut for local ones."""
+        """Send to any port, as `Node.send` does, which spares itself this call."""
         if self.closed or self.dispatcher.lingering:
             self.check_open()
         try:
-            peer, name = self._routes[port]
+            peer, name = self.routes[port]
         except (KeyError, TypeError):
             peer, name = self.route(port)
         if peer is not None:
             peer.send(name, message)
-        elif not name:
+        else:
+            self.send_here(name, message)
+
+    def send_here(self, name: str, message: tuple[object, ...]) -> None:
+        """Send to a port of this node, by its name; the empty name is the node port's."""
+        if not name:
             self.dispatcher.enqueue(Job(self.node_port.serve_local), (message,))
         else:
             target = self.dispatcher.ports.get(name)
