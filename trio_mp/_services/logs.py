@@ -141,7 +141,7 @@ class _Forwarder(logging.Handler):
         wanted = [
             each
             for each in self.subscriptions
-            if record.levelno >= each.level and (running is None or running.dispatcher is each.runtime.dispatcher)
+            if record.levelno >= each.level and (running is None or running.node is each.runtime.dispatcher.public)
         ]
         if not wanted:
             return
@@ -301,7 +301,6 @@ class LogService:
             subscription.arrived.unpark_all()
 
 
-
 class _Collecting:
     """One request for the records of all nodes.
 
@@ -357,9 +356,9 @@ class _Collecting:
 
     def _take(self, node_id: str, *message: object) -> None:
         match message:
-            case (
-                ("record", str(name), int(level), float(created), str(text), str(trace), int(left_out))
-            ) if len(name) <= LONGEST_NAME:
+            case ("record", str(name), int(level), float(created), str(text), str(trace), int(left_out)) if (
+                len(name) <= LONGEST_NAME
+            ):
                 pass
             case _:
                 complain = self._runtime.node_port.errands.complain
