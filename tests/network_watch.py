@@ -110,7 +110,7 @@ class Watch:
             self.oracle.monitor_set(run, new)
             return new
 
-        core.monitor = monitor  # type: ignore[method-assign, assignment]
+        core.monitor = monitor  # type: ignore[method-assign]
 
     def _attach_sending(self, network: Network, run: str) -> None:
         find = network.peer
@@ -148,7 +148,8 @@ class Watch:
 
     def _attach_dispatching(self, node: Node) -> None:
         dispatcher = node._runtime.dispatcher
-        dispatch, die = dispatcher.dispatch_batch, dispatcher.die
+        lifecycle = node._runtime.lifecycle
+        dispatch, die = dispatcher.dispatch_batch, lifecycle.die
 
         def dispatch_batch(frame: Any, batch: list[tuple[Any, ...]], start: int, serve: Any, ended: list[str]) -> int:
             connection = serve.__self__
@@ -169,7 +170,7 @@ class Watch:
                 self.oracle.port_died(str(port), reason)
 
         dispatcher.dispatch_batch = dispatch_batch  # type: ignore[method-assign, assignment]
-        dispatcher.die = died  # type: ignore[method-assign, assignment]
+        lifecycle.die = died  # type: ignore[method-assign, assignment]
 
     def _delivered(self, node: Node, port: str, sender: str, key: bytes) -> None:
         stream = self._streams.get((sender, port))

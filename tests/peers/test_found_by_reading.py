@@ -70,7 +70,7 @@ async def test_a_peer_that_claims_our_incarnation_takes_no_name_of_ours(
             await trio.sleep(1)
         await until(lambda: fired)
         assert b.peers == ("a",)
-        assert name not in b._dispatcher.ports
+        assert name not in b._lifecycle.ports
     assert any("may not give" in line for line in warnings_in(caplog))
 
 

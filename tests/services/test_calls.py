@@ -180,7 +180,7 @@ async def test_a_call_leaves_nothing_behind() -> None:
             await node.call(node.port(), "strange")
         await wait_all_tasks_blocked()
         assert set(node._runtime.dispatcher.ports.values()) == {port, silent}
-        assert not node._runtime.dispatcher.unwinding
+        assert not node._runtime.lifecycle.unwinding
         assert not state_of(port).monitors
         assert not state_of(silent).monitors
 

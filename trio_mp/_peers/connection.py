@@ -12,7 +12,7 @@ import logging
 import trio
 
 from .._errors import RemoteProtocolError
-from .._ports.context import Running, running_variable
+from .._ports.context import Running
 from .._protocol.effects import (
     Authenticated,
     Event,
@@ -100,8 +100,7 @@ class Connection:
     @survives
     async def run(self) -> None:
         """Handle the connection until it is over. What the other side does wrong ends it, and is in `fault`."""
-        self._running = Running(self.network.dispatcher.public, None, trio.lowlevel.current_task())
-        running_variable.set(self._running)
+        self._running = self.network.dispatcher.enter()
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -159,7 +158,7 @@ class Connection:
         except OSError as error:
             self._note_end(error.strerror or str(error))
         finally:
-            dispatcher.release_pump()
+            dispatcher.queue.release_pump()
 
     def fail(self, error: Exception) -> None:
         """See `Survivor.fail`. The connection ends, and if it is in use that is the loss of all that waits."""
@@ -192,7 +191,6 @@ class Connection:
             self.batches += 1
         index = 0
         while True:
-            dispatcher.hold_pump()
             index = dispatcher.dispatch_batch(running, batch, index, self._serve, self.closed)
             if index >= len(batch):
                 return

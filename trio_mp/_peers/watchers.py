@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from .._ports.dispatcher import Dispatcher
-from .._ports.lifecycle import RemoteMonitor
+from .._ports.boundary import LocalPorts, RemoteMonitor
 from .._protocol.association.association import Association
 from .._reason import Reason, reason_lost, too_many_monitors
 from .own_errors import Survivor, survives
@@ -34,7 +33,7 @@ class Watchers:
       limit: how many it may monitor.
     """
 
-    def __init__(self, peer: WatchingPeer, dispatcher: Dispatcher, limit: int) -> None:
+    def __init__(self, peer: WatchingPeer, dispatcher: LocalPorts, limit: int) -> None:
         self._peer = peer
         self.fail = peer.fail
         self._dispatcher = dispatcher
@@ -59,14 +58,14 @@ class Watchers:
         else:
             watcher = self._watchers[name] = RemoteMonitor(self, name)
             self._peer.association.watched.add(name)
-            self._dispatcher.add_local_monitor(name, watcher)
+            self._dispatcher.lifecycle.add_local_monitor(name, watcher)
 
     def end(self, name: str) -> None:
         """The peer does not monitor it any more, or cannot."""
         watcher = self._watchers.pop(name, None)
         if watcher is not None:
             self._peer.association.watched.discard(name)
-            self._dispatcher.remove_local_monitor(name, watcher)
+            self._dispatcher.lifecycle.remove_local_monitor(name, watcher)
 
     def end_all(self) -> None:
         """The connection has ended, whatever became of it."""

@@ -160,7 +160,7 @@ class Database:
             peer, name = None, ""
         if peer is not None or not name:
             raise ValueError(f"only ports of this node can be registered here, and {port} is none")
-        found = self._runtime.dispatcher.ports.get(name)
+        found = self._runtime.lifecycle.ports.get(name)
         if found is None:
             reason = state_of(port).reason if isinstance(port, Port) else no_such_port(str(port))
             raise PortDied(str(port), reason)
@@ -283,7 +283,7 @@ class Database:
                     question.answer = table
                     question.answered.set()
             case Grace(node_id, token):
-                self._runtime.dispatcher.start_system_task(self._expire_later, node_id, token)
+                self._runtime.lifecycle.start_system_task(self._expire_later, node_id, token)
             case Ignored(from_id, why):
                 log.info("%s: not used: %s", from_id, why)
             case Refused(from_id, why):

@@ -100,7 +100,7 @@ class Streams:
         """See `StreamService.serve`. What is refused is logged, and kept for those who monitor the port."""
         if self._runtime.closing:
             return None
-        port = new_port(self._runtime.dispatcher, request.name)
+        port = new_port(self._runtime.lifecycle, request.name)
         pending = PendingStream(request.name, request.token, peer, opener=False)
         if self._start(port, request, self._run_there, pending, asker=peer.id):
             self._network.pending_streams.add(pending)
@@ -133,7 +133,7 @@ class Streams:
         self, port: Port, request: OpenStream, run: Callable[..., Any], with_what: object, *, asker: str
     ) -> bool:
         """Start the task of a new port, or kill it if the function may not be had."""
-        runtime, dispatcher = self._runtime, self._runtime.dispatcher
+        runtime, lifecycle = self._runtime, self._runtime.lifecycle
         try:
             function = runtime.spawner.find(request.function, remote=bool(asker))
             if not inspect.iscoroutinefunction(function):
@@ -142,10 +142,10 @@ class Streams:
             text = str(error.args[0])
             runtime.spawner.log_failure(asker, "not spawned: %s", text)
             runtime.spawner.refuse(request.name, text)
-            dispatcher.die(port, spawn_failed(text))
+            lifecycle.die(port, spawn_failed(text))
             return False
         attach_mailbox(port)
-        dispatcher.start_task(port, run_process, (port, run, (with_what, function, *request.arguments)))
+        lifecycle.start_task(port, run_process, (port, run, (with_what, function, *request.arguments)))
         return True
 
     async def _run_here(self, port: Port, stream: ByteStream, function: Callable[..., Any], *arguments: Any) -> None:
