@@ -37,19 +37,19 @@ async def call(runtime: Runtime, port: str, message: tuple[object, ...]) -> tupl
         nonlocal death
         if not replied.is_set():
             death = PortDied(who, reason)
-            death.__cause__ = runtime.dispatcher.cause
+            death.__cause__ = runtime.lifecycle.cause
             replied.set()
 
-    reply_port = new_port(runtime.dispatcher, runtime.next_name(), take_reply)
+    reply_port = new_port(runtime.lifecycle, runtime.next_name(), take_reply)
     on_death, on_own_death = partial(died, str(port)), partial(died, str(reply_port))
     try:
         # First the monitor, so that the promise covers the message.
         with runtime.monitor(port, on_death, runtime.owner()), runtime.monitor(reply_port, on_own_death, None):
             runtime.send(port, (*message, reply_port))
-            runtime.dispatcher.flush_early()
+            runtime.dispatcher.queue.flush_early()
             await replied.wait()
     finally:
-        runtime.dispatcher.die(reply_port, NORMAL)
+        runtime.lifecycle.die(reply_port, NORMAL)
     if death is not None:
         raise death
     return reply
