@@ -36,7 +36,7 @@ from relay_helpers import Ledger
 from trio_mp import Node
 from trio_mp._peers.limited_log import BURST
 from trio_mp._peers.network import Network
-from trio_mp._ports.lifecycle import Job
+from trio_mp._ports.run_queue import Job
 from trio_mp._protocol.association import effects
 from trio_mp._protocol.association.outbox import Outbox
 from trio_mp._protocol.association.queue import OutgoingQueue
@@ -401,7 +401,7 @@ async def test_an_error_in_work_of_the_node_is_not_taken_for_one_of_the_connecti
 ) -> None:
     with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
         async with open_pair(FakeNetwork()) as (a, b):
-            port = a.port(lambda: a._runtime.dispatcher.enqueue(Job(raise_planted), ()))  # type: ignore[arg-type]
+            port = a.port(lambda: a._runtime.dispatcher.queue.enqueue(Job(raise_planted), ()))  # type: ignore[arg-type]
             b.send(port)
             await trio.sleep(60)
     assert caught.group_contains(Planted)
