@@ -416,10 +416,11 @@ def test_the_side_with_the_smaller_nonce_line_is_the_tls_client() -> None:
 
 
 def test_nothing_is_said_in_clear_once_tls_is_wanted() -> None:
+    expected = "in step 'tls' of the handshake: expected the end of the TLS handshake, got "
     for side in greeted(secure(ALICE), secure(BOB)):
-        with pytest.raises(LocalProtocolError, match="'tls'"):
+        with pytest.raises(LocalProtocolError, match=f"{expected}our proof"):
             side.prove("")
-        with pytest.raises(RemoteProtocolError, match="unexpected in step 'tls'"):
+        with pytest.raises(RemoteProtocolError, match=f"{expected}the line 'hmac"):
             side.line_received("hmac_sha256;;msgpack;lost=")
 
 
@@ -673,7 +674,7 @@ def test_what_this_side_says_out_of_turn_is_its_own_mistake(call: str, step: Ste
         action(side)
         assert side.step is not step
     else:
-        with pytest.raises(LocalProtocolError, match=f"not in step '{step.value}'"):
+        with pytest.raises(LocalProtocolError, match=f"^in step '{step.value}' of the handshake: expected .*, got "):
             action(side)
         assert side.step is step
 

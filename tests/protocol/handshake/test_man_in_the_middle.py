@@ -129,7 +129,7 @@ PLAIN = {
     "nonce-of-the-dialler": Attack(changing("dialler", 1, rb"^.+", b"A" * 44), CLOSED_AT_PROOF, THEIR_PROOF),
     "nonce-of-the-listener": Attack(changing("listener", 1, rb"^.+", b"A" * 44), CLOSED_AT_PROOF, THEIR_PROOF),
     "proof-before-greeting": Attack(proof_before_greeting, CLOSED_AT_PROOF, "not a greeting"),
-    "proof-twice": Attack(twice(2), CLOSED, "unexpected in step"),
+    "proof-twice": Attack(twice(2), CLOSED, "of the handshake: expected"),
     "own-proof-back": Attack(own_proof_back, THEIR_PROOF, None),
     "proof-held-back": Attack(hold_back_the_proof, "in time", "in time"),
     "tls-added": Attack(add_tls, "encryption is off here and on there", "encryption is off here and on there"),
