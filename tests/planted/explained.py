@@ -15,8 +15,8 @@ EXPLAINED = {
     "@dataclass(frozen=True, slots=True)  =>  @dataclass(frozen=True, slots=False)": (
         "it only costs memory, and there is one for each node"
     ),
-    "return self.in_use is None and (self.queue.size > 0 or bool(self.monitors))"
-    "  =>  return self.in_use is None and (self.queue.size > 1 or bool(self.monitors))": (
+    "return self.in_use is None and (self.outbox.queue.size > 0 or bool(self.outbox.monitors))"
+    "  =>  return self.in_use is None and (self.outbox.queue.size > 1 or bool(self.outbox.monitors))": (
         "equivalent: the size is in bytes, and the smallest message has more than one"
     ),
 }

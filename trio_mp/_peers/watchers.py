@@ -7,6 +7,7 @@ from typing import Protocol
 from .._ports.dispatcher import Dispatcher
 from .._ports.lifecycle import RemoteMonitor
 from .._protocol.association.association import Association
+from .._protocol.requests import died
 from .._reason import Reason, reason_lost, too_many_monitors
 from .own_errors import Survivor, survives
 
@@ -47,7 +48,7 @@ class Watchers:
             return True
         if len(self._watchers) >= self._limit:
             # It must not wait for a report that never comes: that it is refused is one.
-            self._peer.send("", ("kil0", name, *too_many_monitors(self._limit)))
+            self._peer.send("", died(name, too_many_monitors(self._limit)))
             return False
         watcher = self._watchers[name] = RemoteMonitor(self, name)
         self._peer.association.watched.add(name)
@@ -73,6 +74,6 @@ class Watchers:
             return
         self._peer.association.watched.discard(name)
         try:
-            self._peer.send("", ("kil0", name, *reason))
+            self._peer.send("", died(name, reason))
         except (TypeError, ValueError) as error:
-            self._peer.send("", ("kil0", name, *reason_lost(error)))
+            self._peer.send("", died(name, reason_lost(error)))

@@ -19,8 +19,8 @@ from .._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored
 from .._protocol.database.messages import WORD, check_entry, check_text
 from .._protocol.database.records import NODES, Table
 from .._protocol.database.replica import Replica
+from .._protocol.membership.messages import Addresses
 from .._protocol.membership.rules import (
-    Addresses,
     AddressesChanged,
     Attached,
     BecameGlobal,

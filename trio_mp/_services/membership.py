@@ -14,10 +14,9 @@ import trio
 from .._peers.connection import Connection
 from .._peers.network import Network
 from .._peers.peer import Peer
+from .._protocol.membership.messages import MEMBERSHIP, Addresses
 from .._protocol.membership.permissions import Declined, NotAllowed
 from .._protocol.membership.rules import (
-    WORDS,
-    Addresses,
     AddressesChanged,
     Attached,
     BecameGlobal,
@@ -96,7 +95,7 @@ class MembershipService:
         network.on_wanted = self._wanted
         network.look_up = self._look_up
         network.explain = self._explain
-        for word in WORDS:
+        for word in MEMBERSHIP.words:
             network.node_port.services[word] = self._service(word)
 
     async def run(self) -> None:

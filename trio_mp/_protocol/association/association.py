@@ -47,6 +47,7 @@ import enum
 
 from ..._errors import LocalProtocolError, RemoteProtocolError
 from ..._reason import transport_error
+from .. import requests
 from ..transitions import Row, TransitionTable
 from .effects import (
     Accept,
@@ -332,7 +333,7 @@ class Association:
         # That the peer monitors ports here is no reason: it would not have asked, so those are old stories.
         if willing and self._move(current, StageEvent.AGREE) is not None:
             return [Say(current, "bye"), HalfClose(current)]
-        return self.take_loss() if self.outbox.send("", ("busy",)) else []
+        return self.take_loss() if self.outbox.send("", requests.BUSY) else []
 
     def bye_received(self) -> list[Effect]:
         """The peer agrees to part: that was its last word."""
@@ -384,7 +385,7 @@ class Association:
             return []
         fire = Fire(tuple(monitors), transport_error(self.peer_id, why))
         # As when the last of them is taken back: the peer need not watch the port any longer.
-        return [fire, *(self.take_loss() if name and self.outbox.send("", ("mon0", name)) else [])]
+        return [fire, *(self.take_loss() if name and self.outbox.send("", requests.stop_monitor(name)) else [])]
 
     def give_up(self, why: str) -> Lost:
         """After an error of this side: a loss, with which every connection ends. The caller closes them, and fires."""

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 from ..._errors import LocalProtocolError
 from ..._reason import Reason, transport_error
+from .. import requests
 from ..transitions import Row, TransitionTable
 from ..wire.framing import FRAME_TARGET
 from .effects import Effect, Fire, FireDone, Lost, Terms
@@ -121,7 +122,7 @@ class Outbox:
             monitors[monitor] = None
             return False
         # In this order: if the request cannot travel, there is no monitor either.
-        lost = bool(name) and self.send("", ("mon1", name))
+        lost = bool(name) and self.send("", requests.start_monitor(name))
         self.monitors[name] = {monitor: None}
         return lost
 
@@ -134,7 +135,7 @@ class Outbox:
         if monitors:
             return False
         del self.monitors[name]
-        return bool(name) and self.send("", ("mon0", name))
+        return bool(name) and self.send("", requests.stop_monitor(name))
 
     def port_died(self, name: str, reason: Reason) -> list[Effect]:
         """The peer says that a port of its own has died (`kil0`)."""
