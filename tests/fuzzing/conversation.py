@@ -37,7 +37,7 @@ NONCE = b"\x55" * NONCE_SIZE
 
 SOONER = (
     # Whoever speaks before it was answered is told off only if both came in one piece.
-    *("of the handshake: expected", "data before its 'link'", "it went on before", "expected 'link' once"),
+    *("in step '", "expected nothing before its 'link'", "it went on before", "expected 'link' once"),
     # Of two faults in one piece, the splitter's is found before the decoder's.
     "a frame of",
 )

@@ -173,7 +173,7 @@ class Association:
 
     def __init__(self, local_id: str, peer_id: str, *, queue_limit: int, message_limit: int) -> None:
         if local_id == peer_id:
-            raise LocalProtocolError(f"a node has no association with itself: {local_id}")
+            raise LocalProtocolError(f"expected two nodes, got {local_id} twice: a node has no association with itself")
         self.outbox = Outbox(peer_id, queue_limit, message_limit)
         self.local_id = local_id
         self.peer_id = peer_id

@@ -68,7 +68,7 @@ class LocalInfo:
     def __post_init__(self) -> None:
         """Raise `LocalProtocolError` for what would let anybody in."""
         if not self.keys and not (self.certificates and self.encryption):
-            raise LocalProtocolError("a node without a secret needs certificates, and encryption")
+            raise LocalProtocolError("expected a secret, or certificates and encryption, got neither")
 
     @property
     def method(self) -> str:
@@ -281,11 +281,11 @@ class Handshake:
         assert self.peer is not None
         if self.local.certificates:
             if node_ids is None:
-                raise RemoteProtocolError("its certificate was not verified")
+                raise RemoteProtocolError("expected a verified certificate, got none")
             if self.local.verify_node_id and self.peer.node_id not in node_ids:
                 named = ", ".join(sorted(node_ids)) or "no node"
                 raise RemoteProtocolError(
-                    f"its certificate is not for {self.peer.node_id}, which it says it is: it names {named[:200]!r}"
+                    f"expected a certificate for {self.peer.node_id}, which it says it is, got one for {named[:200]!r}"
                 )
         self._fingerprint = fingerprint
         self._move(StepEvent.TLS_DONE)
@@ -319,7 +319,7 @@ class Handshake:
         self.meets_original = is_original(greeting)
         peer = parse_greeting(greeting)
         if greeting.nonce == self._own.nonce:
-            raise RemoteProtocolError("it sent our own nonce back")
+            raise RemoteProtocolError("expected a nonce of the other side, got our own nonce back")
         if peer.node_id == self.local.node_id:
             self.talks_to_itself = peer.incarnation == self.local.incarnation
             who = "this node itself" if self.talks_to_itself else "another node"
@@ -328,13 +328,14 @@ class Handshake:
             ours, theirs = ("on", "off") if self.local.encryption else ("off", "on")
             raise RemoteProtocolError(f"encryption is {ours} here and {theirs} there: set it alike on both sides")
         if peer.stream and self.dialler:
-            raise RemoteProtocolError("it was dialled, and asks for a byte stream")
+            raise RemoteProtocolError("expected messages from a node that was dialled, got a wish for a byte stream")
         self.streams = self.streams or bool(peer.stream)
         if self.local.method not in peer.methods:
             raise RemoteProtocolError(_no_common_method(self.local.method, peer.methods))
         common = [name for name in peer.framings if name in self.local.framings]
         if not common:
-            raise RemoteProtocolError(f"no framing in common; it reads {','.join(peer.framings)[:80]!r}")
+            ours, theirs = ",".join(self.local.framings), ",".join(peer.framings)
+            raise RemoteProtocolError(f"no framing in common: expected one of {ours!r}, got {theirs[:80]!r}")
         self.writes = FRAMINGS[common[0]]
         self.peer = peer
         greeted: list[Event] = [Greeted(peer, auth.connection_id(self._own, self._peer))]
@@ -350,13 +351,13 @@ class Handshake:
         token, _, rest = rest.partition(";")
         framing, marker, lost = rest.partition(";lost=")
         if method != self.local.method:
-            raise RemoteProtocolError(f"an authentication method that was not offered: {method[:40]!r}")
+            raise RemoteProtocolError(f"expected the authentication method {self.local.method!r}, got {method[:40]!r}")
         self._key = self._proven_key(token, f"{method};;{rest}")
         if framing not in self.local.framings:
-            raise RemoteProtocolError(f"a framing that was not offered: {framing[:40]!r}")
+            raise RemoteProtocolError(f"expected a framing that was offered, got {framing[:40]!r}")
         self.reads = FRAMINGS[framing]
         if not marker or not _CONNECTION_ID.fullmatch(lost):
-            raise RemoteProtocolError(f"not a connection ID: {lost[:40]!r}")
+            raise RemoteProtocolError(f"expected a connection ID, got {lost[:40]!r}")
         self.proven = True
         self._move(StepEvent.THEIR_PROOF)
         return [Authenticated(lost, owes_proof=not self.dialler)]
@@ -389,7 +390,7 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
     """What a peer said of itself. Raises `RemoteProtocolError`."""
     head = greeting.fields.split(";")
     if head[:2] != ["aemp", "1"] or len(head) < 5:
-        raise RemoteProtocolError(f"not a greeting of this protocol: {greeting.fields[:80]!r}")
+        raise RemoteProtocolError(f"expected a greeting of trio_mp, got {greeting.fields[:80]!r}")
     node_id, methods, framings, *pairs = map(unescape, head[2:])
     keys: dict[str, str] = {}
     for pair in pairs:
@@ -406,19 +407,21 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
     except (binascii.Error, ValueError):
         nonce = b""
     if len(nonce) < _MINIMUM_NONCE:
-        raise RemoteProtocolError(f"a nonce that is not at least {_MINIMUM_NONCE} bytes in base64")
+        expected = f"expected a nonce of at least {_MINIMUM_NONCE} bytes in base64"
+        raise RemoteProtocolError(f"{expected}, got {greeting.nonce[:80]!r}")
     if not is_node_id(node_id):
-        raise RemoteProtocolError(f"not a node ID: {node_id[:80]!r}")
+        raise RemoteProtocolError(f"expected a node ID, got {node_id[:80]!r}")
     incarnation = keys.get("incarnation", "")
     if not is_incarnation(incarnation):
-        raise RemoteProtocolError(f"not an incarnation: {incarnation[:40]!r}")
+        raise RemoteProtocolError(f"expected an incarnation, got {incarnation[:40]!r}")
     stream = keys.get("stream", "")
     if "stream" in keys and not is_token(stream):
-        raise RemoteProtocolError(f"not the token of a stream: {stream[:40]!r}")
+        raise RemoteProtocolError(f"expected the token of a stream, got {stream[:40]!r}")
     low, high = _HEARTBEATS
     limit = int(_number(keys, "limit", "0"))
     if limit < MINIMUM_LIMIT:
-        raise RemoteProtocolError(f"it takes messages of at most {limit} bytes; {MINIMUM_LIMIT} is the least allowed")
+        expected = f"expected limit= to be {MINIMUM_LIMIT} bytes or more"
+        raise RemoteProtocolError(f"{expected}, got {limit}: raise its message_limit")
     return PeerInfo(
         node_id=node_id,
         incarnation=incarnation,
@@ -435,5 +438,5 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
 def _number(keys: dict[str, str], key: str, default: str) -> float:
     text = keys.get(key, default)
     if not _NUMBER.fullmatch(text):
-        raise RemoteProtocolError(f"{key}= is not a number: {text[:40]!r}")
+        raise RemoteProtocolError(f"expected a number behind {key}=, got {text[:40]!r}")
     return float(text)
