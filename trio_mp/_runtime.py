@@ -23,6 +23,7 @@ from ._ports.lifecycle import Lifecycle
 from ._ports.monitor import Monitor, MonitorCallback
 from ._ports.port import Port, lifecycle_of, running_port, state_of
 from ._ports.run_queue import WRONG_THREAD, Job, RunQueue
+from ._protocol import requests
 from ._protocol.handshake.auth import stretch_secret
 from ._protocol.handshake.handshake import LocalInfo
 from ._protocol.requests import Spawn
@@ -238,7 +239,7 @@ class Runtime:
         peer, name = self.route(port)
         if peer is None:
             return message
-        framing = peer.association.queue.framing
+        framing = peer.association.outbox.queue.framing
         running = framing.open_frame()
         framing.append(running, name, message)
         if len(running) > UNCOUNTED:
@@ -271,7 +272,7 @@ class Runtime:
         if not name:
             raise ValueError(f"{port} is a node port, which cannot be killed")
         if peer is not None:
-            peer.send("", ("kil", name, *reason))
+            peer.send("", requests.kill(name, reason))
         else:
             self.lifecycle.kill(name, reason)
 
@@ -412,4 +413,4 @@ class Runtime:
 
 def _is_out_of_reach(peer: Peer) -> bool:
     """Whether there is no connection with a peer, and none is waited for: who closes dials nobody for its links."""
-    return not (peer.is_up() or peer.association.queue.size)
+    return not (peer.is_up() or peer.association.outbox.queue.size)

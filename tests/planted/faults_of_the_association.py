@@ -37,8 +37,8 @@ ASSOCIATION = (
         (
             Change(
                 _FILE,
-                "if self.fence is not Fence.CLEAR:\n            self._next = connection",
-                "if self.fence is Fence.FIRING:\n            self._next = connection",
+                "if self.outbox.fence is not Fence.CLEAR:\n            self._next = connection",
+                "if self.outbox.fence is Fence.FIRING:\n            self._next = connection",
             ),
         ),
         (f"{_TESTS}::TestTheFence",),
@@ -100,11 +100,7 @@ ASSOCIATION = (
     Fault(
         "a_death_fires_twice",
         "a monitor that has fired for a death is still in the table, and fires again at the next loss",
-        (
-            Change(
-                _OUTBOX, "Fire(tuple(self.monitors.pop(name)), reason)", "Fire(tuple(self.monitors[name]), reason)"
-            ),
-        ),
+        (Change(_OUTBOX, "Fire(tuple(self.monitors.pop(name)), reason)", "Fire(tuple(self.monitors[name]), reason)"),),
         (f"{_TESTS}::TestMonitors::test_a_death_fires_those_of_the_port_and_no_others",),
     ),
     Fault(
@@ -159,7 +155,7 @@ ASSOCIATION = (
             Change(
                 _FILE,
                 'return self._end(self._current, "it does not answer,',
-                'self.monitors = {}\n        return self._end(self._current, "it does not answer,',
+                'self.outbox.monitors = {}\n        return self._end(self._current, "it does not answer,',
             ),
         ),
         (f"{_TESTS}::TestAnotherIncarnation::test_it_takes_the_place_of_one_that_is_gone",),
@@ -200,7 +196,7 @@ ASSOCIATION = (
         (
             Change(
                 _OUTBOX,
-                """self._lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for it"))
+                """self.lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for it"))
             return True""",
                 "self.queue.drop()",
             ),
@@ -222,7 +218,7 @@ ASSOCIATION = (
     Fault(
         "monitors_want_no_connection",
         "liveness: a monitor of a node that is never reached does not fire, if nothing is sent there",
-        (Change(_FILE, "(self.queue.size > 0 or bool(self.monitors))", "self.queue.size > 0"),),
+        (Change(_FILE, "(self.outbox.queue.size > 0 or bool(self.outbox.monitors))", "self.outbox.queue.size > 0"),),
         (f"{_TESTS}::TestALoss", f"{_TESTS}::TestMonitors"),
     ),
     Fault(
@@ -260,8 +256,10 @@ ASSOCIATION = (
     Fault(
         "requests_concern_nobody",
         "a request to spawn, kill or monitor that is too large is lost, and the port that it names is not told",
-        (Change(_QUEUE, "if word in _PORT_REQUESTS:", "if word in ():"),),
-        ("tests/protocol/association/test_queue.py::TestTheLimitOfThePeerIsSmaller::test_the_port_that_a_request_is_about_is_concerned",),
+        (Change(_QUEUE, "if word in ABOUT_PORTS:", "if word in ():"),),
+        (
+            "tests/protocol/association/test_queue.py::TestTheLimitOfThePeerIsSmaller::test_the_port_that_a_request_is_about_is_concerned",
+        ),
     ),
     Fault(
         "a_list_to_a_node_port_crashes",

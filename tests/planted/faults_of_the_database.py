@@ -193,9 +193,7 @@ DATABASE = (
     Fault(
         "late_for_good",
         "the database: a node that attaches is kept out by another's word, and not asked",
-        (
-            Change(_COPIES, "                    self._ask(source, other)\n", "                    pass\n"),
-        ),
+        (Change(_COPIES, "                    self._ask(source, other)\n", "                    pass\n"),),
         (f"{_TESTS}::TestALiar::test_that_was_there_first_does_not_keep_a_node_out",),
     ),
     Fault(
@@ -264,6 +262,12 @@ DATABASE = (
         "the database: a voucher is good for every later attachment of its run",
         (Change(_VOUCHERS, "str(version.started), version.incarnation, str(version.attachment), host)", "host)"),),
         (f"{_TESTS}::TestAVoucher::test_of_another_attachment_is_none_of_this_one",),
+    ),
+    Fault(
+        "own_word_needs_a_voucher",
+        "what a node says of itself is refused without a voucher: nobody sees a global node that cannot sign",
+        (Change(_CERTIFIED, "if why or from_id == owner or self._notary is None:", "if why or self._notary is None:"),),
+        (f"{_RECORDS_TESTS}::test_what_a_node_sets_that_signs_nothing_its_host_and_the_guests_of_that_see",),
     ),
     Fault(
         "vouchers_are_not_wanted",

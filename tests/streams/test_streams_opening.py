@@ -1,4 +1,4 @@
-"""Opening a byte stream, who dials whom, and how it ends when something goes wrong."""
+"""StreamClient a byte stream, who dials whom, and how it ends when something goes wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from network_helpers import (
 from stream_helpers import MODULE, NOTES, open_ends, receive_all, receive_line, receive_until_broken
 
 from trio_mp import Node, PortDied, open_node
-from trio_mp._protocol.effects import LinkReceived
+from trio_mp._protocol.handshake.events import LinkReceived
 from trio_mp._protocol.wire import codec
 from trio_mp._transport.addresses import Address, parse_address
 
@@ -49,7 +49,7 @@ def nothing_is_left(*nodes: Node) -> bool:
     """Whether no port is alive, and no stream is being set up."""
     return all(
         not node._lifecycle.ports
-        and not node._dispatcher.unwinding
+        and not node._lifecycle.unwinding
         and not network_of(node).pending_streams._pending
         and not network_of(node).pending_streams._expected
         for node in nodes
@@ -268,6 +268,26 @@ async def test_it_does_not_take_longer_than_a_handshake_may(autojump_clock: trio
                 pytest.fail("it was opened")
         assert trio.current_time() - start < 10.1
         await until(lambda: nothing_is_left(a, b))
+
+
+async def test_a_stream_is_not_there_in_time_because_the_process_stood_still(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    network = FakeNetwork()
+    settings: dict[str, Any] = {"spawn_modules": [MODULE], "handshake_timeout": 1.0}
+    async with open_test_node(network, "a", **settings), open_test_node(network, "b", seeds=["a"], **settings) as b:
+        await until(lambda: b.peers)
+        look_up = network_of(b).look_up
+
+        async def slow(node_id: str) -> tuple[Address, ...]:
+            found = await look_up(node_id)
+            autojump_clock.jump(1.1)
+            return found
+
+        network_of(b).look_up = slow
+        with pytest.raises(OSError, match="no byte stream with a"):
+            async with b.open_stream("a", f"{MODULE}:echoes"):
+                pytest.fail("it was opened")
 
 
 async def test_a_handshake_that_gets_stuck_is_given_up(autojump_clock: trio.testing.MockClock) -> None:

@@ -13,7 +13,8 @@ import trio
 
 from .._errors import RemoteProtocolError
 from .._ports.context import Running
-from .._protocol.effects import (
+from .._protocol.association.effects import Terms
+from .._protocol.handshake.events import (
     Authenticated,
     Event,
     Greeted,
@@ -23,7 +24,6 @@ from .._protocol.effects import (
     PeerInfo,
     ProofWanted,
     RefusedByPeer,
-    Terms,
 )
 from .._protocol.handshake.handshake import NONCE_SIZE, Step
 from .._protocol.handshake.session import Session
@@ -285,14 +285,14 @@ class Connection:
             if chunk is None or peer is None:
                 break
             if session.encrypted:
-                queue = peer.association.queue
+                queue = peer.association.outbox.queue
                 before = queue.written
                 session.send(chunk)
                 queue.advance(len(chunk))
                 self.unsent = queue.written - before
             else:
                 sent = pipe.send_nowait(chunk)
-                peer.association.queue.advance(sent)
+                peer.association.outbox.queue.advance(sent)
                 self.sent = True
                 if sent < len(chunk):
                     self._blocked.set()
@@ -354,7 +354,7 @@ class Connection:
         if self.peer.current is self:
             self.peer.beat(now)
         association = self.peer.association
-        if not self.sent and not self.said_all and (association.is_asked or not association.queue.size):
+        if not self.sent and not self.said_all and (association.is_asked or not association.outbox.queue.size):
             self.say("")
         self.sent = False
         silence, limit = now - self.received_at, 3 * self.info.heartbeat

@@ -1,4 +1,4 @@
-"""What mutants of the handshake have shown that no test of the pure core looked at."""
+"""Whom the handshake admits: names in certificates, which of several secrets, and what is said where nothing fits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
-from trio_mp._protocol.effects import Authenticated, ProofWanted
+from trio_mp._protocol.handshake.events import Authenticated, ProofWanted
 from trio_mp._protocol.handshake.handshake import NONCE_SIZE, Handshake, LocalInfo
 
 ALICE = LocalInfo(
