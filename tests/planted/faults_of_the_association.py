@@ -111,11 +111,7 @@ ASSOCIATION = (
     Fault(
         "a_death_fires_twice",
         "a monitor that has fired for a death is still in the table, and fires again at the next loss",
-        (
-            Change(
-                _OUTBOX, "Fire(tuple(self.monitors.pop(name)), reason)", "Fire(tuple(self.monitors[name]), reason)"
-            ),
-        ),
+        (Change(_OUTBOX, "Fire(tuple(self.monitors.pop(name)), reason)", "Fire(tuple(self.monitors[name]), reason)"),),
         (f"{_TESTS}::TestMonitors::test_a_death_fires_those_of_the_port_and_no_others",),
     ),
     Fault(
@@ -279,7 +275,9 @@ ASSOCIATION = (
         "requests_concern_nobody",
         "a request to spawn, kill or monitor that is too large is lost, and the port that it names is not told",
         (Change(_QUEUE, "if word in ABOUT_PORTS:", "if word in ():"),),
-        ("tests/protocol/association/test_queue.py::TestTheLimitOfThePeerIsSmaller::test_the_port_that_a_request_is_about_is_concerned",),
+        (
+            "tests/protocol/association/test_queue.py::TestTheLimitOfThePeerIsSmaller::test_the_port_that_a_request_is_about_is_concerned",
+        ),
     ),
     Fault(
         "a_list_to_a_node_port_crashes",
