@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,3 +42,14 @@ def short_directory() -> Iterator[Path]:
         yield Path(directory)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def bind(request: pytest.FixtureRequest, short_directory: Path) -> str:
+    """Where a node listens: at a Unix socket in one run of the test, at a free port of TCP in another."""
+    if request.param == "tcp":
+        request.getfixturevalue("require_tcp")
+        return "127.0.0.1:0"
+    if sys.platform == "win32":
+        pytest.skip("Unix sockets")
+    return f"unix:{short_directory}/s"

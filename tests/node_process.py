@@ -35,7 +35,7 @@ from chaos.process import words
 
 import trio_mp
 from trio_mp.cli.demo.checker import Verdict, check
-from trio_mp.cli.demo.journal import JournalWriter, Kind, read_journal
+from trio_mp.cli.demo.journal import JournalWriter, Kind, Record, read_journal
 from trio_mp.cli.demo.talk import Arrived, Fired, Report
 from trio_mp.cli.demo.traffic import Books, Feed, books_variable
 
@@ -129,7 +129,7 @@ async def obey(node: trio_mp.Node, books: Books, order: Order, feeds: list[Feed]
                 draining.start_soon(feed.drain)
         for feed in feeds:
             feed.end()
-        books.journal.write(Kind.FINISHED, 0, 0, 0, 0, 0)
+        books.journal.write(Record(Kind.FINISHED, time.monotonic()))
         say("drained")
 
     async with aclosing(words()) as told:
@@ -301,9 +301,9 @@ class Crew:
             await trio.sleep(0.05)
 
     def _arrived(self, sender: str, receiver: str) -> int:
-        number = self._names.index(sender)
-        records = read_journal(0, 0, Path(self.processes[receiver].order.journal)).records
-        return sum(record.kind is Kind.DELIVERED and record.node == number for record in records)
+        number = str(self._names.index(sender))
+        records = read_journal("", 0, Path(self.processes[receiver].order.journal)).records
+        return sum(record.kind is Kind.GOT and record.peer == number for record in records)
 
     async def drain(self, names: Iterable[str]) -> Verdict:
         """Have those send no more; returns the verdict when all is known of what they have sent."""
@@ -312,7 +312,7 @@ class Crew:
         await self.tell(names, "stop")
         await self.all_say(names, "drained", since=stopped)
         orders = [process.order for process in self.processes.values()]
-        return check(read_journal(order.number, 0, Path(order.journal)) for order in orders)
+        return check(read_journal(str(order.number), 0, Path(order.journal)) for order in orders)
 
     def kill(self, name: str) -> float:
         """Kill one with SIGKILL; returns when."""

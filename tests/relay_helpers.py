@@ -359,7 +359,13 @@ class Ledger:
 
 
 def check_promise(sent: int, delivered: Sequence[int], told: Sequence[int]) -> None:
-    """No silent hole in messages 0, 1, 2 … to one port; see `Ledger` for the arguments."""
+    """No silent hole in messages 0, 1, 2 … to one monitored port, sent without a pause in monitoring.
+
+    Args:
+      sent: how many.
+      delivered: which arrived, in their order.
+      told: how many had been sent, each time that the monitor fired.
+    """
     assert list(delivered) == sorted(set(delivered)), "in order, and each at most once"
     arrived = set(delivered)
     for number in range(sent):

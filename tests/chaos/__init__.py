@@ -11,6 +11,6 @@ proxy        the stretch of a connection that things are done to
 crew         the processes: started, heard, told, signalled
 process      the program of such a process
 traffic      what a node sends, and where it receives
-journal      the records; pure, but for the file
-oracle       the verdict; pure
+
+The records and the verdict are those of the demo: `trio_mp.cli.demo.journal` and `trio_mp.cli.demo.oracle`.
 """

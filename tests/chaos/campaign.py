@@ -11,10 +11,11 @@ from pathlib import Path
 
 import trio
 
+from trio_mp.cli.demo.journal import Journal, read_journal
+from trio_mp.cli.demo.oracle import Findings, StreamKey, Violation, check
+
 from .crew import Diary, Member, Unexpected, environment
 from .faults import LinkChaos, MemberChaos
-from .journal import Journal, read_journals
-from .oracle import StreamKey, Verdict, Violation, check
 from .process import Order
 from .proxy import Proxy
 
@@ -61,7 +62,7 @@ class Outcome:
     """What came of a plan; `calmed` is how long it took until all was quiet, in seconds."""
 
     plan: Plan
-    verdict: Verdict
+    findings: Findings
     diary: Diary
     journals: list[Journal]
     restarts: int
@@ -69,23 +70,23 @@ class Outcome:
 
     @property
     def holds(self) -> bool:
-        return not self.verdict.violations and not self.diary.problems
+        return not self.findings.violations and not self.diary.problems
 
     def table(self) -> str:
         """The figures, in lines."""
-        verdict = self.verdict
+        findings = self.findings
         rows = {
-            "messages sent": f"{verdict.sent:,}",
-            "delivered": f"{verdict.delivered:,}",
-            "reported lost": f"{verdict.reported:,}",
-            "of killed senders": f"{verdict.untold:,}",
-            "lost in silence": f"{verdict.silent:,}",
-            "streams, epochs": f"{verdict.streams:,}, {verdict.epochs:,}",
-            "monitors fired": ", ".join(f"{count:,} {reason}" for reason, count in verdict.reasons.most_common()),
+            "messages sent": f"{findings.sent:,}",
+            "delivered": f"{findings.delivered:,}",
+            "reported lost": f"{findings.reported:,}",
+            "of killed senders": f"{findings.untold:,}",
+            "lost in silence": f"{findings.silent:,}",
+            "streams, epochs": f"{findings.streams:,}, {findings.epochs:,}",
+            "monitors fired": ", ".join(f"{count:,} {reason}" for reason, count in findings.reasons.most_common()),
             "faults": ", ".join(f"{count} {kind}" for kind, count in sorted(self.diary.counts.items()) if count),
             "restarts": str(self.restarts),
             "quiet after": f"{self.calmed:.1f} s",
-            "violations": str(len(verdict.violations) + len(self.diary.problems)),
+            "violations": str(len(findings.violations) + len(self.diary.problems)),
         }
         encrypted = "encrypted" if self.plan.encryption else "plain"
         title = f"{self.plan.kind}, {encrypted}, {self.plan.seconds:g} s, seed {self.plan.seed}"
@@ -95,11 +96,17 @@ class Outcome:
         """What is wrong, with the lines of the journals around it."""
         lines = list(self.diary.problems)
         by_name = {journal.name: journal for journal in self.journals}
-        for violation in self.verdict.violations[:limit]:
+        for violation in self.findings.violations[:limit]:
             lines += [violation.text, *excerpt(violation, by_name)]
-        if len(self.verdict.violations) > limit:
-            lines.append(f"and {len(self.verdict.violations) - limit} more")
+        if len(self.findings.violations) > limit:
+            lines.append(f"and {len(self.findings.violations) - limit} more")
         return "\n".join([*lines, f"again: {self.plan.command}"])
+
+
+def read_journals(directory: Path) -> list[Journal]:
+    """All journals in a directory, each named by its node and run."""
+    names = [(*path.stem.rpartition("-")[::2], path) for path in sorted(directory.glob("*.journal"))]
+    return [read_journal(node, int(run), path) for node, run, path in names]
 
 
 def excerpt(violation: Violation, journals: dict[str, Journal], around: int = 3) -> list[str]:

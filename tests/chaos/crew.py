@@ -1,4 +1,7 @@
-"""The processes: how they are started, heard, told, signalled and restarted."""
+"""The processes: how they are started, heard, told, signalled and restarted.
+
+The crew of the demo is another one: its processes report figures to a board that is drawn, and are only killed.
+"""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import trio
 
 import trio_mp
+from trio_mp.cli.demo.journal import JournalWriter, Kind, Record
 
-from .journal import JournalWriter, Kind, Record
 from .traffic import Books, Feed, books_variable, prove_alive
 
 FEEDS = 2
@@ -68,7 +68,7 @@ async def words() -> AsyncGenerator[str, None]:
 
 async def run(order: Order) -> None:
     """Be that node until told to exit."""
-    journal = JournalWriter(Path(order.directory), order.node, order.run)
+    journal = JournalWriter(Path(order.directory) / f"{order.node}-{order.run}.journal")
     books = Books(order.node, order.run, journal, random.Random(order.seed))
     books_variable.set(books)
     orders = words()

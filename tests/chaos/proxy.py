@@ -1,4 +1,7 @@
-"""A stretch of connection that things can be done to: listens at one address, and forwards to another."""
+"""A stretch of connection that things can be done to: listens at one address, and forwards to another.
+
+`trio_mp.cli.demo.relay` only cuts, and counts the bytes that this has cost.
+"""
 
 from __future__ import annotations
 

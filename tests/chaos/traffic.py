@@ -9,8 +9,7 @@ from contextvars import ContextVar
 import trio
 
 import trio_mp
-
-from .journal import JournalWriter, Kind, Record
+from trio_mp.cli.demo.journal import JournalWriter, Kind, Record
 
 PAUSE = 0.25
 """Between two bursts, in seconds, on average."""
@@ -75,7 +74,7 @@ class Books:
     def flush(self) -> None:
         """Write down what has arrived."""
         arrivals, self._arrivals = self._arrivals, {}
-        self.journal.write_all(record for one in arrivals for record in one.take())
+        self.journal.write(*(record for one in arrivals for record in one.take()))
 
     async def keep_flushing(self) -> None:
         """After every pass of the dispatcher."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import importlib.util
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,6 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from json_peer import EXAMPLE, connect
 from network_helpers import (
     SECRET,
     FakeNetwork,
@@ -28,6 +29,36 @@ from network_helpers import (
 
 from trio_mp import Node, open_node
 from trio_mp._protocol.wire.json_framing import append_json
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "json_client.py"
+
+
+def load_example() -> Any:
+    spec = importlib.util.spec_from_file_location("json_client", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+Client = load_example().Client
+
+
+def connect(path: str, name: bytes, secret: str = SECRET) -> Any:
+    connected = socket.socket(socket.AF_UNIX)
+    connected.settimeout(20)
+    connected.connect(path)
+    client = Client.__new__(Client)
+    client.socket = connected
+    try:
+        client.__init__(connected, name, secret.encode())
+    except BaseException:
+        # By then it may be the socket with TLS around it.
+        client.socket.close()
+        client.file.close()
+        raise
+    return client
 
 
 def test_the_client_is_short_and_needs_nothing_but_python() -> None:

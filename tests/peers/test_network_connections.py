@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from manual_clock import ManualClock
 from network_helpers import (
     FakeNetwork,
     Inbox,
@@ -25,6 +26,7 @@ from network_helpers import (
     until,
     warnings_in,
 )
+from relay_helpers import check_promise
 
 from trio_mp import Node
 from trio_mp._protocol.association.outbox import Fence
@@ -228,24 +230,6 @@ async def test_many_connections_between_the_same_two_nodes(
         check_promise(sent, log, told)
         assert len(network.live) == 1
         assert b.peers == ("a",)
-
-
-def check_promise(sent: int, delivered: list[int], told: list[int]) -> None:
-    """Of messages 0, 1, 2 … to one monitored port, sent without a pause in monitoring.
-
-    Args:
-      sent: how many.
-      delivered: which arrived, in their order.
-      told: how many had been sent, each time that the monitor fired.
-    """
-    assert delivered == sorted(set(delivered)), "in order, and each at most once"
-    arrived = set(delivered)
-    for number in range(sent):
-        if number not in arrived:
-            heard = min((at for at in told if at > number), default=None)
-            assert heard is not None, f"{number} was lost, and nobody was told"
-            overtakers = [other for other in delivered if number < other < heard]
-            assert not overtakers, f"{overtakers} arrived behind {number}, which was lost, before anybody was told"
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -460,9 +444,8 @@ async def test_a_receiver_that_computes_for_long_does_not_mistake_its_peer_for_d
 ) -> None:
     """A batch that takes a minute to dispatch, in many turns: what came meanwhile has not been read yet."""
     network = FakeNetwork()
-    ticks = itertools.count()
     async with (
-        open_test_node(network, "a", fairness_clock=lambda: float(next(ticks))) as a,
+        open_test_node(network, "a", fairness_clock=ManualClock(step=1.0)) as a,
         open_test_node(network, "b", seeds=["a"]) as b,
     ):
         await until(lambda: a.peers and b.peers)
@@ -535,9 +518,8 @@ async def test_a_batch_is_not_dispatched_further_when_its_connection_ends(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     network = FakeNetwork()
-    ticks = itertools.count()
     async with (
-        open_test_node(network, "a", fairness_clock=lambda: float(next(ticks))) as a,
+        open_test_node(network, "a", fairness_clock=ManualClock(step=1.0)) as a,
         open_test_node(network, "b", seeds=["a"]) as b,
     ):
         await until(lambda: a.peers and b.peers)
@@ -566,8 +548,7 @@ async def test_a_batch_is_not_dispatched_further_when_its_connection_ends(
 async def test_a_frame_behind_the_one_that_ended_its_connection(autojump_clock: trio.testing.MockClock) -> None:
     """Both were read at once. The rest of the first is not dispatched, so neither is the second."""
     network = FakeNetwork()
-    ticks = itertools.count()
-    async with open_test_node(network, "m", fairness_clock=lambda: float(next(ticks))) as m:
+    async with open_test_node(network, "m", fairness_clock=ManualClock(step=1.0)) as m:
         got: list[int] = []
 
         def receive(number: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import signal
@@ -10,12 +9,12 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from manual_clock import ManualClock
 from network_helpers import (
     SECRET,
     FakeNetwork,
@@ -222,8 +221,7 @@ async def test_a_peer_that_had_nothing_to_say_while_this_process_stood_still_get
 async def test_a_batch_may_take_long_in_turns_that_are_short(autojump_clock: trio.testing.MockClock) -> None:
     """No turn is long enough to be taken for a stall of this process. What came meanwhile has not been read yet."""
     network = FakeNetwork()
-    ticks = itertools.count()
-    async with open_test_node(network, "m", fairness_clock=lambda: float(next(ticks))) as m:
+    async with open_test_node(network, "m", fairness_clock=ManualClock(step=1.0)) as m:
         peer = RawPeer(network.connect(place("m")).dialler, "a")
         await peer.adopt()
         await until(lambda: m.peers)
@@ -393,14 +391,11 @@ async def open_talker(bind: str, ours: float, theirs: float) -> AsyncGenerator[T
                     await talker.process.wait()
 
 
-@pytest.fixture(params=["unix", "tcp"])
-def bind(request: pytest.FixtureRequest, short_directory: Path) -> str:
+@pytest.fixture
+def bind(bind: str) -> str:
     if sys.platform == "win32":
         pytest.skip("SIGSTOP")
-    if request.param == "tcp":
-        request.getfixturevalue("require_tcp")
-        return "127.0.0.1:0"
-    return f"unix:{short_directory}/s"
+    return bind
 
 
 async def test_a_stopped_process_is_lost_and_comes_back(bind: str) -> None:

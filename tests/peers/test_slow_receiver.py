@@ -313,16 +313,6 @@ trio.run(main, *sys.argv[1:])
 """
 
 
-@pytest.fixture(params=["unix", "tcp"])
-def bind(request: pytest.FixtureRequest, short_directory: Path) -> str:
-    if request.param == "tcp":
-        request.getfixturevalue("require_tcp")
-        return "127.0.0.1:0"
-    if sys.platform == "win32":
-        pytest.skip("Unix sockets")
-    return f"unix:{short_directory}/s"
-
-
 def command(source: str, *arguments: object) -> list[str]:
     return [sys.executable, "-W", "error", "-c", source, *map(str, arguments)]
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 import pytest
 import trio
+from network_helpers import peer_of, until
 
 from trio_mp import Node
 from trio_mp.testing import SimulatedNetwork, Witness, simulate
@@ -33,18 +33,6 @@ def each_seed(scenario: Scenario) -> Callable[[int], None]:
 
     test.__doc__ = scenario.__doc__
     return test
-
-
-async def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    with trio.fail_after(seconds):
-        # Virtual time, which polling does not take.
-        while not condition():  # noqa: ASYNC110
-            await trio.sleep(0.01)
-
-
-def peer(node: Node, other: str) -> Any:
-    assert node._runtime.network is not None
-    return node._runtime.network.peers[other]
 
 
 @each_seed
@@ -162,9 +150,9 @@ async def test_monitors_that_are_cancelled_leave_nothing_behind(network: Simulat
             await trio.sleep(0.01)
         await b.flush("a")
         await trio.sleep(1)
-        assert not peer(b, "a").association.outbox.monitors
-        assert not peer(a, "b").association.watched
-        assert not peer(a, "b").watchers
+        assert not peer_of(b, "a").association.outbox.monitors
+        assert not peer_of(a, "b").association.watched
+        assert not peer_of(a, "b").watchers
 
 
 @each_seed

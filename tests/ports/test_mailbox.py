@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+from manual_clock import ManualClock
 from reason_helpers import Died
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
@@ -13,18 +14,6 @@ from trio_mp import ANY, Port, PortDied, open_node
 from trio_mp._ports.port import state_of
 from trio_mp._settings.environment import Environment
 from trio_mp.lowlevel import open_node_in
-
-
-class SteppingClock:
-    """A fairness clock that a test moves; or that moves by itself with every look at it."""
-
-    def __init__(self, step: float = 0.0) -> None:
-        self.now = 100.0
-        self.step = step
-
-    def __call__(self) -> float:
-        self.now += self.step
-        return self.now
 
 
 async def test_receive_returns_the_whole_message() -> None:
@@ -216,7 +205,7 @@ async def test_a_message_that_comes_at_the_moment_of_cancellation_is_received_or
 
 
 async def test_a_receive_of_what_is_there_does_without_a_scheduler_pass() -> None:
-    clock = SteppingClock()
+    clock = ManualClock()
     async with open_node_in(Environment(fairness_clock=clock)) as node, node.open_port() as port:
         for number in range(20):
             node.send(port, number)
@@ -240,7 +229,7 @@ async def test_a_receive_of_what_is_there_does_without_a_scheduler_pass() -> Non
 
 
 async def test_a_task_that_finds_one_message_after_the_other_yields_every_millisecond() -> None:
-    clock = SteppingClock()
+    clock = ManualClock()
     async with open_node_in(Environment(fairness_clock=clock)) as node, node.open_port() as port:
         for number in range(100):
             node.send(port, number)

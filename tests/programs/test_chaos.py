@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from chaos.campaign import Campaign, Plan, excerpt
+from chaos.campaign import Campaign, Plan, excerpt, read_journals
 from chaos.crew import Member, Unexpected, environment
-from chaos.journal import Journal, JournalWriter, Kind, Record, parse_journal, parse_line, read_journals
-from chaos.oracle import check
 from chaos.process import Order
 from chaos.proxy import Proxy
+
+from trio_mp.cli.demo.journal import Journal, JournalWriter, Kind, Record, parse_journal, parse_line
+from trio_mp.cli.demo.oracle import check
 
 PORT = "hub#abc.1"
 
@@ -48,11 +49,11 @@ TWO_EPOCHS = (*ONE_EPOCH, "end 1 0 0 transport_error hub reset", "begin 2 21 0",
 
 def problems(*journals: Journal) -> str:
     """Everything that the oracle says; and its excerpts name lines that there are."""
-    verdict = check(journals)
+    findings = check(journals)
     by_name = {journal.name: journal for journal in journals}
-    for violation in verdict.violations:
+    for violation in findings.violations:
         assert any(line.startswith("  > ") for line in excerpt(violation, by_name))
-    return "\n".join(violation.text for violation in verdict.violations)
+    return "\n".join(violation.text for violation in findings.violations)
 
 
 def test_what_may_be() -> None:
@@ -62,11 +63,11 @@ def test_what_may_be() -> None:
         for later in range(20, 31):
             ranges = [(1, 1, late), (2, 21, later)]
             arrived = receiver(*(one for one in ranges if one[2] >= one[1]))
-            verdict = check([sender(*TWO_EPOCHS, "end 2 0 0"), arrived])
-            assert not verdict.violations
-            assert (verdict.sent, verdict.delivered, verdict.reported) == (30, late + later - 20, 50 - late - later)
-            assert (verdict.untold, verdict.silent, verdict.streams, verdict.epochs) == (0, 0, 1, 2)
-            assert verdict.reasons == {"transport_error": 1, "normal": 1}
+            findings = check([sender(*TWO_EPOCHS, "end 2 0 0"), arrived])
+            assert not findings.violations
+            assert (findings.sent, findings.delivered, findings.reported) == (30, late + later - 20, 50 - late - later)
+            assert (findings.untold, findings.silent, findings.streams, findings.epochs) == (0, 0, 1, 2)
+            assert findings.reasons == {"transport_error": 1, "normal": 1}
 
 
 def test_the_first_epoch_may_arrive_late_but_before_anything_of_the_second() -> None:
@@ -122,9 +123,9 @@ def test_lost_in_silence() -> None:
 
 def test_a_killed_sender_was_told_nothing() -> None:
     """What it recorded and had no time to send, too."""
-    verdict = check([sender(*TWO_EPOCHS, finished=False), receiver((1, 1, 5), (2, 21, 23))])
-    assert not verdict.violations
-    assert (verdict.reported, verdict.untold, verdict.silent) == (15, 7, 0)
+    findings = check([sender(*TWO_EPOCHS, finished=False), receiver((1, 1, 5), (2, 21, 23))])
+    assert not findings.violations
+    assert (findings.reported, findings.untold, findings.silent) == (15, 7, 0)
 
 
 def test_two_receivers() -> None:
@@ -189,9 +190,10 @@ def test_journals_and_their_files(tmp_path: Path) -> None:
         Record(Kind.END, 2.25, "hub", 0, 1, 1, text="transport_error hub a text  with\nmuch in it"),
         Record(Kind.FINISHED, 3.0),
     ]
-    writer = JournalWriter(tmp_path, "a-b", 3)
+    writer = JournalWriter(tmp_path / "a-b-3.journal")
     writer.write(*records[:2])
-    writer.write_all(iter(records[2:]))
+    writer.write(*records[2:])
+    writer.close()
     (journal,) = read_journals(tmp_path)
     assert (journal.node, journal.run, journal.name) == ("a-b", 3, "a-b-3")
     assert list(journal.records[:2]) == records[:2]
@@ -203,7 +205,7 @@ def test_journals_and_their_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="sent"):
         parse_line("sent 1.0 hub 0 1 1 1 0 ")
     with pytest.raises(FileExistsError):
-        JournalWriter(tmp_path, "a-b", 3)
+        JournalWriter(tmp_path / "a-b-3.journal")
 
 
 # Real processes -----------------------------------------------------------------------------------------------------
@@ -283,7 +285,7 @@ async def test_eight_seconds_of_chaos(short_directory: Path) -> None:
     plan = Plan(seconds=8, seed=1, kind="unix", encryption=True, heartbeat=0.4)
     outcome = await Campaign(plan, short_directory).run()
     assert outcome.holds, outcome.table() + "\n" + outcome.limited_log()
-    assert outcome.verdict.delivered > 1000
-    assert outcome.verdict.silent == 0
+    assert outcome.findings.delivered > 1000
+    assert outcome.findings.silent == 0
     assert sum(outcome.diary.counts.values()) >= 3, "little was done"
     assert "violations         0" in outcome.table()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,16 +122,6 @@ async def running(source: str, *arguments: object) -> AsyncGenerator[Program, No
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
                     await stream.aclose()
-
-
-@pytest.fixture(params=["unix", "tcp"])
-def bind(request: pytest.FixtureRequest, short_directory: Path) -> str:
-    if request.param == "tcp":
-        request.getfixturevalue("require_tcp")
-        return "127.0.0.1:0"
-    if sys.platform == "win32":
-        pytest.skip("Unix sockets")
-    return f"unix:{short_directory}/s"
 
 
 @asynccontextmanager

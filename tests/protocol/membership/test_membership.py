@@ -36,7 +36,6 @@ from trio_mp._protocol.membership.rules import (
     MembershipEffect,
     Send,
 )
-from trio_mp._protocol.wire import codec
 
 
 def make(node_id: str = "n", *, is_global: bool = False) -> Membership:
@@ -539,12 +538,6 @@ def test_any_node_can_take_a_welcome() -> None:
     named: Any = welcome.message[2]
     assert 3 <= len(named) < 10
     assert WELCOME_SIZE / 2 < len(encoded(welcome.message)) < 2 * WELCOME_SIZE
-
-
-def travelled(message: tuple[object, ...]) -> tuple[object, ...]:
-    """A message as it arrives."""
-    ((_, *rest),) = codec.messages_in(encoded(message))
-    return tuple(rest)
 
 
 @settings(max_examples=300)

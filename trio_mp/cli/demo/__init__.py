@@ -8,7 +8,8 @@ worker       the process of one node
 traffic      what a node sends, and where it receives
 talk         what the processes and the command say to each other
 journal      the records that the verdict comes from; pure, but for the file
-checker      the verdict; pure
+oracle       the verdict; pure
+checker      the verdict, as the demo shows it; pure
 board        what is known of everybody at this moment
 screen       the board, drawn; and the summary
 """

@@ -1,4 +1,7 @@
-"""The processes of the demo: how they are started, heard, told to stop, and killed."""
+"""The processes of the demo: how they are started, heard, told to stop, and killed.
+
+The chaos harness of the tests has another crew: its processes are stopped and continued too, and end well or not.
+"""
 
 from __future__ import annotations
 
@@ -166,9 +169,8 @@ class Crew:
 
     def journals(self) -> list[Journal]:
         """What all runs of all nodes have recorded."""
-        return [
-            read_journal(member.begin.number, member.begin.run, Path(member.begin.journal)) for member in self._members
-        ]
+        begun = [member.begin for member in self._members]
+        return [read_journal(str(begin.number), begin.run, Path(begin.journal)) for begin in begun]
 
 
 @asynccontextmanager

@@ -1,116 +1,138 @@
-"""What each node records: every send, every monitor that is set or fires, every delivery.
+"""What each process records: what it is about to send, what it was told, what was delivered to it.
 
-A record is written before what it records can have an effect, by one `os.write` of a few bytes, so it is in the
-kernel's hands when SIGKILL comes. (Only a failure of the machine can take it from there.)
+A record is a line. `os.write` hands it to the kernel before what it announces can have an effect, so SIGKILL cannot
+take it; only a failure of the machine can. The demo writes one for each delivery, in the handler. The chaos harness of
+the tests, which sends far more, writes deliveries after the dispatcher's pass in which they were made, so SIGKILL can
+take the last of them. That hides nothing that matters: their port has died with them, so what is recorded is still all
+that came before.
 """
 
 from __future__ import annotations
 
 import enum
 import os
-import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-_RECORD = struct.Struct("<BBHIII")
 
+class Kind(enum.StrEnum):
+    """What a record is about. A *stream* is what one run of a node sends to one port."""
 
-class Kind(enum.IntEnum):
-    """What a record is about."""
+    OPEN = "open"
+    """The sender has had a port made at `peer` for this stream; `text` is its ID."""
 
-    SENT = 1
-    """A message is about to be sent. `node` is the receiver's."""
+    BEGIN = "begin"
+    """The sender is about to set a monitor: an epoch begins, with the message `first`."""
 
-    MONITORED = 2
-    """A monitor is about to be set; messages sent from here on are of this era. `node` is the receiver's."""
+    SEND = "send"
+    """The messages `first` to `last` of the epoch are about to be sent."""
 
-    FIRED = 3
-    """That monitor fires: messages of its era may be lost. `node` is the receiver's."""
+    END = "end"
+    """The monitor of the epoch has fired; `text` is the reason."""
 
-    DELIVERED = 4
-    """The port's handler was called with a message. `node` and `run` are the sender's."""
+    MADE = "made"
+    """A port was made here for a stream of the run `run` of `peer`; `text` is its ID."""
 
-    MISDIRECTED = 5
-    """The port's handler was called with a message of another stream. `node` and `run` are the sender's."""
+    GOT = "got"
+    """The messages `first` to `last` of that epoch were delivered here, in this order and nothing between them."""
 
-    FINISHED = 6
-    """This run sends no more, and all it has sent was delivered or reported. The other fields are 0."""
+    WRONG = "wrong"
+    """A message was delivered at the port of another stream, or changed; `text` says how."""
+
+    FINISHED = "finished"
+    """This run sends no more, and all it has sent was delivered, or its monitor has fired."""
 
 
 class Record(NamedTuple):
-    """One record.
+    """One record. Numbers that mean nothing for its kind are 0.
 
     Attributes:
       kind: what it is about.
-      node: the number of the node at the other end.
-      run: how often that node was started before, where this is known; else 0.
-      stream: the sender's number for the port that it sends to.
-      era: counts the monitors that the sender has set on that port, from 1.
-      number: the message's number in its stream, from 1; 0 where no message is meant.
+      at: when, by `time.monotonic()`.
+      peer: the node at the other end; `-` for none.
+      run: how often that node was started before, where this is known.
+      stream: the sender's number for the stream.
+      epoch: counts the sender's monitors in the stream, from 1.
+      first, last: messages, by their numbers in the stream, from 1.
+      text: what else there is to say.
     """
 
     kind: Kind
-    node: int = 0
+    at: float
+    peer: str = "-"
     run: int = 0
     stream: int = 0
-    era: int = 0
-    number: int = 0
+    epoch: int = 0
+    first: int = 0
+    last: int = 0
+    text: str = ""
+
+    def line(self) -> str:
+        """As it is written, with its end."""
+        kind, at, *numbers, text = self
+        return f"{kind.value} {at:.3f} {' '.join(map(str, numbers))} {' '.join(text.split())}\n"
+
+
+def parse_line(line: str) -> Record:
+    """The record in a line. Raises `ValueError` if there is none."""
+    kind, at, peer, *numbers, text = line.split(" ", 8)
+    run, stream, epoch, first, last = map(int, numbers)
+    return Record(Kind(kind), float(at), peer, run, stream, epoch, first, last, text)
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
     """All that one run of a node has recorded, in order."""
 
-    node: int
+    node: str
     run: int
     records: tuple[Record, ...]
 
+    @property
+    def name(self) -> str:
+        """Which run of which node."""
+        return f"{self.node}-{self.run}"
 
-class JournalWriter:
-    """Appends records to a file.
 
-    Args:
-      path: the file; made if it is not there.
+def parse_journal(node: str, run: int, text: str) -> Journal:
+    """A journal from its file. A piece of a line at the end, of a process killed there, is left out.
 
     Raises:
-      OSError: it cannot be opened; later, a record cannot be written.
+      ValueError: these are no records.
+    """
+    whole = text[: text.rfind("\n") + 1]
+    return Journal(node, run, tuple(map(parse_line, whole.splitlines())))
+
+
+def read_journal(node: str, run: int, path: Path) -> Journal:
+    """What one run of a node has recorded. Nothing, if it did not live long enough to make the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = ""
+    return parse_journal(node, run, text)
+
+
+class JournalWriter:
+    """Appends records to a new file.
+
+    Args:
+      path: the file.
+
+    Raises:
+      OSError: it is there already, or cannot be made; later, a record cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
 
-    def write(self, kind: Kind, node: int, run: int, stream: int, era: int, number: int) -> None:
-        """Append one record. When this returns the record outlives the process."""
-        record = _RECORD.pack(kind, node, run, stream, era, number)
-        if os.write(self._file, record) != len(record):
+    def write(self, *records: Record) -> None:
+        """Append records. When this returns they outlive the process."""
+        data = "".join(record.line() for record in records).encode()
+        if data and os.write(self._file, data) != len(data):
             raise OSError("a record could not be written whole")
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
-
-
-def encode_records(records: Iterable[Record]) -> bytes:
-    """The bytes of records, as in a file."""
-    return b"".join(_RECORD.pack(*record) for record in records)
-
-
-def decode_records(data: bytes) -> tuple[Record, ...]:
-    """The records in the bytes of a file. A piece of a record at the end, of a process killed there, is left out.
-
-    Raises:
-      ValueError: these are no records.
-    """
-    whole = len(data) - len(data) % _RECORD.size
-    return tuple(Record(Kind(kind), *fields) for kind, *fields in _RECORD.iter_unpack(data[:whole]))
-
-
-def read_journal(node: int, run: int, path: Path) -> Journal:
-    """What one run of a node has recorded. Nothing, if it did not live long enough to make the file."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        data = b""
-    return Journal(node, run, decode_records(data))

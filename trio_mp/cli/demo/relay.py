@@ -1,4 +1,8 @@
-"""A stretch of connection that can be cut: forwards one Unix socket to another."""
+"""A stretch of connection that can be cut: forwards one Unix socket to another.
+
+It counts the bytes that a cut has cost. The proxy of the chaos harness does to a connection what else can be done to it
+(it holds bytes back, swallows them, cuts them small, resets), over TCP too, and counts nothing.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import trio
 
 import trio_mp
 
-from .journal import JournalWriter, Kind
+from .journal import JournalWriter, Kind, Record
 from .talk import Arrived, Fired, Report
 
 TICK = 0.025
@@ -63,16 +63,24 @@ def sink(port: trio_mp.Port, sender: int, run: int, stream: int) -> None:
     """
     books = books_variable.get()
     identity = [sender, run, stream]
-    last_era = 0
+    last_epoch = 0
+
+    def record(kind: Kind, epoch: int = 0, number: int = 0, text: str = "") -> None:
+        of_stream = (str(sender), run, stream)
+        books.journal.write(Record(kind, time.monotonic(), *of_stream, epoch, number, number, text))
+
+    record(Kind.MADE, text=str(port))
 
     @port.on("count")
-    def count(source: list[int], era: int, number: int) -> None:
-        nonlocal last_era
-        kind = Kind.DELIVERED if source == identity else Kind.MISDIRECTED
-        books.journal.write(kind, source[0], source[1], source[2], era, number)
+    def count(source: list[int], epoch: int, number: int) -> None:
+        nonlocal last_epoch
+        if source == identity:
+            record(Kind.GOT, epoch, number)
+        else:
+            record(Kind.WRONG, epoch, number, f"message {number} of epoch {epoch} of {source} arrived here")
         books.received += 1
-        if era != last_era:
-            last_era = era
+        if epoch != last_epoch:
+            last_epoch = epoch
             books.report(Arrived(time.monotonic(), sender, run))
 
     @port.on("echo")
@@ -106,29 +114,31 @@ class Feed:
         self._stream = self._books.streams
         self._identity = (self._books.number, self._books.run, self._stream)
         self._sink = self._node.spawn(self._peer_id, f"{__name__}:sink", *self._identity)
-        self._era = 0
+        self._epoch = 0
         self._number = 0
-        self._begin_era()
+        self._record(Kind.OPEN, text=self._sink)
+        self._begin_epoch()
 
-    def _begin_era(self) -> None:
-        self._era += 1
-        self._record(Kind.MONITORED, 0)
+    def _begin_epoch(self) -> None:
+        self._epoch += 1
+        self._record(Kind.BEGIN, self._number + 1)
         self._monitor = self._node.monitor(self._sink, self._fired)
 
-    def _record(self, kind: Kind, number: int) -> None:
-        self._books.journal.write(kind, self._peer, 0, self._stream, self._era, number)
+    def _record(self, kind: Kind, first: int = 0, last: int = 0, text: str = "") -> None:
+        of_epoch = (str(self._peer), 0, self._stream, self._epoch)
+        self._books.journal.write(Record(kind, time.monotonic(), *of_epoch, first, last, text))
 
     def _fired(self, *reason: object) -> None:
         if self._ended:
             return
         at = time.monotonic()
-        self._record(Kind.FIRED, 0)
+        self._record(Kind.END, text=" ".join(map(str, reason)))
         self._books.fired += 1
         what = str(reason[0]) if reason else "normal"
         self._books.report(Fired(at, self._peer, what))
         if what == "transport_error":
             # The connection is lost, and messages may be. The port may well live: go on as soon as there is another.
-            self._begin_era()
+            self._begin_epoch()
         else:
             # It is gone, as after a restart of the whole node: make another.
             self._open_stream()
@@ -138,12 +148,10 @@ class Feed:
         due = 0.0
         while True:
             due += self._rate * TICK
-            while due >= 1:
-                due -= 1
-                self._number += 1
-                self._record(Kind.SENT, self._number)
-                self._node.send(self._sink, "count", self._identity, self._era, self._number)
-                self._books.sent += 1
+            count = int(due)
+            due -= count
+            if count:
+                self._send(count)
             try:
                 # The place to wait for a slow peer, or for one that is not there.
                 await self._node.flush(self._peer_id)
@@ -151,6 +159,15 @@ class Feed:
                 # Dropped: the monitor says so too, and that is what counts.
                 pass
             await trio.sleep(TICK)
+
+    def _send(self, count: int) -> None:
+        """Send so many messages. No other task runs meanwhile, so no monitor fires in between."""
+        first, last = self._number + 1, self._number + count
+        self._record(Kind.SEND, first, last)
+        for number in range(first, last + 1):
+            self._node.send(self._sink, "count", self._identity, self._epoch, number)
+        self._number = last
+        self._books.sent += count
 
     async def ping(self) -> None:
         """Measure round trips."""

@@ -16,7 +16,7 @@ import trio
 
 import trio_mp
 
-from .journal import JournalWriter, Kind
+from .journal import JournalWriter, Kind, Record
 from .talk import Begin, Drained, Figures, LineDecoder, Order, Ready, Report, Stop, encode_line
 from .traffic import Books, Feed, books_variable
 
@@ -104,7 +104,7 @@ class Worker:
                     draining.start_soon(feed.drain)
             for feed in feeds:
                 feed.end()
-            books.journal.write(Kind.FINISHED, 0, 0, 0, 0, 0)
+            books.journal.write(Record(Kind.FINISHED, time.monotonic()))
             books.report(Drained())
             # Others may still want an answer from here. The end of the input cancels this.
             await trio.sleep_forever()

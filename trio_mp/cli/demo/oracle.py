@@ -1,4 +1,6 @@
-"""The verdict: whether what was received agrees with what was sent, and with what its senders were told.
+"""The findings on the journals of processes: whether what was received agrees with what was sent and reported.
+
+The demo asks it, and so does the chaos harness of the tests.
 
 A *stream* is what one run of a node sends to one port, numbered from 1; it has *epochs*, one for each monitor.
 For each:
@@ -32,10 +34,10 @@ class StreamKey(NamedTuple):
     stream: int
 
     def __str__(self) -> str:
-        return f"stream {self.stream} of {self.node}-{self.run}"
+        return f"stream {self.stream} of run {self.run} of node {self.node}"
 
 
-class Place(NamedTuple):
+class JournalPlace(NamedTuple):
     """A line of a journal, by the journal's name, from 0."""
 
     journal: str
@@ -46,7 +48,7 @@ class Violation(NamedTuple):
     """Something that must not be, and where it shows."""
 
     text: str
-    places: tuple[Place, ...]
+    places: tuple[JournalPlace, ...]
     key: StreamKey | None = None
 
 
@@ -56,30 +58,38 @@ class Epoch:
 
     first: int
     last: int
-    place: Place
+    place: JournalPlace
     ended: str | None = None
 
 
 @dataclass(slots=True)
-class Stream:
+class SentStream:
     """What a sender recorded of a stream."""
 
     receiver: str
     port: str
-    place: Place
+    place: JournalPlace
     epochs: dict[int, Epoch] = field(default_factory=dict)
+
+
+class Loss(NamedTuple):
+    """A monitor that has fired, and how many messages of its epoch were not delivered."""
+
+    sender: str
+    receiver: str
+    messages: int
 
 
 class Arrival(NamedTuple):
     """Something that a receiver recorded of a stream, and which receiver."""
 
     record: Record
-    place: Place
+    place: JournalPlace
     receiver: str
 
 
 @dataclass(slots=True)
-class Verdict:
+class Findings:
     """What came out.
 
     Attributes:
@@ -89,6 +99,7 @@ class Verdict:
       silent: those that were not delivered, though the sender lived and was not told.
       streams, epochs: how many there were.
       reasons: why epochs ended, by the first word.
+      losses: the monitors that have fired.
       violations: all of them.
     """
 
@@ -100,6 +111,7 @@ class Verdict:
     streams: int = 0
     epochs: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    losses: list[Loss] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
 
 
@@ -107,25 +119,25 @@ class Verdict:
 class _Tables:
     """All journals, sorted by stream."""
 
-    streams: dict[StreamKey, Stream] = field(default_factory=dict)
+    streams: dict[StreamKey, SentStream] = field(default_factory=dict)
     arrivals: dict[StreamKey, list[Arrival]] = field(default_factory=lambda: defaultdict(list))
-    ports: dict[str, Place] = field(default_factory=dict)
+    ports: dict[str, JournalPlace] = field(default_factory=dict)
     finished: set[tuple[str, int]] = field(default_factory=set)
 
 
-def check(journals: Iterable[Journal]) -> Verdict:
+def check(journals: Iterable[Journal]) -> Findings:
     """Compare what all runs of all nodes have recorded."""
-    tables, verdict = _Tables(), Verdict()
+    tables, findings = _Tables(), Findings()
     for journal in journals:
-        verdict.violations += _sort(journal, tables)
+        findings.violations += _sort(journal, tables)
     for key, arrivals in tables.arrivals.items():
         # A sender that was killed between its request for a port and its record of that has sent nothing there.
         places = tuple(arrival.place for arrival in arrivals if arrival.record.kind is not Kind.MADE)[:1]
         if key not in tables.streams and places:
-            verdict.violations.append(Violation(f"{key}: it arrived, and nobody has sent it", places, key))
+            findings.violations.append(Violation(f"{key}: it arrived, and nobody has sent it", places, key))
     for key, stream in tables.streams.items():
-        _check_stream(verdict, key, stream, tables.arrivals.get(key, []), (key.node, key.run) in tables.finished)
-    return verdict
+        _check_stream(findings, key, stream, tables.arrivals.get(key, []), (key.node, key.run) in tables.finished)
+    return findings
 
 
 # Sorting ----------------------------------------------------------------------------------------------------------
@@ -134,7 +146,7 @@ def check(journals: Iterable[Journal]) -> Verdict:
 def _sort(journal: Journal, tables: _Tables) -> Iterator[Violation]:
     here = (journal.node, journal.run)
     for line, record in enumerate(journal.records):
-        place = Place(journal.name, line)
+        place = JournalPlace(journal.name, line)
         match record.kind:
             case Kind.FINISHED:
                 tables.finished.add(here)
@@ -153,11 +165,11 @@ def _sort(journal: Journal, tables: _Tables) -> Iterator[Violation]:
                     yield Violation(f"{key}: a broken journal: {problem}", (place,), key)
 
 
-def _sort_sent(tables: _Tables, key: StreamKey, record: Record, place: Place) -> str:
+def _sort_sent(tables: _Tables, key: StreamKey, record: Record, place: JournalPlace) -> str:
     """Note what a sender recorded; returns what is wrong with it, if something is."""
     stream = tables.streams.get(key)
     if record.kind is Kind.OPEN:
-        tables.streams[key] = Stream(record.peer, record.text, place)
+        tables.streams[key] = SentStream(record.peer, record.text, place)
         return "it is opened twice" if stream is not None else ""
     if stream is None:
         return "it was not opened"
@@ -181,33 +193,37 @@ def _sort_sent(tables: _Tables, key: StreamKey, record: Record, place: Place) ->
 # Checking ---------------------------------------------------------------------------------------------------------
 
 
-def _check_stream(verdict: Verdict, key: StreamKey, stream: Stream, arrivals: list[Arrival], finished: bool) -> None:
+def _check_stream(
+    findings: Findings, key: StreamKey, stream: SentStream, arrivals: list[Arrival], finished: bool
+) -> None:
     counts, violations = _check_arrivals(stream, arrivals)
-    verdict.violations += [Violation(f"{key}: {text}", places, key) for text, places in violations]
-    verdict.streams += 1
-    verdict.epochs += len(stream.epochs)
+    findings.violations += [Violation(f"{key}: {text}", places, key) for text, places in violations]
+    findings.streams += 1
+    findings.epochs += len(stream.epochs)
     for number, epoch in stream.epochs.items():
         size = epoch.last - epoch.first + 1
         missing = max(0, size - counts[number])
-        verdict.sent += size
-        verdict.delivered += size - missing
+        findings.sent += size
+        findings.delivered += size - missing
         if epoch.ended is not None:
-            verdict.reported += missing
-            verdict.reasons[(epoch.ended.split() or ["normal"])[0]] += 1
+            findings.reported += missing
+            findings.losses.append(Loss(key.node, stream.receiver, missing))
+            findings.reasons[(epoch.ended.split() or ["normal"])[0]] += 1
         elif not finished:
-            verdict.untold += missing
+            findings.untold += missing
         elif missing:
-            verdict.silent += missing
-            text = f"{key}: lost in silence: {missing} of the {size} messages of epoch {number}, from {epoch.first} on"
-            verdict.violations.append(Violation(text, (epoch.place, *(one.place for one in arrivals[-1:])), key))
+            findings.silent += missing
+            where = f"of epoch {number}, from {epoch.first + counts[number]} on"
+            text = f"{key}: lost in silence: {missing} of the {size} messages {where}"
+            findings.violations.append(Violation(text, (epoch.place, *(one.place for one in arrivals[-1:])), key))
 
 
 def _check_arrivals(
-    stream: Stream, arrivals: Sequence[Arrival]
-) -> tuple[Counter[int], list[tuple[str, tuple[Place, ...]]]]:
+    stream: SentStream, arrivals: Sequence[Arrival]
+) -> tuple[Counter[int], list[tuple[str, tuple[JournalPlace, ...]]]]:
     """How many messages arrived, by epoch, and what is wrong."""
     counts: Counter[int] = Counter()
-    violations: list[tuple[str, tuple[Place, ...]]] = []
+    violations: list[tuple[str, tuple[JournalPlace, ...]]] = []
     last, last_epoch, home = 0, 0, arrivals[0].place.journal if arrivals else ""
     for record, place, receiver in arrivals:
         problem = ""
@@ -229,7 +245,7 @@ def _check_arrivals(
     return counts, violations
 
 
-def _check_range(stream: Stream, record: Record, last: int, last_epoch: int, counts: Counter[int]) -> str:
+def _check_range(stream: SentStream, record: Record, last: int, last_epoch: int, counts: Counter[int]) -> str:
     """What is wrong with the delivery of a range of messages, after what was delivered before."""
     what = f"{record.first} to {record.last} of epoch {record.epoch}"
     epoch = stream.epochs.get(record.epoch)
