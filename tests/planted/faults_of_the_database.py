@@ -359,6 +359,30 @@ DATABASE = (
         (f"{_NODES}::TestAWatch::test_tells_a_slow_reader_once_what_it_has_missed",),
     ),
     Fault(
+        "late_looks_see_later_tables",
+        "the database: who looks late at what a watch has given sees the table of a later change",
+        (Change(_CHANGES, "for change in self._changes[:changes]:", "for change in self._changes:"),),
+        (f"{_NODES}::TestAWatch::test_gives_each_change_the_table_of_its_time_however_late_it_is_looked_at",),
+    ),
+    Fault(
+        "watches_copy_their_table",
+        "the database: each change of a watched family costs a copy of its table",
+        (
+            Change(
+                _CHANGES,
+                "        moment = history.append(found)\n",
+                "        moment = history.append(found)\n        copy_table(history.now)\n",
+            ),
+        ),
+        (f"{_NODES}::TestAWatch::test_costs_what_a_change_touches",),
+    ),
+    Fault(
+        "watches_keep_the_past",
+        "the database: a watch keeps every change that it has ever given",
+        (Change(_CHANGES, "if self._keys <= max(len(self._first), _SHORT):", "if True:"),),
+        (f"{_NODES}::TestAWatch::test_keeps_no_more_of_the_past_than_the_table_is_large",),
+    ),
+    Fault(
         "slow_readers_are_not_told",
         "the database: a slow reader misses changes, and does not hear of it",
         (Change(_CHANGES, "self._keys, self._missed = 0, True", "self._keys = 0"),),

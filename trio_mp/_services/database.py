@@ -34,7 +34,7 @@ from .._protocol.membership.rules import (
 from .._reason import no_such_port
 from .._runtime import Runtime
 from .certified import RecordJudge, wait_certificates
-from .changes import Change, Watch, copy_table
+from .changes import Change, FamilyWatch, copy_table
 from .effect_queue import EffectQueue
 from .membership import MembershipService
 
@@ -95,7 +95,7 @@ class Database:
         started = judge.now()
         self._replica = Replica(runtime.id, started=started, incarnation=runtime.incarnation, judge=judge, sign=sign)
         self._effects = EffectQueue(self._do)
-        self._watches: dict[str, dict[Watch, None]] = {}
+        self._watches: dict[str, dict[FamilyWatch, None]] = {}
         self._questions: dict[int, _Question] = {}
         self._registrations: dict[tuple[str, str], _Registration] = {}
         self._membership: MembershipService | None = membership
@@ -212,7 +212,7 @@ class Database:
         name = _readable(name)
         await trio.lowlevel.checkpoint()
         self._runtime.check_open()
-        watch = Watch(lambda: self._replica.table(name), self._check_open)
+        watch = FamilyWatch(lambda: self._replica.table(name), self._check_open)
         self._watches.setdefault(name, {})[watch] = None
         self._execute(self._replica.subscribe(name))
         try:
