@@ -151,7 +151,9 @@ class NodePort:
                 )
 
     def _watch(self, peer: Peer, name: str) -> None:
-        peer.watchers.begin(name)
+        if not peer.watchers.begin(name):
+            text = "%s: it monitors %d ports here, the limit; more are refused"
+            self._warn(peer, "monitors", text, peer.id, len(peer.watchers))
         failure = self._spawner.failure_of(name)
         if failure is not None:
             peer.watchers.tell_death(name, failure)

@@ -14,7 +14,8 @@ import trio
 
 from .._ports.dispatcher import Dispatcher
 from .._ports.monitor import Monitor
-from .._protocol import effects, requests
+from .._protocol import requests
+from .._protocol.association import effects
 from .._protocol.association.association import Association
 from .._protocol.association.outbox import INLINE_SHARE, Fence
 from .._protocol.handshake.handshake import Step

@@ -47,8 +47,8 @@ import enum
 
 from ..._errors import LocalProtocolError, RemoteProtocolError
 from ..._reason import transport_error
-from .. import requests as requests
-from ..effects import (
+from .. import requests
+from .effects import (
     Accept,
     Close,
     Effect,

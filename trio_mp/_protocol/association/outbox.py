@@ -14,9 +14,9 @@ from collections.abc import Iterable
 
 from ..._errors import LocalProtocolError
 from ..._reason import Reason, transport_error
-from .. import requests as requests
-from ..effects import Effect, Fire, FireDone, Lost, Terms
+from .. import requests
 from ..wire.framing import FRAME_TARGET
+from .effects import Effect, Fire, FireDone, Lost, Terms
 from .queue import OutgoingQueue
 
 INLINE_SHARE = 8
