@@ -158,8 +158,8 @@ async def test_a_loss_in_the_middle_of_what_the_membership_does(
 
         monkeypatch.setattr(membership, "_send", send_too_much)
         await until(lambda: lost)
-        assert membership.rules.host == node._database._replica.host
-        await until(lambda: c._database._replica.host == "a")
+        assert membership.rules.anchor == node._database._replica.anchor
+        await until(lambda: c._database._replica.anchor == "a")
 
 
 # Log records ---------------------------------------------------------------------------------------------------------

@@ -348,8 +348,8 @@ class Database:
             case BecameGlobal():
                 assert self._membership is not None
                 self._execute(self._replica.become_global(self._membership.rules.globals))
-            case Attached(host):
-                self._execute(self._replica.attached(host))
+            case Attached(anchor):
+                self._execute(self._replica.attached(anchor))
             case Detached():
                 self._execute(self._replica.detached())
             case GuestUp(node_id):
@@ -395,7 +395,7 @@ class Database:
 
     async def _find_listed(self, node_id: str) -> Table | None:
         """The entry of a node, if it has one; None if nobody can be asked."""
-        if self._replica.is_global or self._replica.host is not None:
+        if self._replica.is_global or self._replica.anchor is not None:
             return await self._ask(NODES, node_id)
         await trio.lowlevel.checkpoint()
         return None

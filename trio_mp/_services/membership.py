@@ -37,7 +37,7 @@ from .redialler import LAST_RETRY, Backoff, Interfaces, Redialler, Seed, parse_a
 from .sightings import Sightings
 
 STAGGER = 0.5
-"""A node that looks for a host dials the next redialler so long after the one before, in seconds."""
+"""A node that looks for an anchor dials the next redialler so long after the one before, in seconds."""
 
 RESOLVE_AGAIN = 30.0
 """How often a seed's host name is looked up again, in seconds."""
@@ -183,7 +183,7 @@ class MembershipService:
         redialler.turn = self.network.environment.jitter() + (redialler.node_id in self.rules.former)
 
     def is_wanted(self, redialler: Redialler) -> bool:
-        """See `RediallerHost.is_wanted`."""
+        """See `RediallerOwner.is_wanted`."""
         node_id, rules = redialler.node_id, self.rules
         if redialler.seed:
             # One that the others do not know has to be introduced to them.
@@ -192,7 +192,7 @@ class MembershipService:
         return not claimed and node_id in rules.dialled() and rules.wants(node_id)
 
     def is_gone(self, redialler: Redialler) -> bool:
-        """See `RediallerHost.is_gone`."""
+        """See `RediallerOwner.is_gone`."""
         failing = trio.current_time() - redialler.failed_at if redialler.failed_at is not None else 0.0
         if redialler.seed:
             vanished = str(redialler.addresses[0]) not in redialler.seed.addresses
@@ -202,17 +202,17 @@ class MembershipService:
         return redialler.node_id not in self.rules.dialled()
 
     async def wait_turn(self, redialler: Redialler) -> None:
-        """See `RediallerHost.wait_turn`."""
+        """See `RediallerOwner.wait_turn`."""
         await trio.lowlevel.checkpoint()
         since = trio.current_time()
         while not self.is_gone(redialler):
             if not self.is_wanted(redialler):
                 await self._changed.park()
                 since = trio.current_time()
-            elif self.rules.is_global or self.rules.host is not None:
+            elif self.rules.is_global or self.rules.anchor is not None:
                 return
             else:
-                # No host: one after the other, until there is one.
+                # No anchor: one after the other, until there is one.
                 before = [other for other in self._rediallers.values() if other.turn < redialler.turn]
                 before = [other for other in before if other.failed_at is None]
                 with trio.CancelScope(deadline=since + STAGGER * len(before)) as scope:
@@ -221,15 +221,15 @@ class MembershipService:
                     return
 
     async def wait_changed(self) -> None:
-        """See `RediallerHost.wait_changed`."""
+        """See `RediallerOwner.wait_changed`."""
         await self._changed.park()
 
     def reached(self, peer: Peer) -> None:
-        """See `RediallerHost.reached`."""
+        """See `RediallerOwner.reached`."""
         self.execute(self.rules.reached(peer.id))
 
     def is_own(self, address: Address) -> bool:
-        """See `RediallerHost.is_own`."""
+        """See `RediallerOwner.is_own`."""
         transport = self.network.environment.transport
         if not any(transport.is_at(parse_address(bind), address) for bind in self.network.binds):
             return False
@@ -247,7 +247,7 @@ class MembershipService:
         return serve
 
     def listens(self) -> None:
-        """See `RediallerHost.listens`."""
+        """See `RediallerOwner.listens`."""
         self._update_addresses()
 
     def _went_up(self, node_id: str) -> None:
@@ -273,10 +273,10 @@ class MembershipService:
                 self._send(node_id, message)
             case BecameGlobal():
                 log.info("this node is global now")
-            case Attached(host):
-                log.info("this node is attached to %s", host)
-            case Detached(host):
-                log.info("this node is not attached to %s any more", host)
+            case Attached(anchor):
+                log.info("this node is attached to %s, its anchor", anchor)
+            case Detached(anchor):
+                log.info("this node is not attached to %s any more, its anchor until now", anchor)
                 self._shuffle()
             case GlobalUp() | GlobalDown() | GuestUp() | GuestDown() | AddressesChanged():
                 # Whoever has dialled, or attached itself, is the one that keeps the connection.
@@ -331,8 +331,8 @@ class MembershipService:
                     # It may be on a wire of its own with this node, by which nobody has reached this one yet.
                     others = self._addresses_at(self._interfaces.hosts())
                     self.execute(self.rules.ask_for_dial(peer.id, others))
-                    # Where nothing can be dialled only time can tell: its connection with its host may have broken, or
-                    # its entry may be on its way to another host. It comes back by itself, and at once.
+                    # Where nothing can be dialled only time can tell: its connection with its anchor may have broken,
+                    # or its entry may be on its way to another anchor. It comes back by itself, and at once.
                     patient = not addresses and trio.current_time() < listed + BY_ITSELF
                     if not patient and await self.sightings.has_gone(peer.id):
                         why = f" ({self._seeking[peer.id]})" if addresses else ""
@@ -374,7 +374,7 @@ class MembershipService:
 
     def _judge(self, node_id: str, found: tuple[Address, ...] | None) -> str:
         if found is None:
-            return f"nobody in the network knows {node_id}" if self.rules.is_global or self.rules.host else ""
+            return f"nobody in the network knows {node_id}" if self.rules.is_global or self.rules.anchor else ""
         if found:
             return ""
         if not self.rules.addresses:

@@ -108,24 +108,25 @@ class Spawner:
 
     def initialise(self, port: Port, request: Spawn, *, asker: str) -> None:
         """Initialise a new port as a request of another node says, or of this one (an empty text), in its context."""
-        host = self._runtime.dispatcher
+        dispatcher = self._runtime.dispatcher
         try:
             function = self.find(request.function, remote=bool(asker))
         except LookupError as error:
             reason = spawn_failed(str(error.args[0]))
             self.log_failure(asker, "%s: %s", port, reason[1])
-            host.die(port, reason)
+            dispatcher.die(port, reason)
         else:
             if request.linked_to:
                 self._runtime.link(request.linked_to, port)
             if inspect.iscoroutinefunction(function):
                 attach_mailbox(port)
-                host.start_task(port, run_process, (port, function, request.arguments))
+                dispatcher.start_task(port, run_process, (port, function, request.arguments))
             else:
                 result = port.run(function, port, *request.arguments)
                 if inspect.iscoroutine(result):
                     result.close()
-                    host.die(port, spawn_failed(f"{request.function} is async behind a sync front; decorate it async"))
+                    why = f"{request.function} is async behind a sync front; decorate it async"
+                    dispatcher.die(port, spawn_failed(why))
         if not port.alive and not is_normal(port.state.reason):
             self._remember(request.name, port.state.reason)
 

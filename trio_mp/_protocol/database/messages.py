@@ -1,15 +1,15 @@
 """The messages of the shared database, as values and as they travel: `["", "db", word, …]`.
 
-From a node to its host, and between global nodes, records travel. `begin` opens a batch: of all the records that the
+From a node to its anchor, and between global nodes, records travel. `begin` opens a batch: of all the records that the
 sender speaks for, or only of some. `record` and `entries` fill it, `done` puts it in force. After the first, single
-changes come as `set`, `delete`, `gone` and `moved`. `pull` asks another global node for a batch of all; `leave` tells a
-host that it is one no more. By `again` a host asks an attached node, of which others say that it has moved, for a batch
-of all; the answer names the number of the question.
+changes come as `set`, `delete`, `gone` and `moved`. `pull` asks another global node for a batch of all; `leave` tells
+an anchor that it is one no more. By `again` an anchor asks an attached node, of which others say that it has moved, for
+a batch of all; the answer names the number of the question.
 
 A node of the version before does not know `moved`: it keeps its copy, and logs a warning. So `gone` follows when the
 time is over for which the others keep theirs.
 
-Between a node and its host, tables travel. `subscribe` asks for a family's table, then for its changes; `get` for the
+Between a node and its anchor, tables travel. `subscribe` asks for a family's table, then for its changes; `get` for the
 table once, or for one key of it. Each is answered under its ticket, by `view`, then by `change`; a table or a change
 that comes in several messages is in force with the last of them.
 """
@@ -118,12 +118,12 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """You are not my host any more."""
+    """You are not my anchor any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Others say that you have moved: if I am your host, send all that you have set, as the answer to this number."""
+    """Others say that you have moved: if I am your anchor, send all that you have set, as the answer to this number."""
 
     number: int
 
