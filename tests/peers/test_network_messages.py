@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from network_helpers import FakeNetwork, Inbox, Notices, open_pair, open_test_node, peer_of, until, warnings_in
+from network_helpers import (
+    CAPACITY,
+    FakeNetwork,
+    Inbox,
+    Notices,
+    open_pair,
+    open_test_node,
+    peer_of,
+    until,
+    warnings_in,
+)
 from reason_helpers import Died
 
 from trio_mp import Node, Port
@@ -220,6 +230,25 @@ async def test_flush_waits_until_all_is_handed_over(autojump_clock: trio.testing
             await flushed.wait()
         assert not peer_of(b, "a").association.queue.size
         await inbox.wait(20)
+
+
+@pytest.mark.parametrize("encryption", [False, True], ids=["plain", "encrypted"])
+async def test_flush_waits_for_the_last_byte(autojump_clock: trio.testing.MockClock, encryption: bool) -> None:
+    """What is encrypted has left the queue, and is still not handed over as long as nobody takes it."""
+    network = FakeNetwork()
+    async with open_pair(network, encryption=encryption) as (a, b):
+        inbox = Inbox(a)
+        await b.flush("a")
+        network.wire.there.capacity = 0
+        b.send(inbox.port, "the only one")
+        with trio.move_on_after(1) as scope:
+            await b.flush("a")
+        assert scope.cancelled_caught
+        network.wire.there.capacity = CAPACITY
+        network.wire.there.wake()
+        with trio.fail_after(1):
+            await b.flush("a")
+            await inbox.wait(1)
 
 
 async def test_flush_of_nothing_and_of_ones_own_node(autojump_clock: trio.testing.MockClock) -> None:

@@ -28,7 +28,7 @@ from trio_mp._protocol.association.effects import (
 )
 from trio_mp._protocol.association.outbox import Fence
 from trio_mp._protocol.wire.codec import decode_frame
-from trio_mp._protocol.wire.framing import MSGPACK
+from trio_mp._protocol.wire.framing import FRAMINGS, MSGPACK
 from trio_mp._reason import transport_error
 
 LIMIT = 1 << 20
@@ -864,3 +864,18 @@ def test_a_connection_after_the_last_word_is_replaced_without_a_loss() -> None:
     authenticate(a, "three")
     assert a.link_received("three") == [Close("one", why), NodeDown("one", why), Accept("three"), NodeUp("three")]
     assert queued(a) == queued(b) == [("p", 1)]
+
+
+TAG = "I" * 16
+
+
+async def test_a_request_for_a_stream_that_does_not_fit_is_not_the_loss_of_the_node() -> None:
+    association = Association("b", "a", queue_limit=2**24, message_limit=2**20)
+    association.monitor("", "of the node")
+    association.send("", ("stream", f"{TAG}.1", TAG, "m:f", b"bytes"))
+    association.monitor(f"{TAG}.1", "of the port")
+    association.send("", ("db", "something else"))
+    association.greeted("c")
+    effects = association.authenticated("c", "", Terms(TAG, 2**20, FRAMINGS["json"]))
+    assert [effect.monitors for effect in effects if isinstance(effect, Fire)] == [("of the port",)]
+    assert "" in association.monitors

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import example, given, strategies as st
-from test_codec import NAME, REFUSED, SHAPES, LivePort, as_received, exact, nested
+from wire_values import NAME, REFUSED, SHAPES, LivePort, as_received, exact, nested
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
 from trio_mp._ids import PortID

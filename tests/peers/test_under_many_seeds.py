@@ -1,4 +1,7 @@
-"""What went wrong in the original over the years, each as a scenario under many seeds, with the oracle watching."""
+"""Scenarios of connecting, losing and restarting, each under twenty seeds, with the oracle watching.
+
+Each is a mistake that the original implementation has made.
+"""
 
 from __future__ import annotations
 
