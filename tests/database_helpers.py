@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from trio_mp._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused, Send
+from trio_mp._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused
 from trio_mp._protocol.database.records import Table, same
 from trio_mp._protocol.database.replica import Replica
+from trio_mp._protocol.schema import Send
 
 FAMILIES = ("red", "green")
 

@@ -20,8 +20,8 @@ from trio_mp._protocol.membership.rules import (
     GuestUp,
     Membership,
     MembershipEffect,
-    Send,
 )
+from trio_mp._protocol.schema import Send
 from trio_mp._protocol.wire import codec
 
 

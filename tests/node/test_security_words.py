@@ -32,7 +32,7 @@ from wire_amounts import AT_THE_LIMIT, LIMIT, WANTED, sent
 
 import trio_mp
 from trio_mp._peers import errands, limited_log, spawned_names
-from trio_mp._protocol.database.messages import ENTRY_LIMIT
+from trio_mp._protocol.database.entries import ENTRY_LIMIT
 from trio_mp._protocol.handshake import auth, session
 from trio_mp._protocol.handshake.auth import Greeting, stretch_secret
 from trio_mp._protocol.membership import messages

@@ -15,8 +15,9 @@ import trio
 from .._errors import PortDied, RemoteProtocolError
 from .._ports.port import Port
 from .._ports.port_state import Owned
-from .._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused, Send
-from .._protocol.database.messages import WORD, check_entry, check_text
+from .._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused
+from .._protocol.database.entries import check_entry, check_text
+from .._protocol.database.messages import WORD
 from .._protocol.database.records import NODES, Table
 from .._protocol.database.replica import Replica
 from .._protocol.membership.messages import Addresses
@@ -30,6 +31,7 @@ from .._protocol.membership.rules import (
     GuestUp,
     MembershipEffect,
 )
+from .._protocol.schema import Send
 from .._reason import no_such_port
 from .._runtime import Runtime
 from .certified import RecordJudge, wait_certificates

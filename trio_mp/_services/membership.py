@@ -28,8 +28,8 @@ from .._protocol.membership.rules import (
     GuestUp,
     Membership,
     MembershipEffect,
-    Send,
 )
+from .._protocol.schema import Send
 from .._transport.addresses import Address, TCPAddress, parse_address
 from .certified import permissions_of
 from .effect_queue import EffectQueue

@@ -12,10 +12,11 @@ from database_helpers import Network, Process, incarnation
 from hypothesis import given, settings, strategies as st
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
-from trio_mp._protocol.database.effects import Changed, Ignored, Refused, Send
+from trio_mp._protocol.database.effects import Changed, Ignored, Refused
 from trio_mp._protocol.database.records import NODES, VOUCHERS, Difference, Record, Table, Version
 from trio_mp._protocol.database.replica import Replica
 from trio_mp._protocol.database.vouchers import check_voucher, implausible, make_voucher
+from trio_mp._protocol.schema import Send
 
 DAY = 24 * 3600 * 10**9
 YEAR_2026 = 1_767_225_600 * 10**9

@@ -29,9 +29,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ..schema import Message
 from . import messages as messages
 from .effects import Grace
-from .messages import Begin, Delete, Done, Entries, Gone, Head, Message, Moved, Set
+from .messages import Begin, Delete, Done, Entries, Gone, Head, Moved, Set
 from .records import Families, Record, Version, newest
 from .vouchers import SEQUENCE_LIMIT, Judge
 

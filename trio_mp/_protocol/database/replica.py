@@ -27,10 +27,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..._errors import LocalProtocolError
+from ..schema import Message
 from . import messages as messages
 from .copies import Copies
 from .effects import Effect, Ignored, Refused
-from .messages import Again, Change, Get, Leave, Message, Pull, Subscribe, Unsubscribe, View
+from .messages import Again, Get, Leave, Pull, Subscribe, Unsubscribe, View, ViewChange
 from .records import VOUCHERS, Record, Table, Version
 from .tables import Readers, Views, read, to_node
 from .vouchers import Judge, Sign, believe, make_voucher
@@ -224,7 +225,7 @@ class Replica:
                     effects += to_node(from_id, messages.batch({self.id: self._own}, whole=True, answers=number))
             case Unsubscribe(ticket):
                 self._readers.cancel(from_id, ticket)
-            case View() | Change() as part:
+            case View() | ViewChange() as part:
                 if from_id == self.anchor:
                     effects += self._views.receive(from_id, part)
                 else:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ..schema import Message, Send
 from . import messages as messages
-from .effects import Answer, Changed, Effect, Ignored, Opened, Send
-from .messages import Change, Get, Message, Subscribe, View
+from .effects import Answer, Changed, Effect, Ignored, Opened
+from .messages import Get, Subscribe, View, ViewChange
 from .records import Difference, Families, Table, difference, update
 
 
@@ -154,13 +155,13 @@ class Views:
         self._by_ticket.clear()
         return [self._request(reading) for reading in (*self._followed.values(), *self._questions.values())]
 
-    def receive(self, from_id: str, message: View | Change) -> Iterable[Effect]:
+    def receive(self, from_id: str, message: View | ViewChange) -> Iterable[Effect]:
         """The anchor says something of a table."""
         reading = self._by_ticket.get(message.ticket)
         if reading is None:
             # Nobody wants it any more.
             return
-        if isinstance(message, Change):
+        if isinstance(message, ViewChange):
             if reading.table is None:
                 yield Ignored(from_id, "a change of a table that has not come")
                 return

@@ -38,6 +38,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ..schema import Send
 from . import messages as messages
 from .messages import (
     ADDRESS_LIMIT,
@@ -57,14 +58,6 @@ WELCOME_SIZE = 32 * 1024
 """About how many bytes of global nodes a `welcome` names: any node must be able to take it."""
 
 _WHY_SIZE = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send this to the node port of a node with which there is a connection."""
-
-    node_id: str
-    message: tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
