@@ -235,7 +235,7 @@ class Runtime:
         peer, name = self.route(port)
         if peer is None:
             return message
-        framing = peer.association.queue.framing
+        framing = peer.association.outbox.queue.framing
         running = framing.open_frame()
         framing.append(running, name, message)
         if len(running) > UNCOUNTED:
@@ -406,4 +406,4 @@ class Runtime:
 
 def _is_out_of_reach(peer: Peer) -> bool:
     """Whether there is no connection with a peer, and none is waited for: who closes dials nobody for its links."""
-    return not (peer.is_up() or peer.association.queue.size)
+    return not (peer.is_up() or peer.association.outbox.queue.size)

@@ -617,8 +617,8 @@ async def test_what_comes_behind_the_end_of_a_connection_in_one_batch(
         peer = peer_of(m, "a")
         assert not peer.watchers
         assert not peer.association.watched
-        await until(lambda: peer.association.fence is Fence.CLEAR)
-        assert not peer.association.queue.size
+        await until(lambda: peer.association.outbox.fence is Fence.CLEAR)
+        assert not peer.association.outbox.queue.size
         membership = m._database._membership
         assert membership is not None
         assert not membership.rules.mesh
@@ -832,10 +832,10 @@ async def test_a_probe_of_a_peer_whose_queue_is_full(autojump_clock: trio.testin
         association = peer_of(node, raw_id).association
         for _ in range(4):
             node.send(raw_id, "devnull", b"x" * 99_000)
-        while (room := 400_000 - association.queue.size) > 20:
+        while (room := 400_000 - association.outbox.queue.size) > 20:
             node.send(raw_id, "devnull", b"x" * max(min(90_000, room - 30), 0))
             assert node.peers
-        while 400_000 - association.queue.size >= 8:
+        while 400_000 - association.outbox.queue.size >= 8:
             node.send(raw_id, "")
         assert node.peers
         new = RawPeer(network.connect(place("m")).dialler, raw_id)

@@ -228,7 +228,7 @@ async def test_flush_waits_until_all_is_handed_over(autojump_clock: trio.testing
             assert not flushed.is_set()
             network.wire.there.resume()
             await flushed.wait()
-        assert not peer_of(b, "a").association.queue.size
+        assert not peer_of(b, "a").association.outbox.queue.size
         await inbox.wait(20)
 
 
@@ -363,7 +363,7 @@ async def test_flush_bounds_what_waits_for_a_slow_receiver(
             nonlocal largest
             for number in range(500):
                 b.send(port, number, b"x" * 50_000)
-                largest = max(largest, peer_of(b, "a").association.queue.size)
+                largest = max(largest, peer_of(b, "a").association.outbox.queue.size)
                 await b.flush(port)
 
         async with trio.open_nursery() as nursery:
@@ -445,7 +445,7 @@ async def test_an_unreachable_peer_costs_no_more_than_the_limit(autojump_clock: 
     async with open_test_node(FakeNetwork(), "b", seeds=["a"], queue_limit=400_000, message_limit=100_000) as b:
         told = Notices()
         b.monitor("a#" + "x" * 16 + ".1", told)
-        queue = peer_of(b, "a").association.queue
+        queue = peer_of(b, "a").association.outbox.queue
         for _ in range(100):
             b.send("a", "devnull", b"x" * 50_000)
             assert queue.size <= 400_000
@@ -549,7 +549,7 @@ async def test_a_request_to_monitor_may_be_what_overflows(autojump_clock: trio.t
         network.wire.there.stalled = True
         network.wire.there.capacity = 0
         first = b.monitor(inbox.port, demonitored)
-        queue = peer_of(b, "a").association.queue
+        queue = peer_of(b, "a").association.outbox.queue
         while (room := 400_000 - queue.size) > 20:
             b.send("a", "devnull", b"x" * max(min(90_000, room - 40), 0))
         assert b.peers

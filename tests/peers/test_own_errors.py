@@ -38,7 +38,7 @@ from trio_mp._peers.limited_log import BURST
 from trio_mp._peers.network import Network
 from trio_mp._ports.lifecycle import Job
 from trio_mp._protocol.association import effects
-from trio_mp._protocol.association.association import Association
+from trio_mp._protocol.association.outbox import Outbox
 from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp._protocol.database.effects import Grace
 from trio_mp._protocol.database.replica import Replica
@@ -385,8 +385,8 @@ async def test_an_error_before_the_monitors_of_another_could_fire_ends_the_node(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody would be told any more, and that is the one thing that must not be."""
-    fire, calls = Association.fire, iter(range(100))
-    monkeypatch.setattr(Association, "fire", lambda self: raise_planted() if next(calls) < 1 else fire(self))
+    fire, calls = Outbox.fire, iter(range(100))
+    monkeypatch.setattr(Outbox, "fire", lambda self: raise_planted() if next(calls) < 1 else fire(self))
     with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
         async with open_pair(FakeNetwork()) as (a, b):
             a.monitor(b.port(), lambda *_: None)
@@ -415,7 +415,7 @@ async def test_a_death_is_told_though_an_error_comes_first(
         told = Notices()
         monitor = a.monitor(port, told)
         peer = peer_of(a, "b")
-        (taken,) = peer.association.monitors.pop(port.name)
+        (taken,) = peer.association.outbox.monitors.pop(port.name)
         assert taken is monitor
         peer.execute([effects.Refuse("no such connection", ""), effects.Fire((monitor,), ("died",))])
         assert (await told.wait())[0] == "transport_error"

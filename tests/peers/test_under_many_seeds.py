@@ -162,7 +162,7 @@ async def test_monitors_that_are_cancelled_leave_nothing_behind(network: Simulat
             await trio.sleep(0.01)
         await b.flush("a")
         await trio.sleep(1)
-        assert not peer(b, "a").association.monitors
+        assert not peer(b, "a").association.outbox.monitors
         assert not peer(a, "b").association.watched
         assert not peer(a, "b").watchers
 

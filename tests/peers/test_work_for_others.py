@@ -93,9 +93,9 @@ async def test_a_search_of_the_own_program_is_not_counted(autojump_clock: trio.t
         await trio.sleep(1)
         assert len(searches_of(a)) == 100 + SEARCHES
         # What waits there already costs no search more.
-        before = peer_of(a, "own0").association.queue.appended
+        before = peer_of(a, "own0").association.outbox.queue.appended
         await raw.send(("", "info", f"own0#{NO_PORT}"))
-        await until(lambda: peer_of(a, "own0").association.queue.appended == before + 1, 10)
+        await until(lambda: peer_of(a, "own0").association.outbox.queue.appended == before + 1, 10)
 
 
 async def test_a_spawn_that_is_to_be_tied_to_a_port_of_a_third_node_is_refused(
@@ -220,7 +220,7 @@ async def test_answers_that_nobody_reads_cost_the_own_program_nothing(
             with trio.move_on_after(4):
                 for _ in range(200):
                     await raw.send(*(("", "info", f"b#{NO_PORT}", "x" * 1000) for _ in range(100)))
-            queue = peer_of(a, "b").association.queue
+            queue = peer_of(a, "b").association.outbox.queue
             await until(lambda: queue.size > limit // 16, 5)
             assert queue.size < limit // 4
             # The own program's questions, with the same reply, and its messages still go.

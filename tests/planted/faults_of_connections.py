@@ -73,8 +73,8 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                "self._after(self.association.monitor, name, monitor)",
-                "self._dispatcher.call_next(lambda: self._after(self.association.monitor, name, monitor))",
+                "self._after(self._outbox.monitor, name, monitor)",
+                "self._dispatcher.call_next(lambda: self._after(self._outbox.monitor, name, monitor))",
             ),
         ),
         (f"{_MONITORS}::test_a_monitor_is_asked_for_before_what_it_covers",),
@@ -156,9 +156,9 @@ CONNECTIONS = (
         (
             Change(
                 _NODE_PORT,
-                "peer.act(peer.association.port_died, name, reason)",
+                "peer.act(peer.association.outbox.port_died, name, reason)",
                 """for other in tuple(self.up_nodes.__self__.peers.values()):
-                    other.act(other.association.port_died, name, reason)""",
+                    other.act(other.association.outbox.port_died, name, reason)""",
             ),
         ),
         (f"{_MONITORS}::test_a_death_is_believed_only_of_the_node_that_owns_the_port",),

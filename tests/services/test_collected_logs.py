@@ -208,7 +208,7 @@ async def test_who_logs_faster_than_it_can_be_sent_is_not_slowed_and_what_is_lef
             port.run(lambda number=number: log.warning("%d %s", number, "x" * 2000))
             if number % 100 == 0:
                 await trio.lowlevel.checkpoint()
-        assert peer_of(b, "a").association.queue.size < 4 * 1024 * 1024
+        assert peer_of(b, "a").association.outbox.queue.size < 4 * 1024 * 1024
         network.wire.resume()
         await until(lambda: len(collected.texts) >= WAITING)
         await trio.sleep(5)

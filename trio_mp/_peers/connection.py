@@ -287,14 +287,14 @@ class Connection:
             if chunk is None or peer is None:
                 break
             if session.encrypted:
-                queue = peer.association.queue
+                queue = peer.association.outbox.queue
                 before = queue.written
                 session.send(chunk)
                 queue.advance(len(chunk))
                 self.unsent = queue.written - before
             else:
                 sent = pipe.send_nowait(chunk)
-                peer.association.queue.advance(sent)
+                peer.association.outbox.queue.advance(sent)
                 self.sent = True
                 if sent < len(chunk):
                     self._blocked.set()
@@ -356,7 +356,7 @@ class Connection:
         if self.peer.current is self:
             self.peer.beat(now)
         association = self.peer.association
-        if not self.sent and not self.said_all and (association.is_asked or not association.queue.size):
+        if not self.sent and not self.said_all and (association.is_asked or not association.outbox.queue.size):
             self.say("")
         self.sent = False
         silence, limit = now - self.received_at, 3 * self.info.heartbeat

@@ -64,7 +64,8 @@ class Peer:
         self.used_at = trio.current_time()
         self._dispatcher = dispatcher
         self._settings = settings
-        self._queue = self.association.queue
+        self._outbox = self.association.outbox
+        self._queue = self._outbox.queue
         self._dirty = self._failing = False
         self._failures = 0
         self._inline_size = settings.queue_limit // INLINE_SHARE
@@ -81,7 +82,7 @@ class Peer:
     def is_forgotten(self, now: float) -> bool:
         """Whether nothing has bound the two nodes for so long that nothing of it need be kept."""
         association = self.association
-        bound = self.connections or association.wants_connection or association.fence is not Fence.CLEAR
+        bound = self.connections or association.wants_connection or self._outbox.fence is not Fence.CLEAR
         if bound or self.spawned or self._idleness.kept:
             self.used_at = now
         return now - self.used_at > MEMORY
@@ -93,15 +94,14 @@ class Peer:
     # Sending -------------------------------------------------------------------------------------------------------
 
     def send(self, name: str, message: tuple[object, ...]) -> None:
-        """Queue a message for a port there. Raises as `Association.send` does."""
-        association = self.association
+        """Queue a message for a port there. Raises as `Outbox.send` does."""
         try:
-            lost = association.send(name, message)
+            lost = self._outbox.send(name, message)
             if not self._dirty:
                 self._dirty = True
                 self._dispatcher.mark_dirty(self)
             if lost:
-                self.act(association.take_loss)
+                self.act(self.association.take_loss)
             elif self._queue.closed_size > self._inline_size and not self._dispatcher.firing:
                 self.flush()
         except (TypeError, ValueError):
@@ -111,11 +111,11 @@ class Peer:
 
     def monitor(self, name: str, monitor: Monitor) -> None:
         """Monitor a port there; the empty name stands for the node."""
-        self._after(self.association.monitor, name, monitor)
+        self._after(self._outbox.monitor, name, monitor)
 
     def demonitor(self, name: str, monitor: Monitor) -> None:
         """Stop monitoring a port there."""
-        self._after(self.association.demonitor, name, monitor)
+        self._after(self._outbox.demonitor, name, monitor)
 
     def _after(self, ask: Callable[[str, object], bool], name: str, monitor: Monitor) -> None:
         try:
@@ -166,7 +166,7 @@ class Peer:
         """See `Node.flush`."""
         queue, losses, target = self._queue, self._queue.losses, self._queue.appended
         # Looked at before the checkpoint: in it the loss may be reported, and be over.
-        lost = self.association.fence is Fence.LOST
+        lost = self._outbox.fence is Fence.LOST
         self.flush()
         await trio.lowlevel.checkpoint()
         if lost:
@@ -227,7 +227,7 @@ class Peer:
             if self._idleness.is_overdue(now):
                 log.info("%s: it does not answer whether it needs the connection; going on", self.id)
                 self._go_on()
-        elif self._idleness.is_due(now, (association.queue.appended, connection.batches), idle=self._is_idle()):
+        elif self._idleness.is_due(now, (self._queue.appended, connection.batches), idle=self._is_idle()):
             self.ask_to_part()
 
     def _is_idle(self) -> bool:
@@ -281,7 +281,7 @@ class Peer:
         for effect in left:
             # All has been given up meanwhile, but what was taken out of the table of monitors has to fire.
             if isinstance(effect, effects.Fire):
-                self.association.unfired.update(dict.fromkeys(effect.monitors))
+                self._outbox.unfired.update(dict.fromkeys(effect.monitors))
         self.touch()
 
     def _do(self, effect: effects.Effect) -> None:
@@ -353,12 +353,11 @@ class Peer:
     @survives
     def _fire_loss(self) -> None:
         """Fire what a loss made due; until then the association drops what is sent."""
-        if self.association.fence is not Fence.LOST:
+        if self._outbox.fence is not Fence.LOST:
             return
-        fire = self.association.fire()
+        fire = self._outbox.fire()
         # What was sent between the loss and now.
-        messages, size = self.association.queue.dropped
-        self.association.queue.dropped = (0, 0)
+        messages, size = self._outbox.take_dropped()
         if messages:
             log.warning("%s: %d more messages (%d bytes) were dropped with them", self.id, messages, size)
         self._dispatcher.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)

@@ -261,9 +261,9 @@ def test_what_can_be_adapted_is_adapted() -> None:
 def test_all_monitors_fire_when_all_of_the_queue_is_lost() -> None:
     association = Association("a", "b", queue_limit=10 * LIMIT, message_limit=LIMIT)
     for name in ("p", "q", ""):
-        association.monitor(name, name + "!")
+        association.outbox.monitor(name, name + "!")
     for _ in range(6):
-        association.send("p", ([1] * 10_000,))
+        association.outbox.send("p", ([1] * 10_000,))
     association.greeted("c")
     association.authenticated("c", "", Terms("run", LIMIT, JSON))
     lost, fire, done = association.link_received("c")
@@ -272,13 +272,13 @@ def test_all_monitors_fire_when_all_of_the_queue_is_lost() -> None:
     assert isinstance(fire, Fire)
     assert set(fire.monitors) == {"p!", "q!", "!"}
     assert isinstance(done, FireDone)
-    assert association.fence is Fence.FIRING
-    assert association.monitors == {}
+    assert association.outbox.fence is Fence.FIRING
+    assert association.outbox.monitors == {}
     # What is sent by those that fire goes out on the connection.
-    association.send("p", ("again",))
+    association.outbox.send("p", ("again",))
     association.fired()
     assert association.in_use == "c"
-    chunk = association.queue.next_chunk()
+    chunk = association.outbox.queue.next_chunk()
     assert chunk is not None
     assert bytes(chunk) == b'["p","again"]\n'
 
