@@ -41,7 +41,7 @@ from trio_mp._protocol.wire.buffer import LINE_LIMIT
 from trio_mp._protocol.wire.framing import MSGPACK
 from trio_mp._services.certified import RENEW_AGAIN
 from trio_mp._services.database import GRACE
-from trio_mp._services.membership import ASKED_LIMIT
+from trio_mp._services.search import ASKED_LIMIT
 from trio_mp._settings.environment import Environment
 from trio_mp._settings.settings import Settings
 from trio_mp._streams import service as streams

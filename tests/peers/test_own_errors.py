@@ -43,8 +43,8 @@ from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp._protocol.database.effects import Grace
 from trio_mp._protocol.database.replica import Replica
 from trio_mp._services import logs
-from trio_mp._services.membership import MembershipService
 from trio_mp._services.redialler import Redialler
+from trio_mp._services.search import Search
 from trio_mp._settings.environment import Environment
 from trio_mp.lowlevel import open_node_in
 from trio_mp.testing._scheduler import deterministic_scheduling
@@ -147,7 +147,7 @@ def introduce(node: Node, other: str) -> None:
 
     membership = node._membership
     assert membership is not None
-    membership.find_addresses = find
+    membership.search.find_addresses = find
 
 
 def errors_in(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -313,7 +313,7 @@ async def test_an_error_of_a_task_for_others_is_logged_and_the_node_lives(
                 broken.setattr(Redialler, "_use", raise_planted)
                 network.wire.reset()
             elif what == "a search":
-                broken.setattr(MembershipService, "_judge", raise_planted)
+                broken.setattr(Search, "_judge", raise_planted)
                 n.send(f"nobody#{'A' * 16}.1", "x")
             else:
                 broken.setattr(Network, "dial", raise_planted)

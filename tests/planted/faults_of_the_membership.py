@@ -7,6 +7,7 @@ from .fault import Change, Fault
 _RULES = "_protocol/membership/rules.py"
 _CONTACTS = "_services/redialler.py"
 _SERVICE = "_services/membership.py"
+_SEARCH = "_services/search.py"
 _UNIT = "tests/protocol/membership/test_membership.py"
 _NETWORK = "tests/services/test_network_membership.py"
 _AT_A_SEED = "tests/services/test_strangers_at_a_seed.py"
@@ -194,25 +195,25 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "dials_without_end",
         "others can have a node dial as many as they like at the same time",
-        (Change(_SERVICE, "if len(self._asked) >= ASKED_LIMIT:", "if False:"),),
+        (Change(_SEARCH, "if len(self._asked) >= ASKED_LIMIT:", "if False:"),),
         (f"{_NETWORK}::test_floods_of_requests_to_dial",),
     ),
     Fault(
         "waits_for_the_gone",
         "a call to a node that was reported gone takes all of `connect_timeout`",
-        (Change(_SERVICE, "peer.execute(peer.association.presume_gone(", "str(("),),
+        (Change(_SEARCH, "peer.execute(peer.association.presume_gone(", "str(("),),
         (f"{_GONE}::test_a_call_to_a_node_that_was_reported_gone_ends_soon",),
     ),
     Fault(
         "gone_where_it_was_not_dialled",
         "a node that is not listed is given up, and where it was seen last it was not dialled",
-        (Change(_SERVICE, "(*(found or ()), *self.sightings.addresses(peer.id))", "found or ()"),),
+        (Change(_SEARCH, "(*(found or ()), *self._sightings.addresses(peer.id))", "found or ()"),),
         (f"{_GONE}::test_a_node_that_is_not_listed_but_answers_is_used",),
     ),
     Fault(
         "gone_for_a_moment",
         "a node that listens nowhere is given up when its entry is missing once",
-        (Change(_SERVICE, "if not patient and", "if"),),
+        (Change(_SEARCH, "if not patient and", "if"),),
         (f"{_GONE}::test_a_node_that_listens_nowhere_may_be_without_an_entry_for_a_moment",),
     ),
     Fault(

@@ -13,8 +13,8 @@ from network_helpers import FakeNetwork, Inbox, Notices, network_of, open_test_n
 
 from trio_mp import Node, PortDied
 from trio_mp._peers.peer import MEMORY
-from trio_mp._services.membership import BY_ITSELF
 from trio_mp._services.nodes import NodeChanges
+from trio_mp._services.search import BY_ITSELF
 from trio_mp._services.sightings import REMEMBERED, Sightings
 from trio_mp._transport.addresses import parse_address
 

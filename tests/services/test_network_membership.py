@@ -33,7 +33,7 @@ from network_helpers import (
 from trio_mp import Node, open_node
 from trio_mp._protocol.membership.messages import GLOBALS_LIMIT, Addresses
 from trio_mp._services import membership
-from trio_mp._services.membership import ASKED_LIMIT
+from trio_mp._services.search import ASKED_LIMIT
 from trio_mp._transport.addresses import Address, TCPAddress, parse_address
 from trio_mp._transport.pipe import Listener, Pipe, Transport
 from trio_mp.testing import SimulatedNetwork, open_simulated_network, simulate
@@ -226,7 +226,7 @@ async def test_a_connection_that_takes_the_place_of_the_one_before_is_attached_b
             await trio.lowlevel.checkpoint()
             return (place(node_id),)
 
-        service_of(s).find_addresses = find
+        service_of(s).search.find_addresses = find
         wire = network.wire
         # Only the anchor finds out.
         wire.back.black_hole = True
@@ -553,7 +553,7 @@ async def test_neither_listens_anywhere(autojump_clock: trio.testing.MockClock) 
             await trio.lowlevel.checkpoint()
             return ()
 
-        service_of(one).find_addresses = find
+        service_of(one).search.find_addresses = find
         notices = Notices()
         one.monitor(Inbox(two).port, notices)
         start = trio.current_time()
@@ -587,12 +587,12 @@ async def test_why_there_is_no_connection(
             await trio.lowlevel.checkpoint()
             return found
 
-        service_of(n).find_addresses = find
+        service_of(n).search.find_addresses = find
         notices = Notices()
         n.monitor("x#AAAAAAAAAAAAAAAA.1", notices)
         assert (await notices.wait())[2] == f"no connection within 30 s ({why})"
         await trio.sleep(10)
-        assert not service_of(n)._seeking
+        assert not service_of(n).search._seeking
 
 
 # What others can do --------------------------------------------------------------------------------------------------
@@ -638,11 +638,11 @@ async def test_floods_of_requests_to_dial(
             await raw.send(("", "dial", "n", f"x{number % 200}", [f"unix:/absurd/{number}", "a:0", "*:1", "[", ""]))
         await trio.sleep(1)
         assert sum("absurd" in name for name in network.dialled) == ASKED_LIMIT
-        assert len(service_of(n)._asked) == ASKED_LIMIT
+        assert len(service_of(n)._dials_for_others._asked) == ASKED_LIMIT
         assert len(network_of(n).peers) < 5
         assert len([text for text in warnings_in(caplog) if "is not dialled" in text]) == 1
         await trio.sleep(100)
-        assert not service_of(n)._asked
+        assert not service_of(n)._dials_for_others._asked
         # What others have asked for is not in the way of what this node wants.
         network.dialling = 0
 
@@ -650,7 +650,7 @@ async def test_floods_of_requests_to_dial(
             await trio.lowlevel.checkpoint()
             return (place("x1"),)
 
-        service_of(n).find_addresses = find
+        service_of(n).search.find_addresses = find
         async with open_test_node(network, "x1") as x:
             inbox = Inbox(x)
             n.send(inbox.port, "hello")

@@ -334,7 +334,7 @@ class Database:
     def _join(self, membership: MembershipService) -> None:
         network = membership.network
         membership.observers.append(self._observe)
-        membership.find_addresses = self._find_addresses
+        membership.search.find_addresses = self._find_addresses
         membership.sightings.is_unlisted = self._is_unlisted
         membership.sightings.held = lambda: self._replica.held(NODES)
         network.node_port.services[WORD] = self._receive

@@ -23,9 +23,6 @@ LAST_RETRY = 5.0
 LAST_RETRY_OF_ITSELF = 40.0
 """The same where this node has reached itself: with the jitter, a minute at most."""
 
-INTERFACES_AGAIN = 30.0
-"""How often the machine is asked for its addresses at most, in seconds."""
-
 ITSELF = "what answers there is this node itself, though it does not listen there"
 
 FAILURES = 10
@@ -292,26 +289,6 @@ class Redialler:
                 self.seed.complain(str(address), failure)
         else:
             log.debug("%s cannot be reached at %s: %s", self.node_id, address, failure)
-
-
-class Interfaces:
-    """The addresses of this machine. It is asked now and then, and not for every attempt of each search.
-
-    Args:
-      ask: asks it.
-    """
-
-    def __init__(self, ask: Callable[[], list[str]]) -> None:
-        self._ask = ask
-        self._asked_at = -INTERFACES_AGAIN
-        self._owners: list[str] = []
-
-    def hosts(self) -> list[str]:
-        """Its IP addresses."""
-        now = trio.current_time()
-        if now - self._asked_at >= INTERFACES_AGAIN:
-            self._asked_at, self._owners = now, self._ask()
-        return self._owners
 
 
 def parse_addresses(texts: Iterable[str]) -> tuple[Address, ...]:
