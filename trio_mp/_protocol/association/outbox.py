@@ -81,10 +81,16 @@ class Outbox:
         Raises:
           TypeError, ValueError: it cannot travel. Nothing was queued.
         """
-        return self.queue.append(name, message, self.send_limit) and self._too_much()
+        return self.queue.append(name, message, self.send_limit) and self.overflows()
 
-    def _too_much(self) -> bool:
-        """The queue may hold too much: more than its limit or, between a loss and its report, anything."""
+    def overflows(self) -> bool:
+        """Look whether the queue holds too much: more than its limit or, between a loss and its report, anything.
+
+        Call this when `OutgoingQueue.append` has said that it may.
+
+        Returns:
+          True if something was lost by it, and `fire` is due.
+        """
         if self.fence is Fence.LOST:
             # Rule 3. It was encoded all the same, so that what cannot travel raises whenever it is sent.
             self.queue.drop()
