@@ -42,7 +42,7 @@ from trio_mp._protocol.association.outbox import Outbox
 from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp._protocol.database.effects import Grace
 from trio_mp._protocol.database.replica import Replica
-from trio_mp._services import logs
+from trio_mp._services import log_tap, logs
 from trio_mp._services.redialler import Redialler
 from trio_mp._services.search import Search
 from trio_mp._settings.environment import Environment
@@ -305,7 +305,7 @@ async def test_an_error_of_a_task_for_others_is_logged_and_the_node_lives(
             if what == "log records":
                 # As if they were of two processes.
                 broken.setattr(logs, "_nodes", ())
-                broken.setattr(logs._forwarder, "add", raise_planted)
+                broken.setattr(log_tap.tap, "add", raise_planted)
                 network_of(n).node_port.services["log"]("m", (10, f"m#{inbox.port.name}"))
             elif what == "the grace":
                 broken.setattr(Replica, "expire", raise_planted)
