@@ -19,10 +19,11 @@ from ._peers.node_port import NodePort, SpawnService
 from ._peers.peer import Peer
 from ._peers.stream_handover import ClaimStream
 from ._ports.context import Running, find_running, running_variable
-from ._ports.dispatcher import WRONG_THREAD, Dispatcher
-from ._ports.lifecycle import Job
+from ._ports.dispatcher import Dispatcher
+from ._ports.lifecycle import Lifecycle
 from ._ports.monitor import Monitor, MonitorCallback
-from ._ports.port import Port, running_port
+from ._ports.port import Port, lifecycle_of, running_port, state_of
+from ._ports.run_queue import WRONG_THREAD, Job, RunQueue
 from ._protocol import requests
 from ._protocol.handshake.auth import stretch_secret
 from ._protocol.handshake.handshake import LocalInfo
@@ -65,7 +66,8 @@ class Runtime:
       id: the node ID.
       settings, environment: what it was opened with.
       incarnation: the random token of this run.
-      dispatcher: its ports, and what is on its way to them.
+      lifecycle: its ports.
+      dispatcher: hands messages to them; its `queue` holds what is on its way to them.
       network: its peers; None if it has no network.
       closing: whether new ports are refused.
       closed: whether everything is.
@@ -85,16 +87,18 @@ class Runtime:
         self._thread = threading.get_ident()
         self.incarnation = random_token(environment.entropy)
         self.id = settings.node_id or f"anon/{random_token(environment.entropy)}"
-        self.dispatcher = Dispatcher(
+        queue = RunQueue()
+        self.lifecycle = Lifecycle(
             self.id,
             public,
+            queue,
             mailbox_limit=settings.mailbox_limit,
             mailbox_size_limit=settings.mailbox_size_limit,
-            stall=settings.heartbeat,
             shutdown_timeout=settings.shutdown_timeout,
             raise_unmonitored=settings.unmonitored_death == "raise",
             clock=environment.fairness_clock,
         )
+        self.dispatcher = Dispatcher(queue, self.lifecycle, stall=settings.heartbeat)
         self.spawner = make_spawner(self)
         self.node_port = NodePort(
             self.dispatcher,
@@ -178,10 +182,10 @@ class Runtime:
             raise trio.ClosedResourceError(f"node {self.id} is closed")
         if threading.get_ident() != self._thread:
             raise RuntimeError(WRONG_THREAD)
-        if self.dispatcher.lingering:
+        if self.lifecycle.lingering:
             running = find_running()
             if running is not None and isinstance(running.port, Port) and not running.port.alive:
-                raise PortDied(running.port, running.port.state.reason)
+                raise PortDied(running.port, state_of(running.port).reason)
 
     def route(self, port: str) -> tuple[Peer | None, str]:
         """Where messages for a port go: the peer, or None for this node; and the name of the port there.
@@ -215,7 +219,7 @@ class Runtime:
     @trio.lowlevel.enable_ki_protection
     def send(self, port: str, message: tuple[object, ...]) -> None:
         """Send to any port, as `Node.send` does, which spares itself this call."""
-        if self.closed or self.dispatcher.lingering:
+        if self.closed or self.lifecycle.lingering:
             self.check_open()
         try:
             peer, name = self.routes[port]
@@ -229,11 +233,11 @@ class Runtime:
     def send_here(self, name: str, message: tuple[object, ...]) -> None:
         """Send to a port of this node, by its name; the empty name is the node port's."""
         if not name:
-            self.dispatcher.enqueue(Job(self.node_port.serve_local), (message,))
+            self.dispatcher.queue.enqueue(Job(self.node_port.serve_local), (message,))
         else:
-            target = self.dispatcher.ports.get(name)
+            target = self.lifecycle.ports.get(name)
             if target is not None:
-                self.dispatcher.enqueue(target, message)
+                self.dispatcher.queue.enqueue(target, message)
 
     def fix(self, port: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
         """A message that is to be sent to a port later: if it is to travel, what it holds now.
@@ -279,17 +283,22 @@ class Runtime:
         if peer is not None:
             peer.send("", requests.kill(name, reason))
         else:
-            self.dispatcher.kill(name, reason)
+            self.lifecycle.kill(name, reason)
 
     # Monitors ------------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
-    def monitor(self, port: str, callback: MonitorCallback, owner: Port | None) -> Monitor:
-        """Monitor a port; the callback runs in the context of the owner, and the monitor ends with it."""
+    def monitor(
+        self, port: str, callback: MonitorCallback, owner: Port | None, *, kills_remotely: bool = False
+    ) -> Monitor:
+        """Monitor a port; the callback runs in the context of the owner, and the monitor ends with it.
+
+        Unless it `kills_remotely`, as a link does that kills a port of another node: see `Lifecycle.die`.
+        """
         self.check_open()
         peer, name = self.route(port)
-        again = self.closing and self.dispatcher.firing
-        if again and peer is None and name and self.dispatcher.find(name) is None:
+        again = self.closing and self.lifecycle.firing
+        if again and peer is None and name and self.lifecycle.find(name) is None:
             # A callback that sets its monitor anew on what is dead would be called for ever.
             raise trio.ClosedResourceError(f"node {self.id} is closing")
         if self._finishing and (peer is not None or not name):
@@ -297,47 +306,47 @@ class Runtime:
             raise trio.ClosedResourceError(f"node {self.id} is closing")
         if isinstance(port, Port):
             port = str.__str__(port)
-        monitor = Monitor(self, port, callback, owner, (peer, name))
+        monitor = Monitor(self, port, callback, owner, (peer, name), kills_remotely=kills_remotely)
         if owner is not None:
-            owner.state.owned[monitor] = None
+            state_of(owner).owned[monitor] = None
         if peer is not None:
             peer.monitor(name, monitor)
         elif name:
             failure = self.spawner.failure_of(name)
             if failure is not None:
-                self.dispatcher.enqueue(Job(self.dispatcher.fire), ([monitor], failure))
+                self.dispatcher.queue.enqueue(Job(self.lifecycle.fire), ([monitor], failure))
             else:
-                self.dispatcher.add_local_monitor(name, monitor)
+                self.lifecycle.add_local_monitor(name, monitor)
         else:
             self._node_monitors[monitor] = None
         return monitor
 
     def watch_unwinding(self, port: Port, callback: Callable[[], None]) -> None:
         """Call this when a port of this node has died and unwound; at once if it has. It is no monitor of a program."""
-        if self.dispatcher.find(port.name) is None:
+        if self.lifecycle.find(port.name) is None:
             callback()
         else:
-            port.state.unwound.append(callback)
+            state_of(port).unwound.append(callback)
 
     @trio.lowlevel.enable_ki_protection
-    def remove_monitor(self, monitor: Monitor) -> None:
-        """See `MonitorHost.remove_monitor`."""
-        if isinstance(monitor.owner, Port):
-            monitor.owner.state.owned.pop(monitor, None)
-        peer, name = cast("tuple[Peer | None, str]", monitor.where)
+    def remove_monitor(self, monitor: Monitor, owner: object | None, where: object) -> None:
+        """See `MonitorRegistry.remove_monitor`."""
+        if isinstance(owner, Port):
+            state_of(owner).owned.pop(monitor, None)
+        peer, name = cast("tuple[Peer | None, str]", where)
         if self.closed:
             return
         if peer is not None:
             peer.demonitor(name, monitor)
         elif name:
-            self.dispatcher.remove_local_monitor(name, monitor)
+            self.lifecycle.remove_local_monitor(name, monitor)
         else:
             self._node_monitors.pop(monitor, None)
 
     def owner(self) -> Port | None:
         """The running port, if it is one of this node's."""
         port = running_port()
-        return port if port is not None and port.dispatcher is self.dispatcher else None
+        return port if port is not None and lifecycle_of(port) is self.lifecycle else None
 
     def link(self, port: str, to: str) -> Monitor:
         """See `Node.link`."""
@@ -345,7 +354,7 @@ class Runtime:
         peer, name = self.route(to)
         if not name:
             raise ValueError(f"{to} is a node port, which cannot be killed")
-        owner = self.dispatcher.ports.get(name) if peer is None else self.owner()
+        owner = self.lifecycle.ports.get(name) if peer is None else self.owner()
 
         def kill_linked(*reason: object) -> None:
             if reason and not (self.closing and peer is not None and _is_out_of_reach(peer)):
@@ -354,9 +363,7 @@ class Runtime:
                 except (TypeError, ValueError) as error:
                     self.kill(to, reason_lost(error))
 
-        monitor = self.monitor(port, kill_linked, owner)
-        monitor.kills_remotely = peer is not None
-        return monitor
+        return self.monitor(port, kill_linked, owner, kills_remotely=peer is not None)
 
     # Life ----------------------------------------------------------------------------------------------------------
 
@@ -368,7 +375,7 @@ class Runtime:
 
     def start(self, nursery: trio.Nursery) -> None:
         """Run in this nursery."""
-        self.dispatcher.nursery = nursery
+        self.lifecycle.nursery = nursery
         nursery.start_soon(self.dispatcher.pump, name=f"{self.id}: dispatcher")
         if self.network is not None:
             nursery.start_soon(self.network.run, name=f"{self.id}: network")
@@ -382,29 +389,29 @@ class Runtime:
         if self.network is not None:
             await self.network.stop_listening()
         reason = node_closed(self.id) if error is None else node_failed(error)
-        self.closing = self.dispatcher.closing = True
+        self.closing = self.lifecycle.closing = True
         # In order with what was sent before; and what monitors send because of it still goes out.
-        for name in tuple(self.dispatcher.ports):
-            self.dispatcher.kill(name, reason)
+        for name in tuple(self.lifecycle.ports):
+            self.lifecycle.kill(name, reason)
         await self.dispatcher.wait_quiet()
         if self.network is not None:
             await self.network.close(trio.current_time() + self.settings.shutdown_timeout)
 
     def finish(self, error: BaseException | None) -> None:
         """Everything has ended: whoever still waits is told. Not a checkpoint."""
-        dispatcher = self.dispatcher
-        self.closing = dispatcher.closing = self._finishing = True
-        dispatcher.nursery = None
-        running = Running(dispatcher, None, trio.lowlevel.current_task())
+        dispatcher, lifecycle = self.dispatcher, self.lifecycle
+        self.closing = lifecycle.closing = self._finishing = True
+        lifecycle.nursery = None
+        running = Running(lifecycle.public, None, trio.lowlevel.current_task())
         token = running_variable.set(running)
         try:
-            for port in tuple(dispatcher.ports.values()):
-                dispatcher.die(port, node_failed(error if not isinstance(error, trio.Cancelled) else None))
+            for port in tuple(lifecycle.ports.values()):
+                lifecycle.die(port, node_failed(error if not isinstance(error, trio.Cancelled) else None))
             if self.network is not None:
                 for peer in self.network.peers.values():
                     peer.act(peer.association.lose, "this node is closed")
             monitors, self._node_monitors = list(self._node_monitors), {}
-            dispatcher.enqueue(Job(dispatcher.fire), (monitors, transport_error(self.id, "this node is closed")))
+            dispatcher.queue.enqueue(Job(lifecycle.fire), (monitors, transport_error(self.id, "this node is closed")))
             dispatcher.finish(running)
         finally:
             self.closed = True

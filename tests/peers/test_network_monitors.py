@@ -22,6 +22,7 @@ from network_helpers import (
 from reason_helpers import Died
 
 from trio_mp import Monitor, Port, PortDied, current_port
+from trio_mp._ports.port import state_of
 
 
 def monitor_traffic(sent: bytes | bytearray) -> list[tuple[Any, ...]]:
@@ -548,7 +549,7 @@ async def test_who_monitored_over_a_lost_connection_does_not_count(
             network.wire.reset()
             await told.wait()
             await until(lambda: a.peers and b.peers)
-        assert not port.state.monitors
+        assert not state_of(port).monitors
         b.send(port)
         await until(lambda: not port.alive)
         await trio.sleep(0.1)
@@ -681,10 +682,10 @@ async def test_a_cancelled_call_leaves_nothing_behind(autojump_clock: trio.testi
         port.on("later")(replies.append)
         with trio.move_on_after(1):
             await b.call(port, "later")
-        ports = len(b._dispatcher.ports)
+        ports = len(b._lifecycle.ports)
         a.send(replies[0], "too late")
         await until(lambda: not peer_of(a, "b").watchers)
-        assert ports == len(b._dispatcher.ports) == 0
+        assert ports == len(b._lifecycle.ports) == 0
 
 
 # Owners, batches, and deaths in between ------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
             Change(
                 _CONTACTS,
                 "while not self.refusal and peer.current is current and self._owner.is_wanted(self):",
-                "while not self.refusal and peer.is_up() and self._dispatcher.is_wanted(self):",
+                "while not self.refusal and peer.is_up() and self._owner.is_wanted(self):",
             ),
         ),
         (f"{_NETWORK}::test_a_connection_that_takes_the_place_of_the_one_before_is_attached_by",),

@@ -10,9 +10,10 @@ from typing import Any, overload
 
 import trio
 
-from .._ports.dispatcher import Dispatcher
+from .._ports.lifecycle import Lifecycle
 from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import Port, attach_mailbox, new_port
+from .._ports.run_queue import RunQueue
 from .._ports.timer import Timer
 from .._reason import NORMAL, Reason, exception_reason
 from .._runtime import Runtime
@@ -34,8 +35,9 @@ class Messaging:
     def __init__(self, runtime: Any) -> None:
         # Whoever checks programs against this package need not look into what is not for users.
         self._runtime: Runtime = runtime
-        self._dispatcher: Dispatcher = self._runtime.dispatcher
-        self._queue = self._runtime.dispatcher.queue
+        self._lifecycle: Lifecycle = self._runtime.lifecycle
+        self._queue: RunQueue = self._runtime.dispatcher.queue
+        self._items = self._queue.items
         self._routes = self._runtime.routes
 
     # Ports ---------------------------------------------------------------------------------------------------------
@@ -50,7 +52,7 @@ class Messaging:
           TypeError: the handler is not callable.
           trio.ClosedResourceError: the node is closed or closing.
         """
-        return new_port(self._dispatcher, self._runtime.next_name(), handler)
+        return new_port(self._lifecycle, self._runtime.next_name(), handler)
 
     @asynccontextmanager
     async def open_port(self) -> AsyncGenerator[Port, None]:
@@ -59,18 +61,18 @@ class Messaging:
         If the port dies before, the block goes on; `receive` raises `PortDied`. Leaving the block waits until tasks of
         the port have unwound, unless it is cancelled. Entering and leaving are checkpoints.
         """
-        port = new_port(self._dispatcher, self._runtime.next_name())
+        port = new_port(self._lifecycle, self._runtime.next_name())
         attach_mailbox(port)
         try:
             await trio.lowlevel.checkpoint()
             yield port
         except Exception as error:
-            self._dispatcher.die(port, exception_reason(error), error, heard=True)
+            self._lifecycle.die(port, exception_reason(error), error, heard=True)
             raise
         finally:
             unwound = trio.Event()
             self._runtime.watch_unwinding(port, unwound.set)
-            self._dispatcher.die(port, NORMAL)
+            self._lifecycle.die(port, NORMAL)
         await unwound.wait()
 
     def start_port(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> Port:
@@ -84,9 +86,9 @@ class Messaging:
         """
         if not callable(async_function):
             raise TypeError(f"start_port() takes an async function, not {async_function!r}")
-        port = new_port(self._dispatcher, self._runtime.next_name())
+        port = new_port(self._lifecycle, self._runtime.next_name())
         attach_mailbox(port)
-        self._dispatcher.start_task(port, run_process, (port, async_function, arguments))
+        self._lifecycle.start_task(port, run_process, (port, async_function, arguments))
         return port
 
     # Messages ------------------------------------------------------------------------------------------------------
@@ -114,14 +116,14 @@ class Messaging:
           trio.ClosedResourceError: the node is closed.
         """
         # The hot path, without calls that can be spared: `Runtime.send` and `Peer.send` say the same.
-        if port.__class__ is Port and port._dispatcher is self._dispatcher:  # pyright: ignore[reportAttributeAccessIssue]
-            if self._runtime.closed or self._dispatcher.lingering:
+        if port.__class__ is Port and port._lifecycle is self._lifecycle:  # pyright: ignore[reportAttributeAccessIssue]
+            if self._runtime.closed or self._lifecycle.lingering:
                 self._runtime.check_open()
-            if self._dispatcher.parked is not None:
-                self._dispatcher.wake()
-            self._queue.append((port, message))
+            if self._queue.parked is not None:
+                self._queue.wake()
+            self._items.append((port, message))
             return
-        if self._runtime.closed or self._dispatcher.lingering:
+        if self._runtime.closed or self._lifecycle.lingering:
             self._runtime.check_open()
         try:
             peer, name = self._routes[port]
@@ -156,13 +158,13 @@ class Messaging:
         if not seconds >= 0:
             raise ValueError(f"seconds must not be negative: {seconds!r}")
         self._runtime.check_open()
-        timer = Timer()
+        scope = trio.CancelScope()
         message = self._runtime.fix(port, message)
-        self._dispatcher.start_system_task(self._send_later, timer, seconds, port, message)
-        return timer
+        self._lifecycle.start_system_task(self._send_later, scope, seconds, port, message)
+        return Timer(scope)
 
-    async def _send_later(self, timer: Timer, seconds: float, port: str, message: tuple[Any, ...]) -> None:
-        with timer.scope:
+    async def _send_later(self, scope: trio.CancelScope, seconds: float, port: str, message: tuple[Any, ...]) -> None:
+        with scope:
             await trio.sleep(seconds)
             try:
                 self._runtime.send(port, message)
@@ -294,7 +296,7 @@ class Messaging:
         def set_monitor(callback: Callable[..., object]) -> Monitor:
             return self._runtime.monitor(port, callback, owner)
 
-        return DeathScope(str(port), set_monitor, lambda: self._dispatcher.cause, fail=fail)
+        return DeathScope(str(port), set_monitor, lambda: self._lifecycle.cause, fail=fail)
 
     async def wait_death(self, port: str) -> Reason:
         """Wait until a port dies, or messages to it may have been lost; returns why. A checkpoint.

@@ -9,8 +9,8 @@ from typing import Any
 import trio
 
 from .._ids import node_of
-from .._ports.lifecycle import Job
 from .._ports.port import Port, new_port
+from .._ports.run_queue import Job
 from .._protocol import requests
 from .._protocol.wire import codec
 from .._runtime import Runtime
@@ -97,12 +97,11 @@ class Node(Messaging):
         name = self._runtime.next_name() if peer is None else self._runtime.next_spawned_name()
         linked_to = str.__str__(running) if linked and running is not None else ""
         if peer is None:
-            port = new_port(self._dispatcher, name)
+            port = new_port(self._lifecycle, name)
             # Other nodes may hear of it, and send, before it is initialised.
-            port.state.busy = True
-            port.rearm()
+            self._runtime.dispatcher.hold(port)
             request = requests.Spawn(name, function, arguments, linked_to)
-            self._dispatcher.enqueue(Job(self._initialise), (port, request))
+            self._queue.enqueue(Job(self._initialise), (port, request))
             port_id = str.__str__(port)
         else:
             if linked:
@@ -192,4 +191,4 @@ class Node(Messaging):
         # Dead already if the node was cancelled before this was reached.
         if port.alive:
             self._runtime.spawner.initialise(port, request, asker="")
-            self._dispatcher.release(port)
+            self._runtime.dispatcher.release(port)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from .._ids import node_of, split_port
+from .._ports.boundary import LocalPorts
 from .._ports.context import Running
-from .._ports.dispatcher import Dispatcher
-from .._ports.port import Port
+from .._ports.port import Port, state_of
 from .._protocol import requests
 from .._protocol.wire import codec
 from .._reason import Reason
@@ -68,7 +68,7 @@ class NodePort:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        dispatcher: LocalPorts,
         environment: Environment,
         *,
         send: Callable[[str, tuple[object, ...]], None],
@@ -107,7 +107,7 @@ class NodePort:
             case requests.Died(name, reason):
                 peer.act(peer.association.outbox.port_died, name, reason)
             case requests.Kill(name, reason):
-                self._dispatcher.kill_now(name, reason)
+                self._dispatcher.lifecycle.kill_now(name, reason)
             case requests.Spawn() as spawn:
                 self._spawn_for(peer, spawn)
             case requests.OpenStream() as stream:
@@ -139,7 +139,7 @@ class NodePort:
             case requests.Nothing() | requests.Ping() | requests.Pong():
                 pass
             case requests.Kill(name, reason):
-                self._dispatcher.kill_now(name, reason)
+                self._dispatcher.lifecycle.kill_now(name, reason)
             case requests.Forward(port, forwarded):
                 self._try_to_send(port, forwarded)
             case requests.Query(what, port, prefix):
@@ -172,7 +172,7 @@ class NodePort:
             port = self._make(peer, request)
             if port is not None:
                 peer.spawned += 1
-                port.state.unwound.append(peer.spawned_port_gone)
+                state_of(port).unwound.append(peer.spawned_port_gone)
         if isinstance(request, requests.Spawn) and request.linked_to:
             # Its request to monitor comes right behind, but the port may have ended by then, and not of an error.
             self._watch(peer, request.name)

@@ -122,7 +122,7 @@ class Tap(logging.Handler):
         wanted = [
             each
             for each in self.subscriptions
-            if record.levelno >= each.level and (running is None or running.dispatcher is each.runtime.dispatcher)
+            if record.levelno >= each.level and (running is None or running.node is each.runtime.lifecycle.public)
         ]
         if not wanted:
             return

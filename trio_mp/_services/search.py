@@ -65,7 +65,7 @@ class Search:
         """Something waits for a connection with that node. Does nothing if the node is looked for already."""
         if node_id not in self._seeking:
             self._seeking[node_id] = ""
-            self._network.dispatcher.start_system_task(self._seek, self._network.peer(node_id))
+            self._network.dispatcher.lifecycle.start_system_task(self._seek, self._network.peer(node_id))
 
     def explain(self, node_id: str) -> list[str]:
         """Say what else there is to say about why there is no connection with that node, for people."""
@@ -151,7 +151,7 @@ class DialsForOthers:
             self._network.node_port.errands.complain("", "dial", log, text, node_id, ASKED_LIMIT)
             return
         self._asked.add(node_id)
-        self._network.dispatcher.start_system_task(self._dial_asked, node_id, parse_addresses(addresses))
+        self._network.dispatcher.lifecycle.start_system_task(self._dial_asked, node_id, parse_addresses(addresses))
 
     async def _dial_asked(self, node_id: str, addresses: tuple[Address, ...]) -> None:
         try:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from .._errors import ConfigurationError, PortDied
 from .._ports.lifecycle import call_async
-from .._ports.port import Port, attach_mailbox, new_port
+from .._ports.port import Port, attach_mailbox, lifecycle_of, new_port, state_of
 from .._protocol.requests import Spawn
 from .._reason import NORMAL, Reason, exception_reason, is_normal, spawn_failed
 from .._runtime import Runtime
@@ -93,7 +93,7 @@ class Spawner:
         if self._runtime.closing:
             # Who asked for it hears of the node's end when the connection closes.
             return None
-        port = new_port(self._runtime.dispatcher, request.name)
+        port = new_port(self._runtime.lifecycle, request.name)
         self.initialise(port, request, asker=asker)
         return port
 
@@ -108,27 +108,28 @@ class Spawner:
 
     def initialise(self, port: Port, request: Spawn, *, asker: str) -> None:
         """Initialise a new port as a request of another node says, or of this one (an empty text), in its context."""
-        dispatcher = self._runtime.dispatcher
+        lifecycle = self._runtime.lifecycle
         try:
             function = self.find(request.function, remote=bool(asker))
         except LookupError as error:
             reason = spawn_failed(str(error.args[0]))
             self.log_failure(asker, "%s: %s", port, reason[1])
-            dispatcher.die(port, reason)
+            lifecycle.die(port, reason)
         else:
             if request.linked_to:
                 self._runtime.link(request.linked_to, port)
             if inspect.iscoroutinefunction(function):
                 attach_mailbox(port)
-                dispatcher.start_task(port, run_process, (port, function, request.arguments))
+                lifecycle.start_task(port, run_process, (port, function, request.arguments))
             else:
                 result = port.run(function, port, *request.arguments)
                 if inspect.iscoroutine(result):
                     result.close()
-                    why = f"{request.function} is async behind a sync front; decorate it async"
-                    dispatcher.die(port, spawn_failed(why))
-        if not port.alive and not is_normal(port.state.reason):
-            self._remember(request.name, port.state.reason)
+                    lifecycle.die(
+                        port, spawn_failed(f"{request.function} is async behind a sync front; decorate it async")
+                    )
+        if not port.alive and not is_normal(state_of(port).reason):
+            self._remember(request.name, state_of(port).reason)
 
     def log_failure(self, asker: str, text: str, *arguments: object) -> None:
         """Log that something is not spawned: each time if this node has asked for it, else as `Errands.complain`."""
@@ -174,6 +175,6 @@ async def run_process(port: Port, function: Callable[..., Any], arguments: tuple
         # It tried to receive from, or send through, the port that is already dead: that is how it was told.
         return
     except Exception as error:  # noqa: BLE001 - it is the port that dies, and now: its monitors wait for this task
-        port.dispatcher.die(port, exception_reason(error), error)
+        lifecycle_of(port).die(port, exception_reason(error), error)
         return
-    port.dispatcher.die(port, NORMAL)
+    lifecycle_of(port).die(port, NORMAL)

@@ -24,7 +24,7 @@ from .._ids import node_of, random_token
 from .._peers.network import Network
 from .._peers.peer import Peer
 from .._ports.lifecycle import call_async
-from .._ports.port import Port, attach_mailbox, new_port
+from .._ports.port import Port, attach_mailbox, lifecycle_of, new_port, state_of
 from .._protocol.requests import OpenStream, stream_ready
 from .._reason import describe, spawn_failed, stream_failed
 from .._runtime import Runtime
@@ -102,7 +102,7 @@ class Streams:
         """See `StreamService.serve`. What is refused is logged, and kept for those who monitor the port."""
         if self._runtime.closing:
             return None
-        port = new_port(self._runtime.dispatcher, request.name)
+        port = new_port(self._runtime.lifecycle, request.name)
         grace = self._runtime.settings.shutdown_timeout
         pending = PendingStream(request.name, request.token, peer, opener=False, grace=grace)
         if self._start(port, request, self._run_there, pending, asker=peer.id):
@@ -136,7 +136,7 @@ class Streams:
         self, port: Port, request: OpenStream, run: Callable[..., Any], with_what: object, *, asker: str
     ) -> bool:
         """Start the task of a new port, or kill it if the function may not be had."""
-        runtime, dispatcher = self._runtime, self._runtime.dispatcher
+        runtime, lifecycle = self._runtime, self._runtime.lifecycle
         try:
             function = runtime.spawner.find(request.function, remote=bool(asker))
             if not inspect.iscoroutinefunction(function):
@@ -145,10 +145,10 @@ class Streams:
             text = str(error.args[0])
             runtime.spawner.log_failure(asker, "not spawned: %s", text)
             runtime.spawner.refuse(request.name, text)
-            dispatcher.die(port, spawn_failed(text))
+            lifecycle.die(port, spawn_failed(text))
             return False
         attach_mailbox(port)
-        dispatcher.start_task(port, run_process, (port, run, (with_what, function, *request.arguments)))
+        lifecycle.start_task(port, run_process, (port, run, (with_what, function, *request.arguments)))
         return True
 
     async def _run_here(self, port: Port, stream: ByteStream, function: Callable[..., Any], *arguments: Any) -> None:
@@ -158,7 +158,7 @@ class Streams:
             await stream.aclose()
         except BaseException as error:
             stream.abort()
-            if isinstance(error, Exception) and port.state.monitors:
+            if isinstance(error, Exception) and state_of(port).monitors:
                 # Without monitors it is logged anyhow.
                 log.error("%s: the function of a byte stream failed", port, exc_info=error)
             raise
@@ -185,7 +185,7 @@ class Streams:
         if stream is None:
             complain = self._runtime.node_port.errands.complain
             complain(pending.peer.id, "stream", log, "%s: no byte stream with %s: %s", port, pending.peer.id, tried)
-            port.dispatcher.die(port, stream_failed(tried))
+            lifecycle_of(port).die(port, stream_failed(tried))
             return
         try:
             # Raises if the port was killed in the moment in which the stream came.

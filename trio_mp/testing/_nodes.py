@@ -133,13 +133,13 @@ class FairnessClock:
 def silence(node: Node) -> None:
     """A node that has crashed fires nothing and delivers nothing, though its tasks still have to end."""
     core = node._runtime
-    core.dispatcher.queue.clear()
+    core.dispatcher.queue.items.clear()
     core._node_monitors.clear()
-    ports = core.dispatcher
+    ports = core.lifecycle
     for port in [*ports.ports.values(), *ports.unwinding.values()]:
-        if port.more is not None:
-            port.more.monitors.clear()
-        port.tags = port.default = None
+        if port._state is not None:
+            port._state.monitors.clear()
+        port._tags = port._default = None
     ports.ports.clear()
     if core.network is not None:
         for peer in core.network.peers.values():
