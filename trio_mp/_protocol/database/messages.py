@@ -241,7 +241,7 @@ def _keys(keys: Sequence[object]) -> tuple[str, ...]:
 
 def _table(family: str, table: object) -> Table:
     if not isinstance(table, dict):
-        raise TypeError(f"{type(table).__name__} where a table is wanted")
+        raise TypeError(f"expected a table, got {type(table).__name__}")
     return {key: check_entry(family, check_text(key, "a key"), value) for key, value in table.items()}
 
 
@@ -316,7 +316,7 @@ def parse(message_untrusted: Message) -> Parsed:
     try:
         found = DATABASE.read(message_untrusted)
     except (TypeError, ValueError) as error:
-        raise RemoteProtocolError(f"a message of the database with {error}") from None
+        raise RemoteProtocolError(f"a message of the database: {error}") from None
     if found is None:
         raise RemoteProtocolError(f"not a message of the database: {codec.excerpt(message_untrusted)}")
     return found
