@@ -1,4 +1,4 @@
-"""Replicas of the database, and a network of them: connections, roles and hosts, and everything that may go wrong."""
+"""Replicas of the database, and a network of them: connections, roles and anchors, and everything that may go wrong."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from trio_mp._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused, Send
+from trio_mp._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused
 from trio_mp._protocol.database.records import Table, same
 from trio_mp._protocol.database.replica import Replica
+from trio_mp._protocol.schema import Send
 
 FAMILIES = ("red", "green")
 
@@ -98,18 +99,18 @@ class Process:
     # What membership does ----------------------------------------------------------------------------------------
 
     def become_global(self) -> None:
-        host = self.network.processes.get(self.replica.host or "")
-        # As far as they are alive: its host has told it of them.
-        others = [host.id, *host.replica._globals] if host is not None else []
+        anchor = self.network.processes.get(self.replica.anchor or "")
+        # As far as they are alive: its anchor has told it of them.
+        others = [anchor.id, *anchor.replica._globals] if anchor is not None else []
         self.execute(self.replica.become_global([other for other in others if other != self.id]))
         for node_id in tuple(self.known_globals):
             self.execute(self.replica.global_up(node_id))
         for node_id in self.connected:
             self.network.send(self.id, node_id, ("role",))
 
-    def attach(self, host: str) -> None:
-        self.network.send(self.id, host, ("attach", self.connected.get(host)))
-        self.execute(self.replica.attached(host))
+    def attach(self, anchor: str) -> None:
+        self.network.send(self.id, anchor, ("attach", self.connected.get(anchor)))
+        self.execute(self.replica.attached(anchor))
 
     def handle(self, from_id: str) -> None:
         """Handle the next of what has come from a node."""
@@ -128,7 +129,7 @@ class Process:
             self.known_globals[from_id] = None
             if self.replica.is_global:
                 self.execute(self.replica.global_up(from_id))
-            elif self.replica.host is None:
+            elif self.replica.anchor is None:
                 self.attach(from_id)
         else:
             self._lose(from_id)
@@ -136,19 +137,19 @@ class Process:
     def _lose(self, node_id: str) -> None:
         del self.connected[node_id]
         self.network.asked.discard((self.id, node_id))
-        was_host = self.replica.host == node_id
+        was_anchor = self.replica.anchor == node_id
         steps: list[Callable[[], list[Effect]]] = [lambda: self.replica.node_down(node_id)]
         if node_id in self.known_globals:
             steps.append(lambda: self.replica.global_down(node_id))
-        if was_host:
+        if was_anchor:
             steps.append(self.replica.detached)
         self.known_globals.pop(node_id, None)
         turn = self.network.steps % len(steps)
         for step in steps[turn:] + steps[:turn]:
             self.execute(step())
-        if was_host and self.known_globals:
-            hosts = tuple(self.known_globals)
-            self.attach(hosts[self.network.steps % len(hosts)])
+        if was_anchor and self.known_globals:
+            anchors = tuple(self.known_globals)
+            self.attach(anchors[self.network.steps % len(anchors)])
 
 
 class Network:
@@ -158,7 +159,7 @@ class Network:
     a connection in use ends, what is queued is dropped. There is one exception, in the rules of parting: a node that
     has asked whether it may give a connection back queues what it sends until the answer comes, and if the connection
     ends meanwhile that goes by the next one, before all else. Who keeps a connection does not ask; a guest keeps the
-    one with its host.
+    one with its anchor.
 
     Attributes:
       asked: who has asked whom so, over a connection that is gone.
@@ -192,11 +193,11 @@ class Network:
             for other in others:
                 self.connect(node_id, other)
 
-    def start_attached(self, node_id: str, host: str) -> Process:
+    def start_attached(self, node_id: str, anchor: str) -> Process:
         process = self.start(node_id)
-        self.connect(node_id, host)
+        self.connect(node_id, anchor)
         self.deliver_all()
-        assert process.replica.host == host
+        assert process.replica.anchor == anchor
         return process
 
     def connect(self, one: str, other: str) -> None:
@@ -244,7 +245,7 @@ class Network:
     def _may_ask(self, one: str, other: str) -> bool:
         process = self.processes[one]
         has_noticed = process.connected.get(other) == self.connections[frozenset({one, other})]
-        return has_noticed and other != process.replica.host
+        return has_noticed and other != process.replica.anchor
 
     @staticmethod
     def _lose(box: deque[tuple[Any, ...]], count: int) -> None:

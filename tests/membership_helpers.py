@@ -35,7 +35,11 @@ def is_settled(nodes: Iterable[Node]) -> bool:
         if rules.is_global:
             if rules.mesh.keys() != mesh - {node.id} or not rules.mesh.keys() <= set(node.peers):
                 return False
-        elif rules.host not in mesh or wanted_by(node) != {rules.host} or node.id not in everyone[rules.host].guests:
+        elif (
+            rules.anchor not in mesh
+            or wanted_by(node) != {rules.anchor}
+            or node.id not in everyone[rules.anchor].guests
+        ):
             return False
     guests = sum(len(rules.guests) for rules in everyone.values())
     return guests == len(nodes) - len(mesh)

@@ -20,8 +20,8 @@ from trio_mp._protocol.membership.rules import (
     GuestUp,
     Membership,
     MembershipEffect,
-    Send,
 )
+from trio_mp._protocol.schema import Send
 from trio_mp._protocol.wire import codec
 
 
@@ -67,7 +67,7 @@ class Model:
     def __init__(self, node_id: str, *, is_global: bool) -> None:
         self.rules = Membership(node_id, is_global=is_global)
         self._is_global = is_global
-        self._host: str | None = None
+        self._anchor: str | None = None
         self._mesh: set[str] = set()
         self._guests: set[str] = set()
 
@@ -76,15 +76,15 @@ class Model:
             match effect:
                 case BecameGlobal():
                     assert not self._is_global
-                    assert self._host is None
+                    assert self._anchor is None
                     self._is_global = True
-                case Attached(host):
+                case Attached(anchor):
                     assert not self._is_global
-                    assert self._host is None
-                    self._host = host
-                case Detached(host):
-                    assert self._host == host
-                    self._host = None
+                    assert self._anchor is None
+                    self._anchor = anchor
+                case Detached(anchor):
+                    assert self._anchor == anchor
+                    self._anchor = None
                 case GlobalUp(node_id):
                     assert self._is_global
                     assert node_id not in self._mesh | self._guests
@@ -100,7 +100,7 @@ class Model:
                 case _:
                     pass
         rules = self.rules
-        assert (self._is_global, self._host) == (rules.is_global, rules.host)
+        assert (self._is_global, self._anchor) == (rules.is_global, rules.anchor)
         assert (self._mesh, self._guests) == (set(rules.mesh), set(rules.guests))
 
 
@@ -286,15 +286,15 @@ class Network:
                 assert self.processes[seed].deaf or self.processes[seed].rules.is_global, f"{seed}, seed of {node_id}"
             assert rules.is_global or not (rules.mesh or rules.guests), node_id
             if rules.is_global:
-                assert rules.host is None
+                assert rules.anchor is None
                 self._check_global(node_id, rules)
                 continue
             known = (process.seeds | {other for other, theirs in rules.dialled().items() if theirs}) - {node_id}
             alive = {other for other in known & self.processes.keys() if not self.processes[other].deaf}
-            assert rules.host is not None or not alive, f"{node_id} has no host"
-            if rules.host is not None:
-                assert node_id in self.processes[rules.host].rules.guests, f"{node_id} is no guest of {rules.host}"
-                assert set(process.wires) == {rules.host}, f"{node_id} is connected with {set(process.wires)}"
+            assert rules.anchor is not None or not alive, f"{node_id} has no anchor"
+            if rules.anchor is not None:
+                assert node_id in self.processes[rules.anchor].rules.guests, f"{node_id} is no guest of {rules.anchor}"
+                assert set(process.wires) == {rules.anchor}, f"{node_id} is connected with {set(process.wires)}"
 
     def _check_global(self, node_id: str, rules: Membership) -> None:
         for other in rules.mesh:
@@ -305,4 +305,4 @@ class Network:
             if other in self.processes and not self.processes[other].deaf:
                 assert other in rules.mesh, f"{node_id} has heard of {other}"
         for guest in rules.guests:
-            assert self.processes[guest].rules.host == node_id, f"{guest} is not attached to {node_id}"
+            assert self.processes[guest].rules.anchor == node_id, f"{guest} is not attached to {node_id}"

@@ -32,7 +32,7 @@ from wire_amounts import AT_THE_LIMIT, LIMIT, WANTED, sent
 
 import trio_mp
 from trio_mp._peers import errands, limited_log, spawned_names
-from trio_mp._protocol.database.messages import ENTRY_LIMIT
+from trio_mp._protocol.database.entries import ENTRY_LIMIT
 from trio_mp._protocol.handshake import auth, session
 from trio_mp._protocol.handshake.auth import Greeting, stretch_secret
 from trio_mp._protocol.membership import messages
@@ -41,7 +41,7 @@ from trio_mp._protocol.wire.buffer import LINE_LIMIT
 from trio_mp._protocol.wire.framing import MSGPACK
 from trio_mp._services.certified import RENEW_AGAIN
 from trio_mp._services.database import GRACE
-from trio_mp._services.membership import ASKED_LIMIT
+from trio_mp._services.search import ASKED_LIMIT
 from trio_mp._settings.environment import Environment
 from trio_mp._settings.settings import Settings
 from trio_mp._streams import service as streams

@@ -42,9 +42,9 @@ from trio_mp._protocol.association.outbox import Outbox
 from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp._protocol.database.effects import Grace
 from trio_mp._protocol.database.replica import Replica
-from trio_mp._services import logs
-from trio_mp._services.membership import MembershipService
+from trio_mp._services import log_tap, logs
 from trio_mp._services.redialler import Redialler
+from trio_mp._services.search import Search
 from trio_mp._settings.environment import Environment
 from trio_mp.lowlevel import open_node_in
 from trio_mp.testing._scheduler import deterministic_scheduling
@@ -151,7 +151,7 @@ def introduce(node: Node, other: str) -> None:
 
     membership = node._membership
     assert membership is not None
-    membership.find_addresses = find
+    membership.search.find_addresses = find
 
 
 def errors_in(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -308,7 +308,7 @@ async def test_an_error_of_a_task_for_others_is_logged_and_the_node_lives(
             if what == "log records":
                 # As if they were of two processes.
                 broken.setattr(logs, "_nodes", ())
-                broken.setattr(logs._forwarder, "add", raise_planted)
+                broken.setattr(log_tap.tap, "add", raise_planted)
                 network_of(n).node_port.services["log"]("m", (10, f"m#{inbox.port.name}"))
             elif what == "the grace":
                 broken.setattr(Replica, "expire", raise_planted)
@@ -317,7 +317,7 @@ async def test_an_error_of_a_task_for_others_is_logged_and_the_node_lives(
                 broken.setattr(Redialler, "_use", raise_planted)
                 network.wire.reset()
             elif what == "a search":
-                broken.setattr(MembershipService, "_judge", raise_planted)
+                broken.setattr(Search, "_judge", raise_planted)
                 n.send(f"nobody#{'A' * 16}.1", "x")
             else:
                 broken.setattr(Network, "dial", raise_planted)

@@ -39,7 +39,7 @@ MODULE = "network_helpers"
 
 def searches_of(node: Node) -> set[str]:
     assert node._membership is not None
-    return set(node._membership._seeking)
+    return set(node._membership.search._seeking)
 
 
 # Searches and dials ---------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ async def test_streams_that_others_cannot_dial_wait_for_each_other(
             await trio.lowlevel.checkpoint()
             return (place("nobody"),)
 
-        a._membership.find_addresses = find
+        a._membership.search.find_addresses = find
         names = [raw.name_to_spawn(number + 1) for number in range(5 * DIALS)]
         for name in names:
             await raw.send(("", "stream", name, "t" * 16, "stream_helpers:echoes"), ("", "mon1", name))

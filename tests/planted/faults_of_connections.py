@@ -507,7 +507,7 @@ CONNECTIONS = (
     Fault(
         "a_line_for_each_node_to_dial",
         "a member has a line logged for each node that it invents, and asks to have dialled",
-        (Change("_services/membership.py", 'self._complain("", "dial"', 'self._complain(node_id, "dial"'),),
+        (Change("_services/search.py", 'errands.complain("", "dial"', 'errands.complain(node_id, "dial"'),),
         ("tests/services/test_network_membership.py::test_floods_of_requests_to_dial",),
     ),
     Fault(

@@ -52,15 +52,15 @@ DATABASE = (
     ),
     Fault(
         "moving_is_not_counted",
-        "the database: a record that has moved is no newer than the copy at the old host",
+        "the database: a record that has moved is no newer than the copy at the old anchor",
         (Change(_COPIES, "version._replace(attachment=version.attachment + 1)", "version"),),
-        (f"{_TESTS}::TestANodeThatMoves::test_that_has_died_elsewhere_does_not_rise_at_its_old_host", _NETWORK),
+        (f"{_TESTS}::TestANodeThatMoves::test_that_has_died_elsewhere_does_not_rise_at_its_old_anchor", _NETWORK),
     ),
     Fault(
-        "the_dead_rise_at_the_old_host",
+        "the_dead_rise_at_the_old_anchor",
         "the database: the copy of a node that has moved away is kept, and shows when the node dies elsewhere",
         (Change(_COPIES, "return before.run == now.run and before.attachment < now.attachment", "return False"),),
-        (f"{_TESTS}::TestANodeThatMoves::test_that_has_died_elsewhere_does_not_rise_at_its_old_host",),
+        (f"{_TESTS}::TestANodeThatMoves::test_that_has_died_elsewhere_does_not_rise_at_its_old_anchor",),
     ),
     Fault(
         "the_dead_rise_in_a_mirror",
@@ -88,7 +88,7 @@ DATABASE = (
     ),
     Fault(
         "break_before_make",
-        "the database: the host of a node that becomes global speaks for it no longer, before it speaks for itself",
+        "the database: the anchor of a node that becomes global speaks for it no longer, before it speaks for itself",
         (
             Change(
                 _REPLICA,
@@ -138,7 +138,7 @@ DATABASE = (
     ),
     Fault(
         "late_words_attach",
-        "the database: what was queued while a connection was given back makes a host of who is none any more",
+        "the database: what was queued while a connection was given back makes an anchor of who is none any more",
         (Change(_REPLICA, "if from_id in self._globals or from_id in self._guests:", "if True:"),),
         (f"{_TESTS}::TestMakeBeforeBreak::test_words_that_have_waited_since_the_connection_before_do_not_attach",),
     ),
@@ -176,7 +176,7 @@ DATABASE = (
         "hearsay_counts",
         "the database: what others say of a connected node counts before what itself says",
         (Change(_COPIES, "if source.id == owner and source.current}", "if False}"),),
-        (f"{_TESTS}::TestALiar::test_does_not_hide_an_attached_node_from_its_host",),
+        (f"{_TESTS}::TestALiar::test_does_not_hide_an_attached_node_from_its_anchor",),
     ),
     Fault(
         "own_record_from_others",
@@ -188,7 +188,7 @@ DATABASE = (
         "ignored_for_good",
         "the database: an attached node whose copy was dropped at another's word is not asked again",
         (Change(_COPIES, "                self._ask(other, source)\n", "                pass\n"),),
-        (f"{_TESTS}::TestALiar::test_does_not_hide_an_attached_node_from_its_host",),
+        (f"{_TESTS}::TestALiar::test_does_not_hide_an_attached_node_from_its_anchor",),
     ),
     Fault(
         "late_for_good",
@@ -210,7 +210,7 @@ DATABASE = (
     ),
     Fault(
         "another_run_is_not_refuted",
-        "the database: a node is hidden from its own host by who says that there is a later run of it",
+        "the database: a node is hidden from its own anchor by who says that there is a later run of it",
         (Change(_COPIES, " and source.id not in refuted)", ")"),),
         (f"{_TESTS}::TestALiar::test_does_not_hide_it_as_another_run_either",),
     ),
@@ -252,22 +252,22 @@ DATABASE = (
         (f"{_TESTS}::TestAVoucher::test_of_another_attachment_is_none_of_this_one",),
     ),
     Fault(
-        "vouchers_name_any_host",
+        "vouchers_name_any_anchor",
         "the database: who has seen a voucher speaks for the node that has signed it",
-        (Change(_VOUCHERS, "if host != from_id:", "if False:"),),
+        (Change(_VOUCHERS, "if anchor != from_id:", "if False:"),),
         (f"{_TESTS}::TestAVoucher::test_of_another_is_worth_nothing",),
     ),
     Fault(
         "vouchers_are_for_ever",
         "the database: a voucher is good for every later attachment of its run",
-        (Change(_VOUCHERS, "str(version.started), version.incarnation, str(version.attachment), host)", "host)"),),
+        (Change(_VOUCHERS, "str(version.started), version.incarnation, str(version.attachment), anchor)", "anchor)"),),
         (f"{_TESTS}::TestAVoucher::test_of_another_attachment_is_none_of_this_one",),
     ),
     Fault(
         "own_word_needs_a_voucher",
         "what a node says of itself is refused without a voucher: nobody sees a global node that cannot sign",
         (Change(_CERTIFIED, "if why or from_id == owner or self._notary is None:", "if why or self._notary is None:"),),
-        (f"{_RECORDS_TESTS}::test_what_a_node_sets_that_signs_nothing_its_host_and_the_guests_of_that_see",),
+        (f"{_RECORDS_TESTS}::test_what_a_node_sets_that_signs_nothing_its_anchor_and_the_guests_of_that_see",),
     ),
     Fault(
         "vouchers_are_not_wanted",
@@ -327,8 +327,8 @@ DATABASE = (
         (f"{_TESTS}::TestWhatIsSet::test_comes_whole_however_large_it_is",),
     ),
     Fault(
-        "tables_of_two_hosts_are_mixed",
-        "the database: what comes under the ticket of an earlier host counts",
+        "tables_of_two_anchors_are_mixed",
+        "the database: what comes under the ticket of an earlier anchor counts",
         (
             Change(
                 _TABLES,
@@ -336,7 +336,7 @@ DATABASE = (
                 "        return [self._request(reading)",
             ),
         ),
-        (f"{_TESTS}::TestANodeThatMoves::test_does_not_mix_what_two_hosts_say",),
+        (f"{_TESTS}::TestANodeThatMoves::test_does_not_mix_what_two_anchors_say",),
     ),
     Fault(
         "registrations_outlive_their_ports",
@@ -361,6 +361,30 @@ DATABASE = (
         "the database: what waits for a slow reader grows without bound",
         (Change(_CHANGES, "if self._waiting and self._keys > WATCH_LIMIT:", "if False:"),),
         (f"{_NODES}::TestAWatch::test_tells_a_slow_reader_once_what_it_has_missed",),
+    ),
+    Fault(
+        "late_looks_see_later_tables",
+        "the database: who looks late at what a watch has given sees the table of a later change",
+        (Change(_CHANGES, "for change in self._changes[:changes]:", "for change in self._changes:"),),
+        (f"{_NODES}::TestAWatch::test_gives_each_change_the_table_of_its_time_however_late_it_is_looked_at",),
+    ),
+    Fault(
+        "watches_copy_their_table",
+        "the database: each change of a watched family costs a copy of its table",
+        (
+            Change(
+                _CHANGES,
+                "        moment = history.append(found)\n",
+                "        moment = history.append(found)\n        copy_table(history.now)\n",
+            ),
+        ),
+        (f"{_NODES}::TestAWatch::test_costs_what_a_change_touches",),
+    ),
+    Fault(
+        "watches_keep_the_past",
+        "the database: a watch keeps every change that it has ever given",
+        (Change(_CHANGES, "if self._keys <= max(len(self._first), _SHORT):", "if True:"),),
+        (f"{_NODES}::TestAWatch::test_keeps_no_more_of_the_past_than_the_table_is_large",),
     ),
     Fault(
         "slow_readers_are_not_told",

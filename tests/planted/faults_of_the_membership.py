@@ -7,6 +7,7 @@ from .fault import Change, Fault
 _RULES = "_protocol/membership/rules.py"
 _CONTACTS = "_services/redialler.py"
 _SERVICE = "_services/membership.py"
+_SEARCH = "_services/search.py"
 _UNIT = "tests/protocol/membership/test_membership.py"
 _NETWORK = "tests/services/test_network_membership.py"
 _AT_A_SEED = "tests/services/test_strangers_at_a_seed.py"
@@ -21,8 +22,8 @@ MEMBERSHIP: tuple[Fault, ...] = (
         (f"{_UNIT}::test_a_global_node_meshes_with_nobody_who_may_not_be_one",),
     ),
     Fault(
-        "anybody_is_a_host",
-        "where certificates name nodes, one is taken for a host whose certificate does not allow it to be global",
+        "anybody_is_an_anchor",
+        "where certificates name nodes, one is taken for an anchor whose certificate does not allow it to be global",
         (Change(_RULES, "if why := self.permissions.of(node_id):", 'if why := "":'),),
         (f"{_UNIT}::test_nobody_attaches_to_who_may_not_be_global",),
     ),
@@ -46,9 +47,9 @@ MEMBERSHIP: tuple[Fault, ...] = (
     ),
     Fault(
         "loner_waits",
-        "who loses its host does not join again those that it is connected with, and never attaches to them",
+        "who loses its anchor does not join again those that it is connected with, and never attaches to them",
         (Change(_RULES, "return [Detached(node_id), *map(self._join, self.joined)]", "return [Detached(node_id)]"),),
-        (f"{_UNIT}::test_who_loses_its_host_joins_again_those_that_it_is_still_connected_with",),
+        (f"{_UNIT}::test_who_loses_its_anchor_joins_again_those_that_it_is_still_connected_with",),
     ),
     Fault(
         "global_in_secret",
@@ -76,24 +77,24 @@ MEMBERSHIP: tuple[Fault, ...] = (
     ),
     Fault(
         "strangers_stay_strangers",
-        "a node does not tell its host of a global node that it has met",
-        (Change(_RULES, "return [Send(self.host, messages.meet(node_id, addresses))]", "return []"),),
-        (f"{_UNIT}::test_a_global_node_that_the_host_does_not_know_is_introduced_to_it",),
+        "a node does not tell its anchor of a global node that it has met",
+        (Change(_RULES, "return [Send(self.anchor, messages.meet(node_id, addresses))]", "return []"),),
+        (f"{_UNIT}::test_a_global_node_that_the_anchor_does_not_know_is_introduced_to_it",),
     ),
     Fault(
-        "forgotten_with_the_host",
-        "a node forgets a global node as soon as its host has lost it, and finds nobody when its host dies, too",
+        "forgotten_with_the_anchor",
+        "a node forgets a global node as soon as its anchor has lost it, and finds nobody when its anchor dies, too",
         (Change(_RULES, "dict(former[-room:] if room else ())", "{}"),),
         (
-            f"{_UNIT}::test_what_the_host_does_not_use_any_more_is_kept_in_mind",
-            f"{_NETWORK}::test_a_global_node_that_is_cut_off_from_the_host_for_a_while_is_not_forgotten",
+            f"{_UNIT}::test_what_the_anchor_does_not_use_any_more_is_kept_in_mind",
+            f"{_NETWORK}::test_a_global_node_that_is_cut_off_from_the_anchor_for_a_while_is_not_forgotten",
         ),
     ),
     Fault(
         "former_ones_first",
-        "a node that is lost dials whoever has ever been global before those that its host named last",
+        "a node that is lost dials whoever has ever been global before those that its anchor named last",
         (Change(_SERVICE, " + (redialler.node_id in self.rules.former)", ""),),
-        (f"{_NETWORK}::test_those_that_the_host_names_are_dialled_before_those_that_it_named_once",),
+        (f"{_NETWORK}::test_those_that_the_anchor_names_are_dialled_before_those_that_it_named_once",),
     ),
     Fault(
         "former_ones_without_end",
@@ -134,12 +135,12 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "anybody_has_it_dial",
         "a request to dial is believed, whoever passes it on",
-        (Change(_RULES, "not (by in {other, self.host} or by in self.mesh):", "False:"),),
+        (Change(_RULES, "not (by in {other, self.anchor} or by in self.mesh):", "False:"),),
         (f"{_UNIT}::test_not_everybody_can_have_a_node_dial_and_not_everything",),
     ),
     Fault(
         "welcome_without_join",
-        "whoever says welcome becomes the host",
+        "whoever says welcome becomes the anchor",
         (Change(_RULES, "        if node_id not in self.joined:\n            return []\n", ""),),
         (f"{_UNIT}::test_a_welcome_that_was_not_asked_for_does_nothing",),
     ),
@@ -149,8 +150,8 @@ MEMBERSHIP: tuple[Fault, ...] = (
         (
             Change(
                 _CONTACTS,
-                "while not self.refusal and peer.current is current and self._host.is_wanted(self):",
-                "while not self.refusal and peer.is_up() and self._dispatcher.is_wanted(self):",
+                "while not self.refusal and peer.current is current and self._owner.is_wanted(self):",
+                "while not self.refusal and peer.is_up() and self._owner.is_wanted(self):",
             ),
         ),
         (f"{_NETWORK}::test_a_connection_that_takes_the_place_of_the_one_before_is_attached_by",),
@@ -194,25 +195,25 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "dials_without_end",
         "others can have a node dial as many as they like at the same time",
-        (Change(_SERVICE, "if len(self._asked) >= ASKED_LIMIT:", "if False:"),),
+        (Change(_SEARCH, "if len(self._asked) >= ASKED_LIMIT:", "if False:"),),
         (f"{_NETWORK}::test_floods_of_requests_to_dial",),
     ),
     Fault(
         "waits_for_the_gone",
         "a call to a node that was reported gone takes all of `connect_timeout`",
-        (Change(_SERVICE, "peer.execute(peer.association.presume_gone(", "str(("),),
+        (Change(_SEARCH, "peer.execute(peer.association.presume_gone(", "str(("),),
         (f"{_GONE}::test_a_call_to_a_node_that_was_reported_gone_ends_soon",),
     ),
     Fault(
         "gone_where_it_was_not_dialled",
         "a node that is not listed is given up, and where it was seen last it was not dialled",
-        (Change(_SERVICE, "(*(found or ()), *self.sightings.addresses(peer.id))", "found or ()"),),
+        (Change(_SEARCH, "(*(found or ()), *self._sightings.addresses(peer.id))", "found or ()"),),
         (f"{_GONE}::test_a_node_that_is_not_listed_but_answers_is_used",),
     ),
     Fault(
         "gone_for_a_moment",
         "a node that listens nowhere is given up when its entry is missing once",
-        (Change(_SERVICE, "if not patient and", "if"),),
+        (Change(_SEARCH, "if not patient and", "if"),),
         (f"{_GONE}::test_a_node_that_listens_nowhere_may_be_without_an_entry_for_a_moment",),
     ),
     Fault(
@@ -243,7 +244,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
                 "return not await self._find_listed(node_id)",
             ),
         ),
-        (f"{_GONE}::test_a_node_without_a_host_believes_nothing",),
+        (f"{_GONE}::test_a_node_without_an_anchor_believes_nothing",),
     ),
     Fault(
         "sightings_without_bound",

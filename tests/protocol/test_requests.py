@@ -27,6 +27,7 @@ from trio_mp._protocol.requests import (
     StreamReady,
     is_upkeep,
     parse,
+    says_nothing,
 )
 
 NAME = "abcdefghABCDEFGH.7"
@@ -171,6 +172,22 @@ def test_anything_else_is_malformed_and_kept_for_the_log(message: tuple[object, 
 )
 def test_what_the_nodes_say_for_themselves(message: tuple[object, ...], upkeep: bool) -> None:
     assert is_upkeep(message) is upkeep
+
+
+@pytest.mark.parametrize(
+    "message, nothing",
+    [
+        ((), True),
+        (("",), True),
+        (("", "devnull", 1), True),
+        *((("", word), True) for word in ("idle", "bye", "busy")),
+        (("", "ping"), False),
+        (("", "mon1", NAME), False),
+        ((NAME, "idle"), False),
+    ],
+)
+def test_what_no_program_depends_on(message: tuple[object, ...], nothing: bool) -> None:
+    assert says_nothing(message) is nothing
 
 
 def test_the_node_port_can_be_neither_killed_nor_watched() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from trio_mp._protocol import log_records
+from trio_mp._protocol.database import messages as database
+from trio_mp._protocol.database.messages import DATABASE
 from trio_mp._protocol.log_records import LOG_RECORDS, LOG_REQUESTS
 from trio_mp._protocol.membership.messages import MEMBERSHIP
 from trio_mp._protocol.requests import REQUESTS, ForService, Malformed, parse
@@ -28,6 +30,8 @@ SAMPLES: dict[object, object] = {
     PORT.accepts: "node#abcdefghABCDEFGH.7",
     TABLE.accepts: {"other": ["unix:/o"]},
     TEXT.accepts: "text",
+    database._is_anything: None,
+    database._is_count: 3,
     log_records._is_level: 20,
     log_records._is_logger: "a.logger",
     log_records._is_number: 7,
@@ -36,6 +40,8 @@ SAMPLES: dict[object, object] = {
 
 
 def samples(schema: Schema[..., Any]) -> list[object]:
+    if schema.word == "entries":
+        return [{"a family": {"a key": ["unix:/o"]}}]
     # A token, such as `stream` has one, is the only kind of field that one row alone has.
     arguments = [SAMPLES.get(accepts, "tokentokentoken0") for accepts in schema._accepts]
     return [*arguments, ("the", {"rest": 1})] if schema.rest else arguments
@@ -44,6 +50,7 @@ def samples(schema: Schema[..., Any]) -> list[object]:
 VOCABULARIES: dict[str, Vocabulary[Any]] = {
     "requests": REQUESTS,
     "membership": MEMBERSHIP,
+    "database": DATABASE,
     "log requests": LOG_REQUESTS,
     "log records": LOG_RECORDS,
 }
@@ -54,7 +61,7 @@ def test_what_a_row_writes_the_table_reads(vocabulary: Vocabulary[Any]) -> None:
     for schema in vocabulary.schemas:
         arguments = samples(schema)
         message: tuple[object, ...] = schema.write(*arguments)
-        assert message[0] == schema.word
+        assert message[schema.at] == schema.word
         assert vocabulary.read(message) == schema.make(*arguments)
 
 
@@ -113,6 +120,11 @@ def test_the_documentation_shows_the_requests_of_the_table() -> None:
 def test_the_documentation_shows_the_messages_about_membership() -> None:
     shapes = [f'["", {schema.shape}]' for schema in MEMBERSHIP.schemas]
     assert sorted(table_under("Messages about membership")) == sorted(shapes)
+
+
+def test_the_documentation_shows_the_messages_of_the_database() -> None:
+    shapes = [schema.shape.replace('"', "") for schema in DATABASE.schemas]
+    assert sorted(table_under("Messages of the shared database")) == sorted(shapes)
 
 
 def test_the_documentation_shows_the_messages_about_log_records() -> None:

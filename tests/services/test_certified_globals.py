@@ -71,7 +71,7 @@ async def test_whom_its_certificate_allows_is_global_for_all(
 ) -> None:
     async with open_nodes(authority, g1="", g2="g1", a="g2", b="g1 g2") as nodes:
         await until(lambda: are_meshed(nodes["g1"], nodes["g2"]))
-        await until(lambda: rules_of(nodes["a"]).host == "g2" and rules_of(nodes["b"]).host is not None)
+        await until(lambda: rules_of(nodes["a"]).anchor == "g2" and rules_of(nodes["b"]).anchor is not None)
         nodes["a"].database.set("red", "k", 1)
         async with nodes["b"].database.watch("red") as changes:
             async for change in changes:
@@ -84,7 +84,7 @@ async def test_seeds_of_each_other_are_global_without(
 ) -> None:
     async with open_nodes(authority, s1="s2", s2="s1", a="s1 s2") as nodes:
         await until(lambda: are_meshed(nodes["s1"], nodes["s2"]))
-        await until(lambda: rules_of(nodes["a"]).host is not None)
+        await until(lambda: rules_of(nodes["a"]).anchor is not None)
         assert not rules_of(nodes["a"]).is_global
 
 
@@ -92,7 +92,7 @@ async def test_seeds_that_are_in_the_list_of_all_are_global_without(
     autojump_clock: trio.testing.MockClock, authority: Authority
 ) -> None:
     async with open_nodes(authority, s1="s1 s2", s2="s1 s2", a="s1 s2") as nodes:
-        await until(lambda: are_meshed(nodes["s1"], nodes["s2"]) and rules_of(nodes["a"]).host)
+        await until(lambda: are_meshed(nodes["s1"], nodes["s2"]) and rules_of(nodes["a"]).anchor)
 
 
 async def test_who_may_not_be_global_is_not_made_so_by_another_member(
@@ -100,13 +100,13 @@ async def test_who_may_not_be_global_is_not_made_so_by_another_member(
 ) -> None:
     """It says so in its log, and whoever has named it as a seed has it in its own, and in its errors."""
     async with open_nodes(authority, g1="", a="g1", b="a") as nodes:
-        await until(lambda: rules_of(nodes["a"]).host == "g1")
+        await until(lambda: rules_of(nodes["a"]).anchor == "g1")
         with caplog.at_level(logging.WARNING, "trio_mp"):
             await until(lambda: len(warnings_in(caplog)) >= 2)
             await trio.sleep(60)
         assert not rules_of(nodes["a"]).is_global
-        assert rules_of(nodes["a"]).host == "g1"
-        assert rules_of(nodes["b"]).host is None
+        assert rules_of(nodes["a"]).anchor == "g1"
+        assert rules_of(nodes["b"]).anchor is None
         why = "the certificate of a does not allow it to be global"
         here = [text for text in warnings_in(caplog) if text.startswith("b says 'join', and is refused: ")]
         there = [text for text in warnings_in(caplog) if text.startswith("the seed unix:/fake/a cannot be used")]
@@ -121,7 +121,7 @@ async def test_a_liar_that_says_it_is_global_is_not_taken_for_one(
     autojump_clock: trio.testing.MockClock, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_nodes(authority, g1="", a="g1", liar="g1") as nodes:
-        await until(lambda: rules_of(nodes["a"]).host == rules_of(nodes["liar"]).host == "g1")
+        await until(lambda: rules_of(nodes["a"]).anchor == rules_of(nodes["liar"]).anchor == "g1")
         with caplog.at_level(logging.WARNING, "trio_mp"):
             nodes["liar"].send("g1", "join", True, ["unix:/fake/liar"])
             nodes["liar"].send("g1", "db", "pull")
@@ -131,7 +131,7 @@ async def test_a_liar_that_says_it_is_global_is_not_taken_for_one(
         assert rules_of(nodes["g1"]).mesh == {}
         assert nodes["g1"].database._replica._globals == {}
         assert not rules_of(nodes["a"]).is_global
-        assert rules_of(nodes["a"]).host == "g1"
+        assert rules_of(nodes["a"]).anchor == "g1"
         assert any("liar says 'join', and is refused: the certificate of liar" in text for text in warnings_in(caplog))
 
 
@@ -158,7 +158,7 @@ async def test_where_certificates_name_nobody_everybody_may(
         open_test_node(network, "b", seeds=["a"], **settings) as b,
         open_test_node(network, "c", seeds=["b"], **settings) as c,
     ):
-        await until(lambda: rules_of(b).is_global and rules_of(c).host == "b")
+        await until(lambda: rules_of(b).is_global and rules_of(c).anchor == "b")
 
 
 async def greet_only(listener: Any, node_id: str) -> None:
@@ -186,7 +186,7 @@ async def test_a_greeting_alone_makes_nobody_a_seed(
         certificate = authority.issue("a")
         settings: dict[str, Any] = {"certificate": certificate, "secret": None, "encryption": True}
         async with open_test_node(transport, "a", seeds=["g1", "s"], **settings) as a:
-            await until(lambda: rules_of(a).host == "g1")
+            await until(lambda: rules_of(a).anchor == "g1")
             inbox = Inbox(nodes["x"])
             a.monitor(inbox.port, lambda *_: None)
             a.send(inbox.port, "hello")

@@ -95,14 +95,14 @@ async def test_what_nodes_set_all_see_and_no_liar_can_change_it(
         own: Table = {"a": ["g3", *notary.sign(b"text")]}
         lies: list[tuple[dict[str, Table], int, str]] = [
             ({"red": lie}, 1000, "without a voucher of a: "),
-            ({"red": lie, VOUCHERS: stolen}, 0, "whose voucher names another host, 'g1'"),
+            ({"red": lie, VOUCHERS: stolen}, 0, "whose voucher names another anchor, 'g1'"),
             ({"red": lie, VOUCHERS: own}, 0, "whose voucher was signed with a"),
         ]
         for entries, more, why in lies:
             caplog.clear()
             with caplog.at_level(logging.WARNING, "trio_mp"):
-                for host in ("g1", "g2"):
-                    lie_about(liar, host, victim, entries, more=more)
+                for anchor in ("g1", "g2"):
+                    lie_about(liar, anchor, victim, entries, more=more)
                 await trio.sleep(AGAIN)
             said = [text.removeprefix("g3: refused: a record of a ") for text in warnings_in(caplog)]
             assert [text.startswith(why) for text in said] == [True, True]
@@ -124,10 +124,10 @@ async def test_a_node_that_moves_is_seen_with_its_new_voucher(
         with trio.CancelScope(shield=True):
             await g1._runtime.close(None)
         await trio.sleep(GRACE + 20)
-        host = world.nodes["a"].database._replica.host
-        assert host in ("g2", "g3")
+        anchor = world.nodes["a"].database._replica.anchor
+        assert anchor in ("g2", "g3")
         assert await world.see() == [{"k": 1}] * 4
-        assert held(world.nodes["g2"], "a").tables[VOUCHERS]["a"][0] == host  # type: ignore[index]
+        assert held(world.nodes["g2"], "a").tables[VOUCHERS]["a"][0] == anchor  # type: ignore[index]
         assert not [text for text in warnings_in(caplog) if "refused: a record" in text]
 
 
@@ -183,7 +183,7 @@ async def test_what_an_expired_certificate_has_signed_stays_and_is_not_taken_ane
         assert await reader.database.family("red") == {"k": 2}
 
 
-async def test_what_a_node_sets_that_signs_nothing_its_host_and_the_guests_of_that_see(
+async def test_what_a_node_sets_that_signs_nothing_its_anchor_and_the_guests_of_that_see(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one of an older version does. What it says of itself needs no voucher, so a global one is seen by all."""
@@ -191,7 +191,7 @@ async def test_what_a_node_sets_that_signs_nothing_its_host_and_the_guests_of_th
     async with AsyncExitStack() as stack:
         world = await start_five(tmp_path, stack)
         await world.start("c", "g1")
-        assert [world.nodes[name].database._replica.host for name in "abc"] == ["g1", "g2", "g1"]
+        assert [world.nodes[name].database._replica.anchor for name in "abc"] == ["g1", "g2", "g1"]
         world.nodes["a"].database.set("red", "k", 1)
         world.nodes["g1"].database.set("green", "k", 1)
         await trio.sleep(1)

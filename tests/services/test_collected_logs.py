@@ -25,7 +25,7 @@ from network_helpers import FakeNetwork, open_test_node, peer_of, until, warning
 from trio_mp import Node
 from trio_mp._protocol.database.records import NODES
 from trio_mp._services import logs
-from trio_mp._services.logs import WAITING, _replace_call_handlers as replace_call_handlers, _Subscription
+from trio_mp._services.log_tap import WAITING, Subscription, _replace_call_handlers as replace_call_handlers, tap
 
 log = logging.getLogger("an.application")
 
@@ -43,7 +43,7 @@ def other_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(logs, "_nodes", Nobody())
     before = logging.Logger.callHandlers
     yield
-    assert not logs._forwarder.subscriptions, "somebody is still served"
+    assert not tap.subscriptions, "somebody is still served"
     assert logging.Logger.callHandlers is before, "the loggers are not as they were"
 
 
@@ -104,7 +104,7 @@ async def open_two(network: FakeNetwork) -> AsyncGenerator[tuple[Node, Node], No
 
 
 def subscribers() -> set[str]:
-    return {each.runtime.id for each in logs._forwarder.subscriptions}
+    return {each.runtime.id for each in tap.subscriptions}
 
 
 @asynccontextmanager
@@ -362,7 +362,7 @@ async def test_a_record_whose_time_is_none_gets_that_of_its_arrival(
     logging.getLogger().addHandler(handler)
     try:
         async with one_collects() as (_, b):
-            (subscription,) = logs._forwarder.subscriptions
+            (subscription,) = tap.subscriptions
             before = time.time()
             b.send(subscription.port, "record", log.name, logging.WARNING, created, "when?", "", 0)
             await until(lambda: collected.texts)
@@ -377,7 +377,7 @@ async def test_a_record_whose_time_is_none_gets_that_of_its_arrival(
 
 async def test_a_record_keeps_its_time(autojump_clock: trio.testing.MockClock, collected: Collected) -> None:
     async with one_collects() as (_, b):
-        (subscription,) = logs._forwarder.subscriptions
+        (subscription,) = tap.subscriptions
         for created in (0.0, 1234567890.125, 253370764799.0):
             b.send(subscription.port, "record", log.name, logging.WARNING, created, "then", "", 0)
         await until(lambda: len(collected.texts) == 3)
@@ -536,7 +536,7 @@ async def test_the_end_of_one_request_does_not_end_another(
 async def test_who_logs_while_it_logs_does_not_wait_for_itself(autojump_clock: trio.testing.MockClock) -> None:
     """As the destructor of an object does that is collected in the middle of it."""
     async with open_test_node(FakeNetwork(), "a") as a:
-        subscription = _Subscription(a._runtime, "b#x", 0)
+        subscription = Subscription(a._runtime, "b#x", 0)
 
         def log_within() -> None:
             with subscription.lock:

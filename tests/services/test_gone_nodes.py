@@ -13,8 +13,8 @@ from network_helpers import FakeNetwork, Inbox, Notices, network_of, open_test_n
 
 from trio_mp import Node, PortDied
 from trio_mp._peers.peer import MEMORY
-from trio_mp._services.membership import BY_ITSELF
 from trio_mp._services.nodes import NodeChanges
+from trio_mp._services.search import BY_ITSELF
 from trio_mp._services.sightings import REMEMBERED, Sightings
 from trio_mp._transport.addresses import parse_address
 
@@ -33,7 +33,7 @@ async def told(changes: NodeChanges, node_id: str, *, up: bool) -> None:
 async def open_two(network: FakeNetwork) -> AsyncGenerator[tuple[Node, Node], None]:
     """A seed and a node that is attached to it."""
     async with open_test_node(network, "s") as s, open_test_node(network, "n", seeds=["s"]) as n:
-        await until(lambda: rules_of(n).host == "s", 10)
+        await until(lambda: rules_of(n).anchor == "s", 10)
         yield s, n
 
 
@@ -149,7 +149,7 @@ async def test_a_global_node_need_not_watch_to_notice(autojump_clock: trio.testi
         assert trio.current_time() - start < SOON
 
 
-async def test_a_node_without_a_host_believes_nothing(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_node_without_an_anchor_believes_nothing(autojump_clock: trio.testing.MockClock) -> None:
     """Nobody can be asked: so a seed that restarts is waited for as long as ever, though its entry was seen."""
     network = FakeNetwork()
     async with open_test_node(network, "n", seeds=["s"]) as n:
@@ -192,7 +192,7 @@ async def test_a_node_that_is_not_listed_but_answers_is_used(autojump_clock: tri
 async def test_a_node_that_listens_nowhere_may_be_without_an_entry_for_a_moment(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """As when it moves from one host to another. It cannot be dialled, so nothing but its entry speaks for it."""
+    """As when it moves from one anchor to another. It cannot be dialled, so nothing but its entry speaks for it."""
     network = FakeNetwork()
     async with open_two(network) as (s, n), open_test_node(network, "x", seeds=["s"], listen=False) as x:
         await until(lambda: "x" in rules_of(s).guests, 10)

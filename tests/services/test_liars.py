@@ -36,10 +36,10 @@ async def open_nodes(network: SimulatedNetwork) -> AsyncGenerator[dict[str, Node
         yield nodes
 
 
-def host_of(node: Node) -> str:
-    host = node.database._replica.host
-    assert host is not None
-    return host
+def anchor_of(node: Node) -> str:
+    anchor = node.database._replica.anchor
+    assert anchor is not None
+    return anchor
 
 
 def lie_about(liar: Node, to: str, victim: Node, *, later: int = 0, more: int = 1) -> None:
@@ -64,13 +64,13 @@ async def a_lie_is_repaired(network: SimulatedNetwork) -> None:
         nodes["a"].database.set("red", "k", 1)
         await trio.sleep(1)
         assert await see(nodes) == [{"k": 1}] * 4
-        host = host_of(nodes["a"])
+        anchor = anchor_of(nodes["a"])
         for seed in SEEDS:
             lie_about(network.nodes["liar"], seed, nodes["a"])
         await trio.sleep(1)
         # Where it is attached its own word counts; elsewhere the liar's, as long as it is there.
-        assert await nodes[host].database.family("red") == {"k": 1}
-        (other,) = set(SEEDS) - {host}
+        assert await nodes[anchor].database.family("red") == {"k": 1}
+        (other,) = set(SEEDS) - {anchor}
         assert await nodes[other].database.family("red") == LIES
         network.crash("liar")
         nodes["a"].database.set("green", "k", 2)
@@ -89,7 +89,7 @@ async def a_guest_lies(network: SimulatedNetwork) -> None:
         true = await nodes["seed1"].database.family(NODES)
         liar = nodes["b"]
         liar.database._execute(liar.database._replica.set(NODES, "a", ["X" * 16, "elsewhere"]))
-        lie_about(liar, host_of(liar), nodes["a"])
+        lie_about(liar, anchor_of(liar), nodes["a"])
         await trio.sleep(1)
         assert await see(nodes, NODES) == [true] * 4
         assert await see(nodes) == [{}] * 4
@@ -105,8 +105,8 @@ async def the_far_future(network: SimulatedNetwork, years: float) -> None:
             # The clock of the simulation begins in 2020, where no clock is looked at.
             network.jump_wall_clock(seed, 6 * 366 * 86400)
         version = nodes["b"].database._replica._own.version
-        # Its own host would ask it.
-        (other,) = set(SEEDS) - {host_of(nodes["b"])}
+        # Its own anchor would ask it.
+        (other,) = set(SEEDS) - {anchor_of(nodes["b"])}
         lie_about(network.nodes["liar"], other, nodes["b"], later=int((6 + years) * 366 * 86400) * 10**9)
         await trio.sleep(1)
         assert version.started < 1_700_000_000 * 10**9
@@ -130,18 +130,18 @@ async def where_a_node_listens(network: SimulatedNetwork) -> None:
         true = await see(nodes, NODES)
         assert all(table == true[0] for table in true)
         liar, victim = network.nodes["liar"], nodes["a"]
-        (other,) = set(SEEDS) - {host_of(victim)}
+        (other,) = set(SEEDS) - {anchor_of(victim)}
         evil = ["X" * 16, "evil:1"]
         # An entry that one node has set for another does not count, whoever brings it.
         liar.database._execute(liar.database._replica.set(NODES, "a", evil))
         liar.database._execute(liar.database._replica.set(NODES, "nobody", evil))
         await trio.sleep(1)
         assert await see(nodes, NODES) == true
-        # One that the other node is said to have set itself is as any lie: its own host knows better.
+        # One that the other node is said to have set itself is as any lie: its own anchor knows better.
         for seed in SEEDS:
             tell(liar, seed, victim, {NODES: {"a": evil, "b": evil}})
         await trio.sleep(1)
-        assert await nodes[host_of(victim)].database.family(NODES) == true[0]
+        assert await nodes[anchor_of(victim)].database.family(NODES) == true[0]
         assert await nodes[other].database.family(NODES) == {**true[0], "a": evil}
         # And a record without it hides where the node listens.
         for seed in SEEDS:

@@ -33,7 +33,7 @@ from network_helpers import (
 from trio_mp import Node, open_node
 from trio_mp._protocol.membership.messages import GLOBALS_LIMIT, Addresses
 from trio_mp._services import membership
-from trio_mp._services.membership import ASKED_LIMIT
+from trio_mp._services.search import ASKED_LIMIT
 from trio_mp._transport.addresses import Address, TCPAddress, parse_address
 from trio_mp._transport.pipe import Listener, Pipe, Transport
 from trio_mp.testing import SimulatedNetwork, open_simulated_network, simulate
@@ -132,35 +132,35 @@ async def open_simulation(nodes: dict[str, list[str]], **settings: Any) -> Async
 
 
 @pytest.mark.parametrize("how", ["crash", "silence", "stop"])
-async def test_when_its_host_dies_a_node_moves_to_another(autojump_clock: trio.testing.MockClock, how: str) -> None:
+async def test_when_its_anchor_dies_a_node_moves_to_another(autojump_clock: trio.testing.MockClock, how: str) -> None:
     guests = {name: ["s", "t"] for name in "abcd"}
     async with open_simulation({"s": ["s", "t"], "t": ["s", "t"], **guests}) as network:
         a = network.nodes["a"]
-        host = rules_of(a).host
-        assert host is not None
-        notices, inbox = Notices(), Inbox(network.nodes[host])
+        anchor = rules_of(a).anchor
+        assert anchor is not None
+        notices, inbox = Notices(), Inbox(network.nodes[anchor])
         a.monitor(inbox.port, notices)
         a.send(inbox.port, "before")
         await inbox.wait(1)
         a.send(inbox.port, "lost, or not")
         start = trio.current_time()
         if how == "stop":
-            await network.stop(host)
+            await network.stop(anchor)
         else:
-            network.crash(host, silently=how == "silence")
+            network.crash(anchor, silently=how == "silence")
         reason = await notices.wait()
         assert reason[0] in {"transport_error", "node_closed"}
         await until(lambda: is_settled(network.nodes.values()), 20)
         # Three silent heartbeats of 5 s, and then at once.
         assert trio.current_time() - start < (20 if how == "silence" else 2)
-        network.start(host, run_forever, seeds=["s", "t"])
+        network.start(anchor, run_forever, seeds=["s", "t"])
         await until(lambda: len(network.nodes) == 6 and is_settled(network.nodes.values()), 30)
 
 
 async def test_who_is_connected_with_another_global_node_attaches_to_that_at_once(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """It was met, and the host could not be made to know it: without joining it anew there would be no host."""
+    """It was met, and the anchor could not be made to know it: without joining it anew there would be no anchor."""
     async with open_simulated_network(seed=1) as network:
         network.partition(["s"], ["t"])
         for node_id, seeds in {"s": [], "t": [], "n": ["s", "t"]}.items():
@@ -168,31 +168,31 @@ async def test_who_is_connected_with_another_global_node_attaches_to_that_at_onc
         await until(lambda: "n" in network.nodes and set(network.nodes["n"].peers) == {"s", "t"}, 30)
         n = network.nodes["n"]
         await trio.sleep(30)
-        host = rules_of(n).host
-        assert host is not None
-        network.crash(host)
-        await until(lambda: rules_of(n).host not in {None, host}, 2)
+        anchor = rules_of(n).anchor
+        assert anchor is not None
+        network.crash(anchor)
+        await until(lambda: rules_of(n).anchor not in {None, anchor}, 2)
 
 
-async def test_a_global_node_that_is_cut_off_from_the_host_for_a_while_is_not_forgotten(
+async def test_a_global_node_that_is_cut_off_from_the_anchor_for_a_while_is_not_forgotten(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """Its host dies, and all that its host can reach: the one that is left is none of its seeds."""
+    """Its anchor dies, and all that its anchor can reach: the one that is left is none of its seeds."""
     seeds = ["s1", "s2", "s3"]
     async with open_simulation({**dict.fromkeys(seeds, seeds), "n": ["s1"]}, heartbeat=1.0) as network:
         n = network.nodes["n"]
-        assert rules_of(n).host == "s1"
+        assert rules_of(n).anchor == "s1"
         network.partition(["s3"], ["s1", "s2"])
         await trio.sleep(6)
         assert set(rules_of(n).globals) == {"s1", "s2"}
         assert "s3" not in n.peers
         network.crash("s2")
         network.crash("s1")
-        await until(lambda: rules_of(n).host == "s3", 10)
+        await until(lambda: rules_of(n).anchor == "s3", 10)
         await until(lambda: is_settled(network.nodes.values()), 30)
 
 
-async def test_those_that_the_host_names_are_dialled_before_those_that_it_named_once(
+async def test_those_that_the_anchor_names_are_dialled_before_those_that_it_named_once(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """However many have come and gone: a node that is lost must not try them all, one by one."""
@@ -206,11 +206,11 @@ async def test_those_that_the_host_names_are_dialled_before_those_that_it_named_
         service.execute([])
         assert len(rules.former) == 50
         network.crash("s", silently=True)
-        await until(lambda: rules.host is None, 30)
+        await until(lambda: rules.anchor is None, 30)
         start = trio.current_time()
         turns = {contact.node_id: contact.turn for contact in service._rediallers.values()}
         assert max(turns[other] for other in rules.globals) < min(turns[other] for other in rules.former)
-        await until(lambda: rules.host == "t", 30)
+        await until(lambda: rules.anchor == "t", 30)
         assert trio.current_time() - start < 3
 
 
@@ -226,9 +226,9 @@ async def test_a_connection_that_takes_the_place_of_the_one_before_is_attached_b
             await trio.lowlevel.checkpoint()
             return (place(node_id),)
 
-        service_of(s).find_addresses = find
+        service_of(s).search.find_addresses = find
         wire = network.wire
-        # Only the host finds out.
+        # Only the anchor finds out.
         wire.back.black_hole = True
         wire.there.reset = True
         wire.there.wake()
@@ -260,8 +260,8 @@ async def test_a_loss_in_the_middle_of_what_the_membership_does(
 
         monkeypatch.setattr(membership, "_send", send_too_much)
         await until(lambda: lost)
-        assert membership.rules.host == node._database._replica.host
-        await until(lambda: c._database._replica.host == "a")
+        assert membership.rules.anchor == node._database._replica.anchor
+        await until(lambda: c._database._replica.anchor == "a")
 
 
 async def test_a_global_node_whose_address_is_anothers_by_now(autojump_clock: trio.testing.MockClock) -> None:
@@ -553,7 +553,7 @@ async def test_neither_listens_anywhere(autojump_clock: trio.testing.MockClock) 
             await trio.lowlevel.checkpoint()
             return ()
 
-        service_of(one).find_addresses = find
+        service_of(one).search.find_addresses = find
         notices = Notices()
         one.monitor(Inbox(two).port, notices)
         start = trio.current_time()
@@ -581,18 +581,18 @@ async def test_why_there_is_no_connection(
 ) -> None:
     network = FakeNetwork()
     async with open_pair(network, "s", "n") as (_, n):
-        await until(lambda: rules_of(n).host, 10)
+        await until(lambda: rules_of(n).anchor, 10)
 
         async def find(_: str) -> Addresses | None:
             await trio.lowlevel.checkpoint()
             return found
 
-        service_of(n).find_addresses = find
+        service_of(n).search.find_addresses = find
         notices = Notices()
         n.monitor("x#AAAAAAAAAAAAAAAA.1", notices)
         assert (await notices.wait())[2] == f"no connection within 30 s ({why})"
         await trio.sleep(10)
-        assert not service_of(n)._seeking
+        assert not service_of(n).search._seeking
 
 
 # What others can do --------------------------------------------------------------------------------------------------
@@ -610,7 +610,7 @@ async def open_raw_host(network: FakeNetwork, node: Node) -> AsyncGenerator[RawP
         # It is as if it had been dialled.
         service_of(node).reached(peer_of(node, "host"))
         await raw.send(("", "welcome", [place("host")], {}))
-        await until(lambda: rules_of(node).host == "host", 5)
+        await until(lambda: rules_of(node).anchor == "host", 5)
         yield raw
         nursery.cancel_scope.cancel()
         raw.pipe.close()
@@ -638,11 +638,11 @@ async def test_floods_of_requests_to_dial(
             await raw.send(("", "dial", "n", f"x{number % 200}", [f"unix:/absurd/{number}", "a:0", "*:1", "[", ""]))
         await trio.sleep(1)
         assert sum("absurd" in name for name in network.dialled) == ASKED_LIMIT
-        assert len(service_of(n)._asked) == ASKED_LIMIT
+        assert len(service_of(n)._dials_for_others._asked) == ASKED_LIMIT
         assert len(network_of(n).peers) < 5
         assert len([text for text in warnings_in(caplog) if "is not dialled" in text]) == 1
         await trio.sleep(100)
-        assert not service_of(n)._asked
+        assert not service_of(n)._dials_for_others._asked
         # What others have asked for is not in the way of what this node wants.
         network.dialling = 0
 
@@ -650,7 +650,7 @@ async def test_floods_of_requests_to_dial(
             await trio.lowlevel.checkpoint()
             return (place("x1"),)
 
-        service_of(n).find_addresses = find
+        service_of(n).search.find_addresses = find
         async with open_test_node(network, "x1") as x:
             inbox = Inbox(x)
             n.send(inbox.port, "hello")
@@ -677,7 +677,7 @@ async def test_thousands_of_global_nodes(autojump_clock: trio.testing.MockClock)
         assert len(service_of(n)._rediallers) < GLOBALS_LIMIT + 5
         # And who comes by itself is not turned away.
         async with open_test_node(network, "g", seeds=["n"]) as g:
-            await until(lambda: rules_of(g).host == "n", 10)
+            await until(lambda: rules_of(g).anchor == "n", 10)
             assert rules_of(n).guests == {"g": None}
 
 
@@ -694,7 +694,7 @@ async def test_a_node_that_takes_no_large_messages_is_welcomed_all_the_same(
             raws.append(raw)
         await until(lambda: len(rules_of(s).mesh) == 12, 10)
         async with open_test_node(network, "n", seeds=["s"], message_limit=65536) as n:
-            await until(lambda: rules_of(n).host == "s", 10)
+            await until(lambda: rules_of(n).anchor == "s", 10)
             assert 5 < len(rules_of(n).globals) < 13
         for raw in raws:
             raw.pipe.close()
@@ -704,7 +704,7 @@ async def test_a_node_that_takes_no_large_messages_is_welcomed_all_the_same(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(sensible | garbage, max_size=12))
 def test_garbage(caplog: pytest.LogCaptureFixture, messages: list[tuple[Any, ...]]) -> None:
-    """In all five words, from the host, and from a stranger: the node goes on."""
+    """In all five words, from the anchor, and from a stranger: the node goes on."""
     caplog.set_level(logging.CRITICAL, "trio_mp")
 
     async def main() -> None:
@@ -735,7 +735,7 @@ async def form(network: SimulatedNetwork, count: int) -> None:
     assert is_settled(network.nodes.values())
     for node in network.nodes.values():
         rules = rules_of(node)
-        assert set(node.peers) == (rules.mesh.keys() | rules.guests.keys() if rules.is_global else {rules.host})
+        assert set(node.peers) == (rules.mesh.keys() | rules.guests.keys() if rules.is_global else {rules.anchor})
     assert {node.id for node in network.nodes.values() if rules_of(node).is_global} == set(seeds)
     # Nobody has all of them.
     assert all(rules_of(network.nodes[seed]).guests for seed in seeds)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import pickle
+import random
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -282,6 +287,79 @@ class TestAWatch:
             node.database.delete("red", *keys)
             change = await anext(changes)
             assert (change.deleted, change.resynchronised) == (tuple(keys), False)
+
+    @pytest.mark.parametrize("size", [0, 5, 100])
+    async def test_gives_each_change_the_table_of_its_time_however_late_it_is_looked_at(
+        self, node: Node, size: int
+    ) -> None:
+        database, numbers = node.database, random.Random(size)
+        for number in range(size):
+            database.set("red", str(number), [number])
+        given: list[Change] = []
+        tables: list[dict[str, object]] = []
+        async with database.watch("red") as changes:
+            await anext(changes)
+            for number in range(500):
+                key = str(numbers.randrange(size + 3))
+                if numbers.random() < 0.3:
+                    database.delete("red", key, str(numbers.randrange(size + 3)))
+                else:
+                    database.set("red", key, [number])
+                table = await database.family("red")
+                if tables and table == tables[-1]:
+                    continue
+                tables.append(table)
+                given.append(await anext(changes))
+        numbers.shuffle(order := list(range(len(given))))
+        for index in order:
+            assert given[index].table == tables[index]
+            # It is the reader's own, and stays the one that it is.
+            assert given[index].table is given[index].table
+            for value in given[index].table.values():
+                value.append("of the reader")
+
+    async def test_costs_what_a_change_touches(self, node: Node) -> None:
+        calls: list[int] = []
+        for size in (10, 1000):
+            for number in range(size):
+                node.database.set(f"of {size}", str(number), [number])
+            async with node.database.watch(f"of {size}") as changes:
+                await anext(changes)
+                calls.append(0)
+
+                def count(_frame: object, event: str, _argument: object) -> None:
+                    calls[-1] += event == "call"
+
+                for number in range(10):
+                    node.database.set(f"of {size}", str(number), [-1])
+                    sys.setprofile(count)
+                    try:
+                        change = await anext(changes)
+                    finally:
+                        sys.setprofile(None)
+                    assert change.changed == (str(number),)
+        assert calls[0] == calls[1]
+
+    async def test_keeps_no_more_of_the_past_than_the_table_is_large(self, node: Node) -> None:
+        async with node.database.watch("red") as changes:
+            first = await anext(changes)
+            for number in range(2000):
+                node.database.set("red", "k", number)
+                last = await anext(changes)
+            for change in (first, last):
+                assert len(change._moment.history._changes) < 50
+            assert (first.table, last.table) == ({}, {"k": 1999})
+
+    async def test_gives_what_is_a_frozen_value_like_any_other(self, node: Node) -> None:
+        async with node.database.watch("red") as changes:
+            node.database.set("red", "k", 1)
+            change = await anext(changes)
+        assert copy.copy(change) == pickle.loads(pickle.dumps(change)) == Change({"k": 1}, ("k",), (), ())
+        assert repr(change) == "Change(table={'k': 1}, added=('k',), changed=(), deleted=(), resynchronised=False)"
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            change.table = {}  # type: ignore[misc]
+        with pytest.raises(AttributeError, match="'Change' object has no attribute 'tables'"):
+            _ = change.tables  # type: ignore[attr-defined]
 
     async def test_ends_with_its_block(self, node: Node) -> None:
         async with node.database.watch("red") as changes:

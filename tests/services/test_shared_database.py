@@ -61,14 +61,14 @@ async def record(node: Node, family: str, into: list[Change], *, task_status: tr
                 task_status.started()
 
 
-def host_of(node: Node) -> str | None:
+def anchor_of(node: Node) -> str | None:
     """The global node that it is attached to."""
     assert node._membership is not None
-    return node._membership.rules.host
+    return node._membership.rules.anchor
 
 
-def attached_to(nodes: dict[str, Node], host: str) -> list[Node]:
-    return [node for node in nodes.values() if host_of(node) == host]
+def attached_to(nodes: dict[str, Node], anchor: str) -> list[Node]:
+    return [node for node in nodes.values() if anchor_of(node) == anchor]
 
 
 async def what_one_node_sets(network: SimulatedNetwork) -> None:
@@ -164,7 +164,7 @@ async def a_seed_dies(network: SimulatedNetwork, silently: bool) -> None:
         network.crash("seed1", silently=silently)
         await all_see(nodes.values(), "blue", {}, 30)
         await trio.sleep(2 * GRACE)
-        assert {host_of(node) for node in movers} == {"seed2"}
+        assert {anchor_of(node) for node in movers} == {"seed2"}
         await all_see(nodes.values(), "red", dict.fromkeys(nodes, 1), 1)
         assert len(changes) == 1, "somebody's entries have gone and come back"
         nursery.cancel_scope.cancel()
@@ -214,10 +214,10 @@ async def becomes_global(network: SimulatedNetwork) -> None:
         await trio.sleep(5)
         network.start("newcomer", introduce_itself, seeds=("a",))
         await trio.sleep(3 * GRACE)
-        assert host_of(nodes["a"]) is None
+        assert anchor_of(nodes["a"]) is None
         await all_see(network.nodes.values(), "red", dict.fromkeys([*names, "newcomer"], 1), 1)
         assert not deleted
-        # As a global node it goes at once, and nothing of it stays at its old host.
+        # As a global node it goes at once, and nothing of it stays at its old anchor.
         await network.stop("a")
         await trio.sleep(1)
         seen = {(family, key) for by, family, key in deleted if by != "a"}

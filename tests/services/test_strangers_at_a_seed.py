@@ -41,12 +41,12 @@ async def test_who_splices_a_node_with_itself_does_not_make_it_forget_its_seed(
             await until(lambda: relay.served >= 1, 200)
             await trio.sleep(seconds)
             assert not rules_of(v).is_global
-            assert rules_of(v).host is None
+            assert rules_of(v).anchor is None
             (line,) = [line for line in warnings_in(caplog) if "this node itself" in line]
             assert place(RELAY) in line
         async with open_test_node(network, "s", binds=(place(RELAY),), encryption=encryption):
             begun = trio.current_time()
-            await until(lambda: rules_of(v).host == "s", LONGEST)
+            await until(lambda: rules_of(v).anchor == "s", LONGEST)
             assert trio.current_time() - begun < (2 if seconds < 1 else LONGEST)
             assert not rules_of(v).is_global
             assert v.peers == ("s",)
@@ -60,7 +60,7 @@ async def test_a_seed_in_use_is_not_forgotten_for_a_stranger_at_its_address(
     async with open_test_node(network, "v", seeds=[RELAY]) as v:
         for _ in range(3):
             async with open_test_node(network, "s", binds=(place(RELAY),)):
-                await until(lambda: rules_of(v).host == "s", LONGEST)
+                await until(lambda: rules_of(v).anchor == "s", LONGEST)
             async with relaying(network, "v", Middle.pass_on) as relay:
                 await until(lambda: relay.served >= 2, 200)
                 assert not rules_of(v).is_global
@@ -78,11 +78,11 @@ async def test_a_stranger_cannot_pass_for_a_node_that_is_connected(
 
     network = FakeNetwork()
     async with open_test_node(network, "m") as m, open_test_node(network, "v", seeds=["m", RELAY]) as v:
-        await until(lambda: rules_of(v).host == "m")
+        await until(lambda: rules_of(v).anchor == "m")
         async with relaying(network, "m", claim) as relay:
             await until(lambda: relay.served >= 5, 200)
             assert place(RELAY) in network_of(v).failures
-            assert rules_of(v).host == "m"
+            assert rules_of(v).anchor == "m"
         async with open_test_node(network, "s", binds=(place(RELAY),)) as s:
             # Two parts of a network, which only this node knows of both.
             await until(lambda: set(rules_of(m).mesh) == {"s"} and set(rules_of(s).mesh) == {"m"}, 20)
@@ -98,7 +98,7 @@ async def test_a_node_that_meets_itself_elsewhere_is_global_when_another_node_na
         await until(lambda: relay.served >= 2, 200)
         assert not rules_of(v).is_global
         async with open_test_node(network, "w", seeds=[RELAY]) as w:
-            await until(lambda: rules_of(w).host == "v", 20)
+            await until(lambda: rules_of(w).anchor == "v", 20)
             assert rules_of(v).is_global
 
 

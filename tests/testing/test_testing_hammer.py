@@ -24,7 +24,8 @@ from trio_mp._protocol.database import replica as replica
 from trio_mp._protocol.database.copies import Copies
 from trio_mp._protocol.database.effects import Effect
 from trio_mp._protocol.database.replica import Replica
-from trio_mp._protocol.membership.rules import Membership, MembershipEffect, Send
+from trio_mp._protocol.membership.rules import Membership, MembershipEffect
+from trio_mp._protocol.schema import Send
 from trio_mp._services import database, membership
 from trio_mp.testing.__main__ import main
 from trio_mp.testing._seed import run_seed

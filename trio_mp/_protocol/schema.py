@@ -14,6 +14,15 @@ from .._ids import is_node_id, is_port_name, split_port
 
 Message: TypeAlias = tuple[object, ...]
 
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """What pure rules want done: send this to the node port of that node, if there is a connection with it."""
+
+    node_id: str
+    message: Message
+
+
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -44,25 +53,28 @@ class Schema(Generic[P, R_co]):
         one tuple, for the rest. It may raise `TypeError` or `ValueError` for elements that do not fit each other.
       fields: the elements that follow the word.
       rest: the name of what may follow them, of any length; nothing may follow without it.
+      behind: what comes before the word, in all messages of a service.
 
     Attributes:
       write: makes a message, of the arguments that `make` takes.
-      shape: the message as the documentation shows it, without brackets.
+      shape: the message as the documentation shows it, from the word on and without brackets.
+      at: the index of the word in a message.
     """
 
-    __slots__ = ("_accepts", "_count", "make", "rest", "shape", "word", "write")
+    __slots__ = ("_accepts", "_count", "at", "make", "rest", "shape", "word", "write")
 
-    def __init__(self, word: str, make: Callable[P, R_co], *fields: Field, rest: str = "") -> None:
+    def __init__(self, word: str, make: Callable[P, R_co], *fields: Field, rest: str = "", behind: str = "") -> None:
         self.word = word
         self.make = make
         self.rest = rest
-        self.write: Callable[P, Message] = _writer(word, len(fields), bool(rest))
+        self.write: Callable[P, Message] = _writer(word, len(fields), bool(rest), behind)
         self.shape = ", ".join([f'"{word}"', *(field.name for field in fields), *([f"*{rest}"] if rest else [])])
         self._accepts = tuple([field.accepts for field in fields])
-        self._count = len(fields) + 1
+        self.at = 1 if behind else 0
+        self._count = self.at + 1 + len(fields)
 
     def read(self, message_untrusted: Message) -> R_co | None:
-        """The value that a message stands for, which begins with the word of this row; None if the rest does not fit.
+        """The value that a message stands for, which has the word of this row; None if the rest does not fit.
 
         Raises:
           TypeError, ValueError: what `make` raises.
@@ -70,7 +82,7 @@ class Schema(Generic[P, R_co]):
         count = len(message_untrusted)
         if count != self._count and (count < self._count or not self.rest):
             return None
-        index = 1
+        first = index = self.at + 1
         for accepts in self._accepts:
             if not accepts(message_untrusted[index]):
                 return None
@@ -78,27 +90,29 @@ class Schema(Generic[P, R_co]):
         # The types of the arguments are what the fields have accepted, which no type checker can know.
         make: Callable[..., R_co] = self.make
         if self.rest:
-            return make(*message_untrusted[1:index], message_untrusted[index:])
-        return make(*message_untrusted[1:])
+            return make(*message_untrusted[first:index], message_untrusted[index:])
+        return make(*message_untrusted[first:])
 
 
 class Vocabulary(Generic[R_co]):
     """The messages that one part of the protocol knows.
 
     Args:
-      schemas: a row for each kind of message. Rows with the same word are tried in this order.
+      schemas: a row for each kind of message. Rows with the same word are tried in this order. In all of them the word
+        is at the same place.
 
     Attributes:
-      words: what the messages begin with.
+      words: the words of the messages.
     """
 
-    __slots__ = ("_by_word", "schemas", "words")
+    __slots__ = ("_at", "_by_word", "schemas", "words")
 
     def __init__(self, *schemas: Schema[Any, R_co]) -> None:
         self.schemas = schemas
         self._by_word: dict[object, tuple[Schema[Any, R_co], ...]] = {}
         for schema in schemas:
             self._by_word[schema.word] = (*self._by_word.get(schema.word, ()), schema)
+        (self._at,) = {schema.at for schema in schemas}
         self.words = frozenset(schema.word for schema in schemas)
 
     def read(self, message_untrusted: Message) -> R_co | None:
@@ -107,7 +121,7 @@ class Vocabulary(Generic[R_co]):
         Raises:
           TypeError, ValueError: what the row's `make` raises.
         """
-        word = message_untrusted[0] if message_untrusted else None
+        word = message_untrusted[self._at] if len(message_untrusted) > self._at else None
         # Anything can come in the place of a word, also what no dict can be asked for.
         if isinstance(word, str):
             for schema in self._by_word.get(word, ()):
@@ -117,7 +131,9 @@ class Vocabulary(Generic[R_co]):
         return None
 
 
-def _writer(word: str, fields: int, rest: bool) -> Callable[..., Message]:
+def _writer(word: str, fields: int, rest: bool, behind: str) -> Callable[..., Message]:
+    if behind:
+        return lambda *arguments: (behind, word, *arguments)
     # The first two write nearly all requests of a busy node: reports of deaths, and requests for them.
     if fields == 1 and not rest:
         return lambda only: (word, only)

@@ -1,26 +1,125 @@
-"""What a watch of the shared database gives its reader: changes, one at a time, and never too many of them."""
+"""What a watch of the shared database gives its reader: changes, one at a time, and never too many of them.
+
+A change costs what it touches, however large its table is. A reader that looks at `Change.table` pays for a copy of the
+table, then and there; for one that does not, nobody copies it.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
-from .._protocol.database.records import Difference, Table, difference, update
+from .._protocol.database.records import Difference, Table, difference
 
 WATCH_LIMIT = 1000
 """How many changed keys may wait for the reader of a watch."""
 
+_SHORT = 32
+"""How many changed keys a history of a small table may hold: a copy for each of them would cost more."""
+
+
+class _History:
+    """What a table was at first, and each change of it since: enough to make it again as it was after any of them.
+
+    A reader may look at a change in another thread while the next ones come here. So what was appended never changes,
+    and only the table of now does; see `after`. Values are shared, because nobody in this package changes any.
+
+    Args:
+      table: the table at first. From now on it belongs to the history, which changes it.
+    """
+
+    __slots__ = ("_changes", "_first", "_keys", "_now")
+
+    def __init__(self, table: Table) -> None:
+        self._first = dict(table)
+        self._now: Table | None = table
+        self._changes: list[Difference] = []
+        self._keys = 0
+
+    @property
+    def now(self) -> Table:
+        """The table after all changes. It is not to be changed."""
+        assert self._now is not None, "a later history has this table"
+        return self._now
+
+    def append(self, change: Difference) -> _Moment:
+        """One change more; where its table can be had."""
+        table = self.now
+        # First the change, then the table: `after` relies on it.
+        self._changes.append(change)
+        self._keys += _size(change)
+        table.update(change.added)
+        table.update(change.changed)
+        for key in change.deleted:
+            del table[key]
+        return _Moment(self, len(self._changes), change)
+
+    def renewed(self) -> _History:
+        """The history to append to from now on: another one, if the changes of this one hold more keys than its table.
+
+        It costs a copy of the table, but only once for as many changed keys as the table has. Changes given before keep
+        the history of before, for as long as their reader keeps them.
+        """
+        if self._keys <= max(len(self._first), _SHORT):
+            return self
+        table, self._now = self.now, None
+        return _History(table)
+
+    def after(self, changes: int) -> Table:
+        """A copy of the table as it was after so many changes, which shares nothing with this one."""
+        now = self._now
+        if now is not None and changes == len(self._changes):
+            table = dict(now)
+            if now is self._now and changes == len(self._changes):
+                return copy_table(table)
+            # Another change has come while this thread has copied.
+        table = dict(self._first)
+        for change in self._changes[:changes]:
+            table.update(change.added)
+            table.update(change.changed)
+            for key in change.deleted:
+                del table[key]
+        return copy_table(table)
+
+
+class _Moment(NamedTuple):
+    """Where the table of a change can be had: after so many changes of a history, of which this is the last."""
+
+    history: _History
+    changes: int
+    difference: Difference
+
+
+class _Late:
+    """Has its table made when somebody looks at it for the first time."""
+
+    __slots__ = ("_moment",)
+
+    _moment: _Moment
+
+    if not TYPE_CHECKING:
+        # Python comes here only as long as `table` has not been set.
+        def __getattr__(self, name: str) -> object:
+            if name != "table":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            history, changes, _ = self._moment
+            table = history.after(changes)
+            object.__setattr__(self, "table", table)
+            # The history is not needed any more, and may be large.
+            object.__delattr__(self, "_moment")
+            return table
+
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Change(_Late):
     """One change of a family, as `Database.watch` gives it.
 
     Attributes:
-      table: the whole family after the change; the reader's own copy.
+      table: the whole family after the change; the reader's own copy, which is made when it is looked at first.
       added, changed, deleted: the keys that are new, those that have another value, and those that are gone.
       resynchronised: whether the reader was too slow, and this is all that it has missed, in one.
     """
@@ -32,7 +131,12 @@ class Change:
     resynchronised: bool = False
 
 
-class Watch(AsyncIterator[Change]):
+def entries_of(change: Change) -> dict[str, Any]:
+    """The added and changed entries of a change that a watch has just given. They are not to be changed."""
+    return {**change._moment.difference.added, **change._moment.difference.changed}
+
+
+class FamilyWatch(AsyncIterator[Change]):
     """The changes of one family, for one reader.
 
     Args:
@@ -45,7 +149,7 @@ class Watch(AsyncIterator[Change]):
         self._check_open = check_open
         self._closed = False
         # What the reader has been given; None before the first time.
-        self._table: Table | None = None
+        self._history: _History | None = None
         self._waiting: deque[Difference] = deque()
         self._keys = 0
         self._missed = False
@@ -75,7 +179,7 @@ class Watch(AsyncIterator[Change]):
 
     def put(self, change: Difference) -> None:
         """The table, which was known, has changed."""
-        if self._table is None or self._missed:
+        if self._history is None or self._missed:
             # The reader takes it with the whole.
             return
         self._keys += _size(change)
@@ -102,25 +206,27 @@ class Watch(AsyncIterator[Change]):
             raise trio.ClosedResourceError("the block of this watch was left")
 
     def _next(self) -> Change | None:
-        if self._table is None or self._missed:
+        if self._history is None or self._missed:
             table = self._read()
             if table is None:
                 return None
-            before, missed = self._table or {}, self._missed
-            self._table, self._missed = copy_table(table), False
-            return self._change(difference(before, self._table), resynchronised=missed)
+            self._history = self._history or _History({})
+            missed, self._missed = self._missed, False
+            return self._give(self._history, difference(self._history.now, table), resynchronised=missed)
         if not self._waiting:
             return None
         change = self._waiting.popleft()
         self._keys -= _size(change)
-        entries = copy_table({**change.added, **change.changed})
-        return self._change(update(self._table, entries, change.deleted), resynchronised=False)
+        return self._give(self._history, change, resynchronised=False)
 
-    def _change(self, change: Difference, *, resynchronised: bool) -> Change:
-        assert self._table is not None
-        # What the reader does with one change is not to be seen in the next one.
-        table = copy_table(self._table)
-        return Change(table, tuple(change.added), tuple(change.changed), change.deleted, resynchronised)
+    def _give(self, history: _History, found: Difference, *, resynchronised: bool) -> Change:
+        moment = history.append(found)
+        self._history = history.renewed()
+        change = Change({}, tuple(found.added), tuple(found.changed), found.deleted, resynchronised)
+        # It is frozen for its readers; and it has no table until one of them looks at it.
+        object.__delattr__(change, "table")
+        object.__setattr__(change, "_moment", moment)
+        return change
 
 
 def _size(change: Difference) -> int:

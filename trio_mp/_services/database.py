@@ -15,8 +15,9 @@ import trio
 from .._errors import PortDied, RemoteProtocolError
 from .._ports.port import Port, state_of
 from .._ports.port_state import Owned
-from .._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused, Send
-from .._protocol.database.messages import WORD, check_entry, check_text
+from .._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused
+from .._protocol.database.entries import check_entry, check_text
+from .._protocol.database.messages import WORD
 from .._protocol.database.records import NODES, Table
 from .._protocol.database.replica import Replica
 from .._protocol.membership.messages import Addresses
@@ -30,10 +31,11 @@ from .._protocol.membership.rules import (
     GuestUp,
     MembershipEffect,
 )
+from .._protocol.schema import Send
 from .._reason import no_such_port
 from .._runtime import Runtime
 from .certified import RecordJudge, wait_certificates
-from .changes import Change, Watch, copy_table
+from .changes import Change, FamilyWatch, copy_table
 from .effect_queue import EffectQueue
 from .membership import MembershipService
 
@@ -93,7 +95,7 @@ class Database:
         started = judge.now()
         self._replica = Replica(runtime.id, started=started, incarnation=runtime.incarnation, judge=judge, sign=sign)
         self._effects = EffectQueue(self._do)
-        self._watches: dict[str, dict[Watch, None]] = {}
+        self._watches: dict[str, dict[FamilyWatch, None]] = {}
         self._questions: dict[int, _Question] = {}
         self._registrations: dict[tuple[str, str], _Registration] = {}
         self._membership: MembershipService | None = membership
@@ -210,7 +212,7 @@ class Database:
         name = _readable(name)
         await trio.lowlevel.checkpoint()
         self._runtime.check_open()
-        watch = Watch(lambda: self._replica.table(name), self._check_open)
+        watch = FamilyWatch(lambda: self._replica.table(name), self._check_open)
         self._watches.setdefault(name, {})[watch] = None
         self._execute(self._replica.subscribe(name))
         try:
@@ -332,7 +334,7 @@ class Database:
     def _join(self, membership: MembershipService) -> None:
         network = membership.network
         membership.observers.append(self._observe)
-        membership.find_addresses = self._find_addresses
+        membership.search.find_addresses = self._find_addresses
         membership.sightings.is_unlisted = self._is_unlisted
         membership.sightings.held = lambda: self._replica.held(NODES)
         network.node_port.services[WORD] = self._receive
@@ -348,8 +350,8 @@ class Database:
             case BecameGlobal():
                 assert self._membership is not None
                 self._execute(self._replica.become_global(self._membership.rules.globals))
-            case Attached(host):
-                self._execute(self._replica.attached(host))
+            case Attached(anchor):
+                self._execute(self._replica.attached(anchor))
             case Detached():
                 self._execute(self._replica.detached())
             case GuestUp(node_id):
@@ -395,7 +397,7 @@ class Database:
 
     async def _find_listed(self, node_id: str) -> Table | None:
         """The entry of a node, if it has one; None if nobody can be asked."""
-        if self._replica.is_global or self._replica.host is not None:
+        if self._replica.is_global or self._replica.anchor is not None:
             return await self._ask(NODES, node_id)
         await trio.lowlevel.checkpoint()
         return None

@@ -1,13 +1,6 @@
 """Log records of other nodes: asked for by one node, sent by all, said again there through `logging`.
 
-A node that is asked hears what reaches the root of its process's loggers. It does as little as a handler can, in
-whatever thread logs: the text is made, and put into a bounded list. A task of the node sends what is in the list, and
-waits for a slow collector; what finds no room meanwhile is counted, and the next record says how many were left out.
-
-It is no handler of the root, because the first handler there takes something from the program: `logging` prints
-warnings on stderr, and `basicConfig` does its work, only where there is none; and `basicConfig(force=True)` and
-`dictConfig` remove whatever handler they find. So the step between a logger and the handlers is wrapped instead, while
-anybody wants records. A record factory would hear records that the program's filters drop.
+A node that is asked hears what its process logs by the tap of that process, see `log_tap.py`.
 
 Nothing goes round in circles: a record that came from another node is not sent on, and neither is what is logged about
 single messages, for every record is one.
@@ -15,162 +8,29 @@ single messages, for every record is one.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import TypeAlias
 from weakref import WeakSet
 
 import trio
 
 from .._ids import node_of, split_port
-from .._ports.context import find_running
 from .._ports.monitor import Monitor
 from .._ports.port import Port, new_port
 from .._protocol import log_records
-from .._protocol.log_records import LOG_RECORDS, LOG_REQUESTS, LONGEST_NAME, SentRecord
+from .._protocol.log_records import LOG_RECORDS, LOG_REQUESTS
 from .._reason import NORMAL
 from .._runtime import Runtime
+from .log_tap import FROM_NODE, Subscription, tap
 from .nodes import NodeChange, NodeChanges
-
-WAITING = 1000
-"""How many records wait for one collector at most."""
-
-LONGEST = 16_000
-"""The longest text of a record, or of its traceback, in characters; the rest is cut off."""
 
 LAST_TIME = 253370764800.0
 """The time of a record is before the year 9999, in seconds since 1970: in each time zone it can be shown."""
 
-SILENT = "trio_mp.trace"
-"""The logger of single messages."""
-
-_NODE = "node"
-
 log = logging.getLogger("trio_mp")
 
-_CallHandlers: TypeAlias = Callable[[logging.Logger, logging.LogRecord], None]
-
-
-class _Subscription:
-    """Whoever wants the log records of this process, by way of one node.
-
-    Args:
-      runtime: the node that was asked.
-      port: the ID of the port that takes them.
-      level: the lowest level that is wanted.
-    """
-
-    def __init__(self, runtime: Runtime, port: str, level: int) -> None:
-        self.runtime = runtime
-        self.port = port
-        self.level = level
-        self.records: deque[SentRecord] = deque()
-        self.left_out = 0
-        self.arrived = trio.lowlevel.ParkingLot()
-        self.ended = False
-        # Of its kind because the collector of garbage may log, in the middle of it.
-        self.lock = threading.RLock()
-        self._token = trio.lowlevel.current_trio_token()
-
-    def add(self, name: str, level: int, created: float, text: str, trace: str) -> None:
-        """A record, from whatever thread."""
-        with self.lock:
-            if len(self.records) >= WAITING:
-                self.left_out += 1
-                return
-            self.records.append(SentRecord(name, level, created, text, trace, self.left_out))
-            self.left_out = 0
-            first = len(self.records) == 1
-        if first:
-            with contextlib.suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(self.arrived.unpark_all)
-
-
-class _Forwarder(logging.Handler):
-    """The one handler of the process for all who want records; no logger has it, see above."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # A tuple, replaced as a whole: it is read in any thread.
-        self.subscriptions: tuple[_Subscription, ...] = ()
-        # What stands in the place of `Logger.callHandlers`, and what stood there before.
-        self._call_handlers: _CallHandlers | None = None
-        self._replaced: _CallHandlers = logging.Logger.callHandlers
-
-    def add(self, subscription: _Subscription) -> None:
-        """Serve one more."""
-        if not self.subscriptions:
-            self._listen()
-        self.subscriptions = (*self.subscriptions, subscription)
-
-    def remove(self, subscription: _Subscription) -> None:
-        """Serve it no longer."""
-        self.subscriptions = tuple(each for each in self.subscriptions if each is not subscription)
-        if not self.subscriptions:
-            if logging.Logger.callHandlers is self._call_handlers:
-                _replace_call_handlers(self._replaced)
-            # Else somebody has wrapped it since, and theirs stays: ours passes records on from now on.
-            self._call_handlers = None
-
-    def _listen(self) -> None:
-        replaced = self._replaced = logging.Logger.callHandlers
-
-        def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
-            if self._call_handlers is call_handlers and _reaches_root(logger):
-                self.handle(record)
-            replaced(logger, record)
-
-        self._call_handlers = call_handlers
-        _replace_call_handlers(call_handlers)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler.emit`."""
-        if hasattr(record, _NODE) or record.name == SILENT:
-            return
-        # What is logged in the context of a node is that one's to send; all else, the first's that was asked.
-        running = find_running()
-        wanted = [
-            each
-            for each in self.subscriptions
-            if record.levelno >= each.level and (running is None or running.node is each.runtime.lifecycle.public)
-        ]
-        if not wanted:
-            return
-        try:
-            text = record.getMessage()[:LONGEST]
-            trace = ""
-            text, name = _clean(text), _clean(record.name[:LONGEST_NAME])
-            if record.exc_info:
-                formatter = self.formatter or logging.Formatter()
-                trace = _clean(formatter.formatException(record.exc_info)[-LONGEST:])
-        except Exception:  # noqa: BLE001 - as all handlers do: what cannot be formatted must not hurt who logs
-            self.handleError(record)
-            return
-        told: set[str] = set()
-        for each in wanted:
-            collector = node_of(each.port)
-            if collector not in told:
-                told.add(collector)
-                each.add(name, int(record.levelno), float(record.created), text, trace)
-
-
-def _replace_call_handlers(function: _CallHandlers) -> None:
-    logging.Logger.callHandlers = function  # type: ignore[method-assign, assignment]
-
-
-def _reaches_root(logger: logging.Logger) -> bool:
-    """Whether a handler of the root would get what this logger lets through."""
-    while logger.propagate and logger.parent is not None:
-        logger = logger.parent
-    return logger is logging.getLogger()
-
-
-_forwarder = _Forwarder()
 _nodes: WeakSet[Runtime] = WeakSet()
 """The nodes of this process: they need not be told what is logged in it."""
 
@@ -208,7 +68,7 @@ class LogService:
     def __init__(self, runtime: Runtime, watch_nodes: Callable[[], AbstractAsyncContextManager[NodeChanges]]) -> None:
         self._runtime = runtime
         self._watch_nodes = watch_nodes
-        self._subscriptions: dict[str, _Subscription] = {}
+        self._subscriptions: dict[str, Subscription] = {}
         # What this node asks others for, the latest last.
         self._collecting: dict[_Collecting, None] = {}
         _nodes.add(runtime)
@@ -253,15 +113,15 @@ class LogService:
             # One for each node: a later one takes its place.
             for other in [other for other in self._subscriptions if node_of(other) == node_id]:
                 self._end(other)
-            subscription = self._subscriptions[port] = _Subscription(self._runtime, port, wanted.level)
+            subscription = self._subscriptions[port] = Subscription(self._runtime, port, wanted.level)
             self._runtime.lifecycle.start_system_task(self._send_all, subscription)
         return True
 
-    async def _send_all(self, subscription: _Subscription) -> None:
+    async def _send_all(self, subscription: Subscription) -> None:
         port = subscription.port
         monitor = self._runtime.monitor(port, lambda *_: self._end(port), None)
         try:
-            _forwarder.add(subscription)
+            tap.add(subscription)
             while not subscription.ended:
                 while subscription.records and not subscription.ended:
                     with subscription.lock:
@@ -286,7 +146,7 @@ class LogService:
             log.exception("an error in this program, in sending log records to %s", port)
             self._end(port)
         finally:
-            _forwarder.remove(subscription)
+            tap.remove(subscription)
             monitor.cancel()
 
     def _end(self, port: str) -> None:
@@ -361,7 +221,7 @@ class _Collecting:
             # Else it is no time (no comparison holds of NaN), and handlers that show it would fail: that of now stays.
             record.created, record.msecs = created, (created % 1) * 1000
         record.exc_text = trace or None
-        setattr(record, _NODE, node_id)
+        setattr(record, FROM_NODE, node_id)
         if left_out:
             record.msg += f" ({left_out} records before it were left out)"
         # What was asked for is shown, whatever the level of the logger is here.
@@ -394,22 +254,17 @@ def _logger_of(name: str) -> logging.Logger:
     return logger
 
 
-def _clean(text: str) -> str:
-    """The text as it can travel: with what stands for bytes that are no text spelt out."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def check_level(level: object) -> int:
     """The number of a level of `logging`. Raises `TypeError` or `ValueError`."""
     if isinstance(level, str):
         number = logging.getLevelNamesMapping().get(level.upper())
         if number is None:
-            raise ValueError(f"not a level of logging: {level!r}; such as 'INFO' or 'WARNING'")
+            raise ValueError(f"level: expected the name of a level of logging, got {level!r}; give one such as 'INFO'")
         return number
     if isinstance(level, bool) or not isinstance(level, int):
-        raise TypeError(f"a level of logging is wanted, such as logging.INFO or 'INFO', not {level!r}")
+        raise TypeError(f"level: expected a level of logging, got {level!r}; give one such as logging.INFO or 'INFO'")
     if level < 0:
-        raise ValueError(f"a level of logging is not negative: {level}")
+        raise ValueError(f"level: expected a level of logging from 0 on, got {level}")
     return level
 
 

@@ -11,7 +11,7 @@ import trio
 
 from .._ids import is_node_id
 from .._protocol.database.records import NODES
-from .changes import Change
+from .changes import Change, entries_of
 from .database import Database
 
 
@@ -51,13 +51,18 @@ class NodeChanges:
         await trio.lowlevel.checkpoint()
         while not self._waiting:
             change = await anext(self._changes)
+            entries = entries_of(change)
             # The first of what a node says of itself is which run of it this is; where it listens may change.
-            runs = {node_id: said[0] for node_id, said in change.table.items() if is_node(node_id, said)}
-            gone = [node_id for node_id, run in self._runs.items() if runs.get(node_id) != run]
+            runs = {node_id: said[0] for node_id, said in entries.items() if is_node(node_id, said)}
+            gone = [node_id for node_id in (*change.deleted, *entries) if node_id in self._runs]
+            gone = [node_id for node_id in gone if runs.get(node_id) != self._runs[node_id]]
             come = [node_id for node_id, run in runs.items() if self._runs.get(node_id) != run]
-            self._waiting += [NodeChange(node_id, up=False) for node_id in gone]
-            self._waiting += [NodeChange(node_id, up=True) for node_id in come]
-            self._runs = runs
+            for node_id in gone:
+                del self._runs[node_id]
+                self._waiting.append(NodeChange(node_id, up=False))
+            for node_id in come:
+                self._runs[node_id] = runs[node_id]
+                self._waiting.append(NodeChange(node_id, up=True))
         return self._waiting.popleft()
 
 

@@ -23,9 +23,6 @@ LAST_RETRY = 5.0
 LAST_RETRY_OF_ITSELF = 40.0
 """The same where this node has reached itself: with the jitter, a minute at most."""
 
-INTERFACES_AGAIN = 30.0
-"""How often the machine is asked for its addresses at most, in seconds."""
-
 ITSELF = "what answers there is this node itself, though it does not listen there"
 
 FAILURES = 10
@@ -62,7 +59,7 @@ class Backoff:
         return seconds
 
 
-class RediallerHost(Protocol):
+class RediallerOwner(Protocol):
     """What a redialler asks of the membership that it is part of; see `MembershipService`."""
 
     network: Network
@@ -134,7 +131,7 @@ class Redialler:
     """One address, or the addresses of one node.
 
     Args:
-      host: what it is part of.
+      owner: what it is part of.
       addresses: where it is; changed when others are known.
       seed: the seed whose address it is; None for a node that was heard of.
       node_id: who is there, as far as it is known.
@@ -150,7 +147,7 @@ class Redialler:
 
     def __init__(
         self,
-        host: RediallerHost,
+        owner: RediallerOwner,
         addresses: tuple[Address, ...],
         *,
         seed: Seed | None = None,
@@ -167,16 +164,16 @@ class Redialler:
         self.is_itself = False
         # Whether the last failure was one of which the cause is guessed.
         self._doubtful = False
-        self._host = host
+        self._owner = owner
 
     async def run(self) -> bool:
         """Keep a connection with it for as long as one is wanted; returns whether it may be forgotten then."""
-        network = self._host.network
+        network = self._owner.network
         backoff, index = Backoff(network.environment.jitter), 0
         own_backoff = Backoff(network.environment.jitter, LAST_RETRY_OF_ITSELF)
         while True:
-            await self._host.wait_turn(self)
-            if self._host.is_gone(self):
+            await self._owner.wait_turn(self)
+            if self._owner.is_gone(self):
                 return True
             begun = trio.current_time()
             peer, failure = network.peers.get(self.node_id), ""
@@ -201,7 +198,7 @@ class Redialler:
                     connection = outcome.connection
                     if connection is not None and connection.was_up:
                         await network.listen_beside(address, connection.pipe)
-                        self._host.listens()
+                        self._owner.listens()
             if peer is not None and not failure and not self._is_unproven():
                 self.refusal = ""
                 await self._use(peer)
@@ -223,7 +220,7 @@ class Redialler:
         A stranger who sits at the address for a moment can have it look so, by passing on what this node says, even a
         proof: so nothing follows from it that lasts, and whoever is there later is judged anew.
         """
-        if self._host.is_own(address):
+        if self._owner.is_own(address):
             if not self.is_itself:
                 log.info("the seed %s is this node itself", address)
                 self._succeeded(address)
@@ -235,7 +232,7 @@ class Redialler:
 
     def _is_unproven(self) -> bool:
         """Whether it matters who is there, and nobody has proven it: the greeting alone says what a stranger likes."""
-        notary = self._host.network.notary
+        notary = self._owner.network.notary
         return bool(self.seed) and notary is not None and notary.names_nodes and self.proven_id != self.node_id
 
     def _judge(self, outcome: Dialled) -> str:
@@ -250,7 +247,7 @@ class Redialler:
         return "" if self.node_id == outcome.node_id else f"{outcome.node_id} is there now"
 
     def _is_in_use(self, node_id: str) -> bool:
-        peer = self._host.network.peers.get(node_id)
+        peer = self._owner.network.peers.get(node_id)
         return peer is not None and bool(peer.association.incarnation)
 
     def _is_quiet(self, outcome: Dialled) -> bool:
@@ -267,17 +264,17 @@ class Redialler:
             return
         peer.keep("redialler")
         try:
-            self._host.reached(peer)
+            self._owner.reached(peer)
             # Another one may have taken its place before this task runs again: who is there then has to be told anew.
-            while not self.refusal and peer.current is current and self._host.is_wanted(self):
-                await self._host.wait_changed()
+            while not self.refusal and peer.current is current and self._owner.is_wanted(self):
+                await self._owner.wait_changed()
         finally:
             peer.release("redialler")
         if peer.current is current:
             peer.ask_to_part()
 
     def _succeeded(self, address: Address) -> None:
-        self._host.network.failures.pop(str(address), None)
+        self._owner.network.failures.pop(str(address), None)
         self.failed_at = None
         self._doubtful = False
         if self.seed and not self.refusal:
@@ -287,31 +284,11 @@ class Redialler:
         if self.failed_at is None:
             self.failed_at = trio.current_time()
         if self.seed:
-            self._host.network.failures[str(address)] = failure
+            self._owner.network.failures[str(address)] = failure
             if not quiet:
                 self.seed.complain(str(address), failure)
         else:
             log.debug("%s cannot be reached at %s: %s", self.node_id, address, failure)
-
-
-class Interfaces:
-    """The addresses of this machine. It is asked now and then, and not for every attempt of each search.
-
-    Args:
-      ask: asks it.
-    """
-
-    def __init__(self, ask: Callable[[], list[str]]) -> None:
-        self._ask = ask
-        self._asked_at = -INTERFACES_AGAIN
-        self._hosts: list[str] = []
-
-    def hosts(self) -> list[str]:
-        """Its IP addresses."""
-        now = trio.current_time()
-        if now - self._asked_at >= INTERFACES_AGAIN:
-            self._asked_at, self._hosts = now, self._ask()
-        return self._hosts
 
 
 def parse_addresses(texts: Iterable[str]) -> tuple[Address, ...]:

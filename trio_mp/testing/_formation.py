@@ -19,14 +19,14 @@ class Standing:
       seeds: the IDs of its seeds, as far as they live.
       has_seeds: whether it was given any.
       is_global: whether it says that it is global.
-      host: what it is attached to.
+      anchor: what it is attached to.
       mesh, guests: as it sees them.
     """
 
     seeds: frozenset[str]
     has_seeds: bool
     is_global: bool
-    host: str | None
+    anchor: str | None
     mesh: frozenset[str]
     guests: frozenset[str]
 
@@ -84,7 +84,7 @@ def standings_of(
                 seeds=frozenset(seeds_of(node_id)) & nodes.keys(),
                 has_seeds=bool(node._runtime.settings.seeds),
                 is_global=rules.is_global,
-                host=rules.host,
+                anchor=rules.anchor,
                 mesh=frozenset(rules.mesh),
                 guests=frozenset(rules.guests),
             )
@@ -104,21 +104,21 @@ def find_fault(nodes: Mapping[str, Standing]) -> str:
             same = node.is_global and nodes[other].is_global and parts[node_id] == parts[other] and other != node_id
             if same and other not in node.mesh:
                 return f"{node_id} and {other} are global, and {node_id} does not know that they are connected"
-        if node.is_global and node.host is not None:
-            return f"{node_id} is global, and attached to {node.host}"
+        if node.is_global and node.anchor is not None:
+            return f"{node_id} is global, and attached to {node.anchor}"
         if node.mesh - nodes.keys() or node.guests - nodes.keys():
             return f"{node_id} believes in nodes that are gone"
-        if not node.is_global and node.seeds and (node.host is None or node_id not in nodes[node.host].guests):
-            return f"{node_id} is attached to {node.host}, which does not know it"
+        if not node.is_global and node.seeds and (node.anchor is None or node_id not in nodes[node.anchor].guests):
+            return f"{node_id} is attached to {node.anchor}, which does not know it"
         for guest in node.guests:
-            if nodes[guest].host != node_id:
-                return f"{guest} is a guest of {node_id}, and attached to {nodes[guest].host}"
+            if nodes[guest].anchor != node_id:
+                return f"{guest} is a guest of {node_id}, and attached to {nodes[guest].anchor}"
     return ""
 
 
 def are_bound(nodes: Mapping[str, Standing], one: str, other: str) -> bool:
     """Whether two nodes must be connected: both are global, or one is attached to the other."""
-    return other in nodes[one].mesh or nodes[one].host == other or nodes[other].host == one
+    return other in nodes[one].mesh or nodes[one].anchor == other or nodes[other].anchor == one
 
 
 def parts_of(nodes: Mapping[str, Standing]) -> dict[str, str]:

@@ -58,9 +58,9 @@ class Liar:
         await trio.sleep_until(last)
         # What the next fault undoes shows nothing: the last lies about nodes are told to their hosts.
         for victim in names:
-            host = nodes[victim].database._replica.host if victim in nodes else None
-            if host is not None and victim != liar and liar in nodes and host in nodes[liar].peers:
-                self._lie(nodes[liar], nodes[victim], host)
+            anchor = nodes[victim].database._replica.anchor if victim in nodes else None
+            if anchor is not None and victim != liar and liar in nodes and anchor in nodes[liar].peers:
+                self._lie(nodes[liar], nodes[victim], anchor)
         await trio.sleep(1.0)
         for other in names:
             if other != liar:
@@ -104,5 +104,5 @@ def judge_database(network: SimulatedNetwork) -> None:
 def _true_nodes(
     nodes: Mapping[str, Node], standings: Mapping[str, Standing], part: list[str]
 ) -> dict[str, object]:
-    known = [one for one in sorted(part) if standings[one].is_global or standings[one].host is not None]
+    known = [one for one in sorted(part) if standings[one].is_global or standings[one].anchor is not None]
     return {one: [nodes[one]._runtime.incarnation, *nodes[one].binds] for one in known}

@@ -12,10 +12,11 @@ from database_helpers import Network, Process, incarnation
 from hypothesis import given, settings, strategies as st
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
-from trio_mp._protocol.database.effects import Changed, Ignored, Refused, Send
+from trio_mp._protocol.database.effects import Changed, Ignored, Refused
 from trio_mp._protocol.database.records import NODES, VOUCHERS, Difference, Record, Table, Version
 from trio_mp._protocol.database.replica import Replica
 from trio_mp._protocol.database.vouchers import check_voucher, implausible, make_voucher
+from trio_mp._protocol.schema import Send
 
 DAY = 24 * 3600 * 10**9
 YEAR_2026 = 1_767_225_600 * 10**9
@@ -171,7 +172,7 @@ class TestWhatIsSet:
 
 class TestANodeThatMoves:
     def test_takes_its_entries_along_and_nobody_sees_them_go(self, network: Network) -> None:
-        """Its host dies, and it is attached elsewhere before the time is up."""
+        """Its anchor dies, and it is attached elsewhere before the time is up."""
         watcher = network.processes["b"]
         sets(network.processes["a"], "k", 1)
         follows(watcher)
@@ -180,7 +181,7 @@ class TestANodeThatMoves:
         network.deliver_all()
         network.crash("s1")
         network.deliver_all()
-        assert network.processes["a"].replica.host == "s2"
+        assert network.processes["a"].replica.anchor == "s2"
         network.expire_all()
         for process in network.processes.values():
             assert reads(process) == {"k": 1}
@@ -193,7 +194,7 @@ class TestANodeThatMoves:
         follows(mover)
         network.cut("a", "s1")
         network.deliver_all()
-        assert mover.replica.host is None
+        assert mover.replica.anchor is None
         sets(other, "changes", 2)
         sets(other, "comes", 3)
         other.execute(other.replica.delete("red", ["goes"]))
@@ -203,7 +204,7 @@ class TestANodeThatMoves:
         network.deliver_all()
         assert [told.change for told in mover.told] == [Difference({"comes": 3}, {"changes": 2}, ("goes",))]
 
-    def test_gets_the_answers_to_its_questions_from_its_new_host(self, network: Network) -> None:
+    def test_gets_the_answers_to_its_questions_from_its_new_anchor(self, network: Network) -> None:
         sets(network.processes["b"], "k", 1)
         mover = network.processes["a"]
         network.cut("a", "s1")
@@ -230,13 +231,13 @@ class TestANodeThatMoves:
         assert "a" not in old.replica._copies._attached
         assert "a" not in old.replica._readers._asked
         assert reads(old) == reads(mover) == {"k": 1}
-        assert mover.replica.host == "s2"
+        assert mover.replica.anchor == "s2"
 
-    def test_does_not_mix_what_two_hosts_say(self, network: Network) -> None:
-        """Half a table of the old host is on its way when the node asks the new one."""
-        mover, host = network.processes["a"], network.processes["s1"]
+    def test_does_not_mix_what_two_anchors_say(self, network: Network) -> None:
+        """Half a table of the old anchor is on its way when the node asks the new one."""
+        mover, anchor = network.processes["a"], network.processes["s1"]
         for number in range(20):
-            sets(host, str(number), "x" * 3000)
+            sets(anchor, str(number), "x" * 3000)
         mover.execute(mover.replica.subscribe("red"))
         number, effects = mover.replica.ask("red")
         mover.execute(effects)
@@ -248,8 +249,8 @@ class TestANodeThatMoves:
         assert len(mover.answers[number]) == len(mover.seen["red"]) == 20
         assert mover.told == []
 
-    def test_that_has_died_elsewhere_does_not_rise_at_its_old_host(self, network: Network) -> None:
-        """Its old host has not noticed that it has moved, and hears of its death from the new one."""
+    def test_that_has_died_elsewhere_does_not_rise_at_its_old_anchor(self, network: Network) -> None:
+        """Its old anchor has not noticed that it has moved, and hears of its death from the new one."""
         follows(network.processes["b"])
         network.connect("a", "s2")
         sets(network.processes["a"], "k", 1)
@@ -266,7 +267,7 @@ class TestANodeThatMoves:
         assert len(network.processes["b"].told) == 2
 
     def test_is_not_taken_back_by_what_comes_late(self, network: Network) -> None:
-        """Its old host hears of the move before it hears the last words of the node itself."""
+        """Its old anchor hears of the move before it hears the last words of the node itself."""
         mover, old = network.processes["a"], network.processes["s1"]
         network.connect("a", "s2")
         network.deliver_all()
@@ -281,7 +282,7 @@ class TestANodeThatMoves:
         assert "a" not in old.replica._copies.spoken_for()
 
     def test_whose_old_copy_still_changes_is_seen_as_it_is_now(self, network: Network) -> None:
-        """What the node had said to its old host arrives there when its new host is known to have it."""
+        """What the node had said to its old anchor arrives there when its new anchor is known to have it."""
         sets(network.processes["a"], "k", 1)
         old, other = network.processes["a"], network.processes["s1"]
         network.processes["a"] = Process(network, Replica("a", started=50, incarnation=incarnation(99)))
@@ -296,7 +297,7 @@ class TestANodeThatMoves:
             assert [reads(process) for process in network.processes.values()] == [{"k": 2}] * 4
 
     def test_with_its_clock_set_back_is_not_forgotten(self, network: Network) -> None:
-        """A new run looks older than the one that s1 has not missed yet: its host believes it, in the end all do."""
+        """A new run looks older than the one that s1 has not missed yet: its anchor believes it, in the end all do."""
         sets(network.processes["a"], "old", 1)
         restarted = network.processes["a"] = Process(network, Replica("a", started=0, incarnation=incarnation(99)))
         network.connect("a", "s2")
@@ -360,7 +361,7 @@ class TestALostGlobalNode:
         assert "a" not in replica._copies._copies
 
     def test_does_not_raise_the_dead(self, network: Network) -> None:
-        """A node moves while its lost host is remembered, then dies: the older copy of it is not to show."""
+        """A node moves while its lost anchor is remembered, then dies: the older copy of it is not to show."""
         sets(network.processes["a"], "k", 1)
         network.connect("a", "s2")
         network.deliver_all()
@@ -480,7 +481,7 @@ class TestWhoBecomesGlobal:
 
 
 class TestMakeBeforeBreak:
-    """Nobody sees the entries go of a node that lives and has a host, or is global: not even for a moment."""
+    """Nobody sees the entries go of a node that lives and has an anchor, or is global: not even for a moment."""
 
     @pytest.fixture
     def network(self, network: Network) -> Network:
@@ -509,7 +510,7 @@ class TestMakeBeforeBreak:
         order = random.Random(seed)
         while network.deliver(order.randrange(1000)):
             self.check(network)
-        assert all("a" not in network.processes[host].replica._copies._attached for host in ("s1", "s2"))
+        assert all("a" not in network.processes[anchor].replica._copies._attached for anchor in ("s1", "s2"))
         network.expire_all()
         self.check(network)
         network.crash("a")
@@ -533,7 +534,7 @@ class TestMakeBeforeBreak:
         self.check(network, "a")
 
     def test_who_moves_unseen_is_seen_all_the_time(self, network: Network) -> None:
-        """Its host has not noticed that the connection is gone, and hears of it from the new one, before others do."""
+        """Its anchor has not noticed that the connection is gone, and hears so from the new one, before others do."""
         network.start_global("s3")
         network.deliver_all()
         follows(network.processes["s3"])
@@ -546,7 +547,7 @@ class TestMakeBeforeBreak:
             for process in late:
                 for peer in [peer for peer, box in process.inbox.items() if box]:
                     process.handle(peer)
-        # What its new host says of it waits; what the old one says does not.
+        # What its new anchor says of it waits; what the old one says does not.
         assert [message for _, message in third.inbox["s1"]] == [("db", "moved", "a")]
         third.handle("s1")
         assert third.seen["red"]["a"] == 1
@@ -557,21 +558,21 @@ class TestMakeBeforeBreak:
         assert not any(told.change.deleted for process in network.processes.values() for told in process.told)
 
     def test_who_is_lost_before_it_speaks_for_itself_is_dead(self, network: Network) -> None:
-        host = network.processes["s1"]
-        host.execute(host.replica.global_up("a"))
-        assert "a" in host.replica._copies.spoken_for()
+        anchor = network.processes["s1"]
+        anchor.execute(anchor.replica.global_up("a"))
+        assert "a" in anchor.replica._copies.spoken_for()
         network.crash("a")
         network.deliver_all()
         self.check(network, "a")
-        assert host.timers == []
+        assert anchor.timers == []
 
     def test_who_speaks_for_others_only_is_not_spoken_for(self, network: Network) -> None:
-        """Whatever a global node says in its first batch, its host speaks for it no longer."""
-        host = network.processes["s1"]
-        host.execute(host.replica.global_up("a"))
+        """Whatever a global node says in its first batch, its anchor speaks for it no longer."""
+        anchor = network.processes["s1"]
+        anchor.execute(anchor.replica.global_up("a"))
         for message in (("begin", True), ("done",)):
-            host.execute(host.replica.receive("a", ("db", *message)))
-        assert "a" not in host.replica._copies.spoken_for()
+            anchor.execute(anchor.replica.receive("a", ("db", *message)))
+        assert "a" not in anchor.replica._copies.spoken_for()
         network.deliver_all()
         assert "a" not in network.processes["s2"].seen["red"]
 
@@ -592,21 +593,21 @@ class TestMakeBeforeBreak:
 
     def test_who_does_not_know_moved_hears_gone_later(self, network: Network) -> None:
         """As a node of the version before, which would keep its copy for ever."""
-        mover, host = network.processes["a"], network.processes["s1"]
+        mover, anchor = network.processes["a"], network.processes["s1"]
         mover.attach("s2")
         network.deliver_all()
-        (timer,) = [timer for timer in host.timers if timer.node_id == "s1"]
-        effects = host.replica.expire(timer.node_id, timer.token)
+        (timer,) = [timer for timer in anchor.timers if timer.node_id == "s1"]
+        effects = anchor.replica.expire(timer.node_id, timer.token)
         assert effects == [Send("s2", ("db", "gone", "a"))]
-        assert host.replica._copies.have_moved() == []
+        assert anchor.replica._copies.have_moved() == []
 
     def test_who_comes_back_is_not_said_to_be_gone(self, network: Network) -> None:
-        mover, host = network.processes["a"], network.processes["s1"]
+        mover, anchor = network.processes["a"], network.processes["s1"]
         for where in ("s2", "s1"):
             mover.attach(where)
             network.deliver_all()
         network.expire_all()
-        assert "a" in host.replica._copies.spoken_for()
+        assert "a" in anchor.replica._copies.spoken_for()
         self.check(network)
 
     def test_a_new_connection_says_who_has_moved_meanwhile(self, network: Network) -> None:
@@ -639,7 +640,7 @@ class TestMakeBeforeBreak:
         network.start_global("s1")
         network.cut("a", "s1")
         network.deliver_all()
-        assert mover.replica.host is None
+        assert mover.replica.anchor is None
         assert other.seen["red"] == {"s2": 1, "a": 1, "b": 1}
         network.connect("a", "s1")
         network.deliver_all()
@@ -656,46 +657,46 @@ class TestMakeBeforeBreak:
 
     def test_who_says_that_it_leaves_is_kept_until_it_is_elsewhere(self, network: Network) -> None:
         """Also when the connection is given back; and no longer than for a while."""
-        host = network.processes["s1"]
-        host.execute(host.replica.receive("a", ("db", "leave")))
-        host.execute(host.replica.node_down("a"))
+        anchor = network.processes["s1"]
+        anchor.execute(anchor.replica.receive("a", ("db", "leave")))
+        anchor.execute(anchor.replica.node_down("a"))
         network.deliver_all()
         self.check(network)
         network.expire_all()
-        assert "a" not in host.seen["red"]
+        assert "a" not in anchor.seen["red"]
         assert "a" not in network.processes["s2"].seen["red"]
-        assert "a" not in host.replica._copies._attached
+        assert "a" not in anchor.replica._copies._attached
 
     def test_who_begins_to_come_back_when_the_time_is_over_has_come_back(self, network: Network) -> None:
-        host, mover = network.processes["s1"], network.processes["a"]
-        host.execute(host.replica.receive("a", ("db", "leave")))
+        anchor, mover = network.processes["s1"], network.processes["a"]
+        anchor.execute(anchor.replica.receive("a", ("db", "leave")))
         told = [send.message for send in mover.replica.attached("s1") if isinstance(send, Send)]
         for message in told:
             if message == ("db", "done"):
                 network.expire_all()
-            host.execute(host.replica.receive("a", message))
-        assert "a" in host.replica._copies.spoken_for()
+            anchor.execute(anchor.replica.receive("a", message))
+        assert "a" in anchor.replica._copies.spoken_for()
 
     def test_who_leaves_without_having_said_anything(self, network: Network) -> None:
-        host = network.processes["s1"].replica
-        host.guest_up("new")
-        host.receive("new", ("db", "begin", True))
-        assert host.receive("new", ("db", "leave")) == []
-        assert "new" not in host._copies._attached
+        anchor = network.processes["s1"].replica
+        anchor.guest_up("new")
+        anchor.receive("new", ("db", "begin", True))
+        assert anchor.receive("new", ("db", "leave")) == []
+        assert "new" not in anchor._copies._attached
 
     def test_words_that_have_waited_since_the_connection_before_do_not_attach(self, network: Network) -> None:
         """A node that asks to part queues what it sends: a whole batch, which comes when it is attached elsewhere."""
-        host, mover = network.processes["s1"], network.processes["a"]
+        anchor, mover = network.processes["s1"], network.processes["a"]
         late = [send.message for send in mover.replica.attached("s1") if isinstance(send, Send)]
         mover.attach("s2")
         network.deliver_all()
         network.expire_all()
-        host.execute(host.replica.node_down("a"))
+        anchor.execute(anchor.replica.node_down("a"))
         late = [message for message in late if message[1] != "subscribe"]
         assert [message[1] for message in late] == ["begin", "record", "entries", "done"]
         for message in late:
-            assert host.replica.receive("a", message) == [Ignored("a", "it is neither global nor attached here")]
-        assert "a" not in host.replica._copies._attached
+            assert anchor.replica.receive("a", message) == [Ignored("a", "it is neither global nor attached here")]
+        assert "a" not in anchor.replica._copies._attached
 
 
 class TestWhoBecomesGlobalAndReads:
@@ -754,35 +755,35 @@ class TestWhatCannotBeUsed:
     """It changes nothing: neither what was known, nor what comes later."""
 
     def test_words_for_others(self, network: Network) -> None:
-        host = network.processes["s1"].replica
-        assert host.receive("a", ("db", "begin", True)) == []
+        anchor = network.processes["s1"].replica
+        assert anchor.receive("a", ("db", "begin", True)) == []
         why = "it is no global node, and may not speak for b"
-        assert host.receive("a", ("db", "record", "b", 1, incarnation(1), 1, 0)) == [Ignored("a", why)]
-        assert host.receive("a", ("db", "done")) == [Ignored("a", "part of a batch that has not begun")]
+        assert anchor.receive("a", ("db", "record", "b", 1, incarnation(1), 1, 0)) == [Ignored("a", why)]
+        assert anchor.receive("a", ("db", "done")) == [Ignored("a", "part of a batch that has not begun")]
         why = "a change of what a has not told of b"
-        assert host.receive("a", ("db", "set", "b", 1, "red", "k", 1)) == [Ignored("a", why)]
+        assert anchor.receive("a", ("db", "set", "b", 1, "red", "k", 1)) == [Ignored("a", why)]
 
     @pytest.mark.parametrize("message", [("entries", {}), ("done",), ("record", "s2", 1, incarnation(1), 1, 0)])
     def test_parts_of_no_batch(self, network: Network, message: tuple[object, ...]) -> None:
-        host = network.processes["s1"].replica
-        assert host.receive("s2", ("db", *message)) == [Ignored("s2", "part of a batch that has not begun")]
-        assert host.receive("a", ("db", *message)) == [Ignored("a", "part of a batch that has not begun")]
-        assert host.receive("new", ("db", *message)) == [Ignored("new", "it is neither global nor attached here")]
+        anchor = network.processes["s1"].replica
+        assert anchor.receive("s2", ("db", *message)) == [Ignored("s2", "part of a batch that has not begun")]
+        assert anchor.receive("a", ("db", *message)) == [Ignored("a", "part of a batch that has not begun")]
+        assert anchor.receive("new", ("db", *message)) == [Ignored("new", "it is neither global nor attached here")]
 
     def test_entries_of_no_record(self, network: Network) -> None:
-        host = network.processes["s1"].replica
-        host.receive("s2", ("db", "begin", False))
-        assert host.receive("s2", ("db", "entries", {})) == [Ignored("s2", "entries of no record")]
+        anchor = network.processes["s1"].replica
+        anchor.receive("s2", ("db", "begin", False))
+        assert anchor.receive("s2", ("db", "entries", {})) == [Ignored("s2", "entries of no record")]
 
     def test_a_part_before_the_whole(self, network: Network) -> None:
-        host = network.processes["s1"].replica
-        host.guest_up("new")
-        host.receive("new", ("db", "begin", False))
-        assert host.receive("new", ("db", "done")) == [Ignored("new", "part of what it has not told whole")]
+        anchor = network.processes["s1"].replica
+        anchor.guest_up("new")
+        anchor.receive("new", ("db", "begin", False))
+        assert anchor.receive("new", ("db", "done")) == [Ignored("new", "part of what it has not told whole")]
 
     def test_tables_that_were_not_asked_for(self, network: Network) -> None:
         reader = network.processes["a"].replica
-        why = "a table from a node that is not the host"
+        why = "a table from a node that is not the anchor"
         assert reader.receive("s2", ("db", "view", 1, {}, True)) == [Ignored("s2", why)]
         assert reader.receive("s1", ("db", "view", 99, {}, True)) == []
         reader.subscribe("red")
@@ -801,10 +802,10 @@ class TestWhatCannotBeUsed:
         assert change == [Changed("red", Difference({}, {"k": 2}, ()))]
 
     def test_an_end_of_what_was_not_begun(self, network: Network) -> None:
-        host = network.processes["s1"].replica
+        anchor = network.processes["s1"].replica
         for message in (("leave",), ("unsubscribe", 5)):
-            assert host.receive("new", ("db", *message)) == []
-        assert host.node_down("new") == host.global_down("new") == host.expire("new", 1) == []
+            assert anchor.receive("new", ("db", *message)) == []
+        assert anchor.node_down("new") == anchor.global_down("new") == anchor.expire("new", 1) == []
 
     def test_a_lie_about_this_node_itself(self, network: Network) -> None:
         """What a global node says of another one is believed; but nothing of the own record is lost by it."""
@@ -863,7 +864,7 @@ def refusals(process: Process) -> list[str]:
 
 
 class TestAVoucher:
-    """Where certificates name nodes: a record is taken from the host that its owner has named, and nobody else."""
+    """Where certificates name nodes: a record is taken from the anchor that its owner has named, and nobody else."""
 
     def test_goes_with_a_record_wherever_it_goes(self, certified: CertifiedNetwork) -> None:
         for process in certified.processes.values():
@@ -884,21 +885,21 @@ class TestAVoucher:
     def test_that_is_missing_makes_a_lie_of_a_record(self, certified: CertifiedNetwork) -> None:
         victim, other = certified.processes["a"], certified.processes["s2"]
         sets(victim, "k", 1)
-        for host in ("s1", "s2"):
-            says_of(certified.processes["liar"], host, victim, 1000, {"k": "a lie"})
+        for anchor in ("s1", "s2"):
+            says_of(certified.processes["liar"], anchor, victim, 1000, {"k": "a lie"})
         assert [reads(process) for process in certified.processes.values()] == [{"k": 1}] * 5
         (why,) = refusals(other)
         assert why.startswith("a record of a without a voucher of a: ")
 
     def test_of_another_is_worth_nothing(self, certified: CertifiedNetwork) -> None:
-        """What a host has heard it cannot use for a record that it was not given for, nor can who has overheard it."""
+        """An anchor cannot use what it has heard for a record of somebody else, nor can who has overheard it."""
         victim, liar = certified.processes["a"], certified.processes["liar"]
         version = victim.replica._own.version
         heard = victim.replica._own.tables[VOUCHERS]["a"]
         mine = make_voucher("a", version, "liar", lambda text: [signature("liar", text)])
         later = make_voucher("a", version, "s1", lambda text: [signature("a", text)])
         for attachment, voucher, why in (
-            (1, heard, "a record of a whose voucher names another host, 's1'"),
+            (1, heard, "a record of a whose voucher names another anchor, 's1'"),
             (1, mine, "a record of a whose voucher was not signed by a"),
             (2, ["liar", *later[1:]], "a record of a whose voucher was not signed by a"),
             (1, ["liar"], "a record of a whose voucher was not signed by a"),
@@ -917,24 +918,24 @@ class TestAVoucher:
         assert [reads(process) for process in certified.processes.values()] == [{}] * 5
 
     def test_of_another_attachment_is_none_of_this_one(self, certified: CertifiedNetwork) -> None:
-        """A host that keeps an old voucher cannot make it look newer."""
-        victim, host = certified.processes["a"], certified.processes["s1"]
+        """An anchor that keeps an old voucher cannot make it look newer."""
+        victim, anchor = certified.processes["a"], certified.processes["s1"]
         voucher = victim.replica._own.tables[VOUCHERS]["a"]
         version = victim.replica._own.version
         record = ("record", "a", version.started, version.incarnation, version.attachment + 1, 9)
         for message in (("begin", False), record, ("entries", {VOUCHERS: {"a": voucher}}), ("done",)):
-            certified.send(host.id, "s2", ("message", ("db", *message)))
+            certified.send(anchor.id, "s2", ("message", ("db", *message)))
         certified.deliver_all()
         assert refusals(certified.processes["s2"]) == ["a record of a whose voucher was not signed by a"]
         # What it says of that record from now on is about none that is taken.
         certified.processes["s2"].ignored.clear()
-        certified.send(host.id, "s2", ("message", ("db", "set", "a", 10, "red", "k", "a lie")))
+        certified.send(anchor.id, "s2", ("message", ("db", "set", "a", 10, "red", "k", "a lie")))
         certified.deliver_all()
         assert reads(certified.processes["b"]) == {}
         assert len(certified.processes["s2"].ignored) == 1
 
     def test_is_not_needed_by_a_node_on_its_own_connection(self, certified: CertifiedNetwork) -> None:
-        """A node of an older version is seen by its host, and itself everywhere if it is global; else not elsewhere."""
+        """A node of an older version is seen by its anchor, and everywhere if it is global; else not elsewhere."""
         certified.start_global("old1")
         old = certified.start_attached("old2", "s1")
         sets(certified.processes["old1"], "global", 1)
@@ -1037,12 +1038,12 @@ def test_what_a_node_holds_is_all_of_it_if_it_is_global() -> None:
     assert replica.held("green") == {}
 
 
-def says_of(liar: Process, host: str, owner: Process, attachment: int, entries: Table, *, sequence: int = 0) -> None:
+def says_of(liar: Process, anchor: str, owner: Process, attachment: int, entries: Table, *, sequence: int = 0) -> None:
     """A node says something of another one's present run, and all is delivered."""
     version = owner.replica._own.version
     record = ("record", owner.id, version.started, version.incarnation, attachment, sequence)
     for message in (("begin", False), record, ("entries", {"red": entries}), ("done",)):
-        liar.network.send(liar.id, host, ("message", ("db", *message)))
+        liar.network.send(liar.id, anchor, ("message", ("db", *message)))
     liar.network.deliver_all()
 
 
@@ -1060,21 +1061,21 @@ class TestALiar:
     """A member that speaks for others: what does not count at all, and what is repaired."""
 
     @pytest.mark.parametrize("attachment", [1, 2, 1_000_000])
-    def test_does_not_hide_an_attached_node_from_its_host(self, network: Network, attachment: int) -> None:
+    def test_does_not_hide_an_attached_node_from_its_anchor(self, network: Network, attachment: int) -> None:
         """Whatever the numbers: what a node says on its own connection counts before what others say of that run."""
-        victim, host = network.processes["a"], network.processes["s1"]
+        victim, anchor = network.processes["a"], network.processes["s1"]
         sets(victim, "k", 1)
         says_of(network.processes["s2"], "s1", victim, attachment, {"k": "a lie"}, sequence=99)
-        assert reads(host) == reads(victim) == {"k": 1}
+        assert reads(anchor) == reads(victim) == {"k": 1}
         sets(victim, "k", 2)
-        assert reads(host) == reads(victim) == {"k": 2}
+        assert reads(anchor) == reads(victim) == {"k": 2}
 
     def test_does_not_hide_it_as_another_run_either(self, network: Network) -> None:
         """Many lies at once, and one that comes before the node itself."""
-        victim, host = network.processes["a"], network.processes["s1"]
+        victim, anchor = network.processes["a"], network.processes["s1"]
         sets(victim, "k", 1)
         sets(network.start_attached("c", "s1"), "own", 1)
-        follows(host)
+        follows(anchor)
         for started in range(1000, 1010):
             for owner in ("a", "new"):
                 record = ("record", owner, started, incarnation(99), 1, 0)
@@ -1083,35 +1084,35 @@ class TestALiar:
         while network.processes["s1"].inbox["s2"]:
             network.processes["s1"].handle("s2")
         # As long as it has not answered the lie counts.
-        assert host.seen["red"] == {"a": "a lie", "new": "a lie", "own": 1}
+        assert anchor.seen["red"] == {"a": "a lie", "new": "a lie", "own": 1}
         assert [item[1][:2] for item in victim.inbox["s1"] if item[0] == "message"] == [("db", "again")]
         sets(network.start_attached("new", "s1"), "new", 1)
-        assert reads(host) == {"k": 1, "new": 1, "own": 1}
+        assert reads(anchor) == {"k": 1, "new": 1, "own": 1}
         sets(victim, "k", 2)
-        assert reads(host) == {"k": 2, "new": 1, "own": 1}
+        assert reads(anchor) == {"k": 2, "new": 1, "own": 1}
 
     def test_that_has_taken_its_word_back_is_doubted_again(self, network: Network) -> None:
-        victim, host, liar = network.processes["a"], network.processes["s1"], network.processes["s2"]
+        victim, anchor, liar = network.processes["a"], network.processes["s1"], network.processes["s2"]
         sets(victim, "k", 1)
         version = victim.replica._own.version
         for message in (("begin", False), ("record", "a", *version[:2], 9, 9), ("done",), ("gone", "a")):
             network.send("s2", "s1", ("message", ("db", *message)))
         network.deliver_all()
-        assert reads(host) == {"k": 1}
+        assert reads(anchor) == {"k": 1}
         says_of(liar, "s1", victim, 10, {"k": "a lie"})
-        assert reads(host) == {"k": 1}
+        assert reads(anchor) == {"k": 1}
 
     def test_is_not_heard_twice(self, network: Network) -> None:
         """Who was refuted does not make an entry flicker by saying it again."""
-        victim, host = network.processes["a"], network.processes["s1"]
+        victim, anchor = network.processes["a"], network.processes["s1"]
         sets(victim, "k", 1)
         says_of(network.processes["s2"], "s1", victim, 7, {"k": "a lie"})
-        follows(host)
-        host.told.clear()
+        follows(anchor)
+        anchor.told.clear()
         for attachment in (8, 9, 1000):
             says_of(network.processes["s2"], "s1", victim, attachment, {"k": "a lie"})
-        assert host.told == []
-        assert reads(host) == {"k": 1}
+        assert anchor.told == []
+        assert reads(anchor) == {"k": 1}
 
     def test_that_was_there_first_does_not_keep_a_node_out(self, network: Network) -> None:
         victim = network.start("x")
@@ -1119,7 +1120,7 @@ class TestALiar:
         victim.execute(victim.replica.set("red", "k", 1))
         network.connect("x", "s1")
         network.deliver_all()
-        assert victim.replica.host == "s1"
+        assert victim.replica.anchor == "s1"
         assert reads(network.processes["s1"]) == {"k": 1}
         assert "x" in network.processes["s1"].replica._copies.spoken_for()
 
@@ -1129,8 +1130,8 @@ class TestALiar:
         sets(victim, "k", 1)
         network.start_global("liar")
         network.deliver_all()
-        for host in ("s1", "s2"):
-            says_of(network.processes["liar"], host, victim, 5, {"k": "a lie"})
+        for anchor in ("s1", "s2"):
+            says_of(network.processes["liar"], anchor, victim, 5, {"k": "a lie"})
         assert reads(network.processes["b"]) == {"k": "a lie"}
         network.crash("liar")
         network.deliver_all()
@@ -1180,26 +1181,26 @@ class TestALiar:
         self, network: Network, version: tuple[int, str, int, int], why: str
     ) -> None:
         replica = Replica("s3", started=YEAR_2026, incarnation=incarnation(9), judge=at_2026)
-        host = network.processes["s3"] = Process(network, replica)
-        host.execute(host.replica.become_global() + host.replica.global_up("s2"))
+        anchor = network.processes["s3"] = Process(network, replica)
+        anchor.execute(anchor.replica.become_global() + anchor.replica.global_up("s2"))
         told = ("begin", True), ("record", "x", 1, incarnation(2), 0, 0), ("entries", {"red": {"x": 1}})
         lie = ("record", "y", *version), ("entries", {"red": {"x": 2, "y": 2}}), ("done",)
-        effects = [effect for message in told + lie for effect in host.replica.receive("s2", ("db", *message))]
+        effects = [effect for message in told + lie for effect in anchor.replica.receive("s2", ("db", *message))]
         (refused,) = effects
         assert isinstance(refused, Refused)
         assert refused.from_id == "s2"
         assert refused.why.startswith(f"a record of y {why}")
         # Neither is what belongs to it taken for the other's.
-        assert reads(host) == {"x": 1}
+        assert reads(anchor) == {"x": 1}
         far = ("db", "set", "x", 2**53 + 1, "red", "x", 2)
-        assert "more often" in cast(Ignored, host.replica.receive("s2", far)[0]).why
-        assert reads(host) == {"x": 1}
+        assert "more often" in cast(Ignored, anchor.replica.receive("s2", far)[0]).why
+        assert reads(anchor) == {"x": 1}
 
     def test_is_not_found_by_a_clock_that_was_never_set(self) -> None:
         assert implausible(Version(YEAR_2026 + 400 * DAY, "x", 0, 0), 10**9) == ""
         assert implausible(Version(YEAR_2026 + 300 * DAY, "x", 0, 0), YEAR_2026) == ""
 
-    def test_is_asked_nothing_that_its_host_has_not_asked(self, network: Network) -> None:
+    def test_is_asked_nothing_that_its_anchor_has_not_asked(self, network: Network) -> None:
         victim = network.processes["a"].replica
         assert victim.receive("s2", ("db", "again", 1)) == []
         told = [effect for effect in victim.receive("s1", ("db", "again", 7)) if isinstance(effect, Send)]
@@ -1208,14 +1209,14 @@ class TestALiar:
 
     def test_with_an_answer_to_another_question_is_not_believed(self, network: Network) -> None:
         """Only what was said after the question shows that the node is still here."""
-        host, victim = network.processes["s1"].replica, network.processes["a"]
+        anchor, victim = network.processes["s1"].replica, network.processes["a"]
         says_of(network.processes["s2"], "s1", victim, 5, {})
         network.crash("a")
         network.deliver_all()
         version = (*victim.replica._own.version,)
         says_of(network.processes["s2"], "s1", victim, 6, {})
-        host.guest_up("a")
+        anchor.guest_up("a")
         answer = ("begin", True, 3), ("record", "a", *version), ("done",)
-        late = [effect for message in answer for effect in host.receive("a", ("db", *message))]
+        late = [effect for message in answer for effect in anchor.receive("a", ("db", *message))]
         assert [effect.message[:2] for effect in late if isinstance(effect, Send)] == [("db", "again")]
-        assert "a" not in host._copies.spoken_for()
+        assert "a" not in anchor._copies.spoken_for()

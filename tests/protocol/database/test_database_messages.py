@@ -9,10 +9,10 @@ from hypothesis import given, strategies as st
 
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._ids import PortID
+from trio_mp._protocol.database import entries
 from trio_mp._protocol.database.messages import (
     Again,
     Begin,
-    Change,
     Delete,
     Done,
     Entries,
@@ -20,7 +20,6 @@ from trio_mp._protocol.database.messages import (
     Gone,
     Head,
     Leave,
-    Message,
     Moved,
     Parsed,
     Pull,
@@ -28,11 +27,13 @@ from trio_mp._protocol.database.messages import (
     Subscribe,
     Unsubscribe,
     View,
+    ViewChange,
     parse,
 )
 from trio_mp._protocol.database.records import Record, Table, Version
 from trio_mp._protocol.database.replica import messages as messages
 from trio_mp._protocol.handshake.handshake import MINIMUM_LIMIT
+from trio_mp._protocol.schema import Message
 from trio_mp._protocol.wire import codec
 
 RUN = "x" * 16
@@ -73,7 +74,7 @@ def nested(depth: int) -> object:
         (("get", 2, "red"), Get(2, "red", None)),
         (("get", 2, "red", ""), Get(2, "red", "")),
         (("view", 2, {"k": {"x": 1}}, False), View(2, {"k": {"x": 1}}, False)),
-        (("change", 2, {"k": 1}, ["l"], True), Change(2, {"k": 1}, ("l",), True)),
+        (("change", 2, {"k": 1}, ["l"], True), ViewChange(2, {"k": 1}, ("l",), True)),
     ],
     ids=repr,
 )
@@ -96,12 +97,12 @@ def test_a_message_is_what_it_says(message: Message, parsed: Parsed) -> None:
         ("record", "a", 1, RUN, True, 3),
         ("record", "a", 1, RUN, 2, -3),
         ("entries", {"red": 1}),
-        ("entries", {"red": {"k": "x" * messages.ENTRY_LIMIT}}),
+        ("entries", {"red": {"k": "x" * entries.ENTRY_LIMIT}}),
         ("entries", {"\ud800": {}}),
         ("entries", {"red": {"\ud800": 1}}),
         ("set", "a#", 1, "red", "k", 1),
         ("set", "a", False, "red", "k", 1),
-        ("set", "a", 1, "red", "k" * messages.ENTRY_LIMIT, 1),
+        ("set", "a", 1, "red", "k" * entries.ENTRY_LIMIT, 1),
         ("set", "a", 1, "red", "k", nested(codec.MAXIMUM_DEPTH - 3)),
         ("delete", "a", 1, "red", [1]),
         ("delete", "a", 1, "red", "k"),
@@ -188,7 +189,7 @@ class TestWhatIsLargeIsCut:
         received: Table = {}
         gone: list[str] = []
         for part in told:
-            assert isinstance(part, Change)
+            assert isinstance(part, ViewChange)
             assert part.last == (part is told[-1])
             received.update(part.entries)
             gone += part.deleted
@@ -207,14 +208,14 @@ class TestWhatIsLargeIsCut:
 class TestWhatMayBeInTheDatabase:
     def test_a_value_is_a_snapshot(self) -> None:
         inner: list[object] = [1, (2, 3)]
-        checked = messages.check_entry("red", "k", {"list": inner, "port": PortID("a#b")})
+        checked = entries.check_entry("red", "k", {"list": inner, "port": PortID("a#b")})
         inner.append(4)
         assert checked == {"list": [1, [2, 3]], "port": "a#b"}
         assert isinstance(checked, dict)
         assert type(checked["port"]) is str
 
     def test_a_port_is_as_good_as_its_id(self) -> None:
-        text = messages.check_text(PortID("a#b"), "key")
+        text = entries.check_text(PortID("a#b"), "key")
         assert text == "a#b"
         assert type(text) is str
 
@@ -226,13 +227,13 @@ class TestWhatMayBeInTheDatabase:
             ([0, 2**64], ValueError, r"value\[1\] is an int of 65 bits"),
             ("\ud800", ValueError, "value is .*lone surrogate"),
             (nested(codec.MAXIMUM_DEPTH), ValueError, "nests more than"),
-            ("x" * messages.ENTRY_LIMIT, ValueError, "an entry of 32.* bytes, more than 32768: .*in messages"),
+            ("x" * entries.ENTRY_LIMIT, ValueError, "an entry of 32.* bytes, more than 32768: .*in messages"),
         ],
         ids=["object", "key", "int", "surrogate", "depth", "size"],
     )
     def test_what_cannot_travel_is_refused(self, value: object, error: type[Exception], text: str) -> None:
         with pytest.raises(error, match=text):
-            messages.check_entry("red", "k", value)
+            entries.check_entry("red", "k", value)
 
     def test_the_deepest_value_can_be_in_any_message(self) -> None:
         depth = max(depth for depth in range(codec.MAXIMUM_DEPTH) if fits(nested(depth)))
@@ -245,12 +246,12 @@ class TestWhatMayBeInTheDatabase:
     @pytest.mark.parametrize("text, error", [(1, TypeError), (None, TypeError), ("\ud800", ValueError)])
     def test_names_are_text(self, text: object, error: type[Exception]) -> None:
         with pytest.raises(error, match="family is"):
-            messages.check_text(text, "family")
+            entries.check_text(text, "family")
 
 
 def fits(value: object) -> bool:
     try:
-        messages.check_entry("red", "k", value)
+        entries.check_entry("red", "k", value)
     except ValueError:
         return False
     return True

@@ -32,11 +32,11 @@ def check_rest(network: Network) -> None:
     processes = network.processes
     for process in processes.values():
         replica = process.replica
-        source = replica if replica.is_global or replica.host is None else processes[replica.host].replica
+        source = replica if replica.is_global or replica.anchor is None else processes[replica.anchor].replica
         if not source.is_global:
             continue
         speakers = {source.id, *(other for other in source._globals if processes[other].replica.is_global)}
-        alive = speakers | {other.id for other in processes.values() if other.replica.host in speakers}
+        alive = speakers | {other.id for other in processes.values() if other.replica.anchor in speakers}
         if replica.is_global:
             copies = replica._copies
             assert set(copies._copies) == set(copies._counting) == alive, replica.id
@@ -138,18 +138,18 @@ class Databases(RuleBasedStateMachine):
                 if one != other and one in self.network.processes and {one, other} not in self.blocked:
                     self.network.connect(one, other)
 
-    def hosts_for(self, process: Process) -> tuple[str, ...]:
+    def anchors_for(self, process: Process) -> tuple[str, ...]:
         """Where a node may move. To one that has just started, only if something was lost: it knows nothing yet."""
         replicas = {each.id: each.replica for each in self.network.processes.values() if each.replica.is_global}
-        hosts = [host for host in process.known_globals if host in replicas]
-        return tuple(host for host in hosts if not self.network.quiet or knows_all(replicas, host))
+        anchors = [anchor for anchor in process.known_globals if anchor in replicas]
+        return tuple(anchor for anchor in anchors if not self.network.quiet or knows_all(replicas, anchor))
 
     @rule(choice=choices, where=choices)
     def move(self, choice: int, where: int) -> None:
-        process = self.one(choice, seeds=False, ready=self.hosts_for)
+        process = self.one(choice, seeds=False, ready=self.anchors_for)
         if process is not None:
-            hosts = self.hosts_for(process)
-            process.attach(hosts[where % len(hosts)])
+            anchors = self.anchors_for(process)
+            process.attach(anchors[where % len(anchors)])
 
     @rule(choice=choices, whom=choices, ahead=st.integers(-1, 3), sequence=st.integers(0, 99), value=values)
     def lie(self, choice: int, whom: int, ahead: int, sequence: int, value: object) -> None:
@@ -246,7 +246,7 @@ class Databases(RuleBasedStateMachine):
         self.heal()
         self.rest()
         for process in self.network.processes.values():
-            assert process.replica.is_global or process.replica.host is not None
+            assert process.replica.is_global or process.replica.anchor is not None
             if process.replica.is_global:
                 assert set(process.replica._copies._copies) == set(self.network.processes)
         self.network.quiet = True

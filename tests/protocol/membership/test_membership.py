@@ -34,8 +34,8 @@ from trio_mp._protocol.membership.rules import (
     GuestUp,
     Membership,
     MembershipEffect,
-    Send,
 )
+from trio_mp._protocol.schema import Send
 
 
 def make(node_id: str = "n", *, is_global: bool = False) -> Membership:
@@ -54,10 +54,10 @@ def make_global(node_id: str = "n", *mesh: str, guests: tuple[str, ...] = ()) ->
     return rules
 
 
-def make_guest(node_id: str = "n", host: str = "h", **others: list[object]) -> Membership:
+def make_guest(node_id: str = "n", anchor: str = "h", **others: list[object]) -> Membership:
     rules = make(node_id)
-    rules.reached(host)
-    rules.received(host, "welcome", ([address(host)], dict(others)))
+    rules.reached(anchor)
+    rules.received(anchor, "welcome", ([address(anchor)], dict(others)))
     return rules
 
 
@@ -110,7 +110,7 @@ def test_nobody_attaches_to_who_may_not_be_global() -> None:
     rules = Membership("n", is_global=False, permissions=OnlySome("seed"))
     rules.reached("x")
     assert rules.received("x", "welcome", ([], {})) == [Declined("x", "x may not")]
-    assert rules.host is None
+    assert rules.anchor is None
 
 
 def test_who_is_declined_hears_why() -> None:
@@ -161,7 +161,7 @@ def test_the_first_welcome_attaches() -> None:
         Send("s", ("attach",)),
         Attached("s"),
     ]
-    assert rules.host == "s"
+    assert rules.anchor == "s"
     assert rules.globals == {"g": ("unix:/g",), "s": ("unix:/s",)}
     assert rules.wants("s")
     assert not rules.wants("g")
@@ -171,19 +171,19 @@ def test_the_first_welcome_attaches() -> None:
     assert not rules.knows("z")
 
 
-def test_a_later_welcome_of_the_host_replaces_what_is_known() -> None:
+def test_a_later_welcome_of_the_anchor_replaces_what_is_known() -> None:
     rules = make_guest("n", "h", g=[address("g")])
     assert rules.received("h", "welcome", ([address("h")], {"i": [address("i")], "n": [address("n")]})) == []
     assert rules.globals == {"i": ("unix:/i",), "h": ("unix:/h",)}
 
 
-def test_what_the_host_does_not_use_any_more_is_kept_in_mind() -> None:
-    """It may only be cut off from the host, and be the last one that lives."""
+def test_what_the_anchor_does_not_use_any_more_is_kept_in_mind() -> None:
+    """It may only be cut off from the anchor, and be the last one that lives."""
     rules = make_guest("n", "h", g=[address("g")], i=[])
     assert rules.received("h", "welcome", ([address("h")], {})) == []
     assert rules.globals == {"h": ("unix:/h",)}
     assert rules.former == {"g": ("unix:/g",)}, "without an address it cannot be dialled"
-    assert not rules.knows("g"), "it is introduced to the host, if it is met"
+    assert not rules.knows("g"), "it is introduced to the anchor, if it is met"
     assert not rules.wants("g")
     rules.lost("h")
     assert rules.wants("g")
@@ -196,7 +196,7 @@ def test_what_the_host_does_not_use_any_more_is_kept_in_mind() -> None:
     assert list(rules.dialled()) == ["g"]
 
 
-def test_who_becomes_global_dials_those_that_its_hosts_have_used_before() -> None:
+def test_who_becomes_global_dials_those_that_its_anchors_have_used_before() -> None:
     rules = make_guest("n", "h", g=[address("g")])
     rules.received("h", "welcome", ([address("h")], {}))
     rules.became_seed()
@@ -218,19 +218,19 @@ def test_how_many_former_ones_are_kept_in_mind() -> None:
     assert not rules.former
 
 
-def test_a_global_node_that_the_host_does_not_know_is_introduced_to_it() -> None:
+def test_a_global_node_that_the_anchor_does_not_know_is_introduced_to_it() -> None:
     rules = make_guest("n", "h", g=[address("g")])
     rules.reached("g")
     rules.reached("s")
     assert rules.received("g", "welcome", ([address("g")], {})) == []
     assert rules.received("s", "welcome", ([address("s")], {})) == [Send("h", ("meet", "s", ("unix:/s",)))]
-    assert rules.host == "h"
+    assert rules.anchor == "h"
 
 
 def test_a_welcome_that_was_not_asked_for_does_nothing() -> None:
     rules = make()
     assert rules.received("z", "welcome", ([address("z")], {"y": [address("y")]})) == []
-    assert rules.host is None
+    assert rules.anchor is None
     assert not rules.globals
     rules = make_global()
     assert rules.received("z", "welcome", ([address("z")], {})) == []
@@ -308,11 +308,11 @@ def test_who_becomes_global_joins_again_whom_it_has_joined_as_something_else() -
         Send("h", ("join", True, ("unix:/n",))),
         Send("s", ("join", True, ("unix:/n",))),
     ]
-    assert rules.host is None
+    assert rules.anchor is None
     assert rules.became_seed() == []
 
 
-def test_who_loses_its_host_joins_again_those_that_it_is_still_connected_with() -> None:
+def test_who_loses_its_anchor_joins_again_those_that_it_is_still_connected_with() -> None:
     rules = make_guest("n", "h", g=[address("g")])
     rules.reached("g")
     rules.received("g", "welcome", ([address("g")], {}))
@@ -403,7 +403,7 @@ def dial(target: str, other: str) -> tuple[object, ...]:
     return (target, other, [address(other)])
 
 
-def test_a_request_to_dial_goes_to_the_host_of_the_one_that_is_to_dial() -> None:
+def test_a_request_to_dial_goes_to_the_anchor_of_the_one_that_is_to_dial() -> None:
     onward = ("dial", "t", "n", ("unix:/n",))
     assert make_global("h", guests=("n", "t")).received("n", "dial", dial("t", "n")) == [Send("t", onward)]
     assert make_global("h", "g", "i", guests=("n",)).received("n", "dial", dial("t", "n")) == [
@@ -484,9 +484,9 @@ def test_not_everybody_can_have_a_node_dial_and_not_everything() -> None:
 @pytest.mark.parametrize("is_global", [True, False])
 def test_what_makes_no_sense(word: str, arguments: tuple[object, ...], is_global: bool) -> None:
     rules = make_global("n", "h", guests=("x",)) if is_global else make_guest("n", "h")
-    before = (rules.is_global, rules.host, dict(rules.globals), list(rules.mesh), list(rules.guests))
+    before = (rules.is_global, rules.anchor, dict(rules.globals), list(rules.mesh), list(rules.guests))
     assert rules.received("h", word, arguments) is None
-    assert (rules.is_global, rules.host, dict(rules.globals), list(rules.mesh), list(rules.guests)) == before
+    assert (rules.is_global, rules.anchor, dict(rules.globals), list(rules.mesh), list(rules.guests)) == before
 
 
 def test_addresses_that_cannot_be_any_are_left_out() -> None:
@@ -652,7 +652,7 @@ class FormingNetwork(RuleBasedStateMachine):
         for process in self.network.processes.values():
             rules = process.rules
             assert not (rules.mesh.keys() & rules.guests.keys())
-            assert rules.host is None or rules.host in process.wires
+            assert rules.anchor is None or rules.anchor in process.wires
             assert rules.mesh.keys() | rules.guests.keys() | rules.joined.keys() <= process.wires.keys()
 
     def teardown(self) -> None:

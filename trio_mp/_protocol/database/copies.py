@@ -18,7 +18,7 @@ that, and has no newer copy yet, keeps its own until one comes by another way; a
 
 But whoever says so may lie. What a node says of itself, on its own connection, counts before all that others say of
 the same run of it. So when others say that an attached node has moved, or that there is a later run of it, that node is
-asked: one that has moved, or is dead, does not answer, as its connection here is dead or it has another host. What
+asked: one that has moved, or is dead, does not answer, as its connection here is dead or it has another anchor. What
 another one answers was said after the question; it counts, and who has said otherwise is not believed about that node
 any more.
 """
@@ -29,9 +29,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ..schema import Message
 from . import messages as messages
 from .effects import Grace
-from .messages import Begin, Delete, Done, Entries, Gone, Head, Message, Moved, Set
+from .messages import Begin, Delete, Done, Entries, Gone, Head, Moved, Set
 from .records import Families, Record, Version, newest
 from .vouchers import SEQUENCE_LIMIT, Judge
 

@@ -1,20 +1,12 @@
-"""What the shared database has its runtime do, as values; see `database.py`."""
+"""What the shared database has its runtime do, as values; see `replica.py`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from .messages import Message
+from ..schema import Send
 from .records import Difference, Table
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send this to a node port, if there is a connection with that node; else drop it: all of it is said anew then."""
-
-    node_id: str
-    message: Message
 
 
 @dataclass(frozen=True, slots=True)

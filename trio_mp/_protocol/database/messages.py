@@ -1,43 +1,38 @@
 """The messages of the shared database, as values and as they travel: `["", "db", word, …]`.
 
-From a node to its host, and between global nodes, records travel. `begin` opens a batch: of all the records that the
+From a node to its anchor, and between global nodes, records travel. `begin` opens a batch: of all the records that the
 sender speaks for, or only of some. `record` and `entries` fill it, `done` puts it in force. After the first, single
-changes come as `set`, `delete`, `gone` and `moved`. `pull` asks another global node for a batch of all; `leave` tells a
-host that it is one no more. By `again` a host asks an attached node, of which others say that it has moved, for a batch
-of all; the answer names the number of the question.
+changes come as `set`, `delete`, `gone` and `moved`. `pull` asks another global node for a batch of all; `leave` tells
+an anchor that it is one no more. By `again` an anchor asks an attached node, of which others say that it has moved, for
+a batch of all; the answer names the number of the question.
 
 A node of the version before does not know `moved`: it keeps its copy, and logs a warning. So `gone` follows when the
 time is over for which the others keep theirs.
 
-Between a node and its host, tables travel. `subscribe` asks for a family's table, then for its changes; `get` for the
+Between a node and its anchor, tables travel. `subscribe` asks for a family's table, then for its changes; `get` for the
 table once, or for one key of it. Each is answered under its ticket, by `view`, then by `change`; a table or a change
 that comes in several messages is in force with the last of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..._errors import RemoteProtocolError
-from ..._ids import PortID, is_incarnation, is_node_id
+from ..._ids import is_incarnation
+from ..schema import FLAG, LIST, NODE, TABLE, TEXT, Field, Message, Schema, Vocabulary
 from ..wire import codec
+from .entries import check_entry, check_text, encoded_size
 from .records import Record, Table, Version
 
 WORD = "db"
 """What a message to a node port begins with if it is one of these."""
 
-ENTRY_LIMIT = 32 * 1024
-"""The largest entry, in bytes: family, key and value together, encoded. An entry travels in one piece."""
-
 PART_LIMIT = 16 * 1024
 """How large a message may be to which another entry is added, in bytes. With the largest entry, and what is around
 it, it stays well below the least that a node may have as its message limit."""
-
-_ROOM = 5  # how deep in a message a value is at the most, with one to spare
-
-Message: TypeAlias = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +113,12 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """You are not my host any more."""
+    """You are not my anchor any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Others say that you have moved: if I am your host, send all that you have set, as the answer to this number."""
+    """Others say that you have moved: if I am your anchor, send all that you have set, as the answer to this number."""
 
     number: int
 
@@ -162,7 +157,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ViewChange:
     """A part of a change of the table that was subscribed to under this ticket."""
 
     ticket: int
@@ -187,46 +182,129 @@ Parsed: TypeAlias = (
     | Unsubscribe
     | Get
     | View
-    | Change
+    | ViewChange
 )
 
 
-# What may be in the database ---------------------------------------------------------------------------------------
+# The table ---------------------------------------------------------------------------------------------------------
 
 
-def check_text(text: object, what: str) -> str:
-    """The name of a family or a key, as it travels. Raises `TypeError` or `ValueError`."""
-    if not isinstance(text, str):
-        raise TypeError(f"{what} is of type {type(text).__name__}: families and keys are str")
-    plain = codec.plain_value(str.__str__(text) if isinstance(text, PortID) else text, what)
-    assert isinstance(plain, str)
-    return plain
+def _begin(whole: bool) -> Begin:
+    return Begin(whole)
 
 
-def check_entry(family: str, key: str, value: object, what: str = "value") -> object:
-    """The value of an entry, as it travels.
-
-    Raises:
-      TypeError, ValueError: it cannot travel, or the entry is too large.
-    """
-    value = codec.plain_value(value, what, room=_ROOM)
-    size = encoded_size(family, key, value)
-    if size > ENTRY_LIMIT:
-        raise ValueError(
-            f"an entry of {size} bytes, more than {ENTRY_LIMIT}: the database is for what helps to find things;"
-            " send large values in messages"
-        )
-    return value
+def _head(owner: str, started: int, incarnation: str, attachment: int, sequence: int) -> Head:
+    return Head(owner, Version(started, incarnation, attachment, sequence))
 
 
-def encoded_size(*values: object) -> int:
-    """How many bytes these make in a message."""
-    buffer = bytearray()
-    codec.append_message(buffer, "", values)
-    return len(buffer)
+def _entries(tables_untrusted: Mapping[str, object]) -> Entries:
+    return Entries({_family(family): _table(family, table) for family, table in tables_untrusted.items()})
 
 
-# Messages to values ------------------------------------------------------------------------------------------------
+def _set(owner: str, sequence: int, family: str, key: str, value_untrusted: object) -> Set:
+    return Set(owner, sequence, family, key, check_entry(family, key, value_untrusted))
+
+
+def _delete(owner: str, sequence: int, family: str, keys_untrusted: Sequence[object]) -> Delete:
+    return Delete(owner, sequence, family, _keys(keys_untrusted))
+
+
+def _subscribe(ticket: int, family: str) -> Subscribe:
+    return Subscribe(ticket, _family(family))
+
+
+def _get(ticket: int, family: str) -> Get:
+    return Get(ticket, _family(family), None)
+
+
+def _get_key(ticket: int, family: str, key: str) -> Get:
+    return Get(ticket, _family(family), check_text(key, "a key"))
+
+
+def _view(ticket: int, entries_untrusted: Mapping[str, object], last: bool) -> View:
+    return View(ticket, _table("", entries_untrusted), last)
+
+
+def _change(
+    ticket: int, entries_untrusted: Mapping[str, object], deleted_untrusted: Sequence[object], last: bool
+) -> ViewChange:
+    return ViewChange(ticket, _table("", entries_untrusted), _keys(deleted_untrusted), last)
+
+
+def _family(name: object) -> str:
+    return check_text(name, "a family")
+
+
+def _keys(keys: Sequence[object]) -> tuple[str, ...]:
+    return tuple([check_text(key, "a key") for key in keys])
+
+
+def _table(family: str, table: object) -> Table:
+    if not isinstance(table, dict):
+        raise TypeError(f"expected a table, got {type(table).__name__}")
+    return {key: check_entry(family, check_text(key, "a key"), value) for key, value in table.items()}
+
+
+def _is_anything(_value: object) -> bool:
+    return True
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_incarnation(value: object) -> bool:
+    return isinstance(value, str) and is_incarnation(value)
+
+
+_COUNT = Field("number", _is_count)
+_WHOLE = FLAG.called("whole")
+_OWNER = NODE.called("owner")
+_SEQUENCE = _COUNT.called("sequence")
+_FAMILY = TEXT.called("family")
+_KEY = TEXT.called("key")
+_KEYS = LIST.called("[key, …]")
+_TICKET = _COUNT.called("ticket")
+_ENTRIES_OF_FAMILY = TABLE.called("{key: value}")
+_LAST = FLAG.called("last")
+
+_PULL = Schema("pull", Pull, behind=WORD)
+_BEGIN = Schema("begin", _begin, _WHOLE, behind=WORD)
+_BEGIN_ANSWER = Schema("begin", Begin, _WHOLE, _COUNT, behind=WORD)
+_HEAD = Schema(
+    "record",
+    _head,
+    *(_OWNER, _COUNT.called("started"), Field("incarnation", _is_incarnation), _COUNT.called("attachment"), _SEQUENCE),
+    behind=WORD,
+)
+_ENTRIES = Schema("entries", _entries, TABLE.called("{family: {key: value}}"), behind=WORD)
+_DONE = Schema("done", Done, behind=WORD)
+_SET = Schema("set", _set, _OWNER, _SEQUENCE, _FAMILY, _KEY, Field("value", _is_anything), behind=WORD)
+_DELETE = Schema("delete", _delete, _OWNER, _SEQUENCE, _FAMILY, _KEYS, behind=WORD)
+_GONE = Schema("gone", Gone, _OWNER, behind=WORD)
+_MOVED = Schema("moved", Moved, _OWNER, behind=WORD)
+_LEAVE = Schema("leave", Leave, behind=WORD)
+_AGAIN = Schema("again", Again, _COUNT, behind=WORD)
+_SUBSCRIBE = Schema("subscribe", _subscribe, _TICKET, _FAMILY, behind=WORD)
+_UNSUBSCRIBE = Schema("unsubscribe", Unsubscribe, _TICKET, behind=WORD)
+_GET = Schema("get", _get, _TICKET, _FAMILY, behind=WORD)
+_GET_KEY = Schema("get", _get_key, _TICKET, _FAMILY, _KEY, behind=WORD)
+_VIEW = Schema("view", _view, _TICKET, _ENTRIES_OF_FAMILY, _LAST, behind=WORD)
+_CHANGE = Schema("change", _change, _TICKET, _ENTRIES_OF_FAMILY, _KEYS, _LAST, behind=WORD)
+
+DATABASE: Vocabulary[Parsed] = Vocabulary(
+    *(_PULL, _BEGIN, _BEGIN_ANSWER, _HEAD, _ENTRIES, _DONE, _SET, _DELETE, _GONE, _MOVED, _LEAVE, _AGAIN),
+    *(_SUBSCRIBE, _UNSUBSCRIBE, _GET, _GET_KEY, _VIEW, _CHANGE),
+)
+
+PULL = _PULL.write()
+LEAVE = _LEAVE.write()
+entry_set = _SET.write
+gone = _GONE.write
+moved = _MOVED.write
+again = _AGAIN.write
+subscribe = _SUBSCRIBE.write
+unsubscribe = _UNSUBSCRIBE.write
 
 
 def parse(message_untrusted: Message) -> Parsed:
@@ -236,88 +314,15 @@ def parse(message_untrusted: Message) -> Parsed:
       RemoteProtocolError: no node sends that.
     """
     try:
-        found = _parse_records(message_untrusted[1:]) or _parse_tables(message_untrusted[1:])
+        found = DATABASE.read(message_untrusted)
     except (TypeError, ValueError) as error:
-        raise RemoteProtocolError(f"a message of the database with {error}") from None
+        raise RemoteProtocolError(f"a message of the database: {error}") from None
     if found is None:
         raise RemoteProtocolError(f"not a message of the database: {codec.excerpt(message_untrusted)}")
     return found
 
 
-def _parse_records(message: Message) -> Parsed | None:
-    match message:
-        case ("pull",):
-            return Pull()
-        case ("leave",):
-            return Leave()
-        case ("begin", bool(whole)):
-            return Begin(whole)
-        case ("begin", bool(whole), int(number)):
-            return Begin(whole, _count(number))
-        case ("again", int(number)):
-            return Again(_count(number))
-        case ("record", str(owner), int(), str(incarnation), int(), int()) if is_node_id(owner) and is_incarnation(
-            incarnation
-        ):
-            return Head(owner, Version(_count(message[2]), incarnation, _count(message[4]), _count(message[5])))
-        case ("entries", dict(tables)):
-            return Entries({_family(family): _entries(family, table) for family, table in tables.items()})
-        case ("done",):
-            return Done()
-        case ("set", str(owner), int(sequence), str(family), str(key), value) if is_node_id(owner):
-            return Set(owner, _count(sequence), family, key, check_entry(family, key, value))
-        case ("delete", str(owner), int(sequence), str(family), list(keys)) if is_node_id(owner):
-            return Delete(owner, _count(sequence), family, _keys(keys))
-        case ("gone", str(owner)) if is_node_id(owner):
-            return Gone(owner)
-        case ("moved", str(owner)) if is_node_id(owner):
-            return Moved(owner)
-        case _:
-            return None
-
-
-def _parse_tables(message: Message) -> Parsed | None:
-    match message:
-        case ("subscribe", int(ticket), str(family)):
-            return Subscribe(_count(ticket), _family(family))
-        case ("unsubscribe", int(ticket)):
-            return Unsubscribe(_count(ticket))
-        case ("get", int(ticket), str(family)):
-            return Get(_count(ticket), _family(family), None)
-        case ("get", int(ticket), str(family), str(key)):
-            return Get(_count(ticket), _family(family), check_text(key, "a key"))
-        case ("view", int(ticket), dict(entries), bool(last)):
-            return View(_count(ticket), _entries("", entries), last)
-        case ("change", int(ticket), dict(entries), list(deleted), bool(last)):
-            return Change(_count(ticket), _entries("", entries), _keys(deleted), last)
-        case _:
-            return None
-
-
-def _count(number: object) -> int:
-    if type(number) is not int or number < 0:
-        raise ValueError(f"{number!r} where a number from 0 is wanted")
-    return number
-
-
-def _family(name: object) -> str:
-    return check_text(name, "a family")
-
-
-def _keys(keys: list[object]) -> tuple[str, ...]:
-    return tuple([check_text(key, "a key") for key in keys])
-
-
-def _entries(family: str, table: object) -> Table:
-    if type(table) is not dict:
-        raise TypeError(f"{type(table).__name__} where a table is wanted")
-    return {key: check_entry(family, check_text(key, "a key"), value) for key, value in table.items()}
-
-
-# Values to messages ------------------------------------------------------------------------------------------------
-
-PULL: Message = (WORD, "pull")
-LEAVE: Message = (WORD, "leave")
+# Messages that are made in parts -----------------------------------------------------------------------------------
 
 
 def batch(
@@ -328,76 +333,46 @@ def batch(
     `answers` is the number of the question that it answers, if it does. A whole one says as well which owners have
     moved not long ago.
     """
-    yield (WORD, "begin", whole, answers) if answers else (WORD, "begin", whole)
+    yield _BEGIN_ANSWER.write(whole, answers) if answers else _BEGIN.write(whole)
     for owner, record in records.items():
-        yield (WORD, "record", owner, *record.version)
+        yield _HEAD.write(owner, *record.version)
         for part in _parts(record.entries()):
             tables: dict[str, Table] = {}
             for family, key, value in part:
                 tables.setdefault(family, {})[key] = value
-            yield (WORD, "entries", tables)
+            yield _ENTRIES.write(tables)
     for owner in have_moved:
         yield moved(owner)
-    yield (WORD, "done")
-
-
-def entry_set(owner: str, sequence: int, family: str, key: str, value: object) -> Message:
-    """An owner has set an entry."""
-    return (WORD, "set", owner, sequence, family, key, value)
+    yield _DONE.write()
 
 
 def entries_deleted(owner: str, sequence: int, family: str, keys: list[str]) -> Iterator[Message]:
     """An owner has deleted entries."""
     for part in _parts((key, "", None) for key in keys):
-        yield (WORD, "delete", owner, sequence, family, [key for key, _, _ in part])
-
-
-def gone(owner: str) -> Message:
-    """An owner is dead, or has been elsewhere for long."""
-    return (WORD, "gone", owner)
-
-
-def again(number: int) -> Message:
-    """Asks an attached node for all that it has set."""
-    return (WORD, "again", number)
-
-
-def moved(owner: str) -> Message:
-    """An owner is elsewhere from now on."""
-    return (WORD, "moved", owner)
-
-
-def subscribe(ticket: int, family: str) -> Message:
-    """Asks for a family and its changes."""
-    return (WORD, "subscribe", ticket, family)
-
-
-def unsubscribe(ticket: int) -> Message:
-    """Asks for no more of them."""
-    return (WORD, "unsubscribe", ticket)
+        yield _DELETE.write(owner, sequence, family, [key for key, _, _ in part])
 
 
 def get(ticket: int, family: str, key: str | None) -> Message:
     """Asks for a family, or a key of it, once."""
-    return (WORD, "get", ticket, family) if key is None else (WORD, "get", ticket, family, key)
+    return _GET.write(ticket, family) if key is None else _GET_KEY.write(ticket, family, key)
 
 
 def view(ticket: int, table: Table) -> Iterator[Message]:
     """The messages of a table."""
     *parts, last = _parts_of_table(table)
     for part in parts:
-        yield (WORD, "view", ticket, part, False)
-    yield (WORD, "view", ticket, last, True)
+        yield _VIEW.write(ticket, part, False)
+    yield _VIEW.write(ticket, last, True)
 
 
 def change(ticket: int, entries: Table, deleted: Iterable[str]) -> Iterator[Message]:
     """The messages of a change of a table."""
     for part in _parts((key, "", None) for key in deleted):
-        yield (WORD, "change", ticket, {}, [key for key, _, _ in part], False)
+        yield _CHANGE.write(ticket, {}, [key for key, _, _ in part], False)
     *parts, last = _parts_of_table(entries)
     for entries_of_part in parts:
-        yield (WORD, "change", ticket, entries_of_part, [], False)
-    yield (WORD, "change", ticket, last, [], True)
+        yield _CHANGE.write(ticket, entries_of_part, [], False)
+    yield _CHANGE.write(ticket, last, [], True)
 
 
 def _parts_of_table(table: Table) -> list[Table]:

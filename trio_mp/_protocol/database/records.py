@@ -25,7 +25,7 @@ NODES = "trio_mp.nodes"
 """The family of nodes: by node ID, the incarnation of each and the addresses where it listens."""
 
 VOUCHERS = "trio_mp.vouchers"
-"""The family of vouchers, by node ID: in each record its owner's. Users do not see it; see `database_vouchers.py`."""
+"""The family of vouchers, by node ID: in each record its owner's. Users do not see it; see `vouchers.py`."""
 
 _canonical = msgspec.msgpack.Encoder(order="deterministic").encode
 

@@ -1,23 +1,23 @@
 """The shared database, as one node holds it: what it has set, what others have told it, and whom it tells what.
 
-A global node is the *host* of the nodes that are attached to it. It holds its own record and theirs, and tells the
+A global node is the *anchor* of the nodes that are attached to it. It holds its own record and theirs, and tells the
 other global nodes of them; of each of those it holds a *mirror*: the records that one speaks for. The database is the
-merge of it all. Who holds an outdated copy shows in the version: a record that has moved to another host has been
-attached once more, so it wins even before the old host has noticed.
+merge of it all. Who holds an outdated copy shows in the version: a record that has moved to another anchor has been
+attached once more, so it wins even before the old anchor has noticed.
 
 - When the connection with an attached node is lost its record goes, and the other global nodes hear of it.
-- When an attached node becomes global, or is attached elsewhere, its host speaks for it until somebody else does. So
-  nobody sees its entries go; see `database_copies.py`.
+- When an attached node becomes global, or is attached elsewhere, its anchor speaks for it until somebody else does. So
+  nobody sees its entries go; see `copies.py`.
 - When the connection with a global node is lost its own record goes, and the rest of its mirror is kept for a while:
   if it is dead its nodes are about to move, and their entries are not to vanish meanwhile.
 - With every new connection everything is said anew, and replaces what was known: no message of before matters. A global
   node says it when the other one has asked (`pull`), which that one does when it knows that this one is global; so none
   hears it too early.
 
-Every other node holds its own record, and of the database what it asks its host for: families, and their changes. When
-it moves it asks again, and its readers see the difference between what they had and the new table. So they do when it
-becomes global: they keep what they have until the global nodes that it was told of have said all that they speak for,
-at most for a while, and until then it answers nobody.
+Every other node holds its own record, and of the database what it asks its anchor for: families, and their changes.
+When it moves it asks again, and its readers see the difference between what they had and the new table. So they do when
+it becomes global: they keep what they have until the global nodes that it was told of have said all that they speak
+for, at most for a while, and until then it answers nobody.
 
 Nothing here blocks, reads a clock or does I/O: what is to be done goes out as effects.
 """
@@ -27,10 +27,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..._errors import LocalProtocolError
+from ..schema import Message
 from . import messages as messages
 from .copies import Copies
 from .effects import Effect, Ignored, Refused
-from .messages import Again, Change, Get, Leave, Message, Pull, Subscribe, Unsubscribe, View
+from .messages import Again, Get, Leave, Pull, Subscribe, Unsubscribe, View, ViewChange
 from .records import VOUCHERS, Record, Table, Version
 from .tables import Readers, Views, read, to_node
 from .vouchers import Judge, Sign, believe, make_voucher
@@ -48,7 +49,7 @@ class Replica:
 
     Attributes:
       is_global: whether it holds the whole database.
-      host: the global node that it is attached to, if it is.
+      anchor: the global node that it is attached to, if it is.
 
     Every method that changes something returns what is to be done, in order.
     """
@@ -58,7 +59,7 @@ class Replica:
     ) -> None:
         self.id = node_id
         self.is_global = False
-        self.host: str | None = None
+        self.anchor: str | None = None
         self._sign = sign
         self._own = Record(Version(started, incarnation, 0, 0))
         self._copies = Copies(node_id, self._own, judge)
@@ -94,11 +95,11 @@ class Replica:
         request = self._views.follow(family)
         if request is None:
             return []
-        return list(self._views.read(family)) if self._is_complete() else self._ask_host([request])
+        return list(self._views.read(family)) if self._is_complete() else self._ask_anchor([request])
 
     def unsubscribe(self, family: str) -> list[Effect]:
         """Follow it no longer."""
-        return self._ask_host([self._views.unfollow(family)])
+        return self._ask_anchor([self._views.unfollow(family)])
 
     def table(self, family: str) -> Table | None:
         """The table of a family that is followed, or None as long as it is not known. It is not to be changed."""
@@ -111,7 +112,7 @@ class Replica:
     def ask(self, family: str, key: str | None = None) -> tuple[int, list[Effect]]:
         """Ask for the table of a family, or for one key of it; it comes as an `Answer` with the number returned."""
         number, request = self._views.ask(family, key)
-        return number, list(self._views.read(family, number)) if self._is_complete() else self._ask_host([request])
+        return number, list(self._views.read(family, number)) if self._is_complete() else self._ask_anchor([request])
 
     def forget(self, question: int) -> None:
         """The answer is not wanted any more. Does nothing if it has come."""
@@ -127,7 +128,7 @@ class Replica:
         """
         if self.is_global:
             return []
-        self.is_global, self.host = True, None
+        self.is_global, self.anchor = True, None
         self._copies.attach()
         self._copies.news.clear()
         effects = [effect for node_id in self._globals for effect in self._meet(node_id)]
@@ -137,31 +138,31 @@ class Replica:
             return effects + self._told(())
         return effects + self._complete()
 
-    def attached(self, host: str) -> list[Effect]:
-        """A global node has become this node's host; if there was another one it is left.
+    def attached(self, anchor: str) -> list[Effect]:
+        """A global node has become this node's anchor; if there was another one it is left.
 
         Raises:
           LocalProtocolError: this node is global itself.
         """
         if self.is_global:
-            raise LocalProtocolError(f"{self.id} is global, and cannot be attached to {host}")
-        leave = self._ask_host([messages.LEAVE]) if self.host != host else []
-        self.host = host
+            raise LocalProtocolError(f"{self.id} is global, and cannot be attached to {anchor}")
+        leave = self._ask_anchor([messages.LEAVE]) if self.anchor != anchor else []
+        self.anchor = anchor
         self._copies.attach()
-        self._vouch(host)
-        return leave + self._ask_host([*messages.batch({self.id: self._own}, whole=True), *self._views.requests()])
+        self._vouch(anchor)
+        return leave + self._ask_anchor([*messages.batch({self.id: self._own}, whole=True), *self._views.requests()])
 
     def renew(self) -> list[Effect]:
         """Sign the voucher anew: this node has another certificate."""
-        if self.host is None:
+        if self.anchor is None:
             return []
-        self._vouch(self.host)
+        self._vouch(self.anchor)
         # All of it: some may have refused the record with the voucher of before, and know nothing of it.
-        return self._ask_host(messages.batch({self.id: self._own}, whole=True))
+        return self._ask_anchor(messages.batch({self.id: self._own}, whole=True))
 
     def detached(self) -> list[Effect]:
-        """The host is lost. What is known is kept until there is another one."""
-        self.host = None
+        """The anchor is lost. What is known is kept until there is another one."""
+        self.anchor = None
         return []
 
     def guest_up(self, node_id: str) -> None:
@@ -184,8 +185,8 @@ class Replica:
     def node_down(self, node_id: str) -> list[Effect]:
         """The connection with a node is lost, whatever kind of node it is."""
         effects = self.global_down(node_id)
-        if self.host == node_id:
-            self.host = None
+        if self.anchor == node_id:
+            self.anchor = None
         self._guests.pop(node_id, None)
         self._pulled.pop(node_id, None)
         self._readers.forget(node_id)
@@ -219,16 +220,16 @@ class Replica:
             case Subscribe() | Get() as request:
                 effects += self._readers.ask(from_id, request)
             case Again(number):
-                # Who has another host by now does not answer.
-                if from_id == self.host:
+                # Who has another anchor by now does not answer.
+                if from_id == self.anchor:
                     effects += to_node(from_id, messages.batch({self.id: self._own}, whole=True, answers=number))
             case Unsubscribe(ticket):
                 self._readers.cancel(from_id, ticket)
-            case View() | Change() as part:
-                if from_id == self.host:
+            case View() | ViewChange() as part:
+                if from_id == self.anchor:
                     effects += self._views.receive(from_id, part)
                 else:
-                    effects.append(Ignored(from_id, "a table from a node that is not the host"))
+                    effects.append(Ignored(from_id, "a table from a node that is not the anchor"))
             case about_records:
                 if from_id in self._globals or from_id in self._guests:
                     why = self._copies.receive(from_id, from_id in self._globals, about_records)
@@ -250,14 +251,14 @@ class Replica:
         records, have_moved = self._copies.spoken_for(), self._copies.have_moved()
         return to_node(node_id, messages.batch(records, whole=True, have_moved=have_moved))
 
-    def _ask_host(self, told: Iterable[Message]) -> list[Effect]:
-        return to_node(self.host, told) if self.host is not None else []
+    def _ask_anchor(self, told: Iterable[Message]) -> list[Effect]:
+        return to_node(self.anchor, told) if self.anchor is not None else []
 
-    def _vouch(self, host: str) -> None:
-        """Name the host of this node's record, signed, in the record; nobody is told."""
+    def _vouch(self, anchor: str) -> None:
+        """Name the anchor of this node's record, signed, in the record; nobody is told."""
         if self._sign is None:
             return
-        voucher = make_voucher(self.id, self._own.version, host, self._sign)
+        voucher = make_voucher(self.id, self._own.version, anchor, self._sign)
         if voucher:
             self._copies.set_own(VOUCHERS, self.id, voucher)
         else:
@@ -278,7 +279,7 @@ class Replica:
         asides = self._asides()
         if not self.is_global:
             self._families.take_changes()
-            return [*graces, *asides, *self._ask_host(own)]
+            return [*graces, *asides, *self._ask_anchor(own)]
         told += own
         listeners = [node_id for node_id in self._globals if node_id in self._pulled]
         effects: list[Effect] = [*graces, *asides]

@@ -1,6 +1,6 @@
-"""Tables of families, between a node that reads them and its host: who has asked for what, and what is known.
+"""Tables of families, between a node that reads them and its anchor: who has asked for what, and what is known.
 
-`Readers` is the host's side, `Views` the other one; a global node reads its own database through `Views` as well.
+`Readers` is the anchor's side, `Views` the other one; a global node reads its own database through `Views` as well.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ..schema import Message, Send
 from . import messages as messages
-from .effects import Answer, Changed, Effect, Ignored, Opened, Send
-from .messages import Change, Get, Message, Subscribe, View
+from .effects import Answer, Changed, Effect, Ignored, Opened
+from .messages import Get, Subscribe, View, ViewChange
 from .records import Difference, Families, Table, difference, update
 
 
@@ -85,7 +86,7 @@ class _Reading:
     Attributes:
       family, key: what is asked for; without a key the whole family.
       question: the number of the question; 0 if the family is followed.
-      ticket: under which the host was asked for it.
+      ticket: under which the anchor was asked for it.
       table: what is known of it, if it is followed and once it is.
       entries, deleted: of a table or a change that comes in several messages, what has come.
     """
@@ -100,7 +101,7 @@ class _Reading:
 
     @property
     def request(self) -> Message:
-        """How the host is asked for it."""
+        """How the anchor is asked for it."""
         if self.question:
             return messages.get(self.ticket, self.family, self.key)
         return messages.subscribe(self.ticket, self.family)
@@ -125,20 +126,20 @@ class Views:
         return self._followed[family].table
 
     def follow(self, family: str) -> Message | None:
-        """Follow a family; what the host is to be asked, if it is new."""
+        """Follow a family; what the anchor is to be asked, if it is new."""
         if family in self._followed:
             return None
         reading = self._followed[family] = _Reading(family)
         return self._request(reading)
 
     def unfollow(self, family: str) -> Message:
-        """Follow it no longer; what to say to the host."""
+        """Follow it no longer; what to say to the anchor."""
         reading = self._followed.pop(family)
         self._by_ticket.pop(reading.ticket, None)
         return messages.unsubscribe(reading.ticket)
 
     def ask(self, family: str, key: str | None) -> tuple[int, Message]:
-        """A question: its number, and what the host is to be asked."""
+        """A question: its number, and what the anchor is to be asked."""
         self._counter += 1
         reading = self._questions[self._counter] = _Reading(family, key, self._counter)
         return reading.question, self._request(reading)
@@ -150,17 +151,17 @@ class Views:
             self._by_ticket.pop(reading.ticket, None)
 
     def requests(self) -> list[Message]:
-        """Ask a new host for everything: under new tickets, so that nothing older is mixed with what comes."""
+        """Ask a new anchor for everything: under new tickets, so that nothing older is mixed with what comes."""
         self._by_ticket.clear()
         return [self._request(reading) for reading in (*self._followed.values(), *self._questions.values())]
 
-    def receive(self, from_id: str, message: View | Change) -> Iterable[Effect]:
-        """The host says something of a table."""
+    def receive(self, from_id: str, message: View | ViewChange) -> Iterable[Effect]:
+        """The anchor says something of a table."""
         reading = self._by_ticket.get(message.ticket)
         if reading is None:
             # Nobody wants it any more.
             return
-        if isinstance(message, Change):
+        if isinstance(message, ViewChange):
             if reading.table is None:
                 yield Ignored(from_id, "a change of a table that has not come")
                 return

@@ -2,12 +2,12 @@
 
 Where certificates name nodes, a global node that has the record of an attached node must show a *voucher* for it: an
 entry in that record, which its owner signs with the key of its certificate each time that it is attached, and by which
-it names the run, the attachment, and its host. Other global nodes take the record from that host only, over a
+it names the run, the attachment, and its anchor. Other global nodes take the record from that anchor only, over a
 connection on which it has proven who it is. What a node says of itself, on its own connection, needs no voucher.
 
 The voucher is an entry like any other, so nodes that do not know it hold it and pass it on. The certificates are in it,
-as who merges may never have been connected with the owner. It says nothing of the entries themselves: a node's own host
-can still withhold, invent and keep them.
+as who merges may never have been connected with the owner. It says nothing of the entries themselves: a node's own
+anchor can still withhold, invent and keep them.
 
 A number that no honest node reaches names nothing, and helps only who wants its own copy to look newer than all
 others. The limits are absolute, and not a bound of how far a number may jump: what one node refuses because of what it
@@ -68,25 +68,25 @@ def implausible(version: Version, now: int) -> str:
     return ""
 
 
-def make_voucher(owner: str, version: Version, host: str, sign: Sign) -> list[str]:
+def make_voucher(owner: str, version: Version, anchor: str, sign: Sign) -> list[str]:
     """A voucher, as the value of an entry; empty if this node cannot sign."""
-    proof = sign(_text(owner, version, host))
-    return [host, *proof] if proof else []
+    proof = sign(_text(owner, version, anchor))
+    return [anchor, *proof] if proof else []
 
 
 def check_voucher(from_id: str, owner: str, record: Record, check: Check) -> str:
     """Why a record of another node may not be taken from a global node, as the rest of a sentence, or nothing."""
     match record.tables.get(VOUCHERS, {}).get(owner):
-        case [str(host), *proof]:
-            if host != from_id:
-                return f"whose voucher names another host, {host[:300]!r}"
-            why = check(owner, _text(owner, record.version, host), proof)
+        case [str(anchor), *proof]:
+            if anchor != from_id:
+                return f"whose voucher names another anchor, {anchor[:300]!r}"
+            why = check(owner, _text(owner, record.version, anchor), proof)
             return f"whose voucher {why}" if why else ""
         case _:
             return f"without a voucher of {owner}: it has no certificate that can sign, or runs an older version"
 
 
-def _text(owner: str, version: Version, host: str) -> bytes:
+def _text(owner: str, version: Version, anchor: str) -> bytes:
     """What is signed: each part behind its length, so that no two vouchers have the same text."""
-    parts = (_LABEL, owner, str(version.started), version.incarnation, str(version.attachment), host)
+    parts = (_LABEL, owner, str(version.started), version.incarnation, str(version.attachment), anchor)
     return b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)

@@ -2,28 +2,28 @@
 
 1. A *global node* holds the whole database and a connection with every other global node. Whoever is somebody's seed
    becomes one; so is a node that has no seeds itself.
-2. Every other node is *attached* to one global node, its *host*. When it loses it, it attaches to another.
+2. Every other node is *attached* to one global node, its *anchor*. When it loses it, it attaches to another.
 3. A node says `join` to the seeds it reaches, and to every global node it hears of if it is global itself. Whoever is
    told so becomes global, and answers `welcome`, with all global nodes that it is connected with.
-4. A node that is not global attaches to the first that welcomes it. It tells its host, by `meet`, of global nodes that
-   it has met and that its host does not know: so parts of a network that know different seeds become one.
+4. A node that is not global attaches to the first that welcomes it. It tells its anchor, by `meet`, of global nodes
+   that it has met and that its anchor does not know: so parts of a network that know different seeds become one.
 5. Global nodes that hear of one another connect. A newcomer joins all that it hears of, so of two that come at the same
    time one hears of the other.
-6. Whoever becomes global, or loses its host, says `join` again to all that it has said it to and is still connected
+6. Whoever becomes global, or loses its anchor, says `join` again to all that it has said it to and is still connected
    with: they took it for something else, or it has not attached to them.
-7. A node that is not global keeps in mind the global nodes that its host does not name any more: they may only be cut
-   off from that one. It dials them when it has no host, after those that were named last.
+7. A node that is not global keeps in mind the global nodes that its anchor does not name any more: they may only be cut
+   off from that one. It dials them when it has no anchor, after those that were named last.
 
 Words to the node port (addresses are texts; the tables are from node ID to a list of addresses):
 
     join      whether it is global, its addresses         to a seed, or from one global node to another
     welcome   its addresses, the global nodes it uses     the answer; again on `attach`, and to guests on a change
-    attach                                                to the host
+    attach                                                to the one that becomes the anchor
     meet      node ID, addresses                          to a global node: there is this one, too
     decline   why                                         to who has said `join`, and what it wants may not be
     dial      node ID, node ID, addresses                 have the first node dial the second, which waits at these
 
-Only the second node itself may begin a `dial`, and only its host passes it on to others than the first. So it travels
+Only the second node itself may begin a `dial`, and only its anchor passes it on to others than the first. So it travels
 at most three times. A `welcome` that answers nothing does nothing, nor does an `attach` of who has not said `join` by
 the same connection: it may have waited since the one before.
 
@@ -38,6 +38,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ..schema import Send
 from . import messages as messages
 from .messages import (
     ADDRESS_LIMIT,
@@ -60,14 +61,6 @@ _WHY_SIZE = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
-    """Send this to the node port of a node with which there is a connection."""
-
-    node_id: str
-    message: tuple[object, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class BecameGlobal:
     """This node is global from now on."""
 
@@ -76,14 +69,14 @@ class BecameGlobal:
 class Attached:
     """This node is attached to that one."""
 
-    host: str
+    anchor: str
 
 
 @dataclass(frozen=True, slots=True)
 class Detached:
     """This node is not attached any more."""
 
-    host: str
+    anchor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +148,11 @@ class Membership:
 
     Attributes:
       is_global: whether it is global.
-      host: the node that it is attached to, if it is.
+      anchor: the node that it is attached to, if it is.
       addresses: where this node listens, as others should dial it.
-      globals: other global nodes that it has heard of, with their addresses; if it is not global, those that its host
+      globals: other global nodes that it has heard of, with their addresses; if it is not global, those that its anchor
         uses.
-      former: those that its hosts have used before, the latest last.
+      former: those that its anchors have used before, the latest last.
       mesh: if it is global: those among them with which there is a connection.
       guests: the nodes that are attached to it.
       joined: the nodes to which it has said `join` by a connection that is still there.
@@ -167,7 +160,7 @@ class Membership:
     """
 
     __slots__ = (
-        *("addresses", "former", "globals", "guests", "heard", "host", "is_global"),
+        *("addresses", "former", "globals", "guests", "heard", "anchor", "is_global"),
         *("joined", "mesh", "node_id", "permissions"),
     )
 
@@ -175,7 +168,7 @@ class Membership:
         self.permissions = permissions or EverybodyMay()
         self.node_id = node_id
         self.is_global = is_global
-        self.host: str | None = None
+        self.anchor: str | None = None
         self.addresses: Addresses = ()
         self.globals: dict[str, Addresses] = {}
         self.former: dict[str, Addresses] = {}
@@ -190,8 +183,8 @@ class Membership:
         if self.is_global:
             return []
         self.is_global = True
-        detached: list[MembershipEffect] = [Detached(self.host)] if self.host is not None else []
-        self.host = None
+        detached: list[MembershipEffect] = [Detached(self.anchor)] if self.anchor is not None else []
+        self.anchor = None
         return [*detached, BecameGlobal(), *map(self._join, self.joined)]
 
     def located(self, addresses: Addresses) -> list[MembershipEffect]:
@@ -210,8 +203,8 @@ class Membership:
         """The connection with a node is gone."""
         self.joined.pop(node_id, None)
         self.heard.pop(node_id, None)
-        if node_id == self.host:
-            self.host = None
+        if node_id == self.anchor:
+            self.anchor = None
             return [Detached(node_id), *map(self._join, self.joined)]
         if node_id in self.guests:
             del self.guests[node_id]
@@ -223,7 +216,7 @@ class Membership:
 
     def forget(self, node_id: str) -> None:
         """Nothing was heard of a global node for very long."""
-        if node_id not in self.mesh and node_id != self.host:
+        if node_id not in self.mesh and node_id != self.anchor:
             self.globals.pop(node_id, None)
             self.former.pop(node_id, None)
 
@@ -233,11 +226,11 @@ class Membership:
 
     def wants(self, node_id: str) -> bool:
         """Whether there should be a connection with this global node."""
-        return self.is_global or self.host in {None, node_id}
+        return self.is_global or self.anchor in {None, node_id}
 
     def knows(self, node_id: str) -> bool:
         """Whether the part of the network that this node belongs to has heard of that global node."""
-        return node_id in {self.node_id, self.host} or node_id in self.globals
+        return node_id in {self.node_id, self.anchor} or node_id in self.globals
 
     def received(self, node_id: str, word: str, arguments: tuple[object, ...]) -> list[MembershipEffect] | None:
         """A message about membership, from a node with which there is a connection; None if it makes no sense."""
@@ -265,7 +258,7 @@ class Membership:
         if self.is_global:
             to = [other for other in self.mesh if other != target]
         else:
-            to = [self.host] if self.host is not None else []
+            to = [self.anchor] if self.anchor is not None else []
         return [Send(other, messages.dial(target, self.node_id, addresses)) for other in to]
 
     # What it means -------------------------------------------------------------------------------------------------
@@ -330,17 +323,17 @@ class Membership:
             for other, theirs in others.items():
                 self._learn(other, theirs)
             return self._mesh_with(node_id) if node_id not in self.mesh else []
-        if self.host is None:
-            self.host = node_id
+        if self.anchor is None:
+            self.anchor = node_id
             effects: list[MembershipEffect] = [Send(node_id, messages.attach()), Attached(node_id)]
-        elif self.host != node_id:
+        elif self.anchor != node_id:
             # Met while attached elsewhere: the two may not know each other.
             if node_id in self.globals:
                 return []
-            return [Send(self.host, messages.meet(node_id, addresses))]
+            return [Send(self.anchor, messages.meet(node_id, addresses))]
         else:
             effects = []
-        # All that the host uses, and nothing else: what is gone is gone here, too, and may only be needed if it is.
+        # All that the anchor uses, and nothing else: what is gone is gone here, too, and may only be needed if it is.
         used = {other: theirs for other, theirs in others.items() if other != self.node_id}
         used[node_id] = addresses
         known = {**self.former, **self.globals}
@@ -380,7 +373,7 @@ class Membership:
 
     def _dial(self, by: str, target: str, other: str, addresses: Addresses) -> list[MembershipEffect]:
         # Not at anybody's word: who asks for itself is in use already, and who passes it on must be trusted with that.
-        if other == self.node_id or not addresses or not (by in {other, self.host} or by in self.mesh):
+        if other == self.node_id or not addresses or not (by in {other, self.anchor} or by in self.mesh):
             return []
         if target == self.node_id:
             return [DialWanted(other, addresses)] if by != other else []

@@ -1,0 +1,81 @@
+"""Where this node listens, as others can dial it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+
+import trio
+
+from .._peers.network import Network
+from .._protocol.membership.messages import Addresses
+from .._transport.addresses import TCPAddress, parse_address
+
+ANY_HOST = frozenset({"0.0.0.0", "::"})  # noqa: S104 - it is compared with, not listened on
+
+INTERFACES_AGAIN = 30.0
+"""How often the machine is asked for its addresses at most, in seconds."""
+
+_HOSTS = 8
+
+
+class OwnAddresses:
+    """The addresses at which one node can be dialled. Where it listens on all interfaces, they depend on the dialler.
+
+    Args:
+      network: the network of the node, which knows where it listens.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        # The IP addresses at which others have reached this node, or from which it has reached others.
+        self._hosts: dict[str, None] = {}
+        self._interfaces = Interfaces(network.environment.transport.own_hosts)
+
+    def note(self, host: str) -> bool:
+        """This node was reached at this IP address, or reaches others from it. Returns whether that is news."""
+        if not host or host in self._hosts or len(self._hosts) >= _HOSTS:
+            return False
+        self._hosts[host] = None
+        return True
+
+    def reached(self) -> Addresses:
+        """Where this node listens; where that is on all interfaces, at the IP addresses that have proven to work."""
+        return self._at(self._hosts)
+
+    def possible(self) -> Addresses:
+        """Where this node listens; where that is on all interfaces, at each IP address that its machine has."""
+        return self._at(self._interfaces.hosts())
+
+    def _at(self, hosts: Iterable[str]) -> Addresses:
+        addresses: dict[str, None] = {}
+        for text in self._network.binds:
+            address = parse_address(text)
+            if isinstance(address, TCPAddress) and address.host in ANY_HOST:
+                fitting = [host for host in hosts if (":" in host) == (":" in address.host)]
+                # Those by which other machines reach it come first.
+                fitting.sort(key=lambda host: ip_address(host).is_loopback)
+                addresses.update((str(TCPAddress(host, address.port)), None) for host in fitting)
+            else:
+                addresses[text] = None
+        return tuple(addresses)
+
+
+class Interfaces:
+    """The IP addresses of this machine, which is asked now and then, and not for every attempt of each search.
+
+    Args:
+      ask: asks the machine.
+    """
+
+    def __init__(self, ask: Callable[[], list[str]]) -> None:
+        self._ask = ask
+        self._asked_at = -INTERFACES_AGAIN
+        self._owners: list[str] = []
+
+    def hosts(self) -> list[str]:
+        """The IP addresses of this machine, at most half a minute old."""
+        now = trio.current_time()
+        if now - self._asked_at >= INTERFACES_AGAIN:
+            self._asked_at, self._owners = now, self._ask()
+        return self._owners
