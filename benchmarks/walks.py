@@ -23,14 +23,13 @@ import trio
 
 import trio_mp
 from trio_mp import Node, open_node
-from trio_mp._settings.settings import SettingArguments
 
 PACKAGE = Path(trio_mp.__file__).parent
 SECRET = "a secret for a walk through"
 ROUNDS = 20
 """How many messages are sent, and answered, before one is counted."""
 
-SETTINGS: SettingArguments = {"secret": SECRET, "heartbeat": 60.0, "connect_timeout": 200.0}
+SETTINGS = {"secret": SECRET, "heartbeat": 60.0, "connect_timeout": 200.0}
 """Of all nodes. No heartbeat comes into a walk."""
 
 
