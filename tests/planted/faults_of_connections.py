@@ -126,11 +126,7 @@ CONNECTIONS = (
     Fault(
         "given_up_for_ever",
         "an error that comes again before the monitors could fire is met by another attempt, without end",
-        (
-            Change(
-                _PEER, "            self._dispatcher.lifecycle.crash(error)\n            return\n", "            pass\n"
-            ),
-        ),
+        (Change(_PEER, "self._dispatcher.lifecycle.crash(error)\n            return\n", "pass\n"),),
         (f"{_OWN_ERRORS}::test_an_error_before_the_monitors_of_another_could_fire_ends_the_node",),
         hangs=True,
     ),

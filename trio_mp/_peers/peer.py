@@ -275,7 +275,7 @@ class Peer:
         self.execute(decide(*arguments, **named))
 
     def execute(self, decided: Iterable[effects.Effect]) -> None:
-        """Do what the association says. An error in it is a loss."""
+        """Do what the association says, depth first: `effects.py` says why. An error in it is a loss."""
         left, failures = deque(decided), self._failures
         try:
             while left and self._failures == failures:
