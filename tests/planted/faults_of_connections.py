@@ -347,7 +347,8 @@ CONNECTIONS = (
                 "if self._ended:\n                        # What",
                 "if False:\n                        # What",
             ),
-            # Two guards, each enough by itself.
+            # Three guards, each enough by itself.
+            Change(_READER, "if self._ended:\n                    break", "if False:\n                    break"),
             Change("_ports/dispatcher.py", "if ended:\n", "if False:\n"),
         ),
         (f"{_CONNECTIONS}::test_a_frame_behind_the_one_that_ended_its_connection",),
