@@ -235,6 +235,15 @@ CONNECTIONS = (
         (f"{_MESSAGES}::test_an_overflow_drops_the_connection_and_fires_monitors_later", _MESSAGES),
     ),
     Fault(
+        "much_is_taken_for_little",
+        "a queue that is over its limit when its first message comes is not looked at",
+        (Change("_protocol/association/queue.py", "self.is_much = end >= self._mark", "self.is_much = False"),),
+        (
+            "tests/protocol/association/test_queue.py::test_the_first_message_since_one_asked_for_it_is_told_of",
+            f"{_MESSAGES}::test_an_overflow_drops_the_connection_and_fires_monitors_later",
+        ),
+    ),
+    Fault(
         "told_of_the_first_message_only",
         "what is sent after the queue was written for the first time waits in it until something else is to be written",
         (Change(_PEER, "            self.queue.tell_next()\n            if self._w", "            if self._w"),),
@@ -304,7 +313,7 @@ CONNECTIONS = (
         (
             Change(
                 _READER,
-                "so its silence says nothing.\n            self.received_at = trio.current_time()\n",
+                "so its silence says nothing.\n                self.received_at = trio.current_time()\n",
                 "\n",
             ),
         ),
@@ -338,6 +347,9 @@ CONNECTIONS = (
                 "if self._ended:\n                        # What",
                 "if False:\n                        # What",
             ),
+            # Three guards, each enough by itself.
+            Change(_READER, "if self._ended:\n                    break", "if False:\n                    break"),
+            Change("_ports/dispatcher.py", "if ended:\n", "if False:\n"),
         ),
         (f"{_CONNECTIONS}::test_a_frame_behind_the_one_that_ended_its_connection",),
     ),
@@ -347,7 +359,7 @@ CONNECTIONS = (
         (
             Change(
                 _READER,
-                "await trio.lowlevel.checkpoint()\n            if ended:\n                return\n",
+                "await trio.lowlevel.checkpoint()\n                if ended:\n                    return\n",
                 "await trio.lowlevel.checkpoint()\n",
             ),
         ),

@@ -111,7 +111,11 @@ class Peer:
 
     def queued(self) -> None:
         """See to a queue whose `append` has said that there is something to do: to have it flushed, to drop it."""
-        self.touch()
+        if not self._dirty:
+            self._dirty = True
+            self._dispatcher.queue.mark_dirty(self)
+        if not self.queue.is_much:
+            return
         if self.outbox.overflows():
             self.act(self.association.take_loss)
         elif self.queue.closed_size > self._inline_size and not self._dispatcher.lifecycle.firing:
@@ -143,18 +147,18 @@ class Peer:
             self._dirty = True
             self._dispatcher.queue.mark_dirty(self)
 
-    def flush_dirty(self) -> None:
-        """Flush at the end of a pass, unless that was done since."""
-        try:
-            if self._dirty:
-                self.flush()
-        except Exception as error:  # noqa: BLE001 - whatever it is
-            self.fail(error)
-
     @trio.lowlevel.enable_ki_protection
     def flush(self) -> None:
         """Write what is queued, as far as it goes without blocking, or see to it that a connection is waited for."""
+        self._dirty = True
+        self.flush_dirty()
+
+    @trio.lowlevel.enable_ki_protection
+    def flush_dirty(self) -> None:
+        """Flush at the end of a pass, unless that was done since."""
         try:
+            if not self._dirty:
+                return
             self._dirty = False
             self.queue.tell_next()
             if self._writer is not None:

@@ -93,7 +93,7 @@ class Reader:
                 if self._ended:
                     break
                 if isinstance(event, Messages):
-                    await self._dispatch(running, event.batch)
+                    await self._dispatch_rest(running, event.batch, 0)
                 else:
                     self._handle(event)
             self._dispatcher.run_pass(running)
@@ -117,7 +117,12 @@ class Reader:
                     if self._ended:
                         # What is left of it must not overtake, or be overtaken by, what comes another way.
                         break
-                    await self._dispatch(running, batch)
+                    # In line what most batches need, a coroutine for the others.
+                    if len(batch) != 1 or not says_nothing(batch[0]):
+                        self.batches += 1
+                    done = dispatcher.dispatch_batch(running, batch, 0, self._serve, self._ended)
+                    if done < len(batch):
+                        await self._dispatch_rest(running, batch, done)
                 if self._ended or not more:
                     break
                 share -= count
@@ -150,19 +155,18 @@ class Reader:
             if collects:
                 gc.enable()
 
-    async def _dispatch(self, running: Running, batch: list[tuple[object, ...]]) -> None:
-        """Dispatch messages; others have their turn when it takes long."""
+    async def _dispatch_rest(self, running: Running, batch: Batch, done: int) -> None:
+        """Dispatch the messages of a batch behind the first so many, a pass at a time; others have their turn between.
+
+        A batch that comes with the end of the handshake comes here from its beginning.
+        """
         dispatcher, ended = self._dispatcher, self._ended
-        if len(batch) != 1 or not says_nothing(batch[0]):
-            self.batches += 1
-        index = 0
-        while True:
-            index = dispatcher.dispatch_batch(running, batch, index, self._serve, ended)
-            if index >= len(batch):
-                return
-            dispatcher.run_pass(running)
-            await trio.lowlevel.checkpoint()
-            if ended:
-                return
-            # What has come meanwhile has not been read, so its silence says nothing.
-            self.received_at = trio.current_time()
+        while done < len(batch):
+            if done:
+                dispatcher.run_pass(running)
+                await trio.lowlevel.checkpoint()
+                if ended:
+                    return
+                # What has come meanwhile has not been read, so its silence says nothing.
+                self.received_at = trio.current_time()
+            done = dispatcher.dispatch_batch(running, batch, done, self._serve, ended)

@@ -37,8 +37,8 @@ class Writer:
     """
 
     __slots__ = (
-        *("_association", "_blocked", "_deaths", "_ended", "_failed", "_finishing", "_flushed", "_in_session"),
-        *("_pipe", "_session", "_stopped", "said_all", "wrote"),
+        *("_association", "_blocked", "_deaths", "_encrypts", "_ended", "_failed", "_finishing", "_flushed"),
+        *("_in_session", "_pipe", "_session", "_stopped", "said_all", "wrote"),
     )
 
     def __init__(
@@ -57,6 +57,7 @@ class Writer:
         self._failed = failed
         # Whose queue this writes, while the connection is in use.
         self._association: Association | None = None
+        self._encrypts = False
         # So many bytes of the queue have been encrypted, and wait in `session.outgoing`.
         self._in_session = 0
         # Woken when something was handed to the operating system, or never will be.
@@ -83,6 +84,7 @@ class Writer:
           flushed: woken whenever something of the queue was handed to the operating system.
         """
         self._association = association
+        self._encrypts = self._session.encrypted
         self._flushed = flushed
 
     def leave_queue(self) -> None:
@@ -142,7 +144,7 @@ class Writer:
                 chunk = association.outbox.queue.next_chunk()
                 if chunk is None:
                     break
-                if session.encrypted:
+                if self._encrypts:
                     chunk = chunk[:ENCRYPT_SHARE]
                     self._in_session = len(chunk)
                     session.send(chunk)

@@ -29,11 +29,12 @@ class OutgoingQueue:
       losses: how often the queue was dropped.
       dropped: messages and bytes dropped and not yet reported.
       closed_size: bytes in it that are in complete frames.
+      is_much: whether the last `append` that returned True has completed a frame, or passed `high_water`.
     """
 
     __slots__ = (
         *("_append", "_before", "_checked", "_closed", "_count", "_frame", "_frames", "_high_water", "_largest"),
-        *("_awaited", "_mark", "_offset", "_target", "closed_size", "dropped", "framing", "losses"),
+        *("_awaited", "_mark", "is_much", "_offset", "_target", "closed_size", "dropped", "framing", "losses"),
     )
 
     def __init__(self, high_water: int, frame_target: int = FRAME_TARGET) -> None:
@@ -41,6 +42,7 @@ class OutgoingQueue:
         self._target = frame_target
         # Whether the next message is to be told of, however small.
         self._awaited = False
+        self.is_much = False
         self.losses = 0
         self.dropped = (0, 0)
         # The largest message in it; and up to which size a message need not be looked at.
@@ -115,11 +117,12 @@ class OutgoingQueue:
         self._checked = min(self._largest, UNCOUNTED)
 
     def _at_mark(self, end: int) -> bool:
-        if end >= self._target:
-            self._close_frame()
         if self._awaited:
             self._awaited = False
             self._set_mark()
+        self.is_much = end >= self._mark
+        if end >= self._target:
+            self._close_frame()
         return True
 
     def tell_next(self) -> None:
