@@ -16,7 +16,7 @@ from .backlog import Backlog
 from .context import Running, find_running, running_variable
 from .handlers import Handler, HandlerTable, Pattern, is_tag
 from .mailbox import Mailbox
-from .port_state import PortState
+from .port_state import Gravestone, PortState
 
 if TYPE_CHECKING:
     # What users see of a node is put together above; nothing here calls it.
@@ -82,7 +82,7 @@ class Port(PortID):
 
     _default: Handler | None
     _lifecycle: PortLifecycle | None
-    _state: PortState | None
+    _state: PortState | Gravestone | None
     _tags: dict[object, Handler] | None
 
     def __new__(cls, port_id: str) -> Port:
@@ -289,8 +289,11 @@ def lifecycle_of(port: Port) -> PortLifecycle:
 def state_of(port: Port) -> PortState:
     """What only some ports need; made when first asked for."""
     state = port._state
-    if state is None:
-        state = port._state = PortState(HandlerTable(port._tags, port._default))
+    if not isinstance(state, PortState):
+        grave, state = state, PortState(HandlerTable(port._tags, port._default))
+        if grave is not None:
+            state.alive, state.reason = False, grave.reason
+        port._state = state
     return state
 
 

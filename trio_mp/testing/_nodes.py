@@ -9,6 +9,7 @@ from typing import Protocol
 import trio
 
 from .._node.node import Node
+from .._ports.port import state_of
 from .._transport.addresses import Address
 from .._transport.pipe import Listener, Pipe, Transport
 from ._wire import Host, Link, Wire
@@ -137,8 +138,7 @@ def silence(node: Node) -> None:
     core._node_monitors.clear()
     ports = core.lifecycle
     for port in [*ports.ports.values(), *ports.unwinding.values()]:
-        if port._state is not None:
-            port._state.monitors.clear()
+        state_of(port).monitors.clear()
         port._tags = port._default = None
     ports.ports.clear()
     if core.network is not None:
