@@ -17,6 +17,7 @@ from ._peers.errands import Errands
 from ._peers.network import Network
 from ._peers.node_port import NodePort, SpawnService
 from ._peers.peer import Peer
+from ._peers.stream_handover import ClaimStream
 from ._ports.context import Running, find_running, running_variable
 from ._ports.dispatcher import Dispatcher
 from ._ports.lifecycle import Lifecycle
@@ -79,6 +80,7 @@ class Runtime:
         settings: Settings,
         environment: Environment,
         make_spawner: Callable[[Runtime], SpawnerOfRuntime],
+        claim_stream: ClaimStream,
     ) -> None:
         self.settings = settings
         self.environment = environment
@@ -106,7 +108,7 @@ class Runtime:
             port_limit=settings.port_limit,
             errands=Errands(settings.queue_limit),
         )
-        self.network = self._make_network() if settings.networked else None
+        self.network = self._make_network(claim_stream) if settings.networked else None
         self.closing = False
         self.closed = False
         self.at_end: list[Callable[[], object]] = []
@@ -118,12 +120,12 @@ class Runtime:
         self._spawn_counter = 0
         # Where messages go, by port ID: the peer, or None for this node, and the name. Parsing a port ID costs as much
         # as sending; this is emptied when it has grown too large.
-        self._routes: dict[str, tuple[Peer | None, str]] = {}
+        self.routes: dict[str, tuple[Peer | None, str]] = {}
         if self.network is not None:
-            self.network.forget_routes = self._routes.clear
+            self.network.forget_routes = self.routes.clear
         self._node_monitors: dict[Monitor, None] = {}
 
-    def _make_network(self) -> Network:
+    def _make_network(self, claim_stream: ClaimStream) -> Network:
         settings = self.settings
         certificate = settings.certificate
         local = LocalInfo(
@@ -147,7 +149,9 @@ class Runtime:
         elif settings.encryption:
             # Now, so that no handshake waits for it.
             importlib.import_module("trio_mp._transport.throwaway")
-        network = Network(self.dispatcher, settings, self.environment, local, self.node_port, make_tls)
+        network = Network(
+            self.dispatcher, settings, self.environment, local, self.node_port, make_tls, claim_stream
+        )
         network.notary = notary
         return network
 
@@ -191,7 +195,7 @@ class Runtime:
           RuntimeError: it is on another node, and this one has no network.
         """
         try:
-            found = self._routes.get(port)
+            found = self.routes.get(port)
         except TypeError:
             # Not even hashable: what it is not is said below.
             found = None
@@ -207,23 +211,28 @@ class Runtime:
             )
         else:
             route = (self.network.peer(node_id), name)
-        if len(self._routes) >= _ROUTES:
-            self._routes.clear()
-        self._routes[str(port)] = route
+        if len(self.routes) >= _ROUTES:
+            self.routes.clear()
+        self.routes[str(port)] = route
         return route
 
     @trio.lowlevel.enable_ki_protection
     def send(self, port: str, message: tuple[object, ...]) -> None:
-        """Send to any port; see `Node.send`, which has a short cut for local ones."""
+        """Send to any port, as `Node.send` does, which spares itself this call."""
         if self.closed or self.lifecycle.lingering:
             self.check_open()
         try:
-            peer, name = self._routes[port]
+            peer, name = self.routes[port]
         except (KeyError, TypeError):
             peer, name = self.route(port)
         if peer is not None:
             peer.send(name, message)
-        elif not name:
+        else:
+            self.send_here(name, message)
+
+    def send_here(self, name: str, message: tuple[object, ...]) -> None:
+        """Send to a port of this node, by its name; the empty name is the node port's."""
+        if not name:
             self.dispatcher.queue.enqueue(Job(self.node_port.serve_local), (message,))
         else:
             target = self.lifecycle.ports.get(name)

@@ -49,13 +49,17 @@ from trio_mp._settings.environment import Environment
 from trio_mp.lowlevel import open_node_in
 from trio_mp.testing._scheduler import deterministic_scheduling
 
-CORE = (*(f"_protocol/association/{name}.py" for name in ("association", "outbox", "queue")), "_peers/peer.py")
+CORE = (
+    *(f"_protocol/association/{name}.py" for name in ("association", "outbox", "queue")),
+    *("_protocol/transitions.py", "_peers/peer.py"),
+)
 """What decides, and does what was decided: errors in it are losses of the association."""
 
 AROUND = (
-    *("_peers/connection.py", "_peers/watchers.py", "_peers/probe.py", "_peers/node_port.py", "_peers/reading.py"),
+    *("_peers/connection.py", "_peers/reader.py", "_peers/writer.py", "_peers/watchers.py", "_peers/probe.py"),
+    "_peers/node_port.py",
     *("_protocol/handshake/session.py", "_protocol/handshake/handshake.py", "_protocol/wire/framing.py"),
-    "_streams/stream_connection.py",
+    "_peers/stream_handover.py",
 )
 """What leads to it: errors in it end the connection."""
 
@@ -215,8 +219,8 @@ NAMES = {"the listener decides": ("a", "b"), "the dialler decides": ("z", "b")}
 HEART = frozenset(
     {
         *("Association.authenticated", "Association.link_received", "Association._take_up", "Association.give_up"),
-        *("Outbox._adapt", "OutgoingQueue.adapt", "_concerns", "Peer.act", "Peer.execute", "Peer._do", "Peer._lost"),
-        *("Peer._fire_loss", "Peer._went_up", "Peer._went_down"),
+        *("Outbox.adapt", "OutgoingQueue.adapt", "_concerns", "Peer.act", "Peer.execute", "Peer._do", "Peer._lost"),
+        *("Peer._fire_loss", "Peer._went_up", "Peer._went_down", "Association._move", "Outbox._move"),
     }
 )
 """Where an error that ended the connection alone would be a silent hole."""

@@ -7,6 +7,8 @@ from .fault import Change, Fault
 _PEER = "_peers/peer.py"
 _CONNECTION = "_peers/connection.py"
 _NETWORK = "_peers/network.py"
+_READER = "_peers/reader.py"
+_WRITER = "_peers/writer.py"
 _NODE_PORT = "_peers/node_port.py"
 _ADMISSION = "_transport/admission.py"
 _ADMISSION_TESTS = "tests/transport/test_admission.py"
@@ -63,7 +65,7 @@ CONNECTIONS = (
         "what one callback sends goes out before the other monitors have fired",
         (
             # Two guards, each enough by itself.
-            Change(_PEER, "if self._dispatcher.lifecycle.firing or not self.association", "if not self.association"),
+            Change(_WRITER, "or self._deaths.firing or not association", "or not association"),
             Change(_PEER, "> self._inline_size and not self._dispatcher.lifecycle.firing:", "> self._inline_size:"),
         ),
         (f"{_MONITORS}::test_nothing_is_written_before_all_monitors_have_fired",),
@@ -74,8 +76,8 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                "self._after(self._outbox.monitor, name, monitor)",
-                "self._dispatcher.queue.call_next(lambda: self._after(self._outbox.monitor, name, monitor))",
+                "self._after(self.outbox.monitor, name, monitor)",
+                "self._dispatcher.queue.call_next(lambda: self._after(self.outbox.monitor, name, monitor))",
             ),
         ),
         (f"{_MONITORS}::test_a_monitor_is_asked_for_before_what_it_covers",),
@@ -184,7 +186,7 @@ CONNECTIONS = (
         "the silence of a connection that has ended is held against the one that has followed it",
         (
             Change("_peers/probe.py", " and not self._connection.closed:", ":"),
-            Change(_CONNECTION, "self.probe.cancel()\n            if self.peer", "if self.peer"),
+            Change(_CONNECTION, "self.probe.cancel()\n", "pass\n"),
         ),
         (f"{_CONNECTIONS}::test_a_probe_ends_with_its_connection",),
     ),
@@ -219,8 +221,8 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                "elif self.association.wants_connection:\n            self._wait",
-                "elif False:\n            self._wait",
+                "elif self.association.wants_connection:\n                self._wait",
+                "elif False:\n                self._wait",
             ),
         ),
         (f"{_MONITORS}::test_no_connection_in_time_fires_monitors",),
@@ -233,21 +235,44 @@ CONNECTIONS = (
         (f"{_MESSAGES}::test_an_overflow_drops_the_connection_and_fires_monitors_later", _MESSAGES),
     ),
     Fault(
+        "told_of_the_first_message_only",
+        "what is sent after the queue was written for the first time waits in it until something else is to be written",
+        (Change(_PEER, "            self.queue.tell_next()\n            if self._w", "            if self._w"),),
+        (f"{_MESSAGES}::test_who_receives_a_port_can_answer", _MESSAGES),
+        hangs=True,
+    ),
+    Fault(
+        "told_of_the_first_message_never",
+        "the queue forgets, when something of it is written, that the next message is to be told of",
+        (
+            Change(
+                "_protocol/association/queue.py",
+                "self._mark = 0 if self._awaited else min(",
+                "self._mark = min(",
+            ),
+        ),
+        (
+            "tests/protocol/association/test_queue.py::test_the_first_message_since_one_asked_for_it_is_told_of",
+            _MESSAGES,
+        ),
+        hangs=True,
+    ),
+    Fault(
         "flush_ignores_what_is_encrypted",
         "flush returns before all was handed to the operating system: what is encrypted is not looked at",
-        (Change(_PEER, "if queue.written - unsent >= target:", "if queue.written >= target:"),),
+        (Change(_WRITER, "self._in_session = len(chunk)\n", "association.outbox.queue.advance(len(chunk))\n"),),
         (f"{_MESSAGES}::test_flush_waits_for_the_last_byte",),
     ),
     Fault(
         "flush_waits_for_a_part",
         "flush returns before the last message was handed to the operating system",
-        (Change(_PEER, "if queue.written - unsent >= target:", "if queue.written - unsent >= target - 1:"),),
+        (Change(_PEER, "if queue.written >= target:", "if queue.written >= target - 1:"),),
         (f"{_MESSAGES}::test_flush_waits_for_a_connection",),
     ),
     Fault(
         "no_heartbeat",
         "an idle connection is taken for a dead one",
-        (Change(_CONNECTION, "if not self.sent and not self.said_all and (", "if False and ("),),
+        (Change(_CONNECTION, "if not writer.wrote and not writer.said_all and (", "if False and ("),),
         (f"{_CONNECTIONS}::test_an_idle_connection_stays_up",),
     ),
     Fault(
@@ -266,7 +291,7 @@ CONNECTIONS = (
     Fault(
         "own_stall_not_noticed",
         "a process that was stopped takes its peer for dead: silence does not begin anew",
-        (Change(_NETWORK, "connection.received_at = now\n", "pass\n"),),
+        (Change(_NETWORK, "connection.reader.received_at = now\n", "pass\n"),),
         (
             f"{_CONNECTIONS}::test_a_process_that_was_stopped_does_not_mistake_its_peer_for_dead",
             f"{_SILENCE}::test_a_stall_of_our_own_is_not_the_peers_silence",
@@ -278,7 +303,7 @@ CONNECTIONS = (
         "a peer is taken for dead while what it has sent is still being dispatched",
         (
             Change(
-                _CONNECTION,
+                _READER,
                 "so its silence says nothing.\n            self.received_at = trio.current_time()\n",
                 "\n",
             ),
@@ -288,7 +313,7 @@ CONNECTIONS = (
     Fault(
         "no_half_close",
         "a node that closes resets the connection, which destroys what was already handed over",
-        (Change(_CONNECTION, "self.pipe.send_eof()\n", 'self.close("this node is closing")\n'),),
+        (Change(_WRITER, "pipe.send_eof()\n", "pipe.close()\n"),),
         (f"{_CLOSING}::test_what_is_said_last_arrives_though_the_other_side_was_speaking",),
     ),
     Fault(
@@ -297,7 +322,7 @@ CONNECTIONS = (
         (
             Change(
                 _CONNECTION,
-                '        self._note_end("this node is closing")\n        self._finishing = True\n',
+                '        self._note_end("this node is closing")\n        self.writer.finish()\n',
                 '        self.close("this node is closing")\n',
             ),
         ),
@@ -309,9 +334,9 @@ CONNECTIONS = (
         "what is left of a connection that has ended is dispatched, behind what has come another way",
         (
             Change(
-                _CONNECTION,
-                "            if self.closed:\n                # It has ended:",
-                "            if False:\n                # It has ended:",
+                _READER,
+                "if self._ended:\n                        # What",
+                "if False:\n                        # What",
             ),
         ),
         (f"{_CONNECTIONS}::test_a_frame_behind_the_one_that_ended_its_connection",),
@@ -321,8 +346,8 @@ CONNECTIONS = (
         "the rest of a batch is dispatched though its connection has ended meanwhile",
         (
             Change(
-                _CONNECTION,
-                "await trio.lowlevel.checkpoint()\n            if self.closed:\n                return\n",
+                _READER,
+                "await trio.lowlevel.checkpoint()\n            if ended:\n                return\n",
                 "await trio.lowlevel.checkpoint()\n",
             ),
         ),
@@ -333,9 +358,9 @@ CONNECTIONS = (
         "what has arrived before is lost when a write fails",
         (
             Change(
-                _CONNECTION,
-                "str(error))\n            self._send_failed = True",
-                'str(error))\n            self.close("")',
+                _WRITER,
+                "self._ended(error.strerror or str(error))",
+                'self._failed("")',
             ),
         ),
         (f"{_CONNECTIONS}::test_what_is_on_its_way_arrives_though_a_write_has_failed",),
@@ -532,12 +557,12 @@ CONNECTIONS = (
         "what the peer does wrong is noted, and the connection is read on",
         (
             Change(
-                "_peers/reading.py",
-                "        return len(data), len(data) == READ_SIZE, [] if ignored else session.receive(data)\n",
-                """        try:
-            return len(data), len(data) == READ_SIZE, [] if ignored else session.receive(data)
-        except Exception:
-            return len(data), True, []
+                _READER,
+                "                return len(data), len(data) == READ_SIZE, incoming.receive(data)\n",
+                """                try:
+                    return len(data), len(data) == READ_SIZE, incoming.receive(data)
+                except Exception:
+                    return len(data), True, []
 """,
             ),
         ),

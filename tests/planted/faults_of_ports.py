@@ -23,6 +23,19 @@ _COUNTED = "urlsafe_b64encode(b''.join(number.to_bytes(_RANDOM_BYTES, 'big') for
 
 PORTS = (
     Fault(
+        "killed_reply_ports_waited_for",
+        "somebody kills the reply port of a call, and the call waits for ever",
+        (Change("_services/calls.py", "reply_state.unwound.append(reply_port_died)", "pass"),),
+        ("tests/services/test_calls.py::test_a_reply_port_that_is_killed_ends_the_call",),
+        hangs=True,
+    ),
+    Fault(
+        "reply_ports_vanish",
+        "a reply port that is monitored is forgotten when its call is over, and its monitors never fire",
+        (Change("_ports/lifecycle.py", "if state.monitors or state.tasks or", "if state.tasks or"),),
+        ("tests/services/test_calls.py::test_who_monitors_a_reply_port_is_told_when_the_call_is_over",),
+    ),
+    Fault(
         "port_name_used_again",
         "point 3: a port gets the name of one that has died",
         (Change(_CORE, "+ self._random_parts.pop()", "+ self._random_parts[-1 - len(self.lifecycle.ports)]"),),

@@ -38,6 +38,7 @@ class Messaging:
         self._lifecycle: Lifecycle = self._runtime.lifecycle
         self._queue: RunQueue = self._runtime.dispatcher.queue
         self._items = self._queue.items
+        self._routes = self._runtime.routes
 
     # Ports ---------------------------------------------------------------------------------------------------------
 
@@ -114,15 +115,30 @@ class Messaging:
           PortDied: this is called by a task of a port that has died.
           trio.ClosedResourceError: the node is closed.
         """
-        # The short cut for ports of this node; all else is in the runtime.
+        # The hot path, without calls that can be spared: `Runtime.send` and `Peer.send` say the same.
         if port.__class__ is Port and port._lifecycle is self._lifecycle:  # pyright: ignore[reportAttributeAccessIssue]
             if self._runtime.closed or self._lifecycle.lingering:
                 self._runtime.check_open()
             if self._queue.parked is not None:
                 self._queue.wake()
             self._items.append((port, message))
-        else:
-            self._runtime.send(port, message)
+            return
+        if self._runtime.closed or self._lifecycle.lingering:
+            self._runtime.check_open()
+        try:
+            peer, name = self._routes[port]
+        except (KeyError, TypeError):
+            peer, name = self._runtime.route(port)
+        if peer is None:
+            self._runtime.send_here(name, message)
+            return
+        try:
+            if peer.queue.append(name, message, peer.outbox.send_limit):
+                peer.queued()
+        except (TypeError, ValueError):
+            raise
+        except Exception as error:  # noqa: BLE001 - an error of this package, whatever it is
+            peer.fail(error)
 
     def send_after(self, seconds: float, port: str, *message: Any) -> Timer:
         """Send a message later.

@@ -25,6 +25,7 @@ from .idleness import Idleness
 from .own_errors import explain, survives, tell_all
 from .peer_connection import PeerConnection, PeerNetwork
 from .watchers import Watchers
+from .writer import Writer
 
 log = logging.getLogger("trio_mp.connection")
 
@@ -45,6 +46,7 @@ class Peer:
       association: what was decided, what is queued, who monitors what.
       connections: those known to belong to it, by ID.
       current: the one in use.
+      outbox, queue: those of the association.
       watchers: our ports that it monitors.
       up, down: parking lots, woken when a connection is in use and may be written to, and when none is any more.
     """
@@ -57,6 +59,8 @@ class Peer:
         )
         self.connections: dict[str, PeerConnection] = {}
         self.current: PeerConnection | None = None
+        # Of the connection in use.
+        self._writer: Writer | None = None
         self.up = trio.lowlevel.ParkingLot()
         self.down = trio.lowlevel.ParkingLot()
         # How many ports that it has spawned on this node have not unwound.
@@ -64,8 +68,10 @@ class Peer:
         self.used_at = trio.current_time()
         self._dispatcher = dispatcher
         self._settings = settings
-        self._outbox = self.association.outbox
-        self._queue = self._outbox.queue
+        self.outbox = self.association.outbox
+        self.queue = self.outbox.queue
+        self.queue.tell_next()
+        # Whether this is flushed at the end of the pass. While it is not, the queue tells of the next message.
         self._dirty = self._failing = False
         self._failures = 0
         self._inline_size = settings.queue_limit // INLINE_SHARE
@@ -82,7 +88,7 @@ class Peer:
     def is_forgotten(self, now: float) -> bool:
         """Whether nothing has bound the two nodes for so long that nothing of it need be kept."""
         association = self.association
-        bound = self.connections or association.wants_connection or self._outbox.fence is not Fence.CLEAR
+        bound = self.connections or association.wants_connection or self.outbox.fence is not Fence.CLEAR
         if bound or self.spawned or self._idleness.kept:
             self.used_at = now
         return now - self.used_at > MEMORY
@@ -94,28 +100,30 @@ class Peer:
     # Sending -------------------------------------------------------------------------------------------------------
 
     def send(self, name: str, message: tuple[object, ...]) -> None:
-        """Queue a message for a port there. Raises as `Outbox.send` does."""
+        """Queue a message for a port there. Raises as `Outbox.send` does. `Node.send` does the same in line."""
         try:
-            lost = self._outbox.send(name, message)
-            if not self._dirty:
-                self._dirty = True
-                self._dispatcher.queue.mark_dirty(self)
-            if lost:
-                self.act(self.association.take_loss)
-            elif self._queue.closed_size > self._inline_size and not self._dispatcher.lifecycle.firing:
-                self.flush()
+            if self.queue.append(name, message, self.outbox.send_limit):
+                self.queued()
         except (TypeError, ValueError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is
             self.fail(error)
 
+    def queued(self) -> None:
+        """See to a queue whose `append` has said that there is something to do: to have it flushed, to drop it."""
+        self.touch()
+        if self.outbox.overflows():
+            self.act(self.association.take_loss)
+        elif self.queue.closed_size > self._inline_size and not self._dispatcher.lifecycle.firing:
+            self.flush()
+
     def monitor(self, name: str, monitor: Monitor) -> None:
         """Monitor a port there; the empty name stands for the node."""
-        self._after(self._outbox.monitor, name, monitor)
+        self._after(self.outbox.monitor, name, monitor)
 
     def demonitor(self, name: str, monitor: Monitor) -> None:
         """Stop monitoring a port there."""
-        self._after(self._outbox.demonitor, name, monitor)
+        self._after(self.outbox.demonitor, name, monitor)
 
     def _after(self, ask: Callable[[str, object], bool], name: str, monitor: Monitor) -> None:
         try:
@@ -135,45 +143,38 @@ class Peer:
             self._dirty = True
             self._dispatcher.queue.mark_dirty(self)
 
-    @survives
     def flush_dirty(self) -> None:
-        """Do so at the end of a pass, unless it was done since."""
-        if self._dirty:
-            self.flush()
+        """Flush at the end of a pass, unless that was done since."""
+        try:
+            if self._dirty:
+                self.flush()
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self.fail(error)
 
     @trio.lowlevel.enable_ki_protection
-    @survives
     def flush(self) -> None:
         """Write what is queued, as far as it goes without blocking, or see to it that a connection is waited for."""
-        self._dirty = False
-        if self.current is not None:
-            self.current.flush()
-        elif self.association.wants_connection:
-            self._wait_for_connection()
-
-    def next_chunk(self, connection: PeerConnection) -> memoryview | None:
-        """What is to be written to this connection next."""
-        if connection is not self.current or not self._queue.size:
-            return None
-        return None if self._dispatcher.lifecycle.firing or not self.association.may_write else self._queue.next_chunk()
-
-    def progressed(self) -> None:
-        """Something was handed to the operating system: whoever waits for that looks again."""
-        if self._flushed:
-            self._flushed.unpark_all()
+        try:
+            self._dirty = False
+            self.queue.tell_next()
+            if self._writer is not None:
+                self._writer.flush()
+            elif self.association.wants_connection:
+                self._wait_for_connection()
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self.fail(error)
 
     async def wait_flushed(self) -> None:
         """See `Node.flush`."""
-        queue, losses, target = self._queue, self._queue.losses, self._queue.appended
+        queue, losses, target = self.queue, self.queue.losses, self.queue.appended
         # Looked at before the checkpoint: in it the loss may be reported, and be over.
-        lost = self._outbox.fence is Fence.LOST
+        lost = self.outbox.fence is Fence.LOST
         self.flush()
         await trio.lowlevel.checkpoint()
         if lost:
             raise trio.BrokenResourceError(f"messages for {self.id} were dropped")
         while queue.losses == losses:
-            unsent = self.current.unsent if self.current is not None else 0
-            if queue.written - unsent >= target:
+            if queue.written >= target:
                 return
             await self._flushed.park()
         raise trio.BrokenResourceError(f"messages for {self.id} were dropped before they could be written")
@@ -227,14 +228,14 @@ class Peer:
             if self._idleness.is_overdue(now):
                 log.info("%s: it does not answer whether it needs the connection; going on", self.id)
                 self._go_on()
-        elif self._idleness.is_due(now, (self._queue.appended, connection.batches), idle=self._is_idle()):
+        elif self._idleness.is_due(now, (self.queue.appended, connection.reader.batches), idle=self._is_idle()):
             self.ask_to_part()
 
     def _is_idle(self) -> bool:
         return self.association.is_idle and self._is_willing()
 
     def _is_willing(self) -> bool:
-        return self.current is not None and self.current.at_rest and not self._idleness.kept
+        return self.current is not None and self.current.writer.at_rest and not self._idleness.kept
 
     def parting_word(self, word: str) -> None:
         """The peer asks to part, or has answered: see `requests.Parting`."""
@@ -270,7 +271,7 @@ class Peer:
         self.execute(decide(*arguments, **named))
 
     def execute(self, decided: Iterable[effects.Effect]) -> None:
-        """Do what the association says. An error in it is a loss."""
+        """Do what the association says, depth first: `effects.py` says why. An error in it is a loss."""
         left, failures = deque(decided), self._failures
         try:
             while left and self._failures == failures:
@@ -281,7 +282,7 @@ class Peer:
         for effect in left:
             # All has been given up meanwhile, but what was taken out of the table of monitors has to fire.
             if isinstance(effect, effects.Fire):
-                self._outbox.unfired.update(dict.fromkeys(effect.monitors))
+                self.outbox.unfired.update(dict.fromkeys(effect.monitors))
         self.touch()
 
     def _do(self, effect: effects.Effect) -> None:
@@ -347,17 +348,18 @@ class Peer:
             self.connections.popitem()[1].close(why)
         self.watchers.end_all()
         self._dirty = False
+        self.queue.tell_next()
         self._lost(loss)
         log.error("%s: %s, so all that waits for it is given up", self.id, why, exc_info=error)
 
     @survives
     def _fire_loss(self) -> None:
         """Fire what a loss made due; until then the association drops what is sent."""
-        if self._outbox.fence is not Fence.LOST:
+        if self.outbox.fence is not Fence.LOST:
             return
-        fire = self._outbox.fire()
+        fire = self.outbox.fire()
         # What was sent between the loss and now.
-        messages, size = self._outbox.take_dropped()
+        messages, size = self.outbox.take_dropped()
         if messages:
             log.warning("%s: %d more messages (%d bytes) were dropped with them", self.id, messages, size)
         self._dispatcher.lifecycle.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
@@ -366,7 +368,8 @@ class Peer:
         self.execute(decided)
 
     def _went_up(self, connection: PeerConnection) -> None:
-        self.current = connection
+        self.current, self._writer = connection, connection.writer
+        self._writer.write_queue_of(self.association, self._flushed)
         self._idleness.connected(trio.current_time())
         self._stop_waiting()
         log.info("%s is up, by way of %s", self.id, connection.address)
@@ -384,7 +387,7 @@ class Peer:
         what = describe(loss.reason)
         if loss.messages:
             # What was queued behind the end of the stream could not arrive, and whom it was for knows of the end.
-            level = logging.DEBUG if self.current is not None and self.current.said_all else logging.WARNING
+            level = logging.DEBUG if self.current is not None and self.current.writer.said_all else logging.WARNING
             log.log(level, "%s: %d messages (%d bytes) were dropped: %s", self.id, loss.messages, loss.size, what)
         if loss.was_up:
             self._went_down(what)
@@ -393,6 +396,9 @@ class Peer:
 
     def _went_down(self, why: str) -> None:
         self.current = None
+        if self._writer is not None:
+            self._writer.leave_queue()
+            self._writer = None
         log.info("%s is down: %s", self.id, why)
         self.down.unpark_all()
         tell_all(self._network.on_down, self.id)

@@ -15,7 +15,7 @@ import trio
 
 from .._errors import PortDied
 from .._ids import join_port
-from .._reason import Reason, exception_reason, is_normal, no_such_port, node_closed
+from .._reason import NORMAL, Reason, exception_reason, is_normal, no_such_port, node_closed
 from .backlog import Backlog
 from .boundary import RemoteMonitor
 from .context import Running, running_variable
@@ -239,6 +239,21 @@ class Lifecycle(PortLifecycle):
                 self._fire_death(port, port._state)
                 return
             del self.unwinding[port.name]
+
+    @trio.lowlevel.enable_ki_protection
+    def retire(self, port: Port) -> None:
+        """Let a port die normally. One that nothing depends on is forgotten now: no job fires monitors that it lacks.
+
+        What was to be called when it has unwound is not called then.
+        """
+        state = state_of(port)
+        if state.monitors or state.tasks or state.owned or state.mailbox is not None:
+            self.die(port, NORMAL)
+        elif self.ports.get(port.name) is port:
+            del self.ports[port.name]
+            state.alive = False
+            state.handlers = type(state.handlers)()
+            rearm(port)
 
     def _outlives_owner(self, monitor: Monitor) -> bool:
         """Whether a monitor is to fire although the port that has set it dies now.
