@@ -373,7 +373,7 @@ class Lifecycle(PortLifecycle):
                 raise TypeError("a monitor's callback with a `yield` in it has not run at all: take the yield out")
             if inspect.iscoroutine(result):
                 result.close()
-                raise TypeError(f"a monitor's callback must be sync, not {callback!r}")
+                raise TypeError(f"a monitor's callback: expected a sync function, got {callback!r}; start a task in it")
         except Exception as error:  # noqa: BLE001 - sorted out below
             if self.closing and isinstance(error, trio.ClosedResourceError):
                 # It wanted to replace what died. Whoever supervises need not know that the node is closing.
@@ -395,7 +395,7 @@ def call_async(async_function: Callable[..., Awaitable[object]], arguments: tupl
     result: object = async_function(*arguments)
     if not isinstance(result, Awaitable):
         name = getattr(async_function, "__qualname__", async_function)
-        raise TypeError(f"an async function is wanted, and {name} is none: it returned {type(result).__name__}")
+        raise TypeError(f"expected an async function, got {name}, which returned {type(result).__name__}")
     return result
 
 
