@@ -391,8 +391,7 @@ class Runtime:
         reason = node_closed(self.id) if error is None else node_failed(error)
         self.closing = self.lifecycle.closing = True
         # In order with what was sent before; and what monitors send because of it still goes out.
-        for name in tuple(self.lifecycle.ports):
-            self.lifecycle.kill(name, reason)
+        self.lifecycle.kill_all(reason)
         await self.dispatcher.wait_quiet()
         if self.network is not None:
             await self.network.close(trio.current_time() + self.settings.shutdown_timeout)

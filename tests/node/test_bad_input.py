@@ -430,7 +430,7 @@ async def test_what_is_no_reference_is_named() -> None:
 
 
 WRONG_FUNCTIONS: list[Any] = [
-    (lambda node, port: port.on("x")(5), "a handler must be callable, not 5"),
+    (lambda node, port: port.on("x")(5), "a handler: expected a function, got 5"),
     (lambda node, port: port.on(print), "write @port.on('tag')"),
     (lambda node, port: node.monitor(port, trio.sleep), "a monitor's action is a sync function or a port, not"),
     (lambda node, port: node.monitor(port, print, "x"), "a monitor's message goes with a port"),
@@ -457,7 +457,7 @@ async def test_a_print_where_an_async_one_is_wanted(by: str) -> None:
         started = node.start_port(sync) if by == "start_port" else port
         if by == "start_soon":
             port.start_soon(sync)
-        text = "an async function is wanted, and print is none: it returned NoneType"
+        text = "expected an async function, got print, which returned NoneType"
         assert await node.wait_death(started) == ("die", f"TypeError: {text}")
 
 

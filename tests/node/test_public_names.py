@@ -1,14 +1,17 @@
-"""Every public name is documented and typed, says truly where it lives, and is in exactly one door."""
+"""Every public name and member is documented and typed, says truly where it lives, and is in exactly one door."""
 
 from __future__ import annotations
 
 import ast
+import enum
 import importlib
 import importlib.util
 import inspect
 import os
+import re
 import subprocess
 import sys
+import textwrap
 import types
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -82,6 +85,38 @@ def is_generated(value: type) -> bool:
     return (value.__doc__ or "").startswith(f"{value.__name__}(")
 
 
+def attributes_of(cls: type) -> set[str]:
+    """The public names that a class of ours assigns: in its body, in its slots, and to its instances."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(definition, ast.ClassDef)
+    names = set(vars(cls).get("__slots__", ()))
+    for statement in definition.body:
+        if isinstance(statement, ast.AnnAssign | ast.Assign):
+            targets = [statement.target] if isinstance(statement, ast.AnnAssign) else statement.targets
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    for node in ast.walk(definition):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
+            names.add(node.attr)
+    # What is inherited from outside, as the arguments of an exception, is documented there.
+    return {name for name in names if not name.startswith("_") and not isinstance(vars(cls).get(name), property)}
+
+
+def announced_in(docstring: str) -> set[str]:
+    """The names that a docstring says something about, under `Attributes:` or `Args:`."""
+    heads = re.findall(r"^ *((?:\w+, )*\w+): ", docstring, re.MULTILINE)
+    return {name for head in heads for name in head.split(", ")}
+
+
+def undocumented_attributes(cls: type) -> list[str]:
+    """The attributes of a public class that neither its docstrings nor those of its bases tell of."""
+    ours = [base for base in cls.__mro__ if is_ours(base.__module__)]
+    announced = {name for base in ours for name in announced_in(base.__doc__ or "")}
+    if issubclass(cls, enum.Enum):
+        # The value of a member is its text for people.
+        announced |= {name for name, member in cls.__members__.items() if isinstance(member.value, str)}
+    return sorted(name for base in ours for name in attributes_of(base) if name not in announced)
+
+
 @cache
 def documented_assignments() -> frozenset[str]:
     """The module-level names whose assignment is followed by a string, or preceded by a `#:` comment."""
@@ -144,6 +179,45 @@ def test_documented(door: str, name: str) -> None:
     for label, function in public_functions(door, name):
         if not label.endswith(".__init__"):
             assert inspect.getdoc(function), f"{label} has no docstring"
+
+
+@each_public_name
+def test_members_are_documented(door: str, name: str) -> None:
+    """Public is what the documentation tells of. All else that a class keeps has an underscore."""
+    value = resolve(door, name)
+    if inspect.isclass(value):
+        assert not undocumented_attributes(value)
+
+
+def test_the_documentation_leaves_no_member_out() -> None:
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    for page in ("api.md", "conf.py"):
+        text = (docs / page).read_text(encoding="utf-8")
+        assert "exclude-members" not in text
+        assert "autodoc-skip-member" not in text
+
+
+class Sample:
+    """A class for the next test.
+
+    Attributes:
+      told, also_told: documented.
+    """
+
+    __slots__ = ("_hidden", "also_told", "in_slots", "told", "untold")
+    in_body: int
+
+    def __init__(self) -> None:
+        self.told = self.also_told = self.untold = self._hidden = 0
+
+    @property
+    def computed(self) -> int:
+        """Documented by itself."""
+        return self.untold
+
+
+def test_members_that_are_not_documented_are_found() -> None:
+    assert attributes_of(Sample) - announced_in(Sample.__doc__ or "") == {"in_body", "in_slots", "untold"}
 
 
 @each_public_name

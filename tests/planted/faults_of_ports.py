@@ -217,6 +217,40 @@ PORTS = (
         ("tests/peers/test_network_strangers.py::test_a_spawn_under_a_name_that_is_not_the_peers",),
     ),
     Fault(
+        "monitored_between_death_and_burial",
+        "point 2: a monitor of a port with handlers alone, set between its death and its firing, never fires",
+        (Change(_LIFECYCLE, "if isinstance(port._state, PortState):", "if False:"),),
+        ("tests/ports/test_death.py::test_a_port_with_handlers_alone_that_is_monitored_after_it_died_says_why",),
+    ),
+    Fault(
+        "buried_across_messages",
+        "the death of one port overtakes messages that were sent before it, because another port has just died",
+        (
+            Change(
+                _LIFECYCLE,
+                "        latest, arguments = self._queue.items[-1] if self._queue.items else (None, ())\n",
+                "        deaths = [item for item in self._queue.items if item[0] is self._bury_job]\n"
+                "        latest, arguments = deaths[-1] if deaths else (None, ())\n",
+            ),
+        ),
+        ("tests/ports/test_death.py::test_a_message_between_two_deaths_keeps_its_place",),
+    ),
+    Fault(
+        "deaths_overtake_a_loss",
+        "point 1: a loss that the callback of one death brings about is told behind the next deaths",
+        (
+            Change(
+                _LIFECYCLE,
+                "                self._fire_death(port, port._state)\n                return\n"
+                "            del self.unwinding[port.name]",
+                "                self._queue.items.popleft() if number < len(ports) else None\n"
+                "                self._fire_death(port, port._state)\n                continue\n"
+                "            del self.unwinding[port.name]",
+            ),
+        ),
+        ("tests/ports/test_boundary.py::test_what_comes_next_comes_between_deaths_that_were_monitored_late",),
+    ),
+    Fault(
         "reasons_set_one_by_one",
         "a callback sees a monitor of the same loss whose reason is not set",
         (

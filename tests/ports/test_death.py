@@ -17,6 +17,7 @@ from reason_helpers import Died
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import Node, Port, PortDied, open_node
+from trio_mp._ports.port_state import PortState
 
 
 def fail(*_: object) -> None:
@@ -758,3 +759,55 @@ async def test_ports_that_die_of_each_other_all_die() -> None:
 async def test_port_died_says_which_port_and_why() -> None:
     died = PortDied("node#aaaaaaaaaaaaaaaa.1", ("die", "ValueError: no good"))
     assert str(died) == "port node#aaaaaaaaaaaaaaaa.1 died: die: ValueError: no good"
+
+
+async def test_a_port_with_handlers_alone_that_is_monitored_after_it_died_says_why() -> None:
+    """It leaves a gravestone that it shares with others, and a monitor may come before it is buried."""
+    async with open_node() as node:
+        ports = [node.port() for _ in range(100)]
+        fired: list[tuple[int, tuple[object, ...]]] = []
+
+        def fail() -> None:
+            for port in ports:
+                node._lifecycle.die(port, ("why",))
+            for number in (0, 50, 99):
+                node.monitor(ports[number], lambda *reason, number=number: fired.append((number, reason)))
+            assert not fired
+
+        node.port().run(fail)
+        await wait_all_tasks_blocked()
+        assert fired == [(number, ("why",)) for number in (0, 50, 99)]
+        assert not node._lifecycle.unwinding
+        assert not any(port.alive for port in ports)
+        with pytest.raises(PortDied, match="why"):
+            ports[1].on("a")
+
+
+async def test_ports_with_handlers_alone_die_without_a_state() -> None:
+    async with open_node() as node:
+        ports = [node.port(print) for _ in range(100)]
+        ports[3].on("a")(print)
+    assert len({id(port._state) for port in ports}) == 1
+    assert not isinstance(ports[0]._state, PortState | None)
+    assert not any(port.alive for port in ports)
+
+
+async def test_a_message_between_two_deaths_keeps_its_place() -> None:
+    async with open_node() as node:
+        seen: list[object] = []
+        ports = [node.port() for _ in range(3)]
+        inbox = node.port(seen.append)
+        for number, port in enumerate(ports):
+            node.kill(port, number)
+        await trio.lowlevel.checkpoint()
+
+        def die_and_send() -> None:
+            for number in range(3):
+                port = node.port()
+                node._lifecycle.die(port, (number,))
+                node.monitor(port, lambda number: seen.append(("died", number)))
+                node.send(inbox, number)
+
+        node.port().run(die_and_send)
+        await wait_all_tasks_blocked()
+        assert seen == [("died", 0), 0, ("died", 1), 1, ("died", 2), 2]

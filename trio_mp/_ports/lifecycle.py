@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
@@ -21,12 +21,15 @@ from .boundary import RemoteMonitor
 from .context import Running, running_variable
 from .monitor import Monitor
 from .port import Port, PortLifecycle, rearm, state_of
-from .port_state import PortState
+from .port_state import Gravestone, PortState
 from .run_queue import Job, RunQueue
 
 if TYPE_CHECKING:
     # What users see of a node is put together above; nothing here calls it.
     from .._node.node import Node
+
+_AT_ONCE = 32
+"""How many ports without a state die, or are buried, in one job: some microseconds each, so that passes stay short."""
 
 log = logging.getLogger("trio_mp.port")
 
@@ -81,6 +84,10 @@ class Lifecycle(PortLifecycle):
         self._shutdown_timeout = shutdown_timeout
         self._raise_unmonitored = raise_unmonitored
         self._kill_job = Job(self.kill_now)
+        self._kill_each_job = Job(self._kill_each)
+        self._bury_job = Job(self._bury)
+        # The latest: the ports of a node that closes share one.
+        self._gravestone = Gravestone(())
 
     def new_backlog(self) -> Backlog:
         """See `PortLifecycle.new_backlog`."""
@@ -141,6 +148,25 @@ class Lifecycle(PortLifecycle):
         """Kill a local port, in order with what was sent to it before."""
         self._queue.enqueue(self._kill_job, (name, reason))
 
+    def kill_all(self, reason: Reason) -> None:
+        """Kill all ports that are alive now, in order with what was sent to them before."""
+        self._queue.enqueue(self._kill_each_job, (iter(tuple(self.ports)), reason))
+
+    def _kill_each(self, names: Iterator[str], reason: Reason) -> None:
+        """Kill ports until there is something that other work has to come between; the rest is the next job."""
+        left = _AT_ONCE
+        for name in names:
+            port = self.ports.get(name)
+            if port is None:
+                continue
+            left -= 1
+            if not left or port._state is not None:
+                # First: what its death puts before all that waits goes before the other ports, too.
+                self._queue.items.appendleft((self._kill_each_job, (names, reason)))
+                self.die(port, reason)
+                return
+            self.die(port, reason)
+
     def kill_now(self, name: str, reason: Reason) -> None:
         """See `Deaths.kill_now`."""
         port = self.ports.get(name)
@@ -154,12 +180,16 @@ class Lifecycle(PortLifecycle):
     @trio.lowlevel.enable_ki_protection
     def die(self, port: Port, reason: Reason, error: Exception | None = None, *, heard: bool = False) -> None:
         """See `PortLifecycle.die`. It stops receiving now; its monitors fire when its tasks have unwound."""
-        if self.ports.get(port.name) is not port:
+        name = port.name
+        if self.ports.get(name) is not port:
             if error is not None and not _is_own_death(error, port):
                 log.error("%s: a handler failed after the port had died", port, exc_info=error)
             return
-        del self.ports[port.name]
-        self.unwinding[port.name] = port
+        del self.ports[name]
+        self.unwinding[name] = port
+        if port._state is None and error is None:
+            self._lay_out(port, reason)
+            return
         state = state_of(port)
         state.alive = False
         state.reason = reason
@@ -185,6 +215,30 @@ class Lifecycle(PortLifecycle):
             self.lingering += 1
             state.unwinding = trio.CancelScope()
             self.start_system_task(self._await_unwinding, port, state)
+
+    def _lay_out(self, port: Port, reason: Reason) -> None:
+        """Let a port die that has handlers and nothing else: a million of these close in seconds."""
+        if self._gravestone.reason is not reason:
+            self._gravestone = Gravestone(reason)
+        port._state = self._gravestone
+        port._tags = port._default = None
+        latest, arguments = self._queue.items[-1] if self._queue.items else (None, ())
+        if latest is self._bury_job and len(arguments[0]) < _AT_ONCE:
+            # Nothing has come between the two deaths.
+            arguments[0].append(port)
+        else:
+            self._queue.enqueue(self._bury_job, ([port],))
+
+    def _bury(self, ports: list[Port]) -> None:
+        """Forget ports that had no state when they died. Only those that were monitored since have anybody to tell."""
+        for number, port in enumerate(ports, 1):
+            if isinstance(port._state, PortState):
+                if number < len(ports):
+                    # First: what a callback puts before all that waits goes before the other ports, too.
+                    self._queue.items.appendleft((self._bury_job, (ports[number:],)))
+                self._fire_death(port, port._state)
+                return
+            del self.unwinding[port.name]
 
     @trio.lowlevel.enable_ki_protection
     def retire(self, port: Port) -> None:
@@ -319,7 +373,7 @@ class Lifecycle(PortLifecycle):
                 raise TypeError("a monitor's callback with a `yield` in it has not run at all: take the yield out")
             if inspect.iscoroutine(result):
                 result.close()
-                raise TypeError(f"a monitor's callback must be sync, not {callback!r}")
+                raise TypeError(f"a monitor's callback: expected a sync function, got {callback!r}; start a task in it")
         except Exception as error:  # noqa: BLE001 - sorted out below
             if self.closing and isinstance(error, trio.ClosedResourceError):
                 # It wanted to replace what died. Whoever supervises need not know that the node is closing.
@@ -341,7 +395,7 @@ def call_async(async_function: Callable[..., Awaitable[object]], arguments: tupl
     result: object = async_function(*arguments)
     if not isinstance(result, Awaitable):
         name = getattr(async_function, "__qualname__", async_function)
-        raise TypeError(f"an async function is wanted, and {name} is none: it returned {type(result).__name__}")
+        raise TypeError(f"expected an async function, got {name}, which returned {type(result).__name__}")
     return result
 
 

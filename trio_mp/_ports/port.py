@@ -16,7 +16,7 @@ from .backlog import Backlog
 from .context import Running, find_running, running_variable
 from .handlers import Handler, HandlerTable, Pattern, is_tag
 from .mailbox import Mailbox
-from .port_state import PortState
+from .port_state import Gravestone, PortState
 
 if TYPE_CHECKING:
     # What users see of a node is put together above; nothing here calls it.
@@ -82,7 +82,7 @@ class Port(PortID):
 
     _default: Handler | None
     _lifecycle: PortLifecycle | None
-    _state: PortState | None
+    _state: PortState | Gravestone | None
     _tags: dict[object, Handler] | None
 
     def __new__(cls, port_id: str) -> Port:
@@ -143,7 +143,7 @@ class Port(PortID):
 
         def install(function: F) -> F:
             if not callable(function):
-                raise TypeError(f"a handler must be callable, not {function!r}")
+                raise TypeError(f"a handler: expected a function, got {function!r}")
             self._check_alive()
             self._install(pattern, self._once(pattern, function) if once else function)
             return function
@@ -230,7 +230,7 @@ class Port(PortID):
           PortDied: the port is dead.
         """
         if not callable(async_function):
-            raise TypeError(f"start_soon() takes an async function, not {async_function!r}")
+            raise TypeError(f"start_soon(): expected an async function, got {async_function!r}")
         self._check_alive()
         lifecycle_of(self).start_task(self, async_function, arguments)
 
@@ -244,9 +244,9 @@ class Port(PortID):
           TypeError: the function is async; use `start_soon`.
         """
         if not callable(function):
-            raise TypeError(f"run() takes a sync function, not {function!r}")
+            raise TypeError(f"run(): expected a sync function, got {function!r}")
         if inspect.iscoroutinefunction(function):
-            raise TypeError(f"run() takes a sync function; for {function!r} use start_soon()")
+            raise TypeError(f"run(): expected a sync function, got {function!r}; use start_soon()")
         self._check_alive()
         token = running_variable.set(Running(lifecycle_of(self).public, self, trio.lowlevel.current_task()))
         try:
@@ -260,9 +260,9 @@ class Port(PortID):
     def wrap(self, function: Callable[..., T]) -> Callable[..., T | None]:
         """A function that, whenever it is called, runs this one in the port's context, as `run` does."""
         if not callable(function):
-            raise TypeError(f"wrap() takes a sync function, not {function!r}")
+            raise TypeError(f"wrap(): expected a sync function, got {function!r}")
         if inspect.iscoroutinefunction(function):
-            raise TypeError(f"wrap() takes a sync function; for {function!r} use start_soon()")
+            raise TypeError(f"wrap(): expected a sync function, got {function!r}; use start_soon()")
 
         def run_in_port(*arguments: Any) -> T | None:
             return self.run(function, *arguments)
@@ -289,8 +289,11 @@ def lifecycle_of(port: Port) -> PortLifecycle:
 def state_of(port: Port) -> PortState:
     """What only some ports need; made when first asked for."""
     state = port._state
-    if state is None:
-        state = port._state = PortState(HandlerTable(port._tags, port._default))
+    if not isinstance(state, PortState):
+        grave, state = state, PortState(HandlerTable(port._tags, port._default))
+        if grave is not None:
+            state.alive, state.reason = False, grave.reason
+        port._state = state
     return state
 
 
@@ -312,7 +315,7 @@ def rearm(port: Port) -> None:
 def new_port(lifecycle: PortLifecycle, name: str, handler: Handler | None = None) -> Port:
     """A new port of this name, in the table of its node."""
     if handler is not None and not callable(handler):
-        raise TypeError(f"a handler must be callable, not {handler!r}")
+        raise TypeError(f"a handler: expected a function, got {handler!r}")
     port = Port._make(lifecycle, f"{lifecycle.id}#{name}", handler)
     lifecycle.ports[name] = port
     return port

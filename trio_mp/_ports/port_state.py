@@ -21,6 +21,21 @@ class Owned(Protocol):
         ...
 
 
+class Gravestone:
+    """All that is kept of a port that has died without ever needing a state. Ports that die together share one.
+
+    Attributes:
+      reason: why it died.
+    """
+
+    __slots__ = ("reason",)
+    alive = False
+    mailbox = None
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+
+
 class PortState:
     """What only some ports need: it takes more than twice the memory of a port that has tags alone.
 

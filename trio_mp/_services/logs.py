@@ -42,7 +42,7 @@ class LogCollector:
     """
 
     def __init__(self) -> None:
-        self.scope: trio.CancelScope = trio.CancelScope()
+        self._scope: trio.CancelScope = trio.CancelScope()
 
     def __enter__(self) -> LogCollector:
         """Nothing happens."""
@@ -54,7 +54,7 @@ class LogCollector:
 
     def cancel(self) -> None:
         """Have no more records sent."""
-        self.scope.cancel()
+        self._scope.cancel()
 
 
 class LogService:
@@ -78,7 +78,7 @@ class LogService:
         """See `Node.collect_logs`."""
         self._runtime.check_open()
         collector = LogCollector()
-        self._runtime.lifecycle.start_system_task(self._collect, collector.scope, level)
+        self._runtime.lifecycle.start_system_task(self._collect, collector._scope, level)
         return collector
 
     async def _collect(self, scope: trio.CancelScope, level: int) -> None:

@@ -17,7 +17,11 @@ UNIX_PATH_LIMIT = 103
 
 @dataclass(frozen=True, slots=True)
 class UnixAddress:
-    """The path of a Unix socket."""
+    """The address of a Unix socket.
+
+    Attributes:
+      path: of the socket in the file system.
+    """
 
     path: str
 
@@ -27,7 +31,12 @@ class UnixAddress:
 
 @dataclass(frozen=True, slots=True)
 class TCPAddress:
-    """A host name or IP address and a TCP port. To listen: `*` is every interface, port 0 is any free one."""
+    """The address of a TCP socket.
+
+    Attributes:
+      host: a host name or IP address; to listen on every interface, `*`.
+      port: the number of the TCP port; to listen on any free one, 0.
+    """
 
     host: str
     port: int

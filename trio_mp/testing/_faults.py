@@ -28,7 +28,7 @@ class Faults:
     oracle: Oracle
     random: random.Random
     default_link: Link
-    mended: trio.lowlevel.ParkingLot
+    _mended: trio.lowlevel.ParkingLot
     _hosts: dict[str, Host]
     _links: dict[tuple[str, str], Link]
     _wires: list[Wire]
@@ -204,7 +204,7 @@ class Faults:
             for end in wire.ends:
                 end.outgoing.release()
                 end.wake()
-        self.mended.unpark_all()
+        self._mended.unpark_all()
 
     # Nodes ---------------------------------------------------------------------------------------------------------
 

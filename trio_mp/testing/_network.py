@@ -78,6 +78,7 @@ class SimulatedNetwork(Faults):
       trace: what has happened; its `digest` tells whether two runs were the same.
       oracle: watches over the promise; told by `Witness` and by the network.
       nodes: the nodes that run now, by ID.
+      default_link: how bytes travel where nobody has said otherwise. Change it before nodes meet.
     """
 
     def __init__(self, seed: int | str, nursery: trio.Nursery, *, real_tls: bool = False) -> None:
@@ -87,8 +88,8 @@ class SimulatedNetwork(Faults):
         self.oracle: Oracle = Oracle(seed, self.trace)
         self.nodes: dict[str, Node] = {}
         self.default_link: Link = Link()
-        self.places: dict[str, Place] = {}
-        self.mended: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
+        self._places: dict[str, Place] = {}
+        self._mended: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         self._postman = Postman()
         self._world = World(self.random, self._postman, self.trace)
         self._nursery = nursery
@@ -159,7 +160,7 @@ class SimulatedNetwork(Faults):
     def seeds_of(self, node_id: str) -> tuple[str, ...]:
         """The IDs of the nodes of this network that a node has as its seeds and that listen now."""
         seeds = self.nodes[node_id]._runtime.settings.seeds
-        places = [self.places[str(seed)] for seed in seeds if str(seed) in self.places]
+        places = [self._places[str(seed)] for seed in seeds if str(seed) in self._places]
         return tuple(place.transport.host.node_id for place in places)
 
     async def settle(self) -> None:
@@ -303,7 +304,7 @@ class SimulatedNetwork(Faults):
             for end in wire.ends:
                 if end.host is host:
                     end.vanish(silently=silently)
-        for place in [place for place in self.places.values() if place.transport.host is host]:
+        for place in [place for place in self._places.values() if place.transport.host is host]:
             place.close()
         if run.node is not None:
             silence(run.node)

@@ -9,6 +9,7 @@ from typing import Protocol
 import trio
 
 from .._node.node import Node
+from .._ports.port import state_of
 from .._transport.addresses import Address
 from .._transport.pipe import Listener, Pipe, Transport
 from ._wire import Host, Link, Wire
@@ -17,8 +18,8 @@ from ._wire import Host, Link, Wire
 class Places(Protocol):
     """A simulated network, as its transports know it; see `SimulatedNetwork`."""
 
-    places: dict[str, Place]
-    mended: trio.lowlevel.ParkingLot
+    _places: dict[str, Place]
+    _mended: trio.lowlevel.ParkingLot
     default_link: Link
 
     def link(self, source: str, target: str) -> Link:
@@ -61,7 +62,7 @@ class Place(Listener):
 
     def close(self) -> None:
         """Stop listening; connections that were not accepted are reset."""
-        places = self.transport.network.places
+        places = self.transport.network._places
         if places.get(self.address) is self:
             del places[self.address]
         self._send.close()
@@ -90,7 +91,7 @@ class NodeTransport(Transport):
         """See `Transport.dial`: it takes as long as a message there and the answer to it."""
         network = self.network
         await network.wait_dials()
-        place = network.places.get(str(address))
+        place = network._places.get(str(address))
         target = place.transport.host if place is not None else None
         if target is None or self.dead:
             await trio.sleep(2 * network.default_link.delay)
@@ -99,9 +100,9 @@ class NodeTransport(Transport):
         back = network.link(target.node_id, self.host.node_id)
         while there.broken or back.broken or self.host.paused or target.paused:
             # Nobody answers; the dialler will get tired of it.
-            await network.mended.park()
+            await network._mended.park()
         await trio.sleep(there.delay + back.delay)
-        place = network.places.get(str(address))
+        place = network._places.get(str(address))
         if place is None or self.dead:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens on {address}")
         wire = network.new_wire(self.host, target)
@@ -112,9 +113,9 @@ class NodeTransport(Transport):
         """See `Transport.listen`."""
         await trio.lowlevel.checkpoint()
         name = str(address)
-        if name in self.network.places:
+        if name in self.network._places:
             raise OSError(errno.EADDRINUSE, f"cannot listen on {name}: another node listens there")
-        listener = self.network.places[name] = Place(self, name)
+        listener = self.network._places[name] = Place(self, name)
         return [listener]
 
 
@@ -137,8 +138,7 @@ def silence(node: Node) -> None:
     core._node_monitors.clear()
     ports = core.lifecycle
     for port in [*ports.ports.values(), *ports.unwinding.values()]:
-        if port._state is not None:
-            port._state.monitors.clear()
+        state_of(port).monitors.clear()
         port._tags = port._default = None
     ports.ports.clear()
     if core.network is not None:

@@ -9,7 +9,12 @@ from ._bounds import Cause
 
 
 class MonitorLike(Protocol):
-    """What the oracle looks at in a `trio_mp.Monitor`."""
+    """What the oracle looks at in a `trio_mp.Monitor`.
+
+    Attributes:
+      port: the ID of the port that is monitored.
+      reason: why it fired; None before.
+    """
 
     port: str
     reason: Reason | None

@@ -31,6 +31,7 @@ class Witness:
 
     Attributes:
       run: this run of the node, such as `"a/1"`.
+      oracle: that of the network.
     """
 
     def __init__(self, network: SimulatedNetwork, node: Node) -> None:
