@@ -179,8 +179,8 @@ SETTINGS: list[Any] = [
         pytest.param({name: 5}, f"no setting {name} ", f"(did you mean {nearest}?)")
         for name, nearest in (("seed", "seeds"), ("bind", "binds"), ("heart_beat", "heartbeat"), ("profil", "profile"))
     ),
-    pytest.param({"seeds": "host:4040"}, "not 'host:4040'", "write ['host:4040']"),
-    pytest.param({"certificate": "me.pem"}, "not 'me.pem'", "Certificate(chain, key, authority)"),
+    pytest.param({"seeds": "host:4040"}, "got 'host:4040'", "write ['host:4040']"),
+    pytest.param({"certificate": "me.pem"}, "got 'me.pem'", "Certificate(chain, key, authority)"),
     pytest.param({"spawn_modules": [""]}, "spawn_modules: cannot import ''", "ValueError"),
     pytest.param({"spawn_modules": [".x"]}, "spawn_modules: cannot import '.x'", "TypeError"),
     pytest.param({"binds": ["unix:no/s"]}, "listen on unix:no/s", f"({Path.cwd() / 'no/s'})"),
