@@ -26,7 +26,7 @@ def _steps(text: str) -> Table:
 SOURCES: dict[str, tuple[str, str, Callable[[str], Table]]] = {
     "fence": ("The fence", "transitions.txt", lambda text: read_transitions(text, "fence")),
     "connection": ("A connection", "transitions.txt", lambda text: read_transitions(text, "connection")),
-    "handshake": ("The handshake", "../trio_mp/_protocol/handshake.py", _steps),
+    "handshake": ("The handshake", "../trio_mp/_protocol/handshake/handshake.py", _steps),
 }
 """The diagrams: what each is called, and the file, from here, and how to read its table there."""
 

@@ -20,7 +20,8 @@ from trio_mp._errors import RemoteProtocolError
 from trio_mp._ids import random_token, spawned_prefix, spawner_mark
 from trio_mp._peers.network import Network
 from trio_mp._peers.peer import Peer
-from trio_mp._protocol.effects import (
+from trio_mp._protocol.handshake.auth import stretch_secret
+from trio_mp._protocol.handshake.events import (
     Authenticated,
     Event,
     LinkReceived,
@@ -29,7 +30,6 @@ from trio_mp._protocol.effects import (
     ProofWanted,
     RefusedByPeer,
 )
-from trio_mp._protocol.handshake.auth import stretch_secret
 from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo
 from trio_mp._protocol.handshake.session import Session
 from trio_mp._protocol.wire import codec

@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 
 from trio_mp._errors import ProtocolError
 from trio_mp._protocol.association.association import Association, Stage
+from trio_mp._protocol.association.effects import Terms
 from trio_mp._protocol.association.outbox import Fence
 from trio_mp._protocol.association.queue import OutgoingQueue
-from trio_mp._protocol.effects import Terms
 from trio_mp._protocol.handshake.handshake import NONCE_SIZE, Handshake, LocalInfo
 from trio_mp._protocol.wire.framing import MSGPACK
 

@@ -22,6 +22,7 @@ from ._ports.dispatcher import WRONG_THREAD, Dispatcher
 from ._ports.lifecycle import Job
 from ._ports.monitor import Monitor, MonitorCallback
 from ._ports.port import Port, running_port
+from ._protocol import requests
 from ._protocol.handshake.auth import stretch_secret
 from ._protocol.handshake.handshake import LocalInfo
 from ._protocol.requests import Spawn
@@ -267,7 +268,7 @@ class Runtime:
         if not name:
             raise ValueError(f"{port} is a node port, which cannot be killed")
         if peer is not None:
-            peer.send("", ("kil", name, *reason))
+            peer.send("", requests.kill(name, reason))
         else:
             self.dispatcher.kill(name, reason)
 

@@ -7,8 +7,7 @@ from typing import Any, TypeAlias
 
 from trio_mp._errors import ProtocolError
 from trio_mp._protocol.association.association import Association, Stage
-from trio_mp._protocol.association.outbox import Fence
-from trio_mp._protocol.effects import (
+from trio_mp._protocol.association.effects import (
     Accept,
     Close,
     Effect,
@@ -25,6 +24,7 @@ from trio_mp._protocol.effects import (
     Terms,
     Unwatch,
 )
+from trio_mp._protocol.association.outbox import Fence
 from trio_mp._protocol.wire.framing import MSGPACK, Framing
 
 Item: TypeAlias = tuple[Any, ...]

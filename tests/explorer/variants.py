@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from trio_mp._protocol.association.association import Association, Stage
+from trio_mp._protocol.association.effects import Accept, Close, Effect, Fire, FireDue, Link, NodeUp, Terms
 from trio_mp._protocol.association.outbox import Fence
-from trio_mp._protocol.effects import Accept, Close, Effect, Fire, FireDue, Link, NodeUp, Terms
 
 
 class TakesWhatComes(Association):

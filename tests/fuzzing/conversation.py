@@ -11,7 +11,9 @@ import functools
 from collections.abc import Iterable, Iterator
 
 from trio_mp._errors import RemoteProtocolError
-from trio_mp._protocol.effects import (
+from trio_mp._protocol.handshake import auth
+from trio_mp._protocol.handshake.auth import HMAC_SHA256, Greeting
+from trio_mp._protocol.handshake.events import (
     Authenticated,
     Event,
     Greeted,
@@ -20,8 +22,6 @@ from trio_mp._protocol.effects import (
     ProofWanted,
     RefusedByPeer,
 )
-from trio_mp._protocol.handshake import auth
-from trio_mp._protocol.handshake.auth import HMAC_SHA256, Greeting
 from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step
 from trio_mp._protocol.handshake.session import Session, TLSChannel
 from trio_mp._protocol.requests import parse

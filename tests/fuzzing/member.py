@@ -23,8 +23,8 @@ import trio
 from trio_mp import Node
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._ids import random_token
-from trio_mp._protocol.effects import Authenticated, LinkReceived, Messages, ProofWanted
 from trio_mp._protocol.handshake.auth import stretch_secret
+from trio_mp._protocol.handshake.events import Authenticated, LinkReceived, Messages, ProofWanted
 from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step
 from trio_mp._protocol.handshake.session import Session, TLSChannel
 from trio_mp._transport.addresses import parse_address

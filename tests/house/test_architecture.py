@@ -336,8 +336,8 @@ def test_imports_that_go_down_are_not_reported(tmp_path: Path) -> None:
         "_node/node.py": "from .._ids import x\nfrom .._protocol.handshake.session import y",
         "_protocol/__init__.py": "",
         "_protocol/handshake/__init__.py": "",
-        "_protocol/handshake/session.py": "from ... import _ids\nfrom .. import effects\nimport msgspec.msgpack",
-        "_protocol/effects.py": "from dataclasses import dataclass",
+        "_protocol/handshake/session.py": "from ... import _ids\nfrom . import events\nimport msgspec.msgpack",
+        "_protocol/handshake/events.py": "from dataclasses import dataclass",
     }
     modules = package_of(tmp_path, files)
     assert [upward(modules), cycles(modules), impurities(modules), hidden(modules), oversized(modules)] == [[]] * 5

@@ -28,7 +28,7 @@ from trio_mp import Node, Port, open_node, spawnable
 from trio_mp._peers.limited_log import BURST
 from trio_mp._peers.network import Network
 from trio_mp._ports.lifecycle import Job
-from trio_mp._protocol import effects
+from trio_mp._protocol.association import effects
 from trio_mp._protocol.association.association import Association
 from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp._protocol.database.effects import Grace

@@ -18,8 +18,8 @@ from test_collected_logs import Collected, collected, log, open_three, other_pro
 
 from trio_mp import Node
 from trio_mp._protocol.association.association import Association
+from trio_mp._protocol.association.effects import Fire, Terms
 from trio_mp._protocol.database.records import NODES
-from trio_mp._protocol.effects import Fire, Terms
 from trio_mp._protocol.wire.framing import FRAMINGS
 from trio_mp._services.logs import WAITING, _Subscription
 from trio_mp._transport.addresses import Address, parse_address

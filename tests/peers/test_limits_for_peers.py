@@ -8,9 +8,21 @@ import pytest
 import trio
 import trio.testing
 from hypothesis import given, strategies as st
-from network_helpers import FakeNetwork, Inbox, Notices, open_pair, peer_of, until, warnings_in
+from network_helpers import (
+    FakeNetwork,
+    Inbox,
+    Notices,
+    RawPeer,
+    open_pair,
+    open_test_node,
+    peer_of,
+    place,
+    until,
+    warnings_in,
+)
 
 from trio_mp import Port, spawnable
+from trio_mp._peers.limited_log import BURST
 from trio_mp._ports.backlog import Backlog, memory_of
 from trio_mp._protocol.wire import codec
 
@@ -96,6 +108,24 @@ async def test_a_node_may_monitor_so_many_ports_and_no_more(
         a.kill(ports[3], "done")
         await until(lambda: told[3].reasons[2:] == [("done",)])
         assert not told[1].reasons
+
+
+async def test_nodes_at_the_limit_of_monitors_cannot_fill_the_log(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who holds the secret may call itself anything, and come to the limit under each name."""
+    network = FakeNetwork()
+    async with open_test_node(network, "a", monitor_limit=1) as a:
+        ports = [a.port() for _ in range(3)]
+        for number in range(2 * BURST):
+            raw = RawPeer(network.connect(place("a")).dialler, f"0{number}")
+            await raw.adopt()
+            await raw.send(*(("", "mon1", port.name) for port in ports))
+            for message in await raw.receive(2):
+                assert message[3] == "too_many_monitors"
+            raw.pipe.close()
+        lines = [line for line in warnings_in(caplog) if "monitors 1 ports here, the limit" in line]
+        assert BURST <= len(lines) <= BURST + 1
 
 
 @spawnable

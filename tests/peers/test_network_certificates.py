@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -14,6 +15,8 @@ import trio.testing
 from network_helpers import SECRET, FakeNetwork, Inbox, Notices, open_test_node, until, warnings_in
 
 from trio_mp import Certificate, ConfigurationError, Node, make_authority, make_certificate, open_node
+from trio_mp._transport.certificates import CertificateTLS, utc_now
+from trio_mp._transport.notary import CertificateNotary
 
 
 class Authority:
@@ -201,6 +204,29 @@ async def test_new_certificates_are_taken_up_and_no_connection_is_dropped(
         await told.wait()
         b.send(inbox.port, 4)
         await inbox.wait(4)
+
+
+async def test_a_certificate_that_expires_ends_no_connection(
+    autojump_clock: trio.testing.MockClock, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it makes no new one is for OpenSSL to say: see test_certificates.py."""
+    later = datetime.timedelta()
+    for reads_the_clock in (CertificateTLS, CertificateNotary):
+        monkeypatch.setattr(reads_the_clock.__init__, "__kwdefaults__", {"now": lambda: utc_now() + later})
+    network = FakeNetwork()
+    async with certified_pair(network, authority.issue("a"), authority.issue("b")) as (a, b):
+        inbox, told = Inbox(a), Notices()
+        b.monitor(inbox.port, told)
+        b.send(inbox.port, 1)
+        await inbox.wait(1)
+        wire = network.wire
+        later = datetime.timedelta(days=10_000)
+        await trio.sleep(3600)
+        b.send(inbox.port, 2)
+        with trio.fail_after(60):
+            await inbox.wait(2)
+        assert network.wire is wire
+        assert not told.reasons
 
 
 async def test_over_real_sockets(short_directory: Path, authority: Authority) -> None:

@@ -26,7 +26,7 @@ from network_helpers import (
 )
 
 from trio_mp import Node
-from trio_mp._protocol.effects import Authenticated, LinkReceived
+from trio_mp._protocol.handshake.events import Authenticated, LinkReceived
 
 encrypted_or_not = pytest.mark.parametrize("encryption", [False, True], ids=["plain", "encrypted"])
 both_deciders = pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from network_helpers import (
 )
 
 from trio_mp._ids import spawned_prefix, spawner_mark
-from trio_mp._protocol.effects import Authenticated, LinkReceived
+from trio_mp._protocol.handshake.events import Authenticated, LinkReceived
 from trio_mp._protocol.wire import codec
 from trio_mp._transport.admission import Admission
 

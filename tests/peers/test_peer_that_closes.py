@@ -22,7 +22,7 @@ from network_helpers import (
 from relay_helpers import Ledger
 
 from trio_mp import Node
-from trio_mp._protocol.effects import Authenticated, LinkReceived, OkReceived
+from trio_mp._protocol.handshake.events import Authenticated, LinkReceived, OkReceived
 from trio_mp._protocol.wire import codec
 from trio_mp._transport.addresses import parse_address
 from trio_mp._transport.pipe import Listener

@@ -11,7 +11,7 @@ import trio.testing
 from network_helpers import FakeNetwork, Inbox, Notices, RawPeer, open_pair, open_test_node, peer_of, place, until
 
 from trio_mp import Monitor
-from trio_mp._protocol.effects import Authenticated
+from trio_mp._protocol.handshake.events import Authenticated
 from trio_mp._protocol.wire import codec
 
 either_decides = pytest.mark.parametrize("raw_id", ["a", "z"], ids=["we-decide", "they-decide"])

@@ -6,15 +6,17 @@ import dataclasses
 import logging
 from pathlib import Path
 
+import network_helpers
 import pytest
 import trio
 import trio.testing
-from network_helpers import FakeNetwork, Wire, network_of, open_test_node, place, until, warnings_in
+from network_helpers import FakeListener, FakeNetwork, Wire, network_of, open_test_node, place, until, warnings_in
 from relay_helpers import Side
 
 from trio_mp._peers.limited_log import BURST
 from trio_mp._transport.addresses import parse_address
 from trio_mp._transport.admission import SLOTS
+from trio_mp._transport.pipe import Pipe
 from trio_mp._transport.sockets import SocketTransport
 
 ORIGINALS = {
@@ -134,6 +136,39 @@ async def test_a_newcomer_from_a_known_address_is_let_in_at_once_under_a_flood(
         # From an address that nobody has come from, it waits until there is room.
         assert await come("newcomer", "203.0.113.1") > 1
         assert sum(wire.open for wire in wires) <= SLOTS // 2
+
+
+class ListenerThatKnows(FakeListener):
+    """Says at once whether a connection waits, as sockets do."""
+
+    def accept_nowait(self) -> Pipe | None:
+        try:
+            return self._receive.receive_nowait()
+        except trio.WouldBlock:
+            return None
+
+
+async def test_of_more_than_eight_that_wait_behind_one_another_more_are_refused(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_helpers, "FakeListener", ListenerThatKnows)
+    network = FakeNetwork()
+    async with open_test_node(network, "m") as m:
+        # Between what is refused of those that come alone, and of a crowd.
+        network_of(m).environment = dataclasses.replace(network_of(m).environment, jitter=lambda: 0.7)
+        for number in range(SLOTS // 2):
+            connect(network, f"10.0.{number}.1:1")
+            await trio.sleep(0.001)
+        assert len(network_of(m)._strangers) == SLOTS // 2
+        alone = []
+        for number in range(20):
+            alone.append(connect(network, f"10.1.{number}.1:1"))
+            await trio.sleep(0.001)
+        assert all(wire.open for wire in alone)
+        crowd = [connect(network, f"10.2.{number}.1:1") for number in range(30)]
+        await trio.sleep(0.001)
+        # The first, and eight behind it.
+        assert [wire.open for wire in crowd] == [True] * 9 + [False] * 21
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])

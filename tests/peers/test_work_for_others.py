@@ -26,6 +26,7 @@ from network_helpers import (
 from trio_mp import Node
 from trio_mp._peers import errands
 from trio_mp._peers.errands import AGAIN, SEARCHES
+from trio_mp._peers.limited_log import BURST
 from trio_mp._protocol.membership.rules import ADDRESS_LIMIT
 from trio_mp._services.logs import _logger_of
 from trio_mp._services.redialler import parse_addresses
@@ -333,6 +334,69 @@ async def test_many_nodes_that_say_nonsense_cannot_fill_the_log(
                 await raw.send(("", "nonsense"), ("", "time", f"0{number}#{NAME}"))
                 await raw.receive(1)
         assert 20 < len(warnings_in(caplog)) < 40
+
+
+async def test_records_that_are_refused_are_said_once_for_each_node_and_counted(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever part of this node refuses, the same bound holds; and what was left out is told with the next line."""
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a, open_test_node(network, "g", seeds=["a", "g"]) as g:
+        await until(lambda: "g" in a.database._replica._globals)
+
+        def lie(number: int) -> None:
+            g.send("a", "db", "begin", False)
+            g.send("a", "db", "record", f"x{number}", 1, "i" * 16, 2**33, 0)
+            g.send("a", "db", "done")
+
+        for number in range(100):
+            lie(number)
+        await g.flush("a")
+        await trio.sleep(AGAIN)
+        lie(100)
+        await until(lambda: len(warnings_in(caplog)) >= 2, 5)
+        first, second = warnings_in(caplog)
+        assert first.startswith("g: refused: a record of x0 that was attached 8589934592 times")
+        assert "a record of x100" in second
+        assert second.endswith("(and 99 times more since that was said last)")
+
+
+async def test_what_is_not_used_is_said_once_for_each_node_too(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever looks at all records, and not at warnings alone, must not be flooded either."""
+    caplog.set_level(logging.INFO, "trio_mp")
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a, a_member(network, a) as raw:
+        for number in range(100):
+            await raw.send(("", "db", "set", "x", number, "red", "k", 1))
+        await raw.send(("", "time", f"0#{NAME}"))
+        await raw.receive(1)
+        assert len([record for record in caplog.records if "not used" in record.getMessage()]) == 1
+
+
+async def test_one_bucket_holds_for_all_that_other_nodes_can_have_logged(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Twenty-five lines at once are for all kinds together: for requests, the database and the membership."""
+    network = FakeNetwork()
+    network.dialling = 5
+    async with open_test_node(network, "a") as a, open_test_node(network, "g", seeds=["a", "g"]) as g:
+        await until(lambda: "g" in a.database._replica._globals)
+        for number in range(BURST):
+            async with a_member(network, a, f"0{number}") as raw:
+                await raw.send(("", "nonsense"), ("", "time", f"0{number}#{NAME}"))
+                await raw.receive(1)
+        before = len(warnings_in(caplog))
+        assert before >= BURST
+        g.send("a", "db", "begin", False)
+        g.send("a", "db", "record", "x", 1, "i" * 16, 2**33, 0)
+        g.send("a", "db", "done")
+        for number in range(100):
+            g.send("a", "dial", "a", f"y{number}", [f"unix:/y/{number}"])
+        await g.flush("a")
+        await trio.sleep(0.1)
+        assert len(warnings_in(caplog)) <= before + 1
 
 
 def test_names_of_loggers_that_others_say_are_not_kept() -> None:

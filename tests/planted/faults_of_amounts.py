@@ -73,8 +73,8 @@ AMOUNTS: tuple[Fault, ...] = (
         (
             Change(
                 "_protocol/requests.py",
-                " and codec.holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE):",
-                ":",
+                "isinstance(request, ForService) and not codec.holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE)",
+                "False",
             ),
         ),
         (f"{_TESTS}::test_a_service_does_not_look_at_every_value_of_what_no_node_sends",),

@@ -204,7 +204,7 @@ CONNECTIONS = (
         (
             Change(
                 "_peers/watchers.py",
-                'self._peer.send("", ("kil0", name, *too_many_monitors(self._limit)))',
+                'self._peer.send("", died(name, too_many_monitors(self._limit)))',
                 "pass",
             ),
         ),
@@ -357,6 +357,12 @@ CONNECTIONS = (
         (f"{_ADMISSION_TESTS}::test_in_a_crowd_more_are_refused_but_nobody_from_a_known_source",),
     ),
     Fault(
+        "nobody_is_in_a_crowd",
+        "of those that wait behind one another no more are refused than of those that come alone",
+        (Change(_NETWORK, "crowd=number >= CROWD", "crowd=False"),),
+        (f"{_LET_IN}::test_of_more_than_eight_that_wait_behind_one_another_more_are_refused",),
+    ),
+    Fault(
         "largest_network_stays",
         "of strangers the oldest leaves, and a flood from one network takes the slots of all",
         (Change(_ADMISSION, "return first[max(shares, key=shares.__getitem__)]", "return next(iter(self._unknown))"),),
@@ -446,6 +452,66 @@ CONNECTIONS = (
         "who holds the secret fills the log under one node ID after the other",
         (Change(_ERRANDS, "if now - at < AGAIN or not self._bucket.allows(now):", "if now - at < AGAIN:"),),
         (f"{_FOR_OTHERS}::test_many_nodes_that_say_nonsense_cannot_fill_the_log",),
+    ),
+    Fault(
+        "refused_records_fill_the_log",
+        "each record of the database that is refused is a line in the log, though its owner may be invented",
+        (
+            Change(
+                "_services/database.py",
+                'self._runtime.node_port.errands.complain(from_id, "refused", log, "%s: refused: %s", from_id, why)',
+                'log.warning("%s: refused: %s", from_id, why)',
+            ),
+        ),
+        (f"{_FOR_OTHERS}::test_records_that_are_refused_are_said_once_for_each_node_and_counted",),
+    ),
+    Fault(
+        "unused_records_fill_the_log",
+        "who logs at INFO gets a line for each change of the database that nobody can use",
+        (
+            Change(
+                "_services/database.py",
+                'complain(from_id, "not used", log, "%s: not used: %s", from_id, why, level=logging.INFO)',
+                'log.info("%s: not used: %s", from_id, why)',
+            ),
+        ),
+        (f"{_FOR_OTHERS}::test_what_is_not_used_is_said_once_for_each_node_too",),
+    ),
+    Fault(
+        "a_line_for_each_node_to_dial",
+        "a member has a line logged for each node that it invents, and asks to have dialled",
+        (Change("_services/membership.py", 'self._complain("", "dial"', 'self._complain(node_id, "dial"'),),
+        ("tests/services/test_network_membership.py::test_floods_of_requests_to_dial",),
+    ),
+    Fault(
+        "forwards_to_its_own_node_port",
+        "what is to be passed on to the node port of who is asked is served as if its own program had said it",
+        (
+            Change(
+                _NODE_PORT,
+                "        target = self._dispatcher.ports.get(name)\n",
+                "        if not name:\n            self.serve_local(message)\n"
+                "        target = self._dispatcher.ports.get(name)\n",
+            ),
+        ),
+        ("tests/node/test_security_words.py::test_no_word_is_served_as_one_of_the_node_that_was_asked",),
+    ),
+    Fault(
+        "spawn_imports",
+        "who spawns has any module of this machine imported, and so run",
+        (
+            Change(
+                "_services/spawning.py",
+                'if remote and module_name != "__main__" and module_name not in self._runtime.settings.spawn_modules:',
+                "if False:",
+            ),
+            Change(
+                "_services/spawning.py",
+                "module = sys.modules.get(module_name)",
+                "module = importlib.import_module(module_name)",
+            ),
+        ),
+        ("tests/node/test_security_words.py::test_who_spawns_has_nothing_imported",),
     ),
     Fault(
         "streams_dialled_all_at_once",

@@ -156,7 +156,7 @@ STREAMS = (
     Fault(
         "stream_left_behind",
         "a stream whose opening is cancelled leaves a port over there that waits for it",
-        (Change(_CLIENT, 'self._pending.peer.send("", ("kil", self._request.name, *GIVEN_UP))', "pass"),),
+        (Change(_CLIENT, 'self._pending.peer.send("", kill(self._request.name, GIVEN_UP))', "pass"),),
         (f"{_OPENINGS}::test_cancelled_while_opening_it_leaves_nothing_behind",),
     ),
 )

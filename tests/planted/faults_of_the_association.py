@@ -260,7 +260,7 @@ ASSOCIATION = (
     Fault(
         "requests_concern_nobody",
         "a request to spawn, kill or monitor that is too large is lost, and the port that it names is not told",
-        (Change(_QUEUE, "if word in _PORT_REQUESTS:", "if word in ():"),),
+        (Change(_QUEUE, "if word in ABOUT_PORTS:", "if word in ():"),),
         ("tests/protocol/association/test_queue.py::TestTheLimitOfThePeerIsSmaller::test_the_port_that_a_request_is_about_is_concerned",),
     ),
     Fault(

@@ -266,6 +266,12 @@ DATABASE = (
         (f"{_TESTS}::TestAVoucher::test_of_another_attachment_is_none_of_this_one",),
     ),
     Fault(
+        "own_word_needs_a_voucher",
+        "what a node says of itself is refused without a voucher: nobody sees a global node that cannot sign",
+        (Change(_CERTIFIED, "if why or from_id == owner or self._notary is None:", "if why or self._notary is None:"),),
+        (f"{_RECORDS_TESTS}::test_what_a_node_sets_that_signs_nothing_its_host_and_the_guests_of_that_see",),
+    ),
+    Fault(
         "vouchers_are_not_wanted",
         "the database: a record without a voucher is taken where certificates name nodes",
         (Change(_CERTIFIED, "return check_voucher(from_id, owner, record, self._notary.check)", 'return ""'),),

@@ -77,7 +77,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "strangers_stay_strangers",
         "a node does not tell its host of a global node that it has met",
-        (Change(_RULES, 'return [Send(self.host, ("meet", node_id, addresses))]', "return []"),),
+        (Change(_RULES, "return [Send(self.host, messages.meet(node_id, addresses))]", "return []"),),
         (f"{_UNIT}::test_a_global_node_that_the_host_does_not_know_is_introduced_to_it",),
     ),
     Fault(

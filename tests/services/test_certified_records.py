@@ -15,6 +15,7 @@ from network_helpers import FakeNetwork, open_test_node, peer_of, until, warning
 
 from trio_mp import Certificate, Node, make_authority, make_certificate
 from trio_mp._peers.connection import Connection
+from trio_mp._peers.errands import AGAIN
 from trio_mp._protocol.database.records import VOUCHERS, Record, Table
 from trio_mp._services.certified import RENEW_AGAIN
 from trio_mp._services.database import GRACE
@@ -91,17 +92,20 @@ async def test_what_nodes_set_all_see_and_no_liar_can_change_it(
         lie: Table = {"a": "a lie"}
         notary = liar.database._notary
         assert notary is not None
-        with caplog.at_level(logging.WARNING, "trio_mp"):
-            for host in ("g1", "g2"):
-                lie_about(liar, host, victim, {"red": lie}, more=1000)
-                lie_about(liar, host, victim, {"red": lie, VOUCHERS: stolen}, more=0)
-                own: Table = {"a": ["g3", *notary.sign(b"text")]}
-                lie_about(liar, host, victim, {"red": lie, VOUCHERS: own}, more=0)
-            await trio.sleep(1)
-        said = [text.removeprefix("g3: refused: a record of a ") for text in warnings_in(caplog)]
-        whys = "without a voucher of a: ", "whose voucher names another host, 'g1'", "whose voucher was signed with a"
-        assert [any(text.startswith(why) for text in said) for why in whys] == [True] * 3
-        assert len(said) == 6
+        own: Table = {"a": ["g3", *notary.sign(b"text")]}
+        lies: list[tuple[dict[str, Table], int, str]] = [
+            ({"red": lie}, 1000, "without a voucher of a: "),
+            ({"red": lie, VOUCHERS: stolen}, 0, "whose voucher names another host, 'g1'"),
+            ({"red": lie, VOUCHERS: own}, 0, "whose voucher was signed with a"),
+        ]
+        for entries, more, why in lies:
+            caplog.clear()
+            with caplog.at_level(logging.WARNING, "trio_mp"):
+                for host in ("g1", "g2"):
+                    lie_about(liar, host, victim, entries, more=more)
+                await trio.sleep(AGAIN)
+            said = [text.removeprefix("g3: refused: a record of a ") for text in warnings_in(caplog)]
+            assert [text.startswith(why) for text in said] == [True, True]
         assert await world.see() == [truth] * 5
         assert await world.see(VOUCHERS) == [{}] * 5
 
@@ -177,6 +181,23 @@ async def test_what_an_expired_certificate_has_signed_stays_and_is_not_taken_ane
         world.issue("a", days=800)
         await trio.sleep(RENEW_AGAIN + 2)
         assert await reader.database.family("red") == {"k": 2}
+
+
+async def test_what_a_node_sets_that_signs_nothing_its_host_and_the_guests_of_that_see(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of an older version does. What it says of itself needs no voucher, so a global one is seen by all."""
+    monkeypatch.setattr(CertificateNotary, "sign", lambda *_: [])
+    async with AsyncExitStack() as stack:
+        world = await start_five(tmp_path, stack)
+        await world.start("c", "g1")
+        assert [world.nodes[name].database._replica.host for name in "abc"] == ["g1", "g2", "g1"]
+        world.nodes["a"].database.set("red", "k", 1)
+        world.nodes["g1"].database.set("green", "k", 1)
+        await trio.sleep(1)
+        seen = dict(zip(world.nodes, await world.see(), strict=True))
+        assert seen == {name: {"k": 1} if name in ("g1", "a", "c") else {} for name in world.nodes}
+        assert await world.see("green") == [{"k": 1}] * 6
 
 
 async def test_where_certificates_name_nobody_there_are_none(

@@ -188,6 +188,8 @@ async def test_a_traceback_travels_and_what_is_long_is_cut(
     (record,) = [record for record in collected.records if record.name == log.name]
     assert record.exc_text is not None
     assert record.exc_text.endswith("ValueError: deep down")
+    # Unlike the reason of a death: of that the directory is left out.
+    assert f'File "{__file__}"' in record.exc_text
     assert len(record.getMessage()) < 20_000
     assert "deep down" in logging.Formatter().format(record)
 

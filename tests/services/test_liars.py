@@ -42,11 +42,18 @@ def host_of(node: Node) -> str:
     return host
 
 
-def lie_about(liar: Node, to: str, victim: Node, *, later: int = 0, more: int = 1, family: str = "red") -> None:
+def lie_about(liar: Node, to: str, victim: Node, *, later: int = 0, more: int = 1) -> None:
     """A member says that the run of another one has moved to it, and what it has set."""
+    tell(liar, to, victim, {"red": LIES}, later=later, more=more)
+
+
+def tell(
+    liar: Node, to: str, victim: Node, entries: dict[str, Table], *, later: int = 0, more: int = 1
+) -> None:
+    """A member brings a record of another node, as if that had moved to it."""
     version = victim.database._replica._own.version
     record = ("record", victim.id, version.started + later, version.incarnation, version.attachment + more, 10**6)
-    for message in (("begin", False), record, ("entries", {family: LIES}), ("done",)):
+    for message in (("begin", False), record, ("entries", entries), ("done",)):
         liar.send(to, "db", *message)
 
 
@@ -118,3 +125,36 @@ def test_a_record_from_the_far_future_is_refused_and_the_log_says_so(caplog: pyt
 
 def test_a_clock_that_is_ahead_by_months_is_none_of_the_far_future() -> None:
     simulate(the_far_future, 0.5)
+
+
+async def where_a_node_listens(network: SimulatedNetwork) -> None:
+    async with open_nodes(network) as nodes:
+        true = await see(nodes, NODES)
+        assert all(table == true[0] for table in true)
+        liar, victim = network.nodes["liar"], nodes["a"]
+        (other,) = set(SEEDS) - {host_of(victim)}
+        evil = ["X" * 16, "evil:1"]
+        # An entry that one node has set for another does not count, whoever brings it.
+        liar.database._execute(liar.database._replica.set(NODES, "a", evil))
+        liar.database._execute(liar.database._replica.set(NODES, "nobody", evil))
+        await trio.sleep(1)
+        assert await see(nodes, NODES) == true
+        # One that the other node is said to have set itself is as any lie: its own host knows better.
+        for seed in SEEDS:
+            tell(liar, seed, victim, {NODES: {"a": evil, "b": evil}})
+        await trio.sleep(1)
+        assert await nodes[host_of(victim)].database.family(NODES) == true[0]
+        assert await nodes[other].database.family(NODES) == {**true[0], "a": evil}
+        # And a record without it hides where the node listens.
+        for seed in SEEDS:
+            tell(liar, seed, victim, {}, more=2)
+        await trio.sleep(1)
+        assert "a" not in await nodes[other].database.family(NODES)
+        network.crash("liar")
+        await trio.sleep(repair_bound(5.0))
+        del true[0]["liar"]
+        assert await see(nodes, NODES) == [true[0]] * 4
+
+
+def test_where_a_node_listens_is_a_lie_as_any_other_if_it_is_said_in_its_name_and_else_nothing() -> None:
+    simulate(where_a_node_listens)

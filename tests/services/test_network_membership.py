@@ -30,7 +30,8 @@ from network_helpers import (
 from test_membership import garbage, sensible
 
 from trio_mp import Node, open_node
-from trio_mp._protocol.membership.rules import GLOBALS_LIMIT, Addresses, Membership
+from trio_mp._protocol.membership.messages import GLOBALS_LIMIT, Addresses
+from trio_mp._protocol.membership.rules import Membership
 from trio_mp._services import membership
 from trio_mp._services.membership import ASKED_LIMIT, MembershipService
 from trio_mp._transport.addresses import Address, TCPAddress, parse_address
@@ -647,7 +648,7 @@ async def test_floods_of_requests_to_dial(
         assert sum("absurd" in name for name in network.dialled) == ASKED_LIMIT
         assert len(service_of(n)._asked) == ASKED_LIMIT
         assert len(network_of(n).peers) < 5
-        assert ASKED_LIMIT < len([text for text in warnings_in(caplog) if "is not dialled" in text]) < 30
+        assert len([text for text in warnings_in(caplog) if "is not dialled" in text]) == 1
         await trio.sleep(100)
         assert not service_of(n)._asked
         # What others have asked for is not in the way of what this node wants.

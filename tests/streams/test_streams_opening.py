@@ -1,4 +1,4 @@
-"""Opening a byte stream, who dials whom, and how it ends when something goes wrong."""
+"""StreamClient a byte stream, who dials whom, and how it ends when something goes wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from network_helpers import (
 from stream_helpers import MODULE, NOTES, open_ends, receive_all, receive_line, receive_until_broken
 
 from trio_mp import Node, PortDied, open_node
-from trio_mp._protocol.effects import LinkReceived
+from trio_mp._protocol.handshake.events import LinkReceived
 from trio_mp._protocol.wire import codec
 from trio_mp._transport.addresses import Address, parse_address
 

@@ -11,7 +11,7 @@ import trio
 from .._ids import node_of
 from .._ports.lifecycle import Job
 from .._ports.port import Port, new_port
-from .._protocol.requests import Spawn
+from .._protocol import requests
 from .._protocol.wire import codec
 from .._runtime import Runtime
 from .._services.database import Database
@@ -99,13 +99,16 @@ class Node(Messaging):
             # Other nodes may hear of it, and send, before it is initialised.
             port.state.busy = True
             port.rearm()
-            request = Spawn(name, function, arguments, linked_to)
+            request = requests.Spawn(name, function, arguments, linked_to)
             self._dispatcher.enqueue(Job(self._initialise), (port, request))
             port_id = str.__str__(port)
         else:
-            head = ("spawn_linked", name, function, linked_to) if linked else ("spawn", name, function)
+            if linked:
+                message = requests.spawn_linked(name, function, linked_to, arguments)
+            else:
+                message = requests.spawn(name, function, arguments)
             try:
-                peer.send("", (*head, *arguments))
+                peer.send("", message)
             except (TypeError, ValueError):
                 # The place as the caller counts.
                 codec.plain_message(arguments, thorough=True, what="arguments")
@@ -183,7 +186,7 @@ class Node(Messaging):
         """
         return self._logs.collect(check_level(level))
 
-    def _initialise(self, port: Port, request: Spawn) -> None:
+    def _initialise(self, port: Port, request: requests.Spawn) -> None:
         # Dead already if the node was cancelled before this was reached.
         if port.alive:
             self._runtime.spawner.initialise(port, request, asker="")

@@ -13,7 +13,8 @@ import trio
 
 from .._errors import RemoteProtocolError
 from .._ports.context import Running, running_variable
-from .._protocol.effects import (
+from .._protocol.association.effects import Terms
+from .._protocol.handshake.events import (
     Authenticated,
     Event,
     Greeted,
@@ -23,7 +24,6 @@ from .._protocol.effects import (
     PeerInfo,
     ProofWanted,
     RefusedByPeer,
-    Terms,
 )
 from .._protocol.handshake.handshake import NONCE_SIZE, Step
 from .._protocol.handshake.session import Session

@@ -111,14 +111,26 @@ class Errands:
         self._searches.add(node_id)
         return True
 
-    def complain(self, node_id: str, kind: str, logger: logging.Logger, text: str, *arguments: object) -> None:
-        """Warn of something that another node does: once, and again after ten minutes with how often it was.
+    def complain(
+        self,
+        node_id: str,
+        kind: str,
+        logger: logging.Logger,
+        text: str,
+        *arguments: object,
+        level: int = logging.WARNING,
+    ) -> None:
+        """Log something that another node does: once, and again after ten minutes with how often it was.
 
         Args:
-          node_id: which node.
+          node_id: which node; empty where it is not known which one is to blame.
           kind: what it does, in a word of this program's: what the other node says would make a bound none.
           logger, text, arguments: the line.
+          level: that of the line.
         """
+        if not logger.isEnabledFor(level):
+            # A line that nobody sees must not use up the room of others.
+            return
         now, key = trio.current_time(), (node_id, kind)
         at, omitted = self._said.pop(key, (-AGAIN, 0))
         if now - at < AGAIN or not self._bucket.allows(now):
@@ -127,6 +139,6 @@ class Errands:
             if omitted:
                 text, arguments = text + " (and %d times more since that was said last)", (*arguments, omitted)
             self._said[key] = (now, 0)
-            logger.warning(text, *arguments)
+            logger.log(level, text, *arguments)
         if len(self._said) > REMEMBERED:
             del self._said[next(iter(self._said))]

@@ -100,9 +100,9 @@ class NodePort:
         match requests.parse(message):
             case requests.Nothing():
                 pass
-            case requests.Watch(name):
+            case requests.StartMonitor(name):
                 self._watch(peer, name)
-            case requests.Unwatch(name):
+            case requests.StopMonitor(name):
                 peer.watchers.end(name)
             case requests.Died(name, reason):
                 peer.act(peer.association.port_died, name, reason)
@@ -121,7 +121,7 @@ class NodePort:
             case requests.Query(what, port, prefix):
                 self._answer_for(peer, port, (*prefix, *self._answer(what)))
             case requests.Ping():
-                peer.send("", ("pong",))
+                peer.send("", requests.pong())
             case requests.Pong():
                 peer.answered()
             case requests.Parting(word):
@@ -151,7 +151,9 @@ class NodePort:
                 )
 
     def _watch(self, peer: Peer, name: str) -> None:
-        peer.watchers.begin(name)
+        if not peer.watchers.begin(name):
+            text = "%s: it monitors %d ports here, the limit; more are refused"
+            self._warn(peer, "monitors", text, peer.id, len(peer.watchers))
         failure = self._spawner.failure_of(name)
         if failure is not None:
             peer.watchers.tell_death(name, failure)

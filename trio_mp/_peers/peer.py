@@ -14,7 +14,8 @@ import trio
 
 from .._ports.dispatcher import Dispatcher
 from .._ports.monitor import Monitor
-from .._protocol import effects
+from .._protocol import requests
+from .._protocol.association import effects
 from .._protocol.association.association import Association
 from .._protocol.association.outbox import INLINE_SHARE, Fence
 from .._protocol.handshake.handshake import Step
@@ -310,7 +311,7 @@ class Peer:
                 probed = self.connections[connection]
                 if self.association.may_write:
                     # Else it has been asked something already, which it has to answer.
-                    self.send("", ("ping",))
+                    self.send("", requests.ping())
                 probed.probe.begin(self._settings.handshake_timeout / 4)
             case effects.NodeUp(connection):
                 self._went_up(self.connections[connection])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from .._protocol.effects import Event
+from .._protocol.handshake.events import Event
 from .._protocol.handshake.session import Session
 from .._transport.pipe import Pipe
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Protocol
 
 from .._ports.dispatcher import Dispatcher
 from .._ports.lifecycle import RemoteMonitor
 from .._protocol.association.association import Association
+from .._protocol.requests import died
 from .._reason import Reason, reason_lost, too_many_monitors
 from .own_errors import Survivor, survives
-
-log = logging.getLogger("trio_mp.connection")
 
 
 class WatchingPeer(Survivor, Protocol):
@@ -40,26 +38,22 @@ class Watchers:
         self._dispatcher = dispatcher
         self._limit = limit
         self._watchers: dict[str, RemoteMonitor] = {}
-        self._at_limit = False
 
     def __len__(self) -> int:
         return len(self._watchers)
 
-    def begin(self, name: str) -> None:
-        """The peer monitors one of our ports."""
+    def begin(self, name: str) -> bool:
+        """The peer monitors one of our ports; returns False if that is one too many, which the peer is told."""
         if name in self._watchers:
-            return
+            return True
         if len(self._watchers) >= self._limit:
             # It must not wait for a report that never comes: that it is refused is one.
-            if not self._at_limit:
-                count = len(self._watchers)
-                log.warning("%s: it monitors %d ports here, the limit; more are refused", self._peer.id, count)
-            self._at_limit = True
-            self._peer.send("", ("kil0", name, *too_many_monitors(self._limit)))
-        else:
-            watcher = self._watchers[name] = RemoteMonitor(self, name)
-            self._peer.association.watched.add(name)
-            self._dispatcher.add_local_monitor(name, watcher)
+            self._peer.send("", died(name, too_many_monitors(self._limit)))
+            return False
+        watcher = self._watchers[name] = RemoteMonitor(self, name)
+        self._peer.association.watched.add(name)
+        self._dispatcher.add_local_monitor(name, watcher)
+        return True
 
     def end(self, name: str) -> None:
         """The peer does not monitor it any more, or cannot."""
@@ -80,6 +74,6 @@ class Watchers:
             return
         self._peer.association.watched.discard(name)
         try:
-            self._peer.send("", ("kil0", name, *reason))
+            self._peer.send("", died(name, reason))
         except (TypeError, ValueError) as error:
-            self._peer.send("", ("kil0", name, *reason_lost(error)))
+            self._peer.send("", died(name, reason_lost(error)))

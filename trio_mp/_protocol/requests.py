@@ -1,29 +1,22 @@
-"""The requests that nodes send to each other's node port, as values.
+"""The requests that nodes send to each other's node port: one table, by which they are written and read.
 
 A message to the node port begins with one of these words; `parse` turns it into a frozen value or, if it is malformed
 or not known, into `Malformed`: a newer peer may send what we do not know, and a program may send anything to a node
-port.
+port. What writes a request is a function of this module, such as `start_monitor`; no other module spells a request. The
+table in the documentation is held against the one here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
-from .._ids import is_port_name, is_token, split_port
+from .._ids import is_token
 from .._reason import Reason
-from .membership import rules as membership
+from .membership.messages import MEMBERSHIP
+from .schema import NAME, PORT, TEXT, Field, Message, Schema, Vocabulary
 from .wire import codec
-
-QUERIES = frozenset({"info", "time", "up_nodes", "known_nodes"})
-PARTING = frozenset({"idle", "bye", "busy"})
-
-SERVICES = frozenset({"db", "log"}) | membership.WORDS
-"""What begins the messages of services, which read the rest themselves."""
-
-UPKEEP = SERVICES | PARTING | {"", "mon1", "mon0", "kil0", "ping", "pong", "stream_ready"}
-"""What begins the messages that are the nodes' own: see `is_upkeep`."""
-
 
 SERVICE_VALUES = 2**15
 SERVICE_SIZE = 2**20
@@ -32,15 +25,15 @@ at each value."""
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class StartMonitor:
     """`mon1`: tell me when this port dies."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Unwatch:
-    """`mon0`: no longer."""
+class StopMonitor:
+    """`mon0`: tell me no longer when this port dies."""
 
     name: str
 
@@ -159,8 +152,8 @@ class Malformed:
 
 Streaming: TypeAlias = OpenStream | StreamReady | DialStream
 Request: TypeAlias = (
-    Watch
-    | Unwatch
+    StartMonitor
+    | StopMonitor
     | Died
     | Kill
     | Spawn
@@ -176,51 +169,106 @@ Request: TypeAlias = (
 )
 
 
-def parse(message: tuple[object, ...]) -> Request:
+# The table ---------------------------------------------------------------------------------------------------------
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, str) and is_token(value)
+
+
+def _spawn(name: str, function: str, arguments: tuple[object, ...]) -> Spawn:
+    return Spawn(name, function, arguments, "")
+
+
+def _spawn_linked(name: str, function: str, port: str, arguments: tuple[object, ...]) -> Spawn:
+    return Spawn(name, function, arguments, port)
+
+
+def _nothing(_anything: tuple[object, ...]) -> Nothing:
+    return Nothing()
+
+
+_FUNCTION = TEXT.called("function")
+
+_START_MONITOR = Schema("mon1", StartMonitor, NAME)
+_STOP_MONITOR = Schema("mon0", StopMonitor, NAME)
+_DIED = Schema("kil0", Died, NAME, rest="reason")
+_KILL = Schema("kil", Kill, NAME, rest="reason")
+_SPAWN = Schema("spawn", _spawn, NAME, _FUNCTION, rest="args")
+_SPAWN_LINKED = Schema("spawn_linked", _spawn_linked, NAME, _FUNCTION, PORT, rest="args")
+_OPEN_STREAM = Schema("stream", OpenStream, NAME, Field("token", _is_token), _FUNCTION, rest="args")
+_STREAM_READY = Schema("stream_ready", StreamReady, NAME)
+_DIAL_STREAM = Schema("stream_dial", DialStream, NAME)
+_FORWARD = Schema("snd", Forward, PORT, rest="message")
+_PING = Schema("ping", Ping)
+_PONG = Schema("pong", Pong)
+_QUERY_WORDS = ("info", "time", "up_nodes", "known_nodes")
+_QUERIES: list[Schema[..., Query]] = [
+    Schema(word, partial(Query, word), PORT.called("reply port"), rest="prefix") for word in _QUERY_WORDS
+]
+_PARTING: list[Schema[..., Parting]] = [Schema(word, partial(Parting, word)) for word in ("idle", "bye", "busy")]
+_NOTHING: list[Schema[..., Nothing]] = [Schema(word, _nothing, rest="anything") for word in ("", "devnull")]
+_SERVICE_WORDS = ("db", "log", *(schema.word for schema in MEMBERSHIP.schemas))
+_SERVICES: list[Schema[..., ForService]] = [
+    Schema(word, partial(ForService, word), rest="arguments") for word in _SERVICE_WORDS
+]
+
+REQUESTS: Vocabulary[Request] = Vocabulary(
+    *(_START_MONITOR, _STOP_MONITOR, _DIED, _KILL, _SPAWN, _SPAWN_LINKED, _OPEN_STREAM, _STREAM_READY, _DIAL_STREAM),
+    *(_FORWARD, _PING, _PONG),
+    *_QUERIES,
+    *_PARTING,
+    *_NOTHING,
+    *_SERVICES,
+)
+
+start_monitor = _START_MONITOR.write
+stop_monitor = _STOP_MONITOR.write
+died = _DIED.write
+kill = _KILL.write
+spawn = _SPAWN.write
+spawn_linked = _SPAWN_LINKED.write
+open_stream = _OPEN_STREAM.write
+stream_ready = _STREAM_READY.write
+dial_stream = _DIAL_STREAM.write
+ping = _PING.write
+pong = _PONG.write
+IDLE, BYE, BUSY = (schema.write() for schema in _PARTING)
+
+QUERIES = frozenset(schema.word for schema in _QUERIES)
+"""What begins the messages that ask for an answer."""
+
+SERVICES = frozenset(schema.word for schema in _SERVICES)
+"""What begins the messages of services, which read the rest themselves."""
+
+ABOUT_PORTS = frozenset(
+    schema.word for schema in (_START_MONITOR, _STOP_MONITOR, _KILL, _SPAWN, _SPAWN_LINKED, _OPEN_STREAM)
+)
+"""What begins the messages by whose loss a port is told nothing: the one of the name that follows the word."""
+
+UPKEEP = SERVICES | {schema.word for schema in (_START_MONITOR, _STOP_MONITOR, _DIED, _STREAM_READY, _PING, _PONG)}
+UPKEEP |= {schema.word for schema in _PARTING} | {""}
+"""What begins the messages that are the nodes' own: see `is_upkeep`."""
+
+
+def parse(message: Message) -> Request:
     """The request in a message to a node port (without the port's name, which is empty)."""
-    match message:
-        case () | ("" | "devnull", *_):
-            return Nothing()
-        case ("ping",):
-            return Ping()
-        case ("pong",):
-            return Pong()
-        case (str(word),) if word in PARTING:
-            return Parting(word)
-        case ("mon1", str(name)) if is_port_name(name):
-            return Watch(name)
-        case ("mon0", str(name)) if is_port_name(name):
-            return Unwatch(name)
-        case ("kil0", str(name), *reason) if is_port_name(name):
-            return Died(name, tuple(reason))
-        case ("kil", str(name), *reason) if is_port_name(name):
-            return Kill(name, tuple(reason))
-        case ("spawn", str(name), str(function), *arguments) if is_port_name(name):
-            return Spawn(name, function, tuple(arguments), "")
-        case ("spawn_linked", str(name), str(function), str(port), *arguments) if is_port_name(name) and _is_port(port):
-            return Spawn(name, function, tuple(arguments), port)
-        case ("stream", str(name), str(token), str(function), *arguments) if is_port_name(name) and is_token(token):
-            return OpenStream(name, token, function, tuple(arguments))
-        case ("stream_ready", str(name)) if is_port_name(name):
-            return StreamReady(name)
-        case ("stream_dial", str(name)) if is_port_name(name):
-            return DialStream(name)
-        case ("snd", str(port), *rest) if _is_port(port):
-            return Forward(port, tuple(rest))
-        case (str(what), str(port), *prefix) if what in QUERIES and _is_port(port):
-            return Query(what, port, tuple(prefix))
-        case (str(word), *arguments) if word in SERVICES and codec.holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE):
-            return ForService(word, tuple(arguments))
-        case _:
-            return Malformed(message)
+    if not message:
+        return Nothing()
+    request = REQUESTS.read(message)
+    if request is None:
+        return Malformed(message)
+    if isinstance(request, ForService) and not codec.holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE):
+        return Malformed(message)
+    return request
 
 
-def says_nothing(message: tuple[object, ...]) -> bool:
+def says_nothing(message: Message) -> bool:
     """Whether a message, with the port's name, is a sign of life, or about parting: then no program depends on it."""
     return not message or (message[0] == "" and isinstance(parse(message[1:]), Nothing | Parting))
 
 
-def is_upkeep(message: tuple[object, ...]) -> bool:
+def is_upkeep(message: Message) -> bool:
     """Whether a message, with the port's name, is one of the nodes' own, and no program loses anything by its loss.
 
     What it was about ends with the connection, or is said again by the next one: monitors, the database, membership.
@@ -232,11 +280,3 @@ def is_upkeep(message: tuple[object, ...]) -> bool:
             return word in UPKEEP
         case _:
             return False
-
-
-def _is_port(text: str) -> bool:
-    try:
-        split_port(text)
-    except ValueError:
-        return False
-    return True

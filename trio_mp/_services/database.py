@@ -13,15 +13,14 @@ from typing import Any
 import trio
 
 from .._errors import PortDied, RemoteProtocolError
-from .._peers.limited_log import LimitedLog
 from .._ports.port import Port
 from .._ports.port_state import Owned
 from .._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused, Send
 from .._protocol.database.messages import WORD, check_entry, check_text
 from .._protocol.database.records import NODES, Table
 from .._protocol.database.replica import Replica
+from .._protocol.membership.messages import Addresses
 from .._protocol.membership.rules import (
-    Addresses,
     AddressesChanged,
     Attached,
     BecameGlobal,
@@ -88,7 +87,6 @@ class Database:
     def __init__(self, runtime: Any, membership: Any) -> None:
         # Whoever checks programs against this package need not look into what is not for users.
         self._runtime: Runtime = runtime
-        self._limited_log = LimitedLog(log, trio.current_time())
         self._notary = runtime.network.notary if runtime.network is not None else None
         sign = self._notary.sign if self._notary is not None else None
         judge = RecordJudge(self._notary, runtime.environment.wall_clock)
@@ -285,9 +283,11 @@ class Database:
             case Grace(node_id, token):
                 self._runtime.dispatcher.start_system_task(self._expire_later, node_id, token)
             case Ignored(from_id, why):
-                log.info("%s: not used: %s", from_id, why)
+                complain = self._runtime.node_port.errands.complain
+                complain(from_id, "not used", log, "%s: not used: %s", from_id, why, level=logging.INFO)
             case Refused(from_id, why):
-                self._limited_log.warn(trio.current_time(), "%s: refused: %s", from_id, why)
+                # Not once for each record: who brings them could invent any number of owners.
+                self._runtime.node_port.errands.complain(from_id, "refused", log, "%s: refused: %s", from_id, why)
 
     async def _renew_voucher(self) -> None:
         await wait_certificates(self._notary, lambda: self._execute(self._replica.renew()))

@@ -31,6 +31,8 @@ from .._ids import node_of, split_port
 from .._ports.context import find_running
 from .._ports.monitor import Monitor
 from .._ports.port import Port, new_port
+from .._protocol import log_records
+from .._protocol.log_records import LOG_RECORDS, LOG_REQUESTS, LONGEST_NAME, SentRecord
 from .._reason import NORMAL
 from .._runtime import Runtime
 from .nodes import NodeChange, NodeChanges
@@ -40,9 +42,6 @@ WAITING = 1000
 
 LONGEST = 16_000
 """The longest text of a record, or of its traceback, in characters; the rest is cut off."""
-
-LONGEST_NAME = 255
-"""The longest name of a logger; the rest is cut off."""
 
 LAST_TIME = 253370764800.0
 """The time of a record is before the year 9999, in seconds since 1970: in each time zone it can be shown."""
@@ -55,9 +54,6 @@ _NODE = "node"
 log = logging.getLogger("trio_mp")
 
 _CallHandlers: TypeAlias = Callable[[logging.Logger, logging.LogRecord], None]
-
-Sent = tuple[str, int, float, str, str, int]
-"""A record as it travels: logger, level, time, text, traceback, how many were left out before it."""
 
 
 class _Subscription:
@@ -73,7 +69,7 @@ class _Subscription:
         self.runtime = runtime
         self.port = port
         self.level = level
-        self.records: deque[Sent] = deque()
+        self.records: deque[SentRecord] = deque()
         self.left_out = 0
         self.arrived = trio.lowlevel.ParkingLot()
         self.ended = False
@@ -87,7 +83,7 @@ class _Subscription:
             if len(self.records) >= WAITING:
                 self.left_out += 1
                 return
-            self.records.append((name, level, created, text, trace, self.left_out))
+            self.records.append(SentRecord(name, level, created, text, trace, self.left_out))
             self.left_out = 0
             first = len(self.records) == 1
         if first:
@@ -246,11 +242,10 @@ class LogService:
     # Sending -------------------------------------------------------------------------------------------------------
 
     def _asked(self, node_id: str, arguments: tuple[object, ...]) -> bool:
-        match arguments:
-            case (int(level), str(port)) if _is_port_of(port, node_id) and level >= 0:
-                pass
-            case _:
-                return False
+        wanted = LOG_REQUESTS.read((log_records.WORD, *arguments))
+        if wanted is None or not _is_port_of(wanted.port, node_id):
+            return False
+        port = wanted.port
         if not self._runtime.settings.share_logs:
             complain = self._runtime.node_port.errands.complain
             complain(node_id, "logs", log, "%s asks for log records, which this node does not share", node_id)
@@ -258,7 +253,7 @@ class LogService:
             # One for each node: a later one takes its place.
             for other in [other for other in self._subscriptions if node_of(other) == node_id]:
                 self._end(other)
-            subscription = self._subscriptions[port] = _Subscription(self._runtime, port, level)
+            subscription = self._subscriptions[port] = _Subscription(self._runtime, port, wanted.level)
             self._runtime.dispatcher.start_system_task(self._send_all, subscription)
         return True
 
@@ -272,11 +267,11 @@ class LogService:
                     with subscription.lock:
                         record = subscription.records.popleft()
                     try:
-                        self._runtime.send(port, ("record", *record))
+                        self._runtime.send(port, log_records.record(*record))
                     except (TypeError, ValueError):
                         # More than that node takes: one that is left out, like those before it.
                         with subscription.lock:
-                            subscription.left_out += record[-1] + 1
+                            subscription.left_out += record.left_out + 1
                         continue
                     peer, _ = self._runtime.route(port)
                     if peer is not None:
@@ -342,7 +337,7 @@ class _Collecting:
         port = new_port(self._runtime.dispatcher, self._runtime.next_name(), partial(self._take, node_id))
         monitor = self._runtime.monitor(node_id, partial(self._lost, node_id), None)
         self._sources[node_id] = port, monitor
-        self._runtime.send(node_id, ("log", self._level, port))
+        self._runtime.send(node_id, log_records.want_logs(self._level, port))
 
     def _stop(self, node_id: str) -> None:
         port, monitor = self._sources.pop(node_id)
@@ -356,15 +351,12 @@ class _Collecting:
             self._ask(node_id)
 
     def _take(self, node_id: str, *message: object) -> None:
-        match message:
-            case (
-                ("record", str(name), int(level), float(created), str(text), str(trace), int(left_out))
-            ) if len(name) <= LONGEST_NAME:
-                pass
-            case _:
-                complain = self._runtime.node_port.errands.complain
-                complain(node_id, "record", log, "%s: not a log record: %.200r", node_id, message)
-                return
+        sent = LOG_RECORDS.read(message)
+        if sent is None:
+            complain = self._runtime.node_port.errands.complain
+            complain(node_id, "record", log, "%s: not a log record: %.200r", node_id, message)
+            return
+        name, level, created, text, trace, left_out = sent
         record = logging.LogRecord(name, level, node_id, 0, f"{node_id}: {text}", (), None)
         if 0 <= created < LAST_TIME:
             # Else it is no time (no comparison holds of NaN), and handlers that show it would fail: that of now stays.

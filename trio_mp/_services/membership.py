@@ -12,13 +12,11 @@ from ipaddress import ip_address
 import trio
 
 from .._peers.connection import Connection
-from .._peers.limited_log import LimitedLog
 from .._peers.network import Network
 from .._peers.peer import Peer
+from .._protocol.membership.messages import MEMBERSHIP, Addresses
 from .._protocol.membership.permissions import Declined, NotAllowed
 from .._protocol.membership.rules import (
-    WORDS,
-    Addresses,
     AddressesChanged,
     Attached,
     BecameGlobal,
@@ -55,7 +53,6 @@ ASKED_LIMIT = 16
 
 ANY_HOST = frozenset({"0.0.0.0", "::"})  # noqa: S104 - it is compared with, not listened on
 _HOSTS = 8
-_SAID = 256
 
 log = logging.getLogger("trio_mp.connection")
 
@@ -86,8 +83,6 @@ class MembershipService:
         # Why there is no connection yet with those that something waits for.
         self._seeking: dict[str, str] = {}
         self._asked: set[str] = set()  # the nodes that are dialled because they have asked for it
-        self._limited_log = LimitedLog(log, trio.current_time())
-        self._said: set[tuple[str, str]] = set()
         self._changed = trio.lowlevel.ParkingLot()
         # The addresses by which others have reached this node where it listens on all.
         self._hosts: dict[str, None] = {}
@@ -100,7 +95,7 @@ class MembershipService:
         network.on_wanted = self._wanted
         network.look_up = self._look_up
         network.explain = self._explain
-        for word in WORDS:
+        for word in MEMBERSHIP.words:
             network.node_port.services[word] = self._service(word)
 
     async def run(self) -> None:
@@ -292,9 +287,8 @@ class MembershipService:
                 for redialler in self._rediallers.values():
                     redialler.refusal = why if redialler.node_id == node_id else redialler.refusal
             case NotAllowed(node_id, why):
-                if (node_id, why) not in self._said and len(self._said) < _SAID:
-                    self._said.add((node_id, why))  # it comes again every few seconds
-                    self._limited_log.warn(trio.current_time(), "%s says 'join', and is refused: %s", node_id, why)
+                # It comes again every few seconds.
+                self._complain(node_id, "join", "%s says 'join', and is refused: %s", node_id, why)
         for observer in self.observers:
             observer(effect)
 
@@ -303,7 +297,10 @@ class MembershipService:
             self.network.peer(node_id).send("", message)
         except (TypeError, ValueError) as error:
             # What others have said of themselves is in it, and it may be more than that node takes.
-            self._limited_log.warn(trio.current_time(), "%s is not told of the network: %s", node_id, error)
+            self._complain(node_id, "told", "%s is not told of the network: %s", node_id, error)
+
+    def _complain(self, node_id: str, kind: str, text: str, *arguments: object) -> None:
+        self.network.node_port.errands.complain(node_id, kind, log, text, *arguments)
 
     # Reaching others -----------------------------------------------------------------------------------------------
 
@@ -355,7 +352,8 @@ class MembershipService:
             return
         if len(self._asked) >= ASKED_LIMIT:
             text = "%s is not dialled, as it was asked for: %d nodes are being dialled at such requests, the limit"
-            self._limited_log.warn(trio.current_time(), text, node_id, ASKED_LIMIT)
+            # Whoever has asked may have named any number of nodes, so these are no kinds.
+            self._complain("", "dial", text, node_id, ASKED_LIMIT)
             return
         self._asked.add(node_id)
         self.network.dispatcher.start_system_task(self._dial_asked, node_id, parse_addresses(addresses))

@@ -13,7 +13,7 @@ from .._errors import ConfigurationError
 from .._peers.dialled import Dialled
 from .._peers.network import Network
 from .._peers.peer import Peer
-from .._protocol.membership.rules import ADDRESS_LIMIT
+from .._protocol.membership.messages import ADDRESS_LIMIT
 from .._transport.addresses import Address, can_be_dialled, parse_address
 
 FIRST_RETRY = 0.1

@@ -13,7 +13,7 @@ import trio
 
 from .._ids import is_node_id
 from .._protocol.database.records import Table
-from .._protocol.membership.rules import ADDRESS_LIMIT, Addresses
+from .._protocol.membership.messages import ADDRESS_LIMIT, Addresses
 
 REMEMBERED = 1000
 """How many nodes are remembered; of more, those that were heard of last. A node that is not is waited for longer."""

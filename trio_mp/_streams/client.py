@@ -14,7 +14,7 @@ from .._peers.network import Network
 from .._peers.peer import Peer
 from .._ports.lifecycle import Job
 from .._ports.port import Port, new_port
-from .._protocol.requests import OpenStream
+from .._protocol.requests import OpenStream, dial_stream, kill, open_stream
 from .._protocol.wire import codec
 from .._reason import Reason, describe, is_normal, stream_failed
 from .._runtime import Runtime
@@ -146,7 +146,7 @@ class OpeningThere(StreamClient):
         """See `StreamClient.ask`."""
         request = self._request
         try:
-            self._pending.peer.send("", ("stream", request.name, request.token, request.function, *request.arguments))
+            self._pending.peer.send("", open_stream(request.name, request.token, request.function, request.arguments))
         except (TypeError, ValueError):
             # The place as the caller counts.
             codec.plain_message(request.arguments, thorough=True, what="arguments")
@@ -164,7 +164,7 @@ class OpeningThere(StreamClient):
             if pending.stream is None:
                 pending.turn_round()
                 pending_streams.expect(pending)
-                pending.peer.send("", ("stream_dial", pending.name))
+                pending.peer.send("", dial_stream(pending.name))
                 with trio.move_on_after(timeout):
                     await pending.wait()
             return pending.stream
@@ -178,7 +178,7 @@ class OpeningThere(StreamClient):
     def give_up(self) -> None:
         """See `StreamClient.give_up`."""
         self._pending.drop()
-        self._pending.peer.send("", ("kil", self._request.name, *GIVEN_UP))
+        self._pending.peer.send("", kill(self._request.name, GIVEN_UP))
 
 
 class OpeningHere(StreamClient):

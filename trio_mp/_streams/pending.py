@@ -6,7 +6,7 @@ import trio
 
 from .._errors import RemoteProtocolError
 from .._peers.peer import Peer
-from .._protocol.effects import PeerInfo
+from .._protocol.handshake.events import PeerInfo
 from .byte_stream import ByteStream
 
 

@@ -25,7 +25,7 @@ from .._peers.network import Network
 from .._peers.peer import Peer
 from .._ports.lifecycle import call_async
 from .._ports.port import Port, attach_mailbox, new_port
-from .._protocol.requests import OpenStream
+from .._protocol.requests import OpenStream, stream_ready
 from .._reason import describe, spawn_failed, stream_failed
 from .._runtime import Runtime
 from .._services.spawning import check_reference, run_process
@@ -105,7 +105,7 @@ class Streams:
         if self._start(port, request, self._run_there, pending, asker=peer.id):
             self._network.pending_streams.add(pending)
             self._network.pending_streams.expect(pending)
-            peer.send("", ("stream_ready", request.name))
+            peer.send("", stream_ready(request.name))
         return port
 
     def dial(self, peer: Peer, name: str) -> None:

@@ -10,7 +10,7 @@ from .._peers.connection import Connection
 from .._peers.connection_host import ConnectionHost
 from .._peers.own_errors import survives
 from .._ports.context import Running
-from .._protocol.effects import (
+from .._protocol.handshake.events import (
     Authenticated,
     Event,
     Greeted,

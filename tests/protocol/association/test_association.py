@@ -8,8 +8,7 @@ import pytest
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
 from trio_mp._protocol.association.association import Association
-from trio_mp._protocol.association.outbox import Fence
-from trio_mp._protocol.effects import (
+from trio_mp._protocol.association.effects import (
     Accept,
     Close,
     Effect,
@@ -27,6 +26,7 @@ from trio_mp._protocol.effects import (
     Terms,
     Unwatch,
 )
+from trio_mp._protocol.association.outbox import Fence
 from trio_mp._protocol.wire.codec import decode_frame
 from trio_mp._protocol.wire.framing import MSGPACK
 from trio_mp._reason import transport_error

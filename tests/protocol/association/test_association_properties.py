@@ -15,7 +15,7 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from trio_mp._protocol.association.association import Association, Stage
-from trio_mp._protocol.effects import (
+from trio_mp._protocol.association.effects import (
     Accept,
     Close,
     Effect,

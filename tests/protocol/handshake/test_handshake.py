@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
-from trio_mp._protocol.effects import (
+from trio_mp._protocol.handshake import auth
+from trio_mp._protocol.handshake.auth import Greeting
+from trio_mp._protocol.handshake.events import (
     Authenticated,
     Event,
     Greeted,
@@ -20,8 +22,6 @@ from trio_mp._protocol.effects import (
     ProofWanted,
     RefusedByPeer,
 )
-from trio_mp._protocol.handshake import auth
-from trio_mp._protocol.handshake.auth import Greeting
 from trio_mp._protocol.handshake.handshake import (
     MINIMUM_LIMIT,
     NONCE_SIZE,

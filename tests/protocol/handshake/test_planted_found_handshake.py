@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
-from trio_mp._protocol.effects import Authenticated, ProofWanted
+from trio_mp._protocol.handshake.events import Authenticated, ProofWanted
 from trio_mp._protocol.handshake.handshake import NONCE_SIZE, Handshake, LocalInfo
 
 ALICE = LocalInfo(

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
-from trio_mp._protocol.effects import (
+from trio_mp._protocol.handshake import auth
+from trio_mp._protocol.handshake.events import (
     Authenticated,
     Event,
     Greeted,
@@ -22,7 +23,6 @@ from trio_mp._protocol.effects import (
     ProofWanted,
     RefusedByPeer,
 )
-from trio_mp._protocol.handshake import auth
 from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step
 from trio_mp._protocol.handshake.session import GREETING_LIMIT, Session, TLSChannel
 from trio_mp._protocol.wire import codec

@@ -12,12 +12,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from trio_mp._protocol.membership.messages import ADDRESS_LIMIT, GLOBALS_LIMIT, MEMBERSHIP
 from trio_mp._protocol.membership.permissions import Declined, NotAllowed
 from trio_mp._protocol.membership.rules import (
-    ADDRESS_LIMIT,
-    GLOBALS_LIMIT,
     WELCOME_SIZE,
-    WORDS,
     AddressesChanged,
     Attached,
     BecameGlobal,
@@ -567,7 +565,7 @@ sensible = st.one_of(
     st.tuples(st.just("meet"), names, lists),
     st.tuples(st.just("dial"), names, names, lists),
 )
-garbage = st.tuples(st.sampled_from(sorted(WORDS)), values, values, values).flatmap(
+garbage = st.tuples(st.sampled_from(sorted(MEMBERSHIP.words)), values, values, values).flatmap(
     lambda parts: st.integers(1, 4).map(lambda count: parts[:count])
 )
 
@@ -590,7 +588,7 @@ def test_nothing_that_arrives_raises_and_all_that_is_sent_can_travel(
         for effect in effects or []:
             if isinstance(effect, Send):
                 assert effect.node_id != "n"
-                assert effect.message[0] in WORDS
+                assert effect.message[0] in MEMBERSHIP.words
                 assert len(encoded(effect.message)) < 65536
             if isinstance(effect, DialWanted):
                 assert effect.node_id != "n"

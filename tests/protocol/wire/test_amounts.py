@@ -15,9 +15,9 @@ from test_codec import NAME, exact, frame_of, messages
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._protocol import requests
 from trio_mp._protocol.association.association import Association
+from trio_mp._protocol.association.effects import Fire, FireDone, Lost, Terms
 from trio_mp._protocol.association.outbox import Fence
 from trio_mp._protocol.association.queue import ADAPTED_SIZE, ADAPTED_VALUES, OutgoingQueue
-from trio_mp._protocol.effects import Fire, FireDone, Lost, Terms
 from trio_mp._protocol.wire import codec, limits
 from trio_mp._protocol.wire.buffer import FrameBuffer
 from trio_mp._protocol.wire.framing import JSON, MSGPACK, Framing

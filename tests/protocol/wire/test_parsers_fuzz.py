@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from trio_mp._errors import RemoteProtocolError
-from trio_mp._protocol import effects
-from trio_mp._protocol.effects import Authenticated, Event, LinkReceived, ProofWanted
+from trio_mp._protocol.handshake import events
 from trio_mp._protocol.handshake.auth import Greeting
+from trio_mp._protocol.handshake.events import Authenticated, Event, LinkReceived, ProofWanted
 from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step, parse_greeting, unescape
 from trio_mp._protocol.handshake.session import Session, TLSChannel
 from trio_mp._protocol.requests import parse
@@ -25,13 +25,13 @@ from trio_mp._transport.throwaway import throwaway_tls
 Result = TypeVar("Result")
 
 EVENTS = (
-    effects.Greeted,
-    effects.ProofWanted,
-    effects.Authenticated,
-    effects.LinkReceived,
-    effects.OkReceived,
-    effects.RefusedByPeer,
-    effects.Messages,
+    events.Greeted,
+    events.ProofWanted,
+    events.Authenticated,
+    events.LinkReceived,
+    events.OkReceived,
+    events.RefusedByPeer,
+    events.Messages,
 )
 
 ascii_lines = st.text(st.characters(min_codepoint=32, max_codepoint=126))

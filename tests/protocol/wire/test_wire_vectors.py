@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trio_mp._protocol.effects import Greeted
 from trio_mp._protocol.handshake.auth import stretch_secret
+from trio_mp._protocol.handshake.events import Greeted
 from trio_mp._protocol.handshake.handshake import Handshake, LocalInfo
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "protocol.md"

@@ -47,7 +47,8 @@ import enum
 
 from ..._errors import LocalProtocolError, RemoteProtocolError
 from ..._reason import transport_error
-from ..effects import (
+from .. import requests
+from .effects import (
     Accept,
     Close,
     Effect,
@@ -249,7 +250,7 @@ class Association(Outbox):
         if willing and self._is_free:
             # That the peer monitors ports here is no reason: it would not have asked, so those are old stories.
             return [Say(current, "bye"), *self._part(current)]
-        return self.take_loss() if self.send("", ("busy",)) else []
+        return self.take_loss() if self.send("", requests.BUSY) else []
 
     def bye_received(self) -> list[Effect]:
         """The peer agrees to part: that was its last word."""
@@ -306,7 +307,7 @@ class Association(Outbox):
             return []
         fire = Fire(tuple(monitors), transport_error(self.peer_id, why))
         # As when the last of them is taken back: the peer need not watch the port any longer.
-        return [fire, *(self.take_loss() if name and self.send("", ("mon0", name)) else [])]
+        return [fire, *(self.take_loss() if name and self.send("", requests.stop_monitor(name)) else [])]
 
     def give_up(self, why: str) -> Lost:
         """After an error of this side: a loss, with which every connection ends. The caller closes them, and fires."""

@@ -14,8 +14,9 @@ from collections.abc import Iterable
 
 from ..._errors import LocalProtocolError
 from ..._reason import Reason, transport_error
-from ..effects import Effect, Fire, FireDone, Lost, Terms
+from .. import requests
 from ..wire.framing import FRAME_TARGET
+from .effects import Effect, Fire, FireDone, Lost, Terms
 from .queue import OutgoingQueue
 
 INLINE_SHARE = 8
@@ -92,7 +93,7 @@ class Outbox:
             monitors[monitor] = None
             return False
         # In this order: if the request cannot travel, there is no monitor either.
-        lost = bool(name) and self.send("", ("mon1", name))
+        lost = bool(name) and self.send("", requests.start_monitor(name))
         self.monitors[name] = {monitor: None}
         return lost
 
@@ -105,7 +106,7 @@ class Outbox:
         if monitors:
             return False
         del self.monitors[name]
-        return bool(name) and self.send("", ("mon0", name))
+        return bool(name) and self.send("", requests.stop_monitor(name))
 
     def port_died(self, name: str, reason: Reason) -> list[Effect]:
         """The peer says that a port of its own has died (`kil0`)."""

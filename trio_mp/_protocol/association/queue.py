@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from ..._errors import RemoteProtocolError
-from ..requests import is_upkeep
+from ..requests import ABOUT_PORTS, is_upkeep
 from ..wire.codec import check_amount
 from ..wire.framing import FRAME_TARGET, MSGPACK, Framing
 from ..wire.limits import UNCOUNTED
@@ -15,8 +15,6 @@ ADAPTED_SIZE = 8 * 1024 * 1024
 
 ADAPTED_VALUES = 50_000
 """How many values that may hold."""
-
-_PORT_REQUESTS = frozenset({"mon1", "mon0", "spawn", "spawn_linked", "stream", "kil"})
 
 
 class OutgoingQueue:
@@ -231,7 +229,7 @@ def _concerns(message: tuple[object, ...]) -> str:
     """The name of the port that is told nothing if this message is lost."""
     match message:
         # A program may send anything to a node port, also lists and dicts, which no set can be asked for.
-        case ("", str(word), str(name), *_) if word in _PORT_REQUESTS:
+        case ("", str(word), str(name), *_) if word in ABOUT_PORTS:
             return name
         case _:
             return str(message[0])

@@ -28,10 +28,10 @@ from dataclasses import dataclass
 
 from ..._errors import LocalProtocolError, RemoteProtocolError
 from ..._ids import is_incarnation, is_node_id, is_token
-from ..effects import Authenticated, Event, Greeted, LinkReceived, OkReceived, PeerInfo, ProofWanted, RefusedByPeer
 from ..wire.framing import FRAMINGS, MSGPACK
 from . import auth
 from .auth import HMAC_SHA256, NO_KEY, TLS_SHA256, Greeting
+from .events import Authenticated, Event, Greeted, LinkReceived, OkReceived, PeerInfo, ProofWanted, RefusedByPeer
 
 NONCE_SIZE = 33
 """Random bytes in a nonce; 33 make 44 characters of base64 without padding."""

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..._errors import RemoteProtocolError
-from ..effects import Event, Messages
 from ..wire.buffer import LineBuffer
 from ..wire.framing import Reader
+from .events import Event, Messages
 from .handshake import Handshake, LocalInfo, Step
 
 GREETING_LIMIT = 160 * 1024

@@ -38,25 +38,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ..._ids import is_node_id
+from . import messages as messages
+from .messages import (
+    ADDRESS_LIMIT,
+    GLOBALS_LIMIT,
+    MEMBERSHIP,
+    Addresses,
+    Attach,
+    Decline,
+    Dial,
+    Join,
+    Meet,
+    Welcome,
+)
 from .permissions import Declined, EverybodyMay, NotAllowed, Permissions
-
-WORDS = frozenset({"join", "welcome", "attach", "meet", "decline", "dial"})
-"""What messages about membership begin with."""
-
-ADDRESS_LIMIT = 16
-"""How many addresses of one node are believed; more are left out."""
-
-GLOBALS_LIMIT = 200
-"""How many other global nodes are kept in mind; who speaks for itself has precedence over whom others speak of."""
 
 WELCOME_SIZE = 32 * 1024
 """About how many bytes of global nodes a `welcome` names: any node must be able to take it."""
 
-_ADDRESS_SIZE = 300
 _WHY_SIZE = 300
-
-Addresses: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,19 +241,19 @@ class Membership:
 
     def received(self, node_id: str, word: str, arguments: tuple[object, ...]) -> list[MembershipEffect] | None:
         """A message about membership, from a node with which there is a connection; None if it makes no sense."""
-        match (word, *arguments):
-            case ("join", bool(is_global), list(addresses)):
-                return self._joined(node_id, is_global, _addresses(addresses))
-            case ("welcome", list(addresses), dict(others)):
-                return self._welcomed(node_id, _addresses(addresses), _table(others))
-            case ("decline", str(why)):
+        match MEMBERSHIP.read((word, *arguments)):
+            case Join(is_global, addresses):
+                return self._joined(node_id, is_global, addresses)
+            case Welcome(addresses, others):
+                return self._welcomed(node_id, addresses, others)
+            case Decline(why):
                 return self._declined(node_id, why)
-            case ("attach",):
+            case Attach():
                 return self._guest_came(node_id)
-            case ("meet", str(other), list(addresses)) if is_node_id(other):
-                return self._met(other, _addresses(addresses))
-            case ("dial", str(target), str(other), list(addresses)) if is_node_id(other) and is_node_id(target):
-                return self._dial(node_id, target, other, _addresses(addresses))
+            case Meet(other, addresses):
+                return self._met(other, addresses)
+            case Dial(target, other, addresses):
+                return self._dial(node_id, target, other, addresses)
             case _:
                 return None
 
@@ -266,13 +266,13 @@ class Membership:
             to = [other for other in self.mesh if other != target]
         else:
             to = [self.host] if self.host is not None else []
-        return [Send(other, ("dial", target, self.node_id, addresses)) for other in to]
+        return [Send(other, messages.dial(target, self.node_id, addresses)) for other in to]
 
     # What it means -------------------------------------------------------------------------------------------------
 
     def _join(self, node_id: str) -> Send:
         self.joined[node_id] = None
-        return Send(node_id, ("join", self.is_global, self.addresses))
+        return Send(node_id, messages.join(self.is_global, self.addresses))
 
     def _welcome(self, node_id: str) -> Send:
         others: dict[str, Addresses] = {}
@@ -285,7 +285,7 @@ class Membership:
                 break
             if other != node_id:
                 others[other] = addresses
-        return Send(node_id, ("welcome", self.addresses, others))
+        return Send(node_id, messages.welcome(self.addresses, others))
 
     def _tell_guests(self) -> list[MembershipEffect]:
         return [self._welcome(guest) for guest in self.guests]
@@ -295,7 +295,7 @@ class Membership:
         if not why and not self.is_global:
             why = self.permissions.own(node_id)
         if why:
-            return [NotAllowed(node_id, why), Send(node_id, ("decline", why))]
+            return [NotAllowed(node_id, why), Send(node_id, messages.decline(why))]
         effects = self.became_seed()
         if not is_global:
             self.heard[node_id] = None
@@ -315,14 +315,12 @@ class Membership:
             # It was attached to this one until now.
             del self.guests[node_id]
             effects.append(GuestDown(node_id))
-        meet = ("meet", node_id, self.globals.get(node_id, ()))
+        meet = messages.meet(node_id, self.globals.get(node_id, ()))
         meetings = [Send(other, meet) for other in self.mesh]
         self.mesh[node_id] = None
         return [*effects, GlobalUp(node_id), *meetings, *self._tell_guests()]
 
-    def _welcomed(
-        self, node_id: str, addresses: Addresses, others: dict[str, Addresses]
-    ) -> list[MembershipEffect]:
+    def _welcomed(self, node_id: str, addresses: Addresses, others: dict[str, Addresses]) -> list[MembershipEffect]:
         if node_id not in self.joined:
             return []
         if why := self.permissions.of(node_id):
@@ -334,12 +332,12 @@ class Membership:
             return self._mesh_with(node_id) if node_id not in self.mesh else []
         if self.host is None:
             self.host = node_id
-            effects: list[MembershipEffect] = [Send(node_id, ("attach",)), Attached(node_id)]
+            effects: list[MembershipEffect] = [Send(node_id, messages.attach()), Attached(node_id)]
         elif self.host != node_id:
             # Met while attached elsewhere: the two may not know each other.
             if node_id in self.globals:
                 return []
-            return [Send(self.host, ("meet", node_id, addresses))]
+            return [Send(self.host, messages.meet(node_id, addresses))]
         else:
             effects = []
         # All that the host uses, and nothing else: what is gone is gone here, too, and may only be needed if it is.
@@ -386,21 +384,7 @@ class Membership:
             return []
         if target == self.node_id:
             return [DialWanted(other, addresses)] if by != other else []
-        onward = ("dial", target, other, addresses)
+        onward = messages.dial(target, other, addresses)
         if target in self.guests or (by == other and target in self.mesh):
             return [Send(target, onward)]
         return [Send(node_id, onward) for node_id in self.mesh] if by == other and by in self.guests else []
-
-
-def _addresses(texts: list[object]) -> Addresses:
-    # What cannot be printed cannot be dialled; a lone surrogate could not even be passed on.
-    believed = [text for text in texts if isinstance(text, str) and 0 < len(text) <= _ADDRESS_SIZE]
-    return tuple([text for text in believed if text.isprintable()][:ADDRESS_LIMIT])
-
-
-def _table(others: dict[str, object]) -> dict[str, Addresses]:
-    table: dict[str, Addresses] = {}
-    for node_id, addresses in others.items():
-        if is_node_id(node_id) and isinstance(addresses, list) and len(table) < GLOBALS_LIMIT:
-            table[node_id] = _addresses(addresses)
-    return table

@@ -1,7 +1,7 @@
-"""What the pure core tells its caller: frozen values.
+"""The effects of an association: frozen values, each of which says what the caller must do.
 
-Events say what a connection received; effects say what the caller must do now, in the order given. A connection is
-named by its ID, a str that is the same on both sides.
+The caller does them at once, in the order in which they are given. A connection is named by its ID, a str that is the
+same on both sides.
 """
 
 from __future__ import annotations
@@ -9,34 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from .._reason import Reason
-from .wire.framing import Framing
-
-
-@dataclass(frozen=True, slots=True)
-class PeerInfo:
-    """What the other side said of itself in its greeting.
-
-    Attributes:
-      node_id: its node ID; unproven until the connection has authenticated.
-      incarnation: the token of this run of it.
-      methods, framings: the authentication methods it accepts and the framings it reads, in its order.
-      tls: whether it wants TLS.
-      heartbeat: it sends something at least this often, in seconds, between 0.1 and 60.
-      limit: the largest message it takes, in bytes.
-      provider: program and version.
-      stream: the token of the byte stream that the connection is to carry; empty if it is to carry messages.
-    """
-
-    node_id: str
-    incarnation: str
-    methods: tuple[str, ...]
-    framings: tuple[str, ...]
-    tls: bool
-    heartbeat: float
-    limit: int
-    provider: str
-    stream: str = ""
+from ..._reason import Reason
+from ..wire.framing import Framing
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,67 +26,6 @@ class Terms:
     incarnation: str
     limit: int
     framing: Framing
-
-
-# Events of a session ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Greeted:
-    """The greetings have crossed: who the other side claims to be, and the ID of the connection."""
-
-    peer: PeerInfo
-    connection: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProofWanted:
-    """The side that dialled must prove itself now: call `Session.prove`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Authenticated:
-    """The other side has proven itself.
-
-    Attributes:
-      lost: the ID of the last connection with us that it had in use and that ended there; may be empty.
-      owes_proof: whether we have yet to prove ourselves (we were dialled).
-    """
-
-    lost: str
-    owes_proof: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LinkReceived:
-    """The side that decides has chosen this connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class OkReceived:
-    """The other side has adopted this connection: data may be written."""
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedByPeer:
-    """The other side does not want this connection, and why."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Messages:
-    """A batch: each message begins with the name of the port it is for."""
-
-    batch: list[tuple[object, ...]]
-
-
-Event: TypeAlias = (
-    Greeted | ProofWanted | Authenticated | LinkReceived | OkReceived | RefusedByPeer | Messages
-)
-
-
-# Effects of an association ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

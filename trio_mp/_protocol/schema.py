@@ -1,0 +1,172 @@
+"""Messages as data: the word that each begins with, and what follows; one row both reads and writes a message.
+
+A vocabulary is the table of the messages that one part of the protocol knows. Whoever adds a message adds a row to it:
+no other place spells the word or the order of what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
+
+from .._ids import is_node_id, is_port_name, split_port
+
+Message: TypeAlias = tuple[object, ...]
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One element of a message.
+
+    Attributes:
+      name: what the documentation calls it.
+      accepts: says whether a received value can be this element.
+    """
+
+    name: str
+    accepts: Callable[[object], bool]
+
+    def called(self, name: str) -> Field:
+        """The same kind of element under another name."""
+        return Field(name, self.accepts)
+
+
+class Schema(Generic[P, R_co]):
+    """A row of a vocabulary: one kind of message.
+
+    Args:
+      word: what the message begins with.
+      make: makes the value that the message stands for, of the elements that follow the word; of all that is left, as
+        one tuple, for the rest. It may raise `TypeError` or `ValueError` for elements that do not fit each other.
+      fields: the elements that follow the word.
+      rest: the name of what may follow them, of any length; nothing may follow without it.
+
+    Attributes:
+      write: makes a message, of the arguments that `make` takes.
+      shape: the message as the documentation shows it, without brackets.
+    """
+
+    __slots__ = ("_accepts", "_count", "make", "rest", "shape", "word", "write")
+
+    def __init__(self, word: str, make: Callable[P, R_co], *fields: Field, rest: str = "") -> None:
+        self.word = word
+        self.make = make
+        self.rest = rest
+        self.write: Callable[P, Message] = _writer(word, len(fields), bool(rest))
+        self.shape = ", ".join([f'"{word}"', *(field.name for field in fields), *([f"*{rest}"] if rest else [])])
+        self._accepts = tuple([field.accepts for field in fields])
+        self._count = len(fields) + 1
+
+    def read(self, message_untrusted: Message) -> R_co | None:
+        """The value that a message stands for, which begins with the word of this row; None if the rest does not fit.
+
+        Raises:
+          TypeError, ValueError: what `make` raises.
+        """
+        count = len(message_untrusted)
+        if count != self._count and (count < self._count or not self.rest):
+            return None
+        index = 1
+        for accepts in self._accepts:
+            if not accepts(message_untrusted[index]):
+                return None
+            index += 1
+        # The types of the arguments are what the fields have accepted, which no type checker can know.
+        make: Callable[..., R_co] = self.make
+        if self.rest:
+            return make(*message_untrusted[1:index], message_untrusted[index:])
+        return make(*message_untrusted[1:])
+
+
+class Vocabulary(Generic[R_co]):
+    """The messages that one part of the protocol knows.
+
+    Args:
+      schemas: a row for each kind of message. Rows with the same word are tried in this order.
+
+    Attributes:
+      words: what the messages begin with.
+    """
+
+    __slots__ = ("_by_word", "schemas", "words")
+
+    def __init__(self, *schemas: Schema[Any, R_co]) -> None:
+        self.schemas = schemas
+        self._by_word: dict[object, tuple[Schema[Any, R_co], ...]] = {}
+        for schema in schemas:
+            self._by_word[schema.word] = (*self._by_word.get(schema.word, ()), schema)
+        self.words = frozenset(schema.word for schema in schemas)
+
+    def read(self, message_untrusted: Message) -> R_co | None:
+        """The value that a message stands for; None if it fits no row.
+
+        Raises:
+          TypeError, ValueError: what the row's `make` raises.
+        """
+        word = message_untrusted[0] if message_untrusted else None
+        # Anything can come in the place of a word, also what no dict can be asked for.
+        if isinstance(word, str):
+            for schema in self._by_word.get(word, ()):
+                found = schema.read(message_untrusted)
+                if found is not None:
+                    return found
+        return None
+
+
+def _writer(word: str, fields: int, rest: bool) -> Callable[..., Message]:
+    # The first two write nearly all requests of a busy node: reports of deaths, and requests for them.
+    if fields == 1 and not rest:
+        return lambda only: (word, only)
+    if fields == 1:
+        return lambda only, more: (word, only, *more)
+    if rest:
+        return lambda *arguments: (word, *arguments[:-1], *arguments[-1])
+    return lambda *arguments: (word, *arguments)
+
+
+# Kinds of elements -------------------------------------------------------------------------------------------------
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and is_port_name(value)
+
+
+def _is_port(value: object) -> bool:
+    try:
+        split_port(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _is_node(value: object) -> bool:
+    return isinstance(value, str) and is_node_id(value)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+TEXT = Field("text", _is_text)
+FLAG = Field("flag", _is_flag)
+NAME = Field("name", _is_name)
+PORT = Field("port", _is_port)
+NODE = Field("node ID", _is_node)
+LIST = Field("list", _is_list)
+TABLE = Field("table", _is_table)
