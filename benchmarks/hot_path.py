@@ -72,7 +72,7 @@ def decode_all(frames: list[bytes]) -> None:
 def dispatch_all(node: Node, batches: list[list[tuple[Any, ...]]]) -> None:
     """Hand messages to their handlers."""
     dispatcher = node._runtime.dispatcher
-    frame = Running(dispatcher, None, trio.lowlevel.current_task())
+    frame = Running(dispatcher.public, None, trio.lowlevel.current_task())
     for batch in batches:
         done = 0
         while done < len(batch):

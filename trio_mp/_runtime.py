@@ -21,7 +21,7 @@ from ._ports.context import Running, find_running, running_variable
 from ._ports.dispatcher import WRONG_THREAD, Dispatcher
 from ._ports.lifecycle import Job
 from ._ports.monitor import Monitor, MonitorCallback
-from ._ports.port import Port, running_port
+from ._ports.port import Port, lifecycle_of, running_port, state_of
 from ._protocol import requests
 from ._protocol.handshake.auth import stretch_secret
 from ._protocol.handshake.handshake import LocalInfo
@@ -177,7 +177,7 @@ class Runtime:
         if self.dispatcher.lingering:
             running = find_running()
             if running is not None and isinstance(running.port, Port) and not running.port.alive:
-                raise PortDied(running.port, running.port.state.reason)
+                raise PortDied(running.port, state_of(running.port).reason)
 
     def route(self, port: str) -> tuple[Peer | None, str]:
         """Where messages for a port go: the peer, or None for this node; and the name of the port there.
@@ -275,8 +275,13 @@ class Runtime:
     # Monitors ------------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
-    def monitor(self, port: str, callback: MonitorCallback, owner: Port | None) -> Monitor:
-        """Monitor a port; the callback runs in the context of the owner, and the monitor ends with it."""
+    def monitor(
+        self, port: str, callback: MonitorCallback, owner: Port | None, *, kills_remotely: bool = False
+    ) -> Monitor:
+        """Monitor a port; the callback runs in the context of the owner, and the monitor ends with it.
+
+        Unless it `kills_remotely`, as a link does that kills a port of another node: see `Lifecycle.die`.
+        """
         self.check_open()
         peer, name = self.route(port)
         again = self.closing and self.dispatcher.firing
@@ -288,9 +293,9 @@ class Runtime:
             raise trio.ClosedResourceError(f"node {self.id} is closing")
         if isinstance(port, Port):
             port = str.__str__(port)
-        monitor = Monitor(self, port, callback, owner, (peer, name))
+        monitor = Monitor(self, port, callback, owner, (peer, name), kills_remotely=kills_remotely)
         if owner is not None:
-            owner.state.owned[monitor] = None
+            state_of(owner).owned[monitor] = None
         if peer is not None:
             peer.monitor(name, monitor)
         elif name:
@@ -308,14 +313,14 @@ class Runtime:
         if self.dispatcher.find(port.name) is None:
             callback()
         else:
-            port.state.unwound.append(callback)
+            state_of(port).unwound.append(callback)
 
     @trio.lowlevel.enable_ki_protection
-    def remove_monitor(self, monitor: Monitor) -> None:
-        """See `MonitorHost.remove_monitor`."""
-        if isinstance(monitor.owner, Port):
-            monitor.owner.state.owned.pop(monitor, None)
-        peer, name = cast("tuple[Peer | None, str]", monitor.where)
+    def remove_monitor(self, monitor: Monitor, owner: object | None, where: object) -> None:
+        """See `MonitorRegistry.remove_monitor`."""
+        if isinstance(owner, Port):
+            state_of(owner).owned.pop(monitor, None)
+        peer, name = cast("tuple[Peer | None, str]", where)
         if self.closed:
             return
         if peer is not None:
@@ -328,7 +333,7 @@ class Runtime:
     def owner(self) -> Port | None:
         """The running port, if it is one of this node's."""
         port = running_port()
-        return port if port is not None and port.dispatcher is self.dispatcher else None
+        return port if port is not None and lifecycle_of(port) is self.dispatcher else None
 
     def link(self, port: str, to: str) -> Monitor:
         """See `Node.link`."""
@@ -345,9 +350,7 @@ class Runtime:
                 except (TypeError, ValueError) as error:
                     self.kill(to, reason_lost(error))
 
-        monitor = self.monitor(port, kill_linked, owner)
-        monitor.kills_remotely = peer is not None
-        return monitor
+        return self.monitor(port, kill_linked, owner, kills_remotely=peer is not None)
 
     # Life ----------------------------------------------------------------------------------------------------------
 
@@ -386,7 +389,7 @@ class Runtime:
         dispatcher = self.dispatcher
         self.closing = dispatcher.closing = self._finishing = True
         dispatcher.nursery = None
-        running = Running(dispatcher, None, trio.lowlevel.current_task())
+        running = Running(dispatcher.public, None, trio.lowlevel.current_task())
         token = running_variable.set(running)
         try:
             for port in tuple(dispatcher.ports.values()):

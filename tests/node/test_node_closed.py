@@ -25,6 +25,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_mp import Node, Port, PortDied, open_node, spawnable
 from trio_mp._ports.dispatcher import PASS_MESSAGES
+from trio_mp._ports.port import state_of
 
 CLOSED = ("node_closed", "b")
 
@@ -356,7 +357,7 @@ async def test_a_link_to_another_node_ends_with_its_owner_as_long_as_the_port_li
             owner.run(b.link, watched, far)
             b.kill(owner)
             await wait_all_tasks_blocked()
-            assert not watched.state.monitors
+            assert not state_of(watched).monitors
             b.kill(watched, "bad", "news")
         await trio.sleep(60)
         assert far.alive

@@ -21,6 +21,8 @@ from network_helpers import (
     warnings_in,
 )
 
+from trio_mp._ports.port import state_of
+
 BROKEN = BrokenPipeError(32, "Broken pipe")
 
 
@@ -100,7 +102,7 @@ async def test_who_monitored_over_a_lost_connection_does_not_count(
             network.wire.reset()
             await told.wait()
             await until(lambda: a.peers and b.peers)
-        assert not port.state.monitors
+        assert not state_of(port).monitors
         b.send(port)
         await until(lambda: not port.alive)
         await trio.sleep(0.1)

@@ -151,7 +151,7 @@ PORTS = (
     Fault(
         "mailbox_takes_all_for_local",
         "point 4: messages from another node wait in a mailbox as those of this node do, which are not measured",
-        (Change(_DISPATCHER, " if port.more is None or port.more.mailbox is None else None", ""),),
+        (Change(_DISPATCHER, " if port._state is None or port._state.mailbox is None else None", ""),),
         ("tests/peers/test_limits_for_peers.py::test_received_messages_wait_up_to_a_size",),
         hangs=True,
     ),
@@ -166,7 +166,7 @@ PORTS = (
             if not self.ports:
                 return
             port = next(reversed(self.ports.values()))
-            state = port.state
+            state = state_of(port)
         if state.busy:""",
             ),
         ),
@@ -208,8 +208,8 @@ PORTS = (
         (
             Change(
                 _KEEPER,
-                "                monitor.begin_firing(reason)\n            for monitor in monitors:\n",
-                "                monitor.begin_firing(reason)\n",
+                "                monitor._begin_firing(reason)\n            for monitor in monitors:\n",
+                "                monitor._begin_firing(reason)\n",
             ),
         ),
         ("tests/ports/test_monitors.py::test_the_reason_is_set_on_all_monitors_before_any_callback_runs",),

@@ -200,7 +200,7 @@ class World:
 
     def ended(self, monitor: Monitor) -> bool:
         """Whether a monitor was cancelled, or ended with the port that had set it."""
-        return monitor in self.cancelled or (isinstance(monitor.owner, Port) and not monitor.owner.alive)
+        return monitor in self.cancelled or (isinstance(monitor._owner, Port) and not monitor._owner.alive)
 
 
 indices = st.integers(0, PORTS - 1)

@@ -7,6 +7,7 @@ from reason_helpers import Died
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import open_node
+from trio_mp._ports.port import state_of
 
 
 async def test_a_linked_port_dies_of_the_same_reason() -> None:
@@ -97,7 +98,7 @@ async def test_a_link_ends_with_the_port_that_it_would_kill() -> None:
         node.kill(other)
         await wait_all_tasks_blocked()
         assert not link.active
-        assert not one.state.monitors
+        assert not state_of(one).monitors
 
 
 async def test_a_link_set_in_a_port_does_not_end_with_it() -> None:

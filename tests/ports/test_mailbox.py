@@ -10,6 +10,7 @@ from reason_helpers import Died
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_mp import ANY, Port, PortDied, open_node
+from trio_mp._ports.port import state_of
 from trio_mp._settings.environment import Environment
 from trio_mp.lowlevel import open_node_in
 
@@ -676,7 +677,7 @@ async def test_the_length_of_a_mailbox_is_what_waits_in_it() -> None:
         node.send(port, 1)
         node.send(port, 2)
         await wait_all_tasks_blocked()
-        mailbox = port.state.mailbox
+        mailbox = state_of(port).mailbox
         assert mailbox is not None
         assert len(mailbox) == 2
 

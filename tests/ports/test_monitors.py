@@ -14,6 +14,7 @@ from reason_helpers import Died
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_mp import Monitor, Port, PortDied, current_port, open_node
+from trio_mp._ports.port import state_of
 
 
 async def test_a_callback_gets_the_elements_of_the_reason() -> None:
@@ -462,22 +463,22 @@ async def test_a_node_keeps_nothing_of_monitors_that_have_ended() -> None:
             with node.move_on_death(port):
                 pass
         node.send(port, "x")
-        assert not port.state.monitors
-        assert not owner.state.owned
+        assert not state_of(port).monitors
+        assert not state_of(owner).owned
         assert not node._runtime._node_monitors
         dying = node.port()
         owner.run(node.monitor, dying, lambda *_: None)
         owner.run(node.monitor, f"{node.id}#aaaaaaaaaaaaaaaa.77", lambda *_: None)
         node.kill(dying)
         await wait_all_tasks_blocked()
-        assert not owner.state.owned
+        assert not state_of(owner).owned
         owner.run(node.monitor, owner, lambda *_: None)
         other = node.port()
         owner.run(node.monitor, other, lambda *_: None)
         owner.run(node.monitor, node.id, lambda *_: None)
         node.kill(owner)
         await wait_all_tasks_blocked()
-        assert not other.state.monitors
+        assert not state_of(other).monitors
         assert not node._runtime._node_monitors
 
 
@@ -665,7 +666,7 @@ async def test_a_cancelled_wait_for_a_death_leaves_no_monitor_behind() -> None:
         port = node.port()
         with trio.move_on_after(0):
             await node.wait_death(port)
-        assert not port.state.monitors
+        assert not state_of(port).monitors
 
 
 WAYS: list[Callable[[Any, str], Any]] = [

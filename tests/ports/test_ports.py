@@ -957,11 +957,11 @@ async def test_a_port_that_has_handlers_for_tags_alone_has_no_state_of_its_own()
         port.on("b")(lambda: handled.append("not b"))
         port.on("b")(lambda: handled.append("b"))
         port.on()(lambda *message: handled.append(message))
-        assert port.more is None
+        assert port._state is None
         node.send(port, "a")
         node.send(port, "b")
         await wait_all_tasks_blocked()
-        assert port.more is None
+        assert port._state is None
         node.send(port, "c")
         await wait_all_tasks_blocked()
         port.on("a", 1)(lambda: handled.append("a, 1"))

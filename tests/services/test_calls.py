@@ -8,6 +8,7 @@ from reason_helpers import Died
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_mp import Node, Port, PortDied, current_port, open_node
+from trio_mp._ports.port import state_of
 
 
 def counting(node: Node) -> Port:
@@ -180,8 +181,8 @@ async def test_a_call_leaves_nothing_behind() -> None:
         await wait_all_tasks_blocked()
         assert set(node._runtime.dispatcher.ports.values()) == {port, silent}
         assert not node._runtime.dispatcher.unwinding
-        assert not port.state.monitors
-        assert not silent.state.monitors
+        assert not state_of(port).monitors
+        assert not state_of(silent).monitors
 
 
 async def test_a_call_with_a_bad_port_leaves_nothing_behind() -> None:
@@ -207,7 +208,7 @@ async def test_a_call_from_a_port_is_cancelled_with_it() -> None:
         assert await node.wait_death(port) == ("why",)
         await wait_all_tasks_blocked()
         assert set(node._runtime.dispatcher.ports.values()) == {silent}
-        assert not silent.state.monitors
+        assert not state_of(silent).monitors
 
 
 async def test_an_async_handler_can_call_and_stays_in_its_context() -> None:

@@ -11,6 +11,7 @@ from network_helpers import FakeNetwork, open_test_node, until
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import Change, Node, Port, PortDied, open_node
+from trio_mp._ports.port import state_of
 from trio_mp._services.changes import WATCH_LIMIT
 
 
@@ -130,7 +131,7 @@ class TestARegistration:
         node.database.register("red", port, 1)
         node.database.register("red", port, 2)
         assert await node.database.family("red") == {port: 2}
-        assert len(port.state.owned) == 1
+        assert len(state_of(port).owned) == 1
         node.kill(port)
         await wait_all_tasks_blocked()
         assert await node.database.family("red") == {}

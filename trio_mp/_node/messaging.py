@@ -113,7 +113,7 @@ class Messaging:
           trio.ClosedResourceError: the node is closed.
         """
         # The short cut for ports of this node; all else is in the runtime.
-        if port.__class__ is Port and port._dispatcher is self._dispatcher:  # pyright: ignore[reportAttributeAccessIssue]
+        if port.__class__ is Port and port._lifecycle is self._dispatcher:  # pyright: ignore[reportAttributeAccessIssue]
             if self._runtime.closed or self._dispatcher.lingering:
                 self._runtime.check_open()
             if self._dispatcher.parked is not None:
@@ -140,13 +140,13 @@ class Messaging:
         if not seconds >= 0:
             raise ValueError(f"seconds must not be negative: {seconds!r}")
         self._runtime.check_open()
-        timer = Timer()
+        scope = trio.CancelScope()
         message = self._runtime.fix(port, message)
-        self._dispatcher.start_system_task(self._send_later, timer, seconds, port, message)
-        return timer
+        self._dispatcher.start_system_task(self._send_later, scope, seconds, port, message)
+        return Timer(scope)
 
-    async def _send_later(self, timer: Timer, seconds: float, port: str, message: tuple[Any, ...]) -> None:
-        with timer.scope:
+    async def _send_later(self, scope: trio.CancelScope, seconds: float, port: str, message: tuple[Any, ...]) -> None:
+        with scope:
             await trio.sleep(seconds)
             try:
                 self._runtime.send(port, message)

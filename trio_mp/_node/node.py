@@ -97,8 +97,7 @@ class Node(Messaging):
         if peer is None:
             port = new_port(self._dispatcher, name)
             # Other nodes may hear of it, and send, before it is initialised.
-            port.state.busy = True
-            port.rearm()
+            self._dispatcher.hold(port)
             request = requests.Spawn(name, function, arguments, linked_to)
             self._dispatcher.enqueue(Job(self._initialise), (port, request))
             port_id = str.__str__(port)

@@ -100,7 +100,7 @@ class Connection:
     @survives
     async def run(self) -> None:
         """Handle the connection until it is over. What the other side does wrong ends it, and is in `fault`."""
-        self._running = Running(self.network.dispatcher, None, trio.lowlevel.current_task())
+        self._running = Running(self.network.dispatcher.public, None, trio.lowlevel.current_task())
         running_variable.set(self._running)
         try:
             with self._scope:

@@ -9,7 +9,7 @@ from typing import Protocol
 from .._ids import node_of, split_port
 from .._ports.context import Running
 from .._ports.dispatcher import Dispatcher
-from .._ports.port import Port
+from .._ports.port import Port, state_of
 from .._protocol import requests
 from .._protocol.wire import codec
 from .._reason import Reason
@@ -172,7 +172,7 @@ class NodePort:
             port = self._make(peer, request)
             if port is not None:
                 peer.spawned += 1
-                port.state.unwound.append(peer.spawned_port_gone)
+                state_of(port).unwound.append(peer.spawned_port_gone)
         if isinstance(request, requests.Spawn) and request.linked_to:
             # Its request to monitor comes right behind, but the port may have ended by then, and not of an error.
             self._watch(peer, request.name)

@@ -1,32 +1,37 @@
 """Which port the running code belongs to.
 
 Setting a `ContextVar` for every message would nearly double the cost of a dispatch (measured). So a task that
-dispatches has one `Running`, put into its context once, and changes the port in it; a task of a port has a frame of its
-own that never changes.
+dispatches has one `Running`, put into its context once, and changes the port in it. A task of a port has one of its own
+which never changes.
 """
 
 from __future__ import annotations
 
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 import trio
+
+if TYPE_CHECKING:
+    # What users see of a node is put together above; nothing here calls it.
+    from .._node.node import Node
 
 
 class Running:
     """What the running code belongs to.
 
     Attributes:
-      dispatcher: the runtime of its node.
+      node: its node, as users see it.
       port: its port, or None outside any.
       task: the one task for which the port in it is true; None if it is true for whoever inherits the context. A task
-        that a sync handler starts in a nursery of the program inherits its dispatcher's running, whose port will be
+        that a sync handler starts in a nursery of the program inherits that of its dispatcher, whose port will be
         another one a moment later.
     """
 
-    __slots__ = ("dispatcher", "port", "task")
+    __slots__ = ("node", "port", "task")
 
-    def __init__(self, dispatcher: object, port: object, task: trio.lowlevel.Task | None) -> None:
-        self.dispatcher = dispatcher
+    def __init__(self, node: Node, port: object, task: trio.lowlevel.Task | None) -> None:
+        self.node = node
         self.port = port
         self.task = task
 

@@ -23,7 +23,7 @@ from .._reason import exception_reason, mailbox_full, unhandled_message
 from .backlog import Backlog
 from .context import Running, running_variable
 from .lifecycle import Job, Lifecycle, RemoteWriter, Target
-from .port import Port
+from .port import Port, rearm, state_of
 from .port_state import PortState
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Dispatcher(Lifecycle):
     async def pump(self) -> None:
         """Dispatch local messages and flush peers, for as long as the node lives."""
         task = trio.lowlevel.current_task()
-        running = Running(self, None, task)
+        running = Running(self.public, None, task)
         running_variable.set(running)
 
         def abort(_: object) -> trio.lowlevel.Abort:
@@ -201,7 +201,7 @@ class Dispatcher(Lifecycle):
             for place in range(min(step, len(queue))):
                 port, message = queue.popleft()
                 latest[place] = port
-                tags = port.tags
+                tags = port._tags
                 if tags is not None:
                     try:
                         handler = tags.get(message[0])
@@ -209,7 +209,7 @@ class Dispatcher(Lifecycle):
                         handler = None
                     arguments = message[1:]
                 else:
-                    handler = port.default
+                    handler = port._default
                     arguments = message
                 if handler is None:
                     self.deliver(running, port, message)
@@ -260,7 +260,7 @@ class Dispatcher(Lifecycle):
                         serve(message[1:])
                     # Any other is dead: port names are never used twice, and whoever monitors it has been told.
                     continue
-                tags = port.tags
+                tags = port._tags
                 if tags is not None:
                     try:
                         handler = tags.get(message[1])
@@ -269,7 +269,7 @@ class Dispatcher(Lifecycle):
                     arguments = message[2:]
                 else:
                     # A mailbox must know that they are not of this node.
-                    handler = port.default if port.more is None or port.more.mailbox is None else None
+                    handler = port._default if port._state is None or port._state.mailbox is None else None
                     arguments = message[1:]
                 if handler is None:
                     self.deliver(running, port, message[1:], True)
@@ -316,7 +316,7 @@ class Dispatcher(Lifecycle):
             except Exception as error:  # noqa: BLE001 - not of the connection whose reader may have come to it
                 self.crash(error)
             return
-        state = port.state
+        state = state_of(port)
         if not state.alive:
             return
         if state.busy:
@@ -331,11 +331,16 @@ class Dispatcher(Lifecycle):
         if result is not None:
             self._handle_result(port, result)
 
+    def hold(self, port: Port) -> None:
+        """Let messages for a port wait until `release`."""
+        state_of(port).busy = True
+        rearm(port)
+
     def release(self, port: Port) -> None:
-        """A port is ready to handle what has come meanwhile."""
-        state = port.state
+        """Let a port that was held handle its messages, first those that have come meanwhile."""
+        state = state_of(port)
         pending, state.pending, state.busy = state.pending, None, False
-        port.rearm()
+        rearm(port)
         running = running_variable.get()
         assert running is not None
         while pending:
@@ -364,13 +369,13 @@ class Dispatcher(Lifecycle):
                 error = TypeError("a handler with a `yield` in it has not run at all: take the yield out")
                 self.die(port, exception_reason(error), error)
             return
-        state = port.state
+        state = state_of(port)
         if not state.alive:
             # It killed its own port, or was never to run.
             result.close()
             return
         state.busy = True
-        port.rearm()
+        rearm(port)
         self.start_task(port, self._finish_handler, (port, state, result))
 
     @trio.lowlevel.enable_ki_protection
@@ -393,4 +398,4 @@ class Dispatcher(Lifecycle):
                     end = self.clock() + PASS_SECONDS
         finally:
             state.busy = False
-            port.rearm()
+            rearm(port)

@@ -19,7 +19,7 @@ from .._ids import join_port
 from .._reason import Reason, exception_reason, is_normal, no_such_port, node_closed
 from .context import Running, running_variable
 from .monitor import Monitor
-from .port import Port, PortHost
+from .port import Port, PortLifecycle, rearm, state_of
 from .port_state import PortState
 
 log = logging.getLogger("trio_mp.port")
@@ -29,8 +29,8 @@ class Job:
     """Work of the runtime that keeps its place among the messages; stands where a port would."""
 
     __slots__ = ("function",)
-    tags = None
-    default = None
+    _tags = None
+    _default = None
 
     def __init__(self, function: Callable[..., None]) -> None:
         self.function = function
@@ -63,7 +63,7 @@ class RemoteWriter(Protocol):
 Target: TypeAlias = Port | Job
 
 
-class Lifecycle(PortHost):
+class Lifecycle(PortLifecycle):
     """The ports of a node, from birth to the firing of their monitors.
 
     Attributes:
@@ -97,19 +97,19 @@ class Lifecycle(PortHost):
     def start_task(
         self, port: Port, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
     ) -> None:
-        """See `PortHost.start_task`."""
+        """See `PortLifecycle.start_task`."""
         if self.nursery is None:
             raise trio.ClosedResourceError("the node is closed")
         name = f"{port}: {getattr(async_function, '__qualname__', async_function)}"
         self.nursery.start_soon(self._run_task, port, async_function, arguments, name=name)
-        port.state.tasks += 1
+        state_of(port).tasks += 1
 
     @trio.lowlevel.disable_ki_protection
     async def _run_task(
         self, port: Port, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
     ) -> None:
-        state = port.state
-        running_variable.set(Running(self, port, None))
+        state = state_of(port)
+        running_variable.set(Running(self.public, port, None))
         scope = trio.CancelScope()
         state.scopes[scope] = None
         if not state.alive:
@@ -154,33 +154,33 @@ class Lifecycle(PortHost):
             self.die(port, reason)
 
     def die_loudly(self, port: Port, reason: Reason) -> None:
-        """See `PortHost.die_loudly`."""
+        """See `PortLifecycle.die_loudly`."""
         self.die(port, reason, PortDied(port, reason))
 
     @trio.lowlevel.enable_ki_protection
     def die(self, port: Port, reason: Reason, error: Exception | None = None, *, heard: bool = False) -> None:
-        """See `PortHost.die`. It stops receiving now; its monitors fire when its tasks have unwound."""
+        """See `PortLifecycle.die`. It stops receiving now; its monitors fire when its tasks have unwound."""
         if self.ports.get(port.name) is not port:
             if error is not None and not _is_own_death(error, port):
                 log.error("%s: a handler failed after the port had died", port, exc_info=error)
             return
         del self.ports[port.name]
         self.unwinding[port.name] = port
-        state = port.state
+        state = state_of(port)
         state.alive = False
         state.reason = reason
         state.error = error
         state.heard = heard
         state.pending = None
         state.handlers = type(state.handlers)()
-        port.rearm()
+        rearm(port)
         if state.mailbox is not None:
             quietly = not reason or (self.closing and reason == node_closed(self.id))
             state.mailbox.die(reason, quietly=quietly, cause=_raised(error))
         for owned in tuple(state.owned):
             if isinstance(owned, Monitor) and self._outlives_owner(owned):
                 del state.owned[owned]
-                owned.owner = None
+                owned._owner = None
             else:
                 owned.cancel()
         for scope in tuple(state.scopes):
@@ -199,8 +199,8 @@ class Lifecycle(PortHost):
         the ports of a node that closes do, which die one after the other. Else the port over there would never be
         told. The callback of a program is not: it runs in the context of a port that is alive.
         """
-        peer, name = cast("tuple[object, str]", monitor.where)
-        if not monitor.kills_remotely or peer is not None:
+        peer, name = cast("tuple[object, str]", monitor._where)
+        if not monitor._kills_remotely or peer is not None:
             return False
         return name in self.unwinding or (self.closing and name in self.ports)
 
@@ -255,7 +255,7 @@ class Lifecycle(PortHost):
         """Add a monitor of a local port; if there is none of that name it fires soon, but not before this returns."""
         port = self.find(name)
         if port is not None:
-            port.state.monitors[monitor] = None
+            state_of(port).monitors[monitor] = None
         else:
             self.enqueue(Job(self._fire_missing), (monitor, no_such_port(join_port(self.id, name))))
 
@@ -269,7 +269,7 @@ class Lifecycle(PortHost):
         """Take a monitor of a local port away; no error if it is not there."""
         port = self.find(name)
         if port is not None:
-            port.state.monitors.pop(monitor, None)
+            state_of(port).monitors.pop(monitor, None)
 
     def fire(self, monitors: list[Monitor], reason: Reason, cause: Exception | None = None) -> None:
         """Fire monitors: first every reason is set, then the callbacks run, then anything may be written again.
@@ -281,7 +281,7 @@ class Lifecycle(PortHost):
         running = running_variable.get()
         task = trio.lowlevel.current_task()
         if running is None or running.task is not task:
-            running = Running(self, None, task)
+            running = Running(self.public, None, task)
             running_variable.set(running)
         # One loss may be told while another one is.
         before, self.cause = (running.port, self.cause), cause
@@ -289,7 +289,7 @@ class Lifecycle(PortHost):
         self.firing += 1
         try:
             for monitor in monitors:
-                monitor.begin_firing(reason)
+                monitor._begin_firing(reason)
             for monitor in monitors:
                 crash = self._call_back(running, monitor, reason)
                 if crash is not None:
@@ -303,9 +303,9 @@ class Lifecycle(PortHost):
 
     def _call_back(self, running: Running, monitor: Monitor, reason: Reason) -> Exception | None:
         """Call the callback of one monitor; with what it crashes the node, if it does."""
-        callback, owner = monitor.take_callback(), monitor.owner
+        callback, owner = monitor._take_callback(), monitor._owner
         if isinstance(owner, Port):
-            owner.state.owned.pop(monitor, None)
+            state_of(owner).owned.pop(monitor, None)
         if callback is None:
             return None
         running.port = owner

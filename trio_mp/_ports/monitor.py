@@ -14,11 +14,18 @@ from .._reason import Reason
 MonitorCallback: TypeAlias = Callable[..., Any]
 
 
-class MonitorHost(Protocol):
+class MonitorRegistry(Protocol):
     """Where a monitor is kept, and taken away from."""
 
-    def remove_monitor(self, monitor: Monitor) -> None:
-        """Stop monitoring."""
+    def remove_monitor(self, monitor: Monitor, owner: object | None, where: object) -> None:
+        """Stop monitoring.
+
+        Args:
+          monitor: which.
+          owner: the port that has set it, if one has.
+          where: what the registry gave the monitor to find it again.
+        """
+        ...
 
 
 class Monitor:
@@ -33,20 +40,27 @@ class Monitor:
         after the loss can travel.
     """
 
-    __slots__ = ("_callback", "_host", "kills_remotely", "owner", "port", "reason", "where")
+    __slots__ = ("_callback", "_kills_remotely", "_owner", "_registry", "_where", "port", "reason")
 
     def __init__(
-        self, host: MonitorHost, port: str, callback: MonitorCallback, owner: object | None, where: object
+        self,
+        registry: MonitorRegistry,
+        port: str,
+        callback: MonitorCallback,
+        owner: object | None,
+        where: object,
+        *,
+        kills_remotely: bool = False,
     ) -> None:
         self.port: str = port
         self.reason: Reason | None = None
-        # The port in whose context the callback runs, and where in the runtime the monitor is registered.
-        self.owner: object | None = owner
-        self.where: object = where
-        # Whether it is a link that kills a port of another node: then it may outlive its owner, see `Lifecycle.die`.
-        self.kills_remotely: bool = False
-        self._host = host
+        self._registry = registry
         self._callback: MonitorCallback | None = callback
+        # The port in whose context the callback runs, and where the registry finds the monitor.
+        self._owner: object | None = owner
+        self._where: object = where
+        # Whether it is a link that kills a port of another node: then it may outlive its owner, see `Lifecycle.die`.
+        self._kills_remotely: bool = kills_remotely
 
     def __repr__(self) -> str:
         state = "active" if self.active else "cancelled" if self.reason is None else f"fired: {self.reason!r}"
@@ -62,14 +76,14 @@ class Monitor:
         if self._callback is not None:
             self._callback = None
             if self.reason is None:
-                self._host.remove_monitor(self)
+                self._registry.remove_monitor(self, self._owner, self._where)
 
-    def begin_firing(self, reason: Reason) -> None:
+    def _begin_firing(self, reason: Reason) -> None:
         """Set the reason, before any callback of the same loss runs."""
         if self.active:
             self.reason = reason
 
-    def take_callback(self) -> MonitorCallback | None:
+    def _take_callback(self) -> MonitorCallback | None:
         """The callback, once, if the monitor has not been cancelled since it began to fire."""
         callback, self._callback = self._callback, None
         return callback

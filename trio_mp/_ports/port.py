@@ -26,8 +26,8 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class PortHost(ABC):
-    """What ports ask of the runtime of their node.
+class PortLifecycle(ABC):
+    """What ports ask of the lifecycle that keeps them.
 
     Attributes:
       id: the node ID.
@@ -74,36 +74,36 @@ class Port(PortID):
     has what follows. Made by `Node.port`, `Node.open_port` and `Node.start_port`.
     """
 
-    # `tags` and `default` are what the dispatcher looks at: all handlers of a port that is alive, idle, and has no
-    # other patterns. When any of that does not hold both are None, and it asks `state`. For a port that has no state
-    # yet it always holds, and its handlers are kept nowhere else. If there is a mailbox, and no handler, the default is
-    # what puts messages of this node there; those of other nodes are measured, and take the long way.
-    __slots__ = ("_dispatcher", "default", "more", "tags")
+    # The dispatcher looks at `_tags` and `_default` first. They are all handlers of a port that is alive, idle, and has
+    # no other patterns. For any other port both are None, and the dispatcher asks `state_of`. A port without a state is
+    # of the first kind, and its handlers are kept nowhere else. If there is a mailbox and no handler, the default puts
+    # messages of this node there; the dispatcher measures those of other nodes, and takes the long way with them.
+    __slots__ = ("_default", "_lifecycle", "_state", "_tags")
 
-    _dispatcher: PortHost | None
-    tags: dict[object, Handler] | None
-    default: Handler | None
-    more: PortState | None
+    _default: Handler | None
+    _lifecycle: PortLifecycle | None
+    _state: PortState | None
+    _tags: dict[object, Handler] | None
 
     def __new__(cls, port_id: str) -> Port:
         """A port ID that is nothing but that; ports that receive are made by a node."""
         port = str.__new__(cls, port_id)
-        port._dispatcher = None
-        port.tags = None
-        port.default = None
-        port.more = None
+        port._lifecycle = None
+        port._tags = None
+        port._default = None
+        port._state = None
         return port
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (str.__str__(self),)
 
     @classmethod
-    def _make(cls, dispatcher: PortHost, port_id: str, handler: Handler | None = None) -> Port:
+    def _make(cls, lifecycle: PortLifecycle, port_id: str, handler: Handler | None = None) -> Port:
         port = str.__new__(cls, port_id)
-        port._dispatcher = dispatcher
-        port.tags = None
-        port.default = handler
-        port.more = None
+        port._lifecycle = lifecycle
+        port._tags = None
+        port._default = handler
+        port._state = None
         return port
 
     @property
@@ -112,45 +112,14 @@ class Port(PortID):
         return self[self.index("#") + 1 :]
 
     @property
-    def dispatcher(self) -> PortHost:
-        """The runtime of its node."""
-        if self._dispatcher is None:
-            raise RuntimeError(f"{self} is only a port ID here; what receives is made by Node.port and its siblings")
-        return self._dispatcher
-
-    @property
-    def state(self) -> PortState:
-        """What only some ports need; made when first asked for."""
-        state = self.more
-        if state is None:
-            state = self.more = PortState(HandlerTable(self.tags, self.default))
-        return state
-
-    def rearm(self) -> None:
-        """Let the dispatcher look up handlers directly, if that is all there is to it."""
-        state = self.state
-        handlers = state.handlers
-        self.tags = self.default = None
-        if state.busy or not state.alive:
-            return
-        if state.mailbox is None:
-            if not handlers.patterns:
-                self.tags = handlers.tags or None
-                self.default = handlers.default
-        elif not handlers:
-            self.default = state.mailbox.put
-
-    # For users ------------------------------------------------------------------------------------------------------
-
-    @property
     def node(self) -> Node:
         """The node it lives on."""
-        return self.dispatcher.public
+        return lifecycle_of(self).public
 
     @property
     def alive(self) -> bool:
         """Whether it has not died. A kill that was sent but has not arrived leaves it alive until it does."""
-        return self._dispatcher is not None and (self.more is None or self.more.alive)
+        return self._lifecycle is not None and (self._state is None or self._state.alive)
 
     def on(self, *pattern: object, once: bool = False) -> Callable[[F], F]:
         """Install a handler: `@port.on("tag")`, or `port.on("tag")(function)`.
@@ -188,19 +157,19 @@ class Port(PortID):
         return install
 
     def _install(self, pattern: Pattern, handler: Handler) -> None:
-        if self.more is not None or (pattern and not is_tag(pattern)):
-            self.state.handlers.add(pattern, handler)
-            self.rearm()
+        if self._state is not None or (pattern and not is_tag(pattern)):
+            state_of(self).handlers.add(pattern, handler)
+            rearm(self)
         elif not pattern:
-            self.default = handler
-        elif self.tags is None:
-            self.tags = {pattern[0]: handler}
+            self._default = handler
+        elif self._tags is None:
+            self._tags = {pattern[0]: handler}
         else:
-            self.tags[pattern[0]] = handler
+            self._tags[pattern[0]] = handler
 
     def _once(self, pattern: Pattern, function: Handler) -> Handler:
         def handle_once(*arguments: object) -> object:
-            if self.state.handlers.get(pattern) is handle_once:
+            if state_of(self).handlers.get(pattern) is handle_once:
                 self.off(*pattern)
             return function(*arguments)
 
@@ -208,9 +177,9 @@ class Port(PortID):
 
     def off(self, *pattern: object) -> None:
         """Take the handler of exactly this pattern away. It is no error if there is none."""
-        self.dispatcher  # noqa: B018 - raises where this is only a port ID
-        self.state.handlers.remove(pattern)
-        self.rearm()
+        lifecycle_of(self)  # - raises where this is only a port ID
+        state_of(self).handlers.remove(pattern)
+        rearm(self)
 
     @trio.lowlevel.enable_ki_protection
     async def receive(self, *pattern: object) -> tuple[Any, ...]:
@@ -233,7 +202,7 @@ class Port(PortID):
         try:
             return await self._mailbox().receive(pattern)
         except StopAsyncIteration:
-            raise PortDied(self, self.state.reason) from None
+            raise PortDied(self, state_of(self).reason) from None
 
     def __aiter__(self) -> AsyncIterator[tuple[Any, ...]]:
         """Messages, one after the other.
@@ -249,7 +218,7 @@ class Port(PortID):
         return await self._mailbox().receive()
 
     def _mailbox(self) -> Mailbox:
-        mailbox = self.state.mailbox if self._dispatcher is not None else None
+        mailbox = state_of(self).mailbox if self._lifecycle is not None else None
         if mailbox is None:
             raise RuntimeError(f"{self} has no mailbox: only ports of open_port() and start_port() have one")
         return mailbox
@@ -266,7 +235,7 @@ class Port(PortID):
         if not callable(async_function):
             raise TypeError(f"start_soon() takes an async function, not {async_function!r}")
         self._check_alive()
-        self.dispatcher.start_task(self, async_function, arguments)
+        lifecycle_of(self).start_task(self, async_function, arguments)
 
     def run(self, function: Callable[..., T], *arguments: Any) -> T | None:
         """Run a sync function in the port's context, now.
@@ -282,11 +251,11 @@ class Port(PortID):
         if inspect.iscoroutinefunction(function):
             raise TypeError(f"run() takes a sync function; for {function!r} use start_soon()")
         self._check_alive()
-        token = running_variable.set(Running(self._dispatcher, self, trio.lowlevel.current_task()))
+        token = running_variable.set(Running(lifecycle_of(self).public, self, trio.lowlevel.current_task()))
         try:
             return function(*arguments)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
-            self.dispatcher.die(self, exception_reason(error), error)
+            lifecycle_of(self).die(self, exception_reason(error), error)
             return None
         finally:
             running_variable.reset(token)
@@ -305,20 +274,50 @@ class Port(PortID):
 
     def kill(self, *reason: object) -> None:
         """Kill the port; as `Node.kill`."""
-        self.dispatcher.public.kill(self, *reason)
+        lifecycle_of(self).public.kill(self, *reason)
 
     def _check_alive(self) -> None:
         if not self.alive:
-            self.dispatcher  # noqa: B018 - raises where this is only a port ID
-            raise PortDied(self, self.state.reason)
+            lifecycle_of(self)  # - raises where this is only a port ID
+            raise PortDied(self, state_of(self).reason)
 
 
-def new_port(dispatcher: PortHost, name: str, handler: Handler | None = None) -> Port:
+def lifecycle_of(port: Port) -> PortLifecycle:
+    """The lifecycle that keeps a port. Raises `RuntimeError` where it is only a port ID."""
+    if port._lifecycle is None:
+        raise RuntimeError(f"{port} is only a port ID here; what receives is made by Node.port and its siblings")
+    return port._lifecycle
+
+
+def state_of(port: Port) -> PortState:
+    """What only some ports need; made when first asked for."""
+    state = port._state
+    if state is None:
+        state = port._state = PortState(HandlerTable(port._tags, port._default))
+    return state
+
+
+def rearm(port: Port) -> None:
+    """Let the dispatcher look up handlers in the port itself, if that finds the right one."""
+    state = state_of(port)
+    handlers = state.handlers
+    port._tags = port._default = None
+    if state.busy or not state.alive:
+        return
+    if state.mailbox is None:
+        if not handlers.patterns:
+            port._tags = handlers.tags or None
+            port._default = handlers.default
+    elif not handlers:
+        port._default = state.mailbox.put
+
+
+def new_port(lifecycle: PortLifecycle, name: str, handler: Handler | None = None) -> Port:
     """A new port of this name, in the table of its node."""
     if handler is not None and not callable(handler):
         raise TypeError(f"a handler must be callable, not {handler!r}")
-    port = Port._make(dispatcher, f"{dispatcher.id}#{name}", handler)
-    dispatcher.ports[name] = port
+    port = Port._make(lifecycle, f"{lifecycle.id}#{name}", handler)
+    lifecycle.ports[name] = port
     return port
 
 
@@ -349,15 +348,15 @@ def current_node() -> Node:
     running = find_running()
     if running is None or running.port is None:
         raise RuntimeError("current_node() answers only inside handlers and tasks of a port")
-    return cast("PortHost", running.dispatcher).public
+    return running.node
 
 
 def attach_mailbox(port: Port) -> None:
     """Let messages that no handler takes wait in the port."""
-    dispatcher = port.dispatcher
+    lifecycle = lifecycle_of(port)
 
     def overflow(text: str) -> None:
-        dispatcher.die_loudly(port, mailbox_full(text))
+        lifecycle.die_loudly(port, mailbox_full(text))
 
-    port.state.mailbox = Mailbox(port, dispatcher.new_backlog(), dispatcher.clock, overflow)
-    port.rearm()
+    state_of(port).mailbox = Mailbox(port, lifecycle.new_backlog(), lifecycle.clock, overflow)
+    rearm(port)

@@ -10,13 +10,9 @@ class Timer:
 
     __slots__ = ("_scope",)
 
-    def __init__(self) -> None:
-        self._scope = trio.CancelScope()
-
-    @property
-    def scope(self) -> trio.CancelScope:
-        """Cancelled when the message is not to be sent."""
-        return self._scope
+    def __init__(self, scope: trio.CancelScope) -> None:
+        # Of the task that sends the message.
+        self._scope = scope
 
     def cancel(self) -> None:
         """Do not send it. Does nothing if it was sent already. Not a checkpoint."""

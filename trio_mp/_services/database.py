@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from .._errors import PortDied, RemoteProtocolError
-from .._ports.port import Port
+from .._ports.port import Port, state_of
 from .._ports.port_state import Owned
 from .._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused, Send
 from .._protocol.database.messages import WORD, check_entry, check_text
@@ -160,11 +160,11 @@ class Database:
             raise ValueError(f"only ports of this node can be registered here, and {port} is none")
         found = self._runtime.dispatcher.ports.get(name)
         if found is None:
-            reason = port.state.reason if isinstance(port, Port) else no_such_port(str(port))
+            reason = state_of(port).reason if isinstance(port, Port) else no_such_port(str(port))
             raise PortDied(str(port), reason)
         key = str.__str__(found)
         self._set(family, key, value)
-        owned = found.state.owned
+        owned = state_of(found).owned
         registration = self._registrations[family, key] = _Registration(self, family, key, owned)
         owned[registration] = None
 

@@ -137,7 +137,7 @@ class _Forwarder(logging.Handler):
         wanted = [
             each
             for each in self.subscriptions
-            if record.levelno >= each.level and (running is None or running.dispatcher is each.runtime.dispatcher)
+            if record.levelno >= each.level and (running is None or running.node is each.runtime.dispatcher.public)
         ]
         if not wanted:
             return
@@ -294,7 +294,6 @@ class LogService:
         if subscription is not None:
             subscription.ended = True
             subscription.arrived.unpark_all()
-
 
 
 class _Collecting:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from .._errors import ConfigurationError, PortDied
 from .._ports.lifecycle import call_async
-from .._ports.port import Port, attach_mailbox, new_port
+from .._ports.port import Port, attach_mailbox, lifecycle_of, new_port, state_of
 from .._protocol.requests import Spawn
 from .._reason import NORMAL, Reason, exception_reason, is_normal, spawn_failed
 from .._runtime import Runtime
@@ -126,8 +126,8 @@ class Spawner:
                 if inspect.iscoroutine(result):
                     result.close()
                     host.die(port, spawn_failed(f"{request.function} is async behind a sync front; decorate it async"))
-        if not port.alive and not is_normal(port.state.reason):
-            self._remember(request.name, port.state.reason)
+        if not port.alive and not is_normal(state_of(port).reason):
+            self._remember(request.name, state_of(port).reason)
 
     def log_failure(self, asker: str, text: str, *arguments: object) -> None:
         """Log that something is not spawned: each time if this node has asked for it, else as `Errands.complain`."""
@@ -173,6 +173,6 @@ async def run_process(port: Port, function: Callable[..., Any], arguments: tuple
         # It tried to receive from, or send through, the port that is already dead: that is how it was told.
         return
     except Exception as error:  # noqa: BLE001 - it is the port that dies, and now: its monitors wait for this task
-        port.dispatcher.die(port, exception_reason(error), error)
+        lifecycle_of(port).die(port, exception_reason(error), error)
         return
-    port.dispatcher.die(port, NORMAL)
+    lifecycle_of(port).die(port, NORMAL)

@@ -24,7 +24,7 @@ from .._ids import node_of, random_token
 from .._peers.network import Network
 from .._peers.peer import Peer
 from .._ports.lifecycle import call_async
-from .._ports.port import Port, attach_mailbox, new_port
+from .._ports.port import Port, attach_mailbox, lifecycle_of, new_port, state_of
 from .._protocol.requests import OpenStream, stream_ready
 from .._reason import describe, spawn_failed, stream_failed
 from .._runtime import Runtime
@@ -155,7 +155,7 @@ class Streams:
             await stream.aclose()
         except BaseException as error:
             stream.abort()
-            if isinstance(error, Exception) and port.state.monitors:
+            if isinstance(error, Exception) and state_of(port).monitors:
                 # Without monitors it is logged anyhow.
                 log.error("%s: the function of a byte stream failed", port, exc_info=error)
             raise
@@ -182,7 +182,7 @@ class Streams:
         if stream is None:
             complain = self._runtime.node_port.errands.complain
             complain(pending.peer.id, "stream", log, "%s: no byte stream with %s: %s", port, pending.peer.id, tried)
-            port.dispatcher.die(port, stream_failed(tried))
+            lifecycle_of(port).die(port, stream_failed(tried))
             return
         try:
             # Raises if the port was killed in the moment in which the stream came.

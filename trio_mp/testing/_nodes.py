@@ -137,9 +137,9 @@ def silence(node: Node) -> None:
     core._node_monitors.clear()
     ports = core.dispatcher
     for port in [*ports.ports.values(), *ports.unwinding.values()]:
-        if port.more is not None:
-            port.more.monitors.clear()
-        port.tags = port.default = None
+        if port._state is not None:
+            port._state.monitors.clear()
+        port._tags = port._default = None
     ports.ports.clear()
     if core.network is not None:
         for peer in core.network.peers.values():

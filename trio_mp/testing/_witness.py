@@ -10,7 +10,7 @@ import trio
 from .._ids import node_of
 from .._node.node import Node
 from .._ports.monitor import Monitor
-from .._ports.port import Port
+from .._ports.port import Port, state_of
 from .._protocol.database.records import NODES
 from .._services.nodes import is_node
 from ._network import SimulatedNetwork
@@ -63,7 +63,7 @@ class Witness:
         self.oracle.port_made(self.run, str(port))
         if not port.alive:
             # It has died before its task began, and so cannot set a monitor.
-            self.oracle.port_died(str(port), port.state.reason)
+            self.oracle.port_died(str(port), state_of(port).reason)
             return
         # With no owner: set inside the port itself, as a spawned function would, it would end with it and tell nothing.
         self.node._runtime.monitor(port, lambda *reason: self.oracle.port_died(str(port), reason), None)
