@@ -17,6 +17,7 @@ from ._peers.errands import Errands
 from ._peers.network import Network
 from ._peers.node_port import NodePort, SpawnService
 from ._peers.peer import Peer
+from ._peers.stream_handover import ClaimStream
 from ._ports.context import Running, find_running, running_variable
 from ._ports.dispatcher import WRONG_THREAD, Dispatcher
 from ._ports.lifecycle import Job
@@ -77,6 +78,7 @@ class Runtime:
         settings: Settings,
         environment: Environment,
         make_spawner: Callable[[Runtime], SpawnerOfRuntime],
+        claim_stream: ClaimStream,
     ) -> None:
         self.settings = settings
         self.environment = environment
@@ -102,7 +104,7 @@ class Runtime:
             port_limit=settings.port_limit,
             errands=Errands(settings.queue_limit),
         )
-        self.network = self._make_network() if settings.networked else None
+        self.network = self._make_network(claim_stream) if settings.networked else None
         self.closing = False
         self.closed = False
         self.at_end: list[Callable[[], object]] = []
@@ -119,7 +121,7 @@ class Runtime:
             self.network.forget_routes = self._routes.clear
         self._node_monitors: dict[Monitor, None] = {}
 
-    def _make_network(self) -> Network:
+    def _make_network(self, claim_stream: ClaimStream) -> Network:
         settings = self.settings
         certificate = settings.certificate
         local = LocalInfo(
@@ -143,7 +145,9 @@ class Runtime:
         elif settings.encryption:
             # Now, so that no handshake waits for it.
             importlib.import_module("trio_mp._transport.throwaway")
-        network = Network(self.dispatcher, settings, self.environment, local, self.node_port, make_tls)
+        network = Network(
+            self.dispatcher, settings, self.environment, local, self.node_port, make_tls, claim_stream
+        )
         network.notary = notary
         return network
 

@@ -28,9 +28,10 @@ CORE = (*(f"_protocol/association/{name}.py" for name in ("association", "outbox
 """What decides, and does what was decided: errors in it are losses of the association."""
 
 AROUND = (
-    *("_peers/connection.py", "_peers/watchers.py", "_peers/probe.py", "_peers/node_port.py", "_peers/reading.py"),
+    *("_peers/connection.py", "_peers/reader.py", "_peers/writer.py", "_peers/watchers.py", "_peers/probe.py"),
+    "_peers/node_port.py",
     *("_protocol/handshake/session.py", "_protocol/handshake/handshake.py", "_protocol/wire/framing.py"),
-    "_streams/stream_connection.py",
+    "_peers/stream_handover.py",
 )
 """What leads to it: errors in it end the connection."""
 

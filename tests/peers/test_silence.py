@@ -145,7 +145,7 @@ async def test_a_one_way_black_hole_is_noticed_by_who_hears_nothing_and_both_kno
         node = a if deaf == "a" else b
         (connection,) = network_of(node)._connections
         (network.wire.there if deaf == "a" else network.wire.back).black_hole = True
-        heard = connection.received_at
+        heard = connection.reader.received_at
         await told[deaf].wait()
         assert 12 <= trio.current_time() - heard <= 14
         assert "nothing was heard" in connection.why

@@ -7,6 +7,8 @@ from .fault import Change, Fault
 _PEER = "_peers/peer.py"
 _CONNECTION = "_peers/connection.py"
 _NETWORK = "_peers/network.py"
+_READER = "_peers/reader.py"
+_WRITER = "_peers/writer.py"
 _NODE_PORT = "_peers/node_port.py"
 _ADMISSION = "_transport/admission.py"
 _ADMISSION_TESTS = "tests/transport/test_admission.py"
@@ -63,7 +65,7 @@ CONNECTIONS = (
         "what one callback sends goes out before the other monitors have fired",
         (
             # Two guards, each enough by itself.
-            Change(_PEER, "if self._dispatcher.firing or not self.association", "if not self.association"),
+            Change(_WRITER, "or self._dispatcher.firing or not association", "or not association"),
             Change(_PEER, "> self._inline_size and not self._dispatcher.firing:", "> self._inline_size:"),
         ),
         (f"{_MONITORS}::test_nothing_is_written_before_all_monitors_have_fired",),
@@ -182,7 +184,7 @@ CONNECTIONS = (
         "the silence of a connection that has ended is held against the one that has followed it",
         (
             Change("_peers/probe.py", " and not self._connection.closed:", ":"),
-            Change(_CONNECTION, "self.probe.cancel()\n            if self.peer", "if self.peer"),
+            Change(_CONNECTION, "self.probe.cancel()\n", "pass\n"),
         ),
         (f"{_FOUND}::test_a_probe_ends_with_its_connection",),
     ),
@@ -233,19 +235,19 @@ CONNECTIONS = (
     Fault(
         "flush_ignores_what_is_encrypted",
         "flush returns before all was handed to the operating system: what is encrypted is not looked at",
-        (Change(_PEER, "if queue.written - unsent >= target:", "if queue.written >= target:"),),
+        (Change(_WRITER, "self._in_session = len(chunk)\n", "association.queue.advance(len(chunk))\n"),),
         (f"{_ALSO_FOUND}::test_flush_waits_for_the_last_byte",),
     ),
     Fault(
         "flush_waits_for_a_part",
         "flush returns before the last message was handed to the operating system",
-        (Change(_PEER, "if queue.written - unsent >= target:", "if queue.written - unsent >= target - 1:"),),
+        (Change(_PEER, "if queue.written >= target:", "if queue.written >= target - 1:"),),
         (f"{_MESSAGES}::test_flush_waits_for_a_connection",),
     ),
     Fault(
         "no_heartbeat",
         "an idle connection is taken for a dead one",
-        (Change(_CONNECTION, "if not self.sent and not self.said_all and (", "if False and ("),),
+        (Change(_CONNECTION, "if not writer.wrote and not writer.said_all and (", "if False and ("),),
         (f"{_CONNECTIONS}::test_an_idle_connection_stays_up",),
     ),
     Fault(
@@ -264,7 +266,7 @@ CONNECTIONS = (
     Fault(
         "own_stall_not_noticed",
         "a process that was stopped takes its peer for dead: silence does not begin anew",
-        (Change(_NETWORK, "connection.received_at = now\n", "pass\n"),),
+        (Change(_NETWORK, "connection.reader.received_at = now\n", "pass\n"),),
         (
             f"{_CONNECTIONS}::test_a_process_that_was_stopped_does_not_mistake_its_peer_for_dead",
             "tests/peers/test_silence.py::test_a_stall_of_our_own_is_not_the_peers_silence",
@@ -276,7 +278,7 @@ CONNECTIONS = (
         "a peer is taken for dead while what it has sent is still being dispatched",
         (
             Change(
-                _CONNECTION,
+                _READER,
                 "so its silence says nothing.\n            self.received_at = trio.current_time()\n",
                 "\n",
             ),
@@ -286,7 +288,7 @@ CONNECTIONS = (
     Fault(
         "no_half_close",
         "a node that closes resets the connection, which destroys what was already handed over",
-        (Change(_CONNECTION, "self.pipe.send_eof()\n", 'self.close("this node is closing")\n'),),
+        (Change(_WRITER, "pipe.send_eof()\n", "pipe.close()\n"),),
         (f"{_ALSO_FOUND}::test_what_is_said_last_arrives_though_the_other_side_was_speaking",),
     ),
     Fault(
@@ -295,7 +297,7 @@ CONNECTIONS = (
         (
             Change(
                 _CONNECTION,
-                '        self._note_end("this node is closing")\n        self._finishing = True\n',
+                '        self._note_end("this node is closing")\n        self.writer.finish()\n',
                 '        self.close("this node is closing")\n',
             ),
         ),
@@ -307,9 +309,9 @@ CONNECTIONS = (
         "what is left of a connection that has ended is dispatched, behind what has come another way",
         (
             Change(
-                _CONNECTION,
-                "            if self.closed:\n                # It has ended:",
-                "            if False:\n                # It has ended:",
+                _READER,
+                "if self._ended:\n                        # What",
+                "if False:\n                        # What",
             ),
         ),
         (f"{_FOUND}::test_a_frame_behind_the_one_that_ended_its_connection",),
@@ -319,8 +321,8 @@ CONNECTIONS = (
         "the rest of a batch is dispatched though its connection has ended meanwhile",
         (
             Change(
-                _CONNECTION,
-                "await trio.lowlevel.checkpoint()\n            if self.closed:\n                return\n",
+                _READER,
+                "await trio.lowlevel.checkpoint()\n            if ended:\n                return\n",
                 "await trio.lowlevel.checkpoint()\n",
             ),
         ),
@@ -331,9 +333,9 @@ CONNECTIONS = (
         "what has arrived before is lost when a write fails",
         (
             Change(
-                _CONNECTION,
-                "str(error))\n            self._send_failed = True",
-                'str(error))\n            self.close("")',
+                _WRITER,
+                "self._ended(error.strerror or str(error))",
+                'self._failed("")',
             ),
         ),
         (f"{_ALSO_FOUND}::test_what_is_on_its_way_arrives_though_a_write_has_failed",),
@@ -530,12 +532,12 @@ CONNECTIONS = (
         "what the peer does wrong is noted, and the connection is read on",
         (
             Change(
-                "_peers/reading.py",
-                "        return len(data), len(data) == READ_SIZE, [] if ignored else session.receive(data)\n",
-                """        try:
-            return len(data), len(data) == READ_SIZE, [] if ignored else session.receive(data)
-        except Exception:
-            return len(data), True, []
+                _READER,
+                "                return len(data), len(data) == READ_SIZE, incoming.receive(data)\n",
+                """                try:
+                    return len(data), len(data) == READ_SIZE, incoming.receive(data)
+                except Exception:
+                    return len(data), True, []
 """,
             ),
         ),

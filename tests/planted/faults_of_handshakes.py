@@ -138,7 +138,7 @@ HANDSHAKES = (
     Fault(
         "room_for_what_is_encrypted",
         "what is read of an encrypted connection is taken for part of a message as it is",
-        (Change(_SESSION, "self._reader is None or self._tls is not None", "self._reader is None"),),
+        (Change(_SESSION, "None if self._tls is not None else self._reader.room()", "self._reader.room()"),),
         (f"{_SESSIONS}::test_what_is_encrypted_has_no_room",),
     ),
     Fault(

@@ -86,13 +86,13 @@ PARTING = (
     Fault(
         "kept_in_vain",
         "a connection that the network keeps is given back all the same",
-        (Change(_PEER, "self.current.at_rest and not self._idleness.kept", "self.current.at_rest"),),
+        (Change(_PEER, "self.current.writer.at_rest and not self._idleness.kept", "self.current.at_rest"),),
         (f"{_NODES}::test_it_can_be_given_back_at_once", f"{_NODES}::test_a_seed_is_kept"),
     ),
     Fault(
         "signs_of_life_count",
         "a connection that carries nothing but signs of life is never idle",
-        (Change(_CONNECTION, "if len(batch) != 1 or not says_nothing(batch[0]):", "if True:"),),
+        (Change("_peers/reader.py", "if len(batch) != 1 or not says_nothing(batch[0]):", "if True:"),),
         (f"{_NODES}::test_signs_of_life_are_no_reason_to_stay",),
     ),
     Fault(

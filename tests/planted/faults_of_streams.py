@@ -5,7 +5,7 @@ from __future__ import annotations
 from .fault import Change, Fault
 
 _STREAM = "_streams/byte_stream.py"
-_CONNECTION = "_streams/stream_connection.py"
+_HANDOVER = "_peers/stream_handover.py"
 _PENDING = "_streams/pending.py"
 _STREAMS = "_streams/service.py"
 _CLIENT = "_streams/client.py"
@@ -104,7 +104,7 @@ STREAMS = (
     Fault(
         "stream_with_anybody",
         "whoever is found at the address is given the stream",
-        (Change(_CONNECTION, "self._pending.check(event.peer)", "pass"),),
+        (Change(_HANDOVER, "self._awaited.check(info)", "pass"),),
         (f"{_OPENINGS}::test_who_is_dialled_for_a_stream_must_be_the_one_it_was_agreed_on_with",),
     ),
     Fault(
@@ -124,9 +124,9 @@ STREAMS = (
         "bytes that come in one piece with the `ok` are lost",
         (
             Change(
-                _CONNECTION,
-                "tls=tls, received=received)",
-                "tls=tls)",
+                _HANDOVER,
+                "Handover(self._connection.pipe, tls, received, dialled)",
+                'Handover(self._connection.pipe, tls, b"", dialled)',
             ),
         ),
         (_ONCE,),

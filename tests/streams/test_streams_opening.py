@@ -48,8 +48,8 @@ async def pair(
 def nothing_is_left(*nodes: Node) -> bool:
     """Whether no port is alive, and no stream is being set up."""
     return all(
-        not node._dispatcher.ports and not node._dispatcher.unwinding and not network_of(node).pending_streams._pending
-        and not network_of(node).pending_streams._expected
+        not node._dispatcher.ports and not node._dispatcher.unwinding and not node._streams._pending._pending
+        and not node._streams._pending._expected
         for node in nodes
     )
 
@@ -573,7 +573,7 @@ async def test_a_peer_that_says_about_streams_what_it_likes(autojump_clock: trio
         other.session.send(frame_of(["", "stream_dial", name]))
         await other.flush()
         await trio.sleep(1)
-        assert len(network_of(a).pending_streams._pending) == 1
+        assert len(a._streams._pending._pending) == 1
         # The one that has asked: it is dialled in vain, for it has no address.
         opener.session.send(frame_of(["", "mon1", name], ["", "stream_dial", name], ["", "stream_dial", name]))
         await opener.flush()

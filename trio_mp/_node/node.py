@@ -21,6 +21,7 @@ from .._services.nodes import NodeChanges, watch_nodes
 from .._services.spawning import Spawner, check_reference
 from .._settings.environment import Environment
 from .._settings.settings import Settings
+from .._streams.pending import PendingStreams
 from .._streams.service import Streams
 from .messaging import Messaging
 
@@ -33,10 +34,11 @@ class Node(Messaging):
     """
 
     def __init__(self, settings: Settings, environment: Environment) -> None:
-        super().__init__(Runtime(self, settings, environment, Spawner))
+        pending_streams = PendingStreams()
+        super().__init__(Runtime(self, settings, environment, Spawner, pending_streams.claim))
         self._membership = MembershipService(self._runtime.network) if self._runtime.network is not None else None
         self._database = Database(self._runtime, self._membership)
-        self._streams = Streams(self._runtime)
+        self._streams = Streams(self._runtime, pending_streams)
         self._logs = LogService(self._runtime, self.watch_nodes)
 
     def __repr__(self) -> str:

@@ -1,7 +1,6 @@
-"""One connection at run time: one reader, one writer, one session.
+"""One connection at run time: how long it lives, why it ends, and what its handshake asks for.
 
-The reader waits, reads much, dispatches what came, and then flushes what the handlers sent: no task switch in between.
-The writer only finishes what the kernel did not take at once.
+What comes in is the reader's, what goes out the writer's. The reader runs in the task of the connection.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from .._protocol.handshake.events import (
     Event,
     Greeted,
     LinkReceived,
-    Messages,
     OkReceived,
     PeerInfo,
     ProofWanted,
@@ -27,16 +25,14 @@ from .._protocol.handshake.events import (
 )
 from .._protocol.handshake.handshake import NONCE_SIZE, Step
 from .._protocol.handshake.session import Session
-from .._protocol.requests import says_nothing
 from .._transport.pipe import Pipe
 from .connection_host import ConnectionHost
 from .own_errors import explain, survives
 from .peer import Peer
 from .probe import Probe
-from .reading import READ_SHARE, receive
-
-WRITE_SHARE = 4 * 1024 * 1024
-"""What is written in one go, in bytes, before other tasks have their turn."""
+from .reader import Reader
+from .stream_handover import AwaitedStream, StreamHandshake
+from .writer import Writer
 
 log = logging.getLogger("trio_mp.connection")
 
@@ -49,20 +45,30 @@ class Connection:
       pipe: the bytes.
       dialler: whether this side dialled.
       address: where to, or where from, for people.
+      awaited: the byte stream that this side has dialled for, if it was for one. What others bring their greeting says.
 
     Attributes:
+      stream: its handshake, once it is known to be for a byte stream; then it belongs to no peer.
       peer: who is at the other end, once that is proven (or claimed by somebody already known).
       was_up: whether it ever was in use.
-      settled: set when it is in use, or over.
+      settled: set when it is in use, or handed over to a stream, or over.
       why: why it ended.
       refused: why the other side refused it.
       fault: what the other side did that the protocol does not allow.
       closed: why it was closed, if it was: a list, for `Dispatcher.dispatch_batch`.
       error: an error of this program that has ended it before it was in use.
-      batches: how many were received that were more than a sign of life.
+      reader, writer: all that comes in, and all that goes out.
     """
 
-    def __init__(self, network: ConnectionHost[Connection], pipe: Pipe, *, dialler: bool, address: str) -> None:
+    def __init__(
+        self,
+        network: ConnectionHost[Connection],
+        pipe: Pipe,
+        *,
+        dialler: bool,
+        address: str,
+        awaited: AwaitedStream | None = None,
+    ) -> None:
         self.network = network
         self.address = address
         self.pipe = pipe
@@ -74,6 +80,10 @@ class Connection:
             peer_address=pipe.peer_address,
             make_tls=network.make_tls,
         )
+        self.stream: StreamHandshake | None = None
+        if awaited is not None:
+            self.session.want_stream(awaited.token)
+            self.stream = StreamHandshake(self, network.claim_stream, awaited)
         self.id = ""
         self.peer: Peer | None = None
         self.info: PeerInfo | None = None
@@ -81,41 +91,43 @@ class Connection:
         self.settled = trio.Event()
         self.why = self.refused = self.fault = ""
         self.error: Exception | None = None
-        self.received_at = trio.current_time()
-        self.sent = self.said_all = False
-        # Messages of the queue that were encrypted and have not all been handed to the operating system.
-        self.unsent = 0
-        self.batches = 0
         self.suspect = False
         self._running: Running | None = None
-        self._scope = trio.CancelScope(deadline=self.received_at + network.settings.handshake_timeout)
+        self._scope = trio.CancelScope(deadline=trio.current_time() + network.settings.handshake_timeout)
         self.closed: list[str] = []
-        self._finishing = self._send_failed = False
-        self._blocked = trio.Event()
+        self.writer = Writer(
+            pipe, self.session, network.dispatcher, ended=self._note_end, failed=self._cannot_encrypt
+        )
+        self.reader = Reader(
+            pipe, self.session, network.dispatcher, self.writer, self.closed, self._handle, self._serve
+        )
         self.probe = Probe(self, network.dispatcher)
 
-    # Reading -------------------------------------------------------------------------------------------------------
+    # Life ----------------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
-    @survives
     async def run(self) -> None:
         """Handle the connection until it is over. What the other side does wrong ends it, and is in `fault`."""
-        self._running = Running(self.network.dispatcher.public, None, trio.lowlevel.current_task())
-        running_variable.set(self._running)
         try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write)
-                    await self._read(self._running)
-                    nursery.cancel_scope.cancel()
-            if self._scope.cancelled_caught:
-                self._expired()
-        finally:
-            self.closed.append("over")
-            self.pipe.close()
-            self.probe.cancel()
-            if self.peer is not None:
-                self.peer.connection_ended(self.id, self.why or "the node is closing")
+            try:
+                self._running = Running(self.network.dispatcher.public, None, trio.lowlevel.current_task())
+                running_variable.set(self._running)
+                with self._scope:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._write)
+                        await self._read(self._running)
+                        nursery.cancel_scope.cancel()
+                if self._scope.cancelled_caught:
+                    self._expired()
+            finally:
+                self.closed.append("over")
+                self.writer.stop()
+                self.pipe.close()
+                self.probe.cancel()
+                if self.peer is not None:
+                    self.peer.connection_ended(self.id, self.why or "the node is closing")
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self.fail(error)
 
     def _expired(self) -> None:
         if self.why:
@@ -124,31 +136,16 @@ class Connection:
         if self.peer is not None:
             self.peer.act(self.peer.association.choice_expired, self.id)
 
-    @survives
     async def _read(self, running: Running) -> None:
-        dispatcher = self.network.dispatcher
-        self.flush()
         try:
-            while not self.closed:
-                await self.pipe.wait_readable()
-                share = READ_SHARE
-                while share > 0:
-                    # Refused: what comes now was sent before it was known; unread, it would reset our last bytes.
-                    refused = self._finishing and not self.was_up
-                    count, more, events = receive(self.pipe, self.session, ignored=refused)
-                    if count is None:
-                        break
-                    if not count:
-                        self._note_end("it closed the connection")
-                        return
-                    self.received_at = trio.current_time()
-                    if not await self._received(running, events) or not more:
-                        break
-                    share -= count
-                dispatcher.run_pass(running)
-                if self.session.outgoing or self.session.failure or self._finishing:
-                    # What TLS answers, or cannot send, and what a connection has to say that is not in use.
-                    self.flush()
+            self.flush()
+            is_over = await self.reader.read_handshake(running)
+            if self.stream is not None and self.session.open:
+                await self._hand_over(self.stream)
+            elif not is_over and not self.closed:
+                is_over = await self.reader.read_messages(running)
+            if is_over:
+                self._note_end("it closed the connection")
         except RemoteProtocolError as error:
             self._note_end(str(error))
             self.fault = str(error)
@@ -158,8 +155,31 @@ class Connection:
             pass
         except OSError as error:
             self._note_end(error.strerror or str(error))
+        except Exception as error:  # noqa: BLE001 - an error of this program
+            self.fail(error)
         finally:
-            dispatcher.release_pump()
+            self.network.dispatcher.release_pump()
+
+    async def _hand_over(self, handshake: StreamHandshake) -> None:
+        """Hand the connection over to the stream that it is for, and wait for the end of that."""
+        # Our `ok` may have to wait, and the writer does that.
+        await self.writer.wait_written()
+        if self.closed:
+            return
+        stream = handshake.hand_over()
+        self._scope.deadline = float("inf")
+        self.settled.set()
+        await stream.carry()
+        self.closed.append("the stream is over")
+
+    async def _write(self) -> None:
+        try:
+            await self.writer.run()
+        except (trio.ClosedResourceError, OSError):
+            # The reader finds it out too, and says so.
+            return
+        except Exception as error:  # noqa: BLE001 - an error of this program
+            self.fail(error)
 
     def fail(self, error: Exception) -> None:
         """See `Survivor.fail`. The connection ends, and if it is in use that is the loss of all that waits."""
@@ -174,34 +194,11 @@ class Connection:
     def _note_end(self, why: str) -> None:
         self.why = self.why or why
 
-    async def _received(self, running: Running, events: list[Event]) -> bool:
-        """Handle what was read; whether to go on reading."""
-        for event in events:
-            if self.closed:
-                # It has ended: what is left of it must not overtake, or be overtaken by, what comes another way.
-                return False
-            if isinstance(event, Messages):
-                await self._dispatch(running, event.batch)
-            else:
-                self._handle(event)
-        return not self.closed
+    def _cannot_encrypt(self, why: str) -> None:
+        self.fault = why
+        self.close(why)
 
-    async def _dispatch(self, running: Running, batch: list[tuple[object, ...]]) -> None:
-        dispatcher = self.network.dispatcher
-        if len(batch) != 1 or not says_nothing(batch[0]):
-            self.batches += 1
-        index = 0
-        while True:
-            dispatcher.hold_pump()
-            index = dispatcher.dispatch_batch(running, batch, index, self._serve, self.closed)
-            if index >= len(batch):
-                return
-            dispatcher.run_pass(running)
-            await trio.lowlevel.checkpoint()
-            if self.closed:
-                return
-            # What has come meanwhile has not been read, so its silence says nothing.
-            self.received_at = trio.current_time()
+    # The handshake -------------------------------------------------------------------------------------------------
 
     @survives
     def _serve(self, message: tuple[object, ...]) -> None:
@@ -213,10 +210,18 @@ class Connection:
 
     @survives
     def _handle(self, event: Event) -> None:
-        """An event of the handshake."""
+        """Do what an event of the handshake asks for."""
+        if isinstance(event, Greeted):
+            self.info, self.id = event.peer, event.connection
+            if not self.session.handshake.dialler:
+                self.network.progressed(self)
+                if self.session.handshake.streams:
+                    self.stream = StreamHandshake(self, self.network.claim_stream, None)
+        if self.stream is not None:
+            self.stream.handle(event)
+            return
         match event:
-            case Greeted(info, connection):
-                self.info, self.id = info, connection
+            case Greeted(info):
                 # Nothing is kept for a node that only claims to be one: see Authenticated.
                 self._bind(self.network.peers.get(info.node_id))
             case ProofWanted():
@@ -229,7 +234,7 @@ class Connection:
                     self.session.prove(peer.association.last_ended)
                 if peer.association.decides and self.session.handshake.step is not Step.DECISION:
                     raise RemoteProtocolError("it went on before this side, which decides, had spoken")
-                self.network.authenticated(self)
+                self.proven()
                 terms = Terms(self.info.incarnation, self.info.limit, self.session.handshake.writes)
                 peer.act(peer.association.authenticated, self.id, lost, terms)
             case LinkReceived():
@@ -241,8 +246,12 @@ class Connection:
             case RefusedByPeer(why):
                 self.refused = why
                 self.close(why)
-            case Messages():
-                raise AssertionError("dispatched elsewhere")
+            case _:
+                raise AssertionError(f"expected an event of the handshake, got {event!r}")
+
+    def proven(self) -> None:
+        """Tell the network that the other side has proven itself."""
+        self.network.authenticated(self)
 
     def _bind(self, peer: Peer | None) -> None:
         if self.peer is None and peer is not None:
@@ -250,89 +259,13 @@ class Connection:
             peer.connections[self.id] = self
             peer.association.greeted(self.id)
 
-    # Writing -------------------------------------------------------------------------------------------------------
+    # What the peer wants -------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
     @survives
     def flush(self) -> None:
         """See `PeerConnection.flush`."""
-        if self.closed or self._send_failed:
-            return
-        try:
-            self._flush()
-        except OSError as error:
-            # The reader will find the end, after what the other side has sent before: that is still to be delivered.
-            self._note_end(error.strerror or str(error))
-            self._send_failed = True
-
-    def _flush(self) -> None:
-        session, pipe, peer = self.session, self.pipe, self.peer
-        share = WRITE_SHARE
-        while True:
-            if session.failure:
-                self.fault = session.failure
-                self.close(self.fault)
-                return
-            if session.outgoing:
-                sent = pipe.send_nowait(session.outgoing)
-                del session.outgoing[:sent]
-                self.sent = True
-                if session.outgoing:
-                    self._blocked.set()
-                    return
-                if self.unsent and peer is not None:
-                    self.unsent = 0
-                    peer.progressed()
-            chunk = peer.next_chunk(self) if peer is not None else None
-            if chunk is None or peer is None:
-                break
-            if session.encrypted:
-                queue = peer.association.queue
-                before = queue.written
-                session.send(chunk)
-                queue.advance(len(chunk))
-                self.unsent = queue.written - before
-            else:
-                sent = pipe.send_nowait(chunk)
-                peer.association.queue.advance(sent)
-                self.sent = True
-                if sent < len(chunk):
-                    self._blocked.set()
-                    peer.progressed()
-                    return
-            share -= len(chunk)
-            if share < 0:
-                # The writer goes on when others have had their turn.
-                self._blocked.set()
-                break
-        if peer is not None:
-            peer.progressed()
-        if self._finishing and not session.outgoing:
-            self._say_all()
-
-    def _say_all(self) -> None:
-        """Nothing but what is queued is to be said any more."""
-        peer = self.peer
-        if peer is None or peer.current is not self or not peer.association.has_to_write:
-            self.pipe.send_eof()
-            self.said_all = True
-            self._send_failed = True
-
-    @trio.lowlevel.enable_ki_protection
-    @survives
-    async def _write(self) -> None:
-        """Finish what the kernel did not take at once."""
-        try:
-            while True:
-                await self._blocked.wait()
-                self._blocked = trio.Event()
-                await self.pipe.wait_writable()
-                self.flush()
-        except (trio.ClosedResourceError, OSError):
-            # The reader finds it out too, and says so.
-            return
-
-    # What the peer wants -------------------------------------------------------------------------------------------
+        self.writer.flush()
 
     def opened(self) -> None:
         """See `PeerConnection.opened`."""
@@ -356,18 +289,14 @@ class Connection:
         if self.peer.current is self:
             self.peer.beat(now)
         association = self.peer.association
-        if not self.sent and not self.said_all and (association.is_asked or not association.queue.size):
+        writer = self.writer
+        if not writer.wrote and not writer.said_all and (association.is_asked or not association.queue.size):
             self.say("")
-        self.sent = False
-        silence, limit = now - self.received_at, 3 * self.info.heartbeat
+        writer.wrote = False
+        silence, limit = now - self.reader.received_at, 3 * self.info.heartbeat
         if silence >= limit and self.suspect:
             self.close(f"nothing was heard from it for {silence:.1f} s")
         self.suspect = silence >= limit - interval
-
-    @property
-    def at_rest(self) -> bool:
-        """See `PeerConnection.at_rest`."""
-        return not (self._finishing or self._send_failed or self.unsent or self.session.outgoing)
 
     def say(self, word: str) -> None:
         """See `PeerConnection.say`. Only between frames: when the queue is empty, or is not written."""
@@ -379,7 +308,7 @@ class Connection:
         if not self.was_up and not self.closed:
             self.session.refuse(why)
         self._note_end(why)
-        self._finishing = True
+        self.writer.finish()
         self._scope.deadline = min(
             self._scope.deadline, trio.current_time() + self.network.settings.handshake_timeout / 2
         )
@@ -388,13 +317,16 @@ class Connection:
     def close_gracefully(self, deadline: float) -> None:
         """Flush, then half-close, then read to the end; until a time of Trio's clock."""
         self._note_end("this node is closing")
-        self._finishing = True
+        self.writer.finish()
         self._scope.deadline = deadline
         self.flush()
 
     def close(self, why: str) -> None:
-        """See `PeerConnection.close`."""
-        if not self.closed:
+        """See `PeerConnection.close`. A stream that its users have closed ends by itself, and soon."""
+        if self.stream is not None and self.stream.handed_over:
+            self.stream.close(why)
+        elif not self.closed:
             self.closed.append(why)
             self._note_end(why)
+            self.writer.stop()
             self.pipe.close()

@@ -12,6 +12,7 @@ from .._settings.environment import Environment
 from .._settings.settings import Settings
 from .node_port import NodePort
 from .peer import Peer
+from .stream_handover import ClaimStream
 
 C_contra = TypeVar("C_contra", contravariant=True)
 
@@ -25,6 +26,7 @@ class ConnectionHost(Protocol[C_contra]):
     local: LocalInfo
     node_port: NodePort
     make_tls: Callable[[bool], TLSChannel]
+    claim_stream: ClaimStream
     peers: dict[str, Peer]
     closes_at: float | None
 

@@ -13,8 +13,6 @@ from .._protocol.handshake.session import TLSChannel
 from .._protocol.membership.permissions import Notary
 from .._settings.environment import Environment
 from .._settings.settings import Settings
-from .._streams.pending import PendingStream, PendingStreams
-from .._streams.stream_connection import StreamConnection
 from .._transport.addresses import Address, parse_address
 from .._transport.admission import CROWD, Admission, source_of
 from .._transport.pipe import Listener, Pipe
@@ -24,6 +22,7 @@ from .dialled import Dialled
 from .limited_log import LimitedLog
 from .node_port import NodePort
 from .peer import Peer
+from .stream_handover import AwaitedStream, ClaimStream
 
 EXPLAINED = 5
 """How many seeds, and how many nodes, the reason of a loss names."""
@@ -43,6 +42,7 @@ class Network:
       local: what the node says of itself in a greeting.
       node_port: serves the requests of other nodes.
       make_tls: makes the TLS object of one connection; called with whether this side is the TLS server.
+      claim_stream: finds who awaits the byte stream that a connection is for.
 
     Attributes:
       peers: all nodes that have authenticated or to which something was sent, by node ID.
@@ -54,7 +54,6 @@ class Network:
       on_wanted: called when something waits for a connection with a peer.
       look_up: asks the network where a node listens.
       explain: says what else there is to say about why there is none, for people.
-      pending_streams: byte streams whose connections are awaited.
     """
 
     def __init__(
@@ -65,6 +64,7 @@ class Network:
         local: LocalInfo,
         node_port: NodePort,
         make_tls: Callable[[bool], TLSChannel],
+        claim_stream: ClaimStream,
     ) -> None:
         self.dispatcher = dispatcher
         self.settings = settings
@@ -72,13 +72,13 @@ class Network:
         self.local = local
         self.node_port = node_port
         self.make_tls = make_tls
+        self.claim_stream = claim_stream
         # Where certificates name nodes; set by who makes this.
         self.notary: Notary | None = None
         node_port.up_nodes = self.up_nodes
         self.peers: dict[str, Peer] = {}
         node_port.errands.find_peer = self.peers.get
         node_port.errands.make_peer = self.peer
-        self.pending_streams = PendingStreams()
         # Set by whoever remembers peers by other names.
         self.forget_routes: Callable[[], object] = lambda: None
         self.binds: tuple[str, ...] = ()
@@ -193,7 +193,7 @@ class Network:
             for connection in tuple(self._connections):
                 if now - before > 2 * interval:
                     # This process was stopped, or computed for long: silence begins anew.
-                    connection.received_at = now
+                    connection.reader.received_at = now
                 connection.beat(now, interval)
             before = now
             self._limited_log.summarise(now)
@@ -230,7 +230,7 @@ class Network:
             pipe.close()
             return
         try:
-            connection = StreamConnection(self, pipe, address=_describe(listener, pipe))
+            connection = Connection(self, pipe, dialler=False, address=_describe(listener, pipe))
         except Exception as error:  # noqa: BLE001 - whatever it is, others want to be accepted, too
             text = "an error in this program, when a connection was accepted"
             self._limited_log.warn(trio.current_time(), text, error=error)
@@ -339,8 +339,9 @@ class Network:
             return []
         return [parse_address(current.address)]
 
-    async def dial_stream(self, address: Address, pending: PendingStream) -> str:
-        """Make the connection for a byte stream; why that has failed, or nothing. A checkpoint.
+    async def dial_stream(self, address: Address, awaited: AwaitedStream) -> str:
+        """Make the connection for a byte stream; why that has failed, or an empty text if it was
+        handed over. A checkpoint.
 
         Cancelled, it is given up.
         """
@@ -348,14 +349,15 @@ class Network:
             pipe = await self.environment.transport.dial(address)
         except OSError as error:
             return error.strerror or str(error)
-        connection = StreamConnection(self, pipe, address=str(address), pending=pending)
+        connection = Connection(self, pipe, dialler=True, address=str(address), awaited=awaited)
         self.dispatcher.start_system_task(self._run_connection, connection)
         try:
             await connection.settled.wait()
         finally:
-            if pending.stream is None:
+            assert connection.stream is not None
+            if not connection.stream.handed_over:
                 connection.close("it took too long")
-        return "" if pending.stream is not None else connection.why or "it closed the connection"
+        return "" if connection.stream.handed_over else connection.why or "it closed the connection"
 
     # Closing -------------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from .idleness import Idleness
 from .own_errors import explain, survives, tell_all
 from .peer_connection import PeerConnection, PeerNetwork
 from .watchers import Watchers
+from .writer import Writer
 
 log = logging.getLogger("trio_mp.connection")
 
@@ -57,6 +58,8 @@ class Peer:
         )
         self.connections: dict[str, PeerConnection] = {}
         self.current: PeerConnection | None = None
+        # Of the connection in use.
+        self._writer: Writer | None = None
         self.up = trio.lowlevel.ParkingLot()
         self.down = trio.lowlevel.ParkingLot()
         # How many ports that it has spawned on this node have not unwound.
@@ -135,32 +138,25 @@ class Peer:
             self._dirty = True
             self._dispatcher.mark_dirty(self)
 
-    @survives
     def flush_dirty(self) -> None:
-        """Do so at the end of a pass, unless it was done since."""
-        if self._dirty:
-            self.flush()
+        """Flush at the end of a pass, unless that was done since."""
+        try:
+            if self._dirty:
+                self.flush()
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self.fail(error)
 
     @trio.lowlevel.enable_ki_protection
-    @survives
     def flush(self) -> None:
         """Write what is queued, as far as it goes without blocking, or see to it that a connection is waited for."""
-        self._dirty = False
-        if self.current is not None:
-            self.current.flush()
-        elif self.association.wants_connection:
-            self._wait_for_connection()
-
-    def next_chunk(self, connection: PeerConnection) -> memoryview | None:
-        """What is to be written to this connection next."""
-        if connection is not self.current or not self._queue.size:
-            return None
-        return None if self._dispatcher.firing or not self.association.may_write else self._queue.next_chunk()
-
-    def progressed(self) -> None:
-        """Something was handed to the operating system: whoever waits for that looks again."""
-        if self._flushed:
-            self._flushed.unpark_all()
+        try:
+            self._dirty = False
+            if self._writer is not None:
+                self._writer.flush()
+            elif self.association.wants_connection:
+                self._wait_for_connection()
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self.fail(error)
 
     async def wait_flushed(self) -> None:
         """See `Node.flush`."""
@@ -172,8 +168,7 @@ class Peer:
         if lost:
             raise trio.BrokenResourceError(f"messages for {self.id} were dropped")
         while queue.losses == losses:
-            unsent = self.current.unsent if self.current is not None else 0
-            if queue.written - unsent >= target:
+            if queue.written >= target:
                 return
             await self._flushed.park()
         raise trio.BrokenResourceError(f"messages for {self.id} were dropped before they could be written")
@@ -227,14 +222,14 @@ class Peer:
             if self._idleness.is_overdue(now):
                 log.info("%s: it does not answer whether it needs the connection; going on", self.id)
                 self._go_on()
-        elif self._idleness.is_due(now, (association.queue.appended, connection.batches), idle=self._is_idle()):
+        elif self._idleness.is_due(now, (association.queue.appended, connection.reader.batches), idle=self._is_idle()):
             self.ask_to_part()
 
     def _is_idle(self) -> bool:
         return self.association.is_idle and self._is_willing()
 
     def _is_willing(self) -> bool:
-        return self.current is not None and self.current.at_rest and not self._idleness.kept
+        return self.current is not None and self.current.writer.at_rest and not self._idleness.kept
 
     def parting_word(self, word: str) -> None:
         """The peer asks to part, or has answered: see `requests.Parting`."""
@@ -367,7 +362,8 @@ class Peer:
         self.execute(decided)
 
     def _went_up(self, connection: PeerConnection) -> None:
-        self.current = connection
+        self.current, self._writer = connection, connection.writer
+        self._writer.write_queue_of(self.association, self._flushed)
         self._idleness.connected(trio.current_time())
         self._stop_waiting()
         log.info("%s is up, by way of %s", self.id, connection.address)
@@ -385,7 +381,7 @@ class Peer:
         what = describe(loss.reason)
         if loss.messages:
             # What was queued behind the end of the stream could not arrive, and whom it was for knows of the end.
-            level = logging.DEBUG if self.current is not None and self.current.said_all else logging.WARNING
+            level = logging.DEBUG if self.current is not None and self.current.writer.said_all else logging.WARNING
             log.log(level, "%s: %d messages (%d bytes) were dropped: %s", self.id, loss.messages, loss.size, what)
         if loss.was_up:
             self._went_down(what)
@@ -394,6 +390,9 @@ class Peer:
 
     def _went_down(self, why: str) -> None:
         self.current = None
+        if self._writer is not None:
+            self._writer.leave_queue()
+            self._writer = None
         log.info("%s is down: %s", self.id, why)
         self.down.unpark_all()
         tell_all(self._network.on_down, self.id)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from .._protocol.handshake.session import Session
+from .reader import Reader
+from .writer import Writer
 
 
 class ConnectionProbe(Protocol):
@@ -25,18 +27,12 @@ class PeerConnection(Protocol):
 
     session: Session
     address: str
-    said_all: bool
-    unsent: int
-    batches: int
+    reader: Reader
+    writer: Writer
 
     @property
     def probe(self) -> ConnectionProbe:
         """Whether it was asked for a sign of life."""
-        ...
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether all that was to be written was handed to the operating system, and it is not about to end."""
         ...
 
     def flush(self) -> None:

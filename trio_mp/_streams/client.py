@@ -20,7 +20,7 @@ from .._reason import Reason, describe, is_normal, stream_failed
 from .._runtime import Runtime
 from .._transport.memory import memory_pipe_pair
 from .byte_stream import ByteStream
-from .pending import PendingStream
+from .pending import PendingStream, PendingStreams
 
 CAPACITY = 1024 * 1024
 """What a stream within one node holds unread in each direction, in bytes."""
@@ -56,7 +56,7 @@ async def dial(network: Network, pending: PendingStream, seconds: float) -> str:
             why = await network.dial_stream(address, pending)
         if pending.stream is not None:
             break
-        tried.append(f"{address}: {why}")
+        tried.append(f"{address}: {why or 'the stream was given up'}")
     return "; ".join(tried) or "no address of it is known"
 
 
@@ -135,12 +135,23 @@ class OpeningThere(StreamClient):
     Args:
       runtime, node_id, request: see `StreamClient`.
       network, peer: how to reach it.
+      pending_streams: those of this node.
     """
 
-    def __init__(self, runtime: Runtime, node_id: str, request: OpenStream, network: Network, peer: Peer) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        node_id: str,
+        request: OpenStream,
+        network: Network,
+        peer: Peer,
+        pending_streams: PendingStreams,
+    ) -> None:
         super().__init__(runtime, node_id, request)
         self._network = network
-        self._pending = PendingStream(request.name, request.token, peer, opener=True)
+        self._pending_streams = pending_streams
+        grace = runtime.settings.shutdown_timeout
+        self._pending = PendingStream(request.name, request.token, peer, opener=True, grace=grace)
 
     def ask(self) -> None:
         """See `StreamClient.ask`."""
@@ -154,7 +165,7 @@ class OpeningThere(StreamClient):
 
     async def meet(self) -> ByteStream | None:
         """See `StreamClient.meet`."""
-        pending, pending_streams = self._pending, self._network.pending_streams
+        pending, pending_streams = self._pending, self._pending_streams
         timeout = self._runtime.settings.handshake_timeout
         pending_streams.add(pending)
         try:

@@ -6,6 +6,7 @@ import trio
 
 from .._errors import RemoteProtocolError
 from .._peers.peer import Peer
+from .._peers.stream_handover import Handover
 from .._protocol.handshake.events import PeerInfo
 from .byte_stream import ByteStream
 
@@ -18,6 +19,7 @@ class PendingStream:
       token: what the connection has to say in its greeting.
       peer: the other node.
       opener: whether it was this side that has asked for the stream.
+      grace: see `ByteStream`.
 
     Attributes:
       incarnation: which run of the peer it is about; empty until that is known.
@@ -26,11 +28,12 @@ class PendingStream:
       over: whether nobody waits for it any more.
     """
 
-    def __init__(self, name: str, token: str, peer: Peer, *, opener: bool) -> None:
+    def __init__(self, name: str, token: str, peer: Peer, *, opener: bool, grace: float) -> None:
         self.name = name
         self.token = token
         self.peer = peer
         self.opener = opener
+        self._grace = grace
         self.incarnation = "" if opener else peer.association.incarnation
         self.dials = opener
         self.stream: ByteStream | None = None
@@ -64,13 +67,20 @@ class PendingStream:
             self.stream.abort()
             self.stream = None
 
-    def deliver(self, stream: ByteStream, *, dialled: bool) -> None:
-        """Here is the stream; it is broken off if nobody waits for it any more, or if the wrong side has dialled."""
-        if self.over or self.stream is not None or dialled is not self.dials:
+    def take_over(self, handover: Handover) -> ByteStream:
+        """Make the stream of a connection, and hand it to who waits for it.
+
+        The stream is broken off at once if nobody waits for it any more, or if the wrong side has dialled.
+        """
+        stream = ByteStream(
+            handover.pipe, self.peer.id, self._grace, tls=handover.tls, received=handover.received
+        )
+        if self.over or self.stream is not None or handover.dialled is not self.dials:
             stream.abort()
         else:
             self.stream = stream
             self.wake()
+        return stream
 
 
 class PendingStreams:

@@ -31,7 +31,7 @@ from .._runtime import Runtime
 from .._services.spawning import check_reference, run_process
 from .byte_stream import ByteStream
 from .client import OpeningHere, OpeningThere, StreamClient, dial
-from .pending import PendingStream
+from .pending import PendingStream, PendingStreams
 
 DIALS = 16
 """How many connections are made for the byte streams of other nodes at the same time."""
@@ -44,10 +44,12 @@ class Streams:
 
     Args:
       runtime: the node.
+      pending: the streams that are being set up; the node's network looks there for those that others bring.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, pending: PendingStreams) -> None:
         self._runtime = runtime
+        self._pending = pending
         # Those that others ask for: they wait for each other, and as long as for a connection.
         self._dials = trio.Semaphore(DIALS)
         runtime.node_port.serve_streams_by(self)
@@ -75,7 +77,7 @@ class Streams:
         if peer is None:
             opening = OpeningHere(runtime, node_id, request, self._start_here)
         else:
-            opening = OpeningThere(runtime, node_id, request, self._network, peer)
+            opening = OpeningThere(runtime, node_id, request, self._network, peer, self._pending)
         opening.ask()
         # Behind the request, so that they find the port; it is not lost in between without a word.
         with runtime.monitor(opening.port, opening.died, None), runtime.monitor(node_id, opening.lost, None):
@@ -89,7 +91,7 @@ class Streams:
 
     def ready(self, peer: Peer, name: str) -> None:
         """See `StreamService.ready`."""
-        pending = self._network.pending_streams.find(peer, name)
+        pending = self._pending.find(peer, name)
         if pending is not None and pending.opener:
             pending.incarnation = peer.association.incarnation
             pending.wake()
@@ -101,16 +103,17 @@ class Streams:
         if self._runtime.closing:
             return None
         port = new_port(self._runtime.dispatcher, request.name)
-        pending = PendingStream(request.name, request.token, peer, opener=False)
+        grace = self._runtime.settings.shutdown_timeout
+        pending = PendingStream(request.name, request.token, peer, opener=False, grace=grace)
         if self._start(port, request, self._run_there, pending, asker=peer.id):
-            self._network.pending_streams.add(pending)
-            self._network.pending_streams.expect(pending)
+            self._pending.add(pending)
+            self._pending.expect(pending)
             peer.send("", stream_ready(request.name))
         return port
 
     def dial(self, peer: Peer, name: str) -> None:
         """See `StreamService.dial`."""
-        pending = self._network.pending_streams.find(peer, name)
+        pending = self._pending.find(peer, name)
         if pending is not None and not pending.opener:
             pending.turn_round()
             pending.wake()
@@ -177,7 +180,7 @@ class Streams:
             pending.drop()
             raise
         finally:
-            self._network.pending_streams.remove(pending)
+            self._pending.remove(pending)
         stream = pending.stream
         if stream is None:
             complain = self._runtime.node_port.errands.complain

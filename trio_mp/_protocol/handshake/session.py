@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ..._errors import RemoteProtocolError
 from ..wire.buffer import LineBuffer
-from ..wire.framing import Reader
+from ..wire.framing import Batch, Reader
 from .events import Event, Messages
 from .handshake import Handshake, LocalInfo, Step
 
@@ -56,6 +56,52 @@ class TLSChannel(Protocol):
         ...
 
 
+class Incoming:
+    """What comes in over one connection when its handshake is over: bytes in, messages out.
+
+    Args:
+      reader: takes the frames apart.
+      tls: decrypts them, if anything does.
+      outgoing: what TLS answers is added here; see `Session.outgoing`.
+    """
+
+    __slots__ = ("_outgoing", "_reader", "_tls")
+
+    def __init__(self, reader: Reader, tls: TLSChannel | None, outgoing: bytearray) -> None:
+        self._reader = reader
+        self._tls = tls
+        self._outgoing = outgoing
+
+    def receive(self, data_untrusted: bytes) -> list[Batch]:
+        """Take what was read; the messages that are now complete, in batches. Raises as `Session.receive`."""
+        if self._tls is None:
+            return self._reader.feed(data_untrusted)
+        try:
+            plain, reply = self._tls.receive(data_untrusted)
+        except RemoteProtocolError:
+            # TLS tells the other side what was wrong, if the caller can still write.
+            self._outgoing += self._tls.take_alert()
+            raise
+        if reply:
+            self._outgoing += reply
+        return self._reader.feed(plain)
+
+    def feed(self, plain_untrusted: bytes) -> list[Batch]:
+        """Take what was decrypted before the handshake was over, or needs no decryption; otherwise as `receive`."""
+        return self._reader.feed(plain_untrusted)
+
+    def room(self) -> memoryview | None:
+        """The place where the next bytes belong, if they may be received straight into it: part of a large frame.
+
+        Only what is not encrypted has such a place. Say with `filled` what was received into it, before anything else.
+        """
+        return None if self._tls is not None else self._reader.room()
+
+    def filled(self, count: int) -> list[Batch]:
+        """Take so many bytes that were received into `room`; otherwise as `receive`."""
+        return self._reader.filled(count)
+
+
 class Session:
     """One side of one connection.
 
@@ -69,11 +115,12 @@ class Session:
     Attributes:
       outgoing: bytes to be written before anything else; the caller takes them away.
       failure: why nothing can be sent any more, because of what the other side did; then it must be closed.
+      incoming: takes what comes when the handshake is over; None before, and where a byte stream comes.
     """
 
     __slots__ = (
-        *("_limit", "_lines", "_make_tls", "_reader", "_secure", "_tls", "_unasked"),
-        *("failure", "handshake", "outgoing"),
+        *("_limit", "_lines", "_make_tls", "_secure", "_tls", "_unasked"),
+        *("failure", "handshake", "incoming", "outgoing"),
     )
 
     def __init__(
@@ -90,7 +137,7 @@ class Session:
         self._lines = LineBuffer()
         self._limit = local.limit
         # Made when the handshake is over: until then nobody knows which framing it reads.
-        self._reader: Reader | None = None
+        self.incoming: Incoming | None = None
         self._make_tls = make_tls
         self._tls: TLSChannel | None = None
         self._secure = False
@@ -137,8 +184,8 @@ class Session:
           RemoteProtocolError: the other side did what the protocol does not allow. The connection must be closed, after
             what is in `outgoing` was written, as far as that goes.
         """
-        if self._reader is not None and self._tls is None:
-            return [Messages(batch) for batch in self._reader.feed(data_untrusted)]
+        if self.incoming is not None:
+            return [Messages(batch) for batch in self.incoming.receive(data_untrusted)]
         if not self.open:
             # Counted by what came before: the last piece may hold what follows the handshake.
             if self._unasked > (SECURE_LIMIT if self._secure else GREETING_LIMIT):
@@ -150,17 +197,11 @@ class Session:
             return self._receive_secure(self._begin_tls(), data_untrusted)
         return self._receive_plain(data_untrusted)
 
-    def room(self) -> memoryview | None:
-        """The place where the next bytes belong, if they may be received straight into it: part of a large frame.
-
-        Only what is not encrypted has such a place. Say with `filled` what was received into it, before anything else.
-        """
-        return None if self._reader is None or self._tls is not None else self._reader.room()
-
-    def filled(self, count: int) -> list[Event]:
-        """So many bytes were received into `room`; otherwise as `receive`."""
-        assert self._reader is not None
-        return [Messages(batch) for batch in self._reader.filled(count)]
+    def start_receiving(self) -> Incoming:
+        """Have what is received from now on go past this object. Only when it is `open`, and not for a byte stream."""
+        if self.incoming is None:
+            self.incoming = Incoming(self.handshake.reads.make_reader(self._limit), self._tls, self.outgoing)
+        return self.incoming
 
     def _begin_tls(self) -> TLSChannel:
         self._tls = self._make_tls(self.handshake.tls_server)
@@ -183,14 +224,11 @@ class Session:
         return events + self._receive_plain(plain)
 
     def _receive_plain(self, data: bytes) -> list[Event]:
-        if self._reader is not None:
-            return [Messages(batch) for batch in self._reader.feed(data)]
         if self.open and self.handshake.streams:
             self._lines.feed(data)
             return []
         if self.open:
-            self._reader = self.handshake.reads.make_reader(self._limit)
-            return self._receive_plain(data)
+            return [Messages(batch) for batch in self.start_receiving().feed(data)]
         if self.handshake.step is Step.LINKED and data:
             raise RemoteProtocolError("data before its 'link' was answered")
         events: list[Event] = []
