@@ -431,9 +431,9 @@ async def test_what_is_no_reference_is_named() -> None:
 WRONG_FUNCTIONS: list[Any] = [
     (lambda node, port: port.on("x")(5), "a handler must be callable, not 5"),
     (lambda node, port: port.on(print), "write @port.on('tag')"),
-    (lambda node, port: node.monitor(port, trio.sleep), "a monitor's action is a sync function or a port, not"),
-    (lambda node, port: node.monitor(port, print, "x"), "a monitor's message goes with a port"),
-    (lambda node, port: node.start_port(5), "start_port() takes an async function, not 5"),
+    (lambda node, port: node.monitor(port, trio.sleep), "expected a sync function or a port as the action, got"),
+    (lambda node, port: node.monitor(port, print, "x"), "a message goes with a port"),
+    (lambda node, port: node.start_port(5), "start_port(): expected an async function, got 5"),
     (lambda node, port: port.run(trio.sleep), "use start_soon()"),
     (lambda node, port: spawnable(lambda: None), "at the top level of a module"),
     pytest.param(lambda node, port: port.on("x", print), "port.on('tag')(function)"),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from network_helpers import FakeNetwork, RawPeer, network_of, open_test_node, peer_of, place, until, warnings_in
+from network_helpers import FakeNetwork, RawPeer, open_test_node, peer_of, place, until, warnings_in
 from stream_helpers import MODULE
 from test_collected_logs import Collected, collected, log, open_three, other_processes, say, subscribers
 
@@ -105,14 +105,14 @@ async def test_a_stream_is_not_there_in_time_because_the_process_stood_still(
     settings: dict[str, Any] = {"spawn_modules": [MODULE], "handshake_timeout": 1.0}
     async with open_test_node(network, "a", **settings), open_test_node(network, "b", seeds=["a"], **settings) as b:
         await until(lambda: b.peers)
-        look_up = network_of(b).look_up
+        look_up = b._streams.look_up
 
         async def slow(node_id: str) -> tuple[Address, ...]:
             found = await look_up(node_id)
             autojump_clock.jump(1.1)
             return found
 
-        network_of(b).look_up = slow
+        b._streams.look_up = slow
         with pytest.raises(OSError, match="no byte stream with a"):
             async with b.open_stream("a", f"{MODULE}:echoes"):
                 pytest.fail("it was opened")

@@ -41,7 +41,7 @@ async def pair(
     """Two nodes: b has dialled a. They do not ask the network where the other listens, unless it is `listed`."""
     async with open_pair(network, **{"spawn_modules": [MODULE], **settings}) as nodes:
         for node in nodes if not listed else ():
-            network_of(node).look_up = nowhere
+            node._streams.look_up = nowhere
         yield nodes
 
 

@@ -117,7 +117,7 @@ async def open_node_in(
     failures: list[BaseExceptionGroup[BaseException]] = []
     try:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            runtime.start(nursery)
+            runtime.start(nursery, node._tasks)
             try:
                 yield node
             except BaseException as error:  # noqa: BLE001 - kept until the node has closed

@@ -6,13 +6,14 @@ The rules are in `_protocol/membership/rules.py`; this does what they say.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 
 import trio
 
 from .._peers.connection import Connection
 from .._peers.network import Network
+from .._peers.node_port import Service
 from .._peers.peer import Peer
 from .._protocol.membership.messages import MEMBERSHIP, Addresses
 from .._protocol.membership.permissions import Declined, NotAllowed
@@ -34,7 +35,7 @@ from .._transport.addresses import Address, TCPAddress, parse_address
 from .certified import permissions_of
 from .effect_queue import EffectQueue
 from .redialler import LAST_RETRY, Backoff, Interfaces, Redialler, Seed, parse_addresses
-from .sightings import Sightings
+from .sightings import Directory, Sightings
 
 STAGGER = 0.5
 """A node that looks for a host dials the next redialler so long after the one before, in seconds."""
@@ -62,24 +63,24 @@ class MembershipService:
 
     Args:
       network: the node's.
+      directory: the entries of nodes in the shared database.
 
     Attributes:
       rules: who is global, who is attached to whom.
       observers: are called with every effect, in order and at once.
-      find_addresses: asks the network where a node listens; None if it does not know that node.
       sightings: which nodes were there, and where they listened.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, directory: Directory) -> None:
         self.network = network
+        self._directory = directory
         # By address for those of seeds, by node ID for others.
         self._rediallers: dict[str, Redialler] = {}
         permissions = permissions_of(network, self._rediallers.values)
         self.rules = Membership(network.dispatcher.id, is_global=not network.settings.seeds, permissions=permissions)
         self._effects = EffectQueue(self._do)
         self.observers: list[Callable[[MembershipEffect], None]] = []
-        self.find_addresses: Callable[[str], Awaitable[Addresses | None]] = self._find_among_globals
-        self.sightings = Sightings()
+        self.sightings = Sightings(directory)
         # Why there is no connection yet with those that something waits for.
         self._seeking: dict[str, str] = {}
         self._asked: set[str] = set()  # the nodes that are dialled because they have asked for it
@@ -89,14 +90,6 @@ class MembershipService:
         self._interfaces = Interfaces(network.environment.transport.own_hosts)
         # Keys of rediallers that have no task yet.
         self._fresh: list[str] = []
-        network.tasks.append(self.run)
-        network.on_up = self._went_up
-        network.on_down.append(self._went_down)
-        network.on_wanted = self._wanted
-        network.look_up = self._look_up
-        network.explain = self._explain
-        for word in MEMBERSHIP.words:
-            network.node_port.services[word] = self._service(word)
 
     async def run(self) -> None:
         """Dial seeds and global nodes, for as long as the node lives."""
@@ -238,7 +231,11 @@ class MembershipService:
 
     # What happens --------------------------------------------------------------------------------------------------
 
-    def _service(self, word: str) -> Callable[[str, tuple[object, ...]], bool]:
+    def services(self) -> dict[str, Service]:
+        """What answers the requests of other nodes that are about membership, by the word that these begin with."""
+        return {word: self._service(word) for word in MEMBERSHIP.words}
+
+    def _service(self, word: str) -> Service:
         def serve(node_id: str, arguments: tuple[object, ...]) -> bool:
             effects = self.rules.received(node_id, word, arguments)
             self.execute(effects or [])
@@ -250,14 +247,16 @@ class MembershipService:
         """See `RediallerHost.listens`."""
         self._update_addresses()
 
-    def _went_up(self, node_id: str) -> None:
+    def went_up(self, node_id: str) -> None:
+        """See `Observers.up`."""
         current = self.network.peer(node_id).current
         if isinstance(current, Connection):
             self._note_host(current.pipe.local_host)
         self.sightings.connected(node_id, map(str, self.network.addresses_of(node_id)))
         self._changed.unpark_all()
 
-    def _went_down(self, node_id: str) -> None:
+    def went_down(self, node_id: str) -> None:
+        """See `Observers.down`."""
         self.sightings.disconnected(node_id)
         self.execute(self.rules.lost(node_id))
 
@@ -300,11 +299,12 @@ class MembershipService:
             self._complain(node_id, "told", "%s is not told of the network: %s", node_id, error)
 
     def _complain(self, node_id: str, kind: str, text: str, *arguments: object) -> None:
-        self.network.node_port.errands.complain(node_id, kind, log, text, *arguments)
+        self.network.errands.complain(node_id, kind, log, text, *arguments)
 
     # Reaching others -----------------------------------------------------------------------------------------------
 
-    def _wanted(self, node_id: str) -> None:
+    def wanted(self, node_id: str) -> None:
+        """See `Observers.wanted`."""
         if node_id not in self._seeking:
             self._seeking[node_id] = ""
             self.network.dispatcher.start_system_task(self._seek, self.network.peer(node_id))
@@ -381,18 +381,30 @@ class MembershipService:
             return f"neither {node_id} nor this node listens anywhere, so neither can dial the other"
         return f"{node_id} listens nowhere; it was asked to dial this node"
 
-    def _explain(self, node_id: str) -> list[str]:
+    def explain(self, node_id: str) -> list[str]:
+        """See `Observers.explain`."""
         why = self._seeking.get(node_id, "")
         parts = [why] if why else []
         if not self.network.settings.seeds and not self.network.up_nodes():
             parts.append("this node has no seeds, so the other one must dial it")
         return parts
 
-    async def _look_up(self, node_id: str) -> tuple[Address, ...]:
+    def known_nodes(self) -> list[str]:
+        """The IDs of all nodes of the network, as far as this one knows them; its own is not among them."""
+        known = [*self._directory.held_nodes(), *self.rules.globals, *self.network.peers]
+        return [node_id for node_id in dict.fromkeys(known) if node_id != self.network.dispatcher.id]
+
+    async def look_up(self, node_id: str) -> tuple[Address, ...]:
+        """Ask the network where a node listens. A checkpoint."""
         return parse_addresses(await self.find_addresses(node_id) or ())
 
-    async def _find_among_globals(self, node_id: str) -> Addresses | None:
-        await trio.lowlevel.checkpoint()
+    async def find_addresses(self, node_id: str) -> Addresses | None:
+        """Ask the network where a node listens; None if nobody knows it, or nobody can be asked. A checkpoint."""
+        listed = await self._directory.find_listed(node_id) or {}
+        self.sightings.listed(listed)
+        found = listed.get(node_id)
+        if isinstance(found, list):
+            return tuple(text for text in found[1:] if isinstance(text, str))
         return self.rules.globals.get(node_id)
 
     # Where this node is --------------------------------------------------------------------------------------------
