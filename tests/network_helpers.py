@@ -599,6 +599,36 @@ class RawPeer:
                 self.ended = True
 
 
+async def connect_raw(network: FakeNetwork, raw_id: str, to: str = "m", **arguments: Any) -> RawPeer:
+    """A raw peer whose connection with the node `to` is in use; the greater ID decides."""
+    peer = RawPeer(network.connect(place(to)).dialler, raw_id, **arguments)
+    await (peer.choose() if raw_id > to else peer.adopt())
+    return peer
+
+
+NO_PORT = "AAAAAAAAAAAAAAAA.1"
+"""The name of a port that is nowhere."""
+
+
+@asynccontextmanager
+async def a_member(network: FakeNetwork, node: Node, node_id: str = "0") -> AsyncGenerator[RawPeer, None]:
+    """A peer of a node, `a`, that does what no node would."""
+    raw = RawPeer(network.connect(place("a")).dialler, node_id)
+    await raw.adopt()
+    await until(lambda: node_id in node.peers)
+
+    async def give_signs_of_life() -> None:
+        while True:
+            await raw.send(("", ""))
+            await trio.sleep(3)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(give_signs_of_life)
+        yield raw
+        nursery.cancel_scope.cancel()
+    raw.pipe.close()
+
+
 # What may be spawned -------------------------------------------------------------------------------------------------
 
 NOT_A_FUNCTION = 5

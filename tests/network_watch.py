@@ -131,7 +131,7 @@ class Watch:
             if name:
                 self._sent(run, join_port(peer.id, name), key_of(message))
             settings = network.settings
-            size = peer.association.queue.size
+            size = peer.association.outbox.queue.size
             self.oracle.queued(run, peer.id, size, settings.queue_limit, settings.message_limit)
 
         peer.send = tell  # type: ignore[method-assign]

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from trio_mp._errors import ProtocolError
 from trio_mp._protocol.association.association import Association, Stage
 from trio_mp._protocol.association.effects import Terms
-from trio_mp._protocol.association.outbox import Fence
+from trio_mp._protocol.association.outbox import Fence, Outbox
 from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp._protocol.handshake.handshake import NONCE_SIZE, Handshake, LocalInfo
 from trio_mp._protocol.wire.framing import MSGPACK
@@ -95,7 +95,8 @@ class Transition(NamedTuple):
 
 def make(association: Association, call: Call) -> None:
     """What the caller does when something happens."""
-    if getattr(association, call.event)(**dict(call.arguments)) is True:
+    asked = association if hasattr(association, call.event) else association.outbox
+    if getattr(asked, call.event)(**dict(call.arguments)) is True:
         association.take_loss()
 
 
@@ -112,7 +113,7 @@ def slots_of(value: object) -> list[str]:
 def copy_of(value: Any) -> Any:
     """A copy that shares nothing that changes; many times faster than `copy.deepcopy`."""
     match value:
-        case Association() | OutgoingQueue():
+        case Association() | Outbox() | OutgoingQueue():
             new = type(value).__new__(type(value))
             for slot in slots_of(value):
                 setattr(new, slot, copy_of(getattr(value, slot)))
@@ -130,6 +131,9 @@ def frozen(value: object) -> object:
     match value:
         case OutgoingQueue():
             return value.size, value._largest
+        case Outbox():
+            # A reason is for people.
+            return tuple(frozen(getattr(value, slot)) for slot in slots_of(value) if slot != "reason")
         case dict():
             return frozenset((key, frozen(item)) for key, item in value.items())
         case list():
@@ -141,8 +145,8 @@ def frozen(value: object) -> object:
 
 
 def state_of(association: Association, happened: frozenset[Call]) -> object:
-    # A reason is for people, and the ID of what has ended for the next greeting.
-    slots = [slot for slot in slots_of(association) if slot not in ("_reason", "last_ended")]
+    # The ID of what has ended is for the next greeting.
+    slots = [slot for slot in slots_of(association) if slot != "last_ended"]
     state = tuple(frozen(getattr(association, slot)) for slot in slots)
     return state, frozenset((call.event, call.connection) for call in happened)
 
@@ -157,14 +161,17 @@ def changes(before: dict[str, str], after: dict[str, str], call: Call) -> Iterat
 
 
 def stages_of(association: Association) -> dict[str, str]:
-    return {"": association.fence.value} | {name: stage.value for name, stage in association._connections.items()}
+    connections = {name: stage.value for name, stage in association._connections.items()}
+    return {"": association.outbox.fence.value} | connections
 
 
 def walk(*, decides: bool, kind: type[Association] = Association) -> set[Transition]:
     """All transitions of one side: every state is left by every call that its caller may make there."""
     found: set[Transition] = set()
     # What is done about an error of this side is no transition: it can come in any state, and ends in a loss.
-    calls = calls_of(kind, besides=["take_loss", "give_up", "ruin"])
+    calls = calls_of(kind, besides=["take_loss", "give_up"])
+    # The rest of the outbox is for the association.
+    calls += calls_of(Outbox, besides=["lose", "fired", "ruin", "adapt", "take_dropped"])
     start = associate(kind, decides=decides)
     waiting: deque[tuple[Association, int, frozenset[Call]]] = deque([(start, 0, frozenset())])
     seen: set[object] = set()

@@ -78,16 +78,12 @@ class Runtime:
         self._spawn_counter = 0
         # Where messages go, by port ID: the peer, or None for this node, and the name. Parsing a port ID costs as much
         # as sending; this is emptied when it has grown too large, and when peers are forgotten.
-        self._routes: dict[str, tuple[Peer | None, str]] = {}
+        self.routes: dict[str, tuple[Peer | None, str]] = {}
         self._node_monitors: dict[Monitor, None] = {}
 
     def serve_by(self, node_port: NodePort) -> None:
         """Have what is sent to the node itself served by this; it is assembled last, as it serves with all else."""
         self.node_port = node_port
-
-    def forget_routes(self) -> None:
-        """See `Observers.forgotten`: routes lead to peers."""
-        self._routes.clear()
 
     def next_name(self, prefix: str = "") -> str:
         """A name for a port of this node: it was never used and never will be, and nobody can guess it.
@@ -129,7 +125,7 @@ class Runtime:
           RuntimeError: it is on another node, and this one has no network.
         """
         try:
-            found = self._routes.get(port)
+            found = self.routes.get(port)
         except TypeError:
             # Not even hashable: what it is not is said below.
             found = None
@@ -145,23 +141,28 @@ class Runtime:
             )
         else:
             route = (self.network.peer(node_id), name)
-        if len(self._routes) >= _ROUTES:
-            self._routes.clear()
-        self._routes[str(port)] = route
+        if len(self.routes) >= _ROUTES:
+            self.routes.clear()
+        self.routes[str(port)] = route
         return route
 
     @trio.lowlevel.enable_ki_protection
     def send(self, port: str, message: tuple[object, ...]) -> None:
-        """Send to any port; see `Node.send`, which has a short cut for local ones."""
+        """Send to any port, as `Node.send` does, which spares itself this call."""
         if self.closed or self.dispatcher.lingering:
             self.check_open()
         try:
-            peer, name = self._routes[port]
+            peer, name = self.routes[port]
         except (KeyError, TypeError):
             peer, name = self.route(port)
         if peer is not None:
             peer.send(name, message)
-        elif not name:
+        else:
+            self.send_here(name, message)
+
+    def send_here(self, name: str, message: tuple[object, ...]) -> None:
+        """Send to a port of this node, by its name; the empty name is the node port's."""
+        if not name:
             self.dispatcher.enqueue(Job(self.node_port.serve_local), (message,))
         else:
             target = self.dispatcher.ports.get(name)
@@ -318,4 +319,4 @@ class Runtime:
 
 def _is_out_of_reach(peer: Peer) -> bool:
     """Whether there is no connection with a peer, and none is waited for: who closes dials nobody for its links."""
-    return not (peer.is_up() or peer.association.queue.size)
+    return not (peer.is_up() or peer.association.outbox.queue.size)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from trio_mp._protocol.association.association import Association, Stage
 from trio_mp._protocol.association.effects import Accept, Close, Effect, Fire, FireDue, Link, NodeUp, Terms
-from trio_mp._protocol.association.outbox import Fence
+from trio_mp._protocol.association.outbox import Fence, Outbox
+
+
+def with_outbox(kind: type[Outbox]) -> type[Association]:
+    """An association with an outbox of this kind, and no other change."""
+
+    class Changed(Association):
+        def __init__(self, local_id: str, peer_id: str, *, queue_limit: int, message_limit: int) -> None:
+            super().__init__(local_id, peer_id, queue_limit=queue_limit, message_limit=message_limit)
+            self.outbox = kind(peer_id, queue_limit, message_limit)
+
+    Changed.__name__ = kind.__name__
+    return Changed
 
 
 class TakesWhatComes(Association):
@@ -67,28 +79,32 @@ class ReplacesInSilence(Association):
         return effects + self._take_up(connection)
 
 
+class _NeverDrops(Outbox):
+    def send(self, name: str, message: tuple[object, ...]) -> bool:
+        self.queue.append(name, message, self.send_limit)
+        return False
+
+
 class FiresLater(Association):
     """Nothing waits for the monitors to have fired."""
+
+    def __init__(self, local_id: str, peer_id: str, *, queue_limit: int, message_limit: int) -> None:
+        super().__init__(local_id, peer_id, queue_limit=queue_limit, message_limit=message_limit)
+        self.outbox = _NeverDrops(peer_id, queue_limit, message_limit)
 
     @property
     def may_write(self) -> bool:
         return self.in_use is not None
 
-    def send(self, name: str, message: tuple[object, ...]) -> bool:
-        self.queue.append(name, message, self.send_limit)
-        return False
-
     def _take_up(self, connection: str) -> list[Effect]:
-        fence, self.fence = self.fence, Fence.CLEAR
+        fence, self.outbox.fence = self.outbox.fence, Fence.CLEAR
         try:
             return super()._take_up(connection)
         finally:
-            self.fence = fence
+            self.outbox.fence = fence
 
 
-class QueuesBehindTheFence(Association):
-    """What is sent between a loss and its report is kept."""
-
+class _KeepsBehindTheFence(Outbox):
     def send(self, name: str, message: tuple[object, ...]) -> bool:
         if self.fence is not Fence.LOST:
             return super().send(name, message)
@@ -96,31 +112,39 @@ class QueuesBehindTheFence(Association):
         return False
 
 
-class KeepsTheQueue(Association):
-    """What was queued at a loss goes out by the next connection."""
+QueuesBehindTheFence = with_outbox(_KeepsBehindTheFence)
+"""What is sent between a loss and its report is kept."""
 
-    def _lose(self, reason: tuple[object, ...]) -> None:
+
+class _KeepsAtALoss(Outbox):
+    def lose(self, reason: tuple[object, ...]) -> None:
         queue, self.queue = self.queue, type(self.queue)()  # type: ignore[call-arg]  # a `CountingQueue`
-        super()._lose(reason)
+        super().lose(reason)
         self.queue = queue
+
+
+KeepsTheQueue = with_outbox(_KeepsAtALoss)
+"""What was queued at a loss goes out by the next connection."""
 
 
 class ForgetsTheMonitors(Association):
     """A loss takes the monitors, and fires none of them."""
 
     def take_loss(self) -> list[Effect]:
-        self.monitors = {}
+        self.outbox.monitors = {}
         return super().take_loss()
 
 
-class DropsInSilence(Association):
-    """A full queue is dropped, and nobody is told."""
-
+class _DropsInSilence(Outbox):
     def send(self, name: str, message: tuple[object, ...]) -> bool:
         self.queue.append(name, message, self.send_limit)
         if self.queue.size > self.queue_limit:
             self.queue.drop()
         return False
+
+
+DropsInSilence = with_outbox(_DropsInSilence)
+"""A full queue is dropped, and nobody is told."""
 
 
 class BelievesAnyClaim(Association):
@@ -162,8 +186,8 @@ class BelievesInSilence(Association):
     def presume_gone(self, why: str) -> list[Effect]:
         if self._connections:
             return []
-        self.queue.drop()
-        self.monitors = {}
+        self.outbox.queue.drop()
+        self.outbox.monitors = {}
         return []
 
 
@@ -173,8 +197,8 @@ class FiresInTheCall(Association):
     def presume_gone(self, why: str) -> list[Effect]:
         if self._connections or not self.wants_connection:
             return []
-        monitors = tuple(monitor for table in self.monitors.values() for monitor in table)
-        self.monitors = {}
+        monitors = tuple(monitor for table in self.outbox.monitors.values() for monitor in table)
+        self.outbox.monitors = {}
         return [Fire(monitors, ("transport_error", self.peer_id, why))]
 
 
@@ -191,7 +215,7 @@ class AsksUnderMonitors(Association):
 
     @property
     def is_idle(self) -> bool:
-        return self.may_write and not self.queue.size
+        return self.may_write and not self.outbox.queue.size
 
 
 class WritesAfterItsLastWord(Association):
@@ -207,7 +231,7 @@ class DropsWhenParting(Association):
 
     def _end(self, connection: str, why: str) -> list[Effect]:
         if self._stage in {Stage.ASKED, Stage.PARTED}:
-            self.queue.drop()
+            self.outbox.queue.drop()
         return super()._end(connection, why)
 
 

@@ -115,7 +115,7 @@ class World:
             if process.due:
                 for reaction in self._reactions(state, which):
                     yield (which, "report", reaction), self._happens(state, which, ("report", reaction))
-            if association.may_write and association.queue.size:
+            if association.may_write and association.outbox.queue.size:
                 yield (which, "write"), self._happens(state, which, ("write",))
             for probed in process.probing:
                 event = ("answer" if self._answers(state, probed) else "fail", probed)
@@ -410,7 +410,7 @@ class World:
             waits = association._current is None and association._next is None and association.wants_connection
             for number, sent in enumerate(self._logs.values[state[3 + which]]):
                 # It may wait for a connection: when none comes in time, the whole table fires.
-                will_fire = waits and sent.port in association.monitors
+                will_fire = waits and sent.port in association.outbox.monitors
                 untold = sent.monitor and process.monitors.get(sent.port) == sent.monitor
                 if untold and not sent.delivered and not will_fire:
                     return f"message {number + 1} was lost, and its monitor does not fire"
@@ -444,7 +444,7 @@ class World:
         other = self._processes.values[state[connection.processes[1 - connection.processes.index(which)]]]
         if other is None or other.association.in_use != name:
             return f"connection {name} is in use on one side only"
-        watched = {port for port in process.association.monitors if port == other.port and other.port_alive}
+        watched = {port for port in process.association.outbox.monitors if port == other.port and other.port_alive}
         if watched != other.association.watched:
             return f"{sorted(other.association.watched)} is watched, and {sorted(watched)} monitored"
         for port in process.monitors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import errno
@@ -487,3 +488,14 @@ async def test_another_thread_is_told_how_it_is_done(action: Callable[[Node, Por
             await trio.to_thread.run_sync(action, node, port)
         assert len(node._runtime.dispatcher.ports) == 1
         await assert_works(node)
+
+
+def test_a_node_under_asyncio_says_that_it_needs_trio() -> None:
+    async def main() -> None:
+        async with open_node():
+            pass
+
+    with pytest.raises(RuntimeError, match=r"expects a task of Trio's, got asyncio's: .*trio\.run\(main\)"):
+        asyncio.run(main())
+    with pytest.raises(RuntimeError, match=r"expects a task of Trio's, got none"):
+        main().send(None)

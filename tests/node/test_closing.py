@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 from trio_mp import Node, Port, PortDied, open_node
@@ -425,6 +426,17 @@ async def test_a_callback_may_end_the_block() -> None:
         await done.wait()
 
 
+async def test_a_callback_that_monitors_the_dead_port_again_does_not_keep_the_node_from_closing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    def watch(node: Node, port: Port) -> None:
+        node.monitor(port, lambda *_: watch(node, port))
+
+    with trio.fail_after(60):
+        async with open_node() as node:
+            watch(node, node.port(lambda *_: None))
+
+
 async def test_the_failures_of_the_node_leave_as_a_group() -> None:
     error = MyError("callback")
 
@@ -457,6 +469,18 @@ async def test_a_crash_cancels_the_block() -> None:
                 seen.append("cancelled")
                 raise
     assert seen == ["cancelled"]
+
+
+async def test_cancellation_by_a_crash_does_not_leak_out_of_the_block() -> None:
+    def handler(*_message: object) -> None:
+        raise ValueError("crash")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_node(unmonitored_death="raise") as node, trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(trio.sleep_forever)
+            node.send(node.port(handler), "x")
+    assert caught.group_contains(ValueError, match="crash")
 
 
 async def test_a_failure_while_closing_does_not_hide_what_the_body_raised() -> None:

@@ -23,9 +23,10 @@ from network_helpers import (
 )
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_mp import Node, Port, PortDied, open_node, spawnable
+from trio_mp import Monitor, Node, Port, PortDied, open_node, spawnable
 from trio_mp._ports.dispatcher import PASS_MESSAGES
 from trio_mp._ports.port import state_of
+from trio_mp.testing import SimulatedNetwork, simulate
 
 CLOSED = ("node_closed", "b")
 
@@ -223,6 +224,67 @@ async def test_who_supervises_need_not_know_that_the_node_closes(caplog: pytest.
         await wait_all_tasks_blocked()
     assert len(started) == 1
     assert not caplog.records
+
+
+async def test_the_own_node_port_cannot_be_monitored_anew_at_the_end() -> None:
+    said: list[str] = []
+
+    async with open_node("a") as node:
+
+        def again(*_: object) -> None:
+            try:
+                node.monitor("a", lambda *_: said.append("fired"))
+            except trio.ClosedResourceError:
+                said.append("refused")
+
+        node.monitor("a", again)
+    assert said == ["refused"]
+
+
+def test_a_monitor_set_anew_while_the_node_closes_fires_or_is_refused() -> None:
+    """Found by seed 0 of the hammer: nothing fired it, nobody was told."""
+
+    async def scenario(network: SimulatedNetwork) -> None:
+        monitors: list[Monitor] = []
+        refused: list[Exception] = []
+
+        async with network.open_node("b") as b:
+            port = b.port(print)
+            async with network.open_node("a", seeds=["b"]) as a:
+
+                def fired(*_: object) -> None:
+                    if len(monitors) < 10:
+                        try:
+                            monitors.append(a.monitor(str(port), fired))
+                        except trio.ClosedResourceError as error:
+                            refused.append(error)
+
+                monitors.append(a.monitor(str(port), fired))
+                await trio.sleep(1)
+        assert all(monitor.reason is not None for monitor in monitors)
+
+    simulate(scenario)
+
+
+def test_a_monitor_of_the_node_itself_set_anew_while_it_closes_fires_or_is_refused() -> None:
+    """As the one above; found by looking at its mend."""
+
+    async def scenario(network: SimulatedNetwork) -> None:
+        monitors: list[Monitor] = []
+        refused: list[Exception] = []
+
+        async with network.open_node("a") as a:
+
+            def fired(*_: object) -> None:
+                try:
+                    monitors.append(a.monitor("a", fired))
+                except trio.ClosedResourceError as error:
+                    refused.append(error)
+
+            monitors.append(a.monitor("a", fired))
+        assert all(monitor.reason is not None for monitor in monitors)
+
+    simulate(scenario)
 
 
 # On others -----------------------------------------------------------------------------------------------------------

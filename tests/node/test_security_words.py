@@ -14,10 +14,21 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from network_helpers import SECRET, FakeNetwork, Inbox, Notices, open_pair, open_test_node, place, until, warnings_in
+from network_helpers import (
+    NO_PORT,
+    SECRET,
+    FakeNetwork,
+    Inbox,
+    Notices,
+    a_member,
+    open_pair,
+    open_test_node,
+    place,
+    until,
+    warnings_in,
+)
 from relay_helpers import RELAY, Middle, Side, relaying
-from test_amounts import AT_THE_LIMIT, LIMIT, WANTED, sent
-from test_work_for_others import NAME, a_member
+from wire_amounts import AT_THE_LIMIT, LIMIT, WANTED, sent
 
 import trio_mp
 from trio_mp._peers import errands, limited_log, spawned_names
@@ -281,7 +292,7 @@ async def test_a_node_port_cannot_be_killed(autojump_clock: trio.testing.MockClo
         async with a_member(network, a) as raw:
             for name in ("", "a", "a#"):
                 await raw.send(("", "kil", name, "of this"), ("", "kil0", name, "of this"))
-            await raw.send(("", "time", f"0#{NAME}"))
+            await raw.send(("", "time", f"0#{NO_PORT}"))
             await raw.receive(1)
             assert await b.call("a", "info") == ("a",)
             assert a.peers
@@ -298,7 +309,7 @@ async def test_no_word_is_served_as_one_of_the_node_that_was_asked(
         inbox = Inbox(a)
         for own in ("a", "a#"):
             await raw.send(("", word, own, "kil", inbox.port.name, "of this"))
-        await raw.send(("", "time", f"0#{NAME}"))
+        await raw.send(("", "time", f"0#{NO_PORT}"))
         await raw.receive(1)
         assert inbox.port.alive
         await until(lambda: a.peers)

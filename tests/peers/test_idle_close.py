@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from network_helpers import (
     Inbox,
     Notices,
     RawPeer,
+    connect_raw,
     network_of,
     open_pair,
     open_test_node,
@@ -332,12 +334,8 @@ async def test_the_waits_for_peers_up_and_down_end(autojump_clock: trio.testing.
 
 # Other kinds of peers ------------------------------------------------------------------------------------------------
 
-
-async def connect_raw(network: FakeNetwork, node_id: str = "0", **arguments: Any) -> RawPeer:
-    """A raw peer that has a connection in use with `a`, which decides."""
-    raw = RawPeer(network.connect(place("a")).dialler, node_id, heartbeat=60, **arguments)
-    await raw.adopt()
-    return raw
+connect_quiet = partial(connect_raw, raw_id="0", to="a", heartbeat=60)
+"""A raw peer that has a connection in use with `a`, which decides, and that need not say anything."""
 
 
 async def test_who_does_not_answer_is_not_asked_again(
@@ -345,7 +343,7 @@ async def test_who_does_not_answer_is_not_asked_again(
 ) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "a", idle_timeout=IDLE, heartbeat=1) as a:
-        raw = await connect_raw(network)
+        raw = await connect_quiet(network)
         assert await raw.receive(1) == [("", "idle")]
         told = Notices()
         a.monitor(f"0#{NAME}.1", told)
@@ -376,7 +374,7 @@ async def test_who_does_not_answer_is_not_asked_again(
 async def test_a_peer_that_agrees(autojump_clock: trio.testing.MockClock, framing: str, encryption: bool) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "a", idle_timeout=IDLE, encryption=encryption) as a:
-        raw = await connect_raw(network, encryption=encryption, framings=(framing,))
+        raw = await connect_quiet(network, encryption=encryption, framings=(framing,))
         assert [tuple(message) for message in await raw.receive(1)] == [("", "idle")]
         a.send(f"0#{NAME}.1", "waits")
         if framing == "msgpack":
@@ -387,14 +385,14 @@ async def test_a_peer_that_agrees(autojump_clock: trio.testing.MockClock, framin
         assert len(raw.received) == 1
         raw.pipe.close()
         await until(lambda: not a.peers)
-        raw = await connect_raw(network, encryption=encryption, framings=(framing,))
+        raw = await connect_quiet(network, encryption=encryption, framings=(framing,))
         assert [tuple(message) for message in await raw.receive(1)] == [(f"{NAME}.1", "waits")]
 
 
 async def test_a_peer_that_asks(autojump_clock: trio.testing.MockClock) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "a") as a:
-        raw = await connect_raw(network)
+        raw = await connect_quiet(network)
         monitor = a.monitor("0", Notices())
         await raw.send(["", "idle"])
         assert await raw.receive(1) == [("", "busy")]
@@ -417,7 +415,7 @@ async def test_a_peer_that_asks(autojump_clock: trio.testing.MockClock) -> None:
 async def test_signs_of_life_are_no_reason_to_stay(autojump_clock: trio.testing.MockClock, kind: str) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "a", idle_timeout=IDLE):
-        raw = await connect_raw(network)
+        raw = await connect_quiet(network)
         start = trio.current_time()
         async with trio.open_nursery() as nursery:
 
@@ -438,7 +436,7 @@ async def test_another_process_with_the_same_id_is_judged_by_the_answer(
 ) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "a", idle_timeout=IDLE) as a:
-        old = await connect_raw(network)
+        old = await connect_quiet(network)
         assert await old.receive(1) == [("", "idle")]
         new = RawPeer(network.connect(place("a")).dialler, "0", heartbeat=60)
         with trio.move_on_after(1):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
-import importlib.util
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from json_peer import EXAMPLE, connect
 from network_helpers import (
     SECRET,
     FakeNetwork,
@@ -29,36 +28,6 @@ from network_helpers import (
 
 from trio_mp import Node, open_node
 from trio_mp._protocol.wire.json_framing import append_json
-
-EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "json_client.py"
-
-
-def load_example() -> Any:
-    spec = importlib.util.spec_from_file_location("json_client", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-Client = load_example().Client
-
-
-def connect(path: str, name: bytes, secret: str = SECRET) -> Any:
-    connected = socket.socket(socket.AF_UNIX)
-    connected.settimeout(20)
-    connected.connect(path)
-    client = Client.__new__(Client)
-    client.socket = connected
-    try:
-        client.__init__(connected, name, secret.encode())
-    except BaseException:
-        # By then it may be the socket with TLS around it.
-        client.socket.close()
-        client.file.close()
-        raise
-    return client
 
 
 def test_the_client_is_short_and_needs_nothing_but_python() -> None:
@@ -227,3 +196,28 @@ async def test_bad_json_ends_the_connection_and_leaves_a_line(
         await peer.read_to_end()
         await until(lambda: not m.peers)
         assert len(warnings_in(caplog)) == (0 if data == b'["p",' else 1)
+
+
+@pytest.mark.parametrize("what", ["send_after", "monitor", "link"])
+async def test_reasons_that_a_json_peer_cannot_be_told(short_directory: Any, what: str) -> None:
+    path = str(short_directory / "s.sock")
+    async with open_node("server", binds=["unix:" + path], secret=SECRET) as node:
+        client = await trio.to_thread.run_sync(connect, path, b"client")
+        await until(lambda: network_of(node).up_nodes() == ["client"])
+        port = node.port(lambda *_: None)
+        if what == "send_after":
+            with pytest.raises(TypeError, match="bytes"):
+                node.send_after(0, client.port, "x", b"")
+        elif what == "monitor":
+            node.monitor(port, client.port, "died")
+        else:
+            node.link(port, client.port)
+        node.kill(port, "why", b"bytes")
+        await node.wait_death(port)
+        node.send(client.port, "end")
+        tags: list[Any] = []
+        while "end" not in tags:
+            tags += (await trio.to_thread.run_sync(client.receive))[1:]
+        assert ("reason_lost" in tags) == (what != "send_after")
+        client.socket.close()
+        client.file.close()

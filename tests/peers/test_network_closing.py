@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from membership_helpers import service_of
 from network_helpers import (
     FakeListener,
     FakeNetwork,
@@ -24,10 +25,9 @@ from network_helpers import (
     until,
     warnings_in,
 )
-from test_network_membership import service_of
 
 from trio_mp import Node
-from trio_mp._protocol.membership.rules import Addresses
+from trio_mp._protocol.membership.messages import Addresses
 
 encrypted_or_not = pytest.mark.parametrize("encryption", [False, True], ids=["plain", "encrypted"])
 
@@ -330,6 +330,23 @@ async def test_what_ports_say_last_arrives(autojump_clock: trio.testing.MockCloc
         await inbox.wait(1)
 
 
+async def test_what_is_said_last_arrives_though_the_other_side_was_speaking(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A connection that is closed with something unread is reset, and what is still on its way is lost with it."""
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a:
+        inbox = Inbox(a)
+        async with open_test_node(network, "b", seeds=["a"]) as b:
+            await until(lambda: a.peers and b.peers)
+            network.wire.there.delay, network.wire.back.delay = 0.5, 1
+            a.send("b", "devnull", "on its way")
+            await a.flush("b")
+            b.send(inbox.port, "the last word")
+        await until(lambda: not a.peers)
+        assert inbox.messages == [("the last word",)]
+
+
 async def test_closing_says_nothing_in_the_log(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -396,3 +413,12 @@ async def test_the_listener_may_fail(autojump_clock: trio.testing.MockClock) -> 
             network.listeners[place("a")].accept = fail  # type: ignore[method-assign]
             network.connect(place("a"))
             await trio.sleep(1)
+
+
+async def test_close_does_not_wait_for_what_was_given_up(autojump_clock: trio.testing.MockClock) -> None:
+    settings: dict[str, Any] = {"connect_timeout": 4.0, "heartbeat": 1.0, "shutdown_timeout": 300.0}
+    async with open_test_node(FakeNetwork(), "a", **settings) as a:
+        a.send("nobody", "hello")
+        await trio.sleep(1)
+        began = trio.current_time()
+    assert trio.current_time() - began < 10

@@ -16,6 +16,7 @@ from network_helpers import (
     Notices,
     RawPeer,
     Wire,
+    connect_raw,
     network_of,
     open_pair,
     open_test_node,
@@ -26,7 +27,9 @@ from network_helpers import (
 )
 
 from trio_mp import Node
+from trio_mp._protocol.association.outbox import Fence
 from trio_mp._protocol.handshake.events import Authenticated, LinkReceived
+from trio_mp._protocol.wire import codec
 
 encrypted_or_not = pytest.mark.parametrize("encryption", [False, True], ids=["plain", "encrypted"])
 both_deciders = pytest.mark.parametrize(
@@ -493,6 +496,24 @@ async def test_a_write_error_does_not_lose_what_was_received_before(autojump_clo
         await until(lambda: not b.peers)
 
 
+BROKEN = BrokenPipeError(32, "Broken pipe")
+
+
+async def test_what_is_on_its_way_arrives_though_a_write_has_failed(autojump_clock: trio.testing.MockClock) -> None:
+    network = FakeNetwork()
+    async with open_pair(network) as (a, b):
+        inbox = Inbox(b)
+        network.wire.back.stalled = True
+        a.send(inbox.port, "on its way")
+        await a.flush("b")
+        network.wire.there.send_error = BROKEN
+        b.send("a", "devnull")
+        await trio.sleep(0.1)
+        assert not inbox.messages
+        network.wire.back.resume()
+        await until(lambda: inbox.messages, 1)
+
+
 async def test_a_connection_that_can_only_be_read_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
     """Writing fails, and the other side goes on as if nothing were. Whoever monitors must hear of it."""
     network = FakeNetwork()
@@ -540,6 +561,68 @@ async def test_a_batch_is_not_dispatched_further_when_its_connection_ends(
         await until(lambda: got[-1] == 5000)
         assert got[:count] == list(range(count))
         assert len(got) == count + 1
+
+
+async def test_a_frame_behind_the_one_that_ended_its_connection(autojump_clock: trio.testing.MockClock) -> None:
+    """Both were read at once. The rest of the first is not dispatched, so neither is the second."""
+    network = FakeNetwork()
+    ticks = itertools.count()
+    async with open_test_node(network, "m", fairness_clock=lambda: float(next(ticks))) as m:
+        got: list[int] = []
+
+        def receive(number: int) -> None:
+            got.append(number)
+            if number == 20:
+                peer_of(m, "a").execute(peer_of(m, "a").association.lose("as the test wants it"))
+
+        port = m.port(receive)
+        peer = await connect_raw(network, "a")
+        frames = bytearray()
+        for numbers in (range(1000), range(1000, 1010)):
+            frame = codec.open_frame()
+            for number in numbers:
+                codec.append_message(frame, port.name, (number,))
+            codec.close_frame(frame, len(numbers))
+            frames += frame
+        await peer.send_raw(bytes(frames))
+        await peer.read_to_end()
+        await trio.sleep(1)
+        assert 20 < len(got) < 40
+        assert got == list(range(len(got)))
+
+
+@pytest.mark.parametrize("what", ["a port", "mon1", "join", "db", "spawn", "ping"])
+async def test_what_comes_behind_the_end_of_a_connection_in_one_batch(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    """A handler ends the connection: monitors, services and the association have done with it before the batch is."""
+    network = FakeNetwork()
+    async with open_test_node(network, "m", queue_limit=400_000, message_limit=100_000) as m:
+        raw = RawPeer(network.connect(place("m")).dialler, "a", limit=100_000)
+        await raw.adopt()
+        await until(lambda: m.peers)
+        inbox = Inbox(m)
+        flood = m.port(lambda: [m.send("a#AAAAAAAAAAAAAAAA.1", "x" * 90_000) for _ in range(100)])
+        words: dict[str, tuple[Any, ...]] = {
+            "a port": (inbox.port.name, "late"),
+            "mon1": ("", "mon1", inbox.port.name),
+            "join": ("", "join", True, ["unix:/fake/a"]),
+            "db": ("", "db", "pull"),
+            "spawn": ("", "spawn", f"{raw.incarnation}.1", "no.module:f"),
+            "ping": ("", "ping"),
+        }
+        await raw.send((inbox.port.name, "early"), (flood.name,), words[what])
+        await until(lambda: not m.peers)
+        assert inbox.messages == [("early",)]
+        peer = peer_of(m, "a")
+        assert not peer.watchers
+        assert not peer.association.watched
+        await until(lambda: peer.association.outbox.fence is Fence.CLEAR)
+        assert not peer.association.outbox.queue.size
+        membership = m._membership
+        assert membership is not None
+        assert not membership.rules.mesh
+        assert [line for line in warnings_in(caplog) if "dropped" not in line] == []
 
 
 # Choices that are not answered ---------------------------------------------------------------------------------------
@@ -749,16 +832,76 @@ async def test_a_probe_of_a_peer_whose_queue_is_full(autojump_clock: trio.testin
         association = peer_of(node, raw_id).association
         for _ in range(4):
             node.send(raw_id, "devnull", b"x" * 99_000)
-        while (room := 400_000 - association.queue.size) > 20:
+        while (room := 400_000 - association.outbox.queue.size) > 20:
             node.send(raw_id, "devnull", b"x" * max(min(90_000, room - 30), 0))
             assert node.peers
-        while 400_000 - association.queue.size >= 8:
+        while 400_000 - association.outbox.queue.size >= 8:
             node.send(raw_id, "")
         assert node.peers
         new = RawPeer(network.connect(place("m")).dialler, raw_id)
         with trio.fail_after(60):
             await (new.choose() if raw_id == "z" else new.adopt())
         await until(lambda: node.peers == (raw_id,))
+
+
+either_decides = pytest.mark.parametrize("raw_id", ["a", "z"], ids=["we-decide", "they-decide"])
+
+
+@either_decides
+async def test_a_probe_is_answered_by_nobody_else(autojump_clock: trio.testing.MockClock, raw_id: str) -> None:
+    """Another node says that it is alive, and the one that was asked says nothing: another run takes its place."""
+    network = FakeNetwork()
+    async with open_test_node(network, "m", handshake_timeout=20) as m:
+        old, bystander = await connect_raw(network, raw_id), await connect_raw(network, "b")
+        await until(lambda: len(m.peers) == 2)
+        new = RawPeer(network.connect(place("m")).dialler, raw_id)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(new.choose if raw_id == "z" else new.adopt)
+            await old.receive(1)
+            assert old.received == [("", "ping")]
+            await bystander.send(("", "pong"))
+            await until(lambda: peer_of(m, raw_id).association.incarnation == new.incarnation, 10)
+        assert not new.refused
+
+
+@either_decides
+async def test_a_probe_ends_with_its_connection(autojump_clock: trio.testing.MockClock, raw_id: str) -> None:
+    """The one that is probed goes, another takes its place and is probed in turn: it has all the time there is."""
+    network = FakeNetwork()
+    async with open_test_node(network, "m", handshake_timeout=20) as m:
+        wire = network.connect(place("m"))
+        first = RawPeer(wire.dialler, raw_id)
+        await (first.choose() if raw_id == "z" else first.adopt())
+        await until(lambda: m.peers)
+        async with trio.open_nursery() as nursery:
+            second = RawPeer(network.connect(place("m")).dialler, raw_id)
+            nursery.start_soon(second.choose if raw_id == "z" else second.adopt)
+            # The first one is asked now, and has 5 s to answer.
+            await trio.sleep(1)
+            wire.reset()
+            await until(lambda: peer_of(m, raw_id).association.incarnation == second.incarnation, 1)
+            await until(lambda: m.peers, 1)
+            told = Notices()
+            m.monitor(raw_id, told)
+            await trio.sleep(1)
+            third = RawPeer(network.connect(place("m")).dialler, raw_id)
+            nursery.start_soon(come_and_be_refused, third)
+            # The second one is asked now.
+            while ("", "ping") not in second.received:
+                await second.step()
+            await trio.sleep(4.5)
+            assert not told.reasons
+            await second.send(("", "pong"))
+        assert third.refused == "node ID in use"
+        assert not told.reasons
+
+
+async def come_and_be_refused(peer: RawPeer) -> None:
+    """Go through the handshake, and choose the connection if that is up to this side."""
+    await peer.reach(Authenticated)
+    if peer.session.handshake.local.node_id > "m":
+        peer.session.link()
+    await peer.read_to_end()
 
 
 async def test_the_two_incarnations_never_share_a_port(autojump_clock: trio.testing.MockClock) -> None:

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from network_helpers import FakeNetwork, Inbox, Notices, open_pair, open_test_node, peer_of, until, warnings_in
+from network_helpers import (
+    CAPACITY,
+    FakeNetwork,
+    Inbox,
+    Notices,
+    open_pair,
+    open_test_node,
+    peer_of,
+    until,
+    warnings_in,
+)
 from reason_helpers import Died
 
 from trio_mp import Node, Port
@@ -218,8 +228,27 @@ async def test_flush_waits_until_all_is_handed_over(autojump_clock: trio.testing
             assert not flushed.is_set()
             network.wire.there.resume()
             await flushed.wait()
-        assert not peer_of(b, "a").association.queue.size
+        assert not peer_of(b, "a").association.outbox.queue.size
         await inbox.wait(20)
+
+
+@pytest.mark.parametrize("encryption", [False, True], ids=["plain", "encrypted"])
+async def test_flush_waits_for_the_last_byte(autojump_clock: trio.testing.MockClock, encryption: bool) -> None:
+    """What is encrypted has left the queue, and is still not handed over as long as nobody takes it."""
+    network = FakeNetwork()
+    async with open_pair(network, encryption=encryption) as (a, b):
+        inbox = Inbox(a)
+        await b.flush("a")
+        network.wire.there.capacity = 0
+        b.send(inbox.port, "the only one")
+        with trio.move_on_after(1) as scope:
+            await b.flush("a")
+        assert scope.cancelled_caught
+        network.wire.there.capacity = CAPACITY
+        network.wire.there.wake()
+        with trio.fail_after(1):
+            await b.flush("a")
+            await inbox.wait(1)
 
 
 async def test_flush_of_nothing_and_of_ones_own_node(autojump_clock: trio.testing.MockClock) -> None:
@@ -334,7 +363,7 @@ async def test_flush_bounds_what_waits_for_a_slow_receiver(
             nonlocal largest
             for number in range(500):
                 b.send(port, number, b"x" * 50_000)
-                largest = max(largest, peer_of(b, "a").association.queue.size)
+                largest = max(largest, peer_of(b, "a").association.outbox.queue.size)
                 await b.flush(port)
 
         async with trio.open_nursery() as nursery:
@@ -416,7 +445,7 @@ async def test_an_unreachable_peer_costs_no_more_than_the_limit(autojump_clock: 
     async with open_test_node(FakeNetwork(), "b", seeds=["a"], queue_limit=400_000, message_limit=100_000) as b:
         told = Notices()
         b.monitor("a#" + "x" * 16 + ".1", told)
-        queue = peer_of(b, "a").association.queue
+        queue = peer_of(b, "a").association.outbox.queue
         for _ in range(100):
             b.send("a", "devnull", b"x" * 50_000)
             assert queue.size <= 400_000
@@ -520,7 +549,7 @@ async def test_a_request_to_monitor_may_be_what_overflows(autojump_clock: trio.t
         network.wire.there.stalled = True
         network.wire.there.capacity = 0
         first = b.monitor(inbox.port, demonitored)
-        queue = peer_of(b, "a").association.queue
+        queue = peer_of(b, "a").association.outbox.queue
         while (room := 400_000 - queue.size) > 20:
             b.send("a", "devnull", b"x" * max(min(90_000, room - 40), 0))
         assert b.peers

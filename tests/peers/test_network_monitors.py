@@ -11,6 +11,7 @@ from network_helpers import (
     FakeNetwork,
     Inbox,
     Notices,
+    connect_raw,
     open_pair,
     open_test_node,
     peer_of,
@@ -124,6 +125,19 @@ async def test_everything_sent_before_a_death_arrives_before_its_notice(autojump
         assert order == [(number,) for number in range(100)] + [("done",)]
 
 
+async def test_the_notice_of_a_death_comes_before_what_callbacks_send(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(FakeNetwork()) as (a, b):
+        events: list[Any] = []
+        port, other = a.port(), b.port(events.append)
+        b.monitor(port, lambda *reason: events.append(reason))
+        a.monitor(port, lambda *_: a.send(other, "it is dead"))
+        await b.flush("a")
+        await trio.sleep(1)
+        port.kill("why")
+        await until(lambda: len(events) == 2)
+        assert events == [("why",), "it is dead"]
+
+
 async def test_a_port_that_never_was_or_is_gone(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair(FakeNetwork()) as (a, b):
         told = Notices()
@@ -136,6 +150,23 @@ async def test_a_port_that_never_was_or_is_gone(autojump_clock: trio.testing.Moc
         reason = await told.wait()
         assert reason[0] == "no_such_port"
         assert str(port) in str(reason[1])
+
+
+async def test_a_death_is_believed_only_of_the_node_that_owns_the_port(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    network = FakeNetwork()
+    async with open_pair(network, "a", "m") as (a, m):
+        inbox, told = Inbox(a), Notices()
+        m.monitor(inbox.port, told)
+        liar = await connect_raw(network, "b")
+        await liar.send(("", "kil0", inbox.port.name, "a lie"))
+        m.send(inbox.port, "alive")
+        await inbox.wait(1)
+        await trio.sleep(1)
+        assert not told.reasons
+        inbox.port.kill("the truth")
+        assert await told.wait() == ("the truth",)
 
 
 async def test_messages_of_a_monitor_go_to_a_port(autojump_clock: trio.testing.MockClock) -> None:
@@ -171,6 +202,19 @@ async def test_only_the_first_and_the_last_monitor_of_a_port_travel(autojump_clo
         assert monitor_traffic(sent) == [("mon1", name), ("mon0", name), ("mon1", name)]
         b.kill(port, "x")
         assert await told.wait() == ("x",)
+
+
+async def test_a_monitor_is_asked_for_before_what_it_covers(autojump_clock: trio.testing.MockClock) -> None:
+    network = FakeNetwork()
+    async with open_pair(network) as (a, b):
+        inbox = Inbox(a)
+        b.send(inbox.port, "not covered")
+        b.monitor(inbox.port, Notices())
+        b.send(inbox.port, "covered")
+        await inbox.wait(2)
+        name = inbox.port.name
+        sent = [message for message in requests_in(network.wire.there.sent) if name in message]
+        assert sent == [(name, "not covered"), ("", "mon1", name), (name, "covered")]
 
 
 async def test_a_cancelled_monitor_does_not_fire(autojump_clock: trio.testing.MockClock) -> None:
@@ -251,6 +295,35 @@ async def test_a_callback_outside_a_port_that_raises_crashes_the_node(autojump_c
                 b.kill(port)
                 await trio.sleep_forever()
         await until(lambda: not a.peers)
+
+
+async def test_an_os_error_of_a_callback_is_not_taken_for_one_of_the_connection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
+        async with open_pair(FakeNetwork()) as (a, b):
+            port = b.port(lambda *_: None)
+
+            def callback(*_reason: object) -> None:
+                raise OSError("a callback failed")
+
+            a.monitor(port, callback)
+            b.kill(port)
+            await trio.sleep(60)
+    assert caught.group_contains(OSError, match="a callback failed")
+
+
+async def test_an_unmonitored_os_error_of_a_remote_message_crashes_where_it_should(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    def handler(*_message: object) -> None:
+        raise FileNotFoundError("a file of the program")
+
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
+        async with open_pair(FakeNetwork(), unmonitored_death="raise") as (a, b):
+            b.send(a.port(handler), "x")
+            await trio.sleep(60)
+    assert caught.group_contains(FileNotFoundError, match="a file of the program")
 
 
 async def test_a_monitor_of_the_node_itself(autojump_clock: trio.testing.MockClock) -> None:
@@ -392,6 +465,32 @@ async def test_a_monitor_set_between_a_loss_and_its_report(autojump_clock: trio.
         assert inbox.messages == [("arrives",)]
 
 
+async def test_a_loss_is_reported_before_what_waits_is_handled(autojump_clock: trio.testing.MockClock) -> None:
+    """What waited is handled when the reasons are set, and what it sends is not dropped with what was lost."""
+    async with open_pair(FakeNetwork(), queue_limit=400_000, message_limit=100_000) as (a, b):
+        inbox = Inbox(a)
+        seen: list[tuple[Any, ...] | None] = []
+        monitors: list[Monitor] = []
+
+        def overflow() -> None:
+            b.send(waiting, "go on")
+            while b.peers:
+                b.send(inbox.port, b"x" * 90_000)
+
+        def go_on(_tag: str) -> None:
+            seen.append(monitors[0].reason)
+            b.send(inbox.port, "behind the report")
+
+        waiting = b.port(go_on)
+        monitors.append(b.monitor(inbox.port, lambda *_: None))
+        await b.flush("a")
+        b.send(b.port(overflow))
+        await until(lambda: ("behind the report",) in inbox.messages)
+        (reason,) = seen
+        assert reason is not None
+        assert reason[0] == "transport_error"
+
+
 async def test_no_connection_in_time_fires_monitors(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -428,6 +527,32 @@ async def test_the_connect_timeout_begins_anew_after_a_loss(autojump_clock: trio
         b.monitor(port, told)
         await told.wait()
         assert trio.current_time() - start == pytest.approx(20, abs=0.1)
+
+
+async def test_who_monitored_over_a_lost_connection_does_not_count(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was told of the loss, and did not monitor again: nobody hears of the death, so it is in the log."""
+    network = FakeNetwork()
+
+    def fail() -> None:
+        raise ValueError("nobody monitors me")
+
+    async with open_pair(network) as (a, b):
+        port = a.port(fail)
+        for _ in range(3):
+            told = Notices()
+            b.monitor(port, told)
+            await b.flush("a")
+            await trio.sleep(0.1)
+            network.wire.reset()
+            await told.wait()
+            await until(lambda: a.peers and b.peers)
+        assert not port.state.monitors
+        b.send(port)
+        await until(lambda: not port.alive)
+        await trio.sleep(0.1)
+        assert [line for line in warnings_in(caplog) if "nobody monitors it" in line]
 
 
 # Links, scopes, waiting ----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from network_helpers import (
 )
 from reason_helpers import Died
 
-from trio_mp import PortDied, node_of
+from trio_mp import Port, PortDied, node_of, spawnable
 
 MODULE = "network_helpers"
 
@@ -66,6 +66,31 @@ async def test_a_spawned_process(autojump_clock: trio.testing.MockClock) -> None
         told = Notices()
         b.monitor(b.spawn("a", f"{MODULE}:is_a_process_that_raises"), told)
         assert await told.wait() == Died("ValueError: after a second")
+
+
+received: list[tuple[object, ...]] = []
+
+
+@spawnable
+def keep(port: Port) -> None:
+    """Keep what comes."""
+    port.on()(lambda *message: received.append(message))
+
+
+async def test_a_message_of_a_peer_waits_until_a_port_spawned_here_is_initialised(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    received.clear()
+    async with open_pair(FakeNetwork()) as (a, b):
+        echo = b.port(lambda port: b.send(port, "hello"))
+        busy = a.port(lambda *_: None)
+        # More than one pass, so that the peer answers before the port's turn has come.
+        for number in range(20_000):
+            a.send(busy, number)
+        port = a.spawn("a", f"{__name__}:keep")
+        a.send(echo, port)
+        await trio.sleep(1)
+        assert received == [("hello",)]
 
 
 async def test_a_function_of_the_main_program(
@@ -423,3 +448,17 @@ async def test_answers_to_a_third_node(autojump_clock: trio.testing.MockClock) -
         b.send("a", "info", inbox.port)
         assert await inbox.wait(1) == [("a",)]
         assert set(peer_of(a, "c").connections)
+
+
+async def test_a_list_to_a_node_port_that_is_not_connected_yet(autojump_clock: trio.testing.MockClock) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a", message_limit=2**20) as a:
+        a.send("b", ["x"], 1)
+        a.send("b", {"x": 1}, 1)
+        a.send("b", "mon1", ["x"])
+        a.send("b#AAAAAAAAAAAAAAAA.1", "x" * 100_000)
+        async with open_test_node(network, "b", seeds=["a"], message_limit=65536) as b:
+            await until(lambda: b.peers == ("a",))
+            inbox = Inbox(b)
+            a.send(inbox.port, "later")
+            assert await inbox.wait(1) == [("later",)]

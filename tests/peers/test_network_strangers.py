@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 from network_helpers import (
+    SECRET,
     FakeNetwork,
     Inbox,
     Notices,
@@ -23,11 +25,14 @@ from network_helpers import (
     until,
     warnings_in,
 )
+from tls_helpers import Deaf
 
 from trio_mp._ids import spawned_prefix, spawner_mark
 from trio_mp._protocol.handshake.events import Authenticated, LinkReceived
 from trio_mp._protocol.wire import codec
+from trio_mp._settings.environment import Environment
 from trio_mp._transport.admission import Admission
+from trio_mp.lowlevel import open_node_in
 
 encrypted_or_not = pytest.mark.parametrize("encryption", [False, True], ids=["plain", "encrypted"])
 
@@ -214,6 +219,21 @@ async def test_a_stranger_who_dribbles_has_no_more_time(
         assert len(warnings_in(caplog)) == 1
 
     await Undisturbed(encryption=encryption).run(disturb)
+
+
+async def test_a_connection_whose_tls_cannot_send_ends_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    network = FakeNetwork()
+    server = Environment(transport=network, make_tls=lambda _: Deaf())
+    # The smallest of all nonces, "++++…" in base64, makes the side that dials, which has to prove itself first, the
+    # TLS client, which speaks first.
+    client = dataclasses.replace(server, entropy=lambda count: (b"\xfb\xef\xbe" * count)[:count])
+    begun = trio.current_time()
+    async with (
+        open_node_in(server, "a", secret=SECRET, binds=[place("a")]),
+        open_node_in(client, "b", secret=SECRET, binds=(), seeds=[place("a")]) as node,
+    ):
+        await until(lambda: network_of(node).failures)
+        assert trio.current_time() - begun < 1
 
 
 @encrypted_or_not

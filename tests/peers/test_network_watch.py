@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 import trio
-from explorer.variants import ForgetsTheMonitors
+from explorer.variants import ForgetsTheMonitors, with_outbox
 from network_helpers import FakeNetwork, Inbox, Notices, open_pair, peer_of, until
 from network_watch import SEEN
 
 from trio_mp import Node
 from trio_mp._peers import peer as peer_module
 from trio_mp._protocol.association.association import Association
+from trio_mp._protocol.association.outbox import Outbox
 from trio_mp.testing import PromiseBroken, Rule
 
 
-class Altered(Association):
+class Altered(Outbox):
     """Does something wrong with the second message that it is given for a port."""
 
     def send(self, name: str, message: tuple[object, ...]) -> bool:
@@ -45,7 +46,7 @@ class Forges(Altered):
         return super(Altered, self).send(name, ("forged",))
 
 
-class HoldsBack(Association):
+class HoldsBack(Outbox):
     """Lets the third message overtake the second."""
 
     def send(self, name: str, message: tuple[object, ...]) -> bool:
@@ -55,7 +56,7 @@ class HoldsBack(Association):
         return super().send(name, (2,)) if message == (3,) else lost
 
 
-class HasNoLimit(Association):
+class HasNoLimit(Outbox):
     def send(self, name: str, message: tuple[object, ...]) -> bool:
         self.queue_limit = 1 << 40
         return super().send(name, message)
@@ -117,13 +118,13 @@ async def run(scenario: Callable[[Node, Node], Awaitable[None]]) -> None:
 @pytest.mark.parametrize(
     "kind, scenario, rule",
     [
-        (Drops, send_three, Rule.HOLE),
-        (Repeats, send_three, Rule.ORDER),
-        (Forges, send_three, Rule.INVENTED),
-        (HoldsBack, send_three, Rule.HOLE),
-        (HoldsBack, send_three_unmonitored, Rule.ORDER),
+        (with_outbox(Drops), send_three, Rule.HOLE),
+        (with_outbox(Repeats), send_three, Rule.ORDER),
+        (with_outbox(Forges), send_three, Rule.INVENTED),
+        (with_outbox(HoldsBack), send_three, Rule.HOLE),
+        (with_outbox(HoldsBack), send_three_unmonitored, Rule.ORDER),
         (ForgetsTheMonitors, lose_the_connection, Rule.SILENCE),
-        (HasNoLimit, queue_too_much, Rule.MEMORY),
+        (with_outbox(HasNoLimit), queue_too_much, Rule.MEMORY),
         (Association, lie_about_a_death, Rule.FALSE_DEATH),
         (Association, fire_twice, Rule.ONCE),
     ],

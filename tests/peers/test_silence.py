@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import signal
@@ -216,6 +217,49 @@ async def test_a_peer_that_had_nothing_to_say_while_this_process_stood_still_get
         assert node.peers == ("a",)
         await trio.sleep(20)
         assert told.reasons, "now it has been silent for long"
+
+
+async def test_a_batch_may_take_long_in_turns_that_are_short(autojump_clock: trio.testing.MockClock) -> None:
+    """No turn is long enough to be taken for a stall of this process. What came meanwhile has not been read yet."""
+    network = FakeNetwork()
+    ticks = itertools.count()
+    async with open_test_node(network, "m", fairness_clock=lambda: float(next(ticks))) as m:
+        peer = RawPeer(network.connect(place("m")).dialler, "a")
+        await peer.adopt()
+        await until(lambda: m.peers)
+        told = Notices()
+        m.monitor("a", told)
+        done: list[int] = []
+
+        def compute(number: int) -> None:
+            autojump_clock.jump(0.05)
+            done.append(number)
+
+        port = m.port(compute)
+        await peer.send(*[(port.name, number) for number in range(1000)])
+        await until(lambda: len(done) == 1000 or told.reasons)
+        assert not told.reasons
+        assert done == list(range(1000))
+
+
+async def test_silence_is_judged_when_the_reader_has_had_its_time(autojump_clock: trio.testing.MockClock) -> None:
+    """A stall too short to be noticed as one, at the end of a long silence: what came meanwhile is read first."""
+    network = FakeNetwork()
+    async with open_test_node(network, "m") as m:
+        start = trio.current_time()
+        # It looks every 2.5 s. At 12.5 s the silence is not long enough to suspect anything yet.
+        await trio.sleep(0.1)
+        peer = RawPeer(network.connect(place("m")).dialler, "a")
+        await peer.adopt()
+        await until(lambda: m.peers)
+        await trio.sleep_until(start + 14.9)
+        assert m.peers
+        autojump_clock.jump(2.45)
+        await trio.sleep(0.1)
+        assert m.peers == ("a",)
+        await peer.send(("", ""))
+        await trio.sleep(10)
+        assert m.peers == ("a",)
 
 
 # Processes that are stopped ------------------------------------------------------------------------------------------

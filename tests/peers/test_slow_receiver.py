@@ -60,7 +60,7 @@ async def test_flush_goes_at_the_pace_of_a_node_that_computes(
 
         port, told = a.port(compute), Notices()
         b.monitor(port, told)
-        queue = peer_of(b, "a").association.queue
+        queue = peer_of(b, "a").association.outbox.queue
         start = trio.current_time()
         for number in range(3000):
             b.send(port, number, b"x" * 2000)
@@ -90,7 +90,7 @@ async def test_flush_goes_at_the_pace_of_a_slow_line(
     ):
         await until(lambda: m.peers and v.peers)
         ledger, other = Ledger(v, m), Ledger(m, v)
-        queue = peer_of(v, "m").association.queue
+        queue = peer_of(v, "m").association.outbox.queue
         largest = 0
         for number in range(500):
             ledger.send(b"x" * 2000)
@@ -136,7 +136,7 @@ async def test_a_producer_that_does_not_wait_is_told_and_goes_on(
     network = FakeNetwork()
     async with open_pair(network, encryption=encryption, **SMALL) as (a, b):
         ledger = Ledger(b, a)
-        queue = peer_of(b, "a").association.queue
+        queue = peer_of(b, "a").association.outbox.queue
         for round_ in range(3):
             await until(lambda: a.peers and b.peers)
             network.wire.there.stalled = True
@@ -183,7 +183,7 @@ async def test_many_that_flush_at_once_all_finish(autojump_clock: trio.testing.M
                 for index in range(50):
                     nursery.start_soon(produce, index)
         assert len(done) == 50
-        assert not peer_of(b, "a").association.queue.size
+        assert not peer_of(b, "a").association.outbox.queue.size
         await until(lambda: all(ledger.delivered == list(range(20)) for ledger in ledgers))
         assert not any(ledger.told for ledger in ledgers)
 
@@ -337,7 +337,7 @@ async def test_flush_goes_at_the_pace_of_another_process(bind: str) -> None:
             nursery.start_soon(trio.run_process, command(SLOW, SECRET, node.binds[0], reports.port))
             ((port,),) = await reports.wait(1)
             node.monitor(port, told)
-            queue = peer_of(node, "slow").association.queue
+            queue = peer_of(node, "slow").association.outbox.queue
             start = trio.current_time()
             for number in range(1500):
                 node.send(port, "work", number, b"x" * 20_000)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import AsyncGenerator
 
 import pytest
 import trio
 import trio.testing
 from network_helpers import (
+    NO_PORT,
     FakeNetwork,
     Inbox,
     Notices,
-    RawPeer,
+    a_member,
     network_of,
     open_pair,
     open_test_node,
@@ -27,7 +26,7 @@ from trio_mp import Node
 from trio_mp._peers import errands
 from trio_mp._peers.errands import AGAIN, SEARCHES
 from trio_mp._peers.limited_log import BURST
-from trio_mp._protocol.membership.rules import ADDRESS_LIMIT
+from trio_mp._protocol.membership.messages import ADDRESS_LIMIT
 from trio_mp._services.logs import _logger_of
 from trio_mp._services.redialler import parse_addresses
 from trio_mp._streams import service as streams
@@ -36,26 +35,6 @@ from trio_mp._transport.addresses import Address
 from trio_mp._transport.pipe import Pipe
 
 MODULE = "network_helpers"
-NAME = "AAAAAAAAAAAAAAAA.1"
-
-
-@contextlib.asynccontextmanager
-async def a_member(network: FakeNetwork, node: Node, node_id: str = "0") -> AsyncGenerator[RawPeer, None]:
-    """A peer of a node, `a`, that does what no node would."""
-    raw = RawPeer(network.connect(place("a")).dialler, node_id)
-    await raw.adopt()
-    await until(lambda: node_id in node.peers)
-
-    async def give_signs_of_life() -> None:
-        while True:
-            await raw.send(("", ""))
-            await trio.sleep(3)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(give_signs_of_life)
-        yield raw
-        nursery.cancel_scope.cancel()
-    raw.pipe.close()
 
 
 def searches_of(node: Node) -> set[str]:
@@ -73,14 +52,14 @@ async def test_a_member_can_have_few_nodes_searched_for(
     network = FakeNetwork()
     async with open_test_node(network, "a", spawn_modules=[MODULE]) as a, a_member(network, a) as raw:
         for number in range(300):
-            port = f"x{number}#{NAME}"
+            port = f"x{number}#{NO_PORT}"
             await raw.send(
                 ("", "info", port),
                 ("", "time", port),
                 ("", "snd", port, 1),
                 ("", "spawn_linked", raw.name_to_spawn(number + 1), f"{MODULE}:installs_a_handler", port),
-                ("", "kil", NAME, port),
-                ("", "mon1", NAME),
+                ("", "kil", NO_PORT, port),
+                ("", "mon1", NO_PORT),
                 ("", "dial", "a", f"y{number}", [f"unix:/y/{number}"]),
                 ("", "log", 0, port),
             )
@@ -100,7 +79,7 @@ async def test_a_member_can_have_few_nodes_searched_for(
         # And when those have been given up, there is room again.
         await trio.sleep(100)
         assert not searches_of(a)
-        await raw.send(("", "info", f"again#{NAME}"))
+        await raw.send(("", "info", f"again#{NO_PORT}"))
         await trio.sleep(1)
         assert searches_of(a) == {"again"}
 
@@ -109,14 +88,14 @@ async def test_a_search_of_the_own_program_is_not_counted(autojump_clock: trio.t
     network = FakeNetwork()
     async with open_test_node(network, "a") as a, a_member(network, a) as raw:
         for number in range(100):
-            a.send(f"own{number}#{NAME}", "hello")
-        await raw.send(*(("", "info", f"x{number}#{NAME}") for number in range(100)))
+            a.send(f"own{number}#{NO_PORT}", "hello")
+        await raw.send(*(("", "info", f"x{number}#{NO_PORT}") for number in range(100)))
         await trio.sleep(1)
         assert len(searches_of(a)) == 100 + SEARCHES
         # What waits there already costs no search more.
-        before = peer_of(a, "own0").association.queue.appended
-        await raw.send(("", "info", f"own0#{NAME}"))
-        await until(lambda: peer_of(a, "own0").association.queue.appended == before + 1, 10)
+        before = peer_of(a, "own0").association.outbox.queue.appended
+        await raw.send(("", "info", f"own0#{NO_PORT}"))
+        await until(lambda: peer_of(a, "own0").association.outbox.queue.appended == before + 1, 10)
 
 
 async def test_a_spawn_that_is_to_be_tied_to_a_port_of_a_third_node_is_refused(
@@ -125,7 +104,7 @@ async def test_a_spawn_that_is_to_be_tied_to_a_port_of_a_third_node_is_refused(
     network = FakeNetwork()
     async with open_test_node(network, "a", spawn_modules=[MODULE]) as a, a_member(network, a) as raw:
         name = raw.name_to_spawn(1)
-        await raw.send(("", "spawn_linked", name, f"{MODULE}:installs_a_handler", f"third#{NAME}"))
+        await raw.send(("", "spawn_linked", name, f"{MODULE}:installs_a_handler", f"third#{NO_PORT}"))
         # It is no hole: who has asked is told.
         (message,) = await raw.receive(1)
         assert message[:4] == ("", "kil0", name, "spawn_failed")
@@ -144,7 +123,7 @@ async def test_a_member_cannot_speak_through_another_node(
         async with a_member(network, a) as raw:
             for target in ("b", "b#"):
                 await raw.send(("", "info", target, "kil0", inbox.port.name))
-            await raw.send(("", "time", f"0#{NAME}"))
+            await raw.send(("", "time", f"0#{NO_PORT}"))
             await raw.receive(1)
         b.send(inbox.port, "still there")
         await inbox.wait(1)
@@ -211,10 +190,10 @@ async def test_the_machine_is_not_asked_for_its_addresses_in_every_attempt(
     network = Machine()
     async with open_test_node(network, "a") as a:
         for number in range(50):
-            a.send(f"x{number}#{NAME}", "hello")
+            a.send(f"x{number}#{NO_PORT}", "hello")
         await trio.sleep(29)
         assert asked == 1
-        a.send(f"y#{NAME}", "hello")
+        a.send(f"y#{NO_PORT}", "hello")
         await trio.sleep(20)
         assert asked == 2
 
@@ -240,8 +219,8 @@ async def test_answers_that_nobody_reads_cost_the_own_program_nothing(
             wire.stall()
             with trio.move_on_after(4):
                 for _ in range(200):
-                    await raw.send(*(("", "info", f"b#{NAME}", "x" * 1000) for _ in range(100)))
-            queue = peer_of(a, "b").association.queue
+                    await raw.send(*(("", "info", f"b#{NO_PORT}", "x" * 1000) for _ in range(100)))
+            queue = peer_of(a, "b").association.outbox.queue
             await until(lambda: queue.size > limit // 16, 5)
             assert queue.size < limit // 4
             # The own program's questions, with the same reply, and its messages still go.
@@ -274,11 +253,11 @@ NONSENSE = [
     ("", "db", "nonsense"),
     ("", "join", "nonsense"),
     ("", "log", "nonsense"),
-    ("", "log", 0, f"0#{NAME}"),
-    ("", "snd", f"elsewhere#{NAME}"),
+    ("", "log", 0, f"0#{NO_PORT}"),
+    ("", "snd", f"elsewhere#{NO_PORT}"),
     ("", "spawn", "another.1", "no:function"),
-    ("", "info", f"a#{NAME}", b"x"),
-    ("", "info", f"z#{NAME}"),
+    ("", "info", f"a#{NO_PORT}", b"x"),
+    ("", "info", f"z#{NO_PORT}"),
     ("", "kil0"),
 ]
 
@@ -291,7 +270,7 @@ async def test_what_makes_no_sense_is_logged_once_for_each_node(
     async with open_test_node(network, "a", share_logs=False) as a, a_member(network, a) as raw:
         for _ in range(50):
             await raw.send(*[message] * 20)
-        await raw.send(("", "time", f"0#{NAME}"))
+        await raw.send(("", "time", f"0#{NO_PORT}"))
         await raw.receive(1)
         assert len(warnings_in(caplog)) <= 1
         assert all("0" in line for line in warnings_in(caplog))
@@ -331,7 +310,7 @@ async def test_many_nodes_that_say_nonsense_cannot_fill_the_log(
     async with open_test_node(network, "a") as a:
         for number in range(200):
             async with a_member(network, a, f"0{number}") as raw:
-                await raw.send(("", "nonsense"), ("", "time", f"0{number}#{NAME}"))
+                await raw.send(("", "nonsense"), ("", "time", f"0{number}#{NO_PORT}"))
                 await raw.receive(1)
         assert 20 < len(warnings_in(caplog)) < 40
 
@@ -370,7 +349,7 @@ async def test_what_is_not_used_is_said_once_for_each_node_too(
     async with open_test_node(network, "a") as a, a_member(network, a) as raw:
         for number in range(100):
             await raw.send(("", "db", "set", "x", number, "red", "k", 1))
-        await raw.send(("", "time", f"0#{NAME}"))
+        await raw.send(("", "time", f"0#{NO_PORT}"))
         await raw.receive(1)
         assert len([record for record in caplog.records if "not used" in record.getMessage()]) == 1
 
@@ -385,7 +364,7 @@ async def test_one_bucket_holds_for_all_that_other_nodes_can_have_logged(
         await until(lambda: "g" in a.database._replica._globals)
         for number in range(BURST):
             async with a_member(network, a, f"0{number}") as raw:
-                await raw.send(("", "nonsense"), ("", "time", f"0{number}#{NAME}"))
+                await raw.send(("", "nonsense"), ("", "time", f"0{number}#{NO_PORT}"))
                 await raw.receive(1)
         before = len(warnings_in(caplog))
         assert before >= BURST

@@ -31,7 +31,7 @@ _WORLDS = "tests/protocol/association/test_explorer.py::test_every_interleaving_
 TESTS = (
     "tests/protocol/association/test_association.py",
     "tests/protocol/handshake/test_handshake.py",
-    "tests/protocol/handshake/test_planted_found_handshake.py",
+    "tests/protocol/handshake/test_handshake_admits.py",
     "tests/protocol/handshake/test_session.py",
     "tests/protocol/association/test_association_properties.py",
     f"{_WORLDS}[the lower overflows]",

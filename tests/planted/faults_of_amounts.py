@@ -6,6 +6,8 @@ from .fault import Change, Fault
 
 _LIMITS = "_protocol/wire/limits.py"
 _AMOUNT = "_protocol/wire/json_amount.py"
+_FRAMING = "_protocol/wire/json_framing.py"
+_STRUCTURE = "_protocol/wire/json_structure.py"
 _TESTS = "tests/protocol/wire/test_amounts.py"
 _JSON = "tests/protocol/wire/test_json_framing.py"
 
@@ -55,17 +57,35 @@ AMOUNTS: tuple[Fault, ...] = (
     Fault(
         "json_not_counted",
         "in JSON a message may hold anything",
-        (Change(_AMOUNT, "self._containers += 1", "pass"),),
+        (Change(_AMOUNT, 'self._containers += text.count(b"[")', "pass"),),
         (f"{_TESTS}::test_twice_as_much_as_is_past_a_limit_is_refused_before_it_has_come",),
     ),
     Fault(
-        "an_array_that_is_not_at_its_end",
-        "what follows an array that nests deep is taken for something outside of it",
-        (Change("_protocol/wire/json_framing.py", 'b")(?!)|" + other + b"))"', 'b")|)(?:" + other + b"))"'),),
+        "the_end_of_a_message_skimmed",
+        "a message waits for the next one, and both are refused",
+        (Change(_FRAMING, "if closed >= self._depth:", "if closed > self._depth:"),),
         (
             f"{_JSON}::test_the_work_is_in_proportion_to_the_bytes",
-            f"{_JSON}::test_what_travels_arrives_as_what_it_was_however_its_bytes_come",
+            f"{_JSON}::test_what_is_skimmed_is_what_each_bracket_says",
         ),
+    ),
+    Fault(
+        "depth_skimmed",
+        "a message in JSON nests as deep as its sender likes",
+        (Change(_FRAMING, "if opened + height > room and deepest(brackets) > room:", "if False:"),),
+        (f"{_JSON}::test_the_depth_that_is_received_is_the_depth_that_is_sent",),
+    ),
+    Fault(
+        "a_message_waits_for_more",
+        "a message in JSON that comes in small pieces arrives when the next one begins",
+        (Change(_FRAMING, '(closed := source.count(b"]", scanned)) < self._depth', "(closed := 0) < self._depth"),),
+        (f"{_JSON}::test_a_message_is_handed_over_with_its_last_byte_and_no_earlier",),
+    ),
+    Fault(
+        "two_backslashes_escape_a_quote",
+        "a text that ends with a backslash goes on for the splitter, and what follows is lost",
+        (Change(_STRUCTURE, """.replace(b"\\\\\\\\", b"")""", ""),),
+        (f"{_JSON}::test_what_is_skimmed_is_what_each_bracket_says",),
     ),
     Fault(
         "services_look_at_everything",

@@ -20,10 +20,9 @@ _MESSAGES = "tests/peers/test_network_messages.py"
 _MONITORS = "tests/peers/test_network_monitors.py"
 _CLOSING = "tests/peers/test_network_closing.py"
 _GONE = "tests/services/test_gone_nodes.py"
-_FOUND = "tests/peers/test_planted_found_peers.py"
-_OWN = "tests/peers/test_own_errors.py::test_an_error_at_any_line_of_the_heart_of_it"
-_CRASH = "tests/peers/test_crash_paths.py"
-_ALSO_FOUND = "tests/peers/test_planted_found_connections.py"
+_OWN_ERRORS = "tests/peers/test_own_errors.py"
+_OWN = f"{_OWN_ERRORS}::test_an_error_at_any_line_of_the_heart_of_it"
+_SILENCE = "tests/peers/test_silence.py"
 
 _LATER = "_services/later.py"
 _ASSEMBLY = "_node/assembly.py"
@@ -59,7 +58,7 @@ CONNECTIONS = (
             ),
             Change(_PEER, "from .._ports.monitor", "from .._ports.lifecycle import Job\nfrom .._ports.monitor"),
         ),
-        (f"{_FOUND}::test_a_loss_is_reported_before_what_waits_is_handled",),
+        (f"{_MONITORS}::test_a_loss_is_reported_before_what_waits_is_handled",),
     ),
     Fault(
         "written_while_firing",
@@ -77,11 +76,11 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                "self._after(self.association.monitor, name, monitor)",
-                "self._dispatcher.call_next(lambda: self._after(self.association.monitor, name, monitor))",
+                "self._after(self.outbox.monitor, name, monitor)",
+                "self._dispatcher.call_next(lambda: self._after(self.outbox.monitor, name, monitor))",
             ),
         ),
-        (f"{_ALSO_FOUND}::test_a_monitor_is_asked_for_before_what_it_covers",),
+        (f"{_MONITORS}::test_a_monitor_is_asked_for_before_what_it_covers",),
     ),
     Fault(
         "error_ends_the_connection_alone",
@@ -101,14 +100,14 @@ CONNECTIONS = (
         "effects_left_behind",
         "an error in the middle of what is to be done leaves monitors that were to fire unfired",
         (Change(_PEER, "if isinstance(effect, effects.Fire):", "if False:"),),
-        (f"{_CRASH}::test_a_death_is_told_though_an_error_comes_first",),
+        (f"{_OWN_ERRORS}::test_a_death_is_told_though_an_error_comes_first",),
         hangs=True,
     ),
     Fault(
         "an_error_ends_the_node",
         "an error in the work for one connection ends the node",
         (Change("_peers/own_errors.py", "            self.fail(error)\n            return None", "            raise"),),
-        (f"{_CRASH}::test_an_error_of_a_service_ends_the_connection_and_nothing_else",),
+        (f"{_OWN_ERRORS}::test_an_error_of_a_service_ends_the_connection_and_nothing_else",),
     ),
     Fault(
         "errors_of_the_node_hidden",
@@ -120,13 +119,13 @@ CONNECTIONS = (
                 "                pass\n            return",
             ),
         ),
-        (f"{_CRASH}::test_an_error_in_work_of_the_node_is_not_taken_for_one_of_the_connection_that_comes_to_it",),
+        (f"{_OWN_ERRORS}::test_an_error_in_work_of_the_node_is_not_taken_for_one_of_the_connection_that_comes_to_it",),
     ),
     Fault(
         "given_up_for_ever",
         "an error that comes again before the monitors could fire is met by another attempt, without end",
         (Change(_PEER, "            self._dispatcher.crash(error)\n            return\n", "            pass\n"),),
-        (f"{_CRASH}::test_an_error_before_the_monitors_of_another_could_fire_ends_the_node",),
+        (f"{_OWN_ERRORS}::test_an_error_before_the_monitors_of_another_could_fire_ends_the_node",),
         hangs=True,
     ),
     Fault(
@@ -134,7 +133,7 @@ CONNECTIONS = (
         "what stands in a batch behind the message that has ended the connection is dispatched: it may begin a monitor"
         " that nothing ends",
         (Change("_ports/dispatcher.py", "if ended:\n", "if False:\n"),),
-        ("tests/peers/test_hostile_peers.py::test_what_comes_behind_the_end_of_a_connection_in_one_batch",),
+        (f"{_CONNECTIONS}::test_what_comes_behind_the_end_of_a_connection_in_one_batch",),
     ),
     Fault(
         "dials_on_while_closing",
@@ -151,7 +150,7 @@ CONNECTIONS = (
     Fault(
         "routes_to_the_forgotten",
         "what is kept of a node is forgotten, and messages still go to that",
-        (Change(_ASSEMBLY, "[runtime.forget_routes]", "[]"),),
+        (Change(_ASSEMBLY, "[runtime.routes.clear]", "[]"),),
         (f"{_GONE}::test_a_node_that_comes_back_after_it_was_forgotten_is_called",),
     ),
     Fault(
@@ -160,12 +159,12 @@ CONNECTIONS = (
         (
             Change(
                 _NODE_PORT,
-                "peer.act(peer.association.port_died, name, reason)",
+                "peer.act(peer.association.outbox.port_died, name, reason)",
                 """for other in tuple(self._up_nodes.__self__.peers.values()):
-                    other.act(other.association.port_died, name, reason)""",
+                    other.act(other.association.outbox.port_died, name, reason)""",
             ),
         ),
-        (f"{_FOUND}::test_a_death_is_believed_only_of_the_node_that_owns_the_port",),
+        (f"{_MONITORS}::test_a_death_is_believed_only_of_the_node_that_owns_the_port",),
     ),
     Fault(
         "probe_answered_by_another_node",
@@ -178,7 +177,7 @@ CONNECTIONS = (
                     other.answered()""",
             ),
         ),
-        (f"{_FOUND}::test_a_probe_is_answered_by_nobody_else",),
+        (f"{_CONNECTIONS}::test_a_probe_is_answered_by_nobody_else",),
     ),
     Fault(
         "probe_outlives_its_connection",
@@ -187,7 +186,7 @@ CONNECTIONS = (
             Change("_peers/probe.py", " and not self._connection.closed:", ":"),
             Change(_CONNECTION, "self.probe.cancel()\n", "pass\n"),
         ),
-        (f"{_FOUND}::test_a_probe_ends_with_its_connection",),
+        (f"{_CONNECTIONS}::test_a_probe_ends_with_its_connection",),
     ),
     Fault(
         "no_unwatching",
@@ -199,7 +198,7 @@ CONNECTIONS = (
                 "self.watchers._watchers.clear()\n            case",
             ),
         ),
-        (f"{_ALSO_FOUND}::test_who_monitored_over_a_lost_connection_does_not_count",),
+        (f"{_MONITORS}::test_who_monitored_over_a_lost_connection_does_not_count",),
     ),
     Fault(
         "refused_monitor_not_told",
@@ -220,8 +219,8 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                "elif self.association.wants_connection:\n            self._wait",
-                "elif False:\n            self._wait",
+                "elif self.association.wants_connection:\n                self._wait",
+                "elif False:\n                self._wait",
             ),
         ),
         (f"{_MONITORS}::test_no_connection_in_time_fires_monitors",),
@@ -234,10 +233,33 @@ CONNECTIONS = (
         (f"{_MESSAGES}::test_an_overflow_drops_the_connection_and_fires_monitors_later", _MESSAGES),
     ),
     Fault(
+        "told_of_the_first_message_only",
+        "what is sent after the queue was written for the first time waits in it until something else is to be written",
+        (Change(_PEER, "            self.queue.tell_next()\n            if self._w", "            if self._w"),),
+        (f"{_MESSAGES}::test_who_receives_a_port_can_answer", _MESSAGES),
+        hangs=True,
+    ),
+    Fault(
+        "told_of_the_first_message_never",
+        "the queue forgets, when something of it is written, that the next message is to be told of",
+        (
+            Change(
+                "_protocol/association/queue.py",
+                "self._mark = 0 if self._awaited else min(",
+                "self._mark = min(",
+            ),
+        ),
+        (
+            "tests/protocol/association/test_queue.py::test_the_first_message_since_one_asked_for_it_is_told_of",
+            _MESSAGES,
+        ),
+        hangs=True,
+    ),
+    Fault(
         "flush_ignores_what_is_encrypted",
         "flush returns before all was handed to the operating system: what is encrypted is not looked at",
-        (Change(_WRITER, "self._in_session = len(chunk)\n", "association.queue.advance(len(chunk))\n"),),
-        (f"{_ALSO_FOUND}::test_flush_waits_for_the_last_byte",),
+        (Change(_WRITER, "self._in_session = len(chunk)\n", "association.outbox.queue.advance(len(chunk))\n"),),
+        (f"{_MESSAGES}::test_flush_waits_for_the_last_byte",),
     ),
     Fault(
         "flush_waits_for_a_part",
@@ -262,7 +284,7 @@ CONNECTIONS = (
         "silence_judged_before_a_read",
         "a peer is taken for dead though what it has sent has only not been read yet",
         (Change(_CONNECTION, "if silence >= limit and self.suspect:", "if silence >= limit:"),),
-        (f"{_ALSO_FOUND}::test_silence_is_judged_when_the_reader_has_had_its_time",),
+        (f"{_SILENCE}::test_silence_is_judged_when_the_reader_has_had_its_time",),
     ),
     Fault(
         "own_stall_not_noticed",
@@ -270,8 +292,8 @@ CONNECTIONS = (
         (Change(_NETWORK, "connection.reader.received_at = now\n", "pass\n"),),
         (
             f"{_CONNECTIONS}::test_a_process_that_was_stopped_does_not_mistake_its_peer_for_dead",
-            "tests/peers/test_silence.py::test_a_stall_of_our_own_is_not_the_peers_silence",
-            "tests/peers/test_silence.py::test_a_peer_that_had_nothing_to_say_while_this_process_stood_still_gets_its_time",
+            f"{_SILENCE}::test_a_stall_of_our_own_is_not_the_peers_silence",
+            f"{_SILENCE}::test_a_peer_that_had_nothing_to_say_while_this_process_stood_still_gets_its_time",
         ),
     ),
     Fault(
@@ -284,13 +306,13 @@ CONNECTIONS = (
                 "\n",
             ),
         ),
-        (f"{_ALSO_FOUND}::test_a_batch_may_take_long_in_turns_that_are_short",),
+        (f"{_SILENCE}::test_a_batch_may_take_long_in_turns_that_are_short",),
     ),
     Fault(
         "no_half_close",
         "a node that closes resets the connection, which destroys what was already handed over",
         (Change(_WRITER, "pipe.send_eof()\n", "pipe.close()\n"),),
-        (f"{_ALSO_FOUND}::test_what_is_said_last_arrives_though_the_other_side_was_speaking",),
+        (f"{_CLOSING}::test_what_is_said_last_arrives_though_the_other_side_was_speaking",),
     ),
     Fault(
         "closes_without_flushing",
@@ -315,7 +337,7 @@ CONNECTIONS = (
                 "if False:\n                        # What",
             ),
         ),
-        (f"{_FOUND}::test_a_frame_behind_the_one_that_ended_its_connection",),
+        (f"{_CONNECTIONS}::test_a_frame_behind_the_one_that_ended_its_connection",),
     ),
     Fault(
         "a_batch_goes_on_after_the_end",
@@ -339,7 +361,7 @@ CONNECTIONS = (
                 'self._failed("")',
             ),
         ),
-        (f"{_ALSO_FOUND}::test_what_is_on_its_way_arrives_though_a_write_has_failed",),
+        (f"{_CONNECTIONS}::test_what_is_on_its_way_arrives_though_a_write_has_failed",),
     ),
     Fault(
         "nothing_kept_for_friends",

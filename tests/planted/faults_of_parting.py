@@ -31,8 +31,8 @@ PARTING = (
         (
             Change(
                 _FILE,
-                "self.fence is Fence.CLEAR and self._stage is Stage.IN_USE",
-                "self.fence is Fence.CLEAR and self.in_use is not None",
+                "return in_use and self.outbox.fence is Fence.CLEAR",
+                "return self.in_use is not None and self.outbox.fence is Fence.CLEAR",
             ),
         ),
         (
@@ -47,7 +47,8 @@ PARTING = (
             Change(
                 _FILE,
                 "self.last_ended = connection\n        effects: list[Effect] = [Close(",
-                "self.last_ended = connection\n        self.queue.drop()\n        effects: list[Effect] = [Close(",
+                "self.last_ended = connection\n        self.outbox.queue.drop()\n"
+                "        effects: list[Effect] = [Close(",
             ),
         ),
         (f"{_TESTS}::test_who_asks_writes_nothing_more_and_keeps_what_is_sent",),
@@ -104,7 +105,7 @@ PARTING = (
     Fault(
         "no_life_while_asked",
         "a side that waits for the answer says nothing at all, and is taken for dead",
-        (Change(_CONNECTION, "(association.is_asked or not association.queue.size)", "association.may_write"),),
+        (Change(_CONNECTION, "(association.is_asked or not association.outbox.queue.size)", "association.may_write"),),
         (f"{_NODES}::test_who_does_not_answer_is_not_asked_again",),
     ),
 )

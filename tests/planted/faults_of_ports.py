@@ -257,7 +257,7 @@ PORTS = (
                 "        # The notices to other nodes are queued",
             ),
         ),
-        ("tests/peers/test_planted_found_peers.py::test_the_notice_of_a_death_comes_before_what_callbacks_send",),
+        ("tests/peers/test_network_monitors.py::test_the_notice_of_a_death_comes_before_what_callbacks_send",),
     ),
     Fault(
         "report_waits_its_turn",
@@ -269,7 +269,7 @@ PORTS = (
                 "self.queue.append((Job(function), arguments))",
             ),
         ),
-        ("tests/peers/test_planted_found_peers.py::test_a_loss_is_reported_before_what_waits_is_handled",),
+        ("tests/peers/test_network_monitors.py::test_a_loss_is_reported_before_what_waits_is_handled",),
     ),
     Fault(
         "forgotten_while_busy",
@@ -281,7 +281,7 @@ PORTS = (
                 "        while False:\n            self.deliver(",
             ),
         ),
-        ("tests/peers/test_crash_paths.py::test_a_message_of_a_peer_waits_until_a_port_spawned_here_is_initialised",),
+        ("tests/peers/test_network_spawn.py::test_a_message_of_a_peer_waits_until_a_port_spawned_here_is_initialised",),
     ),
     Fault(
         "closing_is_a_normal_death",

@@ -93,6 +93,6 @@ SOCKETS = (
         "asyncio_not_told",
         "a program of asyncio hears of a bad yield, and not that Trio is needed",
         (Change("_node/opening.py", "    _check_trio()\n", ""),),
-        ("tests/node/test_first_mistakes.py::test_a_node_under_asyncio_says_that_it_needs_trio",),
+        ("tests/node/test_bad_input.py::test_a_node_under_asyncio_says_that_it_needs_trio",),
     ),
 )

@@ -37,8 +37,8 @@ ASSOCIATION = (
         (
             Change(
                 _FILE,
-                "if self.fence is not Fence.CLEAR:\n            self._next = connection",
-                "if self.fence is Fence.FIRING:\n            self._next = connection",
+                "if self.outbox.fence is not Fence.CLEAR:\n            self._next = connection",
+                "if self.outbox.fence is Fence.FIRING:\n            self._next = connection",
             ),
         ),
         (f"{_TESTS}::TestTheFence",),
@@ -159,7 +159,7 @@ ASSOCIATION = (
             Change(
                 _FILE,
                 'return self._end(self._current, "it does not answer,',
-                'self.monitors = {}\n        return self._end(self._current, "it does not answer,',
+                'self.outbox.monitors = {}\n        return self._end(self._current, "it does not answer,',
             ),
         ),
         (f"{_TESTS}::TestAnotherIncarnation::test_it_takes_the_place_of_one_that_is_gone",),
@@ -200,7 +200,7 @@ ASSOCIATION = (
         (
             Change(
                 _OUTBOX,
-                """self._lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for it"))
+                """self.lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for it"))
             return True""",
                 "self.queue.drop()",
             ),
@@ -222,7 +222,7 @@ ASSOCIATION = (
     Fault(
         "monitors_want_no_connection",
         "liveness: a monitor of a node that is never reached does not fire, if nothing is sent there",
-        (Change(_FILE, "(self.queue.size > 0 or bool(self.monitors))", "self.queue.size > 0"),),
+        (Change(_FILE, "(self.outbox.queue.size > 0 or bool(self.outbox.monitors))", "self.outbox.queue.size > 0"),),
         (f"{_TESTS}::TestALoss", f"{_TESTS}::TestMonitors"),
     ),
     Fault(

@@ -9,22 +9,13 @@ import threading
 
 import pytest
 import trio
+from manual_clock import ManualClock
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import Node, Port, open_node
 from trio_mp._ports.dispatcher import PASS_MESSAGES, PASS_SECONDS
 from trio_mp._settings.environment import Environment
 from trio_mp.lowlevel import open_node_in
-
-
-class ManualClock:
-    """A fairness clock that only a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def test_a_handler_that_answers_itself_does_not_starve_trio() -> None:

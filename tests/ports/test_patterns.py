@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, strategies as st
 from network_helpers import FakeNetwork, open_pair
 from trio.testing import wait_all_tasks_blocked
@@ -337,3 +338,13 @@ def test_a_table_without_its_handlers_is_empty(patterns: list[Pattern], data: st
         assert table.get(pattern) is None
         assert not table.remove(pattern)
     assert not table
+
+
+async def test_on_without_parentheses_says_how_it_is_written() -> None:
+    async with open_node() as node:
+        port = node.port()
+        with pytest.raises(TypeError, match=r"@port.on\('tag'\)"):
+
+            @port.on
+            def handler() -> None:
+                """Never installed."""

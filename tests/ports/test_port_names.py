@@ -7,7 +7,17 @@ from collections.abc import Callable
 import pytest
 import trio
 import trio.testing
-from network_helpers import FakeNetwork, Notices, RawPeer, open_pair, open_test_node, peer_of, place, until, warnings_in
+from network_helpers import (
+    FakeNetwork,
+    Notices,
+    RawPeer,
+    open_pair,
+    open_test_node,
+    peer_of,
+    place,
+    until,
+    warnings_in,
+)
 
 from trio_mp import Port, PortDied, open_node
 from trio_mp._ids import is_port_name, spawned_prefix, spawner_mark
@@ -222,3 +232,28 @@ async def test_who_may_spawn_nothing_is_told(
                     pass
         # Whoever was in the table goes on.
         assert await b.call(b.spawn("a", INSTALLS, 2), "arguments") == (2,)
+
+
+@pytest.mark.parametrize("word", ["spawn", "stream"])
+@pytest.mark.parametrize("before", [(), ("kil",)], ids=["alive", "killed"])
+async def test_a_peer_that_claims_our_incarnation_takes_no_name_of_ours(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, word: str, before: tuple[str, ...]
+) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "b") as b:
+        raw = RawPeer(await network.dial(parse_address(place("b"))), "a", incarnation=b._runtime.incarnation)
+        await raw.adopt()
+        fired: list[object] = []
+        async with b.open_port() as port:
+            b.monitor(port, lambda *reason: fired.append(reason))
+            extra = ("T" * 16,) if word == "stream" else ()
+            kills = [("", kill, port.name) for kill in before]
+            await raw.send(*kills, ("", word, port.name, *extra, "no.module:f"))
+            # One that this node may give out later.
+            name = f"{b._runtime.incarnation[:8]}.{'x' * 16}"
+            await raw.send(("", word, name, *extra, "no.module:f"))
+            await trio.sleep(1)
+        await until(lambda: fired)
+        assert b.peers == ("a",)
+        assert name not in b._dispatcher.ports
+    assert any("may not give" in line for line in warnings_in(caplog))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from reason_helpers import Died
 from trio.testing import Sequencer, wait_all_tasks_blocked
 
@@ -984,3 +985,21 @@ async def test_a_node_keeps_nothing_of_a_port_that_has_died() -> None:
         assert not core.dispatcher.ports
         assert not core.dispatcher.unwinding
         assert not core.dispatcher.queue
+
+
+async def test_a_handler_with_a_yield_behind_an_async_one() -> None:
+    reasons: list[tuple[Any, ...]] = []
+    async with open_node() as node:
+        port = node.port()
+        port.on("slow")(trio.testing.wait_all_tasks_blocked)
+
+        @port.on("x")
+        def generator() -> Any:
+            yield
+
+        with pytest.raises(TypeError, match="sync function"):
+            node.monitor(port, generator)
+        node.monitor(port, lambda *reason: reasons.append(reason))
+        node.send(port, "slow")
+        node.send(port, "x")
+        assert (await node.wait_death(port))[0] == "die"

@@ -7,8 +7,8 @@ import logging
 import pytest
 import trio
 import trio.testing
+from manual_clock import ManualClock
 from network_helpers import FakeNetwork, Inbox, open_pair, open_test_node
-from test_fairness import ManualClock
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import Node

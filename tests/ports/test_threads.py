@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import open_node
@@ -95,3 +96,15 @@ async def test_a_thread_that_outlives_the_node_is_told() -> None:
 
     with pytest.raises(trio.ClosedResourceError):
         await trio.to_thread.run_sync(work)
+
+
+async def test_send_from_another_thread_says_how_it_is_done_and_sends_nothing() -> None:
+    received: list[object] = []
+    async with open_node() as node:
+        port = node.port(received.append)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(RuntimeError, match=r"trio\.from_thread\.run_sync"):
+            await trio.to_thread.run_sync(node.send, port, "lost")
+        node.send(port, "sent")
+        await trio.testing.wait_all_tasks_blocked()
+    assert received == ["sent"]

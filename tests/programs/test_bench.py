@@ -19,8 +19,8 @@ from types import ModuleType
 import pytest
 import trio.testing
 from hypothesis import given, strategies as st
+from manual_clock import ManualClock
 from network_helpers import FakeNetwork, open_test_node
-from test_fairness import ManualClock
 
 from trio_mp.cli import main
 from trio_mp.cli.bench import main as bench

@@ -89,7 +89,8 @@ def test_rows_of_the_same_word_are_tried_in_order() -> None:
     assert vocabulary.read(("w", 3)) == "odd 3"
     assert vocabulary.read(("w", 4)) == "any 4"
     assert vocabulary.read(("w", "x")) is None
-    assert [vocabulary.read(message) for message in ((), ("v", 3), (None,), ([],))] == [None] * 4
+    unread: list[tuple[Any, ...]] = [(), ("v", 3), (None,), ([],)]
+    assert [vocabulary.read(message) for message in unread] == [None] * 4
 
 
 def test_a_service_reads_its_own_messages() -> None:

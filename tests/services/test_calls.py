@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 from reason_helpers import Died
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
@@ -257,3 +258,12 @@ async def test_a_reply_port_that_is_killed_ends_the_call() -> None:
         with pytest.raises(PortDied) as caught:
             await node.call(port)
         assert caught.value.reason == ("rude",)
+
+
+async def test_what_a_node_port_does_not_answer_cannot_be_called() -> None:
+    async with open_node("here") as node:
+        with pytest.raises(ValueError, match="info, known_nodes, time, up_nodes"):
+            await node.call("here", "whatever")
+        with pytest.raises(ValueError, match=r"not \(\['info'\],\)"):
+            await node.call("here", ["info"])
+        assert await node.call("here", "info") == ("here",)

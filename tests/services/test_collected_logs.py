@@ -5,6 +5,8 @@ The nodes of one process have one set of loggers, so whoever logs is told by the
 
 from __future__ import annotations
 
+import enum
+import gc
 import io
 import logging
 import logging.config
@@ -21,8 +23,9 @@ import trio.testing
 from network_helpers import FakeNetwork, open_test_node, peer_of, until, warnings_in
 
 from trio_mp import Node
+from trio_mp._protocol.database.records import NODES
 from trio_mp._services import logs
-from trio_mp._services.logs import WAITING, _replace_call_handlers as replace_call_handlers
+from trio_mp._services.logs import WAITING, _replace_call_handlers as replace_call_handlers, _Subscription
 
 log = logging.getLogger("an.application")
 
@@ -205,7 +208,7 @@ async def test_who_logs_faster_than_it_can_be_sent_is_not_slowed_and_what_is_lef
             port.run(lambda number=number: log.warning("%d %s", number, "x" * 2000))
             if number % 100 == 0:
                 await trio.lowlevel.checkpoint()
-        assert peer_of(b, "a").association.queue.size < 4 * 1024 * 1024
+        assert peer_of(b, "a").association.outbox.queue.size < 4 * 1024 * 1024
         network.wire.resume()
         await until(lambda: len(collected.texts) >= WAITING)
         await trio.sleep(5)
@@ -422,3 +425,126 @@ async def test_what_is_no_request_is_logged(
         assert "not understood" in warnings_in(caplog)[0]
         assert not subscribers()
         assert a.peers == ("b",)
+
+
+# Records and entries that make no sense -------------------------------------------------------------------------------
+
+
+class Level(enum.IntEnum):
+    NOTICE = 25
+
+
+class Broken(logging.Handler):
+    """Fails once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if hasattr(record, "node") and not self.failed:
+            self.failed = True
+            raise OSError("the disk is full")
+
+
+@pytest.mark.parametrize("entry", [("b", []), ("b", 5), ("b", {}), ("not a node", ["x"]), ("c", [5])])
+async def test_what_others_say_of_nodes_may_make_no_sense(
+    autojump_clock: trio.testing.MockClock, collected: Collected, entry: tuple[str, Any]
+) -> None:
+    async with open_three(FakeNetwork()) as (_, b, c):
+        with c.collect_logs("INFO"):
+            async with c.watch_nodes() as changes:
+                for _ in range(3):
+                    await anext(changes)
+                b._database._set(NODES, *entry)
+                with trio.move_on_after(60):
+                    async for _ in changes:
+                        pass
+            assert c.peers == ("a", "b")
+
+
+def a_surrogate(b: Node) -> None:
+    # pytest could not print it.
+    others = logging.getLogger().handlers[:]
+    for each in others:
+        logging.getLogger().removeHandler(each)
+    try:
+        say(b, logging.INFO, "file %s", "caf\udce9.txt")
+    finally:
+        for each in others:
+            logging.getLogger().addHandler(each)
+
+
+def a_level_of_its_own(b: Node) -> None:
+    say(b, Level.NOTICE, "hello")
+
+
+def more_than_it_takes(b: Node) -> None:
+    error = ValueError("\U0001f600" * 16000)
+    say(b, logging.INFO, "\U0001f600" * 16000, exc_info=(ValueError, error, None))
+
+
+@pytest.mark.parametrize("record", [a_surrogate, a_level_of_its_own, more_than_it_takes])
+async def test_one_record_does_not_end_those_behind_it(
+    autojump_clock: trio.testing.MockClock, collected: Collected, record: Callable[[Node], None]
+) -> None:
+    log.setLevel(logging.DEBUG)
+    network = FakeNetwork()
+    async with (
+        open_test_node(network, "a", message_limit=65536) as a,
+        open_test_node(network, "b", seeds=["a"]) as b,
+    ):
+        with a.collect_logs("INFO"):
+            await until(subscribers)
+            record(b)
+            await trio.sleep(60)
+            say(b, logging.ERROR, "on fire")
+            await until(lambda: any("on fire" in text for text in collected.texts))
+
+
+async def test_a_handler_that_fails_once_ends_nothing(
+    autojump_clock: trio.testing.MockClock, collected: Collected
+) -> None:
+    broken = Broken()
+    logging.getLogger().addHandler(broken)
+    try:
+        async with open_three(FakeNetwork()) as (_, b, c):
+            with c.collect_logs("INFO"):
+                await until(lambda: subscribers() == {"a", "b"})
+                say(b, logging.ERROR, "first")
+                await until(lambda: broken.failed)
+                say(b, logging.ERROR, "second")
+                await until(lambda: "b: second" in collected.texts)
+    finally:
+        logging.getLogger().removeHandler(broken)
+
+
+async def test_the_end_of_one_request_does_not_end_another(
+    autojump_clock: trio.testing.MockClock, collected: Collected
+) -> None:
+    log.setLevel(logging.DEBUG)
+    async with open_three(FakeNetwork()) as (_, b, c):
+        with c.collect_logs("INFO"):
+            await until(lambda: subscribers() == {"a", "b"})
+            with c.collect_logs("ERROR"):
+                await trio.sleep(10)
+            await trio.sleep(10)
+            say(b, logging.INFO, "the first is still open")
+            await until(lambda: collected.texts)
+
+
+async def test_who_logs_while_it_logs_does_not_wait_for_itself(autojump_clock: trio.testing.MockClock) -> None:
+    """As the destructor of an object does that is collected in the middle of it."""
+    async with open_test_node(FakeNetwork(), "a") as a:
+        subscription = _Subscription(a._runtime, "b#x", 0)
+
+        def log_within() -> None:
+            with subscription.lock:
+                subscription.add("a", 1, 1.0, "text", "")
+
+        thread = threading.Thread(target=log_within, daemon=True)
+        thread.start()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert len(subscription.records) == 1 < WAITING
+    gc.collect()

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from membership_helpers import rules_of, service_of
 from network_helpers import FakeNetwork, Inbox, Notices, network_of, open_test_node, peer_of, place, until
-from test_network_membership import rules_of, service_of
 
 from trio_mp import Node, PortDied
 from trio_mp._peers.peer import MEMORY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import pytest
 import trio
 import trio.testing
 from hypothesis import HealthCheck, given, settings, strategies as st
+from membership_helpers import is_settled, rules_of, service_of
+from membership_model import garbage, sensible
 from network_helpers import (
     SECRET,
     FakeNetwork,
@@ -27,49 +29,14 @@ from network_helpers import (
     until,
     warnings_in,
 )
-from test_membership import garbage, sensible
 
 from trio_mp import Node, open_node
 from trio_mp._protocol.membership.messages import GLOBALS_LIMIT, Addresses
-from trio_mp._protocol.membership.rules import Membership
 from trio_mp._services import membership
-from trio_mp._services.membership import ASKED_LIMIT, MembershipService
+from trio_mp._services.membership import ASKED_LIMIT
 from trio_mp._transport.addresses import Address, TCPAddress, parse_address
 from trio_mp._transport.pipe import Listener, Pipe, Transport
 from trio_mp.testing import SimulatedNetwork, open_simulated_network, simulate
-
-
-def service_of(node: Node) -> MembershipService:
-    assert node._membership is not None
-    return node._membership
-
-
-def rules_of(node: Node) -> Membership:
-    return service_of(node).rules
-
-
-def wanted_by(node: Node) -> set[str]:
-    """The nodes with which a node has, and wants, a connection because of its place in the network."""
-    service = service_of(node)
-    contacts = {contact.node_id for contact in service._rediallers.values() if service.is_wanted(contact)}
-    return (contacts | service.rules.mesh.keys() | service.rules.guests.keys()) & set(node.peers)
-
-
-def is_settled(nodes: Iterable[Node]) -> bool:
-    """Whether the global ones are meshed, and each other node is attached to one of them, and wants nobody else."""
-    nodes = tuple(nodes)
-    everyone = {node.id: rules_of(node) for node in nodes}
-    mesh = {node_id for node_id, rules in everyone.items() if rules.is_global}
-    for node in nodes:
-        rules = everyone[node.id]
-        if rules.is_global:
-            if rules.mesh.keys() != mesh - {node.id} or not rules.mesh.keys() <= set(node.peers):
-                return False
-        elif rules.host not in mesh or wanted_by(node) != {rules.host} or node.id not in everyone[rules.host].guests:
-            return False
-    guests = sum(len(rules.guests) for rules in everyone.values())
-    return guests == len(nodes) - len(mesh)
-
 
 # How it forms --------------------------------------------------------------------------------------------------------
 
@@ -270,6 +237,31 @@ async def test_a_connection_that_takes_the_place_of_the_one_before_is_attached_b
         s.send(Inbox(n).port, "dial it")
         await until(lambda: s.peers, 5)
         await until(lambda: is_settled([s, n]), 5)
+
+
+@pytest.mark.parametrize("word", ["attach", "welcome"])
+async def test_a_loss_in_the_middle_of_what_the_membership_does(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as a, open_test_node(network, "c", seeds=["a"]) as c:
+        node = c if word == "attach" else a
+        membership = node._membership
+        assert membership is not None
+        send = membership._send
+        lost: list[str] = []
+
+        def send_too_much(node_id: str, message: tuple[object, ...]) -> None:
+            send(node_id, message)
+            if message[0] == word and not lost:
+                lost.append(node_id)
+                peer = peer_of(node, node_id)
+                peer.execute(peer.association.lose("what is queued has grown too large"))
+
+        monkeypatch.setattr(membership, "_send", send_too_much)
+        await until(lambda: lost)
+        assert membership.rules.host == node._database._replica.host
+        await until(lambda: c._database._replica.host == "a")
 
 
 async def test_a_global_node_whose_address_is_anothers_by_now(autojump_clock: trio.testing.MockClock) -> None:

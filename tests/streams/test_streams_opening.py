@@ -268,6 +268,26 @@ async def test_it_does_not_take_longer_than_a_handshake_may(autojump_clock: trio
         await until(lambda: nothing_is_left(a, b))
 
 
+async def test_a_stream_is_not_there_in_time_because_the_process_stood_still(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    network = FakeNetwork()
+    settings: dict[str, Any] = {"spawn_modules": [MODULE], "handshake_timeout": 1.0}
+    async with open_test_node(network, "a", **settings), open_test_node(network, "b", seeds=["a"], **settings) as b:
+        await until(lambda: b.peers)
+        look_up = b._streams.look_up
+
+        async def slow(node_id: str) -> tuple[Address, ...]:
+            found = await look_up(node_id)
+            autojump_clock.jump(1.1)
+            return found
+
+        b._streams.look_up = slow
+        with pytest.raises(OSError, match="no byte stream with a"):
+            async with b.open_stream("a", f"{MODULE}:echoes"):
+                pytest.fail("it was opened")
+
+
 async def test_a_handshake_that_gets_stuck_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
     network = FakeNetwork()
     async with pair(network) as (a, b):

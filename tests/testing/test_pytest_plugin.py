@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from test_docs import ROOT, pieces_of
+from doc_pages import ROOT, pieces_of
 
 CONFTEST = 'pytest_plugins = ["trio_mp.testing.pytest_plugin"]\n'
 

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from test_tls import shake_hands
+from tls_helpers import shake_hands
 
 from trio_mp._errors import ConfigurationError, RemoteProtocolError
 from trio_mp._ids import is_node_id

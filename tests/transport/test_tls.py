@@ -15,26 +15,11 @@ from typing import cast
 
 import pytest
 from hypothesis import given, strategies as st
+from tls_helpers import shake_hands
 
 from trio_mp import LocalProtocolError, RemoteProtocolError
 from trio_mp._transport.throwaway import load_through_file, throwaway_contexts, throwaway_tls
 from trio_mp._transport.tls import MemoryTLS, make_context
-
-
-def shake_hands(client: MemoryTLS, server: MemoryTLS, piece: int = 1 << 20) -> tuple[bytes, bytes]:
-    """Exchange what both sides have to say until they say no more; the plain bytes that came at each side."""
-    to_server, to_client = bytearray(client.start()), bytearray(server.start())
-    at_client, at_server = b"", b""
-    while to_server or to_client:
-        plain, reply = server.receive(bytes(to_server[:piece]))
-        del to_server[:piece]
-        at_server += plain
-        to_client += reply
-        plain, reply = client.receive(bytes(to_client[:piece]))
-        del to_client[:piece]
-        at_client += plain
-        to_server += reply
-    return at_client, at_server
 
 
 @pytest.mark.parametrize("piece", [1, 7, 100, 1 << 20])

@@ -120,7 +120,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     logs = LogService(runtime, partial(watch_nodes, database))
 
     # Who is told, in this order.
-    observers.forgotten += [runtime.forget_routes]
+    observers.forgotten += [runtime.routes.clear]
     observers.ended += [database.closed]
     if membership is not None:
         observers.up += [membership.went_up]

@@ -290,7 +290,7 @@ class Connection:
             self.peer.beat(now)
         association = self.peer.association
         writer = self.writer
-        if not writer.wrote and not writer.said_all and (association.is_asked or not association.queue.size):
+        if not writer.wrote and not writer.said_all and (association.is_asked or not association.outbox.queue.size):
             self.say("")
         writer.wrote = False
         silence, limit = now - self.reader.received_at, 3 * self.info.heartbeat

@@ -89,7 +89,7 @@ class Errands:
             if not self._may_search(node_id):
                 return f"{SEARCHES} nodes are looked for already because others have asked for it, the limit"
             peer = self._make_peer(node_id)
-        queue = peer.association.queue
+        queue = peer.association.outbox.queue
         waiting = self._answers.setdefault(peer, _Waiting())
         waiting.forget(queue.written)
         if len(waiting.answers) >= ANSWERS or waiting.size > self._most_bytes:

@@ -391,7 +391,7 @@ class Network:
 
     async def _close_peer(self, peer: Peer, deadline: float) -> None:
         # Also what was sent after this side had asked to part: the answer may be that it can be written after all.
-        while peer.association.queue.size and not peer.association.may_write:
+        while peer.association.outbox.queue.size and not peer.association.may_write:
             await peer.up.park()
         if peer.current is not None:
             peer.current.close_gracefully(deadline)

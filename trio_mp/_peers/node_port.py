@@ -113,7 +113,7 @@ class NodePort:
             case requests.StopMonitor(name):
                 peer.watchers.end(name)
             case requests.Died(name, reason):
-                peer.act(peer.association.port_died, name, reason)
+                peer.act(peer.association.outbox.port_died, name, reason)
             case requests.Kill(name, reason):
                 self._dispatcher.kill_now(name, reason)
             case requests.Spawn() as spawn:

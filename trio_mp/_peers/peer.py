@@ -46,6 +46,7 @@ class Peer:
       association: what was decided, what is queued, who monitors what.
       connections: those known to belong to it, by ID.
       current: the one in use.
+      outbox, queue: those of the association.
       watchers: our ports that it monitors.
       up, down: parking lots, woken when a connection is in use and may be written to, and when none is any more.
     """
@@ -67,7 +68,10 @@ class Peer:
         self.used_at = trio.current_time()
         self._dispatcher = dispatcher
         self._settings = settings
-        self._queue = self.association.queue
+        self.outbox = self.association.outbox
+        self.queue = self.outbox.queue
+        self.queue.tell_next()
+        # Whether this is flushed at the end of the pass. While it is not, the queue tells of the next message.
         self._dirty = self._failing = False
         self._failures = 0
         self._inline_size = settings.queue_limit // INLINE_SHARE
@@ -84,7 +88,7 @@ class Peer:
     def is_forgotten(self, now: float) -> bool:
         """Whether nothing has bound the two nodes for so long that nothing of it need be kept."""
         association = self.association
-        bound = self.connections or association.wants_connection or association.fence is not Fence.CLEAR
+        bound = self.connections or association.wants_connection or self.outbox.fence is not Fence.CLEAR
         if bound or self.spawned or self._idleness.kept:
             self.used_at = now
         return now - self.used_at > MEMORY
@@ -96,29 +100,30 @@ class Peer:
     # Sending -------------------------------------------------------------------------------------------------------
 
     def send(self, name: str, message: tuple[object, ...]) -> None:
-        """Queue a message for a port there. Raises as `Association.send` does."""
-        association = self.association
+        """Queue a message for a port there. Raises as `Outbox.send` does. `Node.send` does the same in line."""
         try:
-            lost = association.send(name, message)
-            if not self._dirty:
-                self._dirty = True
-                self._dispatcher.mark_dirty(self)
-            if lost:
-                self.act(association.take_loss)
-            elif self._queue.closed_size > self._inline_size and not self._dispatcher.firing:
-                self.flush()
+            if self.queue.append(name, message, self.outbox.send_limit):
+                self.queued()
         except (TypeError, ValueError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is
             self.fail(error)
 
+    def queued(self) -> None:
+        """See to a queue whose `append` has said that there is something to do: to have it flushed, to drop it."""
+        self.touch()
+        if self.outbox.overflows():
+            self.act(self.association.take_loss)
+        elif self.queue.closed_size > self._inline_size and not self._dispatcher.firing:
+            self.flush()
+
     def monitor(self, name: str, monitor: Monitor) -> None:
         """Monitor a port there; the empty name stands for the node."""
-        self._after(self.association.monitor, name, monitor)
+        self._after(self.outbox.monitor, name, monitor)
 
     def demonitor(self, name: str, monitor: Monitor) -> None:
         """Stop monitoring a port there."""
-        self._after(self.association.demonitor, name, monitor)
+        self._after(self.outbox.demonitor, name, monitor)
 
     def _after(self, ask: Callable[[str, object], bool], name: str, monitor: Monitor) -> None:
         try:
@@ -151,6 +156,7 @@ class Peer:
         """Write what is queued, as far as it goes without blocking, or see to it that a connection is waited for."""
         try:
             self._dirty = False
+            self.queue.tell_next()
             if self._writer is not None:
                 self._writer.flush()
             elif self.association.wants_connection:
@@ -160,9 +166,9 @@ class Peer:
 
     async def wait_flushed(self) -> None:
         """See `Node.flush`."""
-        queue, losses, target = self._queue, self._queue.losses, self._queue.appended
+        queue, losses, target = self.queue, self.queue.losses, self.queue.appended
         # Looked at before the checkpoint: in it the loss may be reported, and be over.
-        lost = self.association.fence is Fence.LOST
+        lost = self.outbox.fence is Fence.LOST
         self.flush()
         await trio.lowlevel.checkpoint()
         if lost:
@@ -223,7 +229,7 @@ class Peer:
             if self._idleness.is_overdue(now):
                 log.info("%s: it does not answer whether it needs the connection; going on", self.id)
                 self._go_on()
-        elif self._idleness.is_due(now, (association.queue.appended, connection.reader.batches), idle=self._is_idle()):
+        elif self._idleness.is_due(now, (self.queue.appended, connection.reader.batches), idle=self._is_idle()):
             self.ask_to_part()
 
     def _is_idle(self) -> bool:
@@ -277,7 +283,7 @@ class Peer:
         for effect in left:
             # All has been given up meanwhile, but what was taken out of the table of monitors has to fire.
             if isinstance(effect, effects.Fire):
-                self.association.unfired.update(dict.fromkeys(effect.monitors))
+                self.outbox.unfired.update(dict.fromkeys(effect.monitors))
         self.touch()
 
     def _do(self, effect: effects.Effect) -> None:
@@ -343,18 +349,18 @@ class Peer:
             self.connections.popitem()[1].close(why)
         self.watchers.end_all()
         self._dirty = False
+        self.queue.tell_next()
         self._lost(loss)
         log.error("%s: %s, so all that waits for it is given up", self.id, why, exc_info=error)
 
     @survives
     def _fire_loss(self) -> None:
         """Fire what a loss made due; until then the association drops what is sent."""
-        if self.association.fence is not Fence.LOST:
+        if self.outbox.fence is not Fence.LOST:
             return
-        fire = self.association.fire()
+        fire = self.outbox.fire()
         # What was sent between the loss and now.
-        messages, size = self.association.queue.dropped
-        self.association.queue.dropped = (0, 0)
+        messages, size = self.outbox.take_dropped()
         if messages:
             log.warning("%s: %d more messages (%d bytes) were dropped with them", self.id, messages, size)
         self._dispatcher.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)

@@ -131,7 +131,7 @@ class Writer:
                         break
                     outgoing.clear()
                     if self._in_session and association is not None:
-                        association.queue.advance(self._in_session)
+                        association.outbox.queue.advance(self._in_session)
                         self._in_session = 0
                 if share < 0:
                     # `run` goes on when others have had their turn.
@@ -139,7 +139,7 @@ class Writer:
                     break
                 if association is None or self._dispatcher.firing or not association.may_write:
                     break
-                chunk = association.queue.next_chunk()
+                chunk = association.outbox.queue.next_chunk()
                 if chunk is None:
                     break
                 if session.encrypted:
@@ -148,7 +148,7 @@ class Writer:
                     session.send(chunk)
                 else:
                     sent = pipe.send_nowait(chunk)
-                    association.queue.advance(sent)
+                    association.outbox.queue.advance(sent)
                     self.wrote = True
                     if sent < len(chunk):
                         self._blocked.set()

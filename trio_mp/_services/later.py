@@ -76,7 +76,7 @@ def _fix(runtime: Runtime, port: str, message: tuple[Any, ...]) -> tuple[Any, ..
     peer, name = runtime.route(port)
     if peer is None:
         return message
-    framing = peer.association.queue.framing
+    framing = peer.association.outbox.queue.framing
     running = framing.open_frame()
     framing.append(running, name, message)
     if len(running) > UNCOUNTED:

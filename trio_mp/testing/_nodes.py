@@ -143,4 +143,4 @@ def silence(node: Node) -> None:
     ports.ports.clear()
     if core.network is not None:
         for peer in core.network.peers.values():
-            peer.association.monitors.clear()
+            peer.association.outbox.monitors.clear()

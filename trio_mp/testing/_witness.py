@@ -110,7 +110,7 @@ class Witness:
         if peer is not None:
             settings = core.settings
             self.oracle.queued(
-                self.run, node_id, peer.association.queue.size, settings.queue_limit, settings.message_limit
+                self.run, node_id, peer.association.outbox.queue.size, settings.queue_limit, settings.message_limit
             )
 
     # The database --------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from trio_mp._protocol.association.effects import (
 )
 from trio_mp._protocol.association.outbox import Fence
 from trio_mp._protocol.wire.codec import decode_frame
-from trio_mp._protocol.wire.framing import MSGPACK
+from trio_mp._protocol.wire.framing import FRAMINGS, MSGPACK
 from trio_mp._reason import transport_error
 
 LIMIT = 1 << 20
@@ -67,13 +67,13 @@ def bring_up(association: Association, connection: str = "one", *, incarnation: 
 
 def queued(association: Association) -> list[tuple[object, ...]]:
     """What waits to be written; nothing of it was written yet."""
-    chunk = association.queue.next_chunk()
+    chunk = association.outbox.queue.next_chunk()
     return [] if chunk is None else decode_frame(chunk[4:])
 
 
 def report(association: Association) -> tuple[object, ...]:
     """Report a loss: the monitors that fire."""
-    fire = association.fire()
+    fire = association.outbox.fire()
     assert association.fired() == []
     return fire.monitors
 
@@ -139,8 +139,8 @@ class TestTakingUpAConnection:
 
     def test_a_choice_that_is_not_answered_ends_and_nothing_is_lost(self) -> None:
         b = decider()
-        b.monitor("p", "m")
-        b.send("p", (1,))
+        b.outbox.monitor("p", "m")
+        b.outbox.send("p", (1,))
         authenticate(b, "one")
         assert b.choice_expired("one") == [Close("one", "it did not take up the connection in time")]
         assert queued(b) == [("", "mon1", "p"), ("p", 1)]
@@ -165,52 +165,52 @@ class TestALoss:
     def test_it_closes_the_connection_drops_the_queue_and_fires_every_monitor(self) -> None:
         a = follower()
         bring_up(a)
-        a.monitor("p", "first")
-        a.monitor("q", "second")
-        a.monitor("p", "third")
-        a.monitor("", "of the node")
-        a.send("p", (1,))
-        size = a.queue.size
+        a.outbox.monitor("p", "first")
+        a.outbox.monitor("q", "second")
+        a.outbox.monitor("p", "third")
+        a.outbox.monitor("", "of the node")
+        a.outbox.send("p", (1,))
+        size = a.outbox.queue.size
         reason = transport_error("b", "reset")
         assert a.closed("one", "reset") == [Close("one", "reset"), Lost(reason, True, 3, size), FireDue()]
         assert a.in_use is None
         assert a.last_ended == "one"
-        assert a.fire() == Fire(("first", "third", "second", "of the node"), reason)
+        assert a.outbox.fire() == Fire(("first", "third", "second", "of the node"), reason)
         assert a.fired() == []
-        assert a.fence is Fence.CLEAR
+        assert a.outbox.fence is Fence.CLEAR
         assert not a.wants_connection
 
     def test_what_is_sent_before_the_report_is_dropped(self) -> None:
         a = follower()
         bring_up(a)
         a.closed("one", "reset")
-        assert a.send("p", (1,)) is False
+        assert a.outbox.send("p", (1,)) is False
         assert queued(a) == []
         with pytest.raises(TypeError):
-            a.send("p", ({1},))
+            a.outbox.send("p", ({1},))
 
     def test_a_monitor_set_before_the_report_fires_with_it(self) -> None:
         a = follower()
         bring_up(a)
         a.closed("one", "reset")
-        a.monitor("p", "m")
+        a.outbox.monitor("p", "m")
         assert report(a) == ("m",)
 
     def test_a_monitor_taken_away_before_the_report_does_not_fire(self) -> None:
         a = follower()
         bring_up(a)
-        a.monitor("p", "m")
+        a.outbox.monitor("p", "m")
         a.closed("one", "reset")
-        a.demonitor("p", "m")
+        a.outbox.demonitor("p", "m")
         assert report(a) == ()
 
     def test_what_is_sent_and_monitored_by_callbacks_waits_for_the_next_connection(self) -> None:
         a = follower()
         bring_up(a)
         a.closed("one", "reset")
-        a.fire()
-        a.monitor("p", "m")
-        a.send("p", (1,))
+        a.outbox.fire()
+        a.outbox.monitor("p", "m")
+        a.outbox.send("p", (1,))
         assert not a.may_write
         assert a.fired() == []
         assert queued(a) == [("", "mon1", "p"), ("p", 1)]
@@ -219,19 +219,19 @@ class TestALoss:
     def test_it_is_reported_once(self) -> None:
         a = follower()
         with pytest.raises(LocalProtocolError, match="nothing was lost"):
-            a.fire()
+            a.outbox.fire()
         bring_up(a)
         a.closed("one", "reset")
         report(a)
         with pytest.raises(LocalProtocolError, match="nothing was lost"):
-            a.fire()
+            a.outbox.fire()
 
     def test_a_second_one_before_the_report_keeps_the_first_reason(self) -> None:
         a = follower()
         bring_up(a)
         a.closed("one", "reset")
         a.lose("the node closes")
-        assert a.fire().reason == transport_error("b", "reset")
+        assert a.outbox.fire().reason == transport_error("b", "reset")
 
     def test_the_peers_monitors_end_with_the_connection(self) -> None:
         a = follower()
@@ -242,9 +242,9 @@ class TestALoss:
 
     def test_giving_up_waiting_fires_what_was_queued_for(self) -> None:
         a = follower()
-        a.monitor("p", "m")
-        a.send("p", (1,))
-        size = a.queue.size
+        a.outbox.monitor("p", "m")
+        a.outbox.send("p", (1,))
+        size = a.outbox.queue.size
         reason = transport_error("b", "no connection in time")
         assert a.lose("no connection in time") == [Lost(reason, False, 2, size), FireDue()]
         assert a.last_ended == ""
@@ -255,15 +255,15 @@ class TestALoss:
         self, make_side: Callable[[], Association]
     ) -> None:
         side = make_side()
-        side.monitor("p", "m")
-        side.send("p", (1,))
-        size, reason = side.queue.size, transport_error(side.peer_id, "it has gone")
+        side.outbox.monitor("p", "m")
+        side.outbox.send("p", (1,))
+        size, reason = side.outbox.queue.size, transport_error(side.peer_id, "it has gone")
         assert side.presume_gone("it has gone") == [Lost(reason, False, 2, size), FireDue()]
-        assert (side.fence, side.queue.size) == (Fence.LOST, 0)
-        side.send("p", (2,))
+        assert (side.outbox.fence, side.outbox.queue.size) == (Fence.LOST, 0)
+        side.outbox.send("p", (2,))
         assert report(side) == ("m",)
         # Nothing of it is left: the next run is taken up like any other, and the old one, if it lives.
-        side.send("p", (3,))
+        side.outbox.send("p", (3,))
         bring_up(side)
         assert queued(side) == [("p", 3)]
 
@@ -271,14 +271,14 @@ class TestALoss:
     def test_nothing_waits_for_a_peer_that_seems_to_have_gone(self, make_side: Callable[[], Association]) -> None:
         side = make_side()
         assert side.presume_gone("it has gone") == []
-        assert side.fence is Fence.CLEAR
+        assert side.outbox.fence is Fence.CLEAR
 
     @pytest.mark.parametrize("make_side", [decider, follower])
     def test_a_peer_that_seems_to_have_gone_is_waited_for_while_a_connection_is_on_its_way(
         self, make_side: Callable[[], Association]
     ) -> None:
         side = make_side()
-        side.monitor("p", "m")
+        side.outbox.monitor("p", "m")
         side.greeted("one")
         assert side.presume_gone("it has gone") == []
         side.authenticated("one", "", Terms("i", LIMIT, MSGPACK))
@@ -289,8 +289,8 @@ class TestALoss:
         else:
             side.ok_received("one")
         assert side.presume_gone("it has gone") == []
-        assert (side.fence, side.in_use) == (Fence.CLEAR, "one")
-        assert side.monitors == {"p": {"m": None}}
+        assert (side.outbox.fence, side.in_use) == (Fence.CLEAR, "one")
+        assert side.outbox.monitors == {"p": {"m": None}}
 
     @pytest.mark.parametrize("make_side", [decider, follower])
     def test_a_peer_that_seems_to_have_gone_is_waited_for_while_a_connection_is_about_to_be_taken_up(
@@ -298,7 +298,7 @@ class TestALoss:
     ) -> None:
         side = make_side()
         bring_up(side)
-        side.monitor("p", "m")
+        side.outbox.monitor("p", "m")
         side.closed("one", "reset")
         authenticate(side, "two")
         if not side.decides:
@@ -322,12 +322,12 @@ class TestAnErrorOfThisSide:
         for association in (decider(), follower()):
             peer_id = association.peer_id
             bring_up(association)
-            association.monitor("p", "m")
+            association.outbox.monitor("p", "m")
             association.watched.add("ours")
-            association.queue.drop()
-            association.queue.dropped = (0, 0)
-            association.send("p", (1,))
-            size = association.queue.size
+            association.outbox.queue.drop()
+            association.outbox.queue.dropped = (0, 0)
+            association.outbox.send("p", (1,))
+            size = association.outbox.queue.size
             authenticate(association, "two")
             reason = ("transport_error", peer_id, "why")
             assert association.give_up("why") == Lost(reason, True, 1, size)
@@ -335,40 +335,40 @@ class TestAnErrorOfThisSide:
             assert not association.watched
             # Nothing is known any more of the connections that there were.
             assert association.closed("one", "") == association.closed("two", "") == []
-            association.send("p", ("before the report",))
-            assert association.fire() == Fire(("m",), reason)
+            association.outbox.send("p", ("before the report",))
+            assert association.outbox.fire() == Fire(("m",), reason)
             assert association.fired() == []
-            assert not association.queue.size
+            assert not association.outbox.queue.size
             bring_up(association, "three")
 
     def test_between_a_loss_and_its_report(self) -> None:
         a = follower()
         bring_up(a)
-        a.monitor("p", "m")
+        a.outbox.monitor("p", "m")
         a.lose("first")
-        a.monitor("p", "n")
+        a.outbox.monitor("p", "n")
         a.give_up("second")
-        assert a.fire() == Fire(("m", "n"), ("transport_error", "b", "second"))
+        assert a.outbox.fire() == Fire(("m", "n"), ("transport_error", "b", "second"))
         assert a.fired() == []
         assert a.last_ended == "one"
 
     def test_in_the_middle_of_a_report(self) -> None:
         a = follower()
-        a.monitor("p", "m")
+        a.outbox.monitor("p", "m")
         a.lose("first")
-        assert a.fire().monitors == ("m",)
-        a.monitor("q", "of a callback")
-        a.send("q", ("of a callback",))
+        assert a.outbox.fire().monitors == ("m",)
+        a.outbox.monitor("q", "of a callback")
+        a.outbox.send("q", ("of a callback",))
         a.give_up("second")
         # Who knows which of them have fired?
         assert report(a) == ("m", "of a callback")
-        assert not a.queue.size
-        assert (a.fence, a.unfired) == (Fence.CLEAR, {})
+        assert not a.outbox.queue.size
+        assert (a.outbox.fence, a.outbox.unfired) == (Fence.CLEAR, {})
 
     def test_in_the_middle_of_adapting_the_queue(self) -> None:
         a = follower()
-        a.monitor("p", "m")
-        a.send("p", ("x" * 1000,))
+        a.outbox.monitor("p", "m")
+        a.outbox.send("p", ("x" * 1000,))
         a.greeted("one")
         authenticate(a, "one", limit=100)
         a.link_received("one")
@@ -379,7 +379,7 @@ class TestAnErrorOfThisSide:
 
 def report_and_go_on(association: Association) -> tuple[object, ...]:
     """Report a loss, and take up the connection that has waited for it: the monitors that fire."""
-    fire = association.fire()
+    fire = association.outbox.fire()
     association.fired()
     return fire.monitors
 
@@ -392,7 +392,7 @@ class TestTheFence:
         authenticate(a, "two")
         assert a.link_received("two") == []
         assert a.in_use is None
-        a.fire()
+        a.outbox.fire()
         assert a.fired() == [Accept("two"), NodeUp("two")]
 
     def test_a_connection_that_authenticates_meanwhile_is_chosen_after_the_report(self) -> None:
@@ -401,7 +401,7 @@ class TestTheFence:
         b.closed("one", "reset")
         assert authenticate(b, "two") == []
         assert authenticate(b, "three") == [Refuse("three", "already connecting")]
-        b.fire()
+        b.outbox.fire()
         assert b.fired() == [Link("two")]
 
     def test_a_connection_that_ends_meanwhile_is_not_taken_up(self) -> None:
@@ -421,7 +421,7 @@ class TestTheFence:
         authenticate(a, "three")
         a.link_received("two")
         assert a.link_received("three") == [Close("two", "another connection was chosen")]
-        a.fire()
+        a.outbox.fire()
         assert a.fired() == [Accept("three"), NodeUp("three")]
 
 
@@ -429,13 +429,13 @@ class TestOneConnectionReplacesAnother:
     def test_the_other_side_ends_what_it_had_in_use_and_fires_first(self) -> None:
         a = follower()
         bring_up(a)
-        a.monitor("p", "m")
-        a.send("p", ("covered",))
+        a.outbox.monitor("p", "m")
+        a.outbox.send("p", ("covered",))
         authenticate(a, "two")
         why = "the other side chose another connection"
-        lost = Lost(transport_error("b", why), True, 2, a.queue.size)
+        lost = Lost(transport_error("b", why), True, 2, a.outbox.queue.size)
         assert a.link_received("two") == [Close("one", why), lost, FireDue()]
-        assert a.fire().monitors == ("m",)
+        assert a.outbox.fire().monitors == ("m",)
         assert a.fired() == [Accept("two"), NodeUp("two")]
 
     def test_the_side_that_decides_believes_that_the_one_in_use_was_lost(self) -> None:
@@ -444,13 +444,13 @@ class TestOneConnectionReplacesAnother:
         why = "the other side lost the connection"
         effects = authenticate(b, "two", lost="one")
         assert effects == [Close("one", why), Lost(transport_error("a", why), True, 0, 0), FireDue()]
-        b.fire()
+        b.outbox.fire()
         assert b.fired() == [Link("two")]
 
     def test_a_chosen_one_that_was_lost_is_replaced_at_once(self) -> None:
         # The other side had taken it up, and lost it before its `ok` arrived. Nothing was written from here.
         b = decider()
-        b.send("p", (1,))
+        b.outbox.send("p", (1,))
         authenticate(b, "one")
         effects = authenticate(b, "two", lost="one")
         assert effects == [Close("one", "the other side lost the connection"), Link("two")]
@@ -460,7 +460,7 @@ class TestOneConnectionReplacesAnother:
         b = decider()
         bring_up(b)
         authenticate(b, "two", lost="one")
-        b.fire()
+        b.outbox.fire()
         assert b.fired() == [Link("two")]
         b.ok_received("two")
         assert authenticate(b, "three", lost="one") == [Refuse("three", "already connected")]
@@ -470,11 +470,11 @@ class TestTheQueueIsBounded:
     def test_more_than_the_limit_is_a_loss(self) -> None:
         a = follower(queue_limit=100)
         bring_up(a)
-        a.monitor("p", "m")
-        assert a.send("p", (b"x" * 50,)) is False
-        assert a.send("p", (b"x" * 50,)) is True
+        a.outbox.monitor("p", "m")
+        assert a.outbox.send("p", (b"x" * 50,)) is False
+        assert a.outbox.send("p", (b"x" * 50,)) is True
         assert not a.may_write
-        assert a.queue.size == 0
+        assert a.outbox.queue.size == 0
         reason = transport_error("b", "more than 100 bytes were queued for it")
         close, lost, due = a.take_loss()
         assert close == Close("one", "more than 100 bytes were queued for it")
@@ -486,17 +486,17 @@ class TestTheQueueIsBounded:
     def test_what_callbacks_send_may_be_too_much_as_well(self) -> None:
         a = follower(queue_limit=100)
         bring_up(a)
-        a.monitor("p", "m")
+        a.outbox.monitor("p", "m")
         a.closed("one", "reset")
         authenticate(a, "two")
         a.link_received("two")
-        assert a.fire().monitors == ("m",)
-        a.monitor("p", "again")
-        assert a.send("p", (b"x" * 100,)) is True
+        assert a.outbox.fire().monitors == ("m",)
+        a.outbox.monitor("p", "again")
+        assert a.outbox.send("p", (b"x" * 100,)) is True
         assert a.fired() == []
-        assert a.fence is Fence.LOST
+        assert a.outbox.fence is Fence.LOST
         assert a.take_loss()[-1] == FireDue()
-        assert a.fire().monitors == ("again",)
+        assert a.outbox.fire().monitors == ("again",)
         assert a.fired() == [Accept("two"), NodeUp("two")]
 
 
@@ -505,22 +505,22 @@ class TestTheLimitOfThePeer:
         a = follower(message_limit=1000)
         bring_up(a, limit=100)
         with pytest.raises(ValueError, match="the largest that may be sent there has 100"):
-            a.send("p", (b"x" * 100,))
+            a.outbox.send("p", (b"x" * 100,))
 
     def test_ours_holds_if_it_is_smaller(self) -> None:
         a = follower(message_limit=100)
         bring_up(a, limit=1000)
         with pytest.raises(ValueError, match="the largest that may be sent there has 100"):
-            a.send("p", (b"x" * 100,))
+            a.outbox.send("p", (b"x" * 100,))
 
     @pytest.mark.parametrize("decides", [False, True])
     def test_what_was_queued_and_is_larger_is_lost_and_only_its_port_is_told(self, decides: bool) -> None:
         association = decider() if decides else follower()
-        association.monitor("p", "of p")
-        association.monitor("q", "of q")
-        association.send("p", (b"x" * 200,))
-        association.send("q", (1,))
-        size = association.queue.size
+        association.outbox.monitor("p", "of p")
+        association.outbox.monitor("q", "of q")
+        association.outbox.send("p", (b"x" * 200,))
+        association.outbox.send("q", (1,))
+        size = association.outbox.queue.size
         effects = authenticate(association, "one", limit=100)
         if not decides:
             assert effects == []
@@ -529,76 +529,76 @@ class TestTheLimitOfThePeer:
             association.peer_id,
             "a queued message could not be written: a message of 205 bytes: the largest that may be sent there has 100",
         )
-        lost = Lost(reason, False, 1, size - association.queue.size)
+        lost = Lost(reason, False, 1, size - association.outbox.queue.size)
         assert effects == [lost, Fire(("of p",), reason), FireDone()]
         assert association.in_use is None
-        association.monitor("p", "again")
+        association.outbox.monitor("p", "again")
         taken_up: list[Effect] = [Link("one")] if decides else [Accept("one"), NodeUp("one")]
         assert association.fired() == taken_up
         assert queued(association) == [("", "mon1", "p"), ("", "mon1", "q"), ("q", 1), ("", "mon1", "p")]
-        assert association.monitors == {"p": {"again": None}, "q": {"of q": None}}
+        assert association.outbox.monitors == {"p": {"again": None}, "q": {"of q": None}}
 
 
 class TestMonitors:
     def test_the_first_of_a_port_asks_for_it_and_the_last_one_stops_it(self) -> None:
         a = follower()
-        a.monitor("p", "first")
-        a.monitor("p", "second")
-        a.demonitor("p", "first")
-        assert a.monitors == {"p": {"second": None}}
-        a.demonitor("p", "second")
+        a.outbox.monitor("p", "first")
+        a.outbox.monitor("p", "second")
+        a.outbox.demonitor("p", "first")
+        assert a.outbox.monitors == {"p": {"second": None}}
+        a.outbox.demonitor("p", "second")
         assert queued(a) == [("", "mon1", "p"), ("", "mon0", "p")]
-        assert a.monitors == {}
+        assert a.outbox.monitors == {}
 
     def test_the_node_itself_is_not_asked_for(self) -> None:
         a = follower()
-        a.monitor("", "m")
+        a.outbox.monitor("", "m")
         assert queued(a) == []
         assert a.wants_connection
-        a.demonitor("", "m")
+        a.outbox.demonitor("", "m")
         assert queued(a) == []
         assert not a.wants_connection
 
     def test_one_that_is_not_there_may_be_taken_away(self) -> None:
         a = follower()
-        assert a.demonitor("p", "m") is False
-        a.monitor("p", "m")
-        assert a.demonitor("p", "other") is False
+        assert a.outbox.demonitor("p", "m") is False
+        a.outbox.monitor("p", "m")
+        assert a.outbox.demonitor("p", "other") is False
         assert queued(a) == [("", "mon1", "p")]
 
     def test_one_that_cannot_be_asked_for_is_not_there(self) -> None:
         a = follower(message_limit=50)
         with pytest.raises(ValueError, match="the largest that may be sent there has 50"):
-            a.monitor("p" * 100, "m")
-        assert a.monitors == {}
+            a.outbox.monitor("p" * 100, "m")
+        assert a.outbox.monitors == {}
 
     def test_a_death_fires_those_of_the_port_and_no_others(self) -> None:
         a = follower()
         bring_up(a)
-        a.monitor("p", "first")
-        a.monitor("p", "second")
-        a.monitor("q", "third")
-        assert a.port_died("p", ("die", "why")) == [Fire(("first", "second"), ("die", "why"))]
-        assert a.port_died("p", ()) == []
-        assert a.monitors == {"q": {"third": None}}
+        a.outbox.monitor("p", "first")
+        a.outbox.monitor("p", "second")
+        a.outbox.monitor("q", "third")
+        assert a.outbox.port_died("p", ("die", "why")) == [Fire(("first", "second"), ("die", "why"))]
+        assert a.outbox.port_died("p", ()) == []
+        assert a.outbox.monitors == {"q": {"third": None}}
 
     def test_a_message_that_cannot_be_queued_any_more_fires_those_of_its_port(self) -> None:
         a = follower()
         bring_up(a)
-        a.monitor("p", "first")
-        a.monitor("q", "second")
-        a.monitor("", "of the node")
+        a.outbox.monitor("p", "first")
+        a.outbox.monitor("q", "second")
+        a.outbox.monitor("", "of the node")
         assert a.message_lost("p", "why") == [Fire(("first",), ("transport_error", "b", "why"))]
         assert a.message_lost("p", "why") == []
         assert a.message_lost("", "why") == [Fire(("of the node",), ("transport_error", "b", "why"))]
-        assert a.monitors == {"q": {"second": None}}
+        assert a.outbox.monitors == {"q": {"second": None}}
         assert a.in_use
         assert queued(a) == [("", "mon1", "p"), ("", "mon1", "q"), ("", "mon0", "p")]
 
     def test_a_message_that_cannot_be_queued_any_more_may_be_one_too_many_for_the_queue(self) -> None:
         a = follower(queue_limit=100)
         bring_up(a)
-        a.monitor("p" * 60, "first")
+        a.outbox.monitor("p" * 60, "first")
         effects = a.message_lost("p" * 60, "why")
         assert effects[0] == Fire(("first",), ("transport_error", "b", "why"))
         assert [type(effect) for effect in effects[1:]] == [Close, Lost, FireDue]
@@ -606,13 +606,13 @@ class TestMonitors:
     def test_the_node_port_does_not_die(self) -> None:
         a = follower()
         bring_up(a)
-        a.monitor("", "m")
-        assert a.port_died("", ("die", "why")) == []
-        assert a.monitors == {"": {"m": None}}
+        a.outbox.monitor("", "m")
+        assert a.outbox.port_died("", ("die", "why")) == []
+        assert a.outbox.monitors == {"": {"m": None}}
 
     def test_asking_may_be_too_much_for_the_queue(self) -> None:
         a = follower(queue_limit=10)
-        assert a.monitor("port", "m") is True
+        assert a.outbox.monitor("port", "m") is True
         a.take_loss()
         assert report(a) == ("m",)
 
@@ -642,14 +642,14 @@ class TestAnotherIncarnation:
             authenticate(association, connection, incarnation="new")
             if not decides:
                 association.link_received(connection)
-        association.monitor("p", "m")
+        association.outbox.monitor("p", "m")
         if how == "the probe fails":
             effects = association.probe_failed()
         else:
             effects = association.closed("one", "reset")
         assert Refuse("three", "already connecting") in effects
         assert effects[-1] == FireDue()
-        assert association.fire().monitors == ("m",)
+        assert association.outbox.fire().monitors == ("m",)
         taken_up: list[Effect] = [Link("two")] if decides else [Accept("two"), NodeUp("two")]
         assert association.fired() == taken_up
         assert association.incarnation == "new"
@@ -674,7 +674,7 @@ class TestAnotherIncarnation:
         authenticate(b, "two", incarnation="new")
         effects = authenticate(b, "three", lost="one", incarnation="old")
         assert effects[0] == Refuse("two", "node ID in use")
-        b.fire()
+        b.outbox.fire()
         assert b.fired() == [Link("three")]
 
     def test_it_is_taken_at_once_when_nothing_is_in_use(self) -> None:
@@ -704,8 +704,8 @@ class TestParting:
         assert association.is_idle
         assert association.ask() == [Say("one", "idle")]
         assert standing(association) == ("one", False, True)
-        association.monitor("p", "m")
-        association.send("p", (1,))
+        association.outbox.monitor("p", "m")
+        association.outbox.send("p", (1,))
         assert association.ask() == []
         assert association.bye_received() == [HalfClose("one")]
         assert standing(association) == ("one", False, False)
@@ -715,7 +715,7 @@ class TestParting:
         assert association.wants_connection
         bring_up(association, "two")
         assert queued(association) == [("", "mon1", "p"), ("p", 1)]
-        assert association.monitors == {"p": {"m": None}}
+        assert association.outbox.monitors == {"p": {"m": None}}
 
     def test_who_is_idle_too_agrees(self, make_side: Callable[[], Association]) -> None:
         association = make_side()
@@ -726,7 +726,7 @@ class TestParting:
         assert association.ask() == []
         assert association.idle_received(willing=True) == [Say("one", "bye"), HalfClose("one")]
         assert not association.may_write
-        association.send("p", (1,))
+        association.outbox.send("p", (1,))
         assert association.closed("one", "parted") == [
             Close("one", "parted"),
             NodeDown("one", "parted"),
@@ -738,7 +738,7 @@ class TestParting:
         association = make_side()
         bring_up(association)
         association.ask()
-        association.send("p", (1,))
+        association.outbox.send("p", (1,))
         assert association.idle_received(willing=True) == [HalfClose("one")]
         assert queued(association) == [("p", 1)]
 
@@ -747,9 +747,9 @@ class TestParting:
         association = make_side()
         bring_up(association)
         if why == "queued":
-            association.send("p", (1,))
+            association.outbox.send("p", (1,))
         elif why == "monitored":
-            association.monitor("", "m")
+            association.outbox.monitor("", "m")
         assert association.idle_received(willing=why != "unwilling") == []
         assert association.may_write
         assert queued(association) == [*([("p", 1)] if why == "queued" else []), ("", "busy")]
@@ -767,7 +767,7 @@ class TestParting:
     def test_the_answer_may_be_too_much_for_the_queue(self, make_side: Callable[[], Association]) -> None:
         association = make_side()
         bring_up(association)
-        association.queue_limit = association.queue.high_water = 5
+        association.outbox.queue_limit = association.outbox.queue.high_water = 5
         effects = association.idle_received(willing=False)
         assert effects[0] == Close("one", "more than 5 bytes were queued for it")
         assert effects[-1] == FireDue()
@@ -776,7 +776,7 @@ class TestParting:
         association = make_side()
         bring_up(association)
         association.ask()
-        association.send("p", (1,))
+        association.outbox.send("p", (1,))
         association.busy_received()
         assert association.may_write
         assert not association.is_idle
@@ -787,7 +787,7 @@ class TestParting:
         bring_up(association)
         association.busy_received()
         assert association.may_write
-        association.monitor("p", "m")
+        association.outbox.monitor("p", "m")
         # As one that comes when this side has gone on: what was written since may be lost.
         assert association.bye_received()[-1] == FireDue()
         assert report(association) == ("m",)
@@ -811,18 +811,18 @@ class TestParting:
         association = make_side()
         bring_up(association)
         association.ask()
-        association.monitor("p", "m")
+        association.outbox.monitor("p", "m")
         # What the other side had on its way when it was asked.
         association.watched.add("q")
         effects = association.closed("one", "it broke")
         assert effects == [Close("one", "it broke"), NodeDown("one", "it broke"), Unwatch(("q",))]
-        assert association.monitors == {"p": {"m": None}}
+        assert association.outbox.monitors == {"p": {"m": None}}
 
     def test_giving_up_is_a_loss_all_the_same(self, make_side: Callable[[], Association]) -> None:
         association = make_side()
         bring_up(association)
         association.ask()
-        association.monitor("p", "m")
+        association.outbox.monitor("p", "m")
         effects = association.lose("this node closes")
         assert effects[0] == Close("one", "this node closes")
         assert isinstance(effects[1], Lost)
@@ -856,7 +856,7 @@ def test_a_connection_after_the_last_word_is_replaced_without_a_loss() -> None:
     bring_up(a)
     for association in (a, b):
         association.ask()
-        association.send("p", (1,))
+        association.outbox.send("p", (1,))
     assert authenticate(b, "two") == [Refuse("two", "already connected")]
     why = "the other side lost the connection"
     assert authenticate(b, "three", lost="one") == [Close("one", why), NodeDown("one", why), Link("three")]
@@ -864,3 +864,18 @@ def test_a_connection_after_the_last_word_is_replaced_without_a_loss() -> None:
     authenticate(a, "three")
     assert a.link_received("three") == [Close("one", why), NodeDown("one", why), Accept("three"), NodeUp("three")]
     assert queued(a) == queued(b) == [("p", 1)]
+
+
+TAG = "I" * 16
+
+
+async def test_a_request_for_a_stream_that_does_not_fit_is_not_the_loss_of_the_node() -> None:
+    association = Association("b", "a", queue_limit=2**24, message_limit=2**20)
+    association.outbox.monitor("", "of the node")
+    association.outbox.send("", ("stream", f"{TAG}.1", TAG, "m:f", b"bytes"))
+    association.outbox.monitor(f"{TAG}.1", "of the port")
+    association.outbox.send("", ("db", "something else"))
+    association.greeted("c")
+    effects = association.authenticated("c", "", Terms(TAG, 2**20, FRAMINGS["json"]))
+    assert [effect.monitors for effect in effects if isinstance(effect, Fire)] == [("of the port",)]
+    assert "" in association.outbox.monitors

@@ -111,7 +111,7 @@ class Process:
     def send(self, port: str, size: int) -> None:
         monitors = frozenset(number for number, name in self.monitors.items() if name == port)
         try:
-            lost = self.association.send(port, (self.incarnation, len(self.sent), "x" * size))
+            lost = self.association.outbox.send(port, (self.incarnation, len(self.sent), "x" * size))
         except ValueError:
             assert size > min(MESSAGE_LIMITS.values()) - 40
         else:
@@ -121,21 +121,21 @@ class Process:
     def monitor(self, port: str) -> None:
         self.monitors_set += 1
         self.monitors[self.monitors_set] = port
-        self._queued(self.association.monitor(port, self.monitors_set))
+        self._queued(self.association.outbox.monitor(port, self.monitors_set))
 
     def demonitor(self, number: int) -> None:
-        self._queued(self.association.demonitor(self.monitors.pop(number), number))
+        self._queued(self.association.outbox.demonitor(self.monitors.pop(number), number))
 
     def kill_port(self, port: str) -> None:
         self.living.remove(port)
         if port in self.association.watched:
             self.association.watched.remove(port)
-            self._queued(self.association.send("", ("kil0", port, "why")))
+            self._queued(self.association.outbox.send("", ("kil0", port, "why")))
 
     def _queued(self, lost: bool) -> None:
         if lost:
             self.do(self.association.take_loss())
-        assert self.association.queue.size <= QUEUE_LIMIT
+        assert self.association.outbox.queue.size <= QUEUE_LIMIT
 
     # The runtime ---------------------------------------------------------------------------------------------------
 
@@ -193,17 +193,17 @@ class Process:
 
     def report(self) -> None:
         self.fires_due = False
-        fire = self.association.fire()
-        assert self.association.queue.size == 0, "what was queued at a loss is still there when it is reported"
+        fire = self.association.outbox.fire()
+        assert self.association.outbox.queue.size == 0, "what was queued at a loss is still there when it is reported"
         self.fire(fire.monitors)
         self.do(self.association.fired())
 
     def write(self, step: int) -> None:
         assert self.association.in_use is not None
-        chunk = self.association.queue.next_chunk()
+        chunk = self.association.outbox.queue.next_chunk()
         assert chunk is not None
         piece = bytes(chunk[:step])
-        self.association.queue.advance(len(piece))
+        self.association.outbox.queue.advance(len(piece))
         self.connections[self.association.in_use].write(self, piece)
 
     def prove(self, connection: Connection) -> None:
@@ -222,7 +222,7 @@ class Process:
         if port in self.living:
             self.association.watched.add(port)
         else:
-            self._queued(self.association.send("", ("kil0", port, "no_such_port")))
+            self._queued(self.association.outbox.send("", ("kil0", port, "no_such_port")))
 
 
 class TwoNodes(RuleBasedStateMachine):
@@ -310,7 +310,7 @@ class TwoNodes(RuleBasedStateMachine):
         if pick % 3:
             self.settle()
         effects = process.association.ask()
-        assert not effects or (process.association.queue.size == 0 and not process.monitors)
+        assert not effects or (process.association.outbox.queue.size == 0 and not process.monitors)
         process.do(effects)
 
     @rule(pick=st.integers(0, 99), willing=st.booleans())
@@ -412,7 +412,7 @@ class TwoNodes(RuleBasedStateMachine):
         for process in self.living:
             if process.fires_due:
                 yield process.report
-            if process.association.may_write and process.association.queue.size:
+            if process.association.may_write and process.association.outbox.queue.size:
                 yield partial(process.write, 1 + pick % 97 if pick % 3 else 1 << 20)
             for name in process.probing:
                 yield partial(self.answer_probe, process, name)
@@ -462,7 +462,7 @@ class TwoNodes(RuleBasedStateMachine):
             case ("", "mon0", name):
                 process.association.watched.discard(name)
             case ("", "kil0", name, *reason):
-                process.do(process.association.port_died(name, tuple(reason)))
+                process.do(process.association.outbox.port_died(name, tuple(reason)))
             case ("", "idle"):
                 process.do(process.association.idle_received(willing=process.willing))
             case ("", "bye"):
@@ -506,15 +506,15 @@ class TwoNodes(RuleBasedStateMachine):
         assert first.association.in_use is not None
         assert first.association.in_use == second.association.in_use
         for process, other in ((first, second), (second, first)):
-            assert process.association.queue.size == 0
+            assert process.association.outbox.queue.size == 0
             assert not process.association.wants_connection
             for sent in process.sent:
                 assert sent.delivered or not (sent.monitors & process.monitors.keys()), "a message was lost in silence"
             for port in process.monitors.values():
                 assert port in other.living, "a port is dead, and its monitor has not fired"
-            assert set(process.monitors.values()) == set(process.association.monitors)
+            assert set(process.monitors.values()) == set(process.association.outbox.monitors)
             # One whose monitors fired because of a message over the limit may be watched in vain.
-            assert other.association.watched >= set(process.association.monitors)
+            assert other.association.watched >= set(process.association.outbox.monitors)
 
     def settle(self) -> None:
         """Go on until nothing happens by itself any more."""

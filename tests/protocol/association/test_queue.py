@@ -39,6 +39,22 @@ def test_an_empty_queue_has_nothing_to_write() -> None:
     assert queue.size == queue.appended == queue.written == 0
 
 
+def test_the_first_message_since_one_asked_for_it_is_told_of() -> None:
+    queue = OutgoingQueue(LIMIT)
+    assert not queue.append("p", (1,), LIMIT)
+    queue.tell_next()
+    # Whatever is written meanwhile.
+    drain(queue)
+    assert queue.append("p", (2,), LIMIT)
+    assert not queue.append("p", (3,), LIMIT)
+    assert messages_of(drain(queue)) == [("p", 2), ("p", 3)]
+    queue.tell_next()
+    queue.drop()
+    with pytest.raises(TypeError):
+        queue.append("p", (object(),), LIMIT)
+    assert queue.append("p", (4,), LIMIT)
+
+
 def test_messages_come_out_in_order_in_one_frame() -> None:
     queue = OutgoingQueue(LIMIT)
     queue.append("p", ("a", 1), LIMIT)

@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 from hypothesis import given, strategies as st
+from tls_helpers import Deaf
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
 from trio_mp._protocol.handshake import auth
@@ -24,7 +25,7 @@ from trio_mp._protocol.handshake.events import (
     RefusedByPeer,
 )
 from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step
-from trio_mp._protocol.handshake.session import GREETING_LIMIT, Session, TLSChannel
+from trio_mp._protocol.handshake.session import GREETING_LIMIT, SECURE_LIMIT, Session, TLSChannel
 from trio_mp._protocol.wire import codec
 from trio_mp._protocol.wire.buffer import LARGE, LINE_LIMIT
 from trio_mp._protocol.wire.framing import FRAME_TARGET, JSON
@@ -893,3 +894,28 @@ def test_what_tls_refuses_to_send_is_kept_as_the_failure() -> None:
     alice.send(("port", "hello"))
     assert alice.session.failure == "too many records"
     assert alice.take() == b""
+
+
+def make_deaf_session(nonce: bytes) -> Session:
+    info = LocalInfo("ab"[nonce[0] & 1], "i" * 16, (b"k" * 32,), True, 5, 1 << 20, "p")
+    return Session(info, nonce, dialler=False, peer_address="", make_tls=lambda _: Deaf())
+
+
+def test_a_session_that_cannot_send_says_so_and_raises_nothing() -> None:
+    session, other = make_deaf_session(b"\0" * 33), make_deaf_session(b"\1" * 33)
+    session.receive(bytes(other.outgoing))
+    session.receive(b"")
+    session.send(b"x")
+    assert session.failure == "TLS: no"
+
+
+def test_tls_messages_without_end_before_authentication() -> None:
+    session, other = make_deaf_session(b"\0" * 33), make_deaf_session(b"\1" * 33)
+    session.receive(bytes(other.outgoing))
+
+    def flood() -> None:
+        for _ in range(2 * SECURE_LIMIT // 1000):
+            session.receive(b"x" * 1000)
+
+    with pytest.raises(RemoteProtocolError, match="too much"):
+        flood()

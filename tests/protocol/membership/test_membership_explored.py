@@ -1,6 +1,6 @@
 """All orders in which a small network can form: every interleaving of dialling, delivering, losing and closing.
 
-The network, and what the runtime does in it, are those of `test_membership`, where larger ones are tried at random.
+The network, and what the runtime does in it, are those of `membership_model`; `test_membership` tries larger ones.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import deque
 from typing import Any
 
 import pytest
-from test_membership import Network, Process, Way
+from membership_model import Network, Process, Way
 
 pytestmark = pytest.mark.exhaustive
 

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
-from test_codec import NAME, exact, frame_of, messages
+from wire_amounts import AT_THE_LIMIT, LIMIT, WANTED, sent
+from wire_values import NAME, exact, frame_of, messages
 
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._protocol import requests
@@ -31,22 +32,7 @@ from trio_mp._protocol.wire.limits import (
     Inspection,
 )
 
-LIMIT = 64 * 1024 * 1024
 FRAMINGS = pytest.mark.parametrize("framing", [MSGPACK, JSON], ids=lambda framing: framing.name)
-
-
-def sent(framing: Framing, *message: object, before: int = 0) -> bytes:
-    """What a queue writes for a message, behind so many small ones."""
-    queue = OutgoingQueue(10 * LIMIT)
-    assert queue.adapt(framing, LIMIT) == {}
-    for number in range(before):
-        queue.append("", ([[number]],), LIMIT)
-    queue.append(NAME, message, LIMIT)
-    stream = bytearray()
-    while (chunk := queue.next_chunk()) is not None:
-        stream += chunk
-        queue.advance(len(chunk))
-    return bytes(stream)
 
 
 def received(framing: Framing, stream: bytes, piece: int = 65536) -> list[tuple[object, ...]]:
@@ -65,13 +51,6 @@ def pieces_of_a_list(count: int, value: bytes) -> bytes:
     return bytes(frame)
 
 
-AT_THE_LIMIT: dict[str, Any] = {
-    "lists": [[]] * (MAXIMUM_CONTAINERS - 2),
-    "dicts": {"a": [{}] * (MAXIMUM_CONTAINERS - 3)},
-    "values": [1] * (MAXIMUM_VALUES - 1),
-    "values in dicts": [dict.fromkeys(map(str, range(9)), 0)] * (MAXIMUM_VALUES // 19 - 1),
-    "entries": [dict.fromkeys(map(str, range(MAXIMUM_ENTRIES)), 0), {}],
-}
 PAST_IT: dict[str, tuple[Any, str]] = {
     "lists": ([1, [[]] * (MAXIMUM_CONTAINERS - 2)], r"message\[0\]\[1\]\[131069\] is one list or dict too many"),
     "tuples": ((((),) * (MAXIMUM_CONTAINERS - 1),), r"message\[0\]\[0\]\[131069\] is one list"),
@@ -79,11 +58,6 @@ PAST_IT: dict[str, tuple[Any, str]] = {
     "values": ({"b": [1] * MAXIMUM_VALUES}, r'message\[0\]\["b"\] is too much: .* 1250000 values'),
     "values in dicts": ([{"c": 1, "d": 2}] * 120_000 + [[0] * 800_000], r"message\[0\]\[120000\] is too"),
     "entries": ([dict.fromkeys(map(str, range(MAXIMUM_ENTRIES + 1)), 0)], r"message\[0\]\[0\] is a dict of 131073"),
-}
-WANTED = {
-    "a million numbers": [number * 1.1 for number in range(10**6)],
-    "100,000 dicts of five": [{"a": 1, "b": 2.5, "c": "hello", "d": None, "e": row} for row in range(100_000)],
-    "64 MiB of text": "x[{,:" * (LIMIT // 5 - 100),
 }
 
 
@@ -287,9 +261,9 @@ def test_what_can_be_adapted_is_adapted() -> None:
 def test_all_monitors_fire_when_all_of_the_queue_is_lost() -> None:
     association = Association("a", "b", queue_limit=10 * LIMIT, message_limit=LIMIT)
     for name in ("p", "q", ""):
-        association.monitor(name, name + "!")
+        association.outbox.monitor(name, name + "!")
     for _ in range(6):
-        association.send("p", ([1] * 10_000,))
+        association.outbox.send("p", ([1] * 10_000,))
     association.greeted("c")
     association.authenticated("c", "", Terms("run", LIMIT, JSON))
     lost, fire, done = association.link_received("c")
@@ -298,13 +272,13 @@ def test_all_monitors_fire_when_all_of_the_queue_is_lost() -> None:
     assert isinstance(fire, Fire)
     assert set(fire.monitors) == {"p!", "q!", "!"}
     assert isinstance(done, FireDone)
-    assert association.fence is Fence.FIRING
-    assert association.monitors == {}
+    assert association.outbox.fence is Fence.FIRING
+    assert association.outbox.monitors == {}
     # What is sent by those that fire goes out on the connection.
-    association.send("p", ("again",))
+    association.outbox.send("p", ("again",))
     association.fired()
     assert association.in_use == "c"
-    chunk = association.queue.next_chunk()
+    chunk = association.outbox.queue.next_chunk()
     assert chunk is not None
     assert bytes(chunk) == b'["p","again"]\n'
 

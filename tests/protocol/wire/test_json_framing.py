@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 from hypothesis import example, given, strategies as st
-from test_codec import NAME, REFUSED, SHAPES, LivePort, as_received, exact, nested
+from wire_values import NAME, REFUSED, SHAPES, LivePort, as_received, exact, nested
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
 from trio_mp._ids import PortID
-from trio_mp._protocol.wire import codec, json_framing
+from trio_mp._protocol.wire import codec, json_amount, json_framing
 from trio_mp._protocol.wire.json_framing import JSONBuffer, append_json
+from trio_mp._protocol.wire.json_structure import has_long_number
 
 LIMIT = 10_000
 
@@ -406,6 +407,7 @@ def test_what_is_malformed_is_refused(data: bytes) -> None:
 @pytest.mark.parametrize("name", [b"1", b"null", b"true", b"1.5", b"[]", b"{}", b'[""]', b'{"":1}'])
 def test_a_name_that_is_no_text_is_refused(name: bytes) -> None:
     assert "begin with a port's name" in refusal(b"[" + name + b"]")
+    assert "begin with a port's name" in refusal(b"[" + name + b"]\n")
     assert "begin with a port's name" in refusal(b'[""][' + name + b',""]')
 
 
@@ -495,43 +497,77 @@ WORKLOADS = {
     "deep": b'["",[' + b",".join([b"[" * 99 + b"]" * 99] * (SIZE // 200)) + b"]]",
     "deep, much in each": b'[""' + b',[11111,"1"' * 100 + b"]" * 101,
     "messages": b'["",1]' * (SIZE // 6),
+    "messages, and then none": b'["",1]' * (SIZE // 6) + b"[" * 50,
+    "longer messages, and then none": (b'["",' + b"[1,[]]," * 20 + b"1]") * (SIZE // 200) + b"[" * 50,
+    "what looks like an end": b'[""' + b',"]["' * (SIZE // 5) + b"]",
+    "what looks like an end, deep": b'["",' + b"[" * 97 + b"1" + b',[],"][",[[]]' * (SIZE // 13) + b"]" * 98,
     "nested messages": b'["",[[[[]]]]]' * (SIZE // 13),
     "space": b" " * SIZE,
 }
 
 
 class Counter:
-    """Counts how often the splitter looks, and at how much, in place of each of its patterns."""
+    """Counts how often the splitter looks, and at how much, in place of each function with which it does."""
 
     looks = 0
     looked_at = 0
 
-    def wrap(self, match: Callable[..., re.Match[bytes] | None]) -> Callable[..., re.Match[bytes] | None]:
-        def counted(source: bytes, start: int, end: int = sys.maxsize) -> re.Match[bytes] | None:
-            found = match(source, start, end)
+    def wrap_pattern(self, look: Callable[..., re.Match[bytes] | None]) -> Callable[..., re.Match[bytes] | None]:
+        def counted(source: bytes, start: int = 0) -> re.Match[bytes] | None:
+            found = look(source, start)
             self.looks += 1
-            # No pattern fails, and none goes back: what it has looked at is what it has matched.
-            assert found
-            self.looked_at += found.end() - start
+            self.looked_at += (found.end() if found else len(source)) - start
             return found
 
         return counted
 
+    def wrap(self, look: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(part: bytes, *others: Any) -> Any:
+            self.looks += 1
+            self.looked_at += len(part)
+            return look(part, *others)
 
-@pytest.mark.parametrize("size", [1, 2, 7, 1000, 65536, 10**9])
+        return counted
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 20, 1000, 65536, 10**9])
 @pytest.mark.parametrize("data", WORKLOADS.values(), ids=WORKLOADS)
 def test_the_work_is_in_proportion_to_the_bytes(data: bytes, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     counter = Counter()
-    names = ("_match_string_inside", "_match_flat", "_match_space", "_match_nested")
-    for name, counted in [(name, counter.wrap(getattr(json_framing, name))) for name in names]:
-        monkeypatch.setattr(json_framing, name, counted)
+    for name in ("_match_rest_of_text", "_match_flat", "_match_space", "_search_end"):
+        monkeypatch.setattr(json_framing, name, counter.wrap_pattern(getattr(json_framing, name)))
+    for name in ("structure", "nesting", "deepest"):
+        monkeypatch.setattr(json_framing, name, counter.wrap(getattr(json_framing, name)))
     buffer = JSONBuffer(len(data))
     count = 0
     for start in range(0, len(data), size):
         count += len(buffer.feed(data[start : start + size]))
     assert count == data.count(b'["",') + (data[:3] == b'["a') + (data[:3] == b'["\\')
     assert counter.looks <= 3 * len(data)
-    assert counter.looked_at <= 3 * len(data)
+    assert counter.looked_at <= 5 * len(data)
+
+
+parts = st.lists(st.sampled_from([*map(bytes, zip(b'[]{}",:x\n')), b"[[", b"]]", rb"\\", rb"\"", rb"\n"])).map(b"".join)
+
+
+@given(parts, st.integers(1, 101), st.booleans())
+@example(rb'x\\"]"', 2, True)
+def test_what_is_skimmed_is_what_each_bracket_says(part: bytes, depth: int, in_string: bool) -> None:
+    skimming, stepping = JSONBuffer(LIMIT), JSONBuffer(LIMIT)
+    for buffer in (skimming, stepping):
+        buffer._depth, buffer._in_string = depth, in_string
+    skimmed = skimming._skim(part)
+    try:
+        taken = stepping._step(part)
+    except RemoteProtocolError:
+        assert not skimmed
+        return
+    assert skimmed == (stepping._depth > 0)
+    if skimmed:
+        assert taken == len(part)
+        assert (skimming._depth, skimming._in_string) == (stepping._depth, stepping._in_string)
+    else:
+        assert (skimming._depth, skimming._in_string) == (depth, in_string)
 
 
 def test_half_a_megabyte_byte_by_byte() -> None:
@@ -616,6 +652,29 @@ def test_any_bytes_are_the_same_messages_before_the_same_error_however_they_come
         # What came in can go out again, and in the other framing too.
         codec.append_message(bytearray(), "", message)
         assert exact(received(encoded(*message, name=""))) == exact([("", *message)])
+
+
+@given(noise, cuts)
+def test_to_count_what_a_message_holds_changes_nothing(data: bytes, cuts: list[int]) -> None:
+    pieces = pieces_of(data, cuts)
+    expected = outcome(pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_framing, "UNCOUNTED", 0)
+        patch.setattr(json_framing, "_COUNTED", 10)
+        patch.setattr(json_amount, "_PIECE", 3)
+        taken, error = outcome(pieces)
+    assert exact(taken) == exact(expected[0])
+    assert error == expected[1]
+
+
+@pytest.mark.parametrize("digits", [18, 19])
+@pytest.mark.parametrize("before", [0, 1, 65517, 65518, 65519, 65530, 65536, 131072])
+def test_a_long_number_is_found_wherever_it_is(digits: int, before: int) -> None:
+    source = b"[" * 5 + b"x" * before + b"1" * digits + b"," + b"2" * 30
+    end = 5 + before + digits
+    assert has_long_number(source, 5, end) == (digits == 19)
+    assert not has_long_number(source, 5, end - digits + 18)
+    assert has_long_number(source, 5, len(source))
 
 
 @given(noise)

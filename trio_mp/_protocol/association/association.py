@@ -79,27 +79,33 @@ class Stage(enum.Enum):
     PARTED = "parted"
 
 
-class Association(Outbox):
+class Association:
     """The state of one pair of nodes, on one side.
 
     Args:
       local_id, peer_id: the node IDs; they differ.
       queue_limit: how many bytes may be queued before the connection is given up.
       message_limit: the largest message this side sends, in bytes.
+
+    Attributes:
+      outbox: what is queued and monitored, and the fence; the caller sends and monitors there.
+      decides: whether this side chooses the connection: it has the greater node ID.
+      watched: the names of the ports here that the peer monitors over the connection in use.
+      last_ended: the ID of the last connection in use that has ended here, for the next greeting; may be empty.
     """
 
     __slots__ = (
         *("_candidates", "_connections", "_current", "_next", "_terms"),
-        *("decides", "last_ended", "local_id", "watched"),
+        *("decides", "last_ended", "local_id", "outbox", "peer_id", "watched"),
     )
 
     def __init__(self, local_id: str, peer_id: str, *, queue_limit: int, message_limit: int) -> None:
         if local_id == peer_id:
             raise LocalProtocolError(f"a node has no association with itself: {local_id}")
-        super().__init__(peer_id, queue_limit, message_limit)
+        self.outbox = Outbox(peer_id, queue_limit, message_limit)
         self.local_id = local_id
+        self.peer_id = peer_id
         self.decides = local_id.encode() > peer_id.encode()
-        # Names of our ports that the peer monitors over the connection in use.
         self.watched: set[str] = set()
         self.last_ended = ""
         self._connections: dict[str, Stage] = {}
@@ -126,17 +132,19 @@ class Association(Outbox):
     @property
     def wants_connection(self) -> bool:
         """Whether something waits for a connection."""
-        return self.in_use is None and (self.queue.size > 0 or bool(self.monitors))
+        return self.in_use is None and (self.outbox.queue.size > 0 or bool(self.outbox.monitors))
 
     @property
     def may_write(self) -> bool:
         """Whether what is queued may be written to the connection in use."""
-        return self.fence is Fence.CLEAR and self._stage is Stage.IN_USE
+        current = self._current
+        in_use = current is not None and self._connections[current] is Stage.IN_USE
+        return in_use and self.outbox.fence is Fence.CLEAR
 
     @property
     def has_to_write(self) -> bool:
         """Whether something is to be written to it."""
-        return self.may_write and self.queue.size > 0
+        return self.may_write and self.outbox.queue.size > 0
 
     @property
     def is_idle(self) -> bool:
@@ -150,7 +158,7 @@ class Association(Outbox):
 
     @property
     def _is_free(self) -> bool:
-        return self.may_write and not (self.queue.size or self.monitors or self._candidates)
+        return self.may_write and not (self.outbox.queue.size or self.outbox.monitors or self._candidates)
 
     @property
     def _stage(self) -> Stage | None:
@@ -250,7 +258,7 @@ class Association(Outbox):
         if willing and self._is_free:
             # That the peer monitors ports here is no reason: it would not have asked, so those are old stories.
             return [Say(current, "bye"), *self._part(current)]
-        return self.take_loss() if self.send("", requests.BUSY) else []
+        return self.take_loss() if self.outbox.send("", requests.BUSY) else []
 
     def bye_received(self) -> list[Effect]:
         """The peer agrees to part: that was its last word."""
@@ -274,7 +282,7 @@ class Association(Outbox):
 
     def lose(self, why: str) -> list[Effect]:
         """Give up what is queued and whatever connection there is: no connection came in time, or the node closes."""
-        self._lose(transport_error(self.peer_id, why))
+        self.outbox.lose(transport_error(self.peer_id, why))
         return self.take_loss()
 
     def presume_gone(self, why: str) -> list[Effect]:
@@ -282,19 +290,18 @@ class Association(Outbox):
         return self.lose(why) if self.wants_connection and not self._connections else []
 
     def take_loss(self) -> list[Effect]:
-        """What is to be done after `send` has said that something was lost, before `fire`."""
-        messages, size = self.queue.dropped
-        self.queue.dropped = (0, 0)
+        """What is to be done after `Outbox.send` has said that something was lost, before `Outbox.fire`."""
+        reason, (messages, size) = self.outbox.reason, self.outbox.take_dropped()
         effects: list[Effect] = []
         was_up = self.in_use is not None
         if self._current is not None:
-            effects.append(Close(self._current, str(self._reason[-1])))
+            effects.append(Close(self._current, str(reason[-1])))
             if was_up:
                 self.last_ended = self._current
             self._forget(self._current)
             self._current = None
             effects += self._first_candidate()
-        effects.append(Lost(self._reason, was_up, messages, size))
+        effects.append(Lost(reason, was_up, messages, size))
         return [*effects, *self._unwatch(), FireDue()]
 
     def message_lost(self, name: str, why: str) -> list[Effect]:
@@ -302,29 +309,23 @@ class Association(Outbox):
 
         It is one for this port alone. Nothing for the port may be queued between the failure and this call.
         """
-        monitors = self.monitors.pop(name, None)
+        monitors = self.outbox.monitors.pop(name, None)
         if not monitors:
             return []
         fire = Fire(tuple(monitors), transport_error(self.peer_id, why))
         # As when the last of them is taken back: the peer need not watch the port any longer.
-        return [fire, *(self.take_loss() if name and self.send("", requests.stop_monitor(name)) else [])]
+        return [fire, *(self.take_loss() if name and self.outbox.send("", requests.stop_monitor(name)) else [])]
 
     def give_up(self, why: str) -> Lost:
         """After an error of this side: a loss, with which every connection ends. The caller closes them, and fires."""
         self.last_ended = self._current or self.last_ended
         self._connections, self._terms, self._candidates, self._current, self._next = {}, {}, [], None, None
         self.watched.clear()
-        return self.ruin(transport_error(self.peer_id, why))
+        return self.outbox.ruin(transport_error(self.peer_id, why))
 
     def fired(self) -> list[Effect]:
         """All of them have fired: the fence is clear, and a connection that waited for it is taken up."""
-        self.unfired = {}
-        if self.fence is not Fence.FIRING:
-            # What the callbacks sent was too much for the queue: another round is due.
-            return []
-        self.fence = Fence.CLEAR
-        self._reason = ()
-        return self._take_up_next() if self._next is not None else []
+        return self._take_up_next() if self.outbox.fired() and self._next is not None else []
 
     # The rules -----------------------------------------------------------------------------------------------------
 
@@ -367,8 +368,8 @@ class Association(Outbox):
 
     def _take_up(self, connection: str) -> list[Effect]:
         """Choose a connection (if we decide) or adopt it (if the peer has), unless the fence is up: then later."""
-        losses = self._adapt(self._terms[connection]) if self.fence is Fence.CLEAR else []
-        if self.fence is not Fence.CLEAR:
+        losses = self.outbox.adapt(self._terms[connection]) if self.outbox.fence is Fence.CLEAR else []
+        if self.outbox.fence is not Fence.CLEAR:
             self._next = connection
             return losses
         self._current = connection

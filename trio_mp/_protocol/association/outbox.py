@@ -1,6 +1,7 @@
 """What a node has to say to a peer, and who is told when it may not have arrived: the queue, the monitors, the fence.
 
-This is rule 3 of `association.py`, which builds upon it and says why.
+An association has one outbox for the peer, whichever connection is in use. All transitions of the fence, rule 3 of
+`association.py`, are made here; which connection the queue goes to is decided there.
 
     CLEAR ── the connection in use ends, the queue is full, no connection in time ──> LOST ── fire() ──> FIRING
     CLEAR ── what is queued does not fit the connection that is taken up ──> FIRING ── fired() ──> CLEAR
@@ -39,11 +40,19 @@ class Outbox:
       queue_limit: how many bytes may be queued before all of it is given up.
       message_limit: the largest message this side sends, in bytes.
 
+    Attributes:
+      fence: where the outbox is between a loss and its report.
+      queue: the encoded messages.
+      monitors: for the name of each port the monitors of it, in the order in which they were set.
+      unfired: the monitors that were taken out of the table to be fired, and may not have fired yet.
+      send_limit: the largest message that may be sent now, in bytes: our own limit or, once it is known, the peer's.
+      reason: why messages were lost, from the loss until its monitors have fired.
+
     Monitors are opaque, hashable objects: the table says which are to be fired, the caller fires them.
     """
 
     __slots__ = (
-        *("_reason", "fence", "message_limit", "monitors", "peer_id", "queue", "queue_limit", "send_limit"),
+        *("fence", "message_limit", "monitors", "peer_id", "queue", "queue_limit", "reason", "send_limit"),
         "unfired",
     )
 
@@ -51,16 +60,15 @@ class Outbox:
         self.peer_id = peer_id
         self.queue_limit = queue_limit
         self.message_limit = message_limit
-        # What may be sent: our own limit or, once it is known, the peer's.
         self.send_limit = message_limit
         self.fence = Fence.CLEAR
         self.queue = OutgoingQueue(queue_limit, min(FRAME_TARGET, queue_limit // INLINE_SHARE))
-        # Port name -> monitors of it, in the order in which they were set (a dict for its order). While a name is in
-        # here its mon1 is in the queue or was written to the connection in use, or all of them are about to fire.
+        # The inner dict is a set that keeps its order. While a name is in here its mon1 is in the queue or was written
+        # to the connection in use, or all of them are about to fire.
         self.monitors: dict[str, dict[object, None]] = {}
-        # What was taken out of the table to be fired, and may not have been: of use only after an error of this side.
+        # Of use only after an error of this side, which may have come before they fired.
         self.unfired: dict[object, None] = {}
-        self._reason: Reason = ()
+        self.reason: Reason = ()
 
     # Sending -------------------------------------------------------------------------------------------------------
 
@@ -73,16 +81,22 @@ class Outbox:
         Raises:
           TypeError, ValueError: it cannot travel. Nothing was queued.
         """
-        return self.queue.append(name, message, self.send_limit) and self._too_much()
+        return self.queue.append(name, message, self.send_limit) and self.overflows()
 
-    def _too_much(self) -> bool:
-        """The queue may hold too much: more than its limit or, between a loss and its report, anything."""
+    def overflows(self) -> bool:
+        """Look whether the queue holds too much: more than its limit or, between a loss and its report, anything.
+
+        Call this when `OutgoingQueue.append` has said that it may.
+
+        Returns:
+          True if something was lost by it, and `fire` is due.
+        """
         if self.fence is Fence.LOST:
             # Rule 3. It was encoded all the same, so that what cannot travel raises whenever it is sent.
             self.queue.drop()
             return False
         if self.queue.size > self.queue_limit:
-            self._lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for it"))
+            self.lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for it"))
             return True
         return False
 
@@ -115,13 +129,16 @@ class Outbox:
 
     # Losses --------------------------------------------------------------------------------------------------------
 
-    def _lose(self, reason: Reason) -> None:
-        """Rule 2, up to the firing. A second loss before the first has been told is part of it."""
+    def lose(self, reason: Reason) -> None:
+        """Drop the queue and put the fence up: rule 2. Then `fire` is due.
+
+        A second loss before the first has been told is part of it: the monitors get the first reason.
+        """
         self.queue.drop()
         if self.fence is not Fence.LOST:
             self.fence = Fence.LOST
             self.queue.high_water = -1
-            self._reason = reason
+            self.reason = reason
 
     def fire(self) -> Fire:
         """Begin to fire: the monitors to be fired now, all of them, before `fired` is called."""
@@ -130,7 +147,25 @@ class Outbox:
         self.fence = Fence.FIRING
         self.queue.high_water = self.queue_limit
         self._take(self.monitors)
-        return Fire(tuple(self.unfired), self._reason)
+        return Fire(tuple(self.unfired), self.reason)
+
+    def fired(self) -> bool:
+        """All monitors that were to be fired have fired: lift the fence.
+
+        Returns:
+          False if the fence stays: what the callbacks sent was too much for the queue, and another round is due.
+        """
+        self.unfired = {}
+        if self.fence is not Fence.FIRING:
+            return False
+        self.fence = Fence.CLEAR
+        self.reason = ()
+        return True
+
+    def take_dropped(self) -> tuple[int, int]:
+        """How many messages, of how many bytes, were dropped since the last call."""
+        dropped, self.queue.dropped = self.queue.dropped, (0, 0)
+        return dropped
 
     def _take(self, names: Iterable[str]) -> None:
         """Take the monitors of these ports out of the table."""
@@ -142,15 +177,14 @@ class Outbox:
         """All is lost, whatever state an error of this side has left it in. Then `fire` is due."""
         # So that all of it is done, also where the error has come in the middle of it.
         self.fence = Fence.CLEAR
-        self._lose(reason)
-        messages, size = self.queue.dropped
-        self.queue.dropped = (0, 0)
-        return Lost(reason, True, messages, size)
+        self.lose(reason)
+        return Lost(reason, True, *self.take_dropped())
 
-    def _adapt(self, terms: Terms) -> list[Effect]:
-        """Messages that were queued before it was known what the peer takes, and that it does not take, are lost.
+    def adapt(self, terms: Terms) -> list[Effect]:
+        """Make what is queued fit the peer, now that it is known what the peer takes.
 
-        So is all that was queued for their ports behind them. It is a loss like any other: the fence goes up.
+        A message that the peer does not take is lost, and so is all that was queued for its port behind it. That is a
+        loss like any other: the fence goes up.
         """
         self.send_limit = min(terms.limit, self.message_limit)
         concerned = self.queue.adapt(terms.framing, self.send_limit)
@@ -164,6 +198,4 @@ class Outbox:
         reason = transport_error(self.peer_id, f"a queued message could not be written: {first}")
         self._take(names)
         self.fence = Fence.FIRING
-        messages, size = self.queue.dropped
-        self.queue.dropped = (0, 0)
-        return [Lost(reason, False, messages, size), Fire(tuple(self.unfired), reason), FireDone()]
+        return [Lost(reason, False, *self.take_dropped()), Fire(tuple(self.unfired), reason), FireDone()]

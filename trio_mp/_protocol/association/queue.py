@@ -33,12 +33,14 @@ class OutgoingQueue:
 
     __slots__ = (
         *("_append", "_before", "_checked", "_closed", "_count", "_frame", "_frames", "_high_water", "_largest"),
-        *("_mark", "_offset", "_target", "closed_size", "dropped", "framing", "losses"),
+        *("_awaited", "_mark", "_offset", "_target", "closed_size", "dropped", "framing", "losses"),
     )
 
     def __init__(self, high_water: int, frame_target: int = FRAME_TARGET) -> None:
         self._high_water = high_water
         self._target = frame_target
+        # Whether the next message is to be told of, however small.
+        self._awaited = False
         self.losses = 0
         self.dropped = (0, 0)
         # The largest message in it; and up to which size a message need not be looked at.
@@ -83,7 +85,8 @@ class OutgoingQueue:
         """Encode a message for the port of that name.
 
         Returns:
-          True if it holds more than `high_water` bytes. It may be said too often, and is never said too late.
+          True if the queue holds more than `high_water` bytes, or holds the first message since `tell_next`. It may be
+          said too often, and is never said too late.
 
         Raises:
           TypeError, ValueError: it cannot travel, or is larger than `limit` bytes. Nothing was appended.
@@ -114,7 +117,15 @@ class OutgoingQueue:
     def _at_mark(self, end: int) -> bool:
         if end >= self._target:
             self._close_frame()
+        if self._awaited:
+            self._awaited = False
+            self._set_mark()
         return True
+
+    def tell_next(self) -> None:
+        """Have the next `append` return True, so that nothing need be asked after each of them."""
+        self._awaited = True
+        self._mark = 0
 
     def _close_frame(self) -> None:
         self.framing.close_frame(self._frame, self._count)
@@ -131,7 +142,7 @@ class OutgoingQueue:
 
     def _set_mark(self) -> None:
         """The size of the open frame at which there is something to do: to close it, or to say that it is too much."""
-        self._mark = min(self._target, self._high_water + 1 - self.closed_size)
+        self._mark = 0 if self._awaited else min(self._target, self._high_water + 1 - self.closed_size)
 
     def next_chunk(self) -> memoryview | None:
         """The bytes to be written next, or None. Say with `advance` how many of them were."""

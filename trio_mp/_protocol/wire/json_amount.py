@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 
 from ..._errors import RemoteProtocolError
+from .json_structure import ALL_BUT_STRUCTURE, LONG_DIGITS, has_long_number, structure
 from .limits import MAXIMUM_CONTAINERS, MAXIMUM_ENTRIES, MAXIMUM_VALUES
 
-_DIGITS = 19
-LONG = rb"[0-9]{%d}" % _DIGITS
-"""Both ends of the range of ints have at least so many digits: what has no such run holds no int outside it."""
+# A list or dict that holds no others. There can be at most `MAXIMUM_ENTRIES` colons in it, if it is in a piece of at
+# most so many bytes.
+_remove_innermost = re.compile(rb"\[:*\]").sub
+_PIECE = 2**16
+_ROUNDS = 3
+"""Most of what ends in a piece nests no deeper than this."""
 
-_long_number = re.compile(LONG).search
-_brackets = re.compile(rb"([\[\]{}])").split
+_runs = re.compile(rb":+|\[|\]").findall
 
 
 class Amount:
@@ -20,13 +23,14 @@ class Amount:
 
     Attributes:
       has_long: whether it holds a number of many digits, in a text perhaps.
+      looked_at: how many bytes of the message have been counted.
     """
 
-    __slots__ = ("_containers", "_entries", "_inside", "_looked_at", "_quotes", "_values", "has_long")
+    __slots__ = ("_containers", "_entries", "_in_text", "_inside", "_values", "has_long", "looked_at")
 
     def __init__(self) -> None:
-        self._looked_at = 0
-        self._quotes = 0
+        self.looked_at = 0
+        self._in_text = False
         self._containers = self._values = 0
         # The entries so far of the object that it has come to; and of those around it.
         self._entries = 0
@@ -39,34 +43,32 @@ class Amount:
         Raises:
           RemoteProtocolError: it is too much.
         """
-        begin = start + self._looked_at
-        self._looked_at = position - start
-        self.has_long = self.has_long or bool(_long_number(source, max(start, begin - _DIGITS), position))
-        part = bytes(source[begin:position])
-        if b"\\" in part:
-            # Only strings have any. Without the pairs, one in front of a quote is an escape.
-            part = part.replace(b"\\\\", b"").replace(b'\\"', b"")
-        pieces = part.split(b'"')
-        outside = b"".join(pieces[self._quotes :: 2])
-        self._quotes = (self._quotes + len(pieces) - 1) % 2
-        self._values += outside.count(b",") + outside.count(b":")
-        texts = _brackets(outside)
-        for text, bracket in zip(texts[::2], texts[1::2], strict=False):
-            self._add_entries(text)
-            if bracket in b"[{":
-                self._containers += 1
-                self._inside.append(self._entries)
-                self._entries = 0
-            else:
-                self._entries = self._inside.pop()
-        self._add_entries(texts[-1])
+        begin = start + self.looked_at
+        self.looked_at = position - start
+        self.has_long = self.has_long or has_long_number(source, max(start, begin - LONG_DIGITS), position)
+        text, self._in_text = structure(bytes(source[begin:position]), self._in_text, ALL_BUT_STRUCTURE)
+        self._values += text.count(b",") + text.count(b":")
+        self._containers += text.count(b"[")
         if self._containers > MAXIMUM_CONTAINERS:
             raise RemoteProtocolError(f"more lists and dicts than a message may hold, which is {MAXIMUM_CONTAINERS}")
         # The name of the port is one more.
         if self._values > MAXIMUM_VALUES + 1:
             raise RemoteProtocolError(f"more values than a message may hold, which is {MAXIMUM_VALUES}")
+        text = text.replace(b",", b"")
+        for place in range(0, len(text), _PIECE):
+            self._count_entries(text[place : place + _PIECE])
 
-    def _add_entries(self, text: bytes) -> None:
-        self._entries += text.count(b":")
-        if self._entries > MAXIMUM_ENTRIES:
-            raise RemoteProtocolError(f"a dict of more than {MAXIMUM_ENTRIES} entries")
+    def _count_entries(self, text: bytes) -> None:
+        """Count the entries of the dicts in a piece of a message, of which only brackets and colons are left."""
+        for _ in range(_ROUNDS):
+            text = _remove_innermost(b"", text.replace(b"[]", b""))
+        for run in _runs(text):
+            if run == b"[":
+                self._inside.append(self._entries)
+                self._entries = 0
+            elif run == b"]":
+                self._entries = self._inside.pop()
+            else:
+                self._entries += len(run)
+                if self._entries > MAXIMUM_ENTRIES:
+                    raise RemoteProtocolError(f"a dict of more than {MAXIMUM_ENTRIES} entries")

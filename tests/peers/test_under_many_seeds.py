@@ -1,4 +1,7 @@
-"""What went wrong in the original over the years, each as a scenario under many seeds, with the oracle watching."""
+"""Scenarios of connecting, losing and restarting, each under twenty seeds, with the oracle watching.
+
+Each is a mistake that the original implementation has made.
+"""
 
 from __future__ import annotations
 
@@ -159,7 +162,7 @@ async def test_monitors_that_are_cancelled_leave_nothing_behind(network: Simulat
             await trio.sleep(0.01)
         await b.flush("a")
         await trio.sleep(1)
-        assert not peer(b, "a").association.monitors
+        assert not peer(b, "a").association.outbox.monitors
         assert not peer(a, "b").association.watched
         assert not peer(a, "b").watchers
 

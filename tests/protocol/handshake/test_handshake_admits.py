@@ -1,4 +1,4 @@
-"""What mutants of the handshake have shown that no test of the pure core looked at."""
+"""Whom the handshake admits: names in certificates, which of several secrets, and what is said where nothing fits."""
 
 from __future__ import annotations
 
