@@ -102,8 +102,8 @@ class Watch:
         self._attach_dispatching(node)
         set_monitor = core.monitor
 
-        def monitor(*arguments: Any) -> Monitor:
-            new = set_monitor(*arguments)
+        def monitor(*arguments: Any, **named: Any) -> Monitor:
+            new = set_monitor(*arguments, **named)
             # Nothing fires before this has returned.
             if new._callback is not None:
                 new._callback = Told(self.oracle, new, new._callback)
