@@ -8,6 +8,7 @@ from reason_helpers import Died
 
 from trio_mp import Port, spawnable
 from trio_mp._ports.dispatcher import PASS_MESSAGES
+from trio_mp._ports.port import lifecycle_of
 from trio_mp.lowlevel import Environment, MemoryTransport, open_node_in
 
 SECRET = "sixteen bytes or more"
@@ -16,7 +17,7 @@ SECRET = "sixteen bytes or more"
 @spawnable
 def brief(port: Port) -> None:
     """End normally at once."""
-    port.dispatcher.die(port, ())
+    lifecycle_of(port).die(port, ())
 
 
 @spawnable
