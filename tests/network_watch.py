@@ -110,7 +110,7 @@ class Watch:
             self.oracle.monitor_set(run, new)
             return new
 
-        core.monitor = monitor  # type: ignore[method-assign, assignment]
+        core.monitor = monitor  # type: ignore[method-assign]
 
     def _attach_sending(self, network: Network, run: str) -> None:
         find = network.peer
@@ -168,8 +168,8 @@ class Watch:
             if alive and str(port) in self._ports:
                 self.oracle.port_died(str(port), reason)
 
-        dispatcher.dispatch_batch = dispatch_batch  # type: ignore[method-assign, assignment]
-        dispatcher.die = died  # type: ignore[method-assign, assignment]
+        dispatcher.dispatch_batch = dispatch_batch  # type: ignore[method-assign]
+        dispatcher.die = died  # type: ignore[method-assign]
 
     def _delivered(self, node: Node, port: str, sender: str, key: bytes) -> None:
         stream = self._streams.get((sender, port))

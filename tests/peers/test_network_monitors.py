@@ -22,6 +22,7 @@ from network_helpers import (
 from reason_helpers import Died
 
 from trio_mp import Monitor, Port, PortDied, current_port
+from trio_mp._ports.port import state_of
 
 
 def monitor_traffic(sent: bytes | bytearray) -> list[tuple[Any, ...]]:
@@ -548,7 +549,7 @@ async def test_who_monitored_over_a_lost_connection_does_not_count(
             network.wire.reset()
             await told.wait()
             await until(lambda: a.peers and b.peers)
-        assert not port.state.monitors
+        assert not state_of(port).monitors
         b.send(port)
         await until(lambda: not port.alive)
         await trio.sleep(0.1)

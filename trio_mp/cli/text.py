@@ -93,11 +93,11 @@ class Screen:
     """
 
     def __init__(self, out: TextIO | None = None) -> None:
-        self._out = sys.stdout if out is None else out
+        self._out: TextIO = sys.stdout if out is None else out
         if isinstance(self._out, TextIOWrapper):
             # An encoding without a µ is no reason to fail.
             self._out.reconfigure(errors="replace")
-        self.is_terminal = self._out.isatty()
+        self.is_terminal: bool = self._out.isatty()
         # Escape sequences are not for terminals that know none.
         self._can_erase = self.is_terminal and os.environ.get("TERM", "dumb") != "dumb"
         self._passing = False
