@@ -19,7 +19,6 @@ import trio
 from benchmarks.profile_programs import READ
 from benchmarks.wholes import BATCH, Effort
 from trio_mp import Node, open_node
-from trio_mp._ports.context import Running
 from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp._protocol.wire.codec import decode_frame
 from trio_mp._protocol.wire.framing import MSGPACK
@@ -72,11 +71,12 @@ def decode_all(frames: list[bytes]) -> None:
 def dispatch_all(node: Node, batches: list[list[tuple[Any, ...]]]) -> None:
     """Hand messages to their handlers."""
     dispatcher = node._runtime.dispatcher
-    frame = Running(dispatcher.public, None, trio.lowlevel.current_task())
+    running = dispatcher.enter()
     for batch in batches:
         done = 0
         while done < len(batch):
-            done = dispatcher.dispatch_batch(frame, batch, done, lambda _: None)
+            done = dispatcher.dispatch_batch(running, batch, done, lambda _: None)
+    dispatcher.run_pass(running)
 
 
 def flush(node: Node, other: str) -> None:

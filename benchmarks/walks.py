@@ -18,6 +18,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import trio
 
@@ -29,7 +30,7 @@ SECRET = "a secret for a walk through"
 ROUNDS = 20
 """How many messages are sent, and answered, before one is counted."""
 
-SETTINGS = {"secret": SECRET, "heartbeat": 60.0, "connect_timeout": 200.0}
+SETTINGS: dict[str, Any] = {"secret": SECRET, "heartbeat": 60.0, "connect_timeout": 200.0}
 """Of all nodes. No heartbeat comes into a walk."""
 
 

@@ -1,34 +1,28 @@
 """A Sphinx extension: `{state-diagram} NAME` draws one of the state diagrams of this documentation.
 
-What is drawn is read from the tables at every build, `state_diagrams.py` says how.
+What is drawn are the tables that the code runs, at every build; `state_diagrams.py` says how.
 """
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx import addnodes
 from sphinx.application import Sphinx
-from state_diagrams import Table, draw, read_steps, read_transitions
+from state_diagrams import Table, draw, table_of
 
-DOCS = Path(__file__).resolve().parent
+from trio_mp._protocol.association import association, outbox
+from trio_mp._protocol.handshake import handshake
 
-
-def _steps(text: str) -> Table:
-    return read_steps(ast.get_docstring(ast.parse(text), clean=False) or "")
-
-
-SOURCES: dict[str, tuple[str, str, Callable[[str], Table]]] = {
-    "fence": ("The fence", "transitions.txt", lambda text: read_transitions(text, "fence")),
-    "connection": ("A connection", "transitions.txt", lambda text: read_transitions(text, "connection")),
-    "handshake": ("The handshake", "../trio_mp/_protocol/handshake/handshake.py", _steps),
+SOURCES: dict[str, tuple[str, ModuleType, Table]] = {
+    "fence": ("The fence", outbox, table_of(outbox.FENCE.rows)),
+    "connection": ("A connection", association, table_of(association.STAGES.rows)),
+    "handshake": ("The handshake", handshake, table_of(handshake.STEPS.rows)),
 }
-"""The diagrams: what each is called, and the file, from here, and how to read its table there."""
+"""The diagrams: what each is called, the module whose table it shows, and what is drawn of it."""
 
 
 class StateDiagram(Directive):
@@ -40,13 +34,8 @@ class StateDiagram(Directive):
         name = self.arguments[0]
         if name not in SOURCES:
             raise self.error(f"no state diagram {name!r}: there are {', '.join(SOURCES)}")
-        title, file, read = SOURCES[name]
-        path = (DOCS / file).resolve()
-        self.state.document.settings.env.note_dependency(str(path))
-        try:
-            table = read(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise self.error(f"{file}: {error}") from None
+        title, module, table = SOURCES[name]
+        self.state.document.settings.env.note_dependency(str(module.__file__))
         shown = addnodes.only(expr="html")
         shown += nodes.raw("", draw(table, title), format="html")
         listed = addnodes.only(expr="not html")

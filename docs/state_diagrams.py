@@ -10,11 +10,12 @@ Only the standard library is used here, and nothing of the package: `diagrams.py
 
 from __future__ import annotations
 
-import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from html import escape
+from typing import Protocol
 
 # All in pixels. Whoever has a wider font than this reads a text that is squeezed by the browser (`textLength`).
 CHARACTER = 7.0
@@ -28,23 +29,19 @@ MARGIN = 6
 WRAP = 50
 """The longest line in a box, in characters."""
 
-_STEP = re.compile(r"\b[A-Z]{2,}\b")
-
 
 @dataclass(frozen=True)
 class Arrow:
-    """A transition: from one state to another, when, and on which side only."""
+    """A transition: from one state to another, and when."""
 
     before: str
     after: str
     when: str
-    side: str = ""
 
     @property
     def exit(self) -> str:
         """What is written in the box of the state before."""
-        side = f" ({self.side})" if self.side else ""
-        return f"{self.after}{side}" + (f": {self.when}" if self.when else "")
+        return f"{self.after}: {self.when}"
 
 
 @dataclass(frozen=True)
@@ -53,11 +50,9 @@ class Table:
 
     Attributes:
       arrows: in order; states stand in the order in which they are named.
-      notes: what else is said of a state.
     """
 
     arrows: tuple[Arrow, ...]
-    notes: dict[str, str] = field(default_factory=dict)
 
     @property
     def states(self) -> list[str]:
@@ -69,49 +64,27 @@ class Table:
         return "\n".join(f"{arrow.before} -> {arrow.exit}" for arrow in self.arrows)
 
 
-def read_transitions(text: str, section: str) -> Table:
-    """The table in a section of `transitions.txt`.
+class Row(Protocol):
+    """A row of a table of transitions in the package."""
 
-    Raises:
-      ValueError: there is no such section, or a line of it is none of a table.
-    """
-    _, found, rest = text.partition(f"\n[{section}]\n")
-    if not found:
-        raise ValueError(f"no section [{section}]")
-    arrows = []
-    for line in rest.partition("\n\n")[0].splitlines():
-        pair, colon, events = line.partition(": ")
-        before, arrow, after = pair.partition(" -> ")
-        if not (colon and arrow):
-            raise ValueError(f"not a transition: {line!r}")
-        after, _, side = after.removesuffix(")").partition(" (")
-        arrows.append(Arrow(before, after, events, side))
-    return Table(tuple(arrows))
+    @property
+    def before(self) -> Enum: ...
+    @property
+    def event(self) -> Enum: ...
+    @property
+    def after(self) -> Enum: ...
+    @property
+    def guards(self) -> Sequence[Callable[..., bool]]: ...
 
 
-def read_steps(text: str) -> Table:
-    """The table in the docstring of the handshake: steps, what is awaited, what follows.
-
-    What follows is a list of steps with their conditions, such as `dialled by us: PROVE, else PROOF`.
-
-    Raises:
-      ValueError: there is no such table, or a row of it names no step that follows.
-    """
-    rows = text.partition("────\n")[2].partition("\n\n")[0].splitlines()
-    if not rows:
-        raise ValueError("no table of steps")
-    arrows: list[Arrow] = []
-    notes: dict[str, str] = {}
+def table_of(rows: Iterable[Row]) -> Table:
+    """What a diagram shows of these rows: the rows between two states are one arrow."""
+    whens: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        step, awaited, follows = (cell.replace("`", "") for cell in re.split(r" {2,}", row.strip(), maxsplit=2))
-        notes[step] = awaited
-        for part in re.split(r"[;,] ", follows):
-            steps = _STEP.findall(part)
-            if not steps:
-                raise ValueError(f"no step in {part!r}, which follows {step}")
-            when = " ".join(_STEP.sub("", part).replace(" or ", " ").split()).rstrip(":")
-            arrows += [Arrow(step, after, when) for after in steps]
-    return Table(tuple(arrows), notes)
+        guards = " and ".join(guard.__name__.replace("_", " ") for guard in row.guards)
+        when = str(row.event.value).replace("`", "") + (f" if {guards}" if guards else "")
+        whens.setdefault((str(row.before.value), str(row.after.value)), []).append(when)
+    return Table(tuple(Arrow(before, after, "; ".join(found)) for (before, after), found in whens.items()))
 
 
 # Where everything is -------------------------------------------------------------------------------------------------
@@ -207,17 +180,13 @@ def _box(state: str, top: float, table: Table, left: float) -> Box:
         """Write a text, over several lines if it is long; returns the height of the middle of the first."""
         nonlocal y
         middle = y + LINE / 2
-        # What stands between commas stays together.
-        joined = ", ".join(part.replace(" ", "\u00a0") for part in text.split(", "))
-        for number, line in enumerate(textwrap.wrap(joined, WRAP)):
+        for number, line in enumerate(textwrap.wrap(text, WRAP)):
             indent = 2 * CHARACTER if number else 0
-            box.lines.append(Line(line.replace("\u00a0", " "), x + indent, y + LINE * 0.72, kind))
+            box.lines.append(Line(line, x + indent, y + LINE * 0.72, kind))
             y += LINE
         return middle
 
     write(state, "state")
-    if state in table.notes:
-        write(table.notes[state], "note")
     for arrow in table.arrows:
         if arrow.before == state:
             box.exits.append((arrow, write(f"→ {arrow.exit}", "when")))
@@ -268,7 +237,7 @@ def lay_out(table: Table) -> Picture:
 
 # SVG -----------------------------------------------------------------------------------------------------------------
 
-STYLES = {"state": ' font-weight="bold"', "note": ' font-style="italic"', "when": ""}
+STYLES = {"state": ' font-weight="bold"', "when": ""}
 
 
 def draw(table: Table, title: str) -> str:

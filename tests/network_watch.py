@@ -22,6 +22,7 @@ from trio_mp import Monitor, Node
 from trio_mp._ids import join_port
 from trio_mp._peers.network import Network
 from trio_mp._peers.peer import Peer
+from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp._protocol.wire import codec
 from trio_mp._transport.pipe import Transport
 from trio_mp.testing import Oracle, Trace
@@ -84,6 +85,34 @@ class Handed(list[tuple[Any, ...]]):
             yield message
 
 
+class WatchedQueue:
+    """The queue of a peer, as whoever sends sees it.
+
+    Args:
+      queue: which.
+      tell: called with the name of the port and the message when one was appended.
+      look: called when nobody else looks how much there is in it now.
+    """
+
+    def __init__(
+        self, queue: OutgoingQueue, tell: Callable[[str, tuple[Any, ...]], None], look: Callable[[], None]
+    ) -> None:
+        self._queue = queue
+        self._tell = tell
+        self._look = look
+
+    def append(self, name: str, message: tuple[Any, ...], limit: int) -> bool:
+        """See `OutgoingQueue.append`."""
+        is_told = self._queue.append(name, message, limit)
+        self._tell(name, message)
+        if not is_told:
+            self._look()
+        return is_told
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+
 class Watch:
     """One oracle, and the nodes of one network that it watches."""
 
@@ -117,24 +146,29 @@ class Watch:
 
         def peer(node_id: str) -> Peer:
             found = find(node_id)
-            if "send" not in vars(found):
+            if not isinstance(found.queue, WatchedQueue):
                 self._attach_peer(found, run, network)
             return found
 
         network.peer = peer  # type: ignore[method-assign]
 
     def _attach_peer(self, peer: Peer, run: str, network: Network) -> None:
-        send = peer.send
+        settings, queued = network.settings, peer.queued
 
         def tell(name: str, message: tuple[Any, ...]) -> None:
-            send(name, message)
             if name:
                 self._sent(run, join_port(peer.id, name), key_of(message))
-            settings = network.settings
-            size = peer.association.outbox.queue.size
+
+        def look() -> None:
+            size = peer.outbox.queue.size
             self.oracle.queued(run, peer.id, size, settings.queue_limit, settings.message_limit)
 
-        peer.send = tell  # type: ignore[method-assign]
+        def act_and_look() -> None:
+            queued()
+            look()
+
+        peer.queue = WatchedQueue(peer.queue, tell, look)  # type: ignore[assignment]
+        peer.queued = act_and_look  # type: ignore[method-assign]
 
     def _sent(self, run: str, port: str, key: bytes) -> None:
         SEEN["sent"] += 1
@@ -148,7 +182,8 @@ class Watch:
 
     def _attach_dispatching(self, node: Node) -> None:
         dispatcher = node._runtime.dispatcher
-        dispatch, die = dispatcher.dispatch_batch, dispatcher.die
+        lifecycle = node._runtime.lifecycle
+        dispatch, die = dispatcher.dispatch_batch, lifecycle.die
 
         def dispatch_batch(frame: Any, batch: list[tuple[Any, ...]], start: int, serve: Any, ended: list[str]) -> int:
             connection = serve.__self__
@@ -168,8 +203,8 @@ class Watch:
             if alive and str(port) in self._ports:
                 self.oracle.port_died(str(port), reason)
 
-        dispatcher.dispatch_batch = dispatch_batch  # type: ignore[method-assign]
-        dispatcher.die = died  # type: ignore[method-assign]
+        dispatcher.dispatch_batch = dispatch_batch  # type: ignore[method-assign, assignment]
+        lifecycle.die = died  # type: ignore[method-assign, assignment]
 
     def _delivered(self, node: Node, port: str, sender: str, key: bytes) -> None:
         stream = self._streams.get((sender, port))

@@ -1,10 +1,8 @@
 """Every transition that the association and the handshake make, collected by trying everything on the real objects.
 
-    PYTHONPATH=tests python -m transitions > docs/transitions.txt
-
-The documentation draws its diagrams from that file, and from the table at the top of `handshake.py`;
-`test_transitions.py` holds both against what is collected here. Nothing here names a state or an event: both are
-looked up in the classes, so that a new one is tried as soon as it is there.
+`test_transitions.py` holds the tables of the code, from which the documentation draws its diagrams, against what is
+collected here: a row that nothing reaches, and a transition that is made past the table. Nothing here names a state or
+an event: both are looked up in the classes, so that a new one is tried as soon as it is there.
 
 Where `explorer` has two nodes that behave, here one association has surroundings that may do anything at any time,
 within what every caller keeps to: a connection is greeted first, each event happens to it once at most, and what is
@@ -14,23 +12,25 @@ received on no connection in particular is received on the one in use.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import inspect
 import itertools
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
 
 from trio_mp._errors import ProtocolError
 from trio_mp._protocol.association.association import Association, Stage
 from trio_mp._protocol.association.effects import Terms
-from trio_mp._protocol.association.outbox import Fence, Outbox
+from trio_mp._protocol.association.outbox import Outbox
 from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp._protocol.handshake.handshake import NONCE_SIZE, Handshake, LocalInfo
+from trio_mp._protocol.transitions import Row, TransitionTable
 from trio_mp._protocol.wire.framing import MSGPACK
 
-NEW, GONE = "new", "gone"
-"""What a connection is called before it has a stage, and when it has none any more."""
+AnyRow: TypeAlias = Row[Any, Any, Any]
 
 CONNECTIONS = ("1", "2", "3")
 """With two of them nothing waits behind another that waits already."""
@@ -81,16 +81,56 @@ def calls_of(kind: type, besides: Iterable[str] = ()) -> list[Call]:
     return calls
 
 
+class Transition(NamedTuple):
+    """A change of a state, as it is seen from outside."""
+
+    before: enum.Enum
+    after: enum.Enum
+
+
+@contextmanager
+def taken() -> Iterator[list[AnyRow]]:
+    """Collect the rows that are taken in the block, of whatever table."""
+    rows: list[AnyRow] = []
+    row_of = TransitionTable.row
+
+    def row(table: Any, *arguments: Any) -> Any:
+        found = row_of(table, *arguments)
+        if found is not None:
+            rows.append(found)
+        return found
+
+    TransitionTable.row = row  # type: ignore[assignment, method-assign]
+    try:
+        yield rows
+    finally:
+        TransitionTable.row = row_of  # type: ignore[method-assign]
+
+
 # The association -----------------------------------------------------------------------------------------------------
 
 
-class Transition(NamedTuple):
-    """One transition of a fence or of a connection."""
+@dataclass
+class Walk:
+    """What a walk has seen.
 
-    of: str
-    before: str
-    after: str
-    event: str
+    Attributes:
+      rows: of the tables, those that were taken.
+      past: the changes that no rows account for, which were taken in the same call.
+    """
+
+    rows: set[AnyRow] = field(default_factory=set)
+    past: set[Transition] = field(default_factory=set)
+
+    def made(self, transition: Transition, rows: list[AnyRow]) -> None:
+        """A call has made this transition, and has taken these rows."""
+        states = {transition.before}
+        for row in rows:
+            # In the order in which they were taken, so none of them is looked at again.
+            if row.before in states:
+                states.add(row.after)
+        if transition.after not in states:
+            self.past.add(transition)
 
 
 def make(association: Association, call: Call) -> None:
@@ -106,22 +146,24 @@ def associate(kind: type[Association], *, decides: bool) -> Association:
     return kind(*names, queue_limit=_QUEUE_LIMIT, message_limit=1000)
 
 
-def slots_of(value: object) -> list[str]:
-    return [slot for base in type(value).__mro__ for slot in getattr(base, "__slots__", ())]
+def slots_of(kind: type) -> tuple[str, ...]:
+    return tuple(slot for base in kind.__mro__ for slot in getattr(base, "__slots__", ()))
 
 
 def copy_of(value: Any) -> Any:
     """A copy that shares nothing that changes; many times faster than `copy.deepcopy`."""
     match value:
-        case Association() | Outbox() | OutgoingQueue():
-            new = type(value).__new__(type(value))
-            for slot in slots_of(value):
-                setattr(new, slot, copy_of(getattr(value, slot)))
-            return new
+        case str() | int() | None | tuple() | enum.Enum():
+            return value
         case dict():
             return {key: copy_of(item) for key, item in value.items()}
         case list() | set() | bytearray() | deque():
             return value.copy()
+        case Association() | Outbox() | OutgoingQueue():
+            new = type(value).__new__(type(value))
+            for slot in slots_of(type(value)):
+                setattr(new, slot, copy_of(getattr(value, slot)))
+            return new
         case _:
             return value
 
@@ -133,7 +175,7 @@ def frozen(value: object) -> object:
             return value.size, value._largest
         case Outbox():
             # A reason is for people.
-            return tuple(frozen(getattr(value, slot)) for slot in slots_of(value) if slot != "reason")
+            return tuple(frozen(getattr(value, slot)) for slot in slots_of(type(value)) if slot != "reason")
         case dict():
             return frozenset((key, frozen(item)) for key, item in value.items())
         case list():
@@ -146,28 +188,31 @@ def frozen(value: object) -> object:
 
 def state_of(association: Association, happened: frozenset[Call]) -> object:
     # The ID of what has ended is for the next greeting.
-    slots = [slot for slot in slots_of(association) if slot != "last_ended"]
+    slots = [slot for slot in slots_of(type(association)) if slot != "last_ended"]
     state = tuple(frozen(getattr(association, slot)) for slot in slots)
     return state, frozenset((call.event, call.connection) for call in happened)
 
 
-def changes(before: dict[str, str], after: dict[str, str], call: Call) -> Iterator[Transition]:
-    """What a call has changed: the stages of the connections, and of the fence (which goes by the name of `""`)."""
+def states_of(association: Association) -> dict[str, enum.Enum]:
+    """The stages of the connections that are kept, and the fence, which goes by the name of `""`."""
+    return {"": association.outbox.fence, **association._connections}
+
+
+def changes(before: dict[str, enum.Enum], after: dict[str, enum.Enum]) -> Iterator[Transition]:
     for name in before | after:
-        was, became = before.get(name, NEW), after.get(name, GONE)
-        about = " of another" if name and call.connection not in (None, name) else ""
+        was, became = before.get(name, Stage.NEW), after.get(name, Stage.GONE)
         if was != became:
-            yield Transition("connection" if name else "fence", was, became, call.event + about)
+            yield Transition(was, became)
 
 
-def stages_of(association: Association) -> dict[str, str]:
-    connections = {name: stage.value for name, stage in association._connections.items()}
-    return {"": association.outbox.fence.value} | connections
-
-
-def walk(*, decides: bool, kind: type[Association] = Association) -> set[Transition]:
+def walk(*, decides: bool, kind: type[Association] = Association) -> Walk:
     """All transitions of one side: every state is left by every call that its caller may make there."""
-    found: set[Transition] = set()
+    with taken() as rows:
+        return _walk(decides, kind, rows)
+
+
+def _walk(decides: bool, kind: type[Association], rows: list[AnyRow]) -> Walk:
+    found = Walk()
     # What is done about an error of this side is no transition: it can come in any state, and ends in a loss.
     calls = calls_of(kind, besides=["take_loss", "give_up"])
     # The rest of the outbox is for the association.
@@ -177,7 +222,7 @@ def walk(*, decides: bool, kind: type[Association] = Association) -> set[Transit
     seen: set[object] = set()
     while waiting:
         left, greeted, happened = waiting.popleft()
-        before, in_use = stages_of(left), left.in_use is not None
+        before, in_use = states_of(left), left.in_use is not None
         done = {(call.event, call.connection) for call in happened}
         for call in calls:
             if call.connection is not None:
@@ -188,13 +233,16 @@ def walk(*, decides: bool, kind: type[Association] = Association) -> set[Transit
             elif call.event.endswith("_received") and not in_use:
                 continue
             association = copy_of(left)
+            rows.clear()
             try:
                 make(association, call)
             except (ProtocolError, ValueError):
                 # Its caller's mistake, or the peer's: nothing comes of it.
                 continue
-            after = stages_of(association)
-            found.update(changes(before, after, call))
+            after = states_of(association)
+            found.rows.update(rows)
+            for transition in changes(before, after):
+                found.made(transition, rows)
             then = happened | {call} if call.connection is not None else happened
             then = frozenset(other for other in then if other.event == "greeted" or other.connection in after)
             state = state_of(association, then)
@@ -204,42 +252,15 @@ def walk(*, decides: bool, kind: type[Association] = Association) -> set[Transit
     return found
 
 
-SIDES = {(True, True): "", (True, False): " (decider)", (False, True): " (other side)"}
-ORDER = [NEW, *(state.value for kind in (Fence, Stage) for state in kind), GONE]
-
-HEAD = """\
-# Every transition of an association, as `PYTHONPATH=tests python -m transitions` has found them by trying everything.
-# test_transitions.py fails when this is not what the code does; the diagrams of proof.md are drawn from it.
-# Events are the methods of Association. The decider is the node with the greater ID, the other side the other one.
-"""
-
-
-def table_of(sides: dict[bool, set[Transition]]) -> str:
-    """The text of docs/transitions.txt, from what is found on the side that decides and on the other."""
-    everything = sides[True] | sides[False]
-    lines = [HEAD]
-    for of in ("fence", "connection"):
-        lines.append(f"\n[{of}]\n")
-        pairs = {(one.before, one.after) for one in everything if one.of == of}
-        for pair in sorted(pairs, key=lambda pair: [*map(ORDER.index, pair)]):
-            events = sorted(one for one in everything if one[:3] == (of, *pair))
-            marks = [SIDES[one in sides[True], one in sides[False]] for one in events]
-            common = marks[0] if len(set(marks)) == 1 else ""
-            named = [one.event + (mark if mark != common else "") for one, mark in zip(events, marks, strict=True)]
-            lines.append(f"{' -> '.join(pair)}{common}: {', '.join(named)}\n")
-    return "".join(lines)
-
-
 # The handshake -------------------------------------------------------------------------------------------------------
 
 
 class StepTaken(NamedTuple):
-    """One transition of a handshake: on which side, and whether the other side has spoken or we have."""
+    """What one call has made of a handshake, and the rows that it has taken."""
 
-    before: str
-    after: str
-    dialled_by_us: bool
-    who: str
+    before: enum.Enum
+    after: enum.Enum
+    rows: tuple[AnyRow, ...]
 
 
 HEARD = frozenset({"line_received", "tls_done"})
@@ -275,13 +296,14 @@ class Pair:
         """One side does something, or hears the next line of the other one."""
         side = self.sides[number]
         before = side.step
-        if call.event == "line_received":
-            side.line_received(self.lines[number].pop(0))
-        elif call.event in HEARD:
-            getattr(side, call.event)(**dict(call.arguments))
-        else:
-            self.lines[1 - number] += getattr(side, call.event)(**dict(call.arguments)).splitlines()
-        return StepTaken(before.name, side.step.name, side.dialler, "them" if call.event in HEARD else "us")
+        with taken() as rows:
+            if call.event == "line_received":
+                side.line_received(self.lines[number].pop(0))
+            elif call.event in HEARD:
+                getattr(side, call.event)(**dict(call.arguments))
+            else:
+                self.lines[1 - number] += getattr(side, call.event)(**dict(call.arguments)).splitlines()
+        return StepTaken(before, side.step, tuple(rows))
 
 
 def walk_handshakes() -> set[StepTaken]:
@@ -302,13 +324,8 @@ def walk_handshakes() -> set[StepTaken]:
                     step = pair.make(number, call)
                 except ProtocolError:
                     continue
-                if step.before != step.after:
-                    found.add(step)
+                found.add(step)
                 if pair.state() not in seen:
                     seen.append(pair.state())
                     waiting.append((*path, (number, call)))
     return found
-
-
-if __name__ == "__main__":
-    sys.stdout.write(table_of({side: walk(decides=side) for side in (True, False)}))

@@ -16,10 +16,10 @@ from ._peers.node_port import NodePort
 from ._peers.observers import Observers
 from ._peers.peer import Peer
 from ._ports.context import Running, find_running, running_variable
-from ._ports.dispatcher import WRONG_THREAD, Dispatcher
-from ._ports.lifecycle import Job
+from ._ports.dispatcher import Dispatcher
 from ._ports.monitor import Monitor, MonitorCallback
 from ._ports.port import Port, lifecycle_of, running_port, state_of
+from ._ports.run_queue import WRONG_THREAD, Job
 from ._protocol import requests
 from ._protocol.wire import codec
 from ._reason import Reason, node_closed, node_failed, reason_lost, transport_error
@@ -38,7 +38,8 @@ class Runtime:
       id: the node ID.
       settings, environment: what it was opened with.
       incarnation: the random token of this run.
-      dispatcher: its ports, and what is on its way to them.
+      lifecycle: its ports.
+      dispatcher: hands messages to them; its `queue` holds what is on its way to them.
       network: its peers; None if it has no network.
       closing: whether new ports are refused.
       closed: whether everything is.
@@ -64,6 +65,7 @@ class Runtime:
         self.environment = environment
         self.incarnation = incarnation
         self.dispatcher = dispatcher
+        self.lifecycle = dispatcher.lifecycle
         self.network = network
         self.errands = errands
         self.observers = observers
@@ -112,7 +114,7 @@ class Runtime:
             raise trio.ClosedResourceError(f"node {self.id} is closed")
         if threading.get_ident() != self._thread:
             raise RuntimeError(WRONG_THREAD)
-        if self.dispatcher.lingering:
+        if self.lifecycle.lingering:
             running = find_running()
             if running is not None and isinstance(running.port, Port) and not running.port.alive:
                 raise PortDied(running.port, state_of(running.port).reason)
@@ -149,7 +151,7 @@ class Runtime:
     @trio.lowlevel.enable_ki_protection
     def send(self, port: str, message: tuple[object, ...]) -> None:
         """Send to any port, as `Node.send` does, which spares itself this call."""
-        if self.closed or self.dispatcher.lingering:
+        if self.closed or self.lifecycle.lingering:
             self.check_open()
         try:
             peer, name = self.routes[port]
@@ -163,11 +165,11 @@ class Runtime:
     def send_here(self, name: str, message: tuple[object, ...]) -> None:
         """Send to a port of this node, by its name; the empty name is the node port's."""
         if not name:
-            self.dispatcher.enqueue(Job(self.node_port.serve_local), (message,))
+            self.dispatcher.queue.enqueue(Job(self.node_port.serve_local), (message,))
         else:
-            target = self.dispatcher.ports.get(name)
+            target = self.lifecycle.ports.get(name)
             if target is not None:
-                self.dispatcher.enqueue(target, message)
+                self.dispatcher.queue.enqueue(target, message)
 
     @trio.lowlevel.enable_ki_protection
     def kill(self, port: str, reason: Reason) -> None:
@@ -180,7 +182,7 @@ class Runtime:
         if peer is not None:
             peer.send("", requests.kill(name, reason))
         else:
-            self.dispatcher.kill(name, reason)
+            self.lifecycle.kill(name, reason)
 
     # Monitors ------------------------------------------------------------------------------------------------------
 
@@ -194,8 +196,8 @@ class Runtime:
         """
         self.check_open()
         peer, name = self.route(port)
-        again = self.closing and self.dispatcher.firing
-        if again and peer is None and name and self.dispatcher.find(name) is None:
+        again = self.closing and self.lifecycle.firing
+        if again and peer is None and name and self.lifecycle.find(name) is None:
             # A callback that sets its monitor anew on what is dead would be called for ever.
             raise trio.ClosedResourceError(f"node {self.id} is closing")
         if self._finishing and (peer is not None or not name):
@@ -211,16 +213,16 @@ class Runtime:
         elif name:
             failure = self.node_port.failure_of(name)
             if failure is not None:
-                self.dispatcher.enqueue(Job(self.dispatcher.fire), ([monitor], failure))
+                self.dispatcher.queue.enqueue(Job(self.lifecycle.fire), ([monitor], failure))
             else:
-                self.dispatcher.add_local_monitor(name, monitor)
+                self.lifecycle.add_local_monitor(name, monitor)
         else:
             self._node_monitors[monitor] = None
         return monitor
 
     def watch_unwinding(self, port: Port, callback: Callable[[], None]) -> None:
         """Call this when a port of this node has died and unwound; at once if it has. It is no monitor of a program."""
-        if self.dispatcher.find(port.name) is None:
+        if self.lifecycle.find(port.name) is None:
             callback()
         else:
             state_of(port).unwound.append(callback)
@@ -236,14 +238,14 @@ class Runtime:
         if peer is not None:
             peer.demonitor(name, monitor)
         elif name:
-            self.dispatcher.remove_local_monitor(name, monitor)
+            self.lifecycle.remove_local_monitor(name, monitor)
         else:
             self._node_monitors.pop(monitor, None)
 
     def owner(self) -> Port | None:
         """The running port, if it is one of this node's."""
         port = running_port()
-        return port if port is not None and lifecycle_of(port) is self.dispatcher else None
+        return port if port is not None and lifecycle_of(port) is self.lifecycle else None
 
     def link(self, port: str, to: str) -> Monitor:
         """See `Node.link`."""
@@ -251,7 +253,7 @@ class Runtime:
         peer, name = self.route(to)
         if not name:
             raise ValueError(f"{to} is a node port, which cannot be killed")
-        owner = self.dispatcher.ports.get(name) if peer is None else self.owner()
+        owner = self.lifecycle.ports.get(name) if peer is None else self.owner()
 
         def kill_linked(*reason: object) -> None:
             if reason and not (self.closing and peer is not None and _is_out_of_reach(peer)):
@@ -272,7 +274,7 @@ class Runtime:
 
     def start(self, nursery: trio.Nursery, tasks: Iterable[Callable[[], Awaitable[None]]]) -> None:
         """Run in this nursery; these tasks too, until the node closes, if it has a network."""
-        self.dispatcher.nursery = nursery
+        self.lifecycle.nursery = nursery
         nursery.start_soon(self.dispatcher.pump, name=f"{self.id}: dispatcher")
         if self.network is not None:
             nursery.start_soon(self.network.run, tasks, name=f"{self.id}: network")
@@ -286,29 +288,29 @@ class Runtime:
         if self.network is not None:
             await self.network.stop_listening()
         reason = node_closed(self.id) if error is None else node_failed(error)
-        self.closing = self.dispatcher.closing = True
+        self.closing = self.lifecycle.closing = True
         # In order with what was sent before; and what monitors send because of it still goes out.
-        for name in tuple(self.dispatcher.ports):
-            self.dispatcher.kill(name, reason)
+        for name in tuple(self.lifecycle.ports):
+            self.lifecycle.kill(name, reason)
         await self.dispatcher.wait_quiet()
         if self.network is not None:
             await self.network.close(trio.current_time() + self.settings.shutdown_timeout)
 
     def finish(self, error: BaseException | None) -> None:
         """Everything has ended: whoever still waits is told. Not a checkpoint."""
-        dispatcher = self.dispatcher
-        self.closing = dispatcher.closing = self._finishing = True
-        dispatcher.nursery = None
-        running = Running(dispatcher.public, None, trio.lowlevel.current_task())
+        dispatcher, lifecycle = self.dispatcher, self.lifecycle
+        self.closing = lifecycle.closing = self._finishing = True
+        lifecycle.nursery = None
+        running = Running(lifecycle.public, None, trio.lowlevel.current_task())
         token = running_variable.set(running)
         try:
-            for port in tuple(dispatcher.ports.values()):
-                dispatcher.die(port, node_failed(error if not isinstance(error, trio.Cancelled) else None))
+            for port in tuple(lifecycle.ports.values()):
+                lifecycle.die(port, node_failed(error if not isinstance(error, trio.Cancelled) else None))
             if self.network is not None:
                 for peer in self.network.peers.values():
                     peer.act(peer.association.lose, "this node is closed")
             monitors, self._node_monitors = list(self._node_monitors), {}
-            dispatcher.enqueue(Job(dispatcher.fire), (monitors, transport_error(self.id, "this node is closed")))
+            dispatcher.queue.enqueue(Job(lifecycle.fire), (monitors, transport_error(self.id, "this node is closed")))
             dispatcher.finish(running)
         finally:
             self.closed = True

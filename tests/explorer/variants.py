@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trio_mp._protocol.association.association import Association, Stage
-from trio_mp._protocol.association.effects import Accept, Close, Effect, Fire, FireDue, Link, NodeUp, Terms
+from trio_mp._protocol.association.effects import Accept, Close, Effect, Fire, FireDue, HalfClose, Link, NodeUp, Terms
 from trio_mp._protocol.association.outbox import Fence, Outbox
 
 
@@ -206,7 +206,7 @@ class AgreesToEverything(Association):
     """Whoever is asked to part says `bye`, whatever it has queued and monitors."""
 
     @property
-    def _is_free(self) -> bool:
+    def is_free(self) -> bool:
         return self.may_write
 
 
@@ -238,9 +238,15 @@ class DropsWhenParting(Association):
 class EndsAtItsLastWord(Association):
     """A side has done with the connection as soon as it knows both last words, and reads nothing more."""
 
-    def _part(self, connection: str) -> list[Effect]:
-        self._connections[connection] = Stage.PARTED
-        return self._end(connection, "parted")
+    def idle_received(self, *, willing: bool) -> list[Effect]:
+        return self._ended(super().idle_received(willing=willing))
+
+    def bye_received(self) -> list[Effect]:
+        return self._ended(super().bye_received())
+
+    def _ended(self, effects: list[Effect]) -> list[Effect]:
+        last = effects[-1] if effects else None
+        return [*effects[:-1], *self._end(last.connection, "parted")] if isinstance(last, HalfClose) else effects
 
 
 class ReadsOn(Association):
@@ -256,7 +262,10 @@ class ForgivesALateAnswer(Association):
     """A `bye` that comes when one has gone on is as good as one in time."""
 
     def bye_received(self) -> list[Effect]:
-        return self._part(self._current) if self._current is not None else []
+        if self._current is None:
+            return []
+        self._connections[self._current] = Stage.PARTED
+        return [HalfClose(self._current)]
 
 
 class HidesThatItParted(Association):
@@ -282,7 +291,7 @@ class NeverAnswers(Association):
     """Who does not want to part says nothing."""
 
     def idle_received(self, *, willing: bool) -> list[Effect]:
-        return super().idle_received(willing=willing) if (willing and self._is_free) or self.is_asked else []
+        return super().idle_received(willing=willing) if (willing and self.is_free) or self.is_asked else []
 
 
 class LosesWhenParting(Association):

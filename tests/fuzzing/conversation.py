@@ -37,7 +37,7 @@ NONCE = b"\x55" * NONCE_SIZE
 
 SOONER = (
     # Whoever speaks before it was answered is told off only if both came in one piece.
-    *("unexpected in step", "data before its 'link'", "it went on before", "an unexpected 'link'"),
+    *("in step '", "expected nothing before its 'link'", "it went on before", "expected 'link' once"),
     # Of two faults in one piece, the splitter's is found before the decoder's.
     "a frame of",
 )
@@ -201,7 +201,7 @@ class Driver:
                     session.link()
             case LinkReceived():
                 if self._decides:
-                    raise RemoteProtocolError("an unexpected 'link'")
+                    raise RemoteProtocolError("expected 'link' once, from the side that decides")
                 session.accept()
             case _:
                 pass

@@ -108,9 +108,7 @@ class Member:
         self.transport = NodeTransport(network, host)
         places = [address_of(one) for one in (*NODES, *MEMBERS)]
         self.incarnation = random_token(self.numbers.randbytes)
-        self.speaker = Speaker(
-            self.numbers, node_id, self.incarnation, [*NODES, *MEMBERS], places, json=self.json
-        )
+        self.speaker = Speaker(self.numbers, node_id, self.incarnation, [*NODES, *MEMBERS], places, json=self.json)
 
     def session(self, *, dialler: bool, stream: str = "") -> Session:
         """One side of a new connection."""

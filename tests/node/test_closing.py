@@ -699,7 +699,7 @@ def test_a_node_can_be_cancelled_at_every_point(checkpoints: int, messages: int)
         assert not any(port.alive for port in ports)
         assert all(monitor.reason is not None for monitor in monitors)
         assert not node._runtime.dispatcher.ports
-        assert not node._runtime.dispatcher.unwinding
+        assert not node._runtime.lifecycle.unwinding
         assert not node._runtime.dispatcher.queue
 
     trio.run(main, clock=MockClock(autojump_threshold=0))

@@ -312,10 +312,10 @@ async def test_a_port_that_was_spawned_linked_ends_with_its_spawners_node(
             spawned = b.port().run(lambda: b.spawn("a", f"{__name__}:{function}", linked=True))
             assert spawned
             a_port = spawned
-            await until(lambda: a._dispatcher.ports)
+            await until(lambda: a._lifecycle.ports)
             a.monitor(a_port, told)
         assert await told_in_time(told) == CLOSED
-        assert not a._dispatcher.ports
+        assert not a._lifecycle.ports
 
 
 async def test_the_spawner_of_a_linked_port_ends_with_that_ports_node(autojump_clock: MockClock) -> None:
@@ -325,7 +325,7 @@ async def test_the_spawner_of_a_linked_port_ends_with_that_ports_node(autojump_c
         a.monitor(spawner, told)
         async with open_closing(network, a) as b:
             spawner.run(lambda: a.spawn("b", f"{__name__}:stays", linked=True))
-            await until(lambda: b._dispatcher.ports)
+            await until(lambda: b._lifecycle.ports)
         assert await told_in_time(told) == CLOSED
 
 
@@ -335,10 +335,10 @@ async def test_a_port_that_ended_normally_leaves_what_it_spawned_alone(autojump_
         async with open_closing(network, a) as b:
             port = b.port()
             port.run(lambda: b.spawn("a", f"{__name__}:stays", linked=True))
-            await until(lambda: a._dispatcher.ports)
+            await until(lambda: a._lifecycle.ports)
             b.kill(port)
         await trio.sleep(60)
-        assert len(a._dispatcher.ports) == 1
+        assert len(a._lifecycle.ports) == 1
 
 
 WHO_SETS_IT: dict[str, Callable[[list[Port]], tuple[Port, Port]]] = {

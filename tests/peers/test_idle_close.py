@@ -301,7 +301,9 @@ async def test_who_closes_while_it_waits_for_the_answer_says_what_it_has_to_say(
     async with open_test_node(network, "b") as b:
         inbox = Inbox(b)
         async with open_test_node(network, "c") as c:
-            network_of(c).dispatcher.start_system_task(network_of(c).dial, parse_address(place("b"), setting="seeds"))
+            network_of(c).dispatcher.lifecycle.start_system_task(
+                network_of(c).dial, parse_address(place("b"), setting="seeds")
+            )
             await until(lambda: c.peers)
             for direction in network.wires[-1].directions:
                 direction.delay = DELAY
@@ -477,4 +479,3 @@ def test_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
     assert down == [f"{node} is down: nothing depended on the connection" for node in "ba"] or down == [
         f"{node} is down: nothing depended on the connection" for node in "ab"
     ]
-

@@ -110,7 +110,7 @@ async def test_a_node_whose_certificate_names_another(
     a = open_certified(network, "a", authority.issue("a"))
     b = open_certified(network, "b", authority.issue("c", verify_node_id=False), seeds=["a"])
     dialled, dialling = await refused(network, a, b, caplog)
-    assert "its certificate is not for b, which it says it is: it names 'c'" in dialled
+    assert "expected a certificate for b, which it says it is, got one for 'c'" in dialled
     assert "does our certificate name this node" in dialling
 
 

@@ -185,7 +185,7 @@ async def test_nobody_listens_any_more_however_it_ended(autojump_clock: trio.tes
                         scope.cancel()
                         await trio.sleep_forever()
                     if how == "crashed":
-                        a._dispatcher.start_system_task(crash)
+                        a._lifecycle.start_system_task(crash)
                         await trio.sleep_forever()
                     if how == "raised":
                         raise RuntimeError("as the test wants it")

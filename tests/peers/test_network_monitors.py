@@ -682,10 +682,10 @@ async def test_a_cancelled_call_leaves_nothing_behind(autojump_clock: trio.testi
         port.on("later")(replies.append)
         with trio.move_on_after(1):
             await b.call(port, "later")
-        ports = len(b._dispatcher.ports)
+        ports = len(b._lifecycle.ports)
         a.send(replies[0], "too late")
         await until(lambda: not peer_of(a, "b").watchers)
-        assert ports == len(b._dispatcher.ports) == 0
+        assert ports == len(b._lifecycle.ports) == 0
 
 
 # Owners, batches, and deaths in between ------------------------------------------------------------------------------

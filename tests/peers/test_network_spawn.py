@@ -42,7 +42,7 @@ async def test_a_spawned_port_can_be_used_at_once(autojump_clock: trio.testing.M
         assert node_of(port) == "a"
         b.monitor(port, told)
         b.send(port, "arguments", inbox.port)
-        assert not a._dispatcher.ports
+        assert not a._lifecycle.ports
         assert await inbox.wait(1) == [(1, "two", str(inbox.port))]
         b.send(port, "die", "as", "asked")
         assert await told.wait() == ("as", "asked")
@@ -124,7 +124,7 @@ async def test_what_is_not_released_is_not_spawned(
             reason = await told.wait()
             assert reason[0] == "spawn_failed"
             assert text in str(reason[1])
-            assert not a._dispatcher.ports
+            assert not a._lifecycle.ports
             # Who asks later is told the same.
             b.monitor(port, later)
             assert await later.wait() == reason
@@ -186,10 +186,10 @@ async def test_a_linked_port_dies_with_its_spawner(autojump_clock: trio.testing.
         assert child is not None
         assert linked is not None
         b.monitor(linked, told)
-        await until(lambda: len(a._dispatcher.ports) == 2)
+        await until(lambda: len(a._lifecycle.ports) == 2)
         b.kill(parent, "bad", "news")
         assert await told.wait() == ("bad", "news")
-        assert len(a._dispatcher.ports) == 1
+        assert len(a._lifecycle.ports) == 1
 
 
 async def test_the_spawner_dies_with_its_linked_port(autojump_clock: trio.testing.MockClock) -> None:
@@ -229,7 +229,7 @@ async def test_a_linked_port_that_ends_normally_leaves_its_spawner_alone(
         await b.flush("a")
         await trio.sleep(10)
         assert parent.alive
-        assert not a._dispatcher.ports
+        assert not a._lifecycle.ports
 
 
 async def test_linked_ports_die_when_the_other_node_is_lost(autojump_clock: trio.testing.MockClock) -> None:
@@ -239,11 +239,11 @@ async def test_linked_ports_die_when_the_other_node_is_lost(autojump_clock: trio
         b.monitor(parent, told)
         linked = parent.run(lambda: b.spawn("a", f"{MODULE}:installs_a_handler", linked=True))
         assert linked is not None
-        await until(lambda: a._dispatcher.ports)
+        await until(lambda: a._lifecycle.ports)
         await b.flush("a")
         network.wire.reset()
         assert (await told.wait())[:2] == ("transport_error", "a")
-        await until(lambda: not a._dispatcher.ports)
+        await until(lambda: not a._lifecycle.ports)
 
 
 async def test_a_linked_spawn_whose_spawner_is_dead_already(autojump_clock: trio.testing.MockClock) -> None:
@@ -254,7 +254,7 @@ async def test_a_linked_spawn_whose_spawner_is_dead_already(autojump_clock: trio
         b.monitor(linked, told)
         parent.kill("early")
         assert (await told.wait())[0] in {"no_such_port", "early"}
-        assert not a._dispatcher.ports
+        assert not a._lifecycle.ports
 
 
 async def test_spawns_that_are_lost_are_reported(autojump_clock: trio.testing.MockClock) -> None:

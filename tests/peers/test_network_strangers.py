@@ -604,8 +604,8 @@ async def test_a_spawn_under_a_name_that_is_not_the_peers(
         for name in (*refused[:2], own(5), *refused[2:], own(6)):
             await peer.send(("", "spawn", name, function))
         await peer.send(("", "ping"))
-        await until(lambda: len(node._dispatcher.ports) == 2)
-        assert set(node._dispatcher.ports) == {own(5), own(6)}
+        await until(lambda: len(node._lifecycle.ports) == 2)
+        assert set(node._lifecycle.ports) == {own(5), own(6)}
         # The others are counted, and said with the next line.
         (line,) = warnings_in(caplog)
         assert line.endswith(f"may not give: {refused[0]!r}")

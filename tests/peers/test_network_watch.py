@@ -15,51 +15,63 @@ from trio_mp import Node
 from trio_mp._peers import peer as peer_module
 from trio_mp._protocol.association.association import Association
 from trio_mp._protocol.association.outbox import Outbox
+from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp.testing import PromiseBroken, Rule
 
 
-class Altered(Outbox):
+class Altered(OutgoingQueue):
     """Does something wrong with the second message that it is given for a port."""
 
-    def send(self, name: str, message: tuple[object, ...]) -> bool:
+    def append(self, name: str, message: tuple[object, ...], limit: int) -> bool:
         if name and message == (2,):
-            return self.alter(name)
-        return super().send(name, message)
+            return self.alter(name, limit)
+        return super().append(name, message, limit)
 
-    def alter(self, name: str) -> bool:
+    def alter(self, name: str, limit: int) -> bool:
         raise NotImplementedError
 
 
 class Drops(Altered):
-    def alter(self, name: str) -> bool:
+    def alter(self, name: str, limit: int) -> bool:
         return False
 
 
 class Repeats(Altered):
-    def alter(self, name: str) -> bool:
-        super(Altered, self).send(name, (2,))
-        return super(Altered, self).send(name, (2,))
+    def alter(self, name: str, limit: int) -> bool:
+        super(Altered, self).append(name, (2,), limit)
+        return super(Altered, self).append(name, (2,), limit)
 
 
 class Forges(Altered):
-    def alter(self, name: str) -> bool:
-        return super(Altered, self).send(name, ("forged",))
+    def alter(self, name: str, limit: int) -> bool:
+        return super(Altered, self).append(name, ("forged",), limit)
 
 
-class HoldsBack(Outbox):
+class HoldsBack(OutgoingQueue):
     """Lets the third message overtake the second."""
 
-    def send(self, name: str, message: tuple[object, ...]) -> bool:
+    def append(self, name: str, message: tuple[object, ...], limit: int) -> bool:
         if name and message == (2,):
             return False
-        lost = super().send(name, message)
-        return super().send(name, (2,)) if message == (3,) else lost
+        is_told = super().append(name, message, limit)
+        return super().append(name, (2,), limit) or is_told if message == (3,) else is_told
+
+
+def with_queue(kind: type[OutgoingQueue]) -> type[Association]:
+    """An association whose queue is of this kind."""
+
+    class Queued(Outbox):
+        def __init__(self, peer_id: str, queue_limit: int, message_limit: int) -> None:
+            super().__init__(peer_id, queue_limit, message_limit)
+            self.queue = kind(queue_limit)
+
+    return with_outbox(Queued)
 
 
 class HasNoLimit(Outbox):
-    def send(self, name: str, message: tuple[object, ...]) -> bool:
+    def overflows(self) -> bool:
         self.queue_limit = 1 << 40
-        return super().send(name, message)
+        return super().overflows()
 
 
 async def send_three(a: Node, b: Node) -> None:
@@ -118,11 +130,11 @@ async def run(scenario: Callable[[Node, Node], Awaitable[None]]) -> None:
 @pytest.mark.parametrize(
     "kind, scenario, rule",
     [
-        (with_outbox(Drops), send_three, Rule.HOLE),
-        (with_outbox(Repeats), send_three, Rule.ORDER),
-        (with_outbox(Forges), send_three, Rule.INVENTED),
-        (with_outbox(HoldsBack), send_three, Rule.HOLE),
-        (with_outbox(HoldsBack), send_three_unmonitored, Rule.ORDER),
+        (with_queue(Drops), send_three, Rule.HOLE),
+        (with_queue(Repeats), send_three, Rule.ORDER),
+        (with_queue(Forges), send_three, Rule.INVENTED),
+        (with_queue(HoldsBack), send_three, Rule.HOLE),
+        (with_queue(HoldsBack), send_three_unmonitored, Rule.ORDER),
         (ForgetsTheMonitors, lose_the_connection, Rule.SILENCE),
         (with_outbox(HasNoLimit), queue_too_much, Rule.MEMORY),
         (Association, lie_about_a_death, Rule.FALSE_DEATH),

@@ -36,7 +36,7 @@ from relay_helpers import Ledger
 from trio_mp import Node
 from trio_mp._peers.limited_log import BURST
 from trio_mp._peers.network import Network
-from trio_mp._ports.lifecycle import Job
+from trio_mp._ports.run_queue import Job
 from trio_mp._protocol.association import effects
 from trio_mp._protocol.association.outbox import Outbox
 from trio_mp._protocol.association.queue import OutgoingQueue
@@ -49,7 +49,10 @@ from trio_mp._settings.environment import Environment
 from trio_mp.lowlevel import open_node_in
 from trio_mp.testing._scheduler import deterministic_scheduling
 
-CORE = (*(f"_protocol/association/{name}.py" for name in ("association", "outbox", "queue")), "_peers/peer.py")
+CORE = (
+    *(f"_protocol/association/{name}.py" for name in ("association", "outbox", "queue")),
+    *("_protocol/transitions.py", "_peers/peer.py"),
+)
 """What decides, and does what was decided: errors in it are losses of the association."""
 
 AROUND = (
@@ -216,8 +219,8 @@ NAMES = {"the listener decides": ("a", "b"), "the dialler decides": ("z", "b")}
 HEART = frozenset(
     {
         *("Association.authenticated", "Association.link_received", "Association._take_up", "Association.give_up"),
-        *("Outbox._adapt", "OutgoingQueue.adapt", "_concerns", "Peer.act", "Peer.execute", "Peer._do", "Peer._lost"),
-        *("Peer._fire_loss", "Peer._went_up", "Peer._went_down"),
+        *("Outbox.adapt", "OutgoingQueue.adapt", "_concerns", "Peer.act", "Peer.execute", "Peer._do", "Peer._lost"),
+        *("Peer._fire_loss", "Peer._went_up", "Peer._went_down", "Association._move", "Outbox._move"),
     }
 )
 """Where an error that ended the connection alone would be a silent hole."""
@@ -401,7 +404,7 @@ async def test_an_error_in_work_of_the_node_is_not_taken_for_one_of_the_connecti
 ) -> None:
     with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
         async with open_pair(FakeNetwork()) as (a, b):
-            port = a.port(lambda: a._runtime.dispatcher.enqueue(Job(raise_planted), ()))  # type: ignore[arg-type]
+            port = a.port(lambda: a._runtime.dispatcher.queue.enqueue(Job(raise_planted), ()))  # type: ignore[arg-type]
             b.send(port)
             await trio.sleep(60)
     assert caught.group_contains(Planted)

@@ -75,9 +75,7 @@ async def test_flush_goes_at_the_pace_of_a_node_that_computes(
 
 
 @encrypted_or_not
-async def test_flush_goes_at_the_pace_of_a_slow_line(
-    autojump_clock: trio.testing.MockClock, encryption: bool
-) -> None:
+async def test_flush_goes_at_the_pace_of_a_slow_line(autojump_clock: trio.testing.MockClock, encryption: bool) -> None:
     async def work(middle: Middle) -> None:
         await middle.pass_on(pause=0.01, piece=2000)
 

@@ -53,10 +53,11 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                'self._dispatcher.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)',
-                "self._dispatcher.enqueue(Job(self._dispatcher.fire), (list(fire.monitors), fire.reason))",
+                'self._dispatcher.lifecycle.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)',
+                "fire_all = self._dispatcher.lifecycle.fire\n"
+                "        self._dispatcher.queue.enqueue(Job(fire_all), (list(fire.monitors), fire.reason))",
             ),
-            Change(_PEER, "from .._ports.monitor", "from .._ports.lifecycle import Job\nfrom .._ports.monitor"),
+            Change(_PEER, "from .._ports.monitor", "from .._ports.run_queue import Job\nfrom .._ports.monitor"),
         ),
         (f"{_MONITORS}::test_a_loss_is_reported_before_what_waits_is_handled",),
     ),
@@ -65,8 +66,8 @@ CONNECTIONS = (
         "what one callback sends goes out before the other monitors have fired",
         (
             # Two guards, each enough by itself.
-            Change(_WRITER, "or self._dispatcher.firing or not association", "or not association"),
-            Change(_PEER, "> self._inline_size and not self._dispatcher.firing:", "> self._inline_size:"),
+            Change(_WRITER, "or self._deaths.firing or not association", "or not association"),
+            Change(_PEER, "> self._inline_size and not self._dispatcher.lifecycle.firing:", "> self._inline_size:"),
         ),
         (f"{_MONITORS}::test_nothing_is_written_before_all_monitors_have_fired",),
     ),
@@ -77,7 +78,7 @@ CONNECTIONS = (
             Change(
                 _PEER,
                 "self._after(self.outbox.monitor, name, monitor)",
-                "self._dispatcher.call_next(lambda: self._after(self.outbox.monitor, name, monitor))",
+                "self._dispatcher.queue.call_next(lambda: self._after(self.outbox.monitor, name, monitor))",
             ),
         ),
         (f"{_MONITORS}::test_a_monitor_is_asked_for_before_what_it_covers",),
@@ -86,7 +87,7 @@ CONNECTIONS = (
         "error_ends_the_connection_alone",
         "an error out of the association ends the connection and no more: what it has taken out of the queue is lost in"
         " silence",
-        (Change(_PEER, "        self._dispatcher.call_next(self._fire_loss)  # first", "        # first"),),
+        (Change(_PEER, "        self._dispatcher.queue.call_next(self._fire_loss)  # first", "        # first"),),
         (f"{_OWN}[the listener decides]",),
         hangs=True,
     ),
@@ -94,7 +95,9 @@ CONNECTIONS = (
         "taken_monitors_forgotten",
         "monitors that were taken out of the table when an error came do not fire",
         (Change("_protocol/association/outbox.py", "self.unfired.update(self.monitors.get(name, {}))", "pass"),),
-        ("tests/protocol/association/test_association.py::TestAnErrorOfThisSide::test_in_the_middle_of_adapting_the_queue",),
+        (
+            "tests/protocol/association/test_association.py::TestAnErrorOfThisSide::test_in_the_middle_of_adapting_the_queue",
+        ),
     ),
     Fault(
         "effects_left_behind",
@@ -115,7 +118,7 @@ CONNECTIONS = (
         (
             Change(
                 "_ports/dispatcher.py",
-                "                self.crash(error)\n            return",
+                "                self.lifecycle.crash(error)\n            return",
                 "                pass\n            return",
             ),
         ),
@@ -124,7 +127,7 @@ CONNECTIONS = (
     Fault(
         "given_up_for_ever",
         "an error that comes again before the monitors could fire is met by another attempt, without end",
-        (Change(_PEER, "            self._dispatcher.crash(error)\n            return\n", "            pass\n"),),
+        (Change(_PEER, "self._dispatcher.lifecycle.crash(error)\n            return\n", "pass\n"),),
         (f"{_OWN_ERRORS}::test_an_error_before_the_monitors_of_another_could_fire_ends_the_node",),
         hangs=True,
     ),

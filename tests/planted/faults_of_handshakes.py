@@ -72,14 +72,13 @@ HANDSHAKES = (
         (
             Change(
                 _HANDSHAKE,
-                "self.step = Step.PROVE if self.dialler else Step.PROOF",
-                "self.step = Step.PROVE",
+                "Row(Step.NONCE, StepEvent.THEIR_NONCE, Step.PROOF,",
+                "Row(Step.NONCE, StepEvent.THEIR_NONCE, Step.PROVE,",
             ),
-            Change(_HANDSHAKE, "return [ProofWanted()] if self.dialler else []", "return [ProofWanted()]"),
             Change(
                 _HANDSHAKE,
-                "self.step = Step.PROOF if self.dialler else Step.DECISION",
-                "self.step = Step.PROOF",
+                "Row(Step.PROVE, StepEvent.OUR_PROOF, Step.DECISION,",
+                "Row(Step.PROVE, StepEvent.OUR_PROOF, Step.PROOF,",
             ),
         ),
         (f"{_TESTS}::test_the_side_that_dialled_proves_itself_first",),

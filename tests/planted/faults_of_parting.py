@@ -16,14 +16,26 @@ PARTING = (
     Fault(
         "agrees_to_everything",
         "rule 6: a side that monitors something says `bye`, and what it monitors is watched no more",
-        (Change(_FILE, "if willing and self._is_free:", "if willing:"),),
+        (Change(_FILE, "StageEvent.AGREE, Stage.PARTED, this_side_is_free)", "StageEvent.AGREE, Stage.PARTED)"),),
         (f"{_TESTS}::test_who_is_not_idle_says_so_in_order", f"{_NODES}::test_not_while_something_is_monitored"),
     ),
     Fault(
         "asks_while_watched",
         "a side asks to part though the other one monitors its ports: it is told `busy` again and again",
-        (Change(_FILE, "return self._is_free and not self.watched", "return self._is_free"),),
+        (Change(_FILE, "return self.is_free and not self.watched", "return self.is_free"),),
         (f"{_TESTS}::test_who_is_idle_too_agrees",),
+    ),
+    Fault(
+        "asks_under_monitors",
+        "rule 6: a side asks to part though it monitors something, which is watched no more when the two have parted",
+        (Change(_FILE, "StageEvent.ASK, Stage.ASKED, nobody_needs_it)", "StageEvent.ASK, Stage.ASKED)"),),
+        (f"{_TESTS}::test_who_needs_it_does_not_ask",),
+    ),
+    Fault(
+        "busy_is_not_heard",
+        "rule 6: a side that was told `busy` goes on waiting, and writes nothing more",
+        (Change(_FILE, "    Row(Stage.ASKED, StageEvent.BUSY, Stage.IN_USE),\n", ""),),
+        (_TESTS,),
     ),
     Fault(
         "writes_after_its_last_word",
@@ -72,7 +84,7 @@ PARTING = (
             Change(
                 _FILE,
                 'return self._end(current, "it agreed to part too late, or was not asked")',
-                "return self._part(current)",
+                "self._connections[current] = Stage.PARTED\n        return [HalfClose(current)]",
             ),
         ),
         (f"{_TESTS}::test_an_answer_that_was_not_asked_for", f"{_WORLDS}[parting: no answer in time, from both]"),

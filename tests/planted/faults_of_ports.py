@@ -9,7 +9,8 @@ _ASSEMBLY = "_node/assembly.py"
 _IDS = "_ids.py"
 _SPAWNED_NAMES = "_peers/spawned_names.py"
 _DISPATCHER = "_ports/dispatcher.py"
-_KEEPER = "_ports/lifecycle.py"
+_LIFECYCLE = "_ports/lifecycle.py"
+_RUN_QUEUE = "_ports/run_queue.py"
 _NODE_PORT = "_peers/node_port.py"
 _BACKLOG = "_ports/backlog.py"
 _MAILBOX = "_ports/mailbox.py"
@@ -23,9 +24,22 @@ _COUNTED = "urlsafe_b64encode(b''.join(number.to_bytes(_RANDOM_BYTES, 'big') for
 
 PORTS = (
     Fault(
+        "killed_reply_ports_waited_for",
+        "somebody kills the reply port of a call, and the call waits for ever",
+        (Change("_services/calls.py", "reply_state.unwound.append(reply_port_died)", "pass"),),
+        ("tests/services/test_calls.py::test_a_reply_port_that_is_killed_ends_the_call",),
+        hangs=True,
+    ),
+    Fault(
+        "reply_ports_vanish",
+        "a reply port that is monitored is forgotten when its call is over, and its monitors never fire",
+        (Change("_ports/lifecycle.py", "if state.monitors or state.tasks or", "if state.tasks or"),),
+        ("tests/services/test_calls.py::test_who_monitors_a_reply_port_is_told_when_the_call_is_over",),
+    ),
+    Fault(
         "port_name_used_again",
         "point 3: a port gets the name of one that has died",
-        (Change(_CORE, "+ self._random_parts.pop()", "+ self._random_parts[-1 - len(self.dispatcher.ports)]"),),
+        (Change(_CORE, "+ self._random_parts.pop()", "+ self._random_parts[-1 - len(self.lifecycle.ports)]"),),
         ("tests/ports/test_ports.py::test_ports_never_share_an_id",),
     ),
     Fault(
@@ -128,8 +142,8 @@ PORTS = (
         (
             Change(
                 _DISPATCHER,
-                "            if full:\n                self.die_loudly",
-                "            if False:\n                self.die_loudly",
+                "            if full:\n                self.lifecycle.die_loudly",
+                "            if False:\n                self.lifecycle.die_loudly",
             ),
         ),
         ("tests/ports/test_mailbox.py::test_too_many_messages_behind_an_async_handler_kill_the_port",),
@@ -176,7 +190,7 @@ PORTS = (
     Fault(
         "kill_overtakes_messages",
         "a kill comes before the messages that were sent before it",
-        (Change(_KEEPER, "self.enqueue(self._kill_job, (name, reason))", "self.kill_now(name, reason)"),),
+        (Change(_LIFECYCLE, "self._queue.enqueue(self._kill_job, (name, reason))", "self.kill_now(name, reason)"),),
         ("tests/ports/test_death.py::test_a_kill_keeps_its_place_among_the_messages_sent_before_it",),
     ),
     Fault(
@@ -185,8 +199,8 @@ PORTS = (
         (
             Change(
                 _NODE_PORT,
-                "self._dispatcher.kill_now(name, reason)\n            case requests.Spawn()",
-                "self._dispatcher.kill(name, reason)\n            case requests.Spawn()",
+                "self._dispatcher.lifecycle.kill_now(name, reason)\n            case requests.Spawn()",
+                "self._dispatcher.lifecycle.kill(name, reason)\n            case requests.Spawn()",
             ),
         ),
         ("tests/peers/test_network_monitors.py::test_kill_keeps_its_place_among_messages",),
@@ -208,7 +222,7 @@ PORTS = (
         "a callback sees a monitor of the same loss whose reason is not set",
         (
             Change(
-                _KEEPER,
+                _LIFECYCLE,
                 "                monitor._begin_firing(reason)\n            for monitor in monitors:\n",
                 "                monitor._begin_firing(reason)\n",
             ),
@@ -218,19 +232,19 @@ PORTS = (
     Fault(
         "missing_port_not_told",
         "a monitor of a port that is dead already never fires",
-        (Change(_KEEPER, "self.enqueue(Job(self._fire_missing), (", "bool((self._fire_missing, "),),
+        (Change(_LIFECYCLE, "self._queue.enqueue(Job(self._fire_missing), (", "bool((self._fire_missing, "),),
         ("tests/ports/test_monitors.py::test_a_monitor_of_a_dead_port_says_that_there_is_none",),
     ),
     Fault(
         "fired_before_unwound",
         "a supervisor hears of a death before the resources are free",
-        (Change(_KEEPER, "if not state.tasks or self.nursery is None:", "if True:"),),
+        (Change(_LIFECYCLE, "if not state.tasks or self.nursery is None:", "if True:"),),
         ("tests/ports/test_death.py::test_monitors_fire_when_the_tasks_have_unwound",),
     ),
     Fault(
         "never_fired_if_not_unwound",
         "liveness: the monitors of a port whose tasks do not end never fire",
-        (Change(_KEEPER, "self.start_system_task(self._await_unwinding, port, state)", "pass"),),
+        (Change(_LIFECYCLE, "self.start_system_task(self._await_unwinding, port, state)", "pass"),),
         ("tests/ports/test_death.py::test_monitors_fire_after_the_shutdown_timeout_at_the_latest",),
     ),
     Fault(
@@ -238,9 +252,9 @@ PORTS = (
         "another node is not told of the death of a port that it monitors",
         (
             Change(
-                _KEEPER,
-                "if isinstance(monitor, RemoteMonitor):\n                monitor.peer",
-                "if False:\n                monitor.peer",
+                _LIFECYCLE,
+                "if isinstance(monitor, RemoteMonitor):\n                monitor.watcher",
+                "if False:\n                monitor.watcher",
             ),
         ),
         ("tests/peers/test_network_monitors.py::test_a_monitor_fires_with_the_reason_of_the_death",),
@@ -251,7 +265,7 @@ PORTS = (
         "what a callback sends to another node arrives before the notice of the death that it was called for",
         (
             Change(
-                _KEEPER,
+                _LIFECYCLE,
                 "        # The notices to other nodes are queued",
                 "        self.fire([monitor for monitor in monitors if isinstance(monitor, Monitor)], state.reason)\n"
                 "        # The notices to other nodes are queued",
@@ -264,9 +278,9 @@ PORTS = (
         "a loss is reported behind all that waits, and what that sends is dropped without need",
         (
             Change(
-                _DISPATCHER,
-                "self.queue.appendleft((Job(function), arguments))",
-                "self.queue.append((Job(function), arguments))",
+                _RUN_QUEUE,
+                "self.items.appendleft((Job(function), arguments))",
+                "self.items.append((Job(function), arguments))",
             ),
         ),
         ("tests/peers/test_network_monitors.py::test_a_loss_is_reported_before_what_waits_is_handled",),
@@ -292,13 +306,17 @@ PORTS = (
     Fault(
         "links_end_with_their_owner",
         "a port of another node is not killed if the port that has linked it dies with the one that it is linked to",
-        (Change(_KEEPER, "isinstance(owned, Monitor) and self._outlives_owner(owned)", "False"),),
+        (Change(_LIFECYCLE, "isinstance(owned, Monitor) and self._outlives_owner(owned)", "False"),),
         (f"{_CLOSED}::test_a_link_that_a_port_sets_on_itself_fires_whenever_it_dies",),
     ),
     Fault(
         "links_end_in_the_order_of_closing",
         "whether a port of another node is killed depends on which port of a closing node dies first",
-        (Change(_KEEPER, "name in self.unwinding or (self.closing and name in self.ports)", "name in self.unwinding"),),
+        (
+            Change(
+                _LIFECYCLE, "name in self.unwinding or (self.closing and name in self.ports)", "name in self.unwinding"
+            ),
+        ),
         (f"{_CLOSED}::test_a_link_to_another_node_fires_though_its_owner_dies_as_well",),
     ),
     Fault(
@@ -310,13 +328,13 @@ PORTS = (
     Fault(
         "closing_raises_in_iterations",
         "an iteration over a port raises when its own node closes",
-        (Change(_KEEPER, "not reason or (self.closing and reason == node_closed(self.id))", "not reason"),),
+        (Change(_LIFECYCLE, "not reason or (self.closing and reason == node_closed(self.id))", "not reason"),),
         (f"{_CLOSED}::test_iterations_end_with_their_node_and_receive_says_why",),
     ),
     Fault(
         "iterations_end_for_what_looks_like_closing",
         "an iteration over a port that another one has killed ends as if nothing had happened",
-        (Change(_KEEPER, "(self.closing and reason == node_closed(self.id))", "reason[0] == 'node_closed'"),),
+        (Change(_LIFECYCLE, "(self.closing and reason == node_closed(self.id))", "reason[0] == 'node_closed'"),),
         (f"{_CLOSED}::test_an_iteration_raises_what_only_looks_like_the_end_of_its_node",),
     ),
     Fault(
@@ -340,22 +358,22 @@ PORTS = (
     Fault(
         "monitored_deaths_leave_no_trace",
         "the traceback of a death that somebody monitors is nowhere",
-        (Change(_KEEPER, "log.debug(", "(lambda *_, **__: None)("),),
+        (Change(_LIFECYCLE, "log.debug(", "(lambda *_, **__: None)("),),
         (f"{_TRACES}::test_the_traceback_of_a_monitored_death_is_in_the_log_for_who_looks",),
     ),
     Fault(
         "cause_of_another_death",
         "who waits for a port is told the exception that has killed another one",
         (
-            Change(_KEEPER, "running.port, self.cause = before", "running.port = before[0]"),
-            Change(_KEEPER, "self.cause), cause", "self.cause), cause or self.cause"),
+            Change(_LIFECYCLE, "running.port, self.cause = before", "running.port = before[0]"),
+            Change(_LIFECYCLE, "self.cause), cause", "self.cause), cause or self.cause"),
         ),
         (f"{_TRACES}::test_the_cause_is_of_that_port_and_of_no_other",),
     ),
     Fault(
         "cause_is_kept",
         "a node keeps the exception of the latest death, with all the frames of its traceback",
-        (Change(_KEEPER, "running.port, self.cause = before", "running.port = before[0]"),),
+        (Change(_LIFECYCLE, "running.port, self.cause = before", "running.port = before[0]"),),
         (f"{_TRACES}::test_nothing_keeps_the_exception_when_those_who_waited_are_gone",),
     ),
     Fault(

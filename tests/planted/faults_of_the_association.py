@@ -18,10 +18,15 @@ _OTHERS_STAY_OPEN = Change(
 _DATA_BEFORE_OK = (
     Change(
         _FILE,
-        "self._connections[connection] = Stage.CHOSEN\n            return [Link(connection)]",
-        "self._connections[connection] = Stage.IN_USE\n            return [Link(connection), NodeUp(connection)]",
+        "Row(Stage.AUTHENTICATED, StageEvent.TAKEN_UP, Stage.CHOSEN,",
+        "Row(Stage.AUTHENTICATED, StageEvent.TAKEN_UP, Stage.IN_USE,",
     ),
-    Change(_FILE, """raise RemoteProtocolError("an unexpected 'ok'")""", "return []"),
+    Change(_FILE, "return [Link(connection)]", "return [Link(connection), NodeUp(connection)]"),
+    Change(
+        _FILE,
+        "if self._move(connection, StageEvent.OK) is None:\n",
+        "if self._move(connection, StageEvent.OK) is None:\n            return []\n",
+    ),
 )
 
 ASSOCIATION = (
@@ -37,8 +42,8 @@ ASSOCIATION = (
         (
             Change(
                 _FILE,
-                "if self.outbox.fence is not Fence.CLEAR:\n            self._next = connection",
-                "if self.outbox.fence is Fence.FIRING:\n            self._next = connection",
+                "return association.outbox.fence is Fence.CLEAR",
+                "return association.outbox.fence is not Fence.FIRING",
             ),
         ),
         (f"{_TESTS}::TestTheFence",),
@@ -73,8 +78,8 @@ ASSOCIATION = (
         (
             Change(
                 _OUTBOX,
-                "self.queue.drop()\n        if self.fence is not Fence.LOST:",
-                "if self.fence is not Fence.LOST:",
+                "self.queue.drop()\n        if self._move(FenceEvent.LOSS):",
+                "if self._move(FenceEvent.LOSS):",
             ),
         ),
         (f"{_TESTS}::TestALoss::test_it_closes_the_connection_drops_the_queue_and_fires_every_monitor",),
@@ -85,11 +90,17 @@ ASSOCIATION = (
         (
             Change(
                 _OUTBOX,
-                "self.fence = Fence.FIRING\n        self.queue.high_water",
-                "self.fence = Fence.CLEAR\n        self.queue.high_water",
+                "Row(Fence.LOST, FenceEvent.FIRE, Fence.FIRING)",
+                "Row(Fence.LOST, FenceEvent.FIRE, Fence.CLEAR)",
             ),
         ),
         (f"{_TESTS}::TestTheFence",),
+    ),
+    Fault(
+        "callbacks_overflow_in_silence",
+        "rule 3: what callbacks send is too much for the queue, it is dropped, and no second round tells of it",
+        (Change(_OUTBOX, "    Row(Fence.FIRING, FenceEvent.LOSS, Fence.LOST),\n", ""),),
+        (f"{_TESTS}::TestTheFence", f"{_TESTS}::TestTheQueueIsBounded"),
     ),
     Fault(
         "table_kept_when_fired",
@@ -100,11 +111,7 @@ ASSOCIATION = (
     Fault(
         "a_death_fires_twice",
         "a monitor that has fired for a death is still in the table, and fires again at the next loss",
-        (
-            Change(
-                _OUTBOX, "Fire(tuple(self.monitors.pop(name)), reason)", "Fire(tuple(self.monitors[name]), reason)"
-            ),
-        ),
+        (Change(_OUTBOX, "Fire(tuple(self.monitors.pop(name)), reason)", "Fire(tuple(self.monitors[name]), reason)"),),
         (f"{_TESTS}::TestMonitors::test_a_death_fires_those_of_the_port_and_no_others",),
     ),
     Fault(
@@ -210,7 +217,14 @@ ASSOCIATION = (
     Fault(
         "end_is_no_loss",
         "rule 2: the end of a connection in use is taken for that of one after the last word",
-        (Change(_FILE, "if stage is Stage.IN_USE:", "if stage is None:"),),
+        (
+            Change(
+                _FILE,
+                "    Row(Stage.ASKED, StageEvent.ENDED, Stage.GONE),",
+                "    Row(Stage.IN_USE, StageEvent.ENDED, Stage.GONE),\n"
+                "    Row(Stage.ASKED, StageEvent.ENDED, Stage.GONE),",
+            ),
+        ),
         (f"{_TESTS}::TestALoss",),
     ),
     Fault(
@@ -261,7 +275,9 @@ ASSOCIATION = (
         "requests_concern_nobody",
         "a request to spawn, kill or monitor that is too large is lost, and the port that it names is not told",
         (Change(_QUEUE, "if word in ABOUT_PORTS:", "if word in ():"),),
-        ("tests/protocol/association/test_queue.py::TestTheLimitOfThePeerIsSmaller::test_the_port_that_a_request_is_about_is_concerned",),
+        (
+            "tests/protocol/association/test_queue.py::TestTheLimitOfThePeerIsSmaller::test_the_port_that_a_request_is_about_is_concerned",
+        ),
     ),
     Fault(
         "a_list_to_a_node_port_crashes",

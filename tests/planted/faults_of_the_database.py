@@ -193,9 +193,7 @@ DATABASE = (
     Fault(
         "late_for_good",
         "the database: a node that attaches is kept out by another's word, and not asked",
-        (
-            Change(_COPIES, "                    self._ask(source, other)\n", "                    pass\n"),
-        ),
+        (Change(_COPIES, "                    self._ask(source, other)\n", "                    pass\n"),),
         (f"{_TESTS}::TestALiar::test_that_was_there_first_does_not_keep_a_node_out",),
     ),
     Fault(

@@ -366,7 +366,7 @@ async def test_the_cause_is_of_that_port_and_of_no_other() -> None:
         causes: list[object] = []
 
         def kill_other(*_: object) -> None:
-            causes.append(node._dispatcher.cause)
+            causes.append(node._lifecycle.cause)
             node.kill(other, "as well")
 
         node.monitor(port, kill_other)
@@ -376,7 +376,7 @@ async def test_the_cause_is_of_that_port_and_of_no_other() -> None:
         assert [type(cause) for cause in causes] == [Broken]
         assert died.value.reason == ("as well",)
         assert died.value.__cause__ is None
-        assert node._dispatcher.cause is None
+        assert node._lifecycle.cause is None
 
 
 @pytest.mark.parametrize("receives", [True, False])

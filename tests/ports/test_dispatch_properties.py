@@ -250,11 +250,11 @@ def test_random_programs_keep_the_promise(kinds: list[str], program: list[Step],
         world.check_order()
         world.check_holes()
         assert not any(port.alive for port in world.ports)
-        dispatcher = node._runtime.dispatcher
+        dispatcher, lifecycle = node._runtime.dispatcher, node._runtime.lifecycle
         assert not dispatcher.ports
-        assert not dispatcher.unwinding
+        assert not lifecycle.unwinding
         assert not dispatcher.queue
-        assert dispatcher.lingering == 0
+        assert lifecycle.lingering == 0
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
@@ -284,9 +284,9 @@ def test_random_programs_that_are_cut_short_leave_nothing_behind(
         world.check_order()
         world.check_holes()
         assert not any(port.alive for port in world.ports)
-        dispatcher = node._runtime.dispatcher
+        dispatcher, lifecycle = node._runtime.dispatcher, node._runtime.lifecycle
         assert not dispatcher.ports
-        assert not dispatcher.unwinding
+        assert not lifecycle.unwinding
         assert not dispatcher.queue
 
     trio.run(main, clock=MockClock(autojump_threshold=0))

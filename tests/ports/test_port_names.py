@@ -153,7 +153,7 @@ async def test_a_name_is_not_used_again_by_a_run_that_comes_back(
         await peer.send(("", "spawn", name, INSTALLS), ("", "kil", name))
         await peer.send(("", "ping"))
         await peer.receive(1)
-        assert not b._dispatcher.ports
+        assert not b._lifecycle.ports
         peer.pipe.close()
         await until(lambda: not b.peers)
         if between == "forgotten":
@@ -162,13 +162,13 @@ async def test_a_name_is_not_used_again_by_a_run_that_comes_back(
         else:
             other = await adopted(network, "a", "s" * 16)
             await other.send(("", "spawn", other.name_to_spawn(1), INSTALLS))
-            await until(lambda: len(b._dispatcher.ports) == 1)
+            await until(lambda: len(b._lifecycle.ports) == 1)
             other.pipe.close()
             await until(lambda: not b.peers)
         again = await adopted(network, "a", "f" * 16)
         await again.send(("", "spawn", name, INSTALLS), ("", "spawn", again.name_to_spawn(2), INSTALLS))
-        await until(lambda: again.name_to_spawn(2) in b._dispatcher.ports)
-        assert name not in b._dispatcher.ports
+        await until(lambda: again.name_to_spawn(2) in b._lifecycle.ports)
+        assert name not in b._lifecycle.ports
     assert any("may not give" in line for line in warnings_in(caplog))
 
 
@@ -195,7 +195,7 @@ async def test_no_node_uses_a_name_again_that_another_has_used(autojump_clock: t
         thief = await adopted(network, "A", victim.incarnation)
         await thief.send(("", "spawn", name, INSTALLS), ("", "ping"))
         await thief.receive(1)
-        assert not b._dispatcher.ports
+        assert not b._lifecycle.ports
 
 
 @pytest.mark.parametrize("linked", [False, True])
@@ -255,5 +255,5 @@ async def test_a_peer_that_claims_our_incarnation_takes_no_name_of_ours(
             await trio.sleep(1)
         await until(lambda: fired)
         assert b.peers == ("a",)
-        assert name not in b._dispatcher.ports
+        assert name not in b._lifecycle.ports
     assert any("may not give" in line for line in warnings_in(caplog))

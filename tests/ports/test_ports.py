@@ -983,7 +983,7 @@ async def test_a_node_keeps_nothing_of_a_port_that_has_died() -> None:
             node.kill(port, "why")
         await wait_all_tasks_blocked()
         assert not core.dispatcher.ports
-        assert not core.dispatcher.unwinding
+        assert not core.lifecycle.unwinding
         assert not core.dispatcher.queue
 
 

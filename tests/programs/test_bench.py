@@ -146,9 +146,7 @@ def test_numbers() -> None:
 LOGS = "import logging; from trio_mp.cli.bench import task; task.log_faults(); logging.getLogger('trio_mp')"
 
 
-def cell(
-    group: str, name: str, repeats: int = 1, program: str = OURS, code: str = "", *, target: bool = False
-) -> Cell:
+def cell(group: str, name: str, repeats: int = 1, program: str = OURS, code: str = "", *, target: bool = False) -> Cell:
     return Cell(group, name, program, (sys.executable, "-c", code), repeats, target=target)
 
 
@@ -522,9 +520,7 @@ def test_the_readme_quotes_the_benchmarks(document: ModuleType) -> None:
 
 
 @pytest.mark.usefixtures("require_tcp")
-def test_where_the_time_goes(
-    document: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_where_the_time_goes(document: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     profiles = importlib.import_module("benchmarks.profiles")
     monkeypatch.setattr(profiles, "QUICK", profiles.Effort(messages=200, runs=2, flood=1_000, trips=30, rounds=1))
     path, out = tmp_path / "profiles.json", StringIO()

@@ -181,7 +181,7 @@ async def test_a_call_leaves_nothing_behind() -> None:
             await node.call(node.port(), "strange")
         await wait_all_tasks_blocked()
         assert set(node._runtime.dispatcher.ports.values()) == {port, silent}
-        assert not node._runtime.dispatcher.unwinding
+        assert not node._runtime.lifecycle.unwinding
         assert not state_of(port).monitors
         assert not state_of(silent).monitors
 
@@ -258,6 +258,31 @@ async def test_a_reply_port_that_is_killed_ends_the_call() -> None:
         with pytest.raises(PortDied) as caught:
             await node.call(port)
         assert caught.value.reason == ("rude",)
+
+
+async def test_who_monitors_a_reply_port_is_told_when_the_call_is_over() -> None:
+    async with open_node() as node:
+        told: list[tuple[object, ...]] = []
+
+        def answer(reply: str) -> None:
+            node.monitor(reply, lambda *reason: told.append(reason))
+            node.send(reply, "done")
+
+        assert await node.call(node.port(answer)) == ("done",)
+        await wait_all_tasks_blocked()
+        assert told == [()]
+
+
+async def test_a_monitor_of_a_reply_port_that_is_set_too_late_fires() -> None:
+    async with open_node() as node:
+        replies: list[str] = []
+
+        def answer(reply: str) -> None:
+            replies.append(reply)
+            node.send(reply)
+
+        await node.call(node.port(answer))
+        assert (await node.wait_death(replies[0]))[0] == "no_such_port"
 
 
 async def test_what_a_node_port_does_not_answer_cannot_be_called() -> None:

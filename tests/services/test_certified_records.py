@@ -208,9 +208,7 @@ async def test_where_certificates_name_nobody_there_are_none(
         world = World(tmp_path, stack)
         for name, *seeds in (("g1",), ("g2", "g1", "g2"), ("a", "g1")):
             shared = world.issue("shared", verify_node_id=False)
-            node = open_test_node(
-                world.network, name, seeds=seeds, certificate=shared, secret=None, encryption=True
-            )
+            node = open_test_node(world.network, name, seeds=seeds, certificate=shared, secret=None, encryption=True)
             world.nodes[name] = await stack.enter_async_context(node)
             await trio.sleep(5)
         world.nodes["a"].database.set("red", "k", 1)

@@ -47,9 +47,7 @@ def lie_about(liar: Node, to: str, victim: Node, *, later: int = 0, more: int = 
     tell(liar, to, victim, {"red": LIES}, later=later, more=more)
 
 
-def tell(
-    liar: Node, to: str, victim: Node, entries: dict[str, Table], *, later: int = 0, more: int = 1
-) -> None:
+def tell(liar: Node, to: str, victim: Node, entries: dict[str, Table], *, later: int = 0, more: int = 1) -> None:
     """A member brings a record of another node, as if that had moved to it."""
     version = victim.database._replica._own.version
     record = ("record", victim.id, version.started + later, version.incarnation, version.attachment + more, 10**6)

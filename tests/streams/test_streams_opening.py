@@ -48,7 +48,9 @@ async def pair(
 def nothing_is_left(*nodes: Node) -> bool:
     """Whether no port is alive, and no stream is being set up."""
     return all(
-        not node._dispatcher.ports and not node._dispatcher.unwinding and not node._streams._pending._pending
+        not node._lifecycle.ports
+        and not node._lifecycle.unwinding
+        and not node._streams._pending._pending
         and not node._streams._pending._expected
         for node in nodes
     )
@@ -232,7 +234,7 @@ async def test_streams_count_as_ports_that_were_spawned(autojump_clock: trio.tes
             await ends.make()
             with pytest.raises(PortDied, match="b has 2 ports on this node, the limit"):
                 await ends.make()
-        for port in tuple(a._dispatcher.ports.values()):
+        for port in tuple(a._lifecycle.ports.values()):
             port.kill()
         await until(lambda: nothing_is_left(a, b))
         async with open_ends(b, "a") as ends:
@@ -351,7 +353,7 @@ async def test_cancelled_before_a_local_one_has_begun() -> None:
             async with a.open_stream("a", f"{MODULE}:echoes"):
                 pytest.fail("it was opened")
         await trio.testing.wait_all_tasks_blocked()
-        assert not a._dispatcher.ports
+        assert not a._lifecycle.ports
 
 
 # How it ends -----------------------------------------------------------------------------------------------------
@@ -410,7 +412,7 @@ async def test_leaving_the_block_ends_the_stream(autojump_clock: trio.testing.Mo
 async def test_killing_the_port_breaks_the_stream(autojump_clock: trio.testing.MockClock) -> None:
     async with pair(FakeNetwork()) as (a, b), b.open_stream("a", f"{MODULE}:sends_and_waits", 10) as stream:
         assert await stream.receive_some() == b"x" * 10
-        (port,) = a._dispatcher.ports.values()
+        (port,) = a._lifecycle.ports.values()
         port.kill("why", "not")
         await trio.sleep(1)
         await receive_until_broken(stream, "its port has died: why: not")

@@ -22,6 +22,8 @@ from .._peers.node_port import NodePort
 from .._peers.observers import Observers
 from .._peers.peer import Peer
 from .._ports.dispatcher import Dispatcher
+from .._ports.lifecycle import Lifecycle
+from .._ports.run_queue import RunQueue
 from .._protocol.database.messages import WORD as DATABASE
 from .._protocol.handshake.auth import stretch_secret
 from .._protocol.handshake.handshake import LocalInfo
@@ -77,16 +79,18 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     pending_streams = PendingStreams()
 
     # The ports of this node, and its network.
-    dispatcher = Dispatcher(
+    queue = RunQueue()
+    lifecycle = Lifecycle(
         node_id,
         node,
+        queue,
         mailbox_limit=settings.mailbox_limit,
         mailbox_size_limit=settings.mailbox_size_limit,
-        stall=settings.heartbeat,
         shutdown_timeout=settings.shutdown_timeout,
         raise_unmonitored=settings.unmonitored_death == "raise",
         clock=environment.fairness_clock,
     )
+    dispatcher = Dispatcher(queue, lifecycle, stall=settings.heartbeat)
 
     def find_peer(other: str) -> Peer | None:
         return network.peers.get(other) if network is not None else None

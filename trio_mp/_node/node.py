@@ -33,10 +33,11 @@ class Node:
 
     def __init__(self, settings: Settings, environment: Environment) -> None:
         parts = assemble(self, settings, environment)
-        # `send` reads these four.
+        # `send` reads these five.
         self._runtime = parts.runtime
-        self._dispatcher = parts.runtime.dispatcher
+        self._lifecycle = parts.runtime.lifecycle
         self._queue = parts.runtime.dispatcher.queue
+        self._items = parts.runtime.dispatcher.queue.items
         self._routes = parts.runtime.routes
         self._spawner = parts.spawner
         self._streams = parts.streams
@@ -80,7 +81,7 @@ class Node:
           TypeError: the handler is not callable.
           trio.ClosedResourceError: the node is closed or closing.
         """
-        return new_port(self._dispatcher, self._runtime.next_name(), handler)
+        return new_port(self._lifecycle, self._runtime.next_name(), handler)
 
     def open_port(self) -> AbstractAsyncContextManager[Port]:
         """A port that lives as long as the block, with a mailbox: messages wait for `Port.receive`.
@@ -126,14 +127,14 @@ class Node:
           trio.ClosedResourceError: the node is closed.
         """
         # The hot path, without calls that can be spared: `Runtime.send` and `Peer.send` say the same.
-        if port.__class__ is Port and port._lifecycle is self._dispatcher:  # pyright: ignore[reportAttributeAccessIssue]
-            if self._runtime.closed or self._dispatcher.lingering:
+        if port.__class__ is Port and port._lifecycle is self._lifecycle:  # pyright: ignore[reportAttributeAccessIssue]
+            if self._runtime.closed or self._lifecycle.lingering:
                 self._runtime.check_open()
-            if self._dispatcher.parked is not None:
-                self._dispatcher.wake()
-            self._queue.append((port, message))
+            if self._queue.parked is not None:
+                self._queue.wake()
+            self._items.append((port, message))
             return
-        if self._runtime.closed or self._dispatcher.lingering:
+        if self._runtime.closed or self._lifecycle.lingering:
             self._runtime.check_open()
         try:
             peer, name = self._routes[port]
@@ -278,7 +279,7 @@ class Node:
         def set_monitor(callback: Callable[..., object]) -> Monitor:
             return self._runtime.monitor(port, callback, owner)
 
-        return DeathScope(str(port), set_monitor, lambda: self._dispatcher.cause, fail=fail)
+        return DeathScope(str(port), set_monitor, lambda: self._lifecycle.cause, fail=fail)
 
     async def wait_death(self, port: str) -> Reason:
         """Wait until a port dies, or messages to it may have been lost; returns why. A checkpoint.

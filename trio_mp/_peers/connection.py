@@ -11,7 +11,7 @@ import logging
 import trio
 
 from .._errors import RemoteProtocolError
-from .._ports.context import Running, running_variable
+from .._ports.context import Running
 from .._protocol.association.effects import Terms
 from .._protocol.handshake.events import (
     Authenticated,
@@ -96,7 +96,7 @@ class Connection:
         self._scope = trio.CancelScope(deadline=trio.current_time() + network.settings.handshake_timeout)
         self.closed: list[str] = []
         self.writer = Writer(
-            pipe, self.session, network.dispatcher, ended=self._note_end, failed=self._cannot_encrypt
+            pipe, self.session, network.dispatcher.lifecycle, ended=self._note_end, failed=self._cannot_encrypt
         )
         self.reader = Reader(
             pipe, self.session, network.dispatcher, self.writer, self.closed, self._handle, self._serve
@@ -110,8 +110,7 @@ class Connection:
         """Handle the connection until it is over. What the other side does wrong ends it, and is in `fault`."""
         try:
             try:
-                self._running = Running(self.network.dispatcher.public, None, trio.lowlevel.current_task())
-                running_variable.set(self._running)
+                self._running = self.network.dispatcher.enter()
                 with self._scope:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._write)
@@ -158,7 +157,7 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - an error of this program
             self.fail(error)
         finally:
-            self.network.dispatcher.release_pump()
+            self.network.dispatcher.queue.release_pump()
 
     async def _hand_over(self, handshake: StreamHandshake) -> None:
         """Hand the connection over to the stream that it is for, and wait for the end of that."""

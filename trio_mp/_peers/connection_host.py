@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from .._ports.dispatcher import Dispatcher
+from .._ports.boundary import LocalPorts
 from .._protocol.handshake.handshake import LocalInfo
 from .._protocol.handshake.session import TLSChannel
 from .._settings.environment import Environment
@@ -20,7 +20,7 @@ C_contra = TypeVar("C_contra", contravariant=True)
 class ConnectionHost(Protocol[C_contra]):
     """What a connection asks of the network that it is part of; see `Network`."""
 
-    dispatcher: Dispatcher
+    dispatcher: LocalPorts
     settings: Settings
     environment: Environment
     local: LocalInfo

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
-from .._ports.dispatcher import Dispatcher
+from .._ports.boundary import LocalPorts
 from .._protocol.handshake.handshake import LocalInfo, Step
 from .._protocol.handshake.session import TLSChannel
 from .._protocol.membership.permissions import Notary
@@ -59,7 +59,7 @@ class Network:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        dispatcher: LocalPorts,
         settings: Settings,
         environment: Environment,
         local: LocalInfo,
@@ -238,7 +238,7 @@ class Network:
         if leaving is not None:
             leaving.fault = "too many connections are in their handshake, and it had to leave"
             leaving.close(leaving.fault)
-        self.dispatcher.start_system_task(self._run_accepted, connection)
+        self.dispatcher.lifecycle.start_system_task(self._run_accepted, connection)
 
     async def _run_accepted(self, connection: Connection) -> None:
         await self._run_connection(connection)
@@ -297,7 +297,7 @@ class Network:
             pipe.close()
             return Dialled("", "this node is closing", None)
         connection = Connection(self, pipe, dialler=True, address=str(address))
-        self.dispatcher.start_system_task(self._run_dialled, connection)
+        self.dispatcher.lifecycle.start_system_task(self._run_dialled, connection)
         await connection.settled.wait()
         handshake = connection.session.handshake
         if handshake.talks_to_itself:
@@ -348,7 +348,7 @@ class Network:
         except OSError as error:
             return error.strerror or str(error)
         connection = Connection(self, pipe, dialler=True, address=str(address), awaited=awaited)
-        self.dispatcher.start_system_task(self._run_connection, connection)
+        self.dispatcher.lifecycle.start_system_task(self._run_connection, connection)
         try:
             await connection.settled.wait()
         finally:

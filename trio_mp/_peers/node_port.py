@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeAlias
 
 from .._ids import node_of, split_port
+from .._ports.boundary import LocalPorts
 from .._ports.context import Running
-from .._ports.dispatcher import Dispatcher
 from .._ports.port import Port, state_of
 from .._protocol import requests
 from .._protocol.wire import codec
@@ -75,7 +75,7 @@ class NodePort:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        dispatcher: LocalPorts,
         environment: Environment,
         *,
         send: Callable[[str, tuple[object, ...]], None],
@@ -115,7 +115,7 @@ class NodePort:
             case requests.Died(name, reason):
                 peer.act(peer.association.outbox.port_died, name, reason)
             case requests.Kill(name, reason):
-                self._dispatcher.kill_now(name, reason)
+                self._dispatcher.lifecycle.kill_now(name, reason)
             case requests.Spawn() as spawn:
                 self._spawn_for(peer, spawn)
             case requests.OpenStream() as stream:
@@ -147,7 +147,7 @@ class NodePort:
             case requests.Nothing() | requests.Ping() | requests.Pong():
                 pass
             case requests.Kill(name, reason):
-                self._dispatcher.kill_now(name, reason)
+                self._dispatcher.lifecycle.kill_now(name, reason)
             case requests.Forward(port, forwarded):
                 self._try_to_send(port, forwarded)
             case requests.Query(what, port, prefix):

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import trio
 
-from .._ports.dispatcher import Dispatcher
+from .._ports.boundary import LocalPorts
 from .._ports.monitor import Monitor
 from .._protocol import requests
 from .._protocol.association import effects
@@ -51,7 +51,7 @@ class Peer:
       up, down: parking lots, woken when a connection is in use and may be written to, and when none is any more.
     """
 
-    def __init__(self, dispatcher: Dispatcher, settings: Settings, node_id: str, network: PeerNetwork) -> None:
+    def __init__(self, dispatcher: LocalPorts, settings: Settings, node_id: str, network: PeerNetwork) -> None:
         self.id = node_id
         self._network = network
         self.association = Association(
@@ -114,7 +114,7 @@ class Peer:
         self.touch()
         if self.outbox.overflows():
             self.act(self.association.take_loss)
-        elif self.queue.closed_size > self._inline_size and not self._dispatcher.firing:
+        elif self.queue.closed_size > self._inline_size and not self._dispatcher.lifecycle.firing:
             self.flush()
 
     def monitor(self, name: str, monitor: Monitor) -> None:
@@ -141,7 +141,7 @@ class Peer:
         """Have it flushed, or a connection looked for, at the end of this scheduler pass."""
         if not self._dirty:
             self._dirty = True
-            self._dispatcher.mark_dirty(self)
+            self._dispatcher.queue.mark_dirty(self)
 
     def flush_dirty(self) -> None:
         """Flush at the end of a pass, unless that was done since."""
@@ -184,7 +184,7 @@ class Peer:
     def _wait_for_connection(self) -> None:
         if self._deadline is None:
             self._deadline = trio.CancelScope()
-            self._dispatcher.start_system_task(self._give_up_later, self._deadline)
+            self._dispatcher.lifecycle.start_system_task(self._give_up_later, self._deadline)
             for tell in self._network.observers.wanted:
                 tell(self.id)
 
@@ -272,7 +272,7 @@ class Peer:
         self.execute(decide(*arguments, **named))
 
     def execute(self, decided: Iterable[effects.Effect]) -> None:
-        """Do what the association says. An error in it is a loss."""
+        """Do what the association says, depth first: `effects.py` says why. An error in it is a loss."""
         left, failures = deque(decided), self._failures
         try:
             while left and self._failures == failures:
@@ -328,9 +328,9 @@ class Peer:
             case effects.Unwatch():
                 self.watchers.end_all()
             case effects.FireDue():
-                self._dispatcher.call_next(self._fire_loss)
+                self._dispatcher.queue.call_next(self._fire_loss)
             case effects.Fire(monitors, reason):
-                self._dispatcher.fire(cast("list[Monitor]", list(monitors)), reason)
+                self._dispatcher.lifecycle.fire(cast("list[Monitor]", list(monitors)), reason)
             case effects.FireDone():
                 self.execute(self.association.fired())
 
@@ -338,13 +338,13 @@ class Peer:
         """Give up all that there is between the two nodes: an error of this program has come out of the work for it."""
         if self._failing:
             # Before the monitors could fire: what then keeps the promise is the end of the node.
-            self._dispatcher.crash(error)
+            self._dispatcher.lifecycle.crash(error)
             return
         self._failing = True
         self._failures += 1
         why = explain(error)
         loss = self.association.give_up(why)
-        self._dispatcher.call_next(self._fire_loss)  # first of all, so that they fire whatever comes now
+        self._dispatcher.queue.call_next(self._fire_loss)  # first of all, so that they fire whatever comes now
         while self.connections:
             self.connections.popitem()[1].close(why)
         self.watchers.end_all()
@@ -363,7 +363,7 @@ class Peer:
         messages, size = self.outbox.take_dropped()
         if messages:
             log.warning("%s: %d more messages (%d bytes) were dropped with them", self.id, messages, size)
-        self._dispatcher.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
+        self._dispatcher.lifecycle.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
         decided = self.association.fired()
         self._failing = False
         self.execute(decided)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import trio
 
-from .._ports.dispatcher import Dispatcher
+from .._ports.boundary import LocalPorts
 from .peer import Peer
 
 
@@ -25,7 +25,7 @@ class Probe:
       dispatcher: where tasks are started.
     """
 
-    def __init__(self, connection: ProbedConnection, dispatcher: Dispatcher) -> None:
+    def __init__(self, connection: ProbedConnection, dispatcher: LocalPorts) -> None:
         self._connection = connection
         self._dispatcher = dispatcher
         self._scope: trio.CancelScope | None = None
@@ -34,7 +34,7 @@ class Probe:
         """Tell the association, by `probe_failed`, if it has not been `answered` in this time."""
         if self._scope is None:
             self._scope = trio.CancelScope()
-            self._dispatcher.start_system_task(self._judge, self._scope, seconds)
+            self._dispatcher.lifecycle.start_system_task(self._judge, self._scope, seconds)
 
     def answered(self) -> None:
         """The other side has answered."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from .._ports.boundary import LocalPorts
 from .._ports.context import Running
-from .._ports.dispatcher import Dispatcher
 from .._protocol.handshake.events import Event, Messages
 from .._protocol.handshake.session import Incoming, Session
 from .._protocol.requests import says_nothing
@@ -51,7 +51,7 @@ class Reader:
         self,
         pipe: Pipe,
         session: Session,
-        dispatcher: Dispatcher,
+        dispatcher: LocalPorts,
         writer: Writer,
         ended: Sequence[str],
         handle: Callable[[Event], None],
@@ -157,7 +157,6 @@ class Reader:
             self.batches += 1
         index = 0
         while True:
-            dispatcher.hold_pump()
             index = dispatcher.dispatch_batch(running, batch, index, self._serve, ended)
             if index >= len(batch):
                 return

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .._ports.dispatcher import Dispatcher
-from .._ports.lifecycle import RemoteMonitor
+from .._ports.boundary import LocalPorts, RemoteMonitor
 from .._protocol.association.association import Association
 from .._protocol.requests import died
 from .._reason import Reason, reason_lost, too_many_monitors
@@ -32,7 +31,7 @@ class Watchers:
       limit: how many it may monitor.
     """
 
-    def __init__(self, peer: WatchingPeer, dispatcher: Dispatcher, limit: int) -> None:
+    def __init__(self, peer: WatchingPeer, dispatcher: LocalPorts, limit: int) -> None:
         self._peer = peer
         self.fail = peer.fail
         self._dispatcher = dispatcher
@@ -52,7 +51,7 @@ class Watchers:
             return False
         watcher = self._watchers[name] = RemoteMonitor(self, name)
         self._peer.association.watched.add(name)
-        self._dispatcher.add_local_monitor(name, watcher)
+        self._dispatcher.lifecycle.add_local_monitor(name, watcher)
         return True
 
     def end(self, name: str) -> None:
@@ -60,7 +59,7 @@ class Watchers:
         watcher = self._watchers.pop(name, None)
         if watcher is not None:
             self._peer.association.watched.discard(name)
-            self._dispatcher.remove_local_monitor(name, watcher)
+            self._dispatcher.lifecycle.remove_local_monitor(name, watcher)
 
     def end_all(self) -> None:
         """The connection has ended, whatever became of it."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-from .._ports.dispatcher import Dispatcher
+from .._ports.boundary import Deaths
 from .._protocol.association.association import Association
 from .._protocol.handshake.session import Session
 from .._transport.pipe import Pipe
@@ -27,7 +27,7 @@ class Writer:
     Args:
       pipe: where to.
       session: says what comes before the queue (the handshake, the answers of TLS, words between frames), and encrypts.
-      dispatcher: while it fires monitors nothing of the queue is written.
+      deaths: while monitors are being fired nothing of the queue is written.
       ended: called with the reason when the pipe takes nothing any more.
       failed: called with the reason when TLS encrypts nothing any more, because of what the other side did.
 
@@ -37,7 +37,7 @@ class Writer:
     """
 
     __slots__ = (
-        *("_association", "_blocked", "_dispatcher", "_ended", "_failed", "_finishing", "_flushed", "_in_session"),
+        *("_association", "_blocked", "_deaths", "_ended", "_failed", "_finishing", "_flushed", "_in_session"),
         *("_pipe", "_session", "_stopped", "said_all", "wrote"),
     )
 
@@ -45,14 +45,14 @@ class Writer:
         self,
         pipe: Pipe,
         session: Session,
-        dispatcher: Dispatcher,
+        deaths: Deaths,
         *,
         ended: Callable[[str], None],
         failed: Callable[[str], None],
     ) -> None:
         self._pipe = pipe
         self._session = session
-        self._dispatcher = dispatcher
+        self._deaths = deaths
         self._ended = ended
         self._failed = failed
         # Whose queue this writes, while the connection is in use.
@@ -137,7 +137,7 @@ class Writer:
                     # `run` goes on when others have had their turn.
                     self._blocked.set()
                     break
-                if association is None or self._dispatcher.firing or not association.may_write:
+                if association is None or self._deaths.firing or not association.may_write:
                     break
                 chunk = association.outbox.queue.next_chunk()
                 if chunk is None:

@@ -1,199 +1,120 @@
 """The dispatcher: every message of a node goes to its port through here.
 
-Local messages wait in one queue, which keeps their order. It is drained, run to completion, by one task of the node,
-the pump, or by the reader of a connection when it has dispatched what it read: at most `PASS_MESSAGES` messages or
-`PASS_SECONDS`, then others get their turn (two handlers that answer each other would starve Trio for ever). Messages
-from a connection are dispatched by its reader, without a task switch.
+Local messages wait in the run queue. One task of the node, the pump, drains it, and so does the reader of a connection
+when it has dispatched what it read. A pass handles at most `PASS_MESSAGES` messages, or takes `PASS_SECONDS`. Then
+other tasks have their turn: two handlers that answer each other would starve Trio for ever. The reader of a connection
+dispatches its messages itself, without a task switch.
 
-The death of ports, and the firing of monitors, go through the same queue: see `keeper.py`.
+Kills and the firing of monitors are jobs in the same queue: see `lifecycle.py`.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import trio
 
 from .._ids import join_port
 from .._reason import exception_reason, mailbox_full, unhandled_message
 from .backlog import Backlog
+from .boundary import Message, Serve
 from .context import Running, running_variable
-from .lifecycle import Job, Lifecycle, RemoteWriter, Target
+from .lifecycle import Lifecycle
 from .port import Port, rearm, state_of
 from .port_state import PortState
-
-if TYPE_CHECKING:
-    from .._node.node import Node
-
-Message: TypeAlias = tuple[Any, ...]
-Serve: TypeAlias = Callable[[Message], None]
+from .run_queue import Job, RunQueue, Target
 
 PASS_MESSAGES = 1000
 PASS_SECONDS = 0.005
-
-WRONG_THREAD = "a node belongs to the thread that runs Trio: from others use trio.from_thread.run_sync(node.send, …)"
 
 _CLOCK_STRIDE = 8  # the clock is looked at after the first message and every 8: it costs a tenth of a dispatch
 
 log = logging.getLogger("trio_mp.port")
 
 
-class Dispatcher(Lifecycle):
-    """The ports of a node, and what is on its way to them.
+class Dispatcher:
+    """Hands the messages of a node to their ports, in passes. See `boundary.LocalPorts` for what other rooms use.
 
     Args:
-      node_id: the node ID.
-      mailbox_limit: how many messages may wait in one port.
-      mailbox_size_limit: how many bytes of memory those may take that come from other nodes.
-      shutdown_timeout: how long the tasks of a dead port may take to unwind before its monitors fire, in seconds.
-      raise_unmonitored: whether a death that nobody monitors crashes the node.
+      queue: what waits.
+      lifecycle: the ports.
       stall: after how many seconds of one pass the port that took so long is logged by name.
-      clock: a monotonic clock, in seconds, for fairness only.
+
+    Attributes:
+      id: the node ID.
+      ports: those that are alive, by name; the table of the lifecycle.
+      stalls: how many passes took so long that they were logged.
     """
 
-    def __init__(
-        self,
-        node_id: str,
-        public: Node,
-        *,
-        mailbox_limit: int,
-        mailbox_size_limit: int,
-        stall: float,
-        shutdown_timeout: float,
-        raise_unmonitored: bool,
-        clock: Callable[[], float],
-    ) -> None:
-        super().__init__(shutdown_timeout=shutdown_timeout, raise_unmonitored=raise_unmonitored)
-        self.id = node_id
-        self.public = public
-        self._mailbox_limits = (mailbox_limit, mailbox_size_limit)
+    def __init__(self, queue: RunQueue, lifecycle: Lifecycle, *, stall: float) -> None:
+        self.queue = queue
+        self.lifecycle = lifecycle
+        self.id = lifecycle.id
+        self.ports = lifecycle.ports
+        self.stalls = 0
+        self._items = queue.items
+        self._clock = lifecycle.clock
         self._stall = stall
         self._stride = _CLOCK_STRIDE
-        self.clock = clock
-        self.queue: deque[tuple[Any, tuple[Any, ...]]] = deque()
-        self.dirty: list[RemoteWriter] = []
-        # The pump, while it has nothing to do; public for the short cut in `Node.send`.
-        self.parked: trio.lowlevel.Task | None = None
-        # The same, while it need not be woken.
-        self._held: trio.lowlevel.Task | None = None
-        self._flushed_early = False
-        # How often a pass took so long that it was logged.
-        self.stalls = 0
         self._quiet = trio.lowlevel.ParkingLot()
 
-    def new_backlog(self) -> Backlog:
-        """A place where messages of one port wait."""
-        return Backlog(*self._mailbox_limits)
+    # Passes --------------------------------------------------------------------------------------------------------
 
-    # The queue -----------------------------------------------------------------------------------------------------
-
-    def enqueue(self, target: Target, message: tuple[Any, ...]) -> None:
-        """Put a message for a local port, or a job, behind what waits."""
-        if self.parked is not None:
-            self.wake()
-        self.queue.append((target, message))
-
-    def call_next(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Run work of the runtime as soon as a dispatcher gets to it, before what waits."""
-        self.queue.appendleft((Job(function), arguments))
-        self.wake()
-
-    def wake(self) -> None:
-        """See to it that the pump runs. Raises `RuntimeError` in a thread that does not run Trio."""
-        if self.parked is not None:
-            try:
-                trio.lowlevel.reschedule(self.parked)
-            except RuntimeError:
-                raise RuntimeError(WRONG_THREAD) from None
-            self.parked = None
-
-    def hold_pump(self) -> None:
-        """Let the pump sleep, whatever there is to do: the caller does it, by `run_pass`, before others run.
-
-        To wake a task for each answer that a handler sends would be a tenth of a round trip.
-        """
-        if self.parked is not None:
-            self._held, self.parked = self.parked, None
-
-    def release_pump(self) -> None:
-        """From now on it is woken again; also at once, if there is something to do."""
-        if self._held is not None:
-            self.parked, self._held = self._held, None
-        if self.queue or self.dirty:
-            self.wake()
-
-    def mark_dirty(self, peer: RemoteWriter) -> None:
-        """Have a peer flushed at the end of this scheduler pass."""
-        self.dirty.append(peer)
-        if self.parked is not None:
-            self.wake()
-
-    def flush_early(self) -> None:
-        """Flush now what else the pump would flush in the next pass, for a task that is about to wait for the answer.
-
-        Once for each pass of the pump: what other tasks send may go out together.
-        """
-        if not self._flushed_early:
-            self._flushed_early = True
-            for peer in self.dirty:
-                peer.flush_dirty()
+    def enter(self) -> Running:
+        """See `LocalPorts.enter`."""
+        running = Running(self.lifecycle.public, None, trio.lowlevel.current_task())
+        running_variable.set(running)
+        return running
 
     @trio.lowlevel.enable_ki_protection
     async def pump(self) -> None:
         """Dispatch local messages and flush peers, for as long as the node lives."""
-        task = trio.lowlevel.current_task()
-        running = Running(self.public, None, task)
-        running_variable.set(running)
+        queue, running = self.queue, self.enter()
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            self.parked = self._held = None
+            queue.forget_pump()
             return trio.lowlevel.Abort.SUCCEEDED
 
         while True:
             self.run_pass(running)
-            if self.queue or self.dirty:
+            if queue.items or queue.writers:
                 await trio.lowlevel.checkpoint()
             else:
                 self._quiet.unpark_all()
-                self.parked = task
+                queue.parked = running.task
                 await trio.lowlevel.wait_task_rescheduled(abort)
 
     @trio.lowlevel.enable_ki_protection
     def run_pass(self, running: Running) -> None:
-        """Dispatch what waits, within the limits of one pass, then flush. The rest is left to the pump."""
-        self._flushed_early = False
-        if self.queue:
+        """See `LocalPorts.run_pass`."""
+        if self._items:
             self._drain(running)
-        while self.dirty:
-            dirty, self.dirty = self.dirty, []
-            for peer in dirty:
-                peer.flush_dirty()
-        self.release_pump()
+        self.queue.flush()
+        self.queue.release_pump()
 
     async def wait_quiet(self) -> None:
         """Wait until every port is dead and unwound and nothing is queued. A checkpoint."""
         await trio.lowlevel.checkpoint()
-        while self.ports or self.unwinding or self.queue:
+        while self.ports or self.lifecycle.unwinding or self._items:
             await self._quiet.park()
 
     def finish(self, running: Running) -> None:
         """Dispatch all that is left, when no task of the node runs any more. What that sends goes nowhere."""
         errors: list[Exception] = []
-        while self.queue:
+        while self._items:
             try:
                 self._drain(running)
             except Exception as error:  # noqa: BLE001 - the rest is to be told first
                 errors.append(error)
-        self.dirty.clear()
+        self.queue.writers.clear()
         if errors:
             raise ExceptionGroup("while the node was closing", errors)
 
     def _drain(self, running: Running) -> None:
-        queue, clock, stride = self.queue, self.clock, self._stride
+        queue, clock, stride = self._items, self._clock, self._stride
         latest: list[Target | None] = [None] * stride
         end = clock() + PASS_SECONDS
         left, step = PASS_MESSAGES, 1
@@ -218,7 +139,7 @@ class Dispatcher(Lifecycle):
                     try:
                         result = handler(*arguments)
                     except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
-                        self.die(port, exception_reason(error), error)
+                        self.lifecycle.die(port, exception_reason(error), error)
                     else:
                         if result is not None:
                             self._handle_result(port, result)
@@ -234,18 +155,10 @@ class Dispatcher(Lifecycle):
     def dispatch_batch(
         self, running: Running, batch: list[Message], start: int, serve: Serve, ended: Sequence[object] = ()
     ) -> int:
-        """Dispatch messages from a connection, within the limits of one pass; some at a time, because clocks cost.
-
-        Args:
-          running: the reader's.
-          batch, start: messages, each beginning with the name of its port; where to begin.
-          serve: takes messages to the node port.
-          ended: not empty once the connection has ended. Then the rest of the batch is dropped.
-
-        Returns:
-          Where to go on after other tasks have had their turn; the length of the batch if it is done.
-        """
-        ports, clock, stride = self.ports, self.clock, self._stride
+        """See `LocalPorts.dispatch_batch`."""
+        if self.queue.parked is not None:
+            self.queue.hold_pump()
+        ports, clock, stride = self.ports, self._clock, self._stride
         end = clock() + PASS_SECONDS
         done, step, stop = start, 1, min(len(batch), start + PASS_MESSAGES)
         while done < stop:
@@ -278,7 +191,7 @@ class Dispatcher(Lifecycle):
                     try:
                         result = handler(*arguments)
                     except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
-                        self.die(port, exception_reason(error), error)
+                        self.lifecycle.die(port, exception_reason(error), error)
                     else:
                         if result is not None:
                             self._handle_result(port, result)
@@ -308,23 +221,23 @@ class Dispatcher(Lifecycle):
         )
 
     def deliver(self, running: Running, port: Target, message: tuple[Any, ...], received: bool = False) -> None:
-        """Hand a message, perhaps received from another node, to a port in whatever state, or do a job."""
+        """See `LocalPorts.deliver`. In the place of a port there may be a job."""
         if isinstance(port, Job):
             running.port = None
             try:
                 port.function(*message)
             except Exception as error:  # noqa: BLE001 - not of the connection whose reader may have come to it
-                self.crash(error)
+                self.lifecycle.crash(error)
             return
         state = state_of(port)
         if not state.alive:
             return
         if state.busy:
             if state.pending is None:
-                state.pending = self.new_backlog()
+                state.pending = self.lifecycle.new_backlog()
             full = state.pending.append(message, received)
             if full:
-                self.die_loudly(port, mailbox_full(full))
+                self.lifecycle.die_loudly(port, mailbox_full(full))
             return
         running.port = port
         result = self._handle(port, state, message, received)
@@ -355,11 +268,11 @@ class Dispatcher(Lifecycle):
                 handler, arguments = found
                 return handler(*arguments)
             if state.mailbox is None:
-                self.die_loudly(port, unhandled_message(f"{message[0]!r:.80}" if message else "nothing"))
+                self.lifecycle.die_loudly(port, unhandled_message(f"{message[0]!r:.80}" if message else "nothing"))
             else:
                 state.mailbox.put(*message, received=received)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
-            self.die(port, exception_reason(error), error)
+            self.lifecycle.die(port, exception_reason(error), error)
         return None
 
     def _handle_result(self, port: Port, result: object) -> None:
@@ -367,7 +280,7 @@ class Dispatcher(Lifecycle):
         if not inspect.iscoroutine(result):
             if inspect.isgenerator(result) or inspect.isasyncgen(result):
                 error = TypeError("a handler with a `yield` in it has not run at all: take the yield out")
-                self.die(port, exception_reason(error), error)
+                self.lifecycle.die(port, exception_reason(error), error)
             return
         state = state_of(port)
         if not state.alive:
@@ -376,7 +289,7 @@ class Dispatcher(Lifecycle):
             return
         state.busy = True
         rearm(port)
-        self.start_task(port, self._finish_handler, (port, state, result))
+        self.lifecycle.start_task(port, self._finish_handler, (port, state, result))
 
     @trio.lowlevel.enable_ki_protection
     def _handle_next(self, port: Port, state: PortState, pending: Backlog) -> object:
@@ -386,16 +299,16 @@ class Dispatcher(Lifecycle):
         """Run an async handler, then handle what came meanwhile."""
         try:
             await running
-            end = self.clock() + PASS_SECONDS
+            end = self._clock() + PASS_SECONDS
             while state.alive and state.pending:
                 result = self._handle_next(port, state, state.pending)
                 if inspect.iscoroutine(result):
                     await result
                 elif result is not None:
                     self._handle_result(port, result)
-                if self.clock() > end:
+                if self._clock() > end:
                     await trio.lowlevel.checkpoint()
-                    end = self.clock() + PASS_SECONDS
+                    end = self._clock() + PASS_SECONDS
         finally:
             state.busy = False
             rearm(port)

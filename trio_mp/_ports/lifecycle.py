@@ -1,96 +1,90 @@
-"""The life of ports: their tasks, their death, and who is told of it.
+"""The lifecycle of ports: their tasks, their death, and who is told of it.
 
 A port that dies stops receiving at once, and its tasks are cancelled; its monitors fire when those have unwound. Both
-the kill and the firing go through the dispatcher's queue, so they keep their order with messages.
+the kill and the firing go through the run queue, so they keep their order with messages.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-from abc import abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
 from .._errors import PortDied
 from .._ids import join_port
-from .._reason import Reason, exception_reason, is_normal, no_such_port, node_closed
+from .._reason import NORMAL, Reason, exception_reason, is_normal, no_such_port, node_closed
+from .backlog import Backlog
+from .boundary import RemoteMonitor
 from .context import Running, running_variable
 from .monitor import Monitor
 from .port import Port, PortLifecycle, rearm, state_of
 from .port_state import PortState
+from .run_queue import Job, RunQueue
+
+if TYPE_CHECKING:
+    # What users see of a node is put together above; nothing here calls it.
+    from .._node.node import Node
 
 log = logging.getLogger("trio_mp.port")
 
 
-class Job:
-    """Work of the runtime that keeps its place among the messages; stands where a port would."""
-
-    __slots__ = ("function",)
-    _tags = None
-    _default = None
-
-    def __init__(self, function: Callable[..., None]) -> None:
-        self.function = function
-
-
-class RemoteMonitor:
-    """The monitor that a peer has on one of our ports."""
-
-    __slots__ = ("name", "peer")
-
-    def __init__(self, peer: RemoteWatcher, name: str) -> None:
-        self.peer = peer
-        self.name = name
-
-
-class RemoteWatcher(Protocol):
-    """What a peer monitors here, as far as the dispatcher knows it."""
-
-    def tell_death(self, name: str, reason: Reason) -> None:
-        """Say that a port that the peer monitors has died."""
-
-
-class RemoteWriter(Protocol):
-    """A peer, as far as the dispatcher knows it."""
-
-    def flush_dirty(self) -> None:
-        """Write what is queued, as far as it goes without blocking."""
-
-
-Target: TypeAlias = Port | Job
-
-
 class Lifecycle(PortLifecycle):
-    """The ports of a node, from birth to the firing of their monitors.
+    """The ports of a node, from birth to the firing of their monitors. See `boundary.Deaths` for what other rooms use.
+
+    Args:
+      node_id: the node ID.
+      public: the node as users see it.
+      queue: where kills and firings wait among the messages.
+      mailbox_limit: how many messages may wait in one port.
+      mailbox_size_limit: how many bytes of memory those may take that come from other nodes.
+      shutdown_timeout: how long the tasks of a dead port may take to unwind before its monitors fire, in seconds.
+      raise_unmonitored: whether a death that nobody monitors crashes the node.
+      clock: a monotonic clock, in seconds, for fairness only.
 
     Attributes:
+      ports: those that are alive, by name.
       unwinding: ports that are dead, but whose tasks have not unwound, so that their monitors have not fired.
-      shutdown_timeout: how long those tasks may take before the monitors fire all the same, in seconds.
-      raise_unmonitored: whether a death that nobody monitors crashes the node.
       lingering: how many dead ports have tasks that have not ended; what those try to send must be refused.
       firing: above zero while monitors are being fired: nothing may be written until all of them have.
       cause: by which exception the port has died whose monitors are being fired, if it was one, and on this node.
       nursery: where tasks run; None when the node has closed.
+      closing: whether the node is closing.
     """
 
-    def __init__(self, *, shutdown_timeout: float, raise_unmonitored: bool) -> None:
+    def __init__(
+        self,
+        node_id: str,
+        public: Node,
+        queue: RunQueue,
+        *,
+        mailbox_limit: int,
+        mailbox_size_limit: int,
+        shutdown_timeout: float,
+        raise_unmonitored: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self.id = node_id
+        self.public = public
+        self.clock = clock
         self.ports: dict[str, Port] = {}
         self.unwinding: dict[str, Port] = {}
-        self.shutdown_timeout = shutdown_timeout
-        self.raise_unmonitored = raise_unmonitored
         self.lingering = 0
         self.firing = 0
         self.cause: Exception | None = None
         self.nursery: trio.Nursery | None = None
         self.closing = False
+        self._queue = queue
+        self._mailbox_limits = (mailbox_limit, mailbox_size_limit)
+        self._shutdown_timeout = shutdown_timeout
+        self._raise_unmonitored = raise_unmonitored
         self._kill_job = Job(self.kill_now)
 
-    @abstractmethod
-    def enqueue(self, target: Target, message: tuple[Any, ...]) -> None:
-        """Put a message for a local port, or a job, behind what waits."""
+    def new_backlog(self) -> Backlog:
+        """See `PortLifecycle.new_backlog`."""
+        return Backlog(*self._mailbox_limits)
 
     # Tasks of ports ------------------------------------------------------------------------------------------------
 
@@ -130,7 +124,7 @@ class Lifecycle(PortLifecycle):
                 self._unwound(port, state)
 
     def start_system_task(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
-        """Start a task of the runtime. Does nothing when the node has closed: no task of it runs then."""
+        """See `Deaths.start_system_task`."""
         if self.nursery is not None:
             self.nursery.start_soon(self._run_system_task, async_function, arguments, name=async_function)
 
@@ -145,10 +139,10 @@ class Lifecycle(PortLifecycle):
 
     def kill(self, name: str, reason: Reason) -> None:
         """Kill a local port, in order with what was sent to it before."""
-        self.enqueue(self._kill_job, (name, reason))
+        self._queue.enqueue(self._kill_job, (name, reason))
 
     def kill_now(self, name: str, reason: Reason) -> None:
-        """Kill a local port, if it is alive."""
+        """See `Deaths.kill_now`."""
         port = self.ports.get(name)
         if port is not None:
             self.die(port, reason)
@@ -192,6 +186,21 @@ class Lifecycle(PortLifecycle):
             state.unwinding = trio.CancelScope()
             self.start_system_task(self._await_unwinding, port, state)
 
+    @trio.lowlevel.enable_ki_protection
+    def retire(self, port: Port) -> None:
+        """Let a port die normally. One that nothing depends on is forgotten now: no job fires monitors that it lacks.
+
+        What was to be called when it has unwound is not called then.
+        """
+        state = state_of(port)
+        if state.monitors or state.tasks or state.owned or state.mailbox is not None:
+            self.die(port, NORMAL)
+        elif self.ports.get(port.name) is port:
+            del self.ports[port.name]
+            state.alive = False
+            state.handlers = type(state.handlers)()
+            rearm(port)
+
     def _outlives_owner(self, monitor: Monitor) -> bool:
         """Whether a monitor is to fire although the port that has set it dies now.
 
@@ -208,10 +217,10 @@ class Lifecycle(PortLifecycle):
         """Give up on tasks that do not unwind."""
         assert state.unwinding is not None
         with state.unwinding:
-            await trio.sleep(self.shutdown_timeout)
+            await trio.sleep(self._shutdown_timeout)
             log.warning(
                 "%s died %g s ago and %d of its tasks have not ended; its monitors fire now",
-                *(port, self.shutdown_timeout, state.tasks),
+                *(port, self._shutdown_timeout, state.tasks),
             )
             self._unwound(port, state)
 
@@ -221,7 +230,7 @@ class Lifecycle(PortLifecycle):
             return
         if state.unwinding is not None:
             state.unwinding.cancel()
-        self.enqueue(Job(self._fire_death), (port, state))
+        self._queue.enqueue(Job(self._fire_death), (port, state))
 
     def _fire_death(self, port: Port, state: PortState) -> None:
         del self.unwinding[port.name]
@@ -234,7 +243,7 @@ class Lifecycle(PortLifecycle):
             if monitors or state.heard:
                 # Whoever is told gets no traceback, and looks here for it.
                 log.debug("%s died, and %d monitors are told", port, len(monitors), exc_info=error)
-            elif self.raise_unmonitored:
+            elif self._raise_unmonitored:
                 self.crash(error)
                 return
             else:
@@ -242,7 +251,7 @@ class Lifecycle(PortLifecycle):
         # The notices to other nodes are queued before any callback can send there.
         for monitor in monitors:
             if isinstance(monitor, RemoteMonitor):
-                monitor.peer.tell_death(monitor.name, state.reason)
+                monitor.watcher.tell_death(monitor.name, state.reason)
         self.fire([monitor for monitor in monitors if isinstance(monitor, Monitor)], state.reason, _raised(error))
 
     # Monitors ------------------------------------------------------------------------------------------------------
@@ -252,32 +261,27 @@ class Lifecycle(PortLifecycle):
         return self.ports.get(name) or self.unwinding.get(name)
 
     def add_local_monitor(self, name: str, monitor: Monitor | RemoteMonitor) -> None:
-        """Add a monitor of a local port; if there is none of that name it fires soon, but not before this returns."""
+        """See `Deaths.add_local_monitor`."""
         port = self.find(name)
         if port is not None:
             state_of(port).monitors[monitor] = None
         else:
-            self.enqueue(Job(self._fire_missing), (monitor, no_such_port(join_port(self.id, name))))
+            self._queue.enqueue(Job(self._fire_missing), (monitor, no_such_port(join_port(self.id, name))))
 
     def _fire_missing(self, monitor: Monitor | RemoteMonitor, reason: Reason) -> None:
         if isinstance(monitor, Monitor):
             self.fire([monitor], reason)
         else:
-            monitor.peer.tell_death(monitor.name, reason)
+            monitor.watcher.tell_death(monitor.name, reason)
 
     def remove_local_monitor(self, name: str, monitor: Monitor | RemoteMonitor) -> None:
-        """Take a monitor of a local port away; no error if it is not there."""
+        """See `Deaths.remove_local_monitor`."""
         port = self.find(name)
         if port is not None:
             state_of(port).monitors.pop(monitor, None)
 
     def fire(self, monitors: list[Monitor], reason: Reason, cause: Exception | None = None) -> None:
-        """Fire monitors: first every reason is set, then the callbacks run, then anything may be written again.
-
-        The cause, if there is one, is the exception that has killed the port; callbacks find it in `cause`.
-        Must be called by a task of the runtime. A callback that raises kills the port that set its monitor; outside
-        a port it crashes the node, after the other callbacks have run.
-        """
+        """See `Deaths.fire`. Callbacks find the cause in `cause`."""
         running = running_variable.get()
         task = trio.lowlevel.current_task()
         if running is None or running.task is not task:
@@ -326,7 +330,7 @@ class Lifecycle(PortLifecycle):
         return None
 
     def crash(self, error: Exception) -> None:
-        """Crash the node. Not by raising here: who dispatches has errors of its own to catch, and work to finish."""
+        """See `Deaths.crash`. This does not raise: its caller dispatches, catches errors, and has work to finish."""
         if self.nursery is None:
             raise error
         self.nursery.start_soon(_raise, error)

@@ -87,8 +87,13 @@ class Mailbox:
         return self
 
     @trio.lowlevel.enable_ki_protection
-    async def receive(self, pattern: Pattern = ()) -> tuple[object, ...]:
-        """See `Port.receive`. It also is an iteration: it raises `StopAsyncIteration` if the port has died quietly."""
+    async def receive(self, pattern: Pattern = (), *, iterates: bool = True) -> tuple[object, ...]:
+        """See `Port.receive`.
+
+        Args:
+          pattern: which messages.
+          iterates: whether to raise `StopAsyncIteration`, and not `PortDied`, if the port has died quietly.
+        """
         await checkpoint_if_cancelled()  # looked up only once: that can be measured
         if self._clock() - self._yielded >= YIELD_INTERVAL:
             self._yielding += 1
@@ -106,7 +111,7 @@ class Mailbox:
             if handed:
                 return handed[0]
         assert self._reason is not None
-        if self._quietly:
+        if self._quietly and iterates:
             raise StopAsyncIteration
         cause, self._cause = self._cause, None
         # A new one each time: an exception that is raised again collects tracebacks.

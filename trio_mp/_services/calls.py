@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import trio
 
 from .._errors import PortDied
-from .._ports.port import new_port
+from .._ports.port import new_port, state_of
 from .._protocol.requests import QUERIES
 from .._protocol.wire import codec
-from .._reason import NORMAL
 from .._runtime import Runtime
 
 
@@ -23,6 +21,7 @@ async def call(runtime: Runtime, port: str, message: tuple[object, ...]) -> tupl
     if peer is not None:
         # What cannot travel is refused before anything is set up for it, over there too.
         codec.plain_message(message, thorough=True)
+    lifecycle = runtime.lifecycle
     replied = trio.Event()
     reply: tuple[Any, ...] = ()
     death: PortDied | None = None
@@ -33,23 +32,34 @@ async def call(runtime: Runtime, port: str, message: tuple[object, ...]) -> tupl
             reply = elements
             replied.set()
 
-    def died(who: str, *reason: object) -> None:
+    def died(*reason: object) -> None:
         nonlocal death
         if not replied.is_set():
-            death = PortDied(who, reason)
-            death.__cause__ = runtime.dispatcher.cause
+            death = PortDied(str(port), reason)
+            death.__cause__ = lifecycle.cause
             replied.set()
 
-    reply_port = new_port(runtime.dispatcher, runtime.next_name(), take_reply)
-    on_death, on_own_death = partial(died, str(port)), partial(died, str(reply_port))
+    def reply_port_died() -> None:
+        # Somebody has killed it. No monitor: it is set and taken away for every call, and costs as much as the message.
+        nonlocal death
+        if not replied.is_set():
+            death = PortDied(str(reply_port), reply_state.reason)
+            death.__cause__ = reply_state.error
+            replied.set()
+
+    reply_port = new_port(lifecycle, runtime.next_name(), take_reply)
+    reply_state = state_of(reply_port)
+    reply_state.unwound.append(reply_port_died)
     try:
         # First the monitor, so that the promise covers the message.
-        with runtime.monitor(port, on_death, runtime.owner()), runtime.monitor(reply_port, on_own_death, None):
+        with runtime.monitor(port, died, runtime.owner()):
             runtime.send(port, (*message, reply_port))
-            runtime.dispatcher.flush_early()
+            runtime.dispatcher.queue.flush_early()
             await replied.wait()
     finally:
-        runtime.dispatcher.die(reply_port, NORMAL)
+        # It refers to the port, and the port to it: not garbage for the collector, but gone now.
+        reply_state.unwound.clear()
+        lifecycle.retire(reply_port)
     if death is not None:
         raise death
     return reply

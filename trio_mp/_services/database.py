@@ -153,7 +153,7 @@ class Database:
             peer, name = None, ""
         if peer is not None or not name:
             raise ValueError(f"only ports of this node can be registered here, and {port} is none")
-        found = self._runtime.dispatcher.ports.get(name)
+        found = self._runtime.lifecycle.ports.get(name)
         if found is None:
             reason = state_of(port).reason if isinstance(port, Port) else no_such_port(str(port))
             raise PortDied(str(port), reason)
@@ -276,7 +276,7 @@ class Database:
                     question.answer = table
                     question.answered.set()
             case Grace(node_id, token):
-                self._runtime.dispatcher.start_system_task(self._expire_later, node_id, token)
+                self._runtime.lifecycle.start_system_task(self._expire_later, node_id, token)
             case Ignored(from_id, why):
                 complain = self._runtime.errands.complain
                 complain(from_id, "not used", log, "%s: not used: %s", from_id, why, level=logging.INFO)

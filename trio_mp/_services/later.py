@@ -30,7 +30,7 @@ def send_after(runtime: Runtime, seconds: float, port: str, message: tuple[Any, 
     runtime.check_open()
     scope = trio.CancelScope()
     message = _fix(runtime, port, message)
-    runtime.dispatcher.start_system_task(_send_later, runtime, scope, seconds, port, message)
+    runtime.lifecycle.start_system_task(_send_later, runtime, scope, seconds, port, message)
     return Timer(scope)
 
 

@@ -137,7 +137,7 @@ class _Forwarder(logging.Handler):
         wanted = [
             each
             for each in self.subscriptions
-            if record.levelno >= each.level and (running is None or running.node is each.runtime.dispatcher.public)
+            if record.levelno >= each.level and (running is None or running.node is each.runtime.lifecycle.public)
         ]
         if not wanted:
             return
@@ -217,7 +217,7 @@ class LogService:
         """See `Node.collect_logs`."""
         self._runtime.check_open()
         collector = LogCollector()
-        self._runtime.dispatcher.start_system_task(self._collect, collector.scope, level)
+        self._runtime.lifecycle.start_system_task(self._collect, collector.scope, level)
         return collector
 
     async def _collect(self, scope: trio.CancelScope, level: int) -> None:
@@ -254,7 +254,7 @@ class LogService:
             for other in [other for other in self._subscriptions if node_of(other) == node_id]:
                 self._end(other)
             subscription = self._subscriptions[port] = _Subscription(self._runtime, port, wanted.level)
-            self._runtime.dispatcher.start_system_task(self._send_all, subscription)
+            self._runtime.lifecycle.start_system_task(self._send_all, subscription)
         return True
 
     async def _send_all(self, subscription: _Subscription) -> None:
@@ -333,7 +333,7 @@ class _Collecting:
 
     def _ask(self, node_id: str) -> None:
         # A port for each, which only it is told of: so it is known who says what comes in there.
-        port = new_port(self._runtime.dispatcher, self._runtime.next_name(), partial(self._take, node_id))
+        port = new_port(self._runtime.lifecycle, self._runtime.next_name(), partial(self._take, node_id))
         monitor = self._runtime.monitor(node_id, partial(self._lost, node_id), None)
         self._sources[node_id] = port, monitor
         self._runtime.send(node_id, log_records.want_logs(self._level, port))
@@ -342,7 +342,7 @@ class _Collecting:
         port, monitor = self._sources.pop(node_id)
         monitor.cancel()
         # Its monitor over there fires, and that ends it there.
-        self._runtime.dispatcher.die(port, NORMAL)
+        self._runtime.lifecycle.die(port, NORMAL)
 
     def _lost(self, node_id: str, *_reason: object) -> None:
         if node_id in self._sources and not self._runtime.closing:

@@ -307,7 +307,7 @@ class MembershipService:
         """See `Observers.wanted`."""
         if node_id not in self._seeking:
             self._seeking[node_id] = ""
-            self.network.dispatcher.start_system_task(self._seek, self.network.peer(node_id))
+            self.network.dispatcher.lifecycle.start_system_task(self._seek, self.network.peer(node_id))
 
     async def _seek(self, peer: Peer) -> None:
         """Look for a connection with a node until there is one, or nothing waits for it any more."""
@@ -356,7 +356,7 @@ class MembershipService:
             self._complain("", "dial", text, node_id, ASKED_LIMIT)
             return
         self._asked.add(node_id)
-        self.network.dispatcher.start_system_task(self._dial_asked, node_id, parse_addresses(addresses))
+        self.network.dispatcher.lifecycle.start_system_task(self._dial_asked, node_id, parse_addresses(addresses))
 
     async def _dial_asked(self, node_id: str, addresses: tuple[Address, ...]) -> None:
         try:

@@ -18,18 +18,18 @@ from .._runtime import Runtime
 @asynccontextmanager
 async def open_port(runtime: Runtime) -> AsyncGenerator[Port, None]:
     """See `Node.open_port`."""
-    port = new_port(runtime.dispatcher, runtime.next_name())
+    port = new_port(runtime.lifecycle, runtime.next_name())
     attach_mailbox(port)
     try:
         await trio.lowlevel.checkpoint()
         yield port
     except Exception as error:
-        runtime.dispatcher.die(port, exception_reason(error), error, heard=True)
+        runtime.lifecycle.die(port, exception_reason(error), error, heard=True)
         raise
     finally:
         unwound = trio.Event()
         runtime.watch_unwinding(port, unwound.set)
-        runtime.dispatcher.die(port, NORMAL)
+        runtime.lifecycle.die(port, NORMAL)
     await unwound.wait()
 
 
@@ -39,7 +39,7 @@ def start_port(
     """See `Node.start_port`."""
     if not callable(async_function):
         raise TypeError(f"start_port(): expected an async function, got {async_function!r}")
-    port = new_port(runtime.dispatcher, runtime.next_name())
+    port = new_port(runtime.lifecycle, runtime.next_name())
     start_process(port, async_function, arguments)
     return port
 

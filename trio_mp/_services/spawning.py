@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from .._errors import ConfigurationError
 from .._ids import node_of
-from .._ports.lifecycle import Job
 from .._ports.port import Port, new_port, state_of
+from .._ports.run_queue import Job
 from .._protocol import requests
 from .._protocol.requests import Spawn
 from .._protocol.wire import codec
@@ -102,11 +102,11 @@ class Spawner:
         name = runtime.next_name() if peer is None else runtime.next_spawned_name()
         linked_to = str.__str__(running) if linked and running is not None else ""
         if peer is None:
-            port = new_port(runtime.dispatcher, name)
+            port = new_port(runtime.lifecycle, name)
             # Other nodes may hear of it, and send, before it is initialised.
             runtime.dispatcher.hold(port)
             request = requests.Spawn(name, function, arguments, linked_to)
-            runtime.dispatcher.enqueue(Job(self._initialise_own), (port, request))
+            runtime.dispatcher.queue.enqueue(Job(self._initialise_own), (port, request))
             port_id = str.__str__(port)
         else:
             if linked:
@@ -139,7 +139,7 @@ class Spawner:
         if self._runtime.closing:
             # Who asked for it hears of the node's end when the connection closes.
             return None
-        port = new_port(self._runtime.dispatcher, request.name)
+        port = new_port(self._runtime.lifecycle, request.name)
         self.initialise(port, request, asker=asker)
         return port
 
@@ -154,13 +154,13 @@ class Spawner:
 
     def initialise(self, port: Port, request: Spawn, *, asker: str) -> None:
         """Initialise a new port as a request of another node says, or of this one (an empty text), in its context."""
-        host = self._runtime.dispatcher
+        lifecycle = self._runtime.lifecycle
         try:
             function = self.find(request.function, remote=bool(asker))
         except LookupError as error:
             reason = spawn_failed(str(error.args[0]))
             self.log_failure(asker, "%s: %s", port, reason[1])
-            host.die(port, reason)
+            lifecycle.die(port, reason)
         else:
             if request.linked_to:
                 self._runtime.link(request.linked_to, port)
@@ -170,7 +170,9 @@ class Spawner:
                 result = port.run(function, port, *request.arguments)
                 if inspect.iscoroutine(result):
                     result.close()
-                    host.die(port, spawn_failed(f"{request.function} is async behind a sync front; decorate it async"))
+                    lifecycle.die(
+                        port, spawn_failed(f"{request.function} is async behind a sync front; decorate it async")
+                    )
         if not port.alive and not is_normal(state_of(port).reason):
             self._remember(request.name, state_of(port).reason)
 

@@ -13,8 +13,8 @@ from .._errors import PortDied
 from .._ids import join_port
 from .._peers.network import Network
 from .._peers.peer import Peer
-from .._ports.lifecycle import Job
 from .._ports.port import Port, new_port
+from .._ports.run_queue import Job
 from .._protocol.requests import OpenStream, dial_stream, kill, open_stream
 from .._protocol.wire import codec
 from .._reason import Reason, describe, is_normal, stream_failed
@@ -220,11 +220,11 @@ class OpeningHere(StreamClient):
 
     def ask(self) -> None:
         """See `StreamClient.ask`."""
-        dispatcher = self._runtime.dispatcher
+        lifecycle = self._runtime.lifecycle
         for end in self._ends:
-            dispatcher.start_system_task(end.carry)
+            lifecycle.start_system_task(end.carry)
         # Behind the messages that are on their way; and nothing of the function is to be seen before.
-        dispatcher.enqueue(Job(self._begin), (new_port(dispatcher, self._request.name),))
+        self._runtime.dispatcher.queue.enqueue(Job(self._begin), (new_port(lifecycle, self._request.name),))
 
     def _begin(self, port: Port) -> None:
         # Dead already if the node was cancelled before this was reached, or if nobody waits any more.
@@ -242,4 +242,4 @@ class OpeningHere(StreamClient):
         """See `StreamClient.give_up`."""
         for end in self._ends:
             end.abort()
-        self._runtime.dispatcher.kill_now(self._request.name, GIVEN_UP)
+        self._runtime.lifecycle.kill_now(self._request.name, GIVEN_UP)

@@ -106,7 +106,7 @@ class Streams:
         """See `StreamService.serve`. What is refused is logged, and kept for those who monitor the port."""
         if self._runtime.closing:
             return None
-        port = new_port(self._runtime.dispatcher, request.name)
+        port = new_port(self._runtime.lifecycle, request.name)
         grace = self._runtime.settings.shutdown_timeout
         pending = PendingStream(request.name, request.token, peer, opener=False, grace=grace)
         if self._start(port, request, self._run_there, pending, asker=peer.id):
@@ -143,7 +143,7 @@ class Streams:
         self, port: Port, request: OpenStream, run: Callable[..., Any], with_what: object, *, asker: str
     ) -> bool:
         """Start the task of a new port, or kill it if the function may not be had."""
-        spawner, dispatcher = self._spawner, self._runtime.dispatcher
+        spawner, lifecycle = self._spawner, self._runtime.lifecycle
         try:
             function = spawner.find(request.function, remote=bool(asker))
             if not inspect.iscoroutinefunction(function):
@@ -152,7 +152,7 @@ class Streams:
             text = str(error.args[0])
             spawner.log_failure(asker, "not spawned: %s", text)
             spawner.refuse(request.name, text)
-            dispatcher.die(port, spawn_failed(text))
+            lifecycle.die(port, spawn_failed(text))
             return False
         start_process(port, run, (with_what, function, *request.arguments))
         return True

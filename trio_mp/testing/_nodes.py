@@ -133,9 +133,9 @@ class FairnessClock:
 def silence(node: Node) -> None:
     """A node that has crashed fires nothing and delivers nothing, though its tasks still have to end."""
     core = node._runtime
-    core.dispatcher.queue.clear()
+    core.dispatcher.queue.items.clear()
     core._node_monitors.clear()
-    ports = core.dispatcher
+    ports = core.lifecycle
     for port in [*ports.ports.values(), *ports.unwinding.values()]:
         if port._state is not None:
             port._state.monitors.clear()

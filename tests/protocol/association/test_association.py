@@ -79,7 +79,7 @@ def report(association: Association) -> tuple[object, ...]:
 
 
 def test_a_node_has_no_association_with_itself() -> None:
-    with pytest.raises(LocalProtocolError, match="itself: a"):
+    with pytest.raises(LocalProtocolError, match="expected two nodes, got a twice"):
         make("a", "a")
 
 
@@ -126,7 +126,7 @@ class TestTakingUpAConnection:
         a.greeted("one")
         authenticate(b, "one")
         for association, connection in ((a, "one"), (a, "unknown"), (b, "one")):
-            with pytest.raises(RemoteProtocolError, match="an unexpected 'link'"):
+            with pytest.raises(RemoteProtocolError, match="got 'link' on a connection that is"):
                 association.link_received(connection)
 
     def test_ok_is_refused_where_it_does_not_belong(self) -> None:
@@ -134,8 +134,13 @@ class TestTakingUpAConnection:
         authenticate(a, "one")
         bring_up(b)
         for association, connection in ((a, "one"), (b, "unknown"), (b, "one")):
-            with pytest.raises(RemoteProtocolError, match="an unexpected 'ok'"):
+            with pytest.raises(RemoteProtocolError, match="got 'ok' on a connection that is"):
                 association.ok_received(connection)
+
+    @pytest.mark.parametrize("make_side", [decider, follower])
+    def test_both_sides_greet_before_they_prove_themselves(self, make_side: Callable[[], Association]) -> None:
+        with pytest.raises(LocalProtocolError, match="expected a connection that is greeted, got one that is new"):
+            make_side().authenticated("one", "", Terms("i", LIMIT, MSGPACK))
 
     def test_a_choice_that_is_not_answered_ends_and_nothing_is_lost(self) -> None:
         b = decider()
@@ -218,12 +223,12 @@ class TestALoss:
 
     def test_it_is_reported_once(self) -> None:
         a = follower()
-        with pytest.raises(LocalProtocolError, match="nothing was lost"):
+        with pytest.raises(LocalProtocolError, match="expected a loss before `fire`, got a fence that is clear"):
             a.outbox.fire()
         bring_up(a)
         a.closed("one", "reset")
         report(a)
-        with pytest.raises(LocalProtocolError, match="nothing was lost"):
+        with pytest.raises(LocalProtocolError, match="expected a loss before `fire`, got a fence that is clear"):
             a.outbox.fire()
 
     def test_a_second_one_before_the_report_keeps_the_first_reason(self) -> None:
@@ -716,6 +721,18 @@ class TestParting:
         bring_up(association, "two")
         assert queued(association) == [("", "mon1", "p"), ("p", 1)]
         assert association.outbox.monitors == {"p": {"m": None}}
+
+    @pytest.mark.parametrize("why", ["queued", "monitored"])
+    def test_who_needs_it_does_not_ask(self, make_side: Callable[[], Association], why: str) -> None:
+        association = make_side()
+        bring_up(association)
+        if why == "queued":
+            association.outbox.send("p", (1,))
+        else:
+            association.outbox.monitor("", "m")
+        assert association.ask() == []
+        assert association.may_write
+        assert not association.is_asked
 
     def test_who_is_idle_too_agrees(self, make_side: Callable[[], Association]) -> None:
         association = make_side()

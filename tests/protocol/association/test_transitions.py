@@ -1,80 +1,55 @@
-"""The state diagrams of the documentation show the transitions of the code, all of them and no others."""
+"""The tables of transitions are what the code does, and the state diagrams of the documentation show all of it."""
 
 from __future__ import annotations
 
+import enum
 import itertools
 import re
-from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 import transitions
 from explorer.variants import WritesBeforeOk
-from state_diagrams import MARGIN, Picture, Table, draw, lay_out, read_steps, read_transitions
+from state_diagrams import MARGIN, Picture, Table, draw, lay_out, table_of
 
 from trio_mp._protocol.association import association, outbox
-from trio_mp._protocol.association.association import Association, Stage
-from trio_mp._protocol.association.outbox import Fence
-from trio_mp._protocol.handshake import handshake
-from trio_mp._protocol.handshake.handshake import Step
+from trio_mp._protocol.association.association import STAGES, Association, Stage
+from trio_mp._protocol.association.outbox import FENCE, Fence
+from trio_mp._protocol.handshake.handshake import STEPS, Step, StepEvent
+from trio_mp._protocol.transitions import Row, TransitionTable
 
-COMMAND = "PYTHONPATH=tests python -m transitions > docs/transitions.txt"
-FILE = (Path(__file__).resolve().parents[3] / "docs" / "transitions.txt").read_text(encoding="utf-8")
-
-
-def steps() -> Table:
-    assert handshake.__doc__ is not None
-    return read_steps(handshake.__doc__)
-
-
-TABLES = {
-    "fence": read_transitions(FILE, "fence"),
-    "connection": read_transitions(FILE, "connection"),
-    "handshake": steps(),
+KINDS: dict[str, tuple[TransitionTable[Any, Any, Any], type[enum.Enum]]] = {
+    "fence": (FENCE, Fence),
+    "connection": (STAGES, Stage),
+    "handshake": (STEPS, Step),
 }
+TABLES = {name: table_of(table.rows) for name, (table, _) in KINDS.items()}
 each_table = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
+each_kind = pytest.mark.parametrize("table, states", KINDS.values(), ids=KINDS.keys())
 
 
 def pairs(table: Table) -> set[tuple[str, str]]:
     return {(arrow.before, arrow.after) for arrow in table.arrows}
 
 
-# The association -----------------------------------------------------------------------------------------------------
+# What the code does ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.exhaustive
-def test_the_table_of_the_association_is_what_the_code_does() -> None:
-    found = transitions.table_of({side: transitions.walk(decides=side) for side in (True, False)})
-    assert found.splitlines() == FILE.splitlines(), f"if this is as it should be: {COMMAND}"
-
-
-def test_every_state_is_in_the_table() -> None:
-    assert set(TABLES["fence"].states) == {state.value for state in Fence}
-    ends = {transitions.NEW, transitions.GONE}
-    assert set(TABLES["connection"].states) == {state.value for state in Stage} | ends
-
-
-def stated_in(text: str | None) -> set[tuple[str, str]]:
-    """The transitions that the top of a module states."""
-    lines = [re.split(r" ── [^─]+ ──> ", line.strip()) for line in (text or "").splitlines() if "──>" in line]
-    return {(before.lower(), after.lower()) for states in lines for before, after in itertools.pairwise(states)}
-
-
-def test_the_tops_of_the_modules_have_the_same_transitions() -> None:
-    assert stated_in(outbox.__doc__) == pairs(TABLES["fence"])
-    # All that begin or end no connection.
-    between = {pair for pair in pairs(TABLES["connection"]) if not set(pair) & {transitions.NEW, transitions.GONE}}
-    assert stated_in(association.__doc__) == {pair for pair in between if "greeted" not in pair}
+def test_the_tables_of_the_association_are_what_the_code_does() -> None:
+    walks = [transitions.walk(decides=decides) for decides in (True, False)]
+    assert [walk.past for walk in walks] == [set(), set()]
+    assert walks[0].rows | walks[1].rows == {*FENCE.rows, *STAGES.rows}
 
 
 @pytest.mark.exhaustive
-def test_a_transition_more_and_one_less_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transition_past_the_table_and_a_row_that_is_not_taken_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # Fewer connections than above: this one has many more states.
     monkeypatch.setitem(transitions.VALUES, "connection", transitions.CONNECTIONS[:2])
-    found = transitions.walk(decides=True, kind=WritesBeforeOk)
-    connection = {(one.before, one.after) for one in found if one.of == "connection"}
-    assert connection - pairs(TABLES["connection"]) == {("greeted", "in use")}
-    assert ("chosen", "in use") in pairs(TABLES["connection"]) - connection
+    walk = transitions.walk(decides=True, kind=WritesBeforeOk)
+    assert (Stage.GREETED, Stage.IN_USE) in walk.past
+    assert Stage.CHOSEN not in {row.before for row in walk.rows}
 
 
 def test_no_event_is_left_out_because_nothing_is_known_of_it() -> None:
@@ -86,75 +61,73 @@ def test_no_event_is_left_out_because_nothing_is_known_of_it() -> None:
         transitions.walk(decides=True, kind=More)
 
 
-# The handshake -------------------------------------------------------------------------------------------------------
-
-
 def test_the_table_of_the_handshake_is_what_the_code_does() -> None:
-    assert pairs(steps()) == {(step.before, step.after) for step in transitions.walk_handshakes()}
-    assert set(steps().states) == {step.name for step in Step}
+    taken = transitions.walk_handshakes()
+    assert {row for step in taken for row in step.rows} == set(STEPS.rows)
+    for step in taken:
+        # A line that ends the TLS handshake may take two.
+        states = [step.before, *(row.after for row in step.rows)]
+        assert [row.before for row in step.rows] == states[:-1]
+        assert step.after is states[-1]
 
 
-def wrong_conditions(table: Table) -> list[str]:
-    """Where the table says who has dialled, or who speaks, and it is not so."""
-    found = transitions.walk_handshakes()
-    wrong: list[str] = []
-    for before, note in table.notes.items():
-        speakers = {step.who for step in found if step.before == before}
-        stated = set(re.findall(r"\b(us|them)\b", note))
-        if stated and stated != speakers:
-            wrong.append(f"{before}: {note!r}, but {sorted(speakers)}")
-    by_dialling = {arrow.before for arrow in table.arrows if arrow.when == "dialled by us"}
-    for arrow in table.arrows:
-        diallers = {step.dialled_by_us for step in found if (step.before, step.after) == (arrow.before, arrow.after)}
-        speakers = {step.who for step in found if (step.before, step.after) == (arrow.before, arrow.after)}
-        if arrow.before in by_dialling and diallers != {arrow.when == "dialled by us"}:
-            wrong.append(f"{arrow.before} -> {arrow.after}: {arrow.when!r}, but {diallers}")
-        if arrow.when in ("us", "them") and speakers != {arrow.when}:
-            wrong.append(f"{arrow.before} -> {arrow.after}: {arrow.when!r}, but {speakers}")
-    return wrong
+# What the tables say --------------------------------------------------------------------------------------------------
 
 
-def test_the_conditions_of_the_handshake_are_true() -> None:
-    assert not wrong_conditions(steps())
+@each_kind
+def test_every_state_is_in_its_table(table: TransitionTable[Any, Any, Any], states: type[enum.Enum]) -> None:
+    assert {row.before for row in table.rows} | {row.after for row in table.rows} == set(states)
 
 
-@pytest.mark.parametrize(
-    "right, wrong",
-    [
-        ("dialled by us: PROOF, else DECISION", "dialled by us: DECISION, else PROOF"),
-        ("them: nonce ", "us: nonce   "),
-        ("them: LINKED; us: OK", "them: OK; us: LINKED"),
-    ],
-)
-def test_a_wrong_condition_is_noticed(right: str, wrong: str) -> None:
-    assert handshake.__doc__ is not None
-    assert right in handshake.__doc__
-    table = read_steps(handshake.__doc__.replace(right, wrong))
-    assert pairs(table) == pairs(steps())
-    assert wrong_conditions(table)
+@each_kind
+def test_no_two_rows_can_apply_at_once(table: TransitionTable[Any, Any, Any], states: type[enum.Enum]) -> None:
+    for one, other in itertools.combinations(table.rows, 2):
+        if (one.before, one.event) == (other.before, other.event):
+            guards = {guard.__name__ for guard in (*one.guards, *other.guards)}
+            opposites = [
+                {"this_side_decides", "the_other_side_decides"},
+                {"it_is_encrypted", "it_is_plain"},
+                {"we_have_dialled", "they_have_dialled"},
+            ]
+            assert any(pair <= guards for pair in opposites), (one.before, one.event)
 
 
-# The tables as they are read -----------------------------------------------------------------------------------------
+def test_who_speaks_in_a_step_is_who_the_table_says() -> None:
+    for row in STEPS.rows:
+        assert isinstance(row.event, StepEvent)
+        ours = row.event.name.startswith("OUR_")
+        assert ours == ("our " in row.event.value)
+        assert (row.event.name.startswith("THEIR_")) == ("their " in row.event.value)
 
 
-def test_a_section_that_is_not_there() -> None:
-    with pytest.raises(ValueError, match="no section"):
-        read_transitions(FILE, "nothing")
+def test_a_row_applies_if_all_of_its_conditions_hold() -> None:
+    def is_one(number: int) -> bool:
+        return number == 1
+
+    def is_odd(number: int) -> bool:
+        return number % 2 == 1
+
+    table: TransitionTable[Fence, outbox.FenceEvent, int] = TransitionTable(
+        Row(Fence.CLEAR, outbox.FenceEvent.LOSS, Fence.LOST, is_odd, is_one)
+    )
+    followed = [table.after(Fence.CLEAR, outbox.FenceEvent.LOSS, number) for number in (1, 2, 3)]
+    assert followed == [Fence.LOST, None, None]
+    assert table.after(Fence.CLEAR, outbox.FenceEvent.FIRE, 1) is None
+    assert table.after(Fence.LOST, outbox.FenceEvent.LOSS, 1) is None
+    assert (table.expected(Fence.CLEAR), table.expected(Fence.LOST)) == ("a loss", "nothing")
 
 
-def test_a_line_that_is_no_transition() -> None:
-    with pytest.raises(ValueError, match="not a transition: 'clear lost"):
-        read_transitions(FILE.replace("clear -> lost", "clear lost"), "fence")
+def stated_in(text: str | None) -> set[tuple[str, str]]:
+    """The transitions that the top of a module states."""
+    lines = [re.split(r" ── [^─]+ ──> ", line.strip()) for line in (text or "").splitlines() if "──>" in line]
+    return {(before.lower(), after.lower()) for states in lines for before, after in itertools.pairwise(states)}
 
 
-def test_a_module_without_a_table_of_steps() -> None:
-    with pytest.raises(ValueError, match="no table"):
-        read_steps("The handshake: some prose.")
-
-
-def test_a_row_that_leads_nowhere() -> None:
-    with pytest.raises(ValueError, match="no step in 'nothing', which follows OPEN"):
-        read_steps("────\n    OPEN      them: all they like    nothing\n\n")
+def test_the_tops_of_the_modules_have_the_same_transitions() -> None:
+    assert stated_in(outbox.__doc__) == pairs(TABLES["fence"])
+    # All that begin or end no connection.
+    ends = {Stage.NEW.value, Stage.GREETED.value, Stage.GONE.value}
+    assert stated_in(association.__doc__) == {pair for pair in pairs(TABLES["connection"]) if not set(pair) & ends}
 
 
 # The pictures --------------------------------------------------------------------------------------------------------

@@ -200,19 +200,19 @@ def test_a_heartbeat_is_read_as_between_a_tenth_and_sixty_seconds(claimed: str, 
 )
 @pytest.mark.parametrize("key", ["heartbeat", "limit"])
 def test_what_is_no_number_is_refused(key: str, value: str) -> None:
-    with pytest.raises(RemoteProtocolError, match=f"{key}= is not a number"):
+    with pytest.raises(RemoteProtocolError, match=f"expected a number behind {key}=, got"):
         parse(f";{key}={value}")
 
 
 @pytest.mark.parametrize("value", ["0", "1", str(MINIMUM_LIMIT - 1), "65535.999"])
 def test_a_limit_too_small_is_refused(value: str) -> None:
     assert parse(f";limit={MINIMUM_LIMIT}").limit == MINIMUM_LIMIT
-    with pytest.raises(RemoteProtocolError, match="is the least allowed"):
+    with pytest.raises(RemoteProtocolError, match=r"bytes or more, got .*: raise its message_limit"):
         parse(f";limit={value}")
 
 
 def test_a_peer_without_a_limit_is_refused() -> None:
-    with pytest.raises(RemoteProtocolError, match="is the least allowed"):
+    with pytest.raises(RemoteProtocolError, match=r"bytes or more, got .*: raise its message_limit"):
         parse_greeting(Greeting("aemp;1;node;hmac_sha256;msgpack;incarnation=abcdefghABCDEFGH", NONCE))
 
 
@@ -234,24 +234,24 @@ def test_a_peer_without_a_limit_is_refused() -> None:
     ],
 )
 def test_another_protocol_or_version_is_refused(fields: str) -> None:
-    with pytest.raises(RemoteProtocolError, match="not a greeting of this protocol"):
+    with pytest.raises(RemoteProtocolError, match="expected a greeting of trio_mp, got"):
         parse_greeting(Greeting(f"{fields}", NONCE))
 
 
 @pytest.mark.parametrize("node_id", ["", "a b", "a#b", "%0a", "a%3bb", "%e4", "n" * 256])
 def test_what_is_no_node_id_is_refused(node_id: str) -> None:
-    with pytest.raises(RemoteProtocolError, match="not a node ID"):
+    with pytest.raises(RemoteProtocolError, match="expected a node ID, got"):
         parse(head=f"aemp;1;{node_id};hmac_sha256;msgpack")
 
 
 @pytest.mark.parametrize("incarnation", ["", "short", "abcdefghABCDEFGH0", "abcdefghABCDEFG-", "abcdefghABCDEFG%0a"])
 def test_what_is_no_incarnation_is_refused(incarnation: str) -> None:
-    with pytest.raises(RemoteProtocolError, match="not an incarnation"):
+    with pytest.raises(RemoteProtocolError, match="expected an incarnation, got"):
         parse(f";incarnation={incarnation}")
 
 
 def test_a_missing_incarnation_is_refused() -> None:
-    with pytest.raises(RemoteProtocolError, match="not an incarnation"):
+    with pytest.raises(RemoteProtocolError, match="expected an incarnation, got"):
         parse_greeting(Greeting("aemp;1;node;hmac_sha256;msgpack;limit=65536", NONCE))
 
 
@@ -273,7 +273,7 @@ def test_a_node_of_the_original_is_named(fields: str, nonce: str) -> None:
 @pytest.mark.parametrize("token", ["", "short", "abcdefghABCDEFGH0", "abcdefghABCDEFG-", "abcdefghABCDEFG%0a"])
 def test_what_is_no_token_of_a_stream_is_refused(token: str) -> None:
     assert parse(";stream=tokentokentoken0").stream == "tokentokentoken0"
-    with pytest.raises(RemoteProtocolError, match="not the token of a stream"):
+    with pytest.raises(RemoteProtocolError, match="expected the token of a stream, got"):
         parse(f";stream={token}")
 
 
@@ -301,7 +301,7 @@ def test_who_dials_asks_for_a_stream_and_proves_that_it_has() -> None:
 def test_who_is_dialled_may_not_ask_for_a_stream() -> None:
     dialler, dialled = handshake(ALICE, dialler=True), handshake(BOB, dialler=False)
     dialled.want_stream("tokentokentoken0")
-    with pytest.raises(RemoteProtocolError, match="it was dialled, and asks for a byte stream"):
+    with pytest.raises(RemoteProtocolError, match="got a wish for a byte stream"):
         hear(dialler, dialled.greeting)
 
 
@@ -323,7 +323,7 @@ def test_who_is_dialled_may_not_ask_for_a_stream() -> None:
 )
 def test_a_nonce_that_is_too_short_or_no_base64_is_refused(nonce: str) -> None:
     assert parse(nonce=base64.b64encode(bytes(100)).decode()).node_id == "node"
-    with pytest.raises(RemoteProtocolError, match="a nonce that is not at least 32 bytes"):
+    with pytest.raises(RemoteProtocolError, match="expected a nonce of at least 32 bytes"):
         parse(nonce=nonce)
 
 
@@ -352,7 +352,7 @@ def test_ones_own_node_id_is_refused_before_any_token(dialler: bool) -> None:
         ("hmac_sha2567", "msgpack", "no authentication method in common"),
         ("HMAC_SHA256", "msgpack", "no authentication method in common"),
         ("hmac_sha256", "", "no framing in common"),
-        ("hmac_sha256", "storable,JSON", "no framing in common; .*storable"),
+        ("hmac_sha256", "storable,JSON", "no framing in common: .*got .*storable"),
     ],
 )
 def test_nothing_in_common_is_refused(methods: str, framings: str, match: str) -> None:
@@ -416,10 +416,11 @@ def test_the_side_with_the_smaller_nonce_line_is_the_tls_client() -> None:
 
 
 def test_nothing_is_said_in_clear_once_tls_is_wanted() -> None:
+    expected = "in step 'tls' of the handshake: expected the end of the TLS handshake, got "
     for side in greeted(secure(ALICE), secure(BOB)):
-        with pytest.raises(LocalProtocolError, match="'tls'"):
+        with pytest.raises(LocalProtocolError, match=f"{expected}our proof"):
             side.prove("")
-        with pytest.raises(RemoteProtocolError, match="unexpected in step 'tls'"):
+        with pytest.raises(RemoteProtocolError, match=f"{expected}the line 'hmac"):
             side.line_received("hmac_sha256;;msgpack;lost=")
 
 
@@ -535,7 +536,7 @@ def test_a_changed_line_of_a_proof_is_refused(change: Callable[[str], str]) -> N
 @pytest.mark.parametrize("method", ["", "cleartext", "tls_sha256", "hmac_md6_64_256", "hmac_sha256 "])
 def test_a_method_that_was_not_offered_is_refused(method: str) -> None:
     dialler, dialled = greeted()
-    with pytest.raises(RemoteProtocolError, match="method that was not offered"):
+    with pytest.raises(RemoteProtocolError, match="expected the authentication method"):
         hear(dialled, dialler.prove("").replace("hmac_sha256", method))
 
 
@@ -550,7 +551,7 @@ def proven(rest: str) -> str:
 @pytest.mark.parametrize("framing", ["", "storable", "msgpack,json", "MSGPACK", "msgpack;"])
 def test_a_framing_that_was_not_offered_is_refused_even_from_who_knows_the_secret(framing: str) -> None:
     _, dialled = greeted()
-    with pytest.raises(RemoteProtocolError, match="framing that was not offered"):
+    with pytest.raises(RemoteProtocolError, match="expected a framing that was offered, got"):
         hear(dialled, proven(f"{framing};lost="))
 
 
@@ -559,7 +560,7 @@ def test_a_framing_that_was_not_offered_is_refused_even_from_who_knows_the_secre
 )
 def test_a_lost_connection_without_a_connections_id_is_refused(lost: str) -> None:
     _, dialled = greeted()
-    with pytest.raises(RemoteProtocolError, match="not a connection ID") as caught:
+    with pytest.raises(RemoteProtocolError, match="expected a connection ID, got") as caught:
         hear(dialled, proven(f"msgpack;lost={lost}"))
     assert len(str(caught.value)) < 100
 
@@ -673,7 +674,7 @@ def test_what_this_side_says_out_of_turn_is_its_own_mistake(call: str, step: Ste
         action(side)
         assert side.step is not step
     else:
-        with pytest.raises(LocalProtocolError, match=f"not in step '{step.value}'"):
+        with pytest.raises(LocalProtocolError, match=f"^in step '{step.value}' of the handshake: expected .*, got "):
             action(side)
         assert side.step is step
 
@@ -742,5 +743,5 @@ def test_with_certificates_alone_a_changed_greeting_is_noticed() -> None:
 
 def test_nobody_can_be_made_that_lets_everybody_in() -> None:
     for changes in ({"keys": ()}, {"keys": (), "encryption": True}, {"keys": (), "certificates": True}):
-        with pytest.raises(LocalProtocolError, match="needs certificates"):
+        with pytest.raises(LocalProtocolError, match="expected a secret, or certificates"):
             dataclasses.replace(ALICE, **changes)

@@ -32,7 +32,7 @@ def before_tls(alice: LocalInfo = ALICE) -> Handshake:
 def test_a_certificate_for_another_node_is_refused_and_says_for_whom_it_is(
     node_ids: tuple[str, ...], named: str
 ) -> None:
-    with pytest.raises(RemoteProtocolError, match=f"not for bob, .* it names {named}$"):
+    with pytest.raises(RemoteProtocolError, match=f"expected a certificate for bob, .* got one for {named}$"):
         before_tls().tls_done(FINGERPRINT, frozenset(node_ids))
 
 
@@ -48,14 +48,14 @@ def test_a_certificate_that_names_the_node_among_others_is_enough() -> None:
 
 def test_a_certificate_must_have_been_verified_even_where_its_names_do_not_matter() -> None:
     carefree = dataclasses.replace(ALICE, verify_node_id=False)
-    with pytest.raises(RemoteProtocolError, match="not verified"):
+    with pytest.raises(RemoteProtocolError, match="expected a verified certificate, got none"):
         before_tls(carefree).tls_done(FINGERPRINT, None)
     assert before_tls(carefree).tls_done(FINGERPRINT, frozenset()) == [ProofWanted()]
 
 
 @pytest.mark.parametrize("certificates, encryption", [(False, False), (False, True), (True, False)])
 def test_a_node_without_a_secret_needs_certificates_and_encryption(certificates: bool, encryption: bool) -> None:
-    with pytest.raises(LocalProtocolError, match="needs certificates, and encryption"):
+    with pytest.raises(LocalProtocolError, match="expected a secret, or certificates and encryption, got neither"):
         dataclasses.replace(ALICE, certificates=certificates, encryption=encryption)
 
 

@@ -85,8 +85,8 @@ GREETINGS = {
     for name, replacement in GREETING_FIELDS.items()
     for who in ("dialler", "listener")
 } | {
-    "version-of-the-dialler": Attack(changing("dialler", 0, rb";1;", b";2;"), CLOSED, "not a greeting"),
-    "version-of-the-listener": Attack(changing("listener", 0, rb";1;", b";2;"), "not a greeting", None),
+    "version-of-the-dialler": Attack(changing("dialler", 0, rb";1;", b";2;"), CLOSED, "expected a greeting of trio_mp"),
+    "version-of-the-listener": Attack(changing("listener", 0, rb";1;", b";2;"), "expected a greeting of trio_mp", None),
     "no-method-of-the-dialler": Attack(
         changing("dialler", 0, rb"hmac_sha256", b"cleartext"), CLOSED, "no authentication method in common"
     ),
@@ -96,9 +96,9 @@ GREETINGS = {
     "no-framing-of-the-dialler": Attack(
         changing("dialler", 0, rb";msgpack[^;]*;", b";cbor;"), CLOSED, "no framing in common"
     ),
-    "lines-swapped": Attack(swap_lines, CLOSED, "not a greeting"),
-    "fields-twice": Attack(twice(0), CLOSED, "a nonce that is not"),
-    "nonce-twice": Attack(twice(1), CLOSED, "not offered|TLS"),
+    "lines-swapped": Attack(swap_lines, CLOSED, "expected a greeting of trio_mp"),
+    "fields-twice": Attack(twice(0), CLOSED, "expected a nonce of"),
+    "nonce-twice": Attack(twice(1), CLOSED, "expected the authentication method|TLS"),
     "own-bytes-back": Attack(own_bytes_back, "our own nonce back", None),
     "own-lines-back": Attack(own_lines_back, "our own nonce back", None),
     "too-late": Attack(delay_too_long, "in time", "in time"),
@@ -114,8 +114,8 @@ PROOFS = {
     "no-lost": (rb";lost=", b"", THEIR_PROOF),
     "framing": (rb";msgpack;", b";json;", THEIR_PROOF),
     "no-framing": (rb";msgpack;", b";;", THEIR_PROOF),
-    "method": (rb"^hmac_sha256", b"cleartext", "not offered"),
-    "method-of-certificates": (rb"^hmac_sha256", b"tls_sha256", "not offered"),
+    "method": (rb"^hmac_sha256", b"cleartext", "expected the authentication method"),
+    "method-of-certificates": (rb"^hmac_sha256", b"tls_sha256", "expected the authentication method"),
     "one-more-field": (rb"\n", b";\n", THEIR_PROOF),
 }
 
@@ -128,8 +128,8 @@ PLAIN = {
 } | {
     "nonce-of-the-dialler": Attack(changing("dialler", 1, rb"^.+", b"A" * 44), CLOSED_AT_PROOF, THEIR_PROOF),
     "nonce-of-the-listener": Attack(changing("listener", 1, rb"^.+", b"A" * 44), CLOSED_AT_PROOF, THEIR_PROOF),
-    "proof-before-greeting": Attack(proof_before_greeting, CLOSED_AT_PROOF, "not a greeting"),
-    "proof-twice": Attack(twice(2), CLOSED, "unexpected in step"),
+    "proof-before-greeting": Attack(proof_before_greeting, CLOSED_AT_PROOF, "expected a greeting of trio_mp"),
+    "proof-twice": Attack(twice(2), CLOSED, "of the handshake: expected"),
     "own-proof-back": Attack(own_proof_back, THEIR_PROOF, None),
     "proof-held-back": Attack(hold_back_the_proof, "in time", "in time"),
     "tls-added": Attack(add_tls, "encryption is off here and on there", "encryption is off here and on there"),

@@ -48,6 +48,7 @@ import enum
 from ..._errors import LocalProtocolError, RemoteProtocolError
 from ..._reason import transport_error
 from .. import requests
+from ..transitions import Row, TransitionTable
 from .effects import (
     Accept,
     Close,
@@ -69,14 +70,85 @@ from .outbox import Fence, Outbox
 
 
 class Stage(enum.Enum):
-    """How far one connection has come."""
+    """How far one connection has come; nothing is kept of one that is new or gone."""
 
+    NEW = "new"
     GREETED = "greeted"
     AUTHENTICATED = "authenticated"
     CHOSEN = "chosen"
     IN_USE = "in use"
     ASKED = "asked"
     PARTED = "parted"
+    GONE = "gone"
+
+
+class StageEvent(enum.Enum):
+    """What happens to a connection."""
+
+    GREETED = "greeted"
+    AUTHENTICATED = "authenticated"
+    TAKEN_UP = "taken up"
+    OK = "`ok`"
+    ASK = "this side asks"
+    AGREE = "`idle`, answered by `bye`"
+    IDLE = "`idle`"
+    BYE = "`bye`"
+    BUSY = "`busy`, or no answer"
+    ENDED = "ended"
+    LOSS = "a loss"
+
+
+def the_fence_is_clear(association: Association) -> bool:
+    """Rule 3: the monitors of the last loss have fired."""
+    return association.outbox.fence is Fence.CLEAR
+
+
+def this_side_decides(association: Association) -> bool:
+    """Rule 4: this side has the greater node ID."""
+    return association.decides
+
+
+def the_other_side_decides(association: Association) -> bool:
+    """Rule 4: the peer has the greater node ID."""
+    return not association.decides
+
+
+def this_side_is_free(association: Association) -> bool:
+    """Rule 6: nothing is queued and monitored here."""
+    return association.is_free
+
+
+def nobody_needs_it(association: Association) -> bool:
+    """Rule 6: nothing is queued and monitored here, and the peer monitors nothing here."""
+    return association.is_idle
+
+
+STAGES: TransitionTable[Stage, StageEvent, Association] = TransitionTable(
+    Row(Stage.NEW, StageEvent.GREETED, Stage.GREETED),
+    Row(Stage.GREETED, StageEvent.AUTHENTICATED, Stage.AUTHENTICATED),
+    # Rule 4. The side that decides writes `link`, and waits for `ok`; the other side writes `ok`.
+    Row(Stage.AUTHENTICATED, StageEvent.TAKEN_UP, Stage.CHOSEN, the_fence_is_clear, this_side_decides),
+    Row(Stage.AUTHENTICATED, StageEvent.TAKEN_UP, Stage.IN_USE, the_fence_is_clear, the_other_side_decides),
+    Row(Stage.CHOSEN, StageEvent.OK, Stage.IN_USE),
+    # Rule 6.
+    Row(Stage.IN_USE, StageEvent.ASK, Stage.ASKED, nobody_needs_it),
+    Row(Stage.IN_USE, StageEvent.AGREE, Stage.PARTED, this_side_is_free),
+    Row(Stage.ASKED, StageEvent.IDLE, Stage.PARTED),
+    Row(Stage.ASKED, StageEvent.BYE, Stage.PARTED),
+    Row(Stage.ASKED, StageEvent.BUSY, Stage.IN_USE),
+    # Nothing is lost with a connection that was never in use, nor with one after this side's last word. Rule 2: there
+    # is no such row for one in use, whose end is a loss.
+    Row(Stage.GREETED, StageEvent.ENDED, Stage.GONE),
+    Row(Stage.AUTHENTICATED, StageEvent.ENDED, Stage.GONE),
+    Row(Stage.CHOSEN, StageEvent.ENDED, Stage.GONE),
+    Row(Stage.ASKED, StageEvent.ENDED, Stage.GONE),
+    Row(Stage.PARTED, StageEvent.ENDED, Stage.GONE),
+    # A loss ends what was chosen or in use, however far it has come: the queue was too full, or all is given up.
+    Row(Stage.CHOSEN, StageEvent.LOSS, Stage.GONE),
+    Row(Stage.IN_USE, StageEvent.LOSS, Stage.GONE),
+    Row(Stage.ASKED, StageEvent.LOSS, Stage.GONE),
+    Row(Stage.PARTED, StageEvent.LOSS, Stage.GONE),
+)
 
 
 class Association:
@@ -101,7 +173,7 @@ class Association:
 
     def __init__(self, local_id: str, peer_id: str, *, queue_limit: int, message_limit: int) -> None:
         if local_id == peer_id:
-            raise LocalProtocolError(f"a node has no association with itself: {local_id}")
+            raise LocalProtocolError(f"expected two nodes, got {local_id} twice: a node has no association with itself")
         self.outbox = Outbox(peer_id, queue_limit, message_limit)
         self.local_id = local_id
         self.peer_id = peer_id
@@ -149,7 +221,7 @@ class Association:
     @property
     def is_idle(self) -> bool:
         """Whether nothing depends on the connection in use, here or, as far as is known here, on the other side."""
-        return self._is_free and not self.watched
+        return self.is_free and not self.watched
 
     @property
     def is_asked(self) -> bool:
@@ -157,7 +229,8 @@ class Association:
         return self._stage is Stage.ASKED
 
     @property
-    def _is_free(self) -> bool:
+    def is_free(self) -> bool:
+        """Whether nothing depends on the connection in use on this side."""
         return self.may_write and not (self.outbox.queue.size or self.outbox.monitors or self._candidates)
 
     @property
@@ -168,7 +241,7 @@ class Association:
 
     def greeted(self, connection: str) -> None:
         """A connection whose other side claims to be the peer."""
-        self._connections[connection] = Stage.GREETED
+        self._move(connection, StageEvent.GREETED)
 
     def authenticated(self, connection: str, lost: str, terms: Terms) -> list[Effect]:
         """Both sides of a connection have proven themselves.
@@ -178,7 +251,9 @@ class Association:
           lost: which connection the peer says has ended there.
           terms: what is known of the peer.
         """
-        self._connections[connection] = Stage.AUTHENTICATED
+        if self._move(connection, StageEvent.AUTHENTICATED) is None:
+            stage = self._stage_of(connection)
+            raise LocalProtocolError(f"expected a connection that is greeted, got one that is {stage}")
         self._terms[connection] = terms
         if not self.decides:
             return []
@@ -196,16 +271,17 @@ class Association:
     def link_received(self, connection: str) -> list[Effect]:
         """The peer, which decides, has chosen this connection."""
         if self.decides or self._connections.get(connection) is not Stage.AUTHENTICATED:
-            raise RemoteProtocolError("an unexpected 'link'")
+            expected = "expected 'link' once, from the side that decides, when both sides have proven themselves"
+            raise RemoteProtocolError(f"{expected}, got 'link' on a connection that is {self._stage_of(connection)}")
         if self._current is not None and self._terms[connection].incarnation != self.incarnation:
             return self._probe_first(connection)
         return self._replace(connection, "the other side chose another connection")
 
     def ok_received(self, connection: str) -> list[Effect]:
         """The peer has taken up the connection that we chose."""
-        if self._connections.get(connection) is not Stage.CHOSEN:
-            raise RemoteProtocolError("an unexpected 'ok'")
-        self._connections[connection] = Stage.IN_USE
+        if self._move(connection, StageEvent.OK) is None:
+            expected = "expected 'ok' once, as the answer to 'link'"
+            raise RemoteProtocolError(f"{expected}, got 'ok' on a connection that is {self._stage_of(connection)}")
         return [NodeUp(connection)]
 
     def choice_expired(self, connection: str) -> list[Effect]:
@@ -231,18 +307,17 @@ class Association:
             return []
         if connection == self._current:
             return self._end(connection, why)
-        self._forget(connection)
+        self._move(connection, StageEvent.ENDED)
         return []
 
     # Parting -------------------------------------------------------------------------------------------------------
 
     def ask(self) -> list[Effect]:
         """This side needs the connection in use no more. Does nothing unless `is_idle`."""
-        if not self.is_idle:
+        current = self._current
+        if current is None or self._move(current, StageEvent.ASK) is None:
             return []
-        assert self._current is not None
-        self._connections[self._current] = Stage.ASKED
-        return [Say(self._current, "idle")]
+        return [Say(current, "idle")]
 
     def idle_received(self, *, willing: bool) -> list[Effect]:
         """The peer has asked to part, by its last word on the connection in use.
@@ -253,11 +328,11 @@ class Association:
         current = self._current
         if current is None or self._stage is Stage.PARTED:
             return []
-        if self._stage is Stage.ASKED:
-            return self._part(current)
-        if willing and self._is_free:
-            # That the peer monitors ports here is no reason: it would not have asked, so those are old stories.
-            return [Say(current, "bye"), *self._part(current)]
+        if self._move(current, StageEvent.IDLE) is not None:
+            return [HalfClose(current)]
+        # That the peer monitors ports here is no reason: it would not have asked, so those are old stories.
+        if willing and self._move(current, StageEvent.AGREE) is not None:
+            return [Say(current, "bye"), HalfClose(current)]
         return self.take_loss() if self.outbox.send("", requests.BUSY) else []
 
     def bye_received(self) -> list[Effect]:
@@ -265,18 +340,14 @@ class Association:
         current = self._current
         if current is None or self._stage is Stage.PARTED:
             return []
-        if self._stage is Stage.ASKED:
-            return self._part(current)
+        if self._move(current, StageEvent.BYE) is not None:
+            return [HalfClose(current)]
         return self._end(current, "it agreed to part too late, or was not asked")
 
     def busy_received(self) -> None:
         """The peer does not want to part; or it has not answered in time, and the caller waits no longer."""
-        if self._current is not None and self._stage is Stage.ASKED:
-            self._connections[self._current] = Stage.IN_USE
-
-    def _part(self, connection: str) -> list[Effect]:
-        self._connections[connection] = Stage.PARTED
-        return [HalfClose(connection)]
+        if self._current is not None:
+            self._move(self._current, StageEvent.BUSY)
 
     # Losses --------------------------------------------------------------------------------------------------------
 
@@ -298,7 +369,7 @@ class Association:
             effects.append(Close(self._current, str(reason[-1])))
             if was_up:
                 self.last_ended = self._current
-            self._forget(self._current)
+            self._move(self._current, StageEvent.LOSS)
             self._current = None
             effects += self._first_candidate()
         effects.append(Lost(reason, was_up, messages, size))
@@ -331,12 +402,12 @@ class Association:
 
     def _end(self, connection: str, why: str) -> list[Effect]:
         """The current connection ends."""
-        stage = self._connections[connection]
-        if stage is Stage.IN_USE:
+        was_up = self.in_use is not None
+        if self._move(connection, StageEvent.ENDED) is None:
+            # Rule 2.
             return self.lose(why)
         self._current = None
-        self._forget(connection)
-        if stage is Stage.CHOSEN:
+        if not was_up:
             # Nothing was written to it and nothing read from it, so nothing is lost and what is queued can wait for
             # the next one. What the other side wrote, after its `ok`, is lost there, and it will notice.
             return [Close(connection, why)]
@@ -361,7 +432,7 @@ class Association:
         effects = self.probe_answered()
         if self._next is not None:
             effects.append(Close(self._next, "another connection was chosen"))
-            self._forget(self._next)
+            self._move(self._next, StageEvent.ENDED)
         if self._current is not None:
             effects += self._end(self._current, why)
         return effects + self._take_up(connection)
@@ -369,18 +440,16 @@ class Association:
     def _take_up(self, connection: str) -> list[Effect]:
         """Choose a connection (if we decide) or adopt it (if the peer has), unless the fence is up: then later."""
         losses = self.outbox.adapt(self._terms[connection]) if self.outbox.fence is Fence.CLEAR else []
-        if self.outbox.fence is not Fence.CLEAR:
+        if self._move(connection, StageEvent.TAKEN_UP) is None:
             self._next = connection
             return losses
         self._current = connection
         if self.decides:
-            self._connections[connection] = Stage.CHOSEN
             return [Link(connection)]
-        self._connections[connection] = Stage.IN_USE
         # Rule 4: any other connection might have been chosen before this one, and its `link` be on its way still.
         others = [other for other in self._connections if other != connection]
         for other in others:
-            self._forget(other)
+            self._move(other, StageEvent.ENDED)
         closings = [Close(other, "another connection was chosen") for other in others]
         return [*closings, Accept(connection), NodeUp(connection)]
 
@@ -407,8 +476,22 @@ class Association:
         return [effect for other in others for effect in self._refuse(other, "already connecting")]
 
     def _refuse(self, connection: str, why: str) -> list[Effect]:
-        self._forget(connection)
+        self._move(connection, StageEvent.ENDED)
         return [Refuse(connection, why)]
+
+    # Stages --------------------------------------------------------------------------------------------------------
+
+    def _stage_of(self, connection: str) -> str:
+        return self._connections.get(connection, Stage.NEW).value
+
+    def _move(self, connection: str, event: StageEvent) -> Stage | None:
+        """Have a connection go on to the stage that follows, and return that; None if the table has none."""
+        after = STAGES.after(self._connections.get(connection, Stage.NEW), event, self)
+        if after is Stage.GONE:
+            self._forget(connection)
+        elif after is not None:
+            self._connections[connection] = after
+        return after
 
     def _forget(self, connection: str) -> None:
         del self._connections[connection]

@@ -2,6 +2,24 @@
 
 The caller does them at once, in the order in which they are given. A connection is named by its ID, a str that is the
 same on both sides.
+
+**Depth first, and not by a queue.** An effect may have others call the association, which decides again: a `Probe`
+sends a message, the callbacks of a `Fire` do as they like, and either may be too much for the queue. What is decided
+then is done before the next effect of the first decision, by a call within a call (`Peer.execute`). A queue would do
+it after them. It would be flatter, and it is not safe, for these reasons:
+
+- When `Outbox.send` returns to a program after a loss, the connection must be closed, and the firing must be due: the
+  program goes on at once. In a queue the close would wait behind the effects that are being done. Meanwhile the
+  association would say that no connection is in use, and the runtime would still hold one.
+- Depth first, an effect can be stale for one reason only: an effect before it, of the same list, has ended its
+  connection. So `Link`, `Accept`, `NodeUp` and `Close` look whether their connection is still there, and the others
+  need not. In a queue any effect can be stale, for any reason, and each would need a check of its own.
+- `Fire` and its `FireDone` belong together, or the fence is lifted before its monitors have fired. So do `Lost` and
+  its `FireDue`, or a loss is never told. Nothing that is decided elsewhere comes between the two of one list but what
+  one of its own effects has caused; a queue would have to know which of its entries may not be parted.
+
+`tests/explorer` does effects depth first as well. Whoever wants a queue has to explore it there first, with a loss
+between any two effects.
 """
 
 from __future__ import annotations

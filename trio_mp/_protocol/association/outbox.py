@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from ..._errors import LocalProtocolError
 from ..._reason import Reason, transport_error
 from .. import requests
+from ..transitions import Row, TransitionTable
 from ..wire.framing import FRAME_TARGET
 from .effects import Effect, Fire, FireDone, Lost, Terms
 from .queue import OutgoingQueue
@@ -30,6 +31,26 @@ class Fence(enum.Enum):
     CLEAR = "clear"
     LOST = "lost"
     FIRING = "firing"
+
+
+class FenceEvent(enum.Enum):
+    """What happens to the fence."""
+
+    LOSS = "a loss"
+    MISFIT = "what is queued does not fit the connection that is taken up"
+    FIRE = "`fire` is called"
+    FIRED = "the monitors have fired"
+
+
+FENCE: TransitionTable[Fence, FenceEvent, Outbox] = TransitionTable(
+    Row(Fence.CLEAR, FenceEvent.LOSS, Fence.LOST),
+    # The monitors of what does not fit fire at once: no connection has ended, and the program is not in a call.
+    Row(Fence.CLEAR, FenceEvent.MISFIT, Fence.FIRING),
+    Row(Fence.LOST, FenceEvent.FIRE, Fence.FIRING),
+    # What callbacks send is too much for the queue: another round is due. (A loss before `fire` is part of the first.)
+    Row(Fence.FIRING, FenceEvent.LOSS, Fence.LOST),
+    Row(Fence.FIRING, FenceEvent.FIRED, Fence.CLEAR),
+)
 
 
 class Outbox:
@@ -135,16 +156,14 @@ class Outbox:
         A second loss before the first has been told is part of it: the monitors get the first reason.
         """
         self.queue.drop()
-        if self.fence is not Fence.LOST:
-            self.fence = Fence.LOST
+        if self._move(FenceEvent.LOSS):
             self.queue.high_water = -1
             self.reason = reason
 
     def fire(self) -> Fire:
         """Begin to fire: the monitors to be fired now, all of them, before `fired` is called."""
-        if self.fence is not Fence.LOST:
-            raise LocalProtocolError("nothing was lost")
-        self.fence = Fence.FIRING
+        if not self._move(FenceEvent.FIRE):
+            raise LocalProtocolError(f"expected a loss before `fire`, got a fence that is {self.fence.value}")
         self.queue.high_water = self.queue_limit
         self._take(self.monitors)
         return Fire(tuple(self.unfired), self.reason)
@@ -156,10 +175,17 @@ class Outbox:
           False if the fence stays: what the callbacks sent was too much for the queue, and another round is due.
         """
         self.unfired = {}
-        if self.fence is not Fence.FIRING:
+        if not self._move(FenceEvent.FIRED):
             return False
-        self.fence = Fence.CLEAR
         self.reason = ()
+        return True
+
+    def _move(self, event: FenceEvent) -> bool:
+        """Have the fence go on to the state that follows; whether there is one."""
+        after = FENCE.after(self.fence, event, self)
+        if after is None:
+            return False
+        self.fence = after
         return True
 
     def take_dropped(self) -> tuple[int, int]:
@@ -175,7 +201,7 @@ class Outbox:
 
     def ruin(self, reason: Reason) -> Lost:
         """All is lost, whatever state an error of this side has left it in. Then `fire` is due."""
-        # So that all of it is done, also where the error has come in the middle of it.
+        # Past the table: whatever was begun when the error came, all of a loss is to be done.
         self.fence = Fence.CLEAR
         self.lose(reason)
         return Lost(reason, True, *self.take_dropped())
@@ -197,5 +223,5 @@ class Outbox:
             first, names = next(iter(concerned.values())), list(concerned)
         reason = transport_error(self.peer_id, f"a queued message could not be written: {first}")
         self._take(names)
-        self.fence = Fence.FIRING
+        self._move(FenceEvent.MISFIT)
         return [Lost(reason, False, *self.take_dropped()), Fire(tuple(self.unfired), reason), FireDone()]

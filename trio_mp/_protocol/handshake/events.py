@@ -85,6 +85,4 @@ class Messages:
     batch: list[tuple[object, ...]]
 
 
-Event: TypeAlias = (
-    Greeted | ProofWanted | Authenticated | LinkReceived | OkReceived | RefusedByPeer | Messages
-)
+Event: TypeAlias = Greeted | ProofWanted | Authenticated | LinkReceived | OkReceived | RefusedByPeer | Messages

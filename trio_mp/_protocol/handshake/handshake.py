@@ -1,17 +1,8 @@
 """The handshake: from the first byte to the first frame.
 
-One table, both sides. `us` and `them` say who speaks; between our own nodes the side that dialled proves itself first.
-
-    step      what is awaited                        what follows
-    ────────  ─────────────────────────────────────  ───────────────────────────────────────────────
-    GREETING  them: fields of the greeting           NONCE
-    NONCE     them: nonce                            TLS if both want it, else PROVE or PROOF
-    TLS       the TLS handshake, by the session      dialled by us: PROVE, else PROOF
-    PROVE     us: `prove`, our proof                 dialled by us: PROOF, else DECISION
-    PROOF     them: their proof                      dialled by us: DECISION, else PROVE
-    DECISION  them: `link` or `no`; us: `link`/`no`  them: LINKED; us: OK; `no`: REFUSED
-    OK        them: `ok` or `no`                     OPEN; `no`: REFUSED
-    LINKED    us: `accept` (`ok`), or `refuse`       OPEN; `no`: REFUSED
+One table, `STEPS`, for both sides. Each side sends its greeting, two lines, at once. Between our own nodes the side
+that dialled proves itself first: a stranger who dials gets no token to guess against. Then one side chooses the
+connection (`link`) and the other takes it up (`ok`), or either refuses it (`no`).
 
 Which side may say `link` is the association's business; on a connection that is to carry a byte stream it is the side
 that was dialled. The bytes of a stream begin where frames would: behind the `ok`, in both directions. Everything
@@ -28,6 +19,7 @@ from dataclasses import dataclass
 
 from ..._errors import LocalProtocolError, RemoteProtocolError
 from ..._ids import is_incarnation, is_node_id, is_token
+from ..transitions import Row, TransitionTable
 from ..wire.framing import FRAMINGS, MSGPACK
 from . import auth
 from .auth import HMAC_SHA256, NO_KEY, TLS_SHA256, Greeting
@@ -76,7 +68,7 @@ class LocalInfo:
     def __post_init__(self) -> None:
         """Raise `LocalProtocolError` for what would let anybody in."""
         if not self.keys and not (self.certificates and self.encryption):
-            raise LocalProtocolError("a node without a secret needs certificates, and encryption")
+            raise LocalProtocolError("expected a secret, or certificates and encryption, got neither")
 
     @property
     def method(self) -> str:
@@ -85,7 +77,7 @@ class LocalInfo:
 
 
 class Step(enum.Enum):
-    """Where a handshake stands; the table above."""
+    """Where a handshake stands: what is to come next, or how it has ended."""
 
     GREETING = "greeting"
     NONCE = "nonce"
@@ -97,6 +89,66 @@ class Step(enum.Enum):
     LINKED = "linked"
     OPEN = "open"
     REFUSED = "refused"
+
+
+class StepEvent(enum.Enum):
+    """What happens in a handshake: what the other side ("their") or this one ("our") says."""
+
+    THEIR_FIELDS = "the fields of their greeting"
+    THEIR_NONCE = "their nonce"
+    TLS_DONE = "the end of the TLS handshake"
+    OUR_PROOF = "our proof"
+    THEIR_PROOF = "their proof"
+    OUR_LINK = "our `link`"
+    THEIR_LINK = "their `link`"
+    OUR_OK = "our `ok`"
+    THEIR_OK = "their `ok`"
+    OUR_NO = "our `no`"
+    THEIR_NO = "their `no`"
+
+
+def it_is_encrypted(handshake: Handshake) -> bool:
+    """Both sides want TLS: if only one does, their greetings do not fit."""
+    return handshake.local.encryption
+
+
+def it_is_plain(handshake: Handshake) -> bool:
+    """Neither side wants TLS."""
+    return not handshake.local.encryption
+
+
+def we_have_dialled(handshake: Handshake) -> bool:
+    """This side dialled, so it proves itself first."""
+    return handshake.dialler
+
+
+def they_have_dialled(handshake: Handshake) -> bool:
+    """The other side dialled, so it proves itself first."""
+    return not handshake.dialler
+
+
+STEPS: TransitionTable[Step, StepEvent, Handshake] = TransitionTable(
+    Row(Step.GREETING, StepEvent.THEIR_FIELDS, Step.NONCE),
+    Row(Step.NONCE, StepEvent.THEIR_NONCE, Step.TLS, it_is_encrypted),
+    Row(Step.NONCE, StepEvent.THEIR_NONCE, Step.PROVE, it_is_plain, we_have_dialled),
+    Row(Step.NONCE, StepEvent.THEIR_NONCE, Step.PROOF, it_is_plain, they_have_dialled),
+    # The session runs it.
+    Row(Step.TLS, StepEvent.TLS_DONE, Step.PROVE, we_have_dialled),
+    Row(Step.TLS, StepEvent.TLS_DONE, Step.PROOF, they_have_dialled),
+    Row(Step.PROVE, StepEvent.OUR_PROOF, Step.PROOF, we_have_dialled),
+    Row(Step.PROOF, StepEvent.THEIR_PROOF, Step.PROVE, they_have_dialled),
+    Row(Step.PROVE, StepEvent.OUR_PROOF, Step.DECISION, they_have_dialled),
+    Row(Step.PROOF, StepEvent.THEIR_PROOF, Step.DECISION, we_have_dialled),
+    Row(Step.DECISION, StepEvent.OUR_LINK, Step.OK),
+    Row(Step.DECISION, StepEvent.THEIR_LINK, Step.LINKED),
+    Row(Step.OK, StepEvent.THEIR_OK, Step.OPEN),
+    Row(Step.LINKED, StepEvent.OUR_OK, Step.OPEN),
+    # Who has said `link` may be refused; who has read it may refuse.
+    Row(Step.DECISION, StepEvent.OUR_NO, Step.REFUSED),
+    Row(Step.DECISION, StepEvent.THEIR_NO, Step.REFUSED),
+    Row(Step.OK, StepEvent.THEIR_NO, Step.REFUSED),
+    Row(Step.LINKED, StepEvent.OUR_NO, Step.REFUSED),
+)
 
 
 def escape(text: str) -> str:
@@ -179,33 +231,41 @@ class Handshake:
 
     def prove(self, lost: str) -> str:
         """Our proof, a line. `lost` is the ID of the last connection with this peer that ended here, or empty."""
-        self._expect(Step.PROVE)
+        self._say(StepEvent.OUR_PROOF)
         method, rest = self.local.method, f"{self.writes.name};lost={lost}"
         token = auth.proof(self._key, self._own, self._peer, self._fingerprint, f"{method};;{rest}")
-        self.step = Step.PROOF if self.dialler else Step.DECISION
         return f"{method};{token};{rest}\n"
 
     def link(self) -> str:
         """The line that chooses this connection."""
-        self._expect(Step.DECISION)
-        self.step = Step.OK
+        self._say(StepEvent.OUR_LINK)
         return "link\n"
 
     def accept(self) -> str:
         """The line that answers `link`."""
-        self._expect(Step.LINKED)
-        self.step = Step.OPEN
+        self._say(StepEvent.OUR_OK)
         return "ok\n"
 
     def refuse(self, why: str) -> str:
         """The line that refuses this connection, once the other side has authenticated."""
-        self._expect(Step.DECISION, Step.LINKED)
-        self.step = Step.REFUSED
+        self._say(StepEvent.OUR_NO)
         return f"no;{escape(why)}\n"
 
-    def _expect(self, *steps: Step) -> None:
-        if self.step not in steps:
-            raise LocalProtocolError(f"not in step {self.step.value!r} of the handshake")
+    def _say(self, event: StepEvent) -> None:
+        """This side says something: that is the caller's mistake where it is not its turn."""
+        if not self._move(event):
+            raise LocalProtocolError(f"{self._expected()}, got {event.value}")
+
+    def _move(self, event: StepEvent) -> bool:
+        """Go on to the step that follows; whether there is one."""
+        after = STEPS.after(self.step, event, self)
+        if after is None:
+            return False
+        self.step = after
+        return True
+
+    def _expected(self) -> str:
+        return f"in step {self.step.value!r} of the handshake: expected {STEPS.expected(self.step)}"
 
     # What the other side says --------------------------------------------------------------------------------------
 
@@ -216,49 +276,50 @@ class Handshake:
           fingerprint: SHA-256 of the TLS server's certificate, as seen here.
           node_ids: those that the other side's certificate names, if it was verified; None if it was not.
         """
-        self._expect(Step.TLS)
+        if self.step is not Step.TLS:
+            raise LocalProtocolError(f"{self._expected()}, got {StepEvent.TLS_DONE.value}")
         assert self.peer is not None
         if self.local.certificates:
             if node_ids is None:
-                raise RemoteProtocolError("its certificate was not verified")
+                raise RemoteProtocolError("expected a verified certificate, got none")
             if self.local.verify_node_id and self.peer.node_id not in node_ids:
                 named = ", ".join(sorted(node_ids)) or "no node"
                 raise RemoteProtocolError(
-                    f"its certificate is not for {self.peer.node_id}, which it says it is: it names {named[:200]!r}"
+                    f"expected a certificate for {self.peer.node_id}, which it says it is, got one for {named[:200]!r}"
                 )
         self._fingerprint = fingerprint
-        return self._begin_proofs()
+        self._move(StepEvent.TLS_DONE)
+        return self._wanted()
 
     def line_received(self, line_untrusted: str) -> list[Event]:
         """A line from the other side, without its end."""
         match self.step:
             case Step.GREETING:
                 self._fields = line_untrusted
-                self.step = Step.NONCE
+                self._move(StepEvent.THEIR_FIELDS)
                 return []
             case Step.NONCE:
                 return self._greeting_received(Greeting(self._fields, line_untrusted))
             case Step.PROOF:
                 return self._proof_received(line_untrusted)
-            case Step.DECISION if line_untrusted == "link":
-                self.step = Step.LINKED
-                return [LinkReceived()]
-            case Step.OK if line_untrusted == "ok":
-                self.step = Step.OPEN
-                return [OkReceived()]
-            case Step.DECISION | Step.OK if line_untrusted.startswith("no;"):
-                self.step = Step.REFUSED
-                return [RefusedByPeer(unescape(line_untrusted[3:]))]
             case _:
-                pass
-        raise RemoteProtocolError(f"unexpected in step {self.step.value!r}: {line_untrusted[:80]!r}")
+                return self._answer_received(line_untrusted)
+
+    def _answer_received(self, line: str) -> list[Event]:
+        if line == "link" and self._move(StepEvent.THEIR_LINK):
+            return [LinkReceived()]
+        if line == "ok" and self._move(StepEvent.THEIR_OK):
+            return [OkReceived()]
+        if line.startswith("no;") and self._move(StepEvent.THEIR_NO):
+            return [RefusedByPeer(unescape(line[3:]))]
+        raise RemoteProtocolError(f"{self._expected()}, got the line {line[:80]!r}")
 
     def _greeting_received(self, greeting: Greeting) -> list[Event]:
         self._peer = greeting
         self.meets_original = is_original(greeting)
         peer = parse_greeting(greeting)
         if greeting.nonce == self._own.nonce:
-            raise RemoteProtocolError("it sent our own nonce back")
+            raise RemoteProtocolError("expected a nonce of the other side, got our own nonce back")
         if peer.node_id == self.local.node_id:
             self.talks_to_itself = peer.incarnation == self.local.incarnation
             who = "this node itself" if self.talks_to_itself else "another node"
@@ -267,39 +328,38 @@ class Handshake:
             ours, theirs = ("on", "off") if self.local.encryption else ("off", "on")
             raise RemoteProtocolError(f"encryption is {ours} here and {theirs} there: set it alike on both sides")
         if peer.stream and self.dialler:
-            raise RemoteProtocolError("it was dialled, and asks for a byte stream")
+            raise RemoteProtocolError("expected messages from a node that was dialled, got a wish for a byte stream")
         self.streams = self.streams or bool(peer.stream)
         if self.local.method not in peer.methods:
             raise RemoteProtocolError(_no_common_method(self.local.method, peer.methods))
         common = [name for name in peer.framings if name in self.local.framings]
         if not common:
-            raise RemoteProtocolError(f"no framing in common; it reads {','.join(peer.framings)[:80]!r}")
+            ours, theirs = ",".join(self.local.framings), ",".join(peer.framings)
+            raise RemoteProtocolError(f"no framing in common: expected one of {ours!r}, got {theirs[:80]!r}")
         self.writes = FRAMINGS[common[0]]
         self.peer = peer
         greeted: list[Event] = [Greeted(peer, auth.connection_id(self._own, self._peer))]
-        if peer.tls:
-            self.step = Step.TLS
-            return greeted
-        return greeted + self._begin_proofs()
+        self._move(StepEvent.THEIR_NONCE)
+        return greeted + self._wanted()
 
-    def _begin_proofs(self) -> list[Event]:
-        self.step = Step.PROVE if self.dialler else Step.PROOF
-        return [ProofWanted()] if self.dialler else []
+    def _wanted(self) -> list[Event]:
+        """What this side is asked for in this step."""
+        return [ProofWanted()] if self.step is Step.PROVE else []
 
     def _proof_received(self, line: str) -> list[Event]:
         method, _, rest = line.partition(";")
         token, _, rest = rest.partition(";")
         framing, marker, lost = rest.partition(";lost=")
         if method != self.local.method:
-            raise RemoteProtocolError(f"an authentication method that was not offered: {method[:40]!r}")
+            raise RemoteProtocolError(f"expected the authentication method {self.local.method!r}, got {method[:40]!r}")
         self._key = self._proven_key(token, f"{method};;{rest}")
         if framing not in self.local.framings:
-            raise RemoteProtocolError(f"a framing that was not offered: {framing[:40]!r}")
+            raise RemoteProtocolError(f"expected a framing that was offered, got {framing[:40]!r}")
         self.reads = FRAMINGS[framing]
         if not marker or not _CONNECTION_ID.fullmatch(lost):
-            raise RemoteProtocolError(f"not a connection ID: {lost[:40]!r}")
+            raise RemoteProtocolError(f"expected a connection ID, got {lost[:40]!r}")
         self.proven = True
-        self.step = Step.DECISION if self.dialler else Step.PROVE
+        self._move(StepEvent.THEIR_PROOF)
         return [Authenticated(lost, owes_proof=not self.dialler)]
 
     def _proven_key(self, token: str, line: str) -> bytes:
@@ -330,7 +390,7 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
     """What a peer said of itself. Raises `RemoteProtocolError`."""
     head = greeting.fields.split(";")
     if head[:2] != ["aemp", "1"] or len(head) < 5:
-        raise RemoteProtocolError(f"not a greeting of this protocol: {greeting.fields[:80]!r}")
+        raise RemoteProtocolError(f"expected a greeting of trio_mp, got {greeting.fields[:80]!r}")
     node_id, methods, framings, *pairs = map(unescape, head[2:])
     keys: dict[str, str] = {}
     for pair in pairs:
@@ -347,19 +407,21 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
     except (binascii.Error, ValueError):
         nonce = b""
     if len(nonce) < _MINIMUM_NONCE:
-        raise RemoteProtocolError(f"a nonce that is not at least {_MINIMUM_NONCE} bytes in base64")
+        expected = f"expected a nonce of at least {_MINIMUM_NONCE} bytes in base64"
+        raise RemoteProtocolError(f"{expected}, got {greeting.nonce[:80]!r}")
     if not is_node_id(node_id):
-        raise RemoteProtocolError(f"not a node ID: {node_id[:80]!r}")
+        raise RemoteProtocolError(f"expected a node ID, got {node_id[:80]!r}")
     incarnation = keys.get("incarnation", "")
     if not is_incarnation(incarnation):
-        raise RemoteProtocolError(f"not an incarnation: {incarnation[:40]!r}")
+        raise RemoteProtocolError(f"expected an incarnation, got {incarnation[:40]!r}")
     stream = keys.get("stream", "")
     if "stream" in keys and not is_token(stream):
-        raise RemoteProtocolError(f"not the token of a stream: {stream[:40]!r}")
+        raise RemoteProtocolError(f"expected the token of a stream, got {stream[:40]!r}")
     low, high = _HEARTBEATS
     limit = int(_number(keys, "limit", "0"))
     if limit < MINIMUM_LIMIT:
-        raise RemoteProtocolError(f"it takes messages of at most {limit} bytes; {MINIMUM_LIMIT} is the least allowed")
+        expected = f"expected limit= to be {MINIMUM_LIMIT} bytes or more"
+        raise RemoteProtocolError(f"{expected}, got {limit}: raise its message_limit")
     return PeerInfo(
         node_id=node_id,
         incarnation=incarnation,
@@ -376,5 +438,5 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
 def _number(keys: dict[str, str], key: str, default: str) -> float:
     text = keys.get(key, default)
     if not _NUMBER.fullmatch(text):
-        raise RemoteProtocolError(f"{key}= is not a number: {text[:40]!r}")
+        raise RemoteProtocolError(f"expected a number behind {key}=, got {text[:40]!r}")
     return float(text)

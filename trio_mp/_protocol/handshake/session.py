@@ -188,8 +188,9 @@ class Session:
             return [Messages(batch) for batch in self.incoming.receive(data_untrusted)]
         if not self.open:
             # Counted by what came before: the last piece may hold what follows the handshake.
-            if self._unasked > (SECURE_LIMIT if self._secure else GREETING_LIMIT):
-                raise RemoteProtocolError("too much was said in the handshake")
+            limit = SECURE_LIMIT if self._secure else GREETING_LIMIT
+            if self._unasked > limit:
+                raise RemoteProtocolError(f"expected at most {limit} bytes in this part of the handshake, got more")
             self._unasked += len(data_untrusted)
         if self._tls is not None:
             return self._receive_secure(self._tls, data_untrusted)
@@ -230,7 +231,7 @@ class Session:
         if self.open:
             return [Messages(batch) for batch in self.start_receiving().feed(data)]
         if self.handshake.step is Step.LINKED and data:
-            raise RemoteProtocolError("data before its 'link' was answered")
+            raise RemoteProtocolError("expected nothing before its 'link' was answered, got data")
         events: list[Event] = []
         if self._refused():
             # Whatever comes behind a refusal does not make it another one.

@@ -1,0 +1,178 @@
+"""The boundary between the ports of a node and whoever speaks with other nodes.
+
+The ports know nothing of networks. Three rules hold for both sides, and the promise rests on them:
+
+1. Between the first and the last monitor of one death or loss nothing is written to another node. Otherwise a message
+   could get there whose sender was told of the loss while others had not been. Whoever writes looks at
+   `Deaths.firing` before each write. What is sent meanwhile waits, and is flushed at the end of the pass.
+2. The notices of a death to other nodes (`RemoteWatcher.tell_death`) are queued before any callback of that death
+   runs. So no message of a callback overtakes the notice on its way.
+3. Whoever brings messages in dispatches them in their order, then runs a pass before other tasks run: what handlers
+   have sent is dispatched and flushed, and only then does the pump wake for new work.
+
+`RemoteWriter` and `RemoteWatcher` are what the ports ask of the other side. `LocalPorts` is what they offer to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from .._reason import Reason
+from .context import Running
+from .monitor import Monitor
+from .port import Port
+
+Message: TypeAlias = tuple[Any, ...]
+Serve: TypeAlias = Callable[[Message], None]
+
+# What the ports ask --------------------------------------------------------------------------------------------------
+
+
+class RemoteWriter(Protocol):
+    """Writes to one other node."""
+
+    def flush_dirty(self) -> None:
+        """Write what is queued, as far as it goes without blocking; nothing if it was flushed since it was marked."""
+        ...
+
+
+class RemoteWatcher(Protocol):
+    """Tells one other node of deaths of ports here."""
+
+    def tell_death(self, name: str, reason: Reason) -> None:
+        """Queue the notice that the port of this name has died. Raises nothing."""
+        ...
+
+
+class RemoteMonitor:
+    """The monitor that another node has on a port of this one.
+
+    Args:
+      watcher: who tells that node.
+      name: of the port.
+    """
+
+    __slots__ = ("name", "watcher")
+
+    def __init__(self, watcher: RemoteWatcher, name: str) -> None:
+        self.watcher = watcher
+        self.name = name
+
+
+# What the ports offer ------------------------------------------------------------------------------------------------
+
+
+class Passes(Protocol):
+    """When work is done; see `RunQueue`."""
+
+    def call_next(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Run this function in the next pass, before all that waits: a loss is told before what comes behind it."""
+        ...
+
+    def mark_dirty(self, writer: RemoteWriter) -> None:
+        """Have a writer flushed at the end of this pass, or of the next one."""
+        ...
+
+    def release_pump(self) -> None:
+        """Let the pump wake for new work again; at once, if there is some.
+
+        Whoever brings messages in calls this when it ends, however it ends.
+        """
+        ...
+
+
+class Deaths(Protocol):
+    """Who dies, and who is told; see `Lifecycle`."""
+
+    @property
+    def firing(self) -> int:
+        """Above zero while monitors are being fired: nothing may be written to other nodes."""
+        ...
+
+    def add_local_monitor(self, name: str, monitor: Monitor | RemoteMonitor) -> None:
+        """Add a monitor of a local port; if there is none of that name it fires soon, but not before this returns."""
+        ...
+
+    def remove_local_monitor(self, name: str, monitor: Monitor | RemoteMonitor) -> None:
+        """Take a monitor of a local port away; no error if it is not there."""
+        ...
+
+    def fire(self, monitors: list[Monitor], reason: Reason, cause: Exception | None = None) -> None:
+        """Fire monitors: first every reason is set, then the callbacks run, then anything may be written again.
+
+        A callback that raises kills the port that set its monitor; outside a port it crashes the node, after the other
+        callbacks have run. Only a task of the runtime may call this.
+
+        Args:
+          monitors: those of one death, or of one loss.
+          reason: of all of them.
+          cause: the exception that has killed the port, if one did on this node.
+        """
+        ...
+
+    def kill_now(self, name: str, reason: Reason) -> None:
+        """Kill a local port, if it is alive, before anything that waits."""
+        ...
+
+    def crash(self, error: Exception) -> None:
+        """Crash the node. Raises only when the node has closed."""
+        ...
+
+    def start_system_task(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+        """Start a task of the runtime. Does nothing when the node has closed: no task of it runs then."""
+        ...
+
+
+class LocalPorts(Protocol):
+    """The ports of a node, for whoever brings messages from other nodes; see `Dispatcher`.
+
+    Attributes:
+      id: the node ID.
+      stalls: how many passes took so long that they were logged.
+      ports: those that are alive, by name.
+    """
+
+    id: str
+    stalls: int
+    ports: dict[str, Port]
+
+    @property
+    def queue(self) -> Passes:
+        """When work is done."""
+        ...
+
+    @property
+    def lifecycle(self) -> Deaths:
+        """Who dies, and who is told."""
+        ...
+
+    def enter(self) -> Running:
+        """Let the task that runs dispatch messages from now on; returns what says which port it runs."""
+        ...
+
+    def dispatch_batch(
+        self, running: Running, batch: list[Message], start: int, serve: Serve, ended: Sequence[object] = ()
+    ) -> int:
+        """Dispatch messages from another node, as many as fit into one pass.
+
+        The pump sleeps from now on until `run_pass`, which has to follow before other tasks run.
+
+        Args:
+          running: what `enter` has returned to this task.
+          batch, start: messages, each beginning with the name of its port; where to begin.
+          serve: takes messages to the node port.
+          ended: not empty once the connection has ended. Then the rest of the batch is dropped.
+
+        Returns:
+          Where to go on after other tasks have had their turn; the length of the batch if it is done.
+        """
+        ...
+
+    def deliver(self, running: Running, port: Port, message: Message, received: bool = False) -> None:
+        """Hand one message, perhaps received from another node, to a port in whatever state, now."""
+        ...
+
+    def run_pass(self, running: Running) -> None:
+        """Dispatch what waits here, within the limits of one pass, then flush. The pump does the rest."""
+        ...
