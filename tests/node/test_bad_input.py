@@ -451,13 +451,13 @@ async def test_a_function_of_the_wrong_kind(action: Callable[[Node, Port], objec
 
 
 @pytest.mark.parametrize("by", ["start_port", "start_soon"])
-async def test_a_print_where_an_async_one_is_wanted(by: str) -> None:
+async def test_a_print_where_an_async_function_is_expected(by: str) -> None:
     sync: Any = print
     async with open_node("here") as node, node.open_port() as port:
         started = node.start_port(sync) if by == "start_port" else port
         if by == "start_soon":
             port.start_soon(sync)
-        text = "an async function is wanted, and print is none: it returned NoneType"
+        text = "expected an async function, got print, which returned NoneType"
         assert await node.wait_death(started) == ("die", f"TypeError: {text}")
 
 

@@ -209,7 +209,7 @@ async def test_mistakes_of_the_caller(autojump_clock: trio.testing.MockClock) ->
     async with pair(FakeNetwork()) as (a, b):
         mistakes: list[tuple[type[Exception], str, tuple[Any, ...]]] = [
             (ValueError, "not the name of a function", ("a", "no function")),
-            (TypeError, "is named by a str", ("a", 7)),
+            (TypeError, "expected the name of a function", ("a", 7)),
             (ValueError, "not a port ID", ("no node", "m:f")),
             (TypeError, r"arguments\[1\]", ("a", "m:f", 1, {1})),
         ]

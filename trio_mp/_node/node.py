@@ -310,11 +310,10 @@ class Node:
             node, kills the one that is left.
 
         Returns:
-          The new port's ID, at once: this node can send to it and monitor it before it exists. Pass it on to a third
-          node only when the port has answered: what that one sends might come before the port, and what it sends next
-          behind it. Nothing of the function's effects can be seen before this
-          returns. If it cannot be done, monitors of the port fire with
-          `("spawn_failed", …)`.
+          The new port's ID, at once: this node can send to it and monitor it before it exists. Nothing of the
+          function's effects can be seen before this returns. If the port cannot be made, its monitors fire with
+          `("spawn_failed", …)`. Give the ID to a third node only after the port has answered: else one
+          message of that node may arrive before the port exists, where it is dropped, and the next one after.
 
         Raises:
           RuntimeError: `linked`, and there is no running port.

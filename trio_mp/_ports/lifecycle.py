@@ -341,7 +341,7 @@ def call_async(async_function: Callable[..., Awaitable[object]], arguments: tupl
     result: object = async_function(*arguments)
     if not isinstance(result, Awaitable):
         name = getattr(async_function, "__qualname__", async_function)
-        raise TypeError(f"an async function is wanted, and {name} is none: it returned {type(result).__name__}")
+        raise TypeError(f"expected an async function, got {name}, which returned {type(result).__name__}")
     return result
 
 

@@ -404,12 +404,12 @@ def check_level(level: object) -> int:
     if isinstance(level, str):
         number = logging.getLevelNamesMapping().get(level.upper())
         if number is None:
-            raise ValueError(f"not a level of logging: {level!r}; such as 'INFO' or 'WARNING'")
+            raise ValueError(f"expected the name of a level of logging, such as 'INFO' or 'WARNING', got {level!r}")
         return number
     if isinstance(level, bool) or not isinstance(level, int):
-        raise TypeError(f"a level of logging is wanted, such as logging.INFO or 'INFO', not {level!r}")
+        raise TypeError(f"expected a level of logging, such as logging.INFO or 'INFO', got {level!r}")
     if level < 0:
-        raise ValueError(f"a level of logging is not negative: {level}")
+        raise ValueError(f"expected a level of logging from 0, got {level}")
     return level
 
 

@@ -42,9 +42,9 @@ def spawnable(function: F) -> F:
       TypeError: it is not a function at the top level of a module: no other can be found by its name.
     """
     if not _at_top_level(function):
-        raise TypeError(f"only functions at the top level of a module can be spawnable, not {function!r}")
+        raise TypeError(f"@spawnable: expected a function at the top level of a module, got {function!r}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"a function with a `yield` in it cannot be spawnable: {function!r} would never run")
+        raise TypeError(f"@spawnable: expected a function without a `yield` in it, got {function!r}, which never runs")
     setattr(function, _MARK, True)
     return function
 
@@ -67,11 +67,11 @@ def import_spawn_modules(names: Iterable[str]) -> None:
 def check_reference(function: object) -> str:
     """A reference to a function, `package.module:function` or `::function`. Raises `TypeError` or `ValueError`."""
     if not isinstance(function, str):
-        raise TypeError(f"a function to spawn is named by a str, 'package.module:function', not {function!r}")
+        raise TypeError(f"expected the name of a function to spawn, 'package.module:function', got {function!r}")
     if not _REFERENCE.fullmatch(function):
         raise ValueError(
-            f"not the name of a function to spawn: {function!r} ('package.module:function', or '::function' in the"
-            " receiver's main program)"
+            f"expected the name of a function to spawn, got {function!r}: write 'package.module:function',"
+            " or '::function' for one of the receiver's main program"
         )
     return function
 

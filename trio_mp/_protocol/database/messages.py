@@ -296,7 +296,7 @@ def _parse_tables(message: Message) -> Parsed | None:
 
 def _count(number: object) -> int:
     if type(number) is not int or number < 0:
-        raise ValueError(f"{number!r} where a number from 0 is wanted")
+        raise ValueError(f"expected a number from 0, got {number!r}")
     return number
 
 
@@ -310,7 +310,7 @@ def _keys(keys: list[object]) -> tuple[str, ...]:
 
 def _entries(family: str, table: object) -> Table:
     if type(table) is not dict:
-        raise TypeError(f"{type(table).__name__} where a table is wanted")
+        raise TypeError(f"expected a table, got {type(table).__name__}")
     return {key: check_entry(family, check_text(key, "a key"), value) for key, value in table.items()}
 
 
