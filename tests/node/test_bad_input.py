@@ -421,10 +421,10 @@ async def test_what_cannot_be_spawned_fails_with_a_reason(function: str, why: st
 async def test_what_is_no_reference_is_named() -> None:
     async with open_node("here") as node:
         for text in ("", "function", "a.b", ":x", "::", f"{HERE}:Node.method", "pkg/mod.py:f"):
-            with pytest.raises(ValueError, match=re.escape(f"function to spawn: {text!r} ('package.module:function'")):
+            with pytest.raises(ValueError, match=re.escape(f"got {text!r}: write 'package.module:function'")):
                 node.spawn("here", text)
         for value in (None, b"a:b", unreleased, Node, UNNAMED):
-            with pytest.raises(TypeError, match=r"named by a str, 'package.module:function', not "):
+            with pytest.raises(TypeError, match=r"a function to spawn, 'package.module:function', got "):
                 node.spawn("here", value)  # type: ignore[arg-type]
         assert not node._runtime.dispatcher.ports
 

@@ -208,7 +208,7 @@ async def test_a_function_that_may_not_be_had(
 async def test_mistakes_of_the_caller(autojump_clock: trio.testing.MockClock) -> None:
     async with pair(FakeNetwork()) as (a, b):
         mistakes: list[tuple[type[Exception], str, tuple[Any, ...]]] = [
-            (ValueError, "not the name of a function", ("a", "no function")),
+            (ValueError, "expected the name of a function", ("a", "no function")),
             (TypeError, "expected the name of a function", ("a", 7)),
             (ValueError, "not a port ID", ("no node", "m:f")),
             (TypeError, r"arguments\[1\]", ("a", "m:f", 1, {1})),
