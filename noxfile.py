@@ -113,6 +113,17 @@ def typing(session: nox.Session) -> None:
     session.run(*PYTEST, "tests/node/test_public_names.py", env=SAFE)
 
 
+@nox.session(python=COVERED)
+def alone(session: nox.Session) -> None:
+    """The commands, from the package as `pip install` gets it: without its extras, and without what tests need."""
+    install(session)
+    code = "import importlib.util; assert importlib.util.find_spec('rich') is None"
+    session.run("python", "-P", "-c", code)
+    session.run("trio-mp", "demo", "--seconds", "4", env=SAFE)
+    session.run("trio-mp", "bench", "--quick", "--only", "idle/bare", env=SAFE)
+    session.run("python", "-P", "-m", "trio_mp.testing", "hammer", "--seeds", "3", env=SAFE)
+
+
 @nox.session
 def typing_compat(session: nox.Session) -> None:
     """A program written with trio-typing, checked with its plugin against the installed package."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from benchmarks.chart import draw_chart
 from benchmarks.rivals import find_peers
 from benchmarks.targets import draw_targets
-from trio_mp.cli.bench.main import add_arguments, make_console, options_of, run_bench
+from trio_mp.cli.bench.main import add_arguments, options_of, run_bench
+from trio_mp.cli.text import Screen
 
 
 def main() -> int:
@@ -23,10 +24,10 @@ def main() -> int:
     add_arguments(parser)
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a chart there, as SVG")
     arguments = parser.parse_args()
-    console = make_console()
-    status, record = run_bench(options_of(arguments), find_peers(), console)
+    screen = Screen()
+    status, record = run_bench(options_of(arguments), find_peers(), screen)
     if record is not None:
-        console.print(draw_targets(record))
+        screen.print("\n" + draw_targets(record).draw(screen.width))
         if arguments.chart is not None:
             arguments.chart.write_text(draw_chart(record), encoding="utf-8")
     return status

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import msgspec
 import trio
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks import hot_path, wholes
 from benchmarks.wholes import Effort
 from trio_mp.cli.bench.record import machine
+from trio_mp.cli.text import Screen, Table
 
 QUICK = Effort(messages=500, runs=5, flood=5_000, trips=200, rounds=1)
 
@@ -159,36 +158,31 @@ def markdown(profile: Profile) -> str:
 
 def draw(profile: Profile) -> Table:
     """A table for the terminal."""
-    table = Table(title=profile.title)
-    table.add_column("part")
-    table.add_column(profile.unit, justify="right")
-    table.add_column("share", justify="right")
+    table = Table(("part", profile.unit, "share"), right=frozenset({1, 2}), title=profile.title)
     for row in rows(profile):
-        table.add_row(*row, end_section=row[0] == profile.parts[-1].name)
+        table.add(*row)
+        if row[0] == profile.parts[-1].name:
+            table.add_rule()
     return table
 
 
-def main(arguments: list[str] | None = None, console: Console | None = None) -> int:
+def main(arguments: list[str] | None = None, screen: Screen | None = None) -> int:
     """Read the arguments, and do it; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profiles", description="Say where the time goes.")
     parser.add_argument("--quick", action="store_true", help="a few runs of each: a check, and no measurement")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures there")
     parser.add_argument("--markdown", action="store_true", help="print tables for the documentation")
     options = parser.parse_args(arguments)
-    console = console or Console()
-    with console.status("") as status:
-        found = measure(
-            QUICK if options.quick else Effort(),
-            quick=options.quick,
-            before=lambda what: status.update(f"Measuring {what}"),
-        )
+    screen = screen or Screen()
+    effort = QUICK if options.quick else Effort()
+    found = measure(effort, quick=options.quick, before=lambda what: screen.say(f"Measuring {what}"))
     if options.json is not None:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     for profile in found.profiles:
         if options.markdown:
-            console.print(markdown(profile), "", sep="\n", markup=False, highlight=False, soft_wrap=True)
+            screen.print(markdown(profile) + "\n")
         else:
-            console.print(draw(profile))
+            screen.print(draw(profile).draw(screen.width) + "\n")
     return 0
 
 

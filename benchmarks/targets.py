@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.table import Table
-
 from benchmarks.rivals import ERLANG, PYKKA, RAW, TRACTOR, UVLOOP
 from trio_mp.cli.bench.analysis import Estimate
 from trio_mp.cli.bench.record import Record
 from trio_mp.cli.bench.runner import OURS
 from trio_mp.cli.bench.screen import interval, number
 from trio_mp.cli.bench.slow import LIMIT
+from trio_mp.cli.text import Table
 
 PAIRS = 9
 """So many interleaved pairs, or figures, a verdict needs."""
@@ -125,12 +124,10 @@ def _why_not(target: Target, record: Record) -> str:
 
 def draw_targets(record: Record) -> Table:
     """All of them."""
-    table = Table(title="targets")
-    for heading in ("target", "measured", "interval", ""):
-        table.add_column(heading)
+    table = Table(("target", "measured", "interval", ""), title="targets")
     for target in TARGETS:
         found = judge(target, record)
         measured = found.measured
         shown = ("", "") if measured is None else (number(measured.median), interval(measured))
-        table.add_row(target.text, *shown, found.verdict)
+        table.add(target.text, *shown, found.verdict)
     return table

@@ -2,65 +2,37 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import logging
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from collections.abc import Awaitable, Callable, Iterable
+from typing import cast
 
 import trio
 
 from ._errors import PortDied
-from ._ids import random_parts, random_token, spawned_prefix, spawner_mark, split_port
+from ._ids import random_parts, spawned_prefix, spawner_mark, split_port
 from ._peers.errands import Errands
 from ._peers.network import Network
-from ._peers.node_port import NodePort, SpawnService
+from ._peers.node_port import NodePort
+from ._peers.observers import Observers
 from ._peers.peer import Peer
-from ._peers.stream_handover import ClaimStream
 from ._ports.context import Running, find_running, running_variable
 from ._ports.dispatcher import Dispatcher
-from ._ports.lifecycle import Lifecycle
 from ._ports.monitor import Monitor, MonitorCallback
 from ._ports.port import Port, lifecycle_of, running_port, state_of
-from ._ports.run_queue import WRONG_THREAD, Job, RunQueue
+from ._ports.run_queue import WRONG_THREAD, Job
 from ._protocol import requests
-from ._protocol.handshake.auth import stretch_secret
-from ._protocol.handshake.handshake import LocalInfo
-from ._protocol.requests import Spawn
 from ._protocol.wire import codec
-from ._protocol.wire.limits import UNCOUNTED
-from ._reason import Reason, describe, node_closed, node_failed, reason_lost, transport_error
+from ._reason import Reason, node_closed, node_failed, reason_lost, transport_error
 from ._settings.environment import Environment
 from ._settings.settings import Settings
 
-if TYPE_CHECKING:
-    from ._node.node import Node
-
 _ROUTES = 10_000
-
-log = logging.getLogger("trio_mp")
-PROVIDER = f"trio_mp/{importlib.metadata.version('trio_mp')}"
-
-
-class SpawnerOfRuntime(SpawnService, Protocol):
-    """What makes and initialises ports, on this node too; see `Spawner`."""
-
-    def initialise(self, port: Port, request: Spawn, *, asker: str) -> None:
-        """Initialise a new port, because that node has asked for it; an empty text for this one."""
-        ...
-
-    def log_failure(self, asker: str, text: str, *arguments: object) -> None:
-        """Log that something is not spawned, as often as is good for what that node has asked for."""
-        ...
-
-    def find(self, reference: str, *, remote: bool) -> Callable[..., Any]:
-        """The function of this reference; raises `LookupError` if it may not be spawned."""
-        ...
 
 
 class Runtime:
-    """What the parts of a node's API have in common.
+    """The runtime of one node: where messages go, what is monitored, and how it begins and ends.
+
+    All services of the node build on it. Made by `assemble`, in `_node/assembly.py`.
 
     Attributes:
       id: the node ID.
@@ -71,89 +43,49 @@ class Runtime:
       network: its peers; None if it has no network.
       closing: whether new ports are refused.
       closed: whether everything is.
-      at_end: called then, for those who still wait.
+      errands: bounds what is done for other nodes, and what is logged of them.
+      observers: who is told of what happens.
+      node_port: serves what is sent to the node itself; see `serve_by`.
     """
+
+    node_port: NodePort
 
     def __init__(
         self,
-        public: Node,
         settings: Settings,
         environment: Environment,
-        make_spawner: Callable[[Runtime], SpawnerOfRuntime],
-        claim_stream: ClaimStream,
+        incarnation: str,
+        dispatcher: Dispatcher,
+        network: Network | None,
+        errands: Errands,
+        observers: Observers,
     ) -> None:
+        self.id = dispatcher.id
         self.settings = settings
         self.environment = environment
-        self._thread = threading.get_ident()
-        self.incarnation = random_token(environment.entropy)
-        self.id = settings.node_id or f"anon/{random_token(environment.entropy)}"
-        queue = RunQueue()
-        self.lifecycle = Lifecycle(
-            self.id,
-            public,
-            queue,
-            mailbox_limit=settings.mailbox_limit,
-            mailbox_size_limit=settings.mailbox_size_limit,
-            shutdown_timeout=settings.shutdown_timeout,
-            raise_unmonitored=settings.unmonitored_death == "raise",
-            clock=environment.fairness_clock,
-        )
-        self.dispatcher = Dispatcher(queue, self.lifecycle, stall=settings.heartbeat)
-        self.spawner = make_spawner(self)
-        self.node_port = NodePort(
-            self.dispatcher,
-            environment,
-            send=self.send,
-            spawner=self.spawner,
-            port_limit=settings.port_limit,
-            errands=Errands(settings.queue_limit),
-        )
-        self.network = self._make_network(claim_stream) if settings.networked else None
+        self.incarnation = incarnation
+        self.dispatcher = dispatcher
+        self.lifecycle = dispatcher.lifecycle
+        self.network = network
+        self.errands = errands
+        self.observers = observers
         self.closing = False
         self.closed = False
-        self.at_end: list[Callable[[], object]] = []
         self._finishing = False
+        self._thread = threading.get_ident()
         self._name_prefix = f"{self.incarnation[:8]}."
         # Those of names that will be given.
         self._random_parts: list[str] = []
         self._spawn_mark = spawner_mark(self.id, self.incarnation)
         self._spawn_counter = 0
         # Where messages go, by port ID: the peer, or None for this node, and the name. Parsing a port ID costs as much
-        # as sending; this is emptied when it has grown too large.
+        # as sending; this is emptied when it has grown too large, and when peers are forgotten.
         self.routes: dict[str, tuple[Peer | None, str]] = {}
-        if self.network is not None:
-            self.network.forget_routes = self.routes.clear
         self._node_monitors: dict[Monitor, None] = {}
 
-    def _make_network(self, claim_stream: ClaimStream) -> Network:
-        settings = self.settings
-        certificate = settings.certificate
-        local = LocalInfo(
-            node_id=self.id,
-            incarnation=self.incarnation,
-            keys=tuple(map(stretch_secret, settings.secret)),
-            encryption=settings.encryption,
-            heartbeat=settings.heartbeat,
-            limit=settings.message_limit,
-            provider=PROVIDER,
-            certificates=certificate is not None,
-            verify_node_id=certificate is not None and certificate.verify_node_id,
-        )
-        make_tls, notary = self.environment.make_tls, None
-        if certificate is not None:
-            from ._transport.certificates import CertificateTLS  # with what reads them: 9 MiB, which others need not
-            from ._transport.notary import CertificateNotary  # so does this
-
-            make_tls = CertificateTLS(certificate, self.id)
-            notary = CertificateNotary(make_tls, self.id, names_nodes=certificate.verify_node_id)
-        elif settings.encryption:
-            # Now, so that no handshake waits for it.
-            importlib.import_module("trio_mp._transport.throwaway")
-        network = Network(
-            self.dispatcher, settings, self.environment, local, self.node_port, make_tls, claim_stream
-        )
-        network.notary = notary
-        return network
+    def serve_by(self, node_port: NodePort) -> None:
+        """Have what is sent to the node itself served by this; it is assembled last, as it serves with all else."""
+        self.node_port = node_port
 
     def next_name(self, prefix: str = "") -> str:
         """A name for a port of this node: it was never used and never will be, and nobody can guess it.
@@ -239,39 +171,6 @@ class Runtime:
             if target is not None:
                 self.dispatcher.queue.enqueue(target, message)
 
-    def fix(self, port: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
-        """A message that is to be sent to a port later: if it is to travel, what it holds now.
-
-        Raises:
-          TypeError, ValueError, RuntimeError: as `send`.
-        """
-        peer, name = self.route(port)
-        if peer is None:
-            return message
-        framing = peer.association.outbox.queue.framing
-        running = framing.open_frame()
-        framing.append(running, name, message)
-        if len(running) > UNCOUNTED:
-            codec.check_amount(message)
-        return codec.snapshot(message)
-
-    def notify(self, port: str, message: tuple[object, ...], reason: Reason) -> None:
-        """Send a message with a reason appended. Raises nothing for what cannot travel there: nobody could mend it."""
-        try:
-            self.send(port, (*message, *reason))
-        except (TypeError, ValueError) as error:
-            try:
-                self.send(port, (*message, *reason_lost(error)))
-            except (TypeError, ValueError):
-                log.error("%s is not told of a death (%s): %s", port, describe(reason)[:200], error)
-                self.message_lost(port, error)
-
-    def message_lost(self, port: str, error: Exception) -> None:
-        """A message taken from the program earlier cannot be sent to that port now: whoever monitors it is told."""
-        peer, name = self.route(port)
-        if peer is not None:
-            peer.act(peer.association.message_lost, name, f"a message that was to be sent later is lost: {error}")
-
     @trio.lowlevel.enable_ki_protection
     def kill(self, port: str, reason: Reason) -> None:
         """See `Node.kill`."""
@@ -312,7 +211,7 @@ class Runtime:
         if peer is not None:
             peer.monitor(name, monitor)
         elif name:
-            failure = self.spawner.failure_of(name)
+            failure = self.node_port.failure_of(name)
             if failure is not None:
                 self.dispatcher.queue.enqueue(Job(self.lifecycle.fire), ([monitor], failure))
             else:
@@ -373,12 +272,12 @@ class Runtime:
         if self.network is not None:
             await self.network.listen()
 
-    def start(self, nursery: trio.Nursery) -> None:
-        """Run in this nursery."""
+    def start(self, nursery: trio.Nursery, tasks: Iterable[Callable[[], Awaitable[None]]]) -> None:
+        """Run in this nursery; these tasks too, until the node closes, if it has a network."""
         self.lifecycle.nursery = nursery
         nursery.start_soon(self.dispatcher.pump, name=f"{self.id}: dispatcher")
         if self.network is not None:
-            nursery.start_soon(self.network.run, name=f"{self.id}: network")
+            nursery.start_soon(self.network.run, tasks, name=f"{self.id}: network")
 
     async def close(self, error: BaseException | None) -> None:
         """Close in good order: ports die and unwind, what is queued is flushed, connections are closed.
@@ -415,7 +314,7 @@ class Runtime:
         finally:
             self.closed = True
             running_variable.reset(token)
-            for tell in self.at_end:
+            for tell in self.observers.ended:
                 tell()
 
 

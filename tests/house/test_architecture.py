@@ -287,6 +287,11 @@ def test_pytest_is_for_its_plugin_only() -> None:
     report([str(one) for one in found if one.target == plugin])
 
 
+def test_rich_is_for_the_live_picture_only() -> None:
+    outside = [one for one in all_imports(package_modules()) if one.target.split(".")[0] == "rich"]
+    assert {one.importer for one in outside} == {f"{PACKAGE}.cli.demo.live"}
+
+
 def test_modules_and_functions_are_not_twice_as_long_as_the_mark(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         for one in oversized(package_modules()):

@@ -180,8 +180,8 @@ SETTINGS: list[Any] = [
         pytest.param({name: 5}, f"no setting {name} ", f"(did you mean {nearest}?)")
         for name, nearest in (("seed", "seeds"), ("bind", "binds"), ("heart_beat", "heartbeat"), ("profil", "profile"))
     ),
-    pytest.param({"seeds": "host:4040"}, "not 'host:4040'", "write ['host:4040']"),
-    pytest.param({"certificate": "me.pem"}, "not 'me.pem'", "Certificate(chain, key, authority)"),
+    pytest.param({"seeds": "host:4040"}, "got 'host:4040'", "write ['host:4040']"),
+    pytest.param({"certificate": "me.pem"}, "got 'me.pem'", "Certificate(chain, key, authority)"),
     pytest.param({"spawn_modules": [""]}, "spawn_modules: cannot import ''", "ValueError"),
     pytest.param({"spawn_modules": [".x"]}, "spawn_modules: cannot import '.x'", "TypeError"),
     pytest.param({"binds": ["unix:no/s"]}, "listen on unix:no/s", f"({Path.cwd() / 'no/s'})"),
@@ -421,10 +421,10 @@ async def test_what_cannot_be_spawned_fails_with_a_reason(function: str, why: st
 async def test_what_is_no_reference_is_named() -> None:
     async with open_node("here") as node:
         for text in ("", "function", "a.b", ":x", "::", f"{HERE}:Node.method", "pkg/mod.py:f"):
-            with pytest.raises(ValueError, match=re.escape(f"function to spawn: {text!r} ('package.module:function'")):
+            with pytest.raises(ValueError, match=re.escape(f"got {text!r}: write 'package.module:function'")):
                 node.spawn("here", text)
         for value in (None, b"a:b", unreleased, Node, UNNAMED):
-            with pytest.raises(TypeError, match=r"named by a str, 'package.module:function', not "):
+            with pytest.raises(TypeError, match=r"a function to spawn, 'package.module:function', got "):
                 node.spawn("here", value)  # type: ignore[arg-type]
         assert not node._runtime.dispatcher.ports
 
@@ -432,9 +432,9 @@ async def test_what_is_no_reference_is_named() -> None:
 WRONG_FUNCTIONS: list[Any] = [
     (lambda node, port: port.on("x")(5), "a handler: expected a function, got 5"),
     (lambda node, port: port.on(print), "write @port.on('tag')"),
-    (lambda node, port: node.monitor(port, trio.sleep), "a monitor's action is a sync function or a port, not"),
-    (lambda node, port: node.monitor(port, print, "x"), "a monitor's message goes with a port"),
-    (lambda node, port: node.start_port(5), "start_port() takes an async function, not 5"),
+    (lambda node, port: node.monitor(port, trio.sleep), "expected a sync function or a port as the action, got"),
+    (lambda node, port: node.monitor(port, print, "x"), "a message goes with a port"),
+    (lambda node, port: node.start_port(5), "start_port(): expected an async function, got 5"),
     (lambda node, port: port.run(trio.sleep), "use start_soon()"),
     (lambda node, port: spawnable(lambda: None), "at the top level of a module"),
     pytest.param(lambda node, port: port.on("x", print), "port.on('tag')(function)"),
@@ -451,7 +451,7 @@ async def test_a_function_of_the_wrong_kind(action: Callable[[Node, Port], objec
 
 
 @pytest.mark.parametrize("by", ["start_port", "start_soon"])
-async def test_a_print_where_an_async_one_is_wanted(by: str) -> None:
+async def test_a_print_where_an_async_function_is_expected(by: str) -> None:
     sync: Any = print
     async with open_node("here") as node, node.open_port() as port:
         started = node.start_port(sync) if by == "start_port" else port

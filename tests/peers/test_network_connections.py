@@ -600,7 +600,7 @@ async def test_what_comes_behind_the_end_of_a_connection_in_one_batch(
         assert not peer.association.watched
         await until(lambda: peer.association.outbox.fence is Fence.CLEAR)
         assert not peer.association.outbox.queue.size
-        membership = m._database._membership
+        membership = m._membership
         assert membership is not None
         assert not membership.rules.mesh
         assert [line for line in warnings_in(caplog) if "dropped" not in line] == []

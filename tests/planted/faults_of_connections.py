@@ -24,14 +24,15 @@ _OWN_ERRORS = "tests/peers/test_own_errors.py"
 _OWN = f"{_OWN_ERRORS}::test_an_error_at_any_line_of_the_heart_of_it"
 _SILENCE = "tests/peers/test_silence.py"
 
-_MESSAGING = "_node/messaging.py"
+_LATER = "_services/later.py"
+_ASSEMBLY = "_node/assembly.py"
 _PROMISED = "tests/node/test_promise_words.py::test_what_was_taken_for_later_and_cannot_travel_any_more_is_a_loss"
 
 CONNECTIONS = (
     Fault(
         "taken for later and lost",
         "what `send_after` has taken, and what cannot travel when its time has come, is only logged",
-        (Change(_MESSAGING, "self._runtime.message_lost(port, error)", "pass"),),
+        (Change(_LATER, "seconds, port, error)\n            _lose(runtime, port, error)", "seconds, port, error)"),),
         (_PROMISED,),
     ),
     Fault(
@@ -39,8 +40,8 @@ CONNECTIONS = (
         "the message of a monitor, which cannot travel when the monitor fires, is only logged",
         (
             Change(
-                "_runtime.py",
-                "[:200], error)\n                self.message_lost(port, error)",
+                _LATER,
+                "[:200], error)\n            _lose(runtime, port, error)",
                 "[:200], error)",
             ),
         ),
@@ -152,7 +153,7 @@ CONNECTIONS = (
     Fault(
         "routes_to_the_forgotten",
         "what is kept of a node is forgotten, and messages still go to that",
-        (Change(_NETWORK, "                self.forget_routes()\n", "                pass\n"),),
+        (Change(_ASSEMBLY, "[runtime.routes.clear]", "[]"),),
         (f"{_GONE}::test_a_node_that_comes_back_after_it_was_forgotten_is_called",),
     ),
     Fault(
@@ -162,7 +163,7 @@ CONNECTIONS = (
             Change(
                 _NODE_PORT,
                 "peer.act(peer.association.outbox.port_died, name, reason)",
-                """for other in tuple(self.up_nodes.__self__.peers.values()):
+                """for other in tuple(self._up_nodes.__self__.peers.values()):
                     other.act(other.association.outbox.port_died, name, reason)""",
             ),
         ),
@@ -175,7 +176,7 @@ CONNECTIONS = (
             Change(
                 _NODE_PORT,
                 "peer.answered()",
-                """for other in tuple(self.up_nodes.__self__.peers.values()):
+                """for other in tuple(self._up_nodes.__self__.peers.values()):
                     other.answered()""",
             ),
         ),
@@ -498,7 +499,7 @@ CONNECTIONS = (
         (
             Change(
                 "_services/database.py",
-                'self._runtime.node_port.errands.complain(from_id, "refused", log, "%s: refused: %s", from_id, why)',
+                'self._runtime.errands.complain(from_id, "refused", log, "%s: refused: %s", from_id, why)',
                 'log.warning("%s: refused: %s", from_id, why)',
             ),
         ),

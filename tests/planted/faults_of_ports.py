@@ -5,6 +5,7 @@ from __future__ import annotations
 from .fault import Change, Fault
 
 _CORE = "_runtime.py"
+_ASSEMBLY = "_node/assembly.py"
 _IDS = "_ids.py"
 _SPAWNED_NAMES = "_peers/spawned_names.py"
 _DISPATCHER = "_ports/dispatcher.py"
@@ -98,14 +99,14 @@ PORTS = (
     Fault(
         "same_incarnation_every_run",
         "a node that has restarted passes for the run of before, whose spawned names are used up",
-        (Change(_CORE, "self.incarnation = random_token(environment.entropy)", 'self.incarnation = "A" * 16'),),
+        (Change(_ASSEMBLY, "incarnation = random_token(environment.entropy)", 'incarnation = "A" * 16'),),
         ("tests/ports/test_port_names.py::test_a_node_that_restarts_spawns_again",),
     ),
     Fault(
         "same_names_every_run",
         "point 3: a message for a port of an earlier run reaches one of this run",
         (
-            Change(_CORE, "self.incarnation = random_token(environment.entropy)", 'self.incarnation = "A" * 16'),
+            Change(_ASSEMBLY, "incarnation = random_token(environment.entropy)", 'incarnation = "A" * 16'),
             Change(_IDS, "urlsafe_b64encode(entropy(_POOL * _RANDOM_BYTES))", _COUNTED),
         ),
         ("tests/ports/test_ports.py::test_a_message_for_a_port_of_an_earlier_run_reaches_none",),
@@ -418,7 +419,7 @@ PORTS = (
     Fault(
         "an_exception_of_a_block_is_told_twice",
         "the exception of a block of open_port, which leaves it anyhow, is an unmonitored death as well",
-        (Change("_node/messaging.py", ", error, heard=True)", ", error)"),),
+        (Change("_services/processes.py", ", error, heard=True)", ", error)"),),
         (f"{_TRACES}::test_who_waits_for_the_port_of_a_block_that_fails_gets_it_too",),
     ),
 )

@@ -74,8 +74,20 @@ SOCKETS = (
     Fault(
         "any_interface_dialled",
         "a seed `*:4040` is looked up as a host of that name",
-        (Change("_settings/settings.py", 'return TCPAddress("localhost", seed.port) if', "return seed if"),),
+        (Change("_settings/checks.py", 'return TCPAddress("localhost", seed.port) if', "return seed if"),),
         ("tests/settings/test_settings.py::test_a_seed_on_all_interfaces_is_one_on_this_host",),
+    ),
+    Fault(
+        "setting_unknown_to_type_checkers",
+        "a setting works, but a type checker does not know it",
+        (Change("_settings/settings.py", ": Iterable[str]\n    share_logs: bool\n", ": Iterable[str]\n"),),
+        ("tests/settings/test_settings_table.py::test_type_checkers_know_the_same_settings",),
+    ),
+    Fault(
+        "default_of_another_setting",
+        "a default is changed, and the documentation still shows the one before",
+        (Change("_settings/settings.py", " 10.0,\n        checks.seconds,", " 12.0,\n        checks.seconds,"),),
+        ("tests/settings/test_settings_table.py::test_the_page_has_the_table",),
     ),
     Fault(
         "asyncio_not_told",

@@ -231,7 +231,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "gone_though_listed",
         "a node that refuses connections for a moment is given up, though nothing suggests that it has gone",
-        (Change(_SIGHTINGS, "return await self.is_unlisted(node_id)", "return True"),),
+        (Change(_SIGHTINGS, "return await self._directory.find_listed(node_id) == {}", "return True"),),
         (f"{_GONE}::test_a_call_that_was_waiting_when_the_node_was_reported_gone",),
     ),
     Fault(
@@ -239,9 +239,9 @@ MEMBERSHIP: tuple[Fault, ...] = (
         "a node that nobody can be asked about is given up",
         (
             Change(
-                "_services/database.py",
-                "return await self._find_listed(node_id) == {}",
-                "return not await self._find_listed(node_id)",
+                _SIGHTINGS,
+                "return await self._directory.find_listed(node_id) == {}",
+                "return not await self._directory.find_listed(node_id)",
             ),
         ),
         (f"{_GONE}::test_a_node_without_an_anchor_believes_nothing",),

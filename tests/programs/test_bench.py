@@ -21,7 +21,6 @@ import trio.testing
 from hypothesis import given, strategies as st
 from manual_clock import ManualClock
 from network_helpers import FakeNetwork, open_test_node
-from rich.console import Console
 
 from trio_mp.cli import main
 from trio_mp.cli.bench import main as bench
@@ -33,6 +32,7 @@ from trio_mp.cli.bench.runner import OURS, Cell, FailedRun, run_cell
 from trio_mp.cli.bench.schedule import run_all
 from trio_mp.cli.bench.screen import draw_changes, number, ratios
 from trio_mp.cli.bench.task import Figure, tells_of_fault
+from trio_mp.cli.text import Screen
 from trio_mp.lowlevel import Environment, open_node_in
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -365,10 +365,7 @@ def test_what_is_no_record(tmp_path: Path, text: str) -> None:
 def test_changes_are_shown() -> None:
     old = record_of({"local/sync": [100.0] * 9, "local/async": [10.0] * 9, "kill/tcp": [1.0]})
     new = record_of({"local/sync": [50.0] * 9, "local/async": [10.5] * 9, "kill/tcp": [5.0]}, quick=True)
-    console = Console(file=StringIO(), width=200)
-    console.print(draw_changes(old, new, GROUPS))
-    assert isinstance(console.file, StringIO)
-    text = console.file.getvalue()
+    text = draw_changes(old, new, GROUPS).draw()
     assert "into a sync handler" in text
     assert "worse" in text
     assert "into an async handler" not in text
@@ -434,26 +431,24 @@ def test_a_failure_of_ours_is_one_of_the_command(monkeypatch: pytest.MonkeyPatch
         raise FailedRun("messages were out of order")
 
     monkeypatch.setattr(bench, "run_cell", fail)
-    console = Console(file=StringIO(), width=200)
-    status, record = run_bench(Options(quick=True, only=("local/sync",)), console=console)
+    out = StringIO()
+    status, record = run_bench(Options(quick=True, only=("local/sync",)), screen=Screen(out))
     assert status == 1
     assert record is not None
     assert record.failures == {"local/sync (trio_mp)": "messages were out of order"}
-    assert isinstance(console.file, StringIO)
-    assert "messages were out of order" in console.file.getvalue()
+    assert "messages were out of order" in out.getvalue()
 
 
 def test_peers_are_run_beside_us_and_those_that_are_not_are_named() -> None:
     code = """print('{"value": 1, "unit": "s"}')"""
     skipped = {"other": "not here"}
     rivals = Rivals(lambda group, _: [cell(group.key, group.key, 3, "twin", code)], {"twin": "1"}, skipped)
-    console = Console(file=StringIO(), width=200)
-    status, record = run_bench(Options(quick=True, scale=0.01, only=("local/sync",)), rivals, console)
+    out = StringIO()
+    status, record = run_bench(Options(quick=True, scale=0.01, only=("local/sync",)), rivals, Screen(out))
     assert status == 0
     assert record is not None
     assert record.ratio("local/sync", "local", "twin") is not None
-    assert isinstance(console.file, StringIO)
-    text = console.file.getvalue()
+    text = out.getvalue()
     assert "Skipped: other: not here" in text
     assert "× twin" in text
 
@@ -528,16 +523,15 @@ def test_the_readme_quotes_the_benchmarks(document: ModuleType) -> None:
 def test_where_the_time_goes(document: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     profiles = importlib.import_module("benchmarks.profiles")
     monkeypatch.setattr(profiles, "QUICK", profiles.Effort(messages=200, runs=2, flood=1_000, trips=30, rounds=1))
-    path, console = tmp_path / "profiles.json", Console(file=StringIO(), width=200)
-    assert profiles.main(["--quick", "--json", str(path), "--markdown"], console) == 0
-    assert profiles.main(["--quick"], console) == 0
-    assert isinstance(console.file, StringIO)
+    path, out = tmp_path / "profiles.json", StringIO()
+    assert profiles.main(["--quick", "--json", str(path), "--markdown"], Screen(out)) == 0
+    assert profiles.main(["--quick"], Screen(out)) == 0
     found = profiles.read_profiles(path)
     assert [one.key for one in found.profiles] == ["receiver", "sender", "round_trip"]
     for one in found.profiles:
         assert one.whole > 0
         assert sum(part.value for part in one.parts) == pytest.approx(one.whole)
-        assert profiles.markdown(one) in console.file.getvalue()
+        assert profiles.markdown(one) in out.getvalue()
     with pytest.raises(ValueError, match="holds no profiles"):
         profiles.read_profiles(document.FIGURES)
 

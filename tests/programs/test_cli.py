@@ -18,8 +18,9 @@ from rich.console import Console, ConsoleDimensions
 from trio_mp.cli import commands, main
 from trio_mp.cli.demo.board import Board, Failure, Progress, State, Step
 from trio_mp.cli.demo.checker import ReportedLoss, Verdict
+from trio_mp.cli.demo.live import draw
 from trio_mp.cli.demo.main import Options, Outcome
-from trio_mp.cli.demo.screen import draw, draw_summary, figures_line
+from trio_mp.cli.demo.summary import figures_line, summarise
 from trio_mp.cli.demo.talk import Arrived, Figures, Fired, Ready
 
 
@@ -145,10 +146,7 @@ def test_one_line() -> None:
 
 
 def summary(verdict: Verdict, failure: str = "") -> str:
-    console = Console(file=StringIO(), width=80)
-    with console.capture() as capture:
-        console.print(draw_summary(verdict, ("seed", "a", "b"), failure))
-    return capture.get()
+    return "\n".join(map(str, summarise(verdict, ("seed", "a", "b"), failure)))
 
 
 def test_the_summary() -> None:

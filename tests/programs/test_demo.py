@@ -308,10 +308,10 @@ def read_terminal(terminal: int, chunks: list[bytes]) -> None:
         pass
 
 
-def test_the_demo_on_a_terminal() -> None:
+def run_on_terminal(command: list[str]) -> str:
+    """What a command that succeeds shows on a terminal, escape sequences included."""
     terminal, inner = os.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
-    command = [*COMMAND, "--nodes", "2", "--seconds", "3"]
     chunks: list[bytes] = []
     with subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner, env=environment) as process:
         os.close(inner)
@@ -320,11 +320,41 @@ def test_the_demo_on_a_terminal() -> None:
         assert process.wait(60) == 0
         reader.join()
     os.close(terminal)
-    text = b"".join(chunks).decode()
+    return b"".join(chunks).decode()
+
+
+def test_the_demo_on_a_terminal() -> None:
+    text = run_on_terminal([*COMMAND, "--nodes", "2", "--seconds", "3"])
     assert "✓ No hole" in re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text)
     # Drawn again and again, with colours.
     assert text.count("median µs") > 5
     assert "\x1b[32m" in text
+
+
+WITHOUT_RICH = """
+import sys
+sys.modules["rich"] = None
+from trio_mp.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_the_demo_on_a_terminal_without_rich() -> None:
+    text = run_on_terminal([sys.executable, "-P", "-c", WITHOUT_RICH, "demo", "--nodes", "2", "--seconds", "3"])
+    assert text.startswith("Rich is not installed, so this shows lines; for a live picture: pip install 'trio-mp[cli]'")
+    assert "\x1b" not in text
+    check_output(text.replace("\r\n", "\n"), others=2)
+
+
+def test_nobody_reads_the_demo() -> None:
+    with subprocess.Popen([*COMMAND, "--nodes", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(20) == 1
+        assert process.stderr.read() == b""
+    assert not temporary_directories(process.pid)
 
 
 def lines_until(lines: Iterable[str], wanted: str) -> None:

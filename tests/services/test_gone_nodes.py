@@ -13,6 +13,7 @@ from network_helpers import FakeNetwork, Inbox, Notices, network_of, open_test_n
 
 from trio_mp import Node, PortDied
 from trio_mp._peers.peer import MEMORY
+from trio_mp._protocol.database.records import Table
 from trio_mp._services.nodes import NodeChanges
 from trio_mp._services.search import BY_ITSELF
 from trio_mp._services.sightings import REMEMBERED, Sightings
@@ -336,8 +337,19 @@ async def test_a_node_that_comes_back_after_it_was_forgotten_is_called(autojump_
             assert "x" not in network_of(s).peers
 
 
+class NobodyToAsk:
+    """The database of a node that is attached to none."""
+
+    def held_nodes(self) -> Table:
+        return {}
+
+    async def find_listed(self, node_id: str) -> Table | None:
+        await trio.lowlevel.checkpoint()
+        return None
+
+
 async def test_what_is_kept_of_nodes_that_were_seen_is_bounded() -> None:
-    sightings = Sightings()
+    sightings = Sightings(NobodyToAsk())
     for number in range(REMEMBERED + 10):
         long, short = ["unix:/a" * 100] * 100, [f"unix:/{number}", 5] * 100
         sightings.listed({f"x{number}": ["run", *long, *short], "not a node": ["run"], "y": "no list"})
@@ -354,7 +366,7 @@ async def test_what_is_kept_of_nodes_that_were_seen_is_bounded() -> None:
 
 
 def test_where_a_node_says_that_it_listens_counts_more_than_where_it_was_reached() -> None:
-    sightings = Sightings()
+    sightings = Sightings(NobodyToAsk())
     sightings.connected("x", ["unix:/a"])
     assert sightings.addresses("x") == ("unix:/a",)
     sightings.connected("x", [])

@@ -41,7 +41,7 @@ async def pair(
     """Two nodes: b has dialled a. They do not ask the network where the other listens, unless it is `listed`."""
     async with open_pair(network, **{"spawn_modules": [MODULE], **settings}) as nodes:
         for node in nodes if not listed else ():
-            network_of(node).look_up = nowhere
+            node._streams.look_up = nowhere
         yield nodes
 
 
@@ -208,8 +208,8 @@ async def test_a_function_that_may_not_be_had(
 async def test_mistakes_of_the_caller(autojump_clock: trio.testing.MockClock) -> None:
     async with pair(FakeNetwork()) as (a, b):
         mistakes: list[tuple[type[Exception], str, tuple[Any, ...]]] = [
-            (ValueError, "not the name of a function", ("a", "no function")),
-            (TypeError, "is named by a str", ("a", 7)),
+            (ValueError, "expected the name of a function", ("a", "no function")),
+            (TypeError, "expected the name of a function", ("a", 7)),
             (ValueError, "not a port ID", ("no node", "m:f")),
             (TypeError, r"arguments\[1\]", ("a", "m:f", 1, {1})),
         ]
@@ -277,14 +277,14 @@ async def test_a_stream_is_not_there_in_time_because_the_process_stood_still(
     settings: dict[str, Any] = {"spawn_modules": [MODULE], "handshake_timeout": 1.0}
     async with open_test_node(network, "a", **settings), open_test_node(network, "b", seeds=["a"], **settings) as b:
         await until(lambda: b.peers)
-        look_up = network_of(b).look_up
+        look_up = b._streams.look_up
 
         async def slow(node_id: str) -> tuple[Address, ...]:
             found = await look_up(node_id)
             autojump_clock.jump(1.1)
             return found
 
-        network_of(b).look_up = slow
+        b._streams.look_up = slow
         with pytest.raises(OSError, match="no byte stream with a"):
             async with b.open_stream("a", f"{MODULE}:echoes"):
                 pytest.fail("it was opened")

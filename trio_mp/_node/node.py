@@ -1,32 +1,30 @@
-"""A node as users see it, put together from the floors below."""
+"""The public interface of a node. Each method is a door: what it does is in the room that it leads to."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, overload
 
 import trio
 
-from .._ids import node_of
+from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import Port, new_port
-from .._ports.run_queue import Job
-from .._protocol import requests
-from .._protocol.wire import codec
-from .._runtime import Runtime
+from .._ports.timer import Timer
+from .._reason import Reason
+from .._services.calls import call
 from .._services.database import Database
-from .._services.logs import LogCollector, LogService, check_level
-from .._services.membership import MembershipService
+from .._services.later import callback_of, send_after
+from .._services.logs import LogCollector, check_level
 from .._services.nodes import NodeChanges, watch_nodes
-from .._services.spawning import Spawner, check_reference
+from .._services.processes import open_port, start_port
 from .._settings.environment import Environment
 from .._settings.settings import Settings
-from .._streams.pending import PendingStreams
-from .._streams.service import Streams
-from .messaging import Messaging
+from .assembly import assemble
 
 
-class Node(Messaging):
+class Node:
     """One membership in the network: its ports, and the way to all others. Made by `open_node`.
 
     Everything but `open_port`, `open_stream`, `flush`, `call` and `wait_death` is sync and never blocks. All of it
@@ -34,12 +32,19 @@ class Node(Messaging):
     """
 
     def __init__(self, settings: Settings, environment: Environment) -> None:
-        pending_streams = PendingStreams()
-        super().__init__(Runtime(self, settings, environment, Spawner, pending_streams.claim))
-        self._membership = MembershipService(self._runtime.network) if self._runtime.network is not None else None
-        self._database = Database(self._runtime, self._membership)
-        self._streams = Streams(self._runtime, pending_streams)
-        self._logs = LogService(self._runtime, self.watch_nodes)
+        parts = assemble(self, settings, environment)
+        # `send` reads these five.
+        self._runtime = parts.runtime
+        self._lifecycle = parts.runtime.lifecycle
+        self._queue = parts.runtime.dispatcher.queue
+        self._items = parts.runtime.dispatcher.queue.items
+        self._routes = parts.runtime.routes
+        self._spawner = parts.spawner
+        self._streams = parts.streams
+        self._database = parts.database
+        self._membership = parts.membership
+        self._logs = parts.logs
+        self._tasks = parts.tasks
 
     def __repr__(self) -> str:
         return f"<Node {self.id}{' (closed)' if self._runtime.closed else ''}>"
@@ -64,6 +69,232 @@ class Node(Messaging):
         """The database that all nodes of the network share."""
         return self._database
 
+    # Ports ---------------------------------------------------------------------------------------------------------
+
+    def port(self, handler: Callable[..., Any] | None = None) -> Port:
+        """A new port, which lives until it is killed or the node closes.
+
+        Args:
+          handler: takes all messages that no other handler does; as `port.on()(handler)`.
+
+        Raises:
+          TypeError: the handler is not callable.
+          trio.ClosedResourceError: the node is closed or closing.
+        """
+        return new_port(self._lifecycle, self._runtime.next_name(), handler)
+
+    def open_port(self) -> AbstractAsyncContextManager[Port]:
+        """A port that lives as long as the block, with a mailbox: messages wait for `Port.receive`.
+
+        If the port dies before, the block goes on; `receive` raises `PortDied`. Leaving the block waits until tasks of
+        the port have unwound, unless it is cancelled. Entering and leaving are checkpoints.
+        """
+        return open_port(self._runtime)
+
+    def start_port(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> Port:
+        """A port with a task of its own, as an Erlang process: `async_function(port, *arguments)`.
+
+        It has a mailbox. When the function returns the port dies normally; when it raises, with `("die", …)`; when the
+        port is killed the task is cancelled.
+
+        Raises:
+          trio.ClosedResourceError: the node is closed or closing.
+        """
+        return start_port(self._runtime, async_function, arguments)
+
+    # Messages ------------------------------------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    def send(self, port: str, *message: Any) -> None:
+        """Send a message. Never blocks, never a checkpoint.
+
+        Args:
+          port: a port, a port ID, or a node ID for the node's own port.
+          message: by custom the first element is a string, its tag. To a port on another node it travels as a
+            snapshot taken now, and may hold str, int (64 bits), float, bool, None, bytes, list, tuple (arrives as a
+            list), dict with str keys, and ports (arrive as their IDs). To a port on this node the very objects are
+            handed over: treat what was sent as read-only. One that travels holds at most 131,072 lists and dicts, and
+            1,250,000 values in them.
+
+        A message to a port that is dead, or dies before it arrives, is dropped; so is one that is lost with a
+        connection. Who monitors the port is told, before any later message arrives.
+
+        Raises:
+          TypeError, ValueError: not a port ID; or a value that cannot travel, or is too much, with its place in the
+            message.
+          RuntimeError: the port is on another node, and this node has no network.
+          PortDied: this is called by a task of a port that has died.
+          trio.ClosedResourceError: the node is closed.
+        """
+        # The hot path, without calls that can be spared: `Runtime.send` and `Peer.send` say the same.
+        if port.__class__ is Port and port._lifecycle is self._lifecycle:  # pyright: ignore[reportAttributeAccessIssue]
+            if self._runtime.closed or self._lifecycle.lingering:
+                self._runtime.check_open()
+            if self._queue.parked is not None:
+                self._queue.wake()
+            self._items.append((port, message))
+            return
+        if self._runtime.closed or self._lifecycle.lingering:
+            self._runtime.check_open()
+        try:
+            peer, name = self._routes[port]
+        except (KeyError, TypeError):
+            peer, name = self._runtime.route(port)
+        if peer is None:
+            self._runtime.send_here(name, message)
+            return
+        try:
+            if peer.queue.append(name, message, peer.outbox.send_limit):
+                peer.queued()
+        except (TypeError, ValueError):
+            raise
+        except Exception as error:  # noqa: BLE001 - an error of this package, whatever it is
+            peer.fail(error)
+
+    def send_after(self, seconds: float, port: str, *message: Any) -> Timer:
+        """Send a message later.
+
+        Args:
+          seconds: how much later, by Trio's clock.
+          port, message: as for `send`; what travels is a snapshot taken now.
+
+        Returns:
+          A handle; its `cancel()` sees to it that the message is not sent.
+
+        Raises:
+          what `send` raises, now; ValueError: the number of seconds is negative or not a number.
+        """
+        return send_after(self._runtime, seconds, port, message)
+
+    async def flush(self, node_or_port: str) -> None:
+        """Wait until what was sent there has been handed to the operating system: the place to wait for a slow peer.
+
+        It bounds what this node queues, not what waits in a mailbox over there: for that let the receiver answer, by
+        `call` or by messages that allow so many more. What was dropped, and reported, before this is called is not
+        reported again. A checkpoint. Cancelled, it changes nothing.
+
+        Raises:
+          trio.BrokenResourceError: some of it was dropped.
+          TypeError, ValueError, RuntimeError, trio.ClosedResourceError: as `send`.
+        """
+        self._runtime.check_open()
+        peer, _ = self._runtime.route(node_or_port)
+        if peer is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await peer.wait_flushed()
+
+    async def call(self, port: str, *message: Any) -> tuple[Any, ...]:
+        """Send a message with a reply port appended, and wait for the reply.
+
+        A checkpoint. Cancelled, the reply is no longer wanted: when it comes it is dropped.
+
+        Returns:
+          The reply, whole.
+
+        Raises:
+          PortDied: the port died first, or messages to it may have been lost.
+          ValueError: it is a node port, and what is asked is not one of `info`, `time`, `up_nodes`, `known_nodes`:
+            nothing else is answered there.
+          what `send` raises.
+        """
+        return await call(self._runtime, port, message)
+
+    # Death ---------------------------------------------------------------------------------------------------------
+
+    def kill(self, port: str, *reason: Any) -> None:
+        """Kill a port, here or on another node.
+
+        It keeps its place among the messages sent before it, but what is still queued in the port is discarded.
+
+        Args:
+          port: a port or its ID.
+          reason: none for a normal death, which leaves linked ports alone; else, by custom, an identifier and a text.
+
+        Raises:
+          ValueError: it is a node port, or the reason cannot travel.
+          what `send` raises.
+        """
+        self._runtime.kill(port, reason)
+
+    @overload
+    def monitor(self, port: str, action: Callable[..., object], /) -> Monitor: ...
+    @overload
+    def monitor(self, port: str, action: str, /, *message: Any) -> Monitor: ...
+    def monitor(self, port: str, action: Callable[..., object] | str, /, *message: Any) -> Monitor:
+        """Be told, once, when a port dies or when messages to it may have been lost.
+
+        Args:
+          port: the port; or a node ID, for the loss of the connection with that node.
+          action: a sync function, called with the reason's elements, in the context of the port that set the monitor;
+            if it raises it kills that port (outside a port it crashes the node). Or a port, to which the message is
+            sent with the reason's elements appended.
+          message: what to send.
+
+        The monitor ends with the port that set it. A port that does not exist fires it with `("no_such_port", …)`.
+
+        Raises:
+          TypeError: the action is neither.
+          what `send` raises.
+        """
+        callback = callback_of(self._runtime, action, message)
+        return self._runtime.monitor(port, callback, self._runtime.owner())
+
+    def link(self, port: str, to: str | None = None) -> Monitor:
+        """Kill a port, with the same reason, when another one dies abnormally or is lost. One way.
+
+        The end of its node is an abnormal death. A node that closes tells the nodes that it is connected with, and
+        dials nobody else for that. A link that kills a port of another node ends with the port that has set it, unless
+        both ports of this node die together.
+
+        Args:
+          port: the port whose death matters.
+          to: the port that is killed then; the running one by default.
+
+        Raises:
+          RuntimeError: there is no running port, and `to` was not given.
+          ValueError: `to` is a node port.
+          what `send` raises.
+        """
+        target = to if to is not None else self._runtime.owner()
+        if target is None:
+            raise RuntimeError("link() outside a port needs to be told which port to kill: link(port, to)")
+        return self._runtime.link(port, target)
+
+    def move_on_death(self, port: str) -> DeathScope:
+        """A cancel scope that is tied to a port: the block is cancelled when the port dies or is lost.
+
+        In the manner of `trio.move_on_after`: `with node.move_on_death(port) as scope:`. After the block the scope's
+        `reason` says why, or is None. Entering it raises what `send` raises.
+        """
+        return self._death_scope(port, fail=False)
+
+    def fail_on_death(self, port: str) -> DeathScope:
+        """As `move_on_death`, but if the block was cancelled by the port's death it raises `PortDied`."""
+        return self._death_scope(port, fail=True)
+
+    def _death_scope(self, port: str, *, fail: bool) -> DeathScope:
+        owner = self._runtime.owner()
+
+        def set_monitor(callback: Callable[..., object]) -> Monitor:
+            return self._runtime.monitor(port, callback, owner)
+
+        return DeathScope(str(port), set_monitor, lambda: self._lifecycle.cause, fail=fail)
+
+    async def wait_death(self, port: str) -> Reason:
+        """Wait until a port dies, or messages to it may have been lost; returns why. A checkpoint.
+
+        Cancelled, it changes nothing. A port that died long ago gives `("no_such_port", …)`.
+
+        Raises:
+          what `send` raises.
+        """
+        died = trio.Event()
+        with self._runtime.monitor(port, lambda *_: died.set(), None) as monitor:
+            await died.wait()
+        assert monitor.reason is not None
+        return monitor.reason
+
     # Spawning ------------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
@@ -79,45 +310,16 @@ class Node(Messaging):
             node, kills the one that is left.
 
         Returns:
-          The new port's ID, at once: this node can send to it and monitor it before it exists. Pass it on to a third
-          node only when the port has answered: what that one sends might come before the port, and what it sends next
-          behind it. Nothing of the function's effects can be seen before this
-          returns. If it cannot be done, monitors of the port fire with
-          `("spawn_failed", …)`.
+          The new port's ID, at once: this node can send to it and monitor it before it exists. Nothing of the
+          function's effects can be seen before this returns. If the port cannot be made, its monitors fire with
+          `("spawn_failed", …)`. Give the ID to a third node only after the port has answered: else one
+          message of that node may arrive before the port exists, where it is dropped, and the next one after.
 
         Raises:
           RuntimeError: `linked`, and there is no running port.
           what `send` raises.
         """
-        check_reference(function)
-        peer, _ = self._runtime.route(node_or_port)
-        running = self._runtime.owner()
-        if linked and running is None:
-            raise RuntimeError("spawn(linked=True) ties the new port to the running one, and there is none")
-        name = self._runtime.next_name() if peer is None else self._runtime.next_spawned_name()
-        linked_to = str.__str__(running) if linked and running is not None else ""
-        if peer is None:
-            port = new_port(self._lifecycle, name)
-            # Other nodes may hear of it, and send, before it is initialised.
-            self._runtime.dispatcher.hold(port)
-            request = requests.Spawn(name, function, arguments, linked_to)
-            self._queue.enqueue(Job(self._initialise), (port, request))
-            port_id = str.__str__(port)
-        else:
-            if linked:
-                message = requests.spawn_linked(name, function, linked_to, arguments)
-            else:
-                message = requests.spawn(name, function, arguments)
-            try:
-                peer.send("", message)
-            except (TypeError, ValueError):
-                # The place as the caller counts.
-                codec.plain_message(arguments, thorough=True, what="arguments")
-                raise
-            port_id = f"{node_of(node_or_port)}#{name}"
-        if linked:
-            self.link(port_id)
-        return port_id
+        return self._spawner.ask(node_or_port, function, arguments, linked=linked)
 
     def open_stream(
         self, node_or_port: str, function: str, *arguments: Any
@@ -186,9 +388,3 @@ class Node(Messaging):
           trio.ClosedResourceError: the node is closed.
         """
         return self._logs.collect(check_level(level))
-
-    def _initialise(self, port: Port, request: requests.Spawn) -> None:
-        # Dead already if the node was cancelled before this was reached.
-        if port.alive:
-            self._runtime.spawner.initialise(port, request, asker="")
-            self._runtime.dispatcher.release(port)

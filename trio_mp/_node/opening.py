@@ -29,31 +29,53 @@ async def open_node(
       profile: the name of a configuration profile; not built yet.
       settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
 
-        - `binds`: addresses to listen on, `unix:PATH` or `host:port`; `*` is all interfaces, port 0 any free one. By
-          default, with seeds, beside the first seed that is reached: a socket in the directory of a `unix:` one, else a
-          free port of the address from which it is reached. `()` listens nowhere.
-        - `seeds`: addresses of nodes by which it finds the network; a host name stands for all of its addresses, and
-          `*` for `localhost`. They are dialled until they answer. With `binds` or `seeds` a `secret` or a
-          `certificate` is needed; with both of these, both must hold.
-        - `secret`: at least 16 bytes as str or bytes, the same on all nodes; or a tuple of such: the first is used to
-          dial, each is accepted.
-        - `certificate`: a `Certificate`.
-        - `encryption` (True): False for connections that need none; both sides must say so. They authenticate still.
-        - `heartbeat` (5), `connect_timeout` (30), `handshake_timeout` (10), `shutdown_timeout` (5).
-        - `busy_poll` (0): for how long, up to 0.001, a connection that has just been read is looked at again and again
-          before the node waits for what comes next. Answers then come in a fraction of the time, for processor time:
-          50e-6 is usual where latency is what counts and there is a core for each process. No task that could run, and
-          none for more than 1 ms, waits for it; not for what other connections bring.
-        - `idle_timeout` (600): a connection over which nothing has gone for so long, and by which neither side monitors
-          anything, is closed, if the other side agrees. Nothing is lost by it. The shorter one of the two sides counts.
-        - `queue_limit` (256 MiB) queued for one peer, `message_limit` (64 MiB).
-        - What waits in one port: `mailbox_limit` (1,000,000 messages), `mailbox_size_limit` (256 MiB of memory of
-          those that other nodes have sent).
-        - What one other node may have here: `port_limit` (100,000 live ports that it has spawned), `monitor_limit`
-          (1,000,000 ports that it monitors).
-        - `unmonitored_death`: `"log"`, or `"raise"` to crash the node.
-        - `spawn_modules`: modules, imported now, whose `@spawnable` functions other nodes may spawn.
-        - `share_logs` (True): whether other nodes get log records of this process when they ask for them.
+        - `binds`: addresses to listen on: `unix:PATH` or `host:port`. `*` stands for all
+          interfaces, and port 0 for any free port. Without `binds` a node with seeds listens beside
+          the first seed that it reaches: on a socket in the directory of a `unix:` seed, else on a
+          free port of the IP address from which it reaches the seed. With `()` it listens nowhere.
+        - `seeds`: addresses of nodes by which the node finds the network. A host name stands for
+          all of its IP addresses, and `*` for `localhost`. The node dials seeds until they answer.
+          A node with `binds` or `seeds` needs a `secret` or a `certificate`. Where it has both, a
+          peer must prove both.
+        - `secret`: at least 16 bytes, as str or bytes, which all nodes of the network know and
+          nobody else. Of a tuple of secrets the node dials with the first, and accepts each.
+        - `certificate`: a `Certificate`, by which the node proves who it is.
+        - `encryption` (True): whether connections are encrypted. Both sides must say False for a
+          connection without encryption. It authenticates all the same.
+        - `heartbeat` (5 s): how often each connection says that the node is alive, 0.1 to 60; a
+          peer is lost after three silent ones.
+        - `connect_timeout` (30 s): how long messages and monitors wait for a connection before they
+          are given up, and reported. It must be longer than three heartbeats.
+        - `idle_timeout` (600 s): a connection that nothing needs is closed when it has carried
+          nothing for so long, and the peer agrees. A monitor of either side needs the connection.
+          Closing it loses nothing: the next message opens another one. Of the two sides' settings
+          the shorter one counts.
+        - `handshake_timeout` (10 s): how long dialling an address may take, and then the handshake.
+        - `shutdown_timeout` (5 s): how long the tasks of a dead port may take to unwind, and a
+          closing node to flush what is queued.
+        - `busy_poll` (0 s): how long a connection is polled after each read from it, at most 0.001.
+          Answers then come in a fraction of the time, for processor time: 50e-6 is usual where
+          latency is what counts, and where each process has a core. Polling stops as soon as
+          another task is runnable, and after 1 ms in any case. While it polls one connection, the
+          node does not notice what other connections bring.
+        - `queue_limit` (256 MiB): how much may wait in the queue for one peer; more is a loss, and
+          reported.
+        - `message_limit` (64 MiB): the largest message that travels, at most a quarter of
+          `queue_limit`.
+        - `mailbox_limit` (1,000,000): how many messages may wait in one port; one more kills the
+          port.
+        - `mailbox_size_limit` (256 MiB): how much memory waiting messages of other nodes may take
+          in one port; more kills the port.
+        - `port_limit` (100,000): how many live ports one other node may have spawned here; more
+          spawns fail.
+        - `monitor_limit` (1,000,000): how many ports one other node may monitor here; more monitors
+          fire.
+        - `unmonitored_death` ("log"): what becomes of an exception that kills an unmonitored port:
+          `"log"`, or `"raise"` to crash the node.
+        - `spawn_modules`: modules, imported when the node opens, whose `@spawnable` functions other
+          nodes may spawn.
+        - `share_logs` (True): whether other nodes get log records of this process when they ask for
+          them.
 
     Leaving the block kills the ports, with the reason `("node_closed", nodeid)`, or `("node_failed", …)` if it is left
     by an exception; waits until they have unwound, flushes what is queued for other nodes, and
@@ -95,7 +117,7 @@ async def open_node_in(
     failures: list[BaseExceptionGroup[BaseException]] = []
     try:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            runtime.start(nursery)
+            runtime.start(nursery, node._tasks)
             try:
                 yield node
             except BaseException as error:  # noqa: BLE001 - kept until the node has closed

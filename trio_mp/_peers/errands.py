@@ -62,15 +62,15 @@ class Errands:
 
     Args:
       queue_limit: how many bytes may be queued for one node.
-
-    Attributes:
       find_peer: finds what is kept about a node, if anything is.
       make_peer: makes that, if there is nothing.
     """
 
-    def __init__(self, queue_limit: int) -> None:
-        self.find_peer: Callable[[str], Peer | None] = lambda _: None
-        self.make_peer: Callable[[str], Peer]
+    def __init__(
+        self, queue_limit: int, find_peer: Callable[[str], Peer | None], make_peer: Callable[[str], Peer]
+    ) -> None:
+        self._find_peer = find_peer
+        self._make_peer = make_peer
         self._most_bytes = queue_limit // ANSWERS_SHARE
         self._searches: set[str] = set()
         self._answers: WeakKeyDictionary[Peer, _Waiting] = WeakKeyDictionary()
@@ -84,11 +84,11 @@ class Errands:
         Raises:
           TypeError, ValueError: it cannot travel.
         """
-        peer = self.find_peer(node_id)
+        peer = self._find_peer(node_id)
         if peer is None or not (peer.is_up() or peer.association.wants_connection):
             if not self._may_search(node_id):
                 return f"{SEARCHES} nodes are looked for already because others have asked for it, the limit"
-            peer = self.make_peer(node_id)
+            peer = self._make_peer(node_id)
         queue = peer.association.outbox.queue
         waiting = self._answers.setdefault(peer, _Waiting())
         waiting.forget(queue.written)
@@ -103,7 +103,7 @@ class Errands:
         """Whether one more node may be looked for."""
         # Those that were found, or given up, count no more.
         for other in tuple(self._searches):
-            peer = self.find_peer(other)
+            peer = self._find_peer(other)
             if peer is None or not peer.association.wants_connection:
                 self._searches.discard(other)
         if len(self._searches) >= SEARCHES:

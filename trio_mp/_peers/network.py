@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
@@ -19,8 +19,10 @@ from .._transport.pipe import Listener, Pipe
 from .._transport.unix_sockets import socket_name
 from .connection import Connection
 from .dialled import Dialled
+from .errands import Errands
 from .limited_log import LimitedLog
 from .node_port import NodePort
+from .observers import Observers
 from .peer import Peer
 from .stream_handover import AwaitedStream, ClaimStream
 
@@ -40,7 +42,9 @@ class Network:
       dispatcher: the ports of this node.
       settings, environment: the node's.
       local: what the node says of itself in a greeting.
-      node_port: serves the requests of other nodes.
+      errands: bounds what is done for others, and what is logged of them.
+      observers: are told of connections, and of peers that are forgotten.
+      notary: reads and verifies certificates, where there are some.
       make_tls: makes the TLS object of one connection; called with whether this side is the TLS server.
       claim_stream: finds who awaits the byte stream that a connection is for.
 
@@ -48,13 +52,10 @@ class Network:
       peers: all nodes that have authenticated or to which something was sent, by node ID.
       binds: where it listens.
       failures: why seeds could not be used the last time, by what they are called.
-      tasks: what else is to run with it, until the node has closed.
-      on_up: called when a connection with a peer is in use.
-      on_down: are called, in order, when it is not any more.
-      on_wanted: called when something waits for a connection with a peer.
-      look_up: asks the network where a node listens.
-      explain: says what else there is to say about why there is none, for people.
+      node_port: serves the requests of other nodes; see `serve_by`.
     """
+
+    node_port: NodePort
 
     def __init__(
         self,
@@ -62,7 +63,10 @@ class Network:
         settings: Settings,
         environment: Environment,
         local: LocalInfo,
-        node_port: NodePort,
+        *,
+        errands: Errands,
+        observers: Observers,
+        notary: Notary | None,
         make_tls: Callable[[bool], TLSChannel],
         claim_stream: ClaimStream,
     ) -> None:
@@ -70,25 +74,14 @@ class Network:
         self.settings = settings
         self.environment = environment
         self.local = local
-        self.node_port = node_port
+        self.errands = errands
+        self.observers = observers
+        self.notary = notary
         self.make_tls = make_tls
         self.claim_stream = claim_stream
-        # Where certificates name nodes; set by who makes this.
-        self.notary: Notary | None = None
-        node_port.up_nodes = self.up_nodes
         self.peers: dict[str, Peer] = {}
-        node_port.errands.find_peer = self.peers.get
-        node_port.errands.make_peer = self.peer
-        # Set by whoever remembers peers by other names.
-        self.forget_routes: Callable[[], object] = lambda: None
         self.binds: tuple[str, ...] = ()
         self.failures: dict[str, str] = {}
-        self.tasks: list[Callable[[], Awaitable[None]]] = []
-        self.on_up: Callable[[str], object] = _nothing
-        self.on_down: list[Callable[[str], object]] = []
-        self.on_wanted: Callable[[str], object] = _nothing
-        self.look_up: Callable[[str], Awaitable[tuple[Address, ...]]] = _nowhere
-        self.explain: Callable[[str], list[str]] = lambda _: []
         self._listeners: list[Listener] = []
         # Connections of others that have not authenticated.
         self._strangers: Admission[Connection] = Admission()
@@ -103,6 +96,10 @@ class Network:
         self._outreach = trio.CancelScope()
         self._ended = trio.lowlevel.ParkingLot()
 
+    def serve_by(self, node_port: NodePort) -> None:
+        """Have the requests of other nodes served by this; it is assembled last, as it serves with everything else."""
+        self.node_port = node_port
+
     def peer(self, node_id: str) -> Peer:
         """What is kept about that node; it is not this one."""
         peer = self.peers.get(node_id)
@@ -116,7 +113,7 @@ class Network:
 
     def why_missing(self, node_id: str) -> str:
         """Why there may be no connection with a node, for people."""
-        parts = self.explain(node_id)
+        parts = [text for explain in self.observers.explain for text in explain(node_id)]
         current = [other.current for other in self.peers.values() if other.current is not None]
         in_use = {connection.address for connection in current}
         parts += [f"the seed {seed}: {why}" for seed, why in self.failures.items() if seed not in in_use]
@@ -159,13 +156,13 @@ class Network:
         for listener in listeners:
             self._nursery.start_soon(self._accept, listener)
 
-    async def run(self) -> None:
-        """Accept connections, run the tasks, and see that connections stay alive, until `stop_outreach`."""
+    async def run(self, tasks: Iterable[Callable[[], Awaitable[None]]]) -> None:
+        """Accept connections, run these tasks, and see that connections stay alive, until `close`."""
         try:
             with self._outreach:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._accept_all)
-                    for task in self.tasks:
+                    for task in tasks:
                         nursery.start_soon(task)
                     nursery.start_soon(self._keep_alive)
         finally:
@@ -201,7 +198,8 @@ class Network:
             for peer in forgotten:
                 del self.peers[peer.id]
             if forgotten:
-                self.forget_routes()
+                for tell in self.observers.forgotten:
+                    tell()
 
     # Accepting -----------------------------------------------------------------------------------------------------
 
@@ -329,7 +327,7 @@ class Network:
         """A node has done what the protocol does not allow."""
         assert connection.peer is not None
         text = "%s: %s"
-        self.node_port.errands.complain(connection.peer.id, "fault", log, text, connection.address, connection.fault)
+        self.errands.complain(connection.peer.id, "fault", log, text, connection.address, connection.fault)
 
     def addresses_of(self, node_id: str) -> list[Address]:
         """Where that node listens, as far as is known from the connection with it."""
@@ -397,16 +395,6 @@ class Network:
             await peer.up.park()
         if peer.current is not None:
             peer.current.close_gracefully(deadline)
-
-
-async def _nowhere(_: str) -> tuple[Address, ...]:
-    """What is known where nobody says more."""
-    await trio.lowlevel.checkpoint()
-    return ()
-
-
-def _nothing(_: str) -> None:
-    """What is done where nobody has asked for more."""
 
 
 def _describe(listener: Listener, pipe: Pipe) -> str:

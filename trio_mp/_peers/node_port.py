@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeAlias
 
 from .._ids import node_of, split_port
 from .._ports.boundary import LocalPorts
@@ -20,6 +20,9 @@ from .spawned_names import SpawnedNames
 
 log = logging.getLogger("trio_mp")
 spawn_log = logging.getLogger("trio_mp.spawn")
+
+
+Service: TypeAlias = Callable[[str, tuple[object, ...]], bool]
 
 
 class SpawnService(Protocol):
@@ -62,6 +65,10 @@ class NodePort:
       environment: for the time of day.
       send: sends a message to any port.
       spawner: makes and initialises ports.
+      streams: sets up byte streams.
+      services: the parts of the node that answer other requests, by the word that these begin with. Each takes the
+        sender's node ID and the rest of the message, and returns whether it has understood it.
+      up_nodes, known_nodes: say the IDs of the nodes that are connected, and of all that are known.
       port_limit: how many ports that another node has spawned here may be alive.
       errands: bounds what is done for others.
     """
@@ -73,6 +80,10 @@ class NodePort:
         *,
         send: Callable[[str, tuple[object, ...]], None],
         spawner: SpawnService,
+        streams: StreamService,
+        services: Mapping[str, Service],
+        up_nodes: Callable[[], Iterable[str]],
+        known_nodes: Callable[[], Iterable[str]],
         port_limit: int,
         errands: Errands,
     ) -> None:
@@ -83,17 +94,14 @@ class NodePort:
         self._port_limit = port_limit
         self.errands = errands
         self._spawned_names = SpawnedNames()
-        self._streams: StreamService
-        # The IDs of the nodes that are connected, and of all known ones; the network says.
-        self.up_nodes: Callable[[], Iterable[str]] = tuple
-        self.known_nodes: Callable[[], Iterable[str]] = tuple
-        # By the word that their messages begin with: what takes the sender's node ID and the rest, and says whether it
-        # was understood.
-        self.services: dict[str, Callable[[str, tuple[object, ...]], bool]] = {}
-
-    def serve_streams_by(self, streams: StreamService) -> None:
-        """What sets up byte streams; it is made last."""
         self._streams = streams
+        self.services = dict(services)
+        self._up_nodes = up_nodes
+        self._known_nodes = known_nodes
+
+    def failure_of(self, name: str) -> Reason | None:
+        """Why the port of this name could not be spawned, if that is why it is missing."""
+        return self._spawner.failure_of(name)
 
     def serve(self, message: tuple[object, ...], peer: Peer, running: Running) -> None:
         """A request from another node."""
@@ -209,8 +217,8 @@ class NodePort:
         if what == "time":
             return (self._environment.wall_clock(),)
         if what == "up_nodes":
-            return tuple(self.up_nodes())
-        return (self._dispatcher.id, *self.known_nodes())
+            return tuple(self._up_nodes())
+        return (self._dispatcher.id, *self._known_nodes())
 
     def _answer_for(self, peer: Peer, port: str, message: tuple[object, ...]) -> None:
         """Send an answer for another node, as far as that is no burden."""

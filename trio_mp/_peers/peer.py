@@ -189,7 +189,8 @@ class Peer:
         if self._deadline is None:
             self._deadline = trio.CancelScope()
             self._dispatcher.lifecycle.start_system_task(self._give_up_later, self._deadline)
-            self._network.on_wanted(self.id)
+            for tell in self._network.observers.wanted:
+                tell(self.id)
 
     @survives
     async def _give_up_later(self, scope: trio.CancelScope) -> None:
@@ -379,7 +380,8 @@ class Peer:
         log.info("%s is up, by way of %s", self.id, connection.address)
         connection.opened()
         self.up.unpark_all()
-        self._network.on_up(self.id)
+        for tell in self._network.observers.up:
+            tell(self.id)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
@@ -405,4 +407,4 @@ class Peer:
             self._writer = None
         log.info("%s is down: %s", self.id, why)
         self.down.unpark_all()
-        tell_all(self._network.on_down, self.id)
+        tell_all(self._network.observers.down, self.id)

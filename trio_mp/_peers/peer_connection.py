@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from .._protocol.handshake.session import Session
+from .observers import Observers
 from .reader import Reader
 from .writer import Writer
 
@@ -67,9 +67,7 @@ class PeerConnection(Protocol):
 class PeerNetwork(Protocol):
     """What a peer asks of the network that it is part of; see `Network`."""
 
-    on_up: Callable[[str], object]
-    on_down: list[Callable[[str], object]]
-    on_wanted: Callable[[str], object]
+    observers: Observers
 
     def why_missing(self, node_id: str) -> str:
         """Why there may be no connection with a node, for people."""

@@ -37,7 +37,6 @@ from .._runtime import Runtime
 from .certified import RecordJudge, wait_certificates
 from .changes import Change, FamilyWatch, copy_table
 from .effect_queue import EffectQueue
-from .membership import MembershipService
 
 RESERVED = "trio_mp."
 """How the names of families begin that are the package's own."""
@@ -86,7 +85,7 @@ class Database:
     that it is attached to, and waits while it is attached to none; give such a wait a time limit with a cancel scope.
     """
 
-    def __init__(self, runtime: Any, membership: Any) -> None:
+    def __init__(self, runtime: Any, *, is_global: bool) -> None:
         # Whoever checks programs against this package need not look into what is not for users.
         self._runtime: Runtime = runtime
         self._notary = runtime.network.notary if runtime.network is not None else None
@@ -98,12 +97,8 @@ class Database:
         self._watches: dict[str, dict[FamilyWatch, None]] = {}
         self._questions: dict[int, _Question] = {}
         self._registrations: dict[tuple[str, str], _Registration] = {}
-        self._membership: MembershipService | None = membership
-        runtime.at_end.append(self._closed)
-        if membership is None or membership.rules.is_global:
+        if is_global:
             self._execute(self._replica.become_global())
-        if membership is not None:
-            self._join(membership)
         # That it listens nowhere is worth knowing, too.
         self._say_where(())
 
@@ -285,18 +280,20 @@ class Database:
             case Grace(node_id, token):
                 self._runtime.lifecycle.start_system_task(self._expire_later, node_id, token)
             case Ignored(from_id, why):
-                complain = self._runtime.node_port.errands.complain
+                complain = self._runtime.errands.complain
                 complain(from_id, "not used", log, "%s: not used: %s", from_id, why, level=logging.INFO)
             case Refused(from_id, why):
                 # Not once for each record: who brings them could invent any number of owners.
-                self._runtime.node_port.errands.complain(from_id, "refused", log, "%s: refused: %s", from_id, why)
+                self._runtime.errands.complain(from_id, "refused", log, "%s: refused: %s", from_id, why)
 
-    async def _renew_voucher(self) -> None:
+    async def renew_voucher(self) -> None:
+        """Have what this node says of itself signed anew, each time that it has another certificate; never returns."""
         await wait_certificates(self._notary, lambda: self._execute(self._replica.renew()))
 
     def _note(self, family: str, entries: Table) -> None:
-        if family == NODES and self._membership is not None:
-            self._membership.sightings.listed(entries)
+        if family == NODES:
+            for tell in self._runtime.observers.listed:
+                tell(entries)
 
     def _send(self, node_id: str, message: tuple[object, ...]) -> None:
         network = self._runtime.network
@@ -307,7 +304,7 @@ class Database:
                 peer.send("", message)
             except (TypeError, ValueError) as error:
                 # It has a smaller limit than any node of this kind, or a framing in which not everything exists.
-                complain = self._runtime.node_port.errands.complain
+                complain = self._runtime.errands.complain
                 complain(node_id, "size", log, "%s cannot be told what it asked for: %s", node_id, error)
 
     async def _expire_later(self, node_id: str, token: int) -> None:
@@ -322,7 +319,8 @@ class Database:
         if self._runtime.closed:
             raise trio.ClosedResourceError(f"node {self._runtime.id} is closed")
 
-    def _closed(self) -> None:
+    def closed(self) -> None:
+        """See `Observers.ended`: whoever waits here learns that the node has closed."""
         for question in self._questions.values():
             question.answered.set()
         for watches in self._watches.values():
@@ -331,25 +329,20 @@ class Database:
 
     # Its place in the network --------------------------------------------------------------------------------------
 
-    def _join(self, membership: MembershipService) -> None:
-        network = membership.network
-        membership.observers.append(self._observe)
-        membership.search.find_addresses = self._find_addresses
-        membership.sightings.is_unlisted = self._is_unlisted
-        membership.sightings.held = lambda: self._replica.held(NODES)
-        network.node_port.services[WORD] = self._receive
-        network.node_port.known_nodes = self._known_nodes
-        network.on_down.append(self._went_down)
-        network.tasks.append(self._renew_voucher)
-
-    def _went_down(self, node_id: str) -> None:
+    def went_down(self, node_id: str) -> None:
+        """See `Observers.down`."""
         self._execute(self._replica.node_down(node_id))
 
-    def _observe(self, effect: MembershipEffect) -> None:
+    def observe(self, effect: MembershipEffect, global_nodes: Iterable[str]) -> None:
+        """This node's place in the network has changed, or another's.
+
+        Args:
+          effect: how.
+          global_nodes: the IDs of the global nodes that this one knows.
+        """
         match effect:
             case BecameGlobal():
-                assert self._membership is not None
-                self._execute(self._replica.become_global(self._membership.rules.globals))
+                self._execute(self._replica.become_global(global_nodes))
             case Attached(anchor):
                 self._execute(self._replica.attached(anchor))
             case Detached():
@@ -365,38 +358,24 @@ class Database:
             case _:
                 pass
 
-    def _receive(self, from_id: str, arguments: tuple[object, ...]) -> bool:
+    def receive(self, from_id: str, arguments: tuple[object, ...]) -> bool:
+        """A request of another node that is about the database; see `NodePort`."""
         try:
             self._execute(self._replica.receive(from_id, (WORD, *arguments)))
         except RemoteProtocolError as error:
-            complain = self._runtime.node_port.errands.complain
+            complain = self._runtime.errands.complain
             complain(from_id, "database", log, "%s: not understood: %s", from_id, error)
         return True
-
-    def _known_nodes(self) -> list[str]:
-        """All nodes of the network, as far as this one knows them; itself is not among them."""
-        assert self._membership is not None
-        known = [*self._replica.held(NODES), *self._membership.rules.globals, *self._membership.network.peers]
-        return [node_id for node_id in dict.fromkeys(known) if node_id != self._runtime.id]
 
     def _say_where(self, addresses: Addresses) -> None:
         self._execute(self._replica.set(NODES, self._runtime.id, [self._runtime.incarnation, *addresses]))
 
-    async def _find_addresses(self, node_id: str) -> Addresses | None:
-        """Where a node listens; None if nobody knows it, or nobody can be asked."""
-        assert self._membership is not None
-        listed = await self._find_listed(node_id) or {}
-        self._membership.sightings.listed(listed)
-        found = listed.get(node_id)
-        if isinstance(found, list):
-            return tuple(text for text in found[1:] if isinstance(text, str))
-        return self._membership.rules.globals.get(node_id)
+    def held_nodes(self) -> Table:
+        """See `Directory.held_nodes`."""
+        return self._replica.held(NODES)
 
-    async def _is_unlisted(self, node_id: str) -> bool:
-        return await self._find_listed(node_id) == {}
-
-    async def _find_listed(self, node_id: str) -> Table | None:
-        """The entry of a node, if it has one; None if nobody can be asked."""
+    async def find_listed(self, node_id: str) -> Table | None:
+        """See `Directory.find_listed`."""
         if self._replica.is_global or self._replica.anchor is not None:
             return await self._ask(NODES, node_id)
         await trio.lowlevel.checkpoint()

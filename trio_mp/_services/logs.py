@@ -72,7 +72,6 @@ class LogService:
         # What this node asks others for, the latest last.
         self._collecting: dict[_Collecting, None] = {}
         _nodes.add(runtime)
-        runtime.node_port.services["log"] = self._asked
 
     def collect(self, level: int) -> LogCollector:
         """See `Node.collect_logs`."""
@@ -101,13 +100,14 @@ class LogService:
 
     # Sending -------------------------------------------------------------------------------------------------------
 
-    def _asked(self, node_id: str, arguments: tuple[object, ...]) -> bool:
+    def asked(self, node_id: str, arguments: tuple[object, ...]) -> bool:
+        """A request of another node for log records, or for no more; see `NodePort`."""
         wanted = LOG_REQUESTS.read((log_records.WORD, *arguments))
         if wanted is None or not _is_port_of(wanted.port, node_id):
             return False
         port = wanted.port
         if not self._runtime.settings.share_logs:
-            complain = self._runtime.node_port.errands.complain
+            complain = self._runtime.errands.complain
             complain(node_id, "logs", log, "%s asks for log records, which this node does not share", node_id)
         elif port not in self._subscriptions and not any(one.id == node_id for one in _nodes if not one.closed):
             # One for each node: a later one takes its place.
@@ -212,7 +212,7 @@ class _Collecting:
     def _take(self, node_id: str, *message: object) -> None:
         sent = LOG_RECORDS.read(message)
         if sent is None:
-            complain = self._runtime.node_port.errands.complain
+            complain = self._runtime.errands.complain
             complain(node_id, "record", log, "%s: not a log record: %.200r", node_id, message)
             return
         name, level, created, text, trace, left_out = sent

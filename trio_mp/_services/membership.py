@@ -12,6 +12,7 @@ import trio
 
 from .._peers.connection import Connection
 from .._peers.network import Network
+from .._peers.node_port import Service
 from .._peers.peer import Peer
 from .._protocol.membership.messages import MEMBERSHIP
 from .._protocol.membership.permissions import Declined, NotAllowed
@@ -35,7 +36,7 @@ from .effect_queue import EffectQueue
 from .own_addresses import OwnAddresses
 from .redialler import LAST_RETRY, Backoff, Redialler, Seed, parse_addresses
 from .search import DialsForOthers, Search
-from .sightings import Sightings
+from .sightings import Directory, Sightings
 
 STAGGER = 0.5
 """A node that looks for an anchor dials the next redialler so long after the one before, in seconds."""
@@ -54,6 +55,7 @@ class MembershipService:
 
     Args:
       network: the node's.
+      directory: the entries of nodes in the shared database.
 
     Attributes:
       rules: who is global, who is attached to whom.
@@ -62,29 +64,22 @@ class MembershipService:
       search: looks for the nodes with which this one has no connection, and something waits for one.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, directory: Directory) -> None:
         self.network = network
+        self._directory = directory
         # By address for those of seeds, by node ID for others.
         self._rediallers: dict[str, Redialler] = {}
         permissions = permissions_of(network, self._rediallers.values)
         self.rules = Membership(network.dispatcher.id, is_global=not network.settings.seeds, permissions=permissions)
         self._effects = EffectQueue(self._do)
         self.observers: list[Callable[[MembershipEffect], None]] = []
-        self.sightings = Sightings()
+        self.sightings = Sightings(directory)
         self._own_addresses = OwnAddresses(network)
-        self.search = Search(network, self.rules, self.sightings, self._own_addresses, self.execute)
+        self.search = Search(network, self.rules, self.sightings, directory, self._own_addresses, self.execute)
         self._dials_for_others = DialsForOthers(network)
         self._changed = trio.lowlevel.ParkingLot()
         # Keys of rediallers that have no task yet.
         self._fresh: list[str] = []
-        network.tasks.append(self.run)
-        network.on_up = self._went_up
-        network.on_down.append(self._went_down)
-        network.on_wanted = self.search.begin
-        network.look_up = self.search.look_up
-        network.explain = self.search.explain
-        for word in MEMBERSHIP.words:
-            network.node_port.services[word] = self._service(word)
 
     async def run(self) -> None:
         """Dial seeds and global nodes, for as long as the node lives."""
@@ -226,7 +221,11 @@ class MembershipService:
 
     # What happens --------------------------------------------------------------------------------------------------
 
-    def _service(self, word: str) -> Callable[[str, tuple[object, ...]], bool]:
+    def services(self) -> dict[str, Service]:
+        """What answers the requests of other nodes that are about membership, by the word that these begin with."""
+        return {word: self._service(word) for word in MEMBERSHIP.words}
+
+    def _service(self, word: str) -> Service:
         def serve(node_id: str, arguments: tuple[object, ...]) -> bool:
             effects = self.rules.received(node_id, word, arguments)
             self.execute(effects or [])
@@ -238,14 +237,16 @@ class MembershipService:
         """See `RediallerOwner.listens`."""
         self._update_addresses()
 
-    def _went_up(self, node_id: str) -> None:
+    def went_up(self, node_id: str) -> None:
+        """See `Observers.up`."""
         current = self.network.peer(node_id).current
         if isinstance(current, Connection) and self._own_addresses.note(current.pipe.local_host):
             self._update_addresses()
         self.sightings.connected(node_id, map(str, self.network.addresses_of(node_id)))
         self._changed.unpark_all()
 
-    def _went_down(self, node_id: str) -> None:
+    def went_down(self, node_id: str) -> None:
+        """See `Observers.down`."""
         self.sightings.disconnected(node_id)
         self.execute(self.rules.lost(node_id))
 
@@ -288,7 +289,12 @@ class MembershipService:
             self._complain(node_id, "told", "%s is not told of the network: %s", node_id, error)
 
     def _complain(self, node_id: str, kind: str, text: str, *arguments: object) -> None:
-        self.network.node_port.errands.complain(node_id, kind, log, text, *arguments)
+        self.network.errands.complain(node_id, kind, log, text, *arguments)
+
+    def known_nodes(self) -> list[str]:
+        """The IDs of all nodes of the network, as far as this one knows them; its own is not among them."""
+        known = [*self._directory.held_nodes(), *self.rules.globals, *self.network.peers]
+        return [node_id for node_id in dict.fromkeys(known) if node_id != self.network.dispatcher.id]
 
     # Where this node is --------------------------------------------------------------------------------------------
 

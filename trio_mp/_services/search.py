@@ -8,7 +8,7 @@ begins again, for as long as something waits.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -19,7 +19,7 @@ from .._protocol.membership.rules import Membership, MembershipEffect
 from .._transport.addresses import Address
 from .own_addresses import OwnAddresses
 from .redialler import Backoff, parse_addresses
-from .sightings import Sightings
+from .sightings import Directory, Sightings
 
 BY_ITSELF = 5.0
 """How long a node that cannot be dialled, and has no entry any more, is given to come back by itself, in seconds."""
@@ -37,11 +37,9 @@ class Search:
       network: the network of this node.
       rules: who is global, who is attached to whom.
       sightings: which nodes were there, and where they listened.
+      directory: the entries of nodes in the shared database.
       own_addresses: where this node listens.
       execute: does what the rules say.
-
-    Attributes:
-      find_addresses: asks the network where a node listens; None if it does not know that node.
     """
 
     def __init__(
@@ -49,20 +47,21 @@ class Search:
         network: Network,
         rules: Membership,
         sightings: Sightings,
+        directory: Directory,
         own_addresses: OwnAddresses,
         execute: Callable[[Iterable[MembershipEffect]], object],
     ) -> None:
-        self.find_addresses: Callable[[str], Awaitable[Addresses | None]] = self._find_among_globals
         self._network = network
         self._rules = rules
         self._sightings = sightings
+        self._directory = directory
         self._own_addresses = own_addresses
         self._execute = execute
         # By the ID of each node that is looked for: why there is no connection with it yet, for people.
         self._seeking: dict[str, str] = {}
 
     def begin(self, node_id: str) -> None:
-        """Something waits for a connection with that node. Does nothing if the node is looked for already."""
+        """Look for a node that something waits for. Does nothing if the node is looked for already."""
         if node_id not in self._seeking:
             self._seeking[node_id] = ""
             self._network.dispatcher.lifecycle.start_system_task(self._seek, self._network.peer(node_id))
@@ -78,6 +77,15 @@ class Search:
     async def look_up(self, node_id: str) -> tuple[Address, ...]:
         """Ask the network where that node listens. A checkpoint. Cancelled, it changes nothing."""
         return parse_addresses(await self.find_addresses(node_id) or ())
+
+    async def find_addresses(self, node_id: str) -> Addresses | None:
+        """Ask the network where that node listens; None if nobody knows it, or nobody can be asked. A checkpoint."""
+        listed = await self._directory.find_listed(node_id) or {}
+        self._sightings.listed(listed)
+        found = listed.get(node_id)
+        if isinstance(found, list):
+            return tuple(text for text in found[1:] if isinstance(text, str))
+        return self._rules.globals.get(node_id)
 
     async def _seek(self, peer: Peer) -> None:
         """Look for a connection with a node until there is one, or nothing waits for it any more."""
@@ -124,9 +132,6 @@ class Search:
             return f"neither {node_id} nor this node listens anywhere, so neither can dial the other"
         return f"{node_id} listens nowhere; it was asked to dial this node"
 
-    async def _find_among_globals(self, node_id: str) -> Addresses | None:
-        await trio.lowlevel.checkpoint()
-        return self._rules.globals.get(node_id)
 
 
 class DialsForOthers:
@@ -148,7 +153,7 @@ class DialsForOthers:
         if len(self._asked) >= ASKED_LIMIT:
             text = "%s is not dialled, as it was asked for: %d nodes are being dialled at such requests, the limit"
             # Whoever has asked may have named any number of nodes, so these are no kinds.
-            self._network.node_port.errands.complain("", "dial", log, text, node_id, ASKED_LIMIT)
+            self._network.errands.complain("", "dial", log, text, node_id, ASKED_LIMIT)
             return
         self._asked.add(node_id)
         self._network.dispatcher.lifecycle.start_system_task(self._dial_asked, node_id, parse_addresses(addresses))

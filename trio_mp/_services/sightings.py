@@ -7,7 +7,8 @@ judgement is kept here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
+from typing import Protocol
 
 import trio
 
@@ -22,17 +23,30 @@ LONGEST_ADDRESS = 300
 """The longest address that is remembered, in characters."""
 
 
+class Directory(Protocol):
+    """The family of nodes in the shared database, as who looks for nodes knows it; see `Database`."""
+
+    def held_nodes(self) -> Table:
+        """The entries of nodes that this node itself holds: those of all nodes if it is global."""
+        ...
+
+    async def find_listed(self, node_id: str) -> Table | None:
+        """Ask the network for the entry of a node: a table without it if there is none, None if nobody can be asked.
+
+        A checkpoint.
+        """
+        ...
+
+
 class Sightings:
     """Which nodes were connected, or listed in the database, as far as this node has noticed.
 
-    Attributes:
-      is_unlisted: asks the network whether it has no entry for a node; False if nobody can be asked.
-      held: the entries of nodes that this node itself holds: those of all nodes if it is global.
+    Args:
+      directory: the entries of nodes.
     """
 
-    def __init__(self) -> None:
-        self.is_unlisted: Callable[[str], Awaitable[bool]] = _unknown
-        self.held: Callable[[], Table] = dict
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
         # The addresses of each when it was seen last, those that were seen last behind the others.
         self._seen: dict[str, Addresses] = {}
         # Those among them that have had an entry. A node that never had one cannot be missed: two that are connected
@@ -45,7 +59,7 @@ class Sightings:
 
     def disconnected(self, node_id: str) -> None:
         """The connection with a node is lost, and its entry may be about to go."""
-        entry = self.held().get(node_id)
+        entry = self._directory.held_nodes().get(node_id)
         if entry is not None:
             self.listed({node_id: entry})
 
@@ -78,10 +92,4 @@ class Sightings:
             # It may be about to start for the first time.
             await trio.lowlevel.checkpoint()
             return False
-        return await self.is_unlisted(node_id)
-
-
-async def _unknown(_: str) -> bool:
-    """What the network says where nobody can be asked."""
-    await trio.lowlevel.checkpoint()
-    return False
+        return await self._directory.find_listed(node_id) == {}

@@ -10,12 +10,16 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from .._errors import ConfigurationError, PortDied
-from .._ports.lifecycle import call_async
-from .._ports.port import Port, attach_mailbox, lifecycle_of, new_port, state_of
+from .._errors import ConfigurationError
+from .._ids import node_of
+from .._ports.port import Port, new_port, state_of
+from .._ports.run_queue import Job
+from .._protocol import requests
 from .._protocol.requests import Spawn
-from .._reason import NORMAL, Reason, exception_reason, is_normal, spawn_failed
+from .._protocol.wire import codec
+from .._reason import Reason, is_normal, spawn_failed
 from .._runtime import Runtime
+from .processes import start_process
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,9 +42,9 @@ def spawnable(function: F) -> F:
       TypeError: it is not a function at the top level of a module: no other can be found by its name.
     """
     if not _at_top_level(function):
-        raise TypeError(f"only functions at the top level of a module can be spawnable, not {function!r}")
+        raise TypeError(f"@spawnable: expected a function at the top level of a module, got {function!r}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"a function with a `yield` in it cannot be spawnable: {function!r} would never run")
+        raise TypeError(f"@spawnable: expected a function without a `yield` in it, got {function!r}, which never runs")
     setattr(function, _MARK, True)
     return function
 
@@ -63,11 +67,11 @@ def import_spawn_modules(names: Iterable[str]) -> None:
 def check_reference(function: object) -> str:
     """A reference to a function, `package.module:function` or `::function`. Raises `TypeError` or `ValueError`."""
     if not isinstance(function, str):
-        raise TypeError(f"a function to spawn is named by a str, 'package.module:function', not {function!r}")
+        raise TypeError(f"expected the name of a function to spawn, 'package.module:function', got {function!r}")
     if not _REFERENCE.fullmatch(function):
         raise ValueError(
-            f"not the name of a function to spawn: {function!r} ('package.module:function', or '::function' in the"
-            " receiver's main program)"
+            f"expected the name of a function to spawn, got {function!r}: write 'package.module:function',"
+            " or '::function' for one of the receiver's main program"
         )
     return function
 
@@ -83,6 +87,48 @@ class Spawner:
         self._runtime = runtime
         # Why the latest spawns failed, by port name, so that a monitor that comes after the request is told.
         self._failures: dict[str, Reason] = {}
+
+    def ask(self, node_or_port: str, function: str, arguments: tuple[Any, ...], *, linked: bool) -> str:
+        """See `Node.spawn`, whose arguments these are."""
+        runtime = self._runtime
+        check_reference(function)
+        peer, _ = runtime.route(node_or_port)
+        running = runtime.owner()
+        if linked and running is None:
+            raise RuntimeError(
+                "spawn(linked=True): expected a running port to tie the new one to, got none;"
+                " call it from a handler or a task of a port"
+            )
+        name = runtime.next_name() if peer is None else runtime.next_spawned_name()
+        linked_to = str.__str__(running) if linked and running is not None else ""
+        if peer is None:
+            port = new_port(runtime.lifecycle, name)
+            # Other nodes may hear of it, and send, before it is initialised.
+            runtime.dispatcher.hold(port)
+            request = requests.Spawn(name, function, arguments, linked_to)
+            runtime.dispatcher.queue.enqueue(Job(self._initialise_own), (port, request))
+            port_id = str.__str__(port)
+        else:
+            if linked:
+                message = requests.spawn_linked(name, function, linked_to, arguments)
+            else:
+                message = requests.spawn(name, function, arguments)
+            try:
+                peer.send("", message)
+            except (TypeError, ValueError):
+                # The place as the caller counts.
+                codec.plain_message(arguments, thorough=True, what="arguments")
+                raise
+            port_id = f"{node_of(node_or_port)}#{name}"
+        if linked and running is not None:
+            runtime.link(port_id, running)
+        return port_id
+
+    def _initialise_own(self, port: Port, request: Spawn) -> None:
+        # Dead already if the node was cancelled before this was reached.
+        if port.alive:
+            self.initialise(port, request, asker="")
+            self._runtime.dispatcher.release(port)
 
     def failure_of(self, name: str) -> Reason | None:
         """See `SpawnService.failure_of`."""
@@ -119,8 +165,7 @@ class Spawner:
             if request.linked_to:
                 self._runtime.link(request.linked_to, port)
             if inspect.iscoroutinefunction(function):
-                attach_mailbox(port)
-                lifecycle.start_task(port, run_process, (port, function, request.arguments))
+                start_process(port, function, request.arguments)
             else:
                 result = port.run(function, port, *request.arguments)
                 if inspect.iscoroutine(result):
@@ -134,7 +179,7 @@ class Spawner:
     def log_failure(self, asker: str, text: str, *arguments: object) -> None:
         """Log that something is not spawned: each time if this node has asked for it, else as `Errands.complain`."""
         if asker:
-            self._runtime.node_port.errands.complain(asker, "function", log, text, *arguments)
+            self._runtime.errands.complain(asker, "function", log, text, *arguments)
         else:
             log.warning(text, *arguments)
 
@@ -163,18 +208,3 @@ class Spawner:
             here = self._runtime.id
             raise LookupError(f"{reference} is not @spawnable on {here}; write that above the function there")
         return function
-
-
-async def run_process(port: Port, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    """The task of a process-style port: returning kills the port normally."""
-    try:
-        await call_async(function, (port, *arguments))
-    except PortDied as died:
-        if died.port != port:
-            raise
-        # It tried to receive from, or send through, the port that is already dead: that is how it was told.
-        return
-    except Exception as error:  # noqa: BLE001 - it is the port that dies, and now: its monitors wait for this task
-        lifecycle_of(port).die(port, exception_reason(error), error)
-        return
-    lifecycle_of(port).die(port, NORMAL)

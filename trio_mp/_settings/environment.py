@@ -1,4 +1,4 @@
-"""What a node takes from the world around it; all of it can be replaced, so that a simulation can be repeated."""
+"""The randomness, the clocks and the transport of a node; all can be replaced, so that a simulation can be repeated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def _throwaway_tls(server_side: bool) -> TLSChannel:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What a node takes from the world around it. Deadlines are Trio's clock's.
+    """The randomness, the clocks and the transport of a node: all that it takes from the world around it.
+
+    Deadlines are not among them: they are those of Trio's clock.
 
     Attributes:
       entropy: random bytes, for tokens and nonces.

@@ -1,29 +1,35 @@
-"""The settings of a node, checked."""
+"""The settings of a node. The table of all of them is the class `Settings`.
+
+Who adds a setting adds a line to `Settings`, with the function of `checks.py` that says what it may be, and a line to
+`SettingArguments`, which tells type checkers what a program may write. `python docs/settings_table.py` then writes the
+docstring of `open_node` and the table of docs/api.md anew; a test holds all of these against each other.
+"""
 
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, get_args
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, TypedDict, TypeVar
 
 from .._errors import ConfigurationError
 from .._ids import check_node_id
-from .._protocol.handshake.auth import MINIMUM_SECRET
-from .._protocol.handshake.handshake import MINIMUM_LIMIT
-from .._transport.addresses import Address, TCPAddress, parse_address
+from .._transport.addresses import Address
 from .._transport.certificate_files import Certificate
+from . import checks
+from .checks import UnmonitoredDeath
 
-UnmonitoredDeath = Literal["log", "raise"]
+T = TypeVar("T")
 
-
-MAXIMUM_POLL = 0.001
-"""The longest time for which a connection may be polled, in seconds."""
+MIB = 1024 * 1024
 
 
 class SettingArguments(TypedDict, total=False):
-    """The settings of `open_node`, with the types that they are given in."""
+    """The settings of `open_node`, with the types in which a program gives them.
+
+    Type checkers read this class where it stands as `**settings: Unpack[SettingArguments]`, and they cannot derive it
+    from `Settings`, whose values are checked and converted.
+    """
 
     binds: Iterable[str] | None
     seeds: Iterable[str]
@@ -48,35 +54,168 @@ class SettingArguments(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """The settings of a node; times in seconds, sizes in bytes."""
+class Entry:
+    """What the table says of a setting, beside its name, its type and its default.
 
+    Attributes:
+      check: takes the name of the setting and what the program gave; returns the value, or raises `TypeError` or
+        `ConfigurationError`.
+      text: what the setting is, in a phrase.
+      more: what else there is to say about it, in sentences.
+      unit: of the value: `"s"`, `"bytes"`, or nothing.
+    """
+
+    check: Callable[[str, object], object]
+    text: str
+    more: str
+    unit: str
+
+
+_KEY = "setting"
+
+
+def _entry(default: T, check: Callable[[str, object], T], text: str, *, more: str = "", unit: str = "") -> T:
+    """One line of the table. Type checkers see to it that default, check and field have one type."""
+    field_of_table: T = field(default=default, metadata={_KEY: Entry(check, text, more, unit)})
+    return field_of_table
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The table of all settings, and the settings of one node; times in seconds, sizes in bytes."""
+
+    # The node ID is an argument of its own.
     node_id: str | None = None
-    binds: tuple[Address, ...] | None = None
-    seeds: tuple[Address, ...] = ()
-    secret: tuple[bytes, ...] = ()
-    certificate: Certificate | None = None
-    encryption: bool = True
-    heartbeat: float = 5.0
-    connect_timeout: float = 30.0
-    idle_timeout: float = 600.0
-    handshake_timeout: float = 10.0
-    shutdown_timeout: float = 5.0
-    busy_poll: float = 0.0
-    queue_limit: int = 256 * 1024 * 1024
-    message_limit: int = 64 * 1024 * 1024
-    mailbox_limit: int = 1_000_000
-    mailbox_size_limit: int = 256 * 1024 * 1024
-    port_limit: int = 100_000
-    monitor_limit: int = 1_000_000
-    unmonitored_death: UnmonitoredDeath = "log"
-    spawn_modules: tuple[str, ...] = ()
-    share_logs: bool = True
+    binds: tuple[Address, ...] | None = _entry(
+        None,
+        checks.binds,
+        "addresses to listen on: `unix:PATH` or `host:port`",
+        more="`*` stands for all interfaces, and port 0 for any free port. Without `binds` a node with seeds listens"
+        " beside the first seed that it reaches: on a socket in the directory of a `unix:` seed, else on a free port"
+        " of the IP address from which it reaches the seed. With `()` it listens nowhere.",
+    )
+    seeds: tuple[Address, ...] = _entry(
+        (),
+        checks.seeds,
+        "addresses of nodes by which the node finds the network",
+        more="A host name stands for all of its IP addresses, and `*` for `localhost`. The node dials seeds until they"
+        " answer. A node with `binds` or `seeds` needs a `secret` or a `certificate`. Where it has both, a peer must"
+        " prove both.",
+    )
+    secret: tuple[bytes, ...] = _entry(
+        (),
+        checks.secrets,
+        "at least 16 bytes, as str or bytes, which all nodes of the network know and nobody else",
+        more="Of a tuple of secrets the node dials with the first, and accepts each.",
+    )
+    certificate: Certificate | None = _entry(  # noqa: RUF009 - a field, which is what dataclasses take
+        None, checks.certificate, "a `Certificate`, by which the node proves who it is"
+    )
+    encryption: bool = _entry(
+        True,
+        checks.flag,
+        "whether connections are encrypted",
+        more="Both sides must say False for a connection without encryption. It authenticates all the same.",
+    )
+    heartbeat: float = _entry(
+        5.0,
+        checks.heartbeat,
+        "how often each connection says that the node is alive, 0.1 to 60; a peer is lost after three silent ones",
+        unit="s",
+    )
+    connect_timeout: float = _entry(
+        30.0,
+        checks.seconds,
+        "how long messages and monitors wait for a connection before they are given up, and reported",
+        more="It must be longer than three heartbeats.",
+        unit="s",
+    )
+    idle_timeout: float = _entry(
+        600.0,
+        checks.seconds,
+        "a connection that nothing needs is closed when it has carried nothing for so long, and the peer agrees",
+        more="A monitor of either side needs the connection. Closing it loses nothing: the next message opens another"
+        " one. Of the two sides' settings the shorter one counts.",
+        unit="s",
+    )
+    handshake_timeout: float = _entry(
+        10.0,
+        checks.seconds,
+        "how long dialling an address may take, and then the handshake",
+        unit="s",
+    )
+    shutdown_timeout: float = _entry(
+        5.0,
+        checks.seconds,
+        "how long the tasks of a dead port may take to unwind, and a closing node to flush what is queued",
+        unit="s",
+    )
+    busy_poll: float = _entry(
+        0.0,
+        checks.busy_poll,
+        "how long a connection is polled after each read from it, at most 0.001",
+        more="Answers then come in a fraction of the time, for processor time: 50e-6 is usual where latency is what"
+        " counts, and where each process has a core. Polling stops as soon as another task is runnable, and after 1 ms"
+        " in any case. While it polls one connection, the node does not notice what other connections bring.",
+        unit="s",
+    )
+    queue_limit: int = _entry(
+        256 * MIB,
+        checks.count,
+        "how much may wait in the queue for one peer; more is a loss, and reported",
+        unit="bytes",
+    )
+    message_limit: int = _entry(
+        64 * MIB,
+        checks.message_limit,
+        "the largest message that travels, at most a quarter of `queue_limit`",
+        unit="bytes",
+    )
+    mailbox_limit: int = _entry(
+        1_000_000,
+        checks.count,
+        "how many messages may wait in one port; one more kills the port",
+    )
+    mailbox_size_limit: int = _entry(
+        256 * MIB,
+        checks.count,
+        "how much memory waiting messages of other nodes may take in one port; more kills the port",
+        unit="bytes",
+    )
+    port_limit: int = _entry(
+        100_000,
+        checks.count,
+        "how many live ports one other node may have spawned here; more spawns fail",
+    )
+    monitor_limit: int = _entry(
+        1_000_000,
+        checks.count,
+        "how many ports one other node may monitor here; more monitors fire",
+    )
+    unmonitored_death: UnmonitoredDeath = _entry(  # noqa: RUF009 - a field, which is what dataclasses take
+        "log",
+        checks.unmonitored_death,
+        'what becomes of an exception that kills an unmonitored port: `"log"`, or `"raise"` to crash the node',
+    )
+    spawn_modules: tuple[str, ...] = _entry(
+        (),
+        checks.strings,
+        "modules, imported when the node opens, whose `@spawnable` functions other nodes may spawn",
+    )
+    share_logs: bool = _entry(
+        True,
+        checks.flag,
+        "whether other nodes get log records of this process when they ask for them",
+    )
 
     @property
     def networked(self) -> bool:
         """Whether the node has a network at all."""
         return bool(self.binds or self.seeds)
+
+
+TABLE: dict[str, Entry] = {one.name: one.metadata[_KEY] for one in fields(Settings) if one.metadata}
+"""The entries of all settings, by name, in the order in which the documentation shows them."""
 
 
 def check_settings(node_id: str | None, arguments: SettingArguments) -> Settings:
@@ -87,12 +226,11 @@ def check_settings(node_id: str | None, arguments: SettingArguments) -> Settings
       ConfigurationError: a value that cannot work; the text names the setting.
     """
     given: dict[str, Any] = dict(arguments)
-    unknown = sorted(set(given) - set(SettingArguments.__annotations__))
+    unknown = sorted(set(given) - set(TABLE))
     if unknown:
-        known = ", ".join(sorted(SettingArguments.__annotations__))
         named = ", ".join(f"{name}{_nearest(name)}" for name in unknown)
-        raise TypeError(f"open_node() has no setting {named}; its settings are {known}")
-    checked: dict[str, Any] = {name: _CHECKS[name](name, value) for name, value in given.items()}
+        raise TypeError(f"open_node() has no setting {named}; its settings are {', '.join(sorted(TABLE))}")
+    checked: dict[str, Any] = {name: TABLE[name].check(name, value) for name, value in given.items()}
     if node_id is not None and node_id != "anon/":
         checked["node_id"] = check_node_id(node_id)
     settings = Settings(**checked)
@@ -101,168 +239,29 @@ def check_settings(node_id: str | None, arguments: SettingArguments) -> Settings
 
 
 def _nearest(name: str) -> str:
-    known = ["node_id", "profile", *SettingArguments.__annotations__]
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+    near = difflib.get_close_matches(name.lower(), ["node_id", "profile", *TABLE], n=1, cutoff=0.75)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _check_together(settings: Settings) -> None:
+    """Raise `ConfigurationError` for settings that contradict each other."""
     if settings.networked and not settings.secret and settings.certificate is None:
         raise ConfigurationError(
-            "secret: a node with binds or seeds needs one, or a certificate: there is no unauthenticated network."
-            " Give every node the same secret of at least 16 random bytes"
+            "secret: expected one, or a certificate, in a node with binds or seeds, got neither: there is no"
+            " unauthenticated network; give every node the same secret of at least 16 random bytes"
         )
     if settings.certificate is not None and not settings.encryption:
-        raise ConfigurationError("encryption: certificates are part of TLS; leave encryption on, or certificate away")
+        raise ConfigurationError(
+            "encryption: expected True in a node with a certificate, which is part of TLS, got False;"
+            " leave encryption on, or certificate away"
+        )
     if 3 * settings.heartbeat >= settings.connect_timeout:
         raise ConfigurationError(
-            f"heartbeat: three of {settings.heartbeat:g} s must be under the connect_timeout"
-            f" of {settings.connect_timeout:g} s; lower the one or raise the other"
+            f"heartbeat: expected less than a third of the connect_timeout of {settings.connect_timeout:g} s,"
+            f" got {settings.heartbeat:g} s; lower the one or raise the other"
         )
     if settings.message_limit > settings.queue_limit // 4:
         raise ConfigurationError(
-            f"message_limit: {settings.message_limit} bytes are more than a quarter of the queue_limit"
-            f" of {settings.queue_limit}"
+            f"message_limit: expected at most a quarter of the queue_limit of {settings.queue_limit} bytes,"
+            f" got {settings.message_limit}; lower the one or raise the other"
         )
-
-
-def _addresses(name: str, value: object) -> tuple[Address, ...]:
-    return tuple(parse_address(text, setting=name) for text in _strings(name, value))
-
-
-def _binds(name: str, value: object) -> tuple[Address, ...] | None:
-    return None if value is None else _addresses(name, value)
-
-
-def _seeds(name: str, value: object) -> tuple[Address, ...]:
-    addresses = tuple(map(_of_this_host, _addresses(name, value)))
-    for address in addresses:
-        if isinstance(address, TCPAddress) and address.port == 0:
-            raise ConfigurationError(f"{name}: one can listen on {address}, but not dial it: give the number of a port")
-    return addresses
-
-
-def _of_this_host(seed: Address) -> Address:
-    """A seed as it can be dialled: where one listens on all interfaces, this host is reached by its own name."""
-    return TCPAddress("localhost", seed.port) if isinstance(seed, TCPAddress) and seed.host == "*" else seed
-
-
-def _strings(name: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        hint = f"; write [{value!r}]" if isinstance(value, str) else ""
-        raise TypeError(f"{name}: a tuple or list of str is wanted, not {value!r}{hint}")
-    strings = tuple(value)
-    for text in strings:
-        if not isinstance(text, str):
-            raise TypeError(f"{name}: a tuple or list of str is wanted; {text!r} is none")
-    return strings
-
-
-def _secrets(name: str, value: object) -> tuple[bytes, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, str | bytes):
-        return (_secret(name, value),)
-    if not isinstance(value, list | tuple):
-        raise TypeError(f"{name}: a str or bytes is wanted, or a tuple of those, not a {type(value).__name__}")
-    if not value:
-        raise ConfigurationError(f"{name}: an empty tuple; give at least one, or None")
-    return tuple(_secret(f"{name}[{index}]", secret) for index, secret in enumerate(value))
-
-
-def _secret(name: str, value: object) -> bytes:
-    if not isinstance(value, str | bytes):
-        raise TypeError(f"{name}: a str or bytes is wanted, not a {type(value).__name__}")
-    try:
-        secret = value.encode() if isinstance(value, str) else value
-    except UnicodeEncodeError:
-        raise ConfigurationError(f"{name}: text with a lone surrogate has no UTF-8; give bytes") from None
-    if len(secret) < MINIMUM_SECRET:
-        # The secret itself is not named in the text: it would end in a log.
-        raise ConfigurationError(f"{name}: {len(secret)} bytes are too short; at least {MINIMUM_SECRET} are needed,"
-            " such as `openssl rand -hex 16` prints")
-    return secret
-
-
-def _certificate(name: str, value: object) -> Certificate | None:
-    if value is not None and not isinstance(value, Certificate):
-        raise TypeError(f"{name}: a trio_mp.Certificate(chain, key, authority) is wanted, not {value!r}")
-    return value
-
-
-def _seconds(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name}: a number of seconds is wanted, not {value!r}")
-    if not 0 < value < math.inf:
-        raise ConfigurationError(f"{name}: a number of seconds above 0 is wanted, not {value!r}")
-    try:
-        return float(value)
-    except OverflowError:
-        raise ConfigurationError(f"{name}: a number of seconds is wanted, not one so large") from None
-
-
-def _heartbeat(name: str, value: object) -> float:
-    seconds = _seconds(name, value)
-    if not 0.1 <= seconds <= 60:
-        raise ConfigurationError(f"{name}: between 0.1 and 60 seconds are wanted, not {value!r}")
-    return seconds
-
-
-def _busy_poll(name: str, value: object) -> float:
-    if value == 0 and not isinstance(value, bool):
-        return 0.0
-    seconds = _seconds(name, value)
-    if seconds > MAXIMUM_POLL:
-        raise ConfigurationError(f"{name}: 0 to {MAXIMUM_POLL:g} seconds are wanted, not {value!r}")
-    return seconds
-
-
-def _count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name}: an int is wanted, not {value!r}")
-    if value < 1:
-        raise ConfigurationError(f"{name}: at least 1 is wanted, not {value!r}")
-    return value
-
-
-def _message_limit(name: str, value: object) -> int:
-    size = _count(name, value)
-    if size < MINIMUM_LIMIT:
-        raise ConfigurationError(f"{name}: at least {MINIMUM_LIMIT} bytes are wanted, not {size}")
-    return size
-
-
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name}: True or False is wanted, not {value!r}")
-    return value
-
-
-def _unmonitored_death(name: str, value: object) -> UnmonitoredDeath:
-    if value not in get_args(UnmonitoredDeath):
-        raise ConfigurationError(f"{name}: 'log' or 'raise' is wanted, not {value!r}")
-    return value  # type: ignore[return-value]
-
-
-_CHECKS = {
-    "binds": _binds,
-    "seeds": _seeds,
-    "secret": _secrets,
-    "certificate": _certificate,
-    "encryption": _flag,
-    "heartbeat": _heartbeat,
-    "connect_timeout": _seconds,
-    "idle_timeout": _seconds,
-    "handshake_timeout": _seconds,
-    "shutdown_timeout": _seconds,
-    "busy_poll": _busy_poll,
-    "queue_limit": _count,
-    "message_limit": _message_limit,
-    "mailbox_limit": _count,
-    "mailbox_size_limit": _count,
-    "port_limit": _count,
-    "monitor_limit": _count,
-    "unmonitored_death": _unmonitored_death,
-    "spawn_modules": _strings,
-    "share_logs": _flag,
-}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import trio
 
@@ -18,9 +19,12 @@ from .._protocol.requests import OpenStream, dial_stream, kill, open_stream
 from .._protocol.wire import codec
 from .._reason import Reason, describe, is_normal, stream_failed
 from .._runtime import Runtime
+from .._transport.addresses import Address
 from .._transport.memory import memory_pipe_pair
 from .byte_stream import ByteStream
 from .pending import PendingStream, PendingStreams
+
+LookUp: TypeAlias = Callable[[str], Awaitable[tuple[Address, ...]]]
 
 CAPACITY = 1024 * 1024
 """What a stream within one node holds unread in each direction, in bytes."""
@@ -30,12 +34,15 @@ NO_STREAM = stream_failed("")[:1]
 GIVEN_UP = stream_failed("who has asked for the stream does not wait for it any more")
 
 
-async def dial(network: Network, pending: PendingStream, seconds: float) -> str:
+async def dial(network: Network, look_up: LookUp, pending: PendingStream, seconds: float) -> str:
     """Try to make the connection of a byte stream, at each address of the other node in turn.
 
     A checkpoint.
 
     Args:
+      network: the node's.
+      look_up: asks the network where a node listens.
+      pending: the stream.
       seconds: how long it may take, all in all.
 
     Returns:
@@ -47,7 +54,7 @@ async def dial(network: Network, pending: PendingStream, seconds: float) -> str:
     end = trio.current_time() + seconds
     addresses = network.addresses_of(pending.peer.id)
     with trio.move_on_after(seconds / 4):
-        listed = await network.look_up(pending.peer.id)
+        listed = await look_up(pending.peer.id)
         addresses += [address for address in listed if address not in addresses]
     for number, address in enumerate(addresses):
         share = max(0.0, end - trio.current_time()) / (len(addresses) - number)
@@ -134,7 +141,8 @@ class OpeningThere(StreamClient):
 
     Args:
       runtime, node_id, request: see `StreamClient`.
-      network, peer: how to reach it.
+      peer: that node.
+      dial: tries to make the connection of a pending stream, for so many seconds; returns what was tried, for people.
       pending_streams: those of this node.
     """
 
@@ -143,12 +151,12 @@ class OpeningThere(StreamClient):
         runtime: Runtime,
         node_id: str,
         request: OpenStream,
-        network: Network,
         peer: Peer,
+        dial: Callable[[PendingStream, float], Awaitable[str]],
         pending_streams: PendingStreams,
     ) -> None:
         super().__init__(runtime, node_id, request)
-        self._network = network
+        self._dial = dial
         self._pending_streams = pending_streams
         grace = runtime.settings.shutdown_timeout
         self._pending = PendingStream(request.name, request.token, peer, opener=True, grace=grace)
@@ -171,7 +179,7 @@ class OpeningThere(StreamClient):
         try:
             await pending.wait()
             # The other half of the time is for the other side.
-            self._tried = await dial(self._network, pending, timeout / 2)
+            self._tried = await self._dial(pending, timeout / 2)
             if pending.stream is None:
                 pending.turn_round()
                 pending_streams.expect(pending)

@@ -24,13 +24,14 @@ from .._ids import node_of, random_token
 from .._peers.network import Network
 from .._peers.peer import Peer
 from .._ports.lifecycle import call_async
-from .._ports.port import Port, attach_mailbox, lifecycle_of, new_port, state_of
+from .._ports.port import Port, lifecycle_of, new_port, state_of
 from .._protocol.requests import OpenStream, stream_ready
 from .._reason import describe, spawn_failed, stream_failed
 from .._runtime import Runtime
-from .._services.spawning import check_reference, run_process
+from .._services.processes import start_process
+from .._services.spawning import Spawner, check_reference
 from .byte_stream import ByteStream
-from .client import OpeningHere, OpeningThere, StreamClient, dial
+from .client import LookUp, OpeningHere, OpeningThere, StreamClient, dial
 from .pending import PendingStream, PendingStreams
 
 DIALS = 16
@@ -44,15 +45,18 @@ class Streams:
 
     Args:
       runtime: the node.
+      spawner: finds the functions that get streams.
       pending: the streams that are being set up; the node's network looks there for those that others bring.
+      look_up: asks the network where a node listens.
     """
 
-    def __init__(self, runtime: Runtime, pending: PendingStreams) -> None:
+    def __init__(self, runtime: Runtime, spawner: Spawner, pending: PendingStreams, look_up: LookUp) -> None:
         self._runtime = runtime
+        self._spawner = spawner
+        self.look_up = look_up
         self._pending = pending
         # Those that others ask for: they wait for each other, and as long as for a connection.
         self._dials = trio.Semaphore(DIALS)
-        runtime.node_port.serve_streams_by(self)
 
     @property
     def _network(self) -> Network:
@@ -77,7 +81,7 @@ class Streams:
         if peer is None:
             opening = OpeningHere(runtime, node_id, request, self._start_here)
         else:
-            opening = OpeningThere(runtime, node_id, request, self._network, peer, self._pending)
+            opening = OpeningThere(runtime, node_id, request, peer, self._dial, self._pending)
         opening.ask()
         # Behind the request, so that they find the port; it is not lost in between without a word.
         with runtime.monitor(opening.port, opening.died, None), runtime.monitor(node_id, opening.lost, None):
@@ -118,6 +122,9 @@ class Streams:
             pending.turn_round()
             pending.wake()
 
+    async def _dial(self, pending: PendingStream, seconds: float) -> str:
+        return await dial(self._network, self.look_up, pending, seconds)
+
     async def _dial_for(self, pending: PendingStream, end: float) -> str:
         """As `dial`, until a time of Trio's clock, when there is room for it."""
         with trio.move_on_at(end) as scope:
@@ -125,7 +132,7 @@ class Streams:
         if scope.cancelled_caught:
             return f"{DIALS} connections are being made at the request of other nodes, the limit"
         try:
-            return await dial(self._network, pending, end - trio.current_time())
+            return await self._dial(pending, end - trio.current_time())
         finally:
             self._dials.release()
 
@@ -136,19 +143,18 @@ class Streams:
         self, port: Port, request: OpenStream, run: Callable[..., Any], with_what: object, *, asker: str
     ) -> bool:
         """Start the task of a new port, or kill it if the function may not be had."""
-        runtime, lifecycle = self._runtime, self._runtime.lifecycle
+        spawner, lifecycle = self._spawner, self._runtime.lifecycle
         try:
-            function = runtime.spawner.find(request.function, remote=bool(asker))
+            function = spawner.find(request.function, remote=bool(asker))
             if not inspect.iscoroutinefunction(function):
                 raise LookupError(f"{request.function} is not async: it could do nothing with a byte stream")
         except LookupError as error:
             text = str(error.args[0])
-            runtime.spawner.log_failure(asker, "not spawned: %s", text)
-            runtime.spawner.refuse(request.name, text)
+            spawner.log_failure(asker, "not spawned: %s", text)
+            spawner.refuse(request.name, text)
             lifecycle.die(port, spawn_failed(text))
             return False
-        attach_mailbox(port)
-        lifecycle.start_task(port, run_process, (port, run, (with_what, function, *request.arguments)))
+        start_process(port, run, (with_what, function, *request.arguments))
         return True
 
     async def _run_here(self, port: Port, stream: ByteStream, function: Callable[..., Any], *arguments: Any) -> None:
@@ -183,7 +189,7 @@ class Streams:
             self._pending.remove(pending)
         stream = pending.stream
         if stream is None:
-            complain = self._runtime.node_port.errands.complain
+            complain = self._runtime.errands.complain
             complain(pending.peer.id, "stream", log, "%s: no byte stream with %s: %s", port, pending.peer.id, tried)
             lifecycle_of(port).die(port, stream_failed(tried))
             return

@@ -93,7 +93,7 @@ def _read_certificates(file: str) -> str:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError) as error:
         if "PRIVATE KEY-----" in text:
-            why = "is a private key where certificates are wanted; the order is Certificate(chain, key, authority)"
+            why = "holds a private key instead of certificates; the order is Certificate(chain, key, authority)"
             raise _wrong_file(file, why) from None
         raise _wrong_file(file, f"is not PEM with certificates, or not all of it ({error}); write it again") from None
     return text

@@ -82,7 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _whole_number(least: int, most: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
         if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"a whole number from {least} to {most} is wanted, not {text!r}")
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, got {text!r}")
         return int(text)
 
     return convert
@@ -95,7 +95,7 @@ def _seconds(least: float, most: float) -> Callable[[str], float]:
         except ValueError:
             seconds = math.nan
         if not least <= seconds <= most:
-            raise argparse.ArgumentTypeError(f"a number of seconds from {least:g} to {most:g} is wanted, not {text!r}")
+            raise argparse.ArgumentTypeError(f"expected a number of seconds from {least:g} to {most:g}, got {text!r}")
         return seconds
 
     return convert

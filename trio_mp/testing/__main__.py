@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-
-from rich.console import Console
+from io import TextIOWrapper
 
 from ._hammer import available_cores, hammer, replay
 
@@ -21,14 +20,14 @@ STATUS = "exit status: 0 if the promise held in every seed, else 1."
 
 def _whole_number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise argparse.ArgumentTypeError(f"a whole number is wanted, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
     return int(text)
 
 
 def _positive(text: str) -> int:
     number = _whole_number(text)
     if not number:
-        raise argparse.ArgumentTypeError("a number above 0 is wanted")
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return number
 
 
@@ -55,10 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
       SystemExit: the command line is wrong (2), or asks for help (0).
     """
     parsed = make_parser().parse_args(arguments)
-    console = Console(highlight=False)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # An encoding without a ✗ is no reason to fail.
+        sys.stdout.reconfigure(errors="replace")
     if parsed.command == "replay":
-        return replay(console, parsed.seed)
-    return hammer(console, range(parsed.first, parsed.first + parsed.seeds), parsed.jobs or available_cores())
+        return replay(parsed.seed)
+    return hammer(range(parsed.first, parsed.first + parsed.seeds), parsed.jobs or available_cores())
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Ties:
         membership = node._membership
         if membership is not None:
             membership.observers.append(self._observe)
-            membership.network.on_down.append(self._went_down)
+            membership.network.observers.down.append(self._went_down)
 
     def _observe(self, effect: MembershipEffect) -> None:
         match effect:

@@ -1,4 +1,8 @@
-"""Many seeds on all cores, and a table of what came of them."""
+"""Many seeds on all cores, and a table of what came of them.
+
+The hammer is in the wheel, and needs nothing that the package does not: who doubts the promise, on a platform or with a
+version of Trio of their own, can try it there, and name the seed that breaks it.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,12 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from ._seed import Result, run_seed
 
@@ -62,72 +62,74 @@ class Summary:
             self.violations.append(result)
 
 
-def hammer(console: Console, seeds: range, jobs: int) -> int:
-    """Run these seeds; returns the exit status.
+def hammer(seeds: range, jobs: int) -> int:
+    """Run these seeds, and print what came of them; returns the exit status.
 
     Args:
-      console: where the progress and the table go.
       seeds: which.
       jobs: how many processes; 1 is this one.
     """
     summary = Summary()
     start = time.monotonic()
-    with _progress(console) as progress, _results(seeds, jobs) as results:
-        bar = progress.add_task("seeds", total=len(seeds))
+    with _results(seeds, jobs) as results:
         for result in results:
             summary.add(result)
-            progress.advance(bar)
+            _show_progress(summary.seeds, len(seeds), time.monotonic() - start)
             if result.violation and len(summary.violations) <= _MOST_SHOWN:
-                show_violation(progress.console, result)
+                show_violation(result)
     summary.elapsed = time.monotonic() - start
-    console.print(draw(summary))
+    print(draw(summary))
     return 1 if summary.violations else 0
 
 
-def replay(console: Console, seed: int) -> int:
-    """Run one seed again, and say what comes of it; returns the exit status."""
+def replay(seed: int) -> int:
+    """Run one seed again, and print what comes of it; returns the exit status."""
     result = run_seed(seed)
     summary = Summary()
     summary.add(result)
     if result.violation:
-        show_violation(console, result)
-    console.print(draw(summary))
-    console.print(f"the trace: {result.digest}")
+        show_violation(result)
+    print(draw(summary))
+    print(f"the trace: {result.digest}")
     return 1 if result.violation else 0
 
 
-def show_violation(console: Console, result: Result) -> None:
-    """What was broken, and how to see it again."""
-    console.print(f"[bold red]✗ seed {result.seed}[/] {escape(result.violation)}", soft_wrap=True)
-    console.print(f"  again: python -m trio_mp.testing replay {result.seed}", style="bold")
+def show_violation(result: Result) -> None:
+    """Print what was broken, and how to see it again."""
+    print(f"✗ seed {result.seed} {result.violation}")
+    print(f"  again: python -m trio_mp.testing replay {result.seed}", flush=True)
 
 
-def draw(summary: Summary) -> Table:
+def _show_progress(done: int, seeds: int, elapsed: float) -> None:
+    """Say on a terminal how far it is, in a line that the next thing said overwrites."""
+    if sys.stderr.isatty():
+        left = elapsed / done * (seeds - done)
+        text = f"{done:,} of {seeds:,} seeds, {elapsed:,.0f} s, about {left:,.0f} s more" if done < seeds else ""
+        print(f"{text:<70}\r", end="", file=sys.stderr, flush=True)
+
+
+def draw(summary: Summary) -> str:
     """The table at the end."""
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column(style="dim")
+    rows: list[tuple[str, str, str]] = []
+
+    def add(name: str, figure: str, remark: str = "") -> None:
+        rows.append((name, figure, remark))
+
     each = summary.elapsed / summary.seeds if summary.seeds else 0.0
     pace = f"{summary.elapsed:,.0f} s, {each:.3f} s each" if summary.elapsed else ""
-    table.add_row("seeds", f"{summary.seeds:,}", pace)
-    table.add_row("simulated hours", f"{summary.simulated / 3600:,.1f}")
-    table.add_row("messages through the oracle", f"{summary.sent:,}", f"{summary.delivered:,} of them delivered")
-    table.add_row("monitors fired", f"{summary.fired:,}")
-    table.add_row("asked to part", f"{summary.asked:,}")
-    table.add_row("faults", f"{summary.faults.total():,}")
+    add("seeds", f"{summary.seeds:,}", pace)
+    add("simulated hours", f"{summary.simulated / 3600:,.1f}")
+    add("messages through the oracle", f"{summary.sent:,}", f"{summary.delivered:,} of them delivered")
+    add("monitors fired", f"{summary.fired:,}")
+    add("asked to part", f"{summary.asked:,}")
+    add("faults", f"{summary.faults.total():,}")
     for kind, count in sorted(summary.faults.items()):
-        table.add_row(f"  {kind}", f"{count:,}")
+        add(f"  {kind}", f"{count:,}")
     found = len(summary.violations)
-    table.add_row("violations", f"[bold red]{found:,}[/]" if found else "[bold green]0[/]")
+    add("violations", f"{found:,}")
     if found > _MOST_SHOWN:
-        table.add_row("  of seeds", "", ", ".join(str(result.seed) for result in summary.violations[:50]))
-    return table
-
-
-def _progress(console: Console) -> Progress:
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(TextColumn("{task.description}"), *columns, console=console)
+        add("  of seeds", "", ", ".join(str(result.seed) for result in summary.violations[:50]))
+    return "\n".join(f"{name:<26}  {figure:>14}  {remark}".rstrip() for name, figure, remark in rows)
 
 
 @contextmanager

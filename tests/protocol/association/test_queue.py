@@ -46,12 +46,12 @@ def test_the_first_message_since_one_asked_for_it_is_told_of() -> None:
     # Whatever is written meanwhile.
     drain(queue)
     assert queue.append("p", (2,), LIMIT)
-    assert not queue.is_much
+    much: list[bool] = [queue.is_much]
     assert not queue.append("p", (3,), LIMIT)
     assert messages_of(drain(queue)) == [("p", 2), ("p", 3)]
     queue.tell_next()
     assert queue.append("p", (b"x" * FRAME_TARGET,), LIMIT)
-    assert queue.is_much
+    assert [*much, queue.is_much] == [False, True]
     queue.tell_next()
     queue.drop()
     with pytest.raises(TypeError):

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+from ..text import Screen
 from .catalogue import GROUPS, QUICK_SCALE, Group, Workload
 from .record import Record, make_record, read_record, write_record
 from .runner import OURS, Cell, own_command, run_cell
@@ -23,8 +21,6 @@ FULL_MINUTES, QUICK_MINUTES = 19.0, 1.7
 """What a run may take; it ends with fewer rounds rather than later."""
 
 _INTERRUPTED = 130
-_WIDTH = 160
-"""Columns of the tables where the output is no terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,57 +131,54 @@ def cells(options: Options, rivals: Rivals) -> list[Cell]:
 
 
 def run_bench(
-    options: Options, rivals: Rivals | None = None, console: Console | None = None
+    options: Options, rivals: Rivals | None = None, screen: Screen | None = None
 ) -> tuple[int, Record | None]:
     """Run the benchmark; returns its exit status, and the record if there is one.
 
     Args:
       options: what to do.
       rivals: who is run beside us.
-      console: where to print.
+      screen: where to print.
     """
-    console = console or make_console()
+    screen = screen or Screen()
     rivals = rivals or Rivals()
     # Read before anything is overwritten: it may be the same file.
     earlier = read_record(options.compare) if options.compare is not None else None
     for name, why in rivals.skipped.items():
-        console.print(f"Skipped: {name}: {why}")
+        screen.print(f"Skipped: {name}: {why}")
     try:
         with _ends_in_order():
-            outcome = _run(cells(options, rivals), options.seconds, console)
+            outcome = _run(cells(options, rivals), options.seconds, screen)
     except KeyboardInterrupt:
-        console.print("Interrupted; all processes have ended.")
+        screen.print("Interrupted; all processes have ended.")
         return _INTERRUPTED, None
     record = make_record(outcome, quick=options.quick, versions=rivals.versions, skipped=rivals.skipped)
     if options.json is not None:
         write_record(record, options.json)
-    console.print(draw_record(record, GROUPS))
+    screen.print(draw_record(record, GROUPS).draw(screen.width))
     if earlier is not None:
-        console.print(draw_changes(earlier, record, GROUPS))
+        screen.print("\n" + draw_changes(earlier, record, GROUPS).draw(screen.width))
     for name, why in record.failures.items():
-        console.print(f"✗ Failed: {name}: {why}", markup=False)
+        screen.print(f"✗ Failed: {name}: {why}")
     if outcome.cut:
-        console.print(f"There was no time for {outcome.cut} more runs.")
+        screen.print(f"There was no time for {outcome.cut} more runs.")
     return (1 if any(program == OURS for _, program in outcome.failures) else 0), record
 
 
-def make_console() -> Console:
-    """A console for tables; where nobody looks on, they are not cut to the width of a terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH)
+def _run(wanted: Sequence[Cell], seconds: float, screen: Screen) -> Outcome:
+    total, done = sum(cell.repeats for cell in wanted), 0
 
+    def before(cell: Cell) -> None:
+        screen.say(f"{done} of {total} runs: {cell.name} ({cell.program})")
 
-def _run(wanted: Sequence[Cell], seconds: float, console: Console) -> Outcome:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("", total=sum(cell.repeats for cell in wanted))
-        return run_all(
-            wanted,
-            seconds,
-            run_cell,
-            before=lambda cell: progress.update(bar, description=f"{cell.name} ({cell.program})"),
-            after=lambda count: progress.advance(bar, count),
-        )
+    def after(count: int) -> None:
+        nonlocal done
+        done += count
+
+    try:
+        return run_all(wanted, seconds, run_cell, before=before, after=after)
+    finally:
+        screen.say("")
 
 
 @contextlib.contextmanager

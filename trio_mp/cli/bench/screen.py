@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec.structs import replace
-from rich.table import Table
 
+from ..text import Table
 from .analysis import Estimate, Verdict, compare
 from .catalogue import Group, Workload
 from .record import Line, Record
@@ -58,29 +58,27 @@ def peers(record: Record, group: Group) -> list[Line]:
 
 def draw_record(record: Record, groups: Sequence[Group]) -> Table:
     """All figures."""
-    table = Table(title=", ".join(f"{name} {text}" for name, text in record.machine.items()), show_lines=False)
-    table.add_column("workload")
-    table.add_column("median", justify="right")
-    table.add_column("95 % interval of the median")
-    table.add_column("also")
-    table.add_column("as a multiple of the peer's")
+    headings = "workload", "median", "95 % interval of the median", "also", "as a multiple of the peer's"
+    machine = ", ".join(f"{name} {text}" for name, text in record.machine.items())
+    table = Table(headings, right=frozenset({1}), title=machine)
     for group in groups:
         ours = [(workload, record.line(workload.key)) for workload in group.workloads]
         if not any(line for _, line in ours) and not peers(record, group):
             continue
-        table.add_section()
-        table.add_row(f"[bold]{group.title}[/bold]")
+        if table.rows:
+            table.add_rule()
+        table.add(group.title)
         for workload, line in ours:
             if line is not None:
                 _add(table, f"  {workload.title}", line, "\n".join(ratios(record, group, workload)))
         for line in peers(record, group):
-            _add(table, f"  [dim]{line.program}[/dim]", line, "")
+            _add(table, f"  {line.program}", line, "")
     return table
 
 
 def _add(table: Table, title: str, line: Line, multiples: str) -> None:
     extra = ", ".join(f"{name} {number(value)}" for name, value in line.extra.items())
-    table.add_row(title, number(line.estimate.median), interval(line.estimate), extra, multiples)
+    table.add(title, number(line.estimate.median), interval(line.estimate), extra, multiples)
 
 
 def changes(old: Record, new: Record, groups: Sequence[Group]) -> list[tuple[str, Line, Line, Verdict]]:
@@ -98,14 +96,12 @@ def changes(old: Record, new: Record, groups: Sequence[Group]) -> list[tuple[str
 def draw_changes(old: Record, new: Record, groups: Sequence[Group]) -> Table:
     """What has changed beyond the noise, and how many have not."""
     found = changes(old, new, groups)
-    table = Table(title=f"changed since {old.date}")
-    for heading in ("workload", "before", "now", "now / before", ""):
-        table.add_column(heading)
+    table = Table(("workload", "before", "now", "now / before", ""), title=f"changed since {old.date}")
     for title, before, now, verdict in found:
         if verdict in {Verdict.BETTER, Verdict.WORSE}:
             was, now_is = before.estimate, now.estimate
             columns = [f"{number(one.median)} ({interval(one)})" for one in (was, now_is)]
-            table.add_row(title, *columns, f"{now_is.median / was.median:.2f}", verdict.value)
+            table.add(title, *columns, f"{now_is.median / was.median:.2f}", verdict.value)
     same = sum(verdict is Verdict.SAME for *_, verdict in found)
     unknown = sum(verdict is Verdict.UNKNOWN for *_, verdict in found)
     table.caption = f"{same} within the noise; {unknown} with too few figures to tell"

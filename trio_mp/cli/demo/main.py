@@ -10,17 +10,20 @@ import tempfile
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
-from rich.console import Console, ConsoleDimensions
-from rich.live import Live
 
+from ..text import Screen
 from .board import Board, Failure, State
 from .checker import Verdict, check
 from .crew import open_crew
 from .relay import Relay
 from .scenario import Scenario
-from .screen import draw, draw_summary, figures_line, make_console
+from .summary import figures_line, summarise
+
+if TYPE_CHECKING:
+    from .live import LivePicture
 
 DEFAULT_NODES, MINIMUM_NODES, MAXIMUM_NODES = 4, 2, 12
 DEFAULT_SECONDS, MINIMUM_SECONDS = 12.0, 3.0
@@ -28,7 +31,6 @@ DEFAULT_SECONDS, MINIMUM_SECONDS = 12.0, 3.0
 TOTAL_RATE = 4000
 """Messages a second, by all nodes together: what two slow cores manage easily."""
 
-_REDRAW = 0.2
 _OVERHEAD = 2.0
 """What starting and ending take, about, in seconds; to be shown, no more."""
 
@@ -77,7 +79,8 @@ class Outcome:
 
 def run_demo(options: Options) -> int:
     """Run the demo; returns its exit status."""
-    console = make_console(plain=options.plain)
+    screen = Screen()
+    picture = _make_picture(options, screen)
     names = ("seed", *(f"node-{number}" for number in range(1, options.nodes + 1)))
     # Paths of Unix sockets must be short, and what the environment calls the directory for temporary files may not be.
     parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it private
@@ -90,34 +93,42 @@ def run_demo(options: Options) -> int:
         (directory / "room").unlink()
     except OSError as error:
         shutil.rmtree(directory, ignore_errors=True)
-        console.print(f"✗ Nothing can be written to {directory.parent}: {error.strerror}; make room there, 10 MB or so")
+        screen.print(f"✗ Nothing can be written to {directory.parent}: {error.strerror}; make room there, 10 MB or so")
         return 1
     try:
-        outcome = trio.run(_run, options, console, names, directory)
+        outcome = trio.run(_run, options, screen, picture, names, directory)
         keep = outcome.status == 1
     except* SystemExit:
-        # Rich ends the program when nobody reads its output any more, as in `trio-mp demo | head`.
+        # So does the program end when nobody reads its output any more, as in `trio-mp demo | head`.
         pass
     finally:
         if not keep:
             shutil.rmtree(directory, ignore_errors=True)
     if keep:
-        console.print(f"The records and logs of all nodes are kept in {directory}")
+        screen.print(f"The records and logs of all nodes are kept in {directory}")
     return outcome.status
 
 
-async def _run(options: Options, console: Console, names: tuple[str, ...], directory: Path) -> Outcome:
+async def _run(
+    options: Options, screen: Screen, picture: LivePicture | None, names: tuple[str, ...], directory: Path
+) -> Outcome:
     board = Board(names)
+    seconds = options.seconds + _OVERHEAD
+    showing = _showing_lines(board, screen) if picture is None else picture.showing(board, seconds)
     outcome = Outcome(interrupted=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
-        async with _showing(board, options, console):
+        async with showing:
             await _play(board, options, directory, outcome)
         nursery.cancel_scope.cancel()
     if outcome.interrupted:
-        console.print("Interrupted; all processes have ended.")
+        screen.print("Interrupted; all processes have ended.")
     elif outcome.verdict is not None:
-        console.print(draw_summary(outcome.verdict, names, outcome.failure))
+        lines = summarise(outcome.verdict, names, outcome.failure)
+        if picture is None:
+            screen.print("\n".join(map(str, lines)))
+        else:
+            picture.print(lines)
     return outcome
 
 
@@ -148,31 +159,32 @@ async def _cancel_on_signal(scope: trio.CancelScope) -> None:
             scope.cancel()
 
 
+def _make_picture(options: Options, screen: Screen) -> LivePicture | None:
+    """What draws the board on a terminal; None where lines are to be shown."""
+    if options.plain or not screen.is_terminal:
+        return None
+    try:
+        from .live import LivePicture  # Rich, which is not installed with the package
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "rich":
+            raise
+        screen.print("Rich is not installed, so this shows lines; for a live picture: pip install 'trio-mp[cli]'")
+        return None
+    return LivePicture()
+
+
 @contextlib.asynccontextmanager
-async def _showing(board: Board, options: Options, console: Console) -> AsyncGenerator[None, None]:
-    """Show the board for the length of the block, one way or the other."""
+async def _showing_lines(board: Board, screen: Screen) -> AsyncGenerator[None, None]:
+    """Print what happens, and every second how things stand, for the length of the block."""
+    board.on_event = lambda elapsed, text: screen.print(f"{elapsed:5.1f} s  {text}")
     async with trio.open_nursery() as nursery:
-        if options.plain or not console.is_terminal:
-            board.on_event = lambda elapsed, text: console.print(f"{elapsed:5.1f} s  {text}")
-            nursery.start_soon(_print_figures, board, console)
-            yield
-        else:
-            with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
-                nursery.start_soon(_redraw, board, options, live, console)
-                yield
-                # What stays on the screen: without the events, which the steps have summed up.
-                live.update(draw(board, board.elapsed, ConsoleDimensions(console.width, 0)), refresh=True)
+        nursery.start_soon(_print_figures, board, screen)
+        yield
         nursery.cancel_scope.cancel()
 
 
-async def _print_figures(board: Board, console: Console) -> None:
+async def _print_figures(board: Board, screen: Screen) -> None:
     while True:
         await trio.sleep(1)
         if any(node.state is State.UP for node in board.nodes):
-            console.print(f"{board.elapsed:5.1f} s  {figures_line(board)}")
-
-
-async def _redraw(board: Board, options: Options, live: Live, console: Console) -> None:
-    while True:
-        live.update(draw(board, options.seconds + _OVERHEAD, console.size), refresh=True)
-        await trio.sleep(_REDRAW)
+            screen.print(f"{board.elapsed:5.1f} s  {figures_line(board)}")

@@ -1,17 +1,21 @@
-"""The board, drawn: live on a terminal, or line by line; and the summary."""
+"""The board as a live picture, drawn by Rich.
+
+The only module that imports Rich, which is the extra `cli`; without it the demo shows lines, as in a pipe.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
-from io import TextIOWrapper
+import contextlib
+from collections.abc import AsyncGenerator, Iterable
 
+import trio
 from rich.console import Console, ConsoleDimensions, Group
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from .board import Board, NodeView, Progress, State, Step
-from .checker import Verdict
+from .summary import Line, Mood
 
 _MARKS = {
     Progress.WAITING: ("·", "dim"),
@@ -20,8 +24,40 @@ _MARKS = {
     Progress.FAILED: ("✗", "bold red"),
 }
 _STATES = {State.STARTING: "yellow", State.UP: "green", State.KILLED: "bold red", State.ENDED: "dim"}
-_MOST_PROBLEMS = 10
+_MOODS = {Mood.PLAIN: "", Mood.DIM: "dim", Mood.GOOD: "bold green", Mood.DOUBTFUL: "bold yellow", Mood.BAD: "bold red"}
 _WIDEST = 100
+
+_REDRAW = 0.2
+"""How often the picture is drawn anew, in seconds."""
+
+
+class LivePicture:
+    """What a terminal shows: the board, drawn again and again, and then the summary, in colours."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
+
+    @contextlib.asynccontextmanager
+    async def showing(self, board: Board, seconds: float) -> AsyncGenerator[None, None]:
+        """Show the board for the length of the block, which takes about so many seconds. Both ends are checkpoints."""
+        console = self._console
+        async with trio.open_nursery() as nursery:
+            with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+                nursery.start_soon(self._redraw, board, seconds, live)
+                yield
+                # What stays on the screen: without the events, which the steps have summed up.
+                live.update(draw(board, board.elapsed, ConsoleDimensions(console.width, 0)), refresh=True)
+            nursery.cancel_scope.cancel()
+
+    async def _redraw(self, board: Board, seconds: float, live: Live) -> None:
+        while True:
+            live.update(draw(board, seconds, self._console.size), refresh=True)
+            await trio.sleep(_REDRAW)
+
+    def print(self, lines: Iterable[Line]) -> None:
+        """Print lines below the picture."""
+        for line in lines:
+            self._console.print(Text.assemble((line.text, _MOODS[line.mood]), (line.remark, "dim")))
 
 
 def draw(board: Board, seconds: float, size: ConsoleDimensions) -> Group:
@@ -95,62 +131,3 @@ def _cells(node: NodeView, others: int) -> list[Text]:
 def _draw_events(board: Board, lines: int) -> list[Text]:
     latest = list(board.events)[-lines:] if lines > 0 else []
     return [Text(f"{elapsed:5.1f} s  {text}", "dim", no_wrap=True, overflow="ellipsis") for elapsed, text in latest]
-
-
-def figures_line(board: Board) -> str:
-    """The state of affairs, in one line."""
-    up = sum(node.state is State.UP for node in board.nodes)
-    links = len(board.pairs())
-    out, into = board.rates()
-    median, slow = board.round_trip()
-    told = sum(node.fired for node in board.nodes)
-    return (
-        f"{up}/{len(board.nodes)} up  {board.links() // 2}/{links // 2} connections  out {out:,.0f}/s  in {into:,.0f}/s"
-        f"  round trip {median:,.0f} µs, p99 {slow:,.0f} µs  losses told {told}"
-    )
-
-
-def draw_summary(verdict: Verdict, names: tuple[str, ...], failure: str) -> Group:
-    """What came of it."""
-    lost: Counter[tuple[str, str]] = Counter()
-    for loss in verdict.losses:
-        lost[names[loss.sender], names[loss.receiver]] += loss.messages
-    lines = [
-        _count("sent", verdict.sent, f"in {verdict.streams} streams, each from one node to one port"),
-        _count("delivered", verdict.delivered, "in order, and none twice"),
-        _count("reported lost", verdict.reported, f"by {len(verdict.losses)} monitors, before anything later arrived"),
-        *[_count(f"  {sender} to {receiver}", count, "", "dim") for (sender, receiver), count in lost.items() if count],
-    ]
-    if verdict.untold:
-        lines.append(_count("sender gone", verdict.untold, "sent by a process in its last moment: nobody to tell"))
-    lines.append(_count("unaccounted", verdict.unaccounted, ""))
-    return Group(Text(), *lines, Text(), *_draw_verdict(verdict, failure))
-
-
-def _count(what: str, messages: int, remark: str, style: str = "") -> Text:
-    return Text.assemble((f"  {what:<18}{messages:>9,}", style), (f"  {remark}" if remark else "", "dim"))
-
-
-def _draw_verdict(verdict: Verdict, failure: str) -> list[Text]:
-    lines = [Text(f"  {problem}", "red") for problem in verdict.problems[:_MOST_PROBLEMS]]
-    if len(verdict.problems) > _MOST_PROBLEMS:
-        lines.append(Text(f"  and {len(verdict.problems) - _MOST_PROBLEMS} more", "red"))
-    if not verdict.holds:
-        lines.append(Text("✗ There is a hole: the promise did not hold.", "bold red"))
-    elif failure:
-        lines.append(Text("No hole was found, but not everything happened that was to be seen.", "bold yellow"))
-    else:
-        lines.append(Text("✓ No hole: every message was delivered, or its loss was reported in time.", "bold green"))
-    if failure:
-        lines.append(Text(f"✗ {failure}", "bold red"))
-    return lines
-
-
-def make_console(*, plain: bool) -> Console:
-    """Where all is written: the standard output, with colours where it takes them and they are wanted."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        # An encoding without a µ is no reason to fail.
-        sys.stdout.reconfigure(errors="replace")
-    if plain:
-        return Console(no_color=True, highlight=False, soft_wrap=True, force_terminal=False)
-    return Console(highlight=False)

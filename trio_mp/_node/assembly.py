@@ -1,0 +1,203 @@
+"""How a node is put together: all of its parts from the ground up, and who is told of what.
+
+Where two parts need each other, the lower one says what it tells or asks, in an interface of its own room; the upper
+one is made after it, and the two meet here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from .._ids import random_token
+from .._peers.errands import Errands
+from .._peers.network import Network
+from .._peers.node_port import NodePort
+from .._peers.observers import Observers
+from .._peers.peer import Peer
+from .._ports.dispatcher import Dispatcher
+from .._ports.lifecycle import Lifecycle
+from .._ports.run_queue import RunQueue
+from .._protocol.database.messages import WORD as DATABASE
+from .._protocol.handshake.auth import stretch_secret
+from .._protocol.handshake.handshake import LocalInfo
+from .._protocol.handshake.session import TLSChannel
+from .._protocol.log_records import WORD as LOGS
+from .._protocol.membership.permissions import Notary
+from .._protocol.membership.rules import MembershipEffect
+from .._runtime import Runtime
+from .._services.database import Database
+from .._services.logs import LogService
+from .._services.membership import MembershipService
+from .._services.nodes import watch_nodes
+from .._services.spawning import Spawner
+from .._settings.environment import Environment
+from .._settings.settings import Settings
+from .._streams.pending import PendingStreams
+from .._streams.service import Streams
+from .._transport.addresses import Address
+
+if TYPE_CHECKING:
+    from .node import Node
+
+PROVIDER = f"trio_mp/{importlib.metadata.version('trio_mp')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a node is made of, as far as its public interface leads there.
+
+    Attributes:
+      tasks: what runs beside the network, until the node closes.
+    """
+
+    runtime: Runtime
+    spawner: Spawner
+    streams: Streams
+    database: Database
+    membership: MembershipService | None
+    logs: LogService
+    tasks: tuple[Callable[[], Awaitable[None]], ...]
+
+
+def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
+    """Make the parts of a node, and tell them of each other. Nothing runs yet.
+
+    Args:
+      node: the public interface, which ports and handlers of this node are given.
+      settings, environment: the node's.
+    """
+    incarnation = random_token(environment.entropy)
+    node_id = settings.node_id or f"anon/{random_token(environment.entropy)}"
+    observers = Observers()
+    pending_streams = PendingStreams()
+
+    # The ports of this node, and its network.
+    queue = RunQueue()
+    lifecycle = Lifecycle(
+        node_id,
+        node,
+        queue,
+        mailbox_limit=settings.mailbox_limit,
+        mailbox_size_limit=settings.mailbox_size_limit,
+        shutdown_timeout=settings.shutdown_timeout,
+        raise_unmonitored=settings.unmonitored_death == "raise",
+        clock=environment.fairness_clock,
+    )
+    dispatcher = Dispatcher(queue, lifecycle, stall=settings.heartbeat)
+
+    def find_peer(other: str) -> Peer | None:
+        return network.peers.get(other) if network is not None else None
+
+    def make_peer(other: str) -> Peer:
+        assert network is not None, "only other nodes have errands"
+        return network.peer(other)
+
+    errands = Errands(settings.queue_limit, find_peer, make_peer)
+    network: Network | None = None
+    if settings.networked:
+        make_tls, notary = _make_tls(settings, environment, node_id)
+        network = Network(
+            dispatcher,
+            settings,
+            environment,
+            _introduce(settings, node_id, incarnation),
+            errands=errands,
+            observers=observers,
+            notary=notary,
+            make_tls=make_tls,
+            claim_stream=pending_streams.claim,
+        )
+    runtime = Runtime(settings, environment, incarnation, dispatcher, network, errands, observers)
+
+    # The services, which are built on these.
+    spawner = Spawner(runtime)
+    database = Database(runtime, is_global=not settings.networked or not settings.seeds)
+    membership = MembershipService(network, database) if network is not None else None
+    look_up = membership.search.look_up if membership is not None else _nowhere
+    streams = Streams(runtime, spawner, pending_streams, look_up)
+    logs = LogService(runtime, partial(watch_nodes, database))
+
+    # Who is told, in this order.
+    observers.forgotten += [runtime.routes.clear]
+    observers.ended += [database.closed]
+    if membership is not None:
+        observers.up += [membership.went_up]
+        observers.down += [membership.went_down, database.went_down]
+        observers.wanted += [membership.search.begin]
+        observers.explain += [membership.search.explain]
+        observers.listed += [membership.sightings.listed]
+
+        def tell_database(effect: MembershipEffect) -> None:
+            database.observe(effect, membership.rules.globals)
+
+        membership.observers += [tell_database]
+
+    # What other nodes may ask for. It comes last, because it is answered by all of these.
+    node_port = NodePort(
+        dispatcher,
+        environment,
+        send=runtime.send,
+        spawner=spawner,
+        streams=streams,
+        services={
+            LOGS: logs.asked,
+            DATABASE: database.receive,
+            **(membership.services() if membership is not None else {}),
+        },
+        up_nodes=network.up_nodes if network is not None else tuple,
+        known_nodes=membership.known_nodes if membership is not None else tuple,
+        port_limit=settings.port_limit,
+        errands=errands,
+    )
+    runtime.serve_by(node_port)
+    if network is not None:
+        network.serve_by(node_port)
+
+    tasks = (membership.run, database.renew_voucher) if membership is not None else ()
+    return Parts(runtime, spawner, streams, database, membership, logs, tasks)
+
+
+def _introduce(settings: Settings, node_id: str, incarnation: str) -> LocalInfo:
+    """What a node says of itself when it greets others."""
+    certificate = settings.certificate
+    return LocalInfo(
+        node_id=node_id,
+        incarnation=incarnation,
+        keys=tuple(map(stretch_secret, settings.secret)),
+        encryption=settings.encryption,
+        heartbeat=settings.heartbeat,
+        limit=settings.message_limit,
+        provider=PROVIDER,
+        certificates=certificate is not None,
+        verify_node_id=certificate is not None and certificate.verify_node_id,
+    )
+
+
+def _make_tls(
+    settings: Settings, environment: Environment, node_id: str
+) -> tuple[Callable[[bool], TLSChannel], Notary | None]:
+    """What makes the TLS object of a connection, and what reads certificates, if the node has one."""
+    certificate = settings.certificate
+    if certificate is not None:
+        from .._transport.certificates import CertificateTLS  # with what reads them: 9 MiB, which others need not
+        from .._transport.notary import CertificateNotary  # so does this
+
+        make_tls = CertificateTLS(certificate, node_id)
+        return make_tls, CertificateNotary(make_tls, node_id, names_nodes=certificate.verify_node_id)
+    if settings.encryption:
+        # Now, so that no handshake waits for it.
+        importlib.import_module("trio_mp._transport.throwaway")
+    return environment.make_tls, None
+
+
+async def _nowhere(_: str) -> tuple[Address, ...]:
+    """Where other nodes listen, as far as a node without a network knows. A checkpoint."""
+    await trio.lowlevel.checkpoint()
+    return ()

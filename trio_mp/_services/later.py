@@ -1,0 +1,103 @@
+"""Messages that a program gives now and that are sent later: when a time has passed, or when a monitor fires."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from .._ports.monitor import MonitorCallback
+from .._ports.timer import Timer
+from .._protocol.wire import codec
+from .._protocol.wire.limits import UNCOUNTED
+from .._reason import Reason, describe, reason_lost
+from .._runtime import Runtime
+
+log = logging.getLogger("trio_mp")
+
+_NOT_SYNC = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+
+
+def send_after(runtime: Runtime, seconds: float, port: str, message: tuple[Any, ...]) -> Timer:
+    """See `Node.send_after`."""
+    if not isinstance(seconds, int | float):
+        raise TypeError(f"send_after(): expected a number of seconds, got {seconds!r}")
+    if not seconds >= 0:
+        raise ValueError(f"send_after(): expected a number of seconds from 0, got {seconds!r}")
+    runtime.check_open()
+    scope = trio.CancelScope()
+    message = _fix(runtime, port, message)
+    runtime.lifecycle.start_system_task(_send_later, runtime, scope, seconds, port, message)
+    return Timer(scope)
+
+
+async def _send_later(
+    runtime: Runtime, scope: trio.CancelScope, seconds: float, port: str, message: tuple[Any, ...]
+) -> None:
+    with scope:
+        await trio.sleep(seconds)
+        try:
+            runtime.send(port, message)
+        except (TypeError, ValueError) as error:
+            # It was checked at the call, but the peer's limit and its framing may have become known since.
+            log.error("a message of send_after(%g, %r) cannot be sent: %s", seconds, port, error)
+            _lose(runtime, port, error)
+
+
+def callback_of(
+    runtime: Runtime, action: Callable[..., object] | str, message: tuple[Any, ...]
+) -> MonitorCallback:
+    """The callback of a monitor; see `Node.monitor`, whose arguments these are, and which raises what this raises."""
+    if isinstance(action, str):
+        message = _fix(runtime, action, message)
+
+        def notify(*reason: object) -> None:
+            _notify(runtime, action, message, reason)
+
+        return notify
+    if any(is_kind(action) for is_kind in _NOT_SYNC) or not callable(action):
+        raise TypeError(f"monitor(): expected a sync function or a port as the action, got {action!r}")
+    if message:
+        raise TypeError(
+            "monitor(): expected no message, as the action is a function, got one; a message goes with a port"
+        )
+    return action
+
+
+def _fix(runtime: Runtime, port: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A message that is to be sent to a port later: if it is to travel, what it holds now.
+
+    Raises:
+      TypeError, ValueError, RuntimeError: as `Node.send`.
+    """
+    peer, name = runtime.route(port)
+    if peer is None:
+        return message
+    framing = peer.association.outbox.queue.framing
+    frame = framing.open_frame()
+    framing.append(frame, name, message)
+    if len(frame) > UNCOUNTED:
+        codec.check_amount(message)
+    return codec.snapshot(message)
+
+
+def _notify(runtime: Runtime, port: str, message: tuple[object, ...], reason: Reason) -> None:
+    """Send a message with a reason appended. Raises nothing for what cannot travel there: nobody could mend it."""
+    try:
+        runtime.send(port, (*message, *reason))
+    except (TypeError, ValueError) as error:
+        try:
+            runtime.send(port, (*message, *reason_lost(error)))
+        except (TypeError, ValueError):
+            log.error("%s is not told of a death (%s): %s", port, describe(reason)[:200], error)
+            _lose(runtime, port, error)
+
+
+def _lose(runtime: Runtime, port: str, error: Exception) -> None:
+    """A message taken from the program earlier cannot be sent to that port now: tell whoever monitors the port."""
+    peer, name = runtime.route(port)
+    if peer is not None:
+        peer.act(peer.association.message_lost, name, f"a message that was to be sent later is lost: {error}")

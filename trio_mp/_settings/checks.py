@@ -1,0 +1,161 @@
+"""What the settings of a node may be: one function for each kind of value.
+
+Each function takes the name of a setting and what the program gave for it, and returns the value that the node works
+with. It raises `TypeError` for a value of a wrong type, and `ConfigurationError` for a value that cannot work. The
+text begins with the name of the setting.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+from .._errors import ConfigurationError
+from .._protocol.handshake.auth import MINIMUM_SECRET
+from .._protocol.handshake.handshake import MINIMUM_LIMIT
+from .._transport.addresses import Address, TCPAddress, parse_address
+from .._transport.certificate_files import Certificate
+
+UnmonitoredDeath = Literal["log", "raise"]
+
+MAXIMUM_POLL = 0.001
+"""The longest time for which a connection may be polled, in seconds."""
+
+
+def strings(name: str, value: object) -> tuple[str, ...]:
+    """Several str."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        hint = f"; write [{value!r}]" if isinstance(value, str) else ""
+        raise TypeError(f"{name}: expected a tuple or list of str, got {value!r}{hint}")
+    found = tuple(value)
+    for index, text in enumerate(found):
+        if not isinstance(text, str):
+            raise TypeError(f"{name}[{index}]: expected a str, got {text!r}")
+    return found
+
+
+def addresses(name: str, value: object) -> tuple[Address, ...]:
+    """Addresses, parsed."""
+    return tuple(parse_address(text, setting=name) for text in strings(name, value))
+
+
+def binds(name: str, value: object) -> tuple[Address, ...] | None:
+    """Addresses to listen on; None leaves them to the node."""
+    return None if value is None else addresses(name, value)
+
+
+def seeds(name: str, value: object) -> tuple[Address, ...]:
+    """Addresses that can be dialled."""
+    found = tuple(map(_of_this_host, addresses(name, value)))
+    for address in found:
+        if isinstance(address, TCPAddress) and address.port == 0:
+            raise ConfigurationError(
+                f"{name}: expected addresses that can be dialled, got {str(address)!r}, on which one can only listen;"
+                " give the number of a port"
+            )
+    return found
+
+
+def _of_this_host(seed: Address) -> Address:
+    """A seed as it can be dialled: where one listens on all interfaces, this host is reached by its own name."""
+    return TCPAddress("localhost", seed.port) if isinstance(seed, TCPAddress) and seed.host == "*" else seed
+
+
+def secrets(name: str, value: object) -> tuple[bytes, ...]:
+    """One secret, or several; None for none. No error shows a secret: errors end in logs."""
+    if value is None:
+        return ()
+    if isinstance(value, str | bytes):
+        return (_secret(name, value),)
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{name}: expected a str or bytes, or a tuple of those, got a {type(value).__name__}")
+    if not value:
+        kind = type(value).__name__
+        raise ConfigurationError(f"{name}: expected at least one, got an empty {kind}; give one, or None")
+    return tuple(_secret(f"{name}[{index}]", secret) for index, secret in enumerate(value))
+
+
+def _secret(name: str, value: object) -> bytes:
+    if not isinstance(value, str | bytes):
+        raise TypeError(f"{name}: expected a str or bytes, got a {type(value).__name__}")
+    try:
+        secret = value.encode() if isinstance(value, str) else value
+    except UnicodeEncodeError:
+        raise ConfigurationError(
+            f"{name}: expected text that has a UTF-8 encoding, got a lone surrogate in it; give bytes"
+        ) from None
+    if len(secret) < MINIMUM_SECRET:
+        raise ConfigurationError(
+            f"{name}: expected at least {MINIMUM_SECRET} bytes, got {len(secret)};"
+            " print a good secret with `openssl rand -hex 16`"
+        )
+    return secret
+
+
+def certificate(name: str, value: object) -> Certificate | None:
+    """A certificate, or None."""
+    if value is not None and not isinstance(value, Certificate):
+        raise TypeError(f"{name}: expected a trio_mp.Certificate(chain, key, authority), got {value!r}")
+    return value
+
+
+def seconds(name: str, value: object) -> float:
+    """A time above zero, in seconds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: expected a number of seconds, got {value!r}")
+    if not 0 < value < math.inf:
+        raise ConfigurationError(f"{name}: expected a finite number of seconds above 0, got {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigurationError(f"{name}: expected a number of seconds, got one too large for a float") from None
+
+
+def heartbeat(name: str, value: object) -> float:
+    """A time that the protocol takes for a heartbeat, in seconds."""
+    found = seconds(name, value)
+    if not 0.1 <= found <= 60:
+        raise ConfigurationError(f"{name}: expected 0.1 to 60 seconds, got {value!r}")
+    return found
+
+
+def busy_poll(name: str, value: object) -> float:
+    """A time for which polling does no harm, in seconds."""
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    found = seconds(name, value)
+    if found > MAXIMUM_POLL:
+        raise ConfigurationError(f"{name}: expected 0 to {MAXIMUM_POLL:g} seconds, got {value!r}")
+    return found
+
+
+def count(name: str, value: object) -> int:
+    """A number of things, or of bytes."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: expected an int, got {value!r}")
+    if value < 1:
+        raise ConfigurationError(f"{name}: expected at least 1, got {value!r}")
+    return value
+
+
+def message_limit(name: str, value: object) -> int:
+    """A number of bytes that the protocol takes for the limit of a message."""
+    size = count(name, value)
+    if size < MINIMUM_LIMIT:
+        raise ConfigurationError(f"{name}: expected at least {MINIMUM_LIMIT} bytes, got {size}")
+    return size
+
+
+def flag(name: str, value: object) -> bool:
+    """Yes or no."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return value
+
+
+def unmonitored_death(name: str, value: object) -> UnmonitoredDeath:
+    """What a death does that nobody monitors."""
+    if value not in get_args(UnmonitoredDeath):
+        raise ConfigurationError(f"{name}: expected 'log' or 'raise', got {value!r}")
+    return value  # type: ignore[return-value]
