@@ -12,6 +12,7 @@ from fuzzing.words import Speaker
 
 from trio_mp._peers.peer import Peer
 from trio_mp._protocol import requests
+from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp._protocol.database.messages import parse
 from trio_mp._protocol.membership.messages import MEMBERSHIP
 from trio_mp._services.database import Database
@@ -35,15 +36,15 @@ def test_the_same_seed_gives_the_same_round() -> None:
 @pytest.mark.parametrize("what", ["an error", "a lost message", "a false report"])
 def test_what_is_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     if what == "an error":
-        monkeypatch.setattr(Database, "_receive", lambda *_: 1 // 0)
+        monkeypatch.setattr(Database, "receive", lambda *_: 1 // 0)
     elif what == "a lost message":
-        send = Peer.send
+        append = OutgoingQueue.append
 
-        def forgetful(self: Peer, name: str, message: tuple[Any, ...]) -> None:
-            if message[-1:] != ("of a bystander",) or message[2] != 3:
-                send(self, name, message)
+        def forgetful(self: OutgoingQueue, name: str, message: tuple[Any, ...], limit: int) -> bool:
+            forgotten = message[-1:] == ("of a bystander",) and message[2] == 3
+            return False if forgotten else append(self, name, message, limit)
 
-        monkeypatch.setattr(Peer, "send", forgetful)
+        monkeypatch.setattr(OutgoingQueue, "append", forgetful)
     else:
         begun = Peer.beat
         monkeypatch.setattr(Peer, "beat", lambda self, now: self.fail(ValueError()) if now > 32 else begun(self, now))
@@ -79,6 +80,6 @@ def test_every_word_is_said_and_mostly_understood() -> None:
     wanted |= {"Spawn", "OpenStream", "StreamReady", "DialStream", "Forward", "Ping"}
     wanted |= {"Pong", "Parting", "Nothing", "log", *requests.QUERIES, *MEMBERSHIP.words}
     wanted |= {"Pull", "Begin", "Head", "Entries", "Done", "Set", "Delete", "Gone", "Leave"}
-    wanted |= {"Subscribe", "Unsubscribe", "Get", "View", "Change"}
+    wanted |= {"Subscribe", "Unsubscribe", "Get", "View", "ViewChange"}
     assert wanted <= said.keys(), wanted - said.keys()
     assert all(said[kind] > 10 for kind in wanted)

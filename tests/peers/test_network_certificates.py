@@ -244,7 +244,7 @@ async def test_over_real_sockets(short_directory: Path, authority: Authority) ->
 
 async def test_what_cannot_work_is_refused_when_the_node_opens(authority: Authority) -> None:
     certificate = authority.issue("a")
-    with pytest.raises(ConfigurationError, match="encryption: certificates are part of TLS"):
+    with pytest.raises(ConfigurationError, match="encryption: expected True in a node with a certificate"):
         async with open_node("a", binds=["unix:/nowhere"], certificate=certificate, encryption=False):
             pass
     with pytest.raises(ConfigurationError, match=r"certificate: .*a\.pem: it names a, not this node, b"):

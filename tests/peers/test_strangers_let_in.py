@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from pathlib import Path
 
-import network_helpers
+import fake_network
 import pytest
 import trio
 import trio.testing
@@ -151,7 +151,7 @@ class ListenerThatKnows(FakeListener):
 async def test_of_more_than_eight_that_wait_behind_one_another_more_are_refused(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network_helpers, "FakeListener", ListenerThatKnows)
+    monkeypatch.setattr(fake_network, "FakeListener", ListenerThatKnows)
     network = FakeNetwork()
     async with open_test_node(network, "m") as m:
         # Between what is refused of those that come alone, and of a crowd.
