@@ -1,7 +1,9 @@
 """The map of the package, docs/architecture.md, follows the source: what it names exists, and it names every room.
 
 A name in backticks belongs to the path in backticks before it, in the same row, list item or paragraph: it must be
-defined there. These tests read the source of the checkout and import nothing of it.
+defined there. A name that is drawn, in a block, is defined anywhere in the package.
+
+These tests read the source of the checkout and import nothing of it.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ PAGE = ROOT / "docs" / "architecture.md"
 ARCHITECTURE = ROOT / "tests" / "house" / "test_architecture.py"
 
 TOKEN = re.compile(r"`([^`]+)`")
+DRAWN = re.compile(r"\b[A-Z]\w+(?:\.\w+)?")
 NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?")
 COMMANDS = {"trio-mp", "python"}
 
 
 def units(page: str) -> Iterator[tuple[int, list[str]]]:
-    """Each table row, list item and paragraph: the number of its first line, and what is in backticks in it."""
+    """Each table row, list item, paragraph and line of a drawing: the number of its first line, and what it names."""
     start, text, block = 0, "", False
     for number, line in enumerate([*page.splitlines(), ""], 1):
         fenced = line.startswith("```")
@@ -34,7 +37,9 @@ def units(page: str) -> Iterator[tuple[int, list[str]]]:
                 yield start, TOKEN.findall(text)
             start, text = number, ""
             block ^= fenced
-        if not (fenced or block):
+        if block and not fenced:
+            yield number, DRAWN.findall(line)
+        elif not fenced:
             start, text = start if text else number, f"{text} {line.strip()}".strip()
 
 
@@ -172,7 +177,7 @@ def root(tmp_path: Path) -> Path:
         "`_low/a.py` `A`, `A.f`, `A.x`,\n`A.kind`, `TABLE` and `C`",
         "- `_low` `g`\n- `trio_mp/_low/deep/b.py` `g`",
         "| `top.py` | A is no name here |\n",
-        "```text\n`_nowhere.py`\n```",
+        "```text\nA.f ──> A    the sender\n```",
         "`trio-mp`, `python trio_mp/top.py`, `python -m trio_mp.top --list`",
     ],
 )
@@ -193,6 +198,7 @@ def test_what_exists_is_not_reported(root: Path, page: str) -> None:
         ("`python -m gone`", "python -m gone"),
         ("`python gone.py`", "python gone.py"),
         ("`Nobody`", "Nobody"),
+        ("```text\nA.f ──> Nobody.f\n```", "Nobody.f"),
     ],
 )
 def test_what_does_not_exist_is_found(root: Path, page: str, token: str) -> None:
