@@ -69,6 +69,8 @@ def bound(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
                     yield from ((one.id, node) for one in ast.walk(target) if isinstance(one, ast.Name))
             case ast.AnnAssign(target=ast.Name(id=name)):
                 yield name, node
+            case _:
+                pass
 
 
 @cache
@@ -127,6 +129,8 @@ def floors_of(source: str) -> list[set[str]]:
         match node:
             case ast.AnnAssign(target=ast.Name(id="FLOORS"), value=ast.Tuple(elts=floors)):
                 return [set(ast.literal_eval(floor.args[0])) for floor in floors if isinstance(floor, ast.Call)]
+            case _:
+                pass
     raise AssertionError("expected FLOORS in test_architecture.py, got a file without it")
 
 
