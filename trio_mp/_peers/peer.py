@@ -308,9 +308,11 @@ class Peer:
             case effects.Refuse(connection, why):
                 self.connections.pop(connection).finish(why)
             case effects.Close(connection, why):
-                closing = self.connections.pop(connection, None)
+                # Closed first: after an error in between, one that is out of the table would go on.
+                closing = self.connections.get(connection)
                 if closing is not None:
                     closing.close(why)
+                    self.connections.pop(connection, None)
             case effects.Probe(connection):
                 # Half of what the side that chose the other connection waits for our `ok`. Looked up first: the
                 # ping may be one too many for the queue, and end the connection.
