@@ -229,9 +229,9 @@ PORTS = (
         (
             Change(
                 _LIFECYCLE,
-                "        latest, arguments = self._queue.items[-1] if self._queue.items else (None, ())\n",
+                "        latest = self._queue.items[-1] if self._queue.items else None\n",
                 "        deaths = [item for item in self._queue.items if item[0] is self._bury_job]\n"
-                "        latest, arguments = deaths[-1] if deaths else (None, ())\n",
+                "        latest = deaths[-1] if deaths else None\n",
             ),
         ),
         ("tests/ports/test_death.py::test_a_message_between_two_deaths_keeps_its_place",),

@@ -222,10 +222,10 @@ class Lifecycle(PortLifecycle):
             self._gravestone = Gravestone(reason)
         port._state = self._gravestone
         port._tags = port._default = None
-        latest, arguments = self._queue.items[-1] if self._queue.items else (None, ())
-        if latest is self._bury_job and len(arguments[0]) < _AT_ONCE:
+        latest = self._queue.items[-1] if self._queue.items else None
+        if latest is not None and latest[0] is self._bury_job and len(latest[1][0]) < _AT_ONCE:
             # Nothing has come between the two deaths.
-            arguments[0].append(port)
+            latest[1][0].append(port)
         else:
             self._queue.enqueue(self._bury_job, ([port],))
 

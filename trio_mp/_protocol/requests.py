@@ -246,8 +246,11 @@ ABOUT_PORTS = frozenset(
 )
 """What begins the messages by whose loss a port is told nothing: the one of the name that follows the word."""
 
-UPKEEP = SERVICES | {schema.word for schema in (_START_MONITOR, _STOP_MONITOR, _DIED, _STREAM_READY, _PING, _PONG)}
-UPKEEP |= {schema.word for schema in _PARTING} | {""}
+UPKEEP = SERVICES | {
+    "",
+    *(schema.word for schema in (_START_MONITOR, _STOP_MONITOR, _DIED, _STREAM_READY, _PING, _PONG)),
+    *(schema.word for schema in _PARTING),
+}
 """What begins the messages that are the nodes' own: see `is_upkeep`."""
 
 
