@@ -31,6 +31,7 @@ from trio_mp._protocol.schema import Send
 from trio_mp._services import database, membership
 from trio_mp.testing import PromiseBroken, Rule, SimulatedNetwork, Witness, simulate
 from trio_mp.testing.__main__ import main
+from trio_mp.testing._formation import runs_known_to
 from trio_mp.testing._liar import Liar
 from trio_mp.testing._seed import run_seed
 
@@ -163,13 +164,13 @@ async def lies_in_a_quiet_network(network: SimulatedNetwork, reached: list[str],
                 while a.database._replica.held(NODES)["b"] != ["A" * 16, "nowhere"]:
                     member._lie(liar, b, "a")
                     await trio.sleep(1)
-            assert a.database._replica.held(NODES)["a"][0] == a._runtime.incarnation
+            assert runs_known_to(a)["a"] == a._runtime.incarnation
             reached.append("the lies")
             if last == "the lies":
                 # A node about which nobody lies is judged as ever.
                 network.oracle.told_of_end("b/1", "a", lives=True)
         await trio.sleep(network.oracle.bounds.forgotten + 1)
-        assert a.database._replica.held(NODES)["b"][0] == b._runtime.incarnation
+        assert runs_known_to(a)["b"] == b._runtime.incarnation
         reached.append("the end")
         # Nor does a lie excuse anything for ever.
         network.oracle.told_of_end("a/1", "b", lives=True)
