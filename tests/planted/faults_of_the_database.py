@@ -17,6 +17,9 @@ _SHARED = "tests/services/test_liars.py"
 _CERTIFIED = "_services/certified.py"
 _VOUCHERS = "_protocol/database/vouchers.py"
 _NOTARY = "_transport/notary.py"
+_ORACLE = "testing/_oracle.py"
+_ORACLE_TESTS = "tests/testing/test_testing_oracle.py"
+_HAMMER_TESTS = "tests/testing/test_testing_hammer.py"
 _RECORDS_TESTS = "tests/services/test_certified_records.py"
 
 DATABASE = (
@@ -392,5 +395,23 @@ DATABASE = (
         (Change(_CHANGES, "self._keys, self._missed = 0, True", "self._keys = 0"),),
         (f"{_NODES}::TestAWatch::test_tells_a_slow_reader_once_what_it_has_missed",),
         hangs=True,
+    ),
+    Fault(
+        "a_lie_excuses_all",
+        "the oracle: when a member lies about one node, it judges the deletion of no node any more",
+        (Change(_ORACLE, "any(about == node_id and self._now() <= until for", "any(self._now() <= until for"),),
+        (
+            f"{_ORACLE_TESTS}::test_a_node_of_which_a_member_lies_may_be_said_to_be_gone_but_no_other",
+            f"{_HAMMER_TESTS}::test_a_node_of_which_a_global_node_lies_may_be_said_to_be_gone",
+        ),
+    ),
+    Fault(
+        "a_lie_excuses_for_ever",
+        "the oracle: a lie excuses the deletion of a node also when nobody can believe it any more",
+        (Change(_ORACLE, "= min(until, self._now() + self.bounds.forgotten)", "= until"),),
+        (
+            f"{_ORACLE_TESTS}::test_lies_are_forgotten_some_time_after_the_end_of_the_liar",
+            f"{_HAMMER_TESTS}::test_a_node_of_which_a_global_node_lies_may_be_said_to_be_gone",
+        ),
     ),
 )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 
 import pytest
+import trio
 from explorer.variants import (
     DropsInSilence,
     ForgetsTheMonitors,
@@ -23,11 +24,15 @@ from trio_mp._protocol.association.association import Association
 from trio_mp._protocol.database import replica as replica
 from trio_mp._protocol.database.copies import Copies
 from trio_mp._protocol.database.effects import Effect
+from trio_mp._protocol.database.records import NODES
 from trio_mp._protocol.database.replica import Replica
 from trio_mp._protocol.membership.rules import Membership, MembershipEffect
 from trio_mp._protocol.schema import Send
 from trio_mp._services import database, membership
+from trio_mp.testing import PromiseBroken, Rule, SimulatedNetwork, Witness, simulate
 from trio_mp.testing.__main__ import main
+from trio_mp.testing._formation import runs_known_to
+from trio_mp.testing._liar import Liar
 from trio_mp.testing._seed import run_seed
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
@@ -141,6 +146,43 @@ def test_it_finds_a_database_with_a_rule_taken_out(
     else:
         monkeypatch.setattr(replica, "Copies", kind)
     assert any(rule in run_seed(seed).violation for seed in range(100))
+
+
+async def lies_in_a_quiet_network(network: SimulatedNetwork, reached: list[str], last: str) -> None:
+    async with (
+        network.open_node("a") as a,
+        network.open_node("b", seeds=["a", "b"]) as b,
+        trio.open_nursery() as nursery,
+    ):
+        witness = Witness(network, a)
+        nursery.start_soon(witness.follow_nodes)
+        async with network.open_node("liar", seeds=["a", "b", "liar"]) as liar:
+            await trio.sleep(network.oracle.bounds.memory + 5)
+            member = Liar(network)
+            # Whether it says that there is a later run of `b`, which `a` believes, is left to chance.
+            with trio.fail_after(100):
+                while a.database._replica.held(NODES)["b"] != ["A" * 16, "nowhere"]:
+                    member._lie(liar, b, "a")
+                    await trio.sleep(1)
+            assert runs_known_to(a)["a"] == a._runtime.incarnation
+            reached.append("the lies")
+            if last == "the lies":
+                # A node about which nobody lies is judged as ever.
+                network.oracle.told_of_end("b/1", "a", lives=True)
+        await trio.sleep(network.oracle.bounds.forgotten + 1)
+        assert runs_known_to(a)["b"] == b._runtime.incarnation
+        reached.append("the end")
+        # Nor does a lie excuse anything for ever.
+        network.oracle.told_of_end("a/1", "b", lives=True)
+
+
+@pytest.mark.parametrize("last, who", [("the lies", "b/1 is told that a"), ("the end", "a/1 is told that b")])
+def test_a_node_of_which_a_global_node_lies_may_be_said_to_be_gone(last: str, who: str) -> None:
+    reached: list[str] = []
+    with pytest.raises(PromiseBroken, match=f"{who} is gone") as info:
+        simulate(lies_in_a_quiet_network, reached, last)
+    assert info.value.rule is Rule.VANISHED
+    assert reached[-1] == last
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])

@@ -9,6 +9,7 @@ import pytest
 from trio_mp import Reason
 from trio_mp.testing import Bounds, Cause, Oracle, PromiseBroken, Rule
 from trio_mp.testing._formation import Standing, are_bound, find_fault
+from trio_mp.testing._liar import repair_bound
 
 PORT = "b#0123456789abcdef.1"
 LOST: Reason = ("transport_error", "b", "the connection broke")
@@ -370,6 +371,94 @@ def test_a_death_that_was_none() -> None:
         h.fire(h.monitor(), ("die", "ValueError"))
 
     breaks(Rule.FALSE_DEATH, alive)
+
+
+# The database --------------------------------------------------------------------------------------------------------
+
+
+def told_of_end(h: History, node_id: str = "b") -> None:
+    h.oracle.told_of_end("a/1", node_id, lives=True)
+
+
+def test_a_node_that_lives_and_is_said_to_be_gone() -> None:
+    breaks(Rule.VANISHED, told_of_end)
+    keeps(lambda h: h.oracle.told_of_end("a/1", "b", lives=False))
+
+
+@pytest.mark.parametrize("happens", [lambda h: h.oracle.disturbed(calm=True), lambda h: h.oracle.tie_ended()])
+def test_after_a_disturbance_it_may_be_said_to_be_gone_but_not_for_ever(happens: Callable[[History], None]) -> None:
+    def told_after(seconds: float) -> Callable[[History], None]:
+        def history(h: History) -> None:
+            happens(h)
+            h.now += seconds
+            told_of_end(h)
+
+        return history
+
+    keeps(told_after(BOUNDS.memory))
+    breaks(Rule.VANISHED, told_after(BOUNDS.memory + 0.01))
+
+
+def test_a_node_of_which_a_member_lies_may_be_said_to_be_gone_but_no_other() -> None:
+    def lies(h: History) -> None:
+        h.oracle.node_started("liar/1", "liar")
+        h.oracle.lie_told("liar/1", "b")
+        h.now += 1000
+
+    def about_it(h: History) -> None:
+        lies(h)
+        told_of_end(h)
+
+    def about_another(h: History) -> None:
+        lies(h)
+        told_of_end(h, "c")
+
+    keeps(about_it)
+    breaks(Rule.VANISHED, about_another)
+
+
+@pytest.mark.parametrize("ends", [lambda h: h.oracle.lies_end("liar/1"), lambda h: h.oracle.node_stopped("liar/1")])
+def test_lies_are_forgotten_some_time_after_the_end_of_the_liar(ends: Callable[[History], None]) -> None:
+    def told_after(seconds: float) -> Callable[[History], None]:
+        def history(h: History) -> None:
+            h.oracle.node_started("liar/1", "liar")
+            h.oracle.lie_told("liar/1", "b")
+            h.now += 1000
+            ends(h)
+            h.now += seconds
+            # Its end is told once.
+            ends(h)
+            told_of_end(h)
+
+        return history
+
+    assert BOUNDS.forgotten >= BOUNDS.of(Cause.SILENT) + repair_bound(BOUNDS.heartbeat)
+    keeps(told_after(BOUNDS.forgotten))
+    breaks(Rule.VANISHED, told_after(BOUNDS.forgotten + 0.01))
+
+
+def test_another_liar_still_counts_and_a_dead_one_tells_no_lies() -> None:
+    def two(h: History) -> None:
+        for run in ("liar/1", "other/1"):
+            h.oracle.node_started(run, run[:-2])
+            h.oracle.lie_told(run, "b")
+        h.oracle.lies_end("liar/1")
+        h.now += 1000
+        told_of_end(h)
+
+    def dead(h: History) -> None:
+        h.oracle.node_started("liar/1", "liar")
+        h.oracle.node_stopped("liar/1")
+        h.oracle.lie_told("liar/1", "b")
+        told_of_end(h)
+
+    keeps(two)
+    breaks(Rule.VANISHED, dead)
+
+
+def test_a_dead_node_of_which_entries_are_left() -> None:
+    keeps(lambda h: h.oracle.remembered("a", "b", lives=True))
+    breaks(Rule.LINGERS, lambda h: h.oracle.remembered("a", "b", lives=False))
 
 
 # The rest ------------------------------------------------------------------------------------------------------------

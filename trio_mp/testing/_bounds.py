@@ -62,6 +62,14 @@ class Bounds:
         return self.of(Cause.SILENT) + self.grace
 
     @property
+    def forgotten(self) -> float:
+        """After how many seconds nobody believes any more what a member has said of others that is dead, or cut off.
+
+        Twice the grace and one heartbeat after its last connection has ended, which may be noticed late.
+        """
+        return self.of(Cause.SILENT) + 2 * self.grace + self.heartbeat
+
+    @property
     def longest(self) -> float:
         """The bound that holds for every cause, counted from when the network has come to rest."""
         return self.connect_timeout + 3.5 * self.heartbeat + self.latency

@@ -65,6 +65,9 @@ class Liar:
         for other in names:
             if other != liar:
                 self._network.reset(liar, other)
+        if liar in nodes:
+            # If it is not there its lies have ended with it.
+            self._network.oracle.lies_end(self._network.run_of(nodes[liar]))
 
     def _lie(self, liar: Node, victim: Node, hearer: str) -> None:
         """Have a node say to another one that a third has moved, or is another run; and where nodes listen."""
@@ -77,6 +80,9 @@ class Liar:
         if liar is victim:
             # Of itself it says the truth.
             return
+        if liar.database._replica.is_global and hearer != victim.id:
+            # Any other lie must change nothing at all.
+            self._network.oracle.lie_told(self._network.run_of(liar), victim.id)
         for message in (("begin", False), record, ("entries", entries), ("done",)):
             liar.send(hearer, "db", *message)
         self.told += 1

@@ -61,6 +61,8 @@ class Oracle:
         self._disturbed_at = float("-inf")
         self._calm = True
         self._untied_at = float("-inf")
+        # Until when what a run has said of another node may be believed.
+        self._lies: dict[tuple[str, str], float] = {}
 
     # Nodes and ports -----------------------------------------------------------------------------------------------
 
@@ -84,6 +86,7 @@ class Oracle:
                 if watch.run == run and watch.silent:
                     self.fail(Rule.SILENCE, f"{run} has closed, and its monitor of {watch.monitor.port} has not fired")
         self._runs[run] = False
+        self.lies_end(run)
         for port, (owner, alive) in self._ports.items():
             if owner == run and alive:
                 self._ports[port] = (owner, False)
@@ -247,6 +250,25 @@ class Oracle:
         """A connection has ended by which a node was attached to another one, or two global nodes were connected."""
         self._untied_at = self._now()
 
+    def lie_told(self, run: str, node_id: str) -> None:
+        """A run says of another node what is not true, as a global node, which is believed: see docs/security.md.
+
+        From now on it is no violation that others are told of that node's end: until `lies_end`, or the end of the run,
+        and `Bounds.forgotten` after it. Of all other nodes the lie may change nothing.
+        """
+        if self.lives(run):
+            self._note("lies", run, node_id)
+            self._lies[run, node_id] = float("inf")
+
+    def lies_end(self, run: str) -> None:
+        """A run says nothing more that is not true, and all connections that it had have ended."""
+        for (liar, node_id), until in self._lies.items():
+            if liar == run:
+                self._lies[liar, node_id] = min(until, self._now() + self.bounds.forgotten)
+
+    def _is_lied_about(self, node_id: str) -> bool:
+        return any(about == node_id and self._now() <= until for (_, about), until in self._lies.items())
+
     def told_of_end(self, run: str, node_id: str, *, lives: bool) -> None:
         """A run was told by the database that a run of a node is there no more.
 
@@ -257,7 +279,7 @@ class Oracle:
         """
         self._note("told of its end", run, node_id)
         quiet = self._now() - max(self._disturbed_at, self._untied_at)
-        if lives and self.lives(run) and self._calm and quiet > self.bounds.memory:
+        if lives and self.lives(run) and self._calm and quiet > self.bounds.memory and not self._is_lied_about(node_id):
             self.fail(Rule.VANISHED, f"{run} is told that {node_id} is gone, which lives", node_id)
 
     def remembered(self, node_id: str, known: str, *, lives: bool) -> None:

@@ -23,7 +23,10 @@ class Rule(enum.Enum):
     AGREEMENT = "both ends agree on which connection is in use"
     DATABASE = "at rest every global node holds what there is, and nothing that a member has said for others"
     UNANSWERED = "a call ends: with the answer, or with PortDied"
-    VANISHED = "no deletion is reported of a node that lives and whose connection with its global node did not break"
+    VANISHED = (
+        "no deletion is reported of a node that lives, whose connection with its global node did not break, and of"
+        " which no member lies"
+    )
     LINGERS = "the entries of a dead node are gone within three heartbeats and the grace"
 
 

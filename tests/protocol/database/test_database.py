@@ -1155,6 +1155,25 @@ class TestALiar:
         says_of(network.processes["liar"], "s1", network.processes["s2"], 1000, {"k": "a lie"}, sequence=1000)
         assert reads(network.processes["s1"]) == {"k": 1}
 
+    def test_that_invents_a_later_run_of_a_connected_global_node_is_believed_until_it_is_gone(
+        self, network: Network
+    ) -> None:
+        """Nobody asks a global node; docs/security.md says what a member can make of that."""
+        network.start_global("liar")
+        network.deliver_all()
+        victim, hearer = network.processes["s2"], network.processes["s1"]
+        sets(victim, "k", 1)
+        record = ("record", victim.id, victim.replica._own.version.started + 1, incarnation(99), 0, 0)
+        for message in (("begin", False), record, ("entries", {"red": {"k": "a lie"}}), ("done",)):
+            network.send("liar", hearer.id, ("message", ("db", *message)))
+        network.deliver_all()
+        assert reads(hearer) == {"k": "a lie"}
+        assert reads(victim) == {"k": 1}
+        network.crash("liar")
+        network.deliver_all()
+        network.expire_all()
+        assert reads(hearer) == reads(victim) == {"k": 1}
+
     def test_that_is_attached_does_not_say_where_others_listen(self, network: Network) -> None:
         liar = network.processes["b"]
         sets(network.processes["a"], "a", ["run", "unix:/a"], NODES)
