@@ -80,8 +80,7 @@ class ReplacesInSilence(Association):
 
 
 class _NeverDrops(Outbox):
-    def send(self, name: str, message: tuple[object, ...]) -> bool:
-        self.queue.append(name, message, self.send_limit)
+    def overflows(self) -> bool:
         return False
 
 
@@ -105,11 +104,8 @@ class FiresLater(Association):
 
 
 class _KeepsBehindTheFence(Outbox):
-    def send(self, name: str, message: tuple[object, ...]) -> bool:
-        if self.fence is not Fence.LOST:
-            return super().send(name, message)
-        self.queue.append(name, message, self.send_limit)
-        return False
+    def overflows(self) -> bool:
+        return self.fence is not Fence.LOST and super().overflows()
 
 
 QueuesBehindTheFence = with_outbox(_KeepsBehindTheFence)
@@ -136,8 +132,7 @@ class ForgetsTheMonitors(Association):
 
 
 class _DropsInSilence(Outbox):
-    def send(self, name: str, message: tuple[object, ...]) -> bool:
-        self.queue.append(name, message, self.send_limit)
+    def overflows(self) -> bool:
         if self.queue.size > self.queue_limit:
             self.queue.drop()
         return False
