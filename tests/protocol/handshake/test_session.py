@@ -558,6 +558,26 @@ def test_a_large_frame_that_does_not_decode_is_the_other_sides_fault() -> None:
         bob.session.start_receiving().filled(1)
 
 
+class AskedForNewKeys(FakeTLS):
+    """TLS of which the other side wants new keys in the middle of the messages, as TLS 1.3 allows: it answers."""
+
+    answer = b""
+
+    def receive(self, data_untrusted: bytes) -> tuple[bytes, bytes]:
+        plain, reply = super().receive(data_untrusted)
+        return plain, reply + self.answer
+
+
+def test_what_tls_answers_in_the_middle_of_messages_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, bob = pair(make_tls=AskedForNewKeys)
+    talk(alice, bob)
+    monkeypatch.setattr(AskedForNewKeys, "answer", b"new keys")
+    alice.send(("p.1", "x"))
+    bob.hear(alice.take())
+    assert bob.received == [("p.1", "x")]
+    assert bob.session.outgoing == b"new keys"
+
+
 @each_tls
 def test_what_is_encrypted_has_no_room(make_tls: Callable[[bool], TLSChannel]) -> None:
     alice, bob = pair(make_tls=make_tls)
