@@ -1,6 +1,6 @@
 """One connection at run time: how long it lives, why it ends, and what its handshake asks for.
 
-What comes in is the reader's, what goes out the writer's. The reader runs in the task of the connection.
+The reader owns what comes in, the writer what goes out. The reader runs in the task of the connection.
 """
 
 from __future__ import annotations

@@ -111,9 +111,7 @@ class Peer:
 
     def queued(self) -> None:
         """See to a queue whose `append` has said that there is something to do: to have it flushed, to drop it."""
-        if not self._dirty:
-            self._dirty = True
-            self._dispatcher.queue.mark_dirty(self)
+        self.touch()
         if not self.queue.is_much:
             return
         if self.outbox.overflows():

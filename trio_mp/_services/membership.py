@@ -91,7 +91,7 @@ class MembershipService:
             while True:
                 fresh, self._fresh = self._fresh, []
                 for key in fresh:
-                    nursery.start_soon(self._run_contact, key, self._rediallers[key])
+                    nursery.start_soon(self._run_redialler, key, self._rediallers[key])
                 await self._changed.park()
 
     # Rediallers ------------------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ class MembershipService:
         self._fresh.append(key)
         self._changed.unpark_all()
 
-    async def _run_contact(self, key: str, redialler: Redialler) -> None:
+    async def _run_redialler(self, key: str, redialler: Redialler) -> None:
         if await self._keep_running(redialler):
             del self._rediallers[key]
             self.network.failures.pop(key, None)
