@@ -15,6 +15,8 @@ from ._errors import (
     PortDied as PortDied,
     ProtocolError as ProtocolError,
     RemoteProtocolError as RemoteProtocolError,
+    WorkerError as WorkerError,
+    WorkerLost as WorkerLost,
 )
 from ._ids import node_of as node_of
 from ._node.node import Node as Node
@@ -53,6 +55,8 @@ __all__ = [
     "Reason",
     "RemoteProtocolError",
     "Timer",
+    "WorkerError",
+    "WorkerLost",
     "current_node",
     "current_port",
     "make_authority",
