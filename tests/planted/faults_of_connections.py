@@ -121,7 +121,7 @@ CONNECTIONS = (
     Fault(
         "closed_past_the_table",
         "a connection leaves its peer's table before it is closed, and goes on when an error comes in between",
-        (Change(_PEER, "closing = self.connections.get(connection)", "closing = self.connections.pop(connection, None)"),),
+        (Change(_PEER, "= self.connections.get(connection)", "= self.connections.pop(connection, None)"),),
         (f"{_OWN_ERRORS}::test_an_error_in_ending_a_connection_leaves_it_to_nobody[closed]",),
     ),
     Fault(

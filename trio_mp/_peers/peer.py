@@ -303,8 +303,8 @@ class Peer:
                 pass
             case effects.Accept(connection):
                 self.connections[connection].session.accept()
-            # A connection is told of its end before it leaves the table. After an error in between, `fail` finds it there;
-            # outside the table it would go on.
+            # A connection is told of its end before it leaves the table. After an error in between, `fail` finds it
+            # there; outside the table it would go on.
             case effects.Refuse(connection, why):
                 self.connections[connection].finish(why)
                 self.connections.pop(connection, None)
