@@ -37,6 +37,12 @@ PORTS = (
         ("tests/services/test_calls.py::test_who_monitors_a_reply_port_is_told_when_the_call_is_over",),
     ),
     Fault(
+        "retired_ports_without_gravestone",
+        "a port that was forgotten takes handlers, as if it could still receive",
+        (Change("_ports/lifecycle.py", "            self._set_gravestone(port, NORMAL)", "            pass"),),
+        ("tests/ports/test_death.py::test_a_port_that_is_retired_without_a_state_gets_none",),
+    ),
+    Fault(
         "port_name_used_again",
         "point 3: a port gets the name of one that has died",
         (Change(_RUNTIME, "+ self._random_parts.pop()", "+ self._random_parts[-1 - len(self.lifecycle.ports)]"),),
