@@ -805,6 +805,22 @@ async def test_ports_with_handlers_alone_die_without_a_state() -> None:
     assert not any(port.alive for port in ports)
 
 
+async def test_a_port_that_is_retired_without_a_state_gets_none() -> None:
+    async with open_node() as node:
+        seen: list[object] = []
+        port = node.port(seen.append)
+        node.send(port, 1)
+        node._lifecycle.retire(port)
+        assert not port.alive
+        assert not isinstance(port._state, PortState | None)
+        node.send(port, 2)
+        assert (await node.wait_death(port))[0] == "no_such_port"
+        node._lifecycle.retire(port)
+        assert seen == []
+        with pytest.raises(PortDied, match="normally"):
+            port.on("a")
+
+
 async def test_a_message_between_two_deaths_keeps_its_place() -> None:
     async with open_node() as node:
         seen: list[object] = []

@@ -290,7 +290,7 @@ class Peer:
 
     def _do(self, effect: effects.Effect) -> None:
         match effect:
-            case effects.Link(connection):
+            case effects.Choose(connection):
                 linked = self.connections[connection]
                 # Else what it has said meanwhile ends it; its reader is about to say so.
                 if linked.session.handshake.step is Step.DECISION:

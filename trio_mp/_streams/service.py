@@ -103,7 +103,7 @@ class Streams:
     # The side that is asked ----------------------------------------------------------------------------------------
 
     def serve(self, request: OpenStream, peer: Peer) -> Port | None:
-        """See `StreamService.serve`. What is refused is logged, and kept for those who monitor the port."""
+        """See `StreamService.serve`. A refusal is logged, and kept for monitors that are set later."""
         if self._runtime.closing:
             return None
         port = new_port(self._runtime.lifecycle, request.name)
