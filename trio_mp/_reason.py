@@ -114,6 +114,11 @@ def spawn_failed(text: str) -> Reason:
     return ("spawn_failed", text)
 
 
+def start_cancelled() -> Reason:
+    """The reason of a port whose start was cancelled before it had started."""
+    return ("start_cancelled", "whoever started it stopped waiting before it had started")
+
+
 def stream_failed(text: str) -> Reason:
     """The reason of a port whose function was to be given a byte stream, and there is no connection for that."""
     return ("stream_failed", text)

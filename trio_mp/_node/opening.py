@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Unpack
+from typing import Any, Unpack
 
 import trio
 
@@ -19,7 +19,11 @@ from .node import Node
 
 @asynccontextmanager
 async def open_node(
-    node_id: str | None = None, *, profile: str | None = None, **settings: Unpack[SettingArguments]
+    node_id: str | None = None,
+    *,
+    profile: str | None = None,
+    context: Any = None,
+    **settings: Unpack[SettingArguments],
 ) -> AsyncGenerator[Node, None]:
     """Run a node for the length of the block.
 
@@ -27,6 +31,7 @@ async def open_node(
       node_id: 1 to 255 of the characters `A-Z a-z 0-9 _ - . : /`, unique in the network; random by default, as with
         `"anon/"`.
       profile: the name of a configuration profile; not built yet.
+      context: any object of the program, which `Node.context` gives back, and which is never sent.
       settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
 
         - `binds`: addresses to listen on: `unix:PATH` or `host:port`. `*` stands for all
@@ -93,24 +98,28 @@ async def open_node(
             f"profile: there are no configuration profiles yet, so {named!r} cannot be used;"
             " give the settings to open_node() (and unset TRIO_MP_PROFILE)"
         )
-    async with open_node_in(Environment(), node_id, **settings) as node:
+    async with open_node_in(Environment(), node_id, context=context, **settings) as node:
         yield node
 
 
 @asynccontextmanager
 async def open_node_in(
-    environment: Environment, node_id: str | None = None, **settings: Unpack[SettingArguments]
+    environment: Environment,
+    node_id: str | None = None,
+    *,
+    context: Any = None,
+    **settings: Unpack[SettingArguments],
 ) -> AsyncGenerator[Node, None]:
     """As `open_node`, in a world that can be replaced: for tests and simulations.
 
     Args:
       environment: where its randomness, its transport and its clocks come from.
-      node_id, settings: as for `open_node`.
+      node_id, context, settings: as for `open_node`.
     """
     _check_trio()
     checked = check_settings(node_id, settings)
     import_spawn_modules(checked.spawn_modules)
-    node = Node(checked, environment)
+    node = Node(checked, environment, context)
     runtime = node._runtime
     await runtime.prepare()
     failure: BaseException | None = None

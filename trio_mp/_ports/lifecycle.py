@@ -390,9 +390,11 @@ class Lifecycle(PortLifecycle):
         self.nursery.start_soon(_raise, error)
 
 
-def call_async(async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]) -> Awaitable[object]:
+def call_async(
+    async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...], **named: Any
+) -> Awaitable[object]:
     """Call a function that a program says is async. Raises `TypeError`, and names it, if it turns out to be none."""
-    result: object = async_function(*arguments)
+    result: object = async_function(*arguments, **named)
     if not isinstance(result, Awaitable):
         name = getattr(async_function, "__qualname__", async_function)
         raise TypeError(f"expected an async function, got {name}, which returned {type(result).__name__}")

@@ -56,11 +56,13 @@ class PortState:
       owned: monitors that were set by it, and what else is cancelled when it dies.
       unwinding: the scope of the task that waits for its tasks to end.
       unwound: to be called when they have.
+      epoch: which life of a supervised child it is; None if no supervisor has started it.
     """
 
     __slots__ = (
         "alive",
         "busy",
+        "epoch",
         "error",
         "handlers",
         "heard",
@@ -91,3 +93,4 @@ class PortState:
         self.owned: dict[Owned, None] = {}
         self.unwinding: trio.CancelScope | None = None
         self.unwound: list[Callable[[], None]] = []
+        self.epoch: int | None = None
