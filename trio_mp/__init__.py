@@ -17,6 +17,7 @@ from ._errors import (
     RemoteProtocolError as RemoteProtocolError,
 )
 from ._ids import node_of as node_of
+from ._node.child import open_child_node as open_child_node
 from ._node.node import Node as Node
 from ._node.opening import open_node as open_node
 from ._ports.handlers import ANY as ANY
@@ -58,6 +59,7 @@ __all__ = [
     "make_authority",
     "make_certificate",
     "node_of",
+    "open_child_node",
     "open_node",
     "spawnable",
 ]
