@@ -69,7 +69,8 @@ def answer(word: str, *rest: Any) -> None:
 
 @program
 async def be_server() -> None:
-    async with trio_mp.open_child_node(handler=answer, heartbeat=0.2):
+    """It listens at the addresses in its arguments, if there are some."""
+    async with trio_mp.open_child_node(handler=answer, heartbeat=0.2, binds=sys.argv[2:] or None):
         await trio.sleep_forever()
 
 

@@ -246,23 +246,27 @@ async def launch(
         raise trio.ClosedResourceError(f"node {runtime.id} is closed")
     runtime.lifecycle.start_system_task(child.run, port)
     try:
-        with trio.move_on_after(inf if start_timeout is None else start_timeout):
-            await child.wait_ready()
-        if not (child.ready.is_set() or child.ended.is_set()):
-            child.kill(f"it had not opened its node after {start_timeout:g} s")
-            await child.wait()
-            raise trio.TooSlowError(describe(child.reason or ()))
+        await _wait_ready(child, inf if start_timeout is None else start_timeout)
     except BaseException:
         child.kill("its start was given up")
         with trio.CancelScope(shield=True):
             await child.wait()
         raise
+    return child
+
+
+async def _wait_ready(child: ChildProcess, timeout: float) -> None:
+    """Wait until a process is ready. Raises `RuntimeError` and `trio.TooSlowError` as `launch` does."""
+    with trio.move_on_after(timeout):
+        await child.wait_ready()
     if child.ended.is_set():
-        how = describe(child.reason or ())
+        how = describe(child.reason or NORMAL)
         raise RuntimeError(
             f"expected a process that opens its node by open_child_node(), got one that ended before that: {how}"
         )
-    return child
+    if not child.ready.is_set():
+        child.kill(f"it had not opened its node after {timeout:g} s")
+        raise trio.TooSlowError(describe(await child.wait()))
 
 
 def check_command(command: object) -> list[str]:
