@@ -1,1 +1,1 @@
-"""Supervisors, and what they supervise: children here, on other nodes, and in processes of their own."""
+"""Supervisors: children that are started again when they die, references to them, how they are stopped; processes."""
