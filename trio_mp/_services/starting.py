@@ -80,6 +80,7 @@ async def start(
     *,
     epoch: int | None = None,
     died: MonitorCallback | None = None,
+    unwind_limit: float | None = None,
 ) -> Started[Port]:
     """See `Node.start`.
 
@@ -89,6 +90,7 @@ async def start(
       died: the callback of a monitor that is set before the port runs, belongs to no port, and is still set when this
         returns, so that no death is missed in between. It may be called before the task that waits here runs again.
         It is not called if this raises.
+      unwind_limit: how long the port's tasks may take to unwind, in seconds; None for what the node's setting says.
     """
     if not callable(function):
         raise TypeError(f"start(): expected an async function, got {function!r}")
@@ -97,6 +99,7 @@ async def start(
     port = new_port(lifecycle, runtime.next_name())
     state = state_of(port)
     state.epoch = epoch
+    state.unwind_limit = unwind_limit
     outcome = _Outcome()
     monitor = runtime.monitor(port, died, None) if died is not None else None
 
