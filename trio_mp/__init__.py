@@ -43,6 +43,7 @@ from ._supervision.errors import SupervisorFailed as SupervisorFailed
 from ._supervision.reference import ChildRef as ChildRef
 from ._supervision.supervisor import Supervisor as Supervisor
 from ._transport.certificate_files import Certificate as Certificate
+from ._workers.workers import Workers as Workers
 
 if TYPE_CHECKING:
     from ._transport.issuing import make_authority as make_authority, make_certificate as make_certificate
@@ -73,6 +74,7 @@ __all__ = [
     "Timer",
     "WorkerError",
     "WorkerLost",
+    "Workers",
     "current_epoch",
     "current_node",
     "current_port",

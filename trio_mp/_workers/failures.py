@@ -17,6 +17,7 @@ import trio
 
 from .._errors import WorkerError
 from .._protocol.wire import codec
+from .main_module import IMPORTED, MAIN
 
 _LONGEST_TEXT = 4000
 _LONGEST_TRACEBACK = 20_000
@@ -54,7 +55,8 @@ def _describe(error: BaseException, depth: int) -> list[object]:
     notes = getattr(error, "__notes__", ())
     notes = [_printable(note) for note in notes] if isinstance(notes, list | tuple) else []
     text = error.message if isinstance(error, BaseExceptionGroup) else _text_of(error)
-    return [kind.__module__, kind.__qualname__, arguments, _printable(text), notes, parts]
+    module = MAIN if kind.__module__ == IMPORTED else kind.__module__
+    return [module, kind.__qualname__, arguments, _printable(text), notes, parts]
 
 
 def _text_of(error: BaseException) -> str:

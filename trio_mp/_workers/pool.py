@@ -123,6 +123,8 @@ class Pool:
       port: takes the words of the workers.
       workers: those that are up, in the order in which they came.
       closed: whether tasks are refused.
+      changed: woken when a worker comes or goes.
+      broken: why a process could not become a worker, by its process ID.
     """
 
     def __init__(
@@ -144,7 +146,8 @@ class Pool:
         # Sync tasks for which no worker has room, and tasks of any kind while no worker is up.
         self._waiting: deque[WorkItem] = deque()
         self._waiting_async: deque[WorkItem] = deque()
-        self._changed = trio.lowlevel.ParkingLot()
+        self.changed = trio.lowlevel.ParkingLot()
+        self.broken: dict[int, str] = {}
         # Cancelled tasks whose end is awaited, and until when.
         self._ending: dict[WorkItem, float] = {}
         # All that is not finished; and what workers have, by ticket.
@@ -155,6 +158,7 @@ class Pool:
         self.closed = False
         self.port = runtime.lifecycle.public.port()
         self.port.on("ready")(self._ready)
+        self.port.on("broken")(self.broken.__setitem__)
         self.port.on("done")(self._done)
         self.port.on("failed")(self._failed)
         self.port.on("cancelled")(self._was_cancelled)
@@ -176,18 +180,18 @@ class Pool:
         self._runtime.monitor(port, lost, None)
         self.workers.append(worker)
         log.info("%s is up", worker)
-        self._changed.unpark_all()
+        self.changed.unpark_all()
         self._assign()
 
     async def wait_ready(self, count: int) -> None:
         """Wait until so many workers are up. A checkpoint."""
         await trio.lowlevel.checkpoint()
         while len(self.workers) < count:
-            await self._changed.park()
+            await self.changed.park()
 
     def _lost(self, worker: WorkerHandle, reason: Reason) -> None:
         self.workers.remove(worker)
-        self._changed.unpark_all()
+        self.changed.unpark_all()
         items, worker.items = worker.items, {}
         for ticket, item in items.items():
             del self._items[ticket]

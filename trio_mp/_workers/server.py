@@ -12,7 +12,8 @@ And back, where each task is answered by one of the first four:
 - `("failed", ticket, description, traceback, seconds)`: it has raised; see `failures.py`.
 - `("cancelled", ticket)`: it was dropped before it began, or has unwound.
 - `("returned", ticket)`: it has not begun, and does not.
-- `("ready", port, name, process)`: the worker's first word.
+- `("ready", port, name, process)`: the worker's first word; or
+- `("broken", process, text)`: its only one.
 """
 
 from __future__ import annotations
@@ -123,6 +124,7 @@ class TaskServer:
             self._answer_failure(ticket, error)
             return
         if inspect.iscoroutinefunction(function):
+            self._begins(ticket)
             scope = self._scopes[ticket] = trio.CancelScope()
             self._nursery.start_soon(self._run_async, ticket, function, arguments, scope, name=function)
         else:
@@ -135,7 +137,6 @@ class TaskServer:
     async def _run_async(
         self, ticket: int, function: Callable[..., Any], arguments: tuple[Any, ...], scope: trio.CancelScope
     ) -> None:
-        self._begins(ticket)
         try:
             with scope:
                 value = await function(*arguments)
