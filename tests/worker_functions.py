@@ -99,8 +99,8 @@ async def raise_in_nursery() -> None:
 
 
 @spawnable
-def thread_and_process() -> list[object]:
-    return [threading.current_thread() is threading.main_thread(), os.getpid()]
+def thread_and_process() -> tuple[bool, int]:
+    return threading.current_thread() is threading.main_thread(), os.getpid()
 
 
 @spawnable
@@ -187,3 +187,13 @@ async def fail_or_wait(kind: str) -> None:
     if "ValueError" in kind:
         await raise_async(kind)
     await trio.sleep_forever()
+
+
+@spawnable
+async def wait_unless_there(path: str, seconds: float) -> str:
+    """Wait the first time, return at once the second time."""
+    if Path(path).exists():
+        return "again"
+    Path(path).touch()
+    await trio.sleep(seconds)
+    return "first"
