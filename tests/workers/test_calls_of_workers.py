@@ -67,7 +67,7 @@ async def test_tasks_go_to_the_least_busy(autojump_clock: trio.testing.MockClock
 async def test_a_worker_has_one_long_sync_task_and_the_others_wait_here() -> None:
     async with open_rig(2) as rig, trio.open_nursery() as nursery:
         for _ in range(6):
-            nursery.start_soon(rig.workers.run, functions.sleep, 0.05)
+            nursery.start_soon(rig.workers.run, functions.sleep, 0.06)
         most = 0
         while rig.pool._unfinished or not most:
             await trio.sleep(0.005)
