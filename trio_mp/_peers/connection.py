@@ -29,7 +29,6 @@ from .._transport.pipe import Pipe
 from .connection_host import ConnectionHost
 from .own_errors import explain, survives
 from .peer import Peer
-from .probe import ProbeTimer
 from .reader import Reader
 from .stream_handover import AwaitedStream, StreamHandshake
 from .writer import Writer
@@ -101,7 +100,6 @@ class Connection:
         self.reader = Reader(
             pipe, self.session, network.dispatcher, self.writer, self.closed, self._handle, self._serve
         )
-        self.probe = ProbeTimer(self, network.dispatcher)
 
     # Life ----------------------------------------------------------------------------------------------------------
 
@@ -122,7 +120,6 @@ class Connection:
                 self.closed.append("over")
                 self.writer.stop()
                 self.pipe.close()
-                self.probe.cancel()
                 if self.peer is not None:
                     self.peer.connection_ended(self.id, self.why or "the node is closing")
         except Exception as error:  # noqa: BLE001 - whatever it is

@@ -104,7 +104,8 @@ class Network:
         """What is kept about that node; it is not this one."""
         peer = self.peers.get(node_id)
         if peer is None:
-            peer = self.peers[node_id] = Peer(self.dispatcher, self.settings, node_id, self)
+            peer = Peer(self.dispatcher, self.settings, node_id, self.observers, self.why_missing)
+            self.peers[node_id] = peer
         return peer
 
     def up_nodes(self) -> list[str]:
