@@ -518,8 +518,8 @@ CONNECTIONS = (
         (
             Change(
                 "_services/database.py",
-                'self._runtime.errands.complain(from_id, "refused", log, "%s: refused: %s", from_id, why)',
-                'log.warning("%s: refused: %s", from_id, why)',
+                'self._runtime.errands.complain(from_id, "refused", log, "%s: this node refuses %s", from_id, why)',
+                'log.warning("%s: this node refuses %s", from_id, why)',
             ),
         ),
         (f"{_FOR_OTHERS}::test_records_that_are_refused_are_said_once_for_each_node_and_counted",),
@@ -530,8 +530,8 @@ CONNECTIONS = (
         (
             Change(
                 "_services/database.py",
-                'complain(from_id, "not used", log, "%s: not used: %s", from_id, why, level=logging.INFO)',
-                'log.info("%s: not used: %s", from_id, why)',
+                'complain(from_id, "not used", log, "%s: this node ignores %s", from_id, why, level=logging.INFO)',
+                'log.info("%s: this node ignores %s", from_id, why)',
             ),
         ),
         (f"{_FOR_OTHERS}::test_what_is_not_used_is_said_once_for_each_node_too",),
