@@ -13,7 +13,7 @@ from trio_mp._errors import ConfigurationError, RemoteProtocolError
 from trio_mp._ids import is_node_id
 from trio_mp._protocol import requests
 from trio_mp._protocol.handshake.auth import Greeting
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, escape, parse_greeting, unescape
+from trio_mp._protocol.handshake.greeting import NONCE_SIZE, escape, parse_greeting, unescape
 from trio_mp._protocol.wire import codec
 from trio_mp._protocol.wire.buffer import LINE_LIMIT, FrameBuffer, LineBuffer
 from trio_mp._protocol.wire.chunks import ChunkReader

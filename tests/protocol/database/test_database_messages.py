@@ -32,7 +32,7 @@ from trio_mp._protocol.database.messages import (
 )
 from trio_mp._protocol.database.records import Record, Table, Version
 from trio_mp._protocol.database.replica import messages as messages
-from trio_mp._protocol.handshake.handshake import MINIMUM_LIMIT
+from trio_mp._protocol.handshake.greeting import MINIMUM_LIMIT
 from trio_mp._protocol.schema import Message
 from trio_mp._protocol.wire import codec
 

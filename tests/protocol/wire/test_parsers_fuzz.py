@@ -15,7 +15,8 @@ from trio_mp._errors import RemoteProtocolError
 from trio_mp._protocol.handshake import events
 from trio_mp._protocol.handshake.auth import Greeting
 from trio_mp._protocol.handshake.events import Authenticated, Event, LinkReceived, ProofWanted
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step, parse_greeting, unescape
+from trio_mp._protocol.handshake.greeting import NONCE_SIZE, LocalInfo, parse_greeting, unescape
+from trio_mp._protocol.handshake.handshake import Step
 from trio_mp._protocol.handshake.session import Session, TLSChannel
 from trio_mp._protocol.requests import parse
 from trio_mp._protocol.wire import codec
