@@ -21,6 +21,7 @@ from trio_mp._protocol.handshake.session import Session, TLSChannel
 from trio_mp._protocol.requests import parse
 from trio_mp._protocol.wire import codec
 from trio_mp._protocol.wire.buffer import LINE_LIMIT, FrameBuffer, LineBuffer
+from trio_mp._protocol.wire.limits import MAXIMUM_DEPTH
 from trio_mp._transport.throwaway import throwaway_tls
 
 Result = TypeVar("Result")
@@ -107,7 +108,7 @@ TRAVELS = {str, int, float, bool, bytes, type(None), list, tuple, dict}
 
 def check_values(value: object, depth: int = 0) -> None:
     assert type(value) in TRAVELS
-    assert depth <= codec.MAXIMUM_DEPTH + 1
+    assert depth <= MAXIMUM_DEPTH + 1
     if isinstance(value, list | tuple):
         for item in value:
             check_values(item, depth + 1)
