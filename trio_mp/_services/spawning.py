@@ -16,7 +16,7 @@ from .._ports.port import Port, new_port, state_of
 from .._ports.run_queue import Job
 from .._protocol import requests
 from .._protocol.requests import Spawn
-from .._protocol.wire import codec
+from .._protocol.wire.values import plain_message
 from .._reason import Reason, is_normal, spawn_failed
 from .._runtime import Runtime
 from .processes import start_process
@@ -120,7 +120,7 @@ class Spawner:
                 peer.send("", message)
             except (TypeError, ValueError):
                 # The place as the caller counts.
-                codec.plain_message(arguments, thorough=True, what="arguments")
+                plain_message(arguments, thorough=True, what="arguments")
                 raise
             port_id = f"{node_of(node_or_port)}#{name}"
         if linked and running is not None:
