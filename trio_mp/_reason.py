@@ -16,6 +16,8 @@ Reason: TypeAlias = tuple[object, ...]
 
 NORMAL: Reason = ()
 
+SHUTDOWN = "shutdown"
+
 _LONGEST_TEXT = 4000
 _LONGEST_NAME = 100
 
@@ -92,6 +94,21 @@ def transport_error(node_id: str, text: str) -> Reason:
 def no_such_port(port: str) -> Reason:
     """The reason that monitors of a port get when there is no port of that ID."""
     return ("no_such_port", f"there is no port {port}")
+
+
+def not_running(port: str) -> Reason:
+    """The reason that monitors of a supervised child get between two of its lives, the last of which had that port."""
+    return ("not_running", f"no life of the child runs; {port} was the last one")
+
+
+def shutdown() -> Reason:
+    """The reason of a port that its supervisor has stopped: a death as ordered, though not a normal one for links."""
+    return (SHUTDOWN, "its supervisor has stopped it")
+
+
+def is_expected(reason: Reason) -> bool:
+    """Whether a death is no failure: a normal one, or one that was ordered with the identifier `shutdown`."""
+    return not reason or reason[0] == SHUTDOWN
 
 
 def unhandled_message(tag: str) -> Reason:

@@ -107,6 +107,24 @@ CONNECTIONS = (
         hangs=True,
     ),
     Fault(
+        "refused_past_the_table",
+        "a connection leaves its peer's table before it is refused, and goes on when an error comes in between",
+        (
+            Change(
+                _PEER,
+                "self.connections[connection].finish(why)\n                self.connections.pop(connection, None)",
+                "self.connections.pop(connection).finish(why)",
+            ),
+        ),
+        (f"{_OWN_ERRORS}::test_an_error_in_ending_a_connection_leaves_it_to_nobody[refused]",),
+    ),
+    Fault(
+        "closed_past_the_table",
+        "a connection leaves its peer's table before it is closed, and goes on when an error comes in between",
+        (Change(_PEER, "= self.connections.get(connection)", "= self.connections.pop(connection, None)"),),
+        (f"{_OWN_ERRORS}::test_an_error_in_ending_a_connection_leaves_it_to_nobody[closed]",),
+    ),
+    Fault(
         "an_error_ends_the_node",
         "an error in the work for one connection ends the node",
         (Change("_peers/own_errors.py", "            self.fail(error)\n            return None", "            raise"),),
@@ -461,7 +479,7 @@ CONNECTIONS = (
     Fault(
         "tied_to_anybody",
         "a member has a port monitored on a third node, to which a connection is made for that",
-        (Change(_NODE_PORT, "request.linked_to and node_of(request.linked_to) != peer.id", "False"),),
+        (Change(_NODE_PORT, "linked_to and node_of(linked_to) != peer.id", "False"),),
         (f"{_FOR_OTHERS}::test_a_spawn_that_is_to_be_tied_to_a_port_of_a_third_node_is_refused",),
     ),
     Fault(

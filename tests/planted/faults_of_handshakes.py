@@ -95,7 +95,8 @@ HANDSHAKES = (
         (
             Change(
                 _FRAMING,
-                "return FrameBuffer(limit, codec.decode_frame, watch=Inspection, take_watched=codec.decode_inspected)",
+                "return FrameBuffer(limit, codec.decode_frame, inspect=Inspection,"
+                " take_inspected=codec.decode_inspected)",
                 """def decode_or_skip(frame: memoryview) -> Batch:
         try:
             return codec.decode_frame(frame)
@@ -137,7 +138,7 @@ HANDSHAKES = (
     Fault(
         "room_for_what_is_encrypted",
         "what is read of an encrypted connection is taken for part of a message as it is",
-        (Change(_SESSION, "None if self._tls is not None else self._reader.room()", "self._reader.room()"),),
+        (Change(_SESSION, "None if self._tls is not None else self._decoder.room()", "self._reader.room()"),),
         (f"{_SESSIONS}::test_what_is_encrypted_has_no_room",),
     ),
     Fault(

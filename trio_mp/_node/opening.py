@@ -11,6 +11,7 @@ from typing import Any, Unpack
 import trio
 
 from .._errors import ConfigurationError
+from .._reason import node_failed
 from .._services.spawning import import_spawn_modules
 from .._settings.environment import Environment
 from .._settings.settings import SettingArguments, check_settings
@@ -126,15 +127,23 @@ async def open_node_in(
     failures: list[BaseExceptionGroup[BaseException]] = []
     try:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            runtime.start(nursery, node._tasks)
+            with trio.CancelScope(shield=True):
+                # The block may be cancelled from its first line on; then the tasks are to be there as well.
+                await nursery.start(runtime.run, nursery, node._tasks)
             try:
-                yield node
-            except BaseException as error:  # noqa: BLE001 - kept until the node has closed
-                failure = error
-            # Not after Cancelled, a KeyboardInterrupt, or a group with such: no time to be polite.
-            if failure is None or isinstance(failure, Exception):
-                await runtime.close(failure)
-            nursery.cancel_scope.cancel()
+                try:
+                    yield node
+                    # Whoever is cancelled tells nobody anything; but for this, what is below would begin to.
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                except BaseException as error:  # noqa: BLE001 - kept until the node has closed
+                    failure = error
+                # Not after Cancelled, a KeyboardInterrupt, or a group with such: no time to be polite.
+                if failure is None or isinstance(failure, Exception):
+                    await runtime.close(failure)
+                else:
+                    await runtime.stop_supervisors(node_failed(_told(failure)))
+            finally:
+                runtime.stop()
     except trio.Cancelled as error:
         failure = failure or error
     except BaseExceptionGroup as group:
@@ -144,6 +153,11 @@ async def open_node_in(
     except ExceptionGroup as group:
         failures += [group]
     _raise_all(failure, failures)
+
+
+def _told(failure: BaseException) -> BaseException | None:
+    """The exception of which the ports of a node are told; no cancellation, which says nothing to anybody."""
+    return None if isinstance(failure, trio.Cancelled) else failure
 
 
 def _check_trio() -> None:

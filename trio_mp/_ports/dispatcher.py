@@ -82,6 +82,7 @@ class Dispatcher:
             queue.forget_pump()
             return trio.lowlevel.Abort.SUCCEEDED
 
+        self.halted = False
         try:
             while True:
                 self.run_pass(running)

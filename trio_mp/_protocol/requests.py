@@ -191,7 +191,6 @@ class Malformed:
 ForNewPort: TypeAlias = Spawn | Start | OpenStream
 """What asks for a port, under a name that the asker gives it."""
 
-Starting: TypeAlias = Start | HasStarted | Keep
 Streaming: TypeAlias = OpenStream | StreamReady | DialStream
 Request: TypeAlias = (
     StartMonitor
@@ -199,7 +198,9 @@ Request: TypeAlias = (
     | Died
     | Kill
     | Spawn
-    | Starting
+    | Start
+    | HasStarted
+    | Keep
     | Streaming
     | Forward
     | Query

@@ -601,7 +601,7 @@ def test_before_the_first_frame_there_is_no_room() -> None:
 
 
 def test_json_has_no_room() -> None:
-    reader = JSON.make_reader(4 * LARGE)
+    reader = JSON.make_decoder(4 * LARGE)
     data = bytearray()
     JSON.append(data, "p.1", ("x" * 2 * LARGE,))
     assert reader.feed(bytes(data[:-2])) == []

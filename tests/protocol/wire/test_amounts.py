@@ -36,7 +36,7 @@ FRAMINGS = pytest.mark.parametrize("framing", [MSGPACK, JSON], ids=lambda framin
 
 
 def received(framing: Framing, stream: bytes, piece: int = 65536) -> list[tuple[object, ...]]:
-    reader = framing.make_reader(LIMIT)
+    reader = framing.make_decoder(LIMIT)
     found: list[tuple[object, ...]] = []
     for start in range(0, len(stream), piece):
         for batch in reader.feed(stream[start : start + piece]):
@@ -97,7 +97,7 @@ def test_twice_as_much_as_is_past_a_limit_is_refused_before_it_has_come(framing:
     framing.close_frame(frame, 1)
     with pytest.raises(RemoteProtocolError, match=r"than a message may hold|a dict of"):
         received(framing, bytes(frame))
-    reader = framing.make_reader(LIMIT)
+    reader = framing.make_decoder(LIMIT)
     pieces = [bytes(frame[start : start + 1000]) for start in range(0, len(frame), 1000)]
     with pytest.raises(RemoteProtocolError):
         any(map(reader.feed, pieces[:-1]))
@@ -165,7 +165,7 @@ def test_the_look_through_a_frame_finds_what_the_decoder_finds(batch: list[tuple
         inspection.look(memoryview(frame)[4:], end)
     expected = codec.decode_frame(memoryview(frame)[4:])
     assert inspection.values == len(expected) + sum(map(values_in, expected))
-    buffer = FrameBuffer(LIMIT, codec.decode_frame, 1, watch=Inspection, take_watched=codec.decode_inspected)
+    buffer = FrameBuffer(LIMIT, codec.decode_frame, 1, inspect=Inspection, take_inspected=codec.decode_inspected)
     pieces = [bytes(frame[start : start + piece]) for start in range(0, len(frame), piece)]
     found = [taken for part in pieces for taken in buffer.feed(part)]
     assert list(map(exact, found)) == [exact(expected)]

@@ -16,7 +16,7 @@ from typing import NoReturn, TypeVar
 import msgspec
 
 from ..._errors import RemoteProtocolError
-from ..._ids import PortID
+from ..._ids import PortID, PortReference
 from .limits import (
     MAXIMUM_CONTAINERS,
     MAXIMUM_DEPTH as MAXIMUM_DEPTH,
@@ -241,6 +241,11 @@ def _check_depth(depth: int, place: tuple[object, ...]) -> None:
 
 
 def _refuse(value: object, place: tuple[object, ...]) -> NoReturn:
+    if isinstance(value, PortReference):
+        raise TypeError(
+            f"{where(place)} is {value!r}, which follows a port from life to life on its own node alone:"
+            " send ref.port, the port of its present life, or a name in the database"
+        )
     raise TypeError(
         f"{where(place)} is of type {type(value).__name__}: what travels is str, int, float, bool, None,"
         " bytes, list, tuple, dict with str keys, and Port"
