@@ -17,6 +17,7 @@ from ._errors import (
     RemoteProtocolError as RemoteProtocolError,
 )
 from ._ids import node_of as node_of
+from ._node.child import open_child_node as open_child_node
 from ._node.node import Node as Node
 from ._node.opening import open_node as open_node
 from ._ports.handlers import ANY as ANY
@@ -35,6 +36,10 @@ from ._services.logs import LogCollector as LogCollector
 from ._services.nodes import NodeChange as NodeChange, NodeChanges as NodeChanges
 from ._services.spawning import spawnable as spawnable
 from ._services.starting import Started as Started
+from ._supervision.arguments import Backoff as Backoff
+from ._supervision.errors import SupervisorFailed as SupervisorFailed
+from ._supervision.reference import ChildRef as ChildRef
+from ._supervision.supervisor import Supervisor as Supervisor
 from ._transport.certificate_files import Certificate as Certificate
 
 if TYPE_CHECKING:
@@ -42,8 +47,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANY",
+    "Backoff",
     "Certificate",
     "Change",
+    "ChildRef",
     "ConfigurationError",
     "Database",
     "DeathScope",
@@ -59,6 +66,8 @@ __all__ = [
     "Reason",
     "RemoteProtocolError",
     "Started",
+    "Supervisor",
+    "SupervisorFailed",
     "Timer",
     "current_epoch",
     "current_node",
@@ -66,6 +75,7 @@ __all__ = [
     "make_authority",
     "make_certificate",
     "node_of",
+    "open_child_node",
     "open_node",
     "spawnable",
 ]

@@ -196,6 +196,8 @@ class Member:
     def _hear(self, batch: list[tuple[object, ...]]) -> None:
         self.outcome.heard += len(batch)
         for message in batch:
+            if message[:2] == ("", "start") and len(message) > 2:
+                self.speaker.asked = [*self.speaker.asked[-20:], str(message[2])]
             # What it was told: the ports of programs.
             for value in message[1:]:
                 if isinstance(value, str) and "#" in value and value.partition("#")[0] in NODES:

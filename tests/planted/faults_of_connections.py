@@ -478,7 +478,7 @@ CONNECTIONS = (
     Fault(
         "tied_to_anybody",
         "a member has a port monitored on a third node, to which a connection is made for that",
-        (Change(_NODE_PORT, "request.linked_to and node_of(request.linked_to) != peer.id", "False"),),
+        (Change(_NODE_PORT, "linked_to and node_of(linked_to) != peer.id", "False"),),
         (f"{_FOR_OTHERS}::test_a_spawn_that_is_to_be_tied_to_a_port_of_a_third_node_is_refused",),
     ),
     Fault(
