@@ -19,7 +19,7 @@ from .._services.later import callback_of, send_after
 from .._services.logs import LogCollector, check_level
 from .._services.nodes import NodeChanges, watch_nodes
 from .._services.processes import open_port, start_port
-from .._services.starting import Started, start
+from .._services.starting import Started, start, start_on
 from .._settings.environment import Environment
 from .._settings.settings import Settings
 from .._supervision.arguments import (
@@ -302,7 +302,7 @@ class Node:
         """
         target = to if to is not None else self._runtime.owner()
         if target is None:
-            raise RuntimeError("link() outside a port needs to be told which port to kill: link(port, to)")
+            raise RuntimeError("link(): expected a running port, or `to`, got neither; give the port to kill as `to`")
         return self._runtime.link(port, target)
 
     def move_on_death(self, port: str) -> DeathScope:
@@ -364,6 +364,46 @@ class Node:
           what `send` raises.
         """
         return self._spawner.ask(node_or_port, function, arguments, linked=linked)
+
+    async def start_on(
+        self, node_or_port: str, function: str, *arguments: Any, linked: bool = False
+    ) -> Started[str]:
+        """As `spawn`, but wait until the new port says that it has started, and take the value that it says then.
+
+        An async function is called as `function(port, *arguments, task_status=…)`, and has started when it calls
+        `task_status.started(value)`; the value travels as a message does. A sync function has started when it has
+        returned, with the value None. All that the port has sent here before has arrived by then.
+
+        Args:
+          node_or_port, function, arguments: as for `spawn`.
+          linked: as for `spawn`, from the moment on in which it has started: a start that fails kills nobody here.
+
+        A checkpoint. Cancelled, the port is killed with `("start_cancelled", …)`, and this waits until its tasks have
+        unwound. It waits for at most `shutdown_timeout` and three heartbeats; if the connection is lost, or there
+        has been none yet, not at all. Where this raises, no port is left over there: if it is a lost connection that
+        is in the way, the port dies when its node notices that.
+
+        Returns:
+          The port's ID, and the value. The port may have died since it has started.
+
+        Raises:
+          PortDied: the port could not be made, died before it had started, or returned without calling `started`; or
+            messages to it may have been lost. Of a node of an older version, which does not know this request, the
+            reason is `("spawn_failed", …)`.
+          RuntimeError: `linked`, and there is no running port.
+          what `send` raises.
+        """
+        runtime = self._runtime
+        if not linked:
+            started = await start_on(runtime, self._spawner, node_or_port, function, arguments)
+        else:
+            running = self._spawner.port_to_tie("start_on")
+            started = await start_on(
+                *(runtime, self._spawner, node_or_port, function, arguments),
+                linked_to=str.__str__(running),
+                watch=lambda port: runtime.link(port, running),
+            )
+        return Started(started.port, started.value)
 
     def open_stream(
         self, node_or_port: str, function: str, *arguments: Any
