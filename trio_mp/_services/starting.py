@@ -117,7 +117,7 @@ async def start_on(
     await trio.lowlevel.checkpoint_if_cancelled()
     peer, _ = runtime.route(where)
     name = runtime.next_name() if peer is None else runtime.next_spawned_name()
-    request = requests.Start(name, function, arguments, linked_to, epoch)
+    request = requests.StartPort(name, function, arguments, linked_to, epoch)
     starting: Starting
     if peer is None:
         port = new_port(runtime.lifecycle, name)
@@ -262,7 +262,7 @@ class StartingThere(Starting):
     """
 
     def __init__(
-        self, runtime: Runtime, spawner: Spawner, peer: Peer, request: requests.Start, watch: SetMonitor | None
+        self, runtime: Runtime, spawner: Spawner, peer: Peer, request: requests.StartPort, watch: SetMonitor | None
     ) -> None:
         super().__init__(runtime, join_port(peer.id, request.name))
         self._peer = peer
