@@ -201,18 +201,6 @@ async def test_a_start_that_is_cancelled_already_makes_no_port() -> None:
         assert not node._lifecycle.ports
 
 
-async def test_a_start_is_cancelled_together_with_its_node() -> None:
-    with trio.CancelScope() as scope:
-        async with open_node() as node:
-
-            async def wait(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
-                scope.cancel()
-                await trio.sleep_forever()
-
-            await node.start(wait)
-    assert scope.cancelled_caught
-
-
 async def test_an_epoch_is_seen_in_the_port_alone() -> None:
     seen: list[int | None] = []
 

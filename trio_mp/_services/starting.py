@@ -187,22 +187,11 @@ class Starting(ABC):
         return outcome
 
     async def _wait_gone(self, limit: float | None) -> None:
-        """Wait until the port has unwound, whoever is cancelled; not if this node itself was cancelled.
-
-        After that nothing is dispatched and nothing is read, and who waits for a port would wait for ever. The tasks of
-        ports here unwind in the node's nursery.
-        """
-        gone, dispatcher = self.outcome.gone, self._runtime.dispatcher
-        if dispatcher.halted:
-            return
-        dispatcher.halting[gone.set] = None
-        try:
-            with trio.CancelScope(shield=True) as scope:
-                if limit is not None:
-                    scope.deadline = trio.current_time() + limit
-                await gone.wait()
-        finally:
-            del dispatcher.halting[gone.set]
+        """Wait until the port has unwound, whoever is cancelled: a node's tasks outlive the tasks of its ports."""
+        with trio.CancelScope(shield=True) as scope:
+            if limit is not None:
+                scope.deadline = trio.current_time() + limit
+            await self.outcome.gone.wait()
         if scope.cancelled_caught:
             log.warning("%s: its start was cancelled %g s ago, and it has not ended yet", self.port, limit)
 
