@@ -153,7 +153,7 @@ class Runtime:
             route: tuple[Peer | None, str] = (None, name)
         elif self.network is None:
             raise RuntimeError(
-                f"{port!s} is on another node, and {self.id} has no network:"
+                f"port: expected one of {self.id}, which has no network, got {port!s};"
                 " give open_node() binds or seeds, and a secret"
             )
         else:
@@ -193,7 +193,7 @@ class Runtime:
         reason = codec.plain_message(reason, thorough=True, what="reason")
         peer, name = self.route(port)
         if not name:
-            raise ValueError(f"{port} is a node port, which cannot be killed")
+            raise ValueError(f"kill(): expected a port that can be killed, got the node port {port}")
         if peer is not None:
             peer.send("", requests.kill(name, reason))
         else:
@@ -298,7 +298,7 @@ class Runtime:
             to = to.port
         peer, name = self.route(to)
         if not name:
-            raise ValueError(f"{to} is a node port, which cannot be killed")
+            raise ValueError(f"link(): expected a port that can be killed, got the node port {to}")
         owner = self.lifecycle.ports.get(name) if peer is None else self.owner()
 
         def kill_linked(*reason: object) -> None:

@@ -58,7 +58,7 @@ SETTINGS: dict[str, Any] = {
 EXPECTED = re.compile(
     # Programs that were asked to fail, on purpose or by arguments that they cannot have.
     r"died and nobody monitors it|a task failed while it was unwinding|a handler failed after the port had died"
-    r"|the function of a byte stream failed|is not told of a death|cannot be told what it asked for"
+    r"|the function of a byte stream failed|the message about a death|the answer for that node cannot be sent"
     # What was taken before it was known that the peer speaks JSON, or has a smaller limit: monitors of the port fire.
     r"|a message of send_after"
     # A member takes the ID of another, or says that ours is taken.

@@ -289,7 +289,7 @@ class Node:
         """
         target = to if to is not None else self._runtime.owner()
         if target is None:
-            raise RuntimeError("link() outside a port needs to be told which port to kill: link(port, to)")
+            raise RuntimeError("link(): expected a running port, or `to`, got neither; give the port to kill as `to`")
         return self._runtime.link(port, target)
 
     def move_on_death(self, port: str) -> DeathScope:

@@ -217,7 +217,7 @@ class Spawner:
     def find(self, reference: str, *, remote: bool) -> Callable[..., Any]:
         """The function of this reference, if it may be spawned. Raises `LookupError`, with a text that says why not."""
         if len(reference) > _LONGEST_REFERENCE or not _REFERENCE.fullmatch(reference):
-            raise LookupError(f"not the name of a function: {reference!r:.200}")
+            raise LookupError(f"expected the name of a function, got {reference!r:.200}")
         module_name, _, name = reference.rpartition(":")
         module_name = "__main__" if module_name == ":" else module_name
         if remote and module_name != "__main__" and module_name not in self._runtime.settings.spawn_modules:

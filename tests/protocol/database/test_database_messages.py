@@ -222,12 +222,12 @@ class TestWhatMayBeInTheDatabase:
     @pytest.mark.parametrize(
         "value, error, text",
         [
-            pytest.param(object(), TypeError, "value is of type object", id="an-object"),
-            ({"when": {1: 2}}, TypeError, r'value\["when"\] has a key of type int'),
-            ([0, 2**64], ValueError, r"value\[1\] is an int of 65 bits"),
-            ("\ud800", ValueError, "value is .*lone surrogate"),
-            (nested(codec.MAXIMUM_DEPTH), ValueError, "nests more than"),
-            ("x" * entries.ENTRY_LIMIT, ValueError, "an entry of 32.* bytes, more than 32768: .*in messages"),
+            pytest.param(object(), TypeError, "value: expected .* got a value of type object", id="an-object"),
+            ({"when": {1: 2}}, TypeError, r'value\["when"\]: expected keys of type str .* got int'),
+            ([0, 2**64], ValueError, r"value\[1\]: expected an int of at most 64 bits, got one of 65"),
+            ("\ud800", ValueError, "value: .*lone surrogate"),
+            (nested(codec.MAXIMUM_DEPTH), ValueError, "lists and dicts at most"),
+            ("x" * entries.ENTRY_LIMIT, ValueError, "an entry of at most 32768 bytes, got 32.*in messages"),
         ],
         ids=["object", "key", "int", "surrogate", "depth", "size"],
     )
@@ -245,7 +245,7 @@ class TestWhatMayBeInTheDatabase:
 
     @pytest.mark.parametrize("text, error", [(1, TypeError), (None, TypeError), ("\ud800", ValueError)])
     def test_names_are_text(self, text: object, error: type[Exception]) -> None:
-        with pytest.raises(error, match="family is"):
+        with pytest.raises(error, match="family: expected"):
             entries.check_text(text, "family")
 
 

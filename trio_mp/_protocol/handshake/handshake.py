@@ -323,7 +323,7 @@ class Handshake:
         if peer.node_id == self.local.node_id:
             self.talks_to_itself = peer.incarnation == self.local.incarnation
             who = "this node itself" if self.talks_to_itself else "another node"
-            raise RemoteProtocolError(f"it has our own node ID, {peer.node_id!r}: it is {who}")
+            raise RemoteProtocolError(f"expected a node ID other than our own, got {peer.node_id!r} from {who}")
         if peer.tls != self.local.encryption:
             ours, theirs = ("on", "off") if self.local.encryption else ("off", "on")
             raise RemoteProtocolError(f"encryption is {ours} here and {theirs} there: set it alike on both sides")
@@ -368,7 +368,7 @@ class Handshake:
             if auth.proves(token, key, self._own, self._peer, self._fingerprint, line):
                 return key
         if self.local.keys:
-            why = "its secret is another one than ours, or somebody stands in between"
+            why = "the other side has another secret than ours, or somebody stands in between"
             raise RemoteProtocolError(f"authentication failed: {why}")
         raise RemoteProtocolError("authentication failed: the greetings were changed on their way")
 
@@ -378,7 +378,7 @@ def _no_common_method(ours: str, theirs: tuple[str, ...]) -> str:
         return "this node wants a secret, and that one uses certificates alone: set the secret alike on both sides"
     if ours == TLS_SHA256 and HMAC_SHA256 in theirs:
         return "that node wants a secret, and this one uses certificates alone: set the secret alike on both sides"
-    return f"no authentication method in common; it accepts {','.join(theirs)[:80]!r}"
+    return f"no authentication method in common; expected {ours!r}, got {','.join(theirs)[:80]!r}"
 
 
 def is_original(greeting: Greeting) -> bool:
@@ -399,8 +399,8 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
     if is_original(greeting):
         provider = keys.get("provider", "")
         raise RemoteProtocolError(
-            f"it is a node of AnyEvent::MP, {node_id[:80]!r} ({provider[:40]!r}): nodes of trio_mp speak with their own"
-            " kind only"
+            f"expected a node of trio_mp, got the node {node_id[:80]!r} of AnyEvent::MP ({provider[:40]!r}):"
+            " nodes of trio_mp speak with their own kind only"
         )
     try:
         nonce = base64.b64decode(greeting.nonce, validate=True)
@@ -421,7 +421,7 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
     limit = int(_number(keys, "limit", "0"))
     if limit < MINIMUM_LIMIT:
         expected = f"expected limit= to be {MINIMUM_LIMIT} bytes or more"
-        raise RemoteProtocolError(f"{expected}, got {limit}: raise its message_limit")
+        raise RemoteProtocolError(f"{expected}, got {limit}: raise the message_limit of that node")
     return PeerInfo(
         node_id=node_id,
         incarnation=incarnation,

@@ -180,16 +180,16 @@ def _refuse_amount(message: tuple[object, ...]) -> NoReturn:
             items, count = enumerate(sequence), len(sequence)
         values += count
         if type(value) is dict and count > 2 * MAXIMUM_ENTRIES:
-            what = f"a dict of {count // 2} entries: one that travels has at most {MAXIMUM_ENTRIES}"
+            what = f"expected at most {MAXIMUM_ENTRIES} entries in a dict that travels, got {count // 2}"
         elif containers > MAXIMUM_CONTAINERS:
-            what = f"one list or dict too many: a message that travels holds at most {MAXIMUM_CONTAINERS}"
+            what = f"expected at most {MAXIMUM_CONTAINERS} lists and dicts in a message that travels, got more"
         elif values > MAXIMUM_VALUES:
-            what = f"too much: a message that travels holds at most {MAXIMUM_VALUES} values, keys included"
+            what = f"expected at most {MAXIMUM_VALUES} values, keys included, in a message that travels, got more"
         else:
             inside = [(item, (*place, step)) for step, item in items if type(item) in _CONTAINERS]
             left += reversed(inside)
             continue
-        raise ValueError(f"{where(place)} is {what}. Send it in several messages, or as bytes")
+        raise ValueError(f"{where(place)}: {what}; send it in several messages, or as bytes")
 
 
 def _plain(value: object, place: tuple[object, ...], depth: int, thorough: bool) -> object:
@@ -222,22 +222,23 @@ def _key(key: object, place: tuple[object, ...], thorough: bool) -> str:
         return key
     if isinstance(key, PortID):
         return str.__str__(key)
-    raise TypeError(f"{where(place)} has a key of type {type(key).__name__}: keys of dicts that travel are str")
+    raise TypeError(f"{where(place)}: expected keys of type str in a dict that travels, got {type(key).__name__}")
 
 
 def _check_scalar(value: object, place: tuple[object, ...]) -> None:
     if type(value) is int and not SMALLEST_INT <= value <= LARGEST_INT:
-        raise ValueError(f"{where(place)} is an int of {value.bit_length()} bits: one that travels has at most 64")
+        raise ValueError(f"{where(place)}: expected an int of at most 64 bits, got one of {value.bit_length()}")
     if type(value) is str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"{where(place)} is {value[:40]!r}: text with a lone surrogate cannot travel") from None
+            what = f"expected text that has a UTF-8 encoding, got {value[:40]!r}, with a lone surrogate"
+            raise ValueError(f"{where(place)}: {what}") from None
 
 
 def _check_depth(depth: int, place: tuple[object, ...]) -> None:
     if depth > MAXIMUM_DEPTH:
-        raise ValueError(f"{where(place[:4])}… nests more than {MAXIMUM_DEPTH} deep")
+        raise ValueError(f"{where(place[:4])}…: expected lists and dicts at most {MAXIMUM_DEPTH} deep, got deeper ones")
 
 
 def _refuse(value: object, place: tuple[object, ...]) -> NoReturn:
@@ -247,8 +248,8 @@ def _refuse(value: object, place: tuple[object, ...]) -> NoReturn:
             " send ref.port, the port of its present life, or a name in the database"
         )
     raise TypeError(
-        f"{where(place)} is of type {type(value).__name__}: what travels is str, int, float, bool, None,"
-        " bytes, list, tuple, dict with str keys, and Port"
+        f"{where(place)}: expected what travels (str, int, float, bool, None, bytes, list, tuple, dict with str keys,"
+        f" and Port), got a value of type {type(value).__name__}"
     )
 
 
@@ -374,7 +375,7 @@ def _judged(decode: Callable[..., Decoded], payload: bytes | bytearray | memoryv
         return decode(payload)
     except _UNDECODABLE as error:
         # It may name a place as deep as the frame nests, which is for the other side to choose.
-        raise RemoteProtocolError(f"a frame that does not decode: {str(error)[:200]}") from None
+        raise RemoteProtocolError(f"expected a frame that decodes, got an error: {str(error)[:200]}") from None
 
 
 def check_received(messages: list[tuple[object, ...]]) -> None:
@@ -391,18 +392,18 @@ def check_received(messages: list[tuple[object, ...]]) -> None:
         kinds = set(map(type, values))
         if not kinds <= _RECEIVED:
             names = ", ".join(sorted(kind.__name__ for kind in kinds - _RECEIVED))
-            raise RemoteProtocolError(f"a value that may not travel: {names}")
+            raise RemoteProtocolError(f"expected values that travel, got {names}")
         level = [value for value in values if type(value) is list]
         tables = [value for value in values if type(value) is dict]
         if not {str}.issuperset(map(type, chain.from_iterable(tables))):
-            raise RemoteProtocolError("a dict with a key that is not text")
+            raise RemoteProtocolError("expected text as the keys of a dict, got a key that is not text")
         level += [table.values() for table in tables]
-    raise RemoteProtocolError(f"a message that nests more than {MAXIMUM_DEPTH} deep")
+    raise RemoteProtocolError(f"expected lists and dicts at most {MAXIMUM_DEPTH} deep, got deeper ones")
 
 
 def _check_names(messages: list[tuple[object, ...]]) -> None:
     if not {type(message[0]) for message in messages if message} <= {str}:
-        raise RemoteProtocolError("a message that does not begin with a port's name")
+        raise RemoteProtocolError("expected a message that begins with a port's name, got another one")
 
 
 def messages_in(frame: bytearray) -> list[tuple[object, ...]]:
