@@ -35,6 +35,10 @@ from ._services.logs import LogCollector as LogCollector
 from ._services.nodes import NodeChange as NodeChange, NodeChanges as NodeChanges
 from ._services.spawning import spawnable as spawnable
 from ._services.starting import Started as Started
+from ._supervision.arguments import Backoff as Backoff
+from ._supervision.errors import SupervisorFailed as SupervisorFailed
+from ._supervision.reference import ChildRef as ChildRef
+from ._supervision.supervisor import Supervisor as Supervisor
 from ._transport.certificate_files import Certificate as Certificate
 
 if TYPE_CHECKING:
@@ -42,8 +46,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANY",
+    "Backoff",
     "Certificate",
     "Change",
+    "ChildRef",
     "ConfigurationError",
     "Database",
     "DeathScope",
@@ -59,6 +65,8 @@ __all__ = [
     "Reason",
     "RemoteProtocolError",
     "Started",
+    "Supervisor",
+    "SupervisorFailed",
     "Timer",
     "current_epoch",
     "current_node",

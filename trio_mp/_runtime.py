@@ -51,6 +51,7 @@ class Runtime:
       errands: bounds what is done for other nodes, and what is logged of them.
       observers: who is told of what happens.
       supervisors: those that are open and have not ended, in the order in which they were opened.
+      epochs: the latest number of a life, by the names of supervisors.
       ending: why all ports are to die, once the node stops its supervisors; None before.
       node_port: serves what is sent to the node itself; see `serve_by`.
     """
@@ -80,6 +81,7 @@ class Runtime:
         self.closed = False
         # A dict for its order.
         self.supervisors: dict[Supervising, None] = {}
+        self.epochs: dict[str, int] = {}
         self.ending: Reason | None = None
         self._finishing = False
         self._stopping = trio.Event()

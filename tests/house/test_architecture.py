@@ -29,6 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"_runtime"}),
     frozenset({"_services"}),
     frozenset({"_streams"}),
+    frozenset({"_supervision"}),
     frozenset({"_node"}),
     frozenset({"", "abc", "lowlevel"}),
     frozenset({"testing"}),

@@ -22,6 +22,16 @@ from .._services.processes import open_port, start_port
 from .._services.starting import Started, start, start_on
 from .._settings.environment import Environment
 from .._settings.settings import Settings
+from .._supervision.arguments import (
+    DEFAULT_BACKOFF,
+    AutoShutdownName,
+    Backoff,
+    Epochs,
+    StrategyName,
+    check_supervisor,
+)
+from .._supervision.block import SupervisorBlock
+from .._supervision.supervisor import Supervisor
 from .assembly import assemble
 
 
@@ -380,16 +390,10 @@ class Node:
           RuntimeError: `linked`, and there is no running port.
           what `send` raises.
         """
-        runtime = self._runtime
-        if not linked:
-            started = await start_on(runtime, self._spawner, node_or_port, function, arguments)
-        else:
-            running = self._spawner.port_to_tie("start_on")
-            started = await start_on(
-                *(runtime, self._spawner, node_or_port, function, arguments),
-                linked_to=str.__str__(running),
-                watch=lambda port: runtime.link(port, running),
-            )
+        linked_to = str.__str__(self._spawner.port_to_tie("start_on")) if linked else ""
+        started = await start_on(
+            *(self._runtime, self._spawner, node_or_port, function, arguments), linked_to=linked_to, ties=linked
+        )
         return Started(started.port, started.value)
 
     def open_stream(
@@ -420,6 +424,59 @@ class Node:
           what `spawn` raises.
         """
         return self._streams.open(node_or_port, function, arguments)
+
+    # Supervision ---------------------------------------------------------------------------------------------------
+
+    def open_supervisor(
+        self,
+        strategy: StrategyName = "one_for_one",
+        *,
+        limit: int = 3,
+        within: float = 5.0,
+        backoff: Backoff | None = DEFAULT_BACKOFF,
+        auto_shutdown: AutoShutdownName = "never",
+        name: str | None = None,
+        epochs: Epochs | None = None,
+    ) -> AbstractAsyncContextManager[Supervisor]:
+        """A supervisor, which starts its children again when they die: `async with node.open_supervisor(…) as crew:`.
+
+        When the block is left, however it is left, the children are stopped, the last first, each in its time; nothing
+        of them runs afterwards. If the supervisor gives up, it stops them, cancels the block, and raises.
+
+        Args:
+          strategy: which children are started again when one of them is: `"one_for_one"`, only that one;
+            `"one_for_all"`, all; `"rest_for_one"`, that one and those that were added after it. The others are stopped
+            first, the last first.
+          limit: how many restarts are allowed within `within` seconds. With one more the supervisor gives up.
+          within: for how many seconds a restart counts.
+          backoff: how long restarts wait; None for not at all.
+          auto_shutdown: whether the supervisor ends with its significant children: `"never"`, with any of them
+            (`"any_significant"`) or with the last of them (`"all_significant"`). The block is cancelled then, and left
+            without an exception.
+          name: what logs call the supervisor. The epochs of all supervisors of one name rise together.
+          epochs: a function, perhaps async, that returns the epoch of the next life, greater than any before; by
+            default the time of day in microseconds, or one more than the latest.
+
+        Entering is a checkpoint. Leaving waits until the children have stopped, also when the block is cancelled: at
+        most as long as they have, one after the other. In that time a cancellation and a KeyboardInterrupt wait.
+
+        Raises:
+          TypeError, ValueError: an argument cannot work; the text names it.
+          SupervisorFailed: on leaving: there were too many restarts. If the block was left by an exception as well,
+            both are raised in a group.
+          trio.ClosedResourceError: the node is closed or closing; on leaving, that this has ended the supervisor.
+          PortDied: this is called by a task of a port that has died.
+        """
+        settings = check_supervisor(
+            strategy=strategy,
+            limit=limit,
+            within=within,
+            backoff=backoff,
+            auto_shutdown=auto_shutdown,
+            name=name,
+            epochs=epochs,
+        )
+        return SupervisorBlock(self._runtime, self._database, settings)
 
     # The network ---------------------------------------------------------------------------------------------------
 
