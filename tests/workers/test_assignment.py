@@ -7,12 +7,12 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from trio_mp._workers.assignment import AHEAD, MOST_AHEAD, SOON, Durations, Load, Loaded, least_busy
+from trio_mp._workers.assignment import AHEAD, MOST_AHEAD, SOON, Durations, Load, HasLoad, least_busy
 
 TASKS = st.one_of(st.none(), st.just(math.inf), st.floats(0, 0.1))
 
 
-class Fake(Loaded):
+class Fake(HasLoad):
     def __init__(self, *tasks: float | None) -> None:
         self.load = Load()
         for seconds in tasks:

@@ -85,7 +85,7 @@ class Load:
             self._known = 0.0
 
 
-class Loaded:
+class HasLoad:
     """Something that has a load.
 
     Attributes:
@@ -95,7 +95,7 @@ class Loaded:
     load: Load
 
 
-L = TypeVar("L", bound=Loaded)
+L = TypeVar("L", bound=HasLoad)
 
 
 def least_busy(workers: Iterable[L], *, sync: bool) -> L | None:

@@ -18,9 +18,9 @@ from .._errors import WorkerLost
 from .._protocol.wire.values import plain_message
 from .._reason import Reason, describe
 from .._runtime import Runtime
-from .assignment import SLOW, Durations, Load, Loaded, least_busy
+from .assignment import SLOW, Durations, Load, HasLoad, least_busy
 from .failures import rebuild
-from .server import Outbox
+from .server import BoundedSender
 
 log = logging.getLogger("trio_mp.workers")
 
@@ -83,23 +83,23 @@ class HasBegun(Protocol):
         ...
 
 
-class WorkerHandle(Loaded):
+class WorkerHandle(HasLoad):
     """A worker that is up, as the pool sees it.
 
     Args:
       name: what it is called, over all its lives.
       process: its process ID.
-      outbox: sends to it.
+      sender: sends to it.
 
     Attributes:
       items: what it has been given and has not answered, by ticket, in order.
       answered_at: when it has answered last, or was given the first of its tasks, by Trio's clock.
     """
 
-    def __init__(self, name: str, process: int, outbox: Outbox) -> None:
+    def __init__(self, name: str, process: int, sender: BoundedSender) -> None:
         self.name = name
         self.process = process
-        self.outbox = outbox
+        self.sender = sender
         self.load = Load()
         self.items: dict[int, WorkItem] = {}
         self.answered_at = trio.current_time()
@@ -175,7 +175,7 @@ class Pool:
         def lost(*reason: object) -> None:
             self._lost(worker, reason)
 
-        worker = WorkerHandle(name, process, Outbox(self._runtime, port, drained))
+        worker = WorkerHandle(name, process, BoundedSender(self._runtime, port, drained))
         # No owner: it is to fire whatever becomes of the port.
         self._runtime.monitor(port, lost, None)
         self.workers.append(worker)
@@ -216,7 +216,7 @@ class Pool:
             elif not has_begun or (item.idempotent and item.lives < MOST_LIVES):
                 self._wait(item, first=True)
             else:
-                item.error = WorkerLost(str(worker.outbox.port), reason, worker.name)
+                item.error = WorkerLost(str(worker.sender.port), reason, worker.name)
                 if item.lives > 1:
                     item.error.add_note(f"{item.lives} workers have ended with this task")
                 self._finish(item)
@@ -241,7 +241,7 @@ class Pool:
         self._wait(item)
 
     def _free(self) -> list[WorkerHandle]:
-        return [worker for worker in self.workers if not worker.outbox.blocked]
+        return [worker for worker in self.workers if not worker.sender.blocked]
 
     def _wait(self, item: WorkItem, *, first: bool = False) -> None:
         waiting = self._waiting_async if item.asynchronous else self._waiting
@@ -253,7 +253,7 @@ class Pool:
     def _send(self, worker: WorkerHandle, item: WorkItem) -> None:
         ticket = next(self._tickets)
         try:
-            worker.outbox.send(("run", ticket, item.function, *item.arguments))
+            worker.sender.send(("run", ticket, item.function, *item.arguments))
         except (TypeError, ValueError) as error:
             item.error = _explain(error, item.arguments)
             self._finish(item)
@@ -297,7 +297,7 @@ class Pool:
             if item.ticket == 0:
                 self._finish(item)
             return
-        self._runtime.send(item.worker.outbox.port, ("cancel", item.ticket))
+        self._runtime.send(item.worker.sender.port, ("cancel", item.ticket))
         self._ending[item] = trio.current_time() + self._shutdown_timeout
         self._overseer.set()
 
@@ -399,7 +399,7 @@ class Pool:
         for worker in self.workers:
             if worker.load.sync_tasks > 1 and now - worker.answered_at > SLOW:
                 tickets = [ticket for ticket, item in worker.items.items() if not item.asynchronous]
-                self._runtime.send(worker.outbox.port, ("return", *tickets[1:]))
+                self._runtime.send(worker.sender.port, ("return", *tickets[1:]))
                 worker.answered_at = now
 
     def _kill_overdue(self, now: float) -> None:
