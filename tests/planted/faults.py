@@ -16,6 +16,7 @@ from .faults_of_supervision import SUPERVISION
 from .faults_of_the_association import ASSOCIATION
 from .faults_of_the_database import DATABASE
 from .faults_of_the_membership import MEMBERSHIP
+from .faults_of_workers import WORKERS
 
 FAULTS: tuple[Fault, ...] = (
     *ASSOCIATION,
@@ -29,6 +30,7 @@ FAULTS: tuple[Fault, ...] = (
     *DATABASE,
     *SUPERVISION,
     *PROCESSES,
+    *WORKERS,
     *LOGS,
     *AMOUNTS,
 )

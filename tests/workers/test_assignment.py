@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from trio_mp._workers.assignment import AHEAD, MOST_AHEAD, SOON, Durations, Load, HasLoad, least_busy
+from trio_mp._workers.assignment import AHEAD, MOST_AHEAD, SOON, Durations, HasLoad, Load, least_busy
 
 TASKS = st.one_of(st.none(), st.just(math.inf), st.floats(0, 0.1))
 

@@ -18,7 +18,7 @@ from .._errors import WorkerLost
 from .._protocol.wire.values import plain_message
 from .._reason import Reason, describe
 from .._runtime import Runtime
-from .assignment import SLOW, Durations, Load, HasLoad, least_busy
+from .assignment import SLOW, Durations, HasLoad, Load, least_busy
 from .failures import rebuild
 from .server import BoundedSender
 
