@@ -197,3 +197,18 @@ async def wait_unless_there(path: str, seconds: float) -> str:
     Path(path).touch()
     await trio.sleep(seconds)
     return "first"
+
+
+@spawnable
+def note(path: str, number: int, seconds: float, data: bytes) -> list[object]:
+    """Write down that this has run."""
+    append(path, str(number))
+    time.sleep(seconds)
+    return [number, data]
+
+
+@spawnable
+async def note_async(path: str, number: int, seconds: float, data: bytes) -> list[object]:
+    append(path, str(number))
+    await trio.sleep(seconds)
+    return [number, data]

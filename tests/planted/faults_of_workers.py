@@ -54,7 +54,7 @@ WORKERS = (
     Fault(
         "forgets_what_a_lost_worker_had",
         "each task of a worker that has ended is answered",
-        (Change(_POOL, "if items:\n            self._runtime", "if False:\n            self._runtime"),),
+        (Change(_POOL, "        self.start_soon(self._sort_out, worker, items, reason)\n", ""),),
         (f"{_CALLS}::test_a_task_whose_worker_ends_is_told_so",),
         hangs=True,
     ),
@@ -237,6 +237,13 @@ WORKERS = (
         "who still waits for a task when the workers are closed is told so",
         (Change("_workers/opening.py", "                    pool.close()", "                    pass"),),
         (f"{_PROCESSES}::test_what_still_runs_when_the_block_is_left_is_told_so",),
+        hangs=True,
+    ),
+    Fault(
+        "leaves_callers_of_a_crashed_node_waiting",
+        "a node that crashes ends its pool's tasks",
+        (Change(_POOL, "        finally:\n            self.close()", "        finally:\n            pass"),),
+        (f"{_CALLS}::test_a_node_that_crashes_leaves_nobody_waiting",),
         hangs=True,
     ),
 )

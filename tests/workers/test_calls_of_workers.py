@@ -376,8 +376,27 @@ async def test_a_task_whose_worker_ends_is_told_so(autojump_clock: trio.testing.
         (raised,) = results
         assert isinstance(raised, WorkerLost)
         assert raised.worker == "worker-1"
-        assert raised.reason[0] == "transport_error"
+        assert raised.reason == ("ended",)
         assert "its task may have run" in str(raised)
+
+
+async def test_a_node_that_crashes_leaves_nobody_waiting(autojump_clock: trio.testing.MockClock) -> None:
+    results: list[object] = []
+
+    async def call(rig: Rig) -> None:
+        results.append(await outcome_of(rig.workers.run(functions.wait_for_ever)))
+
+    async def crash() -> None:
+        async with open_rig(1) as rig, trio.open_nursery() as nursery:
+            rig.examination_fails = True
+            nursery.start_soon(call, rig)
+            await until(lambda: rig.pool.workers[0].load.tasks)
+            await cut(rig)
+            await trio.sleep_forever()
+
+    with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="the examination fails"), flatten_subgroups=True):
+        await crash()
+    assert [type(result) for result in results] == [trio.ClosedResourceError]
 
 
 async def test_an_idempotent_task_runs_again(autojump_clock: trio.testing.MockClock) -> None:

@@ -19,6 +19,7 @@ import pytest
 import trio
 import worker_functions as functions
 from chaos.crew import environment
+from chaos.workers import run_campaign
 from child_process import is_running
 from watched_nodes import warnings_in
 from worker_helpers import outcome_of
@@ -236,6 +237,8 @@ async def test_a_task_that_kills_its_worker_is_lost_and_the_worker_comes_back() 
         raised = await outcome_of(workers.run(functions.die))
         assert isinstance(raised, WorkerLost)
         assert raised.worker == "worker-1"
+        assert raised.reason == ("process_ended", f"worker-1, process {process}: killed by SIGKILL")
+        assert raised.reason == ("process_ended", f"worker-1, process {process}: killed by SIGKILL")
         assert "may have run" in str(raised)
         assert await workers.run(functions.double, 4) == 8
         assert workers.processes != (process,)
@@ -274,9 +277,7 @@ async def test_tasks_that_had_not_begun_run_on_another_worker(tmp_path: Path) ->
 
         async def call(number: int) -> None:
             seconds = 0 if number else 1000
-            results[number] = await outcome_of(
-                workers.run(functions.append_and_sleep, str(path), f"{number}", seconds)
-            )
+            results[number] = await outcome_of(workers.run(functions.append_and_sleep, str(path), f"{number}", seconds))
 
         for number in range(10):
             nursery.start_soon(call, number)
@@ -432,3 +433,11 @@ def test_a_main_program_without_its_condition_is_told_so(tmp_path: Path) -> None
 def test_a_main_program_that_is_no_file_is_refused() -> None:
     ended = run_program(["-c", MAIN.replace("{guard}", "trio.run(main)")], Path.cwd())
     assert "got '__main__', which is no file here" in ended.stderr
+
+
+async def test_a_short_campaign_of_kills_finds_nothing_wrong(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT):
+        tally = await run_campaign(3.0, 1, 2, tmp_path / "journal")
+    assert tally.wrong == []
+    assert tally.kills
+    assert tally.answered

@@ -116,8 +116,8 @@ class Pool:
       modules: whose functions run there.
       shutdown_timeout: how long a task that was cancelled may take to end before its worker is killed, in seconds.
       kill: kills the process of a worker.
-      find_begun: finds out of a worker that has ended which tasks had begun. Async, because it waits until nothing of
-        the worker runs.
+      find_begun: finds out of a worker that has ended which tasks had begun, and why it has. Async, because it waits
+        until nothing of the worker runs.
 
     Attributes:
       port: takes the words of the workers.
@@ -134,7 +134,7 @@ class Pool:
         *,
         shutdown_timeout: float,
         kill: Callable[[WorkerHandle], None],
-        find_begun: Callable[[WorkerHandle], Awaitable[HasBegun]],
+        find_begun: Callable[[WorkerHandle], Awaitable[tuple[HasBegun, Reason]]],
     ) -> None:
         self._runtime = runtime
         self._modules = modules
@@ -196,14 +196,20 @@ class Pool:
         for ticket, item in items.items():
             del self._items[ticket]
             item.worker = None
+        self.start_soon(self._sort_out, worker, items, reason)
+
+    async def _sort_out(self, worker: WorkerHandle, items: dict[int, WorkItem], seen: Reason) -> None:
+        """Decide what becomes of the tasks of a worker that has ended.
+
+        Args:
+          worker: which.
+          items: its tasks, by ticket.
+          seen: what was seen of its end at first: that its connection was lost, mostly.
+        """
+        begun, reason = await self._find_begun(worker)
+        reason = reason or seen
         if not self.closed:
             log.warning("%s ended with %d tasks: %s", worker, len(items), describe(reason))
-        if items:
-            self._runtime.lifecycle.start_system_task(self._sort_out, worker, items, reason)
-
-    async def _sort_out(self, worker: WorkerHandle, items: dict[int, WorkItem], reason: Reason) -> None:
-        """Decide what becomes of the tasks of a worker that has ended."""
-        begun = await self._find_begun(worker)
         for ticket, item in items.items():
             if item.finished:
                 # The pool was closed meanwhile.
@@ -379,7 +385,16 @@ class Pool:
         return min(counts) == 0 and max(counts) > 1
 
     async def oversee(self) -> None:
-        """Call back tasks behind one that takes long, and kill workers whose cancelled tasks do not end."""
+        """Call back tasks behind one that takes long, and kill workers whose cancelled tasks do not end.
+
+        It runs as long as the node does. Should that crash, nobody else would end the tasks, for which callers wait.
+        """
+        try:
+            await self._oversee()
+        finally:
+            self.close()
+
+    async def _oversee(self) -> None:
         while True:
             await self._overseer.wait()
             self._overseer = trio.Event()
