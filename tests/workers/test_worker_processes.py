@@ -238,7 +238,6 @@ async def test_a_task_that_kills_its_worker_is_lost_and_the_worker_comes_back() 
         assert isinstance(raised, WorkerLost)
         assert raised.worker == "worker-1"
         assert raised.reason == ("process_ended", f"worker-1, process {process}: killed by SIGKILL")
-        assert raised.reason == ("process_ended", f"worker-1, process {process}: killed by SIGKILL")
         assert "may have run" in str(raised)
         assert await workers.run(functions.double, 4) == 8
         assert workers.processes != (process,)
