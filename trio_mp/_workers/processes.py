@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,14 @@ from .._runtime import Runtime
 from .._supervision.child import EndOfLife
 from .._supervision.processes import ChildProcess, launch
 from .board import Begun, new_board
+from .items import HasBegun, WorkerHandle
 from .orders import WorkerOrder, command_for
-from .pool import HasBegun, Pool, WorkerHandle
+from .pool import Pool
+
+log = logging.getLogger("trio_mp.workers")
+
+_LONG = 30.0
+"""After so many seconds a worker that still imports its modules is logged."""
 
 
 class WorkerLife:
@@ -61,7 +68,10 @@ class WorkerKind:
                 if process.ended.is_set():
                     why = staff.pool.broken.pop(process.pid, "")
                     raise ConfigurationError(f"{self._name}: {why or describe(process.reason or ())}")
-                await staff.pool.changed.park()
+                with trio.move_on_after(_LONG) as scope:
+                    await staff.pool.changed.park()
+                if scope.cancelled_caught:
+                    log.warning("%s has not imported its modules after %g s; it is waited for", self._name, _LONG)
         except BaseException:
             process.kill("its start was given up")
             with trio.CancelScope(shield=True):
