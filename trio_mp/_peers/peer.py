@@ -50,7 +50,7 @@ class Peer:
       current: the one in use.
       outbox, queue: those of the association.
       watchers: our ports that it monitors.
-      up, down: parking lots, woken when a connection is in use and may be written to, and when none is any more.
+      up: a parking lot, woken when a connection is in use and may be written to, and when what waited was dropped.
     """
 
     def __init__(
@@ -70,7 +70,6 @@ class Peer:
         self.connections: dict[str, PeerConnection] = {}
         self.current: PeerConnection | None = None
         self.up = trio.lowlevel.ParkingLot()
-        self.down = trio.lowlevel.ParkingLot()
         # How many ports that it has spawned on this node have not unwound.
         self.spawned = 0
         self.used_at = trio.current_time()
@@ -81,6 +80,8 @@ class Peer:
         self.queue.tell_next()
         # Whether this is flushed at the end of the pass. While it is not, the queue tells of the next message.
         self._dirty = self._failing = False
+        # Whether the connection in use has ended, and the observers do not know it yet.
+        self._is_untold = False
         self._failures = 0
         self._inline_size = settings.queue_limit // INLINE_SHARE
         self._flushed = trio.lowlevel.ParkingLot()
@@ -225,7 +226,7 @@ class Peer:
     def ask_to_part(self) -> bool:
         """Ask the peer to end the connection, if nothing depends on it here; whether it was asked.
 
-        The answer comes later: `down` is woken if it agrees, `up` if it does not.
+        The answer comes later: `Observers.down` hear of it if it agrees, `up` is woken if it does not.
         """
         if not (self._is_idle() and self._idleness.may_ask):
             return False
@@ -334,6 +335,7 @@ class Peer:
                 self.connections[connection].finish("nothing depended on the connection")
             case effects.NodeDown(_, why):
                 self._went_down(why)
+                self._tell_down()
             case effects.Lost():
                 self._lost(effect)
             case effects.Unwatch():
@@ -367,7 +369,14 @@ class Peer:
 
     @survives
     def _fire_loss(self) -> None:
-        """Fire what a loss made due; until then the association drops what is sent."""
+        """Fire what a loss made due; until then the association drops what is sent.
+
+        Observers hear of the loss behind the last monitor, and before another connection may be taken up. Nothing that
+        a monitor's callback can do depends on what they know: it asks for `current`, which is None since the loss, and
+        what a service wants sent to a peer without a connection is not sent. A callback cannot read the database,
+        because all that reads it is async, and a task that the callback wakes runs later. So no monitor waits until
+        the records of a node are dropped, which may be thousands.
+        """
         if self.outbox.fence is not Fence.LOST:
             return
         fire = self.outbox.fire()
@@ -376,6 +385,7 @@ class Peer:
         if messages:
             log.warning("%s: %d more messages (%d bytes) were dropped with them", self.id, messages, size)
         self._dispatcher.lifecycle.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
+        self._tell_down()
         decided = self.association.fired()
         self._failing = False
         self.execute(decided)
@@ -405,9 +415,15 @@ class Peer:
 
     def _went_down(self, why: str) -> None:
         if self.current is not None:
+            self._is_untold = True
             self.current.writer.leave_queue()
             self.current = None
         self._probe.cancel()
         log.info("%s is down: %s", self.id, why)
-        self.down.unpark_all()
-        tell_all(self._observers.down, self.id)
+
+    def _tell_down(self) -> None:
+        """Tell the observers that no connection is in use any more, unless they know it."""
+        if self._is_untold:
+            tell_all(self._observers.down, self.id)
+            # Behind the telling: after an error in between it is done again.
+            self._is_untold = False
