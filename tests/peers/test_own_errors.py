@@ -62,7 +62,8 @@ CORE = (
 AROUND = (
     *("_peers/connection.py", "_peers/reader.py", "_peers/writer.py", "_peers/watchers.py", "_peers/deadline.py"),
     "_peers/node_port.py",
-    *("_protocol/handshake/session.py", "_protocol/handshake/handshake.py", "_protocol/wire/framing.py"),
+    *("_protocol/handshake/session.py", "_protocol/handshake/handshake.py", "_protocol/handshake/greeting.py"),
+    "_protocol/wire/framing.py",
     "_peers/stream_handover.py",
 )
 """What leads to it: errors in it end the connection."""
@@ -304,7 +305,7 @@ async def test_an_error_of_a_service_ends_the_connection_and_nothing_else(
         assert "a: an error in this program" in record.getMessage()
 
 
-@pytest.mark.parametrize("what", ["log records", "the grace", "a contact", "a search", "a dial that was asked for"])
+@pytest.mark.parametrize("what", ["log records", "the grace", "a redialler", "a search", "a dial that was asked for"])
 async def test_an_error_of_a_task_for_others_is_logged_and_the_node_lives(
     autojump_clock: trio.testing.MockClock,
     caplog: pytest.LogCaptureFixture,
@@ -324,7 +325,7 @@ async def test_an_error_of_a_task_for_others_is_logged_and_the_node_lives(
             elif what == "the grace":
                 broken.setattr(Replica, "expire", raise_planted)
                 n._database._do(Grace("m", 1))
-            elif what == "a contact":
+            elif what == "a redialler":
                 broken.setattr(Redialler, "_use", raise_planted)
                 network.wire.reset()
             elif what == "a search":

@@ -241,7 +241,7 @@ class Peer:
             return
         if association.is_asked:
             if self._idleness.is_overdue(now):
-                log.info("%s: it does not answer whether it needs the connection; going on", self.id)
+                log.info("%s: the peer does not say whether it needs the connection, which stays in use", self.id)
                 self._go_on()
         elif self._idleness.is_due(now, (self.queue.appended, connection.reader.batches), idle=self._is_idle()):
             self.ask_to_part()
@@ -297,7 +297,7 @@ class Peer:
 
     def _do(self, effect: effects.Effect) -> None:
         match effect:
-            case effects.Link(connection):
+            case effects.Choose(connection):
                 linked = self.connections[connection]
                 # Else what it has said meanwhile ends it; its reader is about to say so.
                 if linked.session.handshake.step is Step.DECISION:
@@ -365,7 +365,7 @@ class Peer:
         self._dirty = False
         self.queue.tell_next()
         self._lost(loss)
-        log.error("%s: %s, so all that waits for it is given up", self.id, why, exc_info=error)
+        log.error("%s: %s, so all that waits for this peer is given up", self.id, why, exc_info=error)
 
     @survives
     def _fire_loss(self) -> None:
@@ -383,7 +383,8 @@ class Peer:
         # What was sent between the loss and now.
         messages, size = self.outbox.take_dropped()
         if messages:
-            log.warning("%s: %d more messages (%d bytes) were dropped with them", self.id, messages, size)
+            text = "%s: %d more messages (%d bytes) were dropped before the monitors fired"
+            log.warning(text, self.id, messages, size)
         self._dispatcher.lifecycle.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
         self._tell_down()
         decided = self.association.fired()
