@@ -479,7 +479,7 @@ CONNECTIONS = (
     Fault(
         "upkeep_is_a_loss",
         "a node that closes warns of messages that it has only said for itself",
-        (Change("_protocol/association/queue.py", "if not self._is_upkeep():", "if True:"),),
+        (Change("_protocol/association/queue.py", "and not self._is_upkeep():", "and True:"),),
         ("tests/protocol/association/test_queue.py::test_what_the_nodes_say_for_themselves_is_no_loss",),
     ),
     Fault(

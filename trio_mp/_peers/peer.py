@@ -273,7 +273,7 @@ class Peer:
     def connection_ended(self, connection_id: str, why: str) -> None:
         """A connection with it is gone."""
         self.connections.pop(connection_id, None)
-        self.act(self.association.closed, connection_id, why)
+        self.execute(self.association.closed(connection_id, why))
 
     @survives
     def act(self, decide: Callable[..., list[effects.Effect]], *arguments: Any, **named: Any) -> None:

@@ -166,7 +166,7 @@ class OutgoingQueue:
 
     def drop(self) -> None:
         """Drop everything, and count it, unless none of it is a program's."""
-        if not self._is_upkeep():
+        if (self._closed or self._count) and not self._is_upkeep():
             messages, size = self.dropped
             self.dropped = (messages + self._closed + self._count, size + self.size)
         self.losses += 1
