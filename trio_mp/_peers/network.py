@@ -134,7 +134,7 @@ class Network:
         self.binds = tuple(listener.address for listener in self._listeners)
 
     async def listen_beside(self, dialled: Address, pipe: Pipe) -> None:
-        """If it was not said where to listen: listen where whoever reaches the other end of a pipe reaches this one.
+        """Listen where nodes that reach the other end of a pipe reach this one, unless the settings say where.
 
         A checkpoint. Where it cannot, it listens nowhere, and says so in the log.
         """
@@ -339,10 +339,10 @@ class Network:
         return [parse_address(current.address)]
 
     async def dial_stream(self, address: Address, awaited: AwaitedStream) -> str:
-        """Make the connection for a byte stream; why that has failed, or an empty text if it was
-        handed over. A checkpoint.
+        """Make the connection for a byte stream. A checkpoint. If it is cancelled, the connection is closed.
 
-        Cancelled, it is given up.
+        Returns:
+          Why that has failed, or an empty text if the connection was handed over to the stream.
         """
         try:
             pipe = await self.environment.transport.dial(address)

@@ -104,7 +104,7 @@ class Peer:
         return now - self.used_at > MEMORY
 
     def spawned_port_gone(self) -> None:
-        """A port that it has spawned here is dead, and has unwound."""
+        """Count a port less that the peer has spawned here: it is dead, and has unwound."""
         self.spawned -= 1
 
     # Sending -------------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class Peer:
         self.touch()
 
     def touch(self) -> None:
-        """Have it flushed, or a connection looked for, at the end of this scheduler pass."""
+        """Have the queue flushed, or a connection looked for, at the end of this pass."""
         if not self._dirty:
             self._dirty = True
             self._dispatcher.queue.mark_dirty(self)
@@ -216,7 +216,7 @@ class Peer:
     # Parting -------------------------------------------------------------------------------------------------------
 
     def keep(self, reason: str) -> None:
-        """Do not let a connection with it end because it is idle, until `release` was called as often."""
+        """Keep an idle connection with the peer, until `release` was called as often for this reason."""
         self._idleness.keep(reason)
 
     def release(self, reason: str) -> None:
@@ -271,7 +271,7 @@ class Peer:
 
     @survives
     def connection_ended(self, connection_id: str, why: str) -> None:
-        """A connection with it is gone."""
+        """Do what follows from the end of a connection with the peer."""
         self.connections.pop(connection_id, None)
         self.execute(self.association.closed(connection_id, why))
 
@@ -290,7 +290,7 @@ class Peer:
         except Exception as error:  # noqa: BLE001 - whatever it is
             self.fail(error)
         for effect in left:
-            # All has been given up meanwhile, but what was taken out of the table of monitors has to fire.
+            # All has been given up meanwhile, but monitors that were taken out of their table have to fire.
             if isinstance(effect, effects.Fire):
                 self.outbox.unfired.update(dict.fromkeys(effect.monitors))
         self.touch()
