@@ -155,6 +155,11 @@ def node_failed(error: BaseException | None) -> Reason:
     return ("node_failed", exception_reason(error)[1] if error is not None else "cancelled")
 
 
+def process_ended(text: str) -> Reason:
+    """The reason of a process of `Supervisor.run_process` that has not ended well; the text says which, and how."""
+    return ("process_ended", text)
+
+
 def reason_lost(error: Exception) -> Reason:
     """The reason that monitors get in place of one that cannot travel to their node."""
     return ("reason_lost", f"the reason could not travel: {error}")

@@ -23,7 +23,7 @@ from ._ports.port import Port, lifecycle_of, running_port, state_of
 from ._ports.port_state import Supervising
 from ._ports.run_queue import WRONG_THREAD, Job
 from ._protocol import requests
-from ._protocol.wire import codec
+from ._protocol.wire.values import plain_message
 from ._reason import Reason, node_closed, node_failed, not_running, reason_lost, transport_error
 from ._settings.environment import Environment
 from ._settings.settings import Settings
@@ -51,6 +51,7 @@ class Runtime:
       errands: bounds what is done for other nodes, and what is logged of them.
       observers: who is told of what happens.
       supervisors: those that are open and have not ended, in the order in which they were opened.
+      epochs: the latest number of a life, by the names of supervisors.
       ending: why all ports are to die, once the node stops its supervisors; None before.
       node_port: serves what is sent to the node itself; see `serve_by`.
     """
@@ -80,6 +81,7 @@ class Runtime:
         self.closed = False
         # A dict for its order.
         self.supervisors: dict[Supervising, None] = {}
+        self.epochs: dict[str, int] = {}
         self.ending: Reason | None = None
         self._finishing = False
         self._stopping = trio.Event()
@@ -194,7 +196,7 @@ class Runtime:
     def kill(self, port: str, reason: Reason) -> None:
         """See `Node.kill`."""
         self.check_open()
-        reason = codec.plain_message(reason, thorough=True, what="reason")
+        reason = plain_message(reason, thorough=True, what="reason")
         peer, name = self.route(port)
         if not name:
             raise ValueError(f"kill(): expected a port that can be killed, got the node port {port}")

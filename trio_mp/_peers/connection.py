@@ -23,13 +23,13 @@ from .._protocol.handshake.events import (
     ProofWanted,
     RefusedByPeer,
 )
-from .._protocol.handshake.handshake import NONCE_SIZE, Step
+from .._protocol.handshake.greeting import NONCE_SIZE
+from .._protocol.handshake.handshake import Step
 from .._protocol.handshake.session import Session
 from .._transport.pipe import Pipe
 from .connection_host import ConnectionHost
 from .own_errors import explain, survives
 from .peer import Peer
-from .probe import ProbeTimer
 from .reader import Reader
 from .stream_handover import AwaitedStream, StreamHandshake
 from .writer import Writer
@@ -101,7 +101,6 @@ class Connection:
         self.reader = Reader(
             pipe, self.session, network.dispatcher, self.writer, self.closed, self._handle, self._serve
         )
-        self.probe = ProbeTimer(self, network.dispatcher)
 
     # Life ----------------------------------------------------------------------------------------------------------
 
@@ -122,7 +121,6 @@ class Connection:
                 self.closed.append("over")
                 self.writer.stop()
                 self.pipe.close()
-                self.probe.cancel()
                 if self.peer is not None:
                     self.peer.connection_ended(self.id, self.why or "the node is closing")
         except Exception as error:  # noqa: BLE001 - whatever it is

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable
 import trio
 
 from .._ports.boundary import LocalPorts
-from .._protocol.handshake.handshake import LocalInfo, Step
+from .._protocol.handshake.greeting import LocalInfo
+from .._protocol.handshake.handshake import Step
 from .._protocol.handshake.session import TLSChannel
 from .._protocol.membership.permissions import Notary
 from .._settings.environment import Environment
@@ -104,7 +105,8 @@ class Network:
         """What is kept about that node; it is not this one."""
         peer = self.peers.get(node_id)
         if peer is None:
-            peer = self.peers[node_id] = Peer(self.dispatcher, self.settings, node_id, self)
+            peer = Peer(self.dispatcher, self.settings, node_id, self.observers, self.why_missing)
+            self.peers[node_id] = peer
         return peer
 
     def up_nodes(self) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import trio
@@ -48,8 +48,6 @@ class Dispatcher:
       id: the node ID.
       ports: the ports that are alive, by name; the lifecycle owns this table.
       stalls: how many passes took so long that they were logged.
-      halted: whether the pump has ended. From then on nothing is dispatched before `finish`.
-      halting: functions to call when the pump ends.
     """
 
     def __init__(self, queue: RunQueue, lifecycle: Lifecycle, *, stall: float) -> None:
@@ -63,8 +61,6 @@ class Dispatcher:
         self._stall = stall
         self._stride = _CLOCK_STRIDE
         self._quiet = trio.lowlevel.ParkingLot()
-        self.halted = False
-        self.halting: dict[Callable[[], None], None] = {}
 
     # Passes --------------------------------------------------------------------------------------------------------
 
@@ -83,20 +79,14 @@ class Dispatcher:
             queue.forget_pump()
             return trio.lowlevel.Abort.SUCCEEDED
 
-        self.halted = False
-        try:
-            while True:
-                self.run_pass(running)
-                if queue.items or queue.writers:
-                    await trio.lowlevel.checkpoint()
-                else:
-                    self._quiet.unpark_all()
-                    queue.parked = running.task
-                    await trio.lowlevel.wait_task_rescheduled(abort)
-        finally:
-            self.halted = True
-            for tell in tuple(self.halting):
-                tell()
+        while True:
+            self.run_pass(running)
+            if queue.items or queue.writers:
+                await trio.lowlevel.checkpoint()
+            else:
+                self._quiet.unpark_all()
+                queue.parked = running.task
+                await trio.lowlevel.wait_task_rescheduled(abort)
 
     @trio.lowlevel.enable_ki_protection
     def run_pass(self, running: Running) -> None:

@@ -119,7 +119,7 @@ class Database:
           trio.ClosedResourceError: the node is closed.
         """
         self._runtime.check_open()
-        self._set(_writable(family), check_text(key, "key"), value)
+        self._set(check_writable(family), check_text(key, "key"), value)
 
     def delete(self, family: str, *keys: str) -> None:
         """Delete entries of this node; keys that it has not set are left out. Not a checkpoint.
@@ -128,7 +128,7 @@ class Database:
           what `set` raises.
         """
         self._runtime.check_open()
-        family = _writable(family)
+        family = check_writable(family)
         self._delete(family, [check_text(key, f"keys[{index}]") for index, key in enumerate(keys)])
 
     @trio.lowlevel.enable_ki_protection
@@ -147,7 +147,7 @@ class Database:
           what `set` raises.
         """
         self._runtime.check_open()
-        family = _writable(family)
+        family = check_writable(family)
         try:
             peer, name = self._runtime.route(port)
         except RuntimeError:
@@ -391,7 +391,8 @@ def _readable(name: object) -> str:
     return family
 
 
-def _writable(name: object) -> str:
+def check_writable(name: object) -> str:
+    """The name of a family in which programs may set entries. Raises `TypeError` or `ValueError`."""
     family = check_text(name, "family")
     if family.startswith(RESERVED):
         raise ValueError(
