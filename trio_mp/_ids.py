@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from abc import ABC, abstractmethod
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Entropy: TypeAlias = Callable[[int], bytes]
 """A source of random bytes, such as `os.urandom`. Always passed in, so that a simulation can be repeated."""
@@ -43,6 +44,31 @@ class PortID(str):
     """A string that names a port. It travels as the plain string that it is."""
 
     __slots__ = ()
+
+
+class PortReference(ABC):
+    """What stands for ports that follow each other, one for each life of something. It is no port ID and no `str`.
+
+    So nobody takes it for a port whose ID never changes, and plain sends pay nothing for it.
+    """
+
+    @property
+    @abstractmethod
+    def port(self) -> str:
+        """The port ID of its present life; between two lives that of the last one."""
+
+    @property
+    @abstractmethod
+    def running(self) -> bool:
+        """Whether there is a present life."""
+
+    @abstractmethod
+    def find_target(self) -> str | None:
+        """The port that messages go to now, or None between two lives: then the message is lost, and that is logged."""
+
+    @abstractmethod
+    def add_monitor(self, monitor: Any) -> None:
+        """Keep a monitor of the present life: the reference moves to the next life when it has fired, not before."""
 
 
 def random_token(entropy: Entropy) -> str:
@@ -74,9 +100,9 @@ def is_token(text: str) -> bool:
 def check_node_id(node_id: object) -> str:
     """The node ID, if it is one. Raises `TypeError` or `ValueError`, naming what was given."""
     if not isinstance(node_id, str):
-        raise TypeError(f"a node ID is a str, not {node_id!r}")
+        raise TypeError(f"node ID: expected a str, got {node_id!r}")
     if not is_node_id(node_id):
-        raise ValueError(f"not a node ID: {node_id!r} (1 to 255 of the characters A-Z a-z 0-9 _ - . : /)")
+        raise ValueError(f"node ID: expected 1 to 255 of the characters A-Z a-z 0-9 _ - . : /, got {node_id!r}")
     return node_id
 
 
@@ -85,14 +111,16 @@ def split_port(port: object) -> tuple[str, str]:
 
     Raises `TypeError` or `ValueError`, naming what was given.
     """
+    if isinstance(port, PortReference):
+        port = port.port
     if not isinstance(port, str):
-        raise TypeError(f"a port is a str, such as a Port or a port ID, not {port!r}")
+        raise TypeError(f"port: expected a str, such as a Port or a port ID, got {port!r}")
     node_id, _, name = str(port).partition("#")
     if not is_node_id(node_id) or (name and not _PORT_NAME.fullmatch(name)):
         raise ValueError(
-            f"not a port ID: {str(port)!r} (a port ID is what a Port prints as,"
-            " 'nodeid#name' with a name that its node gave it, of 16 to 64 characters;"
-            " a node ID alone is that node's own port)"
+            f"port: expected a port ID, got {str(port)!r}; pass a Port or the text that it prints as, 'nodeid#name',"
+            " where the name is one of 16 to 64 characters that its node gave it;"
+            " a node ID alone stands for that node's own port"
         )
     return node_id, name
 

@@ -16,6 +16,8 @@ Reason: TypeAlias = tuple[object, ...]
 
 NORMAL: Reason = ()
 
+SHUTDOWN = "shutdown"
+
 _LONGEST_TEXT = 4000
 _LONGEST_NAME = 100
 
@@ -94,6 +96,21 @@ def no_such_port(port: str) -> Reason:
     return ("no_such_port", f"there is no port {port}")
 
 
+def not_running(port: str) -> Reason:
+    """The reason that monitors of a supervised child get between two of its lives, the last of which had that port."""
+    return ("not_running", f"no life of the child runs; {port} was the last one")
+
+
+def shutdown() -> Reason:
+    """The reason of a port that its supervisor has stopped: a death as ordered, though not a normal one for links."""
+    return (SHUTDOWN, "its supervisor has stopped it")
+
+
+def is_expected(reason: Reason) -> bool:
+    """Whether a death is no failure: a normal one, or one that was ordered with the identifier `shutdown`."""
+    return not reason or reason[0] == SHUTDOWN
+
+
 def unhandled_message(tag: str) -> Reason:
     """The reason of a port that got a message for which it has neither a handler nor a mailbox."""
     return ("unhandled_message", f"no handler matches a message that begins with {tag}")
@@ -114,6 +131,11 @@ def spawn_failed(text: str) -> Reason:
     return ("spawn_failed", text)
 
 
+def start_cancelled() -> Reason:
+    """The reason of a port whose start was cancelled before it had started."""
+    return ("start_cancelled", "whoever started it stopped waiting before it had started")
+
+
 def stream_failed(text: str) -> Reason:
     """The reason of a port whose function was to be given a byte stream, and there is no connection for that."""
     return ("stream_failed", text)
@@ -130,6 +152,11 @@ def node_closed(node_id: str) -> Reason:
 def node_failed(error: BaseException | None) -> Reason:
     """The reason of all ports of a node whose block was left by an exception."""
     return ("node_failed", exception_reason(error)[1] if error is not None else "cancelled")
+
+
+def process_ended(text: str) -> Reason:
+    """The reason of a process of `Supervisor.run_process` that has not ended well; the text says which, and how."""
+    return ("process_ended", text)
 
 
 def reason_lost(error: Exception) -> Reason:

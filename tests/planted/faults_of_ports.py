@@ -197,7 +197,7 @@ PORTS = (
         if state.busy:""",
             ),
         ),
-        ("tests/ports/test_dispatch_properties.py::test_random_programs_keep_the_promise",),
+        ("tests/ports/test_death.py::test_messages_for_a_dead_port_reach_no_other",),
     ),
     Fault(
         "kill_overtakes_messages",

@@ -90,6 +90,19 @@ async def test_messages_behind_the_one_that_killed_the_port_are_dropped() -> Non
         assert seen == ["x"]
 
 
+@pytest.mark.parametrize("handler", [fail, fail_later])
+async def test_messages_for_a_dead_port_reach_no_other(handler: Callable[..., Any]) -> None:
+    async with open_node() as node:
+        seen: list[object] = []
+        dying = node.port(handler)
+        dying.on("with", "a pattern")(handler)
+        node.port(seen.append)
+        for number in range(3):
+            node.send(dying, number)
+        await node.wait_death(dying)
+        assert seen == []
+
+
 async def test_a_group_of_exceptions_kills_like_an_exception() -> None:
     async with open_node() as node:
 

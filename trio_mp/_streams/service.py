@@ -20,7 +20,7 @@ from typing import Any
 
 import trio
 
-from .._ids import node_of, random_token
+from .._ids import PortReference, node_of, random_token
 from .._peers.network import Network
 from .._peers.peer import Peer
 from .._ports.lifecycle import call_async
@@ -73,6 +73,9 @@ class Streams:
         """See `Node.open_stream`."""
         runtime = self._runtime
         check_reference(function)
+        if isinstance(node_or_port, PortReference):
+            # Its node, whether it runs there now or not.
+            node_or_port = node_or_port.port
         peer, _ = runtime.route(node_or_port)
         node_id = node_of(node_or_port)
         name = runtime.next_name() if peer is None else runtime.next_spawned_name()
@@ -147,10 +150,10 @@ class Streams:
         try:
             function = spawner.find(request.function, remote=bool(asker))
             if not inspect.iscoroutinefunction(function):
-                raise LookupError(f"{request.function} is not async: it could do nothing with a byte stream")
+                raise LookupError(f"{request.function} is not async: only an async function can use a byte stream")
         except LookupError as error:
             text = str(error.args[0])
-            spawner.log_failure(asker, "not spawned: %s", text)
+            spawner.log_failure(asker, "a byte stream is refused: %s", text)
             spawner.refuse(request.name, text)
             lifecycle.die(port, spawn_failed(text))
             return False
@@ -173,7 +176,7 @@ class Streams:
         self, port: Port, pending: PendingStream, function: Callable[..., Any], *arguments: Any
     ) -> None:
         """The task of the port at the other end of a stream of another node."""
-        tried = "no connection from it"
+        tried = "no connection from that node"
         end = trio.current_time() + self._runtime.settings.handshake_timeout
         try:
             with trio.move_on_at(end):
