@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.sax.saxutils import escape
 
 from trio_mp.cli.bench.catalogue import GROUPS, Group
-from trio_mp.cli.bench.results import Measurement, Results
+from trio_mp.cli.bench.results import BenchResults, Measurement
 from trio_mp.cli.bench.runner import OURS
 from trio_mp.cli.bench.screen import number, peers
 
@@ -32,7 +32,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 """
 
 
-def draw_chart(results: Results) -> str:
+def draw_chart(results: BenchResults) -> str:
     """The chart as SVG: medians, with the interval of each as a line across its end."""
     parts: list[str] = []
     top = GAP // 2
@@ -48,7 +48,7 @@ def draw_chart(results: Results) -> str:
     return "\n".join([head, f"<style>{STYLE}</style>", back, *parts, "</svg>", ""])
 
 
-def _rows(results: Results, group: Group) -> list[tuple[str, Measurement]]:
+def _rows(results: BenchResults, group: Group) -> list[tuple[str, Measurement]]:
     """Ours first, then the peers, the best first."""
     quiet = [workload for workload in group.workloads if not workload.task.busy]
     ours = [(f"trio_mp, {workload.title}", results.line(workload.key)) for workload in quiet]

@@ -14,7 +14,7 @@ from benchmarks.chart import draw_chart
 from benchmarks.profiles import Profiles, markdown, read_profiles
 from benchmarks.targets import TARGETS, judge
 from trio_mp.cli.bench.catalogue import GROUPS
-from trio_mp.cli.bench.results import Measurement, Results, read_results
+from trio_mp.cli.bench.results import BenchResults, Measurement, read_results
 from trio_mp.cli.bench.screen import interval, number, peers, ratios
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +28,7 @@ QUOTED = ("one_way/tcp/1/100/plain", "round_trip/tcp/handler", "local/sync")
 MARKS = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
-def fill(page: str, results: Results, profiles: Profiles) -> str:
+def fill(page: str, results: BenchResults, profiles: Profiles) -> str:
     """The page with what is generated put between its marks."""
     parts: dict[str, Callable[[], str]] = {
         "machine": lambda: machine(results),
@@ -44,7 +44,7 @@ def fill(page: str, results: Results, profiles: Profiles) -> str:
 CHECK = "A quick run, on a machine with other work to do: a check, and no measurement.\n\n"
 
 
-def quoted(results: Results) -> str:
+def quoted(results: BenchResults) -> str:
     """Three lines of the table, for README."""
     lines = ["| | median | beside others |", "| --- | ---: | --- |"]
     for group in GROUPS:
@@ -65,7 +65,7 @@ def profiled(profiles: Profiles) -> str:
     return f"{CHECK if profiles.quick else ''}{profiles.date} UTC: {where}."
 
 
-def machine(results: Results) -> str:
+def machine(results: BenchResults) -> str:
     """Where it was measured."""
     rows = [f"| {name} | {text} |" for name, text in results.machine.items()]
     note = CHECK if results.quick else ""
@@ -73,7 +73,7 @@ def machine(results: Results) -> str:
     return f"{note}{results.date} UTC\n\n| | |\n| --- | --- |\n" + "\n".join(rows) + skipped
 
 
-def targets(results: Results) -> str:
+def targets(results: BenchResults) -> str:
     """Which hold."""
     rows = ["| target | measured | interval | |", "| --- | ---: | --- | --- |"]
     for target in TARGETS:
@@ -84,7 +84,7 @@ def targets(results: Results) -> str:
     return "\n".join(rows)
 
 
-def figures(results: Results) -> str:
+def figures(results: BenchResults) -> str:
     """One table for each group."""
     parts = []
     for group in GROUPS:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks.rivals import ERLANG, PYKKA, RAW, TRACTOR, UVLOOP
 from trio_mp.cli.bench.analysis import Estimate
-from trio_mp.cli.bench.results import Results
+from trio_mp.cli.bench.results import BenchResults
 from trio_mp.cli.bench.runner import OURS
 from trio_mp.cli.bench.screen import interval, number
 from trio_mp.cli.bench.slow import LIMIT
@@ -84,7 +84,7 @@ class Judgement:
     verdict: str
 
 
-def judge(target: Target, results: Results) -> Judgement:
+def judge(target: Target, results: BenchResults) -> Judgement:
     """Compare with the limit."""
     measured = _measured(target, results)
     if measured is None:
@@ -98,7 +98,7 @@ def judge(target: Target, results: Results) -> Judgement:
     return Judgement(measured, holds, verdict)
 
 
-def _measured(target: Target, results: Results) -> Estimate | None:
+def _measured(target: Target, results: BenchResults) -> Estimate | None:
     line = results.line(target.workload)
     if line is None:
         return None
@@ -113,7 +113,7 @@ def _measured(target: Target, results: Results) -> Estimate | None:
     return Estimate(ours.median - theirs, ours.low - theirs, ours.high - theirs, ours.confidence, ours.count)
 
 
-def _why_not(target: Target, results: Results) -> str:
+def _why_not(target: Target, results: BenchResults) -> str:
     names = [f"{target.workload} ({OURS})", *([f"{target.other[0]} ({target.other[1]})"] if target.other else [])]
     failed = [name for name in names if name in results.failures]
     if failed:
@@ -122,7 +122,7 @@ def _why_not(target: Target, results: Results) -> str:
     return f"not measured{f': {program} is not here' if program in results.skipped else ''}"
 
 
-def draw_targets(results: Results) -> Table:
+def draw_targets(results: BenchResults) -> Table:
     """All of them."""
     table = Table(("target", "measured", "interval", ""), title="targets")
     for target in TARGETS:

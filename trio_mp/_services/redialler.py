@@ -31,7 +31,7 @@ FAILURES = 10
 log = logging.getLogger("trio_mp.connection")
 
 
-class Backoff:
+class RetryDelay:
     """How long to wait before something that has failed is tried again.
 
     Args:
@@ -169,8 +169,8 @@ class Redialler:
     async def run(self) -> bool:
         """Keep a connection with it for as long as one is wanted; returns whether it may be forgotten then."""
         network = self._owner.network
-        backoff, index = Backoff(network.environment.jitter), 0
-        own_backoff = Backoff(network.environment.jitter, LAST_RETRY_OF_ITSELF)
+        backoff, index = RetryDelay(network.environment.jitter), 0
+        own_backoff = RetryDelay(network.environment.jitter, LAST_RETRY_OF_ITSELF)
         while True:
             await self._owner.wait_turn(self)
             if self._owner.is_gone(self):
@@ -215,7 +215,7 @@ class Redialler:
                     continue
             await trio.sleep(backoff.next())
 
-    def _met_itself(self, address: Address, backoff: Backoff) -> None:
+    def _met_itself(self, address: Address, backoff: RetryDelay) -> None:
         """What answers there is this node.
 
         A stranger who sits at the address for a moment can have it look so, by passing on what this node says, even a
