@@ -23,13 +23,13 @@ FIGURES, PROFILES, CHART = DOCS / "benchmarks.json", DOCS / "profiles.json", DOC
 PAGES = (DOCS / "benchmarks.md", DOCS / "performance.md", ROOT / "README.md")
 
 QUOTED = ("one_way/tcp/1/100/plain", "round_trip/tcp/handler", "local/sync")
-"""What README quotes, beside those peers that a target is about."""
+"""The workloads that README quotes, beside the peers of their targets."""
 
 MARKS = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
 def fill(page: str, results: BenchResults, profiles: Profiles) -> str:
-    """The page with what is generated put between its marks."""
+    """Put the generated parts of a page between their marks."""
     parts: dict[str, Callable[[], str]] = {
         "machine": lambda: machine(results),
         "targets": lambda: targets(results),
@@ -60,13 +60,13 @@ def quoted(results: BenchResults) -> str:
 
 
 def profiled(profiles: Profiles) -> str:
-    """Where the profiles were measured."""
+    """Say on which machine the profiles were measured."""
     where = ", ".join(f"{name} {profiles.machine[name]}" for name in ("system", "processor", "CPUs", "Python"))
     return f"{CHECK if profiles.quick else ''}{profiles.date} UTC: {where}."
 
 
 def machine(results: BenchResults) -> str:
-    """Where it was measured."""
+    """Say on which machine the benchmarks were measured."""
     rows = [f"| {name} | {text} |" for name, text in results.machine.items()]
     note = CHECK if results.quick else ""
     skipped = "".join(f"\n\nWithout {name}: {why}." for name, why in results.skipped.items())
@@ -74,7 +74,7 @@ def machine(results: BenchResults) -> str:
 
 
 def targets(results: BenchResults) -> str:
-    """Which hold."""
+    """Draw the table of targets, and say which of them hold."""
     rows = ["| target | measured | interval | |", "| --- | ---: | --- | --- |"]
     for target in TARGETS:
         found = judge(target, results)
@@ -85,7 +85,7 @@ def targets(results: BenchResults) -> str:
 
 
 def figures(results: BenchResults) -> str:
-    """One table for each group."""
+    """Draw one table for each group."""
     parts = []
     for group in GROUPS:
         rows = []
@@ -108,7 +108,7 @@ def _cells(line: Measurement) -> str:
 
 
 def main() -> None:
-    """Do it."""
+    """Write all generated parts anew."""
     results, profiles = read_results(FIGURES), read_profiles(PROFILES)
     for page in PAGES:
         page.write_text(fill(page.read_text(encoding="utf-8"), results, profiles), encoding="utf-8")

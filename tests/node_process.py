@@ -1,4 +1,4 @@
-"""Nodes in processes of their own: the program, and who starts, hears and tells them.
+"""Nodes in processes of their own: their program, and the crew that starts them and tells them what to do.
 
 As a program: argv is an `Order` in JSON. The node registers a port in the database, and says on its standard output,
 one line each and with the time, by `time.monotonic()`:
@@ -236,14 +236,17 @@ class NodeProcess:
 
 
 class Crew:
-    """The processes of one test.
+    """Starts the processes of one test, and takes what they say.
+
+    The crews of the demo and of chaos run one whole scenario, on a board or with a diary. A test of this crew decides
+    each step itself, and expects single lines.
 
     Args:
-      directory: for journals and logs.
-      names: the nodes' IDs.
+      directory: the folder for journals and logs.
+      names: the node IDs.
 
     Attributes:
-      processes: those that were started, by node ID.
+      processes: the processes that were started, by node ID.
     """
 
     def __init__(self, directory: Path, names: Sequence[str], nursery: trio.Nursery) -> None:
