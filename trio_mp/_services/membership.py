@@ -34,7 +34,7 @@ from .._transport.addresses import Address, parse_address
 from .certified import permissions_of
 from .effect_queue import EffectQueue
 from .own_addresses import OwnAddresses
-from .redialler import LAST_RETRY, Backoff, Redialler, Seed, parse_addresses
+from .redialler import LAST_RETRY, Redialler, RetryDelay, Seed, parse_addresses
 from .search import DialsForOthers, Search
 from .sightings import Directory, Sightings
 
@@ -98,7 +98,7 @@ class MembershipService:
 
     async def _watch_seed(self, address: Address) -> None:
         """Keep a redialler for every address of a seed. Its name is looked up again and again, since it may move."""
-        seed, backoff = Seed(str(address)), Backoff(self.network.environment.jitter)
+        seed, backoff = Seed(str(address)), RetryDelay(self.network.environment.jitter)
         while True:
             try:
                 found = await self.network.environment.transport.resolve(address)

@@ -32,7 +32,7 @@ FAILURES = 10
 log = logging.getLogger("trio_mp.connection")
 
 
-class Backoff:
+class RetryDelay:
     """How long to wait before something that has failed is tried again.
 
     Args:
@@ -170,8 +170,8 @@ class Redialler:
     async def run(self) -> bool:
         """Dial, and keep the connection for as long as it is wanted; returns whether this may be forgotten then."""
         network = self._owner.network
-        backoff, index = Backoff(network.environment.jitter), 0
-        own_backoff = Backoff(network.environment.jitter, LAST_RETRY_OF_ITSELF)
+        backoff, index = RetryDelay(network.environment.jitter), 0
+        own_backoff = RetryDelay(network.environment.jitter, LAST_RETRY_OF_ITSELF)
         while True:
             await self._owner.wait_turn(self)
             if self._owner.is_gone(self):
@@ -216,7 +216,7 @@ class Redialler:
                     continue
             await trio.sleep(backoff.next())
 
-    def _met_itself(self, address: Address, backoff: Backoff) -> None:
+    def _met_itself(self, address: Address, backoff: RetryDelay) -> None:
         """Take up that this node itself answered at an address.
 
         A stranger at that address can make it look so, by passing on what this node says, even its proof. So nothing

@@ -194,7 +194,7 @@ def _stamp(file: str) -> tuple[int, int, int] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedCertificate:
     """The contexts and keys that were made of one state of the files.
 
     Attributes:
@@ -256,11 +256,11 @@ class CertificateTLS:
         return MemoryTLS(loaded.client, b"", node_ids_in)
 
     @property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedCertificate:
         """The contexts and keys that are in use."""
         return self._loaded
 
-    def refresh(self) -> Loaded:
+    def refresh(self) -> LoadedCertificate:
         """Take up what is in the files, if they have changed and work; returns what is in use then."""
         stamp = self._stamps()
         # Files that did not work are read again once a second at most, because each connection of a stranger asks.
@@ -290,7 +290,7 @@ class CertificateTLS:
     def _stamps(self) -> _Stamp:
         return tuple(map(_stamp, (self._certificate.chain, self._certificate.key, self._certificate.authority)))
 
-    def _load(self) -> Loaded:
+    def _load(self) -> LoadedCertificate:
         for attempt in range(1, _ATTEMPTS + 1):
             # Before anything is read: what changes later has another stamp and is found by the next connection.
             stamp = self._stamps()
@@ -301,7 +301,7 @@ class CertificateTLS:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
-    def _load_once(self, stamp: _Stamp) -> Loaded:
+    def _load_once(self, stamp: _Stamp) -> LoadedCertificate:
         files = self._certificate
         chain, authority = _read_certificates(files.chain), _read_certificates(files.authority)
         key = _read_file(files.key)
@@ -328,7 +328,7 @@ class CertificateTLS:
         if seen != (der, der):
             raise _wrong_file(files.chain, "the file was changed while it was read; try again")
         between = [one for one in _all_in(chain)[1:] if one.issuer != one.subject]
-        return Loaded(
+        return LoadedCertificate(
             server,
             client,
             hashlib.sha256(der).digest(),
