@@ -21,7 +21,12 @@ from ._node.node import Node as Node
 from ._node.opening import open_node as open_node
 from ._ports.handlers import ANY as ANY
 from ._ports.monitor import DeathScope as DeathScope, Monitor as Monitor
-from ._ports.port import Port as Port, current_node as current_node, current_port as current_port
+from ._ports.port import (
+    Port as Port,
+    current_epoch as current_epoch,
+    current_node as current_node,
+    current_port as current_port,
+)
 from ._ports.timer import Timer as Timer
 from ._reason import Reason as Reason
 from ._services.changes import Change as Change
@@ -29,6 +34,7 @@ from ._services.database import Database as Database
 from ._services.logs import LogCollector as LogCollector
 from ._services.nodes import NodeChange as NodeChange, NodeChanges as NodeChanges
 from ._services.spawning import spawnable as spawnable
+from ._services.starting import Started as Started
 from ._transport.certificate_files import Certificate as Certificate
 
 if TYPE_CHECKING:
@@ -52,7 +58,9 @@ __all__ = [
     "ProtocolError",
     "Reason",
     "RemoteProtocolError",
+    "Started",
     "Timer",
+    "current_epoch",
     "current_node",
     "current_port",
     "make_authority",

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from abc import ABC, abstractmethod
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Entropy: TypeAlias = Callable[[int], bytes]
 """A source of random bytes, such as `os.urandom`. Always passed in, so that a simulation can be repeated."""
@@ -43,6 +44,31 @@ class PortID(str):
     """A string that names a port. It travels as the plain string that it is."""
 
     __slots__ = ()
+
+
+class PortReference(ABC):
+    """What stands for ports that follow each other, one for each life of something. It is no port ID and no `str`.
+
+    So nobody takes it for a port whose ID never changes, and plain sends pay nothing for it.
+    """
+
+    @property
+    @abstractmethod
+    def port(self) -> str:
+        """The port ID of its present life; between two lives that of the last one."""
+
+    @property
+    @abstractmethod
+    def running(self) -> bool:
+        """Whether there is a present life."""
+
+    @abstractmethod
+    def find_target(self) -> str | None:
+        """The port that messages go to now, or None between two lives: then the message is lost, and that is logged."""
+
+    @abstractmethod
+    def add_monitor(self, monitor: Any) -> None:
+        """Keep a monitor of the present life: the reference moves to the next life when it has fired, not before."""
 
 
 def random_token(entropy: Entropy) -> str:
@@ -85,6 +111,8 @@ def split_port(port: object) -> tuple[str, str]:
 
     Raises `TypeError` or `ValueError`, naming what was given.
     """
+    if isinstance(port, PortReference):
+        port = port.port
     if not isinstance(port, str):
         raise TypeError(f"a port is a str, such as a Port or a port ID, not {port!r}")
     node_id, _, name = str(port).partition("#")

@@ -16,6 +16,8 @@ Reason: TypeAlias = tuple[object, ...]
 
 NORMAL: Reason = ()
 
+SHUTDOWN = "shutdown"
+
 _LONGEST_TEXT = 4000
 _LONGEST_NAME = 100
 
@@ -94,6 +96,21 @@ def no_such_port(port: str) -> Reason:
     return ("no_such_port", f"there is no port {port}")
 
 
+def not_running(port: str) -> Reason:
+    """The reason that monitors of a supervised child get between two of its lives, the last of which had that port."""
+    return ("not_running", f"no life of the child runs; {port} was the last one")
+
+
+def shutdown() -> Reason:
+    """The reason of a port that its supervisor has stopped: a death as ordered, though not a normal one for links."""
+    return (SHUTDOWN, "its supervisor has stopped it")
+
+
+def is_expected(reason: Reason) -> bool:
+    """Whether a death is no failure: a normal one, or one that was ordered with the identifier `shutdown`."""
+    return not reason or reason[0] == SHUTDOWN
+
+
 def unhandled_message(tag: str) -> Reason:
     """The reason of a port that got a message for which it has neither a handler nor a mailbox."""
     return ("unhandled_message", f"no handler matches a message that begins with {tag}")
@@ -112,6 +129,11 @@ def too_many_monitors(limit: int) -> Reason:
 def spawn_failed(text: str) -> Reason:
     """The reason of a port that could not be spawned."""
     return ("spawn_failed", text)
+
+
+def start_cancelled() -> Reason:
+    """The reason of a port whose start was cancelled before it had started."""
+    return ("start_cancelled", "whoever started it stopped waiting before it had started")
 
 
 def stream_failed(text: str) -> Reason:

@@ -9,7 +9,7 @@ from typing import cast
 import trio
 
 from ._errors import PortDied
-from ._ids import random_parts, spawned_prefix, spawner_mark, split_port
+from ._ids import PortReference, random_parts, spawned_prefix, spawner_mark, split_port
 from ._peers.errands import Errands
 from ._peers.network import Network
 from ._peers.node_port import NodePort
@@ -17,16 +17,21 @@ from ._peers.observers import Observers
 from ._peers.peer import Peer
 from ._ports.context import Running, find_running, running_variable
 from ._ports.dispatcher import Dispatcher
+from ._ports.lifecycle import raise_it
 from ._ports.monitor import Monitor, MonitorCallback
 from ._ports.port import Port, lifecycle_of, running_port, state_of
+from ._ports.port_state import Supervising
 from ._ports.run_queue import WRONG_THREAD, Job
 from ._protocol import requests
 from ._protocol.wire.values import plain_message
-from ._reason import Reason, node_closed, node_failed, reason_lost, transport_error
+from ._reason import Reason, node_closed, node_failed, not_running, reason_lost, transport_error
 from ._settings.environment import Environment
 from ._settings.settings import Settings
 
 _ROUTES = 10_000
+
+NOWHERE = "-" * 16
+"""The name of no port: what goes to a reference between two lives goes there."""
 
 
 class Runtime:
@@ -45,6 +50,8 @@ class Runtime:
       closed: whether everything is.
       errands: bounds what is done for other nodes, and what is logged of them.
       observers: who is told of what happens.
+      supervisors: those that are open and have not ended, in the order in which they were opened.
+      ending: why all ports are to die, once the node stops its supervisors; None before.
       node_port: serves what is sent to the node itself; see `serve_by`.
     """
 
@@ -71,7 +78,11 @@ class Runtime:
         self.observers = observers
         self.closing = False
         self.closed = False
+        # A dict for its order.
+        self.supervisors: dict[Supervising, None] = {}
+        self.ending: Reason | None = None
         self._finishing = False
+        self._stopping = trio.Event()
         self._thread = threading.get_ident()
         self._name_prefix = f"{self.incarnation[:8]}."
         # Those of names that will be given.
@@ -126,6 +137,10 @@ class Runtime:
           TypeError, ValueError: it is not a port ID.
           RuntimeError: it is on another node, and this one has no network.
         """
+        if isinstance(port, PortReference):
+            # Each time anew, and not among the routes: it moves.
+            target = port.find_target()
+            return (None, NOWHERE) if target is None else self.route(target)
         try:
             found = self.routes.get(port)
         except TypeError:
@@ -195,6 +210,8 @@ class Runtime:
         Unless it `kills_remotely`, as a link does that kills a port of another node: see `Lifecycle.die`.
         """
         self.check_open()
+        if isinstance(port, PortReference):
+            return self._monitor_life(port, callback, owner, kills_remotely=kills_remotely)
         peer, name = self.route(port)
         again = self.closing and self.lifecycle.firing
         if again and peer is None and name and self.lifecycle.find(name) is None:
@@ -220,6 +237,28 @@ class Runtime:
             self._node_monitors[monitor] = None
         return monitor
 
+    def _monitor_life(
+        self, reference: PortReference, callback: MonitorCallback, owner: Port | None, *, kills_remotely: bool
+    ) -> Monitor:
+        """Monitor the present life of a reference; between two lives the monitor fires soon."""
+        if reference.running:
+            monitor = self.monitor(reference.port, callback, owner, kills_remotely=kills_remotely)
+            reference.add_monitor(monitor)
+            return monitor
+        where: tuple[Peer | None, str] = (None, NOWHERE)
+        monitor = Monitor(self, reference.port, callback, owner, where, kills_remotely=kills_remotely)
+        if owner is not None:
+            state_of(owner).owned[monitor] = None
+        self.dispatcher.queue.enqueue(Job(self.lifecycle.fire), ([monitor], not_running(reference.port)))
+        return monitor
+
+    def fire_early(self, monitors: Iterable[Monitor], reason: Reason) -> None:
+        """Fire monitors of a port that is given up, though it may live. Only a task of the runtime may call this."""
+        active = [monitor for monitor in monitors if monitor.active]
+        for monitor in active:
+            self._forget_monitor(cast("tuple[Peer | None, str]", monitor._where), monitor)
+        self.lifecycle.fire(active, reason)
+
     def watch_unwinding(self, port: Port, callback: Callable[[], None]) -> None:
         """Call this when a port of this node has died and unwound; at once if it has. It is no monitor of a program."""
         if self.lifecycle.find(port.name) is None:
@@ -232,7 +271,11 @@ class Runtime:
         """See `MonitorRegistry.remove_monitor`."""
         if isinstance(owner, Port):
             state_of(owner).owned.pop(monitor, None)
-        peer, name = cast("tuple[Peer | None, str]", where)
+        self._forget_monitor(cast("tuple[Peer | None, str]", where), monitor)
+
+    def _forget_monitor(self, where: tuple[Peer | None, str], monitor: Monitor) -> None:
+        """Take a monitor away from where it would be fired."""
+        peer, name = where
         if self.closed:
             return
         if peer is not None:
@@ -250,6 +293,9 @@ class Runtime:
     def link(self, port: str, to: str) -> Monitor:
         """See `Node.link`."""
         self.check_open()
+        if isinstance(to, PortReference):
+            # Its present life, and not whichever there is when the link fires.
+            to = to.port
         peer, name = self.route(to)
         if not name:
             raise ValueError(f"{to} is a node port, which cannot be killed")
@@ -272,12 +318,76 @@ class Runtime:
         if self.network is not None:
             await self.network.listen()
 
-    def start(self, nursery: trio.Nursery, tasks: Iterable[Callable[[], Awaitable[None]]]) -> None:
-        """Run in this nursery; these tasks too, until the node closes, if it has a network."""
-        self.lifecycle.nursery = nursery
-        nursery.start_soon(self.dispatcher.pump, name=f"{self.id}: dispatcher")
-        if self.network is not None:
-            nursery.start_soon(self.network.run, tasks, name=f"{self.id}: network")
+    @trio.lowlevel.enable_ki_protection
+    async def run(
+        self,
+        outside: trio.Nursery,
+        tasks: Iterable[Callable[[], Awaitable[None]]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run the node's tasks until `stop`, whoever is cancelled: what is in the node's block may need them to unwind.
+
+        Args:
+          outside: the nursery around the block, in which this runs; what crashes the node is raised there.
+          tasks: to be run too, if the node has a network.
+        """
+        lifecycle = self.lifecycle
+        lifecycle.outside = outside
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery(strict_exception_groups=True) as pumping:
+                # It outlives the others, because ports that unwind wait for what it dispatches.
+                pumping.start_soon(self._pump, name=f"{self.id}: dispatcher")
+                try:
+                    async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                        lifecycle.nursery = nursery
+                        if self.network is not None:
+                            nursery.start_soon(self.network.run, tasks, name=f"{self.id}: network")
+                        task_status.started()
+                        await trio.sleep_forever()
+                except BaseExceptionGroup as group:
+                    # One by one: users see as deep a group as if these tasks ran in that nursery.
+                    for error in group.exceptions:
+                        outside.start_soon(raise_it, error)
+                finally:
+                    lifecycle.nursery = None
+                # After a crash the block is being left: supervisors in it still wait for what is dispatched.
+                await self._stopping.wait()
+                pumping.cancel_scope.cancel()
+
+    async def _pump(self) -> None:
+        """Dispatch, come what may: who waits for a port to unwind would wait for ever without it."""
+        while True:
+            try:
+                await self.dispatcher.pump()
+            except Exception as error:  # noqa: BLE001 - a mistake in this package, which ends the node
+                self.lifecycle.crash(error)
+
+    def stop(self) -> None:
+        """Cancel all tasks of the node; `run` returns when they have ended."""
+        self._stopping.set()
+        if self.lifecycle.nursery is not None:
+            self.lifecycle.nursery.cancel_scope.cancel()
+
+    async def stop_supervisors(self, reason: Reason) -> None:
+        """Stop all supervisors that are open, the outermost in reverse, and restart nothing. A checkpoint if there are.
+
+        It cannot be cancelled, but takes at most the time that their children have.
+
+        Args:
+          reason: why the ports die in which they were opened, and their children.
+        """
+        if not self.supervisors:
+            return
+        self.closing = self.lifecycle.closing = True
+        self.ending = reason
+        for supervisor in self.supervisors:
+            supervisor.freeze()
+        with trio.CancelScope(shield=True):
+            while self.supervisors:
+                outermost = [each for each in self.supervisors if each.parent not in self.supervisors][-1]
+                outermost.close()
+                await outermost.wait_ended()
 
     async def close(self, error: BaseException | None) -> None:
         """Close in good order: ports die and unwind, what is queued is flushed, connections are closed.
@@ -285,9 +395,10 @@ class Runtime:
         Args:
           error: what the node's block was left with, if it was by an exception.
         """
+        reason = node_closed(self.id) if error is None else node_failed(error)
+        await self.stop_supervisors(reason)
         if self.network is not None:
             await self.network.stop_listening()
-        reason = node_closed(self.id) if error is None else node_failed(error)
         self.closing = self.lifecycle.closing = True
         # In order with what was sent before; and what monitors send because of it still goes out.
         self.lifecycle.kill_all(reason)
@@ -299,7 +410,7 @@ class Runtime:
         """Everything has ended: whoever still waits is told. Not a checkpoint."""
         dispatcher, lifecycle = self.dispatcher, self.lifecycle
         self.closing = lifecycle.closing = self._finishing = True
-        lifecycle.nursery = None
+        lifecycle.nursery = lifecycle.outside = None
         running = Running(lifecycle.public, None, trio.lowlevel.current_task())
         token = running_variable.set(running)
         try:

@@ -179,7 +179,7 @@ async def test_another_node_with_the_id_of_its_seed(
         assert not a.peers
         assert not twin.peers
         assert network.dialled[place("a")] > 10, "it goes on trying: the other one may be the mistake"
-        assert any("own node ID" in line for line in warnings_in(caplog))
+        assert any("another node ID than our own" in line for line in warnings_in(caplog))
 
 
 @encrypted_or_not

@@ -107,6 +107,24 @@ CONNECTIONS = (
         hangs=True,
     ),
     Fault(
+        "refused_past_the_table",
+        "a connection leaves its peer's table before it is refused, and goes on when an error comes in between",
+        (
+            Change(
+                _PEER,
+                "self.connections[connection].finish(why)\n                self.connections.pop(connection, None)",
+                "self.connections.pop(connection).finish(why)",
+            ),
+        ),
+        (f"{_OWN_ERRORS}::test_an_error_in_ending_a_connection_leaves_it_to_nobody[refused]",),
+    ),
+    Fault(
+        "closed_past_the_table",
+        "a connection leaves its peer's table before it is closed, and goes on when an error comes in between",
+        (Change(_PEER, "= self.connections.get(connection)", "= self.connections.pop(connection, None)"),),
+        (f"{_OWN_ERRORS}::test_an_error_in_ending_a_connection_leaves_it_to_nobody[closed]",),
+    ),
+    Fault(
         "an_error_ends_the_node",
         "an error in the work for one connection ends the node",
         (Change("_peers/own_errors.py", "            self.fail(error)\n            return None", "            raise"),),

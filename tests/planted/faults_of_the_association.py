@@ -21,7 +21,7 @@ _DATA_BEFORE_OK = (
         "Row(Stage.AUTHENTICATED, StageEvent.TAKEN_UP, Stage.CHOSEN,",
         "Row(Stage.AUTHENTICATED, StageEvent.TAKEN_UP, Stage.IN_USE,",
     ),
-    Change(_FILE, "return [Link(connection)]", "return [Link(connection), NodeUp(connection)]"),
+    Change(_FILE, "return [Choose(connection)]", "return [Choose(connection), NodeUp(connection)]"),
     Change(
         _FILE,
         "if self._move(connection, StageEvent.OK) is None:\n",

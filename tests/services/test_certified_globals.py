@@ -193,8 +193,8 @@ async def test_a_greeting_alone_makes_nobody_a_seed(
             await inbox.wait(1)
             await trio.sleep(30)
             assert a._membership is not None
-            (contact,) = [one for key, one in a._membership._rediallers.items() if key == place("s")]
-            assert contact.proven_id == ""
+            (redialler,) = [one for key, one in a._membership._rediallers.items() if key == place("s")]
+            assert redialler.proven_id == ""
             assert "x" in a.peers
             nodes["x"].send("a", "join", True, [])
             await trio.sleep(10)

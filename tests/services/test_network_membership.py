@@ -208,7 +208,7 @@ async def test_those_that_the_anchor_names_are_dialled_before_those_that_it_name
         network.crash("s", silently=True)
         await until(lambda: rules.anchor is None, 30)
         start = trio.current_time()
-        turns = {contact.node_id: contact.turn for contact in service._rediallers.values()}
+        turns = {redialler.node_id: redialler.turn for redialler in service._rediallers.values()}
         assert max(turns[other] for other in rules.globals) < min(turns[other] for other in rules.former)
         await until(lambda: rules.anchor == "t", 30)
         assert trio.current_time() - start < 3

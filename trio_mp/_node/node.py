@@ -19,6 +19,7 @@ from .._services.later import callback_of, send_after
 from .._services.logs import LogCollector, check_level
 from .._services.nodes import NodeChanges, watch_nodes
 from .._services.processes import open_port, start_port
+from .._services.starting import Started, start
 from .._settings.environment import Environment
 from .._settings.settings import Settings
 from .assembly import assemble
@@ -31,8 +32,9 @@ class Node:
     belongs to the thread that runs Trio; from others use `trio.from_thread.run_sync(node.send, …)`.
     """
 
-    def __init__(self, settings: Settings, environment: Environment) -> None:
+    def __init__(self, settings: Settings, environment: Environment, context: Any = None) -> None:
         parts = assemble(self, settings, environment)
+        self._context = context
         # `send` reads these five.
         self._runtime = parts.runtime
         self._lifecycle = parts.runtime.lifecycle
@@ -69,6 +71,14 @@ class Node:
         """The database that all nodes of the network share."""
         return self._database
 
+    @property
+    def context(self) -> Any:
+        """The object that `open_node` was given as `context`, or None: the program's own, and never sent.
+
+        Functions that others spawn find in `current_node().context` what they need of their program.
+        """
+        return self._context
+
     # Ports ---------------------------------------------------------------------------------------------------------
 
     def port(self, handler: Callable[..., Any] | None = None) -> Port:
@@ -101,6 +111,27 @@ class Node:
           trio.ClosedResourceError: the node is closed or closing.
         """
         return start_port(self._runtime, async_function, arguments)
+
+    async def start(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> Started[Port]:
+        """As `start_port`, but wait until the port says that it has started, as `trio.Nursery.start` does.
+
+        It runs `async_function(port, *arguments, task_status=…)`, and returns when that calls
+        `task_status.started(value)`. What the port has sent before to ports of this node has arrived by then.
+
+        A checkpoint. Cancelled, the port is killed with `("start_cancelled", …)`, and this waits until its tasks have
+        unwound, for at most `shutdown_timeout`; if the port has failed by itself meanwhile, its exception is raised.
+
+        Returns:
+          The port, and the value. The port may have died since it has started.
+
+        Raises:
+          RuntimeError: the function returned without calling `started`.
+          PortDied: the port was killed before it had started.
+          whatever else the function raises before it has called `started`, or other code of the port does.
+          TypeError: it is not a function.
+          trio.ClosedResourceError: the node is closed or closing.
+        """
+        return await start(self._runtime, async_function, arguments)
 
     # Messages ------------------------------------------------------------------------------------------------------
 

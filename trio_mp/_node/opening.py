@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Unpack
+from typing import Any, Unpack
 
 import trio
 
 from .._errors import ConfigurationError
+from .._reason import node_failed
 from .._services.spawning import import_spawn_modules
 from .._settings.environment import Environment
 from .._settings.settings import SettingArguments, check_settings
@@ -19,7 +20,11 @@ from .node import Node
 
 @asynccontextmanager
 async def open_node(
-    node_id: str | None = None, *, profile: str | None = None, **settings: Unpack[SettingArguments]
+    node_id: str | None = None,
+    *,
+    profile: str | None = None,
+    context: Any = None,
+    **settings: Unpack[SettingArguments],
 ) -> AsyncGenerator[Node, None]:
     """Run a node for the length of the block.
 
@@ -27,6 +32,7 @@ async def open_node(
       node_id: 1 to 255 of the characters `A-Z a-z 0-9 _ - . : /`, unique in the network; random by default, as with
         `"anon/"`.
       profile: the name of a configuration profile; not built yet.
+      context: any object of the program, which `Node.context` gives back, and which is never sent.
       settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
 
         - `binds`: addresses to listen on: `unix:PATH` or `host:port`. `*` stands for all
@@ -93,39 +99,51 @@ async def open_node(
             f"profile: there are no configuration profiles yet, so {named!r} cannot be used;"
             " give the settings to open_node() (and unset TRIO_MP_PROFILE)"
         )
-    async with open_node_in(Environment(), node_id, **settings) as node:
+    async with open_node_in(Environment(), node_id, context=context, **settings) as node:
         yield node
 
 
 @asynccontextmanager
 async def open_node_in(
-    environment: Environment, node_id: str | None = None, **settings: Unpack[SettingArguments]
+    environment: Environment,
+    node_id: str | None = None,
+    *,
+    context: Any = None,
+    **settings: Unpack[SettingArguments],
 ) -> AsyncGenerator[Node, None]:
     """As `open_node`, in a world that can be replaced: for tests and simulations.
 
     Args:
       environment: where its randomness, its transport and its clocks come from.
-      node_id, settings: as for `open_node`.
+      node_id, context, settings: as for `open_node`.
     """
     _check_trio()
     checked = check_settings(node_id, settings)
     import_spawn_modules(checked.spawn_modules)
-    node = Node(checked, environment)
+    node = Node(checked, environment, context)
     runtime = node._runtime
     await runtime.prepare()
     failure: BaseException | None = None
     failures: list[BaseExceptionGroup[BaseException]] = []
     try:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            runtime.start(nursery, node._tasks)
+            with trio.CancelScope(shield=True):
+                # The block may be cancelled from its first line on; then the tasks are to be there as well.
+                await nursery.start(runtime.run, nursery, node._tasks)
             try:
-                yield node
-            except BaseException as error:  # noqa: BLE001 - kept until the node has closed
-                failure = error
-            # Not after Cancelled, a KeyboardInterrupt, or a group with such: no time to be polite.
-            if failure is None or isinstance(failure, Exception):
-                await runtime.close(failure)
-            nursery.cancel_scope.cancel()
+                try:
+                    yield node
+                    # Whoever is cancelled tells nobody anything; but for this, what is below would begin to.
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                except BaseException as error:  # noqa: BLE001 - kept until the node has closed
+                    failure = error
+                # Not after Cancelled, a KeyboardInterrupt, or a group with such: no time to be polite.
+                if failure is None or isinstance(failure, Exception):
+                    await runtime.close(failure)
+                else:
+                    await runtime.stop_supervisors(node_failed(_told(failure)))
+            finally:
+                runtime.stop()
     except trio.Cancelled as error:
         failure = failure or error
     except BaseExceptionGroup as group:
@@ -135,6 +153,11 @@ async def open_node_in(
     except ExceptionGroup as group:
         failures += [group]
     _raise_all(failure, failures)
+
+
+def _told(failure: BaseException) -> BaseException | None:
+    """The exception of which the ports of a node are told; no cancellation, which says nothing to anybody."""
+    return None if isinstance(failure, trio.Cancelled) else failure
 
 
 def _check_trio() -> None:

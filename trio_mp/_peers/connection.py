@@ -30,7 +30,7 @@ from .._transport.pipe import Pipe
 from .connection_host import ConnectionHost
 from .own_errors import explain, survives
 from .peer import Peer
-from .probe import Probe
+from .probe import ProbeTimer
 from .reader import Reader
 from .stream_handover import AwaitedStream, StreamHandshake
 from .writer import Writer
@@ -102,7 +102,7 @@ class Connection:
         self.reader = Reader(
             pipe, self.session, network.dispatcher, self.writer, self.closed, self._handle, self._serve
         )
-        self.probe = Probe(self, network.dispatcher)
+        self.probe = ProbeTimer(self, network.dispatcher)
 
     # Life ----------------------------------------------------------------------------------------------------------
 

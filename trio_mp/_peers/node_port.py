@@ -29,7 +29,10 @@ class SpawnService(Protocol):
     """What makes and initialises ports; see `Spawner`."""
 
     def spawn(self, request: requests.Spawn, *, asker: str) -> Port | None:
-        """Make a port and initialise it, because that node has asked for it; None if this node is closing."""
+        """Make a port and initialise it for the node `asker`; None if this node is closing.
+
+        The port is dead already if the function cannot be had or has failed: monitors of the port are told why.
+        """
         ...
 
     def refuse(self, name: str, why: str) -> None:
@@ -45,7 +48,10 @@ class StreamService(Protocol):
     """What sets up byte streams; see `Streams`."""
 
     def serve(self, request: requests.OpenStream, peer: Peer) -> Port | None:
-        """Make a port whose function gets the stream; None if that is refused, or the node is closing."""
+        """Make a port whose function gets the stream; None if this node is closing.
+
+        The port is dead already if the function cannot be had: monitors of the port are told why.
+        """
         ...
 
     def ready(self, peer: Peer, name: str) -> None:

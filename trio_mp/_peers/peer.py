@@ -290,7 +290,7 @@ class Peer:
 
     def _do(self, effect: effects.Effect) -> None:
         match effect:
-            case effects.Link(connection):
+            case effects.Choose(connection):
                 linked = self.connections[connection]
                 # Else what it has said meanwhile ends it; its reader is about to say so.
                 if linked.session.handshake.step is Step.DECISION:
@@ -303,10 +303,12 @@ class Peer:
                 pass
             case effects.Accept(connection):
                 self.connections[connection].session.accept()
+            # A connection is told of its end before it leaves the table. After an error in between, `fail` finds it
+            # there; outside the table it would go on.
             case effects.Refuse(connection, why):
-                self.connections.pop(connection).finish(why)
+                self.connections[connection].finish(why)
+                self.connections.pop(connection, None)
             case effects.Close(connection, why):
-                # Closed first: after an error in between, one that is out of the table would go on.
                 closing = self.connections.get(connection)
                 if closing is not None:
                     closing.close(why)
@@ -349,8 +351,9 @@ class Peer:
         why = explain(error)
         loss = self.association.give_up(why)
         self._dispatcher.queue.call_next(self._fire_loss)  # first of all, so that they fire whatever comes now
-        while self.connections:
-            self.connections.popitem()[1].close(why)
+        for connection in tuple(self.connections.values()):
+            connection.close(why)
+        self.connections.clear()
         self.watchers.end_all()
         self._dirty = False
         self.queue.tell_next()

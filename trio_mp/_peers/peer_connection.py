@@ -11,7 +11,7 @@ from .writer import Writer
 
 
 class ConnectionProbe(Protocol):
-    """A probe of a connection; see `Probe`."""
+    """A probe of a connection; see `ProbeTimer`."""
 
     def begin(self, seconds: float) -> None:
         """Tell the association, by `probe_failed`, if it has not been `answered` in this time."""

@@ -17,7 +17,7 @@ class ProbedConnection(Protocol):
     closed: list[str]
 
 
-class Probe:
+class ProbeTimer:
     """Whether a connection has been probed, and has not answered yet.
 
     Args:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 32
 """How many ports without a state die, or are buried, in one job: some microseconds each, so that passes stay short."""
+
+_LONGEST_STACK = 200
+"""How many lines of stacks are logged, at most, of tasks that do not end."""
 
 log = logging.getLogger("trio_mp.port")
 
@@ -54,6 +58,7 @@ class Lifecycle(PortLifecycle):
       firing: above zero while monitors are being fired: nothing may be written until all of them have.
       cause: by which exception the port has died whose monitors are being fired, if it was one, and on this node.
       nursery: where tasks run; None when the node has closed.
+      outside: the nursery around the node's block, where what crashes the node is raised; None before and after.
       closing: whether the node is closing.
     """
 
@@ -78,6 +83,7 @@ class Lifecycle(PortLifecycle):
         self.firing = 0
         self.cause: Exception | None = None
         self.nursery: trio.Nursery | None = None
+        self.outside: trio.Nursery | None = None
         self.closing = False
         self._queue = queue
         self._mailbox_limits = (mailbox_limit, mailbox_size_limit)
@@ -112,7 +118,7 @@ class Lifecycle(PortLifecycle):
         state = state_of(port)
         running_variable.set(Running(self.public, port, None))
         scope = trio.CancelScope()
-        state.scopes[scope] = None
+        state.scopes[scope] = trio.lowlevel.current_task()
         if not state.alive:
             scope.cancel()
         try:
@@ -123,6 +129,12 @@ class Lifecycle(PortLifecycle):
                 self.die(port, exception_reason(error), error)
             elif not _is_own_death(error, port):
                 log.error("%s: a task failed while it was unwinding", port, exc_info=error)
+        except BaseException as error:
+            # An interrupt, mostly. It ends the node by way of its block, in which supervisors still stop what they run.
+            rest = _without_cancelled(error)
+            if rest is None or self.outside is None:
+                raise
+            self.outside.start_soon(raise_it, rest)
         finally:
             state.scopes.pop(scope, None)
             state.tasks -= 1
@@ -218,16 +230,20 @@ class Lifecycle(PortLifecycle):
 
     def _lay_out(self, port: Port, reason: Reason) -> None:
         """Let a port die that has handlers and nothing else: a million of these close in seconds."""
-        if self._gravestone.reason is not reason:
-            self._gravestone = Gravestone(reason)
-        port._state = self._gravestone
-        port._tags = port._default = None
+        self._set_gravestone(port, reason)
         latest = self._queue.items[-1] if self._queue.items else None
         if latest is not None and latest[0] is self._bury_job and len(latest[1][0]) < _AT_ONCE:
             # Nothing has come between the two deaths.
             latest[1][0].append(port)
         else:
             self._queue.enqueue(self._bury_job, ([port],))
+
+    def _set_gravestone(self, port: Port, reason: Reason) -> None:
+        """Replace the handlers of a dead port by the reason of its death."""
+        if self._gravestone.reason is not reason:
+            self._gravestone = Gravestone(reason)
+        port._state = self._gravestone
+        port._tags = port._default = None
 
     def _bury(self, ports: list[Port]) -> None:
         """Forget ports that had no state when they died. Only those that were monitored since have anybody to tell."""
@@ -246,10 +262,15 @@ class Lifecycle(PortLifecycle):
 
         What was to be called when it has unwound is not called then.
         """
-        state = state_of(port)
-        if state.monitors or state.tasks or state.owned or state.mailbox is not None:
+        state = port._state
+        if self.ports.get(port.name) is not port:
+            return
+        if not isinstance(state, PortState):
+            del self.ports[port.name]
+            self._set_gravestone(port, NORMAL)
+        elif state.monitors or state.tasks or state.owned or state.mailbox is not None:
             self.die(port, NORMAL)
-        elif self.ports.get(port.name) is port:
+        else:
             del self.ports[port.name]
             state.alive = False
             state.handlers = type(state.handlers)()
@@ -271,10 +292,15 @@ class Lifecycle(PortLifecycle):
         """Give up on tasks that do not unwind."""
         assert state.unwinding is not None
         with state.unwinding:
-            await trio.sleep(self._shutdown_timeout)
+            # Each is bounded by the time that its own children have.
+            for supervisor in tuple(state.supervisors or ()):
+                await supervisor.wait_ended()
+            limit = self._shutdown_timeout if state.unwind_limit is None else state.unwind_limit
+            await trio.sleep(limit)
             log.warning(
-                "%s died %g s ago and %d of its tasks have not ended; its monitors fire now",
-                *(port, self._shutdown_timeout, state.tasks),
+                "%s died %g s ago and %d of its tasks have not ended; its monitors fire now. What runs still,"
+                " for a shielded scope or a thread:\n%s",
+                *(port, limit, state.tasks, describe_tasks(state.scopes.values())),
             )
             self._unwound(port, state)
 
@@ -385,22 +411,44 @@ class Lifecycle(PortLifecycle):
 
     def crash(self, error: Exception) -> None:
         """See `Deaths.crash`. This does not raise: its caller dispatches, catches errors, and has work to finish."""
-        if self.nursery is None:
+        if self.outside is None:
             raise error
-        self.nursery.start_soon(_raise, error)
+        self.outside.start_soon(raise_it, error)
 
 
-def call_async(async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]) -> Awaitable[object]:
+def describe_tasks(tasks: Iterable[trio.lowlevel.Task]) -> str:
+    """Where tasks are, and those in their nurseries, as a traceback has it."""
+    lines: list[str] = []
+    waiting = [*tasks]
+    while waiting and len(lines) < _LONGEST_STACK:
+        task = waiting.pop(0)
+        lines.append(f"task {task.name}, most recent call last:\n")
+        lines += traceback.StackSummary.extract(task.iter_await_frames()).format()
+        waiting += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return "".join(lines[:_LONGEST_STACK]).rstrip()
+
+
+def call_async(
+    async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...], **named: Any
+) -> Awaitable[object]:
     """Call a function that a program says is async. Raises `TypeError`, and names it, if it turns out to be none."""
-    result: object = async_function(*arguments)
+    result: object = async_function(*arguments, **named)
     if not isinstance(result, Awaitable):
         name = getattr(async_function, "__qualname__", async_function)
         raise TypeError(f"expected an async function, got {name}, which returned {type(result).__name__}")
     return result
 
 
-async def _raise(error: Exception) -> None:
+async def raise_it(error: BaseException) -> None:
+    """A task that fails with this exception."""
     raise error
+
+
+def _without_cancelled(error: BaseException) -> BaseException | None:
+    """What is left of an exception besides Trio's own cancellation, if anything is."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1]
+    return None if isinstance(error, trio.Cancelled) else error
 
 
 def _raised(error: Exception | None) -> Exception | None:

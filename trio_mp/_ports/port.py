@@ -339,6 +339,23 @@ def current_port() -> Port:
     return port
 
 
+def current_epoch() -> int | None:
+    """The epoch of the running port: which life of a supervised child it is, as a number.
+
+    A supervisor gives each life of a child a greater number than all lives before it, so a resource that is told the
+    epoch can refuse a life that should have ended. None for a port that no supervisor has started: so one function can
+    be started in both ways.
+
+    Raises:
+      RuntimeError: no code of a port is running.
+    """
+    port = running_port()
+    if port is None:
+        raise RuntimeError("current_epoch() answers only inside handlers and tasks of a port")
+    state = port._state
+    return state.epoch if isinstance(state, PortState) else None
+
+
 def current_node() -> Node:
     """The node whose port's handler or task is running.
 

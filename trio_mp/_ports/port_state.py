@@ -21,6 +21,31 @@ class Owned(Protocol):
         ...
 
 
+class Supervising(Protocol):
+    """A supervisor that is open, as what is around it sees it: the port that has opened it, and the node."""
+
+    @property
+    def parent(self) -> Supervising | None:
+        """The supervisor around it, in whose block it was opened, or in a child of it."""
+        ...
+
+    def freeze(self) -> None:
+        """Start nothing any more, as the node closes. What runs goes on running."""
+        ...
+
+    def cancel(self) -> object:
+        """Begin to stop all children: the port around it has died."""
+        ...
+
+    def close(self) -> None:
+        """Begin to stop all children: the node closes."""
+        ...
+
+    async def wait_ended(self) -> None:
+        """Wait until no child runs any more."""
+        ...
+
+
 class Gravestone:
     """All that is kept of a port that has died without ever needing a state. Ports that die together share one.
 
@@ -50,17 +75,21 @@ class PortState:
       busy: whether an async handler is running.
       pending: what came while it was.
       mailbox: for ports that have one.
-      scopes: the cancel scopes of its tasks.
+      scopes: the cancel scopes of its tasks, and the tasks.
       tasks: how many tasks have not ended.
       monitors: those that are to fire when it dies, in their order.
       owned: monitors that were set by it, and what else is cancelled when it dies.
       unwinding: the scope of the task that waits for its tasks to end.
       unwound: to be called when they have.
+      epoch: which life of a supervised child it is; None if no supervisor has started it.
+      unwind_limit: how long they may take for that, in seconds; None for as long as the node's setting says.
+      supervisors: those that its tasks have opened and that have not ended: they come before that time.
     """
 
     __slots__ = (
         "alive",
         "busy",
+        "epoch",
         "error",
         "handlers",
         "heard",
@@ -70,7 +99,9 @@ class PortState:
         "pending",
         "reason",
         "scopes",
+        "supervisors",
         "tasks",
+        "unwind_limit",
         "unwinding",
         "unwound",
     )
@@ -85,9 +116,12 @@ class PortState:
         self.pending: Backlog | None = None
         self.mailbox: Mailbox | None = None
         # Dicts for their order: that of a set of objects differs from run to run, and simulations are repeated.
-        self.scopes: dict[trio.CancelScope, None] = {}
+        self.scopes: dict[trio.CancelScope, trio.lowlevel.Task] = {}
         self.tasks: int = 0
         self.monitors: dict[Any, None] = {}
         self.owned: dict[Owned, None] = {}
         self.unwinding: trio.CancelScope | None = None
         self.unwound: list[Callable[[], None]] = []
+        self.epoch: int | None = None
+        self.unwind_limit: float | None = None
+        self.supervisors: dict[Supervising, None] | None = None

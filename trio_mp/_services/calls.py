@@ -7,15 +7,22 @@ from typing import Any
 import trio
 
 from .._errors import PortDied
+from .._ids import PortReference
 from .._ports.port import new_port, state_of
 from .._protocol.requests import QUERIES
 from .._protocol.wire.values import plain_message
+from .._reason import not_running
 from .._runtime import Runtime
 
 
 async def call(runtime: Runtime, port: str, message: tuple[object, ...]) -> tuple[Any, ...]:
     """See `Node.call`."""
-    peer, name = runtime.route(port)
+    # Of a reference one life, which is that of the monitor and of the message.
+    target = port.port if isinstance(port, PortReference) else port
+    if isinstance(port, PortReference) and not port.running:
+        await trio.lowlevel.checkpoint()
+        raise PortDied(target, not_running(target))
+    peer, name = runtime.route(target)
     if not name and not (message and isinstance(message[0], str) and message[0] in QUERIES):
         raise ValueError(f"the node port {port} answers {', '.join(sorted(QUERIES))}; not {message[:1]!r}")
     if peer is not None:
@@ -35,7 +42,7 @@ async def call(runtime: Runtime, port: str, message: tuple[object, ...]) -> tupl
     def died(*reason: object) -> None:
         nonlocal death
         if not replied.is_set():
-            death = PortDied(str(port), reason)
+            death = PortDied(str(target), reason)
             death.__cause__ = lifecycle.cause
             replied.set()
 
@@ -53,7 +60,7 @@ async def call(runtime: Runtime, port: str, message: tuple[object, ...]) -> tupl
     try:
         # First the monitor, so that the promise covers the message.
         with runtime.monitor(port, died, runtime.owner()):
-            runtime.send(port, (*message, reply_port))
+            runtime.send(target, (*message, reply_port))
             runtime.dispatcher.queue.flush_early()
             await replied.wait()
     finally:

@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 
+from .._ids import PortReference
 from .._ports.monitor import MonitorCallback
 from .._ports.timer import Timer
 from .._protocol.wire import codec
@@ -52,7 +53,7 @@ def callback_of(
     runtime: Runtime, action: Callable[..., object] | str, message: tuple[Any, ...]
 ) -> MonitorCallback:
     """The callback of a monitor; see `Node.monitor`, whose arguments these are, and which raises what this raises."""
-    if isinstance(action, str):
+    if isinstance(action, str | PortReference):
         message = _fix(runtime, action, message)
 
         def notify(*reason: object) -> None:

@@ -44,16 +44,67 @@ def start_port(
     return port
 
 
-def start_process(port: Port, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    """Give a port a mailbox, and a task that runs `function(port, *arguments)`."""
+class PortStatus:
+    """The `task_status` of a port that is being started; a `trio.TaskStatus`.
+
+    Args:
+      port: which.
+      answer: called once, with the value that the port's function says it has started with. What it raises is raised
+        by `started`, which may be called again then.
+    """
+
+    def __init__(self, port: Port, answer: Callable[[Any], None]) -> None:
+        self._port = port
+        self._answer = answer
+        self._started = False
+
+    def __repr__(self) -> str:
+        return f"<task_status of {self._port}>"
+
+    def started(self, value: Any = None) -> None:
+        """Say that the port has started: whoever waits for it gets this value. Not a checkpoint.
+
+        Does nothing if the port has died: its tasks are cancelled.
+
+        Raises:
+          RuntimeError: it was said before.
+          TypeError, ValueError: the value cannot travel to the node that waits for it. It was not said.
+        """
+        if self._started:
+            raise RuntimeError(f"started() was called twice on the same task status, that of {self._port}")
+        if self._port.alive:
+            self._answer(value)
+            self._started = True
+
+    def check(self) -> None:
+        """The port's function has returned. Raises `RuntimeError` if it has not said before that it has started."""
+        if not self._started:
+            raise RuntimeError("the function of the port returned without calling task_status.started()")
+
+
+def start_process(
+    port: Port, function: Callable[..., Any], arguments: tuple[Any, ...], status: PortStatus | None = None
+) -> None:
+    """Give a port a mailbox, and a task that runs `function(port, *arguments)`; see `run_process` for the status."""
     attach_mailbox(port)
-    lifecycle_of(port).start_task(port, run_process, (port, function, arguments))
+    lifecycle_of(port).start_task(port, run_process, (port, function, arguments, status))
 
 
-async def run_process(port: Port, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    """The task of a port: when it returns, the port dies normally."""
+async def run_process(
+    port: Port, function: Callable[..., Any], arguments: tuple[Any, ...], status: PortStatus | None
+) -> None:
+    """The task of a port: when it returns, the port dies normally.
+
+    Args:
+      port, function, arguments: it runs `function(port, *arguments)`.
+      status: given to the function as `task_status=`. None if nobody waits until the port has started.
+    """
     try:
-        await call_async(function, (port, *arguments))
+        if status is None:
+            await call_async(function, (port, *arguments))
+        else:
+            await call_async(function, (port, *arguments), task_status=status)
+            status.check()
     except PortDied as died:
         if died.port != port:
             raise

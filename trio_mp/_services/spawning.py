@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from .._errors import ConfigurationError
-from .._ids import node_of
+from .._ids import PortReference, node_of
 from .._ports.port import Port, new_port, state_of
 from .._ports.run_queue import Job
 from .._protocol import requests
@@ -92,6 +92,9 @@ class Spawner:
         """See `Node.spawn`, whose arguments these are."""
         runtime = self._runtime
         check_reference(function)
+        if isinstance(node_or_port, PortReference):
+            # Its node, whether it runs there now or not.
+            node_or_port = node_or_port.port
         peer, _ = runtime.route(node_or_port)
         running = runtime.owner()
         if linked and running is None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import trio
 
-from .._ids import node_of, random_token
+from .._ids import PortReference, node_of, random_token
 from .._peers.network import Network
 from .._peers.peer import Peer
 from .._ports.lifecycle import call_async
@@ -73,6 +73,9 @@ class Streams:
         """See `Node.open_stream`."""
         runtime = self._runtime
         check_reference(function)
+        if isinstance(node_or_port, PortReference):
+            # Its node, whether it runs there now or not.
+            node_or_port = node_or_port.port
         peer, _ = runtime.route(node_or_port)
         node_id = node_of(node_or_port)
         name = runtime.next_name() if peer is None else runtime.next_spawned_name()
@@ -103,7 +106,7 @@ class Streams:
     # The side that is asked ----------------------------------------------------------------------------------------
 
     def serve(self, request: OpenStream, peer: Peer) -> Port | None:
-        """See `StreamService.serve`. What is refused is logged, and kept for those who monitor the port."""
+        """See `StreamService.serve`. A refusal is logged, and kept for monitors that are set later."""
         if self._runtime.closing:
             return None
         port = new_port(self._runtime.lifecycle, request.name)

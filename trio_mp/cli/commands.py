@@ -9,7 +9,15 @@ import socket
 from collections.abc import Callable, Sequence
 
 from .bench.main import add_arguments, options_of, run_bench
-from .demo.main import DEFAULT_NODES, DEFAULT_SECONDS, MAXIMUM_NODES, MINIMUM_NODES, MINIMUM_SECONDS, Options, run_demo
+from .demo.main import (
+    DEFAULT_NODES,
+    DEFAULT_SECONDS,
+    MAXIMUM_NODES,
+    MINIMUM_NODES,
+    MINIMUM_SECONDS,
+    DemoOptions,
+    run_demo,
+)
 
 MAXIMUM_SECONDS = 3600
 
@@ -116,4 +124,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"the {parsed.command} connects nodes by Unix sockets, which this platform does not have")
     if parsed.command == "bench":
         return run_bench(options_of(parsed))[0]
-    return run_demo(Options(nodes=parsed.nodes, seconds=parsed.seconds, plain=parsed.plain))
+    return run_demo(DemoOptions(nodes=parsed.nodes, seconds=parsed.seconds, plain=parsed.plain))

@@ -10,13 +10,13 @@ from trio_mp._errors import LocalProtocolError, RemoteProtocolError
 from trio_mp._protocol.association.association import Association
 from trio_mp._protocol.association.effects import (
     Accept,
+    Choose,
     Close,
     Effect,
     Fire,
     FireDone,
     FireDue,
     HalfClose,
-    Link,
     Lost,
     NodeDown,
     NodeUp,
@@ -92,7 +92,7 @@ def test_the_greater_node_id_decides_compared_as_bytes() -> None:
 class TestTakingUpAConnection:
     def test_the_side_that_decides_chooses_the_first_and_waits_for_ok(self) -> None:
         b = decider()
-        assert authenticate(b, "one", incarnation="i") == [Link("one")]
+        assert authenticate(b, "one", incarnation="i") == [Choose("one")]
         assert (b.in_use, b.may_write, b.incarnation) == (None, False, "i")
         assert b.ok_received("one") == [NodeUp("one")]
         assert (b.in_use, b.may_write) == ("one", True)
@@ -149,7 +149,7 @@ class TestTakingUpAConnection:
         authenticate(b, "one")
         assert b.choice_expired("one") == [Close("one", "it did not take up the connection in time")]
         assert queued(b) == [("", "mon1", "p"), ("p", 1)]
-        assert authenticate(b, "two") == [Link("two")]
+        assert authenticate(b, "two") == [Choose("two")]
 
     def test_the_time_for_an_answer_that_came_means_nothing(self) -> None:
         b = decider()
@@ -407,7 +407,7 @@ class TestTheFence:
         assert authenticate(b, "two") == []
         assert authenticate(b, "three") == [Refuse("three", "already connecting")]
         b.outbox.fire()
-        assert b.fired() == [Link("two")]
+        assert b.fired() == [Choose("two")]
 
     def test_a_connection_that_ends_meanwhile_is_not_taken_up(self) -> None:
         b = decider()
@@ -416,7 +416,7 @@ class TestTheFence:
         authenticate(b, "two")
         assert b.closed("two", "reset") == []
         assert report(b) == ()
-        assert authenticate(b, "three") == [Link("three")]
+        assert authenticate(b, "three") == [Choose("three")]
 
     def test_the_last_connection_that_is_chosen_meanwhile_counts(self) -> None:
         a = follower()
@@ -450,7 +450,7 @@ class TestOneConnectionReplacesAnother:
         effects = authenticate(b, "two", lost="one")
         assert effects == [Close("one", why), Lost(transport_error("a", why), True, 0, 0), FireDue()]
         b.outbox.fire()
-        assert b.fired() == [Link("two")]
+        assert b.fired() == [Choose("two")]
 
     def test_a_chosen_one_that_was_lost_is_replaced_at_once(self) -> None:
         # The other side had taken it up, and lost it before its `ok` arrived. Nothing was written from here.
@@ -458,7 +458,7 @@ class TestOneConnectionReplacesAnother:
         b.outbox.send("p", (1,))
         authenticate(b, "one")
         effects = authenticate(b, "two", lost="one")
-        assert effects == [Close("one", "the other side lost the connection"), Link("two")]
+        assert effects == [Close("one", "the other side lost the connection"), Choose("two")]
         assert queued(b) == [("p", 1)]
 
     def test_a_stale_claim_is_not_believed(self) -> None:
@@ -466,7 +466,7 @@ class TestOneConnectionReplacesAnother:
         bring_up(b)
         authenticate(b, "two", lost="one")
         b.outbox.fire()
-        assert b.fired() == [Link("two")]
+        assert b.fired() == [Choose("two")]
         b.ok_received("two")
         assert authenticate(b, "three", lost="one") == [Refuse("three", "already connected")]
 
@@ -538,7 +538,7 @@ class TestTheLimitOfThePeer:
         assert effects == [lost, Fire(("of p",), reason), FireDone()]
         assert association.in_use is None
         association.outbox.monitor("p", "again")
-        taken_up: list[Effect] = [Link("one")] if decides else [Accept("one"), NodeUp("one")]
+        taken_up: list[Effect] = [Choose("one")] if decides else [Accept("one"), NodeUp("one")]
         assert association.fired() == taken_up
         assert queued(association) == [("", "mon1", "p"), ("", "mon1", "q"), ("q", 1), ("", "mon1", "p")]
         assert association.outbox.monitors == {"p": {"again": None}, "q": {"of q": None}}
@@ -655,7 +655,7 @@ class TestAnotherIncarnation:
         assert Refuse("three", "already connecting") in effects
         assert effects[-1] == FireDue()
         assert association.outbox.fire().monitors == ("m",)
-        taken_up: list[Effect] = [Link("two")] if decides else [Accept("two"), NodeUp("two")]
+        taken_up: list[Effect] = [Choose("two")] if decides else [Accept("two"), NodeUp("two")]
         assert association.fired() == taken_up
         assert association.incarnation == "new"
         assert association.probe_failed() == []
@@ -680,14 +680,14 @@ class TestAnotherIncarnation:
         effects = authenticate(b, "three", lost="one", incarnation="old")
         assert effects[0] == Refuse("two", "node ID in use")
         b.outbox.fire()
-        assert b.fired() == [Link("three")]
+        assert b.fired() == [Choose("three")]
 
     def test_it_is_taken_at_once_when_nothing_is_in_use(self) -> None:
         b = decider()
         bring_up(b, incarnation="old")
         b.closed("one", "reset")
         report(b)
-        assert authenticate(b, "two", incarnation="new") == [Link("two")]
+        assert authenticate(b, "two", incarnation="new") == [Choose("two")]
 
 
 def standing(association: Association) -> tuple[str | None, bool, bool]:
@@ -863,7 +863,7 @@ class TestParting:
             NodeDown("one", "parted"),
             Refuse("three", "already connecting"),
         ]
-        assert effects[3:] == ([Link("two")] if association.decides else [Accept("two"), NodeUp("two")])
+        assert effects[3:] == ([Choose("two")] if association.decides else [Accept("two"), NodeUp("two")])
         assert association.incarnation == "new"
 
 
@@ -876,7 +876,7 @@ def test_a_connection_after_the_last_word_is_replaced_without_a_loss() -> None:
         association.outbox.send("p", (1,))
     assert authenticate(b, "two") == [Refuse("two", "already connected")]
     why = "the other side lost the connection"
-    assert authenticate(b, "three", lost="one") == [Close("one", why), NodeDown("one", why), Link("three")]
+    assert authenticate(b, "three", lost="one") == [Close("one", why), NodeDown("one", why), Choose("three")]
     why = "the other side chose another connection"
     authenticate(a, "three")
     assert a.link_received("three") == [Close("one", why), NodeDown("one", why), Accept("three"), NodeUp("three")]

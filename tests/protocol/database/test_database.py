@@ -88,7 +88,7 @@ class TestANodeByItself:
         replica = Network().start("a").replica
         replica.become_global()
         assert replica.become_global() == []
-        with pytest.raises(LocalProtocolError, match="a is global, and cannot be attached to b"):
+        with pytest.raises(LocalProtocolError, match="not global, to attach to b, got a"):
             replica.attached("b")
 
     def test_is_told_of_nothing_that_is_no_change(self) -> None:

@@ -223,12 +223,12 @@ class TestWhatMayBeInTheDatabase:
     @pytest.mark.parametrize(
         "value, error, text",
         [
-            pytest.param(object(), TypeError, "value is of type object", id="an-object"),
-            ({"when": {1: 2}}, TypeError, r'value\["when"\] has a key of type int'),
-            ([0, 2**64], ValueError, r"value\[1\] is an int of 65 bits"),
-            ("\ud800", ValueError, "value is .*lone surrogate"),
-            (nested(MAXIMUM_DEPTH), ValueError, "nests more than"),
-            ("x" * entries.ENTRY_LIMIT, ValueError, "an entry of 32.* bytes, more than 32768: .*in messages"),
+            pytest.param(object(), TypeError, "value: expected str, .*got object", id="an-object"),
+            ({"when": {1: 2}}, TypeError, r'value\["when"\]: expected .* got a key of type int'),
+            ([0, 2**64], ValueError, r"value\[1\]: expected an int of at most 64 bits, got one of 65"),
+            ("\ud800", ValueError, "value: expected text without lone surrogates"),
+            (nested(MAXIMUM_DEPTH), ValueError, "levels of nesting"),
+            ("x" * entries.ENTRY_LIMIT, ValueError, "an entry of at most 32768 bytes, got one of 32.*in messages"),
         ],
         ids=["object", "key", "int", "surrogate", "depth", "size"],
     )
@@ -246,7 +246,7 @@ class TestWhatMayBeInTheDatabase:
 
     @pytest.mark.parametrize("text, error", [(1, TypeError), (None, TypeError), ("\ud800", ValueError)])
     def test_names_are_text(self, text: object, error: type[Exception]) -> None:
-        with pytest.raises(error, match="family is"):
+        with pytest.raises(error, match="family: expected"):
             entries.check_text(text, "family")
 
 

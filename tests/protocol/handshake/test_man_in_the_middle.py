@@ -88,13 +88,13 @@ GREETINGS = {
     "version-of-the-dialler": Attack(changing("dialler", 0, rb";1;", b";2;"), CLOSED, "expected a greeting of trio_mp"),
     "version-of-the-listener": Attack(changing("listener", 0, rb";1;", b";2;"), "expected a greeting of trio_mp", None),
     "no-method-of-the-dialler": Attack(
-        changing("dialler", 0, rb"hmac_sha256", b"cleartext"), CLOSED, "no authentication method in common"
+        changing("dialler", 0, rb"hmac_sha256", b"cleartext"), CLOSED, "an authentication method in common"
     ),
     "no-method-of-the-listener": Attack(
-        changing("listener", 0, rb"hmac_sha256", b"cleartext"), "no authentication method in common", None
+        changing("listener", 0, rb"hmac_sha256", b"cleartext"), "an authentication method in common", None
     ),
     "no-framing-of-the-dialler": Attack(
-        changing("dialler", 0, rb";msgpack[^;]*;", b";cbor;"), CLOSED, "no framing in common"
+        changing("dialler", 0, rb";msgpack[^;]*;", b";cbor;"), CLOSED, "a framing in common"
     ),
     "lines-swapped": Attack(swap_lines, CLOSED, "expected a greeting of trio_mp"),
     "fields-twice": Attack(twice(0), CLOSED, "expected a nonce of"),

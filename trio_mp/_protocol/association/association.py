@@ -51,12 +51,12 @@ from .. import requests
 from ..transitions import Row, TransitionTable
 from .effects import (
     Accept,
+    Choose,
     Close,
     Effect,
     Fire,
     FireDue,
     HalfClose,
-    Link,
     Lost,
     NodeDown,
     NodeUp,
@@ -445,7 +445,7 @@ class Association:
             return losses
         self._current = connection
         if self.decides:
-            return [Link(connection)]
+            return [Choose(connection)]
         # Rule 4: any other connection might have been chosen before this one, and its `link` be on its way still.
         others = [other for other in self._connections if other != connection]
         for other in others:

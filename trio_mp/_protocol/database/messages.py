@@ -318,7 +318,7 @@ def parse(message_untrusted: Message) -> Parsed:
     except (TypeError, ValueError) as error:
         raise RemoteProtocolError(f"a message of the database: {error}") from None
     if found is None:
-        raise RemoteProtocolError(f"not a message of the database: {excerpt(message_untrusted)}")
+        raise RemoteProtocolError(f"expected a message of the database, got {excerpt(message_untrusted)}")
     return found
 
 

@@ -70,13 +70,13 @@ def _refuse_amount(message: tuple[object, ...]) -> NoReturn:
             items, count = enumerate(sequence), len(sequence)
         values += count
         if type(value) is dict and count > 2 * MAXIMUM_ENTRIES:
-            what = f"a dict of {count // 2} entries: one that travels has at most {MAXIMUM_ENTRIES}"
+            what = f"expected a dict of at most {MAXIMUM_ENTRIES} entries, got one of {count // 2}"
         elif containers > MAXIMUM_CONTAINERS:
-            what = f"one list or dict too many: a message that travels holds at most {MAXIMUM_CONTAINERS}"
+            what = f"expected at most {MAXIMUM_CONTAINERS} lists and dicts in a message, got more, from this one on"
         elif values > MAXIMUM_VALUES:
-            what = f"too much: a message that travels holds at most {MAXIMUM_VALUES} values, keys included"
+            what = f"expected at most {MAXIMUM_VALUES} values in a message, keys included, got more, from this one on"
         else:
             inside = [(item, (*place, step)) for step, item in items if type(item) in _CONTAINERS]
             left += reversed(inside)
             continue
-        raise ValueError(f"{where(place)} is {what}. Send it in several messages, or as bytes")
+        raise ValueError(f"{where(place)}: {what}: send it in several messages, or as bytes")

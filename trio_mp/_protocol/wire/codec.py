@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from ..._errors import RemoteProtocolError
-from .limits import MAXIMUM_DEPTH, UNCOUNTED, Inspection
+from .limits import MAXIMUM_DEPTH, NAMELESS, NOT_TEXT, TOO_DEEP, UNCOUNTED, Inspection
 from .values import SCALARS, plain_message
 
 FRAME_HEADER = 9
@@ -71,7 +71,7 @@ def close_frame(frame: bytearray, count: int) -> None:
 
 
 def _no_extensions(code: int, data: memoryview) -> object:
-    raise ValueError(f"extension type {code}")
+    raise ValueError(f"expected values that may travel, got the extension type {code}")
 
 
 _decode = msgspec.msgpack.Decoder(list[tuple], ext_hook=_no_extensions).decode  # type: ignore[type-arg]
@@ -172,7 +172,8 @@ def _judged(decode: Callable[..., Decoded], payload: bytes | bytearray | memoryv
         return decode(payload)
     except _UNDECODABLE as error:
         # It may name a place as deep as the frame nests, which is for the other side to choose.
-        raise RemoteProtocolError(f"a frame that does not decode: {str(error)[:200]}") from None
+        why = str(error)[:200]
+        raise RemoteProtocolError(f"expected a frame of MessagePack, got one that does not decode: {why}") from None
 
 
 def check_received(messages: list[tuple[object, ...]]) -> None:
@@ -189,18 +190,18 @@ def check_received(messages: list[tuple[object, ...]]) -> None:
         kinds = set(map(type, values))
         if not kinds <= _RECEIVED:
             names = ", ".join(sorted(kind.__name__ for kind in kinds - _RECEIVED))
-            raise RemoteProtocolError(f"a value that may not travel: {names}")
+            raise RemoteProtocolError(f"expected values that may travel, got {names}")
         level = [value for value in values if type(value) is list]
         tables = [value for value in values if type(value) is dict]
         if not {str}.issuperset(map(type, chain.from_iterable(tables))):
-            raise RemoteProtocolError("a dict with a key that is not text")
+            raise RemoteProtocolError(NOT_TEXT)
         level += [table.values() for table in tables]
-    raise RemoteProtocolError(f"a message that nests more than {MAXIMUM_DEPTH} deep")
+    raise RemoteProtocolError(TOO_DEEP)
 
 
 def _check_names(messages: list[tuple[object, ...]]) -> None:
     if not {type(message[0]) for message in messages if message} <= {str}:
-        raise RemoteProtocolError("a message that does not begin with a port's name")
+        raise RemoteProtocolError(NAMELESS)
 
 
 def messages_in(frame: bytearray) -> list[tuple[object, ...]]:

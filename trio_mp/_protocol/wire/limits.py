@@ -28,6 +28,13 @@ MAXIMUM_VALUES = 1_250_000
 UNCOUNTED = 2**17
 """A message of at most so many bytes cannot exceed these limits: each value has at least one."""
 
+# What both framings say of a message that is past these limits, or is none.
+TOO_DEEP = f"expected a message that nests at most {MAXIMUM_DEPTH} deep, got a deeper one"
+TOO_MANY_CONTAINERS = f"expected at most {MAXIMUM_CONTAINERS} lists and dicts in a message, got more"
+TOO_MANY_VALUES = f"expected at most {MAXIMUM_VALUES} values in a message, got more"
+NOT_TEXT = "expected text as each key of a dict, got another key"
+NAMELESS = "expected a message that begins with a port's name, got another one"
+
 # A frame may hold others in front of the message with which it gets large enough to be closed. They have fewer bytes
 # than `framing.FRAME_TARGET`, so at most so many values and containers; and their number counts too.
 _OTHERS = 2**16
@@ -106,7 +113,7 @@ class Inspection:
             byte = data_untrusted[position]
             if left < 0:
                 if not left & 1 and not _IS_TEXT[byte]:
-                    raise RemoteProtocolError("a dict with a key that is not text")
+                    raise RemoteProtocolError(NOT_TEXT)
                 step = 1
             else:
                 step = -1
@@ -152,19 +159,19 @@ class Inspection:
         """An array or a map of so many elements begins; what is left of it."""
         if byte in _MAPS:
             if count > MAXIMUM_ENTRIES:
-                raise RemoteProtocolError(f"a dict of {count} entries; the limit is {MAXIMUM_ENTRIES}")
+                raise RemoteProtocolError(f"expected a dict of at most {MAXIMUM_ENTRIES} entries, got one of {count}")
             count *= 2
         elif byte in _EXTENSIONS:
-            raise RemoteProtocolError("a value that may not travel: an extension type")
+            raise RemoteProtocolError("expected values that may travel, got an extension type")
         self._containers += 1
         self.values += count
         if self._containers > _FRAME_CONTAINERS:
-            raise RemoteProtocolError(f"more lists and dicts than a message may hold, which is {MAXIMUM_CONTAINERS}")
+            raise RemoteProtocolError(TOO_MANY_CONTAINERS)
         if self.values > self._most:
-            raise RemoteProtocolError(f"more values than a message may hold, which is {MAXIMUM_VALUES}")
+            raise RemoteProtocolError(TOO_MANY_VALUES)
         # The frame and the message are arrays themselves.
         if len(self._inside) > MAXIMUM_DEPTH + 2:
-            raise RemoteProtocolError(f"a message that nests more than {MAXIMUM_DEPTH} deep")
+            raise RemoteProtocolError(TOO_DEEP)
         return -count if byte in _MAPS else count
 
 

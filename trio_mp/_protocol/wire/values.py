@@ -10,7 +10,7 @@ import reprlib
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ..._ids import PortID
+from ..._ids import PortID, PortReference
 from .limits import MAXIMUM_DEPTH
 
 SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
@@ -82,28 +82,33 @@ def _key(key: object, place: tuple[object, ...], thorough: bool) -> str:
         return key
     if isinstance(key, PortID):
         return str.__str__(key)
-    raise TypeError(f"{where(place)} has a key of type {type(key).__name__}: keys of dicts that travel are str")
+    raise TypeError(f"{where(place)}: expected a dict whose keys are str, got a key of type {type(key).__name__}")
 
 
 def _check_scalar(value: object, place: tuple[object, ...]) -> None:
     if type(value) is int and not SMALLEST_INT <= value <= LARGEST_INT:
-        raise ValueError(f"{where(place)} is an int of {value.bit_length()} bits: one that travels has at most 64")
+        raise ValueError(f"{where(place)}: expected an int of at most 64 bits, got one of {value.bit_length()}")
     if type(value) is str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"{where(place)} is {value[:40]!r}: text with a lone surrogate cannot travel") from None
+            raise ValueError(f"{where(place)}: expected text without lone surrogates, got {value[:40]!r}") from None
 
 
 def _check_depth(depth: int, place: tuple[object, ...]) -> None:
     if depth > MAXIMUM_DEPTH:
-        raise ValueError(f"{where(place[:4])}… nests more than {MAXIMUM_DEPTH} deep")
+        raise ValueError(f"{where(place[:4])}…: expected at most {MAXIMUM_DEPTH} levels of nesting, got more")
 
 
 def _refuse(value: object, place: tuple[object, ...]) -> NoReturn:
+    if isinstance(value, PortReference):
+        raise TypeError(
+            f"{where(place)}: expected a port, got {value!r}, which follows a port from life to life on its own node"
+            " alone: send ref.port, the port of its present life, or a name in the database"
+        )
     raise TypeError(
-        f"{where(place)} is of type {type(value).__name__}: what travels is str, int, float, bool, None,"
-        " bytes, list, tuple, dict with str keys, and Port"
+        f"{where(place)}: expected str, int, float, bool, None, bytes, list, tuple, dict with str keys, or Port,"
+        f" got {type(value).__name__}"
     )
 
 

@@ -6,7 +6,7 @@ task         one run of a workload, and its figure; what the processes say to ea
 runner       a process that runs one, whatever becomes of it
 schedule     the order of all runs: interleaved, and over in time
 analysis     medians, intervals, ratios, and what has changed; pure
-record       all figures of a run, kept as JSON
+results      the figures of all runs, kept as JSON
 screen       the table
 worker       the process that runs one workload
 pair         the other processes of a workload, and the functions that run there

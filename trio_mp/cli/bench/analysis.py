@@ -76,7 +76,7 @@ def ratio(ours: dict[int, float], theirs: dict[int, float]) -> Estimate | None:
     return estimate(pairs) if pairs else None
 
 
-class Verdict(enum.Enum):
+class Comparison(enum.Enum):
     """What has become of a figure since an earlier run."""
 
     SAME = "within the noise"
@@ -85,12 +85,12 @@ class Verdict(enum.Enum):
     UNKNOWN = "too few figures"
 
 
-def compare(old: Estimate, new: Estimate, *, more_is_better: bool) -> Verdict:
+def compare(old: Estimate, new: Estimate, *, more_is_better: bool) -> Comparison:
     """Whether a figure has changed: the intervals have nothing in common, and the medians are over `NOISE` apart."""
     if not (old.sound and new.sound):
-        return Verdict.UNKNOWN
+        return Comparison.UNKNOWN
     apart = new.low > old.high or new.high < old.low
     far = abs(new.median - old.median) > NOISE * abs(old.median)
     if not (apart and far):
-        return Verdict.SAME
-    return Verdict.BETTER if (new.median > old.median) is more_is_better else Verdict.WORSE
+        return Comparison.SAME
+    return Comparison.BETTER if (new.median > old.median) is more_is_better else Comparison.WORSE

@@ -12,10 +12,10 @@ from types import FrameType
 
 from ..text import Screen
 from .catalogue import GROUPS, QUICK_SCALE, Group, Workload
-from .record import Record, make_record, read_record, write_record
+from .results import Results, make_results, read_results, write_results
 from .runner import OURS, Cell, own_command, run_cell
-from .schedule import Outcome, run_all
-from .screen import draw_changes, draw_record
+from .schedule import BenchOutcome, run_all
+from .screen import draw_changes, draw_results
 
 FULL_MINUTES, QUICK_MINUTES = 19.0, 1.7
 """What a run may take; it ends with fewer rounds rather than later."""
@@ -24,13 +24,13 @@ _INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class BenchOptions:
     """What the command line says.
 
     Attributes:
       quick: a tenth of the work, and fewer rounds.
       json: where to keep all figures.
-      compare: an earlier record.
+      compare: an earlier results.
       only: keys of groups or workloads begin with one of these.
       minutes: for how long.
       scale: of all counts, on top of that of `quick`.
@@ -59,7 +59,7 @@ class Rivals:
       skipped: the others, and why.
     """
 
-    cells_of: Callable[[Group, Options], list[Cell]] = lambda _group, _options: []
+    cells_of: Callable[[Group, BenchOptions], list[Cell]] = lambda _group, _options: []
     versions: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _record(text: str) -> Path:
     path = Path(text)
     try:
-        read_record(path)
+        read_results(path)
     except (OSError, ValueError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return path
@@ -97,16 +97,16 @@ def _key(text: str) -> str:
     return text
 
 
-def options_of(arguments: argparse.Namespace) -> Options:
+def options_of(arguments: argparse.Namespace) -> BenchOptions:
     """The options in these arguments."""
-    return Options(arguments.quick, arguments.json, arguments.compare, tuple(arguments.only))
+    return BenchOptions(arguments.quick, arguments.json, arguments.compare, tuple(arguments.only))
 
 
 def _chosen(group: Group, workload: Workload, only: tuple[str, ...]) -> bool:
     return not only or any(key.startswith(one) for one in only for key in (group.key, workload.key))
 
 
-def cells(options: Options, rivals: Rivals) -> list[Cell]:
+def cells(options: BenchOptions, rivals: Rivals) -> list[Cell]:
     """All that is to be run."""
     scale = options.scale * (QUICK_SCALE if options.quick else 1)
     found: list[Cell] = []
@@ -131,8 +131,8 @@ def cells(options: Options, rivals: Rivals) -> list[Cell]:
 
 
 def run_bench(
-    options: Options, rivals: Rivals | None = None, screen: Screen | None = None
-) -> tuple[int, Record | None]:
+    options: BenchOptions, rivals: Rivals | None = None, screen: Screen | None = None
+) -> tuple[int, Results | None]:
     """Run the benchmark; returns its exit status, and the record if there is one.
 
     Args:
@@ -143,7 +143,7 @@ def run_bench(
     screen = screen or Screen()
     rivals = rivals or Rivals()
     # Read before anything is overwritten: it may be the same file.
-    earlier = read_record(options.compare) if options.compare is not None else None
+    earlier = read_results(options.compare) if options.compare is not None else None
     for name, why in rivals.skipped.items():
         screen.print(f"Skipped: {name}: {why}")
     try:
@@ -152,20 +152,20 @@ def run_bench(
     except KeyboardInterrupt:
         screen.print("Interrupted; all processes have ended.")
         return _INTERRUPTED, None
-    record = make_record(outcome, quick=options.quick, versions=rivals.versions, skipped=rivals.skipped)
+    results = make_results(outcome, quick=options.quick, versions=rivals.versions, skipped=rivals.skipped)
     if options.json is not None:
-        write_record(record, options.json)
-    screen.print(draw_record(record, GROUPS).draw(screen.width))
+        write_results(results, options.json)
+    screen.print(draw_results(results, GROUPS).draw(screen.width))
     if earlier is not None:
-        screen.print("\n" + draw_changes(earlier, record, GROUPS).draw(screen.width))
-    for name, why in record.failures.items():
+        screen.print("\n" + draw_changes(earlier, results, GROUPS).draw(screen.width))
+    for name, why in results.failures.items():
         screen.print(f"✗ Failed: {name}: {why}")
     if outcome.cut:
         screen.print(f"There was no time for {outcome.cut} more runs.")
-    return (1 if any(program == OURS for _, program in outcome.failures) else 0), record
+    return (1 if any(program == OURS for _, program in outcome.failures) else 0), results
 
 
-def _run(wanted: Sequence[Cell], seconds: float, screen: Screen) -> Outcome:
+def _run(wanted: Sequence[Cell], seconds: float, screen: Screen) -> BenchOutcome:
     total, done = sum(cell.repeats for cell in wanted), 0
 
     def before(cell: Cell) -> None:

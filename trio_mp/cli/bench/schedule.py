@@ -32,7 +32,7 @@ class Run:
 
 
 @dataclass(slots=True)
-class Outcome:
+class BenchOutcome:
     """What came of all runs.
 
     Attributes:
@@ -46,7 +46,7 @@ class Outcome:
     cut: int = 0
 
 
-class Plan:
+class TimeBudget:
     """Says what there is time for.
 
     Args:
@@ -97,7 +97,7 @@ def run_all(
     before: Callable[[Cell], object] = lambda _: None,
     after: Callable[[int], object] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
-) -> Outcome:
+) -> BenchOutcome:
     """Run all cells, round by round.
 
     Args:
@@ -112,13 +112,13 @@ def run_all(
     for cell in cells:
         groups.setdefault(cell.group, []).append(cell)
     ordered = sorted(groups.values(), key=lambda group: not any(cell.target for cell in group))
-    outcome = Outcome()
-    plan = Plan([cell for group in ordered for cell in group], clock() + seconds)
+    outcome = BenchOutcome()
+    budget = TimeBudget([cell for group in ordered for cell in group], clock() + seconds)
     for number in range(max((cell.repeats for group in ordered for cell in group), default=0)):
         for group in ordered:
             due = [cell for cell in group if number < cell.repeats]
             able = [cell for cell in due if key_of(cell) not in outcome.failures]
-            wanted = plan.choose(able, number, clock())
+            wanted = budget.choose(able, number, clock())
             outcome.cut += len(able) - len(wanted)
             after(len(due) - len(wanted))
             # Not always the same one first.
@@ -129,8 +129,8 @@ def run_all(
                     outcome.runs.append(Run(cell, number, run(cell)))
                 except FailedRun as failure:
                     outcome.failures[key_of(cell)] = str(failure)
-                    plan.forget(cell)
-                plan.note(cell, clock() - start)
+                    budget.forget(cell)
+                budget.note(cell, clock() - start)
                 after(1)
     return outcome
 

@@ -81,9 +81,9 @@ def log_faults() -> None:
         handler.addFilter(tells_of_fault)
 
 
-def tells_of_fault(record: logging.LogRecord) -> bool:
+def tells_of_fault(results: logging.LogRecord) -> bool:
     """Whether something is wrong: anything but that nothing else of this program ran for a while."""
-    return " of this program ran " not in str(record.msg)
+    return " of this program ran " not in str(results.msg)
 
 
 def expect(condition: bool, what: str) -> None:

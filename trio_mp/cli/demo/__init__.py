@@ -7,7 +7,7 @@ relay        the connection that is cut
 worker       the process of one node
 traffic      what a node sends, and where it receives
 talk         what the processes and the command say to each other
-journal      the records that the verdict comes from; pure, but for the file
+journal      the entries that the verdict comes from; pure, but for the file
 oracle       the verdict; pure
 checker      the verdict, as the demo shows it; pure
 board        what is known of everybody at this moment

@@ -20,7 +20,7 @@ class Failure(Exception):
     """What was to be seen did not happen; the text says what."""
 
 
-class State(enum.Enum):
+class NodeState(enum.Enum):
     """What a node's process is doing."""
 
     STARTING = "starting"
@@ -39,7 +39,7 @@ class Progress(enum.Enum):
 
 
 @dataclass(eq=False)
-class Step:
+class ScenarioStep:
     """A part of the demonstration.
 
     Attributes:
@@ -70,7 +70,7 @@ class NodeView:
     name: str
     run: int = 0
     pid: int = 0
-    state: State = State.STARTING
+    state: NodeState = NodeState.STARTING
     drained: bool = False
     fired: int = 0
     _figures: deque[Figures] = field(default_factory=lambda: deque(maxlen=_RATE_FIGURES))
@@ -78,7 +78,7 @@ class NodeView:
     def start(self, pid: int, run: int) -> None:
         """It is being started."""
         self.pid, self.run = pid, run
-        self.state = State.STARTING
+        self.state = NodeState.STARTING
         self.drained = False
         self.forget()
 
@@ -121,7 +121,7 @@ class Board:
     def __init__(self, names: tuple[str, ...]) -> None:
         self.started: float = time.monotonic()
         self.nodes: list[NodeView] = [NodeView(number, name) for number, name in enumerate(names)]
-        self.steps: list[Step] = []
+        self.steps: list[ScenarioStep] = []
         self.events: deque[tuple[float, str]] = deque(maxlen=200)
         self.on_event: Callable[[float, str], None] = lambda *_: None
         self._firings: list[tuple[int, Fired]] = []
@@ -152,7 +152,7 @@ class Board:
         node = self.nodes[number]
         match report:
             case Ready():
-                node.state = State.UP
+                node.state = NodeState.UP
             case Figures():
                 node.add(report)
             case Fired():

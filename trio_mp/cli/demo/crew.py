@@ -15,9 +15,9 @@ from pathlib import Path
 
 import trio
 
-from .board import Board, State
+from .board import Board, NodeState
 from .journal import Journal, read_journal
-from .talk import Begin, LineDecoder, Order, Report, Stop, encode_line
+from .talk import Assignment, Drain, LineDecoder, Order, Report, encode_line
 
 PATIENCE = 3.0
 """How long a process may take to end by itself, in seconds, before it is killed."""
@@ -30,13 +30,13 @@ class Member:
     """One run of a node.
 
     Attributes:
-      begin: what it was told.
+      assignment: what it was told.
       process: its process.
       ending: whether it may end.
       ended: set when it has, and has been heard to the end.
     """
 
-    begin: Begin
+    assignment: Assignment
     process: trio.Process
     errors: Path
     ending: bool = False
@@ -73,7 +73,7 @@ class Crew:
         return str(self.directory / f"{number}.sock")
 
     def _current(self, number: int) -> Member:
-        return next(member for member in reversed(self._members) if member.begin.number == number)
+        return next(member for member in reversed(self._members) if member.assignment.number == number)
 
     async def start(self, number: int, seeds: list[str]) -> None:
         """Start a node, for the first time or again.
@@ -83,8 +83,8 @@ class Crew:
           seeds: the paths of the sockets that it connects to.
         """
         view = self._board.nodes[number]
-        run = sum(member.begin.number == number for member in self._members)
-        begin = Begin(
+        run = sum(member.assignment.number == number for member in self._members)
+        assignment = Assignment(
             number=number,
             run=run,
             names=tuple(node.name for node in self._board.nodes),
@@ -104,11 +104,11 @@ class Crew:
                 # Out of the terminal's foreground group: Ctrl-C is for the command alone.
                 start_new_session=True,
             )
-        member = Member(begin, process, errors)
+        member = Member(assignment, process, errors)
         self._members.append(member)
         view.start(process.pid, run)
         self._nursery.start_soon(self._hear, member)
-        await self._tell(member, begin)
+        await self._tell(member, assignment)
 
     async def _tell(self, member: Member, order: Order) -> None:
         assert member.process.stdin is not None
@@ -122,7 +122,7 @@ class Crew:
         """Take a process's reports until it ends."""
         assert member.process.stdout is not None
         decoder = LineDecoder(Report)
-        number = member.begin.number
+        number = member.assignment.number
         async for data in member.process.stdout:
             for report in decoder.feed(data):
                 if member is self._current(number):
@@ -130,10 +130,10 @@ class Crew:
         status = await member.process.wait()
         view = self._board.nodes[number]
         if member is self._current(number):
-            if view.state is State.KILLED:
+            if view.state is NodeState.KILLED:
                 view.forget()
             else:
-                view.state = State.ENDED
+                view.state = NodeState.ENDED
         if not member.ending:
             said = last_words(member.errors.read_text(errors="replace"))
             self._board.fail(f"{view.name} ended by itself, with status {status}: {said}")
@@ -143,14 +143,14 @@ class Crew:
         """Kill a node's process with SIGKILL, and wait until it has been heard to its end."""
         member = self._current(number)
         member.ending = True
-        self._board.nodes[number].state = State.KILLED
+        self._board.nodes[number].state = NodeState.KILLED
         member.process.kill()
         await member.ended.wait()
 
     async def stop_traffic(self) -> None:
         """Tell all to send no more, and to see that all was delivered."""
         for node in self._board.nodes:
-            await self._tell(self._current(node.number), Stop())
+            await self._tell(self._current(node.number), Drain())
 
     async def end(self) -> None:
         """End all processes: with patience, then with SIGKILL. Not to be interrupted."""
@@ -169,8 +169,8 @@ class Crew:
 
     def journals(self) -> list[Journal]:
         """What all runs of all nodes have recorded."""
-        begun = [member.begin for member in self._members]
-        return [read_journal(str(begin.number), begin.run, Path(begin.journal)) for begin in begun]
+        begun = [member.assignment for member in self._members]
+        return [read_journal(str(assignment.number), assignment.run, Path(assignment.journal)) for assignment in begun]
 
 
 @asynccontextmanager

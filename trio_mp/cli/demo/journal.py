@@ -1,6 +1,6 @@
 """What each process records: what it is about to send, what it was told, what was delivered to it.
 
-A record is a line. `os.write` hands it to the kernel before what it announces can have an effect, so SIGKILL cannot
+An entry is a line. `os.write` hands it to the kernel before what it announces can have an effect, so SIGKILL cannot
 take it; only a failure of the machine can. The demo writes one for each delivery, in the handler. The chaos harness of
 the tests, which sends far more, writes deliveries after the dispatcher's pass in which they were made, so SIGKILL can
 take the last of them. That hides nothing that matters: their port has died with them, so what is recorded is still all
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 
 class Kind(enum.StrEnum):
-    """What a record is about. A *stream* is what one run of a node sends to one port."""
+    """What an entry is about. A *stream* is what one run of a node sends to one port."""
 
     OPEN = "open"
     """The sender has had a port made at `peer` for this stream; `text` is its ID."""
@@ -44,8 +44,8 @@ class Kind(enum.StrEnum):
     """This run sends no more, and all it has sent was delivered, or its monitor has fired."""
 
 
-class Record(NamedTuple):
-    """One record. Numbers that mean nothing for its kind are 0.
+class JournalEntry(NamedTuple):
+    """One entry. Numbers that mean nothing for its kind are 0.
 
     Attributes:
       kind: what it is about.
@@ -74,11 +74,11 @@ class Record(NamedTuple):
         return f"{kind.value} {at:.3f} {' '.join(map(str, numbers))} {' '.join(text.split())}\n"
 
 
-def parse_line(line: str) -> Record:
-    """The record in a line. Raises `ValueError` if there is none."""
+def parse_line(line: str) -> JournalEntry:
+    """The entry in a line. Raises `ValueError` if there is none."""
     kind, at, peer, *numbers, text = line.split(" ", 8)
     run, stream, epoch, first, last = map(int, numbers)
-    return Record(Kind(kind), float(at), peer, run, stream, epoch, first, last, text)
+    return JournalEntry(Kind(kind), float(at), peer, run, stream, epoch, first, last, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Journal:
 
     node: str
     run: int
-    records: tuple[Record, ...]
+    entries: tuple[JournalEntry, ...]
 
     @property
     def name(self) -> str:
@@ -99,7 +99,7 @@ def parse_journal(node: str, run: int, text: str) -> Journal:
     """A journal from its file. A piece of a line at the end, of a process killed there, is left out.
 
     Raises:
-      ValueError: these are no records.
+      ValueError: these are no entries.
     """
     whole = text[: text.rfind("\n") + 1]
     return Journal(node, run, tuple(map(parse_line, whole.splitlines())))
@@ -115,23 +115,23 @@ def read_journal(node: str, run: int, path: Path) -> Journal:
 
 
 class JournalWriter:
-    """Appends records to a new file.
+    """Appends entries to a new file.
 
     Args:
       path: the file.
 
     Raises:
-      OSError: it is there already, or cannot be made; later, a record cannot be written.
+      OSError: it is there already, or cannot be made; later, an entry cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
 
-    def write(self, *records: Record) -> None:
-        """Append records. When this returns they outlive the process."""
-        data = "".join(record.line() for record in records).encode()
+    def write(self, *entries: JournalEntry) -> None:
+        """Append entries. When this returns they outlive the process."""
+        data = "".join(entry.line() for entry in entries).encode()
         if data and os.write(self._file, data) != len(data):
-            raise OSError("a record could not be written whole")
+            raise OSError("an entry could not be written whole")
 
     def close(self) -> None:
         """Close the file."""

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .board import Board, NodeView, Progress, State, Step
+from .board import Board, NodeState, NodeView, Progress, ScenarioStep
 from .summary import Line, Mood
 
 _MARKS = {
@@ -23,7 +23,7 @@ _MARKS = {
     Progress.DONE: ("✓", "bold green"),
     Progress.FAILED: ("✗", "bold red"),
 }
-_STATES = {State.STARTING: "yellow", State.UP: "green", State.KILLED: "bold red", State.ENDED: "dim"}
+_STATES = {NodeState.STARTING: "yellow", NodeState.UP: "green", NodeState.KILLED: "bold red", NodeState.ENDED: "dim"}
 _MOODS = {Mood.PLAIN: "", Mood.DIM: "dim", Mood.GOOD: "bold green", Mood.DOUBTFUL: "bold yellow", Mood.BAD: "bold red"}
 _WIDEST = 100
 
@@ -86,7 +86,7 @@ def _draw_bar(board: Board, seconds: float, width: int) -> Text:
     return Text.assemble(("━" * done, "cyan"), ("━" * (cells - done), "bright_black"), (elapsed, "cyan"), no_wrap=True)
 
 
-def _draw_step(step: Step) -> Text:
+def _draw_step(step: ScenarioStep) -> Text:
     mark, style = _MARKS[step.progress]
     name_style = "dim" if step.progress is Progress.WAITING else ""
     return Text.assemble(

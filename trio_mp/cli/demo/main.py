@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..text import Screen
-from .board import Board, Failure, State
+from .board import Board, Failure, NodeState
 from .checker import Verdict, check
 from .crew import open_crew
 from .relay import Relay
@@ -37,11 +37,11 @@ _OVERHEAD = 2.0
 _INTERRUPTED = 130
 
 _ROOM = 10_000_000
-"""What the records and logs of a run may take, about, in bytes."""
+"""What the journals and logs of a run may take, about, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DemoOptions:
     """What the command line says.
 
     Attributes:
@@ -56,11 +56,11 @@ class Options:
 
 
 @dataclass(slots=True)
-class Outcome:
+class DemoOutcome:
     """What came of a run.
 
     Attributes:
-      verdict: about the records; None if there are none.
+      verdict: about the journals; None if there are none.
       failure: what was to be seen and did not happen; empty if all did.
       interrupted: whether somebody did not want to see the end.
     """
@@ -77,7 +77,7 @@ class Outcome:
         return 0 if self.verdict is not None and self.verdict.holds and not self.failure else 1
 
 
-def run_demo(options: Options) -> int:
+def run_demo(options: DemoOptions) -> int:
     """Run the demo; returns its exit status."""
     screen = Screen()
     picture = _make_picture(options, screen)
@@ -86,7 +86,7 @@ def run_demo(options: Options) -> int:
     parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it private
     # The process is named, so that whoever finds the directory can see whether it is still in use.
     directory = Path(tempfile.mkdtemp(prefix=f"trio-mp-{os.getpid()}-", dir=parent))
-    outcome = Outcome()
+    outcome = DemoOutcome()
     keep = False
     try:
         (directory / "room").write_bytes(bytes(_ROOM))
@@ -105,17 +105,17 @@ def run_demo(options: Options) -> int:
         if not keep:
             shutil.rmtree(directory, ignore_errors=True)
     if keep:
-        screen.print(f"The records and logs of all nodes are kept in {directory}")
+        screen.print(f"The journals and logs of all nodes are kept in {directory}")
     return outcome.status
 
 
 async def _run(
-    options: Options, screen: Screen, picture: LivePicture | None, names: tuple[str, ...], directory: Path
-) -> Outcome:
+    options: DemoOptions, screen: Screen, picture: LivePicture | None, names: tuple[str, ...], directory: Path
+) -> DemoOutcome:
     board = Board(names)
     seconds = options.seconds + _OVERHEAD
     showing = _showing_lines(board, screen) if picture is None else picture.showing(board, seconds)
-    outcome = Outcome(interrupted=True)
+    outcome = DemoOutcome(interrupted=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
         async with showing:
@@ -132,7 +132,7 @@ async def _run(
     return outcome
 
 
-async def _play(board: Board, options: Options, directory: Path, outcome: Outcome) -> None:
+async def _play(board: Board, options: DemoOptions, directory: Path, outcome: DemoOutcome) -> None:
     pairs = len(board.pairs())
     relay = Relay(str(directory / "relay.sock"), str(directory / "0.sock"))
     async with open_crew(directory, board, TOTAL_RATE / pairs) as crew:
@@ -159,7 +159,7 @@ async def _cancel_on_signal(scope: trio.CancelScope) -> None:
             scope.cancel()
 
 
-def _make_picture(options: Options, screen: Screen) -> LivePicture | None:
+def _make_picture(options: DemoOptions, screen: Screen) -> LivePicture | None:
     """What draws the board on a terminal; None where lines are to be shown."""
     if options.plain or not screen.is_terminal:
         return None
@@ -186,5 +186,5 @@ async def _showing_lines(board: Board, screen: Screen) -> AsyncGenerator[None, N
 async def _print_figures(board: Board, screen: Screen) -> None:
     while True:
         await trio.sleep(1)
-        if any(node.state is State.UP for node in board.nodes):
+        if any(node.state is NodeState.UP for node in board.nodes):
             screen.print(f"{board.elapsed:5.1f} s  {figures_line(board)}")

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .journal import Journal, Kind, Record
+from .journal import Journal, JournalEntry, Kind
 
 
 class StreamKey(NamedTuple):
@@ -83,7 +83,7 @@ class Loss(NamedTuple):
 class Arrival(NamedTuple):
     """Something that a receiver recorded of a stream, and which receiver."""
 
-    record: Record
+    entry: JournalEntry
     place: JournalPlace
     receiver: str
 
@@ -131,8 +131,8 @@ def check(journals: Iterable[Journal]) -> Findings:
     for journal in journals:
         findings.violations += _sort(journal, tables)
     for key, arrivals in tables.arrivals.items():
-        # A sender that was killed between its request for a port and its record of that has sent nothing there.
-        places = tuple(arrival.place for arrival in arrivals if arrival.record.kind is not Kind.MADE)[:1]
+        # A sender that was killed between its request for a port and its entry about that has sent nothing there.
+        places = tuple(arrival.place for arrival in arrivals if arrival.entry.kind is not Kind.MADE)[:1]
         if key not in tables.streams and places:
             findings.violations.append(Violation(f"{key}: it arrived, and nobody has sent it", places, key))
     for key, stream in tables.streams.items():
@@ -145,49 +145,49 @@ def check(journals: Iterable[Journal]) -> Findings:
 
 def _sort(journal: Journal, tables: _Tables) -> Iterator[Violation]:
     here = (journal.node, journal.run)
-    for line, record in enumerate(journal.records):
+    for line, entry in enumerate(journal.entries):
         place = JournalPlace(journal.name, line)
-        match record.kind:
+        match entry.kind:
             case Kind.FINISHED:
                 tables.finished.add(here)
             case Kind.MADE | Kind.GOT | Kind.WRONG:
-                key = StreamKey(record.peer, record.run, record.stream)
-                tables.arrivals[key].append(Arrival(record, place, journal.node))
-                other = tables.ports.setdefault(record.text, place) if record.kind is Kind.MADE else place
+                key = StreamKey(entry.peer, entry.run, entry.stream)
+                tables.arrivals[key].append(Arrival(entry, place, journal.node))
+                other = tables.ports.setdefault(entry.text, place) if entry.kind is Kind.MADE else place
                 if other != place:
-                    yield Violation(f"{key}: its port {record.text} is there already", (other, place), key)
+                    yield Violation(f"{key}: its port {entry.text} is there already", (other, place), key)
             case _:
-                key = StreamKey(*here, record.stream)
-                problem = _sort_sent(tables, key, record, place)
-                if here in tables.finished and record.kind is Kind.SEND:
+                key = StreamKey(*here, entry.stream)
+                problem = _sort_sent(tables, key, entry, place)
+                if here in tables.finished and entry.kind is Kind.SEND:
                     problem = "it sends after it has finished"
                 if problem:
                     yield Violation(f"{key}: a broken journal: {problem}", (place,), key)
 
 
-def _sort_sent(tables: _Tables, key: StreamKey, record: Record, place: JournalPlace) -> str:
+def _sort_sent(tables: _Tables, key: StreamKey, entry: JournalEntry, place: JournalPlace) -> str:
     """Note what a sender recorded; returns what is wrong with it, if something is."""
     stream = tables.streams.get(key)
-    if record.kind is Kind.OPEN:
-        tables.streams[key] = SentStream(record.peer, record.text, place)
+    if entry.kind is Kind.OPEN:
+        tables.streams[key] = SentStream(entry.peer, entry.text, place)
         return "it is opened twice" if stream is not None else ""
     if stream is None:
         return "it was not opened"
     latest = stream.epochs.get(len(stream.epochs))
-    if record.kind is Kind.BEGIN:
+    if entry.kind is Kind.BEGIN:
         expected = latest.last + 1 if latest is not None else 1
-        stream.epochs[record.epoch] = Epoch(record.first, record.first - 1, place)
-        if record.epoch != len(stream.epochs) or record.first != expected:
-            return f"epoch {record.epoch} begins with {record.first}, not epoch {len(stream.epochs)} with {expected}"
+        stream.epochs[entry.epoch] = Epoch(entry.first, entry.first - 1, place)
+        if entry.epoch != len(stream.epochs) or entry.first != expected:
+            return f"epoch {entry.epoch} begins with {entry.first}, not epoch {len(stream.epochs)} with {expected}"
         return "an epoch begins in another" if latest is not None and latest.ended is None else ""
-    epoch = stream.epochs.get(record.epoch)
+    epoch = stream.epochs.get(entry.epoch)
     if epoch is None or epoch is not latest or epoch.ended is not None:
-        return f"epoch {record.epoch} is not the one whose monitor is set"
-    if record.kind is Kind.END:
-        epoch.ended = record.text
+        return f"epoch {entry.epoch} is not the one whose monitor is set"
+    if entry.kind is Kind.END:
+        epoch.ended = entry.text
         return ""
-    expected, epoch.last = epoch.last + 1, record.last
-    return f"{record.first} is sent, not {expected}" if record.first != expected else ""
+    expected, epoch.last = epoch.last + 1, entry.last
+    return f"{entry.first} is sent, not {expected}" if entry.first != expected else ""
 
 
 # Checking ---------------------------------------------------------------------------------------------------------
@@ -225,37 +225,37 @@ def _check_arrivals(
     counts: Counter[int] = Counter()
     violations: list[tuple[str, tuple[JournalPlace, ...]]] = []
     last, last_epoch, home = 0, 0, arrivals[0].place.journal if arrivals else ""
-    for record, place, receiver in arrivals:
+    for entry, place, receiver in arrivals:
         problem = ""
         if receiver != stream.receiver:
             problem = f"it arrived at {receiver}, not {stream.receiver}"
         elif place.journal != home:
             problem = f"it arrived at {home} and at {place.journal}"
-        elif record.kind is Kind.MADE:
-            problem = f"its port is {record.text}, not {stream.port}" if record.text != stream.port else ""
-        elif record.kind is Kind.WRONG:
-            problem = record.text
+        elif entry.kind is Kind.MADE:
+            problem = f"its port is {entry.text}, not {stream.port}" if entry.text != stream.port else ""
+        elif entry.kind is Kind.WRONG:
+            problem = entry.text
         else:
-            problem = _check_range(stream, record, last, last_epoch, counts)
-            counts[record.epoch] += record.last - record.first + 1
-            last, last_epoch = max(last, record.last), max(last_epoch, record.epoch)
+            problem = _check_range(stream, entry, last, last_epoch, counts)
+            counts[entry.epoch] += entry.last - entry.first + 1
+            last, last_epoch = max(last, entry.last), max(last_epoch, entry.epoch)
         if problem:
-            epoch = stream.epochs.get(record.epoch)
+            epoch = stream.epochs.get(entry.epoch)
             violations.append((problem, (place, epoch.place if epoch is not None else stream.place)))
     return counts, violations
 
 
-def _check_range(stream: SentStream, record: Record, last: int, last_epoch: int, counts: Counter[int]) -> str:
+def _check_range(stream: SentStream, entry: JournalEntry, last: int, last_epoch: int, counts: Counter[int]) -> str:
     """What is wrong with the delivery of a range of messages, after what was delivered before."""
-    what = f"{record.first} to {record.last} of epoch {record.epoch}"
-    epoch = stream.epochs.get(record.epoch)
-    if epoch is None or record.first < epoch.first or record.last > epoch.last:
+    what = f"{entry.first} to {entry.last} of epoch {entry.epoch}"
+    epoch = stream.epochs.get(entry.epoch)
+    if epoch is None or entry.first < epoch.first or entry.last > epoch.last:
         return f"{what} arrived, and were not sent in it"
-    if record.epoch < last_epoch:
+    if entry.epoch < last_epoch:
         return f"{what} arrived after something of epoch {last_epoch}, which was sent after the loss was reported"
-    if record.first <= last:
+    if entry.first <= last:
         return f"{what} arrived after {last}: twice, or out of order"
-    expected = epoch.first + counts[record.epoch]
-    if record.first != expected:
+    expected = epoch.first + counts[entry.epoch]
+    if entry.first != expected:
         return f"a hole: {what} arrived, and {expected} did not, and nothing was reported in between"
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from .board import Board, Failure, Progress, State, Step
+from .board import Board, Failure, NodeState, Progress, ScenarioStep
 from .crew import Crew
 from .relay import Relay
 
@@ -38,16 +38,16 @@ class Scenario:
     pair: tuple[int, int]
     victim: int
     seconds: float
-    _step: Step = field(default_factory=lambda: Step(""))
+    _step: ScenarioStep = field(default_factory=lambda: ScenarioStep(""))
 
     def __post_init__(self) -> None:
         first, second = (self.board.nodes[number].name for number in self.pair)
         victim = self.board.nodes[self.victim].name
-        self._start = Step("all nodes talk")
-        self._cut = Step(f"cut {first} – {second}")
-        self._kill = Step(f"kill {victim}")
-        self._restart = Step(f"restart {victim}")
-        self._drain = Step("all accounted for")
+        self._start = ScenarioStep("all nodes talk")
+        self._cut = ScenarioStep(f"cut {first} – {second}")
+        self._kill = ScenarioStep(f"kill {victim}")
+        self._restart = ScenarioStep(f"restart {victim}")
+        self._drain = ScenarioStep("all accounted for")
         self.board.steps = [self._start, self._cut, self._kill, self._restart, self._drain]
 
     async def play(self) -> None:
@@ -74,7 +74,7 @@ class Scenario:
             self._step.progress = Progress.FAILED
             raise
 
-    def _begin(self, step: Step) -> None:
+    def _begin(self, step: ScenarioStep) -> None:
         self._step = step
         step.progress = Progress.RUNNING
 
@@ -122,7 +122,7 @@ class Scenario:
             RESUME_SECONDS,
             "messages flow again after the cut",
         )
-        if any(board.nodes[number].state is not State.UP for number in self.pair):
+        if any(board.nodes[number].state is not NodeState.UP for number in self.pair):
             raise Failure("the cut has cost a process")
         told = self._delays([board.fired(observer, about, cut.at) for observer, about in both], cut.at)
         resumed = max(self._delays([board.arrived(*pair, cut.at) for pair in both], cut.at))

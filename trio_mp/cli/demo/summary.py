@@ -6,7 +6,7 @@ import enum
 from collections import Counter
 from dataclasses import dataclass
 
-from .board import Board, State
+from .board import Board, NodeState
 from .checker import Verdict
 
 _MOST_PROBLEMS = 10
@@ -42,7 +42,7 @@ class Line:
 
 def figures_line(board: Board) -> str:
     """The state of affairs, in one line."""
-    up = sum(node.state is State.UP for node in board.nodes)
+    up = sum(node.state is NodeState.UP for node in board.nodes)
     links = len(board.pairs())
     out, into = board.rates()
     median, slow = board.round_trip()

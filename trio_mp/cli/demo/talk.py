@@ -14,7 +14,7 @@ _BUFFER = 64 * 1024
 T = TypeVar("T")
 
 
-class Begin(msgspec.Struct, tag=True, frozen=True):
+class Assignment(msgspec.Struct, tag=True, frozen=True):
     """The first order: what a node is, and what it is to do.
 
     Attributes:
@@ -24,7 +24,7 @@ class Begin(msgspec.Struct, tag=True, frozen=True):
       bind: where it listens.
       seeds: the addresses of its seeds.
       secret: of the network.
-      journal: the file for its records.
+      journal: the file for its entries.
       rate: how many messages it sends to each of the others, a second.
     """
 
@@ -38,11 +38,11 @@ class Begin(msgspec.Struct, tag=True, frozen=True):
     rate: float
 
 
-class Stop(msgspec.Struct, tag=True, frozen=True):
+class Drain(msgspec.Struct, tag=True, frozen=True):
     """The second order: send no more, and see that all that was sent has arrived. The last is the end of the input."""
 
 
-Order: TypeAlias = Begin | Stop
+Order: TypeAlias = Assignment | Drain
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):

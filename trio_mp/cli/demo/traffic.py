@@ -12,7 +12,7 @@ import trio
 
 import trio_mp
 
-from .journal import JournalWriter, Kind, Record
+from .journal import JournalEntry, JournalWriter, Kind
 from .talk import Arrived, Fired, Report
 
 TICK = 0.025
@@ -30,7 +30,7 @@ class Books:
 
     Attributes:
       number, run: which node, and which run of it.
-      journal: its records.
+      journal: its entries.
       report: tells the command something.
       streams: how many streams it has begun; each has the number that this then was.
       sent, received, fired: counts.
@@ -67,7 +67,7 @@ def sink(port: trio_mp.Port, sender: int, run: int, stream: int) -> None:
 
     def record(kind: Kind, epoch: int = 0, number: int = 0, text: str = "") -> None:
         of_stream = (str(sender), run, stream)
-        books.journal.write(Record(kind, time.monotonic(), *of_stream, epoch, number, number, text))
+        books.journal.write(JournalEntry(kind, time.monotonic(), *of_stream, epoch, number, number, text))
 
     record(Kind.MADE, text=str(port))
 
@@ -126,7 +126,7 @@ class Feed:
 
     def _record(self, kind: Kind, first: int = 0, last: int = 0, text: str = "") -> None:
         of_epoch = (str(self._peer), 0, self._stream, self._epoch)
-        self._books.journal.write(Record(kind, time.monotonic(), *of_epoch, first, last, text))
+        self._books.journal.write(JournalEntry(kind, time.monotonic(), *of_epoch, first, last, text))
 
     def _fired(self, *reason: object) -> None:
         if self._ended:

@@ -13,12 +13,12 @@ import msgspec
 
 from .analysis import Estimate, estimate, ratio
 from .runner import OURS
-from .schedule import Outcome
+from .schedule import BenchOutcome
 
 FORMAT = 1
 
 
-class Line(msgspec.Struct):
+class Measurement(msgspec.Struct):
     """All runs of one workload by one program.
 
     Attributes:
@@ -46,7 +46,7 @@ class Line(msgspec.Struct):
         return estimate(list(self.values.values()))
 
 
-class Record(msgspec.Struct):
+class Results(msgspec.Struct):
     """All figures of a run, and where they were measured.
 
     Attributes:
@@ -62,12 +62,12 @@ class Record(msgspec.Struct):
     date: str
     machine: dict[str, str]
     quick: bool
-    lines: list[Line]
+    lines: list[Measurement]
     failures: dict[str, str] = {}
     skipped: dict[str, str] = {}
     version: int = FORMAT
 
-    def line(self, name: str, program: str = OURS) -> Line | None:
+    def line(self, name: str, program: str = OURS) -> Measurement | None:
         """The figures of a program, by the key of a workload, or by that of a group for a peer."""
         return next((line for line in self.lines if (line.name, line.program) == (name, program)), None)
 
@@ -77,21 +77,21 @@ class Record(msgspec.Struct):
         return ratio(ours.rounds, theirs.rounds) if ours is not None and theirs is not None else None
 
 
-def make_record(outcome: Outcome, *, quick: bool, versions: dict[str, str], skipped: dict[str, str]) -> Record:
+def make_results(outcome: BenchOutcome, *, quick: bool, versions: dict[str, str], skipped: dict[str, str]) -> Results:
     """The record of what came of a run.
 
     Args:
       outcome: all runs.
-      quick: see `Record`.
+      quick: see `Results`.
       versions: of programs beside ours.
-      skipped: see `Record`.
+      skipped: see `Results`.
     """
-    lines: dict[tuple[str, str], Line] = {}
+    lines: dict[tuple[str, str], Measurement] = {}
     extras: dict[tuple[str, str], dict[str, list[float]]] = {}
     for run in outcome.runs:
         cell, figure = run.cell, run.figure
         key = cell.name, cell.program
-        line = lines.setdefault(key, Line(cell.group, cell.name, cell.program, figure.unit, {}))
+        line = lines.setdefault(key, Measurement(cell.group, cell.name, cell.program, figure.unit, {}))
         line.values[str(run.number)] = figure.value
         for name, value in figure.extra.items():
             extras.setdefault(key, {}).setdefault(name, []).append(value)
@@ -99,7 +99,7 @@ def make_record(outcome: Outcome, *, quick: bool, versions: dict[str, str], skip
         lines[key].extra = {name: estimate(values).median for name, values in found.items()}
     failures = {f"{name} ({program})": why for (name, program), why in outcome.failures.items()}
     date = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-    return Record(date, machine() | versions, quick, list(lines.values()), failures, skipped)
+    return Results(date, machine() | versions, quick, list(lines.values()), failures, skipped)
 
 
 def machine() -> dict[str, str]:
@@ -127,22 +127,25 @@ def _processor() -> str:
     return platform.processor() or "unknown"
 
 
-def write_record(record: Record, path: Path) -> None:
-    """Keep it. Raises OSError."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+def write_results(results: Results, path: Path) -> None:
+    """Write the results into a file, as JSON. Raises OSError if the file cannot be written."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
 
 
-def read_record(path: Path) -> Record:
-    """Read one.
+def read_results(path: Path) -> Results:
+    """Read the results that `write_results` has written.
 
     Raises:
-      OSError: there is no such file.
-      ValueError: it is no record of a run.
+      OSError: the file cannot be read.
+      ValueError: the file does not hold results of this format, or a line of them has no figures.
     """
     try:
-        record = msgspec.json.decode(path.read_bytes(), type=Record)
+        results = msgspec.json.decode(path.read_bytes(), type=Results)
     except msgspec.DecodeError as error:
-        raise ValueError(f"{path} is no record of a benchmark: {error}") from None
-    if record.version != FORMAT or not all(line.values for line in record.lines):
-        raise ValueError(f"{path} is a record that this version cannot read")
-    return record
+        raise ValueError(f"expected the results of a benchmark in {path}, got what does not decode: {error}") from None
+    if results.version != FORMAT:
+        raise ValueError(f"expected results of format {FORMAT} in {path}, got format {results.version}; measure again")
+    empty = [f"{line.name} ({line.program})" for line in results.lines if not line.values]
+    if empty:
+        raise ValueError(f"expected figures for every line in {path}, got none for {', '.join(empty)}; measure again")
+    return results
