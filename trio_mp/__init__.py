@@ -15,8 +15,11 @@ from ._errors import (
     PortDied as PortDied,
     ProtocolError as ProtocolError,
     RemoteProtocolError as RemoteProtocolError,
+    WorkerError as WorkerError,
+    WorkerLost as WorkerLost,
 )
 from ._ids import node_of as node_of
+from ._node.child import open_child_node as open_child_node
 from ._node.node import Node as Node
 from ._node.opening import open_node as open_node
 from ._ports.handlers import ANY as ANY
@@ -35,15 +38,22 @@ from ._services.logs import LogCollector as LogCollector
 from ._services.nodes import NodeChange as NodeChange, NodeChanges as NodeChanges
 from ._services.spawning import spawnable as spawnable
 from ._services.starting import Started as Started
+from ._supervision.arguments import Backoff as Backoff
+from ._supervision.errors import SupervisorFailed as SupervisorFailed
+from ._supervision.reference import ChildRef as ChildRef
+from ._supervision.supervisor import Supervisor as Supervisor
 from ._transport.certificate_files import Certificate as Certificate
+from ._workers.workers import Workers as Workers
 
 if TYPE_CHECKING:
     from ._transport.issuing import make_authority as make_authority, make_certificate as make_certificate
 
 __all__ = [
     "ANY",
+    "Backoff",
     "Certificate",
     "Change",
+    "ChildRef",
     "ConfigurationError",
     "Database",
     "DeathScope",
@@ -59,13 +69,19 @@ __all__ = [
     "Reason",
     "RemoteProtocolError",
     "Started",
+    "Supervisor",
+    "SupervisorFailed",
     "Timer",
+    "WorkerError",
+    "WorkerLost",
+    "Workers",
     "current_epoch",
     "current_node",
     "current_port",
     "make_authority",
     "make_certificate",
     "node_of",
+    "open_child_node",
     "open_node",
     "spawnable",
 ]

@@ -51,6 +51,7 @@ class Runtime:
       errands: bounds what is done for other nodes, and what is logged of them.
       observers: who is told of what happens.
       supervisors: those that are open and have not ended, in the order in which they were opened.
+      epochs: the latest number of a life, by the names of supervisors.
       ending: why all ports are to die, once the node stops its supervisors; None before.
       node_port: serves what is sent to the node itself; see `serve_by`.
     """
@@ -80,6 +81,7 @@ class Runtime:
         self.closed = False
         # A dict for its order.
         self.supervisors: dict[Supervising, None] = {}
+        self.epochs: dict[str, int] = {}
         self.ending: Reason | None = None
         self._finishing = False
         self._stopping = trio.Event()
@@ -153,7 +155,7 @@ class Runtime:
             route: tuple[Peer | None, str] = (None, name)
         elif self.network is None:
             raise RuntimeError(
-                f"{port!s} is on another node, and {self.id} has no network:"
+                f"port: expected one of {self.id}, which has no network, got {port!s};"
                 " give open_node() binds or seeds, and a secret"
             )
         else:
@@ -193,7 +195,7 @@ class Runtime:
         reason = plain_message(reason, thorough=True, what="reason")
         peer, name = self.route(port)
         if not name:
-            raise ValueError(f"{port} is a node port, which cannot be killed")
+            raise ValueError(f"kill(): expected a port that can be killed, got the node port {port}")
         if peer is not None:
             peer.send("", requests.kill(name, reason))
         else:
@@ -298,7 +300,7 @@ class Runtime:
             to = to.port
         peer, name = self.route(to)
         if not name:
-            raise ValueError(f"{to} is a node port, which cannot be killed")
+            raise ValueError(f"link(): expected a port that can be killed, got the node port {to}")
         owner = self.lifecycle.ports.get(name) if peer is None else self.owner()
 
         def kill_linked(*reason: object) -> None:

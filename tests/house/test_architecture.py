@@ -29,6 +29,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"_runtime"}),
     frozenset({"_services"}),
     frozenset({"_streams"}),
+    frozenset({"_supervision"}),
+    frozenset({"_workers"}),
     frozenset({"_node"}),
     frozenset({"", "abc", "lowlevel"}),
     frozenset({"testing"}),

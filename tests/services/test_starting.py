@@ -47,7 +47,8 @@ async def test_what_a_port_sends_before_it_has_started_arrives_before_the_answer
 
 async def test_start_waits_for_started() -> None:
     async with open_node() as node, trio.open_nursery() as nursery:
-        go_on, order = trio.Event(), []
+        go_on = trio.Event()
+        order: list[str] = []
 
         async def slow(port: Port, *, task_status: trio.TaskStatus[str]) -> None:
             await go_on.wait()
@@ -142,7 +143,7 @@ async def test_started_twice() -> None:
         task_status.started(2)
 
     async with open_node() as node:
-        reasons: list[object] = []
+        reasons: list[tuple[Any, ...]] = []
         started = await start(node._runtime, twice, (), died=lambda *reason: reasons.append(reason))
         await wait_all_tasks_blocked()
         assert started.value == 1
@@ -195,18 +196,6 @@ async def test_a_start_that_is_cancelled_already_makes_no_port() -> None:
         assert not node._lifecycle.ports
 
 
-async def test_a_start_is_cancelled_together_with_its_node() -> None:
-    with trio.CancelScope() as scope:
-        async with open_node() as node:
-
-            async def wait(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
-                scope.cancel()
-                await trio.sleep_forever()
-
-            await node.start(wait)
-    assert scope.cancelled_caught
-
-
 async def test_an_epoch_is_seen_in_the_port_alone() -> None:
     seen: list[int | None] = []
 
@@ -244,7 +233,7 @@ async def test_a_monitor_of_a_start_is_not_called_if_that_fails() -> None:
 
 async def test_a_start_at_a_node_that_closes() -> None:
     async with trio.open_nursery() as nursery:
-        caught: list[BaseException] = []
+        caught: list[PortDied] = []
 
         async def wait(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
             await trio.sleep_forever()

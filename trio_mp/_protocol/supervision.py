@@ -23,7 +23,9 @@ what is to be true, which two marks of a child say: `wanted`, it is to run; `doo
    is started, and the next one when it is up. With one_for_one no child waits for another.
 5. The first restart of a child is made at once, later ones after a delay that doubles, up to its maximum, with jitter:
    a factor between a half and one. A child that was up for longer than `within` begins anew.
-6. A significant child that ends by itself for good can end the supervisor (`auto_shutdown`): any of them, or the last.
+6. Frozen, it starts nothing any more, and a death is a death for good: what is around it is about to end, and will end
+   it. What runs goes on running until then.
+7. A significant child that ends by itself for good can end the supervisor (`auto_shutdown`): any of them, or the last.
 
 After J. Armstrong's OTP, module `supervisor`, of which `test_supervision_otp.py` has recorded answers. There the
 supervisor waits for each start and stop; here deaths that come meanwhile change what is to be true at once. The delay
@@ -161,6 +163,7 @@ class Supervision:
     Attributes:
       children: by name, in their order.
       ending: whether all is to end.
+      frozen: whether nothing is started any more.
       ended: whether all has.
 
     Raises:
@@ -171,8 +174,8 @@ class Supervision:
     """
 
     __slots__ = (
-        *("_failed", "_recent", "auto_shutdown", "children", "ended", "ending", "first_delay", "last_delay", "limit"),
-        *("strategy", "within"),
+        *("_failed", "_recent", "auto_shutdown", "children", "ended", "ending", "first_delay", "frozen", "last_delay"),
+        *("limit", "strategy", "within"),
     )
 
     def __init__(
@@ -200,6 +203,7 @@ class Supervision:
         self.children: dict[str, Child] = {}
         self.ending = False
         self.ended = False
+        self.frozen = False
         self._failed: tuple[str, ...] = ()
         # When, and for whom, of the restarts that count.
         self._recent: deque[tuple[float, str]] = deque()
@@ -235,6 +239,11 @@ class Supervision:
     def end(self, now: float) -> list[Action]:
         """Stop everything."""
         self._end(())
+        return self._next(now)
+
+    def freeze(self, now: float) -> list[Action]:
+        """Start nothing any more."""
+        self.frozen = True
         return self._next(now)
 
     # What has happened ---------------------------------------------------------------------------------------------
@@ -301,12 +310,17 @@ class Supervision:
         return child
 
     def _restart(self, child: Child, now: float, jitter: float) -> None:
-        """Rules 1, 2, 3 and 5: a child is down that is to run."""
+        """Rules 1, 2, 3, 5 and 6: a child is down that is to run."""
+        if self.frozen:
+            child.wanted, child.leaving = False, True
+            self._tidy(child)
+            return
         self._recent.append((now, child.name))
         while now - self._recent[0][0] > self.within:
             self._recent.popleft()
         if len(self._recent) > self.limit:
-            self._end(tuple(dict.fromkeys(name for _, name in self._recent)))
+            latest_first = dict.fromkeys(name for _, name in reversed(self._recent))
+            self._end(tuple(reversed(latest_first)))
             return
         delay = min(self.last_delay, self.first_delay * 2.0 ** min(child.restarts - 1, 60)) if child.restarts else 0.0
         child.restarts += 1
@@ -330,7 +344,7 @@ class Supervision:
         return [other for other in children if other is not child]
 
     def _ended_for_good(self, child: Child) -> None:
-        """Rule 6."""
+        """Rule 7."""
         if not child.significant:
             return
         left = any(other.significant and other.wanted for other in self.children.values())
@@ -381,7 +395,7 @@ class Supervision:
 
     def _starts(self, now: float, tied: bool) -> list[Action]:
         actions: list[Action] = []
-        for child in self.children.values():
+        for child in () if self.frozen else self.children.values():
             if not child.wanted or child.state is State.UP:
                 continue
             if child.state is State.DOWN:

@@ -94,7 +94,7 @@ def _notify(runtime: Runtime, port: str, message: tuple[object, ...], reason: Re
         try:
             runtime.send(port, (*message, *reason_lost(error)))
         except (TypeError, ValueError):
-            log.error("%s is not told of a death (%s): %s", port, describe(reason)[:200], error)
+            log.error("%s: the message about a death (%s) cannot be sent: %s", port, describe(reason)[:200], error)
             _lose(runtime, port, error)
 
 

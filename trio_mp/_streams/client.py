@@ -31,7 +31,7 @@ CAPACITY = 1024 * 1024
 
 NO_STREAM = stream_failed("")[:1]
 
-GIVEN_UP = stream_failed("who has asked for the stream does not wait for it any more")
+GIVEN_UP = stream_failed("the node that asked for the stream no longer waits for it")
 
 
 async def dial(network: Network, look_up: LookUp, pending: PendingStream, seconds: float) -> str:
@@ -64,7 +64,7 @@ async def dial(network: Network, look_up: LookUp, pending: PendingStream, second
         if pending.stream is not None:
             break
         tried.append(f"{address}: {why or 'the stream was given up'}")
-    return "; ".join(tried) or "no address of it is known"
+    return "; ".join(tried) or "no address of that node is known"
 
 
 class StreamClient(ABC):
@@ -128,7 +128,7 @@ class StreamClient(ABC):
         if self._stream is None:
             self._scope.cancel()
         elif not is_normal(reason):
-            self._stream.explain(f"its port has died: {describe(reason)}")
+            self._stream.explain(f"the port there has died: {describe(reason)}")
 
     def lost(self, *reason: object) -> None:
         """The other node is lost."""

@@ -55,12 +55,12 @@ def pieces_of_a_list(count: int, value: bytes) -> bytes:
 
 
 PAST_IT: dict[str, tuple[Any, str]] = {
-    "lists": ([1, [[]] * (MAXIMUM_CONTAINERS - 2)], r"message\[0\]\[1\]\[131069\]: expected at most 131072 lists"),
+    "lists": ([1, [[]] * (MAXIMUM_CONTAINERS - 2)], r"message\[0\]\[1\]\[131069\]: .* 131072 lists and dicts"),
     "tuples": ((((),) * (MAXIMUM_CONTAINERS - 1),), r"message\[0\]\[0\]\[131069\]: expected at most 131072 lists"),
     "dicts": ({"a": [{}] * MAXIMUM_CONTAINERS}, r'message\[0\]\["a"\]\[131069\]: expected at most 131072 lists'),
     "values": ({"b": [1] * MAXIMUM_VALUES}, r'message\[0\]\["b"\]: expected at most 1250000 values'),
-    "values in dicts": ([{"c": 1, "d": 2}] * 120_000 + [[0] * 800_000], r"message\[0\]\[120000\]: .*1250000 values"),
-    "entries": ([dict.fromkeys(map(str, range(MAXIMUM_ENTRIES + 1)), 0)], r"message\[0\]\[0\]: .* one of 131073"),
+    "values in dicts": ([{"c": 1, "d": 2}] * 120_000 + [[0] * 800_000], r"message\[0\]\[120000\]: .* 1250000"),
+    "entries": ([dict.fromkeys(map(str, range(MAXIMUM_ENTRIES + 1)), 0)], r"message\[0\]\[0\]: .* got 131073"),
 }
 
 
@@ -98,7 +98,7 @@ def test_twice_as_much_as_is_past_a_limit_is_refused_before_it_has_come(framing:
     frame = framing.open_frame()
     framing.append(frame, NAME, ({"x": [value, value]},))
     framing.close_frame(frame, 1)
-    with pytest.raises(RemoteProtocolError, match=r"in a message, got more|a dict of at most"):
+    with pytest.raises(RemoteProtocolError, match=r"expected at most \d+ (lists and dicts|values|entries)"):
         received(framing, bytes(frame))
     reader = framing.make_decoder(LIMIT)
     pieces = [bytes(frame[start : start + 1000]) for start in range(0, len(frame), 1000)]
@@ -110,7 +110,7 @@ def test_twice_as_much_as_is_past_a_limit_is_refused_before_it_has_come(framing:
 def test_eight_megabytes_of_nothing_cost_little(value: bytes) -> None:
     frame = pieces_of_a_list(8_000_000 // len(value), value)
     started = time.thread_time()
-    with pytest.raises(RemoteProtocolError, match="in a message, got more"):
+    with pytest.raises(RemoteProtocolError, match=r"expected at most \d+ (lists and dicts|values) in a message"):
         received(MSGPACK, frame)
     # Once they took 19 s; far apart, so that no busy machine makes it fail.
     assert time.thread_time() - started < 5
@@ -145,7 +145,7 @@ def test_keys_with_the_same_hash_are_refused_before_a_dict_is_made_of_them(count
     started = time.thread_time()
     dict.fromkeys(keys[:6_000])
     a_dict, started = time.thread_time() - started, time.thread_time()
-    with pytest.raises(RemoteProtocolError, match="text as each key"):
+    with pytest.raises(RemoteProtocolError, match="key that is not text"):
         received(MSGPACK, bytes(frame))
     # A dict of them takes a time that grows with the square of their number: 18 s for 50,000.
     assert time.thread_time() - started < a_dict * (1 / 3 if count == 6_000 else 8)
@@ -193,7 +193,7 @@ def test_values_of_the_same_size_are_counted_at_one_go(size: int, value: object)
         inspection = Inspection()
         inspection.look(memoryview(frame)[4:], len(frame) - 4)
         assert inspection.values == 1 + 4 + count + 2
-        with pytest.raises(RemoteProtocolError, match="1250000 values in a message"):
+        with pytest.raises(RemoteProtocolError, match="values in a message, got more"):
             Inspection(count + 6).look(memoryview(frame)[4:], len(frame) - 4)
 
 
@@ -209,8 +209,8 @@ def test_a_list_of_the_same_size_and_then_of_another() -> None:
     [
         (b"\x91\x92\xa0\xd4\x01\x00", "extension"),
         (b"\x91\x92\xa0\xc7\x01\x01\x00", "extension"),
-        (b"\x91\x92\xa0\xde\x00\x01\x01\x01", "expected text"),
-        (b"\x91\x92\xa0\x81\xa1a\x81\x90\x01", "expected text"),
+        (b"\x91\x92\xa0\xde\x00\x01\x01\x01", "not text"),
+        (b"\x91\x92\xa0\x81\xa1a\x81\x90\x01", "not text"),
         (b"\x91\x92\xa0" + b"\x91" * 101, "deep"),
     ],
 )
@@ -225,7 +225,7 @@ def test_what_no_frame_may_hold(data: bytes, text: str) -> None:
 def test_what_is_left_over_is_for_the_decoder() -> None:
     data = b"\x91\x91\xa0" + b"\xdf\xff\xff\xff\xff"
     Inspection().look(data, len(data))
-    with pytest.raises(RemoteProtocolError, match="does not decode"):
+    with pytest.raises(RemoteProtocolError, match=r"expected a (frame|message) that decodes"):
         codec.decode_inspected(data)
 
 

@@ -15,7 +15,7 @@ _ROOM = 5  # how deep in a message a value is at the most, with one to spare
 def check_text(text: object, what: str) -> str:
     """The name of a family or a key, as it travels. Raises `TypeError` or `ValueError`."""
     if not isinstance(text, str):
-        raise TypeError(f"{what}: expected str, got {type(text).__name__}")
+        raise TypeError(f"{what}: expected a str, got a {type(text).__name__}")
     plain = plain_value(str.__str__(text) if isinstance(text, PortID) else text, what)
     assert isinstance(plain, str)
     return plain
@@ -31,8 +31,8 @@ def check_entry(family: str, key: str, value: object, what: str = "value") -> ob
     size = encoded_size(family, key, value)
     if size > ENTRY_LIMIT:
         raise ValueError(
-            f"expected an entry of at most {ENTRY_LIMIT} bytes, got one of {size}: the database is for what helps to"
-            " find things; send large values in messages"
+            f"{what}: expected an entry of at most {ENTRY_LIMIT} bytes, got {size}; the database is for what helps"
+            " to find things: send large values in messages"
         )
     return value
 

@@ -218,7 +218,7 @@ def _get(ticket: int, family: str) -> Get:
 
 
 def _get_key(ticket: int, family: str, key: str) -> Get:
-    return Get(ticket, _family(family), check_text(key, "a key"))
+    return Get(ticket, _family(family), check_text(key, "key"))
 
 
 def _view(ticket: int, entries_untrusted: Mapping[str, object], last: bool) -> View:
@@ -232,17 +232,17 @@ def _change(
 
 
 def _family(name: object) -> str:
-    return check_text(name, "a family")
+    return check_text(name, "family")
 
 
 def _keys(keys: Sequence[object]) -> tuple[str, ...]:
-    return tuple([check_text(key, "a key") for key in keys])
+    return tuple([check_text(key, "key") for key in keys])
 
 
 def _table(family: str, table: object) -> Table:
     if not isinstance(table, dict):
         raise TypeError(f"expected a table, got {type(table).__name__}")
-    return {key: check_entry(family, check_text(key, "a key"), value) for key, value in table.items()}
+    return {key: check_entry(family, check_text(key, "key"), value) for key, value in table.items()}
 
 
 def _is_anything(_value: object) -> bool:

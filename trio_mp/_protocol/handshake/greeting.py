@@ -125,8 +125,8 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
     if is_original(greeting):
         provider = keys.get("provider", "")
         raise RemoteProtocolError(
-            f"it is a node of AnyEvent::MP, {node_id[:80]!r} ({provider[:40]!r}): nodes of trio_mp speak with their own"
-            " kind only"
+            f"expected a node of trio_mp, got the node {node_id[:80]!r} of AnyEvent::MP ({provider[:40]!r}):"
+            " nodes of trio_mp speak with their own kind only"
         )
     try:
         nonce = base64.b64decode(greeting.nonce, validate=True)
@@ -147,7 +147,7 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
     limit = int(_number(keys, "limit", "0"))
     if limit < MINIMUM_LIMIT:
         expected = f"expected limit= to be {MINIMUM_LIMIT} bytes or more"
-        raise RemoteProtocolError(f"{expected}, got {limit}: raise its message_limit")
+        raise RemoteProtocolError(f"{expected}, got {limit}: raise the message_limit of that node")
     return PeerInfo(
         node_id=node_id,
         incarnation=incarnation,

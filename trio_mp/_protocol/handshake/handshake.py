@@ -249,7 +249,7 @@ class Handshake:
         if peer.node_id == self.local.node_id:
             self.talks_to_itself = peer.incarnation == self.local.incarnation
             who = "this node itself" if self.talks_to_itself else "another node"
-            raise RemoteProtocolError(f"expected another node ID than our own, got {peer.node_id!r}: it is {who}")
+            raise RemoteProtocolError(f"expected a node ID other than our own, got {peer.node_id!r} from {who}")
         if peer.tls != self.local.encryption:
             ours, theirs = ("on", "off") if self.local.encryption else ("off", "on")
             raise RemoteProtocolError(f"encryption is {ours} here and {theirs} there: set it alike on both sides")
@@ -261,7 +261,7 @@ class Handshake:
         common = [name for name in peer.framings if name in self.local.framings]
         if not common:
             ours, theirs = ",".join(self.local.framings), ",".join(peer.framings)
-            raise RemoteProtocolError(f"expected a framing in common, one of {ours!r}, got {theirs[:80]!r}")
+            raise RemoteProtocolError(f"no framing in common: expected one of {ours!r}, got {theirs[:80]!r}")
         self.writes = FRAMINGS[common[0]]
         self.peer = peer
         greeted: list[Event] = [Greeted(peer, auth.connection_id(self._own, self._peer))]
@@ -294,7 +294,7 @@ class Handshake:
             if auth.proves(token, key, self._own, self._peer, self._fingerprint, line):
                 return key
         if self.local.keys:
-            why = "its secret is another one than ours, or somebody stands in between"
+            why = "the other side has another secret than ours, or somebody stands in between"
             raise RemoteProtocolError(f"authentication failed: {why}")
         raise RemoteProtocolError("authentication failed: the greetings were changed on their way")
 
@@ -304,4 +304,4 @@ def _no_common_method(ours: str, theirs: tuple[str, ...]) -> str:
         return "this node wants a secret, and that one uses certificates alone: set the secret alike on both sides"
     if ours == TLS_SHA256 and HMAC_SHA256 in theirs:
         return "that node wants a secret, and this one uses certificates alone: set the secret alike on both sides"
-    return f"expected an authentication method in common, {ours!r}, got {','.join(theirs)[:80]!r}"
+    return f"no authentication method in common; expected {ours!r}, got {','.join(theirs)[:80]!r}"

@@ -70,13 +70,13 @@ def _refuse_amount(message: tuple[object, ...]) -> NoReturn:
             items, count = enumerate(sequence), len(sequence)
         values += count
         if type(value) is dict and count > 2 * MAXIMUM_ENTRIES:
-            what = f"expected a dict of at most {MAXIMUM_ENTRIES} entries, got one of {count // 2}"
+            what = f"expected at most {MAXIMUM_ENTRIES} entries in a dict that travels, got {count // 2}"
         elif containers > MAXIMUM_CONTAINERS:
-            what = f"expected at most {MAXIMUM_CONTAINERS} lists and dicts in a message, got more, from this one on"
+            what = f"expected at most {MAXIMUM_CONTAINERS} lists and dicts in a message that travels, got more"
         elif values > MAXIMUM_VALUES:
-            what = f"expected at most {MAXIMUM_VALUES} values in a message, keys included, got more, from this one on"
+            what = f"expected at most {MAXIMUM_VALUES} values, keys included, in a message that travels, got more"
         else:
             inside = [(item, (*place, step)) for step, item in items if type(item) in _CONTAINERS]
             left += reversed(inside)
             continue
-        raise ValueError(f"{where(place)}: {what}: send it in several messages, or as bytes")
+        raise ValueError(f"{where(place)}: {what}; send it in several messages, or as bytes")

@@ -38,10 +38,10 @@ _unprintable = re.compile(rb"[^ -~]").search
 def _language(line_untrusted: bytes) -> str:
     """Which protocol a line is of, for the log: those of the programs that most often come to a wrong address."""
     if line_untrusted in {b"\x15", b"\x16"}:
-        return " (it speaks TLS at once)"
+        return ", the beginning of TLS"
     if b"HTTP/" in line_untrusted:
-        return " (it speaks HTTP)"
-    return " (it speaks SSH)" if line_untrusted.startswith(b"SSH-") else ""
+        return ", a line of HTTP"
+    return ", a line of SSH" if line_untrusted.startswith(b"SSH-") else ""
 
 
 class LineBuffer:
@@ -163,7 +163,7 @@ class FrameBuffer(Generic[T]):
                 break
             (size,) = _unpack_length(data, position)
             if size > self._limit:
-                raise RemoteProtocolError(f"expected a frame of at most {self._limit} bytes, got one of {size}")
+                raise RemoteProtocolError(f"expected a frame of at most {self._limit} bytes, got {size}")
             position += 4
             if size > end - position:
                 self._begin(size)

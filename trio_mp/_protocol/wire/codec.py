@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from ..._errors import RemoteProtocolError
-from .limits import MAXIMUM_DEPTH, NAMELESS, NOT_TEXT, TOO_DEEP, UNCOUNTED, Inspection
+from .limits import MAXIMUM_DEPTH, UNCOUNTED, Inspection
 from .values import SCALARS, plain_message
 
 FRAME_HEADER = 9
@@ -71,7 +71,7 @@ def close_frame(frame: bytearray, count: int) -> None:
 
 
 def _no_extensions(code: int, data: memoryview) -> object:
-    raise ValueError(f"expected values that may travel, got the extension type {code}")
+    raise ValueError(f"extension type {code}")
 
 
 _decode = msgspec.msgpack.Decoder(list[tuple], ext_hook=_no_extensions).decode  # type: ignore[type-arg]
@@ -172,8 +172,7 @@ def _judged(decode: Callable[..., Decoded], payload: bytes | bytearray | memoryv
         return decode(payload)
     except _UNDECODABLE as error:
         # It may name a place as deep as the frame nests, which is for the other side to choose.
-        why = str(error)[:200]
-        raise RemoteProtocolError(f"expected a frame of MessagePack, got one that does not decode: {why}") from None
+        raise RemoteProtocolError(f"expected a frame that decodes, got an error: {str(error)[:200]}") from None
 
 
 def check_received(messages: list[tuple[object, ...]]) -> None:
@@ -190,18 +189,18 @@ def check_received(messages: list[tuple[object, ...]]) -> None:
         kinds = set(map(type, values))
         if not kinds <= _RECEIVED:
             names = ", ".join(sorted(kind.__name__ for kind in kinds - _RECEIVED))
-            raise RemoteProtocolError(f"expected values that may travel, got {names}")
+            raise RemoteProtocolError(f"expected values that travel, got {names}")
         level = [value for value in values if type(value) is list]
         tables = [value for value in values if type(value) is dict]
         if not {str}.issuperset(map(type, chain.from_iterable(tables))):
-            raise RemoteProtocolError(NOT_TEXT)
+            raise RemoteProtocolError("expected text as the keys of a dict, got a key that is not text")
         level += [table.values() for table in tables]
-    raise RemoteProtocolError(TOO_DEEP)
+    raise RemoteProtocolError(f"expected lists and dicts at most {MAXIMUM_DEPTH} deep, got deeper ones")
 
 
 def _check_names(messages: list[tuple[object, ...]]) -> None:
     if not {type(message[0]) for message in messages if message} <= {str}:
-        raise RemoteProtocolError(NAMELESS)
+        raise RemoteProtocolError("expected a message that begins with a port's name, got another one")
 
 
 def messages_in(frame: bytearray) -> list[tuple[object, ...]]:

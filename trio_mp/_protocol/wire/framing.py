@@ -100,7 +100,7 @@ class JSONReader:
 
     def filled(self, count: int) -> list[Batch]:
         """See `MessageDecoder.filled`."""
-        raise LocalProtocolError(f"expected `filled` only after `room` had given a place, got {count} bytes")
+        raise LocalProtocolError(f"expected no bytes, as there is no room for them, got {count}")
 
 
 def _complete(_frame: bytearray, _count: int) -> None:

@@ -6,13 +6,7 @@ import re
 
 from ..._errors import RemoteProtocolError
 from .json_structure import ALL_BUT_STRUCTURE, LONG_DIGITS, has_long_number, structure
-from .limits import (
-    MAXIMUM_CONTAINERS,
-    MAXIMUM_ENTRIES,
-    MAXIMUM_VALUES,
-    TOO_MANY_CONTAINERS,
-    TOO_MANY_VALUES,
-)
+from .limits import MAXIMUM_CONTAINERS, MAXIMUM_ENTRIES, MAXIMUM_VALUES
 
 # A list or dict that holds no others. There can be at most `MAXIMUM_ENTRIES` colons in it, if it is in a piece of at
 # most so many bytes.
@@ -56,10 +50,10 @@ class Amount:
         self._values += text.count(b",") + text.count(b":")
         self._containers += text.count(b"[")
         if self._containers > MAXIMUM_CONTAINERS:
-            raise RemoteProtocolError(TOO_MANY_CONTAINERS)
+            raise RemoteProtocolError(f"expected at most {MAXIMUM_CONTAINERS} lists and dicts in a message, got more")
         # The name of the port is one more.
         if self._values > MAXIMUM_VALUES + 1:
-            raise RemoteProtocolError(TOO_MANY_VALUES)
+            raise RemoteProtocolError(f"expected at most {MAXIMUM_VALUES} values in a message, got more")
         text = text.replace(b",", b"")
         for place in range(0, len(text), _PIECE):
             self._count_entries(text[place : place + _PIECE])
@@ -77,4 +71,4 @@ class Amount:
             else:
                 self._entries += len(run)
                 if self._entries > MAXIMUM_ENTRIES:
-                    raise RemoteProtocolError(f"expected a dict of at most {MAXIMUM_ENTRIES} entries, got a larger one")
+                    raise RemoteProtocolError(f"expected at most {MAXIMUM_ENTRIES} entries in a dict, got more")

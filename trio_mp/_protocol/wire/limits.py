@@ -28,13 +28,6 @@ MAXIMUM_VALUES = 1_250_000
 UNCOUNTED = 2**17
 """A message of at most so many bytes cannot exceed these limits: each value has at least one."""
 
-# What both framings say of a message that is past these limits, or is none.
-TOO_DEEP = f"expected a message that nests at most {MAXIMUM_DEPTH} deep, got a deeper one"
-TOO_MANY_CONTAINERS = f"expected at most {MAXIMUM_CONTAINERS} lists and dicts in a message, got more"
-TOO_MANY_VALUES = f"expected at most {MAXIMUM_VALUES} values in a message, got more"
-NOT_TEXT = "expected text as each key of a dict, got another key"
-NAMELESS = "expected a message that begins with a port's name, got another one"
-
 # A frame may hold others in front of the message with which it gets large enough to be closed. They have fewer bytes
 # than `framing.FRAME_TARGET`, so at most so many values and containers; and their number counts too.
 _OTHERS = 2**16
@@ -113,7 +106,7 @@ class Inspection:
             byte = data_untrusted[position]
             if left < 0:
                 if not left & 1 and not _IS_TEXT[byte]:
-                    raise RemoteProtocolError(NOT_TEXT)
+                    raise RemoteProtocolError("expected text as the keys of a dict, got a key that is not text")
                 step = 1
             else:
                 step = -1
@@ -159,19 +152,19 @@ class Inspection:
         """Begin an array or a map of so many elements. Returns how many of them are left, negative for a map."""
         if byte in _MAPS:
             if count > MAXIMUM_ENTRIES:
-                raise RemoteProtocolError(f"expected a dict of at most {MAXIMUM_ENTRIES} entries, got one of {count}")
+                raise RemoteProtocolError(f"expected at most {MAXIMUM_ENTRIES} entries in a dict, got {count}")
             count *= 2
         elif byte in _EXTENSIONS:
-            raise RemoteProtocolError("expected values that may travel, got an extension type")
+            raise RemoteProtocolError("expected values that travel, got an extension type")
         self._containers += 1
         self.values += count
         if self._containers > _FRAME_CONTAINERS:
-            raise RemoteProtocolError(TOO_MANY_CONTAINERS)
+            raise RemoteProtocolError(f"expected at most {MAXIMUM_CONTAINERS} lists and dicts in a message, got more")
         if self.values > self._most:
-            raise RemoteProtocolError(TOO_MANY_VALUES)
+            raise RemoteProtocolError(f"expected at most {MAXIMUM_VALUES} values in a message, got more")
         # The frame and the message are arrays themselves.
         if len(self._inside) > MAXIMUM_DEPTH + 2:
-            raise RemoteProtocolError(TOO_DEEP)
+            raise RemoteProtocolError(f"expected lists and dicts at most {MAXIMUM_DEPTH} deep, got deeper ones")
         return -count if byte in _MAPS else count
 
 

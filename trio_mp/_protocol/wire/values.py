@@ -82,7 +82,7 @@ def _key(key: object, place: tuple[object, ...], thorough: bool) -> str:
         return key
     if isinstance(key, PortID):
         return str.__str__(key)
-    raise TypeError(f"{where(place)}: expected a dict whose keys are str, got a key of type {type(key).__name__}")
+    raise TypeError(f"{where(place)}: expected keys of type str in a dict that travels, got {type(key).__name__}")
 
 
 def _check_scalar(value: object, place: tuple[object, ...]) -> None:
@@ -92,23 +92,24 @@ def _check_scalar(value: object, place: tuple[object, ...]) -> None:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"{where(place)}: expected text without lone surrogates, got {value[:40]!r}") from None
+            what = f"expected text that has a UTF-8 encoding, got {value[:40]!r}, with a lone surrogate"
+            raise ValueError(f"{where(place)}: {what}") from None
 
 
 def _check_depth(depth: int, place: tuple[object, ...]) -> None:
     if depth > MAXIMUM_DEPTH:
-        raise ValueError(f"{where(place[:4])}…: expected at most {MAXIMUM_DEPTH} levels of nesting, got more")
+        raise ValueError(f"{where(place[:4])}…: expected lists and dicts at most {MAXIMUM_DEPTH} deep, got deeper ones")
 
 
 def _refuse(value: object, place: tuple[object, ...]) -> NoReturn:
     if isinstance(value, PortReference):
         raise TypeError(
-            f"{where(place)}: expected a port, got {value!r}, which follows a port from life to life on its own node"
-            " alone: send ref.port, the port of its present life, or a name in the database"
+            f"{where(place)} is {value!r}, which follows a port from life to life on its own node alone:"
+            " send ref.port, the port of its present life, or a name in the database"
         )
     raise TypeError(
-        f"{where(place)}: expected str, int, float, bool, None, bytes, list, tuple, dict with str keys, or Port,"
-        f" got {type(value).__name__}"
+        f"{where(place)}: expected what travels (str, int, float, bool, None, bytes, list, tuple, dict with str keys,"
+        f" and Port), got a value of type {type(value).__name__}"
     )
 
 

@@ -1,0 +1,118 @@
+"""Supervisors as programs see them. Each method is a door: how lives are begun is in the module of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from .._runtime import Runtime
+from .arguments import RestartName, check_child, check_function
+from .driver import Driver
+from .local import LocalKind
+from .reference import ChildRef
+
+
+class Supervisor:
+    """Children that are started again when they die. Made by `Node.open_supervisor`.
+
+    The children have an order, that in which they were added. All methods may be called in the supervisor's block, and
+    in other tasks as long as the block has not been left.
+
+    Attributes:
+      name: the name that was given to `Node.open_supervisor`, or None.
+    """
+
+    def __init__(self, runtime: Runtime, driver: Driver) -> None:
+        self.name: str | None = driver.settings.name
+        self._runtime = runtime
+        self._driver = driver
+
+    def __repr__(self) -> str:
+        return f"<Supervisor: {self._driver.label}, {len(self.children)} children>"
+
+    @property
+    def children(self) -> tuple[ChildRef, ...]:
+        """References to all children that have not ended for good, in their order."""
+        return self._driver.references
+
+    @property
+    def restarts(self) -> int:
+        """How many restarts there were, of all children together."""
+        return self._driver.restarts
+
+    async def start(
+        self,
+        async_function: Callable[..., Awaitable[object]],
+        *arguments: Any,
+        restart: RestartName = "permanent",
+        shutdown: float | None = None,
+        significant: bool = False,
+        listed: tuple[str, str] | None = None,
+    ) -> ChildRef:
+        """Add a child behind all others: a port of this node, with a task, as `Node.start` makes it.
+
+        Each life runs `async_function(port, *arguments, task_status=…)` in a new port, and is up when that calls
+        `task_status.started(value)`. This waits for the first one. With `rest_for_one` and `one_for_all` it also waits
+        until those before it are up.
+
+        Args:
+          async_function: what each life runs.
+          arguments: what with; a `ChildRef` among them is replaced by its `port`, at each start.
+          restart: when the child is started again: `"permanent"`, always; `"transient"`, after an abnormal death, which
+            is any but a normal one and one for `("shutdown", …)`; `"temporary"`, never.
+          shutdown: for how many seconds its tasks may unwind when it dies or is stopped, `math.inf` for as long as it
+            takes; the node's `shutdown_timeout` by default. Supervisors that the child has opened end first, in the
+            time that their children have.
+          significant: whether the supervisor may end when this child ends by itself; see `auto_shutdown`.
+          listed: a family of the database and a key in it. Each life's port ID is set there, and deleted when the life
+            ends, so that other nodes find it.
+
+        Returns:
+          A reference, which follows the child from life to life.
+
+        A checkpoint. Cancelled, the child is killed and has unwound first.
+
+        Raises:
+          whatever the function raises before it has called `started`; RuntimeError: it returned without.
+          TypeError, ValueError: an argument cannot work; the text names it.
+          trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started.
+        """
+        check_function("start()", async_function)
+        settings = check_child(
+            "start()",
+            restart=restart,
+            shutdown=shutdown,
+            significant=significant,
+            listed=listed,
+            auto_shutdown=self._driver.settings.auto_shutdown,
+        )
+        kind = LocalKind(self._runtime, async_function, arguments, settings.shutdown)
+        return await self._driver.add(kind, name_of(async_function), settings)
+
+    async def stop(self, child: ChildRef) -> None:
+        """Stop a child and take it out: it is not started again. Returns when it has stopped. A checkpoint.
+
+        Cancelled, the child is stopped all the same. It is no error if it has ended for good before.
+
+        Raises:
+          TypeError: it is no `ChildRef`.
+          ValueError: it is the child of another supervisor.
+        """
+        if not isinstance(child, ChildRef):
+            raise TypeError(f"stop(): expected a ChildRef, as start() returns it, got {child!r}")
+        await self._driver.remove(child)
+
+    async def wait(self) -> None:
+        """Wait until all children have ended for good; at once if there are none. A checkpoint.
+
+        A permanent child never does; then this waits until the block is cancelled, as it is when the supervisor gives
+        up. Cancelled, it changes nothing.
+        """
+        await self._driver.wait()
+
+
+def name_of(function: Callable[..., object]) -> str:
+    """What a child is called that runs this."""
+    function = getattr(function, "func", function)
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) else type(function).__name__
