@@ -54,7 +54,7 @@ STARTING = (
     Fault(
         "cancelled_start_without_bound",
         "a node that answers nothing holds a cancelled start for ever",
-        (Change(_STARTING, "return settings.shutdown_timeout + 3 * settings.heartbeat", "return 1e9"),),
+        (Change(_STARTING, "return settings.shutdown_timeout + 3 * settings.heartbeat", "return 500"),),
         (f"{_THERE}::test_a_cancelled_start_at_a_node_that_does_not_answer_is_bounded",),
     ),
     Fault(
