@@ -23,7 +23,7 @@ from ._ports.port import Port, lifecycle_of, running_port, state_of
 from ._ports.port_state import Supervising
 from ._ports.run_queue import WRONG_THREAD, Job
 from ._protocol import requests
-from ._protocol.wire import codec
+from ._protocol.wire.values import plain_message
 from ._reason import Reason, node_closed, node_failed, not_running, reason_lost, transport_error
 from ._settings.environment import Environment
 from ._settings.settings import Settings
@@ -192,7 +192,7 @@ class Runtime:
     def kill(self, port: str, reason: Reason) -> None:
         """See `Node.kill`."""
         self.check_open()
-        reason = codec.plain_message(reason, thorough=True, what="reason")
+        reason = plain_message(reason, thorough=True, what="reason")
         peer, name = self.route(port)
         if not name:
             raise ValueError(f"kill(): expected a port that can be killed, got the node port {port}")

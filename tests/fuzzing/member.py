@@ -25,7 +25,8 @@ from trio_mp._errors import RemoteProtocolError
 from trio_mp._ids import random_token
 from trio_mp._protocol.handshake.auth import stretch_secret
 from trio_mp._protocol.handshake.events import Authenticated, LinkReceived, Messages, ProofWanted
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step
+from trio_mp._protocol.handshake.greeting import NONCE_SIZE, LocalInfo
+from trio_mp._protocol.handshake.handshake import Step
 from trio_mp._protocol.handshake.session import Session, TLSChannel
 from trio_mp._transport.addresses import parse_address
 from trio_mp._transport.pipe import Pipe

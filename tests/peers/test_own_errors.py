@@ -62,7 +62,8 @@ CORE = (
 AROUND = (
     *("_peers/connection.py", "_peers/reader.py", "_peers/writer.py", "_peers/watchers.py", "_peers/deadline.py"),
     "_peers/node_port.py",
-    *("_protocol/handshake/session.py", "_protocol/handshake/handshake.py", "_protocol/wire/framing.py"),
+    *("_protocol/handshake/session.py", "_protocol/handshake/handshake.py", "_protocol/handshake/greeting.py"),
+    "_protocol/wire/framing.py",
     "_peers/stream_handover.py",
 )
 """What leads to it: errors in it end the connection."""

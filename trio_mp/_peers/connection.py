@@ -23,7 +23,8 @@ from .._protocol.handshake.events import (
     ProofWanted,
     RefusedByPeer,
 )
-from .._protocol.handshake.handshake import NONCE_SIZE, Step
+from .._protocol.handshake.greeting import NONCE_SIZE
+from .._protocol.handshake.handshake import Step
 from .._protocol.handshake.session import Session
 from .._transport.pipe import Pipe
 from .connection_host import ConnectionHost

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable
 import trio
 
 from .._ports.boundary import LocalPorts
-from .._protocol.handshake.handshake import LocalInfo, Step
+from .._protocol.handshake.greeting import LocalInfo
+from .._protocol.handshake.handshake import Step
 from .._protocol.handshake.session import TLSChannel
 from .._protocol.membership.permissions import Notary
 from .._settings.environment import Environment

@@ -11,7 +11,7 @@ from .._ports.boundary import LocalPorts
 from .._ports.context import Running
 from .._ports.port import Port, state_of
 from .._protocol import requests
-from .._protocol.wire import codec
+from .._protocol.wire.values import excerpt
 from .._reason import Reason
 from .._settings.environment import Environment
 from .errands import Errands
@@ -283,4 +283,4 @@ class NodePort:
 
 
 def _short(message: tuple[object, ...]) -> str:
-    return codec.excerpt(message)
+    return excerpt(message)

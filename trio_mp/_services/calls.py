@@ -10,7 +10,7 @@ from .._errors import PortDied
 from .._ids import PortReference
 from .._ports.port import new_port, state_of
 from .._protocol.requests import QUERIES
-from .._protocol.wire import codec
+from .._protocol.wire.values import plain_message
 from .._reason import not_running
 from .._runtime import Runtime
 
@@ -28,7 +28,7 @@ async def call(runtime: Runtime, port: str, message: tuple[object, ...]) -> tupl
         raise ValueError(f"call(): expected one of {known} for the node port {port}, got {message[:1]!r}")
     if peer is not None:
         # What cannot travel is refused before anything is set up for it, over there too.
-        codec.plain_message(message, thorough=True)
+        plain_message(message, thorough=True)
     lifecycle = runtime.lifecycle
     replied = trio.Event()
     reply: tuple[Any, ...] = ()

@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from .._errors import ConfigurationError
 from .._ids import PortReference, node_of
@@ -16,7 +16,7 @@ from .._ports.port import Port, new_port, state_of
 from .._ports.run_queue import Job
 from .._protocol import requests
 from .._protocol.requests import Spawn, StartPort
-from .._protocol.wire import codec
+from .._protocol.wire.values import plain_message
 from .._reason import Reason, is_normal, spawn_failed
 from .._runtime import Runtime
 from .processes import PortStatus, start_process
@@ -48,6 +48,11 @@ def spawnable(function: F) -> F:
         raise TypeError(f"@spawnable: expected a function without a `yield` in it, got {function!r}, which never runs")
     setattr(function, _MARK, True)
     return function
+
+
+def is_spawnable(function: object) -> TypeGuard[Callable[..., Any]]:
+    """Whether this is a function that its module has released with `@spawnable`."""
+    return inspect.isfunction(function) and getattr(function, _MARK, False) is True
 
 
 def _at_top_level(function: object) -> bool:
@@ -118,7 +123,7 @@ class Spawner:
                 peer.send("", message)
             except (TypeError, ValueError):
                 # The place as the caller counts.
-                codec.plain_message(arguments, thorough=True, what="arguments")
+                plain_message(arguments, thorough=True, what="arguments")
                 raise
             port_id = f"{node_of(node_or_port)}#{name}"
         if running is not None:
@@ -235,7 +240,7 @@ class Spawner:
         function: Any = vars(module).get(name)
         if function is None:
             raise LookupError(f"{reference}: {module_name} has no {name} on {self._runtime.id}")
-        if not inspect.isfunction(function) or getattr(function, _MARK, False) is not True:
+        if not is_spawnable(function):
             here = self._runtime.id
             raise LookupError(f"{reference} is not @spawnable on {here}; write that above the function there")
         return function

@@ -13,11 +13,11 @@ import trio
 from .._errors import PortDied
 from .._ids import join_port
 from .._peers.peer import Peer
-from .._ports.monitor import Monitor, MonitorCallback
+from .._ports.monitor import Monitor
 from .._ports.port import Port, new_port, state_of
 from .._ports.run_queue import Job
 from .._protocol import requests
-from .._protocol.wire import codec
+from .._protocol.wire.values import plain_message
 from .._reason import Reason, no_such_port, spawn_failed, start_cancelled
 from .._runtime import Runtime
 from .processes import PortStatus, start_process
@@ -65,7 +65,7 @@ async def start(
     arguments: tuple[Any, ...],
     *,
     epoch: int | None = None,
-    died: MonitorCallback | None = None,
+    watch: SetMonitor | None = None,
     unwind_limit: float | None = None,
 ) -> Started[Port]:
     """See `Node.start`.
@@ -73,9 +73,9 @@ async def start(
     Args:
       runtime, function, arguments: see there.
       epoch: what `current_epoch` says in the port.
-      died: the callback of a monitor that is set before the port runs, belongs to no port, and is still set when this
-        returns, so that no death is missed in between. It may be called before the task that waits here runs again.
-        It is not called if this raises.
+      watch: sets a monitor on the port of this ID, before the port runs. The monitor is active when this returns, so
+        no death is missed in between; its callback may be called before the task that waits here runs again. It is
+        cancelled, and not called, if this raises.
       unwind_limit: how long the port's tasks may take to unwind, in seconds; None for what the node's setting says.
     """
     if not callable(function):
@@ -83,9 +83,8 @@ async def start(
     await trio.lowlevel.checkpoint_if_cancelled()
     port = new_port(runtime.lifecycle, runtime.next_name())
     state = state_of(port)
-    state.epoch = epoch
-    state.unwind_limit = unwind_limit
-    starting = StartingHere(runtime, port, _monitor_by(runtime, died))
+    state.epoch, state.unwind_limit = epoch, unwind_limit
+    starting = StartingHere(runtime, port, watch)
     start_process(port, function, arguments, starting.status)
     try:
         outcome = await starting.wait()
@@ -105,8 +104,7 @@ async def start_on(
     *,
     epoch: int | None = None,
     linked_to: str = "",
-    ties: bool = False,
-    died: MonitorCallback | None = None,
+    watch: SetMonitor | None = None,
 ) -> RemoteStarted:
     """See `Node.start_on`.
 
@@ -116,15 +114,13 @@ async def start_on(
       epoch: what `current_epoch` says in the port.
       linked_to: the ID of a port of this node: with its abnormal death, or with the loss of this node, the new port
         dies. An empty text for none.
-      ties: whether that port also dies with the abnormal death, or the loss, of the new one once that has started.
-      died: see `start`. Not together with `ties`.
+      watch: see `start`.
     """
     check_reference(function)
     await trio.lowlevel.checkpoint_if_cancelled()
     peer, _ = runtime.route(where)
     name = runtime.next_name() if peer is None else runtime.next_spawned_name()
     request = requests.StartPort(name, function, arguments, linked_to, epoch)
-    watch = (lambda port: runtime.link(port, linked_to)) if ties else _monitor_by(runtime, died)
     starting: Starting
     if peer is None:
         port = new_port(runtime.lifecycle, name)
@@ -139,11 +135,6 @@ async def start_on(
     if not outcome.started:
         raise PortDied(starting.port, outcome.reason) from outcome.take_error()
     return RemoteStarted(starting.port, outcome.value, outcome.shutdown_timeout)
-
-
-def _monitor_by(runtime: Runtime, died: MonitorCallback | None) -> SetMonitor | None:
-    """What sets a monitor with this callback, which belongs to no port."""
-    return None if died is None else lambda port: runtime.monitor(port, died, None)
 
 
 class Starting(ABC):
@@ -274,7 +265,7 @@ class StartingThere(Starting):
             peer.send("", requests.start(request.name, request.function, linked_to, request.epoch, request.arguments))
         except (TypeError, ValueError):
             # The place as the caller counts.
-            codec.plain_message(request.arguments, thorough=True, what="arguments")
+            plain_message(request.arguments, thorough=True, what="arguments")
             raise
         # Right behind the request, and before those that `watch` sets, which a failure must not reach.
         self._starts.expect(request.name, peer, self.outcome)

@@ -16,7 +16,7 @@ from .._peers.peer import Peer
 from .._ports.port import Port, new_port
 from .._ports.run_queue import Job
 from .._protocol.requests import OpenStream, dial_stream, kill, open_stream
-from .._protocol.wire import codec
+from .._protocol.wire.values import plain_message
 from .._reason import Reason, describe, is_normal, stream_failed
 from .._runtime import Runtime
 from .._transport.addresses import Address
@@ -168,7 +168,7 @@ class OpeningThere(StreamClient):
             self._pending.peer.send("", open_stream(request.name, request.token, request.function, request.arguments))
         except (TypeError, ValueError):
             # The place as the caller counts.
-            codec.plain_message(request.arguments, thorough=True, what="arguments")
+            plain_message(request.arguments, thorough=True, what="arguments")
             raise
 
     async def meet(self) -> ByteStream | None:

@@ -22,16 +22,8 @@ from trio_mp._protocol.handshake.events import (
     ProofWanted,
     RefusedByPeer,
 )
-from trio_mp._protocol.handshake.handshake import (
-    MINIMUM_LIMIT,
-    NONCE_SIZE,
-    Handshake,
-    LocalInfo,
-    Step,
-    escape,
-    parse_greeting,
-    unescape,
-)
+from trio_mp._protocol.handshake.greeting import MINIMUM_LIMIT, NONCE_SIZE, LocalInfo, escape, parse_greeting, unescape
+from trio_mp._protocol.handshake.handshake import Handshake, Step
 
 KEY = bytes(range(32))
 LOST = "0123456789abcdef" * 2

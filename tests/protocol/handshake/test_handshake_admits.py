@@ -8,7 +8,8 @@ import pytest
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
 from trio_mp._protocol.handshake.events import Authenticated, ProofWanted
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, Handshake, LocalInfo
+from trio_mp._protocol.handshake.greeting import NONCE_SIZE, LocalInfo
+from trio_mp._protocol.handshake.handshake import Handshake
 
 ALICE = LocalInfo(
     "alice", "alicealicealice0", (), encryption=True, heartbeat=5, limit=2**20, provider="", certificates=True

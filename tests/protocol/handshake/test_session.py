@@ -24,7 +24,8 @@ from trio_mp._protocol.handshake.events import (
     ProofWanted,
     RefusedByPeer,
 )
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step
+from trio_mp._protocol.handshake.greeting import NONCE_SIZE, LocalInfo
+from trio_mp._protocol.handshake.handshake import Step
 from trio_mp._protocol.handshake.session import GREETING_LIMIT, SECURE_LIMIT, Session, TLSChannel
 from trio_mp._protocol.wire import codec
 from trio_mp._protocol.wire.buffer import LARGE, LINE_LIMIT

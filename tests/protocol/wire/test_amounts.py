@@ -20,7 +20,9 @@ from trio_mp._protocol.association.effects import Fire, FireDone, Lost, Terms
 from trio_mp._protocol.association.outbox import Fence
 from trio_mp._protocol.association.queue import ADAPTED_SIZE, ADAPTED_VALUES, OutgoingQueue
 from trio_mp._protocol.wire import codec, limits
+from trio_mp._protocol.wire.amount import holds_at_most
 from trio_mp._protocol.wire.buffer import FrameBuffer
+from trio_mp._protocol.wire.codec import check_received
 from trio_mp._protocol.wire.framing import JSON, MSGPACK, Framing
 from trio_mp._protocol.wire.json_amount import Amount
 from trio_mp._protocol.wire.json_framing import JSONBuffer, append_json
@@ -31,6 +33,7 @@ from trio_mp._protocol.wire.limits import (
     UNCOUNTED,
     Inspection,
 )
+from trio_mp._protocol.wire.values import excerpt
 
 FRAMINGS = pytest.mark.parametrize("framing", [MSGPACK, JSON], ids=lambda framing: framing.name)
 
@@ -180,7 +183,7 @@ def test_the_look_through_anything_raises_one_error_or_nothing(data: bytes) -> N
         except RemoteProtocolError:
             continue
         # What it and the decoder let pass, the look afterwards lets pass too.
-        codec.check_received(msgspec.msgpack.decode(body, type=list[tuple]))  # type: ignore[type-arg]
+        check_received(msgspec.msgpack.decode(body, type=list[tuple]))  # type: ignore[type-arg]
 
 
 @pytest.mark.parametrize("size, value", [(1, 1), (2, 200), (3, 60_000), (5, 10**6), (9, 1.5), (1, None), (2, "x")])
@@ -347,7 +350,7 @@ def test_a_service_does_not_look_at_every_value_of_what_no_node_sends(head: tupl
     tracemalloc.start()
     try:
         found = requests.parse(message)
-        text = codec.excerpt(message)
+        text = excerpt(message)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -368,7 +371,7 @@ def test_whether_a_message_holds_at_most_so_much(message: tuple[object, ...], va
 
     received_one = codec.snapshot(message)
     expected = values_in(received_one) <= values and texts_in([*received_one]) <= size
-    assert codec.holds_at_most(received_one, values, size) == expected
+    assert holds_at_most(received_one, values, size) == expected
 
 
 @pytest.mark.parametrize("size", [100, 6000, 20_000])

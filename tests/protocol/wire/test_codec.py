@@ -21,6 +21,8 @@ from wire_values import (
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._ids import PortID
 from trio_mp._protocol.wire import codec
+from trio_mp._protocol.wire.limits import MAXIMUM_DEPTH
+from trio_mp._protocol.wire.values import plain_message
 
 
 def round_trip(*message: object) -> tuple[object, ...]:
@@ -108,16 +110,16 @@ def test_sending_changes_nothing_of_the_message() -> None:
 
 
 def test_a_message_nests_a_hundred_deep() -> None:
-    assert codec.MAXIMUM_DEPTH == 100
+    assert MAXIMUM_DEPTH == 100
     assert round_trip(nested(100)) == (nested(100),)
     assert round_trip(nested(98, {"a": []})) == (nested(98, {"a": []}),)
 
 
 @given(messages)
 def test_plain_values_stay_themselves(message: tuple[object, ...]) -> None:
-    plain = codec.plain_message(message)
+    plain = plain_message(message)
     assert exact(plain) == exact(tuple(map(unported, message)))
-    assert exact(codec.plain_message(message, thorough=True)) == exact(tuple(map(as_received, message)))
+    assert exact(plain_message(message, thorough=True)) == exact(tuple(map(as_received, message)))
 
 
 def unported(value: object) -> object:

@@ -18,8 +18,10 @@ from wire_values import NAME, REFUSED, SHAPES, LivePort, as_received, exact, nes
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
 from trio_mp._ids import PortID
 from trio_mp._protocol.wire import codec, json_amount, json_framing
+from trio_mp._protocol.wire.codec import check_received
 from trio_mp._protocol.wire.json_framing import JSONBuffer, append_json
 from trio_mp._protocol.wire.json_structure import has_long_number
+from trio_mp._protocol.wire.limits import MAXIMUM_DEPTH
 
 LIMIT = 10_000
 
@@ -185,18 +187,18 @@ def test_the_depth_that_is_received_is_the_depth_that_is_sent(depth: int, lists:
     value = json.loads(text)
     data = f'["",{text},[]]'.encode()
     frame = codec.open_frame()
-    if depth <= codec.MAXIMUM_DEPTH:
+    if depth <= MAXIMUM_DEPTH:
         assert received(data) == [("", value, [])]
         append_json(frame, "", (value,))
         codec.append_message(frame, "", (value,))
-        codec.check_received([("", value)])
+        check_received([("", value)])
     else:
         assert refusal(data) == "expected lists and dicts at most 100 deep, got deeper ones"
         for refuse in (append_json, codec.append_message):
             with pytest.raises(ValueError, match="deep"):
                 refuse(frame, "", (value,))
         with pytest.raises(RemoteProtocolError, match="deep"):
-            codec.check_received([("", value)])
+            check_received([("", value)])
 
 
 # What does not travel --------------------------------------------------------------------------------------------
@@ -648,7 +650,7 @@ def test_any_bytes_are_the_same_messages_before_the_same_error_however_they_come
         assert error_again == error
     for message in taken:
         assert not message or type(message[0]) is str
-        codec.check_received([message])
+        check_received([message])
         # What came in can go out again, and in the other framing too.
         codec.append_message(bytearray(), "", message)
         assert exact(received(encoded(*message, name=""))) == exact([("", *message)])

@@ -6,7 +6,7 @@ from collections import deque
 
 from ..._errors import RemoteProtocolError
 from ..requests import ABOUT_PORTS, is_upkeep
-from ..wire.codec import check_amount
+from ..wire.amount import check_amount
 from ..wire.framing import FRAME_TARGET, MSGPACK, Framing
 from ..wire.limits import UNCOUNTED
 

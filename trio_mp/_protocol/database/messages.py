@@ -23,7 +23,7 @@ from typing import TypeAlias
 from ..._errors import RemoteProtocolError
 from ..._ids import is_incarnation
 from ..schema import FLAG, LIST, NODE, TABLE, TEXT, Field, Message, Schema, Vocabulary
-from ..wire import codec
+from ..wire.values import excerpt
 from .entries import check_entry, check_text, encoded_size
 from .records import Record, Table, Version
 
@@ -318,7 +318,7 @@ def parse(message_untrusted: Message) -> Parsed:
     except (TypeError, ValueError) as error:
         raise RemoteProtocolError(f"a message of the database: {error}") from None
     if found is None:
-        raise RemoteProtocolError(f"expected a message of the database, got {codec.excerpt(message_untrusted)}")
+        raise RemoteProtocolError(f"expected a message of the database, got {excerpt(message_untrusted)}")
     return found
 
 

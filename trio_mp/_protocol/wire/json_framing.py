@@ -15,10 +15,11 @@ from itertools import chain
 import msgspec
 
 from ..._errors import LocalProtocolError, RemoteProtocolError
-from .codec import LARGEST_INT, SMALLEST_INT, check_received, plain_message, where
+from .codec import check_received
 from .json_amount import Amount
 from .json_structure import ALL_BUT_BRACKETS, deepest, has_long_number, nesting, structure
 from .limits import MAXIMUM_DEPTH, UNCOUNTED
+from .values import LARGEST_INT, SMALLEST_INT, plain_message, where
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _all_scalars = _SCALARS.issuperset
