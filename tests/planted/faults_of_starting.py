@@ -124,7 +124,7 @@ STARTING = (
                 "if False or (",
             ),
         ),
-        (f"{_THERE}::test_an_answer_goes_to_who_has_asked",),
+        (f"{_THERE}::test_a_port_that_has_died_before_the_monitor_of_the_asker_has_come",),
     ),
     Fault(
         "older_version_not_explained",
