@@ -219,11 +219,12 @@ async def test_a_port_that_has_died_before_the_monitor_of_the_asker_has_come(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     network = FakeNetwork()
-    async with pair(network) as (_, b):
-        network.wire.there.largest_read = 8
-        with pytest.raises(PortDied) as caught:
-            await b.start_on("a", f"{HERE}:fails")
-        assert caught.value.reason[0] == "die"
+    async with open_test_node(network, "a", spawn_modules=[HERE]) as a, a_member(network, a) as raw:
+        name = raw.name_to_spawn(1)
+        await raw.send(("", "start", name, f"{HERE}:fails", None, None))
+        await trio.sleep(1)
+        await raw.send(("", "mon1", name))
+        assert tuple((await raw.receive(1))[0][:4]) == ("", "kil0", name, "die")
 
 
 @where
