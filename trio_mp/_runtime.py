@@ -339,7 +339,7 @@ class Runtime:
         with trio.CancelScope(shield=True):
             async with trio.open_nursery(strict_exception_groups=True) as pumping:
                 # It outlives the others, because ports that unwind wait for what it dispatches.
-                pumping.start_soon(self._pump, name=f"{self.id}: dispatcher")
+                pumping.start_soon(self.dispatcher.pump, name=f"{self.id}: dispatcher")
                 try:
                     async with trio.open_nursery(strict_exception_groups=True) as nursery:
                         lifecycle.nursery = nursery
@@ -356,14 +356,6 @@ class Runtime:
                 # After a crash the block is being left: supervisors in it still wait for what is dispatched.
                 await self._stopping.wait()
                 pumping.cancel_scope.cancel()
-
-    async def _pump(self) -> None:
-        """Dispatch, come what may: who waits for a port to unwind would wait for ever without it."""
-        while True:
-            try:
-                await self.dispatcher.pump()
-            except Exception as error:  # noqa: BLE001 - a mistake in this package, which ends the node
-                self.lifecycle.crash(error)
 
     def stop(self) -> None:
         """Cancel all tasks of the node; `run` returns when they have ended."""

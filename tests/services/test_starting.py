@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_mp import Monitor, Node, Port, PortDied, Started, current_epoch, current_node, open_node
+from trio_mp import Port, PortDied, Started, current_epoch, current_node, open_node
 from trio_mp._services.starting import start
 
 IGNORED: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED
@@ -20,11 +19,6 @@ async def serve(port: Port, *arguments: Any, task_status: trio.TaskStatus[Any] =
     task_status.started(arguments)
     async for message in port:
         current_node().send(message[0], *message[1:])
-
-
-def watch_by(node: Node, reasons: list[tuple[Any, ...]]) -> Callable[[str], Monitor]:
-    """What sets a monitor that keeps reasons."""
-    return lambda port: node._runtime.monitor(port, lambda *reason: reasons.append(reason), None)
 
 
 async def test_a_port_has_started_when_it_says_so() -> None:
@@ -150,7 +144,7 @@ async def test_started_twice() -> None:
 
     async with open_node() as node:
         reasons: list[tuple[Any, ...]] = []
-        started = await start(node._runtime, twice, (), watch=watch_by(node, reasons))
+        started = await start(node._runtime, twice, (), died=lambda *reason: reasons.append(reason))
         await wait_all_tasks_blocked()
         assert started.value == 1
         assert reasons[0][0] == "die"
@@ -254,7 +248,7 @@ async def test_a_monitor_of_a_start_is_not_called_if_that_fails() -> None:
     called: list[tuple[Any, ...]] = []
     async with open_node() as node:
         with pytest.raises(ValueError, match="no good"):
-            await start(node._runtime, fail, (), watch=watch_by(node, called))
+            await start(node._runtime, fail, (), died=lambda *reason: called.append(reason))
     assert not called
 
 

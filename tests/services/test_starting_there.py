@@ -237,7 +237,7 @@ async def test_a_monitor_of_a_start_misses_nothing(autojump_clock: trio.testing.
             return await start_on(
                 *(runtime, b._spawner, there, f"{HERE}:{function}", ()),
                 epoch=12,
-                watch=lambda port: b._runtime.monitor(port, told, None),
+                died=told,
             )
 
         started = await start("starts_and_returns")
@@ -297,7 +297,7 @@ async def test_a_cancelled_start_has_unwound_first(autojump_clock: trio.testing.
         with trio.move_on_after(1) as scope:
             await start_on(
                 *(b._runtime, b._spawner, there, f"{HERE}:never_starts", (2,)),
-                watch=lambda port: b._runtime.monitor(port, told, None),
+                died=told,
             )
         assert scope.cancelled_caught
         assert ended == ["never_starts"]

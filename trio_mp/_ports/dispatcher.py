@@ -71,7 +71,7 @@ class Dispatcher:
 
     @trio.lowlevel.enable_ki_protection
     async def pump(self) -> None:
-        """Dispatch local messages and flush peers, for as long as the node lives."""
+        """Dispatch local messages and flush peers, for as long as the node lives, and whatever goes wrong in it."""
         queue, running = self.queue, self.enter()
 
         def abort(_: object) -> trio.lowlevel.Abort:

@@ -145,14 +145,12 @@ class Lifecycle(PortLifecycle):
     def start_system_task(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
         """See `Deaths.start_system_task`."""
         if self.nursery is not None:
-            self.nursery.start_soon(self._run_system_task, async_function, arguments, name=async_function)
-
-    async def _run_system_task(
-        self, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
-    ) -> None:
-        # It may have been started by code of a port, but is none.
-        running_variable.set(None)
-        await async_function(*arguments)
+            # It may be started by code of a port, but is none. A task takes over the variables of who starts it.
+            token = running_variable.set(None)
+            try:
+                self.nursery.start_soon(async_function, *arguments, name=async_function)
+            finally:
+                running_variable.reset(token)
 
     # Death ---------------------------------------------------------------------------------------------------------
 
