@@ -25,11 +25,11 @@ def main() -> int:
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a chart there, as SVG")
     arguments = parser.parse_args()
     screen = Screen()
-    status, record = run_bench(options_of(arguments), find_peers(), screen)
-    if record is not None:
-        screen.print("\n" + draw_targets(record).draw(screen.width))
+    status, results = run_bench(options_of(arguments), find_peers(), screen)
+    if results is not None:
+        screen.print("\n" + draw_targets(results).draw(screen.width))
         if arguments.chart is not None:
-            arguments.chart.write_text(draw_chart(record), encoding="utf-8")
+            arguments.chart.write_text(draw_chart(results), encoding="utf-8")
     return status
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.sax.saxutils import escape
 
 from trio_mp.cli.bench.catalogue import GROUPS, Group
-from trio_mp.cli.bench.record import Line, Record
+from trio_mp.cli.bench.results import Measurement, Results
 from trio_mp.cli.bench.runner import OURS
 from trio_mp.cli.bench.screen import number, peers
 
@@ -32,13 +32,13 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 """
 
 
-def draw_chart(record: Record) -> str:
+def draw_chart(results: Results) -> str:
     """The chart as SVG: medians, with the interval of each as a line across its end."""
     parts: list[str] = []
     top = GAP // 2
     for group in GROUPS:
         if group.key in PANELS:
-            rows = _rows(record, group)
+            rows = _rows(results, group)
             if rows:
                 parts += _panel(group, rows, top)
                 top += TITLE + ROW * len(rows) + GAP
@@ -48,16 +48,16 @@ def draw_chart(record: Record) -> str:
     return "\n".join([head, f"<style>{STYLE}</style>", back, *parts, "</svg>", ""])
 
 
-def _rows(record: Record, group: Group) -> list[tuple[str, Line]]:
+def _rows(results: Results, group: Group) -> list[tuple[str, Measurement]]:
     """Ours first, then the peers, the best first."""
     quiet = [workload for workload in group.workloads if not workload.task.busy]
-    ours = [(f"trio_mp, {workload.title}", record.line(workload.key)) for workload in quiet]
-    others = sorted(peers(record, group), key=lambda line: line.estimate.median, reverse=group.more_is_better)
+    ours = [(f"trio_mp, {workload.title}", results.line(workload.key)) for workload in quiet]
+    others = sorted(peers(results, group), key=lambda line: line.estimate.median, reverse=group.more_is_better)
     shown = [(title, line) for title, line in ours if line is not None]
     return [*shown, *((line.program, line) for line in others)] if shown else []
 
 
-def _panel(group: Group, rows: list[tuple[str, Line]], top: int) -> list[str]:
+def _panel(group: Group, rows: list[tuple[str, Measurement]], top: int) -> list[str]:
     better = "more" if group.more_is_better else "less"
     parts = [f'<text class="title" x="16" y="{top + 16}">{escape(group.title)} ({better} is better)</text>']
     most = max(line.estimate.high for _, line in rows)

@@ -14,7 +14,7 @@ from benchmarks.chart import draw_chart
 from benchmarks.profiles import Profiles, markdown, read_profiles
 from benchmarks.targets import TARGETS, judge
 from trio_mp.cli.bench.catalogue import GROUPS
-from trio_mp.cli.bench.record import Line, Record, read_record
+from trio_mp.cli.bench.results import Measurement, Results, read_results
 from trio_mp.cli.bench.screen import interval, number, peers, ratios
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,13 +28,13 @@ QUOTED = ("one_way/tcp/1/100/plain", "round_trip/tcp/handler", "local/sync")
 MARKS = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
-def fill(page: str, record: Record, profiles: Profiles) -> str:
+def fill(page: str, results: Results, profiles: Profiles) -> str:
     """The page with what is generated put between its marks."""
     parts: dict[str, Callable[[], str]] = {
-        "machine": lambda: machine(record),
-        "targets": lambda: targets(record),
-        "figures": lambda: figures(record),
-        "quoted": lambda: quoted(record),
+        "machine": lambda: machine(results),
+        "targets": lambda: targets(results),
+        "figures": lambda: figures(results),
+        "quoted": lambda: quoted(results),
         "profiled": lambda: profiled(profiles),
         **{one.key: functools.partial(markdown, one) for one in profiles.profiles},
     }
@@ -44,19 +44,19 @@ def fill(page: str, record: Record, profiles: Profiles) -> str:
 CHECK = "A quick run, on a machine with other work to do: a check, and no measurement.\n\n"
 
 
-def quoted(record: Record) -> str:
+def quoted(results: Results) -> str:
     """Three lines of the table, for README."""
     lines = ["| | median | beside others |", "| --- | ---: | --- |"]
     for group in GROUPS:
         for workload in group.workloads:
-            line = record.line(workload.key)
+            line = results.line(workload.key)
             if workload.key in QUOTED and line is not None:
                 title, _, _unit = group.title.rpartition(", ")
                 programs = [target.other[1] for target in TARGETS if target.workload == workload.key and target.other]
-                found = [(program, record.ratio(workload.key, group.key, program)) for program in programs]
+                found = [(program, results.ratio(workload.key, group.key, program)) for program in programs]
                 shown = ", ".join(f"{number(one.median)} × {program}" for program, one in found if one is not None)
                 lines.append(f"| {title}: {workload.title} | {number(line.estimate.median)} {line.unit} | {shown} |")
-    return (CHECK if record.quick else "") + "\n".join(lines)
+    return (CHECK if results.quick else "") + "\n".join(lines)
 
 
 def profiled(profiles: Profiles) -> str:
@@ -65,36 +65,36 @@ def profiled(profiles: Profiles) -> str:
     return f"{CHECK if profiles.quick else ''}{profiles.date} UTC: {where}."
 
 
-def machine(record: Record) -> str:
+def machine(results: Results) -> str:
     """Where it was measured."""
-    rows = [f"| {name} | {text} |" for name, text in record.machine.items()]
-    note = CHECK if record.quick else ""
-    skipped = "".join(f"\n\nWithout {name}: {why}." for name, why in record.skipped.items())
-    return f"{note}{record.date} UTC\n\n| | |\n| --- | --- |\n" + "\n".join(rows) + skipped
+    rows = [f"| {name} | {text} |" for name, text in results.machine.items()]
+    note = CHECK if results.quick else ""
+    skipped = "".join(f"\n\nWithout {name}: {why}." for name, why in results.skipped.items())
+    return f"{note}{results.date} UTC\n\n| | |\n| --- | --- |\n" + "\n".join(rows) + skipped
 
 
-def targets(record: Record) -> str:
+def targets(results: Results) -> str:
     """Which hold."""
     rows = ["| target | measured | interval | |", "| --- | ---: | --- | --- |"]
     for target in TARGETS:
-        found = judge(target, record)
+        found = judge(target, results)
         measured = found.measured
         shown = " | ".join(("", "") if measured is None else (number(measured.median), interval(measured)))
         rows.append(f"| {target.text} | {shown} | {found.verdict} |")
     return "\n".join(rows)
 
 
-def figures(record: Record) -> str:
+def figures(results: Results) -> str:
     """One table for each group."""
     parts = []
     for group in GROUPS:
         rows = []
         for workload in group.workloads:
-            line = record.line(workload.key)
+            line = results.line(workload.key)
             if line is not None:
-                multiples = "<br>".join(ratios(record, group, workload))
+                multiples = "<br>".join(ratios(results, group, workload))
                 rows.append(f"| {workload.title} | {_cells(line)} | {multiples} |")
-        rows += [f"| {line.program} | {_cells(line)} | |" for line in peers(record, group)]
+        rows += [f"| {line.program} | {_cells(line)} | |" for line in peers(results, group)]
         if rows:
             head = ["| | median | interval | also | as a multiple of the peer's |", "| --- | ---: | --- | --- | --- |"]
             title = group.title[0].upper() + group.title[1:]
@@ -102,17 +102,17 @@ def figures(record: Record) -> str:
     return "\n\n".join(parts)
 
 
-def _cells(line: Line) -> str:
+def _cells(line: Measurement) -> str:
     extra = ", ".join(f"{name} {number(value)}" for name, value in line.extra.items())
     return f"{number(line.estimate.median)} | {interval(line.estimate)} | {extra}"
 
 
 def main() -> None:
     """Do it."""
-    record, profiles = read_record(FIGURES), read_profiles(PROFILES)
+    results, profiles = read_results(FIGURES), read_profiles(PROFILES)
     for page in PAGES:
-        page.write_text(fill(page.read_text(encoding="utf-8"), record, profiles), encoding="utf-8")
-    CHART.write_text(draw_chart(record), encoding="utf-8")
+        page.write_text(fill(page.read_text(encoding="utf-8"), results, profiles), encoding="utf-8")
+    CHART.write_text(draw_chart(results), encoding="utf-8")
 
 
 if __name__ == "__main__":

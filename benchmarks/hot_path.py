@@ -57,7 +57,7 @@ def queue_all(name: str, count: int) -> None:
 
 def read_all(pieces: list[bytes]) -> None:
     """Split what was received, decode it, and check it."""
-    feed = MSGPACK.make_reader(LIMIT).feed
+    feed = MSGPACK.make_decoder(LIMIT).feed
     for piece in pieces:
         feed(piece)
 

@@ -19,7 +19,7 @@ import trio
 
 from benchmarks import hot_path, wholes
 from benchmarks.wholes import Effort
-from trio_mp.cli.bench.record import machine
+from trio_mp.cli.bench.results import machine
 from trio_mp.cli.text import Screen, Table
 
 QUICK = Effort(messages=500, runs=5, flood=5_000, trips=200, rounds=1)
@@ -59,7 +59,7 @@ class Profiles(msgspec.Struct, frozen=True):
 
     Attributes:
       date: in UTC.
-      machine: see `Record`.
+      machine: see `Results`.
       quick: whether it was a check, and no measurement.
       profiles: they.
     """

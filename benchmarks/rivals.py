@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from trio_mp.cli.bench.catalogue import QUICK_SCALE, SOMETIMES, Group, scaled
-from trio_mp.cli.bench.main import Options, Rivals
+from trio_mp.cli.bench.main import BenchOptions, Rivals
 from trio_mp.cli.bench.runner import Cell
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -157,7 +157,7 @@ class Field:
     versions: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def cells_of(self, group: Group, options: Options) -> list[Cell]:
+    def cells_of(self, group: Group, options: BenchOptions) -> list[Cell]:
         """See `Rivals`."""
         if group.peer_task is None:
             return []

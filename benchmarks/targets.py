@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks.rivals import ERLANG, PYKKA, RAW, TRACTOR, UVLOOP
 from trio_mp.cli.bench.analysis import Estimate
-from trio_mp.cli.bench.record import Record
+from trio_mp.cli.bench.results import Results
 from trio_mp.cli.bench.runner import OURS
 from trio_mp.cli.bench.screen import interval, number
 from trio_mp.cli.bench.slow import LIMIT
@@ -84,49 +84,49 @@ class Judgement:
     verdict: str
 
 
-def judge(target: Target, record: Record) -> Judgement:
+def judge(target: Target, results: Results) -> Judgement:
     """Compare with the limit."""
-    measured = _measured(target, record)
+    measured = _measured(target, results)
     if measured is None:
-        return Judgement(None, False, _why_not(target, record))
+        return Judgement(None, False, _why_not(target, results))
     holds = measured.median >= target.limit if target.at_least else measured.median <= target.limit
     # A quick run makes no million ports, and one in five of a second is not what anybody meant.
     verdict = "holds" if holds else "does not hold"
-    if measured.count < target.figures or record.quick:
+    if measured.count < target.figures or results.quick:
         few = f"{measured.count} of {target.figures} figures" if measured.count < target.figures else "a quick run"
         verdict = f"{verdict} so far: {few}"
     return Judgement(measured, holds, verdict)
 
 
-def _measured(target: Target, record: Record) -> Estimate | None:
-    line = record.line(target.workload)
+def _measured(target: Target, results: Results) -> Estimate | None:
+    line = results.line(target.workload)
     if line is None:
         return None
     if target.other is None:
         return line.estimate
     if not target.margin:
-        return record.ratio(target.workload, *target.other)
-    other = record.line(*target.other)
+        return results.ratio(target.workload, *target.other)
+    other = results.line(*target.other)
     if other is None:
         return None
     ours, theirs = line.estimate, other.estimate.median
     return Estimate(ours.median - theirs, ours.low - theirs, ours.high - theirs, ours.confidence, ours.count)
 
 
-def _why_not(target: Target, record: Record) -> str:
+def _why_not(target: Target, results: Results) -> str:
     names = [f"{target.workload} ({OURS})", *([f"{target.other[0]} ({target.other[1]})"] if target.other else [])]
-    failed = [name for name in names if name in record.failures]
+    failed = [name for name in names if name in results.failures]
     if failed:
-        return f"failed: {failed[0]}: {record.failures[failed[0]]}"
+        return f"failed: {failed[0]}: {results.failures[failed[0]]}"
     program = target.other[1] if target.other else OURS
-    return f"not measured{f': {program} is not here' if program in record.skipped else ''}"
+    return f"not measured{f': {program} is not here' if program in results.skipped else ''}"
 
 
-def draw_targets(record: Record) -> Table:
+def draw_targets(results: Results) -> Table:
     """All of them."""
     table = Table(("target", "measured", "interval", ""), title="targets")
     for target in TARGETS:
-        found = judge(target, record)
+        found = judge(target, results)
         measured = found.measured
         shown = ("", "") if measured is None else (number(measured.median), interval(measured))
         table.add(target.text, *shown, found.verdict)

@@ -21,8 +21,8 @@ def rules_of(node: Node) -> Membership:
 def wanted_by(node: Node) -> set[str]:
     """The nodes with which a node has, and wants, a connection because of its place in the network."""
     service = service_of(node)
-    contacts = {contact.node_id for contact in service._rediallers.values() if service.is_wanted(contact)}
-    return (contacts | service.rules.mesh.keys() | service.rules.guests.keys()) & set(node.peers)
+    rediallers = {redialler.node_id for redialler in service._rediallers.values() if service.is_wanted(redialler)}
+    return (rediallers | service.rules.mesh.keys() | service.rules.guests.keys()) & set(node.peers)
 
 
 def is_settled(nodes: Iterable[Node]) -> bool:

@@ -35,7 +35,7 @@ from chaos.process import words
 
 import trio_mp
 from trio_mp.cli.demo.checker import Verdict, check
-from trio_mp.cli.demo.journal import JournalWriter, Kind, Record, read_journal
+from trio_mp.cli.demo.journal import JournalEntry, JournalWriter, Kind, read_journal
 from trio_mp.cli.demo.talk import Arrived, Fired, Report
 from trio_mp.cli.demo.traffic import Books, Feed, books_variable
 
@@ -129,7 +129,7 @@ async def obey(node: trio_mp.Node, books: Books, order: Order, feeds: list[Feed]
                 draining.start_soon(feed.drain)
         for feed in feeds:
             feed.end()
-        books.journal.write(Record(Kind.FINISHED, time.monotonic()))
+        books.journal.write(JournalEntry(Kind.FINISHED, time.monotonic()))
         say("drained")
 
     async with aclosing(words()) as told:
@@ -302,8 +302,8 @@ class Crew:
 
     def _arrived(self, sender: str, receiver: str) -> int:
         number = str(self._names.index(sender))
-        records = read_journal("", 0, Path(self.processes[receiver].order.journal)).records
-        return sum(record.kind is Kind.GOT and record.peer == number for record in records)
+        entries = read_journal("", 0, Path(self.processes[receiver].order.journal)).entries
+        return sum(entry.kind is Kind.GOT and entry.peer == number for entry in entries)
 
     async def drain(self, names: Iterable[str]) -> Verdict:
         """Have those send no more; returns the verdict when all is known of what they have sent."""

@@ -15,8 +15,11 @@ from ._errors import (
     PortDied as PortDied,
     ProtocolError as ProtocolError,
     RemoteProtocolError as RemoteProtocolError,
+    WorkerError as WorkerError,
+    WorkerLost as WorkerLost,
 )
 from ._ids import node_of as node_of
+from ._node.child import open_child_node as open_child_node
 from ._node.node import Node as Node
 from ._node.opening import open_node as open_node
 from ._ports.handlers import ANY as ANY
@@ -40,6 +43,7 @@ from ._supervision.errors import SupervisorFailed as SupervisorFailed
 from ._supervision.reference import ChildRef as ChildRef
 from ._supervision.supervisor import Supervisor as Supervisor
 from ._transport.certificate_files import Certificate as Certificate
+from ._workers.workers import Workers as Workers
 
 if TYPE_CHECKING:
     from ._transport.issuing import make_authority as make_authority, make_certificate as make_certificate
@@ -68,12 +72,16 @@ __all__ = [
     "Supervisor",
     "SupervisorFailed",
     "Timer",
+    "WorkerError",
+    "WorkerLost",
+    "Workers",
     "current_epoch",
     "current_node",
     "current_port",
     "make_authority",
     "make_certificate",
     "node_of",
+    "open_child_node",
     "open_node",
     "spawnable",
 ]

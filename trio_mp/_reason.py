@@ -154,6 +154,11 @@ def node_failed(error: BaseException | None) -> Reason:
     return ("node_failed", exception_reason(error)[1] if error is not None else "cancelled")
 
 
+def process_ended(text: str) -> Reason:
+    """The reason of a process of `Supervisor.run_process` that has not ended well; the text says which, and how."""
+    return ("process_ended", text)
+
+
 def reason_lost(error: Exception) -> Reason:
     """What is told instead of a reason that cannot travel to whom it is for."""
     return ("reason_lost", f"the reason could not travel: {error}")

@@ -12,5 +12,5 @@ crew         the processes: started, heard, told, signalled
 process      the program of such a process
 traffic      what a node sends, and where it receives
 
-The records and the verdict are those of the demo: `trio_mp.cli.demo.journal` and `trio_mp.cli.demo.oracle`.
+The journals and the verdict are those of the demo: `trio_mp.cli.demo.journal` and `trio_mp.cli.demo.oracle`.
 """

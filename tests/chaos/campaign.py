@@ -25,7 +25,7 @@ DIALLERS = {"alpha": ("alpha", "alpha"), "mike": (HUB, "mike"), "zulu": ("zulu",
 nodes that dial each other, and two connections that one makes at the same time."""
 
 ERRORS = ("Traceback", " ERROR ", " CRITICAL ", "Exception ignored")
-MISUNDERSTANDINGS = ("expected 'link' once", "expected 'ok' once", "not understood", "that it may not give")
+MISUNDERSTANDINGS = ("expected 'link' once", "expected 'ok' once", "not understood", "may not give the name")
 """What is in no log of a process: it is an error of the product, whatever the oracle says. Bytes are never
 changed here, so two nodes always understand each other."""
 
@@ -116,14 +116,14 @@ def excerpt(violation: Violation, journals: dict[str, Journal], around: int = 3)
         journal = journals[name]
         about = [
             number
-            for number, record in enumerate(journal.records)
+            for number, entry in enumerate(journal.entries)
             if violation.key is None
-            or violation.key in {StreamKey(record.peer, *record[3:5]), StreamKey(journal.node, journal.run, record[4])}
+            or violation.key in {StreamKey(entry.peer, *entry[3:5]), StreamKey(journal.node, journal.run, entry[4])}
         ]
         before = [number for number in about if number < line][-around:]
         for number in [*before, line, *[number for number in about if number > line][:around]]:
             mark = ">" if number == line else " "
-            lines.append(f"  {mark} {name}:{number + 1}: {journal.records[number].line().rstrip()}")
+            lines.append(f"  {mark} {name}:{number + 1}: {journal.entries[number].line().rstrip()}")
     return lines
 
 

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 import trio
 
 import trio_mp
-from trio_mp.cli.demo.journal import JournalWriter, Kind, Record
+from trio_mp.cli.demo.journal import JournalEntry, JournalWriter, Kind
 
 PAUSE = 0.25
 """Between two bursts, in seconds, on average."""
@@ -35,17 +35,17 @@ class Arrivals:
         self.sender, self.run, self.stream = sender, run, stream
         self.epoch = self.first = self.last = 0
 
-    def take(self) -> list[Record]:
-        """The record of it."""
+    def take(self) -> list[JournalEntry]:
+        """The entry of it."""
         if not self.last:
             return []
-        record = self.record(Kind.GOT, self.epoch, self.first, self.last)
+        entry = self.record(Kind.GOT, self.epoch, self.first, self.last)
         self.epoch = self.first = self.last = 0
-        return [record]
+        return [entry]
 
-    def record(self, kind: Kind, epoch: int = 0, first: int = 0, last: int = 0, text: str = "") -> Record:
-        """A record about this stream, now."""
-        return Record(kind, time.monotonic(), self.sender, self.run, self.stream, epoch, first, last, text)
+    def record(self, kind: Kind, epoch: int = 0, first: int = 0, last: int = 0, text: str = "") -> JournalEntry:
+        """An entry about this stream, now."""
+        return JournalEntry(kind, time.monotonic(), self.sender, self.run, self.stream, epoch, first, last, text)
 
 
 class Books:
@@ -74,7 +74,7 @@ class Books:
     def flush(self) -> None:
         """Write down what has arrived."""
         arrivals, self._arrivals = self._arrivals, {}
-        self.journal.write(*(record for one in arrivals for record in one.take()))
+        self.journal.write(*(entry for one in arrivals for entry in one.take()))
 
     async def keep_flushing(self) -> None:
         """After every pass of the dispatcher."""
@@ -157,12 +157,12 @@ class Feed:
 
     def _record(self, kind: Kind, first: int = 0, last: int = 0, text: str = "") -> None:
         now = time.monotonic()
-        self._books.journal.write(Record(kind, now, self._peer, 0, self._stream, self._epoch, first, last, text))
+        self._books.journal.write(JournalEntry(kind, now, self._peer, 0, self._stream, self._epoch, first, last, text))
 
     def _fired(self, stream: int, epoch: int, reason: tuple[object, ...]) -> None:
-        """A monitor has; the record says whose it was, which should be that of the epoch that is running."""
+        """A monitor has; the entry says whose it was, which should be that of the epoch that is running."""
         text = " ".join(map(str, reason))
-        self._books.journal.write(Record(Kind.END, time.monotonic(), self._peer, 0, stream, epoch, text=text))
+        self._books.journal.write(JournalEntry(Kind.END, time.monotonic(), self._peer, 0, stream, epoch, text=text))
         if self._ended or (stream, epoch) != (self._stream, self._epoch):
             return
         if reason and reason[0] == "transport_error":
@@ -222,7 +222,7 @@ async def prove_alive(node: trio_mp.Node, books: Books, peer: str) -> None:
     while True:
         books.streams += 1
         port = node.spawn(peer, f"{__name__}:sink", books.node, books.run, books.streams)
-        books.journal.write(Record(Kind.OPEN, time.monotonic(), peer, 0, books.streams, text=port))
+        books.journal.write(JournalEntry(Kind.OPEN, time.monotonic(), peer, 0, books.streams, text=port))
         try:
             await node.call(port, "echo")
         except trio_mp.PortDied:

@@ -9,13 +9,13 @@ from trio_mp._errors import ProtocolError
 from trio_mp._protocol.association.association import Association, Stage
 from trio_mp._protocol.association.effects import (
     Accept,
+    Choose,
     Close,
     Effect,
     Fire,
     FireDone,
     FireDue,
     HalfClose,
-    Link,
     NodeDown,
     NodeUp,
     Probe,
@@ -318,7 +318,7 @@ class Process:
     def _do(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Link(connection):
+                case Choose(connection):
                     self.outputs.append(("write", connection, ("link",)))
                 case Accept(connection):
                     self.outputs.append(("write", connection, ("ok",)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trio_mp._protocol.association.association import Association, Stage
-from trio_mp._protocol.association.effects import Accept, Close, Effect, Fire, FireDue, HalfClose, Link, NodeUp, Terms
+from trio_mp._protocol.association.effects import Accept, Choose, Close, Effect, Fire, FireDue, HalfClose, NodeUp, Terms
 from trio_mp._protocol.association.outbox import Fence, Outbox
 
 
@@ -38,7 +38,7 @@ class WritesBeforeOk(Association):
 
     def _take_up(self, connection: str) -> list[Effect]:
         effects = super()._take_up(connection)
-        if Link(connection) in effects:
+        if Choose(connection) in effects:
             self._connections[connection] = Stage.IN_USE
         return effects
 

@@ -45,6 +45,20 @@ async def sleeps(_port: Port, *_arguments: Any) -> None:
 
 
 @spawnable
+async def starts(port: Port, *arguments: Any, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
+    """Starts after a while, with what it was given, and then answers whoever asks."""
+    await trio.sleep(0.2)
+    try_to(task_status.started, list(arguments))
+    await echoes(port)
+
+
+@spawnable
+async def never_starts(_port: Port, *_arguments: Any, task_status: trio.TaskStatus[Any]) -> None:
+    """Returns and has not started."""
+    await trio.sleep(0.1)
+
+
+@spawnable
 async def streams(stream: trio.abc.HalfCloseableStream, *_arguments: Any) -> None:
     """Answers with what has come."""
     data = await stream.receive_some(1000)
@@ -81,6 +95,14 @@ def serve(node: Node, port: Port) -> None:
         with trio.move_on_after(5):
             try:
                 await node.call(other, *message)  # type: ignore[arg-type]
+            except REFUSED:
+                pass
+
+    @port.on("start")
+    async def start(other: object, *message: Any) -> None:
+        with trio.move_on_after(5):
+            try:
+                await node.start_on(other, "fuzzing.programs:starts", *message)  # type: ignore[arg-type]
             except REFUSED:
                 pass
 

@@ -27,6 +27,8 @@ BATCHES: tuple[tuple[tuple[object, ...], ...], ...] = (
     (("", "snd", f"node#{PORT}", "x"), ("", "info", f"node#{PORT}", "tag"), ("", "devnull"), ("", ""), ("", "pong")),
     ((PORT, 1, -1, 2**64 - 1, -(2**63), 1.5, 1e300, None, True, "ä", "\x7f\U0001f600", "x" * 40),),
     ((PORT, [[], {}, {"a": [1, {"b": None}]}], list(range(20)), {str(number): number for number in range(17)}),),
+    (("", "start", PORT, "f", None, 7, 1), ("", "start", PORT, "f", f"node#{PORT}", None), ("", "keep", PORT)),
+    (("", "started", PORT, {"a": [1]}, 5.0), ("", "started", PORT, None, 0)),
     (("", "stream", PORT, "tokentokentoken0", "f", 1), ("", "stream_ready", PORT), ("", "stream_dial", PORT)),
 )
 
@@ -37,6 +39,7 @@ WORDS: tuple[bytes, ...] = (
     *(b"\x00\x00\x00\x01\x90", b"\x00\x00\x00\x02\x91\x90", b"\x91\x92\xa0\xa4ping", b"\xdd\xff\xff\xff\xff", b"\xc1"),
     *(b"\xd6\xff\x00\x00\x00\x00", b"\xc7\x0c\xff", b"\xdf\x00\x00\x00\x01\xa1a", b"\xcf" + b"\xff" * 8, b"\x91" * 100),
     *(b"\xa0\xb2" + PORT.encode(), b"mon1", b"mon0", b"kil0", b"kil", b"spawn", b"spawn_linked", b"snd", b"info"),
+    *(b"start", b"started", b"keep"),
     *(b'["",', b'"]', b"[" * 100, b'{"a":', b"1e400", b"\\u", b"\\ud800", b"18446744073709551616", b"null", b"true"),
     *(b"unix:", b"[::1]:", b":65535", b":*", b"*", b"9" * 20, b"127.0.0.1:0", b"\xed\xa0\x80", b"\xc3\xa4", b"\x00"),
     *(b"\x16\x03\x01\x00\x7a\x01", b"\x16\x03\x03\x00\x7a\x02", b"\x14\x03\x03\x00\x01\x01"),

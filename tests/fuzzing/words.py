@@ -10,6 +10,8 @@ import random
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from trio_mp._ids import spawned_prefix, spawner_mark
+
 Message: TypeAlias = tuple[Any, ...]
 
 ODD: tuple[Any, ...] = (
@@ -20,7 +22,10 @@ ODD: tuple[Any, ...] = (
 """Values that belong nowhere, or almost."""
 
 FAMILIES = ("trio_mp.nodes", "red", "blue", "", "trio_mp.x", "x" * 300)
-FUNCTIONS = ("installs", "echoes", "fails", "ends", "streams", "breaks_off", "sleeps", "absent", "__import__")
+FUNCTIONS = (
+    *("installs", "echoes", "fails", "ends", "streams", "breaks_off", "sleeps", "starts", "never_starts", "absent"),
+    "__import__",
+)
 MODULE = "fuzzing.programs"
 
 
@@ -36,6 +41,7 @@ class Speaker:
 
     Attributes:
       ports: the IDs of ports that it was told of.
+      asked: the names of ports that it was asked to start.
     """
 
     def __init__(
@@ -48,8 +54,11 @@ class Speaker:
         self.places = places
         self.json = json
         self.ports: list[str] = []
+        self.asked: list[str] = []
         self._counter = 0
-        self._spawned = [f"{incarnation}.0"]
+        # By what the names that it gives begin.
+        self._mark = spawner_mark(node_id, incarnation)
+        self._spawned = [self._spawned_name(0)]
         self._tokens = ["T" * 16]
         self._sequence = 0
         self._patterns = self._all_patterns()
@@ -62,8 +71,15 @@ class Speaker:
         if self.numbers.random() < 0.1:
             return self.name()
         self._counter += 1
-        self._spawned = [*self._spawned[-20:], f"{self.incarnation}.{self._counter}"]
+        self._spawned = [*self._spawned[-20:], self._spawned_name(self._counter)]
         return self._spawned[-1]
+
+    def _spawned_name(self, counter: int) -> str:
+        return f"{spawned_prefix(self._mark, counter)}{self.numbers.randrange(10**16):016}"
+
+    def asked_name(self) -> str:
+        """The name of a port that it was asked to start."""
+        return self.numbers.choice(self.asked) if self.asked and self.numbers.random() < 0.8 else self.name()
 
     def name(self) -> str:
         """The name of a port there."""
@@ -80,6 +96,14 @@ class Speaker:
             return self.numbers.choice(self.ports)
         node_id = self.node_id if self.numbers.random() < 0.6 else self.node()
         return f"{node_id}#{self.numbers.choice((f'{self.incarnation}.7', 'mine.1', '', self.name()))}"
+
+    def port_or_none(self) -> str | None:
+        """What a port that is started is tied to."""
+        return self.port() if self.numbers.random() < 0.3 else None
+
+    def epoch(self) -> int | None:
+        """Which life of a child a port that is started is."""
+        return self.numbers.choice((None, None, 0, 1, 2**63 - 1, 2**63, -1))
 
     def node(self) -> str:
         """A node ID."""
@@ -179,6 +203,9 @@ class Speaker:
             ("kil",): (self.name, self.reason),
             ("spawn",): (self.new_name, self.function, rest),
             ("spawn_linked",): (self.new_name, self.function, self.port, rest),
+            ("start",): (self.new_name, self.function, self.port_or_none, self.epoch, rest),
+            ("started",): (self.asked_name, self.value, lambda: self.numbers.choice((5.0, 0, 0.5, -1.0, 1e308))),
+            ("keep",): (self.name,),
             ("stream",): (self.new_name, self.token, self.function, rest),
             ("stream_ready",): (self.name,),
             ("stream_dial",): (self.name,),
@@ -214,7 +241,7 @@ class Speaker:
         choice = self.numbers.random()
         if choice < 0.25 and self.ports:
             # To a port of a program, which does what it is asked for.
-            what = self.numbers.choice(("send", "watch", "stream", "call", "kill", "link", "set", "later"))
+            what = self.numbers.choice(("send", "watch", "stream", "call", "start", "kill", "link", "set", "later"))
             name = self.numbers.choice(self.ports).partition("#")[2]
             return self._spoilt((name, what, self.port(), self.value(), self.value()), 1)
         if choice < 0.28 and self.ports:

@@ -123,7 +123,7 @@ def test_a_message_at_the_limits_takes_little_time_and_memory(name: str) -> None
 
     def longest() -> float:
         """How long one piece takes at most: between two of them others have their turn."""
-        reader, most = MSGPACK.make_reader(LIMIT), 0.0
+        reader, most = MSGPACK.make_decoder(LIMIT), 0.0
         for piece in pieces:
             begun = time.thread_time()
             reader.feed(piece)
@@ -131,7 +131,7 @@ def test_a_message_at_the_limits_takes_little_time_and_memory(name: str) -> None
         return most
 
     assert min(longest() for _ in range(3)) < 1
-    reader = MSGPACK.make_reader(LIMIT)
+    reader = MSGPACK.make_decoder(LIMIT)
     tracemalloc.start()
     kept = [message for piece in pieces for batch in reader.feed(piece) for message in batch]
     taken = tracemalloc.get_traced_memory()[1]

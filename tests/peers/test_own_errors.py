@@ -25,6 +25,7 @@ from network_helpers import (
     Inbox,
     Notices,
     RawPeer,
+    connect_raw,
     network_of,
     open_pair,
     open_test_node,
@@ -35,6 +36,7 @@ from network_helpers import (
 from relay_helpers import Ledger
 
 from trio_mp import Node
+from trio_mp._peers.connection import Connection
 from trio_mp._peers.limited_log import BURST
 from trio_mp._peers.network import Network
 from trio_mp._ports.run_queue import Job
@@ -43,6 +45,7 @@ from trio_mp._protocol.association.outbox import Outbox
 from trio_mp._protocol.association.queue import OutgoingQueue
 from trio_mp._protocol.database.effects import Grace
 from trio_mp._protocol.database.replica import Replica
+from trio_mp._protocol.handshake.events import Authenticated
 from trio_mp._services import log_tap, logs
 from trio_mp._services.redialler import Redialler
 from trio_mp._services.search import Search
@@ -57,9 +60,10 @@ CORE = (
 """What decides, and does what was decided: errors in it are losses of the association."""
 
 AROUND = (
-    *("_peers/connection.py", "_peers/reader.py", "_peers/writer.py", "_peers/watchers.py", "_peers/probe.py"),
+    *("_peers/connection.py", "_peers/reader.py", "_peers/writer.py", "_peers/watchers.py", "_peers/deadline.py"),
     "_peers/node_port.py",
-    *("_protocol/handshake/session.py", "_protocol/handshake/handshake.py", "_protocol/wire/framing.py"),
+    *("_protocol/handshake/session.py", "_protocol/handshake/handshake.py", "_protocol/handshake/greeting.py"),
+    "_protocol/wire/framing.py",
     "_peers/stream_handover.py",
 )
 """What leads to it: errors in it end the connection."""
@@ -300,7 +304,7 @@ async def test_an_error_of_a_service_ends_the_connection_and_nothing_else(
         assert "a: an error in this program" in record.getMessage()
 
 
-@pytest.mark.parametrize("what", ["log records", "the grace", "a contact", "a search", "a dial that was asked for"])
+@pytest.mark.parametrize("what", ["log records", "the grace", "a redialler", "a search", "a dial that was asked for"])
 async def test_an_error_of_a_task_for_others_is_logged_and_the_node_lives(
     autojump_clock: trio.testing.MockClock,
     caplog: pytest.LogCaptureFixture,
@@ -320,7 +324,7 @@ async def test_an_error_of_a_task_for_others_is_logged_and_the_node_lives(
             elif what == "the grace":
                 broken.setattr(Replica, "expire", raise_planted)
                 n._database._do(Grace("m", 1))
-            elif what == "a contact":
+            elif what == "a redialler":
                 broken.setattr(Redialler, "_use", raise_planted)
                 network.wire.reset()
             elif what == "a search":
@@ -404,6 +408,35 @@ async def test_an_error_before_the_monitors_of_another_could_fire_ends_the_node(
             peer_of(a, "b").fail(Planted("first"))
             await trio.sleep(60)
     assert caught.group_contains(Planted, match="here")
+
+
+@pytest.mark.parametrize("what", ["refused", "closed"])
+async def test_an_error_in_ending_a_connection_leaves_it_to_nobody(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """It ends with all others of the node, and does not go on with a handshake that nobody waits for."""
+    network = FakeNetwork()
+    async with open_test_node(network, "m", handshake_timeout=60) as m:
+        first = await connect_raw(network, "a" if what == "refused" else "z")
+        await until(lambda: m.peers)
+        second = RawPeer(network.connect(place("m")).dialler, first.node_id, incarnation=first.incarnation)
+        ending, calls = getattr(Connection, "finish" if what == "refused" else "close"), iter(range(100))
+
+        def fail_once(connection: Connection, why: str) -> None:
+            if next(calls) < 1:
+                raise Planted("here")
+            ending(connection, why)
+
+        monkeypatch.setattr(Connection, ending.__name__, fail_once)
+        with trio.fail_after(2):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(first.read_to_end)
+                if what == "closed":
+                    # Now it is the first one that is to be closed.
+                    await second.reach(Authenticated)
+                    second.session.link()
+                await second.read_to_end()
+        assert next(calls) >= 1
 
 
 async def test_an_error_in_work_of_the_node_is_not_taken_for_one_of_the_connection_that_comes_to_it(

@@ -9,6 +9,7 @@ from .faults_of_handshakes import HANDSHAKES
 from .faults_of_logs import LOGS
 from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
+from .faults_of_processes import PROCESSES
 from .faults_of_sockets import SOCKETS
 from .faults_of_streams import STREAMS
 from .faults_of_supervision import SUPERVISION
@@ -27,6 +28,7 @@ FAULTS: tuple[Fault, ...] = (
     *MEMBERSHIP,
     *DATABASE,
     *SUPERVISION,
+    *PROCESSES,
     *LOGS,
     *AMOUNTS,
 )

@@ -107,6 +107,24 @@ CONNECTIONS = (
         hangs=True,
     ),
     Fault(
+        "refused_past_the_table",
+        "a connection leaves its peer's table before it is refused, and goes on when an error comes in between",
+        (
+            Change(
+                _PEER,
+                "self.connections[connection].finish(why)\n                self.connections.pop(connection, None)",
+                "self.connections.pop(connection).finish(why)",
+            ),
+        ),
+        (f"{_OWN_ERRORS}::test_an_error_in_ending_a_connection_leaves_it_to_nobody[refused]",),
+    ),
+    Fault(
+        "closed_past_the_table",
+        "a connection leaves its peer's table before it is closed, and goes on when an error comes in between",
+        (Change(_PEER, "= self.connections.get(connection)", "= self.connections.pop(connection, None)"),),
+        (f"{_OWN_ERRORS}::test_an_error_in_ending_a_connection_leaves_it_to_nobody[closed]",),
+    ),
+    Fault(
         "an_error_ends_the_node",
         "an error in the work for one connection ends the node",
         (Change("_peers/own_errors.py", "            self.fail(error)\n            return None", "            raise"),),
@@ -186,8 +204,7 @@ CONNECTIONS = (
         "probe_outlives_its_connection",
         "the silence of a connection that has ended is held against the one that has followed it",
         (
-            Change("_peers/probe.py", " and not self._connection.closed:", ":"),
-            Change(_CONNECTION, "self.probe.cancel()\n", "pass\n"),
+            Change(_PEER, "self._probe.cancel()\n        log", "log"),
         ),
         (f"{_CONNECTIONS}::test_a_probe_ends_with_its_connection",),
     ),
@@ -247,7 +264,7 @@ CONNECTIONS = (
     Fault(
         "told_of_the_first_message_only",
         "what is sent after the queue was written for the first time waits in it until something else is to be written",
-        (Change(_PEER, "            self.queue.tell_next()\n            if self._w", "            if self._w"),),
+        (Change(_PEER, "            self.queue.tell_next()\n            if self.c", "            if self.c"),),
         (f"{_MESSAGES}::test_who_receives_a_port_can_answer", _MESSAGES),
         hangs=True,
     ),
@@ -461,7 +478,7 @@ CONNECTIONS = (
     Fault(
         "tied_to_anybody",
         "a member has a port monitored on a third node, to which a connection is made for that",
-        (Change(_NODE_PORT, "request.linked_to and node_of(request.linked_to) != peer.id", "False"),),
+        (Change(_NODE_PORT, "linked_to and node_of(linked_to) != peer.id", "False"),),
         (f"{_FOR_OTHERS}::test_a_spawn_that_is_to_be_tied_to_a_port_of_a_third_node_is_refused",),
     ),
     Fault(
@@ -501,8 +518,8 @@ CONNECTIONS = (
         (
             Change(
                 "_services/database.py",
-                'self._runtime.errands.complain(from_id, "refused", log, "%s: refused: %s", from_id, why)',
-                'log.warning("%s: refused: %s", from_id, why)',
+                'self._runtime.errands.complain(from_id, "refused", log, "%s: this node refuses %s", from_id, why)',
+                'log.warning("%s: this node refuses %s", from_id, why)',
             ),
         ),
         (f"{_FOR_OTHERS}::test_records_that_are_refused_are_said_once_for_each_node_and_counted",),
@@ -513,8 +530,8 @@ CONNECTIONS = (
         (
             Change(
                 "_services/database.py",
-                'complain(from_id, "not used", log, "%s: not used: %s", from_id, why, level=logging.INFO)',
-                'log.info("%s: not used: %s", from_id, why)',
+                'complain(from_id, "not used", log, "%s: this node ignores %s", from_id, why, level=logging.INFO)',
+                'log.info("%s: this node ignores %s", from_id, why)',
             ),
         ),
         (f"{_FOR_OTHERS}::test_what_is_not_used_is_said_once_for_each_node_too",),

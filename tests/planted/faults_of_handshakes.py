@@ -95,7 +95,8 @@ HANDSHAKES = (
         (
             Change(
                 _FRAMING,
-                "return FrameBuffer(limit, codec.decode_frame, watch=Inspection, take_watched=codec.decode_inspected)",
+                "return FrameBuffer(limit, codec.decode_frame, inspect=Inspection,"
+                " take_inspected=codec.decode_inspected)",
                 """def decode_or_skip(frame: memoryview) -> Batch:
         try:
             return codec.decode_frame(frame)
@@ -137,13 +138,19 @@ HANDSHAKES = (
     Fault(
         "room_for_what_is_encrypted",
         "what is read of an encrypted connection is taken for part of a message as it is",
-        (Change(_SESSION, "None if self._tls is not None else self._reader.room()", "self._reader.room()"),),
+        (Change(_SESSION, "None if self._tls is not None else self._decoder.room()", "self._reader.room()"),),
         (f"{_SESSIONS}::test_what_is_encrypted_has_no_room",),
     ),
     Fault(
         "no_limit_of_a_line",
         "a stranger has us hold a line of any length",
-        (Change(_BUFFER, 'raise RemoteProtocolError(f"a line of more than {LINE_LIMIT} bytes")', "return None"),),
+        (
+            Change(
+                _BUFFER,
+                'raise RemoteProtocolError(f"expected a line of at most {LINE_LIMIT} bytes, got a longer one")',
+                "return None",
+            ),
+        ),
         (
             "tests/protocol/wire/test_buffer.py::test_a_line_one_past_the_limit_is_refused_complete_or_not",
             f"{_SESSIONS}::test_a_line_too_long_or_not_ascii_is_refused_in_every_step",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .fault import Change, Fault
 
-_CORE = "_runtime.py"
+_RUNTIME = "_runtime.py"
 _ASSEMBLY = "_node/assembly.py"
 _IDS = "_ids.py"
 _SPAWNED_NAMES = "_peers/spawned_names.py"
@@ -37,9 +37,15 @@ PORTS = (
         ("tests/services/test_calls.py::test_who_monitors_a_reply_port_is_told_when_the_call_is_over",),
     ),
     Fault(
+        "retired_ports_without_gravestone",
+        "a port that was forgotten takes handlers, as if it could still receive",
+        (Change("_ports/lifecycle.py", "            self._set_gravestone(port, NORMAL)", "            pass"),),
+        ("tests/ports/test_death.py::test_a_port_that_is_retired_without_a_state_gets_none",),
+    ),
+    Fault(
         "port_name_used_again",
         "point 3: a port gets the name of one that has died",
-        (Change(_CORE, "+ self._random_parts.pop()", "+ self._random_parts[-1 - len(self.lifecycle.ports)]"),),
+        (Change(_RUNTIME, "+ self._random_parts.pop()", "+ self._random_parts[-1 - len(self.lifecycle.ports)]"),),
         ("tests/ports/test_ports.py::test_ports_never_share_an_id",),
     ),
     Fault(
@@ -54,13 +60,19 @@ PORTS = (
     Fault(
         "names_from_the_operating_system",
         "a simulation cannot be repeated: names do not come from the entropy that its nodes were given",
-        (Change(_CORE, "random_parts(self.environment.entropy)", "random_parts(__import__('os').urandom)"),),
+        (Change(_RUNTIME, "random_parts(self.environment.entropy)", "random_parts(__import__('os').urandom)"),),
         ("tests/ports/test_port_names.py::test_the_same_entropy_gives_the_same_names_and_other_entropy_others",),
     ),
     Fault(
         "spawned_names_without_randomness",
         "who knows the ID of a port that was spawned from elsewhere can guess others of that spawner",
-        (Change(_CORE, "+ self._random_parts.pop()", "+ (self._spawn_mark if prefix else self._random_parts.pop())"),),
+        (
+            Change(
+                _RUNTIME,
+                "+ self._random_parts.pop()",
+                "+ (self._spawn_mark if prefix else self._random_parts.pop())",
+            ),
+        ),
         ("tests/ports/test_port_names.py::test_reply_ports_and_spawned_ones_cannot_be_guessed_either",),
     ),
     Fault(
@@ -185,7 +197,7 @@ PORTS = (
         if state.busy:""",
             ),
         ),
-        ("tests/ports/test_dispatch_properties.py::test_random_programs_keep_the_promise",),
+        ("tests/ports/test_death.py::test_messages_for_a_dead_port_reach_no_other",),
     ),
     Fault(
         "kill_overtakes_messages",
@@ -334,7 +346,7 @@ PORTS = (
     Fault(
         "closing_is_a_normal_death",
         "what is linked to a port of another node outlives the clean exit of that node",
-        (Change(_CORE, "node_closed(self.id) if error is None", "() if error is None"),),
+        (Change(_RUNTIME, "node_closed(self.id) if error is None", "() if error is None"),),
         (f"{_CLOSED}::test_a_link_from_another_node_fires",),
     ),
     Fault(
@@ -356,7 +368,7 @@ PORTS = (
     Fault(
         "closing_dials_for_links",
         "a node that closes dials others, and waits for them, only to kill what was linked",
-        (Change(_CORE, "peer is not None and _is_out_of_reach(peer)", "False"),),
+        (Change(_RUNTIME, "peer is not None and _is_out_of_reach(peer)", "False"),),
         (f"{_CLOSED}::test_closing_dials_nobody_only_to_kill_what_is_linked",),
     ),
     Fault(

@@ -6,11 +6,13 @@ from .fault import Change, Fault
 
 _RECORDS = "_protocol/database/records.py"
 _COPIES = "_protocol/database/copies.py"
+_SOURCES = "_protocol/database/sources.py"
 _TABLES = "_protocol/database/tables.py"
 _REPLICA = "_protocol/database/replica.py"
 _SERVICE = "_services/database.py"
 _CHANGES = "_services/changes.py"
 _TESTS = "tests/protocol/database/test_database.py"
+_BATCHES = "tests/protocol/database/test_database_sources.py"
 _NODES = "tests/services/test_node_database.py"
 _NETWORK = "tests/protocol/database/test_database_replica.py"
 _SHARED = "tests/services/test_liars.py"
@@ -62,7 +64,7 @@ DATABASE = (
     Fault(
         "the_dead_rise_at_the_old_anchor",
         "the database: the copy of a node that has moved away is kept, and shows when the node dies elsewhere",
-        (Change(_COPIES, "return before.run == now.run and before.attachment < now.attachment", "return False"),),
+        (Change(_SOURCES, "return said.run == now.run and said.attachment < now.attachment", "return False"),),
         (f"{_TESTS}::TestANodeThatMoves::test_that_has_died_elsewhere_does_not_rise_at_its_old_anchor",),
     ),
     Fault(
@@ -130,7 +132,7 @@ DATABASE = (
     Fault(
         "moves_are_forgotten_with_the_connection",
         "the database: a new connection does not say who has moved while there was none",
-        (Change(_COPIES, "            if owner in source.have_moved:", "            if False:"),),
+        (Change(_COPIES, "            if owner in batch.have_moved:", "            if False:"),),
         (f"{_TESTS}::TestMakeBeforeBreak::test_a_new_connection_says_who_has_moved_meanwhile",),
     ),
     Fault(
@@ -202,7 +204,7 @@ DATABASE = (
     Fault(
         "any_batch_is_an_answer",
         "the database: what an attached node said before it was asked is taken for its answer",
-        (Change(_COPIES, "answered = source.answers != 0 and source.answers == source.asked", "answered = True"),),
+        (Change(_COPIES, "answered = batch.answers != 0 and batch.answers == source.asked", "answered = True"),),
         (f"{_TESTS}::TestALiar::test_with_an_answer_to_another_question_is_not_believed",),
     ),
     Fault(
@@ -240,18 +242,29 @@ DATABASE = (
         "the database: the entries of a refused record are taken for those of the record before it",
         (
             Change(
-                _COPIES,
-                "                self._judge_filled(source, batch)\n                source.filling, source.filled =",
-                "                source.filling = source.filling or Record(version)\n"
-                "                _, source.filled =",
+                _SOURCES,
+                "        self.end_record()\n        self._owner, self._record = owner, Record(version)\n",
+                "        self._owner, self._record = owner, self._record or Record(version)\n",
             ),
         ),
         (f"{_TESTS}::TestALiar::test_with_numbers_that_no_node_reaches_is_refused",),
     ),
     Fault(
+        "refused_records_are_those_before",
+        "the database: of a record that comes twice in a batch, and is refused the second time, the first copy counts",
+        (Change(_SOURCES, "        self.records.pop(self._owner, None)\n", ""),),
+        (f"{_BATCHES}::test_a_record_that_comes_again_and_is_refused_is_not_the_one_before",),
+    ),
+    Fault(
+        "taken_and_refused",
+        "the database: a record that comes twice in a batch, and is taken the second time, is dropped first",
+        (Change(_SOURCES, "        self.refused.pop(self._owner, None)\n", ""),),
+        (f"{_BATCHES}::test_a_record_that_comes_again_and_is_taken_is_not_refused",),
+    ),
+    Fault(
         "refused_records_are_changed",
         "the database: what comes for a refused record changes the copy of before",
-        (Change(_COPIES, "                for owner in spurned:\n", "                for owner in ():\n"),),
+        (Change(_COPIES, "        for owner in batch.refused:\n", "        for owner in ():\n"),),
         (f"{_TESTS}::TestAVoucher::test_of_another_attachment_is_none_of_this_one",),
     ),
     Fault(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .fault import Change, Fault
 
 _RULES = "_protocol/membership/rules.py"
-_CONTACTS = "_services/redialler.py"
+_REDIALLER = "_services/redialler.py"
 _SERVICE = "_services/membership.py"
 _SEARCH = "_services/search.py"
 _UNIT = "tests/protocol/membership/test_membership.py"
@@ -36,7 +36,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "greetings_are_seeds",
         "who says in its greeting that it is a node is taken for the seed at that address, unproven",
-        (Change(_CONTACTS, "                if outcome.proven:\n", "                if True:\n"),),
+        (Change(_REDIALLER, "                if outcome.proven:\n", "                if True:\n"),),
         ("tests/services/test_certified_globals.py::test_a_greeting_alone_makes_nobody_a_seed",),
     ),
     Fault(
@@ -149,7 +149,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
         "a connection that takes the place of another one before anybody has looked is not joined anew",
         (
             Change(
-                _CONTACTS,
+                _REDIALLER,
                 "while not self.refusal and peer.current is current and self._owner.is_wanted(self):",
                 "while not self.refusal and peer.is_up() and self._owner.is_wanted(self):",
             ),
@@ -159,7 +159,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "mistaken_for_global",
         "whoever is found at the address of a global node is taken for it, and becomes global",
-        (Change(_CONTACTS, "if self.seed:\n            self.node_id =", "if True:\n            self.node_id ="),),
+        (Change(_REDIALLER, "if self.seed:\n            self.node_id =", "if True:\n            self.node_id ="),),
         (f"{_NETWORK}::test_a_global_node_whose_address_is_anothers_by_now",),
     ),
     Fault(
@@ -173,7 +173,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
         "an address at which a node has met itself is never dialled again",
         (
             Change(
-                _CONTACTS,
+                _REDIALLER,
                 "                    await trio.sleep(own_backoff.next())\n                    continue\n",
                 "                    return False\n",
             ),
@@ -183,13 +183,13 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "claimed_is_proven",
         "who only says the name of a node that is connected is taken for it, and the seed is given up",
-        (Change(_CONTACTS, "not (outcome.proven and self._is", "not (self._is"),),
+        (Change(_REDIALLER, "not (outcome.proven and self._is", "not (self._is"),),
         (f"{_AT_A_SEED}::test_a_stranger_cannot_pass_for_a_node_that_is_connected",),
     ),
     Fault(
         "guesses_at_once",
         "a seed that is killed while it authenticates is suspected of another secret",
-        (Change(_CONTACTS, "outcome.doubtful and not self._doubtful", "False"),),
+        (Change(_REDIALLER, "outcome.doubtful and not self._doubtful", "False"),),
         (f"{_AT_A_SEED}::test_a_seed_that_was_killed_while_it_authenticated_is_not_suspected_of_another_secret",),
     ),
     Fault(

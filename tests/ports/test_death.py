@@ -90,6 +90,19 @@ async def test_messages_behind_the_one_that_killed_the_port_are_dropped() -> Non
         assert seen == ["x"]
 
 
+@pytest.mark.parametrize("handler", [fail, fail_later])
+async def test_messages_for_a_dead_port_reach_no_other(handler: Callable[..., Any]) -> None:
+    async with open_node() as node:
+        seen: list[object] = []
+        dying = node.port(handler)
+        dying.on("with", "a pattern")(handler)
+        node.port(seen.append)
+        for number in range(3):
+            node.send(dying, number)
+        await node.wait_death(dying)
+        assert seen == []
+
+
 async def test_a_group_of_exceptions_kills_like_an_exception() -> None:
     async with open_node() as node:
 
@@ -790,6 +803,22 @@ async def test_ports_with_handlers_alone_die_without_a_state() -> None:
     assert len({id(port._state) for port in ports}) == 1
     assert not isinstance(ports[0]._state, PortState | None)
     assert not any(port.alive for port in ports)
+
+
+async def test_a_port_that_is_retired_without_a_state_gets_none() -> None:
+    async with open_node() as node:
+        seen: list[object] = []
+        port = node.port(seen.append)
+        node.send(port, 1)
+        node._lifecycle.retire(port)
+        assert not port.alive
+        assert not isinstance(port._state, PortState | None)
+        node.send(port, 2)
+        assert (await node.wait_death(port))[0] == "no_such_port"
+        node._lifecycle.retire(port)
+        assert seen == []
+        with pytest.raises(PortDied, match="normally"):
+            port.on("a")
 
 
 async def test_a_message_between_two_deaths_keeps_its_place() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import os
 import random
 import re
@@ -24,10 +25,10 @@ from network_helpers import FakeNetwork, open_test_node
 
 from trio_mp.cli import main
 from trio_mp.cli.bench import main as bench
-from trio_mp.cli.bench.analysis import CONFIDENCE, Estimate, Verdict, compare, coverage, estimate, ratio
+from trio_mp.cli.bench.analysis import CONFIDENCE, Comparison, Estimate, compare, coverage, estimate, ratio
 from trio_mp.cli.bench.catalogue import GROUPS
-from trio_mp.cli.bench.main import Options, Rivals, run_bench
-from trio_mp.cli.bench.record import Line, Record, make_record, read_record, write_record
+from trio_mp.cli.bench.main import BenchOptions, Rivals, run_bench
+from trio_mp.cli.bench.results import Measurement, Results, make_results, read_results, write_results
 from trio_mp.cli.bench.runner import OURS, Cell, FailedRun, run_cell
 from trio_mp.cli.bench.schedule import run_all
 from trio_mp.cli.bench.screen import draw_changes, number, ratios
@@ -57,8 +58,8 @@ def test_too_few_figures_give_the_range_and_say_so() -> None:
     assert estimate([1, 2, 3, 4, 5, 6]).sound
 
 
-def test_there_is_no_median_of_nothing() -> None:
-    with pytest.raises(ValueError, match="nothing"):
+def test_a_median_needs_figures() -> None:
+    with pytest.raises(ValueError, match="expected figures"):
         estimate([])
 
 
@@ -108,31 +109,31 @@ def test_the_ratio_to_a_multiple_of_oneself(values: list[float], factor: float) 
 
 
 @pytest.mark.parametrize(
-    "now, more_is_better, verdict",
+    "now, more_is_better, comparison",
     [
-        ((200, 190, 210), True, Verdict.BETTER),
-        ((200, 190, 210), False, Verdict.WORSE),
-        ((50, 45, 55), True, Verdict.WORSE),
-        ((50, 45, 55), False, Verdict.BETTER),
+        ((200, 190, 210), True, Comparison.BETTER),
+        ((200, 190, 210), False, Comparison.WORSE),
+        ((50, 45, 55), True, Comparison.WORSE),
+        ((50, 45, 55), False, Comparison.BETTER),
         # The intervals overlap; or they do not, but two runs of the same program differ by so much.
-        ((130, 104, 150), True, Verdict.SAME),
-        ((108, 107, 109), True, Verdict.SAME),
+        ((130, 104, 150), True, Comparison.SAME),
+        ((108, 107, 109), True, Comparison.SAME),
     ],
 )
-def test_what_has_changed(now: tuple[float, float, float], more_is_better: bool, verdict: Verdict) -> None:
+def test_what_has_changed(now: tuple[float, float, float], more_is_better: bool, comparison: Comparison) -> None:
     old = Estimate(100, 95, 105, 0.96, 9)
-    assert compare(old, Estimate(*now, 0.96, 9), more_is_better=more_is_better) is verdict
-    assert compare(old, Estimate(*now, 0.75, 3), more_is_better=more_is_better) is Verdict.UNKNOWN
+    assert compare(old, Estimate(*now, 0.96, 9), more_is_better=more_is_better) is comparison
+    assert compare(old, Estimate(*now, 0.75, 3), more_is_better=more_is_better) is Comparison.UNKNOWN
 
 
 @given(figures, figures, st.booleans())
 def test_comparing_the_other_way_round(old: list[float], new: list[float], more_is_better: bool) -> None:
     one, other = estimate(old), estimate(new)
     forth = compare(one, other, more_is_better=more_is_better)
-    assert compare(one, one, more_is_better=more_is_better) in {Verdict.SAME, Verdict.UNKNOWN}
+    assert compare(one, one, more_is_better=more_is_better) in {Comparison.SAME, Comparison.UNKNOWN}
     back = compare(other, one, more_is_better=more_is_better)
-    assert {forth, back} not in ({Verdict.BETTER}, {Verdict.WORSE})
-    assert (forth is Verdict.UNKNOWN) == (back is Verdict.UNKNOWN)
+    assert {forth, back} not in ({Comparison.BETTER}, {Comparison.WORSE})
+    assert (forth is Comparison.UNKNOWN) == (back is Comparison.UNKNOWN)
 
 
 def test_numbers() -> None:
@@ -242,16 +243,16 @@ def test_a_figure_is_read_between_other_lines() -> None:
 @pytest.mark.parametrize(
     "code, words",
     [
-        ("", "it said nothing"),
+        ("", "it ended without a figure, and said nothing"),
         ("raise SystemExit('no such thing')", "no such thing"),
         ("assert False, 'a message is missing'", "AssertionError: a message is missing"),
         # What looks like a figure, and is none.
-        ("print('{1: 2}')", "it said what is no figure: {1: 2}"),
-        ("""print('{"unit": "s"}')""", 'it said what is no figure: {"unit": "s"}'),
-        ("import os; os.write(1, b'{\\xff}\\n')", "it said what is no figure: {\N{REPLACEMENT CHARACTER}}"),
+        ("print('{1: 2}')", "expected a figure as JSON, got {1: 2}"),
+        ("""print('{"unit": "s"}')""", 'expected a figure as JSON, got {"unit": "s"}'),
+        ("import os; os.write(1, b'{\\xff}\\n')", "expected a figure as JSON, got {\N{REPLACEMENT CHARACTER}}"),
         # Of what a node logs, the reason is kept, and that it computed, which is the work here, is not.
         (f"{LOGS}.warning('not spawned: %s', 'why')", "not spawned: why"),
-        (f"{LOGS}.warning('nothing of this program ran for %.1f s', 9)", "it said nothing"),
+        (f"{LOGS}.warning('nothing of this program ran for %.1f s', 9)", "it ended without a figure, and said nothing"),
     ],
 )
 def test_a_program_without_a_figure(code: str, words: str) -> None:
@@ -279,13 +280,13 @@ async def test_what_a_node_logs_of_a_program_that_computes_is_not_repeated(
 
 
 def test_a_program_that_takes_too_long_is_killed() -> None:
-    with pytest.raises(FailedRun, match=r"^it took too long$"):
+    with pytest.raises(FailedRun, match=r"^it took over 0\.2 s$"):
         run_cell(cell("g", "n", code="import time; time.sleep(100)"), timeout=0.2)
 
 
 def test_a_program_that_takes_too_long_after_saying_why() -> None:
     command = ("sh", "-c", "echo 'not spawned' >&2; exec sleep 100")
-    with pytest.raises(FailedRun, match=r"^it took too long: not spawned$"):
+    with pytest.raises(FailedRun, match=r"^it took over 1 s: not spawned$"):
         run_cell(Cell("g", "n", OURS, command, 1), timeout=1)
 
 
@@ -325,22 +326,22 @@ def wait_until_gone(process: int) -> None:
 # Records -------------------------------------------------------------------------------------------------------------
 
 
-def record_of(values: dict[str, list[float]], quick: bool = False) -> Record:
+def results_of(values: dict[str, list[float]], quick: bool = False) -> Results:
     lines = [
-        Line(name.split("/")[0], name, OURS, "s", {str(index): value for index, value in enumerate(found)})
+        Measurement(name.split("/")[0], name, OURS, "s", {str(index): value for index, value in enumerate(found)})
         for name, found in values.items()
     ]
-    return Record("2026-01-01 00:00", {}, quick, lines)
+    return Results("2026-01-01 00:00", {}, quick, lines)
 
 
 def test_a_record_is_kept(tmp_path: Path) -> None:
     cells = [cell("local", "local/sync", 2), cell("local", "local", 2, "peer")]
     values = itertools.count(1)
     outcome = run_all(cells, 1000, lambda one: Figure(next(values), "messages/s", {"p99": 1}))
-    record = make_record(outcome, quick=True, versions={"peer": "1.0"}, skipped={"other": "it is not here"})
-    write_record(record, tmp_path / "record.json")
-    kept = read_record(tmp_path / "record.json")
-    assert kept == record
+    results = make_results(outcome, quick=True, versions={"peer": "1.0"}, skipped={"other": "it is not here"})
+    write_results(results, tmp_path / "record.json")
+    kept = read_results(tmp_path / "record.json")
+    assert kept == results
     assert kept.machine["peer"] == "1.0"
     line = kept.line("local", "peer")
     assert line is not None
@@ -352,19 +353,34 @@ def test_a_record_is_kept(tmp_path: Path) -> None:
 
 
 OTHER_VERSION = '{"date": "", "machine": {}, "quick": true, "lines": [], "version": 9}'
+WITHOUT_FIGURES = json.dumps(
+    {
+        "date": "",
+        "machine": {},
+        "quick": True,
+        "lines": [{"group": "local", "name": "local/sync", "program": OURS, "unit": "s", "values": {}}],
+    }
+)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", OTHER_VERSION])
-def test_what_is_no_record(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "record.json"
+@pytest.mark.parametrize(
+    "text, got",
+    [
+        *((text, "got what does not decode") for text in ("", "{}", "[1]")),
+        (OTHER_VERSION, "got format 9"),
+        (WITHOUT_FIGURES, "got none for local/sync"),
+    ],
+)
+def test_results_that_cannot_be_read(tmp_path: Path, text: str, got: str) -> None:
+    path = tmp_path / "results.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match="record"):
-        read_record(path)
+    with pytest.raises(ValueError, match=f"expected .* in .*results.json, {got}"):
+        read_results(path)
 
 
 def test_changes_are_shown() -> None:
-    old = record_of({"local/sync": [100.0] * 9, "local/async": [10.0] * 9, "kill/tcp": [1.0]})
-    new = record_of({"local/sync": [50.0] * 9, "local/async": [10.5] * 9, "kill/tcp": [5.0]}, quick=True)
+    old = results_of({"local/sync": [100.0] * 9, "local/async": [10.0] * 9, "kill/tcp": [1.0]})
+    new = results_of({"local/sync": [50.0] * 9, "local/async": [10.5] * 9, "kill/tcp": [5.0]}, quick=True)
     text = draw_changes(old, new, GROUPS).draw()
     assert "into a sync handler" in text
     assert "worse" in text
@@ -379,16 +395,16 @@ def test_changes_are_shown() -> None:
 def test_what_runs_beside_a_busy_task_is_compared_with_nobody_who_has_none() -> None:
     (group,) = [group for group in GROUPS if group.key == "round_trip/tcp"]
     figures = {workload.key: [6.0 if workload.task.busy else 2.0] * 9 for workload in group.workloads}
-    record = record_of(figures)
-    record.lines.append(Line(group.key, group.key, "Erlang", "s", {str(index): 1.0 for index in range(9)}))
+    results = results_of(figures)
+    results.lines.append(Measurement(group.key, group.key, "Erlang", "s", {str(index): 1.0 for index in range(9)}))
     busy = [workload for workload in group.workloads if workload.task.busy]
     assert len(busy) == 2
     for workload in group.workloads:
-        (shown,) = ratios(record, group, workload)
+        (shown,) = ratios(results, group, workload)
         expected = "3 × ours without the busy task" if workload in busy else "2 × Erlang"
         assert shown.startswith(f"{expected} (")
     # The same without a busy task was not measured.
-    assert ratios(record_of({busy[0].key: [1.0] * 9}), group, busy[0]) == []
+    assert ratios(results_of({busy[0].key: [1.0] * 9}), group, busy[0]) == []
 
 
 def test_every_key_is_there_once() -> None:
@@ -400,9 +416,9 @@ def test_every_key_is_there_once() -> None:
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--only", "dance"], "nothing is called 'dance'; there are local, one_way/tcp/1/100"),
+        (["--only", "dance"], "expected how a workload's key begins, got 'dance'; there are local, one_way/tcp/1/100"),
         (["--compare", "/no/such/file"], "No such file"),
-        (["--compare", str(Path(__file__))], "is no record of a benchmark"),
+        (["--compare", str(Path(__file__))], "expected the results of a benchmark in "),
         (["--quick", "now"], "unrecognized arguments"),
         (["--json"], "expected one argument"),
     ],
@@ -419,7 +435,7 @@ def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--quick", "--only", "idle/bare", "--json", str(path)]) == 0
     text = capsys.readouterr().out
     assert "bare, with its ID" in text
-    line = read_record(path).line("idle/bare")
+    line = read_results(path).line("idle/bare")
     assert line is not None
     assert len(line.values) == 3
     assert main(["bench", "--quick", "--only", "idle/bare", "--compare", str(path)]) == 0
@@ -432,10 +448,10 @@ def test_a_failure_of_ours_is_one_of_the_command(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(bench, "run_cell", fail)
     out = StringIO()
-    status, record = run_bench(Options(quick=True, only=("local/sync",)), screen=Screen(out))
+    status, results = run_bench(BenchOptions(quick=True, only=("local/sync",)), screen=Screen(out))
     assert status == 1
-    assert record is not None
-    assert record.failures == {"local/sync (trio_mp)": "messages were out of order"}
+    assert results is not None
+    assert results.failures == {"local/sync (trio_mp)": "messages were out of order"}
     assert "messages were out of order" in out.getvalue()
 
 
@@ -444,10 +460,10 @@ def test_peers_are_run_beside_us_and_those_that_are_not_are_named() -> None:
     skipped = {"other": "not here"}
     rivals = Rivals(lambda group, _: [cell(group.key, group.key, 3, "twin", code)], {"twin": "1"}, skipped)
     out = StringIO()
-    status, record = run_bench(Options(quick=True, scale=0.01, only=("local/sync",)), rivals, Screen(out))
+    status, results = run_bench(BenchOptions(quick=True, scale=0.01, only=("local/sync",)), rivals, Screen(out))
     assert status == 0
-    assert record is not None
-    assert record.ratio("local/sync", "local", "twin") is not None
+    assert results is not None
+    assert results.ratio("local/sync", "local", "twin") is not None
     text = out.getvalue()
     assert "Skipped: other: not here" in text
     assert "× twin" in text
@@ -492,19 +508,19 @@ def document() -> ModuleType:
 
 def test_the_page_says_what_was_measured(document: ModuleType) -> None:
     """Otherwise: python -m benchmarks.document."""
-    record, profiles = read_record(document.FIGURES), document.read_profiles(document.PROFILES)
+    results, profiles = read_results(document.FIGURES), document.read_profiles(document.PROFILES)
     filled = set()
     for path in document.PAGES:
         page = path.read_text(encoding="utf-8")
         filled |= {found[2] for found in document.MARKS.finditer(page)}
-        assert document.fill(page, record, profiles) == page
+        assert document.fill(page, results, profiles) == page
     assert filled == {"machine", "targets", "figures", "quoted", "profiled", "receiver", "sender", "round_trip"}
-    assert document.CHART.read_text(encoding="utf-8") == document.draw_chart(record)
+    assert document.CHART.read_text(encoding="utf-8") == document.draw_chart(results)
 
 
 def test_the_readme_quotes_the_benchmarks(document: ModuleType) -> None:
-    """Without the help of what writes it: each of its three figures is one of the record."""
-    record = read_record(document.FIGURES)
+    """Without the help of what writes it: each of its three figures is one of the results."""
+    results = read_results(document.FIGURES)
     _, part = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- begin: quoted -->")
     rows = [line.split(" | ") for line in part.split("<!-- end")[0].splitlines() if line.startswith("| ")]
     quoted = {row[0].strip("| "): row[1] for row in rows if row[1] not in {"median", "---:"}}
@@ -512,7 +528,7 @@ def test_the_readme_quotes_the_benchmarks(document: ModuleType) -> None:
         f"{group.title.rpartition(',')[0]}: {workload.title}": f"{number(line.estimate.median)} {line.unit}"
         for group in GROUPS
         for workload in group.workloads
-        if (line := record.line(workload.key))
+        if (line := results.line(workload.key))
     }
     assert len(quoted) == 3
     assert quoted.items() <= medians.items()
@@ -548,10 +564,11 @@ def test_where_the_time_goes(document: ModuleType, monkeypatch: pytest.MonkeyPat
 def test_a_target(document: ModuleType, ours: list[float], theirs: list[float], verdict: str) -> None:
     targets = importlib.import_module("benchmarks.targets")
     name = "one_way/tcp/1/100"
-    record = record_of({f"{name}/plain": ours})
+    results = results_of({f"{name}/plain": ours})
     if theirs:
-        record.lines.append(Line(name, name, "Erlang", "", {str(index): value for index, value in enumerate(theirs)}))
-    assert targets.judge(targets.TARGETS[0], record).verdict == verdict
+        values = {str(index): value for index, value in enumerate(theirs)}
+        results.lines.append(Measurement(name, name, "Erlang", "", values))
+    assert targets.judge(targets.TARGETS[0], results).verdict == verdict
 
 
 def test_every_target_names_something_that_is_measured(document: ModuleType) -> None:
@@ -573,7 +590,7 @@ def test_what_a_target_needs_is_run_as_often_as_it_says(document: ModuleType) ->
     for target in targets.TARGETS:
         assert workloads[target.workload].repeats >= target.figures
     field = rivals.Field(list(rivals.PEERS))
-    cells = {(one.name, one.program): one for group in GROUPS for one in field.cells_of(group, Options())}
+    cells = {(one.name, one.program): one for group in GROUPS for one in field.cells_of(group, BenchOptions())}
     assert {key for key, one in cells.items() if one.target} == {key for key in compared if key[1] != OURS}
     for target in targets.TARGETS:
         if target.other in cells:

@@ -17,7 +17,7 @@ from chaos.crew import Member, Unexpected, environment
 from chaos.process import Order
 from chaos.proxy import Proxy
 
-from trio_mp.cli.demo.journal import Journal, JournalWriter, Kind, Record, parse_journal, parse_line
+from trio_mp.cli.demo.journal import Journal, JournalEntry, JournalWriter, Kind, parse_journal, parse_line
 from trio_mp.cli.demo.oracle import check
 
 PORT = "hub#abc.1"
@@ -27,19 +27,19 @@ PORT = "hub#abc.1"
 
 def sender(*lines: str, finished: bool = True, node: str = "alpha", run: int = 0) -> Journal:
     """A sender with a stream to the hub; `lines` are those of `parse_line`, without time, peer and run."""
-    records = [Record(Kind.OPEN, 0.0, "hub", 0, 1, text=PORT)]
+    entries = [JournalEntry(Kind.OPEN, 0.0, "hub", 0, 1, text=PORT)]
     for line in lines:
         kind, epoch, first, last, *reason = line.split()
-        records.append(Record(Kind(kind), 0.0, "hub", 0, 1, int(epoch), int(first), int(last), " ".join(reason)))
+        entries.append(JournalEntry(Kind(kind), 0.0, "hub", 0, 1, int(epoch), int(first), int(last), " ".join(reason)))
     if finished:
-        records.append(Record(Kind.FINISHED, 0.0))
-    return Journal(node, run, tuple(records))
+        entries.append(JournalEntry(Kind.FINISHED, 0.0))
+    return Journal(node, run, tuple(entries))
 
 
 def receiver(*ranges: tuple[int, int, int], node: str = "hub", run: int = 0, port: str = PORT) -> Journal:
     """A receiver of that stream; `ranges` are epoch, first and last."""
-    made = Record(Kind.MADE, 0.0, "alpha", 0, 1, text=port)
-    got = (Record(Kind.GOT, 0.0, "alpha", 0, 1, *of_epoch) for of_epoch in ranges)
+    made = JournalEntry(Kind.MADE, 0.0, "alpha", 0, 1, text=port)
+    got = (JournalEntry(Kind.GOT, 0.0, "alpha", 0, 1, *of_epoch) for of_epoch in ranges)
     return Journal(node, run, (made, *got))
 
 
@@ -135,10 +135,10 @@ def test_two_receivers() -> None:
 
 
 def test_ports() -> None:
-    other = Journal("hub", 1, (Record(Kind.MADE, 0.0, "mike", 0, 1, text=PORT),))
+    other = Journal("hub", 1, (JournalEntry(Kind.MADE, 0.0, "mike", 0, 1, text=PORT),))
     assert "is there already" in problems(sender(*ONE_EPOCH), receiver((1, 1, 20)), other)
     assert "its port is hub#xyz.1" in problems(sender(*ONE_EPOCH), receiver((1, 1, 20), port="hub#xyz.1"))
-    wrong = Journal("hub", 0, (Record(Kind.WRONG, 0.0, "alpha", 0, 1, 1, 5, 5, "5 of epoch 1 of another"),))
+    wrong = Journal("hub", 0, (JournalEntry(Kind.WRONG, 0.0, "alpha", 0, 1, 1, 5, 5, "5 of epoch 1 of another"),))
     assert "of another" in problems(sender(*ONE_EPOCH, "end 1 0 0"), wrong)
 
 
@@ -161,9 +161,9 @@ def test_a_sender_that_contradicts_itself(lines: tuple[str, ...]) -> None:
 
 def test_a_sender_that_goes_on_after_its_end() -> None:
     journal = sender(*ONE_EPOCH)
-    late = Record(Kind.SEND, 0.0, "hub", 0, 1, 1, 21, 21)
-    assert "after it has finished" in problems(Journal("alpha", 0, (*journal.records, late)), receiver((1, 1, 20)))
-    unopened = Journal("alpha", 0, (Record(Kind.BEGIN, 0.0, "hub", 0, 7, 1, 1),))
+    late = JournalEntry(Kind.SEND, 0.0, "hub", 0, 1, 1, 21, 21)
+    assert "after it has finished" in problems(Journal("alpha", 0, (*journal.entries, late)), receiver((1, 1, 20)))
+    unopened = Journal("alpha", 0, (JournalEntry(Kind.BEGIN, 0.0, "hub", 0, 7, 1, 1),))
     assert "it was not opened" in problems(unopened)
 
 
@@ -184,24 +184,24 @@ def test_every_deletion_and_every_exchange_of_deliveries_is_seen_unless_it_is_no
 
 
 def test_journals_and_their_files(tmp_path: Path) -> None:
-    records = [
-        Record(Kind.OPEN, 1.5, "hub", 0, 1, text=PORT),
-        Record(Kind.BEGIN, 1.5, "hub", 0, 1, 1, 1),
-        Record(Kind.END, 2.25, "hub", 0, 1, 1, text="transport_error hub a text  with\nmuch in it"),
-        Record(Kind.FINISHED, 3.0),
+    entries = [
+        JournalEntry(Kind.OPEN, 1.5, "hub", 0, 1, text=PORT),
+        JournalEntry(Kind.BEGIN, 1.5, "hub", 0, 1, 1, 1),
+        JournalEntry(Kind.END, 2.25, "hub", 0, 1, 1, text="transport_error hub a text  with\nmuch in it"),
+        JournalEntry(Kind.FINISHED, 3.0),
     ]
     writer = JournalWriter(tmp_path / "a-b-3.journal")
-    writer.write(*records[:2])
-    writer.write(*records[2:])
+    writer.write(*entries[:2])
+    writer.write(*entries[2:])
     writer.close()
     (journal,) = read_journals(tmp_path)
     assert (journal.node, journal.run, journal.name) == ("a-b", 3, "a-b-3")
-    assert list(journal.records[:2]) == records[:2]
-    assert journal.records[2].text == "transport_error hub a text with much in it"
-    assert journal.records[3] == records[3]
+    assert list(journal.entries[:2]) == entries[:2]
+    assert journal.entries[2].text == "transport_error hub a text with much in it"
+    assert journal.entries[3] == entries[3]
     text = (tmp_path / "a-b-3.journal").read_text()
     for size in range(len(text)):
-        assert len(parse_journal("a-b", 3, text[:size]).records) == text[:size].count("\n")
+        assert len(parse_journal("a-b", 3, text[:size]).entries) == text[:size].count("\n")
     with pytest.raises(ValueError, match="sent"):
         parse_line("sent 1.0 hub 0 1 1 1 0 ")
     with pytest.raises(FileExistsError):

@@ -16,10 +16,10 @@ import trio.testing
 from rich.console import Console, ConsoleDimensions
 
 from trio_mp.cli import commands, main
-from trio_mp.cli.demo.board import Board, Failure, Progress, State, Step
+from trio_mp.cli.demo.board import Board, Failure, NodeState, Progress, ScenarioStep
 from trio_mp.cli.demo.checker import ReportedLoss, Verdict
 from trio_mp.cli.demo.live import draw
-from trio_mp.cli.demo.main import Options, Outcome
+from trio_mp.cli.demo.main import DemoOptions, DemoOutcome
 from trio_mp.cli.demo.summary import figures_line, summarise
 from trio_mp.cli.demo.talk import Arrived, Figures, Fired, Ready
 
@@ -76,16 +76,16 @@ def test_a_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixtur
 
 
 def test_what_the_demo_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Options] = []
+    asked: list[DemoOptions] = []
 
-    def run_demo(options: Options) -> int:
+    def run_demo(options: DemoOptions) -> int:
         asked.append(options)
         return 7
 
     monkeypatch.setattr(commands, "run_demo", run_demo)
     assert main(["demo"]) == 7
     assert main(["demo", "--nodes", "12", "--seconds", "3.5", "--plain"]) == 7
-    assert asked == [Options(nodes=4, seconds=12, plain=False), Options(nodes=12, seconds=3.5, plain=True)]
+    assert asked == [DemoOptions(nodes=4, seconds=12, plain=False), DemoOptions(nodes=12, seconds=3.5, plain=True)]
 
 
 def test_without_unix_sockets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +110,7 @@ def test_the_installed_command() -> None:
 
 def make_board(others: int) -> Board:
     board = Board(("seed", *(f"node-{number}" for number in range(1, others + 1))))
-    board.steps = [Step(progress.value, "x" * 300, progress) for progress in (*Progress, Progress.WAITING)]
+    board.steps = [ScenarioStep(progress.value, "x" * 300, progress) for progress in (*Progress, Progress.WAITING)]
     for node in board.nodes:
         node.start(10_000 + node.number, 0)
         board.handle(node.number, Ready())
@@ -125,7 +125,7 @@ def test_the_picture_fits(width: int, height: int, others: int) -> None:
     board = make_board(others)
     for _ in range(100):
         board.handle(1, Fired(2.0, 0, "transport_error"))
-    board.nodes[2].state = State.KILLED
+    board.nodes[2].state = NodeState.KILLED
     board.nodes[2].forget()
     console = Console(file=StringIO(), width=width, height=height, force_terminal=True, color_system=None)
     with console.capture() as capture:
@@ -175,12 +175,12 @@ def test_the_summary() -> None:
 
 
 def test_the_status() -> None:
-    assert Outcome(Verdict()).status == 0
-    assert Outcome(Verdict(problems=["a hole"])).status == 1
-    assert Outcome(Verdict(sent=1, unaccounted=1)).status == 1
-    assert Outcome(Verdict(), failure="it rained").status == 1
-    assert Outcome().status == 1
-    assert Outcome(Verdict(), interrupted=True).status == 130
+    assert DemoOutcome(Verdict()).status == 0
+    assert DemoOutcome(Verdict(problems=["a hole"])).status == 1
+    assert DemoOutcome(Verdict(sent=1, unaccounted=1)).status == 1
+    assert DemoOutcome(Verdict(), failure="it rained").status == 1
+    assert DemoOutcome().status == 1
+    assert DemoOutcome(Verdict(), interrupted=True).status == 130
 
 
 async def test_waiting_at_the_board(autojump_clock: trio.testing.MockClock) -> None:
@@ -190,7 +190,7 @@ async def test_waiting_at_the_board(autojump_clock: trio.testing.MockClock) -> N
     assert board.arrived(0, 1, since=5.5) is None
     assert board.arrived(1, 0, since=0.0) is None
     await board.wait_until(lambda: True, 1, "nothing")
-    with pytest.raises(Failure, match="the impossible: not within 3 s"):
+    with pytest.raises(Failure, match="expected within 3 s: the impossible"):
         await board.wait_until(lambda: False, 3, "the impossible")
     await board.sleep_until(time.monotonic() + 1)
     board.fail("first")

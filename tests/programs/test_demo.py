@@ -19,10 +19,10 @@ import trio
 from trio_mp.cli.demo import scenario
 from trio_mp.cli.demo.checker import ReportedLoss, Verdict, check
 from trio_mp.cli.demo.crew import Crew, last_words
-from trio_mp.cli.demo.journal import Journal, JournalWriter, Kind, Record, parse_journal, read_journal
-from trio_mp.cli.demo.main import Options, run_demo
+from trio_mp.cli.demo.journal import Journal, JournalEntry, JournalWriter, Kind, parse_journal, read_journal
+from trio_mp.cli.demo.main import DemoOptions, run_demo
 from trio_mp.cli.demo.relay import Cut, Relay
-from trio_mp.cli.demo.talk import Begin, Drained, Fired, LineDecoder, Ready, Report, encode_line
+from trio_mp.cli.demo.talk import Assignment, Drained, Fired, LineDecoder, Ready, Report, encode_line
 
 # The verdict ----------------------------------------------------------------------------------------------------------
 
@@ -37,27 +37,27 @@ def port_of(node: str, run: int, stream: int) -> str:
 
 def sender(script: str, *, node: str = SENDER, run: int = 0, stream: int = 1) -> Journal:
     """What a sender recorded: `m1` sets the monitor of epoch 1, `s4` sends 4, `f1` is told of a loss, `e` ends."""
-    records = [Record(Kind.OPEN, 0.0, RECEIVER, 0, stream, text=port_of(node, run, stream))]
+    entries = [JournalEntry(Kind.OPEN, 0.0, RECEIVER, 0, stream, text=port_of(node, run, stream))]
     epoch = last = 0
     for word in script.split():
         kind, number = _SENDER_KINDS[word[0]], int(word[1:] or 0)
         if kind is Kind.FINISHED:
-            records.append(Record(kind, 0.0))
+            entries.append(JournalEntry(kind, 0.0))
         elif kind is Kind.SEND:
             last = number
-            records.append(Record(kind, 0.0, RECEIVER, 0, stream, epoch, number, number))
+            entries.append(JournalEntry(kind, 0.0, RECEIVER, 0, stream, epoch, number, number))
         else:
             first, epoch = (last + 1, number) if kind is Kind.BEGIN else (0, epoch)
-            records.append(Record(kind, 0.0, RECEIVER, 0, stream, number, first))
-    return Journal(node, run, tuple(records))
+            entries.append(JournalEntry(kind, 0.0, RECEIVER, 0, stream, number, first))
+    return Journal(node, run, tuple(entries))
 
 
 def receiver(script: str, *, node: str = RECEIVER, run: int = 0, sender_run: int = 0, stream: int = 1) -> Journal:
     """What a receiver recorded: `2.5` is message 5, of epoch 2."""
-    made = Record(Kind.MADE, 0.0, SENDER, sender_run, stream, text=port_of(SENDER, sender_run, stream))
+    made = JournalEntry(Kind.MADE, 0.0, SENDER, sender_run, stream, text=port_of(SENDER, sender_run, stream))
     pairs = [tuple(map(int, word.split("."))) for word in script.split()]
-    got = [Record(Kind.GOT, 0.0, SENDER, sender_run, stream, epoch, number, number) for epoch, number in pairs]
-    return Journal(node, run, (made, *got, Record(Kind.FINISHED, 0.0)))
+    got = [JournalEntry(Kind.GOT, 0.0, SENDER, sender_run, stream, epoch, number, number) for epoch, number in pairs]
+    return Journal(node, run, (made, *got, JournalEntry(Kind.FINISHED, 0.0)))
 
 
 def counts(verdict: Verdict) -> tuple[int, int, int, int, int]:
@@ -139,7 +139,7 @@ def test_a_port_is_never_used_again() -> None:
     earlier, later = receiver("1.1", run=0), receiver("2.3", run=1)
     verdict = check([sender("m1 s1 s2 f1 m2 s3 e"), earlier, later])
     assert [text for text in verdict.problems if "it arrived at 2-0 and at 2-1" in text]
-    misdirected = Journal(RECEIVER, 1, (Record(Kind.WRONG, 0.0, SENDER, 0, 1, 1, 2, 2, "message 2 of another"),))
+    misdirected = Journal(RECEIVER, 1, (JournalEntry(Kind.WRONG, 0.0, SENDER, 0, 1, 1, 2, 2, "message 2 of another"),))
     verdict = check([sender("m1 s1 s2 f1 e"), earlier, misdirected])
     assert verdict.problems == ["stream 1 of run 0 of node 1: it arrived at 2-0 and at 2-1"]
     assert not verdict.holds
@@ -174,18 +174,18 @@ def test_streams_and_runs_are_told_apart() -> None:
     assert verdict.holds
 
 
-# The records ----------------------------------------------------------------------------------------------------------
+# The journals ---------------------------------------------------------------------------------------------------------
 
 RECORDS = (
-    Record(Kind.BEGIN, 1.5, "2", 0, 1, 1, 1),
-    Record(Kind.SEND, 1.5, "2", 0, 70_000, 3, 4_000_000_000, 5_000_000_000),
+    JournalEntry(Kind.BEGIN, 1.5, "2", 0, 1, 1, 1),
+    JournalEntry(Kind.SEND, 1.5, "2", 0, 70_000, 3, 4_000_000_000, 5_000_000_000),
 )
 
 
 def test_records_in_a_file(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path / "journal")
-    for record in RECORDS:
-        writer.write(record)
+    for entry in RECORDS:
+        writer.write(entry)
     # Read while the writer has it open: nothing waits in the process.
     assert read_journal("5", 1, tmp_path / "journal") == Journal("5", 1, RECORDS)
     writer.close()
@@ -193,10 +193,10 @@ def test_records_in_a_file(tmp_path: Path) -> None:
 
 
 def test_a_torn_record_at_the_end_is_left_out() -> None:
-    text = "".join(record.line() for record in RECORDS)
-    assert parse_journal("5", 1, text).records == RECORDS
+    text = "".join(entry.line() for entry in RECORDS)
+    assert parse_journal("5", 1, text).entries == RECORDS
     for cut in range(1, len(RECORDS[1].line()) + 1):
-        assert parse_journal("5", 1, text[:-cut]).records == RECORDS[:1]
+        assert parse_journal("5", 1, text[:-cut]).entries == RECORDS[:1]
     with pytest.raises(ValueError, match="Kind"):
         parse_journal("5", 1, text.replace("send", "sent"))
 
@@ -385,9 +385,9 @@ def test_a_cut_that_does_not_happen_is_a_failure(
 
     monkeypatch.setattr(Relay, "cut", pretend)
     monkeypatch.setattr(scenario, "REPORT_SECONDS", 0.3)
-    assert run_demo(Options(nodes=2, seconds=3, plain=True)) == 1
+    assert run_demo(DemoOptions(nodes=2, seconds=3, plain=True)) == 1
     text = capsys.readouterr().out
-    assert "the monitors of both sides of the cut fire: not within 0.3 s" in text
+    assert "expected within 0.3 s: the monitors of both sides of the cut fire" in text
     assert "not everything happened" in text
     kept = re.search(r"kept in (\S+)", text)
     assert kept is not None
@@ -398,7 +398,7 @@ def test_a_cut_that_does_not_happen_is_a_failure(
 def test_a_worker_that_dies_is_a_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     # An address at which nobody can listen.
     monkeypatch.setattr(Crew, "socket_path", lambda self, number: "/dev/null")
-    assert run_demo(Options(nodes=2, seconds=3, plain=True)) == 1
+    assert run_demo(DemoOptions(nodes=2, seconds=3, plain=True)) == 1
     text = capsys.readouterr().out
     assert re.search(r"ended by itself, with status 1: .*cannot listen", text)
     for kept in temporary_directories(os.getpid()):
@@ -412,7 +412,7 @@ def test_last_words() -> None:
 
 def test_a_worker_ends_with_its_input(short_directory: Path) -> None:
     """As when the command was killed with SIGKILL."""
-    begin = Begin(
+    assignment = Assignment(
         number=0,
         run=0,
         names=("seed", "node"),
@@ -423,7 +423,7 @@ def test_a_worker_ends_with_its_input(short_directory: Path) -> None:
         rate=100.0,
     )
     command = [sys.executable, "-P", "-m", "trio_mp.cli.demo.worker"]
-    for order in (encode_line(begin), b""):
+    for order in (encode_line(assignment), b""):
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdin is not None
             assert process.stdout is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 from hypothesis import given, strategies as st
@@ -13,6 +14,8 @@ from trio_mp._protocol.requests import (
     DialStream,
     Died,
     Forward,
+    HasStarted,
+    Keep,
     Kill,
     Malformed,
     Nothing,
@@ -22,12 +25,16 @@ from trio_mp._protocol.requests import (
     Pong,
     Query,
     Spawn,
+    Start,
     StartMonitor,
     StopMonitor,
     StreamReady,
     is_upkeep,
+    keep,
     parse,
     says_nothing,
+    start,
+    started,
 )
 
 NAME = "abcdefghABCDEFGH.7"
@@ -40,7 +47,7 @@ values = st.recursive(
     max_leaves=5,
 )
 WORDS = ["mon1", "mon0", "kil0", "kil", "spawn", "spawn_linked", "stream", "stream_ready", "stream_dial", "snd"]
-WORDS += ["ping", "pong", "idle", "devnull", "", *sorted(QUERIES)]
+WORDS += ["start", "started", "keep", "ping", "pong", "idle", "devnull", "", *sorted(QUERIES)]
 
 
 @pytest.mark.parametrize(
@@ -64,6 +71,13 @@ WORDS += ["ping", "pong", "idle", "devnull", "", *sorted(QUERIES)]
         (("spawn", NAME, "::function", 1, [2]), Spawn(NAME, "::function", (1, [2]), "")),
         (("spawn_linked", NAME, "m:f", PORT), Spawn(NAME, "m:f", (), PORT)),
         (("spawn_linked", NAME, "m:f", PORT, 1, None), Spawn(NAME, "m:f", (1, None), PORT)),
+        (("start", NAME, "m:f", None, None), Start(NAME, "m:f", (), "", None)),
+        (("start", NAME, "m:f", PORT, 0), Start(NAME, "m:f", (), PORT, 0)),
+        (("start", NAME, "m:f", None, 2**63 - 1, 1, [2]), Start(NAME, "m:f", (1, [2]), "", 2**63 - 1)),
+        (("started", NAME, None, 5), HasStarted(NAME, None, 5)),
+        (("started", NAME, {"any": ["thing"]}, 0.0), HasStarted(NAME, {"any": ["thing"]}, 0.0)),
+        (("started", NAME, 1, 1.7e308), HasStarted(NAME, 1, 1.7e308)),
+        (("keep", NAME), Keep(NAME)),
         (("stream", NAME, TOKEN, "m:f"), OpenStream(NAME, TOKEN, "m:f", ())),
         (("stream", NAME, TOKEN, "m:f", 1, None), OpenStream(NAME, TOKEN, "m:f", (1, None))),
         (("stream_ready", NAME), StreamReady(NAME)),
@@ -122,6 +136,21 @@ BAD_PORTS: list[object] = ["", "#", f"#{NAME}", "node#name", "no de", f"{PORT}#"
         ("spawn", NAME),
         ("spawn_linked", NAME),
         ("spawn_linked", NAME, "m:f"),
+        ("start",),
+        ("start", NAME, "m:f"),
+        ("start", NAME, "m:f", None),
+        *(("start", bad, "m:f", None, None) for bad in BAD_NAMES),
+        *(("start", NAME, bad, None, None) for bad in (None, 7, b"m:f", ["m:f"])),
+        *(("start", NAME, "m:f", bad, None) for bad in BAD_PORTS if bad is not None),
+        *(("start", NAME, "m:f", None, bad) for bad in (-1, 2**63, 1.0, True, "1", [1])),
+        ("started",),
+        ("started", NAME, 1),
+        ("started", NAME, 1, 5.0, 1),
+        *(("started", bad, 1, 5.0) for bad in BAD_NAMES),
+        *(("started", NAME, 1, bad) for bad in (-0.1, math.inf, math.nan, True, None, "5")),
+        ("keep",),
+        ("keep", NAME, 1),
+        *(("keep", bad) for bad in BAD_NAMES),
         ("stream",),
         ("stream", NAME, TOKEN),
         ("stream_ready",),
@@ -165,6 +194,9 @@ def test_anything_else_is_malformed_and_kept_for_the_log(message: tuple[object, 
         (("",), True),
         (("", ""), True),
         (("", "db", "set"), True),
+        (("", "keep", NAME), True),
+        (("", "start", NAME, "m:f", None, None), False),
+        (("", "started", NAME, 1, 5.0), False),
         (("", "kil", NAME), False),
         (("", 5), False),
         ((NAME, "mon1", NAME), False),
@@ -204,3 +236,23 @@ def test_whatever_arrives_is_a_request_or_malformed(word: object, rest: list[obj
         assert request.message is message
     elif not isinstance(request, Nothing):
         assert word in WORDS
+
+
+@given(
+    st.sampled_from(["start", "started", "keep"]),
+    st.lists(st.sampled_from([NAME, PORT, "m:f", None, 0, 5.0]) | values, max_size=6),
+)
+def test_what_is_said_about_a_start_is_read_as_it_was_written(word: str, rest: list[object]) -> None:
+    """Either the request writes the very message again, or it is malformed."""
+    message = (word, *rest)
+    match parse(message):
+        case Start(name, function, arguments, linked_to, epoch):
+            assert start(name, function, linked_to or None, epoch, arguments) == message
+            assert epoch is None or 0 <= epoch < 2**63
+        case HasStarted(name, value, seconds):
+            assert started(name, value, seconds) == message
+            assert 0 <= seconds < math.inf
+        case Keep(name):
+            assert keep(name) == message
+        case other:
+            assert other == Malformed(message)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trio_mp._protocol import log_records
+from trio_mp._protocol import log_records, requests
 from trio_mp._protocol.database import messages as database
 from trio_mp._protocol.database.messages import DATABASE
 from trio_mp._protocol.log_records import LOG_RECORDS, LOG_REQUESTS
@@ -32,6 +32,10 @@ SAMPLES: dict[object, object] = {
     TEXT.accepts: "text",
     database._is_anything: None,
     database._is_count: 3,
+    requests._is_anything: {"any": ["thing"]},
+    requests._is_port_or_none: None,
+    requests._is_epoch_or_none: 7,
+    requests._is_seconds: 5.0,
     log_records._is_level: 20,
     log_records._is_logger: "a.logger",
     log_records._is_number: 7,

@@ -15,7 +15,7 @@ import trio.testing
 from network_helpers import FakeNetwork, Inbox, network_of, open_test_node, place, until, warnings_in
 
 from trio_mp import Certificate, Node, make_authority, make_certificate
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo
+from trio_mp._protocol.handshake.greeting import NONCE_SIZE, LocalInfo
 from trio_mp._protocol.handshake.session import Session
 from trio_mp._protocol.membership.rules import Membership
 from trio_mp._transport.addresses import parse_address
@@ -193,8 +193,8 @@ async def test_a_greeting_alone_makes_nobody_a_seed(
             await inbox.wait(1)
             await trio.sleep(30)
             assert a._membership is not None
-            (contact,) = [one for key, one in a._membership._rediallers.items() if key == place("s")]
-            assert contact.proven_id == ""
+            (redialler,) = [one for key, one in a._membership._rediallers.items() if key == place("s")]
+            assert redialler.proven_id == ""
             assert "x" in a.peers
             nodes["x"].send("a", "join", True, [])
             await trio.sleep(10)

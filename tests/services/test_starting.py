@@ -47,7 +47,8 @@ async def test_what_a_port_sends_before_it_has_started_arrives_before_the_answer
 
 async def test_start_waits_for_started() -> None:
     async with open_node() as node, trio.open_nursery() as nursery:
-        go_on, order = trio.Event(), []
+        go_on = trio.Event()
+        order: list[str] = []
 
         async def slow(port: Port, *, task_status: trio.TaskStatus[str]) -> None:
             await go_on.wait()
@@ -142,8 +143,13 @@ async def test_started_twice() -> None:
         task_status.started(2)
 
     async with open_node() as node:
-        reasons: list[object] = []
-        started = await start(node._runtime, twice, (), died=lambda *reason: reasons.append(reason))
+        reasons: list[tuple[Any, ...]] = []
+        started = await start(
+            node._runtime,
+            twice,
+            (),
+            watch=lambda port: node._runtime.monitor(port, lambda *reason: reasons.append(reason), None),
+        )
         await wait_all_tasks_blocked()
         assert started.value == 1
         assert reasons[0][0] == "die"
@@ -238,13 +244,18 @@ async def test_a_monitor_of_a_start_is_not_called_if_that_fails() -> None:
     called: list[object] = []
     async with open_node() as node:
         with pytest.raises(ValueError, match="no good"):
-            await start(node._runtime, fail, (), died=lambda *reason: called.append(reason))
+            await start(
+                node._runtime,
+                fail,
+                (),
+                watch=lambda port: node._runtime.monitor(port, lambda *reason: called.append(reason), None),
+            )
     assert not called
 
 
 async def test_a_start_at_a_node_that_closes() -> None:
     async with trio.open_nursery() as nursery:
-        caught: list[BaseException] = []
+        caught: list[PortDied] = []
 
         async def wait(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
             await trio.sleep_forever()

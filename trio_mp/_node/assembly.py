@@ -26,7 +26,7 @@ from .._ports.lifecycle import Lifecycle
 from .._ports.run_queue import RunQueue
 from .._protocol.database.messages import WORD as DATABASE
 from .._protocol.handshake.auth import stretch_secret
-from .._protocol.handshake.handshake import LocalInfo
+from .._protocol.handshake.greeting import LocalInfo
 from .._protocol.handshake.session import TLSChannel
 from .._protocol.log_records import WORD as LOGS
 from .._protocol.membership.permissions import Notary
@@ -37,6 +37,7 @@ from .._services.logs import LogService
 from .._services.membership import MembershipService
 from .._services.nodes import watch_nodes
 from .._services.spawning import Spawner
+from .._services.starts import Starts
 from .._settings.environment import Environment
 from .._settings.settings import Settings
 from .._streams.pending import PendingStreams
@@ -117,7 +118,8 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     runtime = Runtime(settings, environment, incarnation, dispatcher, network, errands, observers)
 
     # The services, which are built on these.
-    spawner = Spawner(runtime)
+    starts = Starts(runtime)
+    spawner = Spawner(runtime, starts)
     database = Database(runtime, is_global=not settings.networked or not settings.seeds)
     membership = MembershipService(network, database) if network is not None else None
     look_up = membership.search.look_up if membership is not None else _nowhere
@@ -145,6 +147,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         environment,
         send=runtime.send,
         spawner=spawner,
+        starts=starts,
         streams=streams,
         services={
             LOGS: logs.asked,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, overload
 
@@ -19,7 +19,7 @@ from .._services.later import callback_of, send_after
 from .._services.logs import LogCollector, check_level
 from .._services.nodes import NodeChanges, watch_nodes
 from .._services.processes import open_port, start_port
-from .._services.starting import Started, start
+from .._services.starting import Started, start, start_on
 from .._settings.environment import Environment
 from .._settings.settings import Settings
 from .._supervision.arguments import (
@@ -32,6 +32,8 @@ from .._supervision.arguments import (
 )
 from .._supervision.block import SupervisorBlock
 from .._supervision.supervisor import Supervisor
+from .._workers.opening import NodeOpener, check_workers, open_workers
+from .._workers.workers import Workers
 from .assembly import assemble
 
 
@@ -42,8 +44,9 @@ class Node:
     belongs to the thread that runs Trio; from others use `trio.from_thread.run_sync(node.send, …)`.
     """
 
-    def __init__(self, settings: Settings, environment: Environment, context: Any = None) -> None:
+    def __init__(self, settings: Settings, environment: Environment, context: Any, open_node: NodeOpener) -> None:
         parts = assemble(self, settings, environment)
+        self._open_node = open_node
         self._context = context
         # `send` reads these five.
         self._runtime = parts.runtime
@@ -299,7 +302,7 @@ class Node:
         """
         target = to if to is not None else self._runtime.owner()
         if target is None:
-            raise RuntimeError("link() outside a port needs to be told which port to kill: link(port, to)")
+            raise RuntimeError("link(): expected a running port, or `to`, got neither; give the port to kill as `to`")
         return self._runtime.link(port, target)
 
     def move_on_death(self, port: str) -> DeathScope:
@@ -361,6 +364,46 @@ class Node:
           what `send` raises.
         """
         return self._spawner.ask(node_or_port, function, arguments, linked=linked)
+
+    async def start_on(
+        self, node_or_port: str, function: str, *arguments: Any, linked: bool = False
+    ) -> Started[str]:
+        """As `spawn`, but wait until the new port says that it has started, and take the value that it says then.
+
+        An async function is called as `function(port, *arguments, task_status=…)`, and has started when it calls
+        `task_status.started(value)`; the value travels as a message does. A sync function has started when it has
+        returned, with the value None. All that the port has sent here before has arrived by then.
+
+        Args:
+          node_or_port, function, arguments: as for `spawn`.
+          linked: as for `spawn`, from the moment on in which it has started: a start that fails kills nobody here.
+
+        A checkpoint. Cancelled, the port is killed with `("start_cancelled", …)`, and this waits until its tasks have
+        unwound. It waits for at most `shutdown_timeout` and three heartbeats; if the connection is lost, or there
+        has been none yet, not at all. Where this raises, no port is left over there: if it is a lost connection that
+        is in the way, the port dies when its node notices that.
+
+        Returns:
+          The port's ID, and the value. The port may have died since it has started.
+
+        Raises:
+          PortDied: the port could not be made, died before it had started, or returned without calling `started`; or
+            messages to it may have been lost. Of a node of an older version, which does not know this request, the
+            reason is `("spawn_failed", …)`.
+          RuntimeError: `linked`, and there is no running port.
+          what `send` raises.
+        """
+        runtime = self._runtime
+        if not linked:
+            started = await start_on(runtime, self._spawner, node_or_port, function, arguments)
+        else:
+            running = self._spawner.port_to_tie("start_on")
+            started = await start_on(
+                *(runtime, self._spawner, node_or_port, function, arguments),
+                linked_to=str.__str__(running),
+                watch=lambda port: runtime.link(port, running),
+            )
+        return Started(started.port, started.value)
 
     def open_stream(
         self, node_or_port: str, function: str, *arguments: Any
@@ -443,6 +486,48 @@ class Node:
             epochs=epochs,
         )
         return SupervisorBlock(self._runtime, self._database, settings)
+
+    # Workers -------------------------------------------------------------------------------------------------------
+
+    def open_workers(
+        self,
+        count: int | None = None,
+        *,
+        modules: Iterable[str],
+        shutdown_timeout: float = 5.0,
+        limit: int = 10,
+        within: float = 5.0,
+    ) -> AbstractAsyncContextManager[Workers]:
+        """Worker processes on this machine, to compute on all cores: `async with node.open_workers(…) as workers:`.
+
+        They are no part of this node's network: each is a node beside a private one of this process, by a Unix socket
+        in a directory that only this user can look into, and with a fresh secret. One that ends is started again.
+
+        Args:
+          count: how many; by default as many as there are cores that this process may use.
+          modules: the modules whose `@spawnable` functions they run, by name; each worker imports them, and so does
+            this process. `[__name__]` works in the main program, too: a worker imports that as `multiprocessing` does,
+            so what the program does must stand below `if __name__ == "__main__":`.
+          shutdown_timeout: how long a task that is cancelled may take to end before its worker is killed, and how long
+            workers may take to end with the block, in seconds.
+          limit, within: as for `open_supervisor`: with more than so many workers that have ended within so many seconds
+            the block is cancelled, and raises `SupervisorFailed`.
+
+        Entering waits until all workers are up. Leaving waits until none runs any more, also when it is cancelled; a
+        task that somebody still waits for then raises `trio.ClosedResourceError`. Both are checkpoints. Cancelled while
+        entering, nothing is left behind.
+
+        Raises:
+          ConfigurationError: a module cannot be imported, here or by a worker.
+          TypeError, ValueError: an argument cannot work; the text names it.
+          RuntimeError: there are no Unix sockets; or a main program calls this while a worker imports it.
+          SupervisorFailed: on leaving: too many workers have ended.
+          trio.ClosedResourceError: the node is closed.
+        """
+        settings = check_workers(
+            count, modules=modules, shutdown_timeout=shutdown_timeout, limit=limit, within=within
+        )
+        return open_workers(self._runtime, self._open_node, settings)
 
     # The network ---------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from .._ports.boundary import LocalPorts
 from .._ports.context import Running
 from .._ports.port import Port, state_of
 from .._protocol import requests
-from .._protocol.wire import codec
+from .._protocol.wire.values import excerpt
 from .._reason import Reason
 from .._settings.environment import Environment
 from .errands import Errands
@@ -28,8 +28,11 @@ Service: TypeAlias = Callable[[str, tuple[object, ...]], bool]
 class SpawnService(Protocol):
     """What makes and initialises ports; see `Spawner`."""
 
-    def spawn(self, request: requests.Spawn, *, asker: str) -> Port | None:
-        """Make a port and initialise it, because that node has asked for it; None if this node is closing."""
+    def spawn(self, request: requests.Spawn | requests.Start, *, asker: str) -> Port | None:
+        """Make a port and initialise it for the node `asker`; None if this node is closing.
+
+        The port is dead already if the function cannot be had or has failed: monitors of the port are told why.
+        """
         ...
 
     def refuse(self, name: str, why: str) -> None:
@@ -41,11 +44,26 @@ class SpawnService(Protocol):
         ...
 
 
+class StartService(Protocol):
+    """What knows the starts that are under way with other nodes; see `Starts`."""
+
+    def answered(self, peer: Peer, name: str, value: object, shutdown_timeout: float) -> None:
+        """The port of this name has started over there, as we have asked; nothing if we have not."""
+        ...
+
+    def keep(self, peer: Peer, name: str) -> None:
+        """The peer, which has asked for the port of this name, knows that it has started."""
+        ...
+
+
 class StreamService(Protocol):
     """What sets up byte streams; see `Streams`."""
 
     def serve(self, request: requests.OpenStream, peer: Peer) -> Port | None:
-        """Make a port whose function gets the stream; None if that is refused, or the node is closing."""
+        """Make a port whose function gets the stream; None if this node is closing.
+
+        The port is dead already if the function cannot be had: monitors of the port are told why.
+        """
         ...
 
     def ready(self, peer: Peer, name: str) -> None:
@@ -65,6 +83,7 @@ class NodePort:
       environment: for the time of day.
       send: sends a message to any port.
       spawner: makes and initialises ports.
+      starts: knows the starts that are under way with other nodes.
       streams: sets up byte streams.
       services: the parts of the node that answer other requests, by the word that these begin with. Each takes the
         sender's node ID and the rest of the message, and returns whether it has understood it.
@@ -80,6 +99,7 @@ class NodePort:
         *,
         send: Callable[[str, tuple[object, ...]], None],
         spawner: SpawnService,
+        starts: StartService,
         streams: StreamService,
         services: Mapping[str, Service],
         up_nodes: Callable[[], Iterable[str]],
@@ -91,6 +111,7 @@ class NodePort:
         self._environment = environment
         self._send = send
         self._spawner = spawner
+        self._starts = starts
         self._port_limit = port_limit
         self.errands = errands
         self._spawned_names = SpawnedNames()
@@ -118,6 +139,12 @@ class NodePort:
                 self._dispatcher.lifecycle.kill_now(name, reason)
             case requests.Spawn() as spawn:
                 self._spawn_for(peer, spawn)
+            case requests.Start() as start:
+                self._spawn_for(peer, start)
+            case requests.HasStarted(name, value, shutdown_timeout):
+                self._starts.answered(peer, name, value, shutdown_timeout)
+            case requests.Keep(name):
+                self._starts.keep(peer, name)
             case requests.OpenStream() as stream:
                 self._spawn_for(peer, stream)
             case requests.StreamReady(name):
@@ -154,56 +181,61 @@ class NodePort:
                 self._try_to_send(port, (*prefix, *self._answer(what)))
             case _:
                 log.warning(
-                    "a message to this node's own port, which answers %s, is not understood: %s",
+                    "a message of this program to its node port: expected one of %s, got %s",
                     *(", ".join(sorted(requests.QUERIES)), _short(message)),
                 )
 
     def _watch(self, peer: Peer, name: str) -> None:
         if not peer.watchers.begin(name):
-            text = "%s: it monitors %d ports here, the limit; more are refused"
+            text = "%s: that node monitors %d ports here, the limit; more monitors are refused"
             self._warn(peer, "monitors", text, peer.id, len(peer.watchers))
         failure = self._spawner.failure_of(name)
         if failure is not None:
             peer.watchers.tell_death(name, failure)
 
-    def _spawn_for(self, peer: Peer, request: requests.Spawn | requests.OpenStream) -> None:
+    def _spawn_for(self, peer: Peer, request: requests.ForNewPort) -> None:
         incarnation = peer.association.incarnation
         if not self._spawned_names.may_be_given(peer.id, incarnation, request.name):
             # It is not told: a port may have that name, and whoever monitors that would hear of another's failure.
-            self._warn(peer, "name", "%s: a spawn under a name that it may not give: %.200r", peer.id, request.name)
+            text = "%s: a spawn is ignored, because that node may not give the name %.200r"
+            self._warn(peer, "name", text, peer.id, request.name)
             return
         why = self._spawned_names.take(peer.id, incarnation, request.name) or self._refusal(peer, request)
         if why:
-            self.errands.complain(peer.id, "spawn", spawn_log, "not spawned: %s", why)
+            self.errands.complain(peer.id, "spawn", spawn_log, "a spawn is refused: %s", why)
             self._spawner.refuse(request.name, why)
         else:
             port = self._make(peer, request)
             if port is not None:
                 peer.spawned += 1
                 state_of(port).unwound.append(peer.spawned_port_gone)
-        if isinstance(request, requests.Spawn) and request.linked_to:
+        if isinstance(request, requests.Start) or (isinstance(request, requests.Spawn) and request.linked_to):
             # Its request to monitor comes right behind, but the port may have ended by then, and not of an error.
             self._watch(peer, request.name)
 
-    def _refusal(self, peer: Peer, request: requests.Spawn | requests.OpenStream) -> str:
+    def _refusal(self, peer: Peer, request: requests.ForNewPort) -> str:
         """Why a port is not spawned for a peer, or nothing."""
         if peer.spawned >= self._port_limit:
             return f"{peer.id} has {self._port_limit} ports on this node, the limit"
-        if isinstance(request, requests.Spawn) and request.linked_to and node_of(request.linked_to) != peer.id:
+        linked_to = "" if isinstance(request, requests.OpenStream) else request.linked_to
+        if linked_to and node_of(linked_to) != peer.id:
             # A connection with that node would be looked for, in the name of somebody else.
-            return f"{peer.id} may tie it to ports of its own only, not to {request.linked_to:.200}"
+            return f"{peer.id} may link new ports to its own ports only, not to {linked_to:.200}"
+        if isinstance(request, requests.Start) and peer.watchers.full:
+            # It waits for the answer or the port's death, and could not be told of the latter.
+            return f"{peer.id} monitors {len(peer.watchers)} ports on this node, the limit"
         return ""
 
-    def _make(self, peer: Peer, request: requests.Spawn | requests.OpenStream) -> Port | None:
-        if isinstance(request, requests.Spawn):
-            return self._spawner.spawn(request, asker=peer.id)
-        return self._streams.serve(request, peer)
+    def _make(self, peer: Peer, request: requests.ForNewPort) -> Port | None:
+        if isinstance(request, requests.OpenStream):
+            return self._streams.serve(request, peer)
+        return self._spawner.spawn(request, asker=peer.id)
 
     def _forward(self, running: Running, peer: Peer, port: str, message: tuple[object, ...]) -> None:
         """Echo. Not to other nodes: nobody there would hear of a loss."""
         node_id, name = split_port(port)
         if node_id != self._dispatcher.id:
-            text = "%s: not forwarded, because %s is not on this node: %r"
+            text = "%s: a message is not forwarded, because %s is not on this node: %r"
             self._warn(peer, "forward", text, peer.id, port, _short(message))
             return
         target = self._dispatcher.ports.get(name)
@@ -228,22 +260,22 @@ class NodePort:
                 self._send(port, message)
                 return
             # What it says there would be taken for this node's own word, whatever the asker has put before it.
-            why = "it is the port of another node" if not name and node_id != peer.id else ""
+            why = "that is the node port of a third node" if not name and node_id != peer.id else ""
             why = why or self.errands.answer(node_id, name, message)
         except (TypeError, ValueError) as error:
             why = str(error)
         if why:
-            self._warn(peer, "answer", "%s: not sent to %s, as it was asked for: %s", peer.id, port, why)
+            self._warn(peer, "answer", "%s: the answer for %s is not sent: %s", peer.id, port, why)
 
     def _try_to_send(self, port: str, message: tuple[object, ...]) -> None:
         """Send for a program of this node that asked by message, to whom nothing can be raised."""
         try:
             self._send(port, message)
         except (TypeError, ValueError, RuntimeError) as error:
-            log.warning("not sent to %s, as it was asked for: %s", port, error)
+            log.warning("a message for %s, which the node port was to send, is not sent: %s", port, error)
 
     def _not_understood(self, message: tuple[object, ...], peer: Peer) -> None:
-        text = "%s: a request to the node port that is not understood: %r"
+        text = "%s: a request to the node port is not understood: %r"
         self._warn(peer, "request", text, peer.id, _short(message))
 
     def _warn(self, peer: Peer, kind: str, text: str, *arguments: object) -> None:
@@ -251,4 +283,4 @@ class NodePort:
 
 
 def _short(message: tuple[object, ...]) -> str:
-    return codec.excerpt(message)
+    return excerpt(message)

@@ -41,11 +41,16 @@ class Watchers:
     def __len__(self) -> int:
         return len(self._watchers)
 
+    @property
+    def full(self) -> bool:
+        """Whether the peer may monitor no further port."""
+        return len(self._watchers) >= self._limit
+
     def begin(self, name: str) -> bool:
         """The peer monitors one of our ports; returns False if that is one too many, which the peer is told."""
         if name in self._watchers:
             return True
-        if len(self._watchers) >= self._limit:
+        if self.full:
             # It must not wait for a report that never comes: that it is refused is one.
             self._peer.send("", died(name, too_many_monitors(self._limit)))
             return False

@@ -230,16 +230,20 @@ class Lifecycle(PortLifecycle):
 
     def _lay_out(self, port: Port, reason: Reason) -> None:
         """Let a port die that has handlers and nothing else: a million of these close in seconds."""
-        if self._gravestone.reason is not reason:
-            self._gravestone = Gravestone(reason)
-        port._state = self._gravestone
-        port._tags = port._default = None
+        self._set_gravestone(port, reason)
         latest = self._queue.items[-1] if self._queue.items else None
         if latest is not None and latest[0] is self._bury_job and len(latest[1][0]) < _AT_ONCE:
             # Nothing has come between the two deaths.
             latest[1][0].append(port)
         else:
             self._queue.enqueue(self._bury_job, ([port],))
+
+    def _set_gravestone(self, port: Port, reason: Reason) -> None:
+        """Replace the handlers of a dead port by the reason of its death."""
+        if self._gravestone.reason is not reason:
+            self._gravestone = Gravestone(reason)
+        port._state = self._gravestone
+        port._tags = port._default = None
 
     def _bury(self, ports: list[Port]) -> None:
         """Forget ports that had no state when they died. Only those that were monitored since have anybody to tell."""
@@ -258,10 +262,15 @@ class Lifecycle(PortLifecycle):
 
         What was to be called when it has unwound is not called then.
         """
-        state = state_of(port)
-        if state.monitors or state.tasks or state.owned or state.mailbox is not None:
+        state = port._state
+        if self.ports.get(port.name) is not port:
+            return
+        if not isinstance(state, PortState):
+            del self.ports[port.name]
+            self._set_gravestone(port, NORMAL)
+        elif state.monitors or state.tasks or state.owned or state.mailbox is not None:
             self.die(port, NORMAL)
-        elif self.ports.get(port.name) is port:
+        else:
             del self.ports[port.name]
             state.alive = False
             state.handlers = type(state.handlers)()
@@ -387,10 +396,10 @@ class Lifecycle(PortLifecycle):
         try:
             result = callback(*reason)
             if inspect.isgenerator(result) or inspect.isasyncgen(result):
-                raise TypeError("a monitor's callback with a `yield` in it has not run at all: take the yield out")
+                raise TypeError("monitor(): expected an action without `yield`, got one with it; take it out")
             if inspect.iscoroutine(result):
                 result.close()
-                raise TypeError(f"a monitor's callback: expected a sync function, got {callback!r}; start a task in it")
+                raise TypeError(f"monitor(): expected a sync function, got {callback!r}; start a task in one")
         except Exception as error:  # noqa: BLE001 - sorted out below
             if self.closing and isinstance(error, trio.ClosedResourceError):
                 # It wanted to replace what died. Whoever supervises need not know that the node is closing.

@@ -8,15 +8,16 @@ table in the documentation is held against the one here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from .._ids import is_token
 from .._reason import Reason
 from .membership.messages import MEMBERSHIP
 from .schema import NAME, PORT, TEXT, Field, Message, Schema, Vocabulary
-from .wire import codec
+from .wire.amount import holds_at_most
 
 SERVICE_VALUES = 2**15
 SERVICE_SIZE = 2**20
@@ -66,6 +67,43 @@ class Spawn:
     function: str
     arguments: tuple[object, ...]
     linked_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """`start`: make a port of this name, initialise it, and tell me when it has started.
+
+    Attributes:
+      linked_to: the ID of the port it is tied to, or an empty string.
+      epoch: which life of a supervised child it is, or None.
+    """
+
+    name: str
+    function: str
+    arguments: tuple[object, ...]
+    linked_to: str
+    epoch: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HasStarted:
+    """`started`: the port of this name, for which you have asked, has started.
+
+    Attributes:
+      value: what with.
+      shutdown_timeout: how long a dead port of mine may take to unwind, in seconds.
+    """
+
+    name: str
+    value: object
+    shutdown_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """`keep`: I know that the port of this name, for which I have asked, has started."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +188,9 @@ class Malformed:
     message: tuple[object, ...]
 
 
+ForNewPort: TypeAlias = Spawn | Start | OpenStream
+"""What asks for a port, under a name that the asker gives it."""
+
 Streaming: TypeAlias = OpenStream | StreamReady | DialStream
 Request: TypeAlias = (
     StartMonitor
@@ -157,6 +198,9 @@ Request: TypeAlias = (
     | Died
     | Kill
     | Spawn
+    | Start
+    | HasStarted
+    | Keep
     | Streaming
     | Forward
     | Query
@@ -174,6 +218,28 @@ Request: TypeAlias = (
 
 def _is_token(value: object) -> bool:
     return isinstance(value, str) and is_token(value)
+
+
+def _is_anything(_: object) -> bool:
+    return True
+
+
+def _is_port_or_none(value: object) -> bool:
+    return value is None or PORT.accepts(value)
+
+
+def _is_epoch_or_none(value: object) -> bool:
+    return value is None or (type(value) is int and 0 <= value < 2**63)
+
+
+def _is_seconds(value: object) -> bool:
+    return type(value) in {int, float} and 0 <= cast("float", value) < math.inf
+
+
+def _start(
+    name: str, function: str, port: str | None, epoch: int | None, arguments: tuple[object, ...]
+) -> Start:
+    return Start(name, function, arguments, port or "", epoch)
 
 
 def _spawn(name: str, function: str, arguments: tuple[object, ...]) -> Spawn:
@@ -196,6 +262,11 @@ _DIED = Schema("kil0", Died, NAME, rest="reason")
 _KILL = Schema("kil", Kill, NAME, rest="reason")
 _SPAWN = Schema("spawn", _spawn, NAME, _FUNCTION, rest="args")
 _SPAWN_LINKED = Schema("spawn_linked", _spawn_linked, NAME, _FUNCTION, PORT, rest="args")
+_START = Schema(
+    *("start", _start, NAME, _FUNCTION, Field("port", _is_port_or_none), Field("epoch", _is_epoch_or_none)), rest="args"
+)
+_HAS_STARTED = Schema("started", HasStarted, NAME, Field("value", _is_anything), Field("seconds", _is_seconds))
+_KEEP = Schema("keep", Keep, NAME)
 _OPEN_STREAM = Schema("stream", OpenStream, NAME, Field("token", _is_token), _FUNCTION, rest="args")
 _STREAM_READY = Schema("stream_ready", StreamReady, NAME)
 _DIAL_STREAM = Schema("stream_dial", DialStream, NAME)
@@ -214,8 +285,8 @@ _SERVICES: list[Schema[..., ForService]] = [
 ]
 
 REQUESTS: Vocabulary[Request] = Vocabulary(
-    *(_START_MONITOR, _STOP_MONITOR, _DIED, _KILL, _SPAWN, _SPAWN_LINKED, _OPEN_STREAM, _STREAM_READY, _DIAL_STREAM),
-    *(_FORWARD, _PING, _PONG),
+    *(_START_MONITOR, _STOP_MONITOR, _DIED, _KILL, _SPAWN, _SPAWN_LINKED, _START, _HAS_STARTED, _KEEP),
+    *(_OPEN_STREAM, _STREAM_READY, _DIAL_STREAM, _FORWARD, _PING, _PONG),
     *_QUERIES,
     *_PARTING,
     *_NOTHING,
@@ -228,6 +299,9 @@ died = _DIED.write
 kill = _KILL.write
 spawn = _SPAWN.write
 spawn_linked = _SPAWN_LINKED.write
+start = _START.write
+started = _HAS_STARTED.write
+keep = _KEEP.write
 open_stream = _OPEN_STREAM.write
 stream_ready = _STREAM_READY.write
 dial_stream = _DIAL_STREAM.write
@@ -242,13 +316,13 @@ SERVICES = frozenset(schema.word for schema in _SERVICES)
 """What begins the messages of services, which read the rest themselves."""
 
 ABOUT_PORTS = frozenset(
-    schema.word for schema in (_START_MONITOR, _STOP_MONITOR, _KILL, _SPAWN, _SPAWN_LINKED, _OPEN_STREAM)
+    schema.word for schema in (_START_MONITOR, _STOP_MONITOR, _KILL, _SPAWN, _SPAWN_LINKED, _START, _KEEP, _OPEN_STREAM)
 )
 """What begins the messages by whose loss a port is told nothing: the one of the name that follows the word."""
 
 UPKEEP = SERVICES | {
     "",
-    *(schema.word for schema in (_START_MONITOR, _STOP_MONITOR, _DIED, _STREAM_READY, _PING, _PONG)),
+    *(schema.word for schema in (_START_MONITOR, _STOP_MONITOR, _DIED, _KEEP, _STREAM_READY, _PING, _PONG)),
     *(schema.word for schema in _PARTING),
 }
 """What begins the messages that are the nodes' own: see `is_upkeep`."""
@@ -261,7 +335,7 @@ def parse(message: Message) -> Request:
     request = REQUESTS.read(message)
     if request is None:
         return Malformed(message)
-    if isinstance(request, ForService) and not codec.holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE):
+    if isinstance(request, ForService) and not holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE):
         return Malformed(message)
     return request
 

@@ -102,7 +102,8 @@ async def run_process(
     try:
         if status is None:
             await call_async(function, (port, *arguments))
-        else:
+        elif port.alive:
+            # Else who waited for it has called it off already, and nothing of it need be seen.
             await call_async(function, (port, *arguments), task_status=status)
             status.check()
     except PortDied as died:

@@ -8,18 +8,19 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from .._errors import ConfigurationError
 from .._ids import PortReference, node_of
 from .._ports.port import Port, new_port, state_of
 from .._ports.run_queue import Job
 from .._protocol import requests
-from .._protocol.requests import Spawn
-from .._protocol.wire import codec
+from .._protocol.requests import Spawn, Start
+from .._protocol.wire.values import plain_message
 from .._reason import Reason, is_normal, spawn_failed
 from .._runtime import Runtime
-from .processes import start_process
+from .processes import PortStatus, start_process
+from .starts import Starts
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,6 +48,11 @@ def spawnable(function: F) -> F:
         raise TypeError(f"@spawnable: expected a function without a `yield` in it, got {function!r}, which never runs")
     setattr(function, _MARK, True)
     return function
+
+
+def is_spawnable(function: object) -> TypeGuard[Callable[..., Any]]:
+    """Whether this is a function that its module has released with `@spawnable`."""
+    return inspect.isfunction(function) and getattr(function, _MARK, False) is True
 
 
 def _at_top_level(function: object) -> bool:
@@ -81,10 +87,15 @@ class Spawner:
 
     Args:
       runtime: the node.
+      starts: the node's, for ports that say when they have started.
+
+    Attributes:
+      starts: the same.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, starts: Starts) -> None:
         self._runtime = runtime
+        self.starts = starts
         # Why the latest spawns failed, by port name, so that a monitor that comes after the request is told.
         self._failures: dict[str, Reason] = {}
 
@@ -96,20 +107,12 @@ class Spawner:
             # Its node, whether it runs there now or not.
             node_or_port = node_or_port.port
         peer, _ = runtime.route(node_or_port)
-        running = runtime.owner()
-        if linked and running is None:
-            raise RuntimeError(
-                "spawn(linked=True): expected a running port to tie the new one to, got none;"
-                " call it from a handler or a task of a port"
-            )
+        running = self.port_to_tie("spawn") if linked else None
         name = runtime.next_name() if peer is None else runtime.next_spawned_name()
-        linked_to = str.__str__(running) if linked and running is not None else ""
+        linked_to = str.__str__(running) if running is not None else ""
         if peer is None:
             port = new_port(runtime.lifecycle, name)
-            # Other nodes may hear of it, and send, before it is initialised.
-            runtime.dispatcher.hold(port)
-            request = requests.Spawn(name, function, arguments, linked_to)
-            runtime.dispatcher.queue.enqueue(Job(self._initialise_own), (port, request))
+            self.begin_own(port, requests.Spawn(name, function, arguments, linked_to), None)
             port_id = str.__str__(port)
         else:
             if linked:
@@ -120,30 +123,54 @@ class Spawner:
                 peer.send("", message)
             except (TypeError, ValueError):
                 # The place as the caller counts.
-                codec.plain_message(arguments, thorough=True, what="arguments")
+                plain_message(arguments, thorough=True, what="arguments")
                 raise
             port_id = f"{node_of(node_or_port)}#{name}"
-        if linked and running is not None:
+        if running is not None:
             runtime.link(port_id, running)
         return port_id
 
-    def _initialise_own(self, port: Port, request: Spawn) -> None:
-        # Dead already if the node was cancelled before this was reached.
+    def port_to_tie(self, method: str) -> Port:
+        """The running port, which a linked one is tied to. Raises `RuntimeError`, naming the method, without one."""
+        running = self._runtime.owner()
+        if running is None:
+            raise RuntimeError(
+                f"{method}(linked=True): expected a running port to tie the new one to, got none;"
+                " call it from a handler or a task of a port"
+            )
+        return running
+
+    def begin_own(self, port: Port, request: Spawn | Start, status: PortStatus | None) -> None:
+        """Have a new port initialised behind the messages that are on their way, as this node has asked itself to.
+
+        Args:
+          port: which.
+          request: how.
+          status: told when it has started, if somebody waits for that.
+        """
+        dispatcher = self._runtime.dispatcher
+        # Other nodes may hear of it, and send, before it is initialised.
+        dispatcher.hold(port)
+        dispatcher.queue.enqueue(Job(self._initialise_own), (port, request, status))
+
+    def _initialise_own(self, port: Port, request: Spawn | Start, status: PortStatus | None) -> None:
+        # Dead already if the node was cancelled before this was reached, or who waits for it.
         if port.alive:
-            self.initialise(port, request, asker="")
+            self._initialise(port, request, status, asker="")
             self._runtime.dispatcher.release(port)
 
     def failure_of(self, name: str) -> Reason | None:
         """See `SpawnService.failure_of`."""
         return self._failures.get(name)
 
-    def spawn(self, request: Spawn, *, asker: str) -> Port | None:
+    def spawn(self, request: Spawn | Start, *, asker: str) -> Port | None:
         """See `SpawnService.spawn`. A failure is logged, and kept for those who monitor the port."""
         if self._runtime.closing:
-            # Who asked for it hears of the node's end when the connection closes.
+            self.refuse(request.name, f"{self._runtime.id} is closing")
             return None
         port = new_port(self._runtime.lifecycle, request.name)
-        self.initialise(port, request, asker=asker)
+        status = self.starts.serve(port, asker) if isinstance(request, Start) else None
+        self._initialise(port, request, status, asker=asker)
         return port
 
     def refuse(self, name: str, why: str) -> None:
@@ -155,9 +182,13 @@ class Spawner:
             del self._failures[next(iter(self._failures))]
         self._failures[name] = reason
 
-    def initialise(self, port: Port, request: Spawn, *, asker: str) -> None:
+    def _initialise(
+        self, port: Port, request: Spawn | Start, status: PortStatus | None, *, asker: str
+    ) -> None:
         """Initialise a new port as a request of another node says, or of this one (an empty text), in its context."""
         lifecycle = self._runtime.lifecycle
+        if isinstance(request, Start):
+            state_of(port).epoch = request.epoch
         try:
             function = self.find(request.function, remote=bool(asker))
         except LookupError as error:
@@ -168,7 +199,7 @@ class Spawner:
             if request.linked_to:
                 self._runtime.link(request.linked_to, port)
             if inspect.iscoroutinefunction(function):
-                start_process(port, function, request.arguments)
+                start_process(port, function, request.arguments, status)
             else:
                 result = port.run(function, port, *request.arguments)
                 if inspect.iscoroutine(result):
@@ -176,6 +207,8 @@ class Spawner:
                     lifecycle.die(
                         port, spawn_failed(f"{request.function} is async behind a sync front; decorate it async")
                     )
+                elif status is not None:
+                    status.started()
         if not port.alive and not is_normal(state_of(port).reason):
             self._remember(request.name, state_of(port).reason)
 
@@ -189,7 +222,7 @@ class Spawner:
     def find(self, reference: str, *, remote: bool) -> Callable[..., Any]:
         """The function of this reference, if it may be spawned. Raises `LookupError`, with a text that says why not."""
         if len(reference) > _LONGEST_REFERENCE or not _REFERENCE.fullmatch(reference):
-            raise LookupError(f"not the name of a function: {reference!r:.200}")
+            raise LookupError(f"expected the name of a function, got {reference!r:.200}")
         module_name, _, name = reference.rpartition(":")
         module_name = "__main__" if module_name == ":" else module_name
         if remote and module_name != "__main__" and module_name not in self._runtime.settings.spawn_modules:
@@ -207,7 +240,7 @@ class Spawner:
         function: Any = vars(module).get(name)
         if function is None:
             raise LookupError(f"{reference}: {module_name} has no {name} on {self._runtime.id}")
-        if not inspect.isfunction(function) or getattr(function, _MARK, False) is not True:
+        if not is_spawnable(function):
             here = self._runtime.id
             raise LookupError(f"{reference} is not @spawnable on {here}; write that above the function there")
         return function

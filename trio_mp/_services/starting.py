@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import trio
 
 from .._errors import PortDied
-from .._ports.monitor import MonitorCallback
+from .._ids import join_port
+from .._peers.peer import Peer
+from .._ports.monitor import Monitor
 from .._ports.port import Port, new_port, state_of
 from .._ports.run_queue import Job
-from .._reason import Reason, start_cancelled
+from .._protocol import requests
+from .._protocol.wire.values import plain_message
+from .._reason import Reason, no_such_port, spawn_failed, start_cancelled
 from .._runtime import Runtime
 from .processes import PortStatus, start_process
+from .spawning import Spawner, check_reference
+from .starts import Outcome
 
 P_co = TypeVar("P_co", bound=str, covariant=True)
+
+SetMonitor: TypeAlias = Callable[[str], Monitor]
+
+log = logging.getLogger("trio_mp.spawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +36,7 @@ class Started(Generic[P_co]):
     """A port that has started.
 
     Attributes:
-      port: the `Port` that `Node.start` has made; of `Node.start_on` the ID of the port over there.
+      port: the `Port` that `Node.start` has made; of `Node.start_on` the ID of the port.
       value: what its function has given to `task_status.started`.
     """
 
@@ -32,45 +44,19 @@ class Started(Generic[P_co]):
     value: Any
 
 
-class _Outcome:
-    """What becomes of a start.
+@dataclass(frozen=True, slots=True)
+class RemoteStarted:
+    """A port that has started on a node, perhaps this one.
 
     Attributes:
-      known: set when the port has started, or has died before and unwound.
-      gone: set when the port has died and unwound, whether it has started or not.
-      started: whether it has started.
-      value: what with.
-      reason: why it has died before it had started.
-      error: the exception that was the cause of that, if there is one.
+      port: its ID.
+      value: what its function has given to `task_status.started`; None of a sync function.
+      shutdown_timeout: how long a dead port may take to unwind on its node, in seconds.
     """
 
-    __slots__ = ("error", "gone", "known", "reason", "started", "value")
-
-    def __init__(self) -> None:
-        self.known = trio.Event()
-        self.gone = trio.Event()
-        self.started = False
-        self.value: Any = None
-        self.reason: Reason = ()
-        self.error: Exception | None = None
-
-    def has_started(self, value: Any) -> None:
-        """The port has started, with this value."""
-        self.started, self.value = True, value
-        self.known.set()
-
-    def has_died(self, reason: Reason, error: Exception | None) -> None:
-        """The port has died and unwound."""
-        if not self.started:
-            self.reason, self.error = reason, error
-        self.gone.set()
-        self.known.set()
-
-    def failure(self, port: str) -> Exception:
-        """What to raise for a port that has not started."""
-        # Not kept: its traceback keeps the frame that keeps this.
-        error, self.error = self.error, None
-        return error if error is not None else PortDied(port, self.reason)
+    port: str
+    value: Any
+    shutdown_timeout: float
 
 
 async def start(
@@ -79,7 +65,7 @@ async def start(
     arguments: tuple[Any, ...],
     *,
     epoch: int | None = None,
-    died: MonitorCallback | None = None,
+    watch: SetMonitor | None = None,
     unwind_limit: float | None = None,
 ) -> Started[Port]:
     """See `Node.start`.
@@ -87,70 +73,239 @@ async def start(
     Args:
       runtime, function, arguments: see there.
       epoch: what `current_epoch` says in the port.
-      died: the callback of a monitor that is set before the port runs, belongs to no port, and is still set when this
-        returns, so that no death is missed in between. It may be called before the task that waits here runs again.
-        It is not called if this raises.
+      watch: sets a monitor on the port of this ID, before the port runs. The monitor is active when this returns, so
+        no death is missed in between; its callback may be called before the task that waits here runs again. It is
+        cancelled, and not called, if this raises.
       unwind_limit: how long the port's tasks may take to unwind, in seconds; None for what the node's setting says.
     """
     if not callable(function):
         raise TypeError(f"start(): expected an async function, got {function!r}")
     await trio.lowlevel.checkpoint_if_cancelled()
-    lifecycle, queue = runtime.lifecycle, runtime.dispatcher.queue
-    port = new_port(lifecycle, runtime.next_name())
+    port = new_port(runtime.lifecycle, runtime.next_name())
     state = state_of(port)
-    state.epoch = epoch
-    state.unwind_limit = unwind_limit
-    outcome = _Outcome()
-    monitor = runtime.monitor(port, died, None) if died is not None else None
-
-    def answer(value: Any) -> None:
-        # Behind the messages that the port has sent before.
-        queue.enqueue(Job(outcome.has_started), (value,))
-
-    def unwound() -> None:
-        if not outcome.started:
-            # It is raised below, so it is no news to anybody else.
-            state.heard = True
-            if monitor is not None:
-                monitor.cancel()
-        outcome.has_died(state.reason, state.error)
-
-    state.unwound.append(unwound)
+    state.epoch, state.unwind_limit = epoch, unwind_limit
+    starting = StartingHere(runtime, port, watch)
+    start_process(port, function, arguments, starting.status)
     try:
-        start_process(port, function, arguments, PortStatus(port, answer))
-        try:
-            await outcome.known.wait()
-        except BaseException:
-            # An answer that is on its way comes to nobody.
-            if monitor is not None:
-                monitor.cancel()
-            lifecycle.die(port, start_cancelled())
-            await _wait_shielded(runtime, outcome.gone)
-            if outcome.error is None:
-                raise
-            # It has failed before it was cancelled, and nobody else would be told.
-            outcome.started = False
+        outcome = await starting.wait()
     finally:
-        # Its closure holds the value.
-        if unwound in state.unwound:
-            state.unwound.remove(unwound)
+        starting.leave()
     if not outcome.started:
-        raise outcome.failure(port)
+        raise outcome.take_error() or PortDied(str(port), outcome.reason)
     return Started(port, outcome.value)
 
 
-async def _wait_shielded(runtime: Runtime, gone: trio.Event) -> None:
-    """Wait until a port has unwound, whoever is cancelled, or until this node has been cancelled.
+async def start_on(
+    runtime: Runtime,
+    spawner: Spawner,
+    where: str,
+    function: str,
+    arguments: tuple[Any, ...],
+    *,
+    epoch: int | None = None,
+    linked_to: str = "",
+    watch: SetMonitor | None = None,
+) -> RemoteStarted:
+    """See `Node.start_on`.
 
-    After that nothing is dispatched, and who waits for a port here could wait for ever; its tasks unwind in the node's
-    nursery.
+    Args:
+      runtime, where, function, arguments: see there.
+      spawner: the node's.
+      epoch: what `current_epoch` says in the port.
+      linked_to: the ID of a port of this node: with its abnormal death, or with the loss of this node, the new port
+        dies. An empty text for none.
+      watch: see `start`.
     """
-    dispatcher = runtime.dispatcher
-    if dispatcher.halted:
-        return
-    dispatcher.halting[gone.set] = None
+    check_reference(function)
+    await trio.lowlevel.checkpoint_if_cancelled()
+    peer, _ = runtime.route(where)
+    name = runtime.next_name() if peer is None else runtime.next_spawned_name()
+    request = requests.Start(name, function, arguments, linked_to, epoch)
+    starting: Starting
+    if peer is None:
+        port = new_port(runtime.lifecycle, name)
+        starting = StartingHere(runtime, port, watch)
+        spawner.begin_own(port, request, starting.status)
+    else:
+        starting = StartingThere(runtime, spawner, peer, request, watch)
     try:
-        with trio.CancelScope(shield=True):
-            await gone.wait()
+        outcome = await starting.wait()
     finally:
-        del dispatcher.halting[gone.set]
+        starting.leave()
+    if not outcome.started:
+        raise PortDied(starting.port, outcome.reason) from outcome.take_error()
+    return RemoteStarted(starting.port, outcome.value, outcome.shutdown_timeout)
+
+
+class Starting(ABC):
+    """A port that is being started, for the task that waits for it.
+
+    Args:
+      runtime: the node that waits.
+      port: the ID of the port.
+
+    Attributes:
+      port: the ID of the port.
+      outcome: what becomes of it.
+    """
+
+    def __init__(self, runtime: Runtime, port: str) -> None:
+        self._runtime = runtime
+        self.port = port
+        self.outcome = Outcome()
+        self._watching: Monitor | None = None
+
+    @abstractmethod
+    def give_up(self) -> float | None:
+        """Kill the port. Returns for how long to wait until it has unwound, in seconds; None for as long as it takes.
+
+        The lifecycle of this node's ports bounds that by itself.
+        """
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Nobody waits any more."""
+
+    def unwatch(self) -> None:
+        """The start has failed: what `watch` has set is not to be called."""
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def wait(self) -> Outcome:
+        """Wait until the outcome is known. A checkpoint.
+
+        Cancelled, it waits until the port is killed and unwound, before `Cancelled` leaves. If the port has failed by
+        an exception of its own instead, that is the outcome: nobody else would be told.
+        """
+        outcome = self.outcome
+        try:
+            await outcome.known.wait()
+        except BaseException as error:
+            self.unwatch()
+            limit = self.give_up()
+            if limit != 0:
+                await self._wait_gone(limit)
+            if outcome.error is None or not isinstance(error, trio.Cancelled):
+                raise
+        return outcome
+
+    async def _wait_gone(self, limit: float | None) -> None:
+        """Wait until the port has unwound, whoever is cancelled; not if this node itself was cancelled.
+
+        After that nothing is dispatched and nothing is read, and who waits for a port would wait for ever. The tasks of
+        ports here unwind in the node's nursery.
+        """
+        gone, dispatcher = self.outcome.gone, self._runtime.dispatcher
+        if dispatcher.halted:
+            return
+        dispatcher.halting[gone.set] = None
+        try:
+            with trio.CancelScope(shield=True) as scope:
+                if limit is not None:
+                    scope.deadline = trio.current_time() + limit
+                await gone.wait()
+        finally:
+            del dispatcher.halting[gone.set]
+        if scope.cancelled_caught:
+            log.warning("%s: its start was cancelled %g s ago, and it has not ended yet", self.port, limit)
+
+
+class StartingHere(Starting):
+    """A port of this node that is being started.
+
+    Args:
+      runtime: the node.
+      port: the port, whose function does not run yet.
+      watch: see `start`.
+
+    Attributes:
+      status: what the port's function gets as `task_status`.
+    """
+
+    def __init__(self, runtime: Runtime, port: Port, watch: SetMonitor | None) -> None:
+        super().__init__(runtime, str.__str__(port))
+        self._port = port
+        self._state = state_of(port)
+        self._state.unwound.append(self._unwound)
+        self.outcome.shutdown_timeout = runtime.settings.shutdown_timeout
+        self.status = PortStatus(port, self._answer)
+        self._watching = watch(self.port) if watch is not None else None
+
+    def _answer(self, value: Any) -> None:
+        # Behind the messages that the port has sent before.
+        self._runtime.dispatcher.queue.enqueue(Job(self.outcome.has_started), (value,))
+
+    def _unwound(self) -> None:
+        if not self.outcome.started:
+            # Who waits gets the exception, so it is no news to anybody else.
+            self._state.heard = True
+            self.unwatch()
+        self.outcome.has_died(self._state.reason, self._state.error)
+
+    def give_up(self) -> None:
+        """See `Starting.give_up`."""
+        # An answer that is on its way comes to nobody.
+        self._runtime.lifecycle.die(self._port, start_cancelled())
+
+    def leave(self) -> None:
+        """See `Starting.leave`."""
+        if self._unwound in self._state.unwound:
+            self._state.unwound.remove(self._unwound)
+
+
+class StartingThere(Starting):
+    """A port of another node that is being started.
+
+    Args:
+      runtime: this node.
+      spawner: this node's.
+      peer: that node.
+      request: what it is asked for. Raises what `Peer.send` does.
+      watch: see `start`.
+    """
+
+    def __init__(
+        self, runtime: Runtime, spawner: Spawner, peer: Peer, request: requests.Start, watch: SetMonitor | None
+    ) -> None:
+        super().__init__(runtime, join_port(peer.id, request.name))
+        self._peer = peer
+        self._name = request.name
+        self._starts = spawner.starts
+        try:
+            linked_to = request.linked_to or None
+            peer.send("", requests.start(request.name, request.function, linked_to, request.epoch, request.arguments))
+        except (TypeError, ValueError):
+            # The place as the caller counts.
+            plain_message(request.arguments, thorough=True, what="arguments")
+            raise
+        # Right behind the request, and before those that `watch` sets, which a failure must not reach.
+        self._starts.expect(request.name, peer, self.outcome)
+        self._monitor = runtime.monitor(self.port, self._died, None)
+        self._watching = watch(self.port) if watch is not None else None
+
+    def _died(self, *reason: object) -> None:
+        if not self.outcome.started:
+            self.unwatch()
+        self.outcome.has_died(self._explain(reason))
+
+    def _explain(self, reason: Reason) -> Reason:
+        """A node that knows `start` has always had the port whose monitor is set: it would tell why that died."""
+        if reason == no_such_port(self.port):
+            return spawn_failed(f"{self._peer.id} does not understand start_on(): it runs an older version of trio_mp")
+        return reason
+
+    def give_up(self) -> float:
+        """See `Starting.give_up`."""
+        self._starts.forget(self._name)
+        self._peer.send("", requests.kill(self._name, start_cancelled()))
+        if not self._peer.is_up():
+            # The request has not left this node. Both travel together, if there is ever a connection.
+            return 0
+        settings = self._runtime.settings
+        # Over there it is bounded by the same setting, and a connection that is lost by three silent heartbeats.
+        return settings.shutdown_timeout + 3 * settings.heartbeat
+
+    def leave(self) -> None:
+        """See `Starting.leave`."""
+        self._starts.forget(self._name)
+        self._monitor.cancel()

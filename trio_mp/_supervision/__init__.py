@@ -1,1 +1,1 @@
-"""Supervisors: children that are started again when they die, references to them, and how they are stopped."""
+"""Supervisors: children that are started again when they die, references to them, how they are stopped; processes."""

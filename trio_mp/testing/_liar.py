@@ -13,7 +13,7 @@ from .._services.database import GRACE
 from ._formation import Standing, parts_of, standings_of
 from ._network import SimulatedNetwork
 from ._rules import Rule
-from ._workload import Stage
+from ._workload import Trial
 
 SHARE = 0.3
 """In what part of the seeds."""
@@ -44,11 +44,11 @@ class Liar:
         self.active: bool = self._random.random() < SHARE
         self.told: int = 0
 
-    async def run(self, stage: Stage) -> None:
+    async def run(self, trial: Trial) -> None:
         """Have one node lie until it is quiet; then its connections end, and those of no other."""
         if not self.active:
             return
-        names, nodes, last = list(stage.plan.nodes), self._network.nodes, stage.quiet_at - 2.0
+        names, nodes, last = list(trial.plan.nodes), self._network.nodes, trial.quiet_at - 2.0
         liar = self._random.choice(names)
         while (pause := self._random.expovariate(1 / PAUSE)) < last - trio.current_time():
             await trio.sleep(pause)

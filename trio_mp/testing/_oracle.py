@@ -11,7 +11,7 @@ from .._ids import node_of
 from .._reason import Reason
 from ._bounds import Bounds, Cause
 from ._rules import PromiseBroken, Rule
-from ._streams import MonitorLike, Stream, Watch
+from ._streams import KnownMonitor, MonitorLike, Stream
 from ._trace import Trace
 
 
@@ -55,8 +55,8 @@ class Oracle:
         self._runs: dict[str, bool] = {}
         self._ports: dict[str, tuple[str, bool]] = {}
         self._streams: dict[tuple[str, str], Stream] = {}
-        self._watches: dict[MonitorLike, Watch] = {}
-        self._by_port: dict[str, list[Watch]] = {}
+        self._monitors: dict[MonitorLike, KnownMonitor] = {}
+        self._by_port: dict[str, list[KnownMonitor]] = {}
         self._calls: dict[tuple[str, int], tuple[str, float]] = {}
         self._disturbed_at = float("-inf")
         self._calm = True
@@ -82,9 +82,9 @@ class Oracle:
         if not self._runs.get(run):
             return
         if not crashed:
-            for watch in self._watches.values():
-                if watch.run == run and watch.silent:
-                    self.fail(Rule.SILENCE, f"{run} has closed, and its monitor of {watch.monitor.port} has not fired")
+            for known in self._monitors.values():
+                if known.run == run and known.silent:
+                    self.fail(Rule.SILENCE, f"{run} has closed, and its monitor of {known.monitor.port} has not fired")
         self._runs[run] = False
         self.lies_end(run)
         for port, (owner, alive) in self._ports.items():
@@ -113,12 +113,12 @@ class Oracle:
 
     def _expect(self, port: str, cause: Cause) -> None:
         node_id, now = node_of(port), self._now()
-        for watch in self._by_port.get(port, ()):
-            if watch.silent and watch.due is None and self.lives(watch.run):
-                if self._ports[port][0] == watch.run:
-                    watch.due = (now, Cause.DIED_HERE)
+        for known in self._by_port.get(port, ()):
+            if known.silent and known.due is None and self.lives(known.run):
+                if self._ports[port][0] == known.run:
+                    known.due = (now, Cause.DIED_HERE)
                 else:
-                    watch.due = (now, cause if self.connected(watch.run, node_id) else Cause.UNREACHABLE)
+                    known.due = (now, cause if self.connected(known.run, node_id) else Cause.UNREACHABLE)
 
     # Messages ------------------------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Oracle:
         stream.settle()
         self.sent += 1
         self._note("sends", run, port, len(stream.sent), stream.epoch)
-        stream.sent.append((stream.epoch, tuple(stream.watches), self._now()))
+        stream.sent.append((stream.epoch, tuple(stream.monitors), self._now()))
 
     def message_withdrawn(self, run: str, port: str) -> None:
         """The latest message was not sent after all: sending it raised."""
@@ -168,10 +168,10 @@ class Oracle:
     def _check_gap(self, stream: Stream, port: str, run: str, number: int) -> None:
         epoch = stream.sent[number][0]
         for missing in range(stream.last + 1, number):
-            before, watches, _ = stream.sent[missing]
-            for watch in watches:
-                if watch.silent or (watch.fired and before == epoch):
-                    when = "and no monitor had fired" if watch.silent else "sent before the monitor fired"
+            before, monitors, _ = stream.sent[missing]
+            for known in monitors:
+                if known.silent or (known.fired and before == epoch):
+                    when = "and no monitor had fired" if known.silent else "sent before the monitor fired"
                     self.fail(Rule.HOLE, f"{port} got message {number} of {run} but not {missing}, {when}", port)
 
     def _stream(self, run: str, port: str) -> Stream:
@@ -186,58 +186,58 @@ class Oracle:
         """A monitor is in place; its `port`, `reason` and `active` are looked at later."""
         if not self.lives(run):
             return
-        watch = self._watches[monitor] = Watch(run, monitor)
-        self._by_port.setdefault(monitor.port, []).append(watch)
+        known = self._monitors[monitor] = KnownMonitor(run, monitor)
+        self._by_port.setdefault(monitor.port, []).append(known)
         stream = self._stream(run, monitor.port)
         stream.settle()
-        stream.watches.append(watch)
+        stream.monitors.append(known)
         self._note("monitors", run, monitor.port)
         owner, alive = self._ports.get(monitor.port, ("", True))
         if not alive:
             cause = Cause.DIED if self.connected(run, node_of(monitor.port)) else Cause.UNREACHABLE
             # On its own node too: it must not fire before the call that sets it has returned.
-            watch.due = (self._now(), Cause.DIED_HERE if owner == run else cause)
+            known.due = (self._now(), Cause.DIED_HERE if owner == run else cause)
 
     def fire_begins(self, monitor: MonitorLike, reason: Reason) -> None:
         """The callback of a monitor is called."""
-        watch = self._watches.get(monitor)
-        if watch is None or not self.lives(watch.run):
+        known = self._monitors.get(monitor)
+        if known is None or not self.lives(known.run):
             return
         self.fired += 1
-        self._note("fires", watch.run, monitor.port, *reason)
-        if watch.begun:
-            self.fail(Rule.ONCE, f"the monitor of {monitor.port} by {watch.run} fires twice", monitor.port)
-        watch.begun = True
+        self._note("fires", known.run, monitor.port, *reason)
+        if known.begun:
+            self.fail(Rule.ONCE, f"the monitor of {monitor.port} by {known.run} fires twice", monitor.port)
+        known.begun = True
         if monitor.reason is None:
-            what = f"the monitor of {monitor.port} by {watch.run} fires, cancelled or with no reason set"
+            what = f"the monitor of {monitor.port} by {known.run} fires, cancelled or with no reason set"
             self.fail(Rule.ONCE, what, monitor.port)
         owner, alive = self._ports.get(monitor.port, ("", False))
-        if alive and owner == watch.run and not _says_lost(reason):
+        if alive and owner == known.run and not _says_lost(reason):
             # One of the monitors on its own node is the first to tell.
             self.port_died(monitor.port, reason)
         elif alive and not _says_lost(reason):
-            what = f"{watch.run} is told of {monitor.port}, which is alive: {reason!r}"
+            what = f"{known.run} is told of {monitor.port}, which is alive: {reason!r}"
             self.fail(Rule.FALSE_DEATH, what, monitor.port)
-        self._check_due(watch)
+        self._check_due(known)
 
     def fire_ends(self, monitor: MonitorLike) -> None:
         """The callback has returned."""
-        watch = self._watches.get(monitor)
-        if watch is not None:
-            watch.ended = True
+        known = self._monitors.get(monitor)
+        if known is not None:
+            known.ended = True
 
-    def _check_due(self, watch: Watch) -> None:
-        if watch.due is None or not self._calm:
+    def _check_due(self, known: KnownMonitor) -> None:
+        if known.due is None or not self._calm:
             return
-        since, cause = watch.due
+        since, cause = known.due
         bound = self.bounds.of(cause)
         # Also what was done at the same time may have been done after it.
         if self._disturbed_at >= since:
             since, bound = self._disturbed_at, max(bound, self.bounds.longest)
         late = self._now() - since
         if late > bound + 1e-6:
-            port = watch.monitor.port
-            self.fail(Rule.LATE, f"{watch.run} and {port}: {late:.3f} s, not {bound:g} s: {cause.value}", port)
+            port = known.monitor.port
+            self.fail(Rule.LATE, f"{known.run} and {port}: {late:.3f} s, not {bound:g} s: {cause.value}", port)
 
     def disturbed(self, *, calm: bool) -> None:
         """Something was done to the network, or ends; whether nothing is wrong with it now."""
@@ -323,17 +323,17 @@ class Oracle:
         for (run, port), stream in self._streams.items():
             if self.lives(run):
                 self._check_settled(stream, run, port)
-        for watch in self._watches.values():
-            if watch.silent and self.lives(watch.run):
-                self._check_due(watch)
+        for known in self._monitors.values():
+            if known.silent and self.lives(known.run):
+                self._check_due(known)
         for (run, number), (port, since) in self._calls.items():
             if self.lives(run) and self._is_long_ago(since):
                 self.fail(Rule.UNANSWERED, f"call {number} of {run} to {port}", port)
 
     def _check_settled(self, stream: Stream, run: str, port: str) -> None:
         for number in range(stream.last + 1, len(stream.sent)):
-            _, watches, when = stream.sent[number]
-            if self._is_long_ago(when) and any(watch.silent for watch in watches):
+            _, monitors, when = stream.sent[number]
+            if self._is_long_ago(when) and any(known.silent for known in monitors):
                 self.fail(Rule.SILENCE, f"message {number} of {run} to {port}, and the monitor is silent", port)
 
     def _is_long_ago(self, when: float) -> bool:

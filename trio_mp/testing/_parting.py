@@ -10,7 +10,7 @@ import trio
 from .._peers.peer import Peer
 from .._settings.settings import SettingArguments
 from ._network import SimulatedNetwork
-from ._workload import Stage
+from ._workload import Trial
 
 SHARE = 0.4
 """In what part of the seeds."""
@@ -49,20 +49,20 @@ class Parter:
             if self.active:
                 settings["idle_timeout"] = self._random.choice((0.5, 2.0, 10.0))
 
-    async def run(self, stage: Stage) -> None:
+    async def run(self, trial: Trial) -> None:
         """Have nodes part until it is quiet."""
-        names = list(stage.plan.nodes)
-        while self.active and trio.current_time() < stage.quiet_at:
+        names = list(trial.plan.nodes)
+        while self.active and trio.current_time() < trial.quiet_at:
             await trio.sleep(self._random.expovariate(1 / PAUSE))
             one, other = self._random.sample(names, 2)
             if self._network.agree(one, other):
-                await self._part(stage, one, other)
+                await self._part(trial, one, other)
         self._keep_all()
 
-    async def _part(self, stage: Stage, one: str, other: str) -> None:
+    async def _part(self, trial: Trial, one: str, other: str) -> None:
         network, numbers = self._network, self._random
         for node_id, peer_id in ((one, other), (other, one)):
-            stage.players[node_id].let_go(peer_id)
+            trial.players[node_id].let_go(peer_id)
         # That they monitor nothing any more has to be said first, and a fault may come in between.
         await trio.sleep(numbers.choice((0.0, 4 * network.default_link.delay, 0.5)))
         for node_id, peer_id in ((one, other), (other, one)):
@@ -74,7 +74,7 @@ class Parter:
         await trio.sleep(numbers.choice((0.0, network.default_link.delay, 0.1)) * numbers.random())
         for node_id in (one, other):
             if numbers.random() < 0.5 and network.is_up(node_id):
-                stage.players[node_id].burst()
+                trial.players[node_id].burst()
 
     def _peer(self, node_id: str, peer_id: str) -> Peer | None:
         node = self._network.nodes.get(node_id)

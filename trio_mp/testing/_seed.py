@@ -13,7 +13,7 @@ from ._network import SimulatedNetwork, simulate
 from ._parting import Parter
 from ._rules import PromiseBroken
 from ._scenario import QUIET, Disturber, make_plan
-from ._workload import Stage
+from ._workload import Trial
 
 
 @dataclass(slots=True)
@@ -59,23 +59,23 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
     parter.adjust(plan.nodes)
     network.default_link.be_like(plan.link)
     network.oracle.bounds = plan.bounds
-    stage = Stage(network, plan)
+    trial = Trial(network, plan)
     try:
         async with trio.open_nursery() as nursery:
             for name, start in plan.starts.items():
-                nursery.start_soon(_start_later, network, stage, name, start)
-            nursery.start_soon(_disturb, network, stage)
-            nursery.start_soon(parter.run, stage)
-            nursery.start_soon(liar.run, stage)
-        await trio.sleep_until(stage.quiet_at)
+                nursery.start_soon(_start_later, network, trial, name, start)
+            nursery.start_soon(_disturb, network, trial)
+            nursery.start_soon(parter.run, trial)
+            nursery.start_soon(liar.run, trial)
+        await trio.sleep_until(trial.quiet_at)
         for name in plan.nodes:
             if not network.is_up(name):
                 network.restart(name)
         await network.settle()
         judge_database(network)
         # The rest of the time nothing is to happen, and then all close at once.
-        await trio.sleep_until(stage.quiet_at + QUIET)
-        stage.ended.set()
+        await trio.sleep_until(trial.quiet_at + QUIET)
+        trial.ended.set()
         await network.wait_ended()
     finally:
         oracle = network.oracle
@@ -86,23 +86,23 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
         result.digest = network.trace.digest
 
 
-async def _start_later(network: SimulatedNetwork, stage: Stage, name: str, start: float) -> None:
+async def _start_later(network: SimulatedNetwork, trial: Trial, name: str, start: float) -> None:
     await trio.sleep(start)
-    network.start(name, stage.program, **stage.plan.nodes[name])
+    network.start(name, trial.program, **trial.plan.nodes[name])
 
 
-async def _disturb(network: SimulatedNetwork, stage: Stage) -> None:
-    names = list(stage.plan.nodes)
+async def _disturb(network: SimulatedNetwork, trial: Trial) -> None:
+    names = list(trial.plan.nodes)
     numbers = network.generator("faults")
     disturber = Disturber(network, numbers, names)
     async with trio.open_nursery() as nursery:
-        for when in stage.plan.faults:
+        for when in trial.plan.faults:
             await trio.sleep_until(when)
             # So that something is on its way when it breaks, and something is sent before anybody has noticed.
-            stage.provoke(numbers)
+            trial.provoke(numbers)
             await trio.sleep(numbers.choice((0.0, network.default_link.delay, 0.1)) * numbers.random())
             lasts = disturber.disturb()
-            stage.provoke(numbers)
+            trial.provoke(numbers)
             if lasts:
                 nursery.start_soon(_undo_later, network, names, lasts)
         # What has not been undone by itself is healed when it is to be quiet.

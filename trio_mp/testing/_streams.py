@@ -25,7 +25,7 @@ class MonitorLike(Protocol):
         ...
 
 
-class Watch:
+class KnownMonitor:
     """A monitor, as the oracle keeps it.
 
     Attributes:
@@ -62,21 +62,21 @@ class Stream:
       sent: for each message the epoch, the monitors that were in place, and when. An epoch ends when they fire.
       last: the number of the last message that was delivered.
       delivered: how many were.
-      watches: the monitors in place.
+      monitors: the monitors in place.
     """
 
-    __slots__ = ("delivered", "epoch", "last", "sent", "watches")
+    __slots__ = ("delivered", "epoch", "last", "monitors", "sent")
 
     def __init__(self) -> None:
-        self.sent: list[tuple[int, tuple[Watch, ...], float]] = []
+        self.sent: list[tuple[int, tuple[KnownMonitor, ...], float]] = []
         self.last = -1
         self.delivered = 0
         self.epoch = 0
-        self.watches: list[Watch] = []
+        self.monitors: list[KnownMonitor] = []
 
     def settle(self) -> None:
         """See which of the monitors have fired or were cancelled; the former end the epoch."""
-        if any(not watch.monitor.active for watch in self.watches):
-            if any(watch.fired for watch in self.watches):
+        if any(not known.monitor.active for known in self.monitors):
+            if any(known.fired for known in self.monitors):
                 self.epoch += 1
-            self.watches = [watch for watch in self.watches if watch.silent]
+            self.monitors = [known for known in self.monitors if known.silent]

@@ -26,7 +26,7 @@ _WITNESSES: WeakKeyDictionary[Node, Witness] = WeakKeyDictionary()
 """So that a spawned function, which is called with nothing but its port, finds the witness of its node."""
 
 
-class Stage:
+class Trial:
     """What all programs of one seed share.
 
     Attributes:
@@ -66,15 +66,15 @@ class Player(Witness):
     """One run of one node, and what it does.
 
     Args:
-      stage: what it shares with the others.
+      trial: what it shares with the others.
       node: the node.
     """
 
-    def __init__(self, stage: Stage, node: Node) -> None:
-        super().__init__(stage.network, node)
+    def __init__(self, trial: Trial, node: Node) -> None:
+        super().__init__(trial.network, node)
         _WITNESSES[node] = self
-        self._stage = stage
-        self._random = stage.network.generator(f"workload of {self.run}")
+        self._trial = trial
+        self._random = trial.network.generator(f"workload of {self.run}")
         self._monitors: dict[str, Monitor] = {}
         # Every one that was ever set and may be active, by the node that it is about.
         self._set: dict[str, list[Monitor]] = {}
@@ -88,27 +88,27 @@ class Player(Witness):
             following.cancel_scope.cancel()
 
     async def _act(self) -> None:
-        numbers, stage = self._random, self._stage
+        numbers, trial = self._random, self._trial
         for _ in range(2):
             self._new_port()
         actions = SECONDS - QUIET
-        pause = actions / (MESSAGES / _BURST / len(stage.plan.nodes))
+        pause = actions / (MESSAGES / _BURST / len(trial.plan.nodes))
         kinds, weights = zip(
             (self.burst, 50), (self._watch, 12), (self._unwatch, 5), (self._new_port, 4), (self._kill, 5),
             (self._spawn, 5), (self._link, 3), (self._call, 6), (self._stop_caring, 1),
-            (self._flood, 2 if stage.plan.floods else 0),
+            (self._flood, 2 if trial.plan.floods else 0),
             strict=True,
         )  # fmt: skip
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            while trio.current_time() < stage.quiet_at:
+            while trio.current_time() < trial.quiet_at:
                 numbers.choices(kinds, weights)[0]()
                 await trio.sleep(numbers.expovariate(1 / pause))
             # The last word with everybody: after the quiet it must have been said, or be known not to have been.
-            for port in stage.ports:
+            for port in trial.ports:
                 self._ensure_monitor(port)
                 self.send(port, "last")
-            await stage.ended.wait()
+            await trial.ended.wait()
 
     async def _follow_nodes(self) -> None:
         with suppress(trio.ClosedResourceError):
@@ -117,7 +117,7 @@ class Player(Witness):
     # Sending -------------------------------------------------------------------------------------------------------
 
     def _target(self) -> str | None:
-        return self._random.choice(self._stage.ports) if self._stage.ports else None
+        return self._random.choice(self._trial.ports) if self._trial.ports else None
 
     def burst(self) -> None:
         """Send a few messages to a port."""
@@ -133,7 +133,7 @@ class Player(Witness):
 
     def _send_one(self, port: str) -> None:
         draw = self._random.random()
-        if draw < self._stage.plan.large:
+        if draw < self._trial.plan.large:
             size = self._random.choice((20_000, 60_000, 66_000, 200_000))
         else:
             size = int(self._random.paretovariate(1.0)) * 10 if draw < 0.5 else 0
@@ -162,7 +162,7 @@ class Player(Witness):
             with trio.move_on_after(self._random.choice((0.1, 1e9, 1e9))):
                 await self.call(port, "call")
         except PortDied:
-            self._stage.forget(port)
+            self._trial.forget(port)
 
     # Monitors ------------------------------------------------------------------------------------------------------
 
@@ -178,10 +178,10 @@ class Player(Witness):
                 if draw < 0.5:
                     # At once, so that what was lost and what is sent now stand as close as they can.
                     self._set_monitor(port)
-                if draw < 0.8 and (trio.current_time() < self._stage.quiet_at or self._stage.ended.is_set()):
+                if draw < 0.8 and (trio.current_time() < self._trial.quiet_at or self._trial.ended.is_set()):
                     self._send_some(port)
             elif self._random.random() < 0.8:
-                self._stage.forget(port)
+                self._trial.forget(port)
 
         self._monitors[port] = self.monitor(port, fired)
         self._note(self._monitors[port])
@@ -220,7 +220,7 @@ class Player(Witness):
 
     def _announce(self, port: str) -> None:
         self._own.append(port)
-        self._stage.ports.append(port)
+        self._trial.ports.append(port)
 
     def _new_port(self) -> None:
         kind = self._random.randrange(4)
@@ -258,10 +258,10 @@ class Player(Witness):
         if port is not None:
             self.node.kill(port, *self._random.choice(((), ("enough", "of it"))))
             if self._random.random() < 0.7:
-                self._stage.forget(port)
+                self._trial.forget(port)
 
     def _spawn(self) -> None:
-        others = list(self._stage.plan.nodes)
+        others = list(self._trial.plan.nodes)
         node_id = self._random.choice(others)
         port = self.node.spawn(node_id, f"{__name__}:{self._random.choice(('sink', 'process'))}")
         self._set_monitor(port)
@@ -274,7 +274,7 @@ class Player(Witness):
             await self.call(port, "call")
         except PortDied:
             return
-        self._stage.ports.append(port)
+        self._trial.ports.append(port)
 
 
 def _witness() -> Player:

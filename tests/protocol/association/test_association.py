@@ -10,13 +10,13 @@ from trio_mp._errors import LocalProtocolError, RemoteProtocolError
 from trio_mp._protocol.association.association import Association
 from trio_mp._protocol.association.effects import (
     Accept,
+    Choose,
     Close,
     Effect,
     Fire,
     FireDone,
     FireDue,
     HalfClose,
-    Link,
     Lost,
     NodeDown,
     NodeUp,
@@ -92,7 +92,7 @@ def test_the_greater_node_id_decides_compared_as_bytes() -> None:
 class TestTakingUpAConnection:
     def test_the_side_that_decides_chooses_the_first_and_waits_for_ok(self) -> None:
         b = decider()
-        assert authenticate(b, "one", incarnation="i") == [Link("one")]
+        assert authenticate(b, "one", incarnation="i") == [Choose("one")]
         assert (b.in_use, b.may_write, b.incarnation) == (None, False, "i")
         assert b.ok_received("one") == [NodeUp("one")]
         assert (b.in_use, b.may_write) == ("one", True)
@@ -147,9 +147,9 @@ class TestTakingUpAConnection:
         b.outbox.monitor("p", "m")
         b.outbox.send("p", (1,))
         authenticate(b, "one")
-        assert b.choice_expired("one") == [Close("one", "it did not take up the connection in time")]
+        assert b.choice_expired("one") == [Close("one", "the peer did not take up the connection in time")]
         assert queued(b) == [("", "mon1", "p"), ("p", 1)]
-        assert authenticate(b, "two") == [Link("two")]
+        assert authenticate(b, "two") == [Choose("two")]
 
     def test_the_time_for_an_answer_that_came_means_nothing(self) -> None:
         b = decider()
@@ -407,7 +407,7 @@ class TestTheFence:
         assert authenticate(b, "two") == []
         assert authenticate(b, "three") == [Refuse("three", "already connecting")]
         b.outbox.fire()
-        assert b.fired() == [Link("two")]
+        assert b.fired() == [Choose("two")]
 
     def test_a_connection_that_ends_meanwhile_is_not_taken_up(self) -> None:
         b = decider()
@@ -416,7 +416,7 @@ class TestTheFence:
         authenticate(b, "two")
         assert b.closed("two", "reset") == []
         assert report(b) == ()
-        assert authenticate(b, "three") == [Link("three")]
+        assert authenticate(b, "three") == [Choose("three")]
 
     def test_the_last_connection_that_is_chosen_meanwhile_counts(self) -> None:
         a = follower()
@@ -450,7 +450,7 @@ class TestOneConnectionReplacesAnother:
         effects = authenticate(b, "two", lost="one")
         assert effects == [Close("one", why), Lost(transport_error("a", why), True, 0, 0), FireDue()]
         b.outbox.fire()
-        assert b.fired() == [Link("two")]
+        assert b.fired() == [Choose("two")]
 
     def test_a_chosen_one_that_was_lost_is_replaced_at_once(self) -> None:
         # The other side had taken it up, and lost it before its `ok` arrived. Nothing was written from here.
@@ -458,7 +458,7 @@ class TestOneConnectionReplacesAnother:
         b.outbox.send("p", (1,))
         authenticate(b, "one")
         effects = authenticate(b, "two", lost="one")
-        assert effects == [Close("one", "the other side lost the connection"), Link("two")]
+        assert effects == [Close("one", "the other side lost the connection"), Choose("two")]
         assert queued(b) == [("p", 1)]
 
     def test_a_stale_claim_is_not_believed(self) -> None:
@@ -466,7 +466,7 @@ class TestOneConnectionReplacesAnother:
         bring_up(b)
         authenticate(b, "two", lost="one")
         b.outbox.fire()
-        assert b.fired() == [Link("two")]
+        assert b.fired() == [Choose("two")]
         b.ok_received("two")
         assert authenticate(b, "three", lost="one") == [Refuse("three", "already connected")]
 
@@ -480,9 +480,9 @@ class TestTheQueueIsBounded:
         assert a.outbox.send("p", (b"x" * 50,)) is True
         assert not a.may_write
         assert a.outbox.queue.size == 0
-        reason = transport_error("b", "more than 100 bytes were queued for it")
+        reason = transport_error("b", "more than 100 bytes were queued for the peer")
         close, lost, due = a.take_loss()
-        assert close == Close("one", "more than 100 bytes were queued for it")
+        assert close == Close("one", "more than 100 bytes were queued for the peer")
         assert isinstance(lost, Lost)
         assert (lost.reason, lost.messages) == (reason, 3)
         assert due == FireDue()
@@ -509,13 +509,13 @@ class TestTheLimitOfThePeer:
     def test_it_holds_as_soon_as_it_is_known(self) -> None:
         a = follower(message_limit=1000)
         bring_up(a, limit=100)
-        with pytest.raises(ValueError, match="the largest that may be sent there has 100"):
+        with pytest.raises(ValueError, match="at most 100 bytes, which that node takes"):
             a.outbox.send("p", (b"x" * 100,))
 
     def test_ours_holds_if_it_is_smaller(self) -> None:
         a = follower(message_limit=100)
         bring_up(a, limit=1000)
-        with pytest.raises(ValueError, match="the largest that may be sent there has 100"):
+        with pytest.raises(ValueError, match="at most 100 bytes, which that node takes"):
             a.outbox.send("p", (b"x" * 100,))
 
     @pytest.mark.parametrize("decides", [False, True])
@@ -532,13 +532,14 @@ class TestTheLimitOfThePeer:
             effects = association.link_received("one")
         reason = transport_error(
             association.peer_id,
-            "a queued message could not be written: a message of 205 bytes: the largest that may be sent there has 100",
+            "a queued message could not be written:"
+            " message: expected at most 100 bytes, which that node takes, got 205",
         )
         lost = Lost(reason, False, 1, size - association.outbox.queue.size)
         assert effects == [lost, Fire(("of p",), reason), FireDone()]
         assert association.in_use is None
         association.outbox.monitor("p", "again")
-        taken_up: list[Effect] = [Link("one")] if decides else [Accept("one"), NodeUp("one")]
+        taken_up: list[Effect] = [Choose("one")] if decides else [Accept("one"), NodeUp("one")]
         assert association.fired() == taken_up
         assert queued(association) == [("", "mon1", "p"), ("", "mon1", "q"), ("q", 1), ("", "mon1", "p")]
         assert association.outbox.monitors == {"p": {"again": None}, "q": {"of q": None}}
@@ -573,7 +574,7 @@ class TestMonitors:
 
     def test_one_that_cannot_be_asked_for_is_not_there(self) -> None:
         a = follower(message_limit=50)
-        with pytest.raises(ValueError, match="the largest that may be sent there has 50"):
+        with pytest.raises(ValueError, match="at most 50 bytes, which that node takes"):
             a.outbox.monitor("p" * 100, "m")
         assert a.outbox.monitors == {}
 
@@ -655,7 +656,7 @@ class TestAnotherIncarnation:
         assert Refuse("three", "already connecting") in effects
         assert effects[-1] == FireDue()
         assert association.outbox.fire().monitors == ("m",)
-        taken_up: list[Effect] = [Link("two")] if decides else [Accept("two"), NodeUp("two")]
+        taken_up: list[Effect] = [Choose("two")] if decides else [Accept("two"), NodeUp("two")]
         assert association.fired() == taken_up
         assert association.incarnation == "new"
         assert association.probe_failed() == []
@@ -680,14 +681,14 @@ class TestAnotherIncarnation:
         effects = authenticate(b, "three", lost="one", incarnation="old")
         assert effects[0] == Refuse("two", "node ID in use")
         b.outbox.fire()
-        assert b.fired() == [Link("three")]
+        assert b.fired() == [Choose("three")]
 
     def test_it_is_taken_at_once_when_nothing_is_in_use(self) -> None:
         b = decider()
         bring_up(b, incarnation="old")
         b.closed("one", "reset")
         report(b)
-        assert authenticate(b, "two", incarnation="new") == [Link("two")]
+        assert authenticate(b, "two", incarnation="new") == [Choose("two")]
 
 
 def standing(association: Association) -> tuple[str | None, bool, bool]:
@@ -786,7 +787,7 @@ class TestParting:
         bring_up(association)
         association.outbox.queue_limit = association.outbox.queue.high_water = 5
         effects = association.idle_received(willing=False)
-        assert effects[0] == Close("one", "more than 5 bytes were queued for it")
+        assert effects[0] == Close("one", "more than 5 bytes were queued for the peer")
         assert effects[-1] == FireDue()
 
     def test_who_is_needed_goes_on(self, make_side: Callable[[], Association]) -> None:
@@ -863,7 +864,7 @@ class TestParting:
             NodeDown("one", "parted"),
             Refuse("three", "already connecting"),
         ]
-        assert effects[3:] == ([Link("two")] if association.decides else [Accept("two"), NodeUp("two")])
+        assert effects[3:] == ([Choose("two")] if association.decides else [Accept("two"), NodeUp("two")])
         assert association.incarnation == "new"
 
 
@@ -876,7 +877,7 @@ def test_a_connection_after_the_last_word_is_replaced_without_a_loss() -> None:
         association.outbox.send("p", (1,))
     assert authenticate(b, "two") == [Refuse("two", "already connected")]
     why = "the other side lost the connection"
-    assert authenticate(b, "three", lost="one") == [Close("one", why), NodeDown("one", why), Link("three")]
+    assert authenticate(b, "three", lost="one") == [Close("one", why), NodeDown("one", why), Choose("three")]
     why = "the other side chose another connection"
     authenticate(a, "three")
     assert a.link_received("three") == [Close("one", why), NodeDown("one", why), Accept("three"), NodeUp("three")]

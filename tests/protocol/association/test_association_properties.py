@@ -17,20 +17,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from trio_mp._protocol.association.association import Association, Stage
 from trio_mp._protocol.association.effects import (
     Accept,
+    Choose,
     Close,
     Effect,
     Fire,
     FireDone,
     FireDue,
     HalfClose,
-    Link,
     Probe,
     Refuse,
     Say,
     Terms,
     Unwatch,
 )
-from trio_mp._protocol.wire.framing import FRAMINGS, Framing, Reader
+from trio_mp._protocol.wire.framing import FRAMINGS, Framing, MessageDecoder
 
 QUEUE_LIMIT = 1200
 MESSAGE_LIMITS = {"a": 300, "b": 200}
@@ -59,12 +59,12 @@ class Connection:
     open: list[bool] = field(default_factory=lambda: [True, True])
     cut: list[bool] = field(default_factory=lambda: [False, False])
     incoming: tuple[deque[Any], deque[Any]] = field(default_factory=lambda: (deque(), deque()))
-    readers: tuple[Reader, Reader] = field(init=False)
+    readers: tuple[MessageDecoder, MessageDecoder] = field(init=False)
     greeted: bool = False
 
     def __post_init__(self) -> None:
         # What either end reads is in its own framing.
-        lower, higher = (process.framing.make_reader(1000) for process in self.processes)
+        lower, higher = (process.framing.make_decoder(1000) for process in self.processes)
         self.readers = (lower, higher)
 
     def write(self, process: Process, item: object) -> None:
@@ -142,7 +142,7 @@ class Process:
     def do(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Link(connection):
+                case Choose(connection):
                     self.connections[connection].write(self, ("link",))
                 case Accept(connection):
                     self.connections[connection].write(self, ("ok",))

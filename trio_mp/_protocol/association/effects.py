@@ -12,7 +12,7 @@ it after them. It would be flatter, and it is not safe, for these reasons:
   program goes on at once. In a queue the close would wait behind the effects that are being done. Meanwhile the
   association would say that no connection is in use, and the runtime would still hold one.
 - Depth first, an effect can be stale for one reason only: an effect before it, of the same list, has ended its
-  connection. So `Link`, `Accept`, `NodeUp` and `Close` look whether their connection is still there, and the others
+  connection. So `Choose`, `Accept`, `NodeUp` and `Close` look whether their connection is still there, and the others
   need not. In a queue any effect can be stale, for any reason, and each would need a check of its own.
 - `Fire` and its `FireDone` belong together, or the fence is lifted before its monitors have fired. So do `Lost` and
   its `FireDue`, or a loss is never told. Nothing that is decided elsewhere comes between the two of one list but what
@@ -47,7 +47,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Choose:
     """Write `link`: this connection is chosen. Give it half of the handshake time-out to be answered with `ok`."""
 
     connection: str
@@ -156,7 +156,7 @@ class FireDone:
 
 
 Effect: TypeAlias = (
-    Link
+    Choose
     | Accept
     | Refuse
     | Close

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from ..._errors import LocalProtocolError
 from ..._reason import Reason, transport_error
-from .. import requests
+from ..requests import start_monitor, stop_monitor
 from ..transitions import Row, TransitionTable
 from ..wire.framing import FRAME_TARGET
 from .effects import Effect, Fire, FireDone, Lost, Terms
@@ -117,7 +117,7 @@ class Outbox:
             self.queue.drop()
             return False
         if self.queue.size > self.queue_limit:
-            self.lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for it"))
+            self.lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for the peer"))
             return True
         return False
 
@@ -127,8 +127,9 @@ class Outbox:
         if monitors is not None:
             monitors[monitor] = None
             return False
-        # In this order: if the request cannot travel, there is no monitor either.
-        lost = bool(name) and self.send("", requests.start_monitor(name))
+        # In this order: if the request cannot travel, there is no monitor either. In the place of `send`, whose call
+        # would cost as much as the request.
+        lost = bool(name) and self.queue.append("", start_monitor(name), self.send_limit) and self.overflows()
         self.monitors[name] = {monitor: None}
         return lost
 
@@ -141,7 +142,7 @@ class Outbox:
         if monitors:
             return False
         del self.monitors[name]
-        return bool(name) and self.send("", requests.stop_monitor(name))
+        return bool(name) and self.queue.append("", stop_monitor(name), self.send_limit) and self.overflows()
 
     def port_died(self, name: str, reason: Reason) -> list[Effect]:
         """The peer says that a port of its own has died (`kil0`)."""

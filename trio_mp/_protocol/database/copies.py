@@ -1,8 +1,7 @@
 """The copies of records that one node holds, from whom it has them, and which of them count.
 
-A *source* is another node that says something of records: an attached node of its own, a global node of its own and of
-those attached to it. A copy that is older than another one may not outlive it, or a dead node would rise when the newer
-copy goes. So two of them go as soon as it is known:
+The nodes that have said them are the sources; see `sources.py`. A copy that is older than another one may not outlive
+it, or a dead node would rise when the newer copy goes. So two of them go as soon as it is known:
 
 - that of a global node that is lost, when a newer copy has come by another way;
 - that of a node attached here, when another global node has a copy of the same run that was attached once more: it has
@@ -26,58 +25,18 @@ any more.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 from ..schema import Message
 from . import messages as messages
 from .effects import Grace
 from .messages import Begin, Delete, Done, Entries, Gone, Head, Moved, Set
-from .records import Families, Record, Version, newest
+from .records import Families, Record, newest
+from .sources import Batch, Source
 from .vouchers import SEQUENCE_LIMIT, Judge
 
 AboutRecords: TypeAlias = Begin | Head | Entries | Done | Set | Delete | Gone | Moved
-
-
-@dataclass(slots=True, eq=False)
-class Source:
-    """A node that says something of records.
-
-    Attributes:
-      attached: whether it is attached here, and speaks for itself only; else it is a global node, or this one.
-      records: what it has said, by owner.
-      current: whether a whole batch has come since the connection is up, so that single changes can follow.
-      batch: the records of the batch that has begun.
-      whole: whether that replaces everything.
-      filling, filled: the record in the batch that began last, and its owner.
-      spurned: whose records in the batch were refused.
-      have_moved: the owners that have moved not long ago, as the batch says.
-      grace: while the node is lost and its records are kept: the token of this time; else 0.
-      asked: if it is attached: the number of the question that it was asked last, which is 0 if it was asked none.
-      answers: the number of the question that the batch that has begun answers, or 0.
-      doubted: if it is attached: the sources because of which it was asked, and whose word counts until it answers.
-      refuted: if it is attached: the sources that have said otherwise before it has answered.
-      leaving: the owners whose copies are leaving, each with the token of the time for which it is kept.
-      run: which run of the node has spoken last; None before the first one.
-    """
-
-    id: str
-    attached: bool
-    records: dict[str, Record] = field(default_factory=dict)
-    current: bool = False
-    batch: dict[str, Record] | None = None
-    whole: bool = False
-    filling: Record | None = None
-    filled: str = ""
-    spurned: dict[str, None] = field(default_factory=dict)
-    have_moved: list[str] = field(default_factory=list)
-    grace: int = 0
-    asked: int = 0
-    answers: int = 0
-    doubted: set[str] = field(default_factory=set)
-    refuted: set[str] = field(default_factory=set)
-    leaving: dict[str, int] = field(default_factory=dict)
-    run: tuple[int, str] | None = None
 
 
 class Copies:
@@ -134,7 +93,7 @@ class Copies:
         return mirror is not None and mirror.current
 
     def begin_grace(self, node_id: str) -> int:
-        """A time begins for which something is kept that a node has said; its token."""
+        """Begin a time for which this node keeps something that a node has said. Returns the token of the time."""
         self._tokens += 1
         self.graces.append(Grace(node_id, self._tokens))
         return self._tokens
@@ -142,19 +101,19 @@ class Copies:
     # The own record ------------------------------------------------------------------------------------------------
 
     def attach(self) -> None:
-        """This node has found another place in the network for its record."""
+        """Count that this node's record has found another place in the network."""
         version = self._own.version
         self._own.version = version._replace(attachment=version.attachment + 1)
         self._choose(self._own_id)
 
     def set_own(self, family: str, key: str, value: object) -> Iterable[Message]:
-        """Set an entry; the messages that say so."""
+        """Set an entry of this node. Returns the messages that say so."""
         sequence = self._own.version.sequence + 1
         self._set(self._own, Set(self._own_id, sequence, family, key, value))
         return [messages.entry_set(self._own_id, sequence, family, key, value)]
 
     def delete_own(self, family: str, keys: Iterable[str]) -> Iterable[Message]:
-        """Delete those entries that there are; the messages that say so."""
+        """Delete those entries of this node that there are. Returns the messages that say so."""
         sequence = self._own.version.sequence + 1
         gone = self._delete(self._own, Delete(self._own_id, sequence, family, tuple(keys)))
         return messages.entries_deleted(self._own_id, sequence, family, gone)
@@ -162,26 +121,24 @@ class Copies:
     # What others say -----------------------------------------------------------------------------------------------
 
     def receive(self, from_id: str, is_global: bool, message: AboutRecords) -> str:
-        """A node says something of records; why it cannot be used, or nothing."""
+        """Take what a node says of records. Returns why it cannot be used, or an empty text."""
         sources = self._mirrors if is_global else self._attached
         source = sources.get(from_id)
         match message:
-            case Begin(whole, answers):
+            case Begin():
                 source = source or sources.setdefault(from_id, Source(from_id, not is_global))
-                source.batch, source.whole, source.filling, source.have_moved = {}, whole, None, []
-                source.spurned = {}
-                source.answers = answers
+                source.batch = Batch(message, partial(self._takes, from_id))
                 if source.grace:
-                    # It is back; what it does not say again is kept no longer than if it were not.
+                    # The node is back. What it does not say again is kept no longer than if it had stayed away.
                     source.leaving = {**dict.fromkeys(source.records, source.grace), **source.leaving}
                     source.grace = 0
                 return ""
             case Head() | Entries() | Done():
                 if source is None or source.batch is None:
-                    return "part of a batch that has not begun"
+                    return "a part of a batch that has not begun"
                 return self._fill(source, source.batch, message)
             case Moved(owner) if source is not None and source.batch is not None:
-                source.have_moved.append(owner)
+                source.batch.have_moved.append(owner)
                 return ""
             case _:
                 record = source.records.get(message.owner) if source is not None and source.current else None
@@ -189,65 +146,60 @@ class Copies:
                     if source is not None and source.current and isinstance(message, Gone | Moved):
                         # A newer copy has come already; or it is the `gone` that follows `moved`.
                         return ""
-                    return f"a change of what {from_id} has not told of {message.owner}"
+                    return f"a change of a record of {message.owner} that {from_id} has not sent"
                 if not isinstance(message, Gone | Moved) and message.sequence > SEQUENCE_LIMIT:
-                    return f"a change of {message.owner} by which it has changed more often than any record can"
+                    return f"a change of a record of {message.owner} that has changed more often than any record can"
                 self._change(source, record, message)
                 return ""
 
-    def _fill(self, source: Source, batch: dict[str, Record], message: Head | Entries | Done) -> str:
+    def _takes(self, from_id: str, owner: str, record: Record) -> bool:
+        """Whether a record may be taken from a node."""
+        why = self._judge(from_id, owner, record)
+        if why:
+            self.refused.append((from_id, f"a record of {owner} {why}"))
+        return not why
+
+    def _fill(self, source: Source, batch: Batch, message: Head | Entries | Done) -> str:
+        """The next part of a batch has come. Returns why it cannot be used, or an empty text."""
         match message:
             case Head(owner, version):
                 if source.attached and owner != source.id:
                     source.batch = None
-                    return f"it is no global node, and may not speak for {owner}"
-                self._judge_filled(source, batch)
-                source.filling, source.filled = Record(version), owner
+                    return f"a record of {owner} from a node that is not global"
+                batch.begin_record(owner, version)
             case Entries(tables):
-                if source.filling is None:
-                    return "entries of no record"
-                for family, table in tables.items():
-                    source.filling.tables.setdefault(family, {}).update(table)
+                if not batch.add(tables):
+                    return "entries without a record"
             case _:
-                self._judge_filled(source, batch)
-                spurned, source.spurned = source.spurned, {}
+                batch.end_record()
                 source.batch = None
-                if not source.whole and not source.current:
-                    return "part of what it has not told whole"
-                source.current = True
-                if source.whole:
-                    self._leave_out(source, batch)
-                for owner in spurned:
-                    # What it says of that one from now on is about a record that is not taken.
-                    self._drop(source, owner)
-                for owner, record in batch.items():
-                    self._accept(source, owner, record)
-                if source.whole and not source.attached:
-                    # It was attached here until it became global; now that it speaks for itself nobody else need.
-                    self._forget_attached(source.id, moved=source.id in source.records)
+                if not batch.whole and not source.current:
+                    return "a part of records that were never sent whole"
+                self._enact(source, batch)
         return ""
 
-    def _judge_filled(self, source: Source, batch: dict[str, Record]) -> None:
-        """A record in a batch is complete: it belongs to the batch, or it is refused."""
-        record, source.filling = source.filling, None
-        if record is None:
-            return
-        owner = source.filled
-        batch.pop(owner, None)
-        source.spurned.pop(owner, None)
-        why = self._judge(source.id, owner, record)
-        if why:
-            source.spurned[owner] = None
-            self.refused.append((source.id, f"a record of {owner} {why}"))
-        else:
-            batch[owner] = record
+    def _enact(self, source: Source, batch: Batch) -> None:
+        """Put a complete batch in force."""
+        source.current = True
+        if batch.whole:
+            self._leave_out(source, batch)
+        for owner in batch.refused:
+            # What the source says of that owner from now on is about a record that this node does not have.
+            self._drop(source, owner)
+        answered = batch.answers != 0 and batch.answers == source.asked
+        for owner, record in batch.records.items():
+            self._accept(source, owner, record, answered=answered)
+        if batch.whole and not source.attached:
+            # It was attached here until it became global; now that it speaks for itself nobody else need.
+            self._forget_attached(source.id, moved=source.id in source.records)
 
-    def _leave_out(self, source: Source, batch: dict[str, Record]) -> None:
-        """A source has said all that it speaks for: there are owners of whom it has said nothing."""
-        is_new = source.run is not None and source.id in batch and batch[source.id].version.run != source.run
+    def _leave_out(self, source: Source, batch: Batch) -> None:
+        """Drop or keep the copies of those owners of whom a source, in a whole batch, has said nothing."""
+        own = batch.records.get(source.id)
+        is_new = source.run is not None and own is not None and own.version.run != source.run
         # In their order: that of a set differs from run to run, and simulations are repeated.
-        for owner in [owner for owner in source.records if owner not in batch]:
-            if owner in source.have_moved:
+        for owner in [owner for owner in source.records if owner not in batch.records]:
+            if owner in batch.have_moved:
                 self._leave(source, owner)
             elif not (is_new and owner in source.leaving):
                 self._drop(source, owner)
@@ -271,22 +223,22 @@ class Copies:
     # Who is lost ---------------------------------------------------------------------------------------------------
 
     def leave(self, node_id: str) -> None:
-        """A node that is attached here says that it is about to be attached elsewhere."""
+        """Keep the copy of a node that says it is about to be attached elsewhere, until it is known to be there."""
         source = self._attached.get(node_id)
         if source is not None:
             source.current = False
-            source.batch = source.filling = None
-            # Of a node that leaves others know better.
+            source.batch = None
+            # Others know better about a node that leaves.
             source.doubted.clear()
             source.refuted.clear()
             for owner in tuple(source.records):
                 self._leave(source, owner)
             if not source.records:
-                # It is known to be elsewhere, or has never said anything.
+                # The node is known to be elsewhere, or has never said anything.
                 self._attached.pop(node_id, None)
 
     def lose_attached(self, node_id: str) -> None:
-        """The connection with a node is lost. If it has said that it leaves, its copy is kept all the same."""
+        """Drop the copy of a node whose connection is lost. If it has said that it leaves, keep it all the same."""
         source = self._attached.get(node_id)
         if source is not None and not source.leaving:
             self._forget_attached(node_id, moved=False)
@@ -298,12 +250,12 @@ class Copies:
                 self._drop(source, owner, moved=moved)
 
     def lose_global(self, node_id: str) -> None:
-        """A global node is lost: its own record goes, and the rest of what it has said is kept for a while."""
+        """Drop the own record of a global node that is lost, and keep the rest of what it has said for a while."""
         mirror = self._mirrors.get(node_id)
         if mirror is None:
             return
         mirror.current = False
-        mirror.batch = mirror.filling = None
+        mirror.batch = None
         for owner, record in tuple(mirror.records.items()):
             if owner == node_id or self._counting[owner] is not record:
                 self._drop(mirror, owner)
@@ -313,7 +265,7 @@ class Copies:
         mirror.grace = self.begin_grace(node_id)
 
     def expire(self, node_id: str, token: int) -> None:
-        """A time is over. Does nothing if what was kept for that time has come again, or is gone."""
+        """Drop what was kept for a time that is over. Does nothing for what has come again, or is gone."""
         for owner in [owner for owner, until in self._moved.items() if until == token]:
             del self._moved[owner]
             self.news.append(messages.gone(owner))
@@ -326,25 +278,28 @@ class Copies:
 
     # Copies --------------------------------------------------------------------------------------------------------
 
-    def _accept(self, source: Source, owner: str, record: Record) -> None:
-        """A source has a record, whole."""
-        answered = source.answers != 0 and source.answers == source.asked
+    def _accept(self, source: Source, owner: str, record: Record, *, answered: bool) -> None:
+        """Take a whole record from a source, unless another source has a copy because of which it comes too late.
+
+        Args:
+          answered: whether the source has said it as the answer to the question that it was asked last.
+        """
         if answered:
             source.doubted.clear()
         for other, copy in tuple(self._copies.get(owner, {}).items()):
             if other is source:
                 continue
-            if _contradicts(source, record.version, other, copy.version):
+            if source.is_contradicted(record.version, other, copy.version):
                 if answered:
                     source.refuted.add(other.id)
                 else:
                     self._ask(source, other)
-            if _has_moved(source, record.version, other, copy.version):
-                # It comes late: the node is attached elsewhere by now, or so that one says.
+            if source.has_moved(record.version, other, copy.version):
+                # The record comes late: the other source says that the node is attached elsewhere by now.
                 self._drop(source, owner, moved=True)
                 return
-            moved = _has_moved(other, copy.version, source, record.version)
-            if _contradicts(other, copy.version, source, record.version):
+            moved = other.has_moved(copy.version, source, record.version)
+            if other.is_contradicted(copy.version, source, record.version):
                 self._ask(other, source)
             leaves = owner in other.leaving
             outdated = (not other.current or leaves) and copy.version < record.version
@@ -355,9 +310,9 @@ class Copies:
             self.news += messages.batch({owner: record}, whole=False)
 
     def _ask(self, source: Source, other: Source) -> None:
-        """Another source says that an attached node is elsewhere, or another run: that is asked what it says itself."""
+        """Ask an attached node for its own word, because another source has something newer of it."""
         if other.id in source.doubted:
-            # It is asked already; a new question would make the answer, which may be on its way, one to an old one.
+            # It has been asked already. A new question would make its answer, which may be on its way, an outdated one.
             return
         source.doubted.add(other.id)
         self._questions_asked += 1
@@ -375,7 +330,7 @@ class Copies:
         self._choose(owner)
 
     def _leave(self, source: Source, owner: str) -> None:
-        """An owner is elsewhere, or about to be: a newer copy comes by another way, or has come."""
+        """Drop the copy of an owner that is, or will be, elsewhere; if it still counts, keep it for a while."""
         if self._counting[owner] is not source.records[owner]:
             self._drop(source, owner)
         elif owner not in source.leaving:
@@ -392,7 +347,7 @@ class Copies:
             if moved:
                 self._moved[owner] = self.begin_grace(self._own_id)
             if not source.current and source.batch is None:
-                # It has left, and has not begun to come back.
+                # The node has left, and has not begun to come back.
                 self._attached.pop(source.id, None)
 
     def _drop_all(self, source: Source) -> None:
@@ -400,7 +355,7 @@ class Copies:
             self._drop(source, owner)
 
     def _choose(self, owner: str) -> None:
-        """Find out which copy of a record counts now."""
+        """Find out which copy of an owner's record counts now, and have the families show it."""
         copies = self._copies[owner]
         before = self._counting.pop(owner, None)
         best = self._best(owner, copies) if copies else None
@@ -415,7 +370,7 @@ class Copies:
                 self.families.add(owner, best)
 
     def _best(self, owner: str, copies: dict[Source, Record]) -> Record:
-        """Which of these copies counts: of one run of a node what itself says, and else the newest."""
+        """Which of these copies counts: the one that the node itself has said, of the same run; else the newest."""
         if owner == self._own_id:
             return self._own
         heard = {record.version.run for source, record in copies.items() if source.id == owner and source.current}
@@ -444,18 +399,3 @@ class Copies:
     def _advance(self, record: Record, owner: str, sequence: int) -> None:
         record.version = record.version._replace(sequence=sequence)
         self._choose(owner)
-
-
-def _has_moved(source: Source, before: Version, other: Source, now: Version) -> bool:
-    """Whether another source says that a node that seems to be attached here has been attached elsewhere since."""
-    if not source.attached or other.id in source.refuted:
-        return False
-    return before.run == now.run and before.attachment < now.attachment
-
-
-def _contradicts(source: Source, said: Version, other: Source, now: Version) -> bool:
-    """Whether another source has something newer of a node that is attached here: the run elsewhere, or a later one."""
-    if other.id == source.id or not source.attached or not source.current or other.id in source.refuted:
-        # Who has said itself that it leaves, or is global now, need not be asked.
-        return False
-    return said.run < now.run or _has_moved(source, said, other, now)

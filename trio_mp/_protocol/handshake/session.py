@@ -10,9 +10,10 @@ from typing import Protocol
 
 from ..._errors import RemoteProtocolError
 from ..wire.buffer import LineBuffer
-from ..wire.framing import Batch, Reader
+from ..wire.framing import Batch, MessageDecoder
 from .events import Event, Messages
-from .handshake import Handshake, LocalInfo, Step
+from .greeting import LocalInfo
+from .handshake import Handshake, Step
 
 GREETING_LIMIT = 160 * 1024
 """What a handshake may take up to the end of that of TLS, in bytes: OpenSSL allows 100 KiB of certificates."""
@@ -60,22 +61,22 @@ class Incoming:
     """What comes in over one connection when its handshake is over: bytes in, messages out.
 
     Args:
-      reader: takes the frames apart.
+      decoder: takes the frames apart.
       tls: decrypts them, if anything does.
       outgoing: what TLS answers is added here; see `Session.outgoing`.
     """
 
-    __slots__ = ("_outgoing", "_reader", "_tls")
+    __slots__ = ("_decoder", "_outgoing", "_tls")
 
-    def __init__(self, reader: Reader, tls: TLSChannel | None, outgoing: bytearray) -> None:
-        self._reader = reader
+    def __init__(self, decoder: MessageDecoder, tls: TLSChannel | None, outgoing: bytearray) -> None:
+        self._decoder = decoder
         self._tls = tls
         self._outgoing = outgoing
 
     def receive(self, data_untrusted: bytes) -> list[Batch]:
         """Take what was read; the messages that are now complete, in batches. Raises as `Session.receive`."""
         if self._tls is None:
-            return self._reader.feed(data_untrusted)
+            return self._decoder.feed(data_untrusted)
         try:
             plain, reply = self._tls.receive(data_untrusted)
         except RemoteProtocolError:
@@ -84,22 +85,22 @@ class Incoming:
             raise
         if reply:
             self._outgoing += reply
-        return self._reader.feed(plain)
+        return self._decoder.feed(plain)
 
     def feed(self, plain_untrusted: bytes) -> list[Batch]:
         """Take what was decrypted before the handshake was over, or needs no decryption; otherwise as `receive`."""
-        return self._reader.feed(plain_untrusted)
+        return self._decoder.feed(plain_untrusted)
 
     def room(self) -> memoryview | None:
         """The place where the next bytes belong, if they may be received straight into it: part of a large frame.
 
         Only what is not encrypted has such a place. Say with `filled` what was received into it, before anything else.
         """
-        return None if self._tls is not None else self._reader.room()
+        return None if self._tls is not None else self._decoder.room()
 
     def filled(self, count: int) -> list[Batch]:
         """Take so many bytes that were received into `room`; otherwise as `receive`."""
-        return self._reader.filled(count)
+        return self._decoder.filled(count)
 
 
 class Session:
@@ -201,7 +202,7 @@ class Session:
     def start_receiving(self) -> Incoming:
         """Have what is received from now on go past this object. Only when it is `open`, and not for a byte stream."""
         if self.incoming is None:
-            self.incoming = Incoming(self.handshake.reads.make_reader(self._limit), self._tls, self.outgoing)
+            self.incoming = Incoming(self.handshake.reads.make_decoder(self._limit), self._tls, self.outgoing)
         return self.incoming
 
     def _begin_tls(self) -> TLSChannel:

@@ -38,10 +38,10 @@ _unprintable = re.compile(rb"[^ -~]").search
 def _language(line_untrusted: bytes) -> str:
     """What those speak who most often come to a wrong address."""
     if line_untrusted in {b"\x15", b"\x16"}:
-        return " (it speaks TLS at once)"
+        return ", the beginning of TLS"
     if b"HTTP/" in line_untrusted:
-        return " (it speaks HTTP)"
-    return " (it speaks SSH)" if line_untrusted.startswith(b"SSH-") else ""
+        return ", a line of HTTP"
+    return ", a line of SSH" if line_untrusted.startswith(b"SSH-") else ""
 
 
 class LineBuffer:
@@ -68,10 +68,10 @@ class LineBuffer:
         unprintable = _unprintable(line)
         if unprintable is not None:
             said = line[: unprintable.end()]
-            raise RemoteProtocolError(f"a line that is not printable ASCII{_language(said)}: {said[-40:]!r}")
+            raise RemoteProtocolError(f"expected a line of printable ASCII, got {said[-40:]!r}{_language(said)}")
         if end < 0:
             if len(line) > LINE_LIMIT:
-                raise RemoteProtocolError(f"a line of more than {LINE_LIMIT} bytes")
+                raise RemoteProtocolError(f"expected a line of at most {LINE_LIMIT} bytes, got a longer one")
             return None
         del self._data[: end + 1]
         return line.decode("ascii")
@@ -86,7 +86,7 @@ class LineBuffer:
         return len(self._data)
 
 
-class Watch(Protocol):
+class Inspector(Protocol):
     """Looks at a large frame while it comes."""
 
     def look(self, data_untrusted: memoryview, end: int, /) -> None:
@@ -105,13 +105,13 @@ class FrameBuffer(Generic[T]):
       limit: the largest frame accepted, in bytes, without its length.
       take: makes what is handed over of a frame, without its length. It must not keep its argument.
       large: frames of more bytes than this are large; at least 1.
-      watch: makes what looks at a large frame while it comes, in more than one piece.
-      take_watched: as `take`, for a frame that was watched.
+      inspect: makes what looks at a large frame while it comes, in more than one piece.
+      take_inspected: as `take`, for a frame that was watched.
     """
 
     __slots__ = (
-        *("_filled", "_head", "_large", "_limit", "_make_watch", "_size", "_space", "_take", "_take_watched"),
-        *("_unused", "_watch"),
+        *("_filled", "_head", "_large", "_limit", "_make_inspector", "_size", "_space", "_take", "_take_inspected"),
+        *("_unused", "_inspector"),
     )
 
     def __init__(
@@ -120,15 +120,15 @@ class FrameBuffer(Generic[T]):
         take: Callable[[memoryview], T],
         large: int = LARGE,
         *,
-        watch: Callable[[], Watch] | None = None,
-        take_watched: Callable[[memoryview], T] | None = None,
+        inspect: Callable[[], Inspector] | None = None,
+        take_inspected: Callable[[memoryview], T] | None = None,
     ) -> None:
         self._limit = limit
         self._take = take
-        self._take_watched = take_watched or take
+        self._take_inspected = take_inspected or take
         self._large = large
-        self._make_watch = watch
-        self._watch: Watch | None = None
+        self._make_inspector = inspect
+        self._inspector: Inspector | None = None
         # What is there of the next frame's length.
         self._head = b""
         # The frame that has begun: its size, 0 if there is none; how much of it is there, and where.
@@ -163,7 +163,7 @@ class FrameBuffer(Generic[T]):
                 break
             (size,) = _unpack_length(data, position)
             if size > self._limit:
-                raise RemoteProtocolError(f"a frame of {size} bytes; the limit is {self._limit}")
+                raise RemoteProtocolError(f"expected a frame of at most {self._limit} bytes, got {size}")
             position += 4
             if size > end - position:
                 self._begin(size)
@@ -184,17 +184,17 @@ class FrameBuffer(Generic[T]):
     def filled(self, count: int) -> list[T]:
         """So many bytes were received into `room`; returns as `feed` does."""
         self._filled += count
-        if self._watch is not None:
-            self._watch.look(memoryview(self._space), self._filled)
+        if self._inspector is not None:
+            self._inspector.look(memoryview(self._space), self._filled)
         if self._filled < self._size:
             return []
         size, self._size = self._size, 0
-        take = self._take if self._watch is None else self._take_watched
+        take = self._take if self._inspector is None else self._take_inspected
         return [take(memoryview(self._space)[:size])]
 
     def _begin(self, size: int) -> None:
         self._size, self._filled = size, 0
-        self._watch = self._make_watch() if self._make_watch is not None and size > self._large else None
+        self._inspector = self._make_inspector() if self._make_inspector is not None and size > self._large else None
         if 2 * size > len(self._space):
             self._unused = 0
 

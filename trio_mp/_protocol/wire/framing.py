@@ -18,7 +18,7 @@ FRAME_TARGET = 64 * 1024
 Batch = list[tuple[object, ...]]
 
 
-class Reader(Protocol):
+class MessageDecoder(Protocol):
     """Takes a byte stream apart."""
 
     def feed(self, data_untrusted: bytes) -> list[Batch]:
@@ -45,7 +45,7 @@ class Framing:
         `ValueError` if it cannot travel so; then the frame is as it was.
       open_frame: the start of a frame.
       close_frame: completes a frame of so many messages.
-      make_reader: makes a reader that takes messages of at most so many bytes.
+      make_decoder: makes a decoder that takes messages of at most so many bytes.
       count_values: about how many values there are in a frame that was made here; if there are more than so many, any
         number above it.
     """
@@ -55,7 +55,7 @@ class Framing:
     append: Callable[[bytearray, str, tuple[object, ...]], None]
     open_frame: Callable[[], bytearray]
     close_frame: Callable[[bytearray, int], None]
-    make_reader: Callable[[int], Reader]
+    make_decoder: Callable[[int], MessageDecoder]
     count_values: Callable[[bytearray, int], int]
 
     def holds_at_most(self, values: int, frames: Iterable[bytearray]) -> bool:
@@ -68,13 +68,13 @@ class Framing:
 
     def messages_in(self, frame: bytearray) -> Batch:
         """The messages of a frame that was made here, complete and not begun to be written."""
-        return [message for batch in self.make_reader(len(frame)).feed(bytes(frame)) for message in batch]
+        return [message for batch in self.make_decoder(len(frame)).feed(bytes(frame)) for message in batch]
 
 
-def _messagepack_reader(limit: int) -> Reader:
+def _messagepack_decoder(limit: int) -> MessageDecoder:
     # A frame is closed by the message with which it gets large enough.
     limit += FRAME_TARGET + codec.FRAME_HEADER
-    return FrameBuffer(limit, codec.decode_frame, watch=Inspection, take_watched=codec.decode_inspected)
+    return FrameBuffer(limit, codec.decode_frame, inspect=Inspection, take_inspected=codec.decode_inspected)
 
 
 class JSONReader:
@@ -90,17 +90,17 @@ class JSONReader:
         self._messages = JSONBuffer(limit)
 
     def feed(self, data_untrusted: bytes) -> list[Batch]:
-        """See `Reader.feed`."""
+        """See `MessageDecoder.feed`."""
         batch = self._messages.feed(data_untrusted)
         return [batch] if batch else []
 
     def room(self) -> memoryview | None:
-        """See `Reader.room`: there is none, since nobody knows how long a message is going to be."""
+        """See `MessageDecoder.room`: there is none, since nobody knows how long a message is going to be."""
         return None
 
     def filled(self, count: int) -> list[Batch]:
-        """See `Reader.filled`."""
-        raise LocalProtocolError(f"{count} bytes received into no room")
+        """See `MessageDecoder.filled`."""
+        raise LocalProtocolError(f"expected no bytes, as there is no room for them, got {count}")
 
 
 def _complete(_frame: bytearray, _count: int) -> None:
@@ -113,7 +113,7 @@ MSGPACK = Framing(
     codec.append_message,
     codec.open_frame,
     codec.close_frame,
-    _messagepack_reader,
+    _messagepack_decoder,
     limits.count_values,
 )
 JSON = Framing("json", 0, json_framing.append_json, bytearray, _complete, JSONReader, json_framing.count_values)

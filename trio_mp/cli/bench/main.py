@@ -1,4 +1,4 @@
-"""The benchmark, from its options to the exit status."""
+"""`trio-mp bench`, from its options to the exit status."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from types import FrameType
 
 from ..text import Screen
 from .catalogue import GROUPS, QUICK_SCALE, Group, Workload
-from .record import Record, make_record, read_record, write_record
+from .results import Results, make_results, read_results, write_results
 from .runner import OURS, Cell, own_command, run_cell
-from .schedule import Outcome, run_all
-from .screen import draw_changes, draw_record
+from .schedule import BenchOutcome, run_all
+from .screen import draw_changes, draw_results
 
 FULL_MINUTES, QUICK_MINUTES = 19.0, 1.7
-"""What a run may take; it ends with fewer rounds rather than later."""
+"""How long the benchmark may take, in minutes. It leaves out rounds to end in time."""
 
 _INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class BenchOptions:
     """What the command line says.
 
     Attributes:
-      quick: a tenth of the work, and fewer rounds.
-      json: where to keep all figures.
-      compare: an earlier record.
-      only: keys of groups or workloads begin with one of these.
-      minutes: for how long.
-      scale: of all counts, on top of that of `quick`.
+      quick: whether to do a tenth of the work, in fewer rounds.
+      json: the file to keep the results in.
+      compare: the file with the results of an earlier benchmark.
+      only: run workloads whose key, or whose group's key, begins with one of these; all if it is empty.
+      minutes: how long the benchmark may take.
+      scale: multiplies all counts, as `quick` does too.
     """
 
     quick: bool = False
@@ -45,27 +45,27 @@ class Options:
 
     @property
     def seconds(self) -> float:
-        """For how long."""
+        """How long the benchmark may take, in seconds."""
         return 60 * (self.minutes or (QUICK_MINUTES if self.quick else FULL_MINUTES))
 
 
 @dataclass(frozen=True, slots=True)
 class Rivals:
-    """Peers that are run beside us.
+    """Other programs that run the same workloads, as peers.
 
     Attributes:
-      cells_of: what they run in a group, at this scale.
-      versions: of those that are run.
-      skipped: the others, and why.
+      cells_of: gives the cells that the peers run in a group, with these options.
+      versions: the versions of the peers that are run.
+      skipped: the peers that cannot be run, and why.
     """
 
-    cells_of: Callable[[Group, Options], list[Cell]] = lambda _group, _options: []
+    cells_of: Callable[[Group, BenchOptions], list[Cell]] = lambda _group, _options: []
     versions: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of a run."""
+    """Add the arguments of `trio-mp bench` to a parser."""
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, under two minutes: a check")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures there")
     parser.add_argument(
@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _record(text: str) -> Path:
     path = Path(text)
     try:
-        read_record(path)
+        read_results(path)
     except (OSError, ValueError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return path
@@ -93,21 +93,21 @@ def _record(text: str) -> Path:
 def _key(text: str) -> str:
     if not any(_chosen(group, workload, (text,)) for group in GROUPS for workload in group.workloads):
         known = ", ".join(group.key for group in GROUPS)
-        raise argparse.ArgumentTypeError(f"nothing is called {text!r}; there are {known}")
+        raise argparse.ArgumentTypeError(f"expected how a workload's key begins, got {text!r}; there are {known}")
     return text
 
 
-def options_of(arguments: argparse.Namespace) -> Options:
-    """The options in these arguments."""
-    return Options(arguments.quick, arguments.json, arguments.compare, tuple(arguments.only))
+def options_of(arguments: argparse.Namespace) -> BenchOptions:
+    """Make the options of the parsed arguments."""
+    return BenchOptions(arguments.quick, arguments.json, arguments.compare, tuple(arguments.only))
 
 
 def _chosen(group: Group, workload: Workload, only: tuple[str, ...]) -> bool:
     return not only or any(key.startswith(one) for one in only for key in (group.key, workload.key))
 
 
-def cells(options: Options, rivals: Rivals) -> list[Cell]:
-    """All that is to be run."""
+def cells(options: BenchOptions, rivals: Rivals) -> list[Cell]:
+    """All cells to run: our own and those of the peers, group by group."""
     scale = options.scale * (QUICK_SCALE if options.quick else 1)
     found: list[Cell] = []
     for group in GROUPS:
@@ -131,19 +131,19 @@ def cells(options: Options, rivals: Rivals) -> list[Cell]:
 
 
 def run_bench(
-    options: Options, rivals: Rivals | None = None, screen: Screen | None = None
-) -> tuple[int, Record | None]:
-    """Run the benchmark; returns its exit status, and the record if there is one.
+    options: BenchOptions, rivals: Rivals | None = None, screen: Screen | None = None
+) -> tuple[int, Results | None]:
+    """Run the benchmark. Returns its exit status, and the results; None if it was interrupted.
 
     Args:
-      options: what to do.
-      rivals: who is run beside us.
+      options: what the command line says.
+      rivals: the peers that run beside us.
       screen: where to print.
     """
     screen = screen or Screen()
     rivals = rivals or Rivals()
-    # Read before anything is overwritten: it may be the same file.
-    earlier = read_record(options.compare) if options.compare is not None else None
+    # Read before the new results are written: it may be the same file.
+    earlier = read_results(options.compare) if options.compare is not None else None
     for name, why in rivals.skipped.items():
         screen.print(f"Skipped: {name}: {why}")
     try:
@@ -152,20 +152,20 @@ def run_bench(
     except KeyboardInterrupt:
         screen.print("Interrupted; all processes have ended.")
         return _INTERRUPTED, None
-    record = make_record(outcome, quick=options.quick, versions=rivals.versions, skipped=rivals.skipped)
+    results = make_results(outcome, quick=options.quick, versions=rivals.versions, skipped=rivals.skipped)
     if options.json is not None:
-        write_record(record, options.json)
-    screen.print(draw_record(record, GROUPS).draw(screen.width))
+        write_results(results, options.json)
+    screen.print(draw_results(results, GROUPS).draw(screen.width))
     if earlier is not None:
-        screen.print("\n" + draw_changes(earlier, record, GROUPS).draw(screen.width))
-    for name, why in record.failures.items():
+        screen.print("\n" + draw_changes(earlier, results, GROUPS).draw(screen.width))
+    for name, why in results.failures.items():
         screen.print(f"✗ Failed: {name}: {why}")
     if outcome.cut:
         screen.print(f"There was no time for {outcome.cut} more runs.")
-    return (1 if any(program == OURS for _, program in outcome.failures) else 0), record
+    return (1 if any(program == OURS for _, program in outcome.failures) else 0), results
 
 
-def _run(wanted: Sequence[Cell], seconds: float, screen: Screen) -> Outcome:
+def _run(wanted: Sequence[Cell], seconds: float, screen: Screen) -> BenchOutcome:
     total, done = sum(cell.repeats for cell in wanted), 0
 
     def before(cell: Cell) -> None:
@@ -183,7 +183,7 @@ def _run(wanted: Sequence[Cell], seconds: float, screen: Screen) -> Outcome:
 
 @contextlib.contextmanager
 def _ends_in_order() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a run as Ctrl-C does, so that no process is left."""
+    """Let SIGTERM and SIGHUP end a run as Ctrl-C does, so that no process is left behind."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,6 +1,6 @@
 """The process of one node: `python -m trio_mp.cli.demo.worker`, with orders on its standard input.
 
-It ends when its input does, so that it cannot outlive the command, however that ends.
+The process ends when its input ends, so it cannot outlive the command, however the command ends.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import trio
 
 import trio_mp
 
-from .journal import JournalWriter, Kind, Record
-from .talk import Begin, Drained, Figures, LineDecoder, Order, Ready, Report, Stop, encode_line
+from .journal import JournalEntry, JournalWriter, Kind
+from .talk import Assignment, Drain, Drained, Figures, LineDecoder, Order, Ready, Report, encode_line
 from .traffic import Books, Feed, books_variable
 
 REPORT_PAUSE = 0.25
-"""Figures are reported this often, in seconds."""
+"""How long the worker waits between two reports of figures, in seconds."""
 
 _READ_SIZE = 64 * 1024
 
 
 class Worker:
-    """One node of the demo, on its way from `Begin` to the end of its input."""
+    """Runs one node of the demo, from its `Assignment` to the end of its input."""
 
     def __init__(self) -> None:
         self._input = trio.lowlevel.FdStream(os.dup(sys.stdin.fileno()))
@@ -37,13 +37,13 @@ class Worker:
         self._reports, self._to_write = trio.open_memory_channel[Report](1_000_000)
 
     async def run(self) -> None:
-        """Be a node until the input ends."""
+        """Read the assignment, and run the node until the input ends."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read_orders, nursery.cancel_scope)
             nursery.start_soon(self._write_reports, nursery.cancel_scope)
-            begin = await self._wait_order(Begin)
-            assert isinstance(begin, Begin)
-            await self._be_node(begin)
+            assignment = await self._wait_order(Assignment)
+            assert isinstance(assignment, Assignment)
+            await self._be_node(assignment)
             nursery.cancel_scope.cancel()
 
     async def _read_orders(self, scope: trio.CancelScope) -> None:
@@ -64,25 +64,25 @@ class Worker:
             async for report in self._to_write:
                 await self._output.send_all(encode_line(report))
         except trio.BrokenResourceError:
-            # Nobody listens any more.
+            # The command is gone, and nobody reads the reports any more.
             scope.cancel()
 
-    async def _be_node(self, begin: Begin) -> None:
-        journal = JournalWriter(Path(begin.journal))
-        books = Books(begin.number, begin.run, journal, self._reports.send_nowait)
+    async def _be_node(self, assignment: Assignment) -> None:
+        journal = JournalWriter(Path(assignment.journal))
+        books = Books(assignment.number, assignment.run, journal, self._reports.send_nowait)
         books_variable.set(books)
         async with trio_mp.open_node(
-            begin.names[begin.number],
-            binds=[begin.bind],
-            seeds=begin.seeds,
-            secret=begin.secret,
+            assignment.names[assignment.number],
+            binds=[assignment.bind],
+            seeds=assignment.seeds,
+            secret=assignment.secret,
             spawn_modules=[Feed.__module__],
         ) as node:
             books.report(Ready())
             feeds = [
-                Feed(node, books, peer, name, begin.rate)
-                for peer, name in enumerate(begin.names)
-                if peer != begin.number
+                Feed(node, books, peer, name, assignment.rate)
+                for peer, name in enumerate(assignment.names)
+                if peer != assignment.number
             ]
             try:
                 await self._exchange(node, books, feeds)
@@ -97,16 +97,16 @@ class Worker:
                 for feed in feeds:
                     sending.start_soon(feed.run)
                     sending.start_soon(feed.ping)
-                await self._wait_order(Stop)
+                await self._wait_order(Drain)
                 sending.cancel_scope.cancel()
             async with trio.open_nursery() as draining:
                 for feed in feeds:
                     draining.start_soon(feed.drain)
             for feed in feeds:
                 feed.end()
-            books.journal.write(Record(Kind.FINISHED, time.monotonic()))
+            books.journal.write(JournalEntry(Kind.FINISHED, time.monotonic()))
             books.report(Drained())
-            # Others may still want an answer from here. The end of the input cancels this.
+            # Other nodes may still call this one. The end of the input cancels this.
             await trio.sleep_forever()
 
 
@@ -120,7 +120,7 @@ async def _report_figures(node: trio_mp.Node, books: Books) -> None:
 
 
 def main() -> None:
-    """Run one node."""
+    """Run one node in this process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     trio.run(Worker().run)
 

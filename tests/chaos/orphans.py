@@ -1,0 +1,40 @@
+"""Kill a parent with SIGKILL again and again, and see that nothing is left of its processes after two seconds.
+
+    PYTHONPATH=tests python -m chaos.orphans --times 100
+
+Each time the parent has four processes: one that waits, one that computes without a checkpoint, one that shields itself
+from being stopped, and one that does not end when its node has. In every other run a fork of the parent holds copies
+of the pipes by which they hear of its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from child_process import WITHIN, seconds_until_gone, started_parent
+
+CHILDREN = ("idle", "blocking", "stubborn", "lingering")
+
+
+def main() -> int:
+    """See the top of the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=100, help="how often (100)")
+    times = parser.parse_args().times
+    taken: list[float] = []
+    for number in range(times):
+        names = (*CHILDREN, "forked") if number % 2 else CHILDREN
+        with tempfile.TemporaryDirectory(prefix="mp-", dir="/tmp") as directory:
+            log = Path(directory) / "log"
+            with started_parent(f"unix:{directory}/s", *names, log=log) as parent:
+                taken.append(seconds_until_gone(parent))
+    gone = sum(seconds < WITHIN for seconds in taken)
+    print(f"{gone} of {times} gone within {WITHIN:g} s; the longest took {max(taken):.2f} s")
+    return gone != times
+
+
+if __name__ == "__main__":
+    sys.exit(main())

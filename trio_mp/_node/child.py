@@ -1,0 +1,105 @@
+"""The node of a process that another node has launched."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Unpack
+
+import trio
+
+from .._errors import ConfigurationError, PortDied
+from .._ids import node_of
+from .._reason import is_normal
+from .._settings.settings import SettingArguments
+from .._supervision.process_invitation import Invitation, accept_invitation
+from .._supervision.process_parent import ParentWatch
+from .._supervision.processes import READY
+from .node import Node
+from .opening import open_node
+
+_FROM_THE_PARENT = frozenset({"seeds", "secret", "encryption"})
+
+
+@asynccontextmanager
+async def open_child_node(
+    node_id: str | None = None,
+    *,
+    handler: Callable[..., Any] | None = None,
+    **settings: Unpack[SettingArguments],
+) -> AsyncGenerator[Node, None]:
+    """Run a node for the length of the block, in a process that `Supervisor.run_process` has started.
+
+    The process learns by a pipe that it has inherited where the node of its parent is, and the secret. It is ready for
+    the parent when the block is entered: the parent's `run_process` returns then. The pipe is read first of all, and a
+    thread watches it from then on:
+
+    - If the parent stops the process, the block is cancelled, as by a cancel scope around it: it unwinds, the node
+      closes in good order, and the program goes on behind the block.
+    - If the parent dies, so that it cannot stop anybody, the same happens. A process that has not ended by itself a
+      second later is ended, whatever it does; only code that holds Python's interpreter lock can delay that. Until
+      this is called nobody watches: call it early, before imports that take long.
+
+    Args:
+      node_id: as for `open_node`.
+      handler: takes messages; as `node.port(handler)`. The parent gets the ID of that port, instead of the node ID,
+        and the process lives as long as the port: if it is killed or its handler raises, the block is cancelled.
+      settings: as for `open_node`, except `seeds`, `secret` and `encryption`, which are the parent's. In a network
+        with certificates the process needs a `certificate` of its own: nobody hands over a private key.
+
+    Raises:
+      RuntimeError: nobody has launched this process in this way, or its node was opened before.
+      PortDied: the parent's node cannot be reached; or the port of the handler has died abnormally.
+      TypeError, ConfigurationError, OSError: as `open_node`.
+    """
+    pipe, invitation = accept_invitation()
+    token = trio.lowlevel.current_trio_token()
+    block = trio.CancelScope()
+
+    def leave() -> None:
+        try:
+            # Before the block is entered, too: then it is cancelled as soon as it is. Nobody is told to stop before
+            # it is ready, and whose parent has died while it opens its node is ended by the watch.
+            token.run_sync_soon(block.cancel)
+        except trio.RunFinishedError:
+            # Trio has ended, and the program is about to.
+            return
+
+    ParentWatch(pipe, invitation.pid, leave).start()
+    arguments = _settings_with(invitation, settings)
+    async with open_node(node_id, **arguments) as node:
+        _remember_parent(node, invitation)
+        port = node.port(handler) if handler is not None else None
+        await node.call(invitation.parent, READY, port if port is not None else node.id)
+        with block:
+            if port is None:
+                yield node
+                return
+            with node.move_on_death(port) as life:
+                yield node
+        if port is not None and life.reason is not None and not is_normal(life.reason):
+            raise PortDied(port, life.reason)
+
+
+def _settings_with(invitation: Invitation, given: SettingArguments) -> SettingArguments:
+    """The settings of the new node: what its program gives, and what its parent says."""
+    wrong = sorted(_FROM_THE_PARENT & set(given))
+    if wrong:
+        raise TypeError(f"open_child_node() takes {', '.join(wrong)} from the parent's node; leave it away")
+    if invitation.certificate and given.get("certificate") is None:
+        raise ConfigurationError(
+            "certificate: expected one for open_child_node(), because the parent's network has certificates, got none;"
+            " give the process a Certificate of its own"
+        )
+    settings = given.copy()
+    settings["seeds"] = invitation.seeds
+    settings["secret"] = invitation.secrets or None
+    settings["encryption"] = invitation.encryption
+    return settings
+
+
+def _remember_parent(node: Node, invitation: Invitation) -> None:
+    """Note where the parent listens on this machine: its seeds may be out of reach, or not know it."""
+    membership = node._membership
+    assert membership is not None
+    membership.sightings.connected(node_of(invitation.parent), invitation.addresses)

@@ -1,0 +1,344 @@
+"""Processes that are nodes beside this one: how they are launched, watched, stopped and killed.
+
+A process is launched with an invitation (`process_invitation.py`), opens its node by `open_child_node`, and says that
+it is ready. From then on two things tell of its end: the operating system, and a monitor of its port. Only the first
+says that nothing of it runs any more. So when the monitor fires, because the process has closed its node, or was
+stopped, or computes without an end, the process has the node's `shutdown_timeout` to end; then it is killed. Whoever is
+told that a process has ended can start another one in its place, and two of them never run at the same time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+from math import inf
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import trio
+
+from .._ids import node_of
+from .._ports.port import Port, new_port
+from .._reason import NORMAL, Reason, describe, process_ended
+from .._runtime import Runtime
+from .._transport.addresses import UNIX_PATH_LIMIT, Address, TCPAddress, UnixAddress, parse_address
+from .process_invitation import Invitation, ParentPipe
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+READY = "ready"
+"""What a process says to the parent's port, with its own port and a reply port."""
+
+START_TIMEOUT = 60.0
+"""How long a process may take to open its node, in seconds, if nobody says otherwise."""
+
+log = logging.getLogger("trio_mp.supervision")
+
+
+class ChildProcess:
+    """A process that was launched by this node, and is a node itself. Made by `launch`.
+
+    Attributes:
+      command: what was launched.
+      pid: its process ID.
+      port: the port that its program has named, or its node ID, which is its node's own port.
+      node_id: its node ID.
+      ready: set when its node is open.
+      ended: set when nothing of the process runs any more.
+      reason: why it has ended; None before. `()` if it has ended by itself, with status 0.
+      on_ended: called once, with the reason, when it has ended; to be set before the next checkpoint behind `launch`.
+    """
+
+    def __init__(self, runtime: Runtime, command: Sequence[str], process: trio.Process, pipe: ParentPipe) -> None:
+        self.command = tuple(command)
+        self.pid = process.pid
+        self.port = ""
+        self.node_id = ""
+        self.ready = trio.Event()
+        self.ended = trio.Event()
+        self.reason: Reason | None = None
+        self.on_ended: Callable[[Reason], object] | None = None
+        self._runtime = runtime
+        self._process = process
+        self._pipe = pipe
+        # Why it is killed, if this node kills it; the first cause counts.
+        self._why_killed = ""
+        # Until when it may run, by Trio's clock, and why it is killed then.
+        self._patience = trio.CancelScope()
+        self._verdict = ""
+        self._progress = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        state = "running" if self.reason is None else describe(self.reason)
+        return f"<ChildProcess {self.pid}: {state}>"
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        return self._process.returncode
+
+    def stop(self, limit: float | None) -> None:
+        """Ask the process to leave, and kill it if it has not ended after a time. Not a checkpoint.
+
+        Its program's `open_child_node` block is cancelled. `ended` follows. A process whose node is not open yet is
+        killed at once: it cannot hear.
+
+        Args:
+          limit: how long it may take, in seconds; None for as long as it takes. If `stop` was called before, the
+            shorter time counts.
+        """
+        if not self.ready.is_set():
+            self.kill("it was stopped before it was ready")
+            return
+        self._pipe.ask_to_stop()
+        if limit is not None:
+            self._give(limit, f"it was told to stop, and had not ended after {limit:g} s")
+
+    def kill(self, why: str = "it was killed by this node") -> None:
+        """Kill the process with SIGKILL, and all of its process group. Not a checkpoint; `ended` follows.
+
+        Args:
+          why: for people; it becomes part of the reason.
+        """
+        # While the process has not been waited for, nobody else can have its number.
+        if self._process.returncode is not None:
+            return
+        self._why_killed = self._why_killed or why
+        if sys.platform == "win32":
+            self._process.kill()
+        else:
+            with suppress(ProcessLookupError, PermissionError):
+                # It is the leader of its group, so this reaches what runs behind a shell, or another launcher, too.
+                os.killpg(self.pid, signal.SIGKILL)
+        # Whoever cannot be killed, another user's process behind a launcher for example, still sees this.
+        self._pipe.close()
+
+    async def wait(self) -> Reason:
+        """Wait until nothing of the process runs any more; returns why it has ended. A checkpoint."""
+        await self.ended.wait()
+        assert self.reason is not None
+        return self.reason
+
+    async def wait_ready(self) -> None:
+        """Wait until the process is ready, or has ended. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while not (self.ready.is_set() or self.ended.is_set()):
+            await self._progress.park()
+
+    def _give(self, seconds: float, why: str) -> None:
+        """Have the process killed if it runs longer than so many seconds, unless less was given before."""
+        deadline = trio.current_time() + seconds
+        if deadline < self._patience.deadline:
+            self._patience.deadline = deadline
+            self._verdict = why
+
+    async def run(self, port: Port) -> None:
+        """Watch the process until it has ended, and see to it that it has when this is left. Runs in the node's tasks.
+
+        Args:
+          port: the port that the process talks to; it dies with the process.
+        """
+        try:
+            with self._patience:
+                await self._process.wait()
+        finally:
+            if self._process.returncode is None:
+                self.kill(self._verdict if self._patience.cancelled_caught else "the node of its parent has ended")
+            with trio.CancelScope(shield=True):
+                await self._process.wait()
+            self._pipe.close()
+            self._runtime.lifecycle.die(port, NORMAL)
+            self._end()
+
+    def _end(self) -> None:
+        self.reason = self._judge(self._process.returncode or 0)
+        log.debug("process %d has ended: %s", self.pid, describe(self.reason))
+        self.ended.set()
+        self._progress.unpark_all()
+        if self.on_ended is not None:
+            self.on_ended(self.reason)
+
+    def _judge(self, status: int) -> Reason:
+        """Why the process has ended."""
+        if status == 0 and not self._why_killed:
+            return NORMAL
+        how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit status {status}"
+        because = f" ({self._why_killed})" if self._why_killed else ""
+        return process_ended(f"{shlex.join(self.command)}, process {self.pid}: {how}{because}")
+
+    # What it says --------------------------------------------------------------------------------------------------
+
+    def said_ready(self, port: str, reply_to: str) -> None:
+        """The process has opened its node; it may name any port of that node."""
+        if self.ready.is_set():
+            return
+        self.port, self.node_id = port, node_of(port)
+        # Before the answer, so that the process goes on only under the eyes of this node.
+        self._runtime.monitor(port, self._is_lost, None)
+        self._runtime.send(reply_to, (os.getpid(),))
+        self.ready.set()
+        self._progress.unpark_all()
+        log.debug("process %d is ready, as the node %s", self.pid, self.node_id)
+
+    def _is_lost(self, *reason: object) -> None:
+        """The port of the process has died, or the connection with it is lost."""
+        if self._process.returncode is None:
+            timeout = self._runtime.settings.shutdown_timeout
+            self._pipe.ask_to_stop()
+            self._give(timeout, f"{describe(reason)}; {timeout:g} s later it still ran")
+
+
+async def launch(
+    runtime: Runtime,
+    command: Sequence[StrPath],
+    *,
+    cwd: StrPath | None = None,
+    env: Mapping[str, str] | None = None,
+    start_timeout: float | None = START_TIMEOUT,
+    epoch: int | None = None,
+) -> ChildProcess:
+    """Launch a process, and wait until it has opened its node by `open_child_node`. A checkpoint.
+
+    Its standard output and error are this process's; its standard input is empty. It is the leader of a process group,
+    so Ctrl-C in a terminal is for this process alone. Cancelled, the process is killed, and gone, first.
+
+    Args:
+      runtime: the node; the process lives no longer than it.
+      command: program and arguments. The program is found as `subprocess` finds it.
+      cwd: the directory that it runs in; that of this process by default.
+      env: its environment; that of this process by default.
+      start_timeout: how long it may take to open its node, in seconds; None for as long as it takes.
+      epoch: which life of a supervised child it is.
+
+    Raises:
+      RuntimeError: the node has no network; or the process has ended before it was ready.
+      trio.TooSlowError: it was not ready in time, and was killed.
+      OSError: it could not be launched.
+      TypeError, ValueError: the command is none, or the invitation is too long.
+      trio.ClosedResourceError: the node is closed or closing.
+    """
+    words = check_command(command)
+    port = new_port(runtime.lifecycle, runtime.next_name())
+    try:
+        pipe = ParentPipe(_invite(runtime, port, epoch, moved=cwd is not None))
+        try:
+            child = ChildProcess(runtime, words, await _open_process(words, cwd, pipe.launch_options(env)), pipe)
+        except BaseException:
+            pipe.close()
+            raise
+        pipe.launched()
+    except BaseException:
+        runtime.lifecycle.die(port, NORMAL)
+        raise
+    port.on(READY)(child.said_ready)
+    if runtime.lifecycle.nursery is None:
+        # The node has ended while the process came into being, so there is no task that could watch it.
+        child.kill()
+        with trio.CancelScope(shield=True):
+            await child.run(port)
+        raise trio.ClosedResourceError(f"node {runtime.id} is closed")
+    runtime.lifecycle.start_system_task(child.run, port)
+    try:
+        await _wait_ready(child, inf if start_timeout is None else start_timeout)
+    except BaseException:
+        child.kill("its start was given up")
+        with trio.CancelScope(shield=True):
+            await child.wait()
+        raise
+    return child
+
+
+async def _wait_ready(child: ChildProcess, timeout: float) -> None:
+    """Wait until a process is ready. Raises `RuntimeError` and `trio.TooSlowError` as `launch` does."""
+    with trio.move_on_after(timeout):
+        await child.wait_ready()
+    if child.ended.is_set():
+        how = describe(child.reason or NORMAL)
+        raise RuntimeError(
+            f"expected a process that opens its node by open_child_node(), got one that ended before that: {how}"
+        )
+    if not child.ready.is_set():
+        child.kill(f"it had not opened its node after {timeout:g} s")
+        raise trio.TooSlowError(describe(await child.wait()))
+
+
+def check_command(command: object) -> list[str]:
+    """The words of a command. Raises `TypeError` or `ValueError`."""
+    if isinstance(command, str | bytes) or not isinstance(command, Sequence):
+        raise TypeError(f"expected a command as a list, [program, argument, …], got {command!r}")
+    words = [os.fspath(word) if isinstance(word, str | os.PathLike) else word for word in command]
+    for index, word in enumerate(words):
+        if not isinstance(word, str):
+            raise TypeError(f"command[{index}]: expected a str or an os.PathLike[str], got {word!r}")
+    if not words:
+        raise ValueError("expected a command with at least a program in it, got an empty one")
+    return words
+
+
+async def _open_process(command: list[str], cwd: StrPath | None, options: dict[str, Any]) -> trio.Process:
+    if sys.platform == "win32":
+        return await trio.lowlevel.open_process(
+            command, cwd=cwd, creationflags=subprocess.CREATE_NEW_PROCESS_GROUP, **options
+        )
+    return await trio.lowlevel.open_process(command, cwd=cwd, process_group=0, **options)
+
+
+# What the process is told -------------------------------------------------------------------------------------------
+
+
+def _invite(runtime: Runtime, port: Port, epoch: int | None, *, moved: bool) -> Invitation:
+    """What a new process is told. Raises `RuntimeError` if there is nothing that it could connect with."""
+    settings, network = runtime.settings, runtime.network
+    if network is None:
+        raise RuntimeError(
+            f"expected a node with a network, so that processes can join it, got {runtime.id}, which has none: give"
+            " open_node() binds=['unix:PATH'], or seeds, and a secret; open_workers() needs neither"
+        )
+    own = tuple(_as_dialled_here(bind, moved=moved) for bind in network.binds)
+    # A node that somebody names as a seed becomes global, and holds the whole database: not each parent wants to.
+    seeds = tuple(_as_dialled_here(str(seed), moved=moved) for seed in settings.seeds)
+    return Invitation(
+        parent=str.__str__(port),
+        pid=os.getpid(),
+        seeds=seeds or own,
+        addresses=own,
+        secrets=settings.secret,
+        encryption=settings.encryption,
+        certificate=settings.certificate is not None,
+        epoch=epoch,
+    )
+
+
+def _as_dialled_here(text: str, *, moved: bool) -> str:
+    """An address of the parent as a process on the same machine dials it, which perhaps runs in another directory."""
+    address: Address = parse_address(text)
+    if isinstance(address, UnixAddress):
+        path = str(Path(address.path).absolute())
+        # A path that would be too long to be absolute still works where the directory is the same.
+        return str(UnixAddress(path)) if moved or len(os.fsencode(path)) <= UNIX_PATH_LIMIT else text
+    return str(TCPAddress(_host_here(address.host), address.port))
+
+
+def _host_here(host: str) -> str:
+    """The host by which a listener at this one is reached from the same machine."""
+    try:
+        number = ip_address(host)
+    except ValueError:
+        return host
+    if not number.is_unspecified:
+        return host
+    return "127.0.0.1" if number.version == 4 else "::1"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
