@@ -1,4 +1,4 @@
-"""Too many restarts: what leaves the block, and what was stopped before. And what ends a supervisor without a failure."""
+"""Too many restarts: what leaves the block, and what was stopped before. And what else ends a supervisor."""
 
 # ruff: noqa: PT012 - what leaves a whole block is what these tests are about
 
@@ -71,15 +71,14 @@ async def test_the_children_that_used_it_up_are_named_the_latest_last(autojump_c
 
 async def test_a_part_of_the_group_is_one_too(autojump_clock: MockClock) -> None:
     async with open_node() as node:
-        try:
+        with pytest.raises(SupervisorFailed) as caught:
             async with node.open_supervisor(limit=0) as crew:
                 await crew.start(fail_at_once)
                 await trio.sleep_forever()
-        except* Crash as group:
-            assert isinstance(group, SupervisorFailed)
-            assert group.children == ()
-        else:
-            raise AssertionError("it did not give up")
+    part = caught.value.subgroup(Crash)
+    assert isinstance(part, SupervisorFailed)
+    assert part.children == ()
+    assert caught.value.split(Crash)[1] is None
 
 
 async def test_the_bodys_own_exception_leaves_alone_and_unwrapped(autojump_clock: MockClock) -> None:

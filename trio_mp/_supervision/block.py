@@ -49,7 +49,7 @@ class SupervisorBlock:
         assert driver is not None
         left = [each for each in (_leave(driver.scope, kind, error, trace),) if each is not None]
         driver.leave()
-        driver.cancel()
+        driver.end()
         left += await _wait(driver)
         try:
             await self._nursery.__aexit__(None, None, None)
