@@ -201,6 +201,23 @@ async def test_what_crashes_the_node_stops_the_children_in_order(autojump_clock:
     assert story.take() == "+a +b +c -c -b -a"
 
 
+async def test_a_task_of_the_node_that_fails_leaves_no_supervisor_waiting(autojump_clock: MockClock) -> None:
+    story = Story()
+
+    async def fail() -> None:
+        raise Crash("in the node itself")
+
+    with pytest.raises(ExceptionGroup, match="a node failed") as caught:
+        async with open_node() as node, node.open_supervisor() as crew:
+            await crew.start(story.serve, "a")
+            story.starting["b"] = 100
+            node._lifecycle.start_system_task(fail)
+            await crew.start(story.serve, "b")
+    assert [type(error) for error in caught.value.exceptions] == [Crash]
+    assert trio.current_time() < 1
+    assert story.running() == []
+
+
 # Ends without a failure ----------------------------------------------------------------------------------------------
 
 

@@ -75,7 +75,8 @@ def _fix(runtime: Runtime, port: str | PortReference, message: tuple[Any, ...]) 
     Raises:
       TypeError, ValueError, RuntimeError: as `Node.send`.
     """
-    peer, name = runtime.route(port)
+    # Of a reference the present life, or the last one: where it goes is found out when it is sent.
+    peer, name = runtime.route(port.port if isinstance(port, PortReference) else port)
     if peer is None:
         return message
     framing = peer.association.outbox.queue.framing

@@ -49,7 +49,10 @@ class SupervisorBlock:
         assert driver is not None
         left = [each for each in (_leave(driver.scope, kind, error, trace),) if each is not None]
         driver.leave()
-        driver.end()
+        try:
+            driver.end()
+        except Exception as mistake:  # noqa: BLE001 - of this package; the nursery is left in any case
+            left.append(mistake)
         left += await _wait(driver)
         try:
             await self._nursery.__aexit__(None, None, None)
