@@ -29,12 +29,14 @@ PROCESSES = (
         "whoever is told of a pipe reads it, whosever it is",
         (Change(_INVITATION, " and (descriptor == 0 or found.st_ino == number)", ""),),
         (f"{_TESTS}::test_what_names_no_pipe_of_ours",),
+        hangs=True,
     ),
     Fault(
-        "parents_pipe_left_open",
-        "the parent keeps the end that the process reads, and asking a process that has gone is heard by nobody",
-        (Change(_CHILDREN, "        pipe.launched()\n", ""), Change(_CHILDREN, "        self._pipe.close()\n\n", "\n")),
-        (f"{_TESTS}::test_no_command",),
+        "pipe_left_open",
+        "the pipe of a process that has ended is never closed",
+        (Change(_CHILDREN, "            self._pipe.close()\n            self._runtime", "            self._runtime"),),
+        (f"{_TESTS}::test_what_has_ended_leaves_no_descriptor",),
+        hangs=True,
     ),
     Fault(
         "orphan_unnoticed",

@@ -20,6 +20,7 @@ from child_process import (
     seconds_until_gone,
     started_parent,
 )
+from watched_nodes import until
 
 import trio_mp
 from trio_mp._supervision import process_invitation
@@ -205,6 +206,14 @@ async def test_a_launch_that_is_cancelled_leaves_nothing(unix_bind: str) -> None
         # It is waited for, so it is no zombie either.
         with pytest.raises(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)  # noqa: ASYNC222 - it does not wait
+
+
+async def test_what_has_ended_leaves_no_descriptor(unix_bind: str) -> None:
+    async with open_parent(unix_bind) as node:
+        await (await launch_program(node, "done")).wait()
+        before = len(os.listdir("/dev/fd"))  # noqa: PTH208
+        await (await launch_program(node, "done")).wait()
+        await until(lambda: len(os.listdir("/dev/fd")) == before)  # noqa: PTH208
 
 
 async def test_a_node_is_opened_once(unix_bind: str) -> None:

@@ -39,7 +39,7 @@ READY = "ready"
 START_TIMEOUT = 60.0
 """How long a process may take to open its node, in seconds, if nobody says otherwise."""
 
-log = logging.getLogger("trio_mp.supervision")
+log = logging.getLogger("trio_mp.supervisor")
 
 
 class ChildProcess:
@@ -150,6 +150,8 @@ class ChildProcess:
                 await self._process.wait()
         finally:
             if self._process.returncode is None:
+                if self._patience.cancelled_caught:
+                    log.warning("process %d is killed: %s", self.pid, self._verdict)
                 self.kill(self._verdict if self._patience.cancelled_caught else "the node of its parent has ended")
             with trio.CancelScope(shield=True):
                 await self._process.wait()
