@@ -482,7 +482,7 @@ class Node:
             name=name,
             epochs=epochs,
         )
-        return SupervisorBlock(self._runtime, self._database, settings)
+        return SupervisorBlock(self._runtime, self._spawner, self._database, settings)
 
     # The network ---------------------------------------------------------------------------------------------------
 
