@@ -24,7 +24,7 @@ from trio_mp._protocol.handshake.events import (
     ProofWanted,
     RefusedByPeer,
 )
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo
+from trio_mp._protocol.handshake.greeting import NONCE_SIZE, LocalInfo
 from trio_mp._protocol.handshake.session import Session
 from trio_mp._protocol.wire import codec
 from trio_mp._transport.pipe import Pipe

@@ -26,7 +26,8 @@ from trio_mp._protocol.association.association import Association, Stage
 from trio_mp._protocol.association.effects import Terms
 from trio_mp._protocol.association.outbox import Outbox
 from trio_mp._protocol.association.queue import OutgoingQueue
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, Handshake, LocalInfo
+from trio_mp._protocol.handshake.greeting import NONCE_SIZE, LocalInfo
+from trio_mp._protocol.handshake.handshake import Handshake
 from trio_mp._protocol.transitions import Row, TransitionTable
 from trio_mp._protocol.wire.framing import MSGPACK
 

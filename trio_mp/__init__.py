@@ -15,6 +15,8 @@ from ._errors import (
     PortDied as PortDied,
     ProtocolError as ProtocolError,
     RemoteProtocolError as RemoteProtocolError,
+    WorkerError as WorkerError,
+    WorkerLost as WorkerLost,
 )
 from ._ids import node_of as node_of
 from ._node.child import open_child_node as open_child_node
@@ -42,6 +44,7 @@ from ._supervision.places import Family as Family
 from ._supervision.reference import ChildRef as ChildRef
 from ._supervision.supervisor import Supervisor as Supervisor
 from ._transport.certificate_files import Certificate as Certificate
+from ._workers.workers import Workers as Workers
 
 if TYPE_CHECKING:
     from ._transport.issuing import make_authority as make_authority, make_certificate as make_certificate
@@ -71,6 +74,9 @@ __all__ = [
     "Supervisor",
     "SupervisorFailed",
     "Timer",
+    "WorkerError",
+    "WorkerLost",
+    "Workers",
     "current_epoch",
     "current_node",
     "current_port",

@@ -30,6 +30,48 @@ class PortDied(Exception):
         return f"port {self.port} died: {describe(self.reason)}"
 
 
+class WorkerLost(PortDied):
+    """A worker process ended while it had a task, which may have run: not at all, in part, or to its end.
+
+    Raised by `Workers.run` and `Workers.map`, unless the task was said to be idempotent. A task that had certainly not
+    begun runs on another worker instead, and raises nothing.
+
+    Attributes:
+      worker: the name of the worker.
+      port, reason: of the worker's port; see `PortDied`.
+    """
+
+    def __init__(self, port: str, reason: Reason, worker: str) -> None:
+        super().__init__(port, reason)
+        self.worker = worker
+
+    def __str__(self) -> str:
+        return (
+            f"{self.worker} ended ({describe(self.reason)}), and its task may have run;"
+            " say idempotent=True if it may run twice"
+        )
+
+
+class WorkerError(Exception):
+    """A function raised an exception in a worker that cannot be raised here as what it is.
+
+    Raised by `Workers.run` and `Workers.map`. Exceptions of Python, Trio and the workers' `modules` are raised as what
+    they are, if their type and their `args` suffice to make them again.
+
+    Attributes:
+      type_name: the name of its type, with the module, such as `sqlite3.OperationalError`.
+      text: what it said.
+    """
+
+    def __init__(self, type_name: str, text: str) -> None:
+        super().__init__(type_name, text)
+        self.type_name = type_name
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.text}" if self.text else self.type_name
+
+
 class ConfigurationError(ValueError):
     """A setting has a value that cannot work. The text names the setting, the value and what is wrong with it."""
 

@@ -100,9 +100,9 @@ def is_token(text: str) -> bool:
 def check_node_id(node_id: object) -> str:
     """The node ID, if it is one. Raises `TypeError` or `ValueError`, naming what was given."""
     if not isinstance(node_id, str):
-        raise TypeError(f"a node ID is a str, not {node_id!r}")
+        raise TypeError(f"node ID: expected a str, got {node_id!r}")
     if not is_node_id(node_id):
-        raise ValueError(f"not a node ID: {node_id!r} (1 to 255 of the characters A-Z a-z 0-9 _ - . : /)")
+        raise ValueError(f"node ID: expected 1 to 255 of the characters A-Z a-z 0-9 _ - . : /, got {node_id!r}")
     return node_id
 
 
@@ -114,13 +114,13 @@ def split_port(port: object) -> tuple[str, str]:
     if isinstance(port, PortReference):
         port = port.port
     if not isinstance(port, str):
-        raise TypeError(f"a port is a str, such as a Port or a port ID, not {port!r}")
+        raise TypeError(f"port: expected a str, such as a Port or a port ID, got {port!r}")
     node_id, _, name = str(port).partition("#")
     if not is_node_id(node_id) or (name and not _PORT_NAME.fullmatch(name)):
         raise ValueError(
-            f"not a port ID: {str(port)!r} (a port ID is what a Port prints as,"
-            " 'nodeid#name' with a name that its node gave it, of 16 to 64 characters;"
-            " a node ID alone is that node's own port)"
+            f"port: expected a port ID, got {str(port)!r}; pass a Port or the text that it prints as, 'nodeid#name',"
+            " where the name is one of 16 to 64 characters that its node gave it;"
+            " a node ID alone stands for that node's own port"
         )
     return node_id, name
 

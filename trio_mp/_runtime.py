@@ -23,7 +23,7 @@ from ._ports.port import Port, lifecycle_of, running_port, state_of
 from ._ports.port_state import Supervising
 from ._ports.run_queue import WRONG_THREAD, Job
 from ._protocol import requests
-from ._protocol.wire import codec
+from ._protocol.wire.values import plain_message
 from ._reason import Reason, node_closed, node_failed, not_running, reason_lost, transport_error
 from ._settings.environment import Environment
 from ._settings.settings import Settings
@@ -155,7 +155,7 @@ class Runtime:
             route: tuple[Peer | None, str] = (None, name)
         elif self.network is None:
             raise RuntimeError(
-                f"{port!s} is on another node, and {self.id} has no network:"
+                f"port: expected one of {self.id}, which has no network, got {port!s};"
                 " give open_node() binds or seeds, and a secret"
             )
         else:
@@ -192,10 +192,10 @@ class Runtime:
     def kill(self, port: str, reason: Reason) -> None:
         """See `Node.kill`."""
         self.check_open()
-        reason = codec.plain_message(reason, thorough=True, what="reason")
+        reason = plain_message(reason, thorough=True, what="reason")
         peer, name = self.route(port)
         if not name:
-            raise ValueError(f"{port} is a node port, which cannot be killed")
+            raise ValueError(f"kill(): expected a port that can be killed, got the node port {port}")
         if peer is not None:
             peer.send("", requests.kill(name, reason))
         else:
@@ -300,7 +300,7 @@ class Runtime:
             to = to.port
         peer, name = self.route(to)
         if not name:
-            raise ValueError(f"{to} is a node port, which cannot be killed")
+            raise ValueError(f"link(): expected a port that can be killed, got the node port {to}")
         owner = self.lifecycle.ports.get(name) if peer is None else self.owner()
 
         def kill_linked(*reason: object) -> None:

@@ -25,7 +25,7 @@ DIALLERS = {"alpha": ("alpha", "alpha"), "mike": (HUB, "mike"), "zulu": ("zulu",
 nodes that dial each other, and two connections that one makes at the same time."""
 
 ERRORS = ("Traceback", " ERROR ", " CRITICAL ", "Exception ignored")
-MISUNDERSTANDINGS = ("expected 'link' once", "expected 'ok' once", "not understood", "that it may not give")
+MISUNDERSTANDINGS = ("expected 'link' once", "expected 'ok' once", "not understood", "may not give the name")
 """What is in no log of a process: it is an error of the product, whatever the oracle says. Bytes are never
 changed here, so two nodes always understand each other."""
 

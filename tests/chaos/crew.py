@@ -1,6 +1,6 @@
 """The processes: how they are started, heard, told, signalled and restarted.
 
-The crew of the demo is another one: its processes report figures to a board that is drawn, and are only killed.
+The demo has a crew of its own: that one shows on a board what its processes report, and only kills them.
 """
 
 from __future__ import annotations

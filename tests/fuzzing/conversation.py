@@ -22,7 +22,8 @@ from trio_mp._protocol.handshake.events import (
     ProofWanted,
     RefusedByPeer,
 )
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step
+from trio_mp._protocol.handshake.greeting import NONCE_SIZE, LocalInfo
+from trio_mp._protocol.handshake.handshake import Step
 from trio_mp._protocol.handshake.session import Session, TLSChannel
 from trio_mp._protocol.requests import parse
 from trio_mp._protocol.wire.buffer import LINE_LIMIT
@@ -37,9 +38,9 @@ NONCE = b"\x55" * NONCE_SIZE
 
 SOONER = (
     # Whoever speaks before it was answered is told off only if both came in one piece.
-    *("in step '", "expected nothing before its 'link'", "it went on before", "expected 'link' once"),
+    *("in step '", "expected nothing before its 'link'", "expected nothing before this side", "expected 'link' once"),
     # Of two faults in one piece, the splitter's is found before the decoder's.
-    "a frame of",
+    "expected a frame of",
 )
 """See `check_agreement`."""
 
@@ -197,7 +198,7 @@ class Driver:
                     session.prove("")
                 if self._decides:
                     if session.handshake.step is not Step.DECISION:
-                        raise RemoteProtocolError("it went on before this side, which decides, had spoken")
+                        raise RemoteProtocolError("expected nothing before this side, which decides, has spoken")
                     session.link()
             case LinkReceived():
                 if self._decides:

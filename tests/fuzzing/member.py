@@ -25,7 +25,8 @@ from trio_mp._errors import RemoteProtocolError
 from trio_mp._ids import random_token
 from trio_mp._protocol.handshake.auth import stretch_secret
 from trio_mp._protocol.handshake.events import Authenticated, LinkReceived, Messages, ProofWanted
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step
+from trio_mp._protocol.handshake.greeting import NONCE_SIZE, LocalInfo
+from trio_mp._protocol.handshake.handshake import Step
 from trio_mp._protocol.handshake.session import Session, TLSChannel
 from trio_mp._transport.addresses import parse_address
 from trio_mp._transport.pipe import Pipe
@@ -58,7 +59,7 @@ SETTINGS: dict[str, Any] = {
 EXPECTED = re.compile(
     # Programs that were asked to fail, on purpose or by arguments that they cannot have.
     r"died and nobody monitors it|a task failed while it was unwinding|a handler failed after the port had died"
-    r"|the function of a byte stream failed|is not told of a death|cannot be told what it asked for"
+    r"|the function of a byte stream failed|the message about a death|the answer for that node cannot be sent"
     # What was taken before it was known that the peer speaks JSON, or has a smaller limit: monitors of the port fire.
     r"|a message of send_after"
     # A member takes the ID of another, or says that ours is taken.

@@ -13,11 +13,12 @@ from trio_mp._errors import ConfigurationError, RemoteProtocolError
 from trio_mp._ids import is_node_id
 from trio_mp._protocol import requests
 from trio_mp._protocol.handshake.auth import Greeting
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, escape, parse_greeting, unescape
+from trio_mp._protocol.handshake.greeting import NONCE_SIZE, escape, parse_greeting, unescape
 from trio_mp._protocol.wire import codec
 from trio_mp._protocol.wire.buffer import LINE_LIMIT, FrameBuffer, LineBuffer
 from trio_mp._protocol.wire.chunks import ChunkReader
 from trio_mp._protocol.wire.json_framing import JSONBuffer, append_json
+from trio_mp._protocol.wire.limits import MAXIMUM_DEPTH
 from trio_mp._transport.addresses import parse_address
 from trio_mp._transport.certificates import node_ids_in
 
@@ -111,7 +112,7 @@ def _check_values(batch: Sequence[object]) -> None:
     """Only what may travel is in there, and not too deep."""
     level, depth = list(batch), 0
     while level:
-        assert depth <= codec.MAXIMUM_DEPTH + 1, "deeper than allowed"
+        assert depth <= MAXIMUM_DEPTH + 1, "deeper than allowed"
         deeper: list[object] = []
         for value in level:
             assert type(value) in TRAVELS, type(value)

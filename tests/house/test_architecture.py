@@ -30,6 +30,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"_services"}),
     frozenset({"_streams"}),
     frozenset({"_supervision"}),
+    frozenset({"_workers"}),
     frozenset({"_node"}),
     frozenset({"", "abc", "lowlevel"}),
     frozenset({"testing"}),

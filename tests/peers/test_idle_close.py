@@ -460,7 +460,7 @@ def test_what_is_not_kept_cannot_be_released() -> None:
     idleness.keep("x")
     idleness.release("x")
     for reason in "xy":
-        with pytest.raises(ValueError, match=f"not kept for this reason: '{reason}'"):
+        with pytest.raises(ValueError, match=f"for which the connection is kept, got '{reason}'"):
             idleness.release(reason)
     assert not idleness.kept
 

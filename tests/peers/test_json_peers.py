@@ -115,7 +115,7 @@ async def test_the_client_of_the_docs_with_a_wrong_secret(
         await trio.testing.wait_all_tasks_blocked()
         assert not node.peers
         (line,) = warnings_in(caplog)
-        assert "its secret is another one than ours" in line
+        assert "the other side has another secret than ours" in line
 
 
 # A node that reads nothing but JSON -----------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ async def test_what_json_cannot_say_is_a_reported_loss_or_raises(
             assert sum("2 messages" in line for line in warnings_in(caplog)) == 1
             # Now it is known.
             b.monitor(inbox.port, told)
-            with pytest.raises((TypeError, ValueError), match=r"message\[1\].* cannot travel in JSON"):
+            with pytest.raises((TypeError, ValueError), match=r"message\[1\].*: expected a value of JSON"):
                 b.send(inbox.port, "what", value)
             b.send(inbox.port, "after")
             assert await inbox.wait(2) == [("before",), ("after",)]
@@ -199,7 +199,7 @@ async def test_a_message_over_the_limit_of_a_json_peer(autojump_clock: trio.test
             room = 64 * 1024 - len(buffer)
             b.send(inbox.port, "x" * room)
             assert await inbox.wait(2) == [("up",), ("x" * room,)]
-            with pytest.raises(ValueError, match="the largest that may be sent there has 65536"):
+            with pytest.raises(ValueError, match="expected at most 65536 bytes, which that node takes"):
                 b.send(inbox.port, "x" * (room + 1))
 
 

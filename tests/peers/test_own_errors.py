@@ -60,9 +60,10 @@ CORE = (
 """What decides, and does what was decided: errors in it are losses of the association."""
 
 AROUND = (
-    *("_peers/connection.py", "_peers/reader.py", "_peers/writer.py", "_peers/watchers.py", "_peers/probe.py"),
+    *("_peers/connection.py", "_peers/reader.py", "_peers/writer.py", "_peers/watchers.py", "_peers/deadline.py"),
     "_peers/node_port.py",
-    *("_protocol/handshake/session.py", "_protocol/handshake/handshake.py", "_protocol/wire/framing.py"),
+    *("_protocol/handshake/session.py", "_protocol/handshake/handshake.py", "_protocol/handshake/greeting.py"),
+    "_protocol/wire/framing.py",
     "_peers/stream_handover.py",
 )
 """What leads to it: errors in it end the connection."""

@@ -50,7 +50,7 @@ async def test_without_a_secret_in_common_nobody_talks(
         assert reason[0] == "transport_error"
         assert not a.peers
         assert not b.peers
-        assert any("its secret is another one than ours" in line for line in warnings_in(caplog))
+        assert any("the other side has another secret than ours" in line for line in warnings_in(caplog))
         assert any("is the secret the same on both sides?" in line for line in warnings_in(caplog))
 
 

@@ -61,7 +61,7 @@ async def test_a_node_of_the_original_is_named_once_for_each_source(
         assert len(lines) == 2
         for line, source in zip(lines, ("192.0.2.1", "192.0.2.2"), strict=True):
             assert source in line
-            assert "it is a node of AnyEvent::MP, 'node1' ('AE-" in line
+            assert "got the node 'node1' of AnyEvent::MP ('AE-" in line
 
 
 @pytest.mark.parametrize("version", ORIGINALS)

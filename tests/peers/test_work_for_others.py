@@ -68,8 +68,8 @@ async def test_a_member_can_have_few_nodes_searched_for(
         assert len(network_of(a).peers) <= SEARCHES + 1
         lines = warnings_in(caplog)
         # One line for each kind, not for each message.
-        assert sum("not sent to" in line for line in lines) == 1
-        assert sum("may tie it to ports of its own only" in line for line in lines) == 1
+        assert sum("is not sent:" in line for line in lines) == 1
+        assert sum("may link new ports to its own ports only" in line for line in lines) == 1
         assert len(lines) <= 6, lines
         # What this node wants itself is not in its way.
         async with open_test_node(network, "b", seeds=["a"]) as b:
@@ -128,7 +128,7 @@ async def test_a_member_cannot_speak_through_another_node(
         b.send(inbox.port, "still there")
         await inbox.wait(1)
         assert not told.reasons
-        assert len([line for line in warnings_in(caplog) if "the port of another node" in line]) == 1
+        assert len([line for line in warnings_in(caplog) if "the node port of a third node" in line]) == 1
 
 
 async def test_streams_that_others_cannot_dial_wait_for_each_other(
@@ -230,7 +230,7 @@ async def test_answers_that_nobody_reads_cost_the_own_program_nothing(
             await inbox.wait(100)
         assert inbox.messages == [(number, "a") for number in range(100)]
         assert not told.reasons
-        (line,) = [line for line in warnings_in(caplog) if "not sent to b#" in line]
+        (line,) = [line for line in warnings_in(caplog) if "the answer for b#" in line]
         assert "0:" in line
         assert "the limit" in line
         # When they have been read there is room again.
@@ -335,9 +335,9 @@ async def test_records_that_are_refused_are_said_once_for_each_node_and_counted(
         lie(100)
         await until(lambda: len(warnings_in(caplog)) >= 2, 5)
         first, second = warnings_in(caplog)
-        assert first.startswith("g: refused: a record of x0 that was attached 8589934592 times")
+        assert first.startswith("g: this node refuses a record of x0 that was attached 8589934592 times")
         assert "a record of x100" in second
-        assert second.endswith("(and 99 times more since that was said last)")
+        assert second.endswith("(and 99 times more since this line was logged last)")
 
 
 async def test_what_is_not_used_is_said_once_for_each_node_too(
@@ -351,7 +351,7 @@ async def test_what_is_not_used_is_said_once_for_each_node_too(
             await raw.send(("", "db", "set", "x", number, "red", "k", 1))
         await raw.send(("", "time", f"0#{NO_PORT}"))
         await raw.receive(1)
-        assert len([record for record in caplog.records if "not used" in record.getMessage()]) == 1
+        assert len([record for record in caplog.records if "this node ignores" in record.getMessage()]) == 1
 
 
 async def test_one_bucket_holds_for_all_that_other_nodes_can_have_logged(

@@ -25,7 +25,10 @@ from .explained import EXPLAINED
 from .fault import Change, Fault
 from .trial import SOURCE, try_fault
 
-FILES = ("_protocol/association/association.py", "_protocol/association/outbox.py", "_protocol/handshake/handshake.py")
+FILES = (
+    *("_protocol/association/association.py", "_protocol/association/outbox.py"),
+    *("_protocol/handshake/handshake.py", "_protocol/handshake/greeting.py"),
+)
 
 _WORLDS = "tests/protocol/association/test_explorer.py::test_every_interleaving_keeps_the_promise"
 TESTS = (

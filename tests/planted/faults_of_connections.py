@@ -204,8 +204,7 @@ CONNECTIONS = (
         "probe_outlives_its_connection",
         "the silence of a connection that has ended is held against the one that has followed it",
         (
-            Change("_peers/probe.py", " and not self._connection.closed:", ":"),
-            Change(_CONNECTION, "self.probe.cancel()\n", "pass\n"),
+            Change(_PEER, "self._probe.cancel()\n        log", "log"),
         ),
         (f"{_CONNECTIONS}::test_a_probe_ends_with_its_connection",),
     ),
@@ -265,7 +264,7 @@ CONNECTIONS = (
     Fault(
         "told_of_the_first_message_only",
         "what is sent after the queue was written for the first time waits in it until something else is to be written",
-        (Change(_PEER, "            self.queue.tell_next()\n            if self._w", "            if self._w"),),
+        (Change(_PEER, "            self.queue.tell_next()\n            if self.c", "            if self.c"),),
         (f"{_MESSAGES}::test_who_receives_a_port_can_answer", _MESSAGES),
         hangs=True,
     ),
@@ -519,8 +518,8 @@ CONNECTIONS = (
         (
             Change(
                 "_services/database.py",
-                'self._runtime.errands.complain(from_id, "refused", log, "%s: refused: %s", from_id, why)',
-                'log.warning("%s: refused: %s", from_id, why)',
+                'self._runtime.errands.complain(from_id, "refused", log, "%s: this node refuses %s", from_id, why)',
+                'log.warning("%s: this node refuses %s", from_id, why)',
             ),
         ),
         (f"{_FOR_OTHERS}::test_records_that_are_refused_are_said_once_for_each_node_and_counted",),
@@ -531,8 +530,8 @@ CONNECTIONS = (
         (
             Change(
                 "_services/database.py",
-                'complain(from_id, "not used", log, "%s: not used: %s", from_id, why, level=logging.INFO)',
-                'log.info("%s: not used: %s", from_id, why)',
+                'complain(from_id, "not used", log, "%s: this node ignores %s", from_id, why, level=logging.INFO)',
+                'log.info("%s: this node ignores %s", from_id, why)',
             ),
         ),
         (f"{_FOR_OTHERS}::test_what_is_not_used_is_said_once_for_each_node_too",),

@@ -144,7 +144,13 @@ HANDSHAKES = (
     Fault(
         "no_limit_of_a_line",
         "a stranger has us hold a line of any length",
-        (Change(_BUFFER, 'raise RemoteProtocolError(f"a line of more than {LINE_LIMIT} bytes")', "return None"),),
+        (
+            Change(
+                _BUFFER,
+                'raise RemoteProtocolError(f"expected a line of at most {LINE_LIMIT} bytes, got a longer one")',
+                "return None",
+            ),
+        ),
         (
             "tests/protocol/wire/test_buffer.py::test_a_line_one_past_the_limit_is_refused_complete_or_not",
             f"{_SESSIONS}::test_a_line_too_long_or_not_ascii_is_refused_in_every_step",

@@ -83,7 +83,7 @@ PARTING = (
         (
             Change(
                 _FILE,
-                'return self._end(current, "it agreed to part too late, or was not asked")',
+                'return self._end(current, "the peer agreed to part too late, or was not asked")',
                 "self._connections[current] = Stage.PARTED\n        return [HalfClose(current)]",
             ),
         ),

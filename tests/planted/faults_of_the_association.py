@@ -165,8 +165,8 @@ ASSOCIATION = (
         (
             Change(
                 _FILE,
-                'return self._end(self._current, "it does not answer,',
-                'self.outbox.monitors = {}\n        return self._end(self._current, "it does not answer,',
+                'return self._end(self._current, "the peer does not answer,',
+                'self.outbox.monitors = {}\n        return self._end(self._current, "the peer does not answer,',
             ),
         ),
         (f"{_TESTS}::TestAnotherIncarnation::test_it_takes_the_place_of_one_that_is_gone",),
@@ -207,8 +207,9 @@ ASSOCIATION = (
         (
             Change(
                 _OUTBOX,
-                """self.lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for it"))
-            return True""",
+                "self.lose(transport_error("
+                'self.peer_id, f"more than {self.queue_limit} bytes were queued for the peer"))\n'
+                "            return True",
                 "self.queue.drop()",
             ),
         ),
@@ -230,7 +231,11 @@ ASSOCIATION = (
     Fault(
         "choice_never_expires",
         "liveness: a chosen connection that is not answered is waited for for ever",
-        (Change(_FILE, 'return self._end(connection, "it did not take up the connection in time")', "return []"),),
+        (
+            Change(
+                _FILE, 'return self._end(connection, "the peer did not take up the connection in time")', "return []"
+            ),
+        ),
         (f"{_TESTS}::TestTakingUpAConnection::test_a_choice_that_is_not_answered_ends_and_nothing_is_lost",),
     ),
     Fault(

@@ -312,5 +312,5 @@ QUESTIONS: list[Callable[[], object]] = [current_port, current_node]
 
 @pytest.mark.parametrize("question", QUESTIONS)
 async def test_the_error_says_where_there_is_an_answer(question: Callable[[], object]) -> None:
-    with pytest.raises(RuntimeError, match="inside handlers and tasks of a port"):
+    with pytest.raises(RuntimeError, match="in a handler or task of a port"):
         question()

@@ -127,10 +127,10 @@ def test_the_table_has_a_limit_and_those_in_it_go_on(monkeypatch: pytest.MonkeyP
         return names.take(node_id, run * 16, name_of(node_id, run * 16, counter))
 
     assert [take("a", run) for run in "123"] == [""] * 3
-    assert take("a", "4") == "a may spawn no ports on this node: 3 runs of it have, the limit until this node restarts"
+    assert take("a", "4") == "a may spawn no ports here: 3 of its runs have done so, the limit until this node restarts"
     assert [take("b", "4"), take("c", "1")] == ["", ""]
     for node_id in ("b", "d"):
-        why = f"{node_id} may spawn no ports on this node: 5 runs of nodes have, the limit until this node restarts"
+        why = f"{node_id} may spawn no ports here: 5 runs of nodes have done so, the limit until this node restarts"
         assert take(node_id, "5") == why
     assert [take("a", "1", 2), take("c", "1", 7)] == ["", ""]
     assert not names.may_be_given("c", "1" * 16, name_of("c", "1" * 16, 7))
@@ -225,7 +225,7 @@ async def test_who_may_spawn_nothing_is_told(
                 c.send(later, "arguments", "nobody")
                 assert (await c.wait_death(later))[0] == "spawn_failed"
             assert reason[0] == "spawn_failed"
-            assert "c may spawn no ports on this node: 1 runs of nodes have" in str(reason[1])
+            assert "c may spawn no ports here: 1 runs of nodes have done so" in str(reason[1])
             assert peer_of(a, "c").spawned == 0
             with pytest.raises(PortDied, match="1 runs of nodes"):
                 async with c.open_stream("a", f"{MODULE}:is_a_process"):

@@ -387,7 +387,7 @@ def test_a_cut_that_does_not_happen_is_a_failure(
     monkeypatch.setattr(scenario, "REPORT_SECONDS", 0.3)
     assert run_demo(DemoOptions(nodes=2, seconds=3, plain=True)) == 1
     text = capsys.readouterr().out
-    assert "the monitors of both sides of the cut fire: not within 0.3 s" in text
+    assert "expected within 0.3 s: the monitors of both sides of the cut fire" in text
     assert "not everything happened" in text
     kept = re.search(r"kept in (\S+)", text)
     assert kept is not None

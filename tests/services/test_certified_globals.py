@@ -15,7 +15,7 @@ import trio.testing
 from network_helpers import FakeNetwork, Inbox, network_of, open_test_node, place, until, warnings_in
 
 from trio_mp import Certificate, Node, make_authority, make_certificate
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo
+from trio_mp._protocol.handshake.greeting import NONCE_SIZE, LocalInfo
 from trio_mp._protocol.handshake.session import Session
 from trio_mp._protocol.membership.rules import Membership
 from trio_mp._transport.addresses import parse_address

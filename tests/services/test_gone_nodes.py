@@ -63,7 +63,7 @@ async def test_a_call_to_a_node_that_was_reported_gone_ends_soon(
         identifier, who, why = caught.value.reason
         assert (identifier, who) == ("transport_error", "x")
         where = f" (x at {place('x')}: nobody listens on {place('x')})" if listens else ""
-        assert why == f"it has gone from the network{where}"
+        assert why == f"the node has gone from the network{where}"
 
 
 async def test_a_call_that_was_waiting_when_the_node_was_reported_gone(
@@ -79,7 +79,7 @@ async def test_a_call_that_was_waiting_when_the_node_was_reported_gone(
             ended = trio.Event()
 
             async def call() -> None:
-                with pytest.raises(PortDied, match="it has gone from the network"):
+                with pytest.raises(PortDied, match="the node has gone from the network"):
                     await n.call(port, "are you there?")
                 ended.set()
 
@@ -145,7 +145,7 @@ async def test_a_global_node_need_not_watch_to_notice(autojump_clock: trio.testi
             port = str(Inbox(x).port)
         await until(lambda: not s.peers, 10)
         start = trio.current_time()
-        with pytest.raises(PortDied, match="it has gone from the network"):
+        with pytest.raises(PortDied, match="the node has gone from the network"):
             await s.call(port, "are you there?")
         assert trio.current_time() - start < SOON
 
@@ -389,7 +389,7 @@ async def test_a_global_node_that_has_gone_is_dialled_wherever_it_was(autojump_c
             await n.call("x", "info")
         rules_of(n).globals["x"] = ("unix:/fake/elsewhere",)
         before = dict(network.dialled)
-        with pytest.raises(PortDied, match="it has gone from the network"):
+        with pytest.raises(PortDied, match="the node has gone from the network"):
             await n.call(port, "are you there?")
         assert network.dialled["unix:/fake/elsewhere"] > before.get("unix:/fake/elsewhere", 0)
         assert network.dialled[place("x")] > before[place("x")]

@@ -360,7 +360,7 @@ async def nonsense(network: SimulatedNetwork) -> None:
 def test_nonsense_is_logged_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     simulate(nonsense)
     lines = [record.getMessage() for record in caplog.records if record.name == "trio_mp.database"]
-    assert [line.partition(": not a message")[0] for line in lines] == ["seed1: not understood"], "once"
+    assert [line.partition(": expected")[0] for line in lines] == ["seed1: a request is not understood"], "once"
 
 
 async def closing(network: SimulatedNetwork) -> None:

@@ -299,10 +299,10 @@ async def test_a_bit_that_was_changed_breaks_an_encrypted_stream(autojump_clock:
         [wire] = network.live[1:]
         wire.there._arrive()
         wire.there._arrived[500] ^= 1
-        with pytest.raises(trio.BrokenResourceError, match="changed on the way"):
+        with pytest.raises(trio.BrokenResourceError, match="changed on their way"):
             await theirs.receive_some()
         # TLS takes what is to be sent from now on, and says nothing: this must not.
-        with pytest.raises(trio.BrokenResourceError, match="changed on the way"):
+        with pytest.raises(trio.BrokenResourceError, match="changed on their way"):
             await theirs.send_all(b"x")
-        with pytest.raises(trio.BrokenResourceError, match="changed on the way"):
+        with pytest.raises(trio.BrokenResourceError, match="changed on their way"):
             await theirs.receive_some()

@@ -210,7 +210,7 @@ async def test_mistakes_of_the_caller(autojump_clock: trio.testing.MockClock) ->
         mistakes: list[tuple[type[Exception], str, tuple[Any, ...]]] = [
             (ValueError, "expected the name of a function", ("a", "no function")),
             (TypeError, "expected the name of a function", ("a", 7)),
-            (ValueError, "not a port ID", ("no node", "m:f")),
+            (ValueError, "expected a port ID", ("no node", "m:f")),
             (TypeError, r"arguments\[1\]", ("a", "m:f", 1, {1})),
         ]
         for error, text, arguments in mistakes:
@@ -252,7 +252,7 @@ async def test_if_neither_can_dial_the_other_the_error_says_what_was_tried(
         with pytest.raises(OSError, match=f"no byte stream with {there.id}") as caught:
             async with here.open_stream(there.id, f"{MODULE}:echoes"):
                 pytest.fail("it was opened")
-        refused, unknown = f"{place('a')}: nobody listens on {place('a')}", "no address of it is known"
+        refused, unknown = f"{place('a')}: nobody listens on {place('a')}", "no address of that node is known"
         ours, theirs = (unknown, refused) if opener == "a" else (refused, unknown)
         assert f"dialled from here: {ours}; from there: {theirs}" in str(caught.value)
         await until(lambda: nothing_is_left(here, there))
@@ -367,7 +367,7 @@ async def test_a_function_that_raises_breaks_the_stream(
         node = a if local else b
         async with node.open_stream("a", f"{MODULE}:fails", 10) as stream:
             await trio.sleep(1)
-            assert await receive_until_broken(stream, "its port has died: die: ValueError: as asked") == b"x" * 10
+            assert await receive_until_broken(stream, "the port there has died: die: ValueError: as asked") == b"x" * 10
         assert any("the function of a byte stream failed" in line for line in warnings_in(caplog, logging.ERROR))
         async with node.open_stream("a", f"{MODULE}:ends_and_fails") as stream:
             await trio.sleep(1)
@@ -415,7 +415,7 @@ async def test_killing_the_port_breaks_the_stream(autojump_clock: trio.testing.M
         (port,) = a._lifecycle.ports.values()
         port.kill("why", "not")
         await trio.sleep(1)
-        await receive_until_broken(stream, "its port has died: why: not")
+        await receive_until_broken(stream, "the port there has died: why: not")
 
 
 @pytest.mark.parametrize("encryption", [True, False])
@@ -430,8 +430,8 @@ async def test_a_node_that_is_gone_without_a_word(autojump_clock: trio.testing.M
         for wire in network.wires:
             wire.cut()
         start = trio.current_time()
-        assert await receive_until_broken(ours, "nothing was heard from it") == b"y"
-        assert await receive_until_broken(theirs, "nothing was heard from it") == b"x"
+        assert await receive_until_broken(ours, "nothing was heard from the other side") == b"y"
+        assert await receive_until_broken(theirs, "nothing was heard from the other side") == b"x"
         # Three heartbeats, one more until that is judged, half of one for the check, and the grace.
         assert trio.current_time() - start < 3 * 5 + 5 + 2.5 + 5
 
@@ -542,7 +542,7 @@ async def test_only_the_node_that_has_asked_may_bring_a_stream_and_once(
         assert await refusal_of(stranger) == "closed"
         for peer in peers:
             peer.pipe.close()
-        await until(lambda: sum("that nobody expects, or not any more" in line for line in warnings_in(caplog)) == 3)
+        await until(lambda: sum("for which nobody waits" in line for line in warnings_in(caplog)) == 3)
         # None of that has used it up.
         good = bring(network, token, incarnation=ours)
         await good.reach(LinkReceived)
@@ -601,7 +601,7 @@ async def test_a_peer_that_says_about_streams_what_it_likes(autojump_clock: trio
         await opener.flush()
         while not any(message[1:2] == ("kil0",) for message in opener.messages):
             await opener.step()
-        assert ("", "kil0", name, "stream_failed", "no address of it is known") in opener.messages
+        assert ("", "kil0", name, "stream_failed", "no address of that node is known") in opener.messages
         assert nothing_is_left(a)
 
 
@@ -612,7 +612,7 @@ async def test_who_is_dialled_for_a_stream_must_be_the_one_it_was_agreed_on_with
     async with pair(network) as (a, b), open_test_node(network, "c", spawn_modules=[MODULE]) as c:
         address = parse_address(place("c"))
         network_of(b).addresses_of = lambda node_id: [address]  # type: ignore[method-assign]
-        with pytest.raises(OSError, match="it is c, and not a"):
+        with pytest.raises(OSError, match="expected a, got c"):
             async with b.open_stream("a", f"{MODULE}:echoes"):
                 pytest.fail("it was opened")
         # Nothing was proven to it.
@@ -629,7 +629,7 @@ async def test_who_is_dialled_for_a_stream_must_be_the_run_it_was_agreed_on_with
     second = open_test_node(network, "a", binds=[elsewhere], spawn_modules=[MODULE])
     async with pair(network) as (a, b), second as other:
         network_of(b).addresses_of = lambda node_id: [parse_address(elsewhere)]  # type: ignore[method-assign]
-        with pytest.raises(OSError, match="it is another run of a than the stream was agreed on with"):
+        with pytest.raises(OSError, match="expected the run of a that agreed on the stream, got another one"):
             async with b.open_stream("a", f"{MODULE}:echoes"):
                 pytest.fail("it was opened")
         assert b"hmac_sha256;" not in bytes(network.wires[-1].there.sent).split(b"\n", 2)[2]

@@ -34,6 +34,13 @@ def test_what_is_an_address(text: str, address: object) -> None:
     assert parse_address(str(address)) == address
 
 
+EXPECTED = {
+    "not an address": "expected 'host:port' or 'unix:PATH', got ",
+    "not a TCP port": "expected a TCP port ",
+    "not a": "expected 'host:port' ",
+}
+
+
 @pytest.mark.parametrize(
     "text, part",
     [
@@ -58,6 +65,7 @@ def test_what_is_an_address(text: str, address: object) -> None:
     ],
 )
 def test_what_is_not_an_address_says_so(text: str, part: str) -> None:
+    part = EXPECTED.get(part, part)
     with pytest.raises(ConfigurationError) as caught:
         parse_address(text, setting="binds")
     assert str(caught.value).startswith("binds: ")
@@ -66,5 +74,5 @@ def test_what_is_not_an_address_says_so(text: str, part: str) -> None:
 
 @pytest.mark.parametrize("value", [None, 4040, b"host:1", ["host:1"]])
 def test_an_address_is_a_str(value: object) -> None:
-    with pytest.raises(TypeError, match="seeds: an address is a str"):
+    with pytest.raises(TypeError, match="seeds: expected a str "):
         parse_address(value, setting="seeds")

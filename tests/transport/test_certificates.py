@@ -198,7 +198,7 @@ def test_what_cannot_be_made(files: Files, others: Files) -> None:
             files.make("alice", days=days)
     with pytest.raises(ValueError, match="name"):
         make_authority(files.folder / "x", files.folder / "y", name="")
-    with pytest.raises(ValueError, match="is not the key"):
+    with pytest.raises(ValueError, match="expected the key"):
         make_certificate("alice", "a", "b", authority=files.authority, authority_key=others.authority_key)
     alice = files.make("alice")
     with pytest.raises(ValueError, match="of an authority"):
@@ -270,7 +270,7 @@ def test_two_nodes_of_one_authority(files: Files) -> None:
 def test_another_authority(files: Files, others: Files) -> None:
     ours, theirs = files.make("alice"), others.make("bob")
     alice, bob = CertificateTLS(ours, "alice"), CertificateTLS(theirs, "bob")
-    unsigned = r"^TLS: certificate verify failed: its certificate is not signed by our authority \(.+\)$"
+    unsigned = r"^TLS: certificate verify failed: the other side's certificate is not signed by our authority \(.+\)$"
     for client, server in ((alice(False), bob(True)), (bob(False), alice(True))):
         at_client, at_server = failures(client, server)
         assert re.match(unsigned, at_client)
@@ -302,7 +302,8 @@ def test_a_peer_with_no_certificate(files: Files) -> None:
     nobody = bare(certificate, server_side=False, shown=False)
     at_client, at_server = failures(nobody, CertificateTLS(certificate, "alice")(True))
     assert at_server.startswith("TLS: it has no certificate, and this node wants one (peer did not return")
-    assert re.match(r"TLS: it wants a certificate and this node has none \(.*certificate required\)", at_client)
+    why = r"the other side wants a certificate, and this node has none \(.*certificate required\)"
+    assert re.match(f"TLS: {why}", at_client)
 
 
 def test_a_throwaway_certificate_is_no_certificate(files: Files) -> None:
@@ -312,7 +313,8 @@ def test_a_throwaway_certificate_is_no_certificate(files: Files) -> None:
     assert client.peer_node_ids is server.peer_node_ids is None
     at_client, _ = failures(alice(False), throwaway_tls(True))
     assert at_client == (
-        "TLS: certificate verify failed: its certificate is not signed by our authority (self-signed certificate)"
+        "TLS: certificate verify failed: the other side's certificate is not signed by our authority"
+        " (self-signed certificate)"
     )
     with pytest.raises(ValueError, match="not verified"):
         MemoryTLS(throwaway_contexts()[1], b"", node_ids_in)
@@ -341,25 +343,25 @@ def wrong_files(files: Files, others: Files) -> list[tuple[Certificate, str, str
     cases = [(replace(good, **{name: nowhere}), nowhere, "No such file") for name in ("chain", "key", "authority")]
     cases += [(replace(good, **{name: str(folder)}), str(folder), "cannot be read") for name in ("chain", "key")]
     cases += [(replace(good, **{name: text}), text, "PEM") for name in ("chain", "key", "authority")]
-    cases += [(replace(good, **{name: half}), half, "not all of it") for name in ("chain", "authority")]
+    cases += [(replace(good, **{name: half}), half, "expected whole certificates") for name in ("chain", "authority")]
     cases += [
-        (replace(good, key=half_key), half_key, "not all of one"),
+        (replace(good, key=half_key), half_key, "expected a whole private key in PEM"),
         (replace(good, key="a\0b"), "a\0b", "null byte"),
-        (replace(good, key=bob.key), bob.key, "not the key of the certificate"),
-        (replace(good, key=locked), locked, "is encrypted"),
-        (replace(good, authority=good.chain), good.chain, "none of its certificates is an authority's"),
+        (replace(good, key=bob.key), bob.key, "expected the key of the certificate"),
+        (replace(good, key=locked), locked, "got an encrypted one"),
+        (replace(good, authority=good.chain), good.chain, "expected the certificate of an authority, got others"),
         (replace(good, authority=stranger.authority), good.chain, "is not signed by our authority"),
         (replace(stranger, authority=good.authority), stranger.chain, "is not signed by our authority"),
-        (bob, bob.chain, "it names bob, not this node, alice"),
+        (bob, bob.chain, "names this node, alice, got one that names bob"),
     ]
     for name, usage in (("serverAuth", BOTH[1]), ("clientAuth", BOTH[0])):
         one_sided = files.craft(name, [uri("alice")], usages=[usage])
         cases.append((one_sided, one_sided.chain, f"lacks {name}:"))
-    for name, days, why in (("past", (-2, -1), "it expired on"), ("future", (1, 2), "it is not valid before")):
+    for name, days, why in (("past", (-2, -1), "expired on"), ("future", (1, 2), "is not valid before")):
         mistimed = files.craft(name, [uri("alice")], days=days)
         cases.append((mistimed, mistimed.chain, why))
     nameless = files.craft("nameless", [])
-    return [*cases, (nameless, nameless.chain, "it names no node at all")]
+    return [*cases, (nameless, nameless.chain, "got one that names no node at all")]
 
 
 def test_what_is_wrong_with_our_own_files(files: Files, others: Files) -> None:
@@ -471,7 +473,7 @@ def test_expiry_is_announced_once(files: Files, caplog: pytest.LogCaptureFixture
     alice(True)
     assert levels(caplog) == ["WARNING"]
     times.append(times[0] + datetime.timedelta(days=31))
-    with pytest.raises(ConfigurationError, match="it expired on"):
+    with pytest.raises(ConfigurationError, match="the certificate expired on"):
         CertificateTLS(certificate, "alice", now=lambda: times[-1])
 
 

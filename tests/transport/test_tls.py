@@ -107,7 +107,7 @@ def test_after_an_error_nothing_is_sent_but_the_alert() -> None:
     shake_hands(client, server)
     encrypted = bytearray(client.send(b"x" * 100))
     encrypted[50] ^= 1
-    with pytest.raises(RemoteProtocolError, match=r"changed on the way \(decryption failed or bad record mac\)"):
+    with pytest.raises(RemoteProtocolError, match=r"changed on their way \(decryption failed or bad record mac\)"):
         server.receive(bytes(encrypted))
     alert = server.take_alert()
     assert server.send(b"too late") == server.take_alert() == b""

@@ -547,7 +547,7 @@ async def test_a_path_that_is_gone_at_closing(unix_path: Path) -> None:
 
 
 async def test_a_path_that_is_too_long_is_a_clear_error(short_directory: Path) -> None:
-    with pytest.raises(ConfigurationError, match="binds: the path of a Unix socket has at most 103 bytes"):
+    with pytest.raises(ConfigurationError, match="binds: expected at most 103 bytes in the path of a Unix socket"):
         async with open_node(binds=[f"unix:{short_directory}/{'x' * 120}"], secret=SECRET):
             raise AssertionError("it cannot listen there")
 

@@ -83,7 +83,7 @@ def test_node_ids_are_made_of_the_characters_allowed(text: str) -> None:
 @each_bad_node_id
 def test_anything_else_is_no_node_id(text: str) -> None:
     assert not is_node_id(text)
-    with pytest.raises(ValueError, match="not a node ID: ") as caught:
+    with pytest.raises(ValueError, match="node ID: expected 1 to 255 of the characters") as caught:
         check_node_id(text)
     assert repr(text) in str(caught.value)
 
@@ -95,7 +95,7 @@ def test_a_node_id_of_255_characters_is_one_and_of_256_is_none() -> None:
 
 @pytest.mark.parametrize("value", [None, 1, b"node"])
 def test_a_node_id_that_is_no_str_is_a_type_error_that_names_it(value: object) -> None:
-    with pytest.raises(TypeError, match="a node ID is a str") as caught:
+    with pytest.raises(TypeError, match="node ID: expected a str, got ") as caught:
         check_node_id(value)
     assert repr(value) in str(caught.value)
 
@@ -130,7 +130,7 @@ def test_a_node_port_is_named_with_and_without_the_separator(node_id: str) -> No
 def test_what_is_no_name_of_a_port(name: str) -> None:
     assert not is_port_name(name)
     assert spawn_counter(name, MARK) is None
-    with pytest.raises(ValueError, match="not a port ID: "):
+    with pytest.raises(ValueError, match="port: expected a port ID, got "):
         split_port(f"node#{name}")
 
 
@@ -143,14 +143,14 @@ def test_the_empty_name_is_the_node_ports_and_no_name_of_a_port() -> None:
 def test_a_port_id_needs_a_node_id(text: str, suffix: str) -> None:
     if text + suffix == "a#b":
         text = "#"
-    with pytest.raises(ValueError, match="not a port ID: "):
+    with pytest.raises(ValueError, match="port: expected a port ID, got "):
         split_port(text + suffix)
 
 
 @pytest.mark.parametrize("split", [split_port, node_of])
 @pytest.mark.parametrize("value", [None, 4, b"node#", ("node", "")])
 def test_a_port_that_is_no_str_is_a_type_error_that_names_it(split: Callable[[object], object], value: object) -> None:
-    with pytest.raises(TypeError, match="a port is a str") as caught:
+    with pytest.raises(TypeError, match="port: expected a str, such as a Port or a port ID, got ") as caught:
         split(value)
     assert repr(value) in str(caught.value)
 

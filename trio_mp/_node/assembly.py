@@ -26,7 +26,7 @@ from .._ports.lifecycle import Lifecycle
 from .._ports.run_queue import RunQueue
 from .._protocol.database.messages import WORD as DATABASE
 from .._protocol.handshake.auth import stretch_secret
-from .._protocol.handshake.handshake import LocalInfo
+from .._protocol.handshake.greeting import LocalInfo
 from .._protocol.handshake.session import TLSChannel
 from .._protocol.log_records import WORD as LOGS
 from .._protocol.membership.permissions import Notary

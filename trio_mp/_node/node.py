@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, overload
 
@@ -32,6 +32,8 @@ from .._supervision.arguments import (
 )
 from .._supervision.block import SupervisorBlock
 from .._supervision.supervisor import Supervisor
+from .._workers.opening import NodeOpener, check_workers, open_workers
+from .._workers.workers import Workers
 from .assembly import assemble
 
 
@@ -42,8 +44,9 @@ class Node:
     belongs to the thread that runs Trio; from others use `trio.from_thread.run_sync(node.send, …)`.
     """
 
-    def __init__(self, settings: Settings, environment: Environment, context: Any = None) -> None:
+    def __init__(self, settings: Settings, environment: Environment, context: Any, open_node: NodeOpener) -> None:
         parts = assemble(self, settings, environment)
+        self._open_node = open_node
         self._context = context
         # `send` reads these five.
         self._runtime = parts.runtime
@@ -299,7 +302,7 @@ class Node:
         """
         target = to if to is not None else self._runtime.owner()
         if target is None:
-            raise RuntimeError("link() outside a port needs to be told which port to kill: link(port, to)")
+            raise RuntimeError("link(): expected a running port, or `to`, got neither; give the port to kill as `to`")
         return self._runtime.link(port, target)
 
     def move_on_death(self, port: str) -> DeathScope:
@@ -483,6 +486,48 @@ class Node:
             epochs=epochs,
         )
         return SupervisorBlock(self._runtime, self._spawner, self._database, settings)
+
+    # Workers -------------------------------------------------------------------------------------------------------
+
+    def open_workers(
+        self,
+        count: int | None = None,
+        *,
+        modules: Iterable[str],
+        shutdown_timeout: float = 5.0,
+        limit: int = 10,
+        within: float = 5.0,
+    ) -> AbstractAsyncContextManager[Workers]:
+        """Worker processes on this machine, to compute on all cores: `async with node.open_workers(…) as workers:`.
+
+        They are no part of this node's network: each is a node beside a private one of this process, by a Unix socket
+        in a directory that only this user can look into, and with a fresh secret. One that ends is started again.
+
+        Args:
+          count: how many; by default as many as there are cores that this process may use.
+          modules: the modules whose `@spawnable` functions they run, by name; each worker imports them, and so does
+            this process. `[__name__]` works in the main program, too: a worker imports that as `multiprocessing` does,
+            so what the program does must stand below `if __name__ == "__main__":`.
+          shutdown_timeout: how long a task that is cancelled may take to end before its worker is killed, and how long
+            workers may take to end with the block, in seconds.
+          limit, within: as for `open_supervisor`: with more than so many workers that have ended within so many seconds
+            the block is cancelled, and raises `SupervisorFailed`.
+
+        Entering waits until all workers are up. Leaving waits until none runs any more, also when it is cancelled; a
+        task that somebody still waits for then raises `trio.ClosedResourceError`. Both are checkpoints. Cancelled while
+        entering, nothing is left behind.
+
+        Raises:
+          ConfigurationError: a module cannot be imported, here or by a worker.
+          TypeError, ValueError: an argument cannot work; the text names it.
+          RuntimeError: there are no Unix sockets; or a main program calls this while a worker imports it.
+          SupervisorFailed: on leaving: too many workers have ended.
+          trio.ClosedResourceError: the node is closed.
+        """
+        settings = check_workers(
+            count, modules=modules, shutdown_timeout=shutdown_timeout, limit=limit, within=within
+        )
+        return open_workers(self._runtime, self._open_node, settings)
 
     # The network ---------------------------------------------------------------------------------------------------
 

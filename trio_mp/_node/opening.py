@@ -120,7 +120,7 @@ async def open_node_in(
     _check_trio()
     checked = check_settings(node_id, settings)
     import_spawn_modules(checked.spawn_modules)
-    node = Node(checked, environment, context)
+    node = Node(checked, environment, context, open_node_in)
     runtime = node._runtime
     await runtime.prepare()
     failure: BaseException | None = None

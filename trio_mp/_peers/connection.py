@@ -23,13 +23,13 @@ from .._protocol.handshake.events import (
     ProofWanted,
     RefusedByPeer,
 )
-from .._protocol.handshake.handshake import NONCE_SIZE, Step
+from .._protocol.handshake.greeting import NONCE_SIZE
+from .._protocol.handshake.handshake import Step
 from .._protocol.handshake.session import Session
 from .._transport.pipe import Pipe
 from .connection_host import ConnectionHost
 from .own_errors import explain, survives
 from .peer import Peer
-from .probe import ProbeTimer
 from .reader import Reader
 from .stream_handover import AwaitedStream, StreamHandshake
 from .writer import Writer
@@ -101,7 +101,6 @@ class Connection:
         self.reader = Reader(
             pipe, self.session, network.dispatcher, self.writer, self.closed, self._handle, self._serve
         )
-        self.probe = ProbeTimer(self, network.dispatcher)
 
     # Life ----------------------------------------------------------------------------------------------------------
 
@@ -122,7 +121,6 @@ class Connection:
                 self.closed.append("over")
                 self.writer.stop()
                 self.pipe.close()
-                self.probe.cancel()
                 if self.peer is not None:
                     self.peer.connection_ended(self.id, self.why or "the node is closing")
         except Exception as error:  # noqa: BLE001 - whatever it is
@@ -131,7 +129,7 @@ class Connection:
     def _expired(self) -> None:
         if self.why:
             return
-        self.why = self.fault = "it did not finish the handshake in time"
+        self.why = self.fault = "the other side did not finish the handshake in time"
         if self.peer is not None:
             self.peer.act(self.peer.association.choice_expired, self.id)
 
@@ -144,7 +142,7 @@ class Connection:
             elif not is_over and not self.closed:
                 is_over = await self.reader.read_messages(running)
             if is_over:
-                self._note_end("it closed the connection")
+                self._note_end("the other side closed the connection")
         except RemoteProtocolError as error:
             self._note_end(str(error))
             self.fault = str(error)
@@ -232,7 +230,7 @@ class Connection:
                 if owes_proof:
                     self.session.prove(peer.association.last_ended)
                 if peer.association.decides and self.session.handshake.step is not Step.DECISION:
-                    raise RemoteProtocolError("it went on before this side, which decides, had spoken")
+                    raise RemoteProtocolError("expected nothing before this side, which decides, has spoken")
                 self.proven()
                 terms = Terms(self.info.incarnation, self.info.limit, self.session.handshake.writes)
                 peer.act(peer.association.authenticated, self.id, lost, terms)
@@ -294,7 +292,7 @@ class Connection:
         writer.wrote = False
         silence, limit = now - self.reader.received_at, 3 * self.info.heartbeat
         if silence >= limit and self.suspect:
-            self.close(f"nothing was heard from it for {silence:.1f} s")
+            self.close(f"nothing was heard from the other side for {silence:.1f} s")
         self.suspect = silence >= limit - interval
 
     def say(self, word: str) -> None:

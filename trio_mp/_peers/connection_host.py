@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from .._ports.boundary import LocalPorts
-from .._protocol.handshake.handshake import LocalInfo
+from .._protocol.handshake.greeting import LocalInfo
 from .._protocol.handshake.session import TLSChannel
 from .._settings.environment import Environment
 from .._settings.settings import Settings

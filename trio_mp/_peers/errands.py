@@ -87,13 +87,13 @@ class Errands:
         peer = self._find_peer(node_id)
         if peer is None or not (peer.is_up() or peer.association.wants_connection):
             if not self._may_search(node_id):
-                return f"{SEARCHES} nodes are looked for already because others have asked for it, the limit"
+                return f"{SEARCHES} nodes are looked for at the request of other nodes, the limit"
             peer = self._make_peer(node_id)
         queue = peer.association.outbox.queue
         waiting = self._answers.setdefault(peer, _Waiting())
         waiting.forget(queue.written)
         if len(waiting.answers) >= ANSWERS or waiting.size > self._most_bytes:
-            return f"{len(waiting.answers)} answers ({waiting.size} bytes) wait to be written there, the limit"
+            return f"{len(waiting.answers)} answers ({waiting.size} bytes) wait for that node, the limit"
         before = queue.size
         peer.send(name, message)
         waiting.add(queue.appended, max(0, queue.size - before))
@@ -137,7 +137,7 @@ class Errands:
             self._said[key] = (at, omitted + 1)
         else:
             if omitted:
-                text, arguments = text + " (and %d times more since that was said last)", (*arguments, omitted)
+                text, arguments = text + " (and %d times more since this line was logged last)", (*arguments, omitted)
             self._said[key] = (now, 0)
             logger.log(level, text, *arguments)
         if len(self._said) > REMEMBERED:

@@ -52,7 +52,7 @@ class Idleness:
         """Somebody does no longer. Raises `ValueError` if it was not kept for this reason."""
         if not self._kept[reason]:
             del self._kept[reason]
-            raise ValueError(f"it is not kept for this reason: {reason!r}")
+            raise ValueError(f"expected a reason for which the connection is kept, got {reason!r}")
         self._kept[reason] -= 1
         self._kept += Counter()
 

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable
 import trio
 
 from .._ports.boundary import LocalPorts
-from .._protocol.handshake.handshake import LocalInfo, Step
+from .._protocol.handshake.greeting import LocalInfo
+from .._protocol.handshake.handshake import Step
 from .._protocol.handshake.session import TLSChannel
 from .._protocol.membership.permissions import Notary
 from .._settings.environment import Environment
@@ -104,7 +105,8 @@ class Network:
         """What is kept about that node; it is not this one."""
         peer = self.peers.get(node_id)
         if peer is None:
-            peer = self.peers[node_id] = Peer(self.dispatcher, self.settings, node_id, self)
+            peer = Peer(self.dispatcher, self.settings, node_id, self.observers, self.why_missing)
+            self.peers[node_id] = peer
         return peer
 
     def up_nodes(self) -> list[str]:
@@ -236,7 +238,7 @@ class Network:
             return
         leaving = self._strangers.enter(connection, source)
         if leaving is not None:
-            leaving.fault = "too many connections are in their handshake, and it had to leave"
+            leaving.fault = "too many connections are in their handshake, and this one had to leave"
             leaving.close(leaving.fault)
         self.dispatcher.lifecycle.start_system_task(self._run_accepted, connection)
 
@@ -248,7 +250,7 @@ class Network:
         elif connection.session.handshake.talks_to_itself:
             # No warning, but strangers can cause this line, too.
             if self._limited_log.allows(trio.current_time()):
-                log.info("%s: it is this node itself", connection.address)
+                log.info("%s: the other side is this node itself", connection.address)
         elif connection.fault and connection.session.handshake.meets_original:
             # It tries again every few seconds, for as long as both run.
             text, source = "%s: %s", source_of(connection.pipe.peer_address)
@@ -271,7 +273,7 @@ class Network:
         finally:
             if connection.error is not None:
                 # Bounded, as all that strangers may cause.
-                text = "%s: an error in this program has ended it"
+                text = "%s: an error in this program has ended the connection"
                 self._limited_log.warn(trio.current_time(), text, connection.address, error=connection.error)
             self._connections.pop(connection, None)
             connection.settled.set()
@@ -308,7 +310,7 @@ class Network:
         if connection.refused:
             # Another connection with that node was chosen, or is about to be.
             in_use = connection.refused == "node ID in use"
-            failure = f"it refuses this node, whose ID {self.dispatcher.id} is in use" if in_use else ""
+            failure = f"the other side refuses this node, whose ID {self.dispatcher.id} is in use" if in_use else ""
             return Dialled(node_id, failure, connection, proven=True)
         if handshake.step is Step.PROOF and not connection.fault:
             # It does not say why: that is in its log.
@@ -354,8 +356,8 @@ class Network:
         finally:
             assert connection.stream is not None
             if not connection.stream.handed_over:
-                connection.close("it took too long")
-        return "" if connection.stream.handed_over else connection.why or "it closed the connection"
+                connection.close("the connection took too long")
+        return "" if connection.stream.handed_over else connection.why or "the other side closed the connection"
 
     # Closing -------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from .._ports.boundary import LocalPorts
 from .._ports.context import Running
 from .._ports.port import Port, state_of
 from .._protocol import requests
-from .._protocol.wire import codec
+from .._protocol.wire.values import excerpt
 from .._reason import Reason
 from .._settings.environment import Environment
 from .errands import Errands
@@ -181,13 +181,13 @@ class NodePort:
                 self._try_to_send(port, (*prefix, *self._answer(what)))
             case _:
                 log.warning(
-                    "a message to this node's own port, which answers %s, is not understood: %s",
+                    "a message of this program to its node port: expected one of %s, got %s",
                     *(", ".join(sorted(requests.QUERIES)), _short(message)),
                 )
 
     def _watch(self, peer: Peer, name: str) -> None:
         if not peer.watchers.begin(name):
-            text = "%s: it monitors %d ports here, the limit; more are refused"
+            text = "%s: that node monitors %d ports here, the limit; more monitors are refused"
             self._warn(peer, "monitors", text, peer.id, len(peer.watchers))
         failure = self._spawner.failure_of(name)
         if failure is not None:
@@ -197,11 +197,12 @@ class NodePort:
         incarnation = peer.association.incarnation
         if not self._spawned_names.may_be_given(peer.id, incarnation, request.name):
             # It is not told: a port may have that name, and whoever monitors that would hear of another's failure.
-            self._warn(peer, "name", "%s: a spawn under a name that it may not give: %.200r", peer.id, request.name)
+            text = "%s: a spawn is ignored, because that node may not give the name %.200r"
+            self._warn(peer, "name", text, peer.id, request.name)
             return
         why = self._spawned_names.take(peer.id, incarnation, request.name) or self._refusal(peer, request)
         if why:
-            self.errands.complain(peer.id, "spawn", spawn_log, "not spawned: %s", why)
+            self.errands.complain(peer.id, "spawn", spawn_log, "a spawn is refused: %s", why)
             self._spawner.refuse(request.name, why)
         else:
             port = self._make(peer, request)
@@ -219,7 +220,7 @@ class NodePort:
         linked_to = "" if isinstance(request, requests.OpenStream) else request.linked_to
         if linked_to and node_of(linked_to) != peer.id:
             # A connection with that node would be looked for, in the name of somebody else.
-            return f"{peer.id} may tie it to ports of its own only, not to {linked_to:.200}"
+            return f"{peer.id} may link new ports to its own ports only, not to {linked_to:.200}"
         if isinstance(request, requests.Start) and peer.watchers.full:
             # It waits for the answer or the port's death, and could not be told of the latter.
             return f"{peer.id} monitors {len(peer.watchers)} ports on this node, the limit"
@@ -234,7 +235,7 @@ class NodePort:
         """Echo. Not to other nodes: nobody there would hear of a loss."""
         node_id, name = split_port(port)
         if node_id != self._dispatcher.id:
-            text = "%s: not forwarded, because %s is not on this node: %r"
+            text = "%s: a message is not forwarded, because %s is not on this node: %r"
             self._warn(peer, "forward", text, peer.id, port, _short(message))
             return
         target = self._dispatcher.ports.get(name)
@@ -259,22 +260,22 @@ class NodePort:
                 self._send(port, message)
                 return
             # What it says there would be taken for this node's own word, whatever the asker has put before it.
-            why = "it is the port of another node" if not name and node_id != peer.id else ""
+            why = "that is the node port of a third node" if not name and node_id != peer.id else ""
             why = why or self.errands.answer(node_id, name, message)
         except (TypeError, ValueError) as error:
             why = str(error)
         if why:
-            self._warn(peer, "answer", "%s: not sent to %s, as it was asked for: %s", peer.id, port, why)
+            self._warn(peer, "answer", "%s: the answer for %s is not sent: %s", peer.id, port, why)
 
     def _try_to_send(self, port: str, message: tuple[object, ...]) -> None:
         """Send for a program of this node that asked by message, to whom nothing can be raised."""
         try:
             self._send(port, message)
         except (TypeError, ValueError, RuntimeError) as error:
-            log.warning("not sent to %s, as it was asked for: %s", port, error)
+            log.warning("a message for %s, which the node port was to send, is not sent: %s", port, error)
 
     def _not_understood(self, message: tuple[object, ...], peer: Peer) -> None:
-        text = "%s: a request to the node port that is not understood: %r"
+        text = "%s: a request to the node port is not understood: %r"
         self._warn(peer, "request", text, peer.id, _short(message))
 
     def _warn(self, peer: Peer, kind: str, text: str, *arguments: object) -> None:
@@ -282,4 +283,4 @@ class NodePort:
 
 
 def _short(message: tuple[object, ...]) -> str:
-    return codec.excerpt(message)
+    return excerpt(message)

@@ -21,11 +21,12 @@ from .._protocol.association.outbox import INLINE_SHARE, Fence
 from .._protocol.handshake.handshake import Step
 from .._reason import describe
 from .._settings.settings import Settings
+from .deadline import Deadline
 from .idleness import Idleness
+from .observers import Observers
 from .own_errors import explain, survives, tell_all
-from .peer_connection import PeerConnection, PeerNetwork
+from .peer_connection import PeerConnection
 from .watchers import Watchers
-from .writer import Writer
 
 log = logging.getLogger("trio_mp.connection")
 
@@ -40,7 +41,8 @@ class Peer:
       dispatcher: the runtime's dispatcher.
       settings: the node's.
       node_id: the other node's ID.
-      network: what it is part of.
+      observers: are told when a connection is in use, when none is any more, and when one is wanted.
+      why_missing: says why there may be no connection with a node, for people.
 
     Attributes:
       association: what was decided, what is queued, who monitors what.
@@ -51,16 +53,22 @@ class Peer:
       up, down: parking lots, woken when a connection is in use and may be written to, and when none is any more.
     """
 
-    def __init__(self, dispatcher: LocalPorts, settings: Settings, node_id: str, network: PeerNetwork) -> None:
+    def __init__(
+        self,
+        dispatcher: LocalPorts,
+        settings: Settings,
+        node_id: str,
+        observers: Observers,
+        why_missing: Callable[[str], str],
+    ) -> None:
         self.id = node_id
-        self._network = network
+        self._observers = observers
+        self._why_missing = why_missing
         self.association = Association(
             dispatcher.id, node_id, queue_limit=settings.queue_limit, message_limit=settings.message_limit
         )
         self.connections: dict[str, PeerConnection] = {}
         self.current: PeerConnection | None = None
-        # Of the connection in use.
-        self._writer: Writer | None = None
         self.up = trio.lowlevel.ParkingLot()
         self.down = trio.lowlevel.ParkingLot()
         # How many ports that it has spawned on this node have not unwound.
@@ -76,7 +84,8 @@ class Peer:
         self._failures = 0
         self._inline_size = settings.queue_limit // INLINE_SHARE
         self._flushed = trio.lowlevel.ParkingLot()
-        self._deadline: trio.CancelScope | None = None
+        self._missing = Deadline(dispatcher, self._give_up, self.fail)
+        self._probe = Deadline(dispatcher, self._probe_failed, self.fail)
         self.watchers = Watchers(self, dispatcher, settings.monitor_limit)
         self._idleness = Idleness(settings.idle_timeout, settings.handshake_timeout / 2)
 
@@ -159,8 +168,8 @@ class Peer:
                 return
             self._dirty = False
             self.queue.tell_next()
-            if self._writer is not None:
-                self._writer.flush()
+            if self.current is not None:
+                self.current.writer.flush()
             elif self.association.wants_connection:
                 self._wait_for_connection()
         except Exception as error:  # noqa: BLE001 - whatever it is
@@ -184,22 +193,24 @@ class Peer:
     # Connections ---------------------------------------------------------------------------------------------------
 
     def _wait_for_connection(self) -> None:
-        if self._deadline is None:
-            self._deadline = trio.CancelScope()
-            self._dispatcher.lifecycle.start_system_task(self._give_up_later, self._deadline)
-            for tell in self._network.observers.wanted:
+        if self._missing.begin(self._settings.connect_timeout):
+            for tell in self._observers.wanted:
                 tell(self.id)
 
-    @survives
-    async def _give_up_later(self, scope: trio.CancelScope) -> None:
-        timeout = self._settings.connect_timeout
-        with scope:
-            await trio.sleep(timeout)
-            self._deadline = None
-            if self.association.wants_connection:
-                why = self._network.why_missing(self.id)
-                text = f"no connection within {timeout:g} s"
-                self.act(self.association.lose, f"{text} ({why})" if why else text)
+    def _give_up(self) -> None:
+        """No connection has come in time."""
+        if self.association.wants_connection:
+            why = self._why_missing(self.id)
+            text = f"no connection within {self._settings.connect_timeout:g} s"
+            self.act(self.association.lose, f"{text} ({why})" if why else text)
+
+    def answered(self) -> None:
+        """The peer has answered a ping on the connection in use."""
+        if self._probe.cancel():
+            self.act(self.association.probe_answered)
+
+    def _probe_failed(self) -> None:
+        self.act(self.association.probe_failed)
 
     # Parting -------------------------------------------------------------------------------------------------------
 
@@ -229,7 +240,7 @@ class Peer:
             return
         if association.is_asked:
             if self._idleness.is_overdue(now):
-                log.info("%s: it does not answer whether it needs the connection; going on", self.id)
+                log.info("%s: the peer does not say whether it needs the connection, which stays in use", self.id)
                 self._go_on()
         elif self._idleness.is_due(now, (self.queue.appended, connection.reader.batches), idle=self._is_idle()):
             self.ask_to_part()
@@ -256,11 +267,6 @@ class Peer:
         self.association.busy_received()
         self.touch()
         self.up.unpark_all()
-
-    def answered(self) -> None:
-        """The peer has answered a ping on the connection in use."""
-        if self.current is not None:
-            self.current.probe.answered()
 
     @survives
     def connection_ended(self, connection_id: str, why: str) -> None:
@@ -313,14 +319,13 @@ class Peer:
                 if closing is not None:
                     closing.close(why)
                     self.connections.pop(connection, None)
-            case effects.Probe(connection):
-                # Half of what the side that chose the other connection waits for our `ok`. Looked up first: the
-                # ping may be one too many for the queue, and end the connection.
-                probed = self.connections[connection]
+            case effects.Probe():
+                # Half of what the side that chose the other connection waits for our `ok`. It begins first: the ping
+                # may be one too many for the queue, and end the connection, and the probe with it.
+                self._probe.begin(self._settings.handshake_timeout / 4)
                 if self.association.may_write:
                     # Else it has been asked something already, which it has to answer.
                     self.send("", requests.ping())
-                probed.probe.begin(self._settings.handshake_timeout / 4)
             case effects.NodeUp(connection):
                 self._went_up(self.connections[connection])
             case effects.Say(connection, word):
@@ -358,7 +363,7 @@ class Peer:
         self._dirty = False
         self.queue.tell_next()
         self._lost(loss)
-        log.error("%s: %s, so all that waits for it is given up", self.id, why, exc_info=error)
+        log.error("%s: %s, so all that waits for this peer is given up", self.id, why, exc_info=error)
 
     @survives
     def _fire_loss(self) -> None:
@@ -369,30 +374,26 @@ class Peer:
         # What was sent between the loss and now.
         messages, size = self.outbox.take_dropped()
         if messages:
-            log.warning("%s: %d more messages (%d bytes) were dropped with them", self.id, messages, size)
+            text = "%s: %d more messages (%d bytes) were dropped before the monitors fired"
+            log.warning(text, self.id, messages, size)
         self._dispatcher.lifecycle.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
         decided = self.association.fired()
         self._failing = False
         self.execute(decided)
 
     def _went_up(self, connection: PeerConnection) -> None:
-        self.current, self._writer = connection, connection.writer
-        self._writer.write_queue_of(self.association, self._flushed)
+        self.current = connection
+        connection.writer.write_queue_of(self.association, self._flushed)
         self._idleness.connected(trio.current_time())
-        self._stop_waiting()
+        self._missing.cancel()
         log.info("%s is up, by way of %s", self.id, connection.address)
         connection.opened()
         self.up.unpark_all()
-        for tell in self._network.observers.up:
+        for tell in self._observers.up:
             tell(self.id)
 
-    def _stop_waiting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
     def _lost(self, loss: effects.Lost) -> None:
-        self._stop_waiting()
+        self._missing.cancel()
         what = describe(loss.reason)
         if loss.messages:
             # What was queued behind the end of the stream could not arrive, and whom it was for knows of the end.
@@ -404,10 +405,10 @@ class Peer:
         self.up.unpark_all()  # who waits to have the queue flushed need not wait any longer
 
     def _went_down(self, why: str) -> None:
-        self.current = None
-        if self._writer is not None:
-            self._writer.leave_queue()
-            self._writer = None
+        if self.current is not None:
+            self.current.writer.leave_queue()
+            self.current = None
+        self._probe.cancel()
         log.info("%s is down: %s", self.id, why)
         self.down.unpark_all()
-        tell_all(self._network.observers.down, self.id)
+        tell_all(self._observers.down, self.id)

@@ -5,21 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from .._protocol.handshake.session import Session
-from .observers import Observers
 from .reader import Reader
 from .writer import Writer
-
-
-class ConnectionProbe(Protocol):
-    """A probe of a connection; see `ProbeTimer`."""
-
-    def begin(self, seconds: float) -> None:
-        """Tell the association, by `probe_failed`, if it has not been `answered` in this time."""
-        ...
-
-    def answered(self) -> None:
-        """The other side has answered a ping."""
-        ...
 
 
 class PeerConnection(Protocol):
@@ -29,11 +16,6 @@ class PeerConnection(Protocol):
     address: str
     reader: Reader
     writer: Writer
-
-    @property
-    def probe(self) -> ConnectionProbe:
-        """Whether it was asked for a sign of life."""
-        ...
 
     def flush(self) -> None:
         """Write what is queued, as far as it goes without blocking."""
@@ -61,14 +43,4 @@ class PeerConnection(Protocol):
 
     def expect_answer(self, seconds: float) -> None:
         """The other side must have answered by then."""
-        ...
-
-
-class PeerNetwork(Protocol):
-    """What a peer asks of the network that it is part of; see `Network`."""
-
-    observers: Observers
-
-    def why_missing(self, node_id: str) -> str:
-        """Why there may be no connection with a node, for people."""
         ...

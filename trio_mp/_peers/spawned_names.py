@@ -35,10 +35,10 @@ class SpawnedNames:
         assert counter is not None
         runs = self._last.get(node_id, {})
         if incarnation not in runs:
-            full = f"{RUNS_OF_ONE} runs of it" if len(runs) >= RUNS_OF_ONE else ""
+            full = f"{RUNS_OF_ONE} of its runs" if len(runs) >= RUNS_OF_ONE else ""
             full = f"{RUNS} runs of nodes" if self._runs >= RUNS else full
             if full:
-                return f"{node_id} may spawn no ports on this node: {full} have, the limit until this node restarts"
+                return f"{node_id} may spawn no ports here: {full} have done so, the limit until this node restarts"
             self._runs += 1
             self._last[node_id] = runs
         runs[incarnation] = counter

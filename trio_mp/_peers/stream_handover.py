@@ -136,7 +136,7 @@ class StreamHandshake:
                 session.accept()
             case RefusedByPeer(why):
                 connection.refused = why
-                connection.close(f"it does not want this stream: {why}")
+                connection.close(f"the other side does not want this stream: {why}")
             case _:
                 # `ok`: what follows is the stream.
                 pass
@@ -149,7 +149,7 @@ class StreamHandshake:
         if self._awaited is not None:
             self._connection.session.link()
         else:
-            self._connection.fault = f"{self._info.node_id} brings a byte stream that nobody expects, or not any more"
+            self._connection.fault = f"{self._info.node_id} brings a byte stream for which nobody waits (any more)"
             self._connection.finish("no such stream")
 
     def hand_over(self) -> CarriedStream:

@@ -289,7 +289,7 @@ class Dispatcher:
         """What a handler returned: if it is a coroutine the handler was async, and the port is busy until it ends."""
         if not inspect.iscoroutine(result):
             if inspect.isgenerator(result) or inspect.isasyncgen(result):
-                error = TypeError("a handler with a `yield` in it has not run at all: take the yield out")
+                error = TypeError("a handler: expected a function without `yield`, got one with it; take it out")
                 self.lifecycle.die(port, exception_reason(error), error)
             return
         state = state_of(port)

@@ -396,10 +396,10 @@ class Lifecycle(PortLifecycle):
         try:
             result = callback(*reason)
             if inspect.isgenerator(result) or inspect.isasyncgen(result):
-                raise TypeError("a monitor's callback with a `yield` in it has not run at all: take the yield out")
+                raise TypeError("monitor(): expected an action without `yield`, got one with it; take it out")
             if inspect.iscoroutine(result):
                 result.close()
-                raise TypeError(f"a monitor's callback: expected a sync function, got {callback!r}; start a task in it")
+                raise TypeError(f"monitor(): expected a sync function, got {callback!r}; start a task in one")
         except Exception as error:  # noqa: BLE001 - sorted out below
             if self.closing and isinstance(error, trio.ClosedResourceError):
                 # It wanted to replace what died. Whoever supervises need not know that the node is closing.

@@ -151,8 +151,8 @@ class Port(PortID):
         self._check_alive()
         if pattern and callable(pattern[-1]) and not isinstance(pattern[-1], type):
             raise TypeError(
-                f"{pattern[-1]!r} is no pattern: write @port.on('tag') above a function, or port.on('tag')(function);"
-                " @port.on() for all others"
+                f"on(): expected the first elements of messages, got the function {pattern[-1]!r};"
+                " write @port.on('tag') above the function, or port.on('tag')(function); @port.on() for all others"
             )
         return install
 
@@ -217,7 +217,7 @@ class Port(PortID):
 
     def _mailbox(self) -> Mailbox:
         if self._state is None or self._state.mailbox is None:
-            raise RuntimeError(f"{self} has no mailbox: only ports of open_port() and start_port() have one")
+            raise RuntimeError(f"expected a port with a mailbox, got {self}; make it with open_port() or start_port()")
         return self._state.mailbox
 
     def start_soon(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
@@ -282,7 +282,7 @@ class Port(PortID):
 def lifecycle_of(port: Port) -> PortLifecycle:
     """The lifecycle that keeps a port. Raises `RuntimeError` where it is only a port ID."""
     if port._lifecycle is None:
-        raise RuntimeError(f"{port} is only a port ID here; what receives is made by Node.port and its siblings")
+        raise RuntimeError(f"expected a Port that a node made, got the port ID {port}; make one with Node.port()")
     return port._lifecycle
 
 
@@ -335,7 +335,7 @@ def current_port() -> Port:
     """
     port = running_port()
     if port is None:
-        raise RuntimeError("current_port() answers only inside handlers and tasks of a port")
+        raise RuntimeError("current_port(): expected a running port, got none; call it in a handler or task of a port")
     return port
 
 
@@ -364,7 +364,7 @@ def current_node() -> Node:
     """
     running = find_running()
     if running is None or running.port is None:
-        raise RuntimeError("current_node() answers only inside handlers and tasks of a port")
+        raise RuntimeError("current_node(): expected a running port, got none; call it in a handler or task of a port")
     return running.node
 
 

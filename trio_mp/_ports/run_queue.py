@@ -14,7 +14,10 @@ import trio
 from .boundary import RemoteWriter
 from .port import Port
 
-WRONG_THREAD = "a node belongs to the thread that runs Trio: from others use trio.from_thread.run_sync(node.send, …)"
+WRONG_THREAD = (
+    "expected a call from the thread that runs Trio, to which the node belongs, got one from another thread;"
+    " use trio.from_thread.run_sync(node.send, …)"
+)
 
 
 class Job:

@@ -17,7 +17,7 @@ from .._ids import is_token
 from .._reason import Reason
 from .membership.messages import MEMBERSHIP
 from .schema import NAME, PORT, TEXT, Field, Message, Schema, Vocabulary
-from .wire import codec
+from .wire.amount import holds_at_most
 
 SERVICE_VALUES = 2**15
 SERVICE_SIZE = 2**20
@@ -335,7 +335,7 @@ def parse(message: Message) -> Request:
     request = REQUESTS.read(message)
     if request is None:
         return Malformed(message)
-    if isinstance(request, ForService) and not codec.holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE):
+    if isinstance(request, ForService) and not holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE):
         return Malformed(message)
     return request
 

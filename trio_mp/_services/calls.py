@@ -10,7 +10,7 @@ from .._errors import PortDied
 from .._ids import PortReference
 from .._ports.port import new_port, state_of
 from .._protocol.requests import QUERIES
-from .._protocol.wire import codec
+from .._protocol.wire.values import plain_message
 from .._reason import not_running
 from .._runtime import Runtime
 
@@ -24,10 +24,11 @@ async def call(runtime: Runtime, port: str, message: tuple[object, ...]) -> tupl
         raise PortDied(target, not_running(target))
     peer, name = runtime.route(target)
     if not name and not (message and isinstance(message[0], str) and message[0] in QUERIES):
-        raise ValueError(f"the node port {port} answers {', '.join(sorted(QUERIES))}; not {message[:1]!r}")
+        known = ", ".join(sorted(QUERIES))
+        raise ValueError(f"call(): expected one of {known} for the node port {port}, got {message[:1]!r}")
     if peer is not None:
         # What cannot travel is refused before anything is set up for it, over there too.
-        codec.plain_message(message, thorough=True)
+        plain_message(message, thorough=True)
     lifecycle = runtime.lifecycle
     replied = trio.Event()
     reply: tuple[Any, ...] = ()

@@ -154,7 +154,8 @@ class Database:
             # There is no network, and so no other node.
             peer, name = None, ""
         if peer is not None or not name:
-            raise ValueError(f"only ports of this node can be registered here, and {port} is none")
+            own = self._runtime.id
+            raise ValueError(f"register(): expected a port of {own}, got {port}; register that on its own node")
         found = self._runtime.lifecycle.ports.get(name)
         if found is None:
             reason = state_of(port).reason if isinstance(port, Port) else no_such_port(str(port))
@@ -281,10 +282,10 @@ class Database:
                 self._runtime.lifecycle.start_system_task(self._expire_later, node_id, token)
             case Ignored(from_id, why):
                 complain = self._runtime.errands.complain
-                complain(from_id, "not used", log, "%s: not used: %s", from_id, why, level=logging.INFO)
+                complain(from_id, "not used", log, "%s: this node ignores %s", from_id, why, level=logging.INFO)
             case Refused(from_id, why):
                 # Not once for each record: who brings them could invent any number of owners.
-                self._runtime.errands.complain(from_id, "refused", log, "%s: refused: %s", from_id, why)
+                self._runtime.errands.complain(from_id, "refused", log, "%s: this node refuses %s", from_id, why)
 
     async def renew_voucher(self) -> None:
         """Have what this node says of itself signed anew, each time that it has another certificate; never returns."""
@@ -305,7 +306,7 @@ class Database:
             except (TypeError, ValueError) as error:
                 # It has a smaller limit than any node of this kind, or a framing in which not everything exists.
                 complain = self._runtime.errands.complain
-                complain(node_id, "size", log, "%s cannot be told what it asked for: %s", node_id, error)
+                complain(node_id, "size", log, "%s: the answer for that node cannot be sent: %s", node_id, error)
 
     async def _expire_later(self, node_id: str, token: int) -> None:
         await trio.sleep(GRACE)
@@ -313,7 +314,7 @@ class Database:
             self._execute(self._replica.expire(node_id, token))
         except Exception:
             # What others have said must not end the node, now that there is no connection left to end.
-            log.exception("an error in this program, in forgetting the entries by way of %s", node_id)
+            log.exception("%s: an error in this program, while the entries by way of that node were forgotten", node_id)
 
     def _check_open(self) -> None:
         if self._runtime.closed:
@@ -364,7 +365,7 @@ class Database:
             self._execute(self._replica.receive(from_id, (WORD, *arguments)))
         except RemoteProtocolError as error:
             complain = self._runtime.errands.complain
-            complain(from_id, "database", log, "%s: not understood: %s", from_id, error)
+            complain(from_id, "database", log, "%s: a request is not understood: %s", from_id, error)
         return True
 
     def _say_where(self, addresses: Addresses) -> None:
@@ -393,5 +394,7 @@ def check_writable(name: object) -> str:
     """The name of a family in which programs may set entries. Raises `TypeError` or `ValueError`."""
     family = check_text(name, "family")
     if family.startswith(RESERVED):
-        raise ValueError(f"families that begin with {RESERVED!r} are the package's own, and cannot be set: {family!r}")
+        raise ValueError(
+            f"family: expected one that does not begin with {RESERVED!r}, as those of the package do, got {family!r}"
+        )
     return family

@@ -13,6 +13,7 @@ from .._ids import PortReference
 from .._ports.monitor import MonitorCallback
 from .._ports.timer import Timer
 from .._protocol.wire import codec
+from .._protocol.wire.amount import check_amount
 from .._protocol.wire.limits import UNCOUNTED
 from .._reason import Reason, describe, reason_lost
 from .._runtime import Runtime
@@ -81,7 +82,7 @@ def _fix(runtime: Runtime, port: str, message: tuple[Any, ...]) -> tuple[Any, ..
     frame = framing.open_frame()
     framing.append(frame, name, message)
     if len(frame) > UNCOUNTED:
-        codec.check_amount(message)
+        check_amount(message)
     return codec.snapshot(message)
 
 
@@ -93,7 +94,7 @@ def _notify(runtime: Runtime, port: str, message: tuple[object, ...], reason: Re
         try:
             runtime.send(port, (*message, *reason_lost(error)))
         except (TypeError, ValueError):
-            log.error("%s is not told of a death (%s): %s", port, describe(reason)[:200], error)
+            log.error("%s: the message about a death (%s) cannot be sent: %s", port, describe(reason)[:200], error)
             _lose(runtime, port, error)
 
 

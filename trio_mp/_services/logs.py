@@ -108,7 +108,7 @@ class LogService:
         port = wanted.port
         if not self._runtime.settings.share_logs:
             complain = self._runtime.errands.complain
-            complain(node_id, "logs", log, "%s asks for log records, which this node does not share", node_id)
+            complain(node_id, "logs", log, "%s: this node does not share log records, for which that one asks", node_id)
         elif port not in self._subscriptions and not any(one.id == node_id for one in _nodes if not one.closed):
             # One for each node: a later one takes its place.
             for other in [other for other in self._subscriptions if node_of(other) == node_id]:
@@ -143,7 +143,7 @@ class LogService:
             # It is gone, or this node is; the collector asks again when it is back.
             self._end(port)
         except Exception:
-            log.exception("an error in this program, in sending log records to %s", port)
+            log.exception("%s: an error in this program, while log records were sent to that port", port)
             self._end(port)
         finally:
             tap.remove(subscription)
@@ -213,7 +213,7 @@ class _Collecting:
         sent = LOG_RECORDS.read(message)
         if sent is None:
             complain = self._runtime.errands.complain
-            complain(node_id, "record", log, "%s: not a log record: %.200r", node_id, message)
+            complain(node_id, "record", log, "%s: expected a log record, got %.200r", node_id, message)
             return
         name, level, created, text, trace, left_out = sent
         record = logging.LogRecord(name, level, node_id, 0, f"{node_id}: {text}", (), None)
@@ -229,7 +229,7 @@ class _Collecting:
             _logger_of(name).handle(record)
         except Exception:
             # A handler that fails must not end what comes from that node.
-            log.exception("a log record of %s could not be handled", node_id)
+            log.exception("%s: a handler of this program failed for a log record of that node", node_id)
 
 
 def _logger_of(name: str) -> logging.Logger:

@@ -139,7 +139,7 @@ class MembershipService:
             try:
                 return await redialler.run()
             except Exception:
-                log.exception("an error in this program, in keeping a connection with %s", redialler.addresses[0])
+                log.exception("%s: an error in this program, while it kept a connection there", redialler.addresses[0])
                 await trio.sleep(LAST_RETRY)
 
     def _meet_globals(self) -> None:
@@ -265,7 +265,7 @@ class MembershipService:
             case Attached(anchor):
                 log.info("this node is attached to %s, its anchor", anchor)
             case Detached(anchor):
-                log.info("this node is not attached to %s any more, its anchor until now", anchor)
+                log.info("this node is no longer attached to %s, which was its anchor", anchor)
                 self._shuffle()
             case GlobalUp() | GlobalDown() | GuestUp() | GuestDown() | AddressesChanged():
                 # Whoever has dialled, or attached itself, is the one that keeps the connection.
@@ -286,7 +286,7 @@ class MembershipService:
             self.network.peer(node_id).send("", message)
         except (TypeError, ValueError) as error:
             # What others have said of themselves is in it, and it may be more than that node takes.
-            self._complain(node_id, "told", "%s is not told of the network: %s", node_id, error)
+            self._complain(node_id, "told", "%s: the news of the network cannot be sent there: %s", node_id, error)
 
     def _complain(self, node_id: str, kind: str, text: str, *arguments: object) -> None:
         self.network.errands.complain(node_id, kind, log, text, *arguments)

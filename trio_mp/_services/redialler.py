@@ -23,7 +23,7 @@ LAST_RETRY = 5.0
 LAST_RETRY_OF_ITSELF = 40.0
 """The same where this node has reached itself: with the jitter, a minute at most."""
 
-ITSELF = "what answers there is this node itself, though it does not listen there"
+ITSELF = "this node itself answers there, though it does not listen there"
 
 FAILURES = 10
 """How many ways in which a seed cannot be used are logged, until it can."""
@@ -203,7 +203,8 @@ class Redialler:
                 self.refusal = ""
                 await self._use(peer)
                 if failure := self.refusal:
-                    self._failed(self.addresses[index % len(self.addresses)], f"{peer.id} is no global node: {failure}")
+                    failure = f"{peer.id} is not a global node: {failure}"
+                    self._failed(self.addresses[index % len(self.addresses)], failure)
                     index += 1
             if network.closes_at is not None and not failure:
                 return False

@@ -113,7 +113,7 @@ class Search:
                     patient = not addresses and trio.current_time() < listed + BY_ITSELF
                     if not patient and await self._sightings.has_gone(peer.id):
                         why = f" ({self._seeking[peer.id]})" if addresses else ""
-                        peer.execute(peer.association.presume_gone(f"it has gone from the network{why}"))
+                        peer.execute(peer.association.presume_gone(f"the node has gone from the network{why}"))
                         # Not over yet: whoever waits for it again and again is served at a decent pace.
                 with trio.move_on_after(backoff.next()):
                     await peer.up.park()
@@ -151,7 +151,7 @@ class DialsForOthers:
         if node_id in self._asked or (peer is not None and peer.is_up()):
             return
         if len(self._asked) >= ASKED_LIMIT:
-            text = "%s is not dialled, as it was asked for: %d nodes are being dialled at such requests, the limit"
+            text = "%s: a request to dial that node is refused: %d nodes are being dialled at such requests, the limit"
             # Whoever has asked may have named any number of nodes, so these are no kinds.
             self._network.errands.complain("", "dial", log, text, node_id, ASKED_LIMIT)
             return
@@ -168,6 +168,6 @@ class DialsForOthers:
                     if peer is not None and (peer.is_up() or peer.association.incarnation):
                         return
         except Exception:
-            log.exception("an error in this program, in dialling %s, as it was asked for", node_id)
+            log.exception("%s: an error in this program, while that node was dialled at another's request", node_id)
         finally:
             self._asked.discard(node_id)

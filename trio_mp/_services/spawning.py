@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from .._errors import ConfigurationError
 from .._ids import PortReference, node_of
@@ -16,7 +16,7 @@ from .._ports.port import Port, new_port, state_of
 from .._ports.run_queue import Job
 from .._protocol import requests
 from .._protocol.requests import Spawn, Start
-from .._protocol.wire import codec
+from .._protocol.wire.values import plain_message
 from .._reason import Reason, is_normal, spawn_failed
 from .._runtime import Runtime
 from .processes import PortStatus, start_process
@@ -48,6 +48,11 @@ def spawnable(function: F) -> F:
         raise TypeError(f"@spawnable: expected a function without a `yield` in it, got {function!r}, which never runs")
     setattr(function, _MARK, True)
     return function
+
+
+def is_spawnable(function: object) -> TypeGuard[Callable[..., Any]]:
+    """Whether this is a function that its module has released with `@spawnable`."""
+    return inspect.isfunction(function) and getattr(function, _MARK, False) is True
 
 
 def _at_top_level(function: object) -> bool:
@@ -118,7 +123,7 @@ class Spawner:
                 peer.send("", message)
             except (TypeError, ValueError):
                 # The place as the caller counts.
-                codec.plain_message(arguments, thorough=True, what="arguments")
+                plain_message(arguments, thorough=True, what="arguments")
                 raise
             port_id = f"{node_of(node_or_port)}#{name}"
         if running is not None:
@@ -217,7 +222,7 @@ class Spawner:
     def find(self, reference: str, *, remote: bool) -> Callable[..., Any]:
         """The function of this reference, if it may be spawned. Raises `LookupError`, with a text that says why not."""
         if len(reference) > _LONGEST_REFERENCE or not _REFERENCE.fullmatch(reference):
-            raise LookupError(f"not the name of a function: {reference!r:.200}")
+            raise LookupError(f"expected the name of a function, got {reference!r:.200}")
         module_name, _, name = reference.rpartition(":")
         module_name = "__main__" if module_name == ":" else module_name
         if remote and module_name != "__main__" and module_name not in self._runtime.settings.spawn_modules:
@@ -235,7 +240,7 @@ class Spawner:
         function: Any = vars(module).get(name)
         if function is None:
             raise LookupError(f"{reference}: {module_name} has no {name} on {self._runtime.id}")
-        if not inspect.isfunction(function) or getattr(function, _MARK, False) is not True:
+        if not is_spawnable(function):
             here = self._runtime.id
             raise LookupError(f"{reference} is not @spawnable on {here}; write that above the function there")
         return function

@@ -17,7 +17,7 @@ from .._ports.monitor import Monitor
 from .._ports.port import Port, new_port, state_of
 from .._ports.run_queue import Job
 from .._protocol import requests
-from .._protocol.wire import codec
+from .._protocol.wire.values import plain_message
 from .._reason import Reason, no_such_port, spawn_failed, start_cancelled
 from .._runtime import Runtime
 from .processes import PortStatus, start_process
@@ -276,7 +276,7 @@ class StartingThere(Starting):
             peer.send("", requests.start(request.name, request.function, linked_to, request.epoch, request.arguments))
         except (TypeError, ValueError):
             # The place as the caller counts.
-            codec.plain_message(request.arguments, thorough=True, what="arguments")
+            plain_message(request.arguments, thorough=True, what="arguments")
             raise
         # Right behind the request, and before those that `watch` sets, which a failure must not reach.
         self._starts.expect(request.name, peer, self.outcome)

@@ -21,7 +21,7 @@ import trio
 from .._peers.peer import Peer
 from .._ports.port import Port, lifecycle_of, state_of
 from .._protocol import requests
-from .._protocol.wire import codec
+from .._protocol.wire.values import plain_value
 from .._reason import Reason
 from .._runtime import Runtime
 from .processes import PortStatus
@@ -115,7 +115,7 @@ class Starts:
                 peer.send("", requests.started(name, value, self._runtime.settings.shutdown_timeout))
             except (TypeError, ValueError):
                 # The place as the caller counts.
-                codec.plain_value(value, "value", room=2)
+                plain_value(value, "value", room=2)
                 raise
 
         def lost(*reason: object) -> None:

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from .._errors import ConfigurationError
 from .._protocol.handshake.auth import MINIMUM_SECRET
-from .._protocol.handshake.handshake import MINIMUM_LIMIT
+from .._protocol.handshake.greeting import MINIMUM_LIMIT
 from .._transport.addresses import Address, TCPAddress, parse_address
 from .._transport.certificate_files import Certificate
 

@@ -204,9 +204,9 @@ class ByteStream(trio.abc.HalfCloseableStream):
         """
         if max_bytes is not None:
             if not isinstance(max_bytes, int):
-                raise TypeError(f"max_bytes is an int or None, not {max_bytes!r}")
+                raise TypeError(f"max_bytes: expected an int or None, got {max_bytes!r}")
             if max_bytes < 1:
-                raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
+                raise ValueError(f"max_bytes: expected at least 1, got {max_bytes}")
         with self._receiving:
             self._check_open()
             await trio.lowlevel.checkpoint_if_cancelled()

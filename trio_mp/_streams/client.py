@@ -16,7 +16,7 @@ from .._peers.peer import Peer
 from .._ports.port import Port, new_port
 from .._ports.run_queue import Job
 from .._protocol.requests import OpenStream, dial_stream, kill, open_stream
-from .._protocol.wire import codec
+from .._protocol.wire.values import plain_message
 from .._reason import Reason, describe, is_normal, stream_failed
 from .._runtime import Runtime
 from .._transport.addresses import Address
@@ -31,7 +31,7 @@ CAPACITY = 1024 * 1024
 
 NO_STREAM = stream_failed("")[:1]
 
-GIVEN_UP = stream_failed("who has asked for the stream does not wait for it any more")
+GIVEN_UP = stream_failed("the node that asked for the stream no longer waits for it")
 
 
 async def dial(network: Network, look_up: LookUp, pending: PendingStream, seconds: float) -> str:
@@ -64,7 +64,7 @@ async def dial(network: Network, look_up: LookUp, pending: PendingStream, second
         if pending.stream is not None:
             break
         tried.append(f"{address}: {why or 'the stream was given up'}")
-    return "; ".join(tried) or "no address of it is known"
+    return "; ".join(tried) or "no address of that node is known"
 
 
 class StreamClient(ABC):
@@ -128,7 +128,7 @@ class StreamClient(ABC):
         if self._stream is None:
             self._scope.cancel()
         elif not is_normal(reason):
-            self._stream.explain(f"its port has died: {describe(reason)}")
+            self._stream.explain(f"the port there has died: {describe(reason)}")
 
     def lost(self, *reason: object) -> None:
         """The other node is lost."""
@@ -168,7 +168,7 @@ class OpeningThere(StreamClient):
             self._pending.peer.send("", open_stream(request.name, request.token, request.function, request.arguments))
         except (TypeError, ValueError):
             # The place as the caller counts.
-            codec.plain_message(request.arguments, thorough=True, what="arguments")
+            plain_message(request.arguments, thorough=True, what="arguments")
             raise
 
     async def meet(self) -> ByteStream | None:

@@ -52,9 +52,9 @@ class PendingStream:
     def check(self, info: PeerInfo) -> None:
         """Raise `RemoteProtocolError` if whoever was dialled for it is not the peer."""
         if info.node_id != self.peer.id:
-            raise RemoteProtocolError(f"it is {info.node_id}, and not {self.peer.id}")
+            raise RemoteProtocolError(f"expected {self.peer.id}, got {info.node_id}")
         if info.incarnation != self.incarnation:
-            raise RemoteProtocolError(f"it is another run of {self.peer.id} than the stream was agreed on with")
+            raise RemoteProtocolError(f"expected the run of {self.peer.id} that agreed on the stream, got another one")
 
     def turn_round(self) -> None:
         """The side that was to dial cannot: the other one is to. What the former may have made is of no use."""

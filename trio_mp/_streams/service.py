@@ -150,10 +150,10 @@ class Streams:
         try:
             function = spawner.find(request.function, remote=bool(asker))
             if not inspect.iscoroutinefunction(function):
-                raise LookupError(f"{request.function} is not async: it could do nothing with a byte stream")
+                raise LookupError(f"{request.function} is not async: only an async function can use a byte stream")
         except LookupError as error:
             text = str(error.args[0])
-            spawner.log_failure(asker, "not spawned: %s", text)
+            spawner.log_failure(asker, "a byte stream is refused: %s", text)
             spawner.refuse(request.name, text)
             lifecycle.die(port, spawn_failed(text))
             return False
@@ -176,7 +176,7 @@ class Streams:
         self, port: Port, pending: PendingStream, function: Callable[..., Any], *arguments: Any
     ) -> None:
         """The task of the port at the other end of a stream of another node."""
-        tried = "no connection from it"
+        tried = "no connection from that node"
         end = trio.current_time() + self._runtime.settings.handshake_timeout
         try:
             with trio.move_on_at(end):

@@ -62,20 +62,18 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
       TypeError, ConfigurationError: it is none of these.
     """
     if not isinstance(text, str):
-        raise TypeError(f"{setting}: an address is a str such as 'unix:/run/app.sock' or 'host:4040', not {text!r}")
+        raise TypeError(f"{setting}: expected a str such as 'unix:/run/app.sock' or 'host:4040', got {text!r}")
     if text.startswith("unix:"):
         return _unix_address(text[5:], setting)
     host, port = _split_host(text)
     if host in {"", "unix"} or any(character.isspace() or character in "/[]" for character in host):
-        raise ConfigurationError(
-            f"{setting}: not an address: {text!r} (it is written 'host:port' or 'unix:PATH'{_hint(text)})"
-        )
+        raise ConfigurationError(f"{setting}: expected 'host:port' or 'unix:PATH', got {text!r}{_hint(text)}")
     if port in {"", "*"}:
         return TCPAddress(host, 0 if port else DEFAULT_PORT)
     # So long that it cannot be read as a number at all is too large, too.
     if not (port.isascii() and port.isdigit() and len(port) < 10 and int(port) < 65536):
         raise ConfigurationError(
-            f"{setting}: not a TCP port: {port!r} in {text!r} (a number from 0 to 65535, or '*'{_hint(text)})"
+            f"{setting}: expected a TCP port (a number from 0 to 65535, or '*'), got {port!r} in {text!r}{_hint(text)}"
         )
     return TCPAddress(host, int(port))
 
@@ -89,16 +87,16 @@ def _hint(text: str) -> str:
     """What may have been meant by a text that is no address."""
     scheme, separator, rest = text.partition("://")
     if separator:
-        return f"; without {scheme + separator!r}: {rest.partition('/')[0]!r}"
+        return f"; write it without {scheme + separator!r}: {rest.partition('/')[0]!r}"
     port = text.partition(":")[2]
     if text.startswith(("/", "./", "../")):
-        return f"; a socket's path: {'unix:' + text!r}"
+        return f"; write a socket's path: {'unix:' + text!r}"
     if port.startswith(("/", "./", "../")):
-        return f"; a socket's path: {'unix:' + port!r}"
+        return f"; write a socket's path: {'unix:' + port!r}"
     if port.endswith("/"):
-        return f"; without the '/': {text.rstrip('/')!r}"
+        return f"; write it without the '/': {text.rstrip('/')!r}"
     if text.count(":") > 1 and "[" not in text:
-        return "; an IPv6 address goes in brackets: '[::1]:4040'"
+        return "; write an IPv6 address in brackets: '[::1]:4040'"
     return ""
 
 
@@ -116,13 +114,13 @@ def _split_host(text: str) -> tuple[str, str]:
 
 def _unix_address(path: str, setting: str) -> UnixAddress:
     if not path or "\0" in path:
-        raise ConfigurationError(f"{setting}: 'unix:' is followed by the path of a socket, not by {path!r}")
+        raise ConfigurationError(f"{setting}: expected the path of a socket behind 'unix:', got {path!r}")
     try:
         size = len(os.fsencode(path))
     except UnicodeEncodeError:
-        raise ConfigurationError(f"{setting}: a path that the file system cannot have: {path!r}") from None
+        raise ConfigurationError(f"{setting}: expected a path that the file system can have, got {path!r}") from None
     if size > UNIX_PATH_LIMIT:
         raise ConfigurationError(
-            f"{setting}: the path of a Unix socket has at most {UNIX_PATH_LIMIT} bytes; {path!r} has {size}"
+            f"{setting}: expected at most {UNIX_PATH_LIMIT} bytes in the path of a Unix socket; {path!r} has {size}"
         )
     return UnixAddress(path)

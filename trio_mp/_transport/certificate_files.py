@@ -32,7 +32,7 @@ class Certificate:
 
     def __init__(self, chain: StrPath, key: StrPath, authority: StrPath, verify_node_id: bool = True) -> None:
         if not isinstance(verify_node_id, bool):
-            raise TypeError(f"verify_node_id is a bool, not {verify_node_id!r}")
+            raise TypeError(f"verify_node_id: expected True or False, got {verify_node_id!r}")
         for name, value in (("chain", chain), ("key", key), ("authority", authority)):
             object.__setattr__(self, name, path_of(name, value))
         object.__setattr__(self, "verify_node_id", verify_node_id)
@@ -42,5 +42,5 @@ def path_of(name: str, value: object) -> str:
     """The path in an argument of that name. Raises `TypeError`."""
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(path, str):
-        raise TypeError(f"{name} is the path of a file, a str or an os.PathLike[str], not {value!r}")
+        raise TypeError(f"{name}: expected the path of a file, a str or an os.PathLike[str], got {value!r}")
     return path

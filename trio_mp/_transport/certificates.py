@@ -93,9 +93,10 @@ def _read_certificates(file: str) -> str:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError) as error:
         if "PRIVATE KEY-----" in text:
-            why = "holds a private key instead of certificates; the order is Certificate(chain, key, authority)"
+            why = "expected certificates, got a private key; the order is Certificate(chain, key, authority)"
             raise _wrong_file(file, why) from None
-        raise _wrong_file(file, f"is not PEM with certificates, or not all of it ({error}); write it again") from None
+        why = f"expected whole certificates in PEM, got something else ({error}); write the file again"
+        raise _wrong_file(file, why) from None
     return text
 
 
@@ -104,7 +105,7 @@ def _first_of(file: str, text: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificates(text.encode("ascii"))[0]
     except (ValueError, x509.InvalidVersion) as error:
-        raise _wrong_file(file, f"its first certificate cannot be understood ({error}); make another") from None
+        raise _wrong_file(file, f"the first certificate cannot be understood ({error}); make another") from None
 
 
 def _read_key(pem: bytes, leaf: x509.Certificate) -> object:
@@ -143,15 +144,19 @@ def _load_pair(context: ssl.SSLContext, chain: str, key: str) -> None:
     try:
         context.load_cert_chain(chain, key, _no_passphrase)
     except _EncryptedError:
-        raise _wrong_file(key, "is encrypted; write it without a passphrase: openssl pkey -in KEY -out NEW") from None
+        why = "expected a private key without a passphrase, got an encrypted one; run openssl pkey -in KEY -out NEW"
+        raise _wrong_file(key, why) from None
     except ssl.SSLError as error:
         if error.reason and ("MISMATCH" in error.reason or "NO_CERTIFICATE" in error.reason):
-            raise _wrong_file(key, f"is not the key of the certificate in {chain}; give that one") from None
+            why = f"expected the key of the certificate in {chain}, got another key; give that one"
+            raise _wrong_file(key, why) from None
         if error.reason and ("TOO_SMALL" in error.reason or "TOO_WEAK" in error.reason):
-            raise _wrong_file(chain, f"is too weak for this system's OpenSSL ({error}); make another") from None
-        raise _wrong_file(key, f"is not a private key in PEM, or not all of one ({error}); write it again") from None
+            why = f"expected a certificate that this system's OpenSSL takes, got one too weak ({error}); make another"
+            raise _wrong_file(chain, why) from None
+        why = f"expected a whole private key in PEM, got something else ({error}); write the file again"
+        raise _wrong_file(key, why) from None
     except OSError as error:
-        raise _wrong_file(key, f"cannot be read ({error.strerror or error}); it was there just now") from None
+        raise _wrong_file(key, f"cannot be read any more ({error.strerror or error}); try again") from None
 
 
 def _shake_with_itself(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[bytes, bytes]:
@@ -299,20 +304,21 @@ class CertificateTLS:
         for context in (server, client):
             context.load_verify_locations(cadata=authority)
             if not context.cert_store_stats()["x509_ca"]:
-                raise _wrong_file(files.authority, "none of its certificates is an authority's; give one that signs")
+                why = "expected the certificate of an authority, got others; give one that may sign"
+                raise _wrong_file(files.authority, why)
             _load_pair(context, files.chain, files.key)
         try:
             seen = _shake_with_itself(server, client)
         except ssl.SSLCertVerificationError as error:
             why = (
-                f"with {files.authority} as authority it {explain_verification(error)}; have that authority sign it"
+                f"with {files.authority} as authority the certificate {explain_verification(error)}; have that sign it"
             )
             raise _wrong_file(files.chain, f"{why}, and put the certificates in between into the file") from None
         except ssl.SSLError as error:
-            raise _wrong_file(files.chain, f"TLS does not work with it ({error}); make another") from None
+            raise _wrong_file(files.chain, f"TLS does not work with this certificate ({error}); make another") from None
         # The ssl module reads the files itself. What it has read is what it has just shown itself.
         if seen != (der, der):
-            raise _wrong_file(files.chain, "it was changed while it was read; try again")
+            raise _wrong_file(files.chain, "the file was changed while it was read; try again")
         between = [one for one in _all_in(chain)[1:] if one.issuer != one.subject]
         return Loaded(
             server,
@@ -333,7 +339,7 @@ class CertificateTLS:
             leaf.not_valid_after_utc,
         )
         if not start <= now <= end:
-            why = f"it expired on {end}" if now > end else f"it is not valid before {start}"
+            why = f"the certificate expired on {end}" if now > end else f"the certificate is not valid before {start}"
             raise _wrong_file(chain, f"{why}; look at the clock ({now}), or make a new one")
         try:
             usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -343,8 +349,9 @@ class CertificateTLS:
         lacking = [name for name, usage in BOTH_USAGES.items() if usages is not None and usage not in usages]
         if lacking:
             why = "either side of a connection may be the TLS server; make one for both serverAuth and clientAuth"
-            raise _wrong_file(chain, f"its extended key usage lacks {' and '.join(lacking)}: {why}")
+            raise _wrong_file(chain, f"the extended key usage lacks {' and '.join(lacking)}: {why}")
         if self._certificate.verify_node_id and self._node_id not in (named := node_ids_in(der)):
             names = ", ".join(sorted(named)) or "no node at all"
             todo = f"make one with the alternative name URI:{SCHEME}{self._node_id}, or turn verify_node_id off"
-            raise _wrong_file(chain, f"it names {names}, not this node, {self._node_id}; {todo}")
+            why = f"expected a certificate that names this node, {self._node_id}, got one that names {names}"
+            raise _wrong_file(chain, f"{why}; {todo}")

@@ -86,7 +86,7 @@ def make_certificate(
     files = path_of("chain", chain), path_of("key", key)
     names = [check_node_id(name) for name in (node_ids if _is_several(node_ids) else [node_ids])]
     if not names:
-        raise ValueError("a certificate names at least one node ID")
+        raise ValueError("node_ids: expected at least one node ID, got none")
     expires = utc_now() + _duration(days)
     above, signing_key = _read_authority(path_of("authority", authority), path_of("authority_key", authority_key))
     issuer = above[0]
@@ -111,13 +111,13 @@ def _is_several(node_ids: object) -> TypeGuard[Iterable[object]]:
 
 def _common_name(name: object) -> x509.Name:
     if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_COMMON_NAME:
-        raise ValueError(f"a name of 1 to {_LONGEST_COMMON_NAME} characters, not {name!r}")
+        raise ValueError(f"name: expected 1 to {_LONGEST_COMMON_NAME} characters, got {name!r}")
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _duration(days: object) -> datetime.timedelta:
     if not isinstance(days, int) or not 1 <= days <= _MAXIMUM_DAYS:
-        raise ValueError(f"days is a whole number from 1 to {_MAXIMUM_DAYS}, not {days!r}")
+        raise ValueError(f"days: expected a whole number from 1 to {_MAXIMUM_DAYS}, got {days!r}")
     return datetime.timedelta(days=days)
 
 
@@ -151,15 +151,15 @@ def _read_authority(file: str, key_file: str) -> tuple[list[x509.Certificate], _
         constraints = certificates[0].extensions.get_extension_for_class(x509.BasicConstraints).value
         certificates[0].extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
     except (ValueError, x509.ExtensionNotFound) as error:
-        raise ValueError(f"{file} is not the certificate of an authority: {error}") from None
+        raise ValueError(f"{file}: expected the certificate of an authority in PEM, got {error}") from None
     if not constraints.ca or certificates[0].not_valid_after_utc <= utc_now():
-        raise ValueError(f"{file} is not the certificate of an authority, or has expired")
+        raise ValueError(f"{file}: expected the certificate of an authority that is still valid, got another one")
     try:
         key = serialization.load_pem_private_key(Path(key_file).read_bytes(), None)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{key_file} is not a private key in PEM without a passphrase: {error}") from None
+        raise ValueError(f"{key_file}: expected a private key in PEM, without a passphrase, got {error}") from None
     if not isinstance(key, _SigningKey) or key.public_key() != certificates[0].public_key():
-        raise ValueError(f"{key_file} is not the key, ECDSA or RSA, of the authority in {file}")
+        raise ValueError(f"{key_file}: expected the key, ECDSA or RSA, of the authority in {file}, got another one")
     return certificates, key
 
 

@@ -208,7 +208,7 @@ class SocketTransport(Transport):
                 return _to_pipe(await trio.open_unix_socket(address.path))
             return _to_pipe(await trio.open_tcp_stream(address.host, address.port))
         except UnicodeError as error:
-            raise OSError(errno.EINVAL, f"not a host name: {address}: {error}") from error
+            raise OSError(errno.EINVAL, f"expected a host name, got {address}: {error}") from error
         except OSError as error:
             if isinstance(address, UnixAddress) and error.errno == errno.ECONNREFUSED:
                 unix_sockets.remove_dead(Path(address.path))
@@ -229,7 +229,7 @@ class SocketTransport(Transport):
             host = None if address.host == "*" else address.host
             listeners = await trio.open_tcp_listeners(address.port, host=host, backlog=_BACKLOG)
         except UnicodeError as error:
-            raise OSError(errno.EINVAL, f"cannot listen on {address}: not a host name: {error}") from error
+            raise OSError(errno.EINVAL, f"cannot listen on {address}: expected a host name: {error}") from error
         except OSError as error:
             raise OSError(error.errno, f"cannot listen on {address}: {_why(error)}{_whole_path(address)}") from error
         found: list[Listener] = []
@@ -258,7 +258,7 @@ class SocketTransport(Transport):
         try:
             found = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
         except UnicodeError as error:
-            raise OSError(errno.EINVAL, f"not a host name: {address}: {error}") from error
+            raise OSError(errno.EINVAL, f"expected a host name, got {address}: {error}") from error
         # A dict for its order: a name may be there twice.
         return list(dict.fromkeys(TCPAddress(str(info[4][0]), address.port) for info in found))
 

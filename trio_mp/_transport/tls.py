@@ -32,8 +32,8 @@ _VERIFICATION = {
     26: "is not for both serverAuth and clientAuth; either side of a connection may be the TLS server",
 }
 
-_WANTS_CERTIFICATE = "it wants a certificate and this node has none"
-_NOT_ACCEPTED = "it does not accept our certificate"
+_WANTS_CERTIFICATE = "the other side wants a certificate, and this node has none"
+_NOT_ACCEPTED = "the other side does not accept our certificate"
 
 # By the end of OpenSSL's name for the reason: what comes before it (SSLV3_ALERT_, TLSV13_ALERT_) has changed over time.
 _REASONS = {
@@ -45,14 +45,14 @@ _REASONS = {
     "ALERT_CERTIFICATE_EXPIRED": _NOT_ACCEPTED,
     "ALERT_CERTIFICATE_UNKNOWN": _NOT_ACCEPTED,
     "ALERT_ACCESS_DENIED": _NOT_ACCEPTED,
-    "ALERT_PROTOCOL_VERSION": "it does not speak TLS 1.3",
-    "UNSUPPORTED_PROTOCOL": "it does not speak TLS 1.3",
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it has no certificate, and this node wants one",
-    "ALERT_HANDSHAKE_FAILURE": "it has no settings in common with us",
-    "NO_SHARED_CIPHER": "it has no settings in common with us",
-    "WRONG_VERSION_NUMBER": "what it sends is not TLS",
-    "HTTP_REQUEST": "what it sends is not TLS",
-    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "what it sent was changed on the way",
+    "ALERT_PROTOCOL_VERSION": "the other side does not speak TLS 1.3",
+    "UNSUPPORTED_PROTOCOL": "the other side does not speak TLS 1.3",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the other side has no certificate, and this node wants one",
+    "ALERT_HANDSHAKE_FAILURE": "the other side has no TLS settings in common with ours",
+    "NO_SHARED_CIPHER": "the other side has no TLS settings in common with ours",
+    "WRONG_VERSION_NUMBER": "the other side sends something that is not TLS",
+    "HTTP_REQUEST": "the other side sends something that is not TLS",
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "the bytes of the other side were changed on their way",
 }
 
 
@@ -65,7 +65,7 @@ def explain_verification(error: ssl.SSLCertVerificationError) -> str:
 def explain(error: ssl.SSLError) -> str:
     """What went wrong, in words that somebody can act on; OpenSSL's reason is among them."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate verify failed: its certificate {explain_verification(error)}"
+        return f"certificate verify failed: the other side's certificate {explain_verification(error)}"
     name: str | None = error.reason
     if not name:
         return str(error)
@@ -117,7 +117,7 @@ class MemoryTLS:
         read_node_ids: Callable[[bytes], frozenset[str]] | None = None,
     ) -> None:
         if read_node_ids is not None and context.verify_mode is not ssl.CERT_REQUIRED:
-            raise ValueError("names in a certificate mean nothing where it is not verified")
+            raise ValueError("context: expected one that verifies certificates, got one that does not")
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=bool(own_fingerprint))
@@ -165,7 +165,7 @@ class MemoryTLS:
         """See `TLSChannel.receive`. After it has raised, `take_alert` has what the peer should still be told."""
         if self._broken:
             # OpenSSL would take it for an ordinary end after an alert.
-            raise RemoteProtocolError("TLS: data after an error")
+            raise RemoteProtocolError("TLS: expected nothing after an error, got data")
         self._incoming.write(data_untrusted)
         plain = b""
         try:

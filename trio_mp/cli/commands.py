@@ -1,4 +1,4 @@
-"""What `trio-mp` understands on its command line."""
+"""The command line of `trio-mp`: its parser, and what runs each command."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import importlib.metadata
 import math
 import socket
+import sys
 from collections.abc import Callable, Sequence
 
 from .bench.main import add_arguments, options_of, run_bench
@@ -22,28 +23,30 @@ from .demo.main import (
 MAXIMUM_SECONDS = 3600
 
 DEMO = """\
-Starts a seed and several nodes as processes of this machine, connected by Unix sockets in a temporary directory, with
-a random secret; there is nothing to configure. All send numbered messages to all others, and monitor them. While
-messages flow a connection is cut whose two ends live on, then a node is killed with SIGKILL, then it is started again.
+Starts a seed and several nodes as processes of this machine. They connect by Unix sockets in a
+temporary directory, with a random secret; there is nothing to configure. Every node sends numbered
+messages to all others, and monitors them. While messages flow, the demo cuts a connection whose two
+nodes live on, then kills a node with SIGKILL, and then starts that node again.
 
-Every node records what it sends, what it is told of losses, and what it receives, where SIGKILL cannot erase it. At the
-end these records are compared: each message was delivered, in order and at most once, or its loss was reported before
-anything sent after it arrived.
+Every node writes a journal of what it sends, of the losses that are reported to it, and of what it
+receives; SIGKILL cannot erase that. At the end the demo compares the journals: each message was
+delivered, in order and at most once, or its loss was reported before any later message arrived.
 """
 
 BENCH = """\
-Measures every workload in processes of its own, in rounds through all of them, and prints medians with the
-nonparametric interval of the median, from order statistics. Each run also checks that what it measured is true: that
-all messages arrived, in order. The comparison with other programs is in the source repository: `nox -s bench`.
+Measures every workload in processes of its own, in rounds through all of them, and prints medians
+with their nonparametric intervals. Each run also checks that it did what it claims to measure: that
+all messages arrived, in order. In the source repository, `nox -s bench` compares with other
+programs.
 
-It takes up to twenty minutes, and wants a machine that does nothing else.
+The benchmark takes up to twenty minutes, and needs a machine that does nothing else.
 """
 
-STATUS = "exit status: 0 if there was no hole and everything above was seen to happen, else 1, with the reason."
+STATUS = "exit status: 0 if there was no hole and everything above happened, else 1, with the reason."
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+    """Make the parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="trio-mp", description="Message passing for Trio programs: nodes, ports, monitors, and no silent holes."
     )
@@ -52,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser(
         "demo",
-        help="see it: several nodes, live, with a connection cut and a node killed, and a verdict at the end",
+        help="show the promise: several nodes, live, with a connection cut and a node killed, and a verdict at the end",
         description=DEMO,
         epilog=STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -69,16 +72,16 @@ def make_parser() -> argparse.ArgumentParser:
         type=_seconds(MINIMUM_SECONDS, MAXIMUM_SECONDS),
         default=DEFAULT_SECONDS,
         metavar="S",
-        help=f"for how long messages flow, at least {MINIMUM_SECONDS:g} (default: %(default)g)",
+        help=f"for how long messages flow, in seconds, at least {MINIMUM_SECONDS:g} (default: %(default)g)",
     )
     demo.add_argument(
         "--plain",
         action="store_true",
-        help="a line for each event and each second, for logs and pipes; the default where the output is no terminal",
+        help="print a line for each event and each second, as for logs; the default where the output is no terminal",
     )
     bench = commands.add_parser(
         "bench",
-        help="measure it on this machine: medians, intervals, and what has changed since an earlier run",
+        help="measure this machine: medians, intervals, and what has changed since an earlier benchmark",
         description=BENCH,
         epilog="exit status: 0 if every workload gave a figure, else 1, with the reason.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -121,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     parsed = parser.parse_args(arguments)
     if not hasattr(socket, "AF_UNIX"):
-        parser.error(f"the {parsed.command} connects nodes by Unix sockets, which this platform does not have")
+        parser.error(f"expected a platform with Unix sockets, which the {parsed.command} needs, got {sys.platform}")
     if parsed.command == "bench":
         return run_bench(options_of(parsed))[0]
     return run_demo(DemoOptions(nodes=parsed.nodes, seconds=parsed.seconds, plain=parsed.plain))

@@ -12,23 +12,23 @@ from io import TextIOWrapper
 from typing import TextIO
 
 NARROWEST = 12
-"""No column is made narrower than so many characters, even if the table is then wider than the terminal."""
+"""The width below which no column is narrowed, in characters, even if the table gets wider than the terminal."""
 
 WIDTH = 160
-"""The columns of a table where nobody looks on, as in a file."""
+"""The width of a table in a file or a pipe, in characters."""
 
 _GAP = "  "
 
 
 @dataclass
 class Table:
-    """A table.
+    """A table of plain text.
 
     Attributes:
-      headings: of the columns.
-      right: the numbers of the columns that are aligned to the right, from 0.
-      title, caption: what stands above, and below.
-      rows: the cells; an empty row is a line between two sections.
+      headings: the headings of the columns.
+      right: the numbers, from 0, of the columns that are aligned to the right.
+      title, caption: the text above the table, and the text below it.
+      rows: the cells of each row; an empty row draws a line between two sections.
     """
 
     headings: Sequence[str]
@@ -38,15 +38,15 @@ class Table:
     rows: list[Sequence[str]] = field(default_factory=list)
 
     def add(self, *cells: str) -> None:
-        """Add a row; cells that are not given are empty. A cell may have several lines."""
+        """Add a row. The cells that are missing at its end are empty. A cell may have several lines."""
         self.rows.append([*cells, *[""] * (len(self.headings) - len(cells))])
 
     def add_rule(self) -> None:
-        """Draw a line below what was added so far."""
+        """Draw a line below the rows so far."""
         self.rows.append(())
 
     def draw(self, width: int = WIDTH) -> str:
-        """The table as text, not wider than this if that can be done by breaking the lines of cells."""
+        """Draw the table as text. Long cells are wrapped so that it is not wider than `width`, if that is possible."""
         widths = self._widths(width)
         rule = "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))
         lines = [*textwrap.wrap(self.title, width), *self._draw_row(self.headings, widths), rule]
@@ -77,7 +77,7 @@ class Table:
 
 
 def _wrap(cell: str, width: int) -> list[str]:
-    """The lines of a cell. Those that are broken keep their indent."""
+    """Wrap a cell into lines. The parts of a wrapped line keep its indent."""
     lines: list[str] = []
     for line in cell.split("\n"):
         indent = " " * (len(line) - len(line.lstrip()))
@@ -86,33 +86,33 @@ def _wrap(cell: str, width: int) -> list[str]:
 
 
 class Screen:
-    """Where a command prints: the standard output by default.
+    """Prints for a command.
 
     Args:
-      out: where to.
+      out: where to print; the standard output by default.
     """
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out: TextIO = sys.stdout if out is None else out
         if isinstance(self._out, TextIOWrapper):
-            # An encoding without a µ is no reason to fail.
+            # An encoding without a µ is no reason for the command to fail.
             self._out.reconfigure(errors="replace")
         self.is_terminal: bool = self._out.isatty()
-        # Escape sequences are not for terminals that know none.
+        # A dumb terminal would show escape sequences as text.
         self._can_erase = self.is_terminal and os.environ.get("TERM", "dumb") != "dumb"
         self._passing = False
 
     @property
     def width(self) -> int:
-        """How many characters fit into a line."""
+        """The width of a line, in characters."""
         return shutil.get_terminal_size().columns if self.is_terminal else WIDTH
 
     def print(self, text: str) -> None:
-        """Print lines. Ends the program, by `SystemExit`, if nobody reads them any more, as in `… | head`."""
+        """Print lines. Raises `SystemExit` if nobody reads the output any more, as in `trio-mp demo | head`."""
         self._write(text + "\n")
 
     def say(self, text: str) -> None:
-        """Show a line until the next one, on a terminal; nothing where nobody looks on."""
+        """On a terminal, show a line until the next one is printed. Elsewhere, do nothing."""
         if self._can_erase:
             self._write(text[: self.width - 1])
             self._passing = bool(text)
@@ -124,6 +124,6 @@ class Screen:
             self._out.write(erase + text)
             self._out.flush()
         except BrokenPipeError:
-            # What Python flushes at its end would fail once more.
+            # Python flushes the output again when it exits, which would fail once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
             raise SystemExit(1) from None

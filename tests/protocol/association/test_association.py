@@ -147,7 +147,7 @@ class TestTakingUpAConnection:
         b.outbox.monitor("p", "m")
         b.outbox.send("p", (1,))
         authenticate(b, "one")
-        assert b.choice_expired("one") == [Close("one", "it did not take up the connection in time")]
+        assert b.choice_expired("one") == [Close("one", "the peer did not take up the connection in time")]
         assert queued(b) == [("", "mon1", "p"), ("p", 1)]
         assert authenticate(b, "two") == [Choose("two")]
 
@@ -480,9 +480,9 @@ class TestTheQueueIsBounded:
         assert a.outbox.send("p", (b"x" * 50,)) is True
         assert not a.may_write
         assert a.outbox.queue.size == 0
-        reason = transport_error("b", "more than 100 bytes were queued for it")
+        reason = transport_error("b", "more than 100 bytes were queued for the peer")
         close, lost, due = a.take_loss()
-        assert close == Close("one", "more than 100 bytes were queued for it")
+        assert close == Close("one", "more than 100 bytes were queued for the peer")
         assert isinstance(lost, Lost)
         assert (lost.reason, lost.messages) == (reason, 3)
         assert due == FireDue()
@@ -509,13 +509,13 @@ class TestTheLimitOfThePeer:
     def test_it_holds_as_soon_as_it_is_known(self) -> None:
         a = follower(message_limit=1000)
         bring_up(a, limit=100)
-        with pytest.raises(ValueError, match="the largest that may be sent there has 100"):
+        with pytest.raises(ValueError, match="at most 100 bytes, which that node takes"):
             a.outbox.send("p", (b"x" * 100,))
 
     def test_ours_holds_if_it_is_smaller(self) -> None:
         a = follower(message_limit=100)
         bring_up(a, limit=1000)
-        with pytest.raises(ValueError, match="the largest that may be sent there has 100"):
+        with pytest.raises(ValueError, match="at most 100 bytes, which that node takes"):
             a.outbox.send("p", (b"x" * 100,))
 
     @pytest.mark.parametrize("decides", [False, True])
@@ -532,7 +532,8 @@ class TestTheLimitOfThePeer:
             effects = association.link_received("one")
         reason = transport_error(
             association.peer_id,
-            "a queued message could not be written: a message of 205 bytes: the largest that may be sent there has 100",
+            "a queued message could not be written:"
+            " message: expected at most 100 bytes, which that node takes, got 205",
         )
         lost = Lost(reason, False, 1, size - association.outbox.queue.size)
         assert effects == [lost, Fire(("of p",), reason), FireDone()]
@@ -573,7 +574,7 @@ class TestMonitors:
 
     def test_one_that_cannot_be_asked_for_is_not_there(self) -> None:
         a = follower(message_limit=50)
-        with pytest.raises(ValueError, match="the largest that may be sent there has 50"):
+        with pytest.raises(ValueError, match="at most 50 bytes, which that node takes"):
             a.outbox.monitor("p" * 100, "m")
         assert a.outbox.monitors == {}
 
@@ -786,7 +787,7 @@ class TestParting:
         bring_up(association)
         association.outbox.queue_limit = association.outbox.queue.high_water = 5
         effects = association.idle_received(willing=False)
-        assert effects[0] == Close("one", "more than 5 bytes were queued for it")
+        assert effects[0] == Close("one", "more than 5 bytes were queued for the peer")
         assert effects[-1] == FireDue()
 
     def test_who_is_needed_goes_on(self, make_side: Callable[[], Association]) -> None:

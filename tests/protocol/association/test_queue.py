@@ -107,7 +107,7 @@ def test_a_message_over_the_limit_is_refused_and_leaves_no_trace() -> None:
     queue = OutgoingQueue(LIMIT)
     queue.append("p", ("small",), 20)
     size = queue.size
-    with pytest.raises(ValueError, match=r"^a message of 24 bytes: the largest that may be sent there has 20$"):
+    with pytest.raises(ValueError, match=r"^message: expected at most 20 bytes, which that node takes, got 24$"):
         queue.append("p", ("x" * 20,), 20)
     assert queue.size == size
     queue.append("p", ("again",), 20)
@@ -235,7 +235,7 @@ class TestTheLimitOfThePeerIsSmaller:
         queue = OutgoingQueue(LIMIT)
         queue.append("p", (b"x" * 50,), LIMIT)
         queue.adapt(MSGPACK, 40)
-        with pytest.raises(ValueError, match="the largest that may be sent there has 40"):
+        with pytest.raises(ValueError, match="at most 40 bytes, which that node takes"):
             queue.append("p", (b"x" * 50,), 40)
 
 

@@ -88,7 +88,7 @@ class TestANodeByItself:
         replica = Network().start("a").replica
         replica.become_global()
         assert replica.become_global() == []
-        with pytest.raises(LocalProtocolError, match="a is global, and cannot be attached to b"):
+        with pytest.raises(LocalProtocolError, match="expected a node that is not global to attach to b, got a"):
             replica.attached("b")
 
     def test_is_told_of_nothing_that_is_no_change(self) -> None:
@@ -401,7 +401,7 @@ class TestALostGlobalNode:
         # Even if it is known already that it is global still.
         other.execute(other.replica.global_up("s1"))
         for message, owner in zip(late, ("s1", "a"), strict=True):
-            why = f"a change of what s1 has not told of {owner}"
+            why = f"a change of a record of {owner} that s1 has not sent"
             assert other.replica.receive("s1", message) == [Ignored("s1", why)]
         network.deliver_all()
         assert reads(other) == {"k": 1, "l": 2}
@@ -695,7 +695,8 @@ class TestMakeBeforeBreak:
         late = [message for message in late if message[1] != "subscribe"]
         assert [message[1] for message in late] == ["begin", "record", "entries", "done"]
         for message in late:
-            assert anchor.replica.receive("a", message) == [Ignored("a", "it is neither global nor attached here")]
+            why = "something from a node that is neither global nor attached here"
+            assert anchor.replica.receive("a", message) == [Ignored("a", why)]
         assert "a" not in anchor.replica._copies._attached
 
 
@@ -757,29 +758,30 @@ class TestWhatCannotBeUsed:
     def test_words_for_others(self, network: Network) -> None:
         anchor = network.processes["s1"].replica
         assert anchor.receive("a", ("db", "begin", True)) == []
-        why = "it is no global node, and may not speak for b"
+        why = "a record of b from a node that is not global"
         assert anchor.receive("a", ("db", "record", "b", 1, incarnation(1), 1, 0)) == [Ignored("a", why)]
-        assert anchor.receive("a", ("db", "done")) == [Ignored("a", "part of a batch that has not begun")]
-        why = "a change of what a has not told of b"
+        assert anchor.receive("a", ("db", "done")) == [Ignored("a", "a part of a batch that has not begun")]
+        why = "a change of a record of b that a has not sent"
         assert anchor.receive("a", ("db", "set", "b", 1, "red", "k", 1)) == [Ignored("a", why)]
 
     @pytest.mark.parametrize("message", [("entries", {}), ("done",), ("record", "s2", 1, incarnation(1), 1, 0)])
     def test_parts_of_no_batch(self, network: Network, message: tuple[object, ...]) -> None:
         anchor = network.processes["s1"].replica
-        assert anchor.receive("s2", ("db", *message)) == [Ignored("s2", "part of a batch that has not begun")]
-        assert anchor.receive("a", ("db", *message)) == [Ignored("a", "part of a batch that has not begun")]
-        assert anchor.receive("new", ("db", *message)) == [Ignored("new", "it is neither global nor attached here")]
+        assert anchor.receive("s2", ("db", *message)) == [Ignored("s2", "a part of a batch that has not begun")]
+        assert anchor.receive("a", ("db", *message)) == [Ignored("a", "a part of a batch that has not begun")]
+        why = "something from a node that is neither global nor attached here"
+        assert anchor.receive("new", ("db", *message)) == [Ignored("new", why)]
 
     def test_entries_of_no_record(self, network: Network) -> None:
         anchor = network.processes["s1"].replica
         anchor.receive("s2", ("db", "begin", False))
-        assert anchor.receive("s2", ("db", "entries", {})) == [Ignored("s2", "entries of no record")]
+        assert anchor.receive("s2", ("db", "entries", {})) == [Ignored("s2", "entries without a record")]
 
     def test_a_part_before_the_whole(self, network: Network) -> None:
         anchor = network.processes["s1"].replica
         anchor.guest_up("new")
         anchor.receive("new", ("db", "begin", False))
-        assert anchor.receive("new", ("db", "done")) == [Ignored("new", "part of what it has not told whole")]
+        assert anchor.receive("new", ("db", "done")) == [Ignored("new", "a part of records that were never sent whole")]
 
     def test_tables_that_were_not_asked_for(self, network: Network) -> None:
         reader = network.processes["a"].replica

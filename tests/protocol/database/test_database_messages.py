@@ -32,9 +32,10 @@ from trio_mp._protocol.database.messages import (
 )
 from trio_mp._protocol.database.records import Record, Table, Version
 from trio_mp._protocol.database.replica import messages as messages
-from trio_mp._protocol.handshake.handshake import MINIMUM_LIMIT
+from trio_mp._protocol.handshake.greeting import MINIMUM_LIMIT
 from trio_mp._protocol.schema import Message
 from trio_mp._protocol.wire import codec
+from trio_mp._protocol.wire.limits import MAXIMUM_DEPTH
 
 RUN = "x" * 16
 
@@ -103,7 +104,7 @@ def test_a_message_is_what_it_says(message: Message, parsed: Parsed) -> None:
         ("set", "a#", 1, "red", "k", 1),
         ("set", "a", False, "red", "k", 1),
         ("set", "a", 1, "red", "k" * entries.ENTRY_LIMIT, 1),
-        ("set", "a", 1, "red", "k", nested(codec.MAXIMUM_DEPTH - 3)),
+        ("set", "a", 1, "red", "k", nested(MAXIMUM_DEPTH - 3)),
         ("delete", "a", 1, "red", [1]),
         ("delete", "a", 1, "red", "k"),
         ("gone", ""),
@@ -222,12 +223,12 @@ class TestWhatMayBeInTheDatabase:
     @pytest.mark.parametrize(
         "value, error, text",
         [
-            pytest.param(object(), TypeError, "value is of type object", id="an-object"),
-            ({"when": {1: 2}}, TypeError, r'value\["when"\] has a key of type int'),
-            ([0, 2**64], ValueError, r"value\[1\] is an int of 65 bits"),
-            ("\ud800", ValueError, "value is .*lone surrogate"),
-            (nested(codec.MAXIMUM_DEPTH), ValueError, "nests more than"),
-            ("x" * entries.ENTRY_LIMIT, ValueError, "an entry of 32.* bytes, more than 32768: .*in messages"),
+            pytest.param(object(), TypeError, "value: expected .* got a value of type object", id="an-object"),
+            ({"when": {1: 2}}, TypeError, r'value\["when"\]: expected keys of type str .* got int'),
+            ([0, 2**64], ValueError, r"value\[1\]: expected an int of at most 64 bits, got one of 65"),
+            ("\ud800", ValueError, "value: .*lone surrogate"),
+            (nested(MAXIMUM_DEPTH), ValueError, "lists and dicts at most"),
+            ("x" * entries.ENTRY_LIMIT, ValueError, "an entry of at most 32768 bytes, got 32.*in messages"),
         ],
         ids=["object", "key", "int", "surrogate", "depth", "size"],
     )
@@ -236,16 +237,16 @@ class TestWhatMayBeInTheDatabase:
             entries.check_entry("red", "k", value)
 
     def test_the_deepest_value_can_be_in_any_message(self) -> None:
-        depth = max(depth for depth in range(codec.MAXIMUM_DEPTH) if fits(nested(depth)))
+        depth = max(depth for depth in range(MAXIMUM_DEPTH) if fits(nested(depth)))
         record = Record(Version(1, RUN, 0, 0), {"red": {"k": nested(depth)}})
-        assert depth > codec.MAXIMUM_DEPTH - 6
+        assert depth > MAXIMUM_DEPTH - 6
         for told in (messages.batch({"a": record}, whole=True), messages.change(1, {"k": nested(depth)}, ())):
             for message in as_received(told):
                 parse(message)
 
     @pytest.mark.parametrize("text, error", [(1, TypeError), (None, TypeError), ("\ud800", ValueError)])
     def test_names_are_text(self, text: object, error: type[Exception]) -> None:
-        with pytest.raises(error, match="family is"):
+        with pytest.raises(error, match="family: expected"):
             entries.check_text(text, "family")
 
 

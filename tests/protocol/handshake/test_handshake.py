@@ -22,16 +22,8 @@ from trio_mp._protocol.handshake.events import (
     ProofWanted,
     RefusedByPeer,
 )
-from trio_mp._protocol.handshake.handshake import (
-    MINIMUM_LIMIT,
-    NONCE_SIZE,
-    Handshake,
-    LocalInfo,
-    Step,
-    escape,
-    parse_greeting,
-    unescape,
-)
+from trio_mp._protocol.handshake.greeting import MINIMUM_LIMIT, NONCE_SIZE, LocalInfo, escape, parse_greeting, unescape
+from trio_mp._protocol.handshake.handshake import Handshake, Step
 
 KEY = bytes(range(32))
 LOST = "0123456789abcdef" * 2
@@ -207,12 +199,12 @@ def test_what_is_no_number_is_refused(key: str, value: str) -> None:
 @pytest.mark.parametrize("value", ["0", "1", str(MINIMUM_LIMIT - 1), "65535.999"])
 def test_a_limit_too_small_is_refused(value: str) -> None:
     assert parse(f";limit={MINIMUM_LIMIT}").limit == MINIMUM_LIMIT
-    with pytest.raises(RemoteProtocolError, match=r"bytes or more, got .*: raise its message_limit"):
+    with pytest.raises(RemoteProtocolError, match=r"bytes or more, got .*: raise the message_limit of that node"):
         parse(f";limit={value}")
 
 
 def test_a_peer_without_a_limit_is_refused() -> None:
-    with pytest.raises(RemoteProtocolError, match=r"bytes or more, got .*: raise its message_limit"):
+    with pytest.raises(RemoteProtocolError, match=r"bytes or more, got .*: raise the message_limit of that node"):
         parse_greeting(Greeting("aemp;1;node;hmac_sha256;msgpack;incarnation=abcdefghABCDEFGH", NONCE))
 
 
@@ -266,7 +258,7 @@ def test_a_missing_incarnation_is_refused() -> None:
     ],
 )
 def test_a_node_of_the_original_is_named(fields: str, nonce: str) -> None:
-    with pytest.raises(RemoteProtocolError, match=r"a node of AnyEvent::MP, '(node1|an ID)"):
+    with pytest.raises(RemoteProtocolError, match=r"expected a node of trio_mp, got the node '(node1|an ID)"):
         parse_greeting(Greeting(fields, nonce))
 
 
@@ -338,7 +330,7 @@ def test_ones_own_nonce_sent_back_is_refused() -> None:
 def test_ones_own_node_id_is_refused_before_any_token(dialler: bool) -> None:
     side = handshake(ALICE, dialler=dialler)
     twin = Handshake(dataclasses.replace(ALICE, incarnation="x" * 16), b"t" * 33, dialler=not dialler, peer_address="")
-    with pytest.raises(RemoteProtocolError, match="our own node ID, 'alice'"):
+    with pytest.raises(RemoteProtocolError, match="node ID other than our own, got 'alice'"):
         hear(side, twin.greeting)
     with pytest.raises(LocalProtocolError):
         side.prove("")

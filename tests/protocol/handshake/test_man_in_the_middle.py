@@ -46,8 +46,8 @@ encrypted_or_not = pytest.mark.parametrize("encryption", [False, True], ids=["pl
 
 THEIR_PROOF = "authentication failed"
 # Writing may fail before the end is read.
-CLOSED = "it closed the connection|the other side (is closed|reset the connection)"
-CLOSED_AT_PROOF = "it closed the connection during authentication"
+CLOSED = "the other side closed the connection|the other side (is closed|reset the connection)"
+CLOSED_AT_PROOF = "the other side closed the connection during authentication"
 
 
 class Attack(NamedTuple):
@@ -405,7 +405,7 @@ async def test_two_connections_of_one_node_connected_with_each_other(
             assert set(network_of(v).peers) == {"m"}
             if claim is None:
                 (line,) = warnings_in(caplog)
-                assert "this node itself, though it does not listen there" in line
+                assert "this node itself answers there" in line
             else:
                 await until(lambda: len(warnings_in(caplog)) >= 2)
                 assert sum(THEIR_PROOF in line for line in warnings_in(caplog)) == 1

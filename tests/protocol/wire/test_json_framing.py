@@ -18,8 +18,10 @@ from wire_values import NAME, REFUSED, SHAPES, LivePort, as_received, exact, nes
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
 from trio_mp._ids import PortID
 from trio_mp._protocol.wire import codec, json_amount, json_framing
+from trio_mp._protocol.wire.codec import check_received
 from trio_mp._protocol.wire.json_framing import JSONBuffer, append_json
 from trio_mp._protocol.wire.json_structure import has_long_number
+from trio_mp._protocol.wire.limits import MAXIMUM_DEPTH
 
 LIMIT = 10_000
 
@@ -169,7 +171,7 @@ def test_a_message_nests_a_hundred_deep() -> None:
     assert received(encoded(nested(100))) == [(NAME, nested(100))]
     assert received(encoded(nested(98, {"a": []}))) == [(NAME, nested(98, {"a": []}))]
     for value in (nested(101), nested(99, {"a": {}})):
-        with pytest.raises(ValueError, match="nests more than 100 deep"):
+        with pytest.raises(ValueError, match="lists and dicts at most 100 deep"):
             encoded(value)
 
 
@@ -185,18 +187,18 @@ def test_the_depth_that_is_received_is_the_depth_that_is_sent(depth: int, lists:
     value = json.loads(text)
     data = f'["",{text},[]]'.encode()
     frame = codec.open_frame()
-    if depth <= codec.MAXIMUM_DEPTH:
+    if depth <= MAXIMUM_DEPTH:
         assert received(data) == [("", value, [])]
         append_json(frame, "", (value,))
         codec.append_message(frame, "", (value,))
-        codec.check_received([("", value)])
+        check_received([("", value)])
     else:
-        assert refusal(data) == "a message that nests more than 100 deep"
+        assert refusal(data) == "expected lists and dicts at most 100 deep, got deeper ones"
         for refuse in (append_json, codec.append_message):
             with pytest.raises(ValueError, match="deep"):
                 refuse(frame, "", (value,))
         with pytest.raises(RemoteProtocolError, match="deep"):
-            codec.check_received([("", value)])
+            check_received([("", value)])
 
 
 # What does not travel --------------------------------------------------------------------------------------------
@@ -239,8 +241,8 @@ def test_what_json_lacks_is_refused_with_its_place(
     refused = refused_by(append_json, make(value))
     assert isinstance(refused, error)
     text = str(refused)
-    assert text.startswith(f"{place} is ")
-    assert text.endswith("cannot travel in JSON, which is what that node speaks")
+    assert text.startswith(f"{place}: ")
+    assert "expected a value of JSON, which that node speaks, got " in text
     assert repr(value) in text or "bytes" in text
 
 
@@ -282,7 +284,7 @@ def test_a_name_that_cannot_be_encoded_leaves_nothing_behind(message: tuple[obje
 
 def test_a_key_with_a_lone_surrogate_is_refused_with_its_place() -> None:
     refused = refused_by(append_json, ("tag", {"fine": 1, "\ud800": {}}))
-    assert str(refused).startswith(r'message[1]["\ud800"] ')
+    assert str(refused).startswith(r'message[1]["\ud800"]: ')
 
 
 # What is read ----------------------------------------------------------------------------------------------------
@@ -399,35 +401,35 @@ MALFORMED = {
 
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
 def test_what_is_malformed_is_refused(data: bytes) -> None:
-    assert "does not decode" in refusal(data)
+    assert "expected a message that decodes" in refusal(data)
     assert refusal(b'[] ["",1]' + data + b"[]") == refusal(data)
     assert outcome([b'[] ["",1]' + data + b"[]"])[0] == [(), ("", 1)]
 
 
 @pytest.mark.parametrize("name", [b"1", b"null", b"true", b"1.5", b"[]", b"{}", b'[""]', b'{"":1}'])
 def test_a_name_that_is_no_text_is_refused(name: bytes) -> None:
-    assert "begin with a port's name" in refusal(b"[" + name + b"]")
-    assert "begin with a port's name" in refusal(b"[" + name + b"]\n")
-    assert "begin with a port's name" in refusal(b'[""][' + name + b',""]')
+    assert "begins with a port's name" in refusal(b"[" + name + b"]")
+    assert "begins with a port's name" in refusal(b"[" + name + b"]\n")
+    assert "begins with a port's name" in refusal(b'[""][' + name + b',""]')
 
 
 @pytest.mark.parametrize("value", [2**64, -(2**63) - 1, 10**30, -(10**30), 10**1000, 10**4299])
 @pytest.mark.parametrize("form", ['["",%s]', '["",[0,[%s]]]', '["",{"a":{"b":%s}}]', '["","",%s,"11"]'])
 def test_an_int_past_64_bits_is_refused(value: int, form: str) -> None:
-    assert refusal((form % value).encode()) == "an int of more than 64 bits"
+    assert refusal((form % value).encode()) == "expected ints of at most 64 bits, got a longer one"
 
 
 @pytest.mark.parametrize("digits", [4301, 5000])
 def test_an_int_too_long_for_python_is_refused(digits: int) -> None:
     for sign in ("", "-"):
-        assert "does not decode" in refusal(f'["",{sign}{"9" * digits}]'.encode())
+        assert "expected a message that decodes" in refusal(f'["",{sign}{"9" * digits}]'.encode())
 
 
 @pytest.mark.parametrize(
     "data", [b",", b";", b"\x00", b"\x0b", b"\x0c", b"\x1e", b"{", b"}", b"]", b'"', b"1", b"n", b"\xff", b"\x85"]
 )
 def test_anything_but_white_space_between_messages_is_refused(data: bytes) -> None:
-    expected = f"a byte {data[0]:#04x} where a message should begin"
+    expected = f"expected the '[' of a message, got the byte {data[0]:#04x}"
     for before in (b"", b" \n", b"[]", b'["",[[[[1]]]]]', b"[]\n\t"):
         assert refusal(before + data) == expected
         assert refusal(before + data + b"[]") == expected
@@ -435,7 +437,7 @@ def test_anything_but_white_space_between_messages_is_refused(data: bytes) -> No
 
 @pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16"])
 def test_a_byte_order_mark_is_refused(mark: str) -> None:
-    assert "where a message should begin" in refusal('[""]'.encode(mark))
+    assert "expected the '[' of a message" in refusal('[""]'.encode(mark))
 
 
 @pytest.mark.parametrize("limit", [2, 5, 100, 10_000])
@@ -454,7 +456,7 @@ def test_a_message_at_the_limit_passes_and_one_past_it_is_refused_before_it_is_w
     data = (begin + fill + end).encode()
     assert len(data) == limit
     assert len(received(before + data, limit)) == (2 if before == b"[]" else 1)
-    expected = f"a message of more than {limit} bytes"
+    expected = f"expected a message of at most {limit} bytes, got a longer one"
     assert refusal(before + (begin + fill + " " + end).encode(), limit) == expected
     incomplete = (begin + fill + " " * len(end)).encode()
     assert outcome([before + incomplete], limit)[1] is None
@@ -462,15 +464,15 @@ def test_a_message_at_the_limit_passes_and_one_past_it_is_refused_before_it_is_w
 
 
 def test_of_two_things_that_are_wrong_the_first_is_named() -> None:
-    assert "more than 50 bytes" in refusal(b'["",' + b"[" * 200, limit=50)
+    assert "at most 50 bytes" in refusal(b'["",' + b"[" * 200, limit=50)
     assert "deep" in refusal(b'["",' + b"[" * 200, limit=150)
-    assert "more than 50 bytes" in refusal(b'["",NaN,' + b" " * 50 + b"]", limit=50)
-    assert "does not decode" in refusal(b'["",NaN],', limit=50)
+    assert "at most 50 bytes" in refusal(b'["",NaN,' + b" " * 50 + b"]", limit=50)
+    assert "expected a message that decodes" in refusal(b'["",NaN],', limit=50)
 
 
 def test_no_limit_at_all_refuses_everything_but_space() -> None:
     assert received(b"  ", limit=0) == []
-    assert refusal(b"[]", limit=0) == "a message of more than 0 bytes"
+    assert refusal(b"[]", limit=0) == "expected a message of at most 0 bytes, got a longer one"
 
 
 def test_after_an_error_nothing_may_be_fed_and_nothing_is_held() -> None:
@@ -589,7 +591,7 @@ def test_a_large_message_costs_no_more_memory_than_its_bytes() -> None:
         # A bytearray that grows takes an eighth more than it needs.
         assert tracemalloc.get_traced_memory()[1] < 1.2 * len(buffer) + 10 * len(piece)
         buffer.feed(b"a" * (10**7 - len(buffer)))
-        with pytest.raises(RemoteProtocolError, match="more than") as caught:
+        with pytest.raises(RemoteProtocolError, match="got a longer one") as caught:
             buffer.feed(piece)
         # Even while the error, and with it every frame it passed, is kept.
         assert tracemalloc.get_traced_memory()[0] < 100_000
@@ -648,7 +650,7 @@ def test_any_bytes_are_the_same_messages_before_the_same_error_however_they_come
         assert error_again == error
     for message in taken:
         assert not message or type(message[0]) is str
-        codec.check_received([message])
+        check_received([message])
         # What came in can go out again, and in the other framing too.
         codec.append_message(bytearray(), "", message)
         assert exact(received(encoded(*message, name=""))) == exact([("", *message)])

@@ -15,11 +15,13 @@ from trio_mp._errors import RemoteProtocolError
 from trio_mp._protocol.handshake import events
 from trio_mp._protocol.handshake.auth import Greeting
 from trio_mp._protocol.handshake.events import Authenticated, Event, LinkReceived, ProofWanted
-from trio_mp._protocol.handshake.handshake import NONCE_SIZE, LocalInfo, Step, parse_greeting, unescape
+from trio_mp._protocol.handshake.greeting import NONCE_SIZE, LocalInfo, parse_greeting, unescape
+from trio_mp._protocol.handshake.handshake import Step
 from trio_mp._protocol.handshake.session import Session, TLSChannel
 from trio_mp._protocol.requests import parse
 from trio_mp._protocol.wire import codec
 from trio_mp._protocol.wire.buffer import LINE_LIMIT, FrameBuffer, LineBuffer
+from trio_mp._protocol.wire.limits import MAXIMUM_DEPTH
 from trio_mp._transport.throwaway import throwaway_tls
 
 Result = TypeVar("Result")
@@ -106,7 +108,7 @@ TRAVELS = {str, int, float, bool, bytes, type(None), list, tuple, dict}
 
 def check_values(value: object, depth: int = 0) -> None:
     assert type(value) in TRAVELS
-    assert depth <= codec.MAXIMUM_DEPTH + 1
+    assert depth <= MAXIMUM_DEPTH + 1
     if isinstance(value, list | tuple):
         for item in value:
             check_values(item, depth + 1)

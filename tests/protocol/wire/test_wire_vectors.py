@@ -6,7 +6,8 @@ from pathlib import Path
 
 from trio_mp._protocol.handshake.auth import stretch_secret
 from trio_mp._protocol.handshake.events import Greeted
-from trio_mp._protocol.handshake.handshake import Handshake, LocalInfo
+from trio_mp._protocol.handshake.greeting import LocalInfo
+from trio_mp._protocol.handshake.handshake import Handshake
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "protocol.md"
 

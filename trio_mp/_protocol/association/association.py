@@ -288,7 +288,7 @@ class Association:
         """The time in which the chosen connection had to be answered with `ok` is over."""
         if self._connections.get(connection) is not Stage.CHOSEN:
             return []
-        return self._end(connection, "it did not take up the connection in time")
+        return self._end(connection, "the peer did not take up the connection in time")
 
     def probe_answered(self) -> list[Effect]:
         """The peer at the other end of the connection in use is alive: another incarnation is another node."""
@@ -299,7 +299,7 @@ class Association:
         """The connection in use did not answer: the other incarnation takes its place."""
         if self._current is None or not self._candidates:
             return []
-        return self._end(self._current, "it does not answer, and another run of it has connected")
+        return self._end(self._current, "the peer does not answer, and another run of its node has connected")
 
     def closed(self, connection: str, why: str) -> list[Effect]:
         """A connection is gone, or was refused by the peer. It is no error if it is not known any more."""
@@ -342,7 +342,7 @@ class Association:
             return []
         if self._move(current, StageEvent.BYE) is not None:
             return [HalfClose(current)]
-        return self._end(current, "it agreed to part too late, or was not asked")
+        return self._end(current, "the peer agreed to part too late, or was not asked")
 
     def busy_received(self) -> None:
         """The peer does not want to part; or it has not answered in time, and the caller waits no longer."""

@@ -117,7 +117,7 @@ class Outbox:
             self.queue.drop()
             return False
         if self.queue.size > self.queue_limit:
-            self.lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for it"))
+            self.lose(transport_error(self.peer_id, f"more than {self.queue_limit} bytes were queued for the peer"))
             return True
         return False
 

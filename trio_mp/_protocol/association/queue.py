@@ -6,7 +6,7 @@ from collections import deque
 
 from ..._errors import RemoteProtocolError
 from ..requests import ABOUT_PORTS, is_upkeep
-from ..wire.codec import check_amount
+from ..wire.amount import check_amount
 from ..wire.framing import FRAME_TARGET, MSGPACK, Framing
 from ..wire.limits import UNCOUNTED
 
@@ -107,7 +107,7 @@ class OutgoingQueue:
         """The largest message so far, or one that may hold too much, from one place of the frame to another."""
         try:
             if end - start > limit:
-                raise ValueError(f"a message of {end - start} bytes: the largest that may be sent there has {limit}")
+                raise ValueError(f"message: expected at most {limit} bytes, which that node takes, got {end - start}")
             if end - start > UNCOUNTED:
                 check_amount(message)
         except ValueError:
@@ -215,7 +215,7 @@ class OutgoingQueue:
         ):
             self.drop()
             self._empty(framing)
-            return f"more than {ADAPTED_SIZE} bytes or {ADAPTED_VALUES} values waited, and it takes other ones"
+            return f"more than {ADAPTED_SIZE} bytes or {ADAPTED_VALUES} values waited, and the peer takes another form"
         before, frames, appended, size = self.framing, self._frames, self.appended, self.size
         self._empty(framing)
         concerned: dict[str, str] = {}

@@ -135,7 +135,7 @@ class Copies:
                 return ""
             case Head() | Entries() | Done():
                 if source is None or source.batch is None:
-                    return "part of a batch that has not begun"
+                    return "a part of a batch that has not begun"
                 return self._fill(source, source.batch, message)
             case Moved(owner) if source is not None and source.batch is not None:
                 source.batch.have_moved.append(owner)
@@ -146,9 +146,9 @@ class Copies:
                     if source is not None and source.current and isinstance(message, Gone | Moved):
                         # A newer copy has come already; or it is the `gone` that follows `moved`.
                         return ""
-                    return f"a change of what {from_id} has not told of {message.owner}"
+                    return f"a change of a record of {message.owner} that {from_id} has not sent"
                 if not isinstance(message, Gone | Moved) and message.sequence > SEQUENCE_LIMIT:
-                    return f"a change of {message.owner} by which it has changed more often than any record can"
+                    return f"a change of a record of {message.owner} that has changed more often than any record can"
                 self._change(source, record, message)
                 return ""
 
@@ -165,16 +165,16 @@ class Copies:
             case Head(owner, version):
                 if source.attached and owner != source.id:
                     source.batch = None
-                    return f"it is no global node, and may not speak for {owner}"
+                    return f"a record of {owner} from a node that is not global"
                 batch.begin_record(owner, version)
             case Entries(tables):
                 if not batch.add(tables):
-                    return "entries of no record"
+                    return "entries without a record"
             case _:
                 batch.end_record()
                 source.batch = None
                 if not batch.whole and not source.current:
-                    return "part of what it has not told whole"
+                    return "a part of records that were never sent whole"
                 self._enact(source, batch)
         return ""
 

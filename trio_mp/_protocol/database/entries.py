@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..._ids import PortID
 from ..wire import codec
+from ..wire.values import plain_value
 
 ENTRY_LIMIT = 32 * 1024
 """The largest entry, in bytes: family, key and value together, encoded. An entry travels in one piece."""
@@ -14,8 +15,8 @@ _ROOM = 5  # how deep in a message a value is at the most, with one to spare
 def check_text(text: object, what: str) -> str:
     """The name of a family or a key, as it travels. Raises `TypeError` or `ValueError`."""
     if not isinstance(text, str):
-        raise TypeError(f"{what} is of type {type(text).__name__}: families and keys are str")
-    plain = codec.plain_value(str.__str__(text) if isinstance(text, PortID) else text, what)
+        raise TypeError(f"{what}: expected a str, got a {type(text).__name__}")
+    plain = plain_value(str.__str__(text) if isinstance(text, PortID) else text, what)
     assert isinstance(plain, str)
     return plain
 
@@ -26,12 +27,12 @@ def check_entry(family: str, key: str, value: object, what: str = "value") -> ob
     Raises:
       TypeError, ValueError: it cannot travel, or the entry is too large.
     """
-    value = codec.plain_value(value, what, room=_ROOM)
+    value = plain_value(value, what, room=_ROOM)
     size = encoded_size(family, key, value)
     if size > ENTRY_LIMIT:
         raise ValueError(
-            f"an entry of {size} bytes, more than {ENTRY_LIMIT}: the database is for what helps to find things;"
-            " send large values in messages"
+            f"{what}: expected an entry of at most {ENTRY_LIMIT} bytes, got {size}; the database is for what helps"
+            " to find things: send large values in messages"
         )
     return value
 

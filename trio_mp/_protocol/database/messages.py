@@ -23,7 +23,7 @@ from typing import TypeAlias
 from ..._errors import RemoteProtocolError
 from ..._ids import is_incarnation
 from ..schema import FLAG, LIST, NODE, TABLE, TEXT, Field, Message, Schema, Vocabulary
-from ..wire import codec
+from ..wire.values import excerpt
 from .entries import check_entry, check_text, encoded_size
 from .records import Record, Table, Version
 
@@ -218,7 +218,7 @@ def _get(ticket: int, family: str) -> Get:
 
 
 def _get_key(ticket: int, family: str, key: str) -> Get:
-    return Get(ticket, _family(family), check_text(key, "a key"))
+    return Get(ticket, _family(family), check_text(key, "key"))
 
 
 def _view(ticket: int, entries_untrusted: Mapping[str, object], last: bool) -> View:
@@ -232,17 +232,17 @@ def _change(
 
 
 def _family(name: object) -> str:
-    return check_text(name, "a family")
+    return check_text(name, "family")
 
 
 def _keys(keys: Sequence[object]) -> tuple[str, ...]:
-    return tuple([check_text(key, "a key") for key in keys])
+    return tuple([check_text(key, "key") for key in keys])
 
 
 def _table(family: str, table: object) -> Table:
     if not isinstance(table, dict):
         raise TypeError(f"expected a table, got {type(table).__name__}")
-    return {key: check_entry(family, check_text(key, "a key"), value) for key, value in table.items()}
+    return {key: check_entry(family, check_text(key, "key"), value) for key, value in table.items()}
 
 
 def _is_anything(_value: object) -> bool:
@@ -318,7 +318,7 @@ def parse(message_untrusted: Message) -> Parsed:
     except (TypeError, ValueError) as error:
         raise RemoteProtocolError(f"a message of the database: {error}") from None
     if found is None:
-        raise RemoteProtocolError(f"not a message of the database: {codec.excerpt(message_untrusted)}")
+        raise RemoteProtocolError(f"expected a message of the database, got {excerpt(message_untrusted)}")
     return found
 
 

@@ -145,7 +145,7 @@ class Replica:
           LocalProtocolError: this node is global itself.
         """
         if self.is_global:
-            raise LocalProtocolError(f"{self.id} is global, and cannot be attached to {anchor}")
+            raise LocalProtocolError(f"expected a node that is not global to attach to {anchor}, got {self.id}")
         leave = self._ask_anchor([messages.LEAVE]) if self.anchor != anchor else []
         self.anchor = anchor
         self._copies.attach()
@@ -236,7 +236,7 @@ class Replica:
                 else:
                     # What is sent while a connection is being given back may come by the next one, when its sender has
                     # long been attached elsewhere.
-                    why = "it is neither global nor attached here"
+                    why = "something from a node that is neither global nor attached here"
                 if why:
                     effects.append(Ignored(from_id, why))
         return effects + self._told(())

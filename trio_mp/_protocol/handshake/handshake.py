@@ -11,69 +11,18 @@ that is wrong raises `RemoteProtocolError`.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
 import re
-from dataclasses import dataclass
 
 from ..._errors import LocalProtocolError, RemoteProtocolError
-from ..._ids import is_incarnation, is_node_id, is_token
 from ..transitions import Row, TransitionTable
 from ..wire.framing import FRAMINGS, MSGPACK
 from . import auth
 from .auth import HMAC_SHA256, NO_KEY, TLS_SHA256, Greeting
 from .events import Authenticated, Event, Greeted, LinkReceived, OkReceived, PeerInfo, ProofWanted, RefusedByPeer
+from .greeting import LocalInfo, escape, is_original, parse_greeting, unescape, with_stream, write_greeting
 
-NONCE_SIZE = 33
-"""Random bytes in a nonce; 33 make 44 characters of base64 without padding."""
-
-MINIMUM_LIMIT = 64 * 1024
-"""The smallest `limit=`, in bytes, that a node may announce."""
-
-_MINIMUM_NONCE = 32
-_HEARTBEATS = (0.1, 60.0)
 _CONNECTION_ID = re.compile(r"(?:[0-9a-f]{32})?")
-_NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
-
-
-@dataclass(frozen=True, slots=True)
-class LocalInfo:
-    """What a node says of itself, and what it proves itself with.
-
-    Attributes:
-      node_id, incarnation: its own.
-      keys: the stretched secrets (`auth.stretch_secret`): the first is used when dialling, each is accepted. Without
-        any, certificates alone prove who is there.
-      encryption: whether connections are encrypted; the other side must say the same.
-      certificates: whether TLS verifies certificates on both sides.
-      verify_node_id: whether the other side's certificate must name its node ID.
-      framings: the names of the framings that it reads and writes, the better one first.
-      heartbeat: something will be sent at least this often, in seconds.
-      limit: the largest message it takes, in bytes.
-      provider: program and version.
-    """
-
-    node_id: str
-    incarnation: str
-    keys: tuple[bytes, ...]
-    encryption: bool
-    heartbeat: float
-    limit: int
-    provider: str
-    certificates: bool = False
-    verify_node_id: bool = True
-    framings: tuple[str, ...] = tuple(FRAMINGS)
-
-    def __post_init__(self) -> None:
-        """Raise `LocalProtocolError` for what would let anybody in."""
-        if not self.keys and not (self.certificates and self.encryption):
-            raise LocalProtocolError("expected a secret, or certificates and encryption, got neither")
-
-    @property
-    def method(self) -> str:
-        """The one authentication method that is offered and accepted."""
-        return HMAC_SHA256 if self.keys else TLS_SHA256
 
 
 class Step(enum.Enum):
@@ -151,20 +100,6 @@ STEPS: TransitionTable[Step, StepEvent, Handshake] = TransitionTable(
 )
 
 
-def escape(text: str) -> str:
-    """A field as it travels: printable ASCII without `;`; what is neither is escaped as %xx, byte by byte."""
-    return "".join(
-        chr(byte) if 32 <= byte < 127 and byte not in b";%" else f"%{byte:02x}"
-        for byte in text.encode("utf-8", "surrogatepass")
-    )
-
-
-def unescape(field: str) -> str:
-    """The text of a field; what is not an escape stands for itself."""
-    raw = re.sub(rb"%([0-9a-fA-F]{2})", lambda match: bytes([int(match[1], 16)]), field.encode("ascii"))
-    return raw.decode("utf-8", "replace")
-
-
 class Handshake:
     """One side's view of one handshake, line by line.
 
@@ -198,23 +133,14 @@ class Handshake:
         self.reads = self.writes = MSGPACK
         # Whoever is dialled answers with the key by which the other side has proven itself.
         self._key = local.keys[0] if local.keys else NO_KEY
-        fields = [
-            *("aemp", "1", local.node_id, local.method, ",".join(local.framings)),
-            f"provider={local.provider}",
-            f"peeraddr={peer_address}",
-            *(["tls=1.0"] if local.encryption else []),
-            f"incarnation={local.incarnation}",
-            f"heartbeat={min(max(local.heartbeat, _HEARTBEATS[0]), _HEARTBEATS[1]):g}",
-            f"limit={local.limit}",
-        ]
-        self._own = Greeting(";".join(map(escape, fields)), base64.b64encode(nonce).decode("ascii"))
+        self._own = write_greeting(local, nonce, peer_address)
         self._peer = Greeting("", "")
         self._fields = ""
         self._fingerprint = b""
 
     def want_stream(self, token: str) -> None:
         """Ask for a byte stream instead of messages. Only who dials may, and before it has said anything."""
-        self._own = Greeting(f"{self._own.fields};stream={token}", self._own.nonce)
+        self._own = with_stream(self._own, token)
         self.streams = True
 
     # What this side says -------------------------------------------------------------------------------------------
@@ -323,7 +249,7 @@ class Handshake:
         if peer.node_id == self.local.node_id:
             self.talks_to_itself = peer.incarnation == self.local.incarnation
             who = "this node itself" if self.talks_to_itself else "another node"
-            raise RemoteProtocolError(f"it has our own node ID, {peer.node_id!r}: it is {who}")
+            raise RemoteProtocolError(f"expected a node ID other than our own, got {peer.node_id!r} from {who}")
         if peer.tls != self.local.encryption:
             ours, theirs = ("on", "off") if self.local.encryption else ("off", "on")
             raise RemoteProtocolError(f"encryption is {ours} here and {theirs} there: set it alike on both sides")
@@ -368,7 +294,7 @@ class Handshake:
             if auth.proves(token, key, self._own, self._peer, self._fingerprint, line):
                 return key
         if self.local.keys:
-            why = "its secret is another one than ours, or somebody stands in between"
+            why = "the other side has another secret than ours, or somebody stands in between"
             raise RemoteProtocolError(f"authentication failed: {why}")
         raise RemoteProtocolError("authentication failed: the greetings were changed on their way")
 
@@ -378,65 +304,4 @@ def _no_common_method(ours: str, theirs: tuple[str, ...]) -> str:
         return "this node wants a secret, and that one uses certificates alone: set the secret alike on both sides"
     if ours == TLS_SHA256 and HMAC_SHA256 in theirs:
         return "that node wants a secret, and this one uses certificates alone: set the secret alike on both sides"
-    return f"no authentication method in common; it accepts {','.join(theirs)[:80]!r}"
-
-
-def is_original(greeting: Greeting) -> bool:
-    """Whether the greeting is one of AnyEvent::MP, which has the same first lines and knows of no incarnations."""
-    return ";provider=AE-" in greeting.fields and ";incarnation=" not in greeting.fields
-
-
-def parse_greeting(greeting: Greeting) -> PeerInfo:
-    """What a peer said of itself. Raises `RemoteProtocolError`."""
-    head = greeting.fields.split(";")
-    if head[:2] != ["aemp", "1"] or len(head) < 5:
-        raise RemoteProtocolError(f"expected a greeting of trio_mp, got {greeting.fields[:80]!r}")
-    node_id, methods, framings, *pairs = map(unescape, head[2:])
-    keys: dict[str, str] = {}
-    for pair in pairs:
-        key, _, value = pair.partition("=")
-        keys[key] = value
-    if is_original(greeting):
-        provider = keys.get("provider", "")
-        raise RemoteProtocolError(
-            f"it is a node of AnyEvent::MP, {node_id[:80]!r} ({provider[:40]!r}): nodes of trio_mp speak with their own"
-            " kind only"
-        )
-    try:
-        nonce = base64.b64decode(greeting.nonce, validate=True)
-    except (binascii.Error, ValueError):
-        nonce = b""
-    if len(nonce) < _MINIMUM_NONCE:
-        expected = f"expected a nonce of at least {_MINIMUM_NONCE} bytes in base64"
-        raise RemoteProtocolError(f"{expected}, got {greeting.nonce[:80]!r}")
-    if not is_node_id(node_id):
-        raise RemoteProtocolError(f"expected a node ID, got {node_id[:80]!r}")
-    incarnation = keys.get("incarnation", "")
-    if not is_incarnation(incarnation):
-        raise RemoteProtocolError(f"expected an incarnation, got {incarnation[:40]!r}")
-    stream = keys.get("stream", "")
-    if "stream" in keys and not is_token(stream):
-        raise RemoteProtocolError(f"expected the token of a stream, got {stream[:40]!r}")
-    low, high = _HEARTBEATS
-    limit = int(_number(keys, "limit", "0"))
-    if limit < MINIMUM_LIMIT:
-        expected = f"expected limit= to be {MINIMUM_LIMIT} bytes or more"
-        raise RemoteProtocolError(f"{expected}, got {limit}: raise its message_limit")
-    return PeerInfo(
-        node_id=node_id,
-        incarnation=incarnation,
-        methods=tuple(methods.split(",")),
-        framings=tuple(framings.split(",")),
-        tls=keys.get("tls") == "1.0",
-        heartbeat=min(max(_number(keys, "heartbeat", "5"), low), high),
-        limit=limit,
-        provider=keys.get("provider", ""),
-        stream=stream,
-    )
-
-
-def _number(keys: dict[str, str], key: str, default: str) -> float:
-    text = keys.get(key, default)
-    if not _NUMBER.fullmatch(text):
-        raise RemoteProtocolError(f"expected a number behind {key}=, got {text[:40]!r}")
-    return float(text)
+    return f"no authentication method in common; expected {ours!r}, got {','.join(theirs)[:80]!r}"

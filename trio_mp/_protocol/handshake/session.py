@@ -12,7 +12,8 @@ from ..._errors import RemoteProtocolError
 from ..wire.buffer import LineBuffer
 from ..wire.framing import Batch, MessageDecoder
 from .events import Event, Messages
-from .handshake import Handshake, LocalInfo, Step
+from .greeting import LocalInfo
+from .handshake import Handshake, Step
 
 GREETING_LIMIT = 160 * 1024
 """What a handshake may take up to the end of that of TLS, in bytes: OpenSSL allows 100 KiB of certificates."""

@@ -344,7 +344,7 @@ class Membership:
 
     def _declined(self, node_id: str, why: str) -> list[MembershipEffect]:
         printable = "".join(letter for letter in why if letter.isprintable())
-        return [Declined(node_id, f"it says: {printable[:_WHY_SIZE]}")] if node_id in self.joined else []
+        return [Declined(node_id, f"the peer says: {printable[:_WHY_SIZE]}")] if node_id in self.joined else []
 
     def _guest_came(self, node_id: str) -> list[MembershipEffect]:
         if node_id not in self.heard or node_id in self.mesh or node_id in self.guests:

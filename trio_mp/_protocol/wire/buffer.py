@@ -38,10 +38,10 @@ _unprintable = re.compile(rb"[^ -~]").search
 def _language(line_untrusted: bytes) -> str:
     """What those speak who most often come to a wrong address."""
     if line_untrusted in {b"\x15", b"\x16"}:
-        return " (it speaks TLS at once)"
+        return ", the beginning of TLS"
     if b"HTTP/" in line_untrusted:
-        return " (it speaks HTTP)"
-    return " (it speaks SSH)" if line_untrusted.startswith(b"SSH-") else ""
+        return ", a line of HTTP"
+    return ", a line of SSH" if line_untrusted.startswith(b"SSH-") else ""
 
 
 class LineBuffer:
@@ -68,10 +68,10 @@ class LineBuffer:
         unprintable = _unprintable(line)
         if unprintable is not None:
             said = line[: unprintable.end()]
-            raise RemoteProtocolError(f"a line that is not printable ASCII{_language(said)}: {said[-40:]!r}")
+            raise RemoteProtocolError(f"expected a line of printable ASCII, got {said[-40:]!r}{_language(said)}")
         if end < 0:
             if len(line) > LINE_LIMIT:
-                raise RemoteProtocolError(f"a line of more than {LINE_LIMIT} bytes")
+                raise RemoteProtocolError(f"expected a line of at most {LINE_LIMIT} bytes, got a longer one")
             return None
         del self._data[: end + 1]
         return line.decode("ascii")
@@ -163,7 +163,7 @@ class FrameBuffer(Generic[T]):
                 break
             (size,) = _unpack_length(data, position)
             if size > self._limit:
-                raise RemoteProtocolError(f"a frame of {size} bytes; the limit is {self._limit}")
+                raise RemoteProtocolError(f"expected a frame of at most {self._limit} bytes, got {size}")
             position += 4
             if size > end - position:
                 self._begin(size)

@@ -1,4 +1,4 @@
-"""Messages to bytes and back: which values may travel, and MessagePack frames.
+"""The framing `msgpack`: messages to frames of MessagePack, and back.
 
 A frame is a batch: a 4-byte big-endian length, then one MessagePack array of messages; a message is an array whose
 first element is the port's name within its node. Messages are encoded when they are sent, straight into the outgoing
@@ -7,40 +7,28 @@ buffer, so that what was sent is a snapshot and a value that cannot travel raise
 
 from __future__ import annotations
 
-import reprlib
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import chain
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from ..._errors import RemoteProtocolError
-from ..._ids import PortID, PortReference
-from .limits import (
-    MAXIMUM_CONTAINERS,
-    MAXIMUM_DEPTH as MAXIMUM_DEPTH,
-    MAXIMUM_ENTRIES,
-    MAXIMUM_VALUES,
-    UNCOUNTED,
-    Inspection,
-)
+from .limits import MAXIMUM_DEPTH, UNCOUNTED, Inspection
+from .values import SCALARS, plain_message
 
 FRAME_HEADER = 9
 """Bytes before the messages of a frame: the length (4), an `array32` marker (1) and the number of messages (4)."""
 
 Decoded = TypeVar("Decoded")
 
-_SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
-_RECEIVED = _SCALARS | {list, dict}
-_CONTAINERS = frozenset({list, tuple, dict})
-_all_scalars = _SCALARS.issuperset
+_RECEIVED = SCALARS | {list, dict}
+_all_scalars = SCALARS.issuperset
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _HEADER = struct.Struct(">IBI")
 _START = struct.Struct(">BI")
 _ARRAY32 = 0xDD
-LARGEST_INT = 2**64 - 1
-SMALLEST_INT = -(2**63)
 
 
 def append_message(buffer: bytearray, name: str, message: tuple[object, ...]) -> None:
@@ -51,7 +39,7 @@ def append_message(buffer: bytearray, name: str, message: tuple[object, ...]) ->
     """
     for value in message:
         # A loop, because it costs less than building a set does, for the few values that most messages have.
-        if type(value) not in _SCALARS:
+        if type(value) not in SCALARS:
             message = plain_message(message)
             break
     start = len(buffer)
@@ -64,202 +52,12 @@ def append_message(buffer: bytearray, name: str, message: tuple[object, ...]) ->
         raise
 
 
-def plain_message(
-    message: tuple[object, ...], *, thorough: bool = False, what: str = "message"
-) -> tuple[object, ...]:
-    """The message with each `Port` in it as the plain string that travels; itself where nothing had to change.
-
-    Args:
-      message: what is to travel.
-      thorough: whether texts and ints are looked at too; the encoder refuses those that cannot travel anyhow.
-      what: how an error calls it.
-
-    Raises:
-      TypeError, ValueError: a value cannot travel; the text gives its place, such as `message[2]["when"]`.
-    """
-    return tuple([_plain(value, (what, index), 1, thorough) for index, value in enumerate(message)])
-
-
-def plain_value(value: object, what: str, *, room: int = 1) -> object:
-    """One value as it would arrive, with nothing in it that is shared with the original.
-
-    Args:
-      value: what is to travel.
-      what: how an error calls it.
-      room: how deep inside a message it is going to be.
-
-    Raises:
-      TypeError, ValueError: it cannot travel; the text gives the place, such as `value["when"]`.
-    """
-    return _plain(value, (what,), room, True)
-
-
 def snapshot(message: tuple[object, ...]) -> tuple[object, ...]:
     """The message as it would arrive. Raises as `append_message` does."""
     frame = open_frame()
     append_message(frame, "", message)
     close_frame(frame, 1)
     return messages_in(frame)[0][1:]
-
-
-def check_amount(message: tuple[object, ...]) -> None:
-    """Raise for a message that holds more than the limits allow. Only what can be encoded may be handed over.
-
-    Raises:
-      ValueError: it holds too many lists and dicts, too many values, or a dict too many entries; the text gives the
-        place where it is too much.
-    """
-    containers = values = 0
-    level: list[object] = [message]
-    while True:
-        containers += len(level)
-        tables = [value for value in level if type(value) is dict]
-        values += sum(map(len, level)) + sum(map(len, tables))  # type: ignore[arg-type]
-        entries = max(map(len, tables), default=0)
-        if containers > MAXIMUM_CONTAINERS or values > MAXIMUM_VALUES or entries > MAXIMUM_ENTRIES:
-            _refuse_amount(message)
-        parts: list[Iterable[object]] = [table.values() for table in tables]
-        parts += [value for value in level if type(value) is not dict]  # type: ignore[misc]
-        # Nearly everything that is large ends with this look at the speed of C.
-        if _CONTAINERS.isdisjoint(map(type, chain.from_iterable(parts))):
-            return
-        level = [value for value in chain.from_iterable(parts) if type(value) in _CONTAINERS]
-
-
-def holds_at_most(message: tuple[object, ...], values: int, size: int) -> bool:
-    """Whether a message that was received has at most so many values, keys included, and so many bytes of text.
-
-    It is found out in a time that depends on these numbers, and not on the message.
-    """
-    level: list[object] = [message]
-    while level:
-        tables = [value for value in level if type(value) is dict]
-        values -= sum(map(len, level)) + sum(map(len, tables))  # type: ignore[arg-type]
-        if values < 0:
-            return False
-        parts: list[Iterable[object]] = [*tables, *[table.values() for table in tables]]
-        parts += [value for value in level if type(value) is not dict]  # type: ignore[misc]
-        items = [*chain.from_iterable(parts)]
-        size -= sum([len(item) for item in items if type(item) is str or type(item) is bytes])
-        level = [item for item in items if type(item) in _CONTAINERS]
-    return size >= 0
-
-
-_EXCERPT = 200
-
-
-class _Excerpt(reprlib.Repr):
-    """Prints the beginning of each value. `reprlib` itself would print all of a `bytes`, to cut it then."""
-
-    def repr_bytes(self, value: bytes, _level: int) -> str:
-        return repr(value[:_EXCERPT])
-
-
-_excerpt = _Excerpt()
-_excerpt.maxstring = _excerpt.maxother = _excerpt.maxlong = _EXCERPT
-_excerpt.maxtuple = _excerpt.maxlist = _excerpt.maxdict = 20
-
-
-def excerpt(message: tuple[object, ...]) -> str:
-    """The beginning of a message that was received, for people; however large it is, it takes little time."""
-    return _excerpt.repr(message)[:_EXCERPT]
-
-
-def _refuse_amount(message: tuple[object, ...]) -> NoReturn:
-    """Say where in a message that holds too much it becomes too much, in the order in which it is encoded."""
-    containers = values = 0
-    left: list[tuple[object, tuple[object, ...]]] = [(message, ("message",))]
-    while True:
-        value, place = left.pop()
-        containers += 1
-        items: Iterable[tuple[object, object]]
-        if type(value) is dict:
-            items, count = value.items(), 2 * len(value)
-        else:
-            sequence: Sequence[object] = value  # type: ignore[assignment]
-            items, count = enumerate(sequence), len(sequence)
-        values += count
-        if type(value) is dict and count > 2 * MAXIMUM_ENTRIES:
-            what = f"a dict of {count // 2} entries: one that travels has at most {MAXIMUM_ENTRIES}"
-        elif containers > MAXIMUM_CONTAINERS:
-            what = f"one list or dict too many: a message that travels holds at most {MAXIMUM_CONTAINERS}"
-        elif values > MAXIMUM_VALUES:
-            what = f"too much: a message that travels holds at most {MAXIMUM_VALUES} values, keys included"
-        else:
-            inside = [(item, (*place, step)) for step, item in items if type(item) in _CONTAINERS]
-            left += reversed(inside)
-            continue
-        raise ValueError(f"{where(place)} is {what}. Send it in several messages, or as bytes")
-
-
-def _plain(value: object, place: tuple[object, ...], depth: int, thorough: bool) -> object:
-    kind = type(value)
-    if kind in _SCALARS:
-        if thorough:
-            _check_scalar(value, place)
-        return value
-    if kind is list or kind is tuple:
-        _check_depth(depth, place)
-        items: Sequence[object] = value  # type: ignore[assignment]
-        if not thorough and _all_scalars(map(type, items)):
-            return items
-        return [_plain(item, (*place, index), depth + 1, thorough) for index, item in enumerate(items)]
-    if kind is dict:
-        _check_depth(depth, place)
-        table: dict[object, object] = value  # type: ignore[assignment]
-        return {
-            _key(key, place, thorough): _plain(item, (*place, key), depth + 1, thorough) for key, item in table.items()
-        }
-    if isinstance(value, PortID):
-        return str.__str__(value)
-    return _refuse(value, place)
-
-
-def _key(key: object, place: tuple[object, ...], thorough: bool) -> str:
-    if type(key) is str:
-        if thorough:
-            _check_scalar(key, (*place, key))
-        return key
-    if isinstance(key, PortID):
-        return str.__str__(key)
-    raise TypeError(f"{where(place)} has a key of type {type(key).__name__}: keys of dicts that travel are str")
-
-
-def _check_scalar(value: object, place: tuple[object, ...]) -> None:
-    if type(value) is int and not SMALLEST_INT <= value <= LARGEST_INT:
-        raise ValueError(f"{where(place)} is an int of {value.bit_length()} bits: one that travels has at most 64")
-    if type(value) is str:
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"{where(place)} is {value[:40]!r}: text with a lone surrogate cannot travel") from None
-
-
-def _check_depth(depth: int, place: tuple[object, ...]) -> None:
-    if depth > MAXIMUM_DEPTH:
-        raise ValueError(f"{where(place[:4])}… nests more than {MAXIMUM_DEPTH} deep")
-
-
-def _refuse(value: object, place: tuple[object, ...]) -> NoReturn:
-    if isinstance(value, PortReference):
-        raise TypeError(
-            f"{where(place)} is {value!r}, which follows a port from life to life on its own node alone:"
-            " send ref.port, the port of its present life, or a name in the database"
-        )
-    raise TypeError(
-        f"{where(place)} is of type {type(value).__name__}: what travels is str, int, float, bool, None,"
-        " bytes, list, tuple, dict with str keys, and Port"
-    )
-
-
-def where(place: tuple[object, ...]) -> str:
-    """A place in a message as one would write it, such as `message[2]["when"]`."""
-    return str(place[0]) + "".join(f"[{_step(step)}]" for step in place[1:])
-
-
-def _step(step: object) -> str:
-    # As one would write it, but for a key's lone surrogates, with which the text could not be printed.
-    return f'"{step[:40]}"'.encode("utf-8", "backslashreplace").decode() if isinstance(step, str) else str(step)
 
 
 def open_frame() -> bytearray:
@@ -374,7 +172,7 @@ def _judged(decode: Callable[..., Decoded], payload: bytes | bytearray | memoryv
         return decode(payload)
     except _UNDECODABLE as error:
         # It may name a place as deep as the frame nests, which is for the other side to choose.
-        raise RemoteProtocolError(f"a frame that does not decode: {str(error)[:200]}") from None
+        raise RemoteProtocolError(f"expected a frame that decodes, got an error: {str(error)[:200]}") from None
 
 
 def check_received(messages: list[tuple[object, ...]]) -> None:
@@ -391,18 +189,18 @@ def check_received(messages: list[tuple[object, ...]]) -> None:
         kinds = set(map(type, values))
         if not kinds <= _RECEIVED:
             names = ", ".join(sorted(kind.__name__ for kind in kinds - _RECEIVED))
-            raise RemoteProtocolError(f"a value that may not travel: {names}")
+            raise RemoteProtocolError(f"expected values that travel, got {names}")
         level = [value for value in values if type(value) is list]
         tables = [value for value in values if type(value) is dict]
         if not {str}.issuperset(map(type, chain.from_iterable(tables))):
-            raise RemoteProtocolError("a dict with a key that is not text")
+            raise RemoteProtocolError("expected text as the keys of a dict, got a key that is not text")
         level += [table.values() for table in tables]
-    raise RemoteProtocolError(f"a message that nests more than {MAXIMUM_DEPTH} deep")
+    raise RemoteProtocolError(f"expected lists and dicts at most {MAXIMUM_DEPTH} deep, got deeper ones")
 
 
 def _check_names(messages: list[tuple[object, ...]]) -> None:
     if not {type(message[0]) for message in messages if message} <= {str}:
-        raise RemoteProtocolError("a message that does not begin with a port's name")
+        raise RemoteProtocolError("expected a message that begins with a port's name, got another one")
 
 
 def messages_in(frame: bytearray) -> list[tuple[object, ...]]:

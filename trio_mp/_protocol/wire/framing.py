@@ -100,7 +100,7 @@ class JSONReader:
 
     def filled(self, count: int) -> list[Batch]:
         """See `MessageDecoder.filled`."""
-        raise LocalProtocolError(f"{count} bytes received into no room")
+        raise LocalProtocolError(f"expected no bytes, as there is no room for them, got {count}")
 
 
 def _complete(_frame: bytearray, _count: int) -> None:

@@ -50,10 +50,10 @@ class Amount:
         self._values += text.count(b",") + text.count(b":")
         self._containers += text.count(b"[")
         if self._containers > MAXIMUM_CONTAINERS:
-            raise RemoteProtocolError(f"more lists and dicts than a message may hold, which is {MAXIMUM_CONTAINERS}")
+            raise RemoteProtocolError(f"expected at most {MAXIMUM_CONTAINERS} lists and dicts in a message, got more")
         # The name of the port is one more.
         if self._values > MAXIMUM_VALUES + 1:
-            raise RemoteProtocolError(f"more values than a message may hold, which is {MAXIMUM_VALUES}")
+            raise RemoteProtocolError(f"expected at most {MAXIMUM_VALUES} values in a message, got more")
         text = text.replace(b",", b"")
         for place in range(0, len(text), _PIECE):
             self._count_entries(text[place : place + _PIECE])
@@ -71,4 +71,4 @@ class Amount:
             else:
                 self._entries += len(run)
                 if self._entries > MAXIMUM_ENTRIES:
-                    raise RemoteProtocolError(f"a dict of more than {MAXIMUM_ENTRIES} entries")
+                    raise RemoteProtocolError(f"expected at most {MAXIMUM_ENTRIES} entries in a dict, got more")

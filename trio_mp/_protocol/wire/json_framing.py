@@ -15,10 +15,11 @@ from itertools import chain
 import msgspec
 
 from ..._errors import LocalProtocolError, RemoteProtocolError
-from .codec import LARGEST_INT, SMALLEST_INT, check_received, plain_message, where
+from .codec import check_received
 from .json_amount import Amount
 from .json_structure import ALL_BUT_BRACKETS, deepest, has_long_number, nesting, structure
 from .limits import MAXIMUM_DEPTH, UNCOUNTED
+from .values import LARGEST_INT, SMALLEST_INT, plain_message, where
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _all_scalars = _SCALARS.issuperset
@@ -64,9 +65,9 @@ def _check_sent(value: object, place: tuple[object, ...], *, thorough: bool) -> 
     """Raise for bytes, and if thorough also for NaN and the infinities, in what `plain_message` let through."""
     kind = type(value)
     if kind is bytes:
-        raise TypeError(f"{where(place)} is of type bytes: they cannot travel in JSON, which is what that node speaks")
+        raise TypeError(f"{where(place)}: expected a value of JSON, which that node speaks, got bytes")
     if kind is float and not math.isfinite(value):  # type: ignore[arg-type]
-        raise ValueError(f"{where(place)} is {value}: it cannot travel in JSON, which is what that node speaks")
+        raise ValueError(f"{where(place)}: expected a value of JSON, which that node speaks, got {value}")
     if kind is list or kind is tuple:
         items: list[object] = value  # type: ignore[assignment]
         if thorough or not _all_scalars(map(type, items)):
@@ -160,7 +161,7 @@ class JSONBuffer:
           LocalProtocolError: something was fed after that.
         """
         if self._broken:
-            raise LocalProtocolError("fed after an error")
+            raise LocalProtocolError("expected nothing after an error, got bytes")
         held = self._data
         if held:
             held += data_untrusted
@@ -200,7 +201,7 @@ class JSONBuffer:
                 if start == len(source):
                     return start
                 if source[start] != ord("["):
-                    raise RemoteProtocolError(f"a byte {source[start]:#04x} where a message should begin")
+                    raise RemoteProtocolError(f"expected the '[' of a message, got the byte {source[start]:#04x}")
                 self._depth = self._scanned = 1
                 if self._may_wait(source, start):
                     return start
@@ -321,7 +322,7 @@ class JSONBuffer:
             elif byte in _OPENING:
                 self._depth += 1
                 if self._depth > MAXIMUM_DEPTH + 1:
-                    raise RemoteProtocolError(f"a message that nests more than {MAXIMUM_DEPTH} deep")
+                    raise RemoteProtocolError(f"expected lists and dicts at most {MAXIMUM_DEPTH} deep, got deeper ones")
             else:
                 # A text begins, and does not end here.
                 self._in_string = True
@@ -336,7 +337,7 @@ class JSONBuffer:
 
     def _check_size(self, size: int) -> None:
         if size > self._limit:
-            raise RemoteProtocolError(f"a message of more than {self._limit} bytes")
+            raise RemoteProtocolError(f"expected a message of at most {self._limit} bytes, got a longer one")
 
 
 def _decoded(source: bytes | bytearray, start: int, end: int, has_long: bool) -> tuple[object, ...]:
@@ -348,9 +349,9 @@ def _decoded(source: bytes | bytearray, start: int, end: int, has_long: bool) ->
             with memoryview(source) as view, view[start:end] as part:
                 message = _decode(part)
     except _UNDECODABLE as error:
-        raise RemoteProtocolError(f"a message that does not decode: {error}") from None
+        raise RemoteProtocolError(f"expected a message that decodes, got an error: {error}") from None
     if message and type(message[0]) is not str:
-        raise RemoteProtocolError("a message that does not begin with a port's name")
+        raise RemoteProtocolError("expected a message that begins with a port's name, got another one")
     if has_long:
         _check_ints(message)
     return message
@@ -367,5 +368,5 @@ def _check_ints(message: tuple[object, ...]) -> None:
         values = [value for value in inside if type(value) in _LOOKED_AT]
         ints: list[int] = [value for value in values if type(value) is int]
         if ints and not SMALLEST_INT <= min(ints) <= max(ints) <= LARGEST_INT:
-            raise RemoteProtocolError("an int of more than 64 bits")
+            raise RemoteProtocolError("expected ints of at most 64 bits, got a longer one")
         level = [value for value in values if type(value) is not int]

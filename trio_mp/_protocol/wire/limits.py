@@ -106,7 +106,7 @@ class Inspection:
             byte = data_untrusted[position]
             if left < 0:
                 if not left & 1 and not _IS_TEXT[byte]:
-                    raise RemoteProtocolError("a dict with a key that is not text")
+                    raise RemoteProtocolError("expected text as the keys of a dict, got a key that is not text")
                 step = 1
             else:
                 step = -1
@@ -152,19 +152,19 @@ class Inspection:
         """An array or a map of so many elements begins; what is left of it."""
         if byte in _MAPS:
             if count > MAXIMUM_ENTRIES:
-                raise RemoteProtocolError(f"a dict of {count} entries; the limit is {MAXIMUM_ENTRIES}")
+                raise RemoteProtocolError(f"expected at most {MAXIMUM_ENTRIES} entries in a dict, got {count}")
             count *= 2
         elif byte in _EXTENSIONS:
-            raise RemoteProtocolError("a value that may not travel: an extension type")
+            raise RemoteProtocolError("expected values that travel, got an extension type")
         self._containers += 1
         self.values += count
         if self._containers > _FRAME_CONTAINERS:
-            raise RemoteProtocolError(f"more lists and dicts than a message may hold, which is {MAXIMUM_CONTAINERS}")
+            raise RemoteProtocolError(f"expected at most {MAXIMUM_CONTAINERS} lists and dicts in a message, got more")
         if self.values > self._most:
-            raise RemoteProtocolError(f"more values than a message may hold, which is {MAXIMUM_VALUES}")
+            raise RemoteProtocolError(f"expected at most {MAXIMUM_VALUES} values in a message, got more")
         # The frame and the message are arrays themselves.
         if len(self._inside) > MAXIMUM_DEPTH + 2:
-            raise RemoteProtocolError(f"a message that nests more than {MAXIMUM_DEPTH} deep")
+            raise RemoteProtocolError(f"expected lists and dicts at most {MAXIMUM_DEPTH} deep, got deeper ones")
         return -count if byte in _MAPS else count
 
 

@@ -1,10 +1,10 @@
-"""What many runs of one workload say together.
+"""What the figures of many runs say together: a median, and how far it can be trusted.
 
-Figures of a busy machine are not normally distributed: they have a long tail to the slow side. So what stands for
-them is the median, and its interval is the nonparametric one: of n sorted figures the k-th from below and the k-th from
-above enclose the median of whatever they were drawn from unless fewer than k of them fell on one side of it, and on
-which side each falls is the toss of a coin. With nine figures the second and the second to last make 96 %; with fewer
-than six not even the whole range makes 95 %.
+Figures of a busy machine are not normally distributed: they have a long tail to the slow side. So the median stands for
+them, with its nonparametric interval. Each figure falls on either side of the true median with equal probability, as a
+tossed coin does. So the k-th figure from below and the k-th from above enclose the true median, unless fewer than k
+figures fell on one of its sides. Of nine figures, the second and the second to last enclose it with 96 %; of fewer than
+six, not even the whole range reaches 95 %.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from dataclasses import dataclass
 CONFIDENCE = 0.95
 
 NOISE = 0.1
-"""Two runs of the same program on the same machine differ by so much, whatever the intervals within each say."""
+"""By how much two runs of one program on one machine may differ, although each run's intervals are narrower."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A median, and where the true one is.
+    """The median of some figures, and an interval for the true median.
 
     Attributes:
-      median: of the figures.
+      median: the median of the figures.
       low, high: the interval.
-      confidence: how likely the true median is within it; 0 for a single figure.
-      count: of figures.
+      confidence: how likely the true median is in the interval; 0 for a single figure.
+      count: how many figures there are.
     """
 
     median: float
@@ -40,18 +40,20 @@ class Estimate:
 
     @property
     def sound(self) -> bool:
-        """Whether there were enough figures for the confidence that is wanted."""
+        """Whether there are enough figures for a confidence of `CONFIDENCE`."""
         return self.confidence >= CONFIDENCE
 
 
 def estimate(values: Sequence[float], wanted: float = CONFIDENCE) -> Estimate:
-    """The median with the narrowest symmetric interval of the wanted confidence, or the whole range if there is none.
+    """Estimate the median, with the narrowest symmetric interval that has the wanted confidence.
+
+    If no interval has it, the interval is the whole range.
 
     Raises:
       ValueError: there are no values.
     """
     if not values:
-        raise ValueError("there is no median of nothing")
+        raise ValueError("expected figures to estimate a median from, got none")
     ordered = sorted(values)
     count = len(ordered)
     rank = 1
@@ -62,22 +64,22 @@ def estimate(values: Sequence[float], wanted: float = CONFIDENCE) -> Estimate:
 
 
 def coverage(count: int, rank: int) -> float:
-    """How likely the median is between the order statistics of this rank from below and from above."""
+    """The probability that the true median is between the figures of this rank from below and from above."""
     outside = sum(math.comb(count, number) for number in range(rank))
     return max(0.0, 1 - outside / (1 << (count - 1)))
 
 
 def ratio(ours: dict[int, float], theirs: dict[int, float]) -> Estimate | None:
-    """Ours divided by theirs, in pairs of the same round; None if there are none.
+    """Divide our figures by theirs, in pairs of the same round. None if there is no pair.
 
-    What disturbs the machine for longer than a pair takes disturbs both of it.
+    A disturbance of the machine that lasts longer than a pair disturbs both figures of the pair.
     """
     pairs = [value / theirs[number] for number, value in ours.items() if theirs.get(number)]
     return estimate(pairs) if pairs else None
 
 
 class Comparison(enum.Enum):
-    """What has become of a figure since an earlier run."""
+    """How a figure compares with that of an earlier run."""
 
     SAME = "within the noise"
     BETTER = "better"
@@ -86,7 +88,7 @@ class Comparison(enum.Enum):
 
 
 def compare(old: Estimate, new: Estimate, *, more_is_better: bool) -> Comparison:
-    """Whether a figure has changed: the intervals have nothing in common, and the medians are over `NOISE` apart."""
+    """Compare two estimates. They differ if their intervals do not overlap and their medians are over `NOISE` apart."""
     if not (old.sound and new.sound):
         return Comparison.UNKNOWN
     apart = new.low > old.high or new.high < old.low

@@ -13,7 +13,7 @@ from .task import Task
 KIBIBYTE, MEBIBYTE = 1024, 1024 * 1024
 
 OFTEN, SOMETIMES, RARELY = 9, 5, 3
-"""How often a workload is repeated: nine times, or more, where a target depends on it, and only there."""
+"""How often a workload is repeated. Only workloads that a target depends on are repeated nine times or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,12 @@ class Workload:
     """One line of the table.
 
     Attributes:
-      key: its name in files.
-      title: its name for readers, below that of its group.
+      key: its name in files and on the command line.
+      title: its name for readers, below the title of its group.
       task: what is done.
-      repeats, quick_repeats: how often.
-      quick: whether it is part of a quick run.
-      least: a count below which it makes no sense; also the count of one that does not get smaller in a quick run.
+      repeats, quick_repeats: how often it is done, in a full and in a quick benchmark.
+      quick: whether it is part of a quick benchmark.
+      least: the smallest count that makes sense; no scale makes the count smaller.
     """
 
     key: str
@@ -39,23 +39,24 @@ class Workload:
 
     @property
     def target(self) -> bool:
-        """Whether a target depends on it."""
+        """Whether a target depends on this workload."""
         return self.repeats >= OFTEN
 
     def scaled(self, scale: float) -> Task:
-        """The task, so much smaller."""
+        """The task with its count multiplied by a scale."""
         return scaled(self.task, scale, self.least)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Workloads that are measured in turn, each round of them together with what peers do in their place.
+    """Workloads that are measured in turn; a round of them includes the peers, which do the same work.
 
     Attributes:
       key, title: as for a workload.
-      more_is_better: what a good figure is.
-      workloads: its lines.
-      peer_task: what a peer does, once for all lines; its own table says how much. None if there is nothing to compare.
+      more_is_better: whether a larger figure is a better one.
+      workloads: our own workloads in the group.
+      peer_task: what a peer does, once for all our workloads; the peer's own table says how much. None if no peer
+        does anything like it.
     """
 
     key: str
@@ -66,7 +67,7 @@ class Group:
 
 
 def scaled(task: Task, scale: float, least: int = 1) -> Task:
-    """The same task with a count that is so much smaller."""
+    """The same task with its count multiplied by a scale, but not below `least`."""
     return structs.replace(task, count=max(round(task.count * scale), min(least, task.count)))
 
 
@@ -87,7 +88,7 @@ def _local() -> Group:
 
 
 def _one_way() -> list[Group]:
-    """Both transports, one and eight peers, 1, 10 and 100 in a pass; each plain and encrypted."""
+    """Both transports, one and eight peers, 1, 10 and 100 messages in a pass; each plain and encrypted."""
     groups = []
     counts = {1: 30_000, 10: 150_000, 100: 400_000}
     cases: itertools.product[tuple[Literal["tcp", "unix"], int, int]]
@@ -149,7 +150,7 @@ def _stream() -> Group:
         Workload("stream/plain", "plain", Task("stream", 1_000, size=MEBIBYTE), least=10),
         Workload("stream/encrypted", "encrypted", Task("stream", 500, encrypted=True, size=MEBIBYTE), least=10),
     )
-    # Raw sockets: for them it is the same.
+    # The peer is raw sockets, for which messages and a stream are the same bytes.
     peer_task = Task("bulk", 0, size=MEBIBYTE)
     return Group("stream", "byte stream, pieces of 1 MiB, TCP, MB/s", True, workloads, peer_task)
 
@@ -226,6 +227,6 @@ GROUPS: tuple[Group, ...] = (
     _round_trip("unix"),
     *_REST,
 )
-"""Everything that is measured, in this order: what has a target first: there may be no time for the rest."""
+"""All groups, in the order in which they are measured. Those with targets are first: time may not last for the rest."""
 
 QUICK_SCALE = 0.1

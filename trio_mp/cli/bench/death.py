@@ -1,4 +1,4 @@
-"""Monitors: setting many, and having them fire; and how soon the death of a process is noticed."""
+"""Monitors: the cost of setting one and of its firing, and how soon the death of a process is noticed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .task import Figure, Task, expect
 
 
 class Firings:
-    """Counts monitors that fire, as the callback of all of them."""
+    """Counts monitors that fire: `fire` is the callback of all of them."""
 
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
@@ -23,26 +23,26 @@ class Firings:
         self.done: trio.Event = trio.Event()
 
     def fire(self, *_reason: object) -> None:
-        """One has fired."""
+        """Count a monitor that has fired."""
         self.fired += 1
         if self.fired == self.wanted:
             self.done.set()
 
 
 async def monitors(task: Task) -> Figure:
-    """Microseconds for a monitor: to set it, and to have it fire. The ports that die are here or in another process."""
+    """How many microseconds it takes to set a monitor, and to have it fire, for ports here or in another process."""
     firings = Firings(task.count)
     if task.kind == "local":
         async with open_node() as node:
             setting, firing = await _here(node, task.count, firings)
             await trio.lowlevel.checkpoint()
-            expect(firings.fired == task.count, f"{firings.fired} of {task.count} fired")
+            expect(firings.fired == task.count, f"expected {task.count} monitors to fire once, got {firings.fired}")
     else:
         async with open_others(task) as (node, (other,)):
             setting, firing = await _there(node, other, task, firings)
-            # Those that fire twice would have by now.
+            # A monitor that fires twice would have done so by now.
             await trio.sleep(0.05)
-            expect(firings.fired == task.count, f"{firings.fired} of {task.count} fired")
+            expect(firings.fired == task.count, f"expected {task.count} monitors to fire once, got {firings.fired}")
     setting, firing = setting / task.count * 1e6, firing / task.count * 1e6
     return Figure(setting + firing, "µs", {"set": setting, "fire": firing})
 
@@ -68,7 +68,7 @@ async def _there(node: Node, other: Other, task: Task, firings: Firings) -> tupl
         node.monitor(one, firings.fire)
         if number % 1000 == 0:
             await node.flush(other.id)
-    # Answered behind all of them, so they are in place.
+    # The answer comes behind all requests to monitor, so all monitors are in place.
     await node.call(crowd, "ready")
     middle = time.perf_counter()
     if task.kind == "kill":
@@ -80,7 +80,7 @@ async def _there(node: Node, other: Other, task: Task, firings: Firings) -> tupl
 
 
 async def kill(task: Task) -> Figure:
-    """Milliseconds from SIGKILL of a process until the callback of a monitor runs in another."""
+    """How many milliseconds pass from SIGKILL of a process until the callback of a monitor runs in another."""
     slowest = total = 0.0
     for _ in range(task.count):
         async with open_others(task) as (node, (other,)):

@@ -1,4 +1,4 @@
-"""What ports, starting, and forming a network cost."""
+"""What an idle port, the start of a node, and the forming of a network cost."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MEMBER = "trio_mp.cli.bench.member"
 
 
 def make_ports(node: Node, kind: str, count: int) -> list[Port]:
-    """Many idle ports: bare, or with two handlers, which all of them share."""
+    """Make many idle ports: bare ones, or ones with two handlers, which all of them share."""
     if kind != "handlers":
         return [node.port() for _ in range(count)]
     ports = []
@@ -45,12 +45,12 @@ def make_ports(node: Node, kind: str, count: int) -> list[Port]:
 
 
 async def idle(task: Task) -> Figure:
-    """Bytes for one idle port with its ID and its place in the table, or seconds to make so many.
+    """The bytes of one idle port with its ID and its place in the table, or the seconds that making all of them takes.
 
-    The bytes are those by which the process grows; the list that holds the ports here is not counted.
+    The bytes are those by which the process grows. The list that holds the ports here is not counted.
     """
     async with open_node() as node:
-        # So that what the first one brings with it is not counted.
+        # Memory that the first ports bring with them, such as the pool of names, is not counted.
         first = make_ports(node, task.kind, 100)
         before = resident()
         start = time.perf_counter()
@@ -64,14 +64,14 @@ async def idle(task: Task) -> Figure:
             figure = Figure(seconds, "s", {"µs a port": microseconds, "bytes": size})
         else:
             figure = Figure(size, "bytes", {"µs a port": microseconds})
-        # Whoever reads it ends this process. Before it ended by itself, it would kill each port: a million take longer
-        # to die than to be made, and that is not what is measured.
+        # The runner kills this process when it has read the figure. If the node closed, it would kill each port: the
+        # death of a million takes longer than the measurement.
         report(figure)
     return figure
 
 
 async def start_up(task: Task) -> Figure:
-    """Milliseconds from the start of a process until a node is open in it."""
+    """How many milliseconds pass from the start of a process until a node is open in it."""
     async with folder_for(task) as address:
         network = [address] if task.kind == "network" else []
         before = time.monotonic()
@@ -83,7 +83,7 @@ async def start_up(task: Task) -> Figure:
 
 
 async def form(task: Task) -> Figure:
-    """Seconds from the start of so many processes until each has had an answer from every other."""
+    """How many seconds pass from the start of all processes until each has an answer from every other."""
     names = [f"node-{number}" for number in range(task.count)]
     processes: list[trio.Process] = []
     async with folder_for(task) as seed:

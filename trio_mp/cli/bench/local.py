@@ -1,4 +1,4 @@
-"""Inside one process: one-way messages."""
+"""One-way messages within one process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Count:
     """Counts numbered messages, and checks their order.
 
     Args:
-      wanted: how many there will be.
+      wanted: how many messages will come.
 
     Attributes:
-      received: how many there were.
-      right: whether they were in order.
-      done: set when all are there.
+      received: how many have come.
+      right: whether they came in order.
+      done: set when all have come.
     """
 
     __slots__ = ("done", "received", "right", "wanted")
@@ -32,7 +32,7 @@ class Count:
         self.done: trio.Event = trio.Event()
 
     def take(self, number: int) -> None:
-        """The next one."""
+        """Count a message."""
         self.right &= number == self.received
         self.received += 1
         if self.received == self.wanted:
@@ -40,7 +40,7 @@ class Count:
 
 
 def receiver(node: Node, kind: str, count: Count) -> Port:
-    """A port of one of the three kinds that counts messages."""
+    """Make a port of one of the three kinds, which counts messages."""
     take = count.take
     if kind == "process":
 
@@ -56,7 +56,7 @@ def receiver(node: Node, kind: str, count: Count) -> Port:
 
         @port.on("ping")
         def ping(number: int, _text: str) -> None:
-            # As `take` does, without a call: that would be a fifth of what is measured.
+            # This does what `take` does. A call of `take` would be a fifth of the time that is measured.
             nonlocal received, right
             right &= number == received
             received += 1
@@ -74,7 +74,7 @@ def receiver(node: Node, kind: str, count: Count) -> Port:
 
 
 async def one_way(task: Task) -> Figure:
-    """Messages a second from the program to a port; so many are sent in each pass of the scheduler."""
+    """How many messages go from the program to a port in a second; each pass of the scheduler sends `batch` of them."""
     count = Count(task.count)
     async with open_node() as node:
         port = receiver(node, task.kind, count)
@@ -87,5 +87,6 @@ async def one_way(task: Task) -> Figure:
             await trio.lowlevel.checkpoint()
         await count.done.wait()
         seconds = time.perf_counter() - start
-    expect(count.right and count.received == task.count, f"{count.received} of {task.count} came, or not in order")
+    text = f"expected {task.count} messages in order, got {count.received}{'' if count.right else ' in another order'}"
+    expect(count.right and count.received == task.count, text)
     return Figure(task.count / seconds, "messages/s")

@@ -1,4 +1,4 @@
-"""The benchmark, from its options to the exit status."""
+"""`trio-mp bench`, from its options to the exit status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .schedule import BenchOutcome, run_all
 from .screen import draw_changes, draw_results
 
 FULL_MINUTES, QUICK_MINUTES = 19.0, 1.7
-"""What a run may take; it ends with fewer rounds rather than later."""
+"""How long the benchmark may take, in minutes. It leaves out rounds to end in time."""
 
 _INTERRUPTED = 130
 
@@ -28,12 +28,12 @@ class BenchOptions:
     """What the command line says.
 
     Attributes:
-      quick: a tenth of the work, and fewer rounds.
-      json: where to keep all figures.
-      compare: an earlier results.
-      only: keys of groups or workloads begin with one of these.
-      minutes: for how long.
-      scale: of all counts, on top of that of `quick`.
+      quick: whether to do a tenth of the work, in fewer rounds.
+      json: the file to keep the results in.
+      compare: the file with the results of an earlier benchmark.
+      only: run workloads whose key, or whose group's key, begins with one of these; all if it is empty.
+      minutes: how long the benchmark may take.
+      scale: multiplies all counts, as `quick` does too.
     """
 
     quick: bool = False
@@ -45,18 +45,18 @@ class BenchOptions:
 
     @property
     def seconds(self) -> float:
-        """For how long."""
+        """How long the benchmark may take, in seconds."""
         return 60 * (self.minutes or (QUICK_MINUTES if self.quick else FULL_MINUTES))
 
 
 @dataclass(frozen=True, slots=True)
 class Rivals:
-    """Peers that are run beside us.
+    """Other programs that run the same workloads, as peers.
 
     Attributes:
-      cells_of: what they run in a group, at this scale.
-      versions: of those that are run.
-      skipped: the others, and why.
+      cells_of: gives the cells that the peers run in a group, with these options.
+      versions: the versions of the peers that are run.
+      skipped: the peers that cannot be run, and why.
     """
 
     cells_of: Callable[[Group, BenchOptions], list[Cell]] = lambda _group, _options: []
@@ -65,7 +65,7 @@ class Rivals:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of a run."""
+    """Add the arguments of `trio-mp bench` to a parser."""
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, under two minutes: a check")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures there")
     parser.add_argument(
@@ -93,12 +93,12 @@ def _record(text: str) -> Path:
 def _key(text: str) -> str:
     if not any(_chosen(group, workload, (text,)) for group in GROUPS for workload in group.workloads):
         known = ", ".join(group.key for group in GROUPS)
-        raise argparse.ArgumentTypeError(f"nothing is called {text!r}; there are {known}")
+        raise argparse.ArgumentTypeError(f"expected how a workload's key begins, got {text!r}; there are {known}")
     return text
 
 
 def options_of(arguments: argparse.Namespace) -> BenchOptions:
-    """The options in these arguments."""
+    """Make the options of the parsed arguments."""
     return BenchOptions(arguments.quick, arguments.json, arguments.compare, tuple(arguments.only))
 
 
@@ -107,7 +107,7 @@ def _chosen(group: Group, workload: Workload, only: tuple[str, ...]) -> bool:
 
 
 def cells(options: BenchOptions, rivals: Rivals) -> list[Cell]:
-    """All that is to be run."""
+    """All cells to run: our own and those of the peers, group by group."""
     scale = options.scale * (QUICK_SCALE if options.quick else 1)
     found: list[Cell] = []
     for group in GROUPS:
@@ -133,16 +133,16 @@ def cells(options: BenchOptions, rivals: Rivals) -> list[Cell]:
 def run_bench(
     options: BenchOptions, rivals: Rivals | None = None, screen: Screen | None = None
 ) -> tuple[int, Results | None]:
-    """Run the benchmark; returns its exit status, and the record if there is one.
+    """Run the benchmark. Returns its exit status, and the results; None if it was interrupted.
 
     Args:
-      options: what to do.
-      rivals: who is run beside us.
+      options: what the command line says.
+      rivals: the peers that run beside us.
       screen: where to print.
     """
     screen = screen or Screen()
     rivals = rivals or Rivals()
-    # Read before anything is overwritten: it may be the same file.
+    # Read before the new results are written: it may be the same file.
     earlier = read_results(options.compare) if options.compare is not None else None
     for name, why in rivals.skipped.items():
         screen.print(f"Skipped: {name}: {why}")
@@ -183,7 +183,7 @@ def _run(wanted: Sequence[Cell], seconds: float, screen: Screen) -> BenchOutcome
 
 @contextlib.contextmanager
 def _ends_in_order() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a run as Ctrl-C does, so that no process is left."""
+    """Let SIGTERM and SIGHUP end a run as Ctrl-C does, so that no process is left behind."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -25,11 +25,11 @@ FUNCTIONS = "trio_mp.cli.bench.pair"
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Another process with a node.
+    """A node in another process.
 
     Attributes:
-      id: its node ID.
-      process: its process.
+      id: the node ID.
+      process: the process.
     """
 
     id: str
@@ -38,8 +38,8 @@ class Other:
 
 @asynccontextmanager
 async def folder_for(task: Task) -> AsyncGenerator[str, None]:
-    """An address to listen on, for the length of the block."""
-    # Paths of Unix sockets must be short, and what the environment calls the directory for temporary files may not be.
+    """Give an address to listen on. A folder for its socket exists for the length of the block."""
+    # Not the directory that the environment names: its path may be too long for a Unix socket.
     parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it private
     with tempfile.TemporaryDirectory(prefix="trio-mp-", dir=parent) as folder:
         yield f"unix:{folder}/s" if task.transport == "unix" else "127.0.0.1:0"
@@ -47,11 +47,11 @@ async def folder_for(task: Task) -> AsyncGenerator[str, None]:
 
 @asynccontextmanager
 async def open_others(task: Task, **settings: Any) -> AsyncGenerator[tuple[Node, list[Other]], None]:
-    """A node here, and as many in other processes as the task wants, connected; they are killed after the block.
+    """Open a node here, and connect it with nodes in other processes. These are killed after the block.
 
     Args:
-      task: says how many, and by what.
-      settings: of the node here alone, on top of those that the task gives to all.
+      task: says how many other processes there are, and how they connect.
+      settings: settings of the node here alone, in addition to those that the task gives to all nodes.
     """
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(folder_for(task))
@@ -68,7 +68,7 @@ async def open_others(task: Task, **settings: Any) -> AsyncGenerator[tuple[Node,
 
 
 def settings_of(task: Task) -> dict[str, Any]:
-    """The settings of `open_node` that a task gives to the nodes of all its processes."""
+    """The settings of `open_node` that a task gives to all nodes."""
     settings: dict[str, Any] = {"encryption": task.encrypted}
     if task.busy_poll:
         settings["busy_poll"] = task.busy_poll
@@ -76,10 +76,10 @@ def settings_of(task: Task) -> dict[str, Any]:
 
 
 async def start_other(node_id: str, seed: str, task: Task) -> Other:
-    """Start another process with a node; it ends with its input, or when it is killed."""
+    """Start another process with a node. It ends when its input ends, or when it is killed."""
     settings = msgspec.json.encode(settings_of(task)).decode()
     command = [sys.executable, "-P", "-m", FUNCTIONS, node_id, seed, settings]
-    # In the group of this process, which is killed as one.
+    # In the process group of this process: the runner kills the group as one.
     return Other(node_id, await trio.lowlevel.open_process(command, stdin=PIPE))
 
 
@@ -93,7 +93,7 @@ async def end_process(process: trio.Process) -> None:
 
 
 async def serve(node_id: str, seed: str, settings: dict[str, Any]) -> None:
-    """The other process."""
+    """Run the node of the other process, until its input ends."""
     async with trio_mp.open_node(
         node_id, seeds=[seed], binds=(), secret=SECRET, spawn_modules=[FUNCTIONS], **settings
     ):
@@ -102,7 +102,10 @@ async def serve(node_id: str, seed: str, settings: dict[str, Any]) -> None:
 
 @spawnable
 def sink(port: Port, reply: str, count: int) -> None:
-    """Count numbered messages, check their order, and tell when the last came: one clock serves the whole machine."""
+    """Count numbered messages, check their order, and tell when the last came.
+
+    The processes compare times: `time.monotonic` is one clock for the whole machine.
+    """
     received = 0
     right = True
 
@@ -117,7 +120,7 @@ def sink(port: Port, reply: str, count: int) -> None:
 
 @spawnable
 def bulk_sink(port: Port, reply: str, count: int, size: int) -> None:
-    """The same for messages with much in them."""
+    """Count numbered messages with much data, check their order and size, and tell when the last came."""
     received = 0
     right = True
 
@@ -146,7 +149,7 @@ def echo(port: Port, reply: str) -> None:
 
 @spawnable
 async def stream_sink(stream: trio.abc.HalfCloseableStream, size: int) -> None:
-    """Receive until the end, and say how much it was."""
+    """Receive a byte stream until its end, and answer with the number of bytes."""
     received = 0
     while data := await stream.receive_some(size):
         received += len(data)
@@ -154,12 +157,12 @@ async def stream_sink(stream: trio.abc.HalfCloseableStream, size: int) -> None:
 
 
 def ignore(*_message: object) -> None:
-    """A handler that many ports share."""
+    """Do nothing: the handler that many ports share."""
 
 
 @spawnable
 def crowd(port: Port, reply: str, count: int) -> None:
-    """Make many ports, tell their IDs, and kill them all when told."""
+    """Make many ports, send their IDs, and kill all of them when told to."""
     ports = [port.node.port(ignore) for _ in range(count)]
     port.node.send(reply, ports)
 
@@ -175,7 +178,7 @@ def crowd(port: Port, reply: str, count: int) -> None:
 
 @spawnable
 def log(port: Port) -> None:
-    """Count numbered messages, and tell which came and where numbers were missing."""
+    """Count numbered messages, and answer how many came, which was the last, and where numbers were missing."""
     received = 0
     last = -1
     gaps: list[list[int]] = []

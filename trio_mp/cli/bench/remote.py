@@ -1,4 +1,4 @@
-"""Between processes: messages one way, round trips, and a byte stream."""
+"""Between processes: one-way messages, round trips, large messages, and a byte stream."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ BURST = 100e-6
 
 
 async def one_way(task: Task) -> Figure:
-    """Messages a second into sync handlers of other processes; so many to each are sent in one pass of the scheduler.
+    """How many messages reach sync handlers of other processes in a second. Each pass sends `batch` to each of them.
 
-    Timed from the first `send` until the last process has its last: what waits in between is part of the work.
+    The time runs from the first `send` until the last process has its last message, so all waiting counts.
     """
     async with open_others(task) as (node, others), node.open_port() as port:
         share = task.count // task.peers
@@ -37,23 +37,23 @@ async def one_way(task: Task) -> Figure:
         end = start
         for _ in there:
             right, ended = await port.receive()
-            expect(right, "messages were out of order")
+            expect(right, "expected messages in order, got others")
             end = max(end, ended)
     return Figure(share * task.peers / (end - start), "messages/s")
 
 
 async def round_trip(task: Task) -> Figure:
-    """Microseconds from handler to handler and back, or for a call."""
+    """How many microseconds a message takes from handler to handler and back, or a call takes."""
     async with open_others(task) as (node, (other,)), busy_sibling(task.busy):
         if task.busy_poll:
             give_cores(other.process.pid)
         times = await (_calls if task.kind == "call" else _handlers)(node, other.id, task.count)
-    expect(len(times) == task.count, f"{len(times)} of {task.count} answers")
+    expect(len(times) == task.count, f"expected {task.count} answers, got {len(times)}")
     return summary(times)
 
 
 def give_cores(other: int) -> None:
-    """Give this process and another a core each, where that can be done: what busy polling is for."""
+    """Give this process and another one a core each, where the system can: busy polling needs that."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) > 1:
@@ -73,7 +73,7 @@ async def _handlers(node: Node, other: str, count: int) -> list[int]:
     def pong(number: int, text: str) -> None:
         nonlocal start
         times.append(clock() - start)
-        # The number is the proof that this answers the latest question.
+        # The number proves that this message answers the latest one of ours.
         if number != len(times) or number == count:
             done.set()
         else:
@@ -93,13 +93,13 @@ async def _calls(node: Node, other: str, count: int) -> list[int]:
         start = time.perf_counter_ns()
         (answer,) = await node.call(there, "call", number)
         times.append(time.perf_counter_ns() - start)
-        expect(answer == number, f"{answer} is not the answer to {number}")
+        expect(answer == number, f"expected the answer to {number}, got that to {answer}")
     return times
 
 
 @contextlib.asynccontextmanager
 async def busy_sibling(wanted: bool) -> AsyncGenerator[None, None]:
-    """A task that computes for a while in every pass of the scheduler, for the length of the block."""
+    """Run a task that computes for `BURST` in every pass of the scheduler, for the length of the block."""
 
     async def compute() -> None:
         while True:
@@ -116,7 +116,7 @@ async def busy_sibling(wanted: bool) -> AsyncGenerator[None, None]:
 
 
 async def stream(task: Task) -> Figure:
-    """Megabytes a second through a byte stream, in pieces of so many bytes, until the receiver has said it has all."""
+    """How many megabytes go through a byte stream in a second, until the receiver confirms that it has all of them."""
     piece = bytes(task.size)
     function = f"{FUNCTIONS}:stream_sink"
     async with open_others(task) as (node, (other,)), node.open_stream(other.id, function, task.size) as opened:
@@ -129,12 +129,12 @@ async def stream(task: Task) -> Figure:
             answer += data
         seconds = time.perf_counter() - start
     received = int.from_bytes(answer, "big")
-    expect(received == task.count * task.size, f"{received} of {task.count * task.size} bytes came")
+    expect(received == task.count * task.size, f"expected {task.count * task.size} bytes, got {received}")
     return Figure(received / seconds / 1e6, "MB/s")
 
 
 async def bulk(task: Task) -> Figure:
-    """Megabytes (of 1,000,000 bytes) a second, in messages with so many bytes."""
+    """How many megabytes (of 1,000,000 bytes) go through large messages in a second."""
     data = bytes(task.size)
     async with open_others(task) as (node, (other,)), node.open_port() as port:
         there = node.spawn(other.id, f"{FUNCTIONS}:bulk_sink", port, task.count, task.size)
@@ -143,5 +143,5 @@ async def bulk(task: Task) -> Figure:
             node.send(there, "bulk", number, data)
             await node.flush(there)
         right, end = await port.receive()
-    expect(right, "messages were out of order, or cut")
+    expect(right, "expected all messages in order and whole, got others")
     return Figure(task.count * task.size / (end - start) / 1e6, "MB/s")

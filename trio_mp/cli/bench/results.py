@@ -1,4 +1,4 @@
-"""All figures of a run, kept as JSON."""
+"""The results of a benchmark: the figures of all its runs, kept as JSON."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FORMAT = 1
 
 
 class Measurement(msgspec.Struct):
-    """All runs of one workload by one program.
+    """The figures of all runs of one workload by one program.
 
     Attributes:
-      group, name, program: what was measured: see `Cell`.
-      unit: of the figures.
-      values: by the number of the round, as text: JSON wants it so.
-      extra: the medians of what was measured beside it.
+      group, name, program: what was measured; see `Cell`.
+      unit: the unit of the figures.
+      values: the figures, by the number of the round. The numbers are text, as keys in JSON are.
+      extra: the medians of other figures of the same runs.
     """
 
     group: str
@@ -42,21 +42,21 @@ class Measurement(msgspec.Struct):
 
     @property
     def estimate(self) -> Estimate:
-        """The median with its interval."""
+        """The median of the figures, with its interval."""
         return estimate(list(self.values.values()))
 
 
 class Results(msgspec.Struct):
-    """All figures of a run, and where they were measured.
+    """All figures of a benchmark, and the machine that they were measured on.
 
     Attributes:
-      date: in UTC.
-      machine: the machine, and the programs.
-      quick: whether each was a small run: then they are a check, and no measurement.
-      lines: the figures.
-      failures: what gave none, and why.
-      skipped: peers that could not be run, and why.
-      version: of this format.
+      date: when it ended, in UTC.
+      machine: the machine, and the versions of the programs.
+      quick: whether the runs were small ones. Their figures check that all works; they are no measurement.
+      lines: the figures of each workload by each program.
+      failures: the workloads that gave no figure, and why.
+      skipped: the peers that could not be run, and why.
+      version: the version of this format.
     """
 
     date: str
@@ -68,22 +68,22 @@ class Results(msgspec.Struct):
     version: int = FORMAT
 
     def line(self, name: str, program: str = OURS) -> Measurement | None:
-        """The figures of a program, by the key of a workload, or by that of a group for a peer."""
+        """The figures of a program for the key of a workload; for a peer, for the key of a group."""
         return next((line for line in self.lines if (line.name, line.program) == (name, program)), None)
 
     def ratio(self, name: str, other_name: str, program: str = OURS) -> Estimate | None:
-        """Our figure divided by another one, from pairs of the same round."""
+        """Our figure divided by that of another workload or program, from pairs of the same round."""
         ours, theirs = self.line(name), self.line(other_name, program)
         return ratio(ours.rounds, theirs.rounds) if ours is not None and theirs is not None else None
 
 
 def make_results(outcome: BenchOutcome, *, quick: bool, versions: dict[str, str], skipped: dict[str, str]) -> Results:
-    """The record of what came of a run.
+    """Make the results out of all runs.
 
     Args:
-      outcome: all runs.
+      outcome: the figures and failures of all runs.
       quick: see `Results`.
-      versions: of programs beside ours.
+      versions: the versions of the peers.
       skipped: see `Results`.
     """
     lines: dict[tuple[str, str], Measurement] = {}
@@ -103,7 +103,7 @@ def make_results(outcome: BenchOutcome, *, quick: bool, versions: dict[str, str]
 
 
 def machine() -> dict[str, str]:
-    """This machine, and what our own figures depend on."""
+    """Describe this machine, and the versions of what our figures depend on."""
     versions = {name: importlib.metadata.version(name) for name in ("trio_mp", "trio", "msgspec")}
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return {

@@ -1,4 +1,4 @@
-"""A process that does one run, whatever becomes of it."""
+"""Runs a workload once in a process of its own, and ends that process in any case."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ OURS = "trio_mp"
 
 
 class FailedRun(Exception):
-    """A run gave no figure; the text says why."""
+    """A run printed no figure; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Something that is run again and again.
+    """One workload of one program, which is run again and again.
 
     Attributes:
       group: the key of its group.
       name: the key of the workload; for a peer, of its group.
-      program: whose it is.
-      command: prints a figure, as JSON.
-      repeats: how often, at most.
-      environment: on top of that of this process.
-      folder: where it is run; here if it is None.
-      target: whether a target depends on it: what there is time for is done for it first.
+      program: the name of the program.
+      command: the command line; the process prints a figure, as JSON.
+      repeats: how often it is run at most.
+      environment: variables that are set in addition to those of this process.
+      folder: the working directory; that of this process if it is None.
+      target: whether a target depends on it. When time is short, such cells are run first.
     """
 
     group: str
@@ -51,18 +51,22 @@ class Cell:
 
 
 def own_command(task: Task) -> tuple[str, ...]:
-    """The command that does one of our own tasks."""
+    """The command line that runs one of our own tasks."""
     return (sys.executable, "-P", "-m", "trio_mp.cli.bench.worker", msgspec.json.encode(task).decode())
 
 
 def run_cell(cell: Cell, timeout: float = TIMEOUT) -> Figure:
-    """Run it once, and kill all that it has started as soon as there is a figure.
+    """Run a cell once, and kill all its processes as soon as it has printed a figure.
+
+    Args:
+      cell: what to run.
+      timeout: how long the run may take, in seconds.
 
     Raises:
-      FailedRun: it ended without one, or took longer than this, in seconds.
+      FailedRun: the run ended without a figure, or took longer than `timeout`.
     """
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
-        # A session of its own: one signal reaches whatever it has started, and Ctrl-C is for the command alone.
+        # In a session of its own: one signal reaches all its processes, and Ctrl-C reaches the command alone.
         process = subprocess.Popen(  # noqa: S603 - a command of ours
             cell.command,
             stdin=subprocess.DEVNULL,
@@ -77,18 +81,18 @@ def run_cell(cell: Cell, timeout: float = TIMEOUT) -> Figure:
             line = _read_figure(process.stdout, time.monotonic() + timeout)
         except TimeoutError:
             said = _last_words(errors)
-            raise FailedRun(f"it took too long: {said}" if said else "it took too long") from None
+            raise FailedRun(f"it took over {timeout:g} s: {said}" if said else f"it took over {timeout:g} s") from None
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             process.stdout.close()
         if line is None:
-            raise FailedRun(_last_words(errors) or "it said nothing")
+            raise FailedRun(_last_words(errors) or "it ended without a figure, and said nothing")
     try:
         return msgspec.json.decode(line, type=Figure)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise FailedRun(f"it said what is no figure: {line.decode(errors='replace').strip():.200}") from None
+        raise FailedRun(f"expected a figure as JSON, got {line.decode(errors='replace').strip():.200}") from None
 
 
 def _last_words(errors: IO[str]) -> str:
@@ -98,7 +102,7 @@ def _last_words(errors: IO[str]) -> str:
 
 
 def _read_figure(output: IO[bytes], end: float) -> bytes | None:
-    """The first line that can be a figure. Others may hold the pipe open, so its end is not awaited."""
+    """Read the first line that can be a figure. Do not wait for the pipe's end: other processes may hold it open."""
     data = b""
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ)

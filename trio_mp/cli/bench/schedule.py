@@ -1,8 +1,9 @@
-"""The order of all runs: interleaved, and over in time.
+"""The order of all runs: interleaved, and within the time there is.
 
-What is compared is run in turn, close together, again and again: a machine that is slow for a minute is slow for all.
-The rounds go through the whole table, so the runs of one workload are spread over the whole time. What a target depends
-on comes first in each, and where time is short it has all its rounds, and the others have fewer.
+Programs that are compared run in turn, close together, again and again: a machine that is slow for a minute is slow for
+all of them. Each round goes through the whole table, so the runs of one workload are spread over the whole time. The
+workloads that a target depends on come first in each round. When time is short they keep all their rounds, and the
+others get fewer.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from .task import Figure
 
 @dataclass(slots=True)
 class Run:
-    """One run that gave a figure.
+    """A run that has printed a figure.
 
     Attributes:
       cell: what was run.
-      number: in which round.
-      figure: what came of it.
+      number: the number of the round.
+      figure: what the run has printed.
     """
 
     cell: Cell
@@ -33,11 +34,11 @@ class Run:
 
 @dataclass(slots=True)
 class BenchOutcome:
-    """What came of all runs.
+    """The figures and failures of all runs.
 
     Attributes:
-      runs: those that gave a figure, in the order of time.
-      failures: cells that failed, with the text; they were not run again.
+      runs: the runs that have printed a figure, in the order of time.
+      failures: why cells have failed. A cell that has failed is not run again.
       cut: how many runs there was no time for.
     """
 
@@ -47,11 +48,11 @@ class BenchOutcome:
 
 
 class TimeBudget:
-    """Says what there is time for.
+    """Decides which runs there is time for.
 
     Args:
-      cells: all that is to be run.
-      end: when the time is over.
+      cells: all cells to run.
+      end: when the time is over, by the clock of `run_all`.
     """
 
     def __init__(self, cells: Iterable[Cell], end: float) -> None:
@@ -60,17 +61,17 @@ class TimeBudget:
         self._targets = {key_of(cell): cell for cell in cells if cell.target}
 
     def note(self, cell: Cell, seconds: float) -> None:
-        """A cell took so long."""
+        """Note how long a run of a cell took, in seconds."""
         self._took.setdefault(key_of(cell), []).append(seconds)
 
     def forget(self, cell: Cell) -> None:
-        """It is not run again."""
+        """Keep no more time for a cell, because it is not run again."""
         self._targets.pop(key_of(cell), None)
 
     def choose(self, cells: Sequence[Cell], number: int, now: float) -> list[Cell]:
-        """Which of these cells of a group to run in this round: all, those that targets need, or none."""
+        """Choose which cells of a group to run in this round: all, those that targets depend on, or none."""
         targets = [cell for cell in cells if cell.target]
-        # In the first round nothing is kept for later ones: everything once is better than less of it more often.
+        # The first round keeps no time for later ones: a figure for everything is worth more than a second for some.
         kept = self._kept(targets, number) if number else 0.0
         if now + self._longest(cells) + kept <= self._end:
             return [*cells]
@@ -101,12 +102,13 @@ def run_all(
     """Run all cells, round by round.
 
     Args:
-      cells: those of a group behind one another.
-      seconds: the time there is. The group that would not fit into what is left of it, as far as is known from the
-        rounds before, is left out; from the second round on, what is left is what the targets do not need.
-      run: runs one.
-      before, after: are told which one comes, and how many were done or need not be.
-      clock: seconds.
+      cells: what to run; the cells of a group follow one another.
+      seconds: the time there is. A round leaves out a group that would not fit into the time left, judged by the
+        rounds before. From the second round on, the time that targets need does not count as left.
+      run: runs a cell once. May raise `FailedRun`.
+      before: called with each cell before it is run.
+      after: called with the number of runs that are done, or left out.
+      clock: a monotonic clock, in seconds.
     """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -121,7 +123,7 @@ def run_all(
             wanted = budget.choose(able, number, clock())
             outcome.cut += len(able) - len(wanted)
             after(len(due) - len(wanted))
-            # Not always the same one first.
+            # Each round begins with another cell, so that none is always the first.
             for cell in wanted[number % len(wanted) :] + wanted[: number % len(wanted)] if wanted else ():
                 before(cell)
                 start = clock()
@@ -136,5 +138,5 @@ def run_all(
 
 
 def key_of(cell: Cell) -> tuple[str, str]:
-    """What tells it from others."""
+    """What tells a cell from all others: the names of the workload and of the program."""
     return cell.name, cell.program

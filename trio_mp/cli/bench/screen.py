@@ -1,4 +1,4 @@
-"""The tables that a run prints."""
+"""The tables that the benchmark prints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .runner import OURS
 
 
 def number(value: float) -> str:
-    """A figure with three digits that mean something."""
+    """Write a figure with three significant digits."""
     if abs(value) >= 1_000_000:
         return f"{value / 1e6:.2f} M"
     if abs(value) >= 10_000:
@@ -23,7 +23,7 @@ def number(value: float) -> str:
 
 
 def interval(found: Estimate) -> str:
-    """Between which figures the median is, and how likely, if less than is wanted."""
+    """Write the interval of a median; with its confidence, if that is below `CONFIDENCE`."""
     if found.count == 1:
         return "once"
     text = f"{number(found.low)} to {number(found.high)}"
@@ -31,7 +31,10 @@ def interval(found: Estimate) -> str:
 
 
 def ratios(results: Results, group: Group, workload: Workload) -> list[str]:
-    """Our figure as a multiple of each peer's; beside a busy task, which no peer has, of our own without that."""
+    """Write our figure as a multiple of each peer's.
+
+    No peer has a busy task beside it. A workload with one is compared with our own figure without the busy task.
+    """
     if workload.task.busy:
         return _beside_itself(results, group, workload)
     texts = []
@@ -57,7 +60,7 @@ def peers(results: Results, group: Group) -> list[Measurement]:
 
 
 def draw_results(results: Results, groups: Sequence[Group]) -> Table:
-    """All figures."""
+    """Draw all figures as a table."""
     headings = "workload", "median", "95 % interval of the median", "also", "as a multiple of the peer's"
     machine = ", ".join(f"{name} {text}" for name, text in results.machine.items())
     table = Table(headings, right=frozenset({1}), title=machine)
@@ -84,7 +87,7 @@ def _add(table: Table, title: str, line: Measurement, multiples: str) -> None:
 def changes(
     old: Results, new: Results, groups: Sequence[Group]
 ) -> list[tuple[str, Measurement, Measurement, Comparison]]:
-    """What became of each of our figures since an earlier run."""
+    """Compare each of our figures with that of an earlier benchmark."""
     found = []
     for group in groups:
         for workload in group.workloads:
@@ -96,7 +99,7 @@ def changes(
 
 
 def draw_changes(old: Results, new: Results, groups: Sequence[Group]) -> Table:
-    """What has changed beyond the noise, and how many have not."""
+    """Draw the figures that have changed beyond the noise, and count the others."""
     found = changes(old, new, groups)
     table = Table(("workload", "before", "now", "now / before", ""), title=f"changed since {old.date}")
     for title, before, now, comparison in found:
@@ -108,5 +111,5 @@ def draw_changes(old: Results, new: Results, groups: Sequence[Group]) -> Table:
     unknown = sum(comparison is Comparison.UNKNOWN for *_, comparison in found)
     table.caption = f"{same} within the noise; {unknown} with too few figures to tell"
     if old.quick != new.quick:
-        table.caption += "; one of the two was a quick run, whose figures are others"
+        table.caption += "; one of the two was a quick run, whose figures cannot be compared with full ones"
     return table

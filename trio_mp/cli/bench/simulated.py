@@ -1,4 +1,4 @@
-"""What the number of nodes costs, in a simulated network."""
+"""What a node costs in simulated networks of several sizes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MINUTE = 60.0
 
 
 def simulated(task: Task) -> Figure:
-    """CPU milliseconds for a node in one simulated minute, in a network of so many, with one seed, that only idles.
+    """The CPU milliseconds of a node in one simulated minute, in an idle network with one seed.
 
-    What the simulation costs is in it: it goes through the whole of a node but the sockets.
+    The figure includes the cost of the simulation, which runs the whole of a node but the sockets.
     """
     seconds, forming = simulate(_idle_network, task.count)
     extra = {"nodes": float(task.count), "forming, s": forming}
@@ -37,5 +37,6 @@ async def _idle_network(network: SimulatedNetwork, count: int) -> tuple[float, f
     await trio.sleep(MINUTE)
     ended = time.process_time()
     alone = [name for name, node in network.nodes.items() if not node.peers]
-    expect(len(network.nodes) == count and not alone, f"{alone} know nobody")
+    text = f"expected {count} nodes that know others, got {len(network.nodes)}, of which {alone} know nobody"
+    expect(len(network.nodes) == count and not alone, text)
     return ended - formed, formed - start

@@ -1,4 +1,4 @@
-"""A receiver that does not keep up: what its sender's memory comes to, and whether every loss is told."""
+"""A receiver that stands still: how far its sender's memory grows, and whether every loss is reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAUSE = 0.5
 
 
 def resident() -> int:
-    """Memory of this process, in bytes: what it takes now where the system tells, else the most it has taken."""
+    """The memory of this process, in bytes: what it takes now; where the system hides that, the most it has taken."""
     try:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
     except OSError:
@@ -33,7 +33,7 @@ def resident() -> int:
 
 
 class Sender:
-    """Sends numbered messages, and watches its memory."""
+    """Sends numbered messages, and notes how much memory this process takes."""
 
     def __init__(self, node: Node, target: str, size: int) -> None:
         self._node = node
@@ -44,22 +44,22 @@ class Sender:
         self.most: int = 0
 
     def send(self) -> None:
-        """The next message."""
+        """Send the next message."""
         self._node.send(self._target, "number", self.sent, self._data)
         self.sent += 1
         if self.sent % CHECK_EVERY == 0:
             self.look()
 
     def look(self) -> None:
-        """See how much memory there is now."""
+        """Note how much memory this process takes now."""
         self.most = max(self.most, resident() - self._before)
 
 
 async def slow_receiver(task: Task) -> Figure:
-    """MiB by which a sender grows whose receiver has been stopped.
+    """By how many MiB a sender grows while its receiver stands still.
 
-    It sends without waiting, until its monitor fires, or all the same when it waits at `flush`. Then the receiver goes
-    on, and says what it got: everything, or without a hole up to the one that was told.
+    A sender that never waits sends until its monitor fires; a sender that waits at `flush` loses nothing. Afterwards
+    the receiver goes on, and tells what it got: all messages, or all but one run of them, which the monitor reported.
     """
     async with open_others(task, queue_limit=LIMIT, message_limit=LIMIT // 4) as (node, (other,)):
         target = node.spawn(other.id, f"{FUNCTIONS}:log")
@@ -76,7 +76,7 @@ async def slow_receiver(task: Task) -> Figure:
         sender.look()
         before = sender.sent
         if reasons:
-            # The connection is made again, and what is sent from now on is under a monitor of its own.
+            # The nodes connect again, and a monitor of its own covers the messages from now on.
             monitor = node.monitor(target, lambda *reason: reasons.append(reason))
             await node.flush(target)
             for _ in range(10):
@@ -93,7 +93,7 @@ async def _send_without(sender: Sender, count: int, reasons: list[tuple[object, 
         for _ in range(CHECK_EVERY):
             sender.send()
         await trio.lowlevel.checkpoint()
-    expect(bool(reasons), f"{sender.sent} messages were taken for a receiver that stands still, and no monitor fired")
+    expect(bool(reasons), f"expected a monitor to fire, got none after {sender.sent} messages that nobody read")
 
 
 async def _send_with_patience(node: Node, sender: Sender, target: str, count: int, process: int) -> None:
@@ -112,9 +112,10 @@ async def _send_with_patience(node: Node, sender: Sender, target: str, count: in
 def _judge(before: int, sent: int, fired: int, figures: tuple[int, int, list[list[int]]]) -> None:
     received, last, gaps = figures
     if not fired:
-        expect((received, gaps) == (sent, []), f"{received} of {sent} came, with holes at {gaps}, and nothing was told")
+        text = f"expected all {sent} messages, got {received} with holes at {gaps}, and no monitor fired"
+        expect((received, gaps) == (sent, []), text)
         return
-    expect(fired == 1, f"{fired} losses were told, of one")
-    expect(last == sent - 1, f"the last of {sent} messages never came, and nothing was told")
-    # One hole, which ends where the report came.
-    expect(len(gaps) == 1 and gaps[0][1] == before, f"there are the holes {gaps}; one was told, before {before}")
+    expect(fired == 1, f"expected one loss to be reported, got {fired}")
+    expect(last == sent - 1, f"expected the last of {sent} messages after the report, got none later than {last}")
+    # There is one hole, and it ends where the monitor fired.
+    expect(len(gaps) == 1 and gaps[0][1] == before, f"expected one hole, which ends before {before}, got {gaps}")

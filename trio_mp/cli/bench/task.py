@@ -1,4 +1,4 @@
-"""One run of a workload, and its figure."""
+"""One run of a workload: what the process is told, and the figure that it prints."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ from typing import Literal
 import msgspec
 
 TEXT = "hello"
-"""With a tag and a number, the small message that all workloads send."""
+"""The text in the small message of all workloads; a tag and a number come before it."""
 
 SECRET = "not a secret: a benchmark"  # noqa: S105 - it protects nothing
+
 TIMEOUT = 120
-"""Seconds after which a run is given up."""
+"""How long a run may take, in seconds."""
 
 WARM = 10
-"""One in so many of the round trips is not counted: the first."""
+"""The first tenth of all round trips warms up, and is not counted."""
 
 
 class WrongResult(Exception):
-    """What was measured is not true: something was missing, or out of order."""
+    """A workload did not do what it claims to measure: messages were missing, or out of order."""
 
 
 class Task(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What to measure. Peers get the same as JSON.
+    """What a run measures. Peers get the same, as JSON.
 
     Attributes:
-      name: of the workload.
-      count: how much work.
-      kind: which of its variants.
-      transport: between processes.
-      encrypted: whether the connection is.
-      batch: messages sent in one pass of the scheduler.
-      peers: processes at the other side.
-      size: bytes of payload in a message.
+      name: the name of the workload.
+      count: how much work: how many messages, ports, nodes, as the workload says.
+      kind: the variant of the workload.
+      transport: the transport between processes.
+      encrypted: whether connections are encrypted.
+      batch: how many messages are sent in one pass of the scheduler.
+      peers: how many processes there are at the other side.
+      size: the payload of a message, in bytes.
       busy: whether a sibling task computes meanwhile.
-      busy_poll: the setting of that name, of all nodes: seconds.
+      busy_poll: the setting `busy_poll` of all nodes, in seconds.
     """
 
     name: str
@@ -56,8 +57,8 @@ class Figure(msgspec.Struct, frozen=True):
     """What one run has measured.
 
     Attributes:
-      value, unit: the figure.
-      extra: other figures of the same run.
+      value, unit: the figure, and its unit.
+      extra: other figures of the same run, by name.
     """
 
     value: float
@@ -66,34 +67,34 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 def report(figure: Figure) -> None:
-    """Print a figure, as the process that measured it."""
+    """Print a figure on the standard output, for the process that has started this one."""
     sys.stdout.write(msgspec.json.encode(figure).decode() + "\n")
     sys.stdout.flush()
 
 
 def log_faults() -> None:
-    """Print what a node logs, except that the program computed for long: here that is the work.
+    """Print what nodes log, except the warning that the program ran for long without a checkpoint: a workload does.
 
-    It would be the last that a process has said, in the place of why it failed.
+    The last line that a process prints is shown when it fails. The warning would stand there instead of the cause.
     """
     logging.basicConfig(format="%(message)s")
     for handler in logging.root.handlers:
         handler.addFilter(tells_of_fault)
 
 
-def tells_of_fault(results: logging.LogRecord) -> bool:
-    """Whether something is wrong: anything but that nothing else of this program ran for a while."""
-    return " of this program ran " not in str(results.msg)
+def tells_of_fault(record: logging.LogRecord) -> bool:
+    """Whether a log record tells of a fault: all do, but the warning that one task ran for long."""
+    return " of this program ran " not in str(record.msg)
 
 
 def expect(condition: bool, what: str) -> None:
-    """Raise `WrongResult` if something is not so."""
+    """Raise `WrongResult`, with the text `what`, unless a condition holds."""
     if not condition:
         raise WrongResult(what)
 
 
 def summary(nanoseconds: list[int]) -> Figure:
-    """The median of round trips in microseconds, without the first ones, and the 99th percentile."""
+    """The median and the 99th percentile of round trips, in microseconds, without the first tenth."""
     ordered = sorted(nanoseconds[len(nanoseconds) // WARM :])
     percentile = ordered[len(ordered) * 99 // 100] / 1e3
     return Figure(statistics.median(ordered) / 1e3, "µs", {"p99": percentile})

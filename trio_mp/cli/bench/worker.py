@@ -1,4 +1,4 @@
-"""The process that runs one workload once. argv: a task, as JSON. Prints a figure, as JSON."""
+"""The process that runs one workload once. Its argument is a task, as JSON; it prints a figure, as JSON."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def run_task(task: Task) -> Figure:
     """Run a workload in this process.
 
     Raises:
-      WrongResult: what it measured is not true.
+      WrongResult: the workload did not do what it claims to measure.
     """
     if task.name == "simulated":
-        # It brings its own Trio run, with a virtual clock.
+        # The simulated network starts a Trio run of its own, with a virtual clock.
         return simulated.simulated(task)
     return trio.run(WORKLOADS[task.name], task)
 
 
 if __name__ == "__main__":
-    # Should nobody be left who would end this.
+    # End this process even if the one that would kill it is gone.
     signal.alarm(TIMEOUT)
     log_faults()
     report(run_task(msgspec.json.decode(sys.argv[1].encode(), type=Task)))

@@ -1,4 +1,4 @@
-"""What is known of everybody at this moment, and what has happened so far."""
+"""The board: what the command knows of every node at this moment, and what has happened so far."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import trio
 from .talk import Arrived, Drained, Figures, Fired, Ready, Report
 
 _RATE_FIGURES = 5
-"""Rates are taken over so many figures: about a second."""
+"""A rate is taken over this many reports of a node, which are about a second."""
 
 
 class Failure(Exception):
-    """What was to be seen did not happen; the text says what."""
+    """Something that the demo promises to show did not happen; the text says what."""
 
 
 class NodeState(enum.Enum):
@@ -30,7 +30,7 @@ class NodeState(enum.Enum):
 
 
 class Progress(enum.Enum):
-    """How far a step has come."""
+    """How far a step of the scenario has come."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -40,11 +40,11 @@ class Progress(enum.Enum):
 
 @dataclass(eq=False)
 class ScenarioStep:
-    """A part of the demonstration.
+    """A step of the scenario, as the picture shows it.
 
     Attributes:
-      name: what is done.
-      detail: what came of it.
+      name: what the step does.
+      detail: its result, in words.
       progress: how far it has come.
     """
 
@@ -55,15 +55,15 @@ class ScenarioStep:
 
 @dataclass(eq=False)
 class NodeView:
-    """What is known of one node.
+    """What the command knows of one node.
 
     Attributes:
-      number, name: which.
-      run: how often it was started before.
-      pid: its process.
-      state: what that is doing.
-      drained: whether it has said that all it sent was delivered or reported.
-      fired: monitors that have fired in it, all its runs together.
+      number, name: the node's number and its node ID.
+      run: how often the node was started before.
+      pid: the ID of its process.
+      state: what the process is doing.
+      drained: whether the node has said that all it sent was delivered or reported lost.
+      fired: how many monitors have fired in the node, in all its runs together.
     """
 
     number: int
@@ -76,27 +76,27 @@ class NodeView:
     _figures: deque[Figures] = field(default_factory=lambda: deque(maxlen=_RATE_FIGURES))
 
     def start(self, pid: int, run: int) -> None:
-        """It is being started."""
+        """Note that the node is being started."""
         self.pid, self.run = pid, run
         self.state = NodeState.STARTING
         self.drained = False
         self.forget()
 
     def forget(self) -> None:
-        """Its figures are history."""
+        """Drop the figures of a run that has ended."""
         self._figures.clear()
 
     def add(self, figures: Figures) -> None:
-        """New figures."""
+        """Add figures that the node has reported."""
         self._figures.append(figures)
 
     @property
     def latest(self) -> Figures | None:
-        """Its latest figures, if it is up and has told any."""
+        """The latest figures of this run of the node; None if it has reported none."""
         return self._figures[-1] if self._figures else None
 
     def rates(self) -> tuple[float, float]:
-        """Messages sent and received, a second."""
+        """How many messages the node sends and receives in a second."""
         if len(self._figures) < 2:
             return 0.0, 0.0
         first, last = self._figures[0], self._figures[-1]
@@ -105,17 +105,17 @@ class NodeView:
 
 
 class Board:
-    """Everything that the command knows.
+    """What the command knows of all nodes, and the place where its tasks wait for changes.
 
     Args:
       names: the node IDs, by number.
 
     Attributes:
-      started: when the command was, by `time.monotonic()`.
-      nodes: by number.
-      steps: what has been begun or done of the demonstration.
-      events: what happened, and how long after the start, the latest last.
-      on_event: called with each of them.
+      started: when the command was started, by `time.monotonic()`.
+      nodes: what is known of each node, by its number.
+      steps: the steps of the scenario.
+      events: what happened, and how many seconds after the start; the latest is last.
+      on_event: called with each event, seconds first.
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
@@ -131,24 +131,24 @@ class Board:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the start."""
+        """Seconds since the command was started."""
         return time.monotonic() - self.started
 
     def note(self, text: str) -> None:
-        """Something happened."""
+        """Add an event."""
         elapsed = self.elapsed
         self.events.append((elapsed, text))
         self.on_event(elapsed, text)
 
     def fail(self, why: str) -> None:
-        """Something happened that must not; whoever waits gets a `Failure`."""
+        """Note something that must not happen; `wait_until` and `sleep_until` raise `Failure` from now on."""
         if not self._failure:
             self._failure = why
             self.note(why)
         self._changed.unpark_all()
 
     def handle(self, number: int, report: Report) -> None:
-        """What a node has reported."""
+        """Take a report of the node with this number."""
         node = self.nodes[number]
         match report:
             case Ready():
@@ -168,14 +168,17 @@ class Board:
     # Questions -----------------------------------------------------------------------------------------------------
 
     def fired(self, observer: int, about: int, since: float) -> float | None:
-        """When the first of its monitors on the other node fired, since then."""
+        """When the first monitor of node `observer` on node `about` fired since that time; None if none has."""
         return next(
             (one.at for number, one in self._firings if number == observer and one.about == about and one.at >= since),
             None,
         )
 
     def arrived(self, sender: int, receiver: int, since: float) -> float | None:
-        """When the first message arrived that the sender sent under a monitor which it set since then (nearly so)."""
+        """When the first message arrived that the sender sent under a monitor set since then; None if none has.
+
+        Nearly so: the board hears when messages arrive, and not when the monitor was set.
+        """
         arrivals = self._arrivals.get((sender, receiver), [])
         run = self.nodes[sender].run
         return next((one.at for one in arrivals if one.run == run and one.at >= since), None)
@@ -186,11 +189,11 @@ class Board:
         return [(one, other) for one in numbers for other in numbers if one != other]
 
     def links(self) -> int:
-        """How many ends of connections there are."""
+        """How many ends of connections there are in all nodes; a connection has two."""
         return sum(node.latest.peers for node in self.nodes if node.latest is not None)
 
     def rates(self) -> tuple[float, float]:
-        """Messages sent and received by all, a second."""
+        """How many messages all nodes together send and receive in a second."""
         rates = [node.rates() for node in self.nodes]
         return sum(out for out, _ in rates), sum(into for _, into in rates)
 
@@ -205,20 +208,25 @@ class Board:
     # Waiting -------------------------------------------------------------------------------------------------------
 
     async def wait_until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
-        """Wait until something is so.
+        """Wait until a condition holds. A checkpoint only if it does not hold yet.
+
+        Args:
+          condition: asked again after every change of the board.
+          seconds: how long to wait at most.
+          what: what is waited for, for the text of the error.
 
         Raises:
-          Failure: it is not, after so many seconds (the text is made of `what`); or something went wrong meanwhile.
+          Failure: the condition does not hold in time, or something went wrong meanwhile.
         """
         with trio.move_on_after(seconds) as scope:
             while not condition():
                 self._raise_failure()
                 await self._changed.park()
         if scope.cancelled_caught and not condition():
-            raise Failure(f"{what}: not within {seconds:g} s")
+            raise Failure(f"expected within {seconds:g} s: {what}")
 
     async def sleep_until(self, at: float) -> None:
-        """Wait until a time, by `time.monotonic()`. Raises `Failure` if something goes wrong meanwhile."""
+        """Wait until a time of `time.monotonic()`. Raises `Failure` if something goes wrong meanwhile."""
         with trio.move_on_after(max(0.0, at - time.monotonic())):
             while True:
                 self._raise_failure()

@@ -1,6 +1,6 @@
-"""The verdict, as the demo shows it: what became of each message, and what is wrong.
+"""The verdict in the numbers that the demo shows: what became of each message, and what is wrong.
 
-`oracle` finds it, and says what must hold.
+The module `oracle` compares the journals and says what must hold; this one only puts its findings into words.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ReportedLoss(NamedTuple):
 
 @dataclass(slots=True)
 class Verdict:
-    """What came out.
+    """What the comparison of all journals has found.
 
     Attributes:
       sent, delivered: messages, in all streams.
@@ -31,7 +31,7 @@ class Verdict:
       untold: messages that did not arrive, and whose sender did not live to be told.
       unaccounted: messages that did not arrive, though the sender lived and was not told.
       streams: how many streams there were.
-      losses: the monitors that fired.
+      losses: the monitors that fired, with what each of them covers.
       problems: every violation, in words.
     """
 
@@ -52,7 +52,7 @@ class Verdict:
 
 
 def check(journals: Iterable[Journal]) -> Verdict:
-    """Compare what all runs of all nodes have recorded. The nodes of the journals are numbers."""
+    """Compare the journals of all runs of all nodes. The nodes in these journals are numbers."""
     found = oracle.check(journals)
     return Verdict(
         found.sent,

@@ -1,6 +1,7 @@
-"""The processes of the demo: how they are started, heard, told to stop, and killed.
+"""The crew starts the processes of the demo, takes their reports, tells them to stop, and kills them.
 
-The chaos harness of the tests has another crew: its processes are stopped and continued too, and end well or not.
+The chaos harness of the tests has a crew of its own: that one also stops and continues processes, and expects that they
+end in any way; this one shows on the board what each process does.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ class Member:
     """One run of a node.
 
     Attributes:
-      assignment: what it was told.
-      process: its process.
-      ending: whether it may end.
-      ended: set when it has, and has been heard to the end.
+      assignment: the first order that the process got.
+      process: the process of this run.
+      ending: whether the process is expected to end.
+      ended: set when the process has ended and all its reports were taken.
     """
 
     assignment: Assignment
@@ -50,14 +51,14 @@ def last_words(text: str) -> str:
 
 
 class Crew:
-    """All nodes' processes. Made by `open_crew`.
+    """The processes of all nodes. Made by `open_crew`.
 
     Args:
-      directory: for their sockets and journals.
-      board: where to note how they are.
-      rate: how many messages each is to send to each other, a second.
-      secret: of the network.
-      nursery: hears what they say.
+      directory: the folder for their sockets and journals.
+      board: where the crew notes what the processes do and report.
+      rate: how many messages each node sends to each other node in a second.
+      secret: the secret of the network.
+      nursery: runs the tasks that take the reports.
     """
 
     def __init__(self, directory: Path, board: Board, rate: float, secret: str, nursery: trio.Nursery) -> None:
@@ -69,7 +70,7 @@ class Crew:
         self._members: list[Member] = []
 
     def socket_path(self, number: int) -> str:
-        """Where a node listens."""
+        """The path of the socket where the node with this number listens."""
         return str(self.directory / f"{number}.sock")
 
     def _current(self, number: int) -> Member:
@@ -79,8 +80,8 @@ class Crew:
         """Start a node, for the first time or again.
 
         Args:
-          number: which.
-          seeds: the paths of the sockets that it connects to.
+          number: the node's number.
+          seeds: the paths of the sockets that the node connects to.
         """
         view = self._board.nodes[number]
         run = sum(member.assignment.number == number for member in self._members)
@@ -101,7 +102,7 @@ class Crew:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                # Out of the terminal's foreground group: Ctrl-C is for the command alone.
+                # Ctrl-C is for the command alone, so the process leaves the terminal's foreground group.
                 start_new_session=True,
             )
         member = Member(assignment, process, errors)
@@ -115,11 +116,11 @@ class Crew:
         try:
             await member.process.stdin.send_all(encode_line(order))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            # It has ended; `_hear` notices, and knows whether it should have.
+            # The process has ended. `_hear` notices that too, and knows whether it was expected.
             return
 
     async def _hear(self, member: Member) -> None:
-        """Take a process's reports until it ends."""
+        """Take the reports of a process until it ends."""
         assert member.process.stdout is not None
         decoder = LineDecoder(Report)
         number = member.assignment.number
@@ -148,12 +149,12 @@ class Crew:
         await member.ended.wait()
 
     async def stop_traffic(self) -> None:
-        """Tell all to send no more, and to see that all was delivered."""
+        """Tell all nodes to send no more, and to wait until all they sent was delivered or reported lost."""
         for node in self._board.nodes:
             await self._tell(self._current(node.number), Drain())
 
     async def end(self) -> None:
-        """End all processes: with patience, then with SIGKILL. Not to be interrupted."""
+        """End all processes: wait for `PATIENCE`, then send SIGKILL. Cancellation does not interrupt this."""
         with trio.CancelScope(shield=True):
             for member in self._members:
                 member.ending = True
@@ -168,14 +169,14 @@ class Crew:
                 await member.process.wait()
 
     def journals(self) -> list[Journal]:
-        """What all runs of all nodes have recorded."""
+        """The journals of all runs of all nodes."""
         begun = [member.assignment for member in self._members]
         return [read_journal(str(assignment.number), assignment.run, Path(assignment.journal)) for assignment in begun]
 
 
 @asynccontextmanager
 async def open_crew(directory: Path, board: Board, rate: float) -> AsyncGenerator[Crew, None]:
-    """A crew, all of whose processes have ended when the block has been left, however it was."""
+    """Open a crew for the length of a block. Its processes have ended when the block is left, even by an error."""
     async with trio.open_nursery() as nursery:
         crew = Crew(directory, board, rate, os.urandom(24).hex(), nursery)
         try:

@@ -1,10 +1,10 @@
-"""What each process records: what it is about to send, what it was told, what was delivered to it.
+"""The journal of a process: what it is about to send, what it was told of losses, what was delivered to it.
 
-An entry is a line. `os.write` hands it to the kernel before what it announces can have an effect, so SIGKILL cannot
-take it; only a failure of the machine can. The demo writes one for each delivery, in the handler. The chaos harness of
-the tests, which sends far more, writes deliveries after the dispatcher's pass in which they were made, so SIGKILL can
-take the last of them. That hides nothing that matters: their port has died with them, so what is recorded is still all
-that came before.
+An entry is a line. `os.write` hands the line to the kernel before the sending that it announces can have an effect, so
+SIGKILL cannot erase it; only a failure of the machine can. The demo writes one entry for each delivery, in the handler.
+The chaos harness of the tests sends far more, and writes deliveries after the dispatcher's pass that made them, so
+SIGKILL can erase the last of them. That hides no hole: the port has died with its process, so the entries that are
+left are still a beginning of what was delivered.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ class Kind(enum.StrEnum):
 
 
 class JournalEntry(NamedTuple):
-    """One entry. Numbers that mean nothing for its kind are 0.
+    """One entry of a journal. Numbers that mean nothing for its kind are 0.
 
     Attributes:
-      kind: what it is about.
-      at: when, by `time.monotonic()`.
+      kind: what the entry is about.
+      at: the time of the entry, by `time.monotonic()`.
       peer: the node at the other end; `-` for none.
       run: how often that node was started before, where this is known.
       stream: the sender's number for the stream.
       epoch: counts the sender's monitors in the stream, from 1.
       first, last: messages, by their numbers in the stream, from 1.
-      text: what else there is to say.
+      text: a port ID, a reason or a description, as the kind says.
     """
 
     kind: Kind
@@ -69,13 +69,13 @@ class JournalEntry(NamedTuple):
     text: str = ""
 
     def line(self) -> str:
-        """As it is written, with its end."""
+        """The entry as a line of the file, with the line's end."""
         kind, at, *numbers, text = self
         return f"{kind.value} {at:.3f} {' '.join(map(str, numbers))} {' '.join(text.split())}\n"
 
 
 def parse_line(line: str) -> JournalEntry:
-    """The entry in a line. Raises `ValueError` if there is none."""
+    """Parse a line of a journal. Raises `ValueError` if it holds no entry."""
     kind, at, peer, *numbers, text = line.split(" ", 8)
     run, stream, epoch, first, last = map(int, numbers)
     return JournalEntry(Kind(kind), float(at), peer, run, stream, epoch, first, last, text)
@@ -83,7 +83,7 @@ def parse_line(line: str) -> JournalEntry:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """All that one run of a node has recorded, in order."""
+    """All entries of one run of a node, in order."""
 
     node: str
     run: int
@@ -91,22 +91,22 @@ class Journal:
 
     @property
     def name(self) -> str:
-        """Which run of which node."""
+        """The node and the number of its run, as text."""
         return f"{self.node}-{self.run}"
 
 
 def parse_journal(node: str, run: int, text: str) -> Journal:
-    """A journal from its file. A piece of a line at the end, of a process killed there, is left out.
+    """Parse the text of a journal. A last line without its end, cut off by SIGKILL, is left out.
 
     Raises:
-      ValueError: these are no entries.
+      ValueError: a line holds no entry.
     """
     whole = text[: text.rfind("\n") + 1]
     return Journal(node, run, tuple(map(parse_line, whole.splitlines())))
 
 
 def read_journal(node: str, run: int, path: Path) -> Journal:
-    """What one run of a node has recorded. Nothing, if it did not live long enough to make the file."""
+    """Read the journal of one run of a node. It is empty if the run ended before it made the file."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -115,23 +115,23 @@ def read_journal(node: str, run: int, path: Path) -> Journal:
 
 
 class JournalWriter:
-    """Appends entries to a new file.
+    """Appends entries to the new file of a journal.
 
     Args:
-      path: the file.
+      path: where to make the file.
 
     Raises:
-      OSError: it is there already, or cannot be made; later, an entry cannot be written.
+      OSError: the file exists already or cannot be made; from `write`, an entry cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
 
     def write(self, *entries: JournalEntry) -> None:
-        """Append entries. When this returns they outlive the process."""
+        """Append entries. When this returns, the entries outlive the process."""
         data = "".join(entry.line() for entry in entries).encode()
         if data and os.write(self._file, data) != len(data):
-            raise OSError("an entry could not be written whole")
+            raise OSError(f"expected to write {len(data)} bytes to the journal, wrote fewer: is the disk full?")
 
     def close(self) -> None:
         """Close the file."""

@@ -1,6 +1,6 @@
 """The board as a live picture, drawn by Rich.
 
-The only module that imports Rich, which is the extra `cli`; without it the demo shows lines, as in a pipe.
+No other module imports Rich, which is the extra `cli`. Without Rich the demo shows lines, as it does in a pipe.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _REDRAW = 0.2
 
 
 class LivePicture:
-    """What a terminal shows: the board, drawn again and again, and then the summary, in colours."""
+    """Draws the board on a terminal again and again, and then prints the summary in colours."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)
 
     @contextlib.asynccontextmanager
     async def showing(self, board: Board, seconds: float) -> AsyncGenerator[None, None]:
-        """Show the board for the length of the block, which takes about so many seconds. Both ends are checkpoints."""
+        """Show the board for the length of a block, which takes about `seconds`. Entry and exit are checkpoints."""
         console = self._console
         async with trio.open_nursery() as nursery:
             with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
                 nursery.start_soon(self._redraw, board, seconds, live)
                 yield
-                # What stays on the screen: without the events, which the steps have summed up.
+                # This picture stays on the screen. It leaves out the events, since the steps sum them up.
                 live.update(draw(board, board.elapsed, ConsoleDimensions(console.width, 0)), refresh=True)
             nursery.cancel_scope.cancel()
 
@@ -61,15 +61,15 @@ class LivePicture:
 
 
 def draw(board: Board, seconds: float, size: ConsoleDimensions) -> Group:
-    """The whole picture, of at most this size.
+    """Draw the whole picture, of at most this size.
 
     Args:
-      board: what is to be seen.
-      seconds: how long all of it takes, about.
-      size: of the terminal.
+      board: what to draw.
+      seconds: about how long the demo takes.
+      size: the terminal's columns and lines.
     """
     head = [_draw_title(board), _draw_bar(board, seconds, size.width), *map(_draw_step, board.steps), Text()]
-    # The table has a line above and one below, and the cursor stands under everything.
+    # The 3 are a line above the table, one below it, and the line of the cursor.
     left = size.height - len(head) - len(board.nodes) - 3
     return Group(*head, _draw_nodes(board), *_draw_events(board, left))
 

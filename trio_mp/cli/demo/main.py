@@ -1,4 +1,4 @@
-"""The demo, from the first process to the exit status."""
+"""`trio-mp demo`, from the first process to the exit status."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ DEFAULT_NODES, MINIMUM_NODES, MAXIMUM_NODES = 4, 2, 12
 DEFAULT_SECONDS, MINIMUM_SECONDS = 12.0, 3.0
 
 TOTAL_RATE = 4000
-"""Messages a second, by all nodes together: what two slow cores manage easily."""
+"""How many messages all nodes together send in a second: two slow cores manage that easily."""
 
 _OVERHEAD = 2.0
-"""What starting and ending take, about, in seconds; to be shown, no more."""
+"""About how long starting and ending take, in seconds. Only the picture's progress depends on it."""
 
 _INTERRUPTED = 130
 
 _ROOM = 10_000_000
-"""What the journals and logs of a run may take, about, in bytes."""
+"""About how much room the journals and logs of a run take, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class DemoOptions:
     Attributes:
       nodes: how many nodes there are beside the seed.
       seconds: for how long messages flow.
-      plain: lines only.
+      plain: whether to show lines, even on a terminal.
     """
 
     nodes: int
@@ -57,12 +57,12 @@ class DemoOptions:
 
 @dataclass(slots=True)
 class DemoOutcome:
-    """What came of a run.
+    """How a run of the demo has ended.
 
     Attributes:
-      verdict: about the journals; None if there are none.
-      failure: what was to be seen and did not happen; empty if all did.
-      interrupted: whether somebody did not want to see the end.
+      verdict: what the journals say; None if the run ended before they were compared.
+      failure: what did not happen though the demo promises to show it; empty if everything happened.
+      interrupted: whether Ctrl-C ended the run.
     """
 
     verdict: Verdict | None = None
@@ -71,7 +71,7 @@ class DemoOutcome:
 
     @property
     def status(self) -> int:
-        """The exit status."""
+        """The exit status of the command."""
         if self.interrupted:
             return _INTERRUPTED
         return 0 if self.verdict is not None and self.verdict.holds and not self.failure else 1
@@ -82,9 +82,9 @@ def run_demo(options: DemoOptions) -> int:
     screen = Screen()
     picture = _make_picture(options, screen)
     names = ("seed", *(f"node-{number}" for number in range(1, options.nodes + 1)))
-    # Paths of Unix sockets must be short, and what the environment calls the directory for temporary files may not be.
+    # Not the directory that the environment names: its path may be too long for a Unix socket.
     parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it private
-    # The process is named, so that whoever finds the directory can see whether it is still in use.
+    # The name holds the process ID, so that somebody who finds the directory can see whether it is in use.
     directory = Path(tempfile.mkdtemp(prefix=f"trio-mp-{os.getpid()}-", dir=parent))
     outcome = DemoOutcome()
     keep = False
@@ -93,13 +93,13 @@ def run_demo(options: DemoOptions) -> int:
         (directory / "room").unlink()
     except OSError as error:
         shutil.rmtree(directory, ignore_errors=True)
-        screen.print(f"✗ Nothing can be written to {directory.parent}: {error.strerror}; make room there, 10 MB or so")
+        screen.print(f"✗ Cannot write to {directory.parent}: {error.strerror}; make room there, about 10 MB")
         return 1
     try:
         outcome = trio.run(_run, options, screen, picture, names, directory)
         keep = outcome.status == 1
     except* SystemExit:
-        # So does the program end when nobody reads its output any more, as in `trio-mp demo | head`.
+        # `Screen` raises the same when nobody reads the output any more, as in `trio-mp demo | head`.
         pass
     finally:
         if not keep:
@@ -144,7 +144,7 @@ async def _play(board: Board, options: DemoOptions, directory: Path, outcome: De
                 await scenario.play()
             except Failure as failure:
                 outcome.failure = str(failure)
-                # So that the verdict does not take for lost what was only on its way.
+                # Let messages arrive first: else the verdict would take for lost what was only on its way.
                 with contextlib.suppress(Failure):
                     await scenario.stop()
             nursery.cancel_scope.cancel()
@@ -160,7 +160,7 @@ async def _cancel_on_signal(scope: trio.CancelScope) -> None:
 
 
 def _make_picture(options: DemoOptions, screen: Screen) -> LivePicture | None:
-    """What draws the board on a terminal; None where lines are to be shown."""
+    """Make the live picture; None if the demo is to show lines."""
     if options.plain or not screen.is_terminal:
         return None
     try:
@@ -175,7 +175,7 @@ def _make_picture(options: DemoOptions, screen: Screen) -> LivePicture | None:
 
 @contextlib.asynccontextmanager
 async def _showing_lines(board: Board, screen: Screen) -> AsyncGenerator[None, None]:
-    """Print what happens, and every second how things stand, for the length of the block."""
+    """Print every event, and a line of figures every second, for the length of a block."""
     board.on_event = lambda elapsed, text: screen.print(f"{elapsed:5.1f} s  {text}")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_print_figures, board, screen)

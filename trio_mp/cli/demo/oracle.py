@@ -1,19 +1,20 @@
-"""The findings on the journals of processes: whether what was received agrees with what was sent and reported.
+"""The oracle of whole processes: compares their journals, and says whether the promise held.
 
-The demo asks it, and so does the chaos harness of the tests.
+The demo and the chaos harness of the tests ask it. `trio_mp.testing` has another oracle, which watches the nodes of one
+process while they run; this one knows only what processes wrote down before they were killed.
 
-A *stream* is what one run of a node sends to one port, numbered from 1; it has *epochs*, one for each monitor.
-For each:
+A *stream* is what one run of a node sends to one port; its messages are numbered from 1. A stream has *epochs*, one for
+each monitor that the sender has set. The rules:
 
-1. Order: what is delivered is strictly increasing; so nothing comes twice.
-2. Only what was sent in an epoch is delivered as of that epoch, at one port, which is the one that was meant.
-3. No hole: what is delivered of an epoch is a beginning of it.
-4. The fence: nothing of an earlier epoch is delivered after something of a later one.
-5. No silence: if anything of an epoch is missing, and its sender has lived to the end, its monitor has fired.
-6. The ID of a port names one port.
+1. Order: the numbers of delivered messages strictly increase, so no message is delivered twice.
+2. Place: a message that is delivered as of an epoch was sent in that epoch, and arrives at the port it was sent to.
+3. No hole: the messages delivered of an epoch are the first ones of that epoch.
+4. The fence: no message of an earlier epoch is delivered after one of a later epoch.
+5. No silence: if a message of an epoch is missing, and the sender has lived to the end, the epoch's monitor has fired.
+6. A port ID names one port.
 
-Of a run that did not live to the end nobody can say what it would have been told. What is missing of its last epoch is
-counted apart: `untold`.
+Nobody can say what a run that was killed would have been told. The missing messages of its last epoch are counted
+apart, as `untold`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from .journal import Journal, JournalEntry, Kind
 
 
 class StreamKey(NamedTuple):
-    """Which run of which node sends, and its number for the stream."""
+    """Names a stream: the node that sends, the run of that node, and the sender's number for the stream."""
 
     node: str
     run: int
@@ -38,14 +39,14 @@ class StreamKey(NamedTuple):
 
 
 class JournalPlace(NamedTuple):
-    """A line of a journal, by the journal's name, from 0."""
+    """A line of a journal: the journal's name, and the line's number from 0."""
 
     journal: str
     line: int
 
 
 class Violation(NamedTuple):
-    """Something that must not be, and where it shows."""
+    """A rule that was broken, and the lines that show it."""
 
     text: str
     places: tuple[JournalPlace, ...]
@@ -54,7 +55,7 @@ class Violation(NamedTuple):
 
 @dataclass(slots=True)
 class Epoch:
-    """What a sender recorded of an epoch; `ended` is the reason of its monitor."""
+    """What a sender recorded of an epoch; `ended` is the reason with which its monitor fired."""
 
     first: int
     last: int
@@ -81,7 +82,7 @@ class Loss(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """Something that a receiver recorded of a stream, and which receiver."""
+    """An entry of a receiver about a stream, its place, and the receiver."""
 
     entry: JournalEntry
     place: JournalPlace
@@ -90,17 +91,17 @@ class Arrival(NamedTuple):
 
 @dataclass(slots=True)
 class Findings:
-    """What came out.
+    """What the comparison of all journals has found.
 
     Attributes:
-      sent, delivered: messages.
-      reported: those that were not delivered, and whose sender was told.
-      untold: those that were not delivered, and whose sender did not live to be told.
-      silent: those that were not delivered, though the sender lived and was not told.
+      sent, delivered: how many messages.
+      reported: messages that were not delivered, and whose sender was told.
+      untold: messages that were not delivered, and whose sender was killed before it could be told.
+      silent: messages that were not delivered, though the sender lived and was not told.
       streams, epochs: how many there were.
       reasons: why epochs ended, by the first word.
       losses: the monitors that have fired.
-      violations: all of them.
+      violations: every rule that was broken.
     """
 
     sent: int = 0
@@ -126,12 +127,12 @@ class _Tables:
 
 
 def check(journals: Iterable[Journal]) -> Findings:
-    """Compare what all runs of all nodes have recorded."""
+    """Compare the journals of all runs of all nodes."""
     tables, findings = _Tables(), Findings()
     for journal in journals:
         findings.violations += _sort(journal, tables)
     for key, arrivals in tables.arrivals.items():
-        # A sender that was killed between its request for a port and its entry about that has sent nothing there.
+        # A sender that was killed between its request for a port and its entry about the port has sent nothing there.
         places = tuple(arrival.place for arrival in arrivals if arrival.entry.kind is not Kind.MADE)[:1]
         if key not in tables.streams and places:
             findings.violations.append(Violation(f"{key}: it arrived, and nobody has sent it", places, key))
@@ -166,7 +167,7 @@ def _sort(journal: Journal, tables: _Tables) -> Iterator[Violation]:
 
 
 def _sort_sent(tables: _Tables, key: StreamKey, entry: JournalEntry, place: JournalPlace) -> str:
-    """Note what a sender recorded; returns what is wrong with it, if something is."""
+    """Note an entry of a sender. Returns what is wrong with the entry, or an empty text."""
     stream = tables.streams.get(key)
     if entry.kind is Kind.OPEN:
         tables.streams[key] = SentStream(entry.peer, entry.text, place)
@@ -221,7 +222,7 @@ def _check_stream(
 def _check_arrivals(
     stream: SentStream, arrivals: Sequence[Arrival]
 ) -> tuple[Counter[int], list[tuple[str, tuple[JournalPlace, ...]]]]:
-    """How many messages arrived, by epoch, and what is wrong."""
+    """Count the messages that arrived, by epoch, and find what is wrong with them."""
     counts: Counter[int] = Counter()
     violations: list[tuple[str, tuple[JournalPlace, ...]]] = []
     last, last_epoch, home = 0, 0, arrivals[0].place.journal if arrivals else ""
@@ -246,7 +247,7 @@ def _check_arrivals(
 
 
 def _check_range(stream: SentStream, entry: JournalEntry, last: int, last_epoch: int, counts: Counter[int]) -> str:
-    """What is wrong with the delivery of a range of messages, after what was delivered before."""
+    """Say what is wrong with the delivery of a range of messages, after those delivered before; or an empty text."""
     what = f"{entry.first} to {entry.last} of epoch {entry.epoch}"
     epoch = stream.epochs.get(entry.epoch)
     if epoch is None or entry.first < epoch.first or entry.last > epoch.last:

@@ -1,7 +1,7 @@
-"""A stretch of connection that can be cut: forwards one Unix socket to another.
+"""The relay forwards one Unix socket to another, and can cut the connection in between.
 
-It counts the bytes that a cut has cost. The proxy of the chaos harness does to a connection what else can be done to it
-(it holds bytes back, swallows them, cuts them small, resets), over TCP too, and counts nothing.
+The relay counts the bytes that a cut has cost, which the demo shows. The proxy of the chaos harness counts nothing, but
+does everything else to a connection, over TCP too: it holds bytes back, swallows them, splits them, and resets.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HOLD_AT_MOST = 1.0
 
 @dataclass(slots=True, eq=False)
 class _Flow:
-    """One direction of a connection; `held` is what was read and is not to be forwarded any more."""
+    """One direction of a connection; `held` are the bytes that were read for a cut, and are not forwarded."""
 
     source: trio.SocketStream
     target: trio.SocketStream
@@ -30,10 +30,10 @@ class _Flow:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A cut.
+    """What a cut has done.
 
     Attributes:
-      at: when, by `time.monotonic()`.
+      at: the time of the cut, by `time.monotonic()`.
       dropped: how many bytes were on their way, in each direction, and went no further.
     """
 
@@ -68,7 +68,7 @@ class Relay:
         try:
             answering = await trio.open_unix_socket(self.target)
         except OSError:
-            # Nobody is there: to the one who dialled that looks as it is, a connection that ends at once.
+            # Nobody listens at the target. The dialler sees a connection that ends at once.
             await dialled.aclose()
             return
         flows = [_Flow(dialled, answering), _Flow(answering, dialled)]
@@ -92,7 +92,7 @@ class Relay:
             scope.cancel()
 
     async def cut(self) -> Cut:
-        """Take what comes and keep it, and when there is some in both directions close both ends at once.
+        """Cut the connection in the middle of messages: stop forwarding, wait for bytes both ways, close both ends.
 
         The processes at the two ends live on, and so does the relay: it forwards the next connection as before.
         """

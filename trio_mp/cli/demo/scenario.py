@@ -1,4 +1,4 @@
-"""What is done to the nodes while messages flow, and what must come of it."""
+"""The scenario: what the command does to the nodes while messages flow, and what must follow."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .crew import Crew
 from .relay import Relay
 
 CUT_AT, KILL_AT, RESTART_AT = 0.2, 0.45, 0.6
-"""When things are done, as shares of the time for which messages flow."""
+"""When the scenario cuts, kills and restarts, as shares of the time for which messages flow."""
 
 START_SECONDS = 15.0
 REPORT_SECONDS = 5.0
 RESUME_SECONDS = 10.0
 DRAIN_SECONDS = 5.0
-"""How long each may take before the demo has failed."""
+"""How long each wait may take before the demo has failed, in seconds."""
 
 
 @dataclass(eq=False)
@@ -24,10 +24,10 @@ class Scenario:
     """One run of the demonstration.
 
     Args:
-      board: what is known.
-      crew: the processes.
-      relay: the stretch between the two nodes of `pair`.
-      pair: the nodes whose connection is cut: the seed, and one that dials it.
+      board: what the command knows.
+      crew: starts and kills the processes.
+      relay: carries the connection between the two nodes of `pair`.
+      pair: the nodes whose connection is cut: the seed, and a node that dials it.
       victim: the node that is killed.
       seconds: for how long messages flow.
     """
@@ -51,7 +51,7 @@ class Scenario:
         self.board.steps = [self._start, self._cut, self._kill, self._restart, self._drain]
 
     async def play(self) -> None:
-        """All of it. Raises `Failure` as soon as something that must happen does not."""
+        """Play all steps, in order. Raises `Failure` as soon as something that must happen does not."""
         board = self.board
         try:
             self._begin(self._start)
@@ -84,7 +84,7 @@ class Scenario:
         self.board.note(f"{self._step.name}: {detail}")
 
     def _seeds_of(self, number: int) -> list[str]:
-        """The path by which a node reaches the seed; all else it finds out by itself."""
+        """The path by which a node reaches the seed. The node finds all other nodes by itself."""
         if not number:
             return []
         return [self.relay.path if (0, number) == self.pair else self.crew.socket_path(0)]
@@ -110,7 +110,7 @@ class Scenario:
         cut = await self.relay.cut()
         board.note(f"{self._step.name}: {cut.dropped[1]} and {cut.dropped[0]} bytes were on their way and are gone")
         if not all(cut.dropped):
-            raise Failure("no bytes were on their way when the connection was cut")
+            raise Failure("expected bytes in both directions when the connection was cut, got none in one of them")
         both = [(one, other), (other, one)]
         await board.wait_until(
             lambda: all(board.fired(observer, about, cut.at) for observer, about in both),
@@ -123,7 +123,7 @@ class Scenario:
             "messages flow again after the cut",
         )
         if any(board.nodes[number].state is not NodeState.UP for number in self.pair):
-            raise Failure("the cut has cost a process")
+            raise Failure("expected both processes to live on after the cut, but one of them has ended")
         told = self._delays([board.fired(observer, about, cut.at) for observer, about in both], cut.at)
         resumed = max(self._delays([board.arrived(*pair, cut.at) for pair in both], cut.at))
         self._done(f"monitors fired in {_list(told)}; messages again in {resumed:.0f} ms")
@@ -157,7 +157,10 @@ class Scenario:
         self._done(f"messages to and from all others again in {resumed:.0f} ms")
 
     async def stop(self) -> float:
-        """Let everything arrive. Returns how many seconds that took. Raises `Failure` if it takes too long."""
+        """Stop sending, and wait until every message has arrived or was reported lost.
+
+        Returns how many seconds that took. Raises `Failure` if it takes too long.
+        """
         board = self.board
         at = time.monotonic()
         await self.crew.stop_traffic()
@@ -168,7 +171,7 @@ class Scenario:
 
     @staticmethod
     def _delays(times: list[float | None], since: float) -> list[float]:
-        """How long after, in milliseconds."""
+        """How long after `since` the times are that are known, in milliseconds."""
         return [(at - since) * 1000 for at in times if at is not None]
 
 

@@ -1,4 +1,4 @@
-"""What the demo says in lines: how things stand, and what came of it."""
+"""What the demo says in lines of text: how things stand, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_PROBLEMS = 10
 
 
 class Mood(enum.Enum):
-    """How a line is meant, for who shows it in colours."""
+    """How a line is meant; the live picture shows it as a colour."""
 
     PLAIN = enum.auto()
     DIM = enum.auto()
@@ -24,12 +24,12 @@ class Mood(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line.
+    """One line of text.
 
     Attributes:
-      text: what it says.
-      mood: how that is meant.
-      remark: what stands behind it, and matters less.
+      text: what the line says.
+      mood: how the line is meant.
+      remark: what follows the text, and matters less.
     """
 
     text: str = ""
@@ -41,7 +41,7 @@ class Line:
 
 
 def figures_line(board: Board) -> str:
-    """The state of affairs, in one line."""
+    """How all nodes are doing, in one line of text."""
     up = sum(node.state is NodeState.UP for node in board.nodes)
     links = len(board.pairs())
     out, into = board.rates()
@@ -54,7 +54,7 @@ def figures_line(board: Board) -> str:
 
 
 def summarise(verdict: Verdict, names: tuple[str, ...], failure: str) -> list[Line]:
-    """What came of it."""
+    """The lines at the end of the demo: what became of the messages, and whether the promise held."""
     lost: Counter[tuple[str, str]] = Counter()
     for loss in verdict.losses:
         lost[names[loss.sender], names[loss.receiver]] += loss.messages

@@ -1,6 +1,7 @@
-"""What the demo's processes say to each other, as lines of JSON: orders on standard input, reports on standard output.
+"""What the command and its processes say to each other, in lines of JSON.
 
-Times are `time.monotonic()`, which is one clock for all processes of a machine.
+The command writes orders to a process's standard input; the process writes reports to its standard output. Times
+are `time.monotonic()`, which is one clock for all processes of a machine.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ T = TypeVar("T")
 
 
 class Assignment(msgspec.Struct, tag=True, frozen=True):
-    """The first order: what a node is, and what it is to do.
+    """The first order: which node the process is, and what it does.
 
     Attributes:
       number: the node's number; 0 is the seed.
       run: how often it was started before.
       names: the node IDs of all nodes, by number.
-      bind: where it listens.
+      bind: the address where the node listens.
       seeds: the addresses of its seeds.
-      secret: of the network.
-      journal: the file for its entries.
-      rate: how many messages it sends to each of the others, a second.
+      secret: the secret of the network.
+      journal: the path of its journal.
+      rate: how many messages the node sends to each of the others in a second.
     """
 
     number: int
@@ -39,7 +40,7 @@ class Assignment(msgspec.Struct, tag=True, frozen=True):
 
 
 class Drain(msgspec.Struct, tag=True, frozen=True):
-    """The second order: send no more, and see that all that was sent has arrived. The last is the end of the input."""
+    """The second order: send no more, and report when all has arrived. The last order is the input's end."""
 
 
 Order: TypeAlias = Assignment | Drain
@@ -50,14 +51,14 @@ class Ready(msgspec.Struct, tag=True, frozen=True):
 
 
 class Figures(msgspec.Struct, tag=True, frozen=True):
-    """How a node is doing.
+    """What a node reports about itself, several times a second.
 
     Attributes:
-      at: when.
-      peers: how many nodes it is connected with.
-      sent, received: messages, since it was started.
-      fired: monitors, since it was started.
-      median, slow: of the latest round trips, the median and the 99th percentile, in microseconds; 0 if there was none.
+      at: the time of the report.
+      peers: how many nodes the node is connected with.
+      sent, received: how many messages, since the node was started.
+      fired: how many monitors have fired, since the node was started.
+      median, slow: the median and the 99th percentile of the latest round trips, in microseconds; 0 without any.
     """
 
     at: float
@@ -73,9 +74,9 @@ class Fired(msgspec.Struct, tag=True, frozen=True):
     """The monitor on the port that a node sends to has fired.
 
     Attributes:
-      at: when.
+      at: when the monitor fired.
       about: the number of the node where that port is.
-      reason: its first element: what kind of death or loss.
+      reason: the first element of the reason: the kind of death or loss.
     """
 
     at: float
@@ -87,8 +88,8 @@ class Arrived(msgspec.Struct, tag=True, frozen=True):
     """The first message that was sent since a monitor was set has arrived.
 
     Attributes:
-      at: when.
-      sender, run: the number of the node that sent it, and of its run.
+      at: when the message arrived.
+      sender, run: the number of the node that sent it, and the number of that node's run.
     """
 
     at: float
@@ -97,14 +98,14 @@ class Arrived(msgspec.Struct, tag=True, frozen=True):
 
 
 class Drained(msgspec.Struct, tag=True, frozen=True):
-    """All that this node has sent has arrived, or was reported lost."""
+    """Every message that this node has sent has arrived, or was reported lost."""
 
 
 Report: TypeAlias = Ready | Figures | Fired | Arrived | Drained
 
 
 def encode_line(something: Order | Report) -> bytes:
-    """One line."""
+    """Encode an order or a report as a line."""
     return msgspec.json.encode(something) + b"\n"
 
 
@@ -120,6 +121,6 @@ class LineDecoder:
         self._rest = b""
 
     def feed(self, data: bytes | bytearray) -> list[object]:
-        """What the lines completed by these bytes say. Raises `msgspec.MsgspecError` for other lines."""
+        """Decode the lines that these bytes complete. Raises `msgspec.MsgspecError` for a line of another kind."""
         *lines, self._rest = (self._rest + bytes(data)).split(b"\n")
         return [self._decoder.decode(line) for line in lines]

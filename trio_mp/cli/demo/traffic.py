@@ -1,4 +1,4 @@
-"""What a node of the demo sends, and where it receives."""
+"""The messages of the demo: who sends them, who receives them, and what both write into their journal."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from .journal import JournalEntry, JournalWriter, Kind
 from .talk import Arrived, Fired, Report
 
 TICK = 0.025
-"""A handful of messages is sent this often, in seconds."""
+"""How long a feed waits between two handfuls of messages, in seconds."""
 
 PING_PAUSE = 0.05
-"""So much time passes between a reply and the next call, in seconds."""
+"""How long a feed waits between a reply and its next call, in seconds."""
 
 _SAMPLES = 200
 
 
 @dataclass(eq=False)
 class Books:
-    """What a node writes down.
+    """What a node counts and writes down.
 
     Attributes:
       number, run: which node, and which run of it.
       journal: its entries.
-      report: tells the command something.
-      streams: how many streams it has begun; each has the number that this then was.
-      sent, received, fired: counts.
-      round_trips: how long the latest took, in seconds.
+      report: sends a report to the command.
+      streams: how many streams the node has begun. The latest stream has this number.
+      sent, received, fired: how many messages were sent and received, and how many monitors have fired.
+      round_trips: how long the latest round trips took, in seconds.
     """
 
     number: int
@@ -49,12 +49,12 @@ class Books:
 
 
 books_variable: ContextVar[Books] = ContextVar("books_variable")
-"""The books of the running node. To be set before it is opened, so that what it runs for others inherits it."""
+"""The books of the running node. Set before the node is opened, so that functions spawned by others inherit it."""
 
 
 @trio_mp.spawnable
 def sink(port: trio_mp.Port, sender: int, run: int, stream: int) -> None:
-    """A port that receives one stream. Whoever wants to send spawns it.
+    """Make a port receive one stream. The sender of the stream spawns this function.
 
     Args:
       port: the new port.
@@ -89,14 +89,14 @@ def sink(port: trio_mp.Port, sender: int, run: int, stream: int) -> None:
 
 
 class Feed:
-    """Sends numbered messages to another node, for ever, and always under a monitor.
+    """Sends numbered messages to another node until it is cancelled, and always under a monitor.
 
     Args:
       node: this node.
-      books: its books.
+      books: the books of this node.
       peer: the other node's number.
-      peer_id: and its ID.
-      rate: messages a second.
+      peer_id: the other node's ID.
+      rate: how many messages to send in a second.
     """
 
     def __init__(self, node: trio_mp.Node, books: Books, peer: int, peer_id: str, rate: float) -> None:
@@ -109,7 +109,7 @@ class Feed:
         self._open_stream()
 
     def _open_stream(self) -> None:
-        """Send to a new port over there, of which nothing need be known but how it is made."""
+        """Spawn a port on the other node, and send to that from now on."""
         self._books.streams += 1
         self._stream = self._books.streams
         self._identity = (self._books.number, self._books.run, self._stream)
@@ -137,14 +137,14 @@ class Feed:
         what = str(reason[0]) if reason else "normal"
         self._books.report(Fired(at, self._peer, what))
         if what == "transport_error":
-            # The connection is lost, and messages may be. The port may well live: go on as soon as there is another.
+            # The connection is lost, and with it perhaps messages. The port may live on: keep it.
             self._begin_epoch()
         else:
-            # It is gone, as after a restart of the whole node: make another.
+            # The port is gone, as after a restart of its node: spawn another.
             self._open_stream()
 
     async def run(self) -> None:
-        """Send."""
+        """Send handfuls of messages until cancelled."""
         due = 0.0
         while True:
             due += self._rate * TICK
@@ -153,15 +153,15 @@ class Feed:
             if count:
                 self._send(count)
             try:
-                # The place to wait for a slow peer, or for one that is not there.
+                # Here the feed waits for a peer that is slow or not connected.
                 await self._node.flush(self._peer_id)
             except trio.BrokenResourceError:
-                # Dropped: the monitor says so too, and that is what counts.
+                # Messages were dropped. The monitor reports that too, and its report is what the journal needs.
                 pass
             await trio.sleep(TICK)
 
     def _send(self, count: int) -> None:
-        """Send so many messages. No other task runs meanwhile, so no monitor fires in between."""
+        """Send some messages. No other task runs meanwhile, so no monitor fires between them."""
         first, last = self._number + 1, self._number + count
         self._record(Kind.SEND, first, last)
         for number in range(first, last + 1):
@@ -170,9 +170,9 @@ class Feed:
         self._books.sent += count
 
     async def ping(self) -> None:
-        """Measure round trips."""
+        """Call the other node again and again, and note how long each round trip takes, until cancelled."""
         while True:
-            # Only over a connection that is there: to wait for one is something else.
+            # Only over an open connection: a call that waits for one would measure the dialling.
             if self._peer_id in self._node.peers:
                 started = time.perf_counter()
                 try:
@@ -184,15 +184,15 @@ class Feed:
             await trio.sleep(PING_PAUSE)
 
     async def drain(self) -> None:
-        """When nothing more is sent: wait until all has been delivered, or reported lost."""
+        """Wait until every message has been delivered or reported lost. To be called when no more are sent."""
         try:
             # Messages keep their order, so the reply comes after the delivery of all that was sent before the call.
             await self._node.call(self._sink, "echo")
         except trio_mp.PortDied:
-            # The feed's own monitor, which is older, has fired before.
+            # The feed's own monitor was set before this call's, and so has fired before it: the loss is recorded.
             pass
 
     def end(self) -> None:
-        """Monitor no more."""
+        """Cancel the monitor."""
         self._ended = True
         self._monitor.cancel()

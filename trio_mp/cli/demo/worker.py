@@ -1,6 +1,6 @@
 """The process of one node: `python -m trio_mp.cli.demo.worker`, with orders on its standard input.
 
-It ends when its input does, so that it cannot outlive the command, however that ends.
+The process ends when its input ends, so it cannot outlive the command, however the command ends.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .talk import Assignment, Drain, Drained, Figures, LineDecoder, Order, Ready
 from .traffic import Books, Feed, books_variable
 
 REPORT_PAUSE = 0.25
-"""Figures are reported this often, in seconds."""
+"""How long the worker waits between two reports of figures, in seconds."""
 
 _READ_SIZE = 64 * 1024
 
 
 class Worker:
-    """One node of the demo, on its way from `Assignment` to the end of its input."""
+    """Runs one node of the demo, from its `Assignment` to the end of its input."""
 
     def __init__(self) -> None:
         self._input = trio.lowlevel.FdStream(os.dup(sys.stdin.fileno()))
@@ -37,7 +37,7 @@ class Worker:
         self._reports, self._to_write = trio.open_memory_channel[Report](1_000_000)
 
     async def run(self) -> None:
-        """Be a node until the input ends."""
+        """Read the assignment, and run the node until the input ends."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read_orders, nursery.cancel_scope)
             nursery.start_soon(self._write_reports, nursery.cancel_scope)
@@ -64,7 +64,7 @@ class Worker:
             async for report in self._to_write:
                 await self._output.send_all(encode_line(report))
         except trio.BrokenResourceError:
-            # Nobody listens any more.
+            # The command is gone, and nobody reads the reports any more.
             scope.cancel()
 
     async def _be_node(self, assignment: Assignment) -> None:
@@ -106,7 +106,7 @@ class Worker:
                 feed.end()
             books.journal.write(JournalEntry(Kind.FINISHED, time.monotonic()))
             books.report(Drained())
-            # Others may still want an answer from here. The end of the input cancels this.
+            # Other nodes may still call this one. The end of the input cancels this.
             await trio.sleep_forever()
 
 
@@ -120,7 +120,7 @@ async def _report_figures(node: trio_mp.Node, books: Books) -> None:
 
 
 def main() -> None:
-    """Run one node."""
+    """Run one node in this process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     trio.run(Worker().run)
 

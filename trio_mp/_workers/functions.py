@@ -1,0 +1,94 @@
+"""Functions that workers run: by which name they travel, and who may be called by it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from .._errors import ConfigurationError
+from .._services.spawning import is_spawnable
+
+
+def import_modules(names: Iterable[str]) -> None:
+    """Import the modules whose functions workers run. Raises `ConfigurationError`, naming the module."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            # Whatever the module raises; and importlib has its own errors for what cannot be a name.
+            why = f"{type(error).__name__}: {error}"
+            raise ConfigurationError(f"modules: cannot import {name!r}: {why}") from error
+
+
+class Callables:
+    """The functions that workers run, and their names: checked once each.
+
+    Args:
+      modules: the modules that workers import.
+    """
+
+    def __init__(self, modules: Collection[str]) -> None:
+        self._modules = modules
+        self._known: dict[Callable[..., Any], tuple[str, bool]] = {}
+
+    def name_of(self, function: Callable[..., Any]) -> tuple[str, bool]:
+        """The name of a function, `module:function`, and whether it is async.
+
+        Raises:
+          TypeError: it is no function that could be found by a name, or it is not `@spawnable`.
+          ValueError: its module is not one of those that workers import.
+        """
+        try:
+            return self._known[function]
+        except (KeyError, TypeError):
+            named = self._known[function] = self._check(function)
+            return named
+
+    def _check(self, function: Callable[..., Any]) -> tuple[str, bool]:
+        if not inspect.isfunction(function):
+            raise TypeError(
+                f"workers: expected a function at the top level of a module, got {function!r}:"
+                " a worker finds it by its name; write a function of your own that calls it"
+            )
+        module, name = function.__module__, function.__qualname__
+        if getattr(sys.modules.get(module), name, None) is not function:
+            raise TypeError(
+                f"workers: expected a function at the top level of a module, got {function!r},"
+                f" which is not what {module}.{name} is: a worker finds it by that name"
+            )
+        if not is_spawnable(function):
+            raise TypeError(f"workers: {module}.{name} is not @spawnable; write that above the function")
+        if module not in self._modules:
+            raise ValueError(
+                f"workers: {module}.{name} is in none of the modules that these workers import"
+                f" ({', '.join(self._modules)}); give open_workers() modules=[{module!r}]"
+            )
+        return f"{module}:{name}", inspect.iscoroutinefunction(function)
+
+
+class Released:
+    """The functions that a worker may call, by their names.
+
+    Args:
+      modules: those whose functions may be called; they have been imported.
+    """
+
+    def __init__(self, modules: Collection[str]) -> None:
+        self._modules = modules
+        self._found: dict[str, Callable[..., Any]] = {}
+
+    def find(self, reference: str) -> Callable[..., Any]:
+        """The function of this name. Raises `LookupError`, with a text that says what is wrong."""
+        found = self._found.get(reference)
+        if found is not None:
+            return found
+        module, _, name = reference.partition(":")
+        # By name in the module itself, and nothing that a module makes up when asked.
+        function = vars(sys.modules[module]).get(name) if module in self._modules else None
+        if not is_spawnable(function):
+            raise LookupError(f"the worker has no @spawnable function {reference}; its source may have changed since")
+        self._found[reference] = function
+        return function

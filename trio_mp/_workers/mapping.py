@@ -1,0 +1,203 @@
+"""Many calls of one function: items in, results out, and never more than a limit in between."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from .pool import Pool, WorkItem
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Results(AsyncIterator[R], Generic[R]):
+    """The results of `Workers.map`, one after the other: an async iterator."""
+
+    def __init__(self, pool: Pool, make_item: Callable[[Any], WorkItem], limit: int, *, ordered: bool) -> None:
+        self._pool = pool
+        self._make_item = make_item
+        self._limit = limit
+        self._ordered = ordered
+        # Tasks whose results were not taken: all in the order of their items, or only those that are finished.
+        self._queue: deque[WorkItem] = deque()
+        self._unfinished: dict[WorkItem, None] = {}
+        # Of an iterable that is sync; None when it is exhausted, or async.
+        self._items: Iterator[Any] | None = None
+        self._exhausted = False
+        self._failure: BaseException | None = None
+        self._over = False
+        self._busy = False
+        self._changed = trio.lowlevel.ParkingLot()
+        self._room = trio.lowlevel.ParkingLot()
+
+    # Items ---------------------------------------------------------------------------------------------------------
+
+    def _pending(self) -> int:
+        """For how many items there is work, or a result that was not taken."""
+        return len(self._queue) if self._ordered else len(self._queue) + len(self._unfinished)
+
+    def _fill(self) -> None:
+        """Take items of a sync iterable while there is room."""
+        while self._items is not None and self._failure is None and self._pending() < self._limit:
+            try:
+                argument = next(self._items)
+            except StopIteration:
+                self._items = None
+                self._exhausted = True
+            except BaseException as error:  # noqa: BLE001 - whatever the program's iterable raises
+                self._fail(error)
+            else:
+                self._submit(argument)
+
+    async def _feed(self, iterable: AsyncIterable[Any]) -> None:
+        """Take items of an async iterable while there is room."""
+        try:
+            async with AsyncExitStack() as stack:
+                if isinstance(iterable, AsyncGenerator):
+                    # Nobody else does, and Trio would complain of it.
+                    stack.push_async_callback(iterable.aclose)
+                async for argument in iterable:
+                    self._submit(argument)
+                    self._pool.flush()
+                    while self._pending() >= self._limit:
+                        await self._room.park()
+        except Exception as error:  # noqa: BLE001 - whatever the program's iterable raises
+            self._fail(error)
+        else:
+            self._exhausted = True
+        self._changed.unpark_all()
+
+    def _submit(self, argument: object) -> None:
+        if self._over or self._failure is not None:
+            return
+        item = self._make_item(argument)
+        item.on_finish = lambda: self._finished(item)
+        self._unfinished[item] = None
+        if self._ordered:
+            self._queue.append(item)
+        try:
+            self._pool.submit(item)
+        except trio.ClosedResourceError as error:
+            item.on_finish = None
+            self._unfinished.pop(item)
+            self._fail(error)
+
+    def _finished(self, item: WorkItem) -> None:
+        self._unfinished.pop(item, None)
+        if item.error is not None and self._failure is None and not self._over:
+            self._fail(item.error)
+        if not self._ordered:
+            self._queue.append(item)
+        self._changed.unpark_all()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        self._cancel()
+        self._changed.unpark_all()
+
+    def _cancel(self) -> None:
+        for item in tuple(self._unfinished):
+            self._pool.cancel(item)
+
+    # Results -------------------------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncIterator[R]:
+        """The results."""
+        return self
+
+    async def __anext__(self) -> R:
+        """The next result. A checkpoint.
+
+        Raises:
+          StopAsyncIteration: there are no more.
+          trio.BusyResourceError: another task waits for the next one.
+          what `Workers.map` says.
+        """
+        if self._busy:
+            raise trio.BusyResourceError("another task waits for the next result of this map()")
+        self._busy = True
+        try:
+            await trio.lowlevel.checkpoint()
+            while True:
+                self._raise_failure()
+                if self._over:
+                    raise StopAsyncIteration
+                self._fill()
+                self._raise_failure()
+                if self._queue and self._queue[0].finished:
+                    item = self._queue.popleft()
+                    self._room.unpark_all()
+                    self._fill()
+                    self._pool.flush()
+                    return item.value  # type: ignore[return-value]
+                if self._exhausted and not self._pending():
+                    raise StopAsyncIteration
+                self._pool.flush()
+                await self._changed.park()
+        finally:
+            self._busy = False
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None and not self._over:
+            # Once: what else is asked for then is over.
+            self._over = True
+            raise self._failure
+
+    # The block -----------------------------------------------------------------------------------------------------
+
+    async def _end(self) -> None:
+        """Cancel what still runs, and wait for its end, not to be cancelled."""
+        self._over = True
+        self._cancel()
+        self._pool.flush()
+        with trio.CancelScope(shield=True):
+            while self._unfinished:
+                await self._changed.park()
+
+
+@asynccontextmanager
+async def open_results(
+    pool: Pool,
+    make_item: Callable[[Any], WorkItem],
+    iterable: Iterable[Any] | AsyncIterable[Any],
+    limit: int,
+    *,
+    ordered: bool,
+) -> AsyncGenerator[Results[Any]]:
+    """See `Workers.map`."""
+    results: Results[Any] = Results(pool, make_item, limit, ordered=ordered)
+    feeding = trio.CancelScope()
+    fed = trio.Event()
+
+    async def feed(items: AsyncIterable[Any]) -> None:
+        try:
+            with feeding:
+                await results._feed(items)
+        finally:
+            fed.set()
+
+    await trio.lowlevel.checkpoint()
+    if isinstance(iterable, AsyncIterable):
+        pool.start_soon(feed, iterable)
+    else:
+        fed.set()
+        results._items = iter(iterable)
+        results._fill()
+    try:
+        yield results
+        seen = results._over
+    except BaseException:
+        seen = True
+        raise
+    finally:
+        feeding.cancel()
+        await results._end()
+        with trio.CancelScope(shield=True):
+            await fed.wait()
+    if results._failure is not None and not seen:
+        raise results._failure

@@ -1,0 +1,180 @@
+"""Opening workers: a private node beside that of the program, a supervisor, and a pool."""
+
+from __future__ import annotations
+
+import operator
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Unpack
+
+import trio
+
+from .._protocol.supervision import Restart
+from .._runtime import Runtime
+from .._settings.environment import Environment
+from .._settings.settings import SettingArguments
+from .._supervision.arguments import DEFAULT_BACKOFF, ChildSettings, SupervisorSettings, check_number, check_supervisor
+from .._supervision.block import SupervisorBlock
+from .._supervision.supervisor import Supervisor
+from .functions import Callables, import_modules
+from .main_module import check_not_importing, describe_main
+from .orders import CONNECT_TIMEOUT, HEARTBEAT
+from .pool import Pool
+from .processes import Staff, WorkerKind
+from .workers import Workers
+
+if TYPE_CHECKING:
+    # What users see of a node is put together above; nothing here calls it.
+    from .._node.node import Node
+
+
+class NodeOpener(Protocol):
+    """Opens a node; see `open_node_in`."""
+
+    def __call__(
+        self, environment: Environment, node_id: str | None = None, **settings: Unpack[SettingArguments]
+    ) -> AbstractAsyncContextManager[Node]:
+        """See `open_node_in`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersSettings:
+    """The arguments of `Node.open_workers`, checked.
+
+    Attributes:
+      count, modules, shutdown_timeout: see there.
+      supervisor: what the supervisor is told.
+    """
+
+    count: int
+    modules: tuple[str, ...]
+    shutdown_timeout: float
+    supervisor: SupervisorSettings
+
+
+def check_workers(
+    count: object, *, modules: Iterable[str], shutdown_timeout: object, limit: object, within: object
+) -> WorkersSettings:
+    """The arguments of `Node.open_workers`. Raises `TypeError` or `ValueError`, which name argument and value."""
+    if count is None:
+        number = _usable_cores()
+    else:
+        try:
+            number = operator.index(count)  # type: ignore[arg-type]
+        except TypeError:
+            raise TypeError(f"open_workers(): expected a number of workers, got {count!r}") from None
+        if number < 1:
+            raise ValueError(f"open_workers(): expected a number of workers above 0, got {number}")
+    names = () if isinstance(modules, str) else tuple(modules)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            f"open_workers(): modules: expected the names of one module or more, such as [__name__], got {modules!r}"
+        )
+    seconds = check_number("open_workers(): shutdown_timeout", shutdown_timeout)
+    if not seconds >= 0:
+        raise ValueError(f"open_workers(): shutdown_timeout: expected seconds, 0 or more, got {seconds}")
+    supervisor = check_supervisor(
+        strategy="one_for_one",
+        limit=limit,
+        within=within,
+        backoff=DEFAULT_BACKOFF,
+        auto_shutdown="never",
+        name="of the workers",
+        epochs=None,
+    )
+    return WorkersSettings(number, names, float(seconds), supervisor)
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@asynccontextmanager
+async def open_workers(runtime: Runtime, open_node: NodeOpener, settings: WorkersSettings) -> AsyncGenerator[Workers]:
+    """See `Node.open_workers`.
+
+    Args:
+      runtime: the node's, which the workers are beside, and not part of.
+      open_node: opens the private node.
+      settings: what the program has said.
+    """
+    runtime.check_open()
+    check_not_importing()
+    if not hasattr(socket, "AF_UNIX"):
+        raise RuntimeError("open_workers() needs Unix sockets, which Trio does not have on this platform")
+    main = describe_main(settings.modules)
+    # What cannot be imported is told here, with its traceback.
+    import_modules(settings.modules)
+    callables = Callables(settings.modules)
+    with _private_directory() as directory:
+        async with open_node(
+            Environment(),
+            binds=[f"unix:{directory}/pool"],
+            secret=secrets.token_bytes(32),
+            # Nobody else can open the socket, and each connection is authenticated all the same.
+            encryption=False,
+            heartbeat=HEARTBEAT,
+            connect_timeout=CONNECT_TIMEOUT,
+            shutdown_timeout=settings.shutdown_timeout,
+            share_logs=False,
+        ) as node:
+            beside = node._runtime
+            timeout = settings.shutdown_timeout
+            staff = Staff(beside, directory, settings.modules, main, shutdown_timeout=timeout)
+            pool = Pool(
+                beside,
+                settings.modules,
+                shutdown_timeout=timeout,
+                kill=staff.kill,
+                find_begun=staff.find_begun,
+            )
+            staff.pool = pool
+            async with SupervisorBlock(beside, node.database, settings.supervisor) as crew:
+                pool.start_soon(pool.oversee)
+                try:
+                    await _start_all(crew, staff, settings)
+                    yield Workers(pool, callables, settings.count)
+                finally:
+                    pool.close()
+
+
+async def _start_all(crew: Supervisor, staff: Staff, settings: WorkersSettings) -> None:
+    """Start all workers at once. Raises what the first of them raises that cannot be started."""
+    child = ChildSettings(Restart.PERMANENT, settings.shutdown_timeout, False, None)
+    failures: list[Exception] = []
+
+    async def start(number: int) -> None:
+        name = f"worker-{number}"
+        try:
+            await crew._driver.add(WorkerKind(staff, name), name, child)
+        except Exception as error:  # noqa: BLE001 - whatever a start raises
+            failures.append(error)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for number in range(1, settings.count + 1):
+            nursery.start_soon(start, number)
+    if failures:
+        raise failures[0]
+
+
+@contextmanager
+def _private_directory() -> Iterator[Path]:
+    """A directory that only this user can look into, for the length of the block."""
+    # Paths of Unix sockets must be short, and what the environment calls the directory for temporary files may not be.
+    parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it private
+    directory = tempfile.mkdtemp(prefix="trio-mp-", dir=parent)
+    try:
+        yield Path(directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

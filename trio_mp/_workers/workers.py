@@ -1,0 +1,153 @@
+"""Workers as programs see them: calls, and many calls."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar, overload
+
+import trio
+
+from .functions import Callables
+from .mapping import Results, open_results
+from .pool import Pool, WorkItem
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Workers:
+    """Worker processes that run functions for this program. Made by `Node.open_workers`.
+
+    What runs there are `@spawnable` functions at the top level of one of the `modules`. They are called with the
+    arguments alone, as by `trio.to_thread.run_sync`, and get no port. A sync function has a worker's main thread for
+    itself. Async functions run as tasks in the worker's Trio, many at once, in another thread: one that computes stops
+    the others, and in the end the worker.
+
+    Arguments and results travel as messages do: see `Node.send` for the values that can. A tuple arrives as a list.
+    """
+
+    def __init__(self, pool: Pool, callables: Callables, count: int) -> None:
+        self._pool = pool
+        self._callables = callables
+        self._count = count
+
+    def __repr__(self) -> str:
+        state = "closed" if self._pool.closed else f"{len(self._pool.workers)} of {self._count} up"
+        return f"<Workers: {state}>"
+
+    def __len__(self) -> int:
+        """How many workers there are when all are up."""
+        return self._count
+
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """The process IDs of the workers that are up."""
+        return tuple(worker.process for worker in self._pool.workers)
+
+    @overload
+    async def run(self, function: Callable[..., Awaitable[T]], *arguments: Any, idempotent: bool = ...) -> T: ...
+    @overload
+    async def run(self, function: Callable[..., T], *arguments: Any, idempotent: bool = ...) -> T: ...
+    async def run(self, function: Callable[..., Any], *arguments: Any, idempotent: bool = False) -> Any:
+        """Call a function in the least busy worker, and wait for what it returns.
+
+        Args:
+          function: a sync or async function that is `@spawnable` and at the top level of one of the `modules`. Each
+            worker runs one sync function at a time; further ones wait here. Async ones begin at once.
+          arguments: what it is called with. Do not change them until this returns.
+          idempotent: whether it may run twice. If its worker ends, it then runs again on another one, at most three
+            times in all.
+
+        A checkpoint. Cancelled, a task that has not begun is dropped, an async function is cancelled over there, and a
+        sync one is left to return, as nothing can interrupt it. This waits until none of it runs any more. After
+        `shutdown_timeout` seconds its worker is killed, and another one takes its place. If the function returns all
+        the same, so does this.
+
+        Raises:
+          the exception that the function has raised: with a note that names the worker and has the traceback of over
+            there. It has the type that it had, if that is one of Python, of Trio or of the `modules`, and its `args`
+            suffice to make it again; else it is a `WorkerError`.
+          WorkerLost: the worker has ended, and the function may have run.
+          TypeError, ValueError: the function is none that workers can find; or an argument or the result cannot
+            travel, with its place.
+          trio.ClosedResourceError: the workers are closed.
+        """
+        name, asynchronous = self._callables.name_of(function)
+        item = WorkItem(name, asynchronous, arguments, idempotent)
+        self._pool.submit(item)
+        if not item.finished:
+            await _wait_finished(self._pool, item)
+        if item.error is not None:
+            error = item.error
+            try:
+                raise error
+            finally:
+                # It refers to this frame by its traceback.
+                del error, item
+        return item.value
+
+    def map(
+        self,
+        function: Callable[[T], Any],
+        iterable: Iterable[T] | AsyncIterable[T],
+        *,
+        limit: int | None = None,
+        ordered: bool = True,
+        idempotent: bool = False,
+    ) -> AbstractAsyncContextManager[Results[Any]]:
+        """Call a function for each item: `async with workers.map(f, items) as results: async for result in results:`.
+
+        Args:
+          function: as for `run`; called with one item.
+          iterable: the items, sync or async. Items are taken as there is room for them; those of a sync iterable by the
+            task that takes results. An async generator is closed at the end.
+          limit: for how many items, at most, there may be work or a result that was not taken yet; four for each
+            worker by default.
+          ordered: whether results come in the order of the items, or as they are there.
+          idempotent: as for `run`.
+
+        The first failure, be it of a function or of the iterable, cancels the rest, and the next step of the iterator
+        raises it, as `run` does; if there is no next step, leaving the block does. So it leaves once, and as it is. If
+        the block is left before the end, what still runs is cancelled, as by `run`, and waited for.
+
+        Entering, leaving and each step are checkpoints.
+
+        Raises:
+          TypeError, ValueError: the function is none that workers can find; or the limit is not above 0.
+          trio.ClosedResourceError: the workers are closed.
+        """
+        name, asynchronous = self._callables.name_of(function)
+        if limit is not None and limit < 1:
+            raise ValueError(f"map(): expected a limit above 0, got {limit}")
+
+        def make_item(argument: T) -> WorkItem:
+            return WorkItem(name, asynchronous, (argument,), idempotent)
+
+        return open_results(self._pool, make_item, iterable, limit or 4 * self._count, ordered=ordered)
+
+
+async def _wait_finished(pool: Pool, item: WorkItem) -> None:
+    """Wait until a task is finished; raise `Cancelled` if that is how."""
+    task = trio.lowlevel.current_task()
+    raise_cancelled: Callable[[], Any] | None = None
+
+    def wake() -> None:
+        trio.lowlevel.reschedule(task)
+
+    def abort(raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
+        nonlocal raise_cancelled
+        raise_cancelled = raise_cancel
+        item.on_finish = None
+        pool.cancel(item)
+        if item.finished:
+            return trio.lowlevel.Abort.SUCCEEDED
+        item.on_finish = wake
+        return trio.lowlevel.Abort.FAILED
+
+    item.on_finish = wake
+    pool.flush()
+    await trio.lowlevel.wait_task_rescheduled(abort)
+    if item.cancelled:
+        assert raise_cancelled is not None
+        raise_cancelled()
