@@ -393,16 +393,10 @@ class Node:
           RuntimeError: `linked`, and there is no running port.
           what `send` raises.
         """
-        runtime = self._runtime
-        if not linked:
-            started = await start_on(runtime, self._spawner, node_or_port, function, arguments)
-        else:
-            running = self._spawner.port_to_tie("start_on")
-            started = await start_on(
-                *(runtime, self._spawner, node_or_port, function, arguments),
-                linked_to=str.__str__(running),
-                watch=lambda port: runtime.link(port, running),
-            )
+        linked_to = str.__str__(self._spawner.port_to_tie("start_on")) if linked else ""
+        started = await start_on(
+            *(self._runtime, self._spawner, node_or_port, function, arguments), linked_to=linked_to, ties=linked
+        )
         return Started(started.port, started.value)
 
     def open_stream(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import trio
@@ -47,8 +47,6 @@ class Dispatcher:
       id: the node ID.
       ports: those that are alive, by name; the table of the lifecycle.
       stalls: how many passes took so long that they were logged.
-      halted: whether the pump has ended: nothing is dispatched any more before `finish`.
-      halting: to be called when that happens.
     """
 
     def __init__(self, queue: RunQueue, lifecycle: Lifecycle, *, stall: float) -> None:
@@ -62,8 +60,6 @@ class Dispatcher:
         self._stall = stall
         self._stride = _CLOCK_STRIDE
         self._quiet = trio.lowlevel.ParkingLot()
-        self.halted = False
-        self.halting: dict[Callable[[], None], None] = {}
 
     # Passes --------------------------------------------------------------------------------------------------------
 
@@ -82,20 +78,14 @@ class Dispatcher:
             queue.forget_pump()
             return trio.lowlevel.Abort.SUCCEEDED
 
-        self.halted = False
-        try:
-            while True:
-                self.run_pass(running)
-                if queue.items or queue.writers:
-                    await trio.lowlevel.checkpoint()
-                else:
-                    self._quiet.unpark_all()
-                    queue.parked = running.task
-                    await trio.lowlevel.wait_task_rescheduled(abort)
-        finally:
-            self.halted = True
-            for tell in tuple(self.halting):
-                tell()
+        while True:
+            self.run_pass(running)
+            if queue.items or queue.writers:
+                await trio.lowlevel.checkpoint()
+            else:
+                self._quiet.unpark_all()
+                queue.parked = running.task
+                await trio.lowlevel.wait_task_rescheduled(abort)
 
     @trio.lowlevel.enable_ki_protection
     def run_pass(self, running: Running) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import trio
 
 from .._errors import WorkerLost
-from .._protocol.wire import codec
+from .._protocol.wire.values import plain_message
 from .._reason import Reason, describe
 from .._runtime import Runtime
 from .assignment import SLOW, Durations, Load, Loaded, least_busy
@@ -429,7 +429,7 @@ class Pool:
 def _explain(error: Exception, arguments: tuple[Any, ...]) -> Exception:
     """Why arguments cannot travel, with the place as the caller counts."""
     try:
-        codec.plain_message(arguments, thorough=True, what="arguments")
+        plain_message(arguments, thorough=True, what="arguments")
     except (TypeError, ValueError) as better:
         return better
     return error
