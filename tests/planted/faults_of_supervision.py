@@ -11,15 +11,39 @@ _OTP = "tests/protocol/supervision/test_supervision_otp.py::test_the_same_starts
 
 SUPERVISION = (
     Fault(
+        "starts_while_frozen",
+        "rule 6: a child is started although the node is closing",
+        (Change(_FILE, "if not (tied and doomed) and not self.frozen:", "if not (tied and doomed):"),),
+        (f"{_TESTS}::test_a_frozen_supervisor_lets_a_start_go_on_and_begins_no_other", _ORDERS),
+    ),
+    Fault(
+        "restarts_while_frozen",
+        "rule 6: a death counts, and is to be followed by a restart, although the node is closing",
+        (Change(_FILE, "if self.frozen:\n            child.wanted", "if False:\n            child.wanted"),),
+        (f"{_TESTS}::test_a_frozen_supervisor_starts_nothing_and_stops_all_at_its_end",),
+    ),
+    Fault(
+        "believes_a_start_that_was_stopped",
+        "a start that succeeds while it is being stopped counts as one",
+        (Change(_FILE, "ChildEvent.STARTED, State.STOPPING)", "ChildEvent.STARTED, State.UP)"),),
+        (f"{_TESTS}::test_what_crosses_with_a_stop_is_a_stop", _ORDERS),
+    ),
+    Fault(
+        "forgets_who_waits_with_it",
+        "rule 4: with children that are tied together only the one that something has happened to is looked at",
+        (Change(_FILE, "if affected is not None and not tied:", "if affected is not None and not self.ending:"),),
+        (f"{_TESTS}::test_which_are_restarted", _ORDERS),
+    ),
+    Fault(
         "restarts_while_others_unwind",
         "rule 4: a child is started while another one, which is tied to it, has not stopped",
-        (Change(_FILE, "if not (tied and doomed):", "if not self.ending:"),),
+        (Change(_FILE, "if not (tied and doomed) and", "if not self.ending and"),),
         (f"{_TESTS}::test_a_death_in_the_middle_of_a_restart_begins_it_anew", _ORDERS),
     ),
     Fault(
         "stops_the_first_first",
         "rule 4: what depends on others is stopped behind them",
-        (Change(_FILE, "for child in reversed(self.children.values()):", "for child in self.children.values():"),),
+        (Change(_FILE, "for child in reversed(children):", "for child in children:"),),
         (f"{_TESTS}::test_which_are_restarted", _ORDERS),
     ),
     Fault(
@@ -37,7 +61,7 @@ SUPERVISION = (
     Fault(
         "counts_what_it_stops",
         "a child that dies while it waits for its turn to be stopped counts as a death of its own",
-        (Change(_FILE, "if child.doomed:\n            # Its turn", "if False:\n            # Its turn"),),
+        (Change(_FILE, "if stopping or child.doomed:\n            # It was", "if stopping:\n            # It was"),),
         (f"{_TESTS}::test_a_death_before_its_turn_to_be_stopped_counts_as_none",),
     ),
     Fault(
