@@ -20,7 +20,7 @@ REMOTE_CHILDREN = (
                 "        if True:\n            self._end",
             ),
         ),
-        (_CUT_OFF,),
+        (f"{_TESTS}::test_a_node_that_is_killed_has_its_child_run_elsewhere_within_the_bound",),
     ),
     Fault(
         "child_not_linked",

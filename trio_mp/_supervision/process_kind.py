@@ -62,6 +62,7 @@ class ProcessKind:
         def tell(reason: Reason) -> None:
             ended(reason, None)
 
+        process.on_lost = ended.lost
         process.on_ended = tell
         return ProcessLife(self._runtime, process)
 

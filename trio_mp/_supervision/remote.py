@@ -74,6 +74,7 @@ class RemoteLife:
       runtime: the node of the supervisor.
       node_id: where the port is.
       ended: see `Kind.begin`.
+      places: where the next life will be; it is told where this one was lost.
 
     Attributes:
       port: the ID of the port; an empty text until it was asked for.
@@ -83,7 +84,7 @@ class RemoteLife:
       heartbeat: which heartbeat its node announces, in seconds, as far as that is known.
     """
 
-    def __init__(self, runtime: Runtime, node_id: str, ended: EndOfLife) -> None:
+    def __init__(self, runtime: Runtime, node_id: str, ended: EndOfLife, places: Places) -> None:
         self.port = ""
         self.value: Any = None
         self.unwinding = runtime.settings.shutdown_timeout
@@ -91,6 +92,7 @@ class RemoteLife:
         self.node_id = node_id
         self._runtime = runtime
         self._ended: EndOfLife | None = ended
+        self._places = places
         # The port dies with it, if the node of the port is told of that, and if that node loses this one.
         self.anchor: Port = new_port(runtime.lifecycle, runtime.next_name())
         self._peer: Peer | None = runtime.route(node_id)[0]
@@ -109,6 +111,8 @@ class RemoteLife:
     def begin(self, value: Any, unwinding: float) -> None:
         """The port has started: what it has said, and how long a dead port may take to unwind on its node."""
         self.value, self.unwinding = value, unwinding
+        if not self._given_up:
+            self._places.lost = ""
         current = self._peer.current if self._peer is not None else None
         if current is not None and current.session.handshake.peer is not None:
             self.heartbeat = current.session.handshake.peer.heartbeat
@@ -146,6 +150,8 @@ class RemoteLife:
         self._given_up = True
         if doubt is not None:
             log.warning("%s may have been lost, and is killed to make sure: %s", self.port, describe(doubt))
+            self._places.lost = self.node_id
+            self._ended.lost(doubt)
         self._runtime.lifecycle.start_system_task(self._make_sure, doubt)
         if self._runtime.lifecycle.nursery is None:
             self._end(doubt or stop_reason(self._runtime))
@@ -233,12 +239,7 @@ class RemoteKind:
     async def begin(self, epoch: int, ended: EndOfLife) -> RemoteLife:
         """See `Kind.begin`."""
         node_id = await self._places.pick()
-
-        def tell(reason: Reason, error: Exception | None) -> None:
-            self._places.lost = node_id if is_doubtful(reason, node_id) else ""
-            ended(reason, error)
-
-        life = RemoteLife(self._runtime, node_id, tell)
+        life = RemoteLife(self._runtime, node_id, ended, self._places)
         if node_id in self._known:
             life.unwinding, life.heartbeat = self._known[node_id]
         try:
