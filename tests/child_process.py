@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -179,7 +180,10 @@ async def be_parent() -> None:
 
 def fork_idle() -> None:
     """Fork without executing anything, as `multiprocessing` does; the fork has no part in our output."""
-    child = os.fork()
+    with warnings.catch_warnings():
+        # Python 3.12 warns of forks where there are threads: this one only sleeps.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         nothing = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
