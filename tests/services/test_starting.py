@@ -208,7 +208,7 @@ async def test_an_epoch_is_seen_in_the_port_alone() -> None:
         await node.start(look)
         node.port().run(lambda: seen.append(current_epoch()))
         assert seen == [12, None, None]
-        with pytest.raises(RuntimeError, match="inside handlers and tasks"):
+        with pytest.raises(RuntimeError, match="in a handler or task of a port"):
             current_epoch()
 
 
