@@ -78,6 +78,17 @@ async def shield(port: Port, seconds: float, *, task_status: trio.TaskStatus[Any
 
 
 @spawnable
+async def supervise(port: Port, seconds: float, *, task_status: trio.TaskStatus[Any]) -> None:
+    """It has a child of its own, here, which takes so long to unwind."""
+    node = current_node()
+    async with node.open_supervisor() as crew:
+        await crew.start(shield, seconds, shutdown=2 * seconds)
+        async with recorded(port):
+            task_status.started()
+            await trio.sleep_forever()
+
+
+@spawnable
 async def never_start(port: Port, *, task_status: trio.TaskStatus[Any]) -> None:
     async with recorded(port):
         await trio.sleep_forever()

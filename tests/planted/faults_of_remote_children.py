@@ -56,6 +56,18 @@ REMOTE_CHILDREN = (
         (f"{_TESTS}::test_a_reset_is_no_death_but_is_followed_by_one_soon",),
     ),
     Fault(
+        "connected_node_not_heard",
+        "a node that is connected, and has not said that a life has ended, is not waited for",
+        (
+            Change(
+                _REMOTE,
+                "            if self._peer is not None and not (self._peer.is_up() and self._is_asked):\n",
+                "            if self.port:\n",
+            ),
+        ),
+        (f"{_TESTS}::test_a_child_with_a_supervisor_inside_has_the_time_that_its_own_children_take",),
+    ),
+    Fault(
         "failed_start_forgotten",
         "of a start whose answer was lost a port may be left",
         (Change(_REMOTE, "            if life.port and not certain:\n", "            if life.port and False:\n"),),

@@ -206,6 +206,34 @@ def test_a_child_that_shields_itself_may_overlap_and_somebody_is_told(caplog: py
     assert any("unless it shields itself" in record.getMessage() for record in caplog.records)
 
 
+@pytest.mark.parametrize("node_id", ["a", "b"])
+def test_a_child_with_a_supervisor_inside_has_the_time_that_its_own_children_take(node_id: str) -> None:
+    # More than the bound: its node is connected, and says when it has ended.
+    async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
+        child = await crew.spawn(node_id, "remote_children:supervise", 3 * BOUND)
+        node.kill(child.port, "broken")
+        await next_life(4)
+        inner, outer, inner_again, _ = lives
+        assert inner.ended - outer.ended >= 3 * BOUND
+        assert inner_again.begun >= inner.ended
+        await crew.stop(child)
+        assert all(life.ended <= trio.current_time() for life in lives)
+
+    with_crew(scenario)
+
+
+def test_a_node_that_is_back_says_that_the_child_is_gone() -> None:
+    async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
+        await crew.spawn("b", SERVE)
+        network.crash("b")
+        await trio.sleep(1)
+        begun = trio.current_time()
+        network.restart("b")
+        assert (await next_life(2, 60)).begun - begun < BOUND / 2
+
+    with_crew(scenario)
+
+
 def test_a_child_that_is_lost_and_stopped_has_ended_when_stop_returns() -> None:
     async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
         child = await crew.spawn("b", SERVE)

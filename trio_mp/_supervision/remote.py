@@ -5,7 +5,7 @@ A lost connection is not a death: the port may go on, and a second life beside i
 - its node has said so: a monitor has fired with any reason but a loss; or
 - its node, connected again, has said so when it was asked: the port was killed and monitored once more, and the monitor
   has fired; or
-- the time is up in which it must have ended by itself, see `silence_bound`.
+- its node is not connected, and the time is up in which the life must have ended by itself, see `silence_bound`.
 
 The last needs no answer, because each life is linked to a port of the supervisor's node, its anchor: the node of the
 life kills it when it has not heard from the supervisor's node for three heartbeats. From the moment of the first doubt
@@ -20,7 +20,6 @@ for: a resource that is told the epoch of who writes to it refuses the older one
 from __future__ import annotations
 
 import logging
-import math
 from typing import Any
 
 import trio
@@ -99,7 +98,8 @@ class RemoteLife:
         self._monitor: Monitor | None = None
         # Whether it is to end, whatever happens.
         self._given_up = False
-        self._deadline = math.inf
+        # Whether there is a monitor that its node has not answered.
+        self._is_asked = False
 
     @property
     def shutdown_timeout(self) -> float:
@@ -128,9 +128,7 @@ class RemoteLife:
         return self._monitor
 
     def stop(self, limit: float | None) -> None:
-        """See `Life.stop`. The port is killed; its node gives it the time to unwind that its own setting says."""
-        if limit is not None:
-            self._deadline = min(self._deadline, trio.current_time() + limit)
+        """See `Life.stop`. The port is killed; its node gives it the time to unwind, and the limit changes nothing."""
         self._give_up(None)
 
     def _died(self, *reason: object) -> None:
@@ -169,18 +167,15 @@ class RemoteLife:
     async def wait_gone(self) -> Reason:
         """Kill the port; return why it has died, when that is known, or when it must have. A checkpoint.
 
-        It takes no longer than `shutdown_timeout` says, and not longer than what `stop` was given.
+        While its node is connected, and was asked, that node will say so, however long it takes: a supervisor in the
+        port may have children to stop. Without a connection it takes no longer than `shutdown_timeout` says.
         """
-        runtime, begun, order = self._runtime, trio.current_time(), stop_reason(self._runtime)
-        with trio.CancelScope(deadline=min(self._deadline, begun + self.shutdown_timeout)):
-            while True:
-                # First: whatever arrives there from now on is this order, or nothing.
-                runtime.kill(self.port, order)
-                reason = await self._wait_death()
-                if self.is_certain(reason):
-                    return reason
-                # Not at once again where something stands in the way of monitors.
-                await trio.sleep(runtime.settings.heartbeat / 2)
+        begun, order = trio.current_time(), stop_reason(self._runtime)
+        while True:
+            with trio.CancelScope(deadline=trio.current_time() + self.shutdown_timeout):
+                return await self._ask(order)
+            if self._peer is not None and not (self._peer.is_up() and self._is_asked):
+                break
         log.warning(
             "%s was to end %.3g s ago, and its node has not said that it has: it has ended by now, unless it shields"
             " itself, computes without a checkpoint, or was stopped",
@@ -188,10 +183,23 @@ class RemoteLife:
         )
         return order
 
-    async def _wait_death(self) -> Reason:
-        died = trio.Event()
-        with self._runtime.monitor(self.port, lambda *_: died.set(), None) as monitor:
-            await died.wait()
+    async def _ask(self, order: Reason) -> Reason:
+        """Kill the port, again and again, until it is known that it has died; returns why."""
+        while True:
+            # First: whatever arrives there from now on is this order, or nothing.
+            self._runtime.kill(self.port, order)
+            self._is_asked = True
+            reason = await self._wait_told()
+            self._is_asked = False
+            if self.is_certain(reason):
+                return reason
+            # Not at once again where something stands in the way of monitors.
+            await trio.sleep(self._runtime.settings.heartbeat / 2)
+
+    async def _wait_told(self) -> Reason:
+        told = trio.Event()
+        with self._runtime.monitor(self.port, lambda *_: told.set(), None) as monitor:
+            await told.wait()
         assert monitor.reason is not None
         return monitor.reason
 
