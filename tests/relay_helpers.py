@@ -1,4 +1,8 @@
-"""A program between two nodes: it passes their bytes on, slowly, changed, twice, to others, or not at all."""
+"""A relay in the middle of two nodes passes their bytes on: slowly, changed, twice, to others, or not at all.
+
+It runs on the `FakeNetwork`, and plays an attacker who reads and changes bytes. The relay of the demo and the proxy of
+chaos stand between processes, and never change a byte.
+"""
 
 from __future__ import annotations
 

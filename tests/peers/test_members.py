@@ -77,7 +77,7 @@ def test_every_word_is_said_and_mostly_understood() -> None:
         said[kind] += 1
     assert malformed < 20_000 / 3
     wanted = {"StartMonitor", "StopMonitor", "Died", "Kill"}
-    wanted |= {"Spawn", "Start", "HasStarted", "Keep", "OpenStream", "StreamReady", "DialStream", "Forward", "Ping"}
+    wanted |= {"Spawn", "StartPort", "HasStarted", "Keep", "OpenStream", "StreamReady", "DialStream", "Forward", "Ping"}
     wanted |= {"Pong", "Parting", "Nothing", "log", *requests.QUERIES, *MEMBERSHIP.words}
     wanted |= {"Pull", "Begin", "Head", "Entries", "Done", "Set", "Delete", "Gone", "Leave"}
     wanted |= {"Subscribe", "Unsubscribe", "Get", "View", "ViewChange"}

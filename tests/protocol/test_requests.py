@@ -25,8 +25,8 @@ from trio_mp._protocol.requests import (
     Pong,
     Query,
     Spawn,
-    Start,
     StartMonitor,
+    StartPort,
     StopMonitor,
     StreamReady,
     is_upkeep,
@@ -71,9 +71,9 @@ WORDS += ["start", "started", "keep", "ping", "pong", "idle", "devnull", "", *so
         (("spawn", NAME, "::function", 1, [2]), Spawn(NAME, "::function", (1, [2]), "")),
         (("spawn_linked", NAME, "m:f", PORT), Spawn(NAME, "m:f", (), PORT)),
         (("spawn_linked", NAME, "m:f", PORT, 1, None), Spawn(NAME, "m:f", (1, None), PORT)),
-        (("start", NAME, "m:f", None, None), Start(NAME, "m:f", (), "", None)),
-        (("start", NAME, "m:f", PORT, 0), Start(NAME, "m:f", (), PORT, 0)),
-        (("start", NAME, "m:f", None, 2**63 - 1, 1, [2]), Start(NAME, "m:f", (1, [2]), "", 2**63 - 1)),
+        (("start", NAME, "m:f", None, None), StartPort(NAME, "m:f", (), "", None)),
+        (("start", NAME, "m:f", PORT, 0), StartPort(NAME, "m:f", (), PORT, 0)),
+        (("start", NAME, "m:f", None, 2**63 - 1, 1, [2]), StartPort(NAME, "m:f", (1, [2]), "", 2**63 - 1)),
         (("started", NAME, None, 5), HasStarted(NAME, None, 5)),
         (("started", NAME, {"any": ["thing"]}, 0.0), HasStarted(NAME, {"any": ["thing"]}, 0.0)),
         (("started", NAME, 1, 1.7e308), HasStarted(NAME, 1, 1.7e308)),
@@ -246,7 +246,7 @@ def test_what_is_said_about_a_start_is_read_as_it_was_written(word: str, rest: l
     """Either the request writes the very message again, or it is malformed."""
     message = (word, *rest)
     match parse(message):
-        case Start(name, function, arguments, linked_to, epoch):
+        case StartPort(name, function, arguments, linked_to, epoch):
             assert start(name, function, linked_to or None, epoch, arguments) == message
             assert epoch is None or 0 <= epoch < 2**63
         case HasStarted(name, value, seconds):

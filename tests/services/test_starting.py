@@ -144,12 +144,7 @@ async def test_started_twice() -> None:
 
     async with open_node() as node:
         reasons: list[tuple[Any, ...]] = []
-        started = await start(
-            node._runtime,
-            twice,
-            (),
-            watch=lambda port: node._runtime.monitor(port, lambda *reason: reasons.append(reason), None),
-        )
+        started = await start(node._runtime, twice, (), died=lambda *reason: reasons.append(reason))
         await wait_all_tasks_blocked()
         assert started.value == 1
         assert reasons[0][0] == "die"
@@ -201,18 +196,6 @@ async def test_a_start_that_is_cancelled_already_makes_no_port() -> None:
         assert not node._lifecycle.ports
 
 
-async def test_a_start_is_cancelled_together_with_its_node() -> None:
-    with trio.CancelScope() as scope:
-        async with open_node() as node:
-
-            async def wait(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
-                scope.cancel()
-                await trio.sleep_forever()
-
-            await node.start(wait)
-    assert scope.cancelled_caught
-
-
 async def test_an_epoch_is_seen_in_the_port_alone() -> None:
     seen: list[int | None] = []
 
@@ -225,7 +208,7 @@ async def test_an_epoch_is_seen_in_the_port_alone() -> None:
         await node.start(look)
         node.port().run(lambda: seen.append(current_epoch()))
         assert seen == [12, None, None]
-        with pytest.raises(RuntimeError, match="inside handlers and tasks"):
+        with pytest.raises(RuntimeError, match="in a handler or task of a port"):
             current_epoch()
 
 
@@ -244,12 +227,7 @@ async def test_a_monitor_of_a_start_is_not_called_if_that_fails() -> None:
     called: list[object] = []
     async with open_node() as node:
         with pytest.raises(ValueError, match="no good"):
-            await start(
-                node._runtime,
-                fail,
-                (),
-                watch=lambda port: node._runtime.monitor(port, lambda *reason: called.append(reason), None),
-            )
+            await start(node._runtime, fail, (), died=lambda *reason: called.append(reason))
     assert not called
 
 

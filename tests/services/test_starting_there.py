@@ -225,7 +225,7 @@ async def test_a_monitor_of_a_start_misses_nothing(autojump_clock: trio.testing.
             return await start_on(
                 *(runtime, b._spawner, there, f"{HERE}:{function}", ()),
                 epoch=12,
-                watch=lambda port: runtime.monitor(port, told, None),
+                died=told,
             )
 
         started = await start("starts_and_returns")
@@ -285,7 +285,7 @@ async def test_a_cancelled_start_has_unwound_first(autojump_clock: trio.testing.
         with trio.move_on_after(1) as scope:
             await start_on(
                 *(b._runtime, b._spawner, there, f"{HERE}:never_starts", (2,)),
-                watch=lambda port: b._runtime.monitor(port, told, None),
+                died=told,
             )
         assert scope.cancelled_caught
         assert ended == ["never_starts"]
@@ -346,15 +346,37 @@ async def test_a_cancelled_start_without_a_connection_waits_for_none(autojump_cl
             assert not ended, "what is dead already does not run"
 
 
-async def test_a_start_is_cancelled_together_with_its_node(autojump_clock: trio.testing.MockClock) -> None:
+@where
+@pytest.mark.parametrize("asker", ["block", "port", "outside"])
+async def test_a_start_is_cancelled_together_with_its_node(
+    autojump_clock: trio.testing.MockClock, local: bool, asker: str
+) -> None:
+    """Whoever waits, shielded, for what the node's tasks have to tell."""
     network = FakeNetwork()
+    errors: list[BaseException] = []
+
+    async def wait(port: Port | None = None) -> None:
+        try:
+            await b.start_on("b" if local else "a", f"{HERE}:never_starts", 1)
+        except BaseException as error:
+            errors.append(error)
+            raise
+
     async with open_test_node(network, "a", spawn_modules=[HERE]) as a:
         with trio.move_on_after(5) as scope:
-            async with open_test_node(network, "b", seeds=["a"]) as b:
-                await b.start_on("a", f"{HERE}:never_starts")
+            async with trio.open_nursery() as nursery, open_test_node(network, "b", seeds=["a"]) as b:
+                if asker == "outside":
+                    nursery.start_soon(wait)
+                elif asker == "port":
+                    b.start_port(wait)
+                else:
+                    await wait()
+                await trio.sleep_forever()
         assert scope.cancelled_caught
-        assert trio.current_time() == pytest.approx(5, abs=0.5)
-        await until(lambda: not a._lifecycle.ports)
+        assert trio.current_time() <= 6.1
+        await until(lambda: ended == ["never_starts"])
+        assert not a._lifecycle.ports
+    assert [type(error) for error in errors] == [trio.Cancelled]
 
 
 async def test_a_port_that_dies_while_it_waits_for_a_start(autojump_clock: trio.testing.MockClock) -> None:
@@ -639,7 +661,7 @@ async def test_an_answer_goes_to_who_has_asked(autojump_clock: trio.testing.Mock
         await raw.send(("", "start", raw.name_to_spawn(2), f"{HERE}:serves", f"x#{'A' * 16}", None))
         refused = (await raw.receive(2))[1]
         assert tuple(refused[:4]) == ("", "kil0", raw.name_to_spawn(2), "spawn_failed")
-        assert "ports of its own only" in refused[4]
+        assert "its own ports only" in refused[4]
 
 
 async def test_the_limits_hold_for_ports_that_are_started(autojump_clock: trio.testing.MockClock) -> None:

@@ -193,8 +193,8 @@ async def test_an_exception_is_not_kept(recwarn: pytest.WarningsRecorder) -> Non
 @pytest.mark.parametrize(
     "function, arguments, text",
     [
-        (functions.echo, (1, {"a": {2}}), r'arguments\[1\]\["a"\] is of type set'),
-        (functions.echo, (2**70,), r"arguments\[0\] is an int of 71 bits"),
+        (functions.echo, (1, {"a": {2}}), r'arguments\[1\]\["a"\]: expected .* of type set'),
+        (functions.echo, (2**70,), r"arguments\[0\]: expected an int of at most 64 bits, got one of 71"),
         (functions.return_a_set, (), r"the value that the function returned cannot travel: .* of type set"),
         (functions.returns_a_coroutine, (), "returns_a_coroutine is async behind a sync front"),
     ],
@@ -209,9 +209,9 @@ async def test_what_cannot_travel_is_refused(function: Any, arguments: tuple[obj
 
 async def test_what_is_too_large_is_refused() -> None:
     async with open_rig(1) as rig:
-        with pytest.raises(ValueError, match="the largest that may be sent"):
+        with pytest.raises(ValueError, match=r"expected at most \d+ bytes, which that node takes"):
             await rig.workers.run(functions.echo, bytes(65 * 1024 * 1024))
-        with pytest.raises(ValueError, match="the largest that may be sent"):
+        with pytest.raises(ValueError, match=r"expected at most \d+ bytes, which that node takes"):
             await rig.workers.run(functions.return_bytes, 65 * 1024 * 1024)
         assert await rig.workers.run(functions.double, 4) == 8
 
@@ -267,7 +267,7 @@ async def test_a_worker_calls_only_what_is_released(monkeypatch: pytest.MonkeyPa
 
 async def test_a_function_gets_no_port() -> None:
     async with open_rig(1) as rig:
-        with pytest.raises(RuntimeError, match="answers only inside"):
+        with pytest.raises(RuntimeError, match="expected a running port, got none"):
             await rig.workers.run(functions.asks_for_its_node)
 
 

@@ -50,7 +50,7 @@ class Node:
         parts = assemble(self, settings, environment)
         self._open_node = open_node
         self._context = context
-        # `send` reads these five.
+        # `send` reads these five directly: an attribute or a call more is a measurable part of what it costs.
         self._runtime = parts.runtime
         self._lifecycle = parts.runtime.lifecycle
         self._queue = parts.runtime.dispatcher.queue
@@ -68,17 +68,17 @@ class Node:
 
     @property
     def id(self) -> str:
-        """Its node ID."""
+        """The ID of this node."""
         return self._runtime.id
 
     @property
     def binds(self) -> tuple[str, ...]:
-        """The addresses where it listens, with the real TCP ports."""
+        """The addresses where this node listens, with the real TCP ports."""
         return self._runtime.network.binds if self._runtime.network is not None else ()
 
     @property
     def peers(self) -> tuple[str, ...]:
-        """The IDs of the nodes that it has a connection with, in use now."""
+        """The IDs of the nodes with which this node has a connection in use now."""
         return tuple(self._runtime.network.up_nodes()) if self._runtime.network is not None else ()
 
     @property
@@ -111,8 +111,8 @@ class Node:
     def open_port(self) -> AbstractAsyncContextManager[Port]:
         """A port that lives as long as the block, with a mailbox: messages wait for `Port.receive`.
 
-        If the port dies before, the block goes on; `receive` raises `PortDied`. Leaving the block waits until tasks of
-        the port have unwound, unless it is cancelled. Entering and leaving are checkpoints.
+        If the port dies before the block ends, the block goes on, and `receive` raises `PortDied`. Leaving the block
+        waits until tasks of the port have unwound, unless it is cancelled. Entering and leaving are checkpoints.
         """
         return open_port(self._runtime)
 
@@ -166,8 +166,8 @@ class Node:
         connection. Who monitors the port is told, before any later message arrives.
 
         Raises:
-          TypeError, ValueError: not a port ID; or a value that cannot travel, or is too much, with its place in the
-            message.
+          TypeError, ValueError: `port` is no port ID; or a value cannot travel, or is too much, and the text names its
+            place in the message.
           RuntimeError: the port is on another node, and this node has no network.
           PortDied: this is called by a task of a port that has died.
           trio.ClosedResourceError: the node is closed.
@@ -208,7 +208,8 @@ class Node:
           A handle; its `cancel()` sees to it that the message is not sent.
 
         Raises:
-          what `send` raises, now; ValueError: the number of seconds is negative or not a number.
+          ValueError: the number of seconds is negative or not a number.
+          what `send` raises, at this call.
         """
         return send_after(self._runtime, seconds, port, message)
 
@@ -220,7 +221,7 @@ class Node:
         reported again. A checkpoint. Cancelled, it changes nothing.
 
         Raises:
-          trio.BrokenResourceError: some of it was dropped.
+          trio.BrokenResourceError: some of what was sent there was dropped.
           TypeError, ValueError, RuntimeError, trio.ClosedResourceError: as `send`.
         """
         self._runtime.check_open()
@@ -240,8 +241,8 @@ class Node:
 
         Raises:
           PortDied: the port died first, or messages to it may have been lost.
-          ValueError: it is a node port, and what is asked is not one of `info`, `time`, `up_nodes`, `known_nodes`:
-            nothing else is answered there.
+          ValueError: `port` is a node port, and the message begins with none of `info`, `time`, `up_nodes`,
+            `known_nodes`: nothing else is answered there.
           what `send` raises.
         """
         return await call(self._runtime, port, message)
@@ -258,7 +259,7 @@ class Node:
           reason: none for a normal death, which leaves linked ports alone; else, by custom, an identifier and a text.
 
         Raises:
-          ValueError: it is a node port, or the reason cannot travel.
+          ValueError: `port` is a node port, or the reason cannot travel.
           what `send` raises.
         """
         self._runtime.kill(port, reason)
@@ -282,7 +283,7 @@ class Node:
         The monitor ends with the port that set it. A port that does not exist fires it with `("no_such_port", …)`.
 
         Raises:
-          TypeError: the action is neither.
+          TypeError: the action is neither a sync function nor a port.
           what `send` raises.
         """
         callback = callback_of(self._runtime, action, message)
@@ -318,7 +319,10 @@ class Node:
         return self._death_scope(port, fail=False)
 
     def fail_on_death(self, port: str | ChildRef) -> DeathScope:
-        """As `move_on_death`, but if the block was cancelled by the port's death it raises `PortDied`."""
+        """A cancel scope that is tied to a port, and raises `PortDied` if the port's death has cancelled the block.
+
+        See `move_on_death`, which this is like in everything else.
+        """
         return self._death_scope(port, fail=True)
 
     def _death_scope(self, port: str | ChildRef, *, fail: bool) -> DeathScope:
@@ -355,7 +359,7 @@ class Node:
           node_or_port: the node, or any port of it.
           function: `package.module:function`, in a module that is one of the `spawn_modules` over there; or
             `::function`, in its main program. It must be `@spawnable`.
-          arguments: what it is called with, behind the new port; they travel as a message does.
+          arguments: what the function is called with after the new port; they travel as a message does.
           linked: tie the new port and the running one: the abnormal death of either, or the end or loss of the other's
             node, kills the one that is left.
 
@@ -399,16 +403,10 @@ class Node:
           RuntimeError: `linked`, and there is no running port.
           what `send` raises.
         """
-        runtime = self._runtime
-        if not linked:
-            started = await start_on(runtime, self._spawner, node_or_port, function, arguments)
-        else:
-            running = self._spawner.port_to_tie("start_on")
-            started = await start_on(
-                *(runtime, self._spawner, node_or_port, function, arguments),
-                linked_to=str.__str__(running),
-                watch=lambda port: runtime.link(port, running),
-            )
+        linked_to = str.__str__(self._spawner.port_to_tie("start_on")) if linked else ""
+        started = await start_on(
+            *(self._runtime, self._spawner, node_or_port, function, arguments), linked_to=linked_to, ties=linked
+        )
         return Started(started.port, started.value)
 
     def open_stream(
@@ -555,21 +553,22 @@ class Node:
     def collect_logs(self, level: int | str = logging.WARNING) -> LogCollector:
         """Have all nodes of the network, those that join later too, send this one their log records.
 
-        Each is said again here, through the logger of the same name, whatever that one's level: with the ID of the node
-        in front of its text, and in its attribute `node`. Records that come from others are not sent on.
+        This node logs each record again, through the logger of the same name, whatever the level of that logger is. The
+        ID of the node that sent the record stands in front of the text, and in the attribute `node` of the record.
+        This node does not send on to others what it logs so.
 
-        Nobody waits for it: where a node logs faster than its records can be sent, they are left out, and the next one
-        says how many were. A node sends what its own loggers let through, and nothing at all if its setting
-        `share_logs` is off. Two requests of one node are one, of the later one's level.
+        No program waits for its records to be sent. Where a node logs faster than that, it leaves records out, and the
+        next one says how many. A node sends what its own loggers let through, and nothing if its setting `share_logs`
+        is off. Of two requests of one node the later one counts, with its level.
 
         Args:
           level: the lowest level that is wanted, as `logging` has it.
 
         Returns:
-          A handle; its `cancel()` ends it, and it is a context manager that does so on exit. Not a checkpoint.
+          A handle. Its `cancel()` ends the request; as a context manager it does so on exit. Not a checkpoint.
 
         Raises:
-          ValueError, TypeError: that is no level.
+          ValueError, TypeError: `level` is no level of `logging`.
           trio.ClosedResourceError: the node is closed.
         """
         return self._logs.collect(check_level(level))

@@ -28,7 +28,7 @@ Service: TypeAlias = Callable[[str, tuple[object, ...]], bool]
 class SpawnService(Protocol):
     """What makes and initialises ports; see `Spawner`."""
 
-    def spawn(self, request: requests.Spawn | requests.Start, *, asker: str) -> Port | None:
+    def spawn(self, request: requests.Spawn | requests.StartPort, *, asker: str) -> Port | None:
         """Make a port and initialise it for the node `asker`; None if this node is closing.
 
         The port is dead already if the function cannot be had or has failed: monitors of the port are told why.
@@ -139,7 +139,7 @@ class NodePort:
                 self._dispatcher.lifecycle.kill_now(name, reason)
             case requests.Spawn() as spawn:
                 self._spawn_for(peer, spawn)
-            case requests.Start() as start:
+            case requests.StartPort() as start:
                 self._spawn_for(peer, start)
             case requests.HasStarted(name, value, shutdown_timeout):
                 self._starts.answered(peer, name, value, shutdown_timeout)
@@ -209,7 +209,7 @@ class NodePort:
             if port is not None:
                 peer.spawned += 1
                 state_of(port).unwound.append(peer.spawned_port_gone)
-        if isinstance(request, requests.Start) or (isinstance(request, requests.Spawn) and request.linked_to):
+        if isinstance(request, requests.StartPort) or (isinstance(request, requests.Spawn) and request.linked_to):
             # Its request to monitor comes right behind, but the port may have ended by then, and not of an error.
             self._watch(peer, request.name)
 
@@ -221,7 +221,7 @@ class NodePort:
         if linked_to and node_of(linked_to) != peer.id:
             # A connection with that node would be looked for, in the name of somebody else.
             return f"{peer.id} may link new ports to its own ports only, not to {linked_to:.200}"
-        if isinstance(request, requests.Start) and peer.watchers.full:
+        if isinstance(request, requests.StartPort) and peer.watchers.full:
             # It waits for the answer or the port's death, and could not be told of the latter.
             return f"{peer.id} monitors {len(peer.watchers)} ports on this node, the limit"
         return ""

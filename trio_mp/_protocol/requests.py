@@ -70,7 +70,7 @@ class Spawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class StartPort:
     """`start`: make a port of this name, initialise it, and tell me when it has started.
 
     Attributes:
@@ -188,7 +188,7 @@ class Malformed:
     message: tuple[object, ...]
 
 
-ForNewPort: TypeAlias = Spawn | Start | OpenStream
+ForNewPort: TypeAlias = Spawn | StartPort | OpenStream
 """What asks for a port, under a name that the asker gives it."""
 
 Streaming: TypeAlias = OpenStream | StreamReady | DialStream
@@ -198,7 +198,7 @@ Request: TypeAlias = (
     | Died
     | Kill
     | Spawn
-    | Start
+    | StartPort
     | HasStarted
     | Keep
     | Streaming
@@ -238,8 +238,8 @@ def _is_seconds(value: object) -> bool:
 
 def _start(
     name: str, function: str, port: str | None, epoch: int | None, arguments: tuple[object, ...]
-) -> Start:
-    return Start(name, function, arguments, port or "", epoch)
+) -> StartPort:
+    return StartPort(name, function, arguments, port or "", epoch)
 
 
 def _spawn(name: str, function: str, arguments: tuple[object, ...]) -> Spawn:

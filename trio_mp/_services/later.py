@@ -44,7 +44,7 @@ async def _send_later(
         try:
             runtime.send(port, message)
         except (TypeError, ValueError) as error:
-            # It was checked at the call, but the peer's limit and its framing may have become known since.
+            # `send_after` has checked the message, but the peer's limit and framing may have become known since.
             log.error("a message of send_after(%g, %r) cannot be sent: %s", seconds, port, error)
             _lose(runtime, port, error)
 
@@ -70,7 +70,7 @@ def callback_of(
 
 
 def _fix(runtime: Runtime, port: str | PortReference, message: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A message that is to be sent to a port later: if it is to travel, what it holds now.
+    """Check a message that is to be sent to a port later. Returns it as it is now: a snapshot, if it is to travel.
 
     Raises:
       TypeError, ValueError, RuntimeError: as `Node.send`.
@@ -88,7 +88,7 @@ def _fix(runtime: Runtime, port: str | PortReference, message: tuple[Any, ...]) 
 
 
 def _notify(runtime: Runtime, port: str | PortReference, message: tuple[object, ...], reason: Reason) -> None:
-    """Send a message with a reason appended. Raises nothing for what cannot travel there: nobody could mend it."""
+    """Send a message with a reason appended. One that cannot travel there is logged: no caller could mend it."""
     try:
         runtime.send(port, (*message, *reason))
     except (TypeError, ValueError) as error:
@@ -100,7 +100,7 @@ def _notify(runtime: Runtime, port: str | PortReference, message: tuple[object, 
 
 
 def _lose(runtime: Runtime, port: str | PortReference, error: Exception) -> None:
-    """A message taken from the program earlier cannot be sent to that port now: tell whoever monitors the port."""
+    """Fire the monitors of a port, because a message that the program gave earlier cannot be sent there now."""
     peer, name = runtime.route(port)
     if peer is not None:
         peer.act(peer.association.message_lost, name, f"a message that was to be sent later is lost: {error}")

@@ -15,7 +15,7 @@ from .._ids import PortReference, node_of
 from .._ports.port import Port, new_port, state_of
 from .._ports.run_queue import Job
 from .._protocol import requests
-from .._protocol.requests import Spawn, Start
+from .._protocol.requests import Spawn, StartPort
 from .._protocol.wire.values import plain_message
 from .._reason import Reason, is_normal, spawn_failed
 from .._runtime import Runtime
@@ -140,7 +140,7 @@ class Spawner:
             )
         return running
 
-    def begin_own(self, port: Port, request: Spawn | Start, status: PortStatus | None) -> None:
+    def begin_own(self, port: Port, request: Spawn | StartPort, status: PortStatus | None) -> None:
         """Have a new port initialised behind the messages that are on their way, as this node has asked itself to.
 
         Args:
@@ -153,7 +153,7 @@ class Spawner:
         dispatcher.hold(port)
         dispatcher.queue.enqueue(Job(self._initialise_own), (port, request, status))
 
-    def _initialise_own(self, port: Port, request: Spawn | Start, status: PortStatus | None) -> None:
+    def _initialise_own(self, port: Port, request: Spawn | StartPort, status: PortStatus | None) -> None:
         # Dead already if the node was cancelled before this was reached, or who waits for it.
         if port.alive:
             self._initialise(port, request, status, asker="")
@@ -163,13 +163,13 @@ class Spawner:
         """See `SpawnService.failure_of`."""
         return self._failures.get(name)
 
-    def spawn(self, request: Spawn | Start, *, asker: str) -> Port | None:
+    def spawn(self, request: Spawn | StartPort, *, asker: str) -> Port | None:
         """See `SpawnService.spawn`. A failure is logged, and kept for those who monitor the port."""
         if self._runtime.closing:
             self.refuse(request.name, f"{self._runtime.id} is closing")
             return None
         port = new_port(self._runtime.lifecycle, request.name)
-        status = self.starts.serve(port, asker) if isinstance(request, Start) else None
+        status = self.starts.serve(port, asker) if isinstance(request, StartPort) else None
         self._initialise(port, request, status, asker=asker)
         return port
 
@@ -183,11 +183,11 @@ class Spawner:
         self._failures[name] = reason
 
     def _initialise(
-        self, port: Port, request: Spawn | Start, status: PortStatus | None, *, asker: str
+        self, port: Port, request: Spawn | StartPort, status: PortStatus | None, *, asker: str
     ) -> None:
         """Initialise a new port as a request of another node says, or of this one (an empty text), in its context."""
         lifecycle = self._runtime.lifecycle
-        if isinstance(request, Start):
+        if isinstance(request, StartPort):
             state_of(port).epoch = request.epoch
         try:
             function = self.find(request.function, remote=bool(asker))

@@ -13,7 +13,7 @@ import trio
 from .._errors import PortDied
 from .._ids import PortReference, join_port
 from .._peers.peer import Peer
-from .._ports.monitor import Monitor
+from .._ports.monitor import Monitor, MonitorCallback
 from .._ports.port import Port, new_port, state_of
 from .._ports.run_queue import Job
 from .._protocol import requests
@@ -65,7 +65,7 @@ async def start(
     arguments: tuple[Any, ...],
     *,
     epoch: int | None = None,
-    watch: SetMonitor | None = None,
+    died: MonitorCallback | None = None,
     unwind_limit: float | None = None,
 ) -> Started[Port]:
     """See `Node.start`.
@@ -73,9 +73,9 @@ async def start(
     Args:
       runtime, function, arguments: see there.
       epoch: what `current_epoch` says in the port.
-      watch: sets a monitor on the port of this ID, before the port runs. The monitor is active when this returns, so
-        no death is missed in between; its callback may be called before the task that waits here runs again. It is
-        cancelled, and not called, if this raises.
+      died: the callback of a monitor that is set before the port runs, belongs to no port, and is still set when this
+        returns, so that no death is missed in between. It may be called before the task that waits here runs again.
+        It is not called if this raises.
       unwind_limit: how long the port's tasks may take to unwind, in seconds; None for what the node's setting says.
     """
     if not callable(function):
@@ -83,8 +83,9 @@ async def start(
     await trio.lowlevel.checkpoint_if_cancelled()
     port = new_port(runtime.lifecycle, runtime.next_name())
     state = state_of(port)
-    state.epoch, state.unwind_limit = epoch, unwind_limit
-    starting = StartingHere(runtime, port, watch)
+    state.epoch = epoch
+    state.unwind_limit = unwind_limit
+    starting = StartingHere(runtime, port, _monitor_by(runtime, died))
     start_process(port, function, arguments, starting.status)
     try:
         outcome = await starting.wait()
@@ -104,7 +105,8 @@ async def start_on(
     *,
     epoch: int | None = None,
     linked_to: str = "",
-    watch: SetMonitor | None = None,
+    ties: bool = False,
+    died: MonitorCallback | None = None,
 ) -> RemoteStarted:
     """See `Node.start_on`.
 
@@ -114,7 +116,8 @@ async def start_on(
       epoch: what `current_epoch` says in the port.
       linked_to: the ID of a port of this node: with its abnormal death, or with the loss of this node, the new port
         dies. An empty text for none.
-      watch: see `start`.
+      ties: whether that port also dies with the abnormal death, or the loss, of the new one once that has started.
+      died: see `start`. Not together with `ties`.
     """
     check_reference(function)
     await trio.lowlevel.checkpoint_if_cancelled()
@@ -123,7 +126,8 @@ async def start_on(
         where = where.port
     peer, _ = runtime.route(where)
     name = runtime.next_name() if peer is None else runtime.next_spawned_name()
-    request = requests.Start(name, function, arguments, linked_to, epoch)
+    request = requests.StartPort(name, function, arguments, linked_to, epoch)
+    watch = (lambda port: runtime.link(port, linked_to)) if ties else _monitor_by(runtime, died)
     starting: Starting
     if peer is None:
         port = new_port(runtime.lifecycle, name)
@@ -138,6 +142,11 @@ async def start_on(
     if not outcome.started:
         raise PortDied(starting.port, outcome.reason) from outcome.take_error()
     return RemoteStarted(starting.port, outcome.value, outcome.shutdown_timeout)
+
+
+def _monitor_by(runtime: Runtime, died: MonitorCallback | None) -> SetMonitor | None:
+    """What sets a monitor with this callback, which belongs to no port."""
+    return None if died is None else lambda port: runtime.monitor(port, died, None)
 
 
 class Starting(ABC):
@@ -193,22 +202,11 @@ class Starting(ABC):
         return outcome
 
     async def _wait_gone(self, limit: float | None) -> None:
-        """Wait until the port has unwound, whoever is cancelled; not if this node itself was cancelled.
-
-        After that nothing is dispatched and nothing is read, and who waits for a port would wait for ever. The tasks of
-        ports here unwind in the node's nursery.
-        """
-        gone, dispatcher = self.outcome.gone, self._runtime.dispatcher
-        if dispatcher.halted:
-            return
-        dispatcher.halting[gone.set] = None
-        try:
-            with trio.CancelScope(shield=True) as scope:
-                if limit is not None:
-                    scope.deadline = trio.current_time() + limit
-                await gone.wait()
-        finally:
-            del dispatcher.halting[gone.set]
+        """Wait until the port has unwound, whoever is cancelled: a node's tasks outlive the tasks of its ports."""
+        with trio.CancelScope(shield=True) as scope:
+            if limit is not None:
+                scope.deadline = trio.current_time() + limit
+            await self.outcome.gone.wait()
         if scope.cancelled_caught:
             log.warning("%s: its start was cancelled %g s ago, and it has not ended yet", self.port, limit)
 
@@ -219,7 +217,7 @@ class StartingHere(Starting):
     Args:
       runtime: the node.
       port: the port, whose function does not run yet.
-      watch: see `start`.
+      watch: sets the monitor that is to be there from the start on, if there is one. It is not called if that fails.
 
     Attributes:
       status: what the port's function gets as `task_status`.
@@ -264,11 +262,11 @@ class StartingThere(Starting):
       spawner: this node's.
       peer: that node.
       request: what it is asked for. Raises what `Peer.send` does.
-      watch: see `start`.
+      watch: sets the monitor that is to be there from the start on, if there is one. It is not called if that fails.
     """
 
     def __init__(
-        self, runtime: Runtime, spawner: Spawner, peer: Peer, request: requests.Start, watch: SetMonitor | None
+        self, runtime: Runtime, spawner: Spawner, peer: Peer, request: requests.StartPort, watch: SetMonitor | None
     ) -> None:
         super().__init__(runtime, join_port(peer.id, request.name))
         self._peer = peer

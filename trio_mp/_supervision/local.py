@@ -63,7 +63,7 @@ class LocalKind:
             self._function,
             resolve(self._arguments),
             epoch=epoch,
-            watch=lambda port: runtime.monitor(port, died, None),
+            died=died,
             unwind_limit=self._limit,
         )
         return LocalLife(runtime, started.port, started.value)

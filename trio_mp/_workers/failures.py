@@ -16,7 +16,8 @@ from typing import cast
 import trio
 
 from .._errors import WorkerError
-from .._protocol.wire import codec
+from .._protocol.wire.amount import holds_at_most
+from .._protocol.wire.values import plain_message
 from .main_module import IMPORTED, MAIN
 
 _LONGEST_TEXT = 4000
@@ -48,8 +49,8 @@ def _describe(error: BaseException, depth: int) -> list[object]:
             # What its type says it can be made of again: some have more than `args`, as OSError has its file.
             maker, made_of, *_ = cast("tuple[object, ...]", error.__reduce__())
             if maker is kind and isinstance(made_of, tuple):
-                plain = codec.plain_message(made_of, thorough=True)
-                arguments = plain if codec.holds_at_most(plain, _MOST_VALUES, _LONGEST_ARGUMENTS) else None
+                plain = plain_message(made_of, thorough=True)
+                arguments = plain if holds_at_most(plain, _MOST_VALUES, _LONGEST_ARGUMENTS) else None
         except Exception:  # noqa: BLE001 - values of the program: they need not travel, nor behave
             arguments = None
     notes = getattr(error, "__notes__", ())

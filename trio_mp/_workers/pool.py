@@ -15,12 +15,12 @@ from typing import Any, Protocol
 import trio
 
 from .._errors import WorkerLost
-from .._protocol.wire import codec
+from .._protocol.wire.values import plain_message
 from .._reason import Reason, describe
 from .._runtime import Runtime
 from .assignment import SLOW, Durations, Load, Loaded, least_busy
 from .failures import rebuild
-from .server import Outbox
+from .server import BoundedSender
 
 log = logging.getLogger("trio_mp.workers")
 
@@ -96,7 +96,7 @@ class WorkerHandle(Loaded):
       answered_at: when it has answered last, or was given the first of its tasks, by Trio's clock.
     """
 
-    def __init__(self, name: str, process: int, outbox: Outbox) -> None:
+    def __init__(self, name: str, process: int, outbox: BoundedSender) -> None:
         self.name = name
         self.process = process
         self.outbox = outbox
@@ -175,7 +175,7 @@ class Pool:
         def lost(*reason: object) -> None:
             self._lost(worker, reason)
 
-        worker = WorkerHandle(name, process, Outbox(self._runtime, port, drained))
+        worker = WorkerHandle(name, process, BoundedSender(self._runtime, port, drained))
         # No owner: it is to fire whatever becomes of the port.
         self._runtime.monitor(port, lost, None)
         self.workers.append(worker)
@@ -429,7 +429,7 @@ class Pool:
 def _explain(error: Exception, arguments: tuple[Any, ...]) -> Exception:
     """Why arguments cannot travel, with the place as the caller counts."""
     try:
-        codec.plain_message(arguments, thorough=True, what="arguments")
+        plain_message(arguments, thorough=True, what="arguments")
     except (TypeError, ValueError) as better:
         return better
     return error

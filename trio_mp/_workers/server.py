@@ -38,7 +38,7 @@ HIGH_WATER = 4 * 1024 * 1024
 """How much may wait in the queue for the other side, in bytes, before results, or tasks, wait outside of it."""
 
 
-class Outbox:
+class BoundedSender:
     """Sends to one port on another node, never more than that node's queue holds.
 
     `Node.send` takes what `queue_limit` allows, and drops all when there is more. So what is beyond `HIGH_WATER` waits
@@ -107,7 +107,7 @@ class TaskServer:
         self._scopes: dict[int, trio.CancelScope] = {}
         # Answers that wait until the queue for the pool's node has been flushed.
         self._held: deque[tuple[object, ...]] = deque()
-        self._outbox = Outbox(runtime, pool, self._release)
+        self._outbox = BoundedSender(runtime, pool, self._release)
         self._collects = False
         self._collect_job = Job(self._collect)
         self.port = runtime.lifecycle.public.port()
