@@ -40,6 +40,7 @@ from ._services.spawning import spawnable as spawnable
 from ._services.starting import Started as Started
 from ._supervision.arguments import Backoff as Backoff
 from ._supervision.errors import SupervisorFailed as SupervisorFailed
+from ._supervision.places import Family as Family
 from ._supervision.reference import ChildRef as ChildRef
 from ._supervision.supervisor import Supervisor as Supervisor
 from ._transport.certificate_files import Certificate as Certificate
@@ -57,6 +58,7 @@ __all__ = [
     "ConfigurationError",
     "Database",
     "DeathScope",
+    "Family",
     "LocalProtocolError",
     "LogCollector",
     "Monitor",

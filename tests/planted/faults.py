@@ -10,6 +10,7 @@ from .faults_of_logs import LOGS
 from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
 from .faults_of_processes import PROCESSES
+from .faults_of_remote_children import REMOTE_CHILDREN
 from .faults_of_sockets import SOCKETS
 from .faults_of_streams import STREAMS
 from .faults_of_supervision import SUPERVISION
@@ -29,6 +30,7 @@ FAULTS: tuple[Fault, ...] = (
     *DATABASE,
     *SUPERVISION,
     *PROCESSES,
+    *REMOTE_CHILDREN,
     *LOGS,
     *AMOUNTS,
 )

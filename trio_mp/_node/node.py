@@ -489,7 +489,7 @@ class Node:
             name=name,
             epochs=epochs,
         )
-        return SupervisorBlock(self._runtime, self._database, settings)
+        return SupervisorBlock(self._runtime, self._spawner, self._database, settings)
 
     # Workers -------------------------------------------------------------------------------------------------------
 

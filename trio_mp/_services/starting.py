@@ -107,6 +107,7 @@ async def start_on(
     linked_to: str = "",
     ties: bool = False,
     died: MonitorCallback | None = None,
+    watch: SetMonitor | None = None,
 ) -> RemoteStarted:
     """See `Node.start_on`.
 
@@ -118,6 +119,7 @@ async def start_on(
         dies. An empty text for none.
       ties: whether that port also dies with the abnormal death, or the loss, of the new one once that has started.
       died: see `start`. Not together with `ties`.
+      watch: sets the monitor instead, when it is told the ID of the port: the caller knows it even if this raises.
     """
     check_reference(function)
     await trio.lowlevel.checkpoint_if_cancelled()
@@ -127,7 +129,8 @@ async def start_on(
     peer, _ = runtime.route(where)
     name = runtime.next_name() if peer is None else runtime.next_spawned_name()
     request = requests.StartPort(name, function, arguments, linked_to, epoch)
-    watch = (lambda port: runtime.link(port, linked_to)) if ties else _monitor_by(runtime, died)
+    if watch is None:
+        watch = (lambda port: runtime.link(port, linked_to)) if ties else _monitor_by(runtime, died)
     starting: Starting
     if peer is None:
         port = new_port(runtime.lifecycle, name)

@@ -8,6 +8,7 @@ import trio
 
 from .._runtime import Runtime
 from .._services.database import Database
+from .._services.spawning import Spawner
 from .arguments import SupervisorSettings
 from .driver import Driver
 from .errors import SupervisorFailed
@@ -20,12 +21,13 @@ class SupervisorBlock:
     A class, and no decorated generator, so that an interrupt cannot come between two lines of it.
 
     Args:
-      runtime, database: the node's.
+      runtime, spawner, database: the node's.
       settings: what the program has said.
     """
 
-    def __init__(self, runtime: Runtime, database: Database, settings: SupervisorSettings) -> None:
+    def __init__(self, runtime: Runtime, spawner: Spawner, database: Database, settings: SupervisorSettings) -> None:
         self._runtime = runtime
+        self._spawner = spawner
         self._database = database
         self._settings = settings
         self._driver: Driver | None = None
@@ -39,7 +41,7 @@ class SupervisorBlock:
         self._nursery = trio.open_nursery(strict_exception_groups=True)
         driver.enter(await self._nursery.__aenter__())
         driver.scope.__enter__()
-        return Supervisor(self._runtime, driver)
+        return Supervisor(self._runtime, self._spawner, self._database, driver)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(

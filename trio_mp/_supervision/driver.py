@@ -7,7 +7,6 @@ import logging
 import math
 from collections import deque
 from contextvars import ContextVar
-from functools import partial
 
 import trio
 
@@ -203,9 +202,7 @@ class Driver:
         key = self._next_key(name)
         child = Child(key, kind, settings, ChildRef(key, self, self.label, self.runtime.fire_early))
         self._children[key] = child
-        self._feed(
-            self._rules.add(key, settings.restart, trio.current_time(), significant=settings.significant)
-        )
+        self._feed(self._rules.add(key, settings.restart, trio.current_time(), significant=settings.significant))
         return child
 
     def _next_key(self, name: str) -> str:
@@ -354,7 +351,7 @@ class Driver:
         try:
             with scope:
                 turn.epoch = await self._next_epoch(child)
-                turn.life = await child.kind.begin(turn.epoch, partial(self._ended_life, child, turn))
+                turn.life = await child.kind.begin(turn.epoch, End(self, child, turn))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the start that has failed
             failure = error
         child.scope = None
@@ -366,6 +363,8 @@ class Driver:
             self._stop(child, turn)
         else:
             self._started(child, turn)
+        if turn.loss is not None:
+            child.reference._end(turn.loss)
         if turn.end is not None and turn.life is not None:
             self._take_end(child, turn, *turn.end)
 
@@ -411,7 +410,14 @@ class Driver:
             self._errors.append((trio.current_time(), child.key, failure))
         self._feed(self._rules.failed(child.key, trio.current_time(), self.runtime.environment.jitter()))
 
-    def _ended_life(self, child: Child, turn: Turn, reason: Reason, error: Exception | None) -> None:
+    def lost_life(self, child: Child, turn: Turn, reason: Reason) -> None:
+        """See `EndOfLife.lost`."""
+        if turn.end is None and turn.loss is None:
+            turn.loss = reason
+            if turn.life is not None:
+                child.reference._end(reason)
+
+    def ended_life(self, child: Child, turn: Turn, reason: Reason, error: Exception | None) -> None:
         """See `Kind.begin`."""
         if turn.end is None:
             turn.end = reason, error
@@ -434,3 +440,27 @@ class Driver:
             level = logging.INFO if expected else logging.WARNING
             log.log(level, "%s: %s died: %s", self.label, child.key, describe(reason), exc_info=error)
         self._feed(self._rules.died(child.key, now, self.runtime.environment.jitter(), normal=expected))
+
+
+class End:
+    """See `EndOfLife`.
+
+    Args:
+      driver: that of the supervisor.
+      child, turn: which life of which child it is.
+    """
+
+    __slots__ = ("_child", "_driver", "_turn")
+
+    def __init__(self, driver: Driver, child: Child, turn: Turn) -> None:
+        self._driver = driver
+        self._child = child
+        self._turn = turn
+
+    def lost(self, reason: Reason) -> None:
+        """See `EndOfLife.lost`."""
+        self._driver.lost_life(self._child, self._turn, reason)
+
+    def __call__(self, reason: Reason, error: Exception | None, /) -> None:
+        """See `EndOfLife`."""
+        self._driver.ended_life(self._child, self._turn, reason, error)
