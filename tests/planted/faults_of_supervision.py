@@ -182,6 +182,7 @@ SUPERVISION = (
         "a start that has succeeded although it was stopped is never stopped",
         (Change(_DRIVER, "if scope.cancel_called:", "if False:"),),
         (f"{_KINDS}::test_a_start_that_has_succeeded_although_it_was_stopped_is_stopped",),
+        hangs=True,
     ),
     Fault(
         "starts_a_cancelled_child",
@@ -244,5 +245,18 @@ SUPERVISION = (
         "a link that was set for one life kills a later one",
         (Change("_runtime.py", "            to = to.port\n", "            pass\n"),),
         (f"{_REFERENCES}::test_a_link_to_a_child_kills_the_life_that_there_was",),
+    ),
+    Fault(
+        "monitors_nothing_for_ever",
+        "a callback that monitors a child which does not run keeps its node from closing",
+        (
+            Change(
+                "_runtime.py",
+                "if self.closing and self.lifecycle.firing:\n            # As for a dead",
+                "if False:\n            # As for a dead",
+            ),
+        ),
+        (f"{_REFERENCES}::test_a_callback_that_sets_its_monitor_again_ends_with_the_node",),
+        hangs=True,
     ),
 )

@@ -165,6 +165,23 @@ async def test_a_monitor_of_a_dead_port_set_between_two_lives_ends_with_it(autoj
         assert notices == []
 
 
+async def test_a_callback_that_sets_its_monitor_again_ends_with_the_node(autojump_clock: MockClock) -> None:
+    story, calls = Story(), []
+
+    def again(*_: object) -> None:
+        calls.append(None)
+        node.monitor(child, again)
+
+    async with open_node() as node:
+        async with node.open_supervisor() as crew:
+            child = await crew.start(story.serve, "a")
+        node.monitor(child, again)
+        # It is called again and again, and others have their turn all the same.
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+    assert calls
+
+
 async def test_all_monitors_have_fired_when_the_next_life_is_seen(autojump_clock: MockClock) -> None:
     story = Story()
     seen: list[tuple[str, str]] = []
