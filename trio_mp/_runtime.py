@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Iterable
-from typing import cast
+from typing import Any, cast
 
 import trio
 
@@ -94,7 +94,7 @@ class Runtime:
         self._spawn_counter = 0
         # Where messages go, by port ID: the peer, or None for this node, and the name. Parsing a port ID costs as much
         # as sending; this is emptied when it has grown too large, and when peers are forgotten.
-        self.routes: dict[str, tuple[Peer | None, str]] = {}
+        self.routes: dict[Any, tuple[Peer | None, str]] = {}
         self._node_monitors: dict[Monitor, None] = {}
 
     def serve_by(self, node_port: NodePort) -> None:
@@ -136,7 +136,7 @@ class Runtime:
             if running is not None and isinstance(running.port, Port) and not running.port.alive:
                 raise PortDied(running.port, state_of(running.port).reason)
 
-    def route(self, port: str) -> tuple[Peer | None, str]:
+    def route(self, port: str | PortReference) -> tuple[Peer | None, str]:
         """Where messages for a port go: the peer, or None for this node; and the name of the port there.
 
         Raises:
@@ -170,7 +170,7 @@ class Runtime:
         return route
 
     @trio.lowlevel.enable_ki_protection
-    def send(self, port: str, message: tuple[object, ...]) -> None:
+    def send(self, port: str | PortReference, message: tuple[object, ...]) -> None:
         """Send to any port, for code of the package. `Node.send` does the same without this call, for speed."""
         if self.closed or self.lifecycle.lingering:
             self.check_open()
@@ -193,7 +193,7 @@ class Runtime:
                 self.dispatcher.queue.enqueue(target, message)
 
     @trio.lowlevel.enable_ki_protection
-    def kill(self, port: str, reason: Reason) -> None:
+    def kill(self, port: str | PortReference, reason: Reason) -> None:
         """See `Node.kill`."""
         self.check_open()
         reason = plain_message(reason, thorough=True, what="reason")
@@ -209,7 +209,7 @@ class Runtime:
 
     @trio.lowlevel.enable_ki_protection
     def monitor(
-        self, port: str, callback: MonitorCallback, owner: Port | None, *, kills_remotely: bool = False
+        self, port: str | PortReference, callback: MonitorCallback, owner: Port | None, *, kills_remotely: bool = False
     ) -> Monitor:
         """Monitor a port; the callback runs in the context of the owner, and the monitor ends with it.
 
@@ -296,7 +296,7 @@ class Runtime:
         port = running_port()
         return port if port is not None and lifecycle_of(port) is self.lifecycle else None
 
-    def link(self, port: str, to: str) -> Monitor:
+    def link(self, port: str | PortReference, to: str | PortReference) -> Monitor:
         """See `Node.link`."""
         self.check_open()
         if isinstance(to, PortReference):

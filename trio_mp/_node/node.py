@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import trio
 
+from .._peers.peer import Peer
 from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import Port, new_port
 from .._ports.timer import Timer
@@ -31,6 +32,7 @@ from .._supervision.arguments import (
     check_supervisor,
 )
 from .._supervision.block import SupervisorBlock
+from .._supervision.reference import ChildRef
 from .._supervision.supervisor import Supervisor
 from .._workers.opening import NodeOpener, check_workers, open_workers
 from .._workers.workers import Workers
@@ -53,7 +55,7 @@ class Node:
         self._lifecycle = parts.runtime.lifecycle
         self._queue = parts.runtime.dispatcher.queue
         self._items = parts.runtime.dispatcher.queue.items
-        self._routes = parts.runtime.routes
+        self._routes: dict[Any, tuple[Peer | None, str]] = parts.runtime.routes
         self._spawner = parts.spawner
         self._streams = parts.streams
         self._database = parts.database
@@ -149,7 +151,7 @@ class Node:
     # Messages ------------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
-    def send(self, port: str, *message: Any) -> None:
+    def send(self, port: str | ChildRef, *message: Any) -> None:
         """Send a message. Never blocks, never a checkpoint.
 
         Args:
@@ -195,7 +197,7 @@ class Node:
         except Exception as error:  # noqa: BLE001 - an error of this package, whatever it is
             peer.fail(error)
 
-    def send_after(self, seconds: float, port: str, *message: Any) -> Timer:
+    def send_after(self, seconds: float, port: str | ChildRef, *message: Any) -> Timer:
         """Send a message later.
 
         Args:
@@ -211,7 +213,7 @@ class Node:
         """
         return send_after(self._runtime, seconds, port, message)
 
-    async def flush(self, node_or_port: str) -> None:
+    async def flush(self, node_or_port: str | ChildRef) -> None:
         """Wait until what was sent there has been handed to the operating system: the place to wait for a slow peer.
 
         It bounds what this node queues, not what waits in a mailbox over there: for that let the receiver answer, by
@@ -229,7 +231,7 @@ class Node:
         else:
             await peer.wait_flushed()
 
-    async def call(self, port: str, *message: Any) -> tuple[Any, ...]:
+    async def call(self, port: str | ChildRef, *message: Any) -> tuple[Any, ...]:
         """Send a message with a reply port appended, and wait for the reply.
 
         A checkpoint. Cancelled, the reply is no longer wanted: when it comes it is dropped.
@@ -247,7 +249,7 @@ class Node:
 
     # Death ---------------------------------------------------------------------------------------------------------
 
-    def kill(self, port: str, *reason: Any) -> None:
+    def kill(self, port: str | ChildRef, *reason: Any) -> None:
         """Kill a port, here or on another node.
 
         It keeps its place among the messages sent before it, but what is still queued in the port is discarded.
@@ -263,10 +265,12 @@ class Node:
         self._runtime.kill(port, reason)
 
     @overload
-    def monitor(self, port: str, action: Callable[..., object], /) -> Monitor: ...
+    def monitor(self, port: str | ChildRef, action: Callable[..., object], /) -> Monitor: ...
     @overload
-    def monitor(self, port: str, action: str, /, *message: Any) -> Monitor: ...
-    def monitor(self, port: str, action: Callable[..., object] | str, /, *message: Any) -> Monitor:
+    def monitor(self, port: str | ChildRef, action: str | ChildRef, /, *message: Any) -> Monitor: ...
+    def monitor(
+        self, port: str | ChildRef, action: Callable[..., object] | str | ChildRef, /, *message: Any
+    ) -> Monitor:
         """Be told, once, when a port dies or when messages to it may have been lost.
 
         Args:
@@ -285,7 +289,7 @@ class Node:
         callback = callback_of(self._runtime, action, message)
         return self._runtime.monitor(port, callback, self._runtime.owner())
 
-    def link(self, port: str, to: str | None = None) -> Monitor:
+    def link(self, port: str | ChildRef, to: str | ChildRef | None = None) -> Monitor:
         """Kill a port, with the same reason, when another one dies abnormally or is lost. One way.
 
         The end of its node is an abnormal death. A node that closes tells the nodes that it is connected with, and
@@ -306,7 +310,7 @@ class Node:
             raise RuntimeError("link(): expected a running port, or `to`, got neither; give the port to kill as `to`")
         return self._runtime.link(port, target)
 
-    def move_on_death(self, port: str) -> DeathScope:
+    def move_on_death(self, port: str | ChildRef) -> DeathScope:
         """A cancel scope that is tied to a port: the block is cancelled when the port dies or is lost.
 
         In the manner of `trio.move_on_after`: `with node.move_on_death(port) as scope:`. After the block the scope's
@@ -314,14 +318,14 @@ class Node:
         """
         return self._death_scope(port, fail=False)
 
-    def fail_on_death(self, port: str) -> DeathScope:
+    def fail_on_death(self, port: str | ChildRef) -> DeathScope:
         """A cancel scope that is tied to a port, and raises `PortDied` if the port's death has cancelled the block.
 
         See `move_on_death`, which this is like in everything else.
         """
         return self._death_scope(port, fail=True)
 
-    def _death_scope(self, port: str, *, fail: bool) -> DeathScope:
+    def _death_scope(self, port: str | ChildRef, *, fail: bool) -> DeathScope:
         owner = self._runtime.owner()
 
         def set_monitor(callback: Callable[..., object]) -> Monitor:
@@ -329,7 +333,7 @@ class Node:
 
         return DeathScope(str(port), set_monitor, lambda: self._lifecycle.cause, fail=fail)
 
-    async def wait_death(self, port: str) -> Reason:
+    async def wait_death(self, port: str | ChildRef) -> Reason:
         """Wait until a port dies, or messages to it may have been lost; returns why. A checkpoint.
 
         Cancelled, it changes nothing. A port that died long ago gives `("no_such_port", …)`.
@@ -346,7 +350,9 @@ class Node:
     # Spawning ------------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
-    def spawn(self, node_or_port: str, function: str, *arguments: Any, linked: bool = False) -> str:
+    def spawn(
+        self, node_or_port: str | ChildRef, function: str, *arguments: Any, linked: bool = False
+    ) -> str:
         """Make a port on a node, perhaps this one, and have it initialised there by a function.
 
         Args:
@@ -370,7 +376,7 @@ class Node:
         return self._spawner.ask(node_or_port, function, arguments, linked=linked)
 
     async def start_on(
-        self, node_or_port: str, function: str, *arguments: Any, linked: bool = False
+        self, node_or_port: str | ChildRef, function: str, *arguments: Any, linked: bool = False
     ) -> Started[str]:
         """As `spawn`, but wait until the new port says that it has started, and take the value that it says then.
 
@@ -404,7 +410,7 @@ class Node:
         return Started(started.port, started.value)
 
     def open_stream(
-        self, node_or_port: str, function: str, *arguments: Any
+        self, node_or_port: str | ChildRef, function: str, *arguments: Any
     ) -> AbstractAsyncContextManager[trio.abc.HalfCloseableStream]:
         """A byte stream to a node, perhaps this one, for bulk data: `async with node.open_stream(…) as stream:`.
 

@@ -80,7 +80,11 @@ class Dispatcher:
             return trio.lowlevel.Abort.SUCCEEDED
 
         while True:
-            self.run_pass(running)
+            try:
+                self.run_pass(running)
+            except Exception as error:  # noqa: BLE001 - a mistake of this package: it ends the node, but not this task
+                # A port that unwinds waits for what the pump dispatches, and would wait for ever.
+                self.lifecycle.crash(error)
             if queue.items or queue.writers:
                 await trio.lowlevel.checkpoint()
             else:

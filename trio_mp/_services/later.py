@@ -23,7 +23,7 @@ log = logging.getLogger("trio_mp")
 _NOT_SYNC = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
-def send_after(runtime: Runtime, seconds: float, port: str, message: tuple[Any, ...]) -> Timer:
+def send_after(runtime: Runtime, seconds: float, port: str | PortReference, message: tuple[Any, ...]) -> Timer:
     """See `Node.send_after`."""
     if not isinstance(seconds, int | float):
         raise TypeError(f"send_after(): expected a number of seconds, got {seconds!r}")
@@ -37,7 +37,7 @@ def send_after(runtime: Runtime, seconds: float, port: str, message: tuple[Any, 
 
 
 async def _send_later(
-    runtime: Runtime, scope: trio.CancelScope, seconds: float, port: str, message: tuple[Any, ...]
+    runtime: Runtime, scope: trio.CancelScope, seconds: float, port: str | PortReference, message: tuple[Any, ...]
 ) -> None:
     with scope:
         await trio.sleep(seconds)
@@ -50,7 +50,7 @@ async def _send_later(
 
 
 def callback_of(
-    runtime: Runtime, action: Callable[..., object] | str, message: tuple[Any, ...]
+    runtime: Runtime, action: Callable[..., object] | str | PortReference, message: tuple[Any, ...]
 ) -> MonitorCallback:
     """The callback of a monitor; see `Node.monitor`, whose arguments these are, and which raises what this raises."""
     if isinstance(action, str | PortReference):
@@ -69,13 +69,14 @@ def callback_of(
     return action
 
 
-def _fix(runtime: Runtime, port: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
+def _fix(runtime: Runtime, port: str | PortReference, message: tuple[Any, ...]) -> tuple[Any, ...]:
     """Check a message that is to be sent to a port later. Returns it as it is now: a snapshot, if it is to travel.
 
     Raises:
       TypeError, ValueError, RuntimeError: as `Node.send`.
     """
-    peer, name = runtime.route(port)
+    # Of a reference the present life, or the last one: where it goes is found out when it is sent.
+    peer, name = runtime.route(port.port if isinstance(port, PortReference) else port)
     if peer is None:
         return message
     framing = peer.association.outbox.queue.framing
@@ -86,7 +87,7 @@ def _fix(runtime: Runtime, port: str, message: tuple[Any, ...]) -> tuple[Any, ..
     return codec.snapshot(message)
 
 
-def _notify(runtime: Runtime, port: str, message: tuple[object, ...], reason: Reason) -> None:
+def _notify(runtime: Runtime, port: str | PortReference, message: tuple[object, ...], reason: Reason) -> None:
     """Send a message with a reason appended. One that cannot travel there is logged: no caller could mend it."""
     try:
         runtime.send(port, (*message, *reason))
@@ -98,7 +99,7 @@ def _notify(runtime: Runtime, port: str, message: tuple[object, ...], reason: Re
             _lose(runtime, port, error)
 
 
-def _lose(runtime: Runtime, port: str, error: Exception) -> None:
+def _lose(runtime: Runtime, port: str | PortReference, error: Exception) -> None:
     """Fire the monitors of a port, because a message that the program gave earlier cannot be sent there now."""
     peer, name = runtime.route(port)
     if peer is not None:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import trio
 
 from .._errors import PortDied
-from .._ids import join_port
+from .._ids import PortReference, join_port
 from .._peers.peer import Peer
 from .._ports.monitor import Monitor, MonitorCallback
 from .._ports.port import Port, new_port, state_of
@@ -99,7 +99,7 @@ async def start(
 async def start_on(
     runtime: Runtime,
     spawner: Spawner,
-    where: str,
+    where: str | PortReference,
     function: str,
     arguments: tuple[Any, ...],
     *,
@@ -123,6 +123,9 @@ async def start_on(
     """
     check_reference(function)
     await trio.lowlevel.checkpoint_if_cancelled()
+    if isinstance(where, PortReference):
+        # Its node, whether it runs there now or not.
+        where = where.port
     peer, _ = runtime.route(where)
     name = runtime.next_name() if peer is None else runtime.next_spawned_name()
     request = requests.StartPort(name, function, arguments, linked_to, epoch)

@@ -68,7 +68,7 @@ class Streams:
 
     @asynccontextmanager
     async def open(
-        self, node_or_port: str, function: str, arguments: tuple[Any, ...]
+        self, node_or_port: str | PortReference, function: str, arguments: tuple[Any, ...]
     ) -> AsyncGenerator[trio.abc.HalfCloseableStream, None]:
         """See `Node.open_stream`."""
         runtime = self._runtime

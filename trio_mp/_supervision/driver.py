@@ -80,6 +80,7 @@ class Driver:
         # The scopes of tasks that wait, by the time for which they do.
         self._timers: dict[float, trio.CancelScope] = {}
         self._ended = trio.Event()
+        self._cancelled = False
         self._failed: tuple[str, ...] = ()
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -101,9 +102,24 @@ class Driver:
         _around.set(self.parent)
 
     @trio.lowlevel.enable_ki_protection
-    def cancel(self) -> None:
-        """See `Supervising.cancel`; also what leaving the block does. Does nothing if all is ending."""
+    def end(self) -> None:
+        """Begin to stop all children: the block has been left. Does nothing if they are being stopped."""
         self._feed(self._rules.end(trio.current_time()))
+
+    @trio.lowlevel.enable_ki_protection
+    def cancel(self) -> None:
+        """See `Supervising.cancel`. The block is left, and what is opened in it ends before this does."""
+        self._cancelled = True
+        self.scope.cancel()
+        inner = [each for each in self.runtime.supervisors if isinstance(each, Driver) and each.is_in_block_of(self)]
+        for each in inner:
+            each.cancel()
+        if not inner:
+            self.end()
+
+    def is_in_block_of(self, other: Driver) -> bool:
+        """Whether this was opened in the block of another one, and not in a child of it."""
+        return self.parent is other and self._owner is other._owner
 
     def close(self) -> None:
         """See `Supervising.close`."""
@@ -304,6 +320,9 @@ class Driver:
             if state.supervisors is not None:
                 state.supervisors.pop(self, None)
         self._ended.set()
+        if isinstance(self.parent, Driver) and self.parent._cancelled and self.is_in_block_of(self.parent):
+            # It has waited for this.
+            self.parent.cancel()
 
     def _forget(self, child: Child) -> None:
         """A child was taken out."""

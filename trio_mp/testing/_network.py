@@ -52,8 +52,9 @@ def address_of(node_id: str) -> str:
 class _Run:
     """One run of a program."""
 
-    def __init__(self, program: Program, settings: SettingArguments) -> None:
+    def __init__(self, program: Program, context: Any, settings: SettingArguments) -> None:
         self.program = program
+        self.context = context
         self.settings = settings
         self.scope = trio.CancelScope()
         self.body = trio.CancelScope()
@@ -203,11 +204,14 @@ class SimulatedNetwork(Faults):
         )
 
     @asynccontextmanager
-    async def open_node(self, node_id: str, **settings: Unpack[SettingArguments]) -> AsyncGenerator[Node, None]:
+    async def open_node(
+        self, node_id: str, *, context: Any = None, **settings: Unpack[SettingArguments]
+    ) -> AsyncGenerator[Node, None]:
         """Run a node of this network for the length of the block.
 
         Args:
           node_id: its node ID. Only one run of a node ID can be open at a time.
+          context: as for `trio_mp.open_node`.
           settings: as for `trio_mp.open_node`, with other defaults: the node listens at `address_of(node_id)`, so
             others may name it as a seed; its secret is the same as that of all others; nothing is encrypted.
 
@@ -227,7 +231,7 @@ class SimulatedNetwork(Faults):
         self.trace.record("node", "start", run)
         self.oracle.node_started(run, node_id)
         try:
-            async with open_node_in(self._environment(host), node_id, **settings) as node:
+            async with open_node_in(self._environment(host), node_id, context=context, **settings) as node:
                 self.nodes[node_id] = node
                 Ties(node, self.oracle.tie_ended)
                 yield node
@@ -247,22 +251,24 @@ class SimulatedNetwork(Faults):
         node = self.nodes.get(node_id)
         return node is not None and node._runtime.incarnation == incarnation
 
-    def start(self, node_id: str, program: Program, **settings: Unpack[SettingArguments]) -> None:
+    def start(
+        self, node_id: str, program: Program, *, context: Any = None, **settings: Unpack[SettingArguments]
+    ) -> None:
         """Open a node in the background, and run a program in it. The node can be crashed, and restarted.
 
         An exception of the program ends the simulation, unless the node has been crashed before.
 
         Args:
-          node_id, settings: as for `open_node`.
+          node_id, context, settings: as for `open_node`.
           program: `async def program(node)`.
         """
-        run = self._runs[node_id] = _Run(program, settings)
+        run = self._runs[node_id] = _Run(program, context, settings)
         self._nursery.start_soon(self._run_program, node_id, run, name=f"the program of {node_id}")
 
     async def _run_program(self, node_id: str, run: _Run) -> None:
         try:
             with run.scope:
-                async with self.open_node(node_id, **run.settings) as node:
+                async with self.open_node(node_id, context=run.context, **run.settings) as node:
                     run.node = node
                     with run.body:
                         await run.program(node)
@@ -310,7 +316,7 @@ class SimulatedNetwork(Faults):
         run.scope.cancel()
 
     def restart(self, node_id: str, program: Program | None = None) -> None:
-        """Start a crashed node again, under the same ID and with the same settings.
+        """Start a crashed node again, under the same ID and with the same settings and context.
 
         Args:
           node_id: the node.
@@ -320,7 +326,7 @@ class SimulatedNetwork(Faults):
         if self.host(node_id).up:
             raise RuntimeError(f"expected a node that does not run, got {node_id}, which runs: crash or stop it first")
         self.log_fault("restart", node_id)
-        self.start(node_id, program or before.program, **before.settings)
+        self.start(node_id, program or before.program, context=before.context, **before.settings)
 
     async def wait_ended(self) -> None:
         """Wait until no program that was started with `start` runs any more. A checkpoint."""
