@@ -1,6 +1,6 @@
 """The project's checks: `nox` runs the default ones, `nox -s NAME` one of them.
 
-Plain `nox` skips an interpreter that this machine does not have; with `CI` in the environment that is an error.
+Plain `nox` skips an interpreter that this machine does not have. With `CI` in the environment that is an error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2025.2.9"
-# Not `venv`: it needs ensurepip, which Debian's Python does not have; and nox brings virtualenv with it.
+# Not `venv`, which needs ensurepip: Debian's Python does not have that. Nox brings virtualenv with it.
 nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = "CI" in os.environ
@@ -21,14 +21,14 @@ nox.options.reuse_venv = "yes"
 
 PYTHONS = ("3.11", "3.12", "3.13")
 COVERED = "3.11"
-"""Coverage is measured, its limits are checked, and what is long is run, on this interpreter alone."""
+"""The only interpreter that measures coverage, checks its limits, and runs the long tests."""
 
 DEBIANS = "/usr/bin/python3.11"
 """Debian 12's own Python, 3.11.2, which has bugs that later ones do not have."""
 
 
 def has_debians() -> bool:
-    """Whether it is there, and is not the one that `tests-3.11` takes anyhow."""
+    """Whether Debian's Python is there, and is not the interpreter that `tests-3.11` uses."""
     if not Path(DEBIANS).exists() or os.path.realpath(shutil.which("python3.11") or "") == os.path.realpath(DEBIANS):
         return False
     command = [DEBIANS, "-c", "import platform; print(platform.python_version())"]
@@ -38,15 +38,15 @@ def has_debians() -> bool:
 
 LONG = {"test_explorer", "test_membership_explored", "test_transitions"}
 PURE = [str(path) for path in sorted(Path("tests/protocol").rglob("test_*.py")) if path.stem not in LONG]
-"""The tests of the pure core, which have to reach every line and branch of it; none of them is long."""
+"""The tests of the pure core, which must reach every line and branch of it. None of them is long."""
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 
-# -P and PYTHONSAFEPATH keep the checkout off sys.path, here and in the programs that tests start: what runs is what
-# is installed. One of the tests fails if it is not (it looks for TRIO_MP_TEST_INSTALLED).
+# -P and PYTHONSAFEPATH keep the checkout off sys.path, here and in programs that tests start, so that the installed
+# package runs. One of the tests fails if it is not (it looks for TRIO_MP_TEST_INSTALLED).
 SAFE = {"PYTHONSAFEPATH": "1", "TRIO_MP_TEST_INSTALLED": "1"}
 PYTEST = ("python", "-P", "-m", "pytest")
-# One more than there are cores: some tests wait for processes, or for time to pass.
+# One job more than there are cores: some tests wait for processes, or for time to pass.
 PARALLEL = (f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=worksteal")
 
 
@@ -74,9 +74,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default="CI" in os.environ and has_debians(), python=DEBIANS)
 def tests_debian(session: nox.Session) -> None:
-    """What is not long of the tests, on Debian 12's own Python. CI runs it where that is there.
+    """The tests that are not long, on Debian 12's own Python, where CI has it.
 
-    What looks at the source, and the machinery of the benchmarks, comes to the same as on `tests-3.11`.
+    Tests of the source and of the benchmarks are left out: their result is that of `tests-3.11`.
     """
     install(session, "test")
     same = ("--ignore=tests/house", "--ignore=tests/programs/test_bench.py", "--ignore=tests/testing")
@@ -85,14 +85,14 @@ def tests_debian(session: nox.Session) -> None:
 
 @nox.session(default=False, python=COVERED)
 def coverage(session: nox.Session) -> None:
-    """What the tests reach of the whole package: twice as long as the tests themselves."""
+    """Measure how much of the package the tests reach. Takes twice as long as the tests alone."""
     install(session, "test")
     measure(session, "tests")
     report(session, "--fail-under=95")
 
 
 def measure(session: nox.Session, *paths: str) -> None:
-    """Run these tests, but for the long ones, and note which lines and branches they reach."""
+    """Run tests without the long ones, and note which lines and branches they reach."""
     run = ("python", "-P", "-m", "coverage")
     environment = {**SAFE, "COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
     session.run(*run, "erase", env=environment)
@@ -101,7 +101,7 @@ def measure(session: nox.Session, *paths: str) -> None:
 
 
 def report(session: nox.Session, *arguments: str) -> None:
-    """Say which were not reached."""
+    """Print the lines and branches that the tests did not reach."""
     environment = {**SAFE, "COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
     session.run("python", "-P", "-m", "coverage", "report", *arguments, env=environment)
 
@@ -119,7 +119,7 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(python=COVERED)
 def alone(session: nox.Session) -> None:
-    """The commands, from the package as `pip install` gets it: without its extras, and without what tests need."""
+    """Run the commands of the package as `pip install` gets it, without extras and without what tests need."""
     install(session)
     code = "import importlib.util; assert importlib.util.find_spec('rich') is None"
     session.run("python", "-P", "-c", code)
@@ -130,7 +130,7 @@ def alone(session: nox.Session) -> None:
 
 @nox.session
 def typing_compat(session: nox.Session) -> None:
-    """A program written with trio-typing, checked with its plugin against the installed package."""
+    """Check a program written with trio-typing, by its plugin, against the installed package."""
     install(session, "typing-compat")
     session.chdir("tests/typing_compat")
     session.run("mypy", "--config-file", "mypy.ini", "program.py")
@@ -138,7 +138,7 @@ def typing_compat(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """ruff, and the test that walks the imports."""
+    """Run ruff, and the test that walks the imports."""
     install(session, "lint", "test", package=False)
     session.run("ruff", "check", ".")
     session.run(*PYTEST, "tests/house/test_architecture.py")
@@ -154,14 +154,14 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """The benchmarks, beside those peers that can be had. Arguments go to `python -m benchmarks`: --quick, --json FILE.
+    """Run the benchmarks beside the peers that can be installed. Arguments go to `python -m benchmarks`: --quick, …
 
     Erlang and NATS take part if `erl`, `escript` and `nats-server` are on the path.
     """
     install(session)
     for requirement in nox.project.dependency_groups(PROJECT, "bench"):
         session.run("python", "-m", "pip", "install", "--quiet", requirement, success_codes=[0, 1])
-    # What cannot be installed is named by the benchmarks themselves, and left out.
+    # The benchmarks name the peers that cannot be installed, and leave them out.
     old = Path(session.create_tmp()).resolve() / "tractor"
     session.run("python", "-m", "venv", str(old), silent=True)
     python = str(old / "bin" / "python")
@@ -173,7 +173,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def hammer(session: nox.Session) -> None:
-    """The simulated network with many seeds, on all cores: `nox -s hammer -- --seeds N`; 50 without."""
+    """Run the simulated network with many seeds, on all cores: `nox -s hammer -- --seeds N`; 50 by default."""
     install(session)
     arguments = session.posargs or ("--seeds", "50")
     session.run("python", "-P", "-m", "trio_mp.testing", "hammer", *arguments, env=SAFE)
@@ -181,7 +181,7 @@ def hammer(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def thorough(session: nox.Session) -> None:
-    """The Hypothesis tests with many examples each, and the explorer of all states. Arguments go to pytest."""
+    """Run the Hypothesis tests with many examples, and the explorer of all states. Arguments go to pytest."""
     install(session, "test")
     environment = {**SAFE, "HYPOTHESIS_PROFILE": "thorough"}
     session.run(*PYTEST, "--timeout=0", "-m", "hypothesis or exhaustive", *session.posargs, env=environment)
@@ -189,7 +189,7 @@ def thorough(session: nox.Session) -> None:
 
 @nox.session(default=False, python=COVERED)
 def fuzz(session: nox.Session) -> None:
-    """Fuzz every parser of bytes from outside, and keep what matters in tests/corpus, where `tests` tries it again.
+    """Fuzz every parser of bytes from outside. `tests` tries the inputs again that this keeps in tests/corpus.
 
     Arguments go to `python -m fuzzing`, such as `--minutes 60 --target json`. atheris has wheels for Linux only.
     """
@@ -199,7 +199,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(default=False, python=COVERED)
 def faults(session: nox.Session) -> None:
-    """Break the package on purpose, one fault at a time, and see that the tests notice: under five minutes.
+    """Break the package on purpose, one fault at a time, and check that the tests notice. Under five minutes.
 
     Arguments go to `python -m planted`: names of faults, `--why`, `--jobs 4`.
     """
@@ -209,7 +209,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session(default=False, python=COVERED)
 def mutants(session: nox.Session) -> None:
-    """The same with faults that cosmic-ray makes up for the association and the handshake, drawn by a seed.
+    """Break the association and the handshake by mutations of cosmic-ray, which a seed draws; see `faults`.
 
     Arguments go to `python -m planted.drawn`, such as `--count 60 --seed 5`.
     """
@@ -219,7 +219,7 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def chaos(session: nox.Session) -> None:
-    """Real processes, stopped and killed, whose connections break in all ways, under the oracle of the promise.
+    """Stop and kill real processes, break their connections in all ways, and check the promise.
 
     Arguments go to `python -m chaos`, such as `--minutes 3 --kind unix --encryption on --seed 5`.
     """

@@ -2,7 +2,7 @@
 
     python -m benchmarks [--quick] [--json FILE] [--chart FILE] [--compare FILE] [--only KEY]
 
-The workloads are those of `trio-mp bench`, in `trio_mp/cli/bench`. Peers that are not here are named and left out.
+The workloads are those of `trio-mp bench`, in `trio_mp/cli/bench`. Peers that are not installed are named and left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trio_mp.cli.text import Screen
 
 
 def main() -> int:
-    """Read the arguments, and do it; returns the exit status."""
+    """Read the arguments, and run the benchmarks. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure trio_mp, beside its peers.")
     add_arguments(parser)
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a chart there, as SVG")

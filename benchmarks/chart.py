@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.sax.saxutils import escape
 
 from trio_mp.cli.bench.catalogue import GROUPS, Group
-from trio_mp.cli.bench.results import Measurement, Results
+from trio_mp.cli.bench.results import BenchResults, Measurement
 from trio_mp.cli.bench.runner import OURS
 from trio_mp.cli.bench.screen import number, peers
 
@@ -14,7 +14,7 @@ PANELS = ("local", "one_way/tcp/1/100", "round_trip/tcp", "bulk/1MiB", "kill")
 WIDTH, LEFT, RIGHT = 760, 300, 90
 ROW, GAP, TITLE = 20, 22, 26
 
-# A panel behind it, so that it can be read whatever the page around it looks like.
+# A panel stands behind the chart, so that it can be read on a page of any colour.
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 .title { font-weight: 600; }
@@ -32,8 +32,8 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 """
 
 
-def draw_chart(results: Results) -> str:
-    """The chart as SVG: medians, with the interval of each as a line across its end."""
+def draw_chart(results: BenchResults) -> str:
+    """Draw the chart as SVG: medians, with the interval of each as a line across its end."""
     parts: list[str] = []
     top = GAP // 2
     for group in GROUPS:
@@ -48,8 +48,8 @@ def draw_chart(results: Results) -> str:
     return "\n".join([head, f"<style>{STYLE}</style>", back, *parts, "</svg>", ""])
 
 
-def _rows(results: Results, group: Group) -> list[tuple[str, Measurement]]:
-    """Ours first, then the peers, the best first."""
+def _rows(results: BenchResults, group: Group) -> list[tuple[str, Measurement]]:
+    """The rows of a group: ours first, then the peers, the best of them first."""
     quiet = [workload for workload in group.workloads if not workload.task.busy]
     ours = [(f"trio_mp, {workload.title}", results.line(workload.key)) for workload in quiet]
     others = sorted(peers(results, group), key=lambda line: line.estimate.median, reverse=group.more_is_better)

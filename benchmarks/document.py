@@ -14,7 +14,7 @@ from benchmarks.chart import draw_chart
 from benchmarks.profiles import Profiles, markdown, read_profiles
 from benchmarks.targets import TARGETS, judge
 from trio_mp.cli.bench.catalogue import GROUPS
-from trio_mp.cli.bench.results import Measurement, Results, read_results
+from trio_mp.cli.bench.results import BenchResults, Measurement, read_results
 from trio_mp.cli.bench.screen import interval, number, peers, ratios
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,13 +23,13 @@ FIGURES, PROFILES, CHART = DOCS / "benchmarks.json", DOCS / "profiles.json", DOC
 PAGES = (DOCS / "benchmarks.md", DOCS / "performance.md", ROOT / "README.md")
 
 QUOTED = ("one_way/tcp/1/100/plain", "round_trip/tcp/handler", "local/sync")
-"""What README quotes, beside those peers that a target is about."""
+"""The workloads that README quotes, beside the peers of their targets."""
 
 MARKS = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
-def fill(page: str, results: Results, profiles: Profiles) -> str:
-    """The page with what is generated put between its marks."""
+def fill(page: str, results: BenchResults, profiles: Profiles) -> str:
+    """Put the generated parts of a page between their marks."""
     parts: dict[str, Callable[[], str]] = {
         "machine": lambda: machine(results),
         "targets": lambda: targets(results),
@@ -44,7 +44,7 @@ def fill(page: str, results: Results, profiles: Profiles) -> str:
 CHECK = "A quick run, on a machine with other work to do: a check, and no measurement.\n\n"
 
 
-def quoted(results: Results) -> str:
+def quoted(results: BenchResults) -> str:
     """Three lines of the table, for README."""
     lines = ["| | median | beside others |", "| --- | ---: | --- |"]
     for group in GROUPS:
@@ -60,21 +60,21 @@ def quoted(results: Results) -> str:
 
 
 def profiled(profiles: Profiles) -> str:
-    """Where the profiles were measured."""
+    """Say on which machine the profiles were measured."""
     where = ", ".join(f"{name} {profiles.machine[name]}" for name in ("system", "processor", "CPUs", "Python"))
     return f"{CHECK if profiles.quick else ''}{profiles.date} UTC: {where}."
 
 
-def machine(results: Results) -> str:
-    """Where it was measured."""
+def machine(results: BenchResults) -> str:
+    """Say on which machine the benchmarks were measured."""
     rows = [f"| {name} | {text} |" for name, text in results.machine.items()]
     note = CHECK if results.quick else ""
     skipped = "".join(f"\n\nWithout {name}: {why}." for name, why in results.skipped.items())
     return f"{note}{results.date} UTC\n\n| | |\n| --- | --- |\n" + "\n".join(rows) + skipped
 
 
-def targets(results: Results) -> str:
-    """Which hold."""
+def targets(results: BenchResults) -> str:
+    """Draw the table of targets, and say which of them hold."""
     rows = ["| target | measured | interval | |", "| --- | ---: | --- | --- |"]
     for target in TARGETS:
         found = judge(target, results)
@@ -84,8 +84,8 @@ def targets(results: Results) -> str:
     return "\n".join(rows)
 
 
-def figures(results: Results) -> str:
-    """One table for each group."""
+def figures(results: BenchResults) -> str:
+    """Draw one table for each group."""
     parts = []
     for group in GROUPS:
         rows = []
@@ -108,7 +108,7 @@ def _cells(line: Measurement) -> str:
 
 
 def main() -> None:
-    """Do it."""
+    """Write all generated parts anew."""
     results, profiles = read_results(FIGURES), read_profiles(PROFILES)
     for page in PAGES:
         page.write_text(fill(page.read_text(encoding="utf-8"), results, profiles), encoding="utf-8")

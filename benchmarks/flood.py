@@ -47,7 +47,7 @@ GREETING = b"aemp;1;stranger;hmac_sha256;msgpack;tls=1.0;incarnation=0123456789a
 
 
 def memory() -> int:
-    """Resident memory of this process, in bytes."""
+    """The resident memory of this process, in bytes."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
@@ -68,7 +68,7 @@ def counter(port: Port) -> None:
 
 
 async def serve(address: str) -> None:
-    """The attacked node."""
+    """Run the attacked node."""
     async with open_node("attacked", binds=[address], secret=SECRET, spawn_modules=["benchmarks.flood"]) as node:
         print(node.binds[0], flush=True)
         await trio.sleep_forever()
@@ -78,7 +78,7 @@ class SourceTransport(SocketTransport):
     """Dials from one address of this machine.
 
     Args:
-      source: that address.
+      source: the address to dial from.
     """
 
     def __init__(self, source: str) -> None:
@@ -91,13 +91,13 @@ class SourceTransport(SocketTransport):
 
 
 def sources(first: int) -> Iterator[str]:
-    """Addresses of this machine, each in a /24 of its own as long as there are some."""
+    """Addresses of this machine, each in a /24 of its own as long as there are any left."""
     for last, second, third in itertools.product(range(1, 255), range(first, 255), range(256)):
         yield f"127.{second}.{third}.{last}"
 
 
 def beginning_of_tls() -> bytes:
-    """What a stranger says who greets, and begins TLS as its client: who has the smaller nonce is that."""
+    """The bytes of a stranger that greets, and begins TLS as the client, which the side with the smaller nonce is."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -143,7 +143,7 @@ def flood(address: str, connections: int, rate: float, seconds: float, *, begins
             try:
                 if connected.recv(65536):
                     if said and connected not in greeted:
-                        # Behind the greeting of the node, as everybody who is to have its TLS begun.
+                        # Only now: the node begins TLS for strangers that have waited for its greeting.
                         greeted.add(connected)
                         connected.send(said)
                     continue
@@ -156,7 +156,7 @@ def flood(address: str, connections: int, rate: float, seconds: float, *, begins
 
 
 async def talk(node: Node, port: str, seconds: float) -> dict[str, float]:
-    """Talk to the attacked node; what was sent, what it has received, and the slowest call."""
+    """Talk to the attacked node. Returns what was sent, what the node has received, and the slowest call."""
     losses = []
     node.monitor(port, lambda *reason: losses.append(reason))
     before = (await node.call(port, "figures"))[2]
@@ -182,7 +182,7 @@ async def talk(node: Node, port: str, seconds: float) -> dict[str, float]:
 
 
 async def newcomers(address: str, seconds: float, origins: Iterator[str]) -> list[float]:
-    """How long one node after the other takes to be let in, in seconds."""
+    """Connect one newcomer after the other. Returns how long each took to be let in, in seconds."""
     waits = []
     end = trio.current_time() + seconds
     while trio.current_time() < end:
@@ -204,12 +204,12 @@ def summary(what: str, waits: list[float]) -> dict[str, float]:
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:
-    """Another process, whose output can be read line by line."""
+    """Start another process, whose output can be read line by line."""
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 async def measure(kind: str, connections: int, rate: float, seconds: float) -> None:
-    """All of it."""
+    """Run all processes, and collect their figures."""
     with tempfile.TemporaryDirectory() as folder:
         bind = f"unix:{folder}/node.sock" if kind == "unix" else "127.0.0.1:0"
         command = [sys.executable, "-m", "benchmarks.flood"]
@@ -243,7 +243,7 @@ async def measure(kind: str, connections: int, rate: float, seconds: float) -> N
 
 
 def main() -> None:
-    """See the top of the file."""
+    """Run the flood that the command line describes."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["serve"]:
         trio.run(serve, arguments[1])

@@ -1,7 +1,7 @@
 """The parts of the hot path, measured apart, in one process: nanoseconds a message.
 
 The real functions, with real messages. What is below `trio_mp` is named in this file only, and there only under "The
-inside". Each figure is the least of many runs: what disturbs a run makes it longer, and never shorter.
+inside". Each figure is the least of many runs: a disturbance makes a run longer, and never shorter.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LIMIT = 2**40
 
 
 def frames_of(name: str, count: int) -> list[bytes]:
-    """So many small messages for the port of this name, in frames of `BATCH`."""
+    """Make small messages for the port of this name, in frames of `BATCH`."""
     frames = []
     for first in range(0, count, BATCH):
         frame, numbers = MSGPACK.open_frame(), range(first, min(first + BATCH, count))
@@ -42,21 +42,21 @@ def frames_of(name: str, count: int) -> list[bytes]:
 
 
 def append_all(name: str, count: int) -> None:
-    """Check and encode so many messages."""
+    """Check and encode messages."""
     frame, append = MSGPACK.open_frame(), MSGPACK.append
     for number in range(count):
         append(frame, name, ("ping", number, TEXT))
 
 
 def queue_all(name: str, count: int) -> None:
-    """The same into a queue."""
+    """Check and encode messages into an outgoing queue."""
     append = OutgoingQueue(LIMIT).append
     for number in range(count):
         append(name, ("ping", number, TEXT), LIMIT)
 
 
 def read_all(pieces: list[bytes]) -> None:
-    """Split what was received, decode it, and check it."""
+    """Split received bytes into frames, decode and check them."""
     feed = MSGPACK.make_decoder(LIMIT).feed
     for piece in pieces:
         feed(piece)
@@ -80,7 +80,7 @@ def dispatch_all(node: Node, batches: list[list[tuple[Any, ...]]]) -> None:
 
 
 def flush(node: Node, other: str) -> None:
-    """Write what is queued for another node."""
+    """Write the messages that are queued for another node."""
     network = node._runtime.network
     assert network is not None
     network.peer(other).flush()
@@ -91,7 +91,7 @@ def flush(node: Node, other: str) -> None:
 
 @contextmanager
 def no_garbage() -> Iterator[None]:
-    """Undisturbed by the collection of garbage."""
+    """Stop the collection of garbage for the length of a block."""
     gc.collect()
     gc.disable()
     try:
@@ -101,7 +101,7 @@ def no_garbage() -> Iterator[None]:
 
 
 def least(effort: Effort, function: Callable[[], object]) -> float:
-    """Nanoseconds a message of a function that handles all."""
+    """The least nanoseconds a message takes in a function that handles all messages."""
     shortest = float("inf")
     with no_garbage():
         for _ in range(effort.runs):
@@ -112,7 +112,7 @@ def least(effort: Effort, function: Callable[[], object]) -> float:
 
 
 def loop(effort: Effort) -> float:
-    """What going through a loop costs by itself."""
+    """How many nanoseconds one round of an empty loop takes."""
 
     def run() -> None:
         for _ in range(effort.messages):
@@ -125,7 +125,7 @@ def loop(effort: Effort) -> float:
 
 
 async def receiver(effort: Effort) -> dict[str, float]:
-    """Nanoseconds a message, of each part."""
+    """How many nanoseconds a message takes in each part of the receiver."""
     async with open_node() as node:
         port = node.port()
         received, right = 0, True
@@ -159,7 +159,7 @@ async def receiver(effort: Effort) -> dict[str, float]:
         handler = least(effort, call) - empty
         received = 0
         dispatched = least(effort, lambda: dispatch_all(node, batches))
-        expect(received == effort.messages * effort.runs, "messages were not dispatched")
+        expect(received == effort.messages * effort.runs, "expected every message to be dispatched, got fewer")
     return {
         "recv": reading(effort, pieces),
         "splitting into frames": split - checked,
@@ -171,7 +171,7 @@ async def receiver(effort: Effort) -> dict[str, float]:
 
 
 def reading(effort: Effort, pieces: list[bytes]) -> float:
-    """What `recv` takes of it, from a TCP connection in which it waits."""
+    """How many nanoseconds `recv` takes for a message that waits in a TCP connection."""
     shortest = float("inf")
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as near:
         far, _ = server.accept()
@@ -190,7 +190,7 @@ def reading(effort: Effort, pieces: list[bytes]) -> float:
 
 
 async def single(effort: Effort) -> tuple[float, float]:
-    """Nanoseconds to split, decode and check, and to dispatch, a frame that holds one message."""
+    """How many nanoseconds it takes to split, decode and check, and to dispatch, a frame with one message."""
     async with open_node() as node:
         port = node.port()
 
@@ -209,7 +209,7 @@ async def single(effort: Effort) -> tuple[float, float]:
 
 
 async def sender(effort: Effort, node: Node, there: str) -> dict[str, float]:
-    """Nanoseconds a message, of each part of the call of `Node.send` for a port of another node."""
+    """How many nanoseconds each part of `Node.send` takes for a port of another node."""
     name = there.partition("#")[2]
     encode = msgspec.msgpack.Encoder().encode_into
 
@@ -232,7 +232,7 @@ async def sender(effort: Effort, node: Node, there: str) -> dict[str, float]:
 
 
 async def flushing(effort: Effort, node: Node, there: str) -> float:
-    """To flush one message, with the system call, in nanoseconds."""
+    """How many nanoseconds it takes to flush one message, with the system call."""
     other, clock, shortest = there.partition("#")[0], time.perf_counter, float("inf")
     with no_garbage():
         for _ in range(effort.runs):
@@ -248,7 +248,7 @@ async def flushing(effort: Effort, node: Node, there: str) -> float:
 
 
 async def sending(effort: Effort, node: Node, there: str) -> float:
-    """`Node.send`, `BATCH` messages a pass, without what flushes them."""
+    """How many nanoseconds `Node.send` takes, at `BATCH` messages a pass, without the flush."""
     send, clock, shortest = node.send, time.perf_counter, float("inf")
     with no_garbage():
         for _ in range(effort.runs):

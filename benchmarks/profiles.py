@@ -59,7 +59,7 @@ class Profiles(msgspec.Struct, frozen=True):
 
     Attributes:
       date: in UTC.
-      machine: see `Results`.
+      machine: see `BenchResults`.
       quick: whether it was a check, and no measurement.
       profiles: they.
     """

@@ -1,4 +1,4 @@
-"""What we want to be, and whether we are: a table."""
+"""The targets: what the package wants to reach, and whether it does."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from dataclasses import dataclass
 
 from benchmarks.rivals import ERLANG, PYKKA, RAW, TRACTOR, UVLOOP
 from trio_mp.cli.bench.analysis import Estimate
-from trio_mp.cli.bench.results import Results
+from trio_mp.cli.bench.results import BenchResults
 from trio_mp.cli.bench.runner import OURS
 from trio_mp.cli.bench.screen import interval, number
 from trio_mp.cli.bench.slow import LIMIT
 from trio_mp.cli.text import Table
 
 PAIRS = 9
-"""So many interleaved pairs, or figures, a verdict needs."""
+"""How many interleaved pairs, or figures, a verdict needs."""
 
 TCP, TRIP, BULK = "one_way/tcp/1/100", "round_trip/tcp", "bulk/1MiB"
 
 
 @dataclass(frozen=True)
 class Target:
-    """One line.
+    """One target.
 
     Attributes:
-      text: what is wanted, for readers.
-      workload: ours.
-      limit: of the ratio to the other figure, or of the figure.
-      at_least: whether the limit is from below.
+      text: the target in words, for readers.
+      workload: the key of our workload.
+      limit: the limit of the ratio to the other figure; without another figure, of ours.
+      at_least: whether the figure must be above the limit.
       other: the name and the program of the figure that ours is divided by.
       margin: our median may be larger than the other by so much, instead of a ratio.
-      figures: how many are needed.
+      figures: how many figures are needed.
     """
 
     text: str
@@ -60,7 +60,7 @@ TARGETS = (
     Target("idle port with two handlers: at most 700 bytes", "idle/handlers", 700.0),
     Target("1,000,000 ports in less than 6 s", "create/1m", 6.0),
     Target("SIGKILL to notice: at most 2 ms more than a raw socket", "kill/tcp", 2.0, False, ("kill", RAW), True, 30),
-    # That no loss is unreported is checked in every run of it: a run that sees one fails.
+    # Every run checks that each loss is reported; a run that misses a report fails.
     Target(
         "slow receiver: its sender grows by at most twice its queue_limit, every loss told",
         "slow/send",
@@ -74,9 +74,9 @@ class Judgement:
     """What is known about a target.
 
     Attributes:
-      measured: what it is about; None if it was not measured.
+      measured: the figure or ratio; None if it was not measured.
       holds: whether the median keeps to the limit.
-      verdict: in words.
+      verdict: the verdict in words.
     """
 
     measured: Estimate | None
@@ -84,13 +84,13 @@ class Judgement:
     verdict: str
 
 
-def judge(target: Target, results: Results) -> Judgement:
-    """Compare with the limit."""
+def judge(target: Target, results: BenchResults) -> Judgement:
+    """Compare the results with the limit of a target."""
     measured = _measured(target, results)
     if measured is None:
         return Judgement(None, False, _why_not(target, results))
     holds = measured.median >= target.limit if target.at_least else measured.median <= target.limit
-    # A quick run makes no million ports, and one in five of a second is not what anybody meant.
+    # A quick run makes a tenth of the ports, so its figure says nothing about the limit.
     verdict = "holds" if holds else "does not hold"
     if measured.count < target.figures or results.quick:
         few = f"{measured.count} of {target.figures} figures" if measured.count < target.figures else "a quick run"
@@ -98,7 +98,7 @@ def judge(target: Target, results: Results) -> Judgement:
     return Judgement(measured, holds, verdict)
 
 
-def _measured(target: Target, results: Results) -> Estimate | None:
+def _measured(target: Target, results: BenchResults) -> Estimate | None:
     line = results.line(target.workload)
     if line is None:
         return None
@@ -113,7 +113,7 @@ def _measured(target: Target, results: Results) -> Estimate | None:
     return Estimate(ours.median - theirs, ours.low - theirs, ours.high - theirs, ours.confidence, ours.count)
 
 
-def _why_not(target: Target, results: Results) -> str:
+def _why_not(target: Target, results: BenchResults) -> str:
     names = [f"{target.workload} ({OURS})", *([f"{target.other[0]} ({target.other[1]})"] if target.other else [])]
     failed = [name for name in names if name in results.failures]
     if failed:
@@ -122,8 +122,8 @@ def _why_not(target: Target, results: Results) -> str:
     return f"not measured{f': {program} is not here' if program in results.skipped else ''}"
 
 
-def draw_targets(results: Results) -> Table:
-    """All of them."""
+def draw_targets(results: BenchResults) -> Table:
+    """Draw all targets as a table."""
     table = Table(("target", "measured", "interval", ""), title="targets")
     for target in TARGETS:
         found = judge(target, results)

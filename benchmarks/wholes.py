@@ -1,4 +1,4 @@
-"""Wholes: what a message takes between two processes, and round trips of programs that each do one thing more."""
+"""Wholes: what a message costs between two processes, and round trips of programs that do ever more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trio_mp.cli.bench.pair import end_process
 from trio_mp.cli.bench.task import SECRET, TEXT, WARM, expect
 
 BATCH = 100
-"""Messages in a pass of the scheduler, and so in a frame."""
+"""How many messages are sent in a pass of the scheduler, and so in a frame."""
 
 PROGRAMS = Path(programs.__file__)
 ASKERS = {"sockets": programs.ask_with_sockets, "epoll": programs.ask_with_epoll, "trio": programs.ask_with_trio}
@@ -32,11 +32,11 @@ class Effort(msgspec.Struct, frozen=True):
     """How much is measured.
 
     Attributes:
-      messages: in one run of a part.
-      runs: of each part.
-      flood: messages in one run of the whole, between two processes.
-      trips: round trips in one run.
-      rounds: runs of the wholes, and of each kind of round trip.
+      messages: how many messages one run of a part handles.
+      runs: how many runs of each part there are.
+      flood: how many messages one run of the whole sends between two processes.
+      trips: how many round trips there are in one run.
+      rounds: how many runs of the wholes, and of each kind of round trip, there are.
     """
 
     messages: int = 2_000
@@ -48,7 +48,7 @@ class Effort(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def other_program(kind: str) -> Iterator[socket.socket]:
-    """A connection with another process."""
+    """Open a connection with another process."""
     with subprocess.Popen([sys.executable, "-P", str(PROGRAMS), kind], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -61,7 +61,7 @@ def other_program(kind: str) -> Iterator[socket.socket]:
 
 @asynccontextmanager
 async def other_node() -> AsyncGenerator[tuple[Node, str], None]:
-    """A node here, and the ID of one in another process."""
+    """Open a node here and one in another process. Gives the node, and the ID of the other."""
     async with open_node("this", binds=["127.0.0.1:0"], secret=SECRET, encryption=False) as node:
         command = [sys.executable, "-P", str(PROGRAMS), "node", node.binds[0]]
         process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE)
@@ -87,10 +87,10 @@ async def flood(effort: Effort, node: Node, other: str) -> tuple[float, float, f
                 await node.flush(there)
             took = time.process_time() - start
             sending = min(sending, took)
-            # The system counts it in ticks, of which a single run has too few.
+            # The system counts CPU time in ticks, and a single run has too few of them.
             total, in_kernel = total + took, in_kernel + os.times().system - kernel
             right, seconds = await port.receive()
-            expect(right, "messages were out of order")
+            expect(right, "expected messages in order, got others")
             receiving = min(receiving, seconds)
     whole = sending / effort.flood * 1e9
     return whole, whole * in_kernel / total, receiving / effort.flood * 1e9
@@ -102,7 +102,7 @@ def write_calls(effort: Effort, size: int) -> float:
     with other_program("drain") as connection:
         for _ in range(effort.runs):
             took = 0.0
-            # Many in a row: some wake the other process, and cost more than those that find it awake.
+            # Many calls in a row: some wake the other process, and cost more than those that find it awake.
             for _ in range(BATCH):
                 start = time.perf_counter()
                 connection.send(packet)
@@ -112,7 +112,7 @@ def write_calls(effort: Effort, size: int) -> float:
 
 
 async def round_trips(node: Node, other: str, count: int) -> list[int]:
-    """From handler to handler."""
+    """Send messages from handler to handler and back; returns how long each took."""
     times: list[int] = []
     done = trio.Event()
     clock = time.perf_counter_ns
@@ -138,7 +138,7 @@ async def round_trips(node: Node, other: str, count: int) -> list[int]:
 
 
 def middle(times: list[int]) -> float:
-    """The median in microseconds, without the first ones."""
+    """The median in microseconds, without the first round trips."""
     return statistics.median(times[len(times) // WARM :]) / 1e3
 
 

@@ -14,6 +14,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from state_diagrams import Table, draw, table_of
 
+from trio_mp._protocol import supervision
 from trio_mp._protocol.association import association, outbox
 from trio_mp._protocol.handshake import handshake
 
@@ -21,6 +22,7 @@ SOURCES: dict[str, tuple[str, ModuleType, Table]] = {
     "fence": ("The fence", outbox, table_of(outbox.FENCE.rows)),
     "connection": ("A connection", association, table_of(association.STAGES.rows)),
     "handshake": ("The handshake", handshake, table_of(handshake.STEPS.rows)),
+    "child": ("A supervised child", supervision, table_of(supervision.CHILD.rows)),
 }
 """The diagrams: what each is called, the module whose table it shows, and what is drawn of it."""
 

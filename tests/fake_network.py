@@ -1,9 +1,9 @@
-"""A network in memory that its test controls: it can cut each connection, stall it, slow it down and refuse it.
+"""A network in memory that a test controls: the test can cut, stall, slow down and refuse each connection.
 
-Two others look like it. `trio_mp._transport.memory`, which is public, joins nodes of one process: nothing goes wrong
-there, and a byte stream to the own node runs over its pipes. `trio_mp.testing` simulates machines and the links between
-them: a seed chooses what goes wrong, and a trace is left. Here nothing is left to chance: a test holds both ends of
-each `Wire`, sees each byte that was sent, and decides what becomes of it.
+Two other networks are in memory. `trio_mp._transport.memory`, which is public, joins nodes of one process and never
+fails; a byte stream to the own node runs over its pipes. `trio_mp.testing` simulates machines and links: a seed chooses
+the faults, and a trace records them. Here nothing is left to chance: a test holds both ends of each `Wire`, sees each
+byte that was sent, and decides what becomes of it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class Direction:
     """Bytes on their way from one end of a wire to the other.
 
     Attributes:
-      sent: everything that was ever accepted, for looking at.
+      sent: all bytes that this direction ever accepted.
       delay: how long bytes take, in seconds.
-      stalled: nothing arrives until `resume`.
-      black_hole: what is sent is accepted and vanishes.
-      largest_read: at most so many bytes are read at once.
-      largest_write: at most so many bytes are taken at once.
+      stalled: whether nothing arrives until `resume`.
+      black_hole: whether bytes are accepted and vanish.
+      largest_read: how many bytes are read at once at most.
+      largest_write: how many bytes are taken at once at most.
       send_error, receive_error: what sending and receiving raise, if not None.
       on_sent: called with the number of bytes ever sent, after each send.
     """
@@ -167,7 +167,7 @@ class WireEnd(Pipe):
             if self.incoming.unread:
                 self.outgoing.reset = True
             self.outgoing.ended = True
-        # The other side hears of it when it writes, unless what it writes gets lost.
+        # The other side notices when it writes, unless its bytes get lost.
         self.incoming.ended = not self.incoming.black_hole
         self.incoming.drop_all()
         self.outgoing.wake()
@@ -203,20 +203,20 @@ class Wire:
         return not self.dialler.closed and not self.listener.closed and not self.there.reset
 
     def reset(self) -> None:
-        """Both ends find a reset, and what is on its way is gone."""
+        """Reset both ends, and drop the bytes on their way."""
         for direction in self.directions:
             direction.reset = True
             direction.drop_all()
             direction.wake()
 
     def hang_up(self) -> None:
-        """Both ends find an end of file, behind what is on its way."""
+        """End both directions, behind the bytes on their way."""
         for direction in self.directions:
             direction.ended = True
             direction.wake()
 
     def cut(self) -> None:
-        """From now on nothing arrives at either end, and neither is told."""
+        """Let nothing arrive at either end from now on, and tell neither."""
         for direction in self.directions:
             direction.black_hole = True
             direction.wake()
@@ -312,5 +312,5 @@ class FakeNetwork(Transport):
 
 
 def place(node_id: str) -> str:
-    """Where a node of that ID listens in a `FakeNetwork`."""
+    """The address where a node of this ID listens in a `FakeNetwork`."""
     return f"unix:/fake/{node_id}"

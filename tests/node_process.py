@@ -1,4 +1,4 @@
-"""Nodes in processes of their own: the program, and who starts, hears and tells them.
+"""Nodes in processes of their own: their program, and the crew that starts them and tells them what to do.
 
 As a program: argv is an `Order` in JSON. The node registers a port in the database, and says on its standard output,
 one line each and with the time, by `time.monotonic()`:
@@ -35,7 +35,7 @@ from chaos.process import words
 
 import trio_mp
 from trio_mp.cli.demo.checker import Verdict, check
-from trio_mp.cli.demo.journal import JournalEntry, JournalWriter, Kind, read_journal
+from trio_mp.cli.demo.journal import EntryKind, JournalEntry, JournalWriter, read_journal
 from trio_mp.cli.demo.talk import Arrived, Fired, Report
 from trio_mp.cli.demo.traffic import Books, Feed, books_variable
 
@@ -129,7 +129,7 @@ async def obey(node: trio_mp.Node, books: Books, order: Order, feeds: list[Feed]
                 draining.start_soon(feed.drain)
         for feed in feeds:
             feed.end()
-        books.journal.write(JournalEntry(Kind.FINISHED, time.monotonic()))
+        books.journal.write(JournalEntry(EntryKind.FINISHED, time.monotonic()))
         say("drained")
 
     async with aclosing(words()) as told:
@@ -236,14 +236,17 @@ class NodeProcess:
 
 
 class Crew:
-    """The processes of one test.
+    """Starts the processes of one test, and takes what they say.
+
+    The crews of the demo and of chaos run one whole scenario, on a board or with a diary. A test of this crew decides
+    each step itself, and expects single lines.
 
     Args:
-      directory: for journals and logs.
-      names: the nodes' IDs.
+      directory: the folder for journals and logs.
+      names: the node IDs.
 
     Attributes:
-      processes: those that were started, by node ID.
+      processes: the processes that were started, by node ID.
     """
 
     def __init__(self, directory: Path, names: Sequence[str], nursery: trio.Nursery) -> None:
@@ -303,7 +306,7 @@ class Crew:
     def _arrived(self, sender: str, receiver: str) -> int:
         number = str(self._names.index(sender))
         entries = read_journal("", 0, Path(self.processes[receiver].order.journal)).entries
-        return sum(entry.kind is Kind.GOT and entry.peer == number for entry in entries)
+        return sum(entry.kind is EntryKind.GOT and entry.peer == number for entry in entries)
 
     async def drain(self, names: Iterable[str]) -> Verdict:
         """Have those send no more; returns the verdict when all is known of what they have sent."""

@@ -1,4 +1,8 @@
-"""A program between two nodes: it passes their bytes on, slowly, changed, twice, to others, or not at all."""
+"""A relay in the middle of two nodes passes their bytes on: slowly, changed, twice, to others, or not at all.
+
+It runs on the `FakeNetwork`, and plays an attacker who reads and changes bytes. The relay of the demo and the proxy of
+chaos stand between processes, and never change a byte.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ class Side:
         self._buffer = b""
 
     async def some(self) -> bytes:
-        """What comes next; empty at the end, however it ended."""
+        """The next bytes; empty at the end of the connection, or after a reset."""
         data, self._buffer = self._buffer, b""
         try:
             while not data:
@@ -41,7 +45,7 @@ class Side:
         return data
 
     async def exactly(self, count: int) -> bytes:
-        """So many bytes, or what there is until the end."""
+        """Exactly so many bytes; fewer only if the connection ends before."""
         data = b""
         while len(data) < count and (more := await self.some()):
             data += more
@@ -49,7 +53,7 @@ class Side:
         return data
 
     async def line(self) -> bytes:
-        """The next line with its end, or what there is until the end."""
+        """The next line with its line end; without one if the connection ends before."""
         data = b""
         while b"\n" not in data and (more := await self.some()):
             data += more
@@ -60,7 +64,7 @@ class Side:
         return [await self.line() for _ in range(count)]
 
     async def send(self, data: bytes) -> None:
-        """Whether anybody takes it or not."""
+        """Send bytes, and ignore that the other side may be gone."""
         try:
             while data:
                 sent = self.pipe.send_nowait(data)
@@ -71,7 +75,7 @@ class Side:
             pass
 
     def close(self) -> None:
-        """Without a reset: what has come is read first."""
+        """Read what has come and close, since closing with input unread would reset the connection."""
         try:
             while self.pipe.receive_nowait(65536):
                 pass
@@ -142,8 +146,8 @@ class Relay:
     """Listens at `place(RELAY)` and dials a node for everyone who connects.
 
     Attributes:
-      served: how many connections it has had, and has done with.
-      limit: after so many it accepts, and says nothing.
+      served: how many connections the relay has finished with.
+      limit: after so many connections, it accepts further ones and says nothing.
     """
 
     def __init__(self, network: FakeNetwork, node_id: str, work: Work, limit: int) -> None:
@@ -173,14 +177,14 @@ class Relay:
             self._changed.unpark_all()
 
     async def wait(self, count: int) -> None:
-        """Wait until it has had so many connections."""
+        """Wait until the relay has finished with so many connections."""
         while self.served < count:
             await self._changed.park()
 
 
 @asynccontextmanager
 async def relaying(network: FakeNetwork, node_id: str, work: Work, limit: int = 1 << 30) -> AsyncGenerator[Relay, None]:
-    """A relay to a node, for the length of the block."""
+    """Run a relay to a node, for the length of the block."""
     (listener,) = await network.listen(parse_address(place(RELAY), setting="test"))
     relay = Relay(network, node_id, work, limit)
     async with trio.open_nursery() as nursery:
@@ -231,7 +235,7 @@ async def proof_before_greeting(middle: Middle) -> None:
 
 
 async def own_proof_back(middle: Middle) -> None:
-    """As if both had proven themselves with the same line."""
+    """Send each side its own proof back, as if both had proven themselves with the same line."""
     await middle.listener.send(b"".join(await middle.dialler.lines(2)))
     await middle.dialler.send(b"".join(await middle.listener.lines(2)))
     await middle.dialler.send(await middle.dialler.line())

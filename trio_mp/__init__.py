@@ -1,8 +1,8 @@
 """Message passing for Trio programs: inside a process, between processes and between machines.
 
-Nodes hold ports; ports receive messages; whoever knows a port's ID can send to it, monitor it, kill it, and spawn new
-ones. Once a port is monitored there are no silent holes: a message that does not arrive makes the monitor fire, and
-nothing sent later arrives before it has.
+A node holds ports, and ports receive messages. A program that knows the ID of a port can send to the port, monitor it,
+kill it, and spawn new ports on its node. Once a program monitors a port there are no silent holes: a message that does
+not arrive makes the monitor fire, and no later message arrives before the monitor has fired.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from ._services.spawning import spawnable as spawnable
 from ._services.starting import Started as Started
 from ._supervision.arguments import Backoff as Backoff
 from ._supervision.errors import SupervisorFailed as SupervisorFailed
+from ._supervision.places import Family as Family
 from ._supervision.reference import ChildRef as ChildRef
 from ._supervision.supervisor import Supervisor as Supervisor
 from ._transport.certificate_files import Certificate as Certificate
@@ -57,6 +58,7 @@ __all__ = [
     "ConfigurationError",
     "Database",
     "DeathScope",
+    "Family",
     "LocalProtocolError",
     "LogCollector",
     "Monitor",

@@ -1,4 +1,4 @@
-"""The exceptions that are this package's own.
+"""The exceptions of this package.
 
 Trio's exceptions keep Trio's meanings and are raised as they are: `trio.ClosedResourceError` (you closed the node),
 `trio.BrokenResourceError` (the other side is gone), `trio.BusyResourceError` (two tasks want the same thing).
@@ -12,13 +12,13 @@ from ._reason import Reason, describe
 class PortDied(Exception):
     """A port that was needed died.
 
-    Raised by `Node.call`, `Port.receive` and `Node.fail_on_death`, and by what the tasks of a dead port still try to
-    send. Its `__cause__` is the exception that has killed the port, for who was waiting when that happened on the same
-    node: in `call`, in `receive`, or in the block of `fail_on_death`.
+    Raised by `Node.call`, `Port.receive` and `Node.fail_on_death`, and when a task of a dead port still tries to send.
+    If an exception killed the port on this node while a task waited for it, in `call`, in `receive` or in the block of
+    `fail_on_death`, that exception is the `__cause__`.
 
     Attributes:
       port: the ID of the port that died.
-      reason: why, as a tuple; empty for a normal death.
+      reason: why the port died, as a tuple; empty for a normal death.
     """
 
     def __init__(self, port: str, reason: Reason) -> None:
@@ -77,7 +77,7 @@ class ConfigurationError(ValueError):
 
 
 class ProtocolError(Exception):
-    """Base of the two protocol errors; says whose fault it is by which of them it is."""
+    """The base of the two protocol errors. Which of them is raised says whose fault it is."""
 
 
 class LocalProtocolError(ProtocolError):
@@ -85,4 +85,4 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The other side sent something that the protocol does not allow. It ends that connection and nothing else."""
+    """The other side sent something that the protocol does not allow. That connection ends, and nothing else."""

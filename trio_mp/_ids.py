@@ -1,12 +1,12 @@
 """Node IDs, port IDs and the random tokens in them.
 
 A port ID is `nodeid#name`. The name means something to its own node alone; to all others it is opaque. It holds 96
-random bits, so no name is drawn twice, and whoever knows some port IDs knows nothing of another. The node port has the
+random bits, so no name is drawn twice, and nobody can guess a port ID from others. The node port has the
 empty name: `nodeid#`, or simply `nodeid`.
 
-A node gives its ports names of two forms, which no port has both of:
+A node gives its ports names of two forms. No name has both:
 
-- `<8>.<16>`: the first characters of its incarnation, for people who read a log, and random ones.
+- `<8>.<16>`: the first characters of the node's incarnation, for people who read a log, and random characters.
 - `<16>.<counter>.<16>`, for ports that another node has spawned: the mark of that node and of its run, a counter that
   only rises, and random characters. The other node chooses the name; mark and counter let this one see that the name
   was never used before, without keeping all names that were.
@@ -29,11 +29,11 @@ INCARNATION_LENGTH = 16
 
 _NODE_ID = re.compile(r"[A-Za-z0-9_\-.:/]+")
 _INCARNATION = re.compile(r"[A-Za-z0-9]{%d}" % INCARNATION_LENGTH)
-# Not shorter than what is random in a name of ours: that could be guessed, and `node#printer` is a mistake, not a port.
+# Not shorter than the random part of a name: a shorter name could be guessed, and `node#printer` is a mistake.
 _PORT_NAME = re.compile(r"[A-Za-z0-9_.\-]{16,64}")
 _SPAWNED_NAME = re.compile(r"([A-Za-z0-9_\-]{16})\.([1-9][0-9]{0,18})\.[A-Za-z0-9_\-]{16}")
 _POOL = 64
-"""How many random parts of names are drawn at a time: one by one they would cost five times as much."""
+"""How many random parts of names are drawn at a time. Drawn one by one they would cost five times as much."""
 
 _RANDOM_BYTES = 12  # 16 characters of base64
 _RANDOM_LENGTH = 16
@@ -41,7 +41,7 @@ _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
 class PortID(str):
-    """A string that names a port. It travels as the plain string that it is."""
+    """A str that names a port. It travels as a plain str."""
 
     __slots__ = ()
 
@@ -93,12 +93,12 @@ def is_incarnation(text: str) -> bool:
 
 
 def is_token(text: str) -> bool:
-    """Whether the text can be what `random_token` makes."""
+    """Whether the text has the form of what `random_token` makes."""
     return _INCARNATION.fullmatch(text) is not None
 
 
 def check_node_id(node_id: object) -> str:
-    """The node ID, if it is one. Raises `TypeError` or `ValueError`, naming what was given."""
+    """Return a node ID if it is one. Else this raises `TypeError` or `ValueError`, whose text shows what was given."""
     if not isinstance(node_id, str):
         raise TypeError(f"node ID: expected a str, got {node_id!r}")
     if not is_node_id(node_id):
@@ -107,9 +107,9 @@ def check_node_id(node_id: object) -> str:
 
 
 def split_port(port: object) -> tuple[str, str]:
-    """The node ID and the name in a port ID; the name is empty for a node port.
+    """Split a port ID into the node ID and the name. The name is empty for a node port.
 
-    Raises `TypeError` or `ValueError`, naming what was given.
+    Raises `TypeError` or `ValueError`, whose text shows what was given, if that is no port ID.
     """
     if isinstance(port, PortReference):
         port = port.port
@@ -126,7 +126,7 @@ def split_port(port: object) -> tuple[str, str]:
 
 
 def join_port(node_id: str, name: str) -> str:
-    """The ID of the port of this name on that node."""
+    """The ID of the port that has this name on that node."""
     return f"{node_id}#{name}"
 
 
@@ -137,13 +137,13 @@ def node_of(port: str) -> str:
       port: a port ID or a node ID.
 
     Raises:
-      TypeError, ValueError: it is neither.
+      TypeError, ValueError: `port` is neither a port ID nor a node ID.
     """
     return split_port(port)[0]
 
 
 def is_port_name(name: str) -> bool:
-    """Whether the text can be the name of a port within its node (not of a node port)."""
+    """Whether the text can be the name of a port within its node. The empty name of a node port is none."""
     return _PORT_NAME.fullmatch(name) is not None
 
 
@@ -155,17 +155,17 @@ def random_parts(entropy: Entropy) -> list[str]:
 
 @lru_cache(maxsize=256)
 def spawner_mark(node_id: str, incarnation: str) -> str:
-    """What the names of ports begin with that this run of a node spawns on others.
+    """The mark of this run of a node, with which the names of all ports begin that it spawns on other nodes.
 
-    A digest of both, and no part of the incarnation: all see that in a greeting, so another node could say the same,
-    and give a name again that the first has used.
+    It is a digest of node ID and incarnation. A part of the incarnation alone would not do: each greeting shows it, so
+    another node could say the same one, and give a name again that the first node has used.
     """
     digest = hashlib.sha256(f"{node_id}#{incarnation}".encode()).digest()
     return urlsafe_b64encode(digest[:_RANDOM_BYTES]).decode()
 
 
 def spawned_prefix(mark: str, counter: int) -> str:
-    """What the name of a port on another node begins with, which this one spawns there; a random part follows."""
+    """The beginning of the name of a port that this node spawns on another one; a random part follows."""
     return f"{mark}.{counter}."
 
 

@@ -1,7 +1,7 @@
 """Why a port died: tuples of plain values, because they travel.
 
-`()` is a normal death. Any other reason is an identifier, mostly followed by a text for people. The identifiers made
-here are the ones this package produces; programs pass their own to `kill`.
+`()` is a normal death. Any other reason begins with an identifier, which mostly a text for people follows. This module
+makes all reasons of the package; programs pass their own to `kill`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LONGEST_TEXT = 4000
 _LONGEST_NAME = 100
 
 _BELOW_PROGRAMS = sys.stdlib_module_names | {"trio", "outcome"}
-"""What programs call, and what calls them: an exception that was raised there is their business still."""
+"""The packages below programs. An exception that was raised in them may still be the program's mistake."""
 
 
 def is_normal(reason: Reason) -> bool:
@@ -33,7 +33,7 @@ def is_normal(reason: Reason) -> bool:
 def exception_reason(error: BaseException) -> Reason:
     """The reason of a port that was killed by an exception: `("die", "ValueError: the text (worker.py:12, in take)")`.
 
-    What is in brackets is where in the program it was raised, as far as that is known.
+    The brackets hold the place in the program where the exception was raised, as far as that is known.
     """
     try:
         message = str(error)
@@ -43,18 +43,18 @@ def exception_reason(error: BaseException) -> Reason:
         message = message[:_LONGEST_TEXT] + "…"
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     text += _place_of(error)
-    # A reason travels, so what cannot be encoded is made visible: an exception's text may hold a lone surrogate.
+    # A reason travels, so lone surrogates, which an exception's text may hold, are written as escapes.
     return ("die", text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def _place_of(error: BaseException) -> str:
     """Where an exception was raised: the innermost frame of the program's own code.
 
-    The name of the file without its directory, because reasons travel, and it is nobody's business where a program is
-    installed. Nothing if no code but this package's was running.
+    The file is named without its directory, because reasons travel, and where a program is installed is not for other
+    nodes to know. The text is empty if only code of this package was running.
     """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        # As a nursery makes it of an exception in one of its tasks.
+        # A nursery puts the exception of one of its tasks into a group.
         error = error.exceptions[0]
     closest, found = 0, None
     trace = error.__traceback__
@@ -72,9 +72,9 @@ def _place_of(error: BaseException) -> str:
 
 
 def _closeness(frame: FrameType) -> int:
-    """How likely a frame is of the program itself: 0 for this package, then Python and Trio, then what is installed.
+    """How likely a frame belongs to the program: 0 for this package, 1 for Python and Trio, 2 for installed packages.
 
-    A program may be installed itself; then its frames still come before those of what is below it.
+    All other frames get 3. A program that is installed itself gets 2, which is still more than Python and Trio get.
     """
     module = frame.f_globals.get("__name__")
     package = module.partition(".")[0] if isinstance(module, str) else ""
@@ -117,12 +117,12 @@ def unhandled_message(tag: str) -> Reason:
 
 
 def mailbox_full(text: str) -> Reason:
-    """The reason of a port in which too much was waiting; the text says how much."""
+    """The reason of a port in which too many messages waited; the text says how many."""
     return ("mailbox_full", text)
 
 
 def too_many_monitors(limit: int) -> Reason:
-    """What a monitor is told that could not be set, because that node has too many here. The port may be alive."""
+    """The reason that a monitor gets if it cannot be set, because its node has too many here. The port may live."""
     return ("too_many_monitors", f"a node may monitor {limit} ports here")
 
 
@@ -137,14 +137,15 @@ def start_cancelled() -> Reason:
 
 
 def stream_failed(text: str) -> Reason:
-    """The reason of a port whose function was to be given a byte stream, and there is no connection for that."""
+    """The reason of a port whose function was to get a byte stream, when no connection for that could be made."""
     return ("stream_failed", text)
 
 
 def node_closed(node_id: str) -> Reason:
     """The reason of all ports of a node whose block was left without an exception.
 
-    Where closing takes too long the other nodes get a `transport_error` instead: whoever is told treats both alike.
+    Where closing takes too long, monitors on other nodes get a `transport_error` instead. Programs should treat both
+    alike.
     """
     return ("node_closed", node_id)
 
@@ -160,12 +161,12 @@ def process_ended(text: str) -> Reason:
 
 
 def reason_lost(error: Exception) -> Reason:
-    """What is told instead of a reason that cannot travel to whom it is for."""
+    """The reason that monitors get in place of one that cannot travel to their node."""
     return ("reason_lost", f"the reason could not travel: {error}")
 
 
 def describe(reason: Reason) -> str:
-    """A reason as people read it."""
+    """A reason as a text for people."""
     if not reason:
         return "it ended normally"
     return ": ".join(str(part) for part in reason)

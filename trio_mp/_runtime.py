@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Iterable
-from typing import cast
+from typing import Any, cast
 
 import trio
 
@@ -41,13 +41,13 @@ class Runtime:
 
     Attributes:
       id: the node ID.
-      settings, environment: what it was opened with.
+      settings, environment: what the node was opened with.
       incarnation: the random token of this run.
-      lifecycle: its ports.
-      dispatcher: hands messages to them; its `queue` holds what is on its way to them.
-      network: its peers; None if it has no network.
+      lifecycle: the ports of the node.
+      dispatcher: hands messages to the ports; its `queue` holds what is on its way to them.
+      network: the peers of the node; None if it has no network.
       closing: whether new ports are refused.
-      closed: whether everything is.
+      closed: whether the node has ended: nothing can be sent, and no monitor will fire any more.
       errands: bounds what is done for other nodes, and what is logged of them.
       observers: who is told of what happens.
       supervisors: those that are open and have not ended, in the order in which they were opened.
@@ -87,24 +87,25 @@ class Runtime:
         self._stopping = trio.Event()
         self._thread = threading.get_ident()
         self._name_prefix = f"{self.incarnation[:8]}."
-        # Those of names that will be given.
+        # The random parts of the next names. The source of randomness is asked for many at once, because each
+        # question has a fixed cost.
         self._random_parts: list[str] = []
         self._spawn_mark = spawner_mark(self.id, self.incarnation)
         self._spawn_counter = 0
         # Where messages go, by port ID: the peer, or None for this node, and the name. Parsing a port ID costs as much
         # as sending; this is emptied when it has grown too large, and when peers are forgotten.
-        self.routes: dict[str, tuple[Peer | None, str]] = {}
+        self.routes: dict[Any, tuple[Peer | None, str]] = {}
         self._node_monitors: dict[Monitor, None] = {}
 
     def serve_by(self, node_port: NodePort) -> None:
-        """Have what is sent to the node itself served by this; it is assembled last, as it serves with all else."""
+        """Let this node port serve what is sent to the node. It is made last, because it uses all other parts."""
         self.node_port = node_port
 
     def next_name(self, prefix: str = "") -> str:
         """A name for a port of this node: it was never used and never will be, and nobody can guess it.
 
         Args:
-          prefix: what the name begins with, if not with what those of this node's own ports do.
+          prefix: what the name begins with; empty for a port that this node makes for itself.
         """
         self.check_open()
         if self.closing:
@@ -119,9 +120,12 @@ class Runtime:
         return self.next_name(spawned_prefix(self._spawn_mark, self._spawn_counter))
 
     def check_open(self) -> None:
-        """Raise `trio.ClosedResourceError` if the node is closed, `PortDied` in a task of a dead port.
+        """Check that the running code may use this node now.
 
-        `RuntimeError` in a thread that does not run Trio.
+        Raises:
+          trio.ClosedResourceError: the node is closed.
+          PortDied: a task of a dead port calls this, which has not unwound yet.
+          RuntimeError: this is called in a thread that does not run Trio.
         """
         if self.closed:
             raise trio.ClosedResourceError(f"node {self.id} is closed")
@@ -132,12 +136,12 @@ class Runtime:
             if running is not None and isinstance(running.port, Port) and not running.port.alive:
                 raise PortDied(running.port, state_of(running.port).reason)
 
-    def route(self, port: str) -> tuple[Peer | None, str]:
+    def route(self, port: str | PortReference) -> tuple[Peer | None, str]:
         """Where messages for a port go: the peer, or None for this node; and the name of the port there.
 
         Raises:
-          TypeError, ValueError: it is not a port ID.
-          RuntimeError: it is on another node, and this one has no network.
+          TypeError, ValueError: `port` is no port ID.
+          RuntimeError: the port is on another node, and this one has no network.
         """
         if isinstance(port, PortReference):
             # Each time anew, and not among the routes: it moves.
@@ -146,7 +150,7 @@ class Runtime:
         try:
             found = self.routes.get(port)
         except TypeError:
-            # Not even hashable: what it is not is said below.
+            # An unhashable value cannot be looked up; `split_port` raises the error that names it.
             found = None
         if found is not None:
             return found
@@ -166,8 +170,8 @@ class Runtime:
         return route
 
     @trio.lowlevel.enable_ki_protection
-    def send(self, port: str, message: tuple[object, ...]) -> None:
-        """Send to any port, as `Node.send` does, which spares itself this call."""
+    def send(self, port: str | PortReference, message: tuple[object, ...]) -> None:
+        """Send to any port, for code of the package. `Node.send` does the same without this call, for speed."""
         if self.closed or self.lifecycle.lingering:
             self.check_open()
         try:
@@ -180,7 +184,7 @@ class Runtime:
             self.send_here(name, message)
 
     def send_here(self, name: str, message: tuple[object, ...]) -> None:
-        """Send to a port of this node, by its name; the empty name is the node port's."""
+        """Send to a port of this node by its name. The empty name is that of the node port."""
         if not name:
             self.dispatcher.queue.enqueue(Job(self.node_port.serve_local), (message,))
         else:
@@ -189,7 +193,7 @@ class Runtime:
                 self.dispatcher.queue.enqueue(target, message)
 
     @trio.lowlevel.enable_ki_protection
-    def kill(self, port: str, reason: Reason) -> None:
+    def kill(self, port: str | PortReference, reason: Reason) -> None:
         """See `Node.kill`."""
         self.check_open()
         reason = plain_message(reason, thorough=True, what="reason")
@@ -205,22 +209,25 @@ class Runtime:
 
     @trio.lowlevel.enable_ki_protection
     def monitor(
-        self, port: str, callback: MonitorCallback, owner: Port | None, *, kills_remotely: bool = False
+        self, port: str | PortReference, callback: MonitorCallback, owner: Port | None, *, kills_remotely: bool = False
     ) -> Monitor:
         """Monitor a port; the callback runs in the context of the owner, and the monitor ends with it.
 
         Unless it `kills_remotely`, as a link does that kills a port of another node: see `Lifecycle.die`.
         """
         self.check_open()
+        reference = port if isinstance(port, PortReference) else None
         if isinstance(port, PortReference):
-            return self._monitor_life(port, callback, owner, kills_remotely=kills_remotely)
+            if not port.running:
+                return self._monitor_nothing(port.port, callback, owner, kills_remotely=kills_remotely)
+            port = port.port
         peer, name = self.route(port)
         again = self.closing and self.lifecycle.firing
         if again and peer is None and name and self.lifecycle.find(name) is None:
-            # A callback that sets its monitor anew on what is dead would be called for ever.
+            # Without this a callback that sets its monitor again, on a port that is dead, would be called for ever.
             raise trio.ClosedResourceError(f"node {self.id} is closing")
         if self._finishing and (peer is not None or not name):
-            # Its peer, or this node, has been given up, or is about to be: nothing would ever fire it.
+            # `finish` has given up the peer, or the node itself, or will: nothing would ever fire this monitor.
             raise trio.ClosedResourceError(f"node {self.id} is closing")
         if isinstance(port, Port):
             port = str.__str__(port)
@@ -237,21 +244,22 @@ class Runtime:
                 self.lifecycle.add_local_monitor(name, monitor)
         else:
             self._node_monitors[monitor] = None
+        if reference is not None:
+            reference.add_monitor(monitor)
         return monitor
 
-    def _monitor_life(
-        self, reference: PortReference, callback: MonitorCallback, owner: Port | None, *, kills_remotely: bool
+    def _monitor_nothing(
+        self, last: str, callback: MonitorCallback, owner: Port | None, *, kills_remotely: bool
     ) -> Monitor:
-        """Monitor the present life of a reference; between two lives the monitor fires soon."""
-        if reference.running:
-            monitor = self.monitor(reference.port, callback, owner, kills_remotely=kills_remotely)
-            reference.add_monitor(monitor)
-            return monitor
+        """A monitor through a reference between two lives, the last of which had this port: it fires soon."""
+        if self.closing and self.lifecycle.firing:
+            # As for a dead port: a callback that sets its monitor again would be called for ever.
+            raise trio.ClosedResourceError(f"node {self.id} is closing")
         where: tuple[Peer | None, str] = (None, NOWHERE)
-        monitor = Monitor(self, reference.port, callback, owner, where, kills_remotely=kills_remotely)
+        monitor = Monitor(self, last, callback, owner, where, kills_remotely=kills_remotely)
         if owner is not None:
             state_of(owner).owned[monitor] = None
-        self.dispatcher.queue.enqueue(Job(self.lifecycle.fire), ([monitor], not_running(reference.port)))
+        self.dispatcher.queue.enqueue(Job(self.lifecycle.fire), ([monitor], not_running(last)))
         return monitor
 
     def fire_early(self, monitors: Iterable[Monitor], reason: Reason) -> None:
@@ -276,7 +284,7 @@ class Runtime:
         self._forget_monitor(cast("tuple[Peer | None, str]", where), monitor)
 
     def _forget_monitor(self, where: tuple[Peer | None, str], monitor: Monitor) -> None:
-        """Take a monitor away from where it would be fired."""
+        """Take a monitor out of the table from which it would be fired."""
         peer, name = where
         if self.closed:
             return
@@ -288,11 +296,11 @@ class Runtime:
             self._node_monitors.pop(monitor, None)
 
     def owner(self) -> Port | None:
-        """The running port, if it is one of this node's."""
+        """The port whose code is running, if it is a port of this node; else None."""
         port = running_port()
         return port if port is not None and lifecycle_of(port) is self.lifecycle else None
 
-    def link(self, port: str, to: str) -> Monitor:
+    def link(self, port: str | PortReference, to: str | PortReference) -> Monitor:
         """See `Node.link`."""
         self.check_open()
         if isinstance(to, PortReference):
@@ -315,7 +323,7 @@ class Runtime:
     # Life ----------------------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """What may fail, before anything runs: listening. A checkpoint."""
+        """Begin to listen, which may fail, before anything of the node runs. A checkpoint."""
         await trio.lowlevel.checkpoint()
         if self.network is not None:
             await self.network.listen()
@@ -338,8 +346,8 @@ class Runtime:
         lifecycle.outside = outside
         with trio.CancelScope(shield=True):
             async with trio.open_nursery(strict_exception_groups=True) as pumping:
-                # It outlives the others, because ports that unwind wait for what it dispatches.
-                pumping.start_soon(self._pump, name=f"{self.id}: dispatcher")
+                # The pump outlives the other tasks, because ports that unwind wait for what it dispatches.
+                pumping.start_soon(self.dispatcher.pump, name=f"{self.id}: dispatcher")
                 try:
                     async with trio.open_nursery(strict_exception_groups=True) as nursery:
                         lifecycle.nursery = nursery
@@ -356,14 +364,6 @@ class Runtime:
                 # After a crash the block is being left: supervisors in it still wait for what is dispatched.
                 await self._stopping.wait()
                 pumping.cancel_scope.cancel()
-
-    async def _pump(self) -> None:
-        """Dispatch, come what may: who waits for a port to unwind would wait for ever without it."""
-        while True:
-            try:
-                await self.dispatcher.pump()
-            except Exception as error:  # noqa: BLE001 - a mistake in this package, which ends the node
-                self.lifecycle.crash(error)
 
     def stop(self) -> None:
         """Cancel all tasks of the node; `run` returns when they have ended."""
@@ -402,14 +402,19 @@ class Runtime:
         if self.network is not None:
             await self.network.stop_listening()
         self.closing = self.lifecycle.closing = True
-        # In order with what was sent before; and what monitors send because of it still goes out.
+        # The order matters. Ports die behind the messages that were sent to them, and monitors that fire may still
+        # send: so the network closes, and flushes, only when all is quiet.
         self.lifecycle.kill_all(reason)
         await self.dispatcher.wait_quiet()
         if self.network is not None:
             await self.network.close(trio.current_time() + self.settings.shutdown_timeout)
 
     def finish(self, error: BaseException | None) -> None:
-        """Everything has ended: whoever still waits is told. Not a checkpoint."""
+        """End the node, when none of its tasks runs any more: every monitor that is left fires. Not a checkpoint.
+
+        Args:
+          error: what the node's block was left with, if it was by an exception.
+        """
         dispatcher, lifecycle = self.dispatcher, self.lifecycle
         self.closing = lifecycle.closing = self._finishing = True
         lifecycle.nursery = lifecycle.outside = None

@@ -1,4 +1,4 @@
-"""What can be replaced: a transport of your own is made of these three. Others test with the one in `lowlevel`."""
+"""The three interfaces of a transport. Implement them to replace sockets; `lowlevel` has two implementations."""
 
 from __future__ import annotations
 

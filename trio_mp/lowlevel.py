@@ -1,11 +1,11 @@
-"""Nodes in a world of your own: with another transport, other randomness, other clocks::
+"""Open nodes with a transport, randomness or clocks of your own::
 
     transport = MemoryTransport()
     environment = Environment(transport=transport)
     async with open_node_in(environment, "a", binds=["unix:a"], secret=secret) as node:
         ...
 
-Nodes that share a transport find each other by its addresses.
+Nodes that share a transport can dial each other at its addresses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all peers share. The standard library only."""
+"""What all peers share. It needs nothing but the standard library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from typing import Any
 TIMEOUT = 120
 TEXT = "hello"
 WARM = 10
-"""One in so many of the round trips is not counted: the first."""
+"""The first tenth of all round trips warms up, and is not counted."""
 
 Figure = dict[str, Any]
 
@@ -43,17 +43,17 @@ class Task:
 
 
 class WrongResult(Exception):
-    """What was measured is not true."""
+    """A peer did not do what it claims to measure."""
 
 
 def expect(condition: bool, what: str = "messages are missing, or out of order") -> None:
-    """Raise `WrongResult` if something is not so."""
+    """Raise `WrongResult` unless a condition holds."""
     if not condition:
         raise WrongResult(what)
 
 
 def figure(value: float, unit: str, **extra: float) -> Figure:
-    """What `main` returns."""
+    """Make the figure that `main` returns."""
     return {"value": value, "unit": unit, "extra": extra}
 
 
@@ -104,7 +104,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
-    """For Unix sockets, whose paths must be short."""
+    """Make a folder for Unix sockets, whose paths must be short."""
     with tempfile.TemporaryDirectory(prefix="peer-", dir="/tmp") as name:
         yield Path(name)
 
@@ -132,14 +132,14 @@ def connect(address: str) -> socket.socket:
 
 
 def without_delay(connection: socket.socket) -> socket.socket:
-    """Small segments leave at once."""
+    """Have small segments leave at once."""
     if connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
 
 def resident() -> int:
-    """Memory of this process, in bytes."""
+    """The memory of this process, in bytes."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 

@@ -1,4 +1,4 @@
-"""The processes: how they are started, heard, told, signalled and restarted.
+"""The crew of chaos starts processes, takes what they say, tells them what to do, signals and restarts them.
 
 The demo has a crew of its own: that one shows on a board what its processes report, and only kills them.
 """
@@ -21,7 +21,7 @@ import trio_mp
 from .process import Order
 
 PATIENCE = 60.0
-"""What every process does within so many seconds, however slow the machine is, or it is a violation."""
+"""How long a process may take for anything it is told, in seconds. A process that takes longer is a violation."""
 
 
 class Unexpected(Exception):
@@ -30,11 +30,11 @@ class Unexpected(Exception):
 
 @dataclass(eq=False)
 class Diary:
-    """What was done, to whom and when; the time is that of the journals.
+    """Notes what was done, to whom and when, by the clock of the journals.
 
     Attributes:
-      counts: how often, by kind.
-      problems: what was seen that must not be.
+      counts: how often each kind of thing was done.
+      problems: the violations that were seen.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class Diary:
     problems: list[str] = field(default_factory=list)
 
     def note(self, now: float, subject: str, kind: str, detail: str = "", *, count: bool = True) -> None:
-        """Something is done now."""
+        """Note what is done now."""
         self.counts[kind] += count
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{now:.3f} ({now - self.began:7.3f} s) {subject}: {kind} {detail}\n")
@@ -78,7 +78,7 @@ class Member:
         return self._process
 
     async def start(self, nursery: trio.Nursery) -> None:
-        """Start its process, and wait until it listens. Raises `Unexpected` if it does not."""
+        """Start the process, and wait until its node listens. Raises `Unexpected` if it does not."""
         directory = Path(self.order.directory)
         with (directory / f"{self.node}-{self.order.run}.log").open("wb") as log:
             self._process = await trio.lowlevel.open_process(
@@ -121,7 +121,7 @@ class Member:
         return f"{self.node}-{self.order.run}"
 
     async def tell(self, word: str) -> None:
-        """Tell it something. Raises `Unexpected` if it has ended."""
+        """Write a word to the process. Raises `Unexpected` if it has ended."""
         assert self._running.stdin is not None
         try:
             await self._running.stdin.send_all(word.encode() + b"\n")
@@ -129,18 +129,18 @@ class Member:
             raise Unexpected(f"{self.name} has ended by itself") from None
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal. Raises `Unexpected` if it has ended."""
+        """Send the process a signal. Raises `Unexpected` if it has ended."""
         if self._running.poll() is not None:
             raise Unexpected(f"{self.name} has ended by itself, with {self._running.returncode}")
         self._running.send_signal(number)
 
     async def kill(self) -> None:
-        """Kill it, wherever it stands."""
+        """Kill the process, whatever it is doing."""
         self.signal(signal.SIGKILL)
         await self._end()
 
     async def exit(self) -> None:
-        """Have it leave its block. Raises `Unexpected` if it does not end well."""
+        """Have the process close its node and end. Raises `Unexpected` if it does not end well."""
         await self.tell("exit")
         with trio.move_on_after(PATIENCE) as scope:
             await self._end()
@@ -161,12 +161,12 @@ class Member:
         await self.start(nursery)
 
     def abandon(self) -> None:
-        """End its process, if it has one, whatever becomes of it."""
+        """Kill the process, if there is one."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
 
     async def reap(self) -> None:
-        """Behind `abandon`: wait until the process is gone, and close what leads to it."""
+        """After `abandon`, wait until the process is gone, and close its pipes."""
         if self._process is not None:
             await self._process.wait()
             for stream in (self._process.stdin, self._process.stdout):

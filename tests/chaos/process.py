@@ -19,7 +19,7 @@ from pathlib import Path
 import trio
 
 import trio_mp
-from trio_mp.cli.demo.journal import JournalEntry, JournalWriter, Kind
+from trio_mp.cli.demo.journal import EntryKind, JournalEntry, JournalWriter
 
 from .traffic import Books, Feed, books_variable, prove_alive
 
@@ -120,7 +120,7 @@ async def talk(
             async with trio.open_nursery() as proving:
                 for peer in order.peers:
                     proving.start_soon(prove_alive, node, books, peer)
-            books.journal.write(JournalEntry(Kind.FINISHED, time.monotonic()))
+            books.journal.write(JournalEntry(EntryKind.FINISHED, time.monotonic()))
             print("drained", flush=True)
 
         nursery.start_soon(drain)

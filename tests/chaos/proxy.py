@@ -1,6 +1,6 @@
-"""A stretch of connection that things can be done to: listens at one address, and forwards to another.
+"""The proxy listens at one address, forwards to another, and does to the connections what a seed decides.
 
-`trio_mp.cli.demo.relay` only cuts, and counts the bytes that this has cost.
+The relay of the demo, `trio_mp.cli.demo.relay`, only cuts, and counts the bytes that a cut has cost.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Way:
     """One direction of a connection.
 
     Attributes:
-      source, target: whence and where to.
-      gate: while there is one that is not set, nothing is forwarded and nothing read.
-      swallows: what comes is accepted, and goes nowhere.
-      pieces, until: until then, by Trio's clock, bytes go on in pieces of at most so many.
+      source, target: where the bytes come from, and where they go.
+      gate: while it is an event that is not set, nothing is read or forwarded.
+      swallows: whether bytes are read and thrown away.
+      pieces, until: until this time of Trio's clock, bytes go on in pieces of at most this size.
     """
 
     source: SocketType
@@ -48,12 +48,12 @@ class Way:
             try:
                 await self._send(data, random)
             except OSError:
-                # Whoever is gone there has told the other side in its own way.
+                # The target is gone, and its kernel has told the other side.
                 self.swallows = True
         self.end_early()
 
     def end_early(self) -> None:
-        """Tell the target that this was the end; what comes goes nowhere."""
+        """Tell the target that the stream ends here, and throw later bytes away."""
         self.swallows = True
         try:
             self.target.shutdown(plain_socket.SHUT_WR)

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 import trio
 
 import trio_mp
-from trio_mp.cli.demo.journal import JournalEntry, JournalWriter, Kind
+from trio_mp.cli.demo.journal import EntryKind, JournalEntry, JournalWriter
 
 PAUSE = 0.25
 """Between two bursts, in seconds, on average."""
@@ -39,11 +39,11 @@ class Arrivals:
         """The entry of it."""
         if not self.last:
             return []
-        entry = self.record(Kind.GOT, self.epoch, self.first, self.last)
+        entry = self.record(EntryKind.GOT, self.epoch, self.first, self.last)
         self.epoch = self.first = self.last = 0
         return [entry]
 
-    def record(self, kind: Kind, epoch: int = 0, first: int = 0, last: int = 0, text: str = "") -> JournalEntry:
+    def record(self, kind: EntryKind, epoch: int = 0, first: int = 0, last: int = 0, text: str = "") -> JournalEntry:
         """An entry about this stream, now."""
         return JournalEntry(kind, time.monotonic(), self.sender, self.run, self.stream, epoch, first, last, text)
 
@@ -99,14 +99,14 @@ def sink(port: trio_mp.Port, sender: str, run: int, stream: int) -> None:
     books = books_variable.get()
     identity = [sender, run, stream]
     arrivals = Arrivals(sender, run, stream)
-    books.journal.write(arrivals.record(Kind.MADE, text=str(port)))
+    books.journal.write(arrivals.record(EntryKind.MADE, text=str(port)))
 
     @port.on("count")
     def count(source: list[object], epoch: int, number: int, size: int, data: bytes) -> None:
         if source != identity or data != cargo(number, size):
             books.flush()
             text = f"{number} of epoch {epoch} of {source}, with {len(data)} bytes"
-            books.journal.write(arrivals.record(Kind.WRONG, epoch, number, number, text))
+            books.journal.write(arrivals.record(EntryKind.WRONG, epoch, number, number, text))
             return
         if epoch == arrivals.epoch and number == arrivals.last + 1:
             arrivals.last = number
@@ -143,26 +143,28 @@ class Feed:
         self._identity = (self._books.node, self._books.run, self._stream)
         self._port = self._node.spawn(self._peer, f"{__name__}:sink", *self._identity)
         self._epoch = self._number = 0
-        self._record(Kind.OPEN, text=self._port)
+        self._record(EntryKind.OPEN, text=self._port)
         self._begin()
 
     def _begin(self) -> None:
         self._epoch += 1
-        self._record(Kind.BEGIN, self._number + 1)
+        self._record(EntryKind.BEGIN, self._number + 1)
         self._monitor = self._watch()
 
     def _watch(self) -> trio_mp.Monitor:
         stream, epoch = self._stream, self._epoch
         return self._node.monitor(self._port, lambda *reason: self._fired(stream, epoch, reason))
 
-    def _record(self, kind: Kind, first: int = 0, last: int = 0, text: str = "") -> None:
+    def _record(self, kind: EntryKind, first: int = 0, last: int = 0, text: str = "") -> None:
         now = time.monotonic()
         self._books.journal.write(JournalEntry(kind, now, self._peer, 0, self._stream, self._epoch, first, last, text))
 
     def _fired(self, stream: int, epoch: int, reason: tuple[object, ...]) -> None:
         """A monitor has; the entry says whose it was, which should be that of the epoch that is running."""
         text = " ".join(map(str, reason))
-        self._books.journal.write(JournalEntry(Kind.END, time.monotonic(), self._peer, 0, stream, epoch, text=text))
+        self._books.journal.write(
+            JournalEntry(EntryKind.END, time.monotonic(), self._peer, 0, stream, epoch, text=text)
+        )
         if self._ended or (stream, epoch) != (self._stream, self._epoch):
             return
         if reason and reason[0] == "transport_error":
@@ -195,7 +197,7 @@ class Feed:
     def _send(self, count: int, size: int, last_size: int) -> None:
         """Send a burst; no other task runs meanwhile, so no monitor fires."""
         first, last = self._number + 1, self._number + count
-        self._record(Kind.SEND, first, last)
+        self._record(EntryKind.SEND, first, last)
         epoch = self._epoch
         for number in range(first, last + 1):
             carried = last_size if number == last else size
@@ -222,7 +224,7 @@ async def prove_alive(node: trio_mp.Node, books: Books, peer: str) -> None:
     while True:
         books.streams += 1
         port = node.spawn(peer, f"{__name__}:sink", books.node, books.run, books.streams)
-        books.journal.write(JournalEntry(Kind.OPEN, time.monotonic(), peer, 0, books.streams, text=port))
+        books.journal.write(JournalEntry(EntryKind.OPEN, time.monotonic(), peer, 0, books.streams, text=port))
         try:
             await node.call(port, "echo")
         except trio_mp.PortDied:

@@ -313,25 +313,24 @@ async def test_who_closes_while_it_waits_for_the_answer_says_what_it_has_to_say(
         assert inbox.messages == [("the last word",)]
 
 
-async def test_the_waits_for_peers_up_and_down_end(autojump_clock: trio.testing.MockClock) -> None:
+async def test_whoever_asks_to_part_hears_the_answer(autojump_clock: trio.testing.MockClock) -> None:
     network = FakeNetwork()
     async with open_acquainted(network) as (a, b), trio.open_nursery() as nursery:
-        peer, woken = peer_of(a, "b"), list[str]()
+        peer, heard = peer_of(a, "b"), list[str]()
+        network_of(a).observers.down.append(heard.append)
 
-        async def note(name: str, lot: trio.lowlevel.ParkingLot) -> None:
-            await lot.park()
-            woken.append(name)
+        async def note_answer() -> None:
+            await peer.up.park()
+            heard.append("busy")
 
-        nursery.start_soon(note, "busy", peer.up)
+        nursery.start_soon(note_answer)
         await trio.testing.wait_all_tasks_blocked()
         peer_of(b, "a").keep("a while")
         assert peer.ask_to_part()
-        await until(lambda: woken == ["busy"])
+        await until(lambda: heard == ["busy"])
         peer_of(b, "a").release("a while")
-        nursery.start_soon(note, "down", peer.down)
-        await trio.testing.wait_all_tasks_blocked()
         assert peer.ask_to_part()
-        await until(lambda: woken == ["busy", "down"])
+        await until(lambda: heard == ["busy", "b"])
 
 
 # Other kinds of peers ------------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ async def test_a_node_of_another_authority(
     b = open_certified(network, "b", stranger, seeds=["a"])
     dialled, dialling = await refused(network, a, b, caplog)
     said = dialled + dialling
-    assert "its certificate is not signed by our authority" in said
+    assert "the other side's certificate is not signed by our authority" in said
 
 
 async def test_a_node_whose_certificate_names_another(

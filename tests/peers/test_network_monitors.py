@@ -11,10 +11,13 @@ from network_helpers import (
     FakeNetwork,
     Inbox,
     Notices,
+    RawPeer,
     connect_raw,
+    network_of,
     open_pair,
     open_test_node,
     peer_of,
+    place,
     requests_in,
     until,
     warnings_in,
@@ -429,6 +432,47 @@ async def test_callbacks_of_a_loss_may_send_to_the_same_peer(autojump_clock: tri
         inbox.port.kill("end")
         await events.wait()
         assert events.reasons == [("end",)] * 3
+
+
+async def test_observers_hear_of_a_loss_between_its_last_monitor_and_the_next_connection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The peer, which decides, chooses another connection: that is taken up as soon as the monitors have fired."""
+    network = FakeNetwork()
+    async with open_test_node(network, "m") as m:
+        first = await connect_raw(network, "z")
+        await until(lambda: m.peers)
+        told: list[str] = []
+        for number in range(2):
+            m.monitor("z", lambda *_, number=number: told.append(f"monitor {number}, {len(m.peers)} peers"))
+        observers = network_of(m).observers
+        observers.down.append(lambda node_id: told.append(f"{node_id} is down"))
+        observers.up.append(lambda node_id: told.append(f"{node_id} is up"))
+        second = RawPeer(network.connect(place("m")).dialler, "z", incarnation=first.incarnation)
+        await second.choose()
+        await until(lambda: len(told) >= 4)
+        assert told == ["monitor 0, 0 peers", "monitor 1, 0 peers", "z is down", "z is up"]
+
+
+async def test_what_a_callback_of_a_loss_sets_in_the_database(autojump_clock: trio.testing.MockClock) -> None:
+    """The database hears of the loss later, but nothing that it says to the peer waits for another connection."""
+    network = FakeNetwork()
+    async with open_pair(network) as (a, b):
+        # Both are told all that the other one holds.
+        assert await b.database.family("f") == await a.database.family("f") == {}
+        waiting: list[int] = []
+
+        def note(*_: object) -> None:
+            b.database.set("f", "from the callback", 1)
+            waiting.append(peer_of(b, "a").queue.size)
+
+        b.monitor(a.port(), note)
+        await b.flush("a")
+        network.wire.reset()
+        await until(lambda: waiting == [0])
+        await until(lambda: a.peers and b.peers)
+        await trio.sleep(1)
+        assert await a.database.family("f") == {"from the callback": 1}
 
 
 async def test_a_callback_of_a_loss_that_overflows_the_queue(autojump_clock: trio.testing.MockClock) -> None:

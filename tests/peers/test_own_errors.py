@@ -225,7 +225,8 @@ HEART = frozenset(
     {
         *("Association.authenticated", "Association.link_received", "Association._take_up", "Association.give_up"),
         *("Outbox.adapt", "OutgoingQueue.adapt", "_concerns", "Peer.act", "Peer.execute", "Peer._do", "Peer._lost"),
-        *("Peer._fire_loss", "Peer._went_up", "Peer._went_down", "Association._move", "Outbox._move"),
+        *("Peer._fire_loss", "Peer._went_up", "Peer._went_down", "Peer._tell_down"),
+        *("Association._move", "Outbox._move"),
     }
 )
 """Where an error that ended the connection alone would be a silent hole."""

@@ -1,4 +1,4 @@
-"""What a planted fault is."""
+"""A planted fault: the texts that it changes in the package, and the tests that must notice."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ PACKAGE = "trio_mp"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Other text in one file.
+    """One text of a file that is replaced.
 
     Attributes:
-      file: below the package.
-      old: occurs there exactly once.
-      new: what stands in its place.
+      file: the path below the package.
+      old: the text, which occurs there exactly once.
+      new: the text in its place.
     """
 
     file: str
@@ -29,10 +29,10 @@ class Fault:
 
     Attributes:
       name: one word.
-      rule: which rule it breaks, and how.
-      changes: what is changed.
-      tests: the pytest node IDs of those that are to catch it, the fastest first; the first that fails is enough.
-      hangs: whether a test that waits for ever is how it is caught; it is given little time then.
+      rule: the rule that it breaks, and how.
+      changes: the texts that it replaces.
+      tests: the pytest node IDs of the tests that must catch it, the fastest first. The first failure is enough.
+      hangs: whether a test catches it by waiting for ever. That test gets little time then.
     """
 
     name: str
@@ -57,5 +57,5 @@ def changed(change: Change, text: str) -> str:
     """The text of the file with the change. Raises `Stale`."""
     count = text.count(change.old)
     if count != 1:
-        raise Stale(f"{change.file} has this {count} times, and not once:\n{change.old}")
+        raise Stale(f"{change.file}: expected this text once, got it {count} times; update the fault:\n{change.old}")
     return text.replace(change.old, change.new)

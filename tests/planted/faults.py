@@ -10,7 +10,9 @@ from .faults_of_logs import LOGS
 from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
 from .faults_of_processes import PROCESSES
+from .faults_of_remote_children import REMOTE_CHILDREN
 from .faults_of_sockets import SOCKETS
+from .faults_of_starting import STARTING
 from .faults_of_streams import STREAMS
 from .faults_of_supervision import SUPERVISION
 from .faults_of_the_association import ASSOCIATION
@@ -25,11 +27,13 @@ FAULTS: tuple[Fault, ...] = (
     *CONNECTIONS,
     *PORTS,
     *SOCKETS,
+    *STARTING,
     *STREAMS,
     *MEMBERSHIP,
     *DATABASE,
     *SUPERVISION,
     *PROCESSES,
+    *REMOTE_CHILDREN,
     *WORKERS,
     *LOGS,
     *AMOUNTS,

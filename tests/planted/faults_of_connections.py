@@ -18,6 +18,7 @@ _FOR_OTHERS = "tests/peers/test_work_for_others.py"
 _CONNECTIONS = "tests/peers/test_network_connections.py"
 _MESSAGES = "tests/peers/test_network_messages.py"
 _MONITORS = "tests/peers/test_network_monitors.py"
+_OBSERVED = f"{_MONITORS}::test_observers_hear_of_a_loss_between_its_last_monitor_and_the_next_connection"
 _CLOSING = "tests/peers/test_network_closing.py"
 _GONE = "tests/services/test_gone_nodes.py"
 _OWN_ERRORS = "tests/peers/test_own_errors.py"
@@ -70,6 +71,38 @@ CONNECTIONS = (
             Change(_PEER, "> self._inline_size and not self._dispatcher.lifecycle.firing:", "> self._inline_size:"),
         ),
         (f"{_MONITORS}::test_nothing_is_written_before_all_monitors_have_fired",),
+    ),
+    Fault(
+        "observers_hear_first",
+        "the monitors of a loss wait until membership and database have done what they do about it",
+        (
+            Change(
+                _PEER,
+                '        log.info("%s is down: %s", self.id, why)\n',
+                '        log.info("%s is down: %s", self.id, why)\n        self._tell_down()\n',
+            ),
+        ),
+        (_OBSERVED,),
+    ),
+    Fault(
+        "observers_hear_too_late",
+        "membership and database hear of the next connection before they hear that the one before has ended",
+        (
+            Change(
+                _PEER,
+                "        self._tell_down()\n        decided = self.association.fired()\n        self._failing = False\n"
+                "        self.execute(decided)\n",
+                "        decided = self.association.fired()\n        self._failing = False\n"
+                "        self.execute(decided)\n        self._tell_down()\n",
+            ),
+        ),
+        (_OBSERVED,),
+    ),
+    Fault(
+        "told_without_a_connection",
+        "what the database has to say to a node that is not connected waits for the next connection",
+        (Change("_services/database.py", "        if peer.is_up():\n", "        if peer is not None:\n"),),
+        (f"{_MONITORS}::test_what_a_callback_of_a_loss_sets_in_the_database",),
     ),
     Fault(
         "monitored_too_late",
@@ -203,9 +236,7 @@ CONNECTIONS = (
     Fault(
         "probe_outlives_its_connection",
         "the silence of a connection that has ended is held against the one that has followed it",
-        (
-            Change(_PEER, "self._probe.cancel()\n        log", "log"),
-        ),
+        (Change(_PEER, "self._probe.cancel()\n        log", "log"),),
         (f"{_CONNECTIONS}::test_a_probe_ends_with_its_connection",),
     ),
     Fault(
@@ -448,7 +479,7 @@ CONNECTIONS = (
     Fault(
         "upkeep_is_a_loss",
         "a node that closes warns of messages that it has only said for itself",
-        (Change("_protocol/association/queue.py", "if not self._is_upkeep():", "if True:"),),
+        (Change("_protocol/association/queue.py", "and not self._is_upkeep():", "and True:"),),
         ("tests/protocol/association/test_queue.py::test_what_the_nodes_say_for_themselves_is_no_loss",),
     ),
     Fault(

@@ -206,6 +206,15 @@ PORTS = (
         ("tests/ports/test_death.py::test_a_kill_keeps_its_place_among_the_messages_sent_before_it",),
     ),
     Fault(
+        "runtime_runs_as_a_port",
+        "a task that the runtime starts in the middle of a port's code counts as that port's, and ends with it",
+        (
+            Change(_LIFECYCLE, "token = running_variable.set(None)", "token = running_variable.set(find_running())"),
+            Change(_LIFECYCLE, "import Running, running_variable", "import Running, find_running, running_variable"),
+        ),
+        ("tests/ports/test_context.py::test_a_task_of_the_runtime_is_of_no_port_whoever_starts_it",),
+    ),
+    Fault(
         "remote_kill_comes_late",
         "a kill from another node comes behind messages that were sent after it",
         (

@@ -295,6 +295,24 @@ async def test_a_thread_started_by_a_task_of_a_port_may_come_back_to_it() -> Non
         assert seen == [port]
 
 
+async def test_a_task_of_the_runtime_is_of_no_port_whoever_starts_it() -> None:
+    async with open_node() as node:
+        seen: list[object] = []
+
+        async def note() -> None:
+            await trio.lowlevel.checkpoint()
+            seen.append(outside())
+
+        async def process(port: Port) -> None:
+            node._lifecycle.start_system_task(note)
+            seen.append(current_port() is port)
+            await trio.sleep_forever()
+
+        node.start_port(process)
+        await wait_all_tasks_blocked()
+        assert seen == [True, True]
+
+
 async def test_handlers_see_the_context_variables_of_where_the_node_was_opened() -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="default")
     variable.set("opened")

@@ -8,6 +8,7 @@ import pytest
 import trio
 from manual_clock import ManualClock
 from reason_helpers import Died
+from scheduler_passes import counting_passes
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_mp import ANY, Port, PortDied, open_node
@@ -204,53 +205,28 @@ async def test_a_message_that_comes_at_the_moment_of_cancellation_is_received_or
             assert received == [(number,)]
 
 
-async def test_a_receive_of_what_is_there_does_without_a_scheduler_pass() -> None:
+async def passes_in_ten_receives(seconds: float) -> int:
+    """How many scheduler passes there are in ten receives of waiting messages, with such a pause before each."""
     clock = ManualClock()
     async with open_node_in(Environment(fairness_clock=clock)) as node, node.open_port() as port:
         for number in range(20):
             node.send(port, number)
         await port.receive()
-        passes = 0
-
-        async def count_passes() -> None:
-            nonlocal passes
-            while True:
-                passes += 1
-                await trio.lowlevel.checkpoint()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(count_passes)
+        async with counting_passes() as passes:
             await trio.lowlevel.checkpoint()
-            before = passes
+            before = passes.count
             for _ in range(10):
+                clock.now += seconds
                 await port.receive()
-            assert passes == before
-            nursery.cancel_scope.cancel()
+            return passes.count - before
+
+
+async def test_a_receive_of_what_is_there_does_without_a_scheduler_pass() -> None:
+    assert await passes_in_ten_receives(0.0) == 0
 
 
 async def test_a_task_that_finds_one_message_after_the_other_yields_every_millisecond() -> None:
-    clock = ManualClock()
-    async with open_node_in(Environment(fairness_clock=clock)) as node, node.open_port() as port:
-        for number in range(100):
-            node.send(port, number)
-        await port.receive()
-        passes = 0
-
-        async def count_passes() -> None:
-            nonlocal passes
-            while True:
-                passes += 1
-                await trio.lowlevel.checkpoint()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(count_passes)
-            await trio.lowlevel.checkpoint()
-            before = passes
-            for _ in range(10):
-                clock.now += 0.001
-                await port.receive()
-            assert passes - before >= 9
-            nursery.cancel_scope.cancel()
+    assert await passes_in_ten_receives(0.001) >= 9
 
 
 async def test_the_first_receive_is_a_checkpoint() -> None:

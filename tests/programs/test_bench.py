@@ -28,7 +28,7 @@ from trio_mp.cli.bench import main as bench
 from trio_mp.cli.bench.analysis import CONFIDENCE, Comparison, Estimate, compare, coverage, estimate, ratio
 from trio_mp.cli.bench.catalogue import GROUPS
 from trio_mp.cli.bench.main import BenchOptions, Rivals, run_bench
-from trio_mp.cli.bench.results import Measurement, Results, make_results, read_results, write_results
+from trio_mp.cli.bench.results import BenchResults, Measurement, make_results, read_results, write_results
 from trio_mp.cli.bench.runner import OURS, Cell, FailedRun, run_cell
 from trio_mp.cli.bench.schedule import run_all
 from trio_mp.cli.bench.screen import draw_changes, number, ratios
@@ -326,12 +326,12 @@ def wait_until_gone(process: int) -> None:
 # Records -------------------------------------------------------------------------------------------------------------
 
 
-def results_of(values: dict[str, list[float]], quick: bool = False) -> Results:
+def results_of(values: dict[str, list[float]], quick: bool = False) -> BenchResults:
     lines = [
         Measurement(name.split("/")[0], name, OURS, "s", {str(index): value for index, value in enumerate(found)})
         for name, found in values.items()
     ]
-    return Results("2026-01-01 00:00", {}, quick, lines)
+    return BenchResults("2026-01-01 00:00", {}, quick, lines)
 
 
 def test_a_record_is_kept(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from chaos.crew import Member, Unexpected, environment
 from chaos.process import Order
 from chaos.proxy import Proxy
 
-from trio_mp.cli.demo.journal import Journal, JournalEntry, JournalWriter, Kind, parse_journal, parse_line
+from trio_mp.cli.demo.journal import EntryKind, Journal, JournalEntry, JournalWriter, parse_journal, parse_line
 from trio_mp.cli.demo.oracle import check
 
 PORT = "hub#abc.1"
@@ -27,19 +27,21 @@ PORT = "hub#abc.1"
 
 def sender(*lines: str, finished: bool = True, node: str = "alpha", run: int = 0) -> Journal:
     """A sender with a stream to the hub; `lines` are those of `parse_line`, without time, peer and run."""
-    entries = [JournalEntry(Kind.OPEN, 0.0, "hub", 0, 1, text=PORT)]
+    entries = [JournalEntry(EntryKind.OPEN, 0.0, "hub", 0, 1, text=PORT)]
     for line in lines:
         kind, epoch, first, last, *reason = line.split()
-        entries.append(JournalEntry(Kind(kind), 0.0, "hub", 0, 1, int(epoch), int(first), int(last), " ".join(reason)))
+        entries.append(
+            JournalEntry(EntryKind(kind), 0.0, "hub", 0, 1, int(epoch), int(first), int(last), " ".join(reason))
+        )
     if finished:
-        entries.append(JournalEntry(Kind.FINISHED, 0.0))
+        entries.append(JournalEntry(EntryKind.FINISHED, 0.0))
     return Journal(node, run, tuple(entries))
 
 
 def receiver(*ranges: tuple[int, int, int], node: str = "hub", run: int = 0, port: str = PORT) -> Journal:
     """A receiver of that stream; `ranges` are epoch, first and last."""
-    made = JournalEntry(Kind.MADE, 0.0, "alpha", 0, 1, text=port)
-    got = (JournalEntry(Kind.GOT, 0.0, "alpha", 0, 1, *of_epoch) for of_epoch in ranges)
+    made = JournalEntry(EntryKind.MADE, 0.0, "alpha", 0, 1, text=port)
+    got = (JournalEntry(EntryKind.GOT, 0.0, "alpha", 0, 1, *of_epoch) for of_epoch in ranges)
     return Journal(node, run, (made, *got))
 
 
@@ -135,10 +137,10 @@ def test_two_receivers() -> None:
 
 
 def test_ports() -> None:
-    other = Journal("hub", 1, (JournalEntry(Kind.MADE, 0.0, "mike", 0, 1, text=PORT),))
+    other = Journal("hub", 1, (JournalEntry(EntryKind.MADE, 0.0, "mike", 0, 1, text=PORT),))
     assert "is there already" in problems(sender(*ONE_EPOCH), receiver((1, 1, 20)), other)
     assert "its port is hub#xyz.1" in problems(sender(*ONE_EPOCH), receiver((1, 1, 20), port="hub#xyz.1"))
-    wrong = Journal("hub", 0, (JournalEntry(Kind.WRONG, 0.0, "alpha", 0, 1, 1, 5, 5, "5 of epoch 1 of another"),))
+    wrong = Journal("hub", 0, (JournalEntry(EntryKind.WRONG, 0.0, "alpha", 0, 1, 1, 5, 5, "5 of epoch 1 of another"),))
     assert "of another" in problems(sender(*ONE_EPOCH, "end 1 0 0"), wrong)
 
 
@@ -161,9 +163,9 @@ def test_a_sender_that_contradicts_itself(lines: tuple[str, ...]) -> None:
 
 def test_a_sender_that_goes_on_after_its_end() -> None:
     journal = sender(*ONE_EPOCH)
-    late = JournalEntry(Kind.SEND, 0.0, "hub", 0, 1, 1, 21, 21)
+    late = JournalEntry(EntryKind.SEND, 0.0, "hub", 0, 1, 1, 21, 21)
     assert "after it has finished" in problems(Journal("alpha", 0, (*journal.entries, late)), receiver((1, 1, 20)))
-    unopened = Journal("alpha", 0, (JournalEntry(Kind.BEGIN, 0.0, "hub", 0, 7, 1, 1),))
+    unopened = Journal("alpha", 0, (JournalEntry(EntryKind.BEGIN, 0.0, "hub", 0, 7, 1, 1),))
     assert "it was not opened" in problems(unopened)
 
 
@@ -185,10 +187,10 @@ def test_every_deletion_and_every_exchange_of_deliveries_is_seen_unless_it_is_no
 
 def test_journals_and_their_files(tmp_path: Path) -> None:
     entries = [
-        JournalEntry(Kind.OPEN, 1.5, "hub", 0, 1, text=PORT),
-        JournalEntry(Kind.BEGIN, 1.5, "hub", 0, 1, 1, 1),
-        JournalEntry(Kind.END, 2.25, "hub", 0, 1, 1, text="transport_error hub a text  with\nmuch in it"),
-        JournalEntry(Kind.FINISHED, 3.0),
+        JournalEntry(EntryKind.OPEN, 1.5, "hub", 0, 1, text=PORT),
+        JournalEntry(EntryKind.BEGIN, 1.5, "hub", 0, 1, 1, 1),
+        JournalEntry(EntryKind.END, 2.25, "hub", 0, 1, 1, text="transport_error hub a text  with\nmuch in it"),
+        JournalEntry(EntryKind.FINISHED, 3.0),
     ]
     writer = JournalWriter(tmp_path / "a-b-3.journal")
     writer.write(*entries[:2])

@@ -16,7 +16,7 @@ import trio.testing
 from rich.console import Console, ConsoleDimensions
 
 from trio_mp.cli import commands, main
-from trio_mp.cli.demo.board import Board, Failure, NodeState, Progress, ScenarioStep
+from trio_mp.cli.demo.board import DemoBoard, Failure, NodeState, Progress, ScenarioStep
 from trio_mp.cli.demo.checker import ReportedLoss, Verdict
 from trio_mp.cli.demo.live import draw
 from trio_mp.cli.demo.main import DemoOptions, DemoOutcome
@@ -108,8 +108,8 @@ def test_the_installed_command() -> None:
 # What is known, and how it looks --------------------------------------------------------------------------------------
 
 
-def make_board(others: int) -> Board:
-    board = Board(("seed", *(f"node-{number}" for number in range(1, others + 1))))
+def make_board(others: int) -> DemoBoard:
+    board = DemoBoard(("seed", *(f"node-{number}" for number in range(1, others + 1))))
     board.steps = [ScenarioStep(progress.value, "x" * 300, progress) for progress in (*Progress, Progress.WAITING)]
     for node in board.nodes:
         node.start(10_000 + node.number, 0)
@@ -142,7 +142,7 @@ def test_one_line() -> None:
     assert figures_line(make_board(4)) == (
         "5/5 up  10/10 connections  out 500/s  in 450/s  round trip 410 µs, p99 1,234 µs  losses told 0"
     )
-    assert "0/3 up  0/3 connections  out 0/s" in figures_line(Board(("seed", "a", "b")))
+    assert "0/3 up  0/3 connections  out 0/s" in figures_line(DemoBoard(("seed", "a", "b")))
 
 
 def summary(verdict: Verdict, failure: str = "") -> str:

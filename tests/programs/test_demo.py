@@ -19,7 +19,7 @@ import trio
 from trio_mp.cli.demo import scenario
 from trio_mp.cli.demo.checker import ReportedLoss, Verdict, check
 from trio_mp.cli.demo.crew import Crew, last_words
-from trio_mp.cli.demo.journal import Journal, JournalEntry, JournalWriter, Kind, parse_journal, read_journal
+from trio_mp.cli.demo.journal import EntryKind, Journal, JournalEntry, JournalWriter, parse_journal, read_journal
 from trio_mp.cli.demo.main import DemoOptions, run_demo
 from trio_mp.cli.demo.relay import Cut, Relay
 from trio_mp.cli.demo.talk import Assignment, Drained, Fired, LineDecoder, Ready, Report, encode_line
@@ -27,7 +27,7 @@ from trio_mp.cli.demo.talk import Assignment, Drained, Fired, LineDecoder, Ready
 # The verdict ----------------------------------------------------------------------------------------------------------
 
 SENDER, RECEIVER = "1", "2"
-_SENDER_KINDS = {"m": Kind.BEGIN, "s": Kind.SEND, "f": Kind.END, "e": Kind.FINISHED}
+_SENDER_KINDS = {"m": EntryKind.BEGIN, "s": EntryKind.SEND, "f": EntryKind.END, "e": EntryKind.FINISHED}
 
 
 def port_of(node: str, run: int, stream: int) -> str:
@@ -37,27 +37,29 @@ def port_of(node: str, run: int, stream: int) -> str:
 
 def sender(script: str, *, node: str = SENDER, run: int = 0, stream: int = 1) -> Journal:
     """What a sender recorded: `m1` sets the monitor of epoch 1, `s4` sends 4, `f1` is told of a loss, `e` ends."""
-    entries = [JournalEntry(Kind.OPEN, 0.0, RECEIVER, 0, stream, text=port_of(node, run, stream))]
+    entries = [JournalEntry(EntryKind.OPEN, 0.0, RECEIVER, 0, stream, text=port_of(node, run, stream))]
     epoch = last = 0
     for word in script.split():
         kind, number = _SENDER_KINDS[word[0]], int(word[1:] or 0)
-        if kind is Kind.FINISHED:
+        if kind is EntryKind.FINISHED:
             entries.append(JournalEntry(kind, 0.0))
-        elif kind is Kind.SEND:
+        elif kind is EntryKind.SEND:
             last = number
             entries.append(JournalEntry(kind, 0.0, RECEIVER, 0, stream, epoch, number, number))
         else:
-            first, epoch = (last + 1, number) if kind is Kind.BEGIN else (0, epoch)
+            first, epoch = (last + 1, number) if kind is EntryKind.BEGIN else (0, epoch)
             entries.append(JournalEntry(kind, 0.0, RECEIVER, 0, stream, number, first))
     return Journal(node, run, tuple(entries))
 
 
 def receiver(script: str, *, node: str = RECEIVER, run: int = 0, sender_run: int = 0, stream: int = 1) -> Journal:
     """What a receiver recorded: `2.5` is message 5, of epoch 2."""
-    made = JournalEntry(Kind.MADE, 0.0, SENDER, sender_run, stream, text=port_of(SENDER, sender_run, stream))
+    made = JournalEntry(EntryKind.MADE, 0.0, SENDER, sender_run, stream, text=port_of(SENDER, sender_run, stream))
     pairs = [tuple(map(int, word.split("."))) for word in script.split()]
-    got = [JournalEntry(Kind.GOT, 0.0, SENDER, sender_run, stream, epoch, number, number) for epoch, number in pairs]
-    return Journal(node, run, (made, *got, JournalEntry(Kind.FINISHED, 0.0)))
+    got = [
+        JournalEntry(EntryKind.GOT, 0.0, SENDER, sender_run, stream, epoch, number, number) for epoch, number in pairs
+    ]
+    return Journal(node, run, (made, *got, JournalEntry(EntryKind.FINISHED, 0.0)))
 
 
 def counts(verdict: Verdict) -> tuple[int, int, int, int, int]:
@@ -139,7 +141,9 @@ def test_a_port_is_never_used_again() -> None:
     earlier, later = receiver("1.1", run=0), receiver("2.3", run=1)
     verdict = check([sender("m1 s1 s2 f1 m2 s3 e"), earlier, later])
     assert [text for text in verdict.problems if "it arrived at 2-0 and at 2-1" in text]
-    misdirected = Journal(RECEIVER, 1, (JournalEntry(Kind.WRONG, 0.0, SENDER, 0, 1, 1, 2, 2, "message 2 of another"),))
+    misdirected = Journal(
+        RECEIVER, 1, (JournalEntry(EntryKind.WRONG, 0.0, SENDER, 0, 1, 1, 2, 2, "message 2 of another"),)
+    )
     verdict = check([sender("m1 s1 s2 f1 e"), earlier, misdirected])
     assert verdict.problems == ["stream 1 of run 0 of node 1: it arrived at 2-0 and at 2-1"]
     assert not verdict.holds
@@ -177,8 +181,8 @@ def test_streams_and_runs_are_told_apart() -> None:
 # The journals ---------------------------------------------------------------------------------------------------------
 
 RECORDS = (
-    JournalEntry(Kind.BEGIN, 1.5, "2", 0, 1, 1, 1),
-    JournalEntry(Kind.SEND, 1.5, "2", 0, 70_000, 3, 4_000_000_000, 5_000_000_000),
+    JournalEntry(EntryKind.BEGIN, 1.5, "2", 0, 1, 1, 1),
+    JournalEntry(EntryKind.SEND, 1.5, "2", 0, 70_000, 3, 4_000_000_000, 5_000_000_000),
 )
 
 
@@ -197,7 +201,7 @@ def test_a_torn_record_at_the_end_is_left_out() -> None:
     assert parse_journal("5", 1, text).entries == RECORDS
     for cut in range(1, len(RECORDS[1].line()) + 1):
         assert parse_journal("5", 1, text[:-cut]).entries == RECORDS[:1]
-    with pytest.raises(ValueError, match="Kind"):
+    with pytest.raises(ValueError, match="EntryKind"):
         parse_journal("5", 1, text.replace("send", "sent"))
 
 

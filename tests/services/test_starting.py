@@ -187,6 +187,27 @@ async def test_a_cancelled_start_whose_port_does_not_unwind(autojump_clock: trio
         assert trio.current_time() == pytest.approx(5)
 
 
+async def test_a_start_that_has_failed_is_cancelled_while_it_unwinds(autojump_clock: trio.testing.MockClock) -> None:
+    """The exception leaves, and not the cancellation: nobody else would be told of it."""
+
+    async def fail(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
+        async def unwind() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(3)
+
+        port.start_soon(unwind)
+        await trio.sleep(1)
+        raise ValueError("no good")
+
+    async with open_node() as node:
+        with pytest.raises(ValueError, match="no good"), trio.move_on_after(2):
+            await node.start(fail)
+        assert trio.current_time() == pytest.approx(4)
+
+
 async def test_a_start_that_is_cancelled_already_makes_no_port() -> None:
     async with open_node() as node:
         with trio.CancelScope() as scope:
@@ -208,7 +229,7 @@ async def test_an_epoch_is_seen_in_the_port_alone() -> None:
         await node.start(look)
         node.port().run(lambda: seen.append(current_epoch()))
         assert seen == [12, None, None]
-        with pytest.raises(RuntimeError, match="inside handlers and tasks"):
+        with pytest.raises(RuntimeError, match="in a handler or task of a port"):
             current_epoch()
 
 
@@ -224,7 +245,7 @@ async def test_a_monitor_of_a_start_is_not_called_if_that_fails() -> None:
     async def fail(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
         raise ValueError("no good")
 
-    called: list[object] = []
+    called: list[tuple[Any, ...]] = []
     async with open_node() as node:
         with pytest.raises(ValueError, match="no good"):
             await start(node._runtime, fail, (), died=lambda *reason: called.append(reason))

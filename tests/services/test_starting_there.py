@@ -215,6 +215,18 @@ async def test_what_ends_just_after_it_has_started(autojump_clock: trio.testing.
         assert (await b.start_on(there, f"{HERE}:kills_itself")).value is None
 
 
+async def test_a_port_that_has_died_before_the_monitor_of_the_asker_has_come(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a", spawn_modules=[HERE]) as a, a_member(network, a) as raw:
+        name = raw.name_to_spawn(1)
+        await raw.send(("", "start", name, f"{HERE}:fails", None, None))
+        await trio.sleep(1)
+        await raw.send(("", "mon1", name))
+        assert tuple((await raw.receive(1))[0][:4]) == ("", "kil0", name, "die")
+
+
 @where
 async def test_a_monitor_of_a_start_misses_nothing(autojump_clock: trio.testing.MockClock, local: bool) -> None:
     """A death that follows at once is told with its reason; one of a start that fails is raised alone."""
@@ -451,7 +463,7 @@ async def test_a_port_whose_answer_is_lost_dies(autojump_clock: trio.testing.Moc
         assert not ended
         network.wire.reset()
         assert (await waiting.reason())[0] == "transport_error"
-        await until(lambda: ended == ["takes_a_while"])
+        await until(lambda: ended == ["takes_a_while"], 30)
 
 
 @pytest.mark.parametrize("linked", [False, True])

@@ -20,6 +20,7 @@ from child_process import (
     seconds_until_gone,
     started_parent,
 )
+from watched_nodes import until
 
 import trio_mp
 from trio_mp._supervision import process_invitation
@@ -207,6 +208,14 @@ async def test_a_launch_that_is_cancelled_leaves_nothing(unix_bind: str) -> None
             os.waitpid(-1, os.WNOHANG)  # noqa: ASYNC222 - it does not wait
 
 
+async def test_what_has_ended_leaves_no_descriptor(unix_bind: str) -> None:
+    async with open_parent(unix_bind) as node:
+        await (await launch_program(node, "done")).wait()
+        before = len(os.listdir("/dev/fd"))  # noqa: PTH208
+        await (await launch_program(node, "done")).wait()
+        await until(lambda: len(os.listdir("/dev/fd")) == before)  # noqa: PTH208
+
+
 async def test_a_node_is_opened_once(unix_bind: str) -> None:
     async with open_parent(unix_bind) as node:
         child = await launch_program(node, "asking_twice")
@@ -260,7 +269,7 @@ async def test_a_process_that_does_not_leave_is_killed(unix_bind: str, name: str
 
 
 async def test_a_process_behind_a_shell_is_killed_with_it(unix_bind: str, tmp_path: Path) -> None:
-    shell = ["sh", "-c", f'echo $$ >{tmp_path}/shell; "$@"; true', "sh", *command_of("stubborn")]
+    shell = ["sh", "-c", f'echo $$ >{tmp_path}/shell; "$@"; true', "sh", *command_of("tidy", tmp_path / "left")]
     async with open_parent(unix_bind) as node:
         child = await launch(node._runtime, shell, env=environment())
         assert int((tmp_path / "shell").read_text()) == child.pid
@@ -268,6 +277,7 @@ async def test_a_process_behind_a_shell_is_killed_with_it(unix_bind: str, tmp_pa
         await child.wait()
         # Its node was not the shell's process, so nobody here has waited for it: its connection tells.
         await node.wait_death(child.node_id)
+        assert not (tmp_path / "left").exists(), "it was killed, and not only noticed that its parent let go of it"
 
 
 async def test_a_process_that_stands_still_is_killed(unix_bind: str) -> None:

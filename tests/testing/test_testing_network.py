@@ -145,7 +145,7 @@ def test_a_flipped_bit_ends_an_encrypted_connection(seed: int) -> None:
 
 def test_a_bit_is_not_flipped_where_nobody_would_notice() -> None:
     async def scenario(network: SimulatedNetwork, a: Node, b: Node) -> None:
-        with pytest.raises(ValueError, match="do not encrypt"):
+        with pytest.raises(ValueError, match="expected nodes with encryption, which notice a changed bit, got "):
             network.flip_bit("a", "b")
 
     with_pair(scenario)
@@ -350,7 +350,7 @@ def test_an_exception_of_the_scenario_leaves_as_it_is() -> None:
 def test_a_node_id_is_used_once_at_a_time() -> None:
     async def scenario(network: SimulatedNetwork) -> None:
         async with network.open_node("a"):
-            with pytest.raises(RuntimeError, match="runs already"):
+            with pytest.raises(RuntimeError, match="expected the ID of a node that does not run, got a"):
                 async with network.open_node("a"):
                     pass
 

@@ -10,6 +10,7 @@ import trio
 
 from .._errors import ConfigurationError, PortDied
 from .._ids import node_of
+from .._ports.port import state_of
 from .._reason import is_normal
 from .._settings.settings import SettingArguments
 from .._supervision.process_invitation import Invitation, accept_invitation
@@ -26,6 +27,7 @@ async def open_child_node(
     node_id: str | None = None,
     *,
     handler: Callable[..., Any] | None = None,
+    context: Any = None,
     **settings: Unpack[SettingArguments],
 ) -> AsyncGenerator[Node, None]:
     """Run a node for the length of the block, in a process that `Supervisor.run_process` has started.
@@ -44,6 +46,8 @@ async def open_child_node(
       node_id: as for `open_node`.
       handler: takes messages; as `node.port(handler)`. The parent gets the ID of that port, instead of the node ID,
         and the process lives as long as the port: if it is killed or its handler raises, the block is cancelled.
+        In it `current_epoch` says which life of the child this is.
+      context: as for `open_node`.
       settings: as for `open_node`, except `seeds`, `secret` and `encryption`, which are the parent's. In a network
         with certificates the process needs a `certificate` of its own: nobody hands over a private key.
 
@@ -67,9 +71,11 @@ async def open_child_node(
 
     ParentWatch(pipe, invitation.pid, leave).start()
     arguments = _settings_with(invitation, settings)
-    async with open_node(node_id, **arguments) as node:
+    async with open_node(node_id, context=context, **arguments) as node:
         _remember_parent(node, invitation)
         port = node.port(handler) if handler is not None else None
+        if port is not None:
+            state_of(port).epoch = invitation.epoch
         await node.call(invitation.parent, READY, port if port is not None else node.id)
         with block:
             if port is None:

@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import trio
 
+from .._peers.peer import Peer
 from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import Port, new_port
 from .._ports.timer import Timer
@@ -31,6 +32,7 @@ from .._supervision.arguments import (
     check_supervisor,
 )
 from .._supervision.block import SupervisorBlock
+from .._supervision.reference import ChildRef
 from .._supervision.supervisor import Supervisor
 from .._workers.opening import NodeOpener, check_workers, open_workers
 from .._workers.workers import Workers
@@ -48,12 +50,12 @@ class Node:
         parts = assemble(self, settings, environment)
         self._open_node = open_node
         self._context = context
-        # `send` reads these five.
+        # `send` reads these five directly: an attribute or a call more is a measurable part of what it costs.
         self._runtime = parts.runtime
         self._lifecycle = parts.runtime.lifecycle
         self._queue = parts.runtime.dispatcher.queue
         self._items = parts.runtime.dispatcher.queue.items
-        self._routes = parts.runtime.routes
+        self._routes: dict[Any, tuple[Peer | None, str]] = parts.runtime.routes
         self._spawner = parts.spawner
         self._streams = parts.streams
         self._database = parts.database
@@ -66,17 +68,17 @@ class Node:
 
     @property
     def id(self) -> str:
-        """Its node ID."""
+        """The ID of this node."""
         return self._runtime.id
 
     @property
     def binds(self) -> tuple[str, ...]:
-        """The addresses where it listens, with the real TCP ports."""
+        """The addresses where this node listens, with the real TCP ports."""
         return self._runtime.network.binds if self._runtime.network is not None else ()
 
     @property
     def peers(self) -> tuple[str, ...]:
-        """The IDs of the nodes that it has a connection with, in use now."""
+        """The IDs of the nodes with which this node has a connection in use now."""
         return tuple(self._runtime.network.up_nodes()) if self._runtime.network is not None else ()
 
     @property
@@ -109,8 +111,8 @@ class Node:
     def open_port(self) -> AbstractAsyncContextManager[Port]:
         """A port that lives as long as the block, with a mailbox: messages wait for `Port.receive`.
 
-        If the port dies before, the block goes on; `receive` raises `PortDied`. Leaving the block waits until tasks of
-        the port have unwound, unless it is cancelled. Entering and leaving are checkpoints.
+        If the port dies before the block ends, the block goes on, and `receive` raises `PortDied`. Leaving the block
+        waits until tasks of the port have unwound, unless it is cancelled. Entering and leaving are checkpoints.
         """
         return open_port(self._runtime)
 
@@ -149,7 +151,7 @@ class Node:
     # Messages ------------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
-    def send(self, port: str, *message: Any) -> None:
+    def send(self, port: str | ChildRef, *message: Any) -> None:
         """Send a message. Never blocks, never a checkpoint.
 
         Args:
@@ -164,8 +166,8 @@ class Node:
         connection. Who monitors the port is told, before any later message arrives.
 
         Raises:
-          TypeError, ValueError: not a port ID; or a value that cannot travel, or is too much, with its place in the
-            message.
+          TypeError, ValueError: `port` is no port ID; or a value cannot travel, or is too much, and the text names its
+            place in the message.
           RuntimeError: the port is on another node, and this node has no network.
           PortDied: this is called by a task of a port that has died.
           trio.ClosedResourceError: the node is closed.
@@ -195,7 +197,7 @@ class Node:
         except Exception as error:  # noqa: BLE001 - an error of this package, whatever it is
             peer.fail(error)
 
-    def send_after(self, seconds: float, port: str, *message: Any) -> Timer:
+    def send_after(self, seconds: float, port: str | ChildRef, *message: Any) -> Timer:
         """Send a message later.
 
         Args:
@@ -206,11 +208,12 @@ class Node:
           A handle; its `cancel()` sees to it that the message is not sent.
 
         Raises:
-          what `send` raises, now; ValueError: the number of seconds is negative or not a number.
+          ValueError: the number of seconds is negative or not a number.
+          what `send` raises, at this call.
         """
         return send_after(self._runtime, seconds, port, message)
 
-    async def flush(self, node_or_port: str) -> None:
+    async def flush(self, node_or_port: str | ChildRef) -> None:
         """Wait until what was sent there has been handed to the operating system: the place to wait for a slow peer.
 
         It bounds what this node queues, not what waits in a mailbox over there: for that let the receiver answer, by
@@ -218,7 +221,7 @@ class Node:
         reported again. A checkpoint. Cancelled, it changes nothing.
 
         Raises:
-          trio.BrokenResourceError: some of it was dropped.
+          trio.BrokenResourceError: some of what was sent there was dropped.
           TypeError, ValueError, RuntimeError, trio.ClosedResourceError: as `send`.
         """
         self._runtime.check_open()
@@ -228,7 +231,7 @@ class Node:
         else:
             await peer.wait_flushed()
 
-    async def call(self, port: str, *message: Any) -> tuple[Any, ...]:
+    async def call(self, port: str | ChildRef, *message: Any) -> tuple[Any, ...]:
         """Send a message with a reply port appended, and wait for the reply.
 
         A checkpoint. Cancelled, the reply is no longer wanted: when it comes it is dropped.
@@ -238,15 +241,15 @@ class Node:
 
         Raises:
           PortDied: the port died first, or messages to it may have been lost.
-          ValueError: it is a node port, and what is asked is not one of `info`, `time`, `up_nodes`, `known_nodes`:
-            nothing else is answered there.
+          ValueError: `port` is a node port, and the message begins with none of `info`, `time`, `up_nodes`,
+            `known_nodes`: nothing else is answered there.
           what `send` raises.
         """
         return await call(self._runtime, port, message)
 
     # Death ---------------------------------------------------------------------------------------------------------
 
-    def kill(self, port: str, *reason: Any) -> None:
+    def kill(self, port: str | ChildRef, *reason: Any) -> None:
         """Kill a port, here or on another node.
 
         It keeps its place among the messages sent before it, but what is still queued in the port is discarded.
@@ -256,16 +259,18 @@ class Node:
           reason: none for a normal death, which leaves linked ports alone; else, by custom, an identifier and a text.
 
         Raises:
-          ValueError: it is a node port, or the reason cannot travel.
+          ValueError: `port` is a node port, or the reason cannot travel.
           what `send` raises.
         """
         self._runtime.kill(port, reason)
 
     @overload
-    def monitor(self, port: str, action: Callable[..., object], /) -> Monitor: ...
+    def monitor(self, port: str | ChildRef, action: Callable[..., object], /) -> Monitor: ...
     @overload
-    def monitor(self, port: str, action: str, /, *message: Any) -> Monitor: ...
-    def monitor(self, port: str, action: Callable[..., object] | str, /, *message: Any) -> Monitor:
+    def monitor(self, port: str | ChildRef, action: str | ChildRef, /, *message: Any) -> Monitor: ...
+    def monitor(
+        self, port: str | ChildRef, action: Callable[..., object] | str | ChildRef, /, *message: Any
+    ) -> Monitor:
         """Be told, once, when a port dies or when messages to it may have been lost.
 
         Args:
@@ -278,13 +283,13 @@ class Node:
         The monitor ends with the port that set it. A port that does not exist fires it with `("no_such_port", …)`.
 
         Raises:
-          TypeError: the action is neither.
+          TypeError: the action is neither a sync function nor a port.
           what `send` raises.
         """
         callback = callback_of(self._runtime, action, message)
         return self._runtime.monitor(port, callback, self._runtime.owner())
 
-    def link(self, port: str, to: str | None = None) -> Monitor:
+    def link(self, port: str | ChildRef, to: str | ChildRef | None = None) -> Monitor:
         """Kill a port, with the same reason, when another one dies abnormally or is lost. One way.
 
         The end of its node is an abnormal death. A node that closes tells the nodes that it is connected with, and
@@ -305,7 +310,7 @@ class Node:
             raise RuntimeError("link(): expected a running port, or `to`, got neither; give the port to kill as `to`")
         return self._runtime.link(port, target)
 
-    def move_on_death(self, port: str) -> DeathScope:
+    def move_on_death(self, port: str | ChildRef) -> DeathScope:
         """A cancel scope that is tied to a port: the block is cancelled when the port dies or is lost.
 
         In the manner of `trio.move_on_after`: `with node.move_on_death(port) as scope:`. After the block the scope's
@@ -313,11 +318,14 @@ class Node:
         """
         return self._death_scope(port, fail=False)
 
-    def fail_on_death(self, port: str) -> DeathScope:
-        """As `move_on_death`, but if the block was cancelled by the port's death it raises `PortDied`."""
+    def fail_on_death(self, port: str | ChildRef) -> DeathScope:
+        """A cancel scope that is tied to a port, and raises `PortDied` if the port's death has cancelled the block.
+
+        See `move_on_death`, which this is like in everything else.
+        """
         return self._death_scope(port, fail=True)
 
-    def _death_scope(self, port: str, *, fail: bool) -> DeathScope:
+    def _death_scope(self, port: str | ChildRef, *, fail: bool) -> DeathScope:
         owner = self._runtime.owner()
 
         def set_monitor(callback: Callable[..., object]) -> Monitor:
@@ -325,7 +333,7 @@ class Node:
 
         return DeathScope(str(port), set_monitor, lambda: self._lifecycle.cause, fail=fail)
 
-    async def wait_death(self, port: str) -> Reason:
+    async def wait_death(self, port: str | ChildRef) -> Reason:
         """Wait until a port dies, or messages to it may have been lost; returns why. A checkpoint.
 
         Cancelled, it changes nothing. A port that died long ago gives `("no_such_port", …)`.
@@ -342,14 +350,16 @@ class Node:
     # Spawning ------------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
-    def spawn(self, node_or_port: str, function: str, *arguments: Any, linked: bool = False) -> str:
+    def spawn(
+        self, node_or_port: str | ChildRef, function: str, *arguments: Any, linked: bool = False
+    ) -> str:
         """Make a port on a node, perhaps this one, and have it initialised there by a function.
 
         Args:
           node_or_port: the node, or any port of it.
           function: `package.module:function`, in a module that is one of the `spawn_modules` over there; or
             `::function`, in its main program. It must be `@spawnable`.
-          arguments: what it is called with, behind the new port; they travel as a message does.
+          arguments: what the function is called with after the new port; they travel as a message does.
           linked: tie the new port and the running one: the abnormal death of either, or the end or loss of the other's
             node, kills the one that is left.
 
@@ -366,7 +376,7 @@ class Node:
         return self._spawner.ask(node_or_port, function, arguments, linked=linked)
 
     async def start_on(
-        self, node_or_port: str, function: str, *arguments: Any, linked: bool = False
+        self, node_or_port: str | ChildRef, function: str, *arguments: Any, linked: bool = False
     ) -> Started[str]:
         """As `spawn`, but wait until the new port says that it has started, and take the value that it says then.
 
@@ -400,7 +410,7 @@ class Node:
         return Started(started.port, started.value)
 
     def open_stream(
-        self, node_or_port: str, function: str, *arguments: Any
+        self, node_or_port: str | ChildRef, function: str, *arguments: Any
     ) -> AbstractAsyncContextManager[trio.abc.HalfCloseableStream]:
         """A byte stream to a node, perhaps this one, for bulk data: `async with node.open_stream(…) as stream:`.
 
@@ -479,7 +489,7 @@ class Node:
             name=name,
             epochs=epochs,
         )
-        return SupervisorBlock(self._runtime, self._database, settings)
+        return SupervisorBlock(self._runtime, self._spawner, self._database, settings)
 
     # Workers -------------------------------------------------------------------------------------------------------
 
@@ -543,21 +553,22 @@ class Node:
     def collect_logs(self, level: int | str = logging.WARNING) -> LogCollector:
         """Have all nodes of the network, those that join later too, send this one their log records.
 
-        Each is said again here, through the logger of the same name, whatever that one's level: with the ID of the node
-        in front of its text, and in its attribute `node`. Records that come from others are not sent on.
+        This node logs each record again, through the logger of the same name, whatever the level of that logger is. The
+        ID of the node that sent the record stands in front of the text, and in the attribute `node` of the record.
+        This node does not send on to others what it logs so.
 
-        Nobody waits for it: where a node logs faster than its records can be sent, they are left out, and the next one
-        says how many were. A node sends what its own loggers let through, and nothing at all if its setting
-        `share_logs` is off. Two requests of one node are one, of the later one's level.
+        No program waits for its records to be sent. Where a node logs faster than that, it leaves records out, and the
+        next one says how many. A node sends what its own loggers let through, and nothing if its setting `share_logs`
+        is off. Of two requests of one node the later one counts, with its level.
 
         Args:
           level: the lowest level that is wanted, as `logging` has it.
 
         Returns:
-          A handle; its `cancel()` ends it, and it is a context manager that does so on exit. Not a checkpoint.
+          A handle. Its `cancel()` ends the request; as a context manager it does so on exit. Not a checkpoint.
 
         Raises:
-          ValueError, TypeError: that is no level.
+          ValueError, TypeError: `level` is no level of `logging`.
           trio.ClosedResourceError: the node is closed.
         """
         return self._logs.collect(check_level(level))

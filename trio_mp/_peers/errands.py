@@ -1,4 +1,4 @@
-"""What a node does because other nodes have asked it to, and how much of that: its own program is to notice nothing.
+"""Work that a node does because other nodes have asked for it, with bounds: its own program is to notice nothing.
 
 Past a bound the work is left out, and that is logged, once for each node and kind. Nothing that this node's own program
 sends or asks for is counted, or left out.

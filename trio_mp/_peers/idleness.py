@@ -26,30 +26,30 @@ class Idleness:
         self.connected(0.0)
 
     def connected(self, now: float) -> None:
-        """Another connection is in use."""
+        """Begin anew for another connection in use; `now` is in seconds, as everywhere here."""
         self._seen = (-1, -1)
         self._asked_at = now
-        # Whoever does not answer once need not be asked again: it may not know the question.
+        # A peer that does not answer once is not asked again: it may not know the question.
         self.may_ask = True
         self.begin(now)
 
     def begin(self, now: float) -> None:
-        """The time begins anew."""
+        """Let the time of idleness begin anew."""
         self._since = now
 
     # Who wants it kept ---------------------------------------------------------------------------------------------
 
     @property
     def kept(self) -> bool:
-        """Whether somebody wants it kept."""
+        """Whether somebody wants the connection kept."""
         return bool(self._kept)
 
     def keep(self, reason: str) -> None:
-        """Somebody does."""
+        """Note that somebody wants the connection kept, for this reason."""
         self._kept[reason] += 1
 
     def release(self, reason: str) -> None:
-        """Somebody does no longer. Raises `ValueError` if it was not kept for this reason."""
+        """Take back one `keep` for this reason. Raises `ValueError` if there is none."""
         if not self._kept[reason]:
             del self._kept[reason]
             raise ValueError(f"expected a reason for which the connection is kept, got {reason!r}")
@@ -71,11 +71,11 @@ class Idleness:
         return self.may_ask and now - self._since >= self._timeout
 
     def asked(self, now: float) -> None:
-        """The other side has been asked."""
+        """Note that the other side was asked to part."""
         self._asked_at = now
 
     def is_overdue(self, now: float) -> bool:
-        """Whether the answer has taken too long; then it is not asked again."""
+        """Whether the answer has taken too long. If so, the other side is not asked again."""
         if now - self._asked_at < self._patience:
             return False
         self.may_ask = False

@@ -41,7 +41,7 @@ class LimitedLog:
             self.omit(now)
 
     def warn_once(self, now: float, source: str, text: str, *arguments: object) -> None:
-        """Log a line once for each source: what is meant well, and will come again and again."""
+        """Log a line once for each source: the other side means well, and tries again and again."""
         if source not in self._known:
             if len(self._known) >= SOURCES:
                 del self._known[next(iter(self._known))]
@@ -49,7 +49,7 @@ class LimitedLog:
             self.warn(now, text, *arguments)
 
     def allows(self, now: float) -> bool:
-        """Whether a line may be logged; then it has to be."""
+        """Whether the caller may log a line now. If so it must, because the line counts."""
         self._left = min(float(BURST), self._left + (now - self._filled_at) / REFILL)
         self._filled_at = now
         if self._left < 1:
@@ -58,13 +58,13 @@ class LimitedLog:
         return True
 
     def omit(self, now: float) -> None:
-        """Count what is not worth a line of its own."""
+        """Count a refusal that gets no line of its own."""
         if not self._omitted:
             self._told_at = now
         self._omitted += 1
 
     def summarise(self, now: float) -> None:
-        """Call this now and then: at most once in a minute it says what was left out."""
+        """Log how many refusals got no line, at most once in a minute. Call this now and then."""
         if self._omitted and now - self._told_at >= SUMMARY:
             self._log.warning(
                 "%d more connections were refused in the last %d s, and not logged one by one",

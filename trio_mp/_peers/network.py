@@ -134,7 +134,7 @@ class Network:
         self.binds = tuple(listener.address for listener in self._listeners)
 
     async def listen_beside(self, dialled: Address, pipe: Pipe) -> None:
-        """If it was not said where to listen: listen where whoever reaches the other end of a pipe reaches this one.
+        """Listen where nodes that reach the other end of a pipe reach this one, unless the settings say where.
 
         A checkpoint. Where it cannot, it listens nowhere, and says so in the log.
         """
@@ -240,23 +240,7 @@ class Network:
         if leaving is not None:
             leaving.fault = "too many connections are in their handshake, and this one had to leave"
             leaving.close(leaving.fault)
-        self.dispatcher.lifecycle.start_system_task(self._run_accepted, connection)
-
-    async def _run_accepted(self, connection: Connection) -> None:
-        await self._run_connection(connection)
-        self._strangers.leave(connection)
-        if connection.fault and connection.was_up:
-            self._complain_of(connection)
-        elif connection.session.handshake.talks_to_itself:
-            # No warning, but strangers can cause this line, too.
-            if self._limited_log.allows(trio.current_time()):
-                log.info("%s: the other side is this node itself", connection.address)
-        elif connection.fault and connection.session.handshake.meets_original:
-            # It tries again every few seconds, for as long as both run.
-            text, source = "%s: %s", source_of(connection.pipe.peer_address)
-            self._limited_log.warn_once(trio.current_time(), source, text, connection.address, connection.fault)
-        elif connection.fault:
-            self._limited_log.warn(trio.current_time(), "%s: %s", connection.address, connection.fault)
+        self.dispatcher.lifecycle.start_system_task(self._run, connection)
 
     def authenticated(self, connection: Connection) -> None:
         """The other side of a connection has proven itself: it is no stranger any more."""
@@ -266,7 +250,8 @@ class Network:
         """See `ConnectionHost.progressed`."""
         self._strangers.progressed(connection)
 
-    async def _run_connection(self, connection: Connection) -> None:
+    async def _run(self, connection: Connection) -> None:
+        """Run a connection until it is over, and log what was wrong with it."""
         self._connections[connection] = None
         try:
             await connection.run()
@@ -278,6 +263,31 @@ class Network:
             self._connections.pop(connection, None)
             connection.settled.set()
             self._ended.unpark_all()
+        if connection.was_up:
+            if connection.fault:
+                self._complain_of(connection)
+        elif not connection.session.handshake.dialler:
+            self._strangers.leave(connection)
+            self._complain_of_stranger(connection)
+
+    def _complain_of(self, connection: Connection) -> None:
+        """A node has done what the protocol does not allow."""
+        assert connection.peer is not None
+        text = "%s: %s"
+        self.errands.complain(connection.peer.id, "fault", log, text, connection.address, connection.fault)
+
+    def _complain_of_stranger(self, connection: Connection) -> None:
+        """Log what was wrong with a connection that others have opened, and that never was in use."""
+        if connection.session.handshake.talks_to_itself:
+            # No warning, but strangers can cause this line, too.
+            if self._limited_log.allows(trio.current_time()):
+                log.info("%s: the other side is this node itself", connection.address)
+        elif connection.fault and connection.session.handshake.meets_original:
+            # It tries again every few seconds, for as long as both run.
+            text, source = "%s: %s", source_of(connection.pipe.peer_address)
+            self._limited_log.warn_once(trio.current_time(), source, text, connection.address, connection.fault)
+        elif connection.fault:
+            self._limited_log.warn(trio.current_time(), "%s: %s", connection.address, connection.fault)
 
     # Dialling ------------------------------------------------------------------------------------------------------
 
@@ -299,7 +309,7 @@ class Network:
             pipe.close()
             return Dialled("", "this node is closing", None)
         connection = Connection(self, pipe, dialler=True, address=str(address))
-        self.dispatcher.lifecycle.start_system_task(self._run_dialled, connection)
+        self.dispatcher.lifecycle.start_system_task(self._run, connection)
         await connection.settled.wait()
         handshake = connection.session.handshake
         if handshake.talks_to_itself:
@@ -320,17 +330,6 @@ class Network:
             return Dialled(node_id, f"{connection.why} during authentication ({hint})", connection, doubtful=True)
         return Dialled(node_id, connection.why, connection, proven=handshake.proven)
 
-    async def _run_dialled(self, connection: Connection) -> None:
-        await self._run_connection(connection)
-        if connection.fault and connection.was_up:
-            self._complain_of(connection)
-
-    def _complain_of(self, connection: Connection) -> None:
-        """A node has done what the protocol does not allow."""
-        assert connection.peer is not None
-        text = "%s: %s"
-        self.errands.complain(connection.peer.id, "fault", log, text, connection.address, connection.fault)
-
     def addresses_of(self, node_id: str) -> list[Address]:
         """Where that node listens, as far as is known from the connection with it."""
         peer = self.peers.get(node_id)
@@ -340,17 +339,17 @@ class Network:
         return [parse_address(current.address)]
 
     async def dial_stream(self, address: Address, awaited: AwaitedStream) -> str:
-        """Make the connection for a byte stream; why that has failed, or an empty text if it was
-        handed over. A checkpoint.
+        """Make the connection for a byte stream. A checkpoint. If it is cancelled, the connection is closed.
 
-        Cancelled, it is given up.
+        Returns:
+          Why that has failed, or an empty text if the connection was handed over to the stream.
         """
         try:
             pipe = await self.environment.transport.dial(address)
         except OSError as error:
             return error.strerror or str(error)
         connection = Connection(self, pipe, dialler=True, address=str(address), awaited=awaited)
-        self.dispatcher.lifecycle.start_system_task(self._run_connection, connection)
+        self.dispatcher.lifecycle.start_system_task(self._run, connection)
         try:
             await connection.settled.wait()
         finally:

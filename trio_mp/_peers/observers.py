@@ -17,7 +17,8 @@ class Observers:
 
     Attributes:
       up: called with the ID of a node when a connection with it is in use.
-      down: called with the ID of a node when no connection with it is in use any more.
+      down: called with the ID of a node when no connection with it is in use any more; after a loss when the monitors
+        of its ports have fired, and before `up` is called for another connection.
       wanted: called with the ID of a node when something waits for a connection with it, and there is none.
       explain: called with the ID of a node; says what is known about why there is no connection with it, for people.
       forgotten: called when peers were forgotten that nothing had bound to this node for long.

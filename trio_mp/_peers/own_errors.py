@@ -1,8 +1,8 @@
 """Errors of this program itself, in the work for one connection: they end that connection, and the node lives.
 
 No other node can know what state such an error has left here, and no program can mend it. So all of it is given up,
-loudly: what waited for the peer is dropped and every monitor of it fires, as if the connection had broken. What is
-meant to crash the node does not come this way: see `Dispatcher.crash`.
+loudly: what waited for the peer is dropped and every monitor of it fires, as if the connection had broken. Errors
+that are to crash the node do not come this way: see `Deaths.crash`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Survivor(Protocol):
 def survives(method: M) -> M:
     """Make an error that comes out of a method of a `Survivor` the failure of its object; the method returns None then.
 
-    What the other side has done wrong is no error of this program, and passes.
+    `RemoteProtocolError` passes: what the other side has done wrong is no error of this program.
     """
     if inspect.iscoroutinefunction(method):
 
@@ -58,7 +58,7 @@ def survives(method: M) -> M:
 
 
 def tell_all(callbacks: Iterable[Callable[[str], object]], node_id: str) -> None:
-    """Call all of these, whatever one of them raises: they hear of the end of a connection, so there is none to end."""
+    """Call all of these, whatever one raises: their connection has ended, so there is none that an error could end."""
     for callback in tuple(callbacks):
         try:
             callback(node_id)

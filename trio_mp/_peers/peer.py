@@ -50,7 +50,7 @@ class Peer:
       current: the one in use.
       outbox, queue: those of the association.
       watchers: our ports that it monitors.
-      up, down: parking lots, woken when a connection is in use and may be written to, and when none is any more.
+      up: a parking lot, woken when a connection is in use and may be written to, and when what waited was dropped.
     """
 
     def __init__(
@@ -70,7 +70,6 @@ class Peer:
         self.connections: dict[str, PeerConnection] = {}
         self.current: PeerConnection | None = None
         self.up = trio.lowlevel.ParkingLot()
-        self.down = trio.lowlevel.ParkingLot()
         # How many ports that it has spawned on this node have not unwound.
         self.spawned = 0
         self.used_at = trio.current_time()
@@ -81,6 +80,8 @@ class Peer:
         self.queue.tell_next()
         # Whether this is flushed at the end of the pass. While it is not, the queue tells of the next message.
         self._dirty = self._failing = False
+        # Whether the connection in use has ended, and the observers do not know it yet.
+        self._is_untold = False
         self._failures = 0
         self._inline_size = settings.queue_limit // INLINE_SHARE
         self._flushed = trio.lowlevel.ParkingLot()
@@ -103,7 +104,7 @@ class Peer:
         return now - self.used_at > MEMORY
 
     def spawned_port_gone(self) -> None:
-        """A port that it has spawned here is dead, and has unwound."""
+        """Count a port less that the peer has spawned here: it is dead, and has unwound."""
         self.spawned -= 1
 
     # Sending -------------------------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ class Peer:
         self.touch()
 
     def touch(self) -> None:
-        """Have it flushed, or a connection looked for, at the end of this scheduler pass."""
+        """Have the queue flushed, or a connection looked for, at the end of this pass."""
         if not self._dirty:
             self._dirty = True
             self._dispatcher.queue.mark_dirty(self)
@@ -215,7 +216,7 @@ class Peer:
     # Parting -------------------------------------------------------------------------------------------------------
 
     def keep(self, reason: str) -> None:
-        """Do not let a connection with it end because it is idle, until `release` was called as often."""
+        """Keep an idle connection with the peer, until `release` was called as often for this reason."""
         self._idleness.keep(reason)
 
     def release(self, reason: str) -> None:
@@ -225,7 +226,7 @@ class Peer:
     def ask_to_part(self) -> bool:
         """Ask the peer to end the connection, if nothing depends on it here; whether it was asked.
 
-        The answer comes later: `down` is woken if it agrees, `up` if it does not.
+        The answer comes later: `Observers.down` hear of it if it agrees, `up` is woken if it does not.
         """
         if not (self._is_idle() and self._idleness.may_ask):
             return False
@@ -270,9 +271,9 @@ class Peer:
 
     @survives
     def connection_ended(self, connection_id: str, why: str) -> None:
-        """A connection with it is gone."""
+        """Do what follows from the end of a connection with the peer."""
         self.connections.pop(connection_id, None)
-        self.act(self.association.closed, connection_id, why)
+        self.execute(self.association.closed(connection_id, why))
 
     @survives
     def act(self, decide: Callable[..., list[effects.Effect]], *arguments: Any, **named: Any) -> None:
@@ -289,7 +290,7 @@ class Peer:
         except Exception as error:  # noqa: BLE001 - whatever it is
             self.fail(error)
         for effect in left:
-            # All has been given up meanwhile, but what was taken out of the table of monitors has to fire.
+            # All has been given up meanwhile, but monitors that were taken out of their table have to fire.
             if isinstance(effect, effects.Fire):
                 self.outbox.unfired.update(dict.fromkeys(effect.monitors))
         self.touch()
@@ -334,6 +335,7 @@ class Peer:
                 self.connections[connection].finish("nothing depended on the connection")
             case effects.NodeDown(_, why):
                 self._went_down(why)
+                self._tell_down()
             case effects.Lost():
                 self._lost(effect)
             case effects.Unwatch():
@@ -367,7 +369,14 @@ class Peer:
 
     @survives
     def _fire_loss(self) -> None:
-        """Fire what a loss made due; until then the association drops what is sent."""
+        """Fire what a loss made due; until then the association drops what is sent.
+
+        Observers hear of the loss behind the last monitor, and before another connection may be taken up. Nothing that
+        a monitor's callback can do depends on what they know: it asks for `current`, which is None since the loss, and
+        what a service wants sent to a peer without a connection is not sent. A callback cannot read the database,
+        because all that reads it is async, and a task that the callback wakes runs later. So no monitor waits until
+        the records of a node are dropped, which may be thousands.
+        """
         if self.outbox.fence is not Fence.LOST:
             return
         fire = self.outbox.fire()
@@ -377,6 +386,7 @@ class Peer:
             text = "%s: %d more messages (%d bytes) were dropped before the monitors fired"
             log.warning(text, self.id, messages, size)
         self._dispatcher.lifecycle.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
+        self._tell_down()
         decided = self.association.fired()
         self._failing = False
         self.execute(decided)
@@ -406,9 +416,15 @@ class Peer:
 
     def _went_down(self, why: str) -> None:
         if self.current is not None:
+            self._is_untold = True
             self.current.writer.leave_queue()
             self.current = None
         self._probe.cancel()
         log.info("%s is down: %s", self.id, why)
-        self.down.unpark_all()
-        tell_all(self._observers.down, self.id)
+
+    def _tell_down(self) -> None:
+        """Tell the observers that no connection is in use any more, unless they know it."""
+        if self._is_untold:
+            tell_all(self._observers.down, self.id)
+            # Behind the telling: after an error in between it is done again.
+            self._is_untold = False

@@ -118,7 +118,7 @@ class Reader:
                         # What is left of it must not overtake, or be overtaken by, what comes another way.
                         break
                     # In line what most batches need, a coroutine for the others.
-                    if len(batch) != 1 or not says_nothing(batch[0]):
+                    if len(batch) != 1 or (batch[0] and batch[0][0]) or not says_nothing(batch[0]):
                         self.batches += 1
                     done = dispatcher.dispatch_batch(running, batch, 0, self._serve, self._ended)
                     if done < len(batch):

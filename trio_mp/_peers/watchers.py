@@ -47,11 +47,11 @@ class Watchers:
         return len(self._watchers) >= self._limit
 
     def begin(self, name: str) -> bool:
-        """The peer monitors one of our ports; returns False if that is one too many, which the peer is told."""
+        """Begin a monitor that the peer has asked for. If that is one too many, tell the peer and return False."""
         if name in self._watchers:
             return True
         if self.full:
-            # It must not wait for a report that never comes: that it is refused is one.
+            # The peer must not wait for a report that never comes, so the refusal is one.
             self._peer.send("", died(name, too_many_monitors(self._limit)))
             return False
         watcher = self._watchers[name] = RemoteMonitor(self, name)
@@ -60,14 +60,14 @@ class Watchers:
         return True
 
     def end(self, name: str) -> None:
-        """The peer does not monitor it any more, or cannot."""
+        """End the peer's monitor of the port of this name, if there is one."""
         watcher = self._watchers.pop(name, None)
         if watcher is not None:
             self._peer.association.watched.discard(name)
             self._dispatcher.lifecycle.remove_local_monitor(name, watcher)
 
     def end_all(self) -> None:
-        """The connection has ended, whatever became of it."""
+        """End all monitors of the peer, because the connection has ended that they were asked for by."""
         for name in tuple(self._watchers):
             self.end(name)
 

@@ -9,19 +9,20 @@ from sys import getsizeof
 
 _NUMBERS = {int, float, bool, type(None)}
 _NUMBER = getsizeof(2**64)
+"""What each number counts for, in bytes: as much as the largest that travels takes."""
 
 
 def memory_of(message: Iterable[object]) -> int:
-    """About how many bytes of memory a message takes that has been received: no cycles, and only plain values.
+    """About how many bytes of memory a received message takes. It has no cycles, and holds plain values only.
 
-    That can be many times what it took on its way: an empty list is one byte there, and 56 here.
+    A message may take many times as much memory as it had bytes on its way: an empty list is one byte there, 56 here.
     """
     size = getsizeof(message)
     level: Iterable[object] = message
     while True:
         values = [*level]
         kinds = set(map(type, values))
-        # To ask each number would take as long as all the rest.
+        # Numbers are counted alike, because asking each one for its size would take as long as all the rest.
         size += _NUMBER * len(values) if kinds <= _NUMBERS else sum(map(getsizeof, values))
         level = chain.from_iterable([value for value in values if type(value) is list]) if list in kinds else ()
         if dict in kinds:
@@ -54,7 +55,8 @@ class Backlog:
     def __init__(self, limit: int, size_limit: int) -> None:
         self._limit = limit
         self._size_limit = size_limit
-        # Those of this node as they are, for speed: they are not measured, as their objects are the sender's.
+        # Messages of this node are kept as they are, without `_Received`, for speed. They are not measured, because
+        # their objects belong to the sender as well.
         self._messages: deque[tuple[object, ...] | _Received] = deque()
         self._size = 0
 
@@ -76,7 +78,7 @@ class Backlog:
         return ""
 
     def pop(self, index: int = 0) -> tuple[tuple[object, ...], bool]:
-        """Take one away, and say whether it was received. Raises `IndexError`."""
+        """Take a message away; returns it, and whether another node sent it. Raises `IndexError`."""
         message = self._messages[index]
         del self._messages[index]
         if isinstance(message, _Received):
@@ -85,7 +87,7 @@ class Backlog:
         return message, False
 
     def pop_first(self) -> tuple[object, ...] | None:
-        """Take the oldest away; None if there is none."""
+        """Take the oldest message away and return it; None if no message waits."""
         try:
             message = self._messages.popleft()
         except IndexError:
@@ -100,6 +102,6 @@ class Backlog:
             yield message.message if isinstance(message, _Received) else message
 
     def clear(self) -> None:
-        """Drop all of them."""
+        """Drop all messages."""
         self._messages.clear()
         self._size = 0

@@ -33,12 +33,15 @@ class RemoteWriter(Protocol):
     """Writes to one other node."""
 
     def flush_dirty(self) -> None:
-        """Write what is queued, as far as it goes without blocking; nothing if it was flushed since it was marked."""
+        """Write what is queued, as far as that goes without blocking.
+
+        A writer that was flushed since it was marked has nothing to write, and writes nothing.
+        """
         ...
 
 
 class RemoteWatcher(Protocol):
-    """Tells one other node of deaths of ports here."""
+    """Tells one other node that ports of this node have died."""
 
     def tell_death(self, name: str, reason: Reason) -> None:
         """Queue the notice that the port of this name has died. Raises nothing."""
@@ -50,7 +53,7 @@ class RemoteMonitor:
 
     Args:
       watcher: who tells that node.
-      name: of the port.
+      name: the name of the port.
     """
 
     __slots__ = ("name", "watcher")
@@ -64,7 +67,7 @@ class RemoteMonitor:
 
 
 class Passes(Protocol):
-    """When work is done; see `RunQueue`."""
+    """Says when the ports do work that other rooms bring; see `RunQueue`."""
 
     def call_next(self, function: Callable[..., None], *arguments: Any) -> None:
         """Run this function in the next pass, before all that waits: a loss is told before what comes behind it."""
@@ -77,17 +80,18 @@ class Passes(Protocol):
     def release_pump(self) -> None:
         """Let the pump wake for new work again; at once, if there is some.
 
-        Whoever brings messages in calls this when it ends, however it ends.
+        A task that brings messages in calls this when it ends, also when it was cancelled or has failed: else the pump
+        would sleep for ever.
         """
         ...
 
 
 class Deaths(Protocol):
-    """Who dies, and who is told; see `Lifecycle`."""
+    """Kills ports, and tells those who monitor them; see `Lifecycle`."""
 
     @property
     def firing(self) -> int:
-        """Above zero while monitors are being fired: nothing may be written to other nodes."""
+        """How many firings are going on, one in another; above zero nothing may be written to other nodes."""
         ...
 
     def add_local_monitor(self, name: str, monitor: Monitor | RemoteMonitor) -> None:
@@ -106,7 +110,7 @@ class Deaths(Protocol):
 
         Args:
           monitors: those of one death, or of one loss.
-          reason: of all of them.
+          reason: why all of them fire.
           cause: the exception that has killed the port, if one did on this node.
         """
         ...
@@ -139,12 +143,12 @@ class LocalPorts(Protocol):
 
     @property
     def queue(self) -> Passes:
-        """When work is done."""
+        """The queue of work, for whoever brings some."""
         ...
 
     @property
     def lifecycle(self) -> Deaths:
-        """Who dies, and who is told."""
+        """What kills ports, and fires monitors."""
         ...
 
     def enter(self) -> Running:
@@ -160,19 +164,28 @@ class LocalPorts(Protocol):
 
         Args:
           running: what `enter` has returned to this task.
-          batch, start: messages, each beginning with the name of its port; where to begin.
+          batch: messages; each begins with the name of its port.
+          start: at which of them to begin.
           serve: takes messages to the node port.
           ended: not empty once the connection has ended. Then the rest of the batch is dropped.
 
         Returns:
-          Where to go on after other tasks have had their turn; the length of the batch if it is done.
+          The index of the message to go on with after other tasks have had their turn; the length of the batch if
+          all of it is done.
         """
         ...
 
     def deliver(self, running: Running, port: Port, message: Message, received: bool = False) -> None:
-        """Hand one message, perhaps received from another node, to a port in whatever state, now."""
+        """Hand one message to a port now, whether the port is busy, has a mailbox, or is dead.
+
+        Args:
+          running: what `enter` has returned to this task.
+          port: the port.
+          message: what the port gets, without the name of the port.
+          received: whether another node sent it, so that its memory is counted while it waits.
+        """
         ...
 
     def run_pass(self, running: Running) -> None:
-        """Dispatch what waits here, within the limits of one pass, then flush. The pump does the rest."""
+        """Dispatch what waits in this node, within the limits of one pass, then flush. The pump does the rest."""
         ...

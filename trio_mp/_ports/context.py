@@ -21,8 +21,8 @@ class Running:
     """What the running code belongs to.
 
     Attributes:
-      node: its node, as users see it.
-      port: its port, or None outside any.
+      node: the node of the running code, as users see it.
+      port: the port of the running code; None if it belongs to no port.
       task: the one task for which the port in it is true; None if it is true for whoever inherits the context. A task
         that a sync handler starts in a nursery of the program inherits that of its dispatcher, whose port will be
         another one a moment later.
@@ -40,7 +40,10 @@ running_variable: ContextVar[Running | None] = ContextVar("trio_mp_frame", defau
 
 
 def find_running() -> Running | None:
-    """Who runs: None outside a port's or a dispatcher's code, or if it is not true for this task."""
+    """What the running code belongs to; None outside the code of ports and dispatchers.
+
+    Also None in a task that has inherited the context of another one, for which the answer would be wrong.
+    """
     running = running_variable.get()
     if running is None or running.task is None or running.task is trio.lowlevel.current_task():
         return running

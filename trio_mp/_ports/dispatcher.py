@@ -30,7 +30,8 @@ from .run_queue import Job, RunQueue, Target
 PASS_MESSAGES = 1000
 PASS_SECONDS = 0.005
 
-_CLOCK_STRIDE = 8  # the clock is looked at after the first message and every 8: it costs a tenth of a dispatch
+_CLOCK_STRIDE = 8
+"""A pass looks at the clock after its first message, and then after so many: that costs a tenth of a dispatch."""
 
 log = logging.getLogger("trio_mp.port")
 
@@ -39,13 +40,13 @@ class Dispatcher:
     """Hands the messages of a node to their ports, in passes. See `boundary.LocalPorts` for what other rooms use.
 
     Args:
-      queue: what waits.
-      lifecycle: the ports.
-      stall: after how many seconds of one pass the port that took so long is logged by name.
+      queue: the messages and jobs that wait.
+      lifecycle: the ports of the node.
+      stall: how many seconds one pass may take; after a longer one a warning names the port that took so long.
 
     Attributes:
       id: the node ID.
-      ports: those that are alive, by name; the table of the lifecycle.
+      ports: the ports that are alive, by name; the lifecycle owns this table.
       stalls: how many passes took so long that they were logged.
     """
 
@@ -71,7 +72,7 @@ class Dispatcher:
 
     @trio.lowlevel.enable_ki_protection
     async def pump(self) -> None:
-        """Dispatch local messages and flush peers, for as long as the node lives."""
+        """Dispatch local messages and flush peers, for as long as the node lives, and whatever goes wrong in it."""
         queue, running = self.queue, self.enter()
 
         def abort(_: object) -> trio.lowlevel.Abort:
@@ -79,7 +80,11 @@ class Dispatcher:
             return trio.lowlevel.Abort.SUCCEEDED
 
         while True:
-            self.run_pass(running)
+            try:
+                self.run_pass(running)
+            except Exception as error:  # noqa: BLE001 - a mistake of this package: it ends the node, but not this task
+                # A port that unwinds waits for what the pump dispatches, and would wait for ever.
+                self.lifecycle.crash(error)
             if queue.items or queue.writers:
                 await trio.lowlevel.checkpoint()
             else:
@@ -102,12 +107,12 @@ class Dispatcher:
             await self._quiet.park()
 
     def finish(self, running: Running) -> None:
-        """Dispatch all that is left, when no task of the node runs any more. What that sends goes nowhere."""
+        """Dispatch all that is left, when no task of the node runs any more. What handlers send to peers is dropped."""
         errors: list[Exception] = []
         while self._items:
             try:
                 self._drain(running)
-            except Exception as error:  # noqa: BLE001 - the rest is to be told first
+            except Exception as error:  # noqa: BLE001 - raised below, when the rest was told
                 errors.append(error)
         self.queue.writers.clear()
         if errors:
@@ -168,10 +173,11 @@ class Dispatcher:
                     break
                 port = ports.get(message[0]) if message else None
                 if port is None:
-                    # The codec has seen to it that a message is empty, a keep-alive, or begins with a str.
+                    # The codec lets pass two kinds of messages: empty ones, which keep a connection alive, and those
+                    # that begin with a str, the name of a port. The name of the node port is empty.
                     if message and not message[0]:
                         serve(message[1:])
-                    # Any other is dead: port names are never used twice, and whoever monitors it has been told.
+                    # Any other port is dead, and those who monitor it have been told: no name is given twice.
                     continue
                 tags = port._tags
                 if tags is not None:
@@ -181,7 +187,7 @@ class Dispatcher:
                         handler = None
                     arguments = message[2:]
                 else:
-                    # A mailbox must know that they are not of this node.
+                    # A mailbox must count what other nodes have sent, so `deliver` hands that over, which says so.
                     handler = port._default if port._state is None or port._state.mailbox is None else None
                     arguments = message[1:]
                 if handler is None:
@@ -206,13 +212,13 @@ class Dispatcher:
         return done
 
     def _report_stall(self, seconds: float, ports: list[str]) -> None:
-        """A pass took so long that the node's heartbeats stopped: say whose handler it was, as far as is known."""
+        """Log that a pass took so long that heartbeats stopped, and whose handler it was, as far as that is known."""
         names = list(dict.fromkeys(ports))
         who = "a callback of a monitor" if not names else f"a handler of {names[0]}"
         if len(names) > 1:
             who = f"a handler of one of {', '.join(names)}"
         self.stalls += 1
-        # From now on the clock is looked at after each message, so that it is known which.
+        # From now on the clock is looked at after each message, so that the next line can name one port.
         self._stride = 1
         log.warning(
             "%s computed for %.1f s, and nothing else of this program ran meanwhile, heartbeats included:"
@@ -221,12 +227,12 @@ class Dispatcher:
         )
 
     def deliver(self, running: Running, port: Target, message: tuple[Any, ...], received: bool = False) -> None:
-        """See `LocalPorts.deliver`. In the place of a port there may be a job."""
+        """See `LocalPorts.deliver`. A job may stand in the place of a port; it is run."""
         if isinstance(port, Job):
             running.port = None
             try:
                 port.function(*message)
-            except Exception as error:  # noqa: BLE001 - not of the connection whose reader may have come to it
+            except Exception as error:  # noqa: BLE001 - a reader may run this pass: its connection is not at fault
                 self.lifecycle.crash(error)
             return
         state = state_of(port)
@@ -245,7 +251,7 @@ class Dispatcher:
             self._handle_result(port, result)
 
     def hold(self, port: Port) -> None:
-        """Let messages for a port wait until `release`."""
+        """Let the messages for a port wait until `release` is called."""
         state_of(port).busy = True
         rearm(port)
 
@@ -260,8 +266,8 @@ class Dispatcher:
             self.deliver(running, port, *pending.pop())
 
     def _handle(self, port: Port, state: PortState, message: tuple[Any, ...], received: bool) -> object:
-        """Hand a message to a port that is not busy; the result of its handler."""
-        # Comparing and printing what is in a message runs the program's code as well.
+        """Hand a message to a port that is not busy; returns the result of the handler."""
+        # All of this is in one `try`: comparing and printing what is in a message runs the program's code as well.
         try:
             found = state.handlers.find(message)
             if found is not None:
@@ -276,7 +282,7 @@ class Dispatcher:
         return None
 
     def _handle_result(self, port: Port, result: object) -> None:
-        """What a handler returned: if it is a coroutine the handler was async, and the port is busy until it ends."""
+        """Look at what a handler returned. A coroutine is run in a task, and the port is busy until it has ended."""
         if not inspect.iscoroutine(result):
             if inspect.isgenerator(result) or inspect.isasyncgen(result):
                 error = TypeError("a handler: expected a function without `yield`, got one with it; take it out")
@@ -284,7 +290,7 @@ class Dispatcher:
             return
         state = state_of(port)
         if not state.alive:
-            # It killed its own port, or was never to run.
+            # The handler has killed its own port before it returned this coroutine, which is not to run then.
             result.close()
             return
         state.busy = True

@@ -1,4 +1,4 @@
-"""Which handler gets a message: patterns."""
+"""The handlers of a port, and the patterns that say which of them gets a message."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def matches(pattern: Pattern, message: Sequence[object]) -> bool:
 
 
 def _precedence(pattern: Pattern) -> tuple[int, tuple[bool, ...]]:
-    """The longest pattern first; then an exact element before ANY, left to right."""
+    """The sort key of a pattern: the longest comes first; of the same length, an exact element comes before ANY."""
     return -len(pattern), tuple(element is ANY for element in pattern)
 
 
@@ -38,12 +38,13 @@ class HandlerTable:
     """The handlers of one port.
 
     Args:
-      tags, default: those that there are already.
+      tags, default: the handlers that the port has already.
 
     Attributes:
-      tags: those of one exact, hashable element, which most are.
-      default: the one for whatever no other takes.
-      patterns: all others, in their order of precedence: each with its handler, and with where it has `ANY`.
+      tags: the handlers whose pattern is one exact, hashable element, by that element. Most are; a dict finds them in
+        a time that does not grow with their number.
+      default: the handler of messages that no other one takes; None if there is none.
+      patterns: all other patterns, in their order of precedence, each with its handler and the places of `ANY` in it.
     """
 
     __slots__ = ("default", "patterns", "tags")
@@ -57,7 +58,7 @@ class HandlerTable:
         return bool(self.tags or self.patterns or self.default is not None)
 
     def add(self, pattern: Pattern, handler: Handler) -> None:
-        """Add a handler, or replace that of the same pattern."""
+        """Add a handler. It replaces the handler of the same pattern, if there is one."""
         if not pattern:
             self.default = handler
         elif is_tag(pattern):
@@ -77,7 +78,7 @@ class HandlerTable:
         return next((handler for other, handler, _ in self.patterns if _same(other, pattern)), None)
 
     def remove(self, pattern: Pattern) -> bool:
-        """Take the handler of exactly this pattern away; whether there was one."""
+        """Take the handler of exactly this pattern away; returns whether there was one."""
         if self.get(pattern) is None:
             return False
         if not pattern:
@@ -93,6 +94,7 @@ class HandlerTable:
 
         A handler is called with the elements that matched `ANY`, in order, and with the rest of the message.
         """
+        # Longer patterns go before tags, and tags before patterns of one element such as `ANY`.
         for pattern, handler, anys in self.patterns:
             if len(pattern) == 1:
                 break
@@ -130,7 +132,7 @@ def is_tag(pattern: Pattern) -> bool:
 
 
 def _same(one: Pattern, other: Pattern) -> bool:
-    """Whether two patterns are the same; ANY is only itself, whatever else claims to equal it."""
+    """Whether two patterns are the same. `ANY` equals only itself here, whatever the `==` of other objects says."""
     if len(one) != len(other):
         return False
     return all((a is ANY) == (b is ANY) and (a is ANY or a == b) for a, b in zip(one, other, strict=True))

@@ -26,11 +26,11 @@ from .port_state import Gravestone, PortState
 from .run_queue import Job, RunQueue
 
 if TYPE_CHECKING:
-    # What users see of a node is put together above; nothing here calls it.
+    # For type checkers only: the room of `Node` is above this one, and nothing here calls it.
     from .._node.node import Node
 
 _AT_ONCE = 32
-"""How many ports without a state die, or are buried, in one job: some microseconds each, so that passes stay short."""
+"""How many ports without a state die, or are forgotten, in one job. Each takes microseconds, and a pass stays short."""
 
 _LONGEST_STACK = 200
 """How many lines of stacks are logged, at most, of tasks that do not end."""
@@ -44,7 +44,7 @@ class Lifecycle(PortLifecycle):
     Args:
       node_id: the node ID.
       public: the node as users see it.
-      queue: where kills and firings wait among the messages.
+      queue: where kills and firings wait, in order with messages.
       mailbox_limit: how many messages may wait in one port.
       mailbox_size_limit: how many bytes of memory those may take that come from other nodes.
       shutdown_timeout: how long the tasks of a dead port may take to unwind before its monitors fire, in seconds.
@@ -52,11 +52,13 @@ class Lifecycle(PortLifecycle):
       clock: a monotonic clock, in seconds, for fairness only.
 
     Attributes:
-      ports: those that are alive, by name.
+      ports: the ports that are alive, by name.
       unwinding: ports that are dead, but whose tasks have not unwound, so that their monitors have not fired.
-      lingering: how many dead ports have tasks that have not ended; what those try to send must be refused.
-      firing: above zero while monitors are being fired: nothing may be written until all of them have.
-      cause: by which exception the port has died whose monitors are being fired, if it was one, and on this node.
+      lingering: how many dead ports have tasks that have not ended. While there are any, each send looks whether such
+        a task calls it, and refuses.
+      firing: how many firings are going on, one in another. Above zero nothing may be written to other nodes.
+      cause: the exception that has killed the port whose monitors are being fired; None if it died of no exception,
+        or on another node.
       nursery: where tasks run; None when the node has closed.
       outside: the nursery around the node's block, where what crashes the node is raised; None before and after.
       closing: whether the node is closing.
@@ -92,7 +94,7 @@ class Lifecycle(PortLifecycle):
         self._kill_job = Job(self.kill_now)
         self._kill_each_job = Job(self._kill_each)
         self._bury_job = Job(self._bury)
-        # The latest: the ports of a node that closes share one.
+        # The gravestone of the latest death: ports that die of one reason, as when a node closes, share one object.
         self._gravestone = Gravestone(())
 
     def new_backlog(self) -> Backlog:
@@ -145,14 +147,13 @@ class Lifecycle(PortLifecycle):
     def start_system_task(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
         """See `Deaths.start_system_task`."""
         if self.nursery is not None:
-            self.nursery.start_soon(self._run_system_task, async_function, arguments, name=async_function)
-
-    async def _run_system_task(
-        self, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
-    ) -> None:
-        # It may have been started by code of a port, but is none.
-        running_variable.set(None)
-        await async_function(*arguments)
+            # Code of a port may start this task, which inherits the context of its starter but does not belong to the
+            # port.
+            token = running_variable.set(None)
+            try:
+                self.nursery.start_soon(async_function, *arguments, name=async_function)
+            finally:
+                running_variable.reset(token)
 
     # Death ---------------------------------------------------------------------------------------------------------
 
@@ -233,7 +234,7 @@ class Lifecycle(PortLifecycle):
         self._set_gravestone(port, reason)
         latest = self._queue.items[-1] if self._queue.items else None
         if latest is not None and latest[0] is self._bury_job and len(latest[1][0]) < _AT_ONCE:
-            # Nothing has come between the two deaths.
+            # Nothing was queued since the latest death, so one job can fire both and keep the order.
             latest[1][0].append(port)
         else:
             self._queue.enqueue(self._bury_job, ([port],))
@@ -246,7 +247,7 @@ class Lifecycle(PortLifecycle):
         port._tags = port._default = None
 
     def _bury(self, ports: list[Port]) -> None:
-        """Forget ports that had no state when they died. Only those that were monitored since have anybody to tell."""
+        """Forget ports that had no state when they died. Those that have one now were monitored since: these fire."""
         for number, port in enumerate(ports, 1):
             if isinstance(port._state, PortState):
                 if number < len(ports):
@@ -289,7 +290,7 @@ class Lifecycle(PortLifecycle):
         return name in self.unwinding or (self.closing and name in self.ports)
 
     async def _await_unwinding(self, port: Port, state: PortState) -> None:
-        """Give up on tasks that do not unwind."""
+        """Wait for the tasks of a dead port, and fire its monitors when they take too long. Cancelled if they end."""
         assert state.unwinding is not None
         with state.unwinding:
             # Each is bounded by the time that its own children have.
@@ -305,7 +306,7 @@ class Lifecycle(PortLifecycle):
             self._unwound(port, state)
 
     def _unwound(self, port: Port, state: PortState) -> None:
-        """The tasks of a dead port have ended: its monitors are to fire."""
+        """Queue the firing of a dead port's monitors, because its tasks have ended, or nobody waits for them."""
         if self.unwinding.get(port.name) is not port:
             return
         if state.unwinding is not None:
@@ -317,11 +318,11 @@ class Lifecycle(PortLifecycle):
         for callback in state.unwound:
             callback()
         monitors, state.monitors = tuple(state.monitors), {}
-        # Not kept: its traceback would keep the frames alive.
+        # The exception is not kept, because its traceback would keep frames, and all that they hold, alive.
         error, state.error = state.error, None
         if not is_normal(state.reason) and error is not None:
             if monitors or state.heard:
-                # Whoever is told gets no traceback, and looks here for it.
+                # A monitor gets the reason, without a traceback; people find that in the log.
                 log.debug("%s died, and %d monitors are told", port, len(monitors), exc_info=error)
             elif self._raise_unmonitored:
                 self.crash(error)
@@ -367,7 +368,7 @@ class Lifecycle(PortLifecycle):
         if running is None or running.task is not task:
             running = Running(self.public, None, task)
             running_variable.set(running)
-        # One loss may be told while another one is.
+        # A callback may let another port die, whose monitors fire within this call: hence what was before is kept.
         before, self.cause = (running.port, self.cause), cause
         crashes: list[Exception] = []
         self.firing += 1
@@ -386,7 +387,7 @@ class Lifecycle(PortLifecycle):
             self.crash(crashes[0] if len(crashes) == 1 else several)
 
     def _call_back(self, running: Running, monitor: Monitor, reason: Reason) -> Exception | None:
-        """Call the callback of one monitor; with what it crashes the node, if it does."""
+        """Call the callback of one monitor; returns the exception that is to crash the node, or None."""
         callback, owner = monitor._take_callback(), monitor._owner
         if isinstance(owner, Port):
             state_of(owner).owned.pop(monitor, None)
@@ -402,7 +403,8 @@ class Lifecycle(PortLifecycle):
                 raise TypeError(f"monitor(): expected a sync function, got {callback!r}; start a task in one")
         except Exception as error:  # noqa: BLE001 - sorted out below
             if self.closing and isinstance(error, trio.ClosedResourceError):
-                # It wanted to replace what died. Whoever supervises need not know that the node is closing.
+                # The callback tried to replace the port that died. Programs that supervise need no special case for
+                # a node that is closing.
                 return None
             if not isinstance(owner, Port):
                 return error

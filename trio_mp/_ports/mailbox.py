@@ -20,7 +20,7 @@ class Mailbox:
     """Messages that wait, and the one task that may wait for them.
 
     Args:
-      port: the ID of its port.
+      port: the ID of the port to which the mailbox belongs.
       messages: where messages wait.
       clock: a monotonic clock in seconds, for fairness only.
       overflow: called with a text that says why when there is no room for a message.
@@ -52,7 +52,10 @@ class Mailbox:
         return len(self._messages)
 
     def put(self, *message: object, received: bool = False) -> None:
-        """Hand a message to the task that waits for it, or keep it. Called as a handler is, so that it can be one."""
+        """Hand a message to the task that waits for it, or keep it.
+
+        It takes a message as a handler does, so that the dispatcher can call it as the port's default handler.
+        """
         task = self._task
         # Comparing may run the program's code, which may end the wait, or the port.
         if task is not None and matches(self._pattern, message) and task is self._task:
@@ -64,17 +67,18 @@ class Mailbox:
             self._overflow(full)
 
     def die(self, reason: Reason, *, quietly: bool, cause: Exception | None) -> None:
-        """The port is dead: what waits is dropped, and who waits is told.
+        """Close the mailbox of a port that has died: drop the messages, and wake the task that waits for one.
 
         Args:
-          reason: why.
-          quietly: whether an iteration ends, and does not raise.
-          cause: by which exception, for who waits now. It is not kept longer: its traceback keeps frames alive.
+          reason: why the port has died.
+          quietly: whether an iteration ends without an exception.
+          cause: the exception that has killed the port, for the task that waits now. It is not kept for later ones:
+            its traceback would keep frames, and all that they hold, alive.
         """
         self._reason = reason
         self._quietly = quietly
         self._cause = cause if self._task is not None or self._yielding else None
-        # There is no room for what is on its way, either.
+        # A limit of 0 refuses what a dispatch that is going on may still put in.
         self._messages = Backlog(0, 0)
         if self._task is not None:
             self._wake(self._task)
@@ -94,7 +98,7 @@ class Mailbox:
           pattern: which messages.
           iterates: whether to raise `StopAsyncIteration`, and not `PortDied`, if the port has died quietly.
         """
-        await checkpoint_if_cancelled()  # looked up only once: that can be measured
+        await checkpoint_if_cancelled()  # imported by name, because looking it up in a module costs a measurable time
         if self._clock() - self._yielded >= YIELD_INTERVAL:
             self._yielding += 1
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -105,7 +109,7 @@ class Mailbox:
         message = self._find(pattern) if pattern else self._messages.pop_first()
         if message is not None:
             return message
-        # What is dead has no messages, and no task that waits for one.
+        # Only a living port is waited for: a dead one gets no message, and nothing would wake the task.
         if self._reason is None:
             handed = await self._wait(pattern)
             if handed:
@@ -114,17 +118,17 @@ class Mailbox:
         if self._quietly and iterates:
             raise StopAsyncIteration
         cause, self._cause = self._cause, None
-        # A new one each time: an exception that is raised again collects tracebacks.
+        # Each call raises a new exception, because one that is raised again collects tracebacks.
         raise PortDied(self._port, self._reason) from cause
 
-    # Not a method of its own that calls it: for each message that would be a coroutine more.
+    # The same function and not one that calls it: that would be one more coroutine for each message.
     __anext__ = receive
 
     async def _wait(self, pattern: Pattern) -> list[tuple[object, ...]]:
-        """Wait until a message has been handed over, which is then in the list, or the port has died."""
+        """Wait for a message or for the death of the port; returns a list with the message, empty after a death."""
         self._task = trio.lowlevel.current_task()
         self._pattern = pattern
-        # A new list each time: before this task runs again, another one may already be waiting.
+        # Each wait has a list of its own, because another task may begin to wait before this one runs again.
         handed = self._handed = []
 
         def abort(_: object) -> trio.lowlevel.Abort:

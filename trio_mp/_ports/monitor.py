@@ -15,14 +15,14 @@ MonitorCallback: TypeAlias = Callable[..., Any]
 
 
 class MonitorRegistry(Protocol):
-    """Where a monitor is kept, and taken away from."""
+    """Keeps monitors, and forgets them when they are cancelled."""
 
     def remove_monitor(self, monitor: Monitor, owner: object | None, where: object) -> None:
         """Stop monitoring.
 
         Args:
-          monitor: which.
-          owner: the port that has set it, if one has.
+          monitor: the monitor that was cancelled.
+          owner: the port that has set the monitor, if one has.
           where: what the registry gave the monitor to find it again.
         """
         ...
@@ -68,11 +68,11 @@ class Monitor:
 
     @property
     def active(self) -> bool:
-        """Whether it can still fire."""
+        """Whether this monitor can still fire."""
         return self._callback is not None and self.reason is None
 
     def cancel(self) -> None:
-        """Stop monitoring. Does nothing if it has fired or was cancelled. Not a checkpoint."""
+        """Stop monitoring. Does nothing if the monitor has fired or was cancelled before. Not a checkpoint."""
         if self._callback is not None:
             self._callback = None
             if self.reason is None:
@@ -144,7 +144,7 @@ class DeathScope:
         self._scope.cancel()
 
     def __enter__(self) -> DeathScope:
-        # First the monitor: it may raise, and the scope must then not have been entered.
+        # The monitor comes first, because setting it may raise, and then the scope must not have been entered.
         self._monitor = self._set(self._died)
         self._scope.__enter__()
         return self

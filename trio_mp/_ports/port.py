@@ -19,7 +19,7 @@ from .mailbox import Mailbox
 from .port_state import Gravestone, PortState
 
 if TYPE_CHECKING:
-    # What users see of a node is put together above; nothing here calls it.
+    # For type checkers only: the room of `Node` is above this one, and nothing here calls it.
     from .._node.node import Node
 
 T = TypeVar("T")
@@ -43,28 +43,28 @@ class PortLifecycle(ABC):
 
     @abstractmethod
     def new_backlog(self) -> Backlog:
-        """A place where messages of one port wait."""
+        """Make a place where messages of one port wait."""
 
     @abstractmethod
     def die(self, port: Port, reason: Reason, error: Exception | None = None, *, heard: bool = False) -> None:
-        """A port dies, now.
+        """Let a port die now.
 
         Args:
-          port: which.
-          reason: why.
-          error: the exception that killed it, for the log, and for who waits for the port on this node.
-          heard: whether that exception goes on to somebody, so that it is no news to anybody else.
+          port: the port.
+          reason: why it dies.
+          error: the exception that killed it, for the log, and for tasks of this node that wait for the port.
+          heard: whether that exception reaches the program in another way, so that it need not be logged.
         """
 
     @abstractmethod
     def die_loudly(self, port: Port, reason: Reason) -> None:
-        """A port dies of a mistake in the program that has no exception of its own."""
+        """Let a port die of a mistake of the program for which nothing was raised. `PortDied` stands in for that."""
 
     @abstractmethod
     def start_task(
         self, port: Port, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
     ) -> None:
-        """Start a task that belongs to a port."""
+        """Start a task that belongs to a port: if the task raises the port dies, if the port dies it is cancelled."""
 
 
 class Port(PortID):
@@ -108,17 +108,17 @@ class Port(PortID):
 
     @property
     def name(self) -> str:
-        """Its name within its node: the part of the port ID behind the `#`."""
+        """The name of this port within its node: the part of the port ID behind the `#`."""
         return self[self.index("#") + 1 :]
 
     @property
     def node(self) -> Node:
-        """The node it lives on."""
+        """The node that this port lives on. Raises `RuntimeError` if this is only a port ID."""
         return lifecycle_of(self).public
 
     @property
     def alive(self) -> bool:
-        """Whether it has not died. A kill that was sent but has not arrived leaves it alive until it does."""
+        """Whether this port is alive: a kill that is on its way has not killed it yet, a mere port ID is not alive."""
         return self._lifecycle is not None and (self._state is None or self._state.alive)
 
     def on(self, *pattern: object, once: bool = False) -> Callable[[F], F]:
@@ -183,13 +183,16 @@ class Port(PortID):
 
     @trio.lowlevel.enable_ki_protection
     def receive(self, *pattern: object) -> Coroutine[Any, Any, tuple[Any, ...]]:
-        """Async: the first queued message that begins with the pattern, whole; the others stay queued.
+        """Take the first queued message that begins with the pattern; the others stay queued. To be awaited.
 
         Handlers come before the mailbox: what one takes is not queued. Only ports of `Node.open_port` and
         `Node.start_port` have a mailbox.
 
         Args:
-          pattern: which messages, as for `on`; without one, the first message. What is returned is the whole message.
+          pattern: the first elements of the message, as for `on`; without a pattern, any message.
+
+        Returns:
+          The whole message, with the elements of the pattern.
 
         Raises:
           PortDied: the port has died, or dies while this waits.
@@ -287,7 +290,7 @@ def lifecycle_of(port: Port) -> PortLifecycle:
 
 
 def state_of(port: Port) -> PortState:
-    """What only some ports need; made when first asked for."""
+    """The state of a port, which is made when somebody needs it for the first time: most ports never have one."""
     state = port._state
     if not isinstance(state, PortState):
         grave, state = state, PortState(HandlerTable(port._tags, port._default))
@@ -298,7 +301,10 @@ def state_of(port: Port) -> PortState:
 
 
 def rearm(port: Port) -> None:
-    """Let the dispatcher look up handlers in the port itself, if that finds the right one."""
+    """Set what the dispatcher looks at first in a port, after its handlers or its state have changed.
+
+    Handlers go into the port itself where looking them up there finds the right one; else both attributes are None.
+    """
     state = state_of(port)
     handlers = state.handlers
     port._tags = port._default = None
@@ -351,7 +357,7 @@ def current_epoch() -> int | None:
     """
     port = running_port()
     if port is None:
-        raise RuntimeError("current_epoch() answers only inside handlers and tasks of a port")
+        raise RuntimeError("current_epoch(): expected a running port, got none; call it in a handler or task of a port")
     state = port._state
     return state.epoch if isinstance(state, PortState) else None
 

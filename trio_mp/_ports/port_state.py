@@ -1,4 +1,4 @@
-"""What only some ports have: kept apart, as most ports are idle and many."""
+"""The part of a port that only some ports have. It is kept apart, because a node may have a million idle ports."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Gravestone:
     """All that is kept of a port that has died without ever needing a state. Ports that die together share one.
 
     Attributes:
-      reason: why it died.
+      reason: why the port died.
     """
 
     __slots__ = ("reason",)
@@ -65,7 +65,7 @@ class PortState:
     """What only some ports need: it takes more than twice the memory of a port that has tags alone.
 
     Args:
-      handlers: those that the port has already.
+      handlers: the handlers that the port has already.
 
     Attributes:
       handlers: all handlers.

@@ -1,4 +1,4 @@
-"""The run queue of a node: what waits to be dispatched, who waits to be flushed, and the pump that sleeps until then.
+"""The run queue of a node: messages and jobs to dispatch, writers to flush, and the pump that sleeps meanwhile.
 
 Local messages, kills, and the firing of monitors wait in one queue. That keeps their order.
 """
@@ -21,10 +21,10 @@ WRONG_THREAD = (
 
 
 class Job:
-    """Work of the runtime that keeps its place among the messages; stands where a port would."""
+    """Work of the package that keeps its place among the messages: in the queue it stands where a port would."""
 
     __slots__ = ("function",)
-    # What the dispatcher looks at first in a port.
+    # The dispatcher looks at these two first, in a port as in a job.
     _tags = None
     _default = None
 
@@ -40,15 +40,15 @@ class RunQueue:
 
     Attributes:
       items: messages for local ports, and jobs with their arguments, in their order.
-      writers: who is to be flushed at the end of the pass.
-      parked: the task of the pump, while it sleeps and whoever adds work has to wake it. `Node.send` looks at it.
+      writers: the writers to flush at the end of the pass.
+      parked: the task of the pump while it sleeps and must be woken for new work; else None. `Node.send` reads it.
     """
 
     def __init__(self) -> None:
         self.items: deque[tuple[Any, tuple[Any, ...]]] = deque()
         self.writers: list[RemoteWriter] = []
         self.parked: trio.lowlevel.Task | None = None
-        # The same task, while it sleeps and need not be woken.
+        # The task of the pump while it sleeps and need not be woken, because a reader does its work.
         self._held: trio.lowlevel.Task | None = None
         self._flushed_early = False
 
@@ -58,7 +58,7 @@ class RunQueue:
     # Work ----------------------------------------------------------------------------------------------------------
 
     def enqueue(self, target: Target, message: tuple[Any, ...]) -> None:
-        """Put a message for a local port, or a job with its arguments, behind what waits."""
+        """Append a message for a local port, or a job with its arguments, to the queue."""
         if self.parked is not None:
             self.wake()
         self.items.append((target, message))
@@ -75,7 +75,7 @@ class RunQueue:
             self.wake()
 
     def flush(self) -> None:
-        """Flush all writers, those too that are marked meanwhile. This ends a pass."""
+        """Flush all writers, also those that others mark meanwhile. This ends a pass."""
         self._flushed_early = False
         while self.writers:
             writers, self.writers = self.writers, []
@@ -83,9 +83,9 @@ class RunQueue:
                 writer.flush_dirty()
 
     def flush_early(self) -> None:
-        """Flush now what else the pump would flush in the next pass, for a task that is about to wait for the answer.
+        """Flush all writers now, and not in the next pass, for a task that is about to wait for an answer.
 
-        Once for each pass: what other tasks send may go out together.
+        Only the first call of a pass does so: what other tasks send in that pass goes out together.
         """
         if not self._flushed_early:
             self._flushed_early = True
@@ -95,7 +95,7 @@ class RunQueue:
     # The pump ------------------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Make the pump run soon, if it sleeps. Raises `RuntimeError` in a thread that does not run Trio."""
+        """Let the pump run soon, if it sleeps. Raises `RuntimeError` in a thread that does not run Trio."""
         if self.parked is not None:
             try:
                 trio.lowlevel.reschedule(self.parked)
@@ -104,9 +104,9 @@ class RunQueue:
             self.parked = None
 
     def hold_pump(self) -> None:
-        """Let the pump sleep, whatever there is to do: the caller does it, by `run_pass`, before others run.
+        """Let the pump sleep although work comes: the caller does the work by `run_pass`, before other tasks run.
 
-        To wake a task for each answer that a handler sends would be a tenth of a round trip.
+        Waking the pump for each answer that a handler sends would take a tenth of a round trip.
         """
         if self.parked is not None:
             self._held, self.parked = self.parked, None
@@ -119,5 +119,5 @@ class RunQueue:
             self.wake()
 
     def forget_pump(self) -> None:
-        """The pump was cancelled while it slept, and is not woken any more."""
+        """Stop waking the pump, because it was cancelled while it slept."""
         self.parked = self._held = None

@@ -11,9 +11,9 @@ class Timer:
     __slots__ = ("_scope",)
 
     def __init__(self, scope: trio.CancelScope) -> None:
-        # Of the task that sends the message.
+        # The cancel scope of the task that sends the message.
         self._scope = scope
 
     def cancel(self) -> None:
-        """Do not send it. Does nothing if it was sent already. Not a checkpoint."""
+        """Do not send the message. Does nothing if it was sent already. Not a checkpoint."""
         self._scope.cancel()

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from .schema import PORT, TEXT, Field, Schema, Vocabulary
 
 WORD = "log"
-"""What a request for log records begins with."""
+"""The word that a request for log records begins with."""
 
 LONGEST_NAME = 255
-"""The longest name of a logger; the rest is cut off."""
+"""The longest name of a logger that travels, in characters; the sender cuts the rest off."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,10 @@
 """What a supervisor does when its children start, fail and end: OTP's strategies, as one machine without I/O.
 
 Children have an order, that in which they were added. The caller says what has happened, and gets back what to do.
-Each child is in one of these states:
-
-    DOWN ── Start ──> STARTING ── started() ──> UP
-    STARTING ── failed() ──> DOWN                    the start has failed, or its time was up
-    UP ── died() ──> DOWN                            by itself
-    STARTING, UP ── Stop ──> STOPPING ── stopped() ──> DOWN
-
-What happens beside the order of things decides nothing: a child that dies while it is being stopped has stopped, and a
-start that succeeds while it is being stopped has not. So each call is allowed at any time, and the rules look only at
-what is to be true, which two marks of a child say: `wanted`, it is to run; `doomed`, its present life is to end first.
+The states of a child, and what leads from one to another, are the table `CHILD`. What crosses with a stop decides
+nothing: a child that dies while it is being stopped has stopped, and a start that succeeds then has not. So the rules
+look only at what is to be true, which two marks of a child say: `wanted`, it is to run; `doomed`, its present life is
+to end first.
 
 1. A child that dies is wanted again if it is permanent, or transient and its death was abnormal. A start that fails
    again and again counts like so many deaths. A child whose *first* start fails is taken out: who added it is told.
@@ -42,6 +36,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from .._errors import LocalProtocolError
+from .transitions import Row, TransitionTable
 
 
 class Strategy(enum.Enum):
@@ -75,6 +70,17 @@ class State(enum.Enum):
     STARTING = "starting"
     UP = "up"
     STOPPING = "stopping"
+
+
+class ChildEvent(enum.Enum):
+    """What happens to a child: what is done with it, then what is said of it."""
+
+    START = "`Start`"
+    STOP = "`Stop`"
+    STARTED = "`started`"
+    FAILED = "`failed`"
+    DIED = "`died`"
+    STOPPED = "`stopped`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +158,21 @@ class Child:
     up_at: float = 0.0
 
 
+CHILD: TransitionTable[State, ChildEvent, Child] = TransitionTable(
+    Row(State.DOWN, ChildEvent.START, State.STARTING),
+    Row(State.STARTING, ChildEvent.STARTED, State.UP),
+    Row(State.STARTING, ChildEvent.FAILED, State.DOWN),
+    Row(State.STARTING, ChildEvent.STOP, State.STOPPING),
+    Row(State.UP, ChildEvent.DIED, State.DOWN),
+    Row(State.UP, ChildEvent.STOP, State.STOPPING),
+    Row(State.STOPPING, ChildEvent.STOPPED, State.DOWN),
+    # What has crossed with the stop.
+    Row(State.STOPPING, ChildEvent.STARTED, State.STOPPING),
+    Row(State.STOPPING, ChildEvent.FAILED, State.DOWN),
+    Row(State.STOPPING, ChildEvent.DIED, State.DOWN),
+)
+
+
 class Supervision:
     """The rules of one supervisor.
 
@@ -169,8 +190,9 @@ class Supervision:
     Raises:
       ValueError: a number is out of range.
 
-    Every method returns what is to be done, in order, and may be called at any time. Those that are about a child raise
-    `LocalProtocolError` for one that is not there: it was taken out when it was down.
+    Every method returns what is to be done, in order. Those that say what has happened to a child raise
+    `LocalProtocolError` for what cannot happen in its state, and for a child that is not there: it was taken out when
+    it was down.
     """
 
     __slots__ = (
@@ -225,8 +247,8 @@ class Supervision:
             raise ValueError(f"{name}: expected transient or temporary, because it is significant, got permanent")
         if significant and self.auto_shutdown is AutoShutdown.NEVER:
             raise ValueError(f"{name}: a significant child means nothing without auto_shutdown")
-        self.children[name] = Child(name, restart, significant)
-        return self._next(now)
+        child = self.children[name] = Child(name, restart, significant)
+        return self._next(now, child)
 
     def remove(self, name: str, now: float) -> list[Action]:
         """Stop a child and take it out. Does nothing if it is not there."""
@@ -234,7 +256,7 @@ class Supervision:
         if child is not None:
             child.wanted, child.leaving, child.doomed = False, True, child.state is not State.DOWN
             self._tidy(child)
-        return self._next(now)
+        return self._next(now, child)
 
     def end(self, now: float) -> list[Action]:
         """Stop everything."""
@@ -251,34 +273,30 @@ class Supervision:
     def started(self, name: str, now: float) -> list[Action]:
         """A start has succeeded."""
         child = self._child(name)
-        if child.state is State.STARTING:
-            child.state, child.up_at, child.new = State.UP, now, False
-        return self._next(now)
+        if self._move(child, ChildEvent.STARTED) is State.STARTING:
+            child.up_at, child.new = now, False
+        return self._next(now, child)
 
     def failed(self, name: str, now: float, jitter: float) -> list[Action]:
         """A start has failed. `jitter` is a random number from 0 to 1."""
         child = self._child(name)
-        if child.state is not State.STARTING:
-            return self.stopped(name, now)
-        child.state = State.DOWN
-        if child.new:
+        stopping = self._move(child, ChildEvent.FAILED) is State.STOPPING
+        if child.new and not stopping:
             child.wanted, child.leaving = False, True
-        if child.new or child.doomed:
+        if stopping or child.new or child.doomed:
             self._down(child)
         else:
             self._restart(child, now, jitter)
-        return self._next(now)
+        return self._next(now, child)
 
     def died(self, name: str, now: float, jitter: float, *, normal: bool) -> list[Action]:
         """A child has ended by itself, normally or not. `jitter` is a random number from 0 to 1."""
         child = self._child(name)
-        if child.state is not State.UP:
-            return self.stopped(name, now)
-        child.state = State.DOWN
+        stopping = self._move(child, ChildEvent.DIED) is State.STOPPING
         if now - child.up_at > self.within:
             child.restarts = 0
-        if child.doomed:
-            # Its turn to be stopped had not come: it was to be started again, or to leave, anyway.
+        if stopping or child.doomed:
+            # It was stopped, or its turn to be stopped had not come: it was to be started again, or to leave, anyway.
             self._down(child)
         elif child.restart is Restart.PERMANENT or (child.restart is Restart.TRANSIENT and not normal):
             self._restart(child, now, jitter)
@@ -286,16 +304,14 @@ class Supervision:
             child.wanted, child.leaving = False, child.restart is Restart.TEMPORARY
             self._tidy(child)
             self._ended_for_good(child)
-        return self._next(now)
+        return self._next(now, child)
 
     def stopped(self, name: str, now: float) -> list[Action]:
         """A child that was to be stopped is gone, however it ended."""
         child = self._child(name)
-        if child.state is not State.STOPPING:
-            raise LocalProtocolError(f"{name} is {child.state.value}, and was not to be stopped")
-        child.state = State.DOWN
+        self._move(child, ChildEvent.STOPPED)
         self._down(child)
-        return self._next(now)
+        return self._next(now, child)
 
     def woken(self, now: float) -> list[Action]:
         """The time of a `Wait` has come."""
@@ -308,6 +324,15 @@ class Supervision:
         if child is None:
             raise LocalProtocolError(f"there is no child called {name}")
         return child
+
+    def _move(self, child: Child, event: ChildEvent) -> State:
+        """Something happens to a child: have it go on to the state that follows; returns the one that it leaves."""
+        before, after = child.state, CHILD.after(child.state, event, child)
+        if after is None:
+            expected = CHILD.expected(before)
+            raise LocalProtocolError(f"{child.name} is {before.value}: expected {expected}, got {event.value}")
+        child.state = after
+        return before
 
     def _restart(self, child: Child, now: float, jitter: float) -> None:
         """Rules 1, 2, 3, 5 and 6: a child is down that is to run."""
@@ -368,41 +393,49 @@ class Supervision:
 
     # What is to be done --------------------------------------------------------------------------------------------
 
-    def _next(self, now: float) -> list[Action]:
-        """Rule 4."""
+    def _next(self, now: float, affected: Child | None = None) -> list[Action]:
+        """Rule 4.
+
+        Args:
+          affected: the child that something has happened to; None for all. No other need be looked at where children
+            are not tied together, so that a supervisor may have thousands of such.
+        """
         if self.ended:
             return []
         tied = self.ending or self.strategy is not Strategy.ONE_FOR_ONE
-        actions: list[Action] = self._stops(tied)
-        doomed = any(child.doomed for child in self.children.values())
-        if not (tied and doomed):
-            actions += self._starts(now, tied)
+        children = list(self.children.values())
+        if affected is not None and not tied:
+            children = [affected] if affected.name in self.children else []
+        actions = self._stops(children, tied)
+        doomed = any(child.doomed for child in children)
+        if not (tied and doomed) and not self.frozen:
+            actions += self._starts(children, now, tied)
         if self.ending and not self.children:
             self.ended = True
             actions.append(Ended(self._failed))
         return actions
 
-    def _stops(self, tied: bool) -> list[Action]:
+    def _stops(self, children: list[Child], tied: bool) -> list[Action]:
         actions: list[Action] = []
-        for child in reversed(self.children.values()):
+        for child in reversed(children):
             if child.doomed:
                 if child.state is not State.STOPPING:
-                    child.state = State.STOPPING
+                    self._move(child, ChildEvent.STOP)
                     actions.append(Stop(child.name))
                 if tied:
                     break
         return actions
 
-    def _starts(self, now: float, tied: bool) -> list[Action]:
+    def _starts(self, children: list[Child], now: float, tied: bool) -> list[Action]:
         actions: list[Action] = []
-        for child in () if self.frozen else self.children.values():
+        for child in children:
             if not child.wanted or child.state is State.UP:
                 continue
             if child.state is State.DOWN:
                 if child.due_at > now:
                     actions.append(Wait(child.due_at))
                 else:
-                    child.state = State.STARTING
+                    self._move(child, ChildEvent.START)
                     actions.append(Start(child.name, 0 if child.new else len(self._recent), child.delay))
             if tied:
                 break

@@ -57,6 +57,6 @@ class TransitionTable(Generic[State, Cause, Subject]):
         return row.after if row is not None else None
 
     def expected(self, before: State) -> str:
-        """What may happen in a state, for the text of an error."""
+        """The events that may happen in a state, as text for an error."""
         events = dict.fromkeys(str(row.event.value) for row in self.rows if row.before is before)
         return " or ".join(events) or "nothing"

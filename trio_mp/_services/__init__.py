@@ -1,1 +1,1 @@
-"""Services built on the runtime: spawning and calls."""
+"""What is built on ports and peers: spawning, calls, membership, the database, logs."""

@@ -15,7 +15,7 @@ from .._reason import not_running
 from .._runtime import Runtime
 
 
-async def call(runtime: Runtime, port: str, message: tuple[object, ...]) -> tuple[Any, ...]:
+async def call(runtime: Runtime, port: str | PortReference, message: tuple[object, ...]) -> tuple[Any, ...]:
     """See `Node.call`."""
     # Of a reference one life, which is that of the monitor and of the message.
     target = port.port if isinstance(port, PortReference) else port

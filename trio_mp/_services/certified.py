@@ -1,4 +1,4 @@
-"""What certificates that name nodes add: who may be global, and vouchers for records of the database."""
+"""What certificates that name nodes make possible: saying who may be global, and vouchers for database records."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .._protocol.membership.permissions import Notary
 from .redialler import Redialler
 
 RENEW_AGAIN = 60.0
-"""How often it is looked whether this node has another certificate, in seconds."""
+"""How often this node looks whether it has another certificate, in seconds."""
 
 REMEDY = "make one with make_certificate(…, may_be_global=True), or name the node among the seeds"
 
 
 class CertifiedPermissions:
-    """Who may be global, by what certificates say; see `Permissions`.
+    """Says by their certificates which nodes may be global; see `Permissions`.
 
     Args:
-      network: the node's.
+      network: the network of this node.
       notary: reads certificates.
-      rediallers: those of the node; seeds are among them.
+      rediallers: returns the rediallers of this node, those of its seeds among them.
     """
 
     def __init__(self, network: Network, notary: Notary, rediallers: Callable[[], Iterable[Redialler]]) -> None:
@@ -50,21 +50,21 @@ class CertifiedPermissions:
         return f"the certificate of {node_id} does not allow it to be global for {asked_by} ({REMEDY} of {node_id})"
 
     def _is_own_seed(self, node_id: str) -> bool:
-        """Whether that node was there, and has proven who it is, when a seed of this node was reached last."""
+        """Whether the last connection to one of this node's seeds led to that node, which proved who it is."""
         return any(redialler.seed and redialler.proven_id == node_id for redialler in self._rediallers())
 
 
 def permissions_of(network: Network, rediallers: Callable[[], Iterable[Redialler]]) -> CertifiedPermissions | None:
-    """Who may be global; None if everybody may, as nodes cannot be told apart."""
+    """Make what says which nodes may be global; None where each may, because no certificate tells nodes apart."""
     notary = network.notary
     return CertifiedPermissions(network, notary, rediallers) if notary is not None and notary.names_nodes else None
 
 
 class RecordJudge:
-    """Says why a record of the database is refused that a node brings, or nothing.
+    """Judges the records of the database that other nodes bring: says why one is refused, or nothing.
 
     Args:
-      notary: verifies vouchers, where there are certificates.
+      notary: verifies vouchers; None where there are no certificates.
       wall_clock: the time of day, in seconds since 1970.
     """
 
@@ -79,16 +79,16 @@ class RecordJudge:
     def __call__(self, from_id: str, owner: str, record: Record) -> str:
         """See `Judge`."""
         why = implausible(record.version, self.now())
-        # What a node says of itself it says on a connection that has proven it.
+        # A node needs no voucher for its own record: it sends that over a connection on which it has proven itself.
         if why or from_id == owner or self._notary is None:
             return why
         return check_voucher(from_id, owner, record, self._notary.check)
 
 
 async def wait_certificates(notary: Notary | None, renewed: Callable[[], object]) -> None:
-    """For as long as the node lives: each time that it has another certificate, have its voucher signed anew.
+    """Call `renewed` each time that this node has another certificate, for as long as the node lives.
 
-    Else it would be refused, by who becomes global later, as soon as the certificate expires with which it was signed.
+    Its voucher must then be signed anew: nodes that become global later refuse one whose certificate has expired.
     """
     if notary is None:
         return

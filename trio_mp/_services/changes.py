@@ -47,9 +47,10 @@ class _History:
         return self._now
 
     def append(self, change: Difference) -> _Moment:
-        """One change more; where its table can be had."""
+        """Add a change; returns where its table can be had."""
         table = self.now
-        # First the change, then the table: `after` relies on it.
+        # The change goes first, then the table. So a thread that copies the table in `after` sees by the number of
+        # changes whether the table was being changed meanwhile.
         self._changes.append(change)
         self._keys += _size(change)
         table.update(change.added)
@@ -95,7 +96,7 @@ class _Moment(NamedTuple):
 
 
 class _Late:
-    """Has its table made when somebody looks at it for the first time."""
+    """The base of `Change`, which makes the table of a change when a reader looks at it for the first time."""
 
     __slots__ = ("_moment",)
 
@@ -140,15 +141,15 @@ class FamilyWatch(AsyncIterator[Change]):
     """The changes of one family, for one reader.
 
     Args:
-      read: the table as it is now, or None as long as it is not known.
-      check_open: raises if the node is closed.
+      read: returns the table as it is now; None as long as this node does not know it.
+      check_open: raises `trio.ClosedResourceError` if the node is closed.
     """
 
     def __init__(self, read: Callable[[], Table | None], check_open: Callable[[], None]) -> None:
         self._read = read
         self._check_open = check_open
         self._closed = False
-        # What the reader has been given; None before the first time.
+        # The table as the reader has it; None before the first change.
         self._history: _History | None = None
         self._waiting: deque[Difference] = deque()
         self._keys = 0
@@ -178,9 +179,9 @@ class FamilyWatch(AsyncIterator[Change]):
             self._reading = False
 
     def put(self, change: Difference) -> None:
-        """The table, which was known, has changed."""
+        """Let a change of the table wait for the reader. Too many of them become one, made when the reader comes."""
         if self._history is None or self._missed:
-            # The reader takes it with the whole.
+            # The reader will take the whole table, with this change in it.
             return
         self._keys += _size(change)
         if self._waiting and self._keys > WATCH_LIMIT:
@@ -191,11 +192,11 @@ class FamilyWatch(AsyncIterator[Change]):
         self.wake()
 
     def wake(self) -> None:
-        """There is something to look at."""
+        """Wake the reader, because there may be a change for it, or the node or the watch was closed."""
         self._news.unpark_all()
 
     def close(self) -> None:
-        """The block is left."""
+        """End the watch, because its block is left."""
         self._closed = True
         self._waiting.clear()
         self.wake()

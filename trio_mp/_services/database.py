@@ -42,14 +42,14 @@ RESERVED = "trio_mp."
 """How the names of families begin that are the package's own."""
 
 GRACE = 10.0
-"""For how many seconds the entries of nodes are kept whose global node is lost, so that they can find another one; also
-those of nodes that have moved, and the tables of a node that has become global, until there is something newer."""
+"""How long entries that may be outdated are kept until something newer comes, in seconds: those of nodes whose global
+node is lost, which look for another one; those of nodes that have moved; the tables of a node that became global."""
 
 log = logging.getLogger("trio_mp.database")
 
 
 class _Registration:
-    """An entry that goes with a port; the port has it among what it owns."""
+    """An entry that is deleted when a port dies. It is among what the port owns."""
 
     __slots__ = ("database", "family", "key", "owned")
 
@@ -60,12 +60,12 @@ class _Registration:
         self.owned = owned
 
     def cancel(self) -> None:
-        """The port has died."""
+        """Delete the entry, because the port has died."""
         self.database._port_died(self)
 
 
 class _Question:
-    """A task that waits for an answer."""
+    """A question to the database, for whose answer a task waits."""
 
     __slots__ = ("answer", "answered")
 
@@ -86,7 +86,7 @@ class Database:
     """
 
     def __init__(self, runtime: Any, *, is_global: bool) -> None:
-        # Whoever checks programs against this package need not look into what is not for users.
+        # `Any` in the signature: type checkers of programs need not read the modules that are not for users.
         self._runtime: Runtime = runtime
         self._notary = runtime.network.notary if runtime.network is not None else None
         sign = self._notary.sign if self._notary is not None else None
@@ -99,7 +99,7 @@ class Database:
         self._registrations: dict[tuple[str, str], _Registration] = {}
         if is_global:
             self._execute(self._replica.become_global())
-        # That it listens nowhere is worth knowing, too.
+        # Others are told of a node that listens nowhere, too: then they know that they cannot dial it.
         self._say_where(())
 
     # What users do -------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ class Database:
             32 KiB.
 
         Raises:
-          TypeError, ValueError: it cannot be in the database; the text gives the place.
+          TypeError, ValueError: the entry cannot be in the database; the text gives the place.
           PortDied: this is called by a task of a port that has died.
           trio.ClosedResourceError: the node is closed.
         """
@@ -133,7 +133,7 @@ class Database:
 
     @trio.lowlevel.enable_ki_protection
     def register(self, family: str, port: str, value: object = None) -> None:
-        """Set an entry with a port's ID as the key; it goes when the port dies. Not a checkpoint.
+        """Set an entry with a port's ID as the key; it is deleted when the port dies. Not a checkpoint.
 
         `set` and `delete` of the same entry take it away from the port.
 
@@ -143,7 +143,7 @@ class Database:
 
         Raises:
           PortDied: the port is dead.
-          ValueError: it is a port of another node, or a node port.
+          ValueError: `port` is a port of another node, or a node port.
           what `set` raises.
         """
         self._runtime.check_open()
@@ -179,11 +179,11 @@ class Database:
         return copy_table(await self._ask(_readable(name)))
 
     async def keys(self, name: str) -> list[str]:
-        """The keys of a family; otherwise as `family`. A checkpoint."""
+        """The keys of a family as it is now. Waits and raises as `family` does. A checkpoint."""
         return list(await self.family(name))
 
     async def values(self, name: str) -> list[Any]:
-        """The values of a family; otherwise as `family`. A checkpoint."""
+        """The values of a family as it is now. Waits and raises as `family` does. A checkpoint."""
         return list((await self.family(name)).values())
 
     @asynccontextmanager
@@ -193,10 +193,10 @@ class Database:
         The first `Change` has the whole table, with all its keys as added. Each further one is one change. A node that
         moves to another global node sees what has changed meanwhile, in one.
 
-        A slow reader delays nobody: at most 1,000 changed keys wait for it. Beyond that what waits is given up, and the
-        next `Change` is all that it has missed, in one, with `resynchronised` set.
+        A slow reader delays nobody: at most 1,000 changed keys wait for it. When there are more, the node drops them,
+        and the next `Change` is all that the reader has missed, in one, with `resynchronised` set.
 
-        The first change, too, waits while this node is attached to no global node; while it is not, nothing comes.
+        While this node is attached to no global node, no change comes, not even the first.
         Entering the block is a checkpoint; leaving it is none. Iterating raises `trio.ClosedResourceError` when the
         node is closed, and never ends otherwise.
 
@@ -284,11 +284,11 @@ class Database:
                 complain = self._runtime.errands.complain
                 complain(from_id, "not used", log, "%s: this node ignores %s", from_id, why, level=logging.INFO)
             case Refused(from_id, why):
-                # Not once for each record: who brings them could invent any number of owners.
+                # One kind for all records, because the node that brings them could invent any number of owners.
                 self._runtime.errands.complain(from_id, "refused", log, "%s: this node refuses %s", from_id, why)
 
     async def renew_voucher(self) -> None:
-        """Have what this node says of itself signed anew, each time that it has another certificate; never returns."""
+        """Sign this node's own record anew each time that the node has another certificate. Never returns."""
         await wait_certificates(self._notary, lambda: self._execute(self._replica.renew()))
 
     def _note(self, family: str, entries: Table) -> None:
@@ -304,7 +304,7 @@ class Database:
             try:
                 peer.send("", message)
             except (TypeError, ValueError) as error:
-                # It has a smaller limit than any node of this kind, or a framing in which not everything exists.
+                # That node takes smaller messages than all others do, or a framing that lacks some values.
                 complain = self._runtime.errands.complain
                 complain(node_id, "size", log, "%s: the answer for that node cannot be sent: %s", node_id, error)
 
@@ -313,7 +313,8 @@ class Database:
         try:
             self._execute(self._replica.expire(node_id, token))
         except Exception:
-            # What others have said must not end the node, now that there is no connection left to end.
+            # An error about what others said ends their connection. Here that has ended already, so the log has it:
+            # it must not end this node.
             log.exception("%s: an error in this program, while the entries by way of that node were forgotten", node_id)
 
     def _check_open(self) -> None:
@@ -321,7 +322,7 @@ class Database:
             raise trio.ClosedResourceError(f"node {self._runtime.id} is closed")
 
     def closed(self) -> None:
-        """See `Observers.ended`: whoever waits here learns that the node has closed."""
+        """See `Observers.ended`. Wakes all tasks that wait for an answer or a change, so that they raise."""
         for question in self._questions.values():
             question.answered.set()
         for watches in self._watches.values():
@@ -335,10 +336,10 @@ class Database:
         self._execute(self._replica.node_down(node_id))
 
     def observe(self, effect: MembershipEffect, global_nodes: Iterable[str]) -> None:
-        """This node's place in the network has changed, or another's.
+        """Take up a change of this node's place in the network, or of another node's.
 
         Args:
-          effect: how.
+          effect: what has changed.
           global_nodes: the IDs of the global nodes that this one knows.
         """
         match effect:
@@ -360,7 +361,7 @@ class Database:
                 pass
 
     def receive(self, from_id: str, arguments: tuple[object, ...]) -> bool:
-        """A request of another node that is about the database; see `NodePort`."""
+        """Serve a request of another node that is about the database; see `NodePort`."""
         try:
             self._execute(self._replica.receive(from_id, (WORD, *arguments)))
         except RemoteProtocolError as error:
@@ -385,7 +386,7 @@ class Database:
 
 def _readable(name: object) -> str:
     family = check_text(name, "family")
-    # A name that no entry can have need not be asked for.
+    # The network is not asked for a name that no entry can have: this raises for it at the call.
     check_entry(family, "", None)
     return family
 

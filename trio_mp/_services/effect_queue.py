@@ -1,4 +1,4 @@
-"""Effects of pure rules, done one after the other."""
+"""The execution of the effects that pure rules ask for, one after the other."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ E = TypeVar("E")
 
 
 class EffectQueue(Generic[E]):
-    """Does effects in order: sending may find that a connection is lost, which has effects as well.
+    """Executes effects in their order. One effect may cause others: sending may find that a connection is lost.
+
+    Those wait until the present ones are done. Executed at once, inside each other, they would overtake what the rules
+    had decided before.
 
     Args:
-      do: does one.
+      do: executes one effect.
     """
 
     def __init__(self, do: Callable[[E], None]) -> None:
@@ -22,7 +25,11 @@ class EffectQueue(Generic[E]):
         self._busy = False
 
     def execute(self, effects: Iterable[E]) -> bool:
-        """Do these after those that wait; returns whether all are done, or are left to the call that this one is in."""
+        """Execute effects after those that wait. A call from inside another one leaves them to that one.
+
+        Returns:
+          Whether all effects are done when this returns; False in a call from inside another one.
+        """
         self._waiting += effects
         if self._busy:
             return False

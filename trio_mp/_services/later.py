@@ -23,7 +23,7 @@ log = logging.getLogger("trio_mp")
 _NOT_SYNC = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
-def send_after(runtime: Runtime, seconds: float, port: str, message: tuple[Any, ...]) -> Timer:
+def send_after(runtime: Runtime, seconds: float, port: str | PortReference, message: tuple[Any, ...]) -> Timer:
     """See `Node.send_after`."""
     if not isinstance(seconds, int | float):
         raise TypeError(f"send_after(): expected a number of seconds, got {seconds!r}")
@@ -37,20 +37,20 @@ def send_after(runtime: Runtime, seconds: float, port: str, message: tuple[Any, 
 
 
 async def _send_later(
-    runtime: Runtime, scope: trio.CancelScope, seconds: float, port: str, message: tuple[Any, ...]
+    runtime: Runtime, scope: trio.CancelScope, seconds: float, port: str | PortReference, message: tuple[Any, ...]
 ) -> None:
     with scope:
         await trio.sleep(seconds)
         try:
             runtime.send(port, message)
         except (TypeError, ValueError) as error:
-            # It was checked at the call, but the peer's limit and its framing may have become known since.
+            # `send_after` has checked the message, but the peer's limit and framing may have become known since.
             log.error("a message of send_after(%g, %r) cannot be sent: %s", seconds, port, error)
             _lose(runtime, port, error)
 
 
 def callback_of(
-    runtime: Runtime, action: Callable[..., object] | str, message: tuple[Any, ...]
+    runtime: Runtime, action: Callable[..., object] | str | PortReference, message: tuple[Any, ...]
 ) -> MonitorCallback:
     """The callback of a monitor; see `Node.monitor`, whose arguments these are, and which raises what this raises."""
     if isinstance(action, str | PortReference):
@@ -69,13 +69,14 @@ def callback_of(
     return action
 
 
-def _fix(runtime: Runtime, port: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A message that is to be sent to a port later: if it is to travel, what it holds now.
+def _fix(runtime: Runtime, port: str | PortReference, message: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Check a message that is to be sent to a port later. Returns it as it is now: a snapshot, if it is to travel.
 
     Raises:
       TypeError, ValueError, RuntimeError: as `Node.send`.
     """
-    peer, name = runtime.route(port)
+    # Of a reference the present life, or the last one: where it goes is found out when it is sent.
+    peer, name = runtime.route(port.port if isinstance(port, PortReference) else port)
     if peer is None:
         return message
     framing = peer.association.outbox.queue.framing
@@ -86,8 +87,8 @@ def _fix(runtime: Runtime, port: str, message: tuple[Any, ...]) -> tuple[Any, ..
     return codec.snapshot(message)
 
 
-def _notify(runtime: Runtime, port: str, message: tuple[object, ...], reason: Reason) -> None:
-    """Send a message with a reason appended. Raises nothing for what cannot travel there: nobody could mend it."""
+def _notify(runtime: Runtime, port: str | PortReference, message: tuple[object, ...], reason: Reason) -> None:
+    """Send a message with a reason appended. One that cannot travel there is logged: no caller could mend it."""
     try:
         runtime.send(port, (*message, *reason))
     except (TypeError, ValueError) as error:
@@ -98,8 +99,8 @@ def _notify(runtime: Runtime, port: str, message: tuple[object, ...], reason: Re
             _lose(runtime, port, error)
 
 
-def _lose(runtime: Runtime, port: str, error: Exception) -> None:
-    """A message taken from the program earlier cannot be sent to that port now: tell whoever monitors the port."""
+def _lose(runtime: Runtime, port: str | PortReference, error: Exception) -> None:
+    """Fire the monitors of a port, because a message that the program gave earlier cannot be sent there now."""
     peer, name = runtime.route(port)
     if peer is not None:
         peer.act(peer.association.message_lost, name, f"a message that was to be sent later is lost: {error}")

@@ -33,7 +33,7 @@ LONGEST = 16_000
 """The longest text of a record, or of its traceback, in characters; the rest is cut off."""
 
 SILENT = "trio_mp.trace"
-"""The logger of single messages."""
+"""The logger of single messages. Its records are not sent: sending one is a message, which would log another one."""
 
 FROM_NODE = "node"
 """The attribute of a record that came from another node, which it names."""
@@ -117,7 +117,8 @@ class Tap(logging.Handler):
         """See `logging.Handler.emit`."""
         if hasattr(record, FROM_NODE) or record.name == SILENT:
             return
-        # What is logged in the context of a node is that one's to send; all else, the first's that was asked.
+        # A record that is logged in the context of a node is sent by that node. Any other record is sent to each
+        # collector once, by the node that it has asked first.
         running = find_running()
         wanted = [
             each
@@ -156,9 +157,9 @@ def _reaches_root(logger: logging.Logger) -> bool:
 
 
 def _clean(text: str) -> str:
-    """The text as it can travel: with what stands for bytes that are no text spelt out."""
+    """The text as it can travel: lone surrogates, which stand for bytes that are no text, are spelt out."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 tap = Tap()
-"""The only one of the process, as `logging` is the only one."""
+"""The one tap of this process, because its loggers are shared by all of its nodes."""

@@ -27,12 +27,12 @@ from .log_tap import FROM_NODE, Subscription, tap
 from .nodes import NodeChange, NodeChanges
 
 LAST_TIME = 253370764800.0
-"""The time of a record is before the year 9999, in seconds since 1970: in each time zone it can be shown."""
+"""The end of the times that are believed of a record, in seconds since 1970: all can be shown in each time zone."""
 
 log = logging.getLogger("trio_mp")
 
 _nodes: WeakSet[Runtime] = WeakSet()
-"""The nodes of this process: they need not be told what is logged in it."""
+"""The nodes of this process. They do not send log records to each other: the process has these already."""
 
 
 class LogCollector:
@@ -45,20 +45,20 @@ class LogCollector:
         self._scope: trio.CancelScope = trio.CancelScope()
 
     def __enter__(self) -> LogCollector:
-        """Nothing happens."""
+        """Return this collector."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Cancel it."""
+        """Cancel the request, as `cancel` does."""
         self.cancel()
 
     def cancel(self) -> None:
-        """Have no more records sent."""
+        """Ask for no more records. Not a checkpoint."""
         self._scope.cancel()
 
 
 class LogService:
-    """A node's part in it: it sends what others have asked for, and asks others.
+    """The log service of one node: it sends records to nodes that have asked for them, and asks others for theirs.
 
     Args:
       runtime: the node.
@@ -69,7 +69,7 @@ class LogService:
         self._runtime = runtime
         self._watch_nodes = watch_nodes
         self._subscriptions: dict[str, Subscription] = {}
-        # What this node asks others for, the latest last.
+        # The requests of this node, the latest last: that one counts.
         self._collecting: dict[_Collecting, None] = {}
         _nodes.add(runtime)
 
@@ -95,13 +95,13 @@ class LogService:
         if not self._runtime.closed:
             collecting.stop()
             if self._collecting and not self._runtime.closing:
-                # It had taken the place of those before it.
+                # The request that has ended had taken the place of an earlier one, which counts again now.
                 next(reversed(self._collecting)).ask_again()
 
     # Sending -------------------------------------------------------------------------------------------------------
 
     def asked(self, node_id: str, arguments: tuple[object, ...]) -> bool:
-        """A request of another node for log records, or for no more; see `NodePort`."""
+        """Serve a request of another node that begins or ends the sending of log records; see `NodePort`."""
         wanted = LOG_REQUESTS.read((log_records.WORD, *arguments))
         if wanted is None or not _is_port_of(wanted.port, node_id):
             return False
@@ -110,7 +110,7 @@ class LogService:
             complain = self._runtime.errands.complain
             complain(node_id, "logs", log, "%s: this node does not share log records, for which that one asks", node_id)
         elif port not in self._subscriptions and not any(one.id == node_id for one in _nodes if not one.closed):
-            # One for each node: a later one takes its place.
+            # Each node has one subscription at most: a later request takes the place of the earlier one.
             for other in [other for other in self._subscriptions if node_of(other) == node_id]:
                 self._end(other)
             subscription = self._subscriptions[port] = Subscription(self._runtime, port, wanted.level)
@@ -129,18 +129,18 @@ class LogService:
                     try:
                         self._runtime.send(port, log_records.record(*record))
                     except (TypeError, ValueError):
-                        # More than that node takes: one that is left out, like those before it.
+                        # The record is larger than what that node takes: it is left out, and counted.
                         with subscription.lock:
                             subscription.left_out += record.left_out + 1
                         continue
                     peer, _ = self._runtime.route(port)
                     if peer is not None:
-                        # Where a slow collector is waited for; meanwhile the list fills.
+                        # This waits for a slow collector. Meanwhile the bounded list fills, and no memory is used.
                         await peer.wait_flushed()
                 if not subscription.ended:
                     await subscription.arrived.park()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            # It is gone, or this node is; the collector asks again when it is back.
+            # The collector's node is lost, or this node has closed. The collector asks again when it is back.
             self._end(port)
         except Exception:
             log.exception("%s: an error in this program, while log records were sent to that port", port)
@@ -171,7 +171,7 @@ class _Collecting:
         self._sources: dict[str, tuple[Port, Monitor]] = {}
 
     def changed(self, change: NodeChange) -> None:
-        """A node has joined the network, or left it."""
+        """Ask a node that has joined the network, and forget one that has left."""
         if change.node_id == self._runtime.id:
             return
         if change.up:
@@ -187,12 +187,12 @@ class _Collecting:
             self._ask(node_id)
 
     def stop(self) -> None:
-        """No more records are wanted."""
+        """Stop taking records from all nodes."""
         for node_id in [*self._sources]:
             self._stop(node_id)
 
     def _ask(self, node_id: str) -> None:
-        # A port for each, which only it is told of: so it is known who says what comes in there.
+        # Each node gets a port of its own, of which no other node knows: so what comes in there is that node's word.
         port = new_port(self._runtime.lifecycle, self._runtime.next_name(), partial(self._take, node_id))
         monitor = self._runtime.monitor(node_id, partial(self._lost, node_id), None)
         self._sources[node_id] = port, monitor
@@ -201,7 +201,7 @@ class _Collecting:
     def _stop(self, node_id: str) -> None:
         port, monitor = self._sources.pop(node_id)
         monitor.cancel()
-        # Its monitor over there fires, and that ends it there.
+        # The other node monitors this port, and ends the subscription when the port dies.
         self._runtime.lifecycle.die(port, NORMAL)
 
     def _lost(self, node_id: str, *_reason: object) -> None:
@@ -218,13 +218,14 @@ class _Collecting:
         name, level, created, text, trace, left_out = sent
         record = logging.LogRecord(name, level, node_id, 0, f"{node_id}: {text}", (), None)
         if 0 <= created < LAST_TIME:
-            # Else it is no time (no comparison holds of NaN), and handlers that show it would fail: that of now stays.
+            # Any other value is no time (no comparison holds of NaN), and handlers that show it would fail: the record
+            # then keeps the time of its arrival.
             record.created, record.msecs = created, (created % 1) * 1000
         record.exc_text = trace or None
         setattr(record, FROM_NODE, node_id)
         if left_out:
             record.msg += f" ({left_out} records before it were left out)"
-        # What was asked for is shown, whatever the level of the logger is here.
+        # `handle` and not `log`: the program has asked for these records, whatever the level of the logger is here.
         try:
             _logger_of(name).handle(record)
         except Exception:

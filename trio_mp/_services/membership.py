@@ -1,6 +1,6 @@
-"""A node's place in the network at run time: whom it dials, what it tells others, who is told of it.
+"""A node's place in the network at run time: it dials other nodes, tells them what it knows, and tells observers.
 
-The rules are in `_protocol/membership/rules.py`; this does what they say.
+The rules are in `_protocol/membership/rules.py`; this module does what they say.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from .._transport.addresses import Address, parse_address
 from .certified import permissions_of
 from .effect_queue import EffectQueue
 from .own_addresses import OwnAddresses
-from .redialler import LAST_RETRY, Backoff, Redialler, Seed, parse_addresses
+from .redialler import LAST_RETRY, Redialler, RetryDelay, Seed, parse_addresses
 from .search import DialsForOthers, Search
 from .sightings import Directory, Sightings
 
 STAGGER = 0.5
-"""A node that looks for an anchor dials the next redialler so long after the one before, in seconds."""
+"""How long a node that looks for an anchor waits for one redialler before it lets the next one dial, in seconds."""
 
 RESOLVE_AGAIN = 30.0
 """How often a seed's host name is looked up again, in seconds."""
@@ -51,15 +51,15 @@ log = logging.getLogger("trio_mp.connection")
 
 
 class MembershipService:
-    """A node's place in the network.
+    """Keeps a node's place in the network: one connection with its anchor, or those with all global nodes.
 
     Args:
-      network: the node's.
+      network: the network of this node.
       directory: the entries of nodes in the shared database.
 
     Attributes:
-      rules: who is global, who is attached to whom.
-      observers: are called with every effect, in order and at once.
+      rules: they know which nodes are global, and which are attached to which.
+      observers: functions that are called with every effect, in order and at once.
       sightings: which nodes were there, and where they listened.
       search: looks for the nodes with which this one has no connection, and something waits for one.
     """
@@ -67,7 +67,7 @@ class MembershipService:
     def __init__(self, network: Network, directory: Directory) -> None:
         self.network = network
         self._directory = directory
-        # By address for those of seeds, by node ID for others.
+        # Rediallers of seeds have an address as their key, all others a node ID.
         self._rediallers: dict[str, Redialler] = {}
         permissions = permissions_of(network, self._rediallers.values)
         self.rules = Membership(network.dispatcher.id, is_global=not network.settings.seeds, permissions=permissions)
@@ -97,8 +97,8 @@ class MembershipService:
     # Rediallers ------------------------------------------------------------------------------------------------------
 
     async def _watch_seed(self, address: Address) -> None:
-        """See to it that there is a redialler for every address of a seed."""
-        seed, backoff = Seed(str(address)), Backoff(self.network.environment.jitter)
+        """Keep a redialler for every address of a seed. Its name is looked up again and again, since it may move."""
+        seed, backoff = Seed(str(address)), RetryDelay(self.network.environment.jitter)
         while True:
             try:
                 found = await self.network.environment.transport.resolve(address)
@@ -134,7 +134,7 @@ class MembershipService:
                 redialler.seed.rediallers.remove(redialler)
 
     async def _keep_running(self, redialler: Redialler) -> bool:
-        """Run a redialler, also after an error in this program: it may be the only one."""
+        """Run a redialler, again after an error in this program: without it this node may have no way to others."""
         while True:
             try:
                 return await redialler.run()
@@ -143,7 +143,7 @@ class MembershipService:
                 await trio.sleep(LAST_RETRY)
 
     def _meet_globals(self) -> None:
-        """See to it that there is a redialler for every global node that was heard of."""
+        """Keep a redialler for every global node that this node has heard of."""
         for node_id, texts in self.rules.dialled().items():
             known = self._rediallers.get(node_id)
             if known is not None and known.texts is texts:
@@ -162,14 +162,15 @@ class MembershipService:
             self._draw_turn(redialler)
 
     def _draw_turn(self, redialler: Redialler) -> None:
-        # Those that nobody has used lately come behind all others.
+        # At random, so that the nodes of a network do not all choose the same anchor. Global nodes that the anchors
+        # no longer name come behind all others.
         redialler.turn = self.network.environment.jitter() + (redialler.node_id in self.rules.former)
 
     def is_wanted(self, redialler: Redialler) -> bool:
         """See `RediallerOwner.is_wanted`."""
         node_id, rules = redialler.node_id, self.rules
         if redialler.seed:
-            # One that the others do not know has to be introduced to them.
+            # A seed that the global nodes do not know has to be introduced to them, so it is dialled in any case.
             return not node_id or not rules.knows(node_id) or rules.wants(node_id)
         claimed = any(other.seed and other.node_id == node_id for other in self._rediallers.values())
         return not claimed and node_id in rules.dialled() and rules.wants(node_id)
@@ -195,7 +196,7 @@ class MembershipService:
             elif self.rules.is_global or self.rules.anchor is not None:
                 return
             else:
-                # No anchor: one after the other, until there is one.
+                # Without an anchor the rediallers dial one after the other, until one has become the anchor.
                 before = [other for other in self._rediallers.values() if other.turn < redialler.turn]
                 before = [other for other in before if other.failed_at is None]
                 with trio.CancelScope(deadline=since + STAGGER * len(before)) as scope:
@@ -222,7 +223,7 @@ class MembershipService:
     # What happens --------------------------------------------------------------------------------------------------
 
     def services(self) -> dict[str, Service]:
-        """What answers the requests of other nodes that are about membership, by the word that these begin with."""
+        """The functions that serve requests of other nodes about membership, by the word with which these begin."""
         return {word: self._service(word) for word in MEMBERSHIP.words}
 
     def _service(self, word: str) -> Service:
@@ -251,7 +252,7 @@ class MembershipService:
         self.execute(self.rules.lost(node_id))
 
     def execute(self, effects: Iterable[MembershipEffect]) -> None:
-        """Do what the rules say, in order."""
+        """Execute the effects that the rules ask for, in order."""
         if self._effects.execute(effects):
             self._meet_globals()
             self._changed.unpark_all()
@@ -268,7 +269,7 @@ class MembershipService:
                 log.info("this node is no longer attached to %s, which was its anchor", anchor)
                 self._shuffle()
             case GlobalUp() | GlobalDown() | GuestUp() | GuestDown() | AddressesChanged():
-                # Whoever has dialled, or attached itself, is the one that keeps the connection.
+                # Only the node that has dialled, or has attached itself, keeps the connection: nothing to do here.
                 pass
             case DialWanted(node_id, addresses):
                 self._dials_for_others.begin(node_id, addresses)
@@ -276,7 +277,7 @@ class MembershipService:
                 for redialler in self._rediallers.values():
                     redialler.refusal = why if redialler.node_id == node_id else redialler.refusal
             case NotAllowed(node_id, why):
-                # It comes again every few seconds.
+                # The other node tries again every few seconds, so the line is bounded.
                 self._complain(node_id, "join", "%s says 'join', and is refused: %s", node_id, why)
         for observer in self.observers:
             observer(effect)
@@ -285,7 +286,7 @@ class MembershipService:
         try:
             self.network.peer(node_id).send("", message)
         except (TypeError, ValueError) as error:
-            # What others have said of themselves is in it, and it may be more than that node takes.
+            # The message holds what other nodes said of themselves, and may be larger than what this one takes.
             self._complain(node_id, "told", "%s: the news of the network cannot be sent there: %s", node_id, error)
 
     def _complain(self, node_id: str, kind: str, text: str, *arguments: object) -> None:
@@ -299,5 +300,5 @@ class MembershipService:
     # Where this node is --------------------------------------------------------------------------------------------
 
     def _update_addresses(self) -> None:
-        """Tell those who pass it on by which addresses others can dial this node."""
+        """Tell the nodes that pass it on by which addresses others can dial this node."""
         self.execute(self.rules.located(self._own_addresses.reached()))

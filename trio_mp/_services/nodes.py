@@ -1,4 +1,4 @@
-"""Which nodes the network has, as users are told of it."""
+"""The changes of the set of nodes in the network, for users."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class NodeChange:
     """A node has joined the network, or left it.
 
     Attributes:
-      node_id: which.
-      up: whether it is there.
+      node_id: the ID of the node.
+      up: whether the node has joined; False if it has left.
     """
 
     node_id: str
@@ -43,16 +43,16 @@ class NodeChanges:
         self._runs: dict[str, str] = {}
 
     def __aiter__(self) -> NodeChanges:
-        """Itself."""
+        """Return this iterator."""
         return self
 
     async def __anext__(self) -> NodeChange:
-        """The next change. A checkpoint; cancelled, nothing is lost."""
+        """Wait for the next change. A checkpoint. Cancelled, no change is lost."""
         await trio.lowlevel.checkpoint()
         while not self._waiting:
             change = await anext(self._changes)
             entries = entries_of(change)
-            # The first of what a node says of itself is which run of it this is; where it listens may change.
+            # A node's entry begins with its incarnation; the addresses after it may change while the node runs.
             runs = {node_id: said[0] for node_id, said in entries.items() if is_node(node_id, said)}
             gone = [node_id for node_id in (*change.deleted, *entries) if node_id in self._runs]
             gone = [node_id for node_id in gone if runs.get(node_id) != self._runs[node_id]]

@@ -1,4 +1,4 @@
-"""Seeds, and global nodes that this one has heard of: dialled, again and again, when a connection is wanted."""
+"""Rediallers: each dials one seed, or one global node, again and again while a connection with it is wanted."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from .._transport.addresses import Address, can_be_dialled, parse_address
 
 FIRST_RETRY = 0.1
 LAST_RETRY = 5.0
-"""How long after a failure an address is dialled again, in seconds: doubled every time, from the first to the last."""
+"""The first and the longest wait after a failure before an address is dialled again, in seconds. Each wait is twice
+the one before."""
 
 LAST_RETRY_OF_ITSELF = 40.0
-"""The same where this node has reached itself: with the jitter, a minute at most."""
+"""The longest wait where this node has reached itself, in seconds: with the jitter, a minute at most."""
 
 ITSELF = "this node itself answers there, though it does not listen there"
 
 FAILURES = 10
-"""How many ways in which a seed cannot be used are logged, until it can."""
+"""How many different failures of a seed are logged, until the seed can be used."""
 
 log = logging.getLogger("trio_mp.connection")
 
 
-class Backoff:
+class RetryDelay:
     """How long to wait before something that has failed is tried again.
 
     Args:
-      jitter: answers a number from 0 to 1: those that have failed together are not to come again together.
+      jitter: returns a random number from 0 to 1, so that nodes that failed together do not try again together.
       last: the longest wait, in seconds, without the jitter.
     """
 
@@ -45,7 +46,7 @@ class Backoff:
         self._retry = FIRST_RETRY
 
     def reset(self) -> None:
-        """It has not failed this time."""
+        """Begin again with the shortest wait, because an attempt has succeeded."""
         self._retry = FIRST_RETRY
 
     def lengthen(self) -> None:
@@ -53,7 +54,7 @@ class Backoff:
         self._retry = self._last
 
     def next(self) -> float:
-        """How long this time, in seconds."""
+        """The next wait, in seconds. The one after it is longer."""
         seconds = self._retry * (0.5 + self._jitter())
         self._retry = min(self._retry * 2, self._last)
         return seconds
@@ -69,19 +70,19 @@ class RediallerOwner(Protocol):
         ...
 
     async def wait_changed(self) -> None:
-        """Wait until something may be different."""
+        """Wait until something has changed that `is_wanted` and `is_gone` look at. A checkpoint."""
         ...
 
     def is_wanted(self, redialler: Redialler) -> bool:
-        """Whether there should be a connection with it."""
+        """Whether this node should have a connection with the node of this redialler."""
         ...
 
     def is_gone(self, redialler: Redialler) -> bool:
-        """Whether it need not be kept in mind any more."""
+        """Whether this redialler is not needed any more and may be forgotten."""
         ...
 
     def reached(self, peer: Peer) -> None:
-        """There is a connection with it."""
+        """Take up that there is a connection with this peer, which a redialler has reached."""
         ...
 
     def is_own(self, address: Address) -> bool:
@@ -89,7 +90,7 @@ class RediallerOwner(Protocol):
         ...
 
     def listens(self) -> None:
-        """This node may listen somewhere now."""
+        """Take up that this node may listen somewhere now."""
         ...
 
 
@@ -97,12 +98,12 @@ class Seed:
     """A seed as it was given: one address, or the name of several.
 
     Args:
-      name: what it is called.
+      name: the seed as the settings have it, for the log.
 
     Attributes:
-      addresses: of it, when it was last looked up.
-      rediallers: one for each.
-      said: in which ways it could not be used, as far as that was logged since it could.
+      addresses: the addresses of the seed when its name was last looked up.
+      rediallers: one redialler for each address.
+      said: the failures that were logged since the seed could be used for the last time.
     """
 
     def __init__(self, name: str) -> None:
@@ -112,9 +113,9 @@ class Seed:
         self.said: set[str] = set()
 
     def complain(self, address: str, failure: str) -> None:
-        """Log that one of its addresses cannot be used, if that means that the seed cannot, and was not said before.
+        """Log that an address of this seed cannot be used: once for each failure, and a warning only if none can.
 
-        Of a name with several addresses one may be of no use from the start: `localhost` is in IPv6, too.
+        Of a name with several addresses one may be of no use from the start: `localhost` has one in IPv6, too.
         """
         in_use = "is in use" in failure
         hopeless = all(redialler.failed_at is not None for redialler in self.rediallers)
@@ -128,20 +129,20 @@ class Seed:
 
 
 class Redialler:
-    """One address, or the addresses of one node.
+    """Keeps a connection with what is at one address of a seed, or with one global node at one of its addresses.
 
     Args:
-      owner: what it is part of.
-      addresses: where it is; changed when others are known.
-      seed: the seed whose address it is; None for a node that was heard of.
-      node_id: who is there, as far as it is known.
+      owner: the membership that this redialler is part of.
+      addresses: where to dial; replaced when other addresses become known.
+      seed: the seed whose address this is; None for a node that others have named.
+      node_id: the ID of the node there; empty as long as it is not known.
 
     Attributes:
-      texts: the addresses as they were last heard.
+      texts: the addresses of the node as others named them last.
       turn: rediallers that wait for the same thing are dialled in the order of this number.
-      proven_id: the node that was there when it was reached last, and has proven that it is that one.
+      proven_id: the ID that the node there has proven when it was reached last.
       refusal: why the node that is there is no global one for this one; empty as long as that is not known.
-      failed_at: since when it has not been reached, by Trio's clock; None if it was the last time.
+      failed_at: since when no attempt has succeeded, by Trio's clock; None if the last one did.
       is_itself: whether this node itself answered there the last time, at an address of its own.
     """
 
@@ -162,15 +163,15 @@ class Redialler:
         self.failed_at: float | None = None
         self.refusal = ""
         self.is_itself = False
-        # Whether the last failure was one of which the cause is guessed.
+        # Whether the cause of the last failure is only guessed.
         self._doubtful = False
         self._owner = owner
 
     async def run(self) -> bool:
-        """Keep a connection with it for as long as one is wanted; returns whether it may be forgotten then."""
+        """Dial, and keep the connection for as long as it is wanted; returns whether this may be forgotten then."""
         network = self._owner.network
-        backoff, index = Backoff(network.environment.jitter), 0
-        own_backoff = Backoff(network.environment.jitter, LAST_RETRY_OF_ITSELF)
+        backoff, index = RetryDelay(network.environment.jitter), 0
+        own_backoff = RetryDelay(network.environment.jitter, LAST_RETRY_OF_ITSELF)
         while True:
             await self._owner.wait_turn(self)
             if self._owner.is_gone(self):
@@ -211,15 +212,15 @@ class Redialler:
             if not failure:
                 backoff.reset()
                 if trio.current_time() - begun >= LAST_RETRY:
-                    # It was good for a while: the first attempt to get it back need not wait.
+                    # The connection was good for a while, so the first attempt to get it back need not wait.
                     continue
             await trio.sleep(backoff.next())
 
-    def _met_itself(self, address: Address, backoff: Backoff) -> None:
-        """What answers there is this node.
+    def _met_itself(self, address: Address, backoff: RetryDelay) -> None:
+        """Take up that this node itself answered at an address.
 
-        A stranger who sits at the address for a moment can have it look so, by passing on what this node says, even a
-        proof: so nothing follows from it that lasts, and whoever is there later is judged anew.
+        A stranger at that address can make it look so, by passing on what this node says, even its proof. So nothing
+        lasting follows from it, and the node that is there later is judged anew.
         """
         if self._owner.is_own(address):
             if not self.is_itself:
@@ -237,14 +238,14 @@ class Redialler:
         return bool(self.seed) and notary is not None and notary.names_nodes and self.proven_id != self.node_id
 
     def _judge(self, outcome: Dialled) -> str:
-        """Why what was dialled is not what was meant; empty if it is."""
+        """Say why the attempt did not reach the node that was meant; empty if it did."""
         # Whatever became of this connection: another one with that node may be in use, or chosen. Of that node, if it
         # has proven who it is: else any stranger at a seed's address could send this one away to another node.
         if outcome.failure and not (outcome.proven and self._is_in_use(outcome.node_id)):
             return outcome.failure
         if self.seed:
             self.node_id = outcome.node_id
-        # An address may be another node's by now, which has nothing to do with what is wanted of this one.
+        # Another node may have the address by now. That connection is fine, but it is not the one that is wanted.
         return "" if self.node_id == outcome.node_id else f"{outcome.node_id} is there now"
 
     def _is_in_use(self, node_id: str) -> bool:
@@ -252,10 +253,10 @@ class Redialler:
         return peer is not None and bool(peer.association.incarnation)
 
     def _is_quiet(self, outcome: Dialled) -> bool:
-        """Whether a failure is nothing to complain of yet: the next attempt says more."""
+        """Whether a failure is not worth a warning yet, because the next attempt says more."""
         first_doubt = outcome.doubtful and not self._doubtful
         self._doubtful = outcome.doubtful
-        # Who has just made another connection with this node closes this one, at whatever stage.
+        # A node that has just made another connection with this one closes the one dialled here, at whatever stage.
         return first_doubt or self._is_in_use(outcome.node_id)
 
     async def _use(self, peer: Peer) -> None:
@@ -266,7 +267,8 @@ class Redialler:
         peer.keep("redialler")
         try:
             self._owner.reached(peer)
-            # Another one may have taken its place before this task runs again: who is there then has to be told anew.
+            # Another connection may take the place of this one before this task runs again. Then `run` comes back here
+            # and says `reached` again, because the node there may be another run, which knows nothing of this one.
             while not self.refusal and peer.current is current and self._owner.is_wanted(self):
                 await self._owner.wait_changed()
         finally:
@@ -293,7 +295,7 @@ class Redialler:
 
 
 def parse_addresses(texts: Iterable[str]) -> tuple[Address, ...]:
-    """Those of the texts that are addresses to dial, among the first few: as many as are believed of one node."""
+    """Parse addresses that others have named, as many as are believed of one node; leave out what is no address."""
     addresses: list[Address] = []
     for text in islice(texts, ADDRESS_LIMIT):
         try:

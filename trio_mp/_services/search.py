@@ -18,7 +18,7 @@ from .._protocol.membership.messages import Addresses
 from .._protocol.membership.rules import Membership, MembershipEffect
 from .._transport.addresses import Address
 from .own_addresses import OwnAddresses
-from .redialler import Backoff, parse_addresses
+from .redialler import RetryDelay, parse_addresses
 from .sightings import Directory, Sightings
 
 BY_ITSELF = 5.0
@@ -89,7 +89,7 @@ class Search:
 
     async def _seek(self, peer: Peer) -> None:
         """Look for a connection with a node until there is one, or nothing waits for it any more."""
-        backoff, listed = Backoff(self._network.environment.jitter), trio.current_time()
+        backoff, listed = RetryDelay(self._network.environment.jitter), trio.current_time()
         try:
             while not peer.is_up() and peer.association.wants_connection:
                 found = await self.find_addresses(peer.id)

@@ -101,7 +101,7 @@ class Spawner:
         # Why the latest spawns failed, by port name, so that a monitor that comes after the request is told.
         self._failures: dict[str, Reason] = {}
 
-    def ask(self, node_or_port: str, function: str, arguments: tuple[Any, ...], *, linked: bool) -> str:
+    def ask(self, node_or_port: str | PortReference, function: str, arguments: tuple[Any, ...], *, linked: bool) -> str:
         """See `Node.spawn`, whose arguments these are."""
         runtime = self._runtime
         check_reference(function)

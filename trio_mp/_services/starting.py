@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import trio
 
 from .._errors import PortDied
-from .._ids import join_port
+from .._ids import PortReference, join_port
 from .._peers.peer import Peer
 from .._ports.monitor import Monitor, MonitorCallback
 from .._ports.port import Port, new_port, state_of
@@ -99,7 +99,7 @@ async def start(
 async def start_on(
     runtime: Runtime,
     spawner: Spawner,
-    where: str,
+    where: str | PortReference,
     function: str,
     arguments: tuple[Any, ...],
     *,
@@ -107,6 +107,7 @@ async def start_on(
     linked_to: str = "",
     ties: bool = False,
     died: MonitorCallback | None = None,
+    watch: SetMonitor | None = None,
 ) -> RemoteStarted:
     """See `Node.start_on`.
 
@@ -118,13 +119,18 @@ async def start_on(
         dies. An empty text for none.
       ties: whether that port also dies with the abnormal death, or the loss, of the new one once that has started.
       died: see `start`. Not together with `ties`.
+      watch: sets the monitor instead, when it is told the ID of the port: the caller knows it even if this raises.
     """
     check_reference(function)
     await trio.lowlevel.checkpoint_if_cancelled()
+    if isinstance(where, PortReference):
+        # Its node, whether it runs there now or not.
+        where = where.port
     peer, _ = runtime.route(where)
     name = runtime.next_name() if peer is None else runtime.next_spawned_name()
     request = requests.StartPort(name, function, arguments, linked_to, epoch)
-    watch = (lambda port: runtime.link(port, linked_to)) if ties else _monitor_by(runtime, died)
+    if watch is None:
+        watch = (lambda port: runtime.link(port, linked_to)) if ties else _monitor_by(runtime, died)
     starting: Starting
     if peer is None:
         port = new_port(runtime.lifecycle, name)

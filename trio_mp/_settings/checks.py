@@ -24,7 +24,7 @@ MAXIMUM_POLL = 0.001
 
 
 def strings(name: str, value: object) -> tuple[str, ...]:
-    """Several str."""
+    """Check that a value is several str, in a list or another iterable."""
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         hint = f"; write [{value!r}]" if isinstance(value, str) else ""
         raise TypeError(f"{name}: expected a tuple or list of str, got {value!r}{hint}")
@@ -36,17 +36,17 @@ def strings(name: str, value: object) -> tuple[str, ...]:
 
 
 def addresses(name: str, value: object) -> tuple[Address, ...]:
-    """Addresses, parsed."""
+    """Parse several addresses."""
     return tuple(parse_address(text, setting=name) for text in strings(name, value))
 
 
 def binds(name: str, value: object) -> tuple[Address, ...] | None:
-    """Addresses to listen on; None leaves them to the node."""
+    """Parse addresses to listen on. None leaves it to the node where to listen."""
     return None if value is None else addresses(name, value)
 
 
 def seeds(name: str, value: object) -> tuple[Address, ...]:
-    """Addresses that can be dialled."""
+    """Parse addresses of seeds, each of which must be one that can be dialled."""
     found = tuple(map(_of_this_host, addresses(name, value)))
     for address in found:
         if isinstance(address, TCPAddress) and address.port == 0:
@@ -58,12 +58,12 @@ def seeds(name: str, value: object) -> tuple[Address, ...]:
 
 
 def _of_this_host(seed: Address) -> Address:
-    """A seed as it can be dialled: where one listens on all interfaces, this host is reached by its own name."""
+    """A seed as it can be dialled: `*`, which only a listener can use, becomes `localhost`."""
     return TCPAddress("localhost", seed.port) if isinstance(seed, TCPAddress) and seed.host == "*" else seed
 
 
 def secrets(name: str, value: object) -> tuple[bytes, ...]:
-    """One secret, or several; None for none. No error shows a secret: errors end in logs."""
+    """Check one secret, or several; None for no secret. No error shows a secret, because errors end in logs."""
     if value is None:
         return ()
     if isinstance(value, str | bytes):
@@ -94,14 +94,14 @@ def _secret(name: str, value: object) -> bytes:
 
 
 def certificate(name: str, value: object) -> Certificate | None:
-    """A certificate, or None."""
+    """Check that a value is a certificate, or None."""
     if value is not None and not isinstance(value, Certificate):
         raise TypeError(f"{name}: expected a trio_mp.Certificate(chain, key, authority), got {value!r}")
     return value
 
 
 def seconds(name: str, value: object) -> float:
-    """A time above zero, in seconds."""
+    """Check a time, in seconds: a finite number above zero."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name}: expected a number of seconds, got {value!r}")
     if not 0 < value < math.inf:
@@ -113,7 +113,7 @@ def seconds(name: str, value: object) -> float:
 
 
 def heartbeat(name: str, value: object) -> float:
-    """A time that the protocol takes for a heartbeat, in seconds."""
+    """Check the interval of heartbeats, in seconds: the protocol allows 0.1 to 60."""
     found = seconds(name, value)
     if not 0.1 <= found <= 60:
         raise ConfigurationError(f"{name}: expected 0.1 to 60 seconds, got {value!r}")
@@ -121,7 +121,7 @@ def heartbeat(name: str, value: object) -> float:
 
 
 def busy_poll(name: str, value: object) -> float:
-    """A time for which polling does no harm, in seconds."""
+    """Check the time for which a connection is polled, in seconds: a longer one would stall other tasks."""
     if value == 0 and not isinstance(value, bool):
         return 0.0
     found = seconds(name, value)
@@ -131,7 +131,7 @@ def busy_poll(name: str, value: object) -> float:
 
 
 def count(name: str, value: object) -> int:
-    """A number of things, or of bytes."""
+    """Check a number of things or of bytes: an int of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name}: expected an int, got {value!r}")
     if value < 1:
@@ -140,7 +140,7 @@ def count(name: str, value: object) -> int:
 
 
 def message_limit(name: str, value: object) -> int:
-    """A number of bytes that the protocol takes for the limit of a message."""
+    """Check the limit of a message, in bytes: the protocol has a least one, which all nodes take."""
     size = count(name, value)
     if size < MINIMUM_LIMIT:
         raise ConfigurationError(f"{name}: expected at least {MINIMUM_LIMIT} bytes, got {size}")
@@ -148,14 +148,14 @@ def message_limit(name: str, value: object) -> int:
 
 
 def flag(name: str, value: object) -> bool:
-    """Yes or no."""
+    """Check that a value is True or False."""
     if not isinstance(value, bool):
         raise TypeError(f"{name}: expected True or False, got {value!r}")
     return value
 
 
 def unmonitored_death(name: str, value: object) -> UnmonitoredDeath:
-    """What a death does that nobody monitors."""
+    """Check what is to happen when a port dies of an exception and nobody monitors it."""
     if value not in get_args(UnmonitoredDeath):
         raise ConfigurationError(f"{name}: expected 'log' or 'raise', got {value!r}")
     return value  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""The randomness, the clocks and the transport of a node; all can be replaced, so that a simulation can be repeated."""
+"""The randomness, the clocks and the transport of a node. A simulation replaces them, so that it can be repeated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .._transport.sockets import SocketTransport
 
 
 def _throwaway_tls(server_side: bool) -> TLSChannel:
-    from .._transport.throwaway import throwaway_tls  # not loaded by nodes that do not encrypt: see there
+    from .._transport.throwaway import throwaway_tls  # here, as nodes that do not encrypt need not load its 9 MiB
 
     return throwaway_tls(server_side)
 
@@ -24,15 +24,15 @@ def _throwaway_tls(server_side: bool) -> TLSChannel:
 class Environment:
     """The randomness, the clocks and the transport of a node: all that it takes from the world around it.
 
-    Deadlines are not among them: they are those of Trio's clock.
+    Deadlines are not here: they go by Trio's clock, which a test replaces by itself.
 
     Attributes:
-      entropy: random bytes, for tokens and nonces.
-      jitter: a number between 0 and 1, for spreading retries.
-      transport: how other nodes are reached.
+      entropy: returns random bytes, for tokens and nonces.
+      jitter: returns a random number between 0 and 1, for spreading retries.
+      transport: reaches other nodes.
       make_tls: makes the TLS object of one connection; called with whether this side is the TLS server.
-      fairness_clock: a monotonic clock in seconds; it only says when to let other tasks run.
-      wall_clock: the time of day, in seconds since 1970; only told to whoever asks for it.
+      fairness_clock: a monotonic clock in seconds, which decides only when other tasks have their turn.
+      wall_clock: the time of day, in seconds since 1970. Answers to `time` and the database's records hold it.
     """
 
     entropy: Entropy = os.urandom

@@ -1,6 +1,6 @@
 """The settings of a node. The table of all of them is the class `Settings`.
 
-Who adds a setting adds a line to `Settings`, with the function of `checks.py` that says what it may be, and a line to
+A new setting needs a line in `Settings`, with the function of `checks.py` that checks it, and a line in
 `SettingArguments`, which tells type checkers what a program may write. `python docs/settings_table.py` then writes the
 docstring of `open_node` and the table of docs/api.md anew; a test holds all of these against each other.
 """
@@ -55,14 +55,14 @@ class SettingArguments(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the table says of a setting, beside its name, its type and its default.
+    """The part of a table's line that is not the name, the type and the default of the setting.
 
     Attributes:
       check: takes the name of the setting and what the program gave; returns the value, or raises `TypeError` or
         `ConfigurationError`.
-      text: what the setting is, in a phrase.
-      more: what else there is to say about it, in sentences.
-      unit: of the value: `"s"`, `"bytes"`, or nothing.
+      text: what the setting is, in a phrase, for the documentation.
+      more: further sentences for the documentation; empty if there are none.
+      unit: the unit of the value: `"s"`, `"bytes"`, or empty.
     """
 
     check: Callable[[str, object], object]
@@ -75,7 +75,7 @@ _KEY = "setting"
 
 
 def _entry(default: T, check: Callable[[str, object], T], text: str, *, more: str = "", unit: str = "") -> T:
-    """One line of the table. Type checkers see to it that default, check and field have one type."""
+    """Make one line of the table. Type checkers compare the types of default, check and field by this signature."""
     field_of_table: T = field(default=default, metadata={_KEY: Entry(check, text, more, unit)})
     return field_of_table
 
@@ -84,7 +84,7 @@ def _entry(default: T, check: Callable[[str, object], T], text: str, *, more: st
 class Settings:
     """The table of all settings, and the settings of one node; times in seconds, sizes in bytes."""
 
-    # The node ID is an argument of its own.
+    # The node ID is an argument of `open_node` and no line of the table.
     node_id: str | None = None
     binds: tuple[Address, ...] | None = _entry(
         None,
@@ -210,7 +210,7 @@ class Settings:
 
     @property
     def networked(self) -> bool:
-        """Whether the node has a network at all."""
+        """Whether the node has a network; without one it only has ports of its own."""
         return bool(self.binds or self.seeds)
 
 
@@ -219,11 +219,11 @@ TABLE: dict[str, Entry] = {one.name: one.metadata[_KEY] for one in fields(Settin
 
 
 def check_settings(node_id: str | None, arguments: SettingArguments) -> Settings:
-    """The settings in these arguments.
+    """Check the arguments of `open_node`; returns the settings of the node.
 
     Raises:
-      TypeError: an unknown setting, or a value of a wrong type.
-      ConfigurationError: a value that cannot work; the text names the setting.
+      TypeError: a setting is unknown, or its value has a wrong type.
+      ConfigurationError: a value cannot work; the text names the setting.
     """
     given: dict[str, Any] = dict(arguments)
     unknown = sorted(set(given) - set(TABLE))

@@ -1,7 +1,7 @@
 """A byte stream to another node, or to another port of this one: Trio's stream on top of a pipe.
 
-What travels is chunks, and an end that is said; see `chunks.py`. On an encrypted connection all of that is
-inside TLS, so one direction can be ended while the other goes on, which TLS itself does badly.
+A stream travels as chunks and an explicit end; see `chunks.py`. On an encrypted connection these are inside TLS, so one
+direction can end while the other goes on, which TLS itself does badly.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ READ_SIZE = 256 * 1024
 """How much is read at once, in bytes."""
 
 SMALL = 64 * 1024
-"""So much of a chunk is copied behind its length, in bytes: a length alone would wake the receiver for nothing."""
+"""How much of a chunk is copied behind its length, in bytes: a length alone would wake the receiver for nothing."""
 
 LEFTOVERS = 4 * 1024 * 1024
-"""How much of what nobody wants any more is read after closing, in bytes."""
+"""How much a closed stream still reads and drops, in bytes, so that the other end is not reset; see `carry`."""
 
 
 _NOTHING = memoryview(b"")
@@ -35,11 +35,12 @@ class ByteStream(trio.abc.HalfCloseableStream):
     """One end of a byte stream.
 
     Args:
-      pipe: what carries it; the stream closes it.
-      with_whom: the other end, for texts of errors.
-      grace: how long is waited for bytes when the other node was lost, and for the other end after closing, in seconds.
-      tls: encrypts it, if anything does; its handshake is done.
-      received: what was received of it already, decrypted.
+      pipe: carries the bytes; the stream closes it.
+      with_whom: the ID of the node at the other end, for the texts of errors.
+      grace: how long the stream waits for bytes after the other node was lost, and for the other end after it was
+        closed here, in seconds.
+      tls: encrypts the stream, and has done its handshake; None if the stream is not encrypted.
+      received: bytes of the stream that were received before it was made, decrypted.
     """
 
     def __init__(
@@ -51,22 +52,22 @@ class ByteStream(trio.abc.HalfCloseableStream):
         self._tls = tls
         self._reader = ChunkReader()
         self._reader.feed(received)
-        # What has to be written before anything else: once bytes are in here they are as good as sent.
+        # Bytes to write before all others. Encrypted bytes cannot be taken back: the other end expects each of them.
         self._outgoing = memoryview(b"")
         self._sending = ConflictDetector("sending through")
         self._receiving = ConflictDetector("receiving from")
         self._end_sent = False
         self._closed = ""
-        # Why the stream has broken, if it has; and the error of TLS after which nothing can be sent or received.
+        # Why the stream has broken, if it has. And the error of TLS, after which nothing can be sent or received.
         self._why_broken = ""
         self._failure = ""
-        # Why nothing more may come: the other node, or the port there, is gone.
+        # Why nothing more may come, because the other node, or the port there, is gone; for the texts of errors.
         self._lost = ""
         self._released = trio.Event()
 
     @property
     def closed(self) -> bool:
-        """Whether its users have closed it."""
+        """Whether this end has been closed."""
         return bool(self._closed)
 
     # Sending -------------------------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ class ByteStream(trio.abc.HalfCloseableStream):
         await self._flush()
 
     def _add(self, *parts: bytes | memoryview) -> None:
-        """Have these bytes written before anything else, encrypted where the stream is."""
+        """Put bytes behind those that are to be written before all others; encrypt them if the stream is encrypted."""
         if self._tls is not None:
             try:
                 parts = tuple(self._tls.send(part) for part in parts)
@@ -118,9 +119,9 @@ class ByteStream(trio.abc.HalfCloseableStream):
         self._outgoing = memoryview(b"".join((self._outgoing, *parts)))
 
     async def _flush(self, rest: memoryview = _NOTHING) -> None:
-        """Write what is to be written first, and then the rest of a chunk, which is not copied for that.
+        """Write the bytes that go first, and then the rest of a chunk, which is copied only if it is not all written.
 
-        If it is not all written, what is left has to be written before anything else.
+        However this ends, what is left of the chunk goes before anything else: its length has been sent.
         """
         sent = 0
         try:
@@ -138,7 +139,7 @@ class ByteStream(trio.abc.HalfCloseableStream):
         raise self._out_of_patience()
 
     def _push(self, rest: memoryview, sent: int) -> int:
-        """As `_flush`, as far as it goes without waiting; how much of the rest has been written."""
+        """Write as `_flush` does, as far as that goes without waiting; returns how much of the rest was written."""
         if self._outgoing:
             self._outgoing = self._outgoing[self._send_nowait(self._outgoing) :]
         if sent < len(rest) and not self._outgoing:
@@ -180,7 +181,7 @@ class ByteStream(trio.abc.HalfCloseableStream):
     async def _send_end(self) -> None:
         if not self._end_sent:
             if self._why_broken:
-                # Whoever has missed something, and goes on as if nothing had happened, must not seem to have finished.
+                # A program that caught this error and goes on must not seem to the other end to have finished.
                 raise self._broken(self._why_broken)
             self._end_sent = True
             self._add(END)
@@ -215,12 +216,13 @@ class ByteStream(trio.abc.HalfCloseableStream):
             if data is None:
                 data = await self._wait_for_data(max_bytes)
             if self._receiving.waits == waits:
-                # Now, and not before, that what has been taken cannot get lost, and to wait is enough where one waits.
+                # The checkpoint comes last and is shielded, because data that has been taken must not get lost. A call
+                # that had to wait has been a checkpoint already.
                 await trio.lowlevel.cancel_shielded_checkpoint()
             return data
 
     def _take(self, max_bytes: int | None) -> bytes | None:
-        """What can be had without waiting."""
+        """Take data as far as it can be had without waiting; None if there is none yet."""
         while (data := self._reader.take(max_bytes)) is None and self._read():
             pass
         return data
@@ -235,7 +237,7 @@ class ByteStream(trio.abc.HalfCloseableStream):
         raise self._out_of_patience()
 
     def _read(self) -> bool:
-        """Read what is there; whether anything was."""
+        """Read from the pipe without waiting; returns whether there was anything."""
         self._check_open()
         try:
             data = self._pipe.receive_nowait(READ_SIZE)
@@ -255,7 +257,7 @@ class ByteStream(trio.abc.HalfCloseableStream):
             return data
         plain, reply = self._tls.receive(data)
         if reply:
-            # Only now and then: an exchange of keys. It goes out with what is sent next.
+            # TLS answers only now and then, to an exchange of keys. The answer goes out with what is sent next.
             self._outgoing = memoryview(b"".join((self._outgoing, reply)))
         return plain
 
@@ -268,11 +270,11 @@ class ByteStream(trio.abc.HalfCloseableStream):
             raise self._broken(self._failure)
 
     def _out_of_patience(self) -> Exception:
-        """The error of who has waited too long, or was woken because it is closed."""
+        """The error for a task whose wait was cut short: the stream was closed meanwhile, or it waited too long."""
         return trio.ClosedResourceError(self._closed) if self._closed else self._broken("")
 
     def _failed(self, error: RemoteProtocolError) -> trio.BrokenResourceError:
-        """TLS has found an error, and from now on neither takes nor gives anything, without another word."""
+        """Keep an error of TLS, after which it takes and gives nothing any more; returns the error to raise."""
         self._failure = str(error)
         return self._broken(self._failure)
 
@@ -282,14 +284,14 @@ class ByteStream(trio.abc.HalfCloseableStream):
         return trio.BrokenResourceError(f"the byte stream with {self._with_whom} is broken: {text}")
 
     def explain(self, why: str) -> None:
-        """The port at the other end has died: what errors from now on are to say. What is on its way still arrives."""
+        """Let later errors say why the port at the other end has died. What is on its way still arrives."""
         self._lost = self._lost or why
 
     def lose(self, why: str) -> None:
-        """The other node is lost: what has arrived can be read, and from now on nothing is waited for for long.
+        """Let no task wait long from now on, because the other node is lost. What has arrived can still be read.
 
-        The connection of messages and that of the stream are two, and nothing is known about the latter: as long as
-        bytes arrive it is alive.
+        Messages and the stream have a connection each, and that of the stream may be well: as long as bytes arrive, it
+        is alive.
         """
         self.explain(why)
         for turn in (self._sending, self._receiving):
@@ -318,7 +320,7 @@ class ByteStream(trio.abc.HalfCloseableStream):
                 if not self._closed:
                     self._pipe.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
-            # As with Trio's own streams: who must know whether all has arrived waits for an answer.
+            # No error, as with Trio's own streams: a program that must know whether all arrived waits for an answer.
             self.abort()
         except BaseException:
             self.abort()
@@ -327,7 +329,7 @@ class ByteStream(trio.abc.HalfCloseableStream):
         self._receiving.limit(0)
 
     def abort(self, why: str = "this stream is closed") -> None:
-        """Break it off: the other end gets an error, and does not take it for the end. Not a checkpoint."""
+        """Break the stream off: the other end gets an error instead of the end of the stream. Not a checkpoint."""
         self._release(why)
         self._pipe.close()
 
@@ -336,9 +338,9 @@ class ByteStream(trio.abc.HalfCloseableStream):
         self._released.set()
 
     async def carry(self) -> None:
-        """Wait until it is closed, and then read on for a moment: what is closed with input unread is reset.
+        """Wait until the stream is closed, then read on for a moment, since a socket closed with unread input is reset.
 
-        A reset would destroy what this end has sent, and the other one has not read yet.
+        A reset would destroy what this end has sent and the other one has not read yet.
         """
         try:
             await self._released.wait()

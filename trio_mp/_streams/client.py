@@ -1,4 +1,4 @@
-"""The side of a byte stream that has asked for it."""
+"""The side of a byte stream that has asked for the stream."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .pending import PendingStream, PendingStreams
 LookUp: TypeAlias = Callable[[str], Awaitable[tuple[Address, ...]]]
 
 CAPACITY = 1024 * 1024
-"""What a stream within one node holds unread in each direction, in bytes."""
+"""How many unread bytes a stream within one node holds, in each direction."""
 
 NO_STREAM = stream_failed("")[:1]
 
@@ -40,16 +40,16 @@ async def dial(network: Network, look_up: LookUp, pending: PendingStream, second
     A checkpoint.
 
     Args:
-      network: the node's.
+      network: the network of this node.
       look_up: asks the network where a node listens.
       pending: the stream.
-      seconds: how long it may take, all in all.
+      seconds: how long all attempts together may take.
 
     Returns:
-      What was tried, for people; whether it was successful is in the pending.
+      What was tried, for people. Whether it has succeeded, `pending.stream` says.
     """
     tried: list[str] = []
-    # This process may have stood still for longer than that.
+    # Negative if this process has stood still past the deadline; Trio refuses such a number.
     seconds = max(0.0, seconds)
     end = trio.current_time() + seconds
     addresses = network.addresses_of(pending.peer.id)
@@ -71,9 +71,9 @@ class StreamClient(ABC):
     """A stream that this side has asked for, and the port whose function gets the other end.
 
     Args:
-      runtime: the node.
-      node_id: where the port is.
-      request: what is asked for.
+      runtime: the node that asks.
+      node_id: the ID of the node of the port.
+      request: the request for the stream.
     """
 
     def __init__(self, runtime: Runtime, node_id: str, request: OpenStream) -> None:
@@ -85,20 +85,20 @@ class StreamClient(ABC):
         self._reason: Reason | None = None
         self._stream: ByteStream | None = None
         self._scope = trio.CancelScope()
-        # What came of dialling.
+        # What dialling has brought, for the text of an error.
         self._tried = ""
 
     @abstractmethod
     def ask(self) -> None:
-        """Ask for it. The port can be monitored when this has returned."""
+        """Ask for the stream. The port can be monitored when this has returned."""
 
     @abstractmethod
     async def meet(self) -> ByteStream | None:
-        """Wait until the stream is there; None if that takes too long. It is cancelled when the port dies."""
+        """Wait until the stream is there; None if that takes too long. `open` cancels it when the port dies."""
 
     @abstractmethod
     def give_up(self) -> None:
-        """Nobody waits for it any more."""
+        """Undo the request, because no task waits for the stream any more."""
 
     async def open(self) -> ByteStream:
         """Wait until the stream is there. A checkpoint. Raises `PortDied` or `OSError`."""
@@ -123,7 +123,10 @@ class StreamClient(ABC):
         return OSError(errno.EHOSTUNREACH, text)
 
     def died(self, *reason: object) -> None:
-        """The port has died. How the stream ends it says itself: this only says why, should it break."""
+        """Take up that the port has died. It ends the wait for a stream; a stream that is there learns only the reason.
+
+        How the stream ends, the stream itself says: what the function there has sent may still be on its way.
+        """
         self._reason = reason if self._reason is None else self._reason
         if self._stream is None:
             self._scope.cancel()
@@ -131,7 +134,7 @@ class StreamClient(ABC):
             self._stream.explain(f"the port there has died: {describe(reason)}")
 
     def lost(self, *reason: object) -> None:
-        """The other node is lost."""
+        """Take up that the other node is lost: the stream does not wait for it for long any more."""
         if self._stream is not None:
             self._stream.lose(describe(reason))
 
@@ -141,9 +144,9 @@ class OpeningThere(StreamClient):
 
     Args:
       runtime, node_id, request: see `StreamClient`.
-      peer: that node.
+      peer: the other node.
       dial: tries to make the connection of a pending stream, for so many seconds; returns what was tried, for people.
-      pending_streams: those of this node.
+      pending_streams: all streams of this node that are being set up.
     """
 
     def __init__(
@@ -167,7 +170,7 @@ class OpeningThere(StreamClient):
         try:
             self._pending.peer.send("", open_stream(request.name, request.token, request.function, request.arguments))
         except (TypeError, ValueError):
-            # The place as the caller counts.
+            # The error names the place as the caller counts, in `arguments` and not in the request.
             plain_message(request.arguments, thorough=True, what="arguments")
             raise
 
@@ -178,7 +181,7 @@ class OpeningThere(StreamClient):
         pending_streams.add(pending)
         try:
             await pending.wait()
-            # The other half of the time is for the other side.
+            # Half of the time is left for the other side, in case this one cannot dial.
             self._tried = await self._dial(pending, timeout / 2)
             if pending.stream is None:
                 pending.turn_round()
@@ -188,7 +191,7 @@ class OpeningThere(StreamClient):
                     await pending.wait()
             return pending.stream
         except BaseException:
-            # It may have come in the very moment in which this was cancelled.
+            # The stream may have come in the very moment in which this was cancelled.
             pending.drop()
             raise
         finally:
@@ -205,7 +208,8 @@ class OpeningHere(StreamClient):
 
     Args:
       runtime, node_id, request: see `StreamClient`.
-      start: initialises the port: called with it, the request, and its end of the stream; whether that went well.
+      start: starts the function; called with the port, the request and the port's end of the stream, it returns
+        whether that went well.
     """
 
     def __init__(
@@ -223,11 +227,11 @@ class OpeningHere(StreamClient):
         lifecycle = self._runtime.lifecycle
         for end in self._ends:
             lifecycle.start_system_task(end.carry)
-        # Behind the messages that are on their way; and nothing of the function is to be seen before.
+        # A job, so that the function starts behind the messages that were sent to this node before.
         self._runtime.dispatcher.queue.enqueue(Job(self._begin), (new_port(lifecycle, self._request.name),))
 
     def _begin(self, port: Port) -> None:
-        # Dead already if the node was cancelled before this was reached, or if nobody waits any more.
+        # The port is dead if the node was cancelled before this job ran, or if no task waits for the stream any more.
         if port.alive and self._start(port, self._request, self._ends[1]):
             self._begun.set()
         else:

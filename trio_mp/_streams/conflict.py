@@ -1,4 +1,4 @@
-"""One task at a time, whose waiting can be cut short."""
+"""The conflict detector: lets one task at a time use a direction of a stream, and can cut its waiting short."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import trio
 
 
 class ConflictDetector:
-    """One direction of a stream: entered by the task that uses it.
+    """One direction of a stream, which a task enters while it uses that direction.
 
     Args:
-      what: what that task is doing, for the error of another one.
+      what: what the task is doing, for the error of a second task.
 
     Attributes:
-      taken: whether a task is in it.
-      waits: how often somebody has waited, which is a checkpoint.
-      patience: how long one waits each time, in seconds.
-      scope: cuts it short; new for each call that waits at all.
+      taken: whether a task uses the direction.
+      waits: how often a task has waited. Waiting is a checkpoint, so a call that has waited needs no other one.
+      patience: how long a task may wait each time, in seconds.
+      scope: cancels the waiting of the task; a new one for each call that waits.
     """
 
     def __init__(self, what: str) -> None:
@@ -39,19 +39,19 @@ class ConflictDetector:
         self._free.unpark_all()
 
     async def wait_free(self) -> None:
-        """Wait until no task is in it."""
+        """Wait until no task uses this direction. A checkpoint only if one does."""
         while self.taken:
             await self._free.park()
 
     async def wait(self, wait: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the pipe. Inside `scope`."""
+        """Wait for the pipe, for as long as `patience` allows. The caller has entered `scope`."""
         if self.patience < float("inf"):
             self.scope.deadline = trio.current_time() + self.patience
         self.waits += 1
-        # Who has closed the pipe has left word in the stream.
+        # The pipe was closed: the stream knows why, and raises that when it looks.
         with contextlib.suppress(trio.ClosedResourceError):
             await wait()
 
     def limit(self, seconds: float) -> None:
-        """Whoever waits, waits no longer than so many seconds from now."""
+        """Let the task that waits now wait no longer than so many seconds from now."""
         self.scope.deadline = min(self.scope.deadline, trio.current_time() + seconds)

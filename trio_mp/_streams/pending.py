@@ -1,4 +1,4 @@
-"""Byte streams that are being set up: two nodes have agreed on one, and its connection is awaited."""
+"""Byte streams that are being set up: two nodes have agreed on a stream, and wait for its connection."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class PendingStream:
 
     Args:
       name: the name of the port whose function gets the stream; both sides know the stream by it.
-      token: what the connection has to say in its greeting.
+      token: a random text by which the greeting of the connection names the stream.
       peer: the other node.
-      opener: whether it was this side that has asked for the stream.
+      opener: whether this side has asked for the stream.
       grace: see `ByteStream`.
 
     Attributes:
-      incarnation: which run of the peer it is about; empty until that is known.
-      dials: whether it is this side that has to make the connection.
-      stream: the stream, when it is there.
-      over: whether nobody waits for it any more.
+      incarnation: the run of the peer that has agreed on the stream; empty until that is known.
+      dials: whether this side has to make the connection.
+      stream: the stream; None until there is a connection.
+      over: whether no task waits for the stream any more.
     """
 
     def __init__(self, name: str, token: str, peer: Peer, *, opener: bool, grace: float) -> None:
@@ -41,36 +41,36 @@ class PendingStream:
         self._changed = trio.Event()
 
     def wake(self) -> None:
-        """The other side has said something about it, or the stream is there."""
+        """Wake the task that waits, because the other side has answered, or the stream is there."""
         self._changed.set()
 
     async def wait(self) -> None:
-        """Wait for either."""
+        """Wait until `wake` is called. A checkpoint."""
         await self._changed.wait()
         self._changed = trio.Event()
 
     def check(self, info: PeerInfo) -> None:
-        """Raise `RemoteProtocolError` if whoever was dialled for it is not the peer."""
+        """Raise `RemoteProtocolError` if the node that was dialled for the stream is not the peer, or another run."""
         if info.node_id != self.peer.id:
             raise RemoteProtocolError(f"expected {self.peer.id}, got {info.node_id}")
         if info.incarnation != self.incarnation:
             raise RemoteProtocolError(f"expected the run of {self.peer.id} that agreed on the stream, got another one")
 
     def turn_round(self) -> None:
-        """The side that was to dial cannot: the other one is to. What the former may have made is of no use."""
+        """Let the other side dial, because the one that was to dial cannot. A stream that it has made is dropped."""
         self.dials = not self.opener
         self.drop()
 
     def drop(self) -> None:
-        """Break the stream off, if it is there: nobody will use it."""
+        """Break the stream off, if it is there, because nobody will use it."""
         if self.stream is not None:
             self.stream.abort()
             self.stream = None
 
     def take_over(self, handover: Handover) -> ByteStream:
-        """Make the stream of a connection, and hand it to who waits for it.
+        """Make a stream of a connection, and hand it to the task that waits for it.
 
-        The stream is broken off at once if nobody waits for it any more, or if the wrong side has dialled.
+        The stream is broken off at once if no task waits for it any more, or if the wrong side has dialled.
         """
         stream = ByteStream(
             handover.pipe, self.peer.id, self._grace, tls=handover.tls, received=handover.received
@@ -84,35 +84,37 @@ class PendingStream:
 
 
 class PendingStreams:
-    """All that are going on between this node and others."""
+    """All streams that are being set up between this node and others."""
 
     def __init__(self) -> None:
         self._pending: dict[tuple[str, str], PendingStream] = {}
-        # Those that a connection is welcome for, by who has to make it and what it has to say.
+        # The streams for which a connection is welcome, by the node and the run that must make it, and by the token
+        # that it must name.
         self._expected: dict[tuple[str, str, str], PendingStream] = {}
 
     def add(self, pending: PendingStream) -> None:
-        """Begin one."""
+        """Add a stream, whose setting up begins."""
         self._pending[pending.peer.id, pending.name] = pending
 
     def expect(self, pending: PendingStream) -> None:
-        """From now on a connection with its token is welcome, one, if its peer makes it."""
+        """Welcome one connection that names the token of a stream, if the stream's peer makes it."""
         self._expected[pending.peer.id, pending.incarnation, pending.token] = pending
 
     def remove(self, pending: PendingStream) -> None:
-        """It is over."""
+        """Forget a stream, for which no task waits any more."""
         pending.over = True
         del self._pending[pending.peer.id, pending.name]
         self._expected.pop((pending.peer.id, pending.incarnation, pending.token), None)
 
     def find(self, peer: Peer, name: str) -> PendingStream | None:
-        """The one of this name with that peer, if there is one."""
+        """The stream of this name with that peer; None if there is none."""
         return self._pending.get((peer.id, name))
 
     def claim(self, info: PeerInfo) -> PendingStream | None:
-        """The one that a connection is welcome for, if it is; no other connection is, after that.
+        """The stream for which a connection is welcome; None if it is not. No second connection is welcome for it.
 
         Args:
-          info: what the other side has said of itself, and proven. Who has only overheard a token uses none up.
+          info: what the other side has said of itself, and proven. So a stranger that has overheard a token, but
+            is another node, cannot use it up.
         """
         return self._expected.pop((info.node_id, info.incarnation, info.stream), None)

@@ -1,4 +1,4 @@
-"""Byte streams between nodes: how two of them agree on one, and who dials whom.
+"""Byte streams between nodes: how two nodes agree on a stream, and which of them dials the other.
 
     opener                                          the other node
     ──────────────────────────────────────────────  ─────────────────────────────────────────────────────────
@@ -6,8 +6,8 @@
     dials, and greets with the token            <-  `stream_ready`
     if that fails: `stream_dial`                ->  dials, and greets with the token
 
-The requests travel with the messages and keep their place among them. The opener monitors the port, so whatever goes
-wrong over there reaches it as the port's death; and both monitor each other's node, for what goes wrong later.
+The requests travel with the messages and keep their place among them. The opener monitors the port, so that it learns
+of every failure of the other side as the port's death. Both monitor each other's node, for what goes wrong later.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .client import LookUp, OpeningHere, OpeningThere, StreamClient, dial
 from .pending import PendingStream, PendingStreams
 
 DIALS = 16
-"""How many connections are made for the byte streams of other nodes at the same time."""
+"""How many connections this node makes at the same time for byte streams that other nodes have asked for."""
 
 log = logging.getLogger("trio_mp.spawn")
 
@@ -55,12 +55,12 @@ class Streams:
         self._spawner = spawner
         self.look_up = look_up
         self._pending = pending
-        # Those that others ask for: they wait for each other, and as long as for a connection.
+        # For streams of other nodes: they wait for each other here, at most as long as for a connection.
         self._dials = trio.Semaphore(DIALS)
 
     @property
     def _network(self) -> Network:
-        # Whoever has a peer has a network.
+        # Only code that has a peer comes here, and a node with peers has a network.
         assert self._runtime.network is not None
         return self._runtime.network
 
@@ -68,7 +68,7 @@ class Streams:
 
     @asynccontextmanager
     async def open(
-        self, node_or_port: str, function: str, arguments: tuple[Any, ...]
+        self, node_or_port: str | PortReference, function: str, arguments: tuple[Any, ...]
     ) -> AsyncGenerator[trio.abc.HalfCloseableStream, None]:
         """See `Node.open_stream`."""
         runtime = self._runtime
@@ -86,7 +86,8 @@ class Streams:
         else:
             opening = OpeningThere(runtime, node_id, request, peer, self._dial, self._pending)
         opening.ask()
-        # Behind the request, so that they find the port; it is not lost in between without a word.
+        # The monitors are set behind the request, so that they find the port. No checkpoint is in between, in which the
+        # port could be lost unnoticed.
         with runtime.monitor(opening.port, opening.died, None), runtime.monitor(node_id, opening.lost, None):
             stream = await opening.open()
             try:
@@ -129,7 +130,7 @@ class Streams:
         return await dial(self._network, self.look_up, pending, seconds)
 
     async def _dial_for(self, pending: PendingStream, end: float) -> str:
-        """As `dial`, until a time of Trio's clock, when there is room for it."""
+        """Dial as `_dial` does, until a time of Trio's clock, as soon as fewer than `DIALS` others do."""
         with trio.move_on_at(end) as scope:
             await self._dials.acquire()
         if scope.cancelled_caught:
@@ -145,7 +146,7 @@ class Streams:
     def _start(
         self, port: Port, request: OpenStream, run: Callable[..., Any], with_what: object, *, asker: str
     ) -> bool:
-        """Start the task of a new port, or kill it if the function may not be had."""
+        """Start the task of a new port, or kill the port if its function may not be spawned; whether it started."""
         spawner, lifecycle = self._spawner, self._runtime.lifecycle
         try:
             function = spawner.find(request.function, remote=bool(asker))
@@ -168,7 +169,7 @@ class Streams:
         except BaseException as error:
             stream.abort()
             if isinstance(error, Exception) and state_of(port).monitors:
-                # Without monitors it is logged anyhow.
+                # A death without monitors is logged in any case.
                 log.error("%s: the function of a byte stream failed", port, exc_info=error)
             raise
 
@@ -185,7 +186,7 @@ class Streams:
             if pending.dials:
                 tried = await self._dial_for(pending, end)
         except BaseException:
-            # It may have come in the very moment in which this was cancelled.
+            # The stream may have come in the very moment in which this was cancelled.
             pending.drop()
             raise
         finally:
@@ -197,7 +198,7 @@ class Streams:
             lifecycle_of(port).die(port, stream_failed(tried))
             return
         try:
-            # Raises if the port was killed in the moment in which the stream came.
+            # `monitor` raises if the port was killed in the moment in which the stream came.
             with self._runtime.monitor(pending.peer.id, lambda *reason: stream.lose(describe(reason)), None):
                 await self._run_here(port, stream, function, *arguments)
         except BaseException:

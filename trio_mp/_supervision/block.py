@@ -8,8 +8,10 @@ import trio
 
 from .._runtime import Runtime
 from .._services.database import Database
+from .._services.spawning import Spawner
 from .arguments import SupervisorSettings
 from .driver import Driver
+from .errors import SupervisorFailed
 from .supervisor import Supervisor
 
 
@@ -19,12 +21,13 @@ class SupervisorBlock:
     A class, and no decorated generator, so that an interrupt cannot come between two lines of it.
 
     Args:
-      runtime, database: the node's.
+      runtime, spawner, database: the node's.
       settings: what the program has said.
     """
 
-    def __init__(self, runtime: Runtime, database: Database, settings: SupervisorSettings) -> None:
+    def __init__(self, runtime: Runtime, spawner: Spawner, database: Database, settings: SupervisorSettings) -> None:
         self._runtime = runtime
+        self._spawner = spawner
         self._database = database
         self._settings = settings
         self._driver: Driver | None = None
@@ -38,7 +41,7 @@ class SupervisorBlock:
         self._nursery = trio.open_nursery(strict_exception_groups=True)
         driver.enter(await self._nursery.__aenter__())
         driver.scope.__enter__()
-        return Supervisor(self._runtime, driver)
+        return Supervisor(self._runtime, self._spawner, self._database, driver)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
@@ -46,29 +49,69 @@ class SupervisorBlock:
     ) -> bool:
         driver = self._driver
         assert driver is not None
-        left = _leave(driver.scope, kind, error, trace)
+        left = [each for each in (_leave(driver.scope, kind, error, trace),) if each is not None]
         driver.leave()
-        driver.cancel()
-        with trio.CancelScope(shield=True):
-            # At most the time that the children have, one after the other. Each is told loudly that takes longer.
-            await driver.wait_ended()
-            while driver.nursery.child_tasks:
-                # Starts that have ended, but for their last step.
-                await trio.lowlevel.cancel_shielded_checkpoint()
+        try:
+            driver.end()
+        except Exception as mistake:  # noqa: BLE001 - of this package; the nursery is left in any case
+            left.append(mistake)
+        left += await _wait(driver)
         try:
             await self._nursery.__aexit__(None, None, None)
-        finally:
-            failure = driver.take_failure()
+        except BaseExceptionGroup as group:
+            # Of a task of the driver, which is an error in this package; or an interrupt.
+            left += group.exceptions
+        failure = driver.take_failure()
         if failure is not None:
-            if left is None:
-                raise failure
-            text = f"{driver.label} has given up, and its block was left by an exception"
-            raise BaseExceptionGroup(text, [left, failure])
-        if left is None and driver.closed:
-            raise trio.ClosedResourceError(f"node {self._runtime.id} has closed, and with it {driver.label}")
-        if left is not None and left is not error:
-            raise left
-        return left is None
+            left.append(failure)
+        elif not left and driver.closed:
+            left.append(trio.ClosedResourceError(f"node {self._runtime.id} has closed, and with it {driver.label}"))
+        return _raise_all(left, error, driver.label)
+
+
+async def _wait(driver: Driver) -> list[BaseException]:
+    """Wait until nothing of a supervisor runs any more; returns the interrupts that have come meanwhile.
+
+    It takes at most the time that the children have, one after the other. Who takes longer is told loudly.
+    """
+    interrupts: list[BaseException] = []
+    while True:
+        try:
+            with trio.CancelScope(shield=True):
+                await driver.wait_ended()
+                while driver.nursery.child_tasks:
+                    # Starts that have ended, but for their last step.
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+        except KeyboardInterrupt as interrupt:
+            # Trio wakes the main task for it, protected or not. To leave now would leave the children behind.
+            interrupts = [interrupt]
+        else:
+            return interrupts
+
+
+def _raise_all(errors: list[BaseException], error: BaseException | None, label: str) -> bool:
+    """Leave the block with these exceptions: one as it is, several as a group.
+
+    Args:
+      errors: what the block is left with.
+      error: what its body was left with, which is raised by returning False.
+      label: what errors call the supervisor.
+    """
+    if len(errors) > 1:
+        # A cancellation says nothing that the others do not say as well: they go through the same scopes.
+        errors = [each for each in errors if not isinstance(each, trio.Cancelled)] or errors[:1]
+    interrupts = [each for each in errors if isinstance(each, KeyboardInterrupt)]
+    errors = [each for each in errors if each not in interrupts[1:]]
+    if not errors:
+        return True
+    if len(errors) > 1:
+        raise BaseExceptionGroup(f"{label} has ended, and not only its block has failed", errors)
+    if errors[0] is error:
+        return False
+    if isinstance(errors[0], SupervisorFailed):
+        # The body was cancelled because of it: that is no news.
+        raise errors[0] from None
+    raise errors[0]
 
 
 def _leave(

@@ -7,8 +7,7 @@ write these two classes, and a method of `Supervisor` that hands the kind to `Dr
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import trio
 
@@ -16,7 +15,21 @@ from .._reason import Reason
 from .arguments import ChildSettings
 from .reference import ChildRef
 
-EndOfLife: TypeAlias = Callable[[Reason, Exception | None], None]
+
+class EndOfLife(Protocol):
+    """What a kind calls when a life ends; made by the supervisor for each life. It may be called in any task of the
+    runtime."""
+
+    def lost(self, reason: Reason) -> None:
+        """It cannot be reached any more, and is being ended: references to the child do not mean it any longer.
+
+        It need not be called. If it is, the end follows.
+        """
+        ...
+
+    def __call__(self, reason: Reason, error: Exception | None, /) -> None:
+        """Nothing of it runs any more, or the time for that is up; see `Kind.begin`."""
+        ...
 
 
 class Life(Protocol):
@@ -79,14 +92,16 @@ class Turn:
     Attributes:
       epoch: its number.
       life: what can be stopped; None until it has started.
+      loss: why it cannot be reached any more; None while it can, as far as that is known.
       end: why it has ended, and by which exception; None before.
     """
 
-    __slots__ = ("end", "epoch", "life")
+    __slots__ = ("end", "epoch", "life", "loss")
 
     def __init__(self) -> None:
         self.epoch = 0
         self.life: Life | None = None
+        self.loss: Reason | None = None
         self.end: tuple[Reason, Exception | None] | None = None
 
 

@@ -7,7 +7,6 @@ import logging
 import math
 from collections import deque
 from contextvars import ContextVar
-from functools import partial
 
 import trio
 
@@ -81,6 +80,7 @@ class Driver:
         # The scopes of tasks that wait, by the time for which they do.
         self._timers: dict[float, trio.CancelScope] = {}
         self._ended = trio.Event()
+        self._cancelled = False
         self._failed: tuple[str, ...] = ()
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -102,9 +102,24 @@ class Driver:
         _around.set(self.parent)
 
     @trio.lowlevel.enable_ki_protection
-    def cancel(self) -> None:
-        """See `Supervising.cancel`; also what leaving the block does. Does nothing if all is ending."""
+    def end(self) -> None:
+        """Begin to stop all children: the block has been left. Does nothing if they are being stopped."""
         self._feed(self._rules.end(trio.current_time()))
+
+    @trio.lowlevel.enable_ki_protection
+    def cancel(self) -> None:
+        """See `Supervising.cancel`. The block is left, and what is opened in it ends before this does."""
+        self._cancelled = True
+        self.scope.cancel()
+        inner = [each for each in self.runtime.supervisors if isinstance(each, Driver) and each.is_in_block_of(self)]
+        for each in inner:
+            each.cancel()
+        if not inner:
+            self.end()
+
+    def is_in_block_of(self, other: Driver) -> bool:
+        """Whether this was opened in the block of another one, and not in a child of it."""
+        return self.parent is other and self._owner is other._owner
 
     def close(self) -> None:
         """See `Supervising.close`."""
@@ -187,9 +202,7 @@ class Driver:
         key = self._next_key(name)
         child = Child(key, kind, settings, ChildRef(key, self, self.label, self.runtime.fire_early))
         self._children[key] = child
-        self._feed(
-            self._rules.add(key, settings.restart, trio.current_time(), significant=settings.significant)
-        )
+        self._feed(self._rules.add(key, settings.restart, trio.current_time(), significant=settings.significant))
         return child
 
     def _next_key(self, name: str) -> str:
@@ -307,6 +320,9 @@ class Driver:
             if state.supervisors is not None:
                 state.supervisors.pop(self, None)
         self._ended.set()
+        if isinstance(self.parent, Driver) and self.parent._cancelled and self.is_in_block_of(self.parent):
+            # It has waited for this.
+            self.parent.cancel()
 
     def _forget(self, child: Child) -> None:
         """A child was taken out."""
@@ -335,7 +351,7 @@ class Driver:
         try:
             with scope:
                 turn.epoch = await self._next_epoch(child)
-                turn.life = await child.kind.begin(turn.epoch, partial(self._ended_life, child, turn))
+                turn.life = await child.kind.begin(turn.epoch, End(self, child, turn))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the start that has failed
             failure = error
         child.scope = None
@@ -347,6 +363,8 @@ class Driver:
             self._stop(child, turn)
         else:
             self._started(child, turn)
+        if turn.loss is not None:
+            child.reference._end(turn.loss)
         if turn.end is not None and turn.life is not None:
             self._take_end(child, turn, *turn.end)
 
@@ -392,7 +410,14 @@ class Driver:
             self._errors.append((trio.current_time(), child.key, failure))
         self._feed(self._rules.failed(child.key, trio.current_time(), self.runtime.environment.jitter()))
 
-    def _ended_life(self, child: Child, turn: Turn, reason: Reason, error: Exception | None) -> None:
+    def lost_life(self, child: Child, turn: Turn, reason: Reason) -> None:
+        """See `EndOfLife.lost`."""
+        if turn.end is None and turn.loss is None:
+            turn.loss = reason
+            if turn.life is not None:
+                child.reference._end(reason)
+
+    def ended_life(self, child: Child, turn: Turn, reason: Reason, error: Exception | None) -> None:
         """See `Kind.begin`."""
         if turn.end is None:
             turn.end = reason, error
@@ -415,3 +440,27 @@ class Driver:
             level = logging.INFO if expected else logging.WARNING
             log.log(level, "%s: %s died: %s", self.label, child.key, describe(reason), exc_info=error)
         self._feed(self._rules.died(child.key, now, self.runtime.environment.jitter(), normal=expected))
+
+
+class End:
+    """See `EndOfLife`.
+
+    Args:
+      driver: that of the supervisor.
+      child, turn: which life of which child it is.
+    """
+
+    __slots__ = ("_child", "_driver", "_turn")
+
+    def __init__(self, driver: Driver, child: Child, turn: Turn) -> None:
+        self._driver = driver
+        self._child = child
+        self._turn = turn
+
+    def lost(self, reason: Reason) -> None:
+        """See `EndOfLife.lost`."""
+        self._driver.lost_life(self._child, self._turn, reason)
+
+    def __call__(self, reason: Reason, error: Exception | None, /) -> None:
+        """See `EndOfLife`."""
+        self._driver.ended_life(self._child, self._turn, reason, error)

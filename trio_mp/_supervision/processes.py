@@ -39,7 +39,7 @@ READY = "ready"
 START_TIMEOUT = 60.0
 """How long a process may take to open its node, in seconds, if nobody says otherwise."""
 
-log = logging.getLogger("trio_mp.supervision")
+log = logging.getLogger("trio_mp.supervisor")
 
 
 class ChildProcess:
@@ -53,7 +53,9 @@ class ChildProcess:
       ready: set when its node is open.
       ended: set when nothing of the process runs any more.
       reason: why it has ended; None before. `()` if it has ended by itself, with status 0.
-      on_ended: called once, with the reason, when it has ended; to be set before the next checkpoint behind `launch`.
+      on_lost: called once, with the reason, if its port dies or its node is lost before it has ended.
+      on_ended: called once, with the reason, when it has ended. Both are to be set before the next checkpoint behind
+        `launch`.
     """
 
     def __init__(self, runtime: Runtime, command: Sequence[str], process: trio.Process, pipe: ParentPipe) -> None:
@@ -64,6 +66,7 @@ class ChildProcess:
         self.ready = trio.Event()
         self.ended = trio.Event()
         self.reason: Reason | None = None
+        self.on_lost: Callable[[Reason], object] | None = None
         self.on_ended: Callable[[Reason], object] | None = None
         self._runtime = runtime
         self._process = process
@@ -150,6 +153,8 @@ class ChildProcess:
                 await self._process.wait()
         finally:
             if self._process.returncode is None:
+                if self._patience.cancelled_caught:
+                    log.warning("process %d is killed: %s", self.pid, self._verdict)
                 self.kill(self._verdict if self._patience.cancelled_caught else "the node of its parent has ended")
             with trio.CancelScope(shield=True):
                 await self._process.wait()
@@ -191,6 +196,8 @@ class ChildProcess:
         """The port of the process has died, or the connection with it is lost."""
         if self._process.returncode is None:
             timeout = self._runtime.settings.shutdown_timeout
+            if self.on_lost is not None:
+                self.on_lost(reason)
             self._pipe.ask_to_stop()
             self._give(timeout, f"{describe(reason)}; {timeout:g} s later it still ran")
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from .._runtime import Runtime
+from .._services.database import Database
+from .._services.spawning import Spawner, check_reference
 from .arguments import RestartName, check_child, check_function
 from .driver import Driver
 from .local import LocalKind
+from .places import Place, check_place
+from .process_kind import ProcessKind, name_of_command
+from .processes import START_TIMEOUT, StrPath, check_command
 from .reference import ChildRef
+from .remote import RemoteKind
 
 
 class Supervisor:
@@ -22,9 +28,11 @@ class Supervisor:
       name: the name that was given to `Node.open_supervisor`, or None.
     """
 
-    def __init__(self, runtime: Runtime, driver: Driver) -> None:
+    def __init__(self, runtime: Runtime, spawner: Spawner, database: Database, driver: Driver) -> None:
         self.name: str | None = driver.settings.name
         self._runtime = runtime
+        self._spawner = spawner
+        self._database = database
         self._driver = driver
 
     def __repr__(self) -> str:
@@ -88,6 +96,116 @@ class Supervisor:
         )
         kind = LocalKind(self._runtime, async_function, arguments, settings.shutdown)
         return await self._driver.add(kind, name_of(async_function), settings)
+
+    async def spawn(
+        self,
+        where: Place,
+        function: str,
+        *arguments: Any,
+        restart: RestartName = "permanent",
+        significant: bool = False,
+        listed: tuple[str, str] | None = None,
+    ) -> ChildRef:
+        """Add a child behind all others: a port of another node, or of this one, as `Node.start_on` makes it.
+
+        A lost connection is no death. After one the child is killed, and started again when its node is known to have
+        ended it, or has had the time for it: three and a half heartbeats of this node and half a one of the other, and
+        that node's `shutdown_timeout`. In that time the child ends by itself, because its node has lost this one, if
+        its event loop runs and it unwinds when it is cancelled. A child that shields itself, computes without a
+        checkpoint, or runs in a process that was stopped, may go on beside its next life: let what it writes to refuse
+        the older epoch, which `current_epoch` says in the child.
+
+        Args:
+          where: a node ID, or any port of the node; or a `Family` of the database; or a function without arguments,
+            perhaps async, that returns the node for the next life.
+          function: `package.module:function`, as for `Node.spawn`.
+          arguments: what with; they travel as a message does. A `ChildRef` among them is replaced by its `port`, at
+            each start of the child.
+          restart, significant, listed: as for `start`. There is no `shutdown`: a child unwinds in the
+            `shutdown_timeout` of its node.
+
+        Returns:
+          A reference, which follows the child from life to life.
+
+        A checkpoint. Cancelled, the child is killed and has unwound first; where its node cannot be reached, it has had
+        the time for that.
+
+        Raises:
+          PortDied: as `Node.start_on`.
+          TypeError, ValueError: an argument cannot work; the text names it.
+          RuntimeError: it is to run on another node, and this one has no network.
+          trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started.
+        """
+        check_place(where)
+        reference = check_reference(function)
+        settings = check_child(
+            "spawn()",
+            restart=restart,
+            shutdown=None,
+            significant=significant,
+            listed=listed,
+            auto_shutdown=self._driver.settings.auto_shutdown,
+        )
+        kind = RemoteKind(self._runtime, self._spawner, self._database, where, reference, arguments)
+        return await self._driver.add(kind, reference.rpartition(":")[2], settings)
+
+    async def run_process(
+        self,
+        command: Sequence[StrPath],
+        *,
+        cwd: StrPath | None = None,
+        env: Mapping[str, str] | None = None,
+        start_timeout: float | None = START_TIMEOUT,
+        restart: RestartName = "permanent",
+        shutdown: float | None = None,
+        significant: bool = False,
+        listed: tuple[str, str] | None = None,
+    ) -> ChildRef:
+        """Add a child behind all others: a process of this machine, which is a node beside this one.
+
+        Its program opens its node by `open_child_node`, and is up when it has. It learns where this node listens, and
+        the secret, by a pipe that it inherits, never by arguments or environment. Its output is this process's, its
+        standard input is empty, and it is in a process group of its own, so Ctrl-C is for this process alone.
+
+        It has ended when the operating system says so: normally with status 0, else with `("process_ended", …)`. If
+        its node is lost, and it has not ended `shutdown_timeout` later, it is killed. So two lives never run at the
+        same time. If this process dies, also by SIGKILL, it is gone two seconds later, unless it holds Python's
+        interpreter lock for longer. What it starts itself is its own business.
+
+        Args:
+          command: program and arguments, found as `subprocess` finds them; a launcher should be replaced by what it
+            launches, as by `exec` in a shell.
+          cwd: the directory that it runs in; this process's by default.
+          env: its environment; this process's by default.
+          start_timeout: how long it may take to open its node, in seconds; None for as long as it takes.
+          restart, significant, listed: as for `start`.
+          shutdown: how long it may take to leave when it is stopped, in seconds; then it is killed. The node's
+            `shutdown_timeout` by default.
+
+        Returns:
+          A reference. Its `port` is that of the handler that the program has given to `open_child_node`, or the ID of
+          the process's node; its `value` is that node ID.
+
+        A checkpoint. Cancelled, the process is killed, and gone, first.
+
+        Raises:
+          RuntimeError: this node has no network; or the process has ended before it was up.
+          trio.TooSlowError: it was not up in time, and was killed.
+          OSError: it could not be launched.
+          TypeError, ValueError: an argument cannot work; the text names it.
+          trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started.
+        """
+        words = check_command(command)
+        settings = check_child(
+            "run_process()",
+            restart=restart,
+            shutdown=shutdown,
+            significant=significant,
+            listed=listed,
+            auto_shutdown=self._driver.settings.auto_shutdown,
+        )
+        kind = ProcessKind(self._runtime, words, cwd, env, start_timeout)
+        return await self._driver.add(kind, name_of_command(words), settings)
 
     async def stop(self, child: ChildRef) -> None:
         """Stop a child and take it out: it is not started again. Returns when it has stopped. A checkpoint.

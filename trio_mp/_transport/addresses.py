@@ -20,7 +20,7 @@ class UnixAddress:
     """The address of a Unix socket.
 
     Attributes:
-      path: of the socket in the file system.
+      path: the path of the socket in the file system.
     """
 
     path: str
@@ -56,10 +56,10 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
     Args:
       text: `unix:PATH`, `host:port`, `[IPv6 address]:port`, or a host alone for the default port; to listen, also `*`
         for all interfaces, and port `0` or `*` for any free one.
-      setting: what to call it in an error.
+      setting: the place that an error names, such as the name of a setting.
 
     Raises:
-      TypeError, ConfigurationError: it is none of these.
+      TypeError, ConfigurationError: `text` is no address.
     """
     if not isinstance(text, str):
         raise TypeError(f"{setting}: expected a str such as 'unix:/run/app.sock' or 'host:4040', got {text!r}")
@@ -70,7 +70,7 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
         raise ConfigurationError(f"{setting}: expected 'host:port' or 'unix:PATH', got {text!r}{_hint(text)}")
     if port in {"", "*"}:
         return TCPAddress(host, 0 if port else DEFAULT_PORT)
-    # So long that it cannot be read as a number at all is too large, too.
+    # The length is looked at first, because Python refuses to read a number of some thousand digits.
     if not (port.isascii() and port.isdigit() and len(port) < 10 and int(port) < 65536):
         raise ConfigurationError(
             f"{setting}: expected a TCP port (a number from 0 to 65535, or '*'), got {port!r} in {text!r}{_hint(text)}"
@@ -79,12 +79,12 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
 
 
 def can_be_dialled(address: Address) -> bool:
-    """Whether it says where to dial, and not only where to listen."""
+    """Whether an address says where to dial; some say only where to listen."""
     return isinstance(address, UnixAddress) or (address.host != "*" and address.port != 0)
 
 
 def _hint(text: str) -> str:
-    """What may have been meant by a text that is no address."""
+    """What the writer of a text that is no address may have meant, as the end of an error; empty if that is unclear."""
     scheme, separator, rest = text.partition("://")
     if separator:
         return f"; write it without {scheme + separator!r}: {rest.partition('/')[0]!r}"

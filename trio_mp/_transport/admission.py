@@ -1,18 +1,19 @@
 """Limits before authentication: how many strangers may be in their handshake at once, in all and from one source.
 
-Half of the slots are kept for sources that are *known*: from which a node has authenticated since this node began, and
-for what has no address, such as a Unix socket, which only its user reaches. So a flood from other addresses takes
-nothing from those.
+Half of the slots are kept for sources that are *known*. A source is known if a node has authenticated from it since
+this node began, or if it has no address, as a Unix socket, which only its user reaches. So a flood from other addresses
+takes nothing from known sources.
 
-A handshake takes milliseconds, so whoever is still in it when all slots are taken has most likely nothing to say: a
-stranger goes, not the newcomer. Of those from sources that are not known it is one of the network (a /24, or a /48 of
-IPv6) that has the most: whoever has many addresses mostly has them next to each other. Among those it is the one that
-has made no step for the longest time. Not the one that has made the fewest steps: in a flood that begins TLS that would
-be whoever has come last, friend or not, for as long as a packet is on its way.
+A handshake takes milliseconds, so a stranger that is still in it when all slots are taken has most likely nothing to
+say. It has to leave for the newcomer. Among strangers from sources that are not known, the one that leaves is of the
+network (a /24, or a /48 of IPv6) that has the most of them, because an attacker with many addresses mostly has them
+next to each other. In that network it is the stranger that has made no step for the longest time. The one with the
+fewest steps would be wrong: in a flood that begins TLS this is always the latest one, friend or not, until its next
+packet has come.
 
-When half of the slots of its kind are taken, some newcomers are refused before anything is spent on them, at random:
-nobody can tell them apart. A flood gets through no more likely than a friend, but a friend tries again. The idea is
-that of OpenSSH's `MaxStartups` (sshd_config(5)).
+When half of the slots of a kind are taken, the node refuses some newcomers at random, before it spends anything on
+them, because it cannot tell them apart. An attacker gets through no more likely than a friend, but a friend tries
+again. The idea is that of OpenSSH's `MaxStartups` (sshd_config(5)).
 """
 
 from __future__ import annotations
@@ -24,25 +25,28 @@ SLOTS = 256
 """How many connections that others have opened may be in their handshake at once."""
 
 SOURCE_SLOTS = 64
-"""How many of them from one IP address, or one IPv6 network of 64 bits, which is what one host commonly has."""
+"""How many of them may come from one IP address, or one /64 of IPv6, which is what one host commonly has."""
 
 MOST_REFUSED = 0.5
 """The part of the newcomers that is refused at random when all slots are taken."""
 
 CROWD_REFUSED = 0.85
-"""The same of newcomers from sources that are not known, when there are more of them than can be looked at."""
+"""The part of the newcomers from unknown sources that is refused when all slots are taken and a crowd waits."""
 
 CROWD = 8
-"""How many that wait behind one another are no sign yet that there are many."""
+"""From how many newcomers on, accepted one after the other, the next ones count as a crowd."""
 
 KNOWN_SOURCES = 10_000
-"""From how many sources it is remembered that a node has authenticated; the one used longest ago is forgotten."""
+"""How many sources are remembered as known; of more, the one that was used longest ago is forgotten."""
 
 T = TypeVar("T")
 
 
 def source_of(peer_address: str) -> str:
-    """What counts as one source of connections; empty for what has no IP address, such as a Unix socket."""
+    """The source to which an address belongs: connections of one source share a limit.
+
+    Empty for a connection that has no IP address, such as that of a Unix socket.
+    """
     host, _, _ = peer_address.rpartition(":")
     try:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
@@ -56,7 +60,7 @@ def source_of(peer_address: str) -> str:
 
 
 def network_of(source: str) -> str:
-    """What belongs to one owner, most likely: the /24 of a source, or its /48 of IPv6."""
+    """The network of a source, which most likely has one owner: its /24, or its /48 of IPv6."""
     address, _, _ = source.partition("/")
     try:
         return str(ipaddress.ip_network((address, 48 if ":" in address else 24), strict=False))
@@ -68,36 +72,36 @@ class Admission(Generic[T]):
     """The strangers that are in their handshake.
 
     Args:
-      slots: how many there may be; half of that from sources that are not known.
-      source_slots: how many from one source; those without a source only count in all.
+      slots: how many strangers there may be; half of them from sources that are not known.
+      source_slots: how many strangers one source may have; a stranger without a source counts in all only.
     """
 
     def __init__(self, slots: int = SLOTS, source_slots: int = SOURCE_SLOTS) -> None:
         self._slots = slots
         self._open_slots = max(1, slots // 2)
         self._source_slots = source_slots
-        # Each with its source, the one without a step for the longest time first: those of known sources, the others,
-        # and the same again by source.
+        # Three tables of strangers: of known sources, of unknown ones, and all by their source. In each of them,
+        # the stranger that has made no step for the longest time comes first.
         self._known: dict[T, str] = {}
         self._unknown: dict[T, str] = {}
         self._by_source: dict[str, dict[T, None]] = {}
-        # The networks of the sources of these.
+        # The network of each source that has strangers.
         self._networks: dict[str, str] = {}
-        # Sources from which a node has authenticated; dicts for their order.
+        # The sources from which a node has authenticated, the latest last; a dict for its order.
         self._trusted: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._known) + len(self._unknown)
 
     def is_known(self, source: str) -> bool:
-        """Whether a source is one of those that half of the slots are kept for."""
+        """Whether a source is known: half of the slots are kept for those."""
         return not source or source in self._trusted
 
     def refuses(self, source: str, chance: float, *, crowd: bool = False) -> bool:
         """Whether a newcomer is to be refused at once.
 
         Args:
-          source: where it comes from.
+          source: the source of the newcomer.
           chance: a random number, at least 0 and below 1.
           crowd: whether many more wait behind it. Refusing costs little, a handshake that comes to nothing costs much,
             and a friend from a known source waits behind all of them.
@@ -111,7 +115,7 @@ class Admission(Generic[T]):
         return chance < most * (2 * pressure - 1)
 
     def enter(self, stranger: T, source: str) -> T | None:
-        """A newcomer takes a slot; returns who has to leave for it, if somebody has."""
+        """Give a newcomer a slot; returns the stranger that has to leave for it, or None."""
         known = self.is_known(source)
         leaving = self._to_leave(source, known=known)
         if leaving is not None:
@@ -129,7 +133,7 @@ class Admission(Generic[T]):
         if not known and len(self._unknown) >= self._open_slots:
             return self._of_the_largest_network()
         if len(self) >= self._slots:
-            # Those of sources that are not known have their half at most, so these have more than theirs.
+            # Strangers of unknown sources have half of the slots at most, so those of known sources have more.
             return next(iter(self._known or self._unknown))
         return None
 
@@ -140,11 +144,11 @@ class Admission(Generic[T]):
             network = self._networks[source]
             shares[network] = shares.get(network, 0) + 1
             first.setdefault(network, stranger)
-        # Of several that are as large, the one whose first has waited longest: a dict has them in that order.
+        # `max` takes the first of equal networks: that whose first stranger has waited longest, as the dict has them.
         return first[max(shares, key=shares.__getitem__)]
 
     def progressed(self, stranger: T) -> None:
-        """It has made a step of the handshake: it has greeted. No error if it has left before, or never was one."""
+        """Note that a stranger has made a step of the handshake. No error if it has left before, or never was one."""
         for strangers in (self._known, self._unknown):
             source = strangers.pop(stranger, None)
             if source is not None:
@@ -155,7 +159,7 @@ class Admission(Generic[T]):
                     ours[stranger] = None
 
     def authenticated(self, stranger: T) -> None:
-        """It is no stranger any more, and others from its source are less strange than before."""
+        """Free the slot of a stranger that has authenticated, and remember its source as known."""
         source = self._known.get(stranger) or self._unknown.get(stranger)
         self.leave(stranger)
         if source:
@@ -165,7 +169,7 @@ class Admission(Generic[T]):
                 del self._trusted[next(iter(self._trusted))]
 
     def leave(self, stranger: T) -> None:
-        """It has authenticated, or is gone. No error if it has left before."""
+        """Free the slot of a stranger. No error if it has left before."""
         source = self._known.pop(stranger, "") or self._unknown.pop(stranger, "")
         ours = self._by_source.get(source)
         if ours is not None:

@@ -1,4 +1,4 @@
-"""What a node is given for mutual TLS. What is made of it is in `certificates`, which is loaded when it is wanted."""
+"""The files of a certificate, as a program gives them. The module `certificates`, loaded on demand, reads them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Certificate:
 
     Attributes:
       chain: the node's certificate, and after it the intermediate ones between it and the authority, if any.
-      key: its private key, not encrypted.
+      key: the private key of the node's certificate, not encrypted.
       authority: the certificates of the authorities that are trusted.
-      verify_node_id: whether a certificate must name the ID of its node: ours, and that of every peer.
+      verify_node_id: whether a certificate must name the ID of its node. That holds for this node and for every peer.
 
     Raises:
       TypeError: a path is not a str or an `os.PathLike[str]`, or `verify_node_id` is not a bool.
@@ -39,7 +39,7 @@ class Certificate:
 
 
 def path_of(name: str, value: object) -> str:
-    """The path in an argument of that name. Raises `TypeError`."""
+    """The path in an argument, as a str. Raises `TypeError`, which names the argument, if it is no path."""
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(path, str):
         raise TypeError(f"{name}: expected the path of a file, a str or an os.PathLike[str], got {value!r}")

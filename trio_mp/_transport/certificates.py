@@ -1,4 +1,4 @@
-"""Mutual TLS with certificates: what a node is given, whom they name, and taking new ones up while the node runs."""
+"""Mutual TLS with certificates: reading them, the nodes that they name, and taking up new ones while a node runs."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def node_ids_in(der_untrusted: bytes) -> frozenset[str]:
 
 
 def _wrong_file(file: str, why: str) -> ConfigurationError:
-    """The error for a file of certificates that the user gave us."""
+    """The error about a file of certificates that the program gave."""
     return ConfigurationError(f"certificate: {file}: {why}")
 
 
 def _read_file(file: str) -> bytes:
-    """Read a file that the user gave us. Raises `ConfigurationError` if that cannot be."""
+    """Read a file that the program gave. Raises `ConfigurationError` if that fails."""
     try:
         return Path(file).read_bytes()
     except (OSError, ValueError) as error:
@@ -87,7 +87,7 @@ def _read_file(file: str) -> bytes:
 
 def _read_certificates(file: str) -> str:
     """The text of a PEM file that OpenSSL finds certificates in. Raises `ConfigurationError` if it does not."""
-    # Around the certificates there may be any text.
+    # PEM allows any text around the certificates, so other characters are dropped and not refused.
     text = _read_file(file).decode("ascii", "ignore")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
@@ -140,7 +140,7 @@ def _no_passphrase() -> str:
 
 
 def _load_pair(context: ssl.SSLContext, chain: str, key: str) -> None:
-    """Load a certificate and its key from files. Raises `ConfigurationError` if they do not work."""
+    """Load a certificate and its key from files into a context. Raises `ConfigurationError` if they do not work."""
     try:
         context.load_cert_chain(chain, key, _no_passphrase)
     except _EncryptedError:
@@ -160,10 +160,12 @@ def _load_pair(context: ssl.SSLContext, chain: str, key: str) -> None:
 
 
 def _shake_with_itself(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[bytes, bytes]:
-    """Connect the two contexts in memory: the certificates (DER) that the server and the client have shown.
+    """Connect two contexts in memory; returns the certificates (DER) that the server and the client have shown.
+
+    So a certificate that no peer would accept is found when the node opens, and not by the first connection.
 
     Raises:
-      ssl.SSLError: they cannot be connected.
+      ssl.SSLError: the two cannot be connected.
     """
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     at_server = server.wrap_bio(to_server, to_client, server_side=True)
@@ -180,7 +182,10 @@ _Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
 
 
 def _stamp(file: str) -> tuple[int, int, int] | None:
-    """What changes when the file does. Links are followed: Kubernetes swaps a link to a whole directory."""
+    """The properties of a file that change when the file does; None if the file cannot be found.
+
+    Links are followed, because Kubernetes replaces certificates by swapping a link to a whole directory.
+    """
     try:
         status = Path(file).stat()
     except (OSError, ValueError):
@@ -189,17 +194,17 @@ def _stamp(file: str) -> tuple[int, int, int] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """What was made of one state of the files.
+class LoadedCertificate:
+    """The contexts and keys that were made of one state of the files.
 
     Attributes:
       server, client: contexts for either side of a connection.
-      fingerprint: of the certificate.
-      expires: when it does.
+      fingerprint: the SHA-256 fingerprint of the certificate.
+      expires: when the certificate expires.
       chain: the certificate and those between it and the authority, as DER.
-      key: its private key; None if it is of a kind with which nothing but TLS can be done.
+      key: the private key of the certificate; None if it is of a kind that can be used for TLS only.
       anchors: the authorities that are trusted.
-      stamp: of the files.
+      stamp: the stamp of the files at that time; see `_stamp`.
     """
 
     server: ssl.SSLContext
@@ -213,19 +218,22 @@ class Loaded:
 
 
 class CertificateTLS:
-    """Makes the TLS objects of connections where both sides have a certificate. Called with whether we are the server.
+    """Makes the TLS objects of connections where both sides have a certificate.
 
-    Before each connection it looks whether the files have changed, and takes up what is in them; that is brief. Where
-    they do not work (one is being written, one is still missing) it says so once for each change, in the log, stays
-    with what it had and tries again before the next connection. Connections keep what they began with.
+    It is called with whether this side is the TLS server.
+
+    Before each connection it looks whether the files have changed, which is quick, and takes up what is in them. Files
+    that do not work (one is being written, one is still missing) get one line in the log for each change. Then what was
+    loaded before stays in use, and the next connection tries again. Connections keep the certificate that they began
+    with.
 
     Args:
       certificate: the files.
-      node_id: this node's.
+      node_id: the ID of this node.
       now: the clock.
 
     Raises:
-      ConfigurationError: the files do not work. The text says which, why, and what to do.
+      ConfigurationError: a file does not work. The text says which one, why, and what to do.
     """
 
     def __init__(
@@ -241,21 +249,21 @@ class CertificateTLS:
         self._look_at_expiry()
 
     def __call__(self, server_side: bool) -> MemoryTLS:
-        """A TLS object for one connection."""
+        """Make the TLS object of one connection."""
         loaded = self.refresh()
         if server_side:
             return MemoryTLS(loaded.server, loaded.fingerprint, node_ids_in)
         return MemoryTLS(loaded.client, b"", node_ids_in)
 
     @property
-    def loaded(self) -> Loaded:
-        """What is in use."""
+    def loaded(self) -> LoadedCertificate:
+        """The contexts and keys that are in use."""
         return self._loaded
 
-    def refresh(self) -> Loaded:
-        """Take up what is in the files, if they have changed and work; what is in use then."""
+    def refresh(self) -> LoadedCertificate:
+        """Take up what is in the files, if they have changed and work; returns what is in use then."""
         stamp = self._stamps()
-        # What did not work is tried again once a second at most: each connection of a stranger asks.
+        # Files that did not work are read again once a second at most, because each connection of a stranger asks.
         if stamp != self._loaded.stamp and (stamp != self._complained or abs(self._now() - self._tried) >= _RETRY):
             self._tried = self._now()
             self._reload(stamp)
@@ -282,7 +290,7 @@ class CertificateTLS:
     def _stamps(self) -> _Stamp:
         return tuple(map(_stamp, (self._certificate.chain, self._certificate.key, self._certificate.authority)))
 
-    def _load(self) -> Loaded:
+    def _load(self) -> LoadedCertificate:
         for attempt in range(1, _ATTEMPTS + 1):
             # Before anything is read: what changes later has another stamp and is found by the next connection.
             stamp = self._stamps()
@@ -293,7 +301,7 @@ class CertificateTLS:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
-    def _load_once(self, stamp: _Stamp) -> Loaded:
+    def _load_once(self, stamp: _Stamp) -> LoadedCertificate:
         files = self._certificate
         chain, authority = _read_certificates(files.chain), _read_certificates(files.authority)
         key = _read_file(files.key)
@@ -316,11 +324,11 @@ class CertificateTLS:
             raise _wrong_file(files.chain, f"{why}, and put the certificates in between into the file") from None
         except ssl.SSLError as error:
             raise _wrong_file(files.chain, f"TLS does not work with this certificate ({error}); make another") from None
-        # The ssl module reads the files itself. What it has read is what it has just shown itself.
+        # The ssl module reads the files itself, after us. What it has read is what it showed in the handshake.
         if seen != (der, der):
             raise _wrong_file(files.chain, "the file was changed while it was read; try again")
         between = [one for one in _all_in(chain)[1:] if one.issuer != one.subject]
-        return Loaded(
+        return LoadedCertificate(
             server,
             client,
             hashlib.sha256(der).digest(),
@@ -344,7 +352,7 @@ class CertificateTLS:
         try:
             usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
-            # Whatever it is, the handshake with ourselves has the last word.
+            # A certificate that cannot be understood here may be good for OpenSSL: `_shake_with_itself` decides.
             usages = None
         lacking = [name for name, usage in BOTH_USAGES.items() if usages is not None and usage not in usages]
         if lacking:

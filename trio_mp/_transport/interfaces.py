@@ -25,10 +25,10 @@ _PLACES: dict[int, tuple[int, int]] = {socket.AF_INET: (4, 4), socket.AF_INET6: 
 
 
 def interface_hosts() -> list[str]:
-    """The addresses of all interfaces, without those that mean nothing to another machine. Asks only the kernel.
+    """The IP addresses of all interfaces that mean something to another machine. Asks only the kernel.
 
-    Left out are loopback, and those of IPv6 that hold on one wire only. There are none where the C library has no such
-    question, as on Windows; the standard library has not.
+    That leaves out loopback, and addresses of IPv6 that hold on one wire only. The list is empty where the C library
+    cannot say, as on Windows: the standard library of Python has no such question.
     """
     found = [ip_address(host) for host in _all_addresses()]
     usable = [host for host in found if not (host.is_loopback or host.is_link_local or host.is_unspecified)]
@@ -45,7 +45,7 @@ def is_own_host(host: str) -> bool:
         # All of 127.0.0.0/8 is, though only the first has an entry.
         return True
     if sys.platform == "win32":
-        # To bind there is what cannot be done with the address of another machine.
+        # A socket cannot be bound to an address of another machine.
         with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind((host, 0))

@@ -22,11 +22,12 @@ _SigningKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 _LONGEST_COMMON_NAME = 64
 _MAXIMUM_DAYS = 36_500
-# In order: signatures; non-repudiation and three about key exchange; certificates, revocations; two more.
+# The arguments in their order: signatures; non-repudiation; three about the exchange of keys; certificates;
+# revocations; two more about the exchange of keys.
 _AUTHORITY_USAGE = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
 _NODE_USAGE = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
 
-# A last part of digits only would be part of an IP address.
+# The last label must not be digits only: that would be the end of an IP address.
 _DNS_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DNS_NAME = re.compile(rf"(?=.{{1,253}}\Z)({_DNS_LABEL}\.)*(?![0-9]+\Z){_DNS_LABEL}")
 
@@ -69,12 +70,12 @@ def make_certificate(
     of the authority.
 
     Args:
-      node_ids: what it names.
+      node_ids: the IDs of the nodes that the certificate names.
       chain: where to write the certificate, with those of the authority that are not self-signed.
-      key: where to write its private key.
+      key: where to write the private key of the certificate.
       authority: the authority's certificate.
       authority_key: the authority's private key.
-      days: how long it is valid.
+      days: how many days the certificate is valid.
       may_be_global: whether these nodes may be global for all others, and not only for those whose seeds they are.
 
     Raises:
@@ -178,7 +179,7 @@ def _write_pair(
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(data)
                 stream.flush()
-                # Some file systems say only now that they are full.
+                # Some file systems find out only now that they are full.
                 os.fsync(descriptor)
     except BaseException as error:
         for one in made:

@@ -1,4 +1,4 @@
-"""Pipes inside one process, for tests and simulations: the same three classes, without an operating system."""
+"""Pipes inside one process: the classes of `pipe.py` without an operating system, for streams, tests, simulations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Direction:
 
 
 class MemoryPipe(Pipe):
-    """One end of a pair made by `memory_pipe_pair`."""
+    """One end of a pair of pipes that `memory_pipe_pair` has made."""
 
     __slots__ = ("_closed", "_incoming", "_outgoing", "peer_address")
 
@@ -102,13 +102,13 @@ class MemoryPipe(Pipe):
 
 
 def memory_pipe_pair(one: str = "one", other: str = "other", capacity: int = _CAPACITY) -> tuple[Pipe, Pipe]:
-    """Two connected ends; each knows the other's address, and holds at most `capacity` bytes unread a direction."""
+    """Make two connected pipes. Each knows the address of the other; a direction holds at most `capacity` bytes."""
     there, back = _Direction(capacity), _Direction(capacity)
     return MemoryPipe(there, back, other), MemoryPipe(back, there, one)
 
 
 class MemoryListener(Listener):
-    """A place in a `MemoryTransport`."""
+    """A place in a `MemoryTransport` where a node listens."""
 
     def __init__(self, places: dict[str, MemoryListener], address: str) -> None:
         self._places = places
@@ -116,7 +116,7 @@ class MemoryListener(Listener):
         self.address = address
 
     def connect(self) -> Pipe:
-        """A new connection to this place."""
+        """Connect to this place; returns the pipe of the side that dials."""
         ours, theirs = memory_pipe_pair("dialler", self.address)
         try:
             self._send.send_nowait(theirs)

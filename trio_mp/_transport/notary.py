@@ -1,8 +1,8 @@
 """Signing for this node with the key of its certificate, and verifying what other nodes have signed with theirs.
 
 A certificate that comes in a message was shown in no TLS handshake, so OpenSSL has not verified it, and Python's `ssl`
-verifies none by itself. What is done here is stricter than a TLS library has to be: a certificate is refused that uses
-an extension which is critical and not known here, such as constraints of names.
+cannot verify one outside a handshake. This module is stricter than a TLS library has to be: it refuses a certificate
+with a critical extension that it does not know, such as constraints of names.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _KNOWN = frozenset(
 _PSS = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
 
 class _RefusedError(Exception):
-    """What was signed is not believed; the text is the rest of a sentence about it."""
+    """The notary does not believe what was signed. The text is the rest of a sentence about it, after its subject."""
 
 
 class CertificateNotary:
     """See `Notary`.
 
     Args:
-      tls: has what is in the node's files now.
-      node_id: this node's.
-      names_nodes: whether the certificates of others must name them.
+      tls: knows the present contents of the node's files.
+      node_id: the ID of this node.
+      names_nodes: whether the certificates of other nodes must name these.
       now: the clock.
     """
 
@@ -56,7 +56,9 @@ class CertificateNotary:
         self._node_id = node_id
         self._tls = tls
         self._now = now
-        # Chains that were found good, with what they are good for and until when; those used last come last.
+        # Chains that were found good, each with its first certificate and the end of its validity. The chain that was
+        # used last comes last. They are kept because each record of the database may bring one, mostly one that came
+        # before.
         self._good: dict[tuple[bytes, ...], tuple[x509.Certificate, datetime.datetime]] = {}
         self._anchors: tuple[x509.Certificate, ...] = ()
 
@@ -140,7 +142,7 @@ def _decode(proof: Sequence[object]) -> list[bytes]:
 def _follow(
     chain: tuple[bytes, ...], anchors: Iterable[x509.Certificate], now: datetime.datetime
 ) -> tuple[x509.Certificate, datetime.datetime]:
-    """Follow a chain to an authority: its first certificate, and until when all of them are valid."""
+    """Follow a chain to an authority; returns its first certificate, and until when all certificates are valid."""
     leaf, *between = [x509.load_der_x509_certificate(der) for der in chain]
     _check_leaf(leaf)
     current, path, below = leaf, [leaf], 0
@@ -162,7 +164,7 @@ def _follow(
 
 
 def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate, below: int) -> bool:
-    """Whether an authority has issued a certificate, below which there are so many other authorities."""
+    """Whether an authority has issued a certificate that has so many other authorities below it."""
     try:
         constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
         if not constraints.ca or (constraints.path_length is not None and constraints.path_length < below):

@@ -1,7 +1,7 @@
-"""What the runtime asks of a transport: pipes that never block, and places to wait.
+"""The interface of transports: pipes whose calls never block, and calls that wait until a pipe is ready.
 
-Sending and receiving are plain calls, because the hot path sends and receives without a task switch; waiting is apart.
-The simulated network provides the same three classes.
+Sending and receiving are plain calls, because the hot path sends and receives without a task switch. Waiting is a call
+of its own. The simulated network provides the same three classes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ class Pipe(ABC):
     """A byte stream in both directions.
 
     Attributes:
-      peer_address: the other side's address, for people.
-      local_host: the IP address of this side, if it has one.
-      busy_poll: for how long `wait_readable` may look again and again before it lets others run, in seconds. Where
-        there is nothing to be gained by it, it is ignored.
+      peer_address: the address of the other side, for people.
+      local_host: the IP address of this side; empty if it has none.
+      busy_poll: how long `wait_readable` may poll before it lets other tasks run, in seconds. A pipe that gains nothing
+        by polling ignores it.
     """
 
     peer_address: str
@@ -30,14 +30,20 @@ class Pipe(ABC):
 
     @abstractmethod
     def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
-        """Hand over as much as fits now; returns how many bytes, 0 if none. Raises `OSError` if it is broken."""
+        """Hand over as much as fits now; returns how many bytes, 0 if none. Raises `OSError` if the pipe is broken."""
 
     @abstractmethod
     def receive_nowait(self, maximum: int) -> bytes | None:
-        """What is there, at most so many bytes: None if nothing, empty at the end. Raises `OSError` if it is broken."""
+        """Receive what is there, at most so many bytes; None if nothing is there, empty at the end of the stream.
+
+        Raises `OSError` if the pipe is broken.
+        """
 
     def receive_into_nowait(self, buffer: memoryview) -> int | None:
-        """Receive what fits into a buffer: how many bytes, None if nothing is there; otherwise as `receive_nowait`."""
+        """Receive as much as fits into a buffer; returns how many bytes, None if nothing is there, 0 at the end.
+
+        Raises `OSError` if the pipe is broken.
+        """
         data = self.receive_nowait(len(buffer))
         if data is None:
             return None
@@ -46,18 +52,21 @@ class Pipe(ABC):
 
     @abstractmethod
     async def wait_writable(self) -> None:
-        """Wait until something can be sent, or an error be found. A checkpoint; cancelling it changes nothing.
+        """Wait until the pipe takes bytes, or has an error. A checkpoint. Cancelled, it changes nothing.
 
         Raises `trio.ClosedResourceError` if the pipe is closed meanwhile.
         """
 
     @abstractmethod
     async def wait_readable(self) -> None:
-        """Wait until something can be received, or an error or the end be found; otherwise as `wait_writable`."""
+        """Wait until bytes can be received, or the end or an error has come. A checkpoint.
+
+        Cancelled, it changes nothing. Raises `trio.ClosedResourceError` if the pipe is closed meanwhile.
+        """
 
     @abstractmethod
     def send_eof(self) -> None:
-        """Nothing more will be sent. Raises `OSError` if it is broken."""
+        """Tell the other side that nothing more will be sent. Raises `OSError` if the pipe is broken."""
 
     @abstractmethod
     def close(self) -> None:
@@ -65,20 +74,20 @@ class Pipe(ABC):
 
 
 class Listener(ABC):
-    """A place where others connect.
+    """A place where other nodes connect.
 
     Attributes:
-      address: where it listens, with the real port, for people and for other nodes.
+      address: the address of the place, with the real port, for people and for other nodes.
     """
 
     address: str
 
     @abstractmethod
     async def accept(self) -> Pipe:
-        """Wait for the next connection. A checkpoint; cancelling it loses none."""
+        """Wait for the next connection. A checkpoint. Cancelled, it loses no connection."""
 
     def accept_nowait(self) -> Pipe | None:
-        """The next connection, if one waits and it is known without asking for it in `accept`; else None."""
+        """The next connection, if one waits and can be had without a checkpoint; else None."""
         return None
 
     @abstractmethod
@@ -91,19 +100,24 @@ class Transport(ABC):
 
     @abstractmethod
     async def dial(self, address: Address) -> Pipe:
-        """Connect. A checkpoint. Raises `OSError` if it cannot be done; cancelled, it leaves nothing behind."""
+        """Connect to an address. A checkpoint. Raises `OSError` if that fails. Cancelled, it leaves nothing behind."""
 
     @abstractmethod
     async def listen(self, address: Address) -> list[Listener]:
-        """Listen, perhaps in several places. A checkpoint. Raises `OSError`, with the address in its text."""
+        """Listen at an address, which may be several places. A checkpoint.
+
+        Raises `OSError`, with the address in its text.
+        """
 
     async def listen_beside(self, dialled: Address, pipe: Pipe, name: str) -> list[Listener]:
-        """Listen where whoever reaches the other end of a pipe should reach this side, too. As `listen`.
+        """Listen where nodes that reach the other end of a pipe should reach this side, too. A checkpoint.
 
         Args:
           dialled: the address that was dialled.
-          pipe: what came of it.
-          name: of the socket's file, beside that of a Unix socket.
+          pipe: the pipe to that address.
+          name: the name of the file to make beside the dialled one, for a Unix socket.
+
+        Raises `OSError`, with the address in its text.
         """
         if isinstance(dialled, UnixAddress):
             return await self.listen(UnixAddress(str(Path(dialled.path).with_name(name))))
@@ -117,8 +131,8 @@ class Transport(ABC):
         """Whether an address, dialled on this machine, leads to what listens at a bind. Not a checkpoint.
 
         Args:
-          bind: where something listens here, as `Listener.address` says it.
-          dialled: without a host name; see `resolve`.
+          bind: an address where a node of this machine listens, as `Listener.address` has it.
+          dialled: an address without a host name; see `resolve`.
         """
         return bind == dialled
 

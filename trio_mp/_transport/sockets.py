@@ -20,14 +20,14 @@ from .pipe import Listener, Pipe, Transport
 _BACKLOG = 4096
 _ACCEPT_RETRY = 0.05
 POLL_TURN = 0.001
-"""However often polling finds something, others run after so long, in seconds."""
+"""How long polling may keep other tasks from running, in seconds, however much it finds."""
 
 POLL_PAUSES = 64
-"""How many times it is waited at most before polling is tried again."""
+"""How many waits at most go without polling, after polling was in vain."""
 
 _UNSENT = 1024 * 1024
-"""Of a TCP connection, how many bytes the kernel takes before it has sent those before them. Trio sets 16 KiB: then it
-takes two packets at a time, and a message of 1 MiB has to be written in eight parts, with a wait before each."""
+"""How many unsent bytes the kernel takes for a TCP connection. Trio sets 16 KiB; then the kernel takes two packets at a
+time, and a message of 1 MiB has to be written in eight parts, with a wait before each."""
 
 _OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
@@ -45,7 +45,7 @@ class SocketPipe(Pipe):
         connected.setblocking(False)
         self._socket = connected
         self._closed = False
-        # When others are to run again; how many more waits are not to poll, and how many there were the last time.
+        # When other tasks are to run again; how many more waits go without polling; how many did so the last time.
         self._turn_ends = 0.0
         self._unpolled = self._vain = 0
         self._poller: select.poll | None = None
@@ -88,11 +88,11 @@ class SocketPipe(Pipe):
         await trio.lowlevel.wait_readable(self._socket)
 
     async def _poll(self) -> bool:
-        """Look for something to read again and again, in the place of others; whether there is.
+        """Poll the socket for `busy_poll` seconds; no other task runs meanwhile. Returns whether it can be read.
 
-        To wait for 10 µs costs 30 µs, most of it in waking up: Linux calls this busy polling. When it was in vain the
-        next waits are true ones, 1, 2, 4 and at last 64 of them: where both processes have but one core, each would
-        only keep the other from answering.
+        Waiting for 10 µs costs 30 µs, most of it for waking up; polling costs the 10 µs. Linux calls this busy polling.
+        After polling in vain the next waits do not poll: 1 of them, then 2, 4 and at last 64. Where both processes
+        share one core, polling only keeps the other one from answering.
         """
         if self._unpolled:
             self._unpolled -= 1
@@ -133,7 +133,7 @@ def _to_pipe(stream: trio.SocketStream) -> SocketPipe:
     try:
         peer, own = stream.socket.getpeername(), stream.socket.getsockname()
     except OSError:
-        # It was gone again before we looked.
+        # The other side has closed the connection before this side could look at it.
         stream.socket.close()
         raise
     if isinstance(peer, tuple):
@@ -149,7 +149,7 @@ def _to_pipe(stream: trio.SocketStream) -> SocketPipe:
 
 
 class SocketListener(Listener):
-    """A listening socket; a Unix one removes its file when it closes."""
+    """A listening socket. The file of a Unix socket is removed when the listener closes."""
 
     def __init__(self, listener: trio.SocketListener, address: str, path: Path | None) -> None:
         self._listener = listener
@@ -158,7 +158,7 @@ class SocketListener(Listener):
         self.address = address
 
     async def accept(self) -> Pipe:
-        """See `Listener.accept`. When the process has no file left for it, waits a moment and tries again."""
+        """See `Listener.accept`. When the process has no file descriptor left, waits a moment and tries again."""
         while True:
             try:
                 stream = await self._listener.accept()
@@ -176,7 +176,7 @@ class SocketListener(Listener):
         if number < 0:
             # Closed since the last one was accepted.
             return None
-        # Trio's socket has no call that does not wait, and one wait each is too slow for a flood.
+        # The plain socket is used, because each call of Trio's socket is a checkpoint: too slow for a flood.
         listening = socket.socket(fileno=number)
         try:
             connected, _ = listening.accept()
@@ -191,7 +191,7 @@ class SocketListener(Listener):
     async def aclose(self) -> None:
         """See `Listener.aclose`."""
         if self._path is not None:
-            # Only if it is still ours: another node may have taken the place of a file somebody removed.
+            # The file may be another node's by now, which took the place of one that somebody removed.
             with contextlib.suppress(OSError):
                 if self._path.stat().st_ino == self._inode:
                     self._path.unlink()
@@ -264,7 +264,7 @@ class SocketTransport(Transport):
 
 
 def _why(error: OSError) -> str:
-    """What went wrong, without numbers; Trio keeps it in a group, one for each address of a host name."""
+    """Say what went wrong, without numbers. Trio keeps the errors in a group, one for each address of a host name."""
     if isinstance(error.__cause__, ExceptionGroup):
         numbers = [one.errno for one in error.__cause__.exceptions if isinstance(one, OSError) and one.errno]
         return ", ".join(dict.fromkeys(map(os.strerror, numbers))) or str(error)
@@ -272,7 +272,7 @@ def _why(error: OSError) -> str:
 
 
 def _whole_path(address: Address) -> str:
-    """Where a relative path leads: what that is relative to is not the same for all."""
+    """The absolute path of a relative one, for the end of an error: each process may run in another directory."""
     relative = isinstance(address, UnixAddress) and not Path(address.path).is_absolute()
     return f" ({Path(str(address)[5:]).absolute()})" if relative else ""
 

@@ -1,6 +1,7 @@
-"""The throw-away certificate that goes with a secret: made once for each process, and never on a disk if that can be.
+"""The throw-away certificate that goes with a secret: made once for each process, if possible without a disk.
 
-This is loaded when it is wanted: what makes certificates takes 9 MiB, which nodes that do not encrypt need not have.
+This module is loaded on demand: the library that makes certificates takes 9 MiB, which nodes that do not encrypt need
+not have.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .tls import MemoryTLS, make_context
 
 
 def throwaway_tls(server_side: bool) -> MemoryTLS:
-    """A TLS object for one connection, on the throw-away certificate. Raises what `throwaway_contexts` does."""
+    """Make the TLS object of one connection with the throw-away certificate. Raises what `throwaway_contexts` does."""
     server, client, fingerprint = throwaway_contexts()
     return MemoryTLS(server, fingerprint) if server_side else MemoryTLS(client, b"")
 
@@ -68,15 +69,15 @@ def load_through_pipes(context: ssl.SSLContext, chain_pem: bytes, key_pem: bytes
 
     Raises `OSError` where that is not possible.
     """
-    # Not a memfd: that is Linux only, and a limit on the size of files holds for it too. Two pipes, since what has
-    # been read from a pipe is gone, and the certificate and the key are read one after the other.
+    # Not a memfd: only Linux has that, and a limit on the size of files holds for it, too. Two pipes, because the bytes
+    # of a pipe can be read once, and the certificate and the key are read one after the other.
     with _pipe_with(chain_pem) as chain, _pipe_with(key_pem) as key:
         context.load_cert_chain(chain, key)
 
 
 @contextmanager
 def _pipe_with(data: bytes) -> Iterator[str]:
-    """The path of a pipe that `data` can be read from, once. It must be less than 4 KiB: what every pipe can hold."""
+    """The path of a pipe from which `data` can be read once. It must be less than 4 KiB, which every pipe holds."""
     reading, writing = os.pipe()
     try:
         try:
@@ -89,10 +90,10 @@ def _pipe_with(data: bytes) -> Iterator[str]:
 
 
 def load_through_file(context: ssl.SSLContext, chain_pem: bytes, key_pem: bytes) -> None:
-    """Load a certificate and its key through a temporary file that is private to the user and gone at once.
+    """Load a certificate and its key through a temporary file, which only the user can read. It is removed at once.
 
     Raises:
-      OSError: it could not be written. The text says what, where and what to do.
+      OSError: the file could not be written. The text says what, where and what to do.
     """
     where: str | None = None
     try:

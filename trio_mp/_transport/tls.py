@@ -17,8 +17,8 @@ _READ_SIZE = 64 * 1024
 
 _NOT_OURS = "is not signed by our authority"
 
-# By OpenSSL's X509_V_ERR_ numbers: its texts change from version to version. What is found wrong may be in a
-# certificate further up the chain; OpenSSL's own words, which follow in brackets, do not say either.
+# What OpenSSL may find wrong with a certificate, by its X509_V_ERR_ numbers: its texts change from version to version.
+# The fault may lie in a certificate further up the chain. OpenSSL does not say which one, so neither can these texts.
 _VERIFICATION = {
     2: _NOT_OURS,
     18: _NOT_OURS,
@@ -35,7 +35,7 @@ _VERIFICATION = {
 _WANTS_CERTIFICATE = "the other side wants a certificate, and this node has none"
 _NOT_ACCEPTED = "the other side does not accept our certificate"
 
-# By the end of OpenSSL's name for the reason: what comes before it (SSLV3_ALERT_, TLSV13_ALERT_) has changed over time.
+# Reasons by the end of their names in OpenSSL: the beginnings (SSLV3_ALERT_, TLSV13_ALERT_) have changed over time.
 _REASONS = {
     "ALERT_CERTIFICATE_REQUIRED": _WANTS_CERTIFICATE,
     "ALERT_UNKNOWN_CA": _NOT_ACCEPTED,
@@ -57,13 +57,13 @@ _REASONS = {
 
 
 def explain_verification(error: ssl.SSLCertVerificationError) -> str:
-    """What is wrong with a certificate, as the rest of a sentence about it, with OpenSSL's own words in brackets."""
+    """Say what is wrong with a certificate: the rest of a sentence about it, with OpenSSL's own words in brackets."""
     why = _VERIFICATION.get(error.verify_code, "cannot be accepted")
     return f"{why} ({error.verify_message})"
 
 
 def explain(error: ssl.SSLError) -> str:
-    """What went wrong, in words that somebody can act on; OpenSSL's reason is among them."""
+    """Say what went wrong, in words that a reader can act on, with OpenSSL's reason in brackets."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: the other side's certificate {explain_verification(error)}"
     name: str | None = error.reason
@@ -75,9 +75,14 @@ def explain(error: ssl.SSLError) -> str:
 
 
 def make_context(*, server_side: bool, verify: bool = True) -> ssl.SSLContext:
-    """A context for TLS 1.3 without a certificate yet; `verify` is whether the peer must have one of an authority."""
+    """Make a context for TLS 1.3 that has no certificate yet.
+
+    Args:
+      server_side: whether it is for the server of a connection.
+      verify: whether the peer must have a certificate of an authority.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT)
-    # Nodes have IDs; whether a certificate names one is for the handshake to see.
+    # Nodes have IDs and not host names. The handshake of this package looks whether a certificate names the ID.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -88,10 +93,10 @@ def make_context(*, server_side: bool, verify: bool = True) -> ssl.SSLContext:
 
 
 class MemoryTLS:
-    """One connection's TLS, bytes in and bytes out.
+    """The TLS of one connection: it takes bytes and returns bytes, and knows of no socket.
 
     Args:
-      context: the server's or the client's.
+      context: the context of the server or of the client.
       own_fingerprint: the SHA-256 fingerprint of our certificate if we are the server, else empty.
       read_node_ids: reads the node IDs in a certificate (DER). With it the context must verify certificates; it is
         called with that of the peer when the handshake is done, and must not raise.
@@ -136,7 +141,7 @@ class MemoryTLS:
 
     @property
     def peer_node_ids(self) -> frozenset[str] | None:
-        """The node IDs that the peer's certificate names; None if that was not verified, or not yet.
+        """The node IDs that the peer's certificate names; None if it was not verified, or not yet.
 
         Under TLS 1.3 the client's handshake is done before the server has looked at the client's certificate, so the
         server's refusal of it comes later, as an error of `receive`.
@@ -164,7 +169,7 @@ class MemoryTLS:
     def receive(self, data_untrusted: bytes) -> tuple[bytes, bytes]:
         """See `TLSChannel.receive`. After it has raised, `take_alert` has what the peer should still be told."""
         if self._broken:
-            # OpenSSL would take it for an ordinary end after an alert.
+            # After an alert OpenSSL would take more data for an ordinary end of the stream.
             raise RemoteProtocolError("TLS: expected nothing after an error, got data")
         self._incoming.write(data_untrusted)
         plain = b""
@@ -199,7 +204,7 @@ class MemoryTLS:
         return self._outgoing.read()
 
     def take_alert(self) -> bytes:
-        """What is to be written, if that is still possible, after an error: it tells the peer's TLS what was wrong."""
+        """Take the bytes that tell the peer's TLS what was wrong, to be written after an error if that is possible."""
         return self._outgoing.read()
 
     def _failed(self, error: ssl.SSLError) -> RemoteProtocolError:
@@ -219,7 +224,7 @@ class MemoryTLS:
             self._peer_certificate = peer
 
     def _read(self) -> bytes:
-        """All that can be decrypted: the socket need not become readable again for what is left in the buffer."""
+        """Decrypt all that is there. The socket does not become readable again for bytes that OpenSSL has buffered."""
         pieces: list[bytes] = []
         while True:
             try:

@@ -1,12 +1,12 @@
-"""The files of Unix sockets: taking the place of a dead one, and removing those that nobody else would.
+"""The files of Unix sockets: taking the place of a dead one, and removing files that no node would ever take over.
 
-A process that is killed leaves its socket's file behind. A node with an ID of its own comes back, and takes the file's
-place; one with a random ID never does, so whoever finds its file removes it.
+A process that is killed leaves the file of its socket behind. A node with an ID of its own comes back and takes the
+file's place. A node with a random ID never comes back, so the next node that finds the file removes it.
 
-Whether a socket is dead is asked with a socket of the wrong type: the kernel says whether somebody is bound there, also
-if that one does not listen yet, and the one that is there notices nothing. So a node that is just binding is not taken
-for dead. What is dead is judged, removed and replaced under a lock of its directory: otherwise the file that somebody
-judged could be another's when it is removed.
+To find out whether a socket is dead, a node connects to it with a socket of the wrong type. The kernel then says
+whether a process is bound there, even if it does not listen yet, and the process notices nothing. So a node that is
+just binding is not taken for dead. A dead file is judged, removed and replaced under a lock of its directory: without
+the lock another node could replace the file between the judgement and the removal.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ from pathlib import Path
 import trio
 
 LOOKED_AT = 10_000
-"""At how many files of a directory it is looked, for those of dead nodes, by one that begins to listen there."""
+"""At how many files of a directory a node looks for those of dead nodes, when it begins to listen there."""
 
 _TRIES = 100
 _TRY_AGAIN = 0.01
-"""How often, and after how many seconds each, a lock is tried that somebody else holds, mostly for a millisecond. Then
-it goes without: any user who may read the directory could hold it for ever."""
+"""How often a lock is tried that another process holds, and how many seconds lie between. Mostly it is held for a
+millisecond. After that a node goes on without it: a user who may read the directory could hold it for ever."""
 
 _RANDOM_ID = re.compile(r"anon_([A-Za-z0-9]{16})-[0-9a-f]{8}\.sock")
 
 
 def socket_name(node_id: str) -> str:
-    """The name of the file of a node that listens beside another."""
+    """The name of the file of a node that listens beside the file of another node."""
     name = "".join(character if character.isalnum() else "_" for character in node_id)
     if name != node_id:
-        # Another node's may differ from it in nothing else.
+        # Without the digest the names of two nodes could be the same, since characters were replaced.
         name += f"-{hashlib.sha256(node_id.encode()).hexdigest()[:8]}"
     return f"{name}.sock"
 
 
 def is_of_random_id(name: str) -> bool:
-    """Whether this is the name of the file of a node whose ID was random, so that it never comes back."""
+    """Whether a file has the name that a node with a random ID gives it. Such a node never comes back."""
     parts = _RANDOM_ID.fullmatch(name)
     return parts is not None and socket_name(f"anon/{parts[1]}") == name
 
 
 def is_dead(path: Path) -> bool:
-    """Whether nobody is bound to the socket at this path. It does not disturb who is, and does not block.
+    """Whether no process is bound to the socket at this path. A process that is bound notices nothing. Never blocks.
 
     Raises:
-      OSError: that cannot be told; the socket is another user's, for example.
+      OSError: the kernel does not say; the socket is another user's, for example.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         probe.setblocking(False)
@@ -70,9 +70,7 @@ def is_dead(path: Path) -> bool:
 
 
 async def bind(listening: socket.socket, path: Path) -> None:
-    """Bind a socket to a path, where only this user can connect, and take the place of a dead one; then listen.
-
-    A checkpoint.
+    """Bind a socket to a path where only this user can connect, and take the place of a dead socket. A checkpoint.
 
     Raises:
       OSError: something listens there, there is another kind of file, or the path cannot be used.
@@ -81,7 +79,7 @@ async def bind(listening: socket.socket, path: Path) -> None:
     for left in reversed(range(_TRIES)):
         with _locked(path.parent) as locked:
             if locked is not False or not left:
-                # No checkpoint from here on.
+                # There is no checkpoint from here on: other tasks must run neither under the lock nor with the mask.
                 _remove_stale(path)
                 # The file is made with the mode that the mask leaves, so there is no moment at which others can
                 # connect. The mask is the process's, so the plain socket is used: Trio's binds in a thread, while other
@@ -96,7 +94,7 @@ async def bind(listening: socket.socket, path: Path) -> None:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the socket file that a process left behind when it died; refuse one that is alive."""
+    """Remove the socket file that a process left behind when it died. Raises `OSError` if the socket is alive."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise FileExistsError(errno.EEXIST, "there is a file of that name, and it is no socket")
@@ -112,7 +110,7 @@ def remove_dead(path: Path) -> None:
 
 
 def remove_dead_beside(path: Path) -> None:
-    """Remove all such files in the directory of this path. Raises nothing."""
+    """Remove all files in the directory of this path that `remove_dead` would remove. Raises nothing."""
     with contextlib.suppress(OSError), _locked(path.parent) as locked, os.scandir(path.parent) as entries:
         for entry in islice(entries, LOOKED_AT):
             _remove_if_dead(path.with_name(entry.name), locked)
@@ -129,9 +127,10 @@ def _remove_if_dead(path: Path, locked: bool | None) -> None:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[bool | None]:
-    """Hold the lock of a directory, without waiting for it; it ends with the process, if not before.
+    """Hold the lock of a directory, without waiting for it. The lock ends with the process, if not before.
 
-    Yields whether it is held; None if it cannot be: not all file systems have it, and not all directories can be read.
+    Yields whether the lock is held; None if there is none: some file systems have no locks, and some directories cannot
+    be read.
     """
     try:
         descriptor = os.open(directory, os.O_RDONLY)
@@ -145,7 +144,7 @@ def _locked(directory: Path) -> Iterator[bool | None]:
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Lock a directory, if nobody else has: whether that has gone well; None if it cannot be locked at all."""
+    """Lock a directory; returns whether that went well, False if another process has it, None if there are no locks."""
     if sys.platform == "win32":
         return None
     import fcntl  # which is not there on Windows

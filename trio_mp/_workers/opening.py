@@ -140,7 +140,7 @@ async def open_workers(runtime: Runtime, open_node: NodeOpener, settings: Worker
                 find_begun=staff.find_begun,
             )
             staff.pool = pool
-            async with SupervisorBlock(beside, node.database, settings.supervisor) as crew:
+            async with SupervisorBlock(beside, node._spawner, node.database, settings.supervisor) as crew:
                 pool.start_soon(pool.oversee)
                 try:
                     await _start_all(crew, staff, settings)

@@ -1,4 +1,4 @@
-"""Test programs on a simulated network: many nodes in one process, virtual time, and all that can go wrong::
+"""Test programs on a simulated network: many nodes in one process, virtual time, and every fault of a network::
 
     async def scenario(network):
         async with network.open_node("a") as a:
@@ -11,8 +11,8 @@
     def test_it(seed):
         simulate(scenario, seed=seed)
 
-The same seed gives the same run. `Oracle` is the promise that all of this was made to test; `python -m trio_mp.testing
-hammer` tests it.
+The same seed gives the same run. `Oracle` checks the promise while the simulation runs, and `python -m trio_mp.testing
+hammer` tries it with many seeds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m trio_mp.testing`: hammer the promise with many seeds, or replay one."""
+"""`python -m trio_mp.testing`: hammer the promise with many seeds, or replay one seed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _positive(text: str) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m trio_mp.testing", description=DESCRIPTION, epilog=STATUS)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     many = commands.add_parser("hammer", help="many seeds, on all cores", description=DESCRIPTION, epilog=STATUS)
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parsed = make_parser().parse_args(arguments)
     if isinstance(sys.stdout, TextIOWrapper):
-        # An encoding without a ✗ is no reason to fail.
+        # An encoding without a ✗ is no reason for the command to fail.
         sys.stdout.reconfigure(errors="replace")
     if parsed.command == "replay":
         return replay(parsed.seed)

@@ -1,4 +1,4 @@
-"""How long it may take until a monitor fires, for each cause."""
+"""How long a monitor may take to fire, for each cause."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .._services.database import GRACE
 
 
 class Cause(enum.Enum):
-    """Why a monitor has to fire; the text is for people."""
+    """Why a monitor has to fire. The value is a text for people."""
 
     DIED_HERE = "its port has died on the same node"
     DIED = "its port has died on a connected node"
@@ -22,23 +22,23 @@ class Cause(enum.Enum):
 class Bounds:
     """The bounds that follow from the settings of the nodes; of several nodes, take the largest of each.
 
-    They are counted from the cause, or from the end of the last disturbance of the network if that was later.
+    A bound is counted from the cause, or from the end of the network's last disturbance if that was later.
 
     - `DIED_HERE`, at once: the notice goes through the dispatcher's queue, which is drained without waiting.
     - `DIED`, `latency`: the notice travels behind what is queued for that connection. It counts from the end of the
       port's tasks, for which the port's node waits at most its `shutdown_timeout`.
     - `CLOSED`, `latency`: the end of the connection travels behind what was sent before it.
-    - `SILENT`, between 3 and 3.5 heartbeats after the last byte, which may arrive up to `latency` later. The silence is
-      judged twice in each heartbeat, and at two such looks in a row: the first sees 2.5 heartbeats or more, the second
-      3 or more. So the looks that matter are the first beyond 3 heartbeats, at most half a one later.
-    - `UNREACHABLE`, `connect_timeout`: so long what is queued waits for a connection at most, less for a node that has
-      gone from the network. If one comes up in that time, and then falls silent, 3.5 heartbeats more; this is the
-      longest of all, and is what holds after a disturbance.
+    - `SILENT`, between 3 and 3.5 heartbeats after the last byte, which may arrive up to `latency` later. A node looks
+      for silence twice in each heartbeat, and acts when two looks in a row find it: the first sees 2.5 heartbeats or
+      more, the second 3 or more. So the node acts at its first look beyond 3 heartbeats, at most half a one later.
+    - `UNREACHABLE`, `connect_timeout`: queued messages wait at most so long for a connection; less for a node that has
+      left the network. If a connection comes up in that time and then falls silent, it takes 3.5 heartbeats more. This
+      bound is the longest, and is the one that holds after a disturbance.
 
     Attributes:
       heartbeat, connect_timeout: the settings, in seconds.
-      latency: how long what is queued may take to travel when nothing is wrong, in seconds.
-      grace: for how long the database keeps what may have moved, in seconds.
+      latency: how long queued messages may take to travel when nothing is wrong, in seconds.
+      grace: how long the database keeps entries of a node that may have moved, in seconds.
     """
 
     heartbeat: float = 5.0
@@ -47,7 +47,7 @@ class Bounds:
     grace: float = GRACE
 
     def of(self, cause: Cause) -> float:
-        """After how many seconds a monitor has fired at the latest."""
+        """How many seconds after this cause a monitor has fired at the latest."""
         if cause is Cause.DIED_HERE:
             return 0.0
         if cause is Cause.SILENT:
@@ -58,18 +58,18 @@ class Bounds:
 
     @property
     def memory(self) -> float:
-        """After how many seconds a lost connection, or a dead node, has no traces in the database."""
+        """After how many seconds a lost connection or a dead node has left no trace in the database."""
         return self.of(Cause.SILENT) + self.grace
 
     @property
     def forgotten(self) -> float:
-        """After how many seconds nobody believes any more what a member has said of others that is dead, or cut off.
+        """After how many seconds nobody believes what a member has said of others, once it is dead or cut off.
 
-        Twice the grace and one heartbeat after its last connection has ended, which may be noticed late.
+        That is twice the grace and one heartbeat after its last connection has ended, which may be noticed late.
         """
         return self.of(Cause.SILENT) + 2 * self.grace + self.heartbeat
 
     @property
     def longest(self) -> float:
-        """The bound that holds for every cause, counted from when the network has come to rest."""
+        """The bound that holds for every cause, counted from the moment when the network came to rest."""
         return self.connect_timeout + 3.5 * self.heartbeat + self.latency

@@ -1,4 +1,4 @@
-"""What can be done to a simulated network. Each fault writes itself into the trace."""
+"""The faults of a simulated network: what a test can do to it. Each fault is recorded in the trace."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Faults:
-    """The faults of a `SimulatedNetwork`, which says what the attributes are.
+    """The faults of a `SimulatedNetwork`, which documents the attributes.
 
-    Those that last do so until `heal`, or until their own opposite. Nodes are named by their IDs. A fault that finds
-    no connection to act upon is none, and returns False.
+    A fault that lasts ends with `heal`, or with its own opposite. Nodes are named by their IDs. A fault that finds no
+    connection to act upon changes nothing, is not recorded, and returns False.
     """
 
     trace: Trace
@@ -38,7 +38,7 @@ class Faults:
     _held: trio.lowlevel.ParkingLot
 
     def host(self, node_id: str) -> Host:
-        """The machine of a node."""
+        """The machine of the node with this ID."""
         return self._hosts.setdefault(node_id, Host(node_id))
 
     def link(self, source: str, target: str) -> Link:
@@ -50,25 +50,25 @@ class Faults:
         return link
 
     def wires(self, one: str | None = None, other: str | None = None) -> list[Wire]:
-        """The connections that are open at both ends, the oldest first: all, those of a node, or those of two."""
+        """The connections that are open at both ends, oldest first: all, those of one node, or those of two nodes."""
         wanted = {one, other} - {None}
         return [wire for wire in self._wires if wire.open and wanted <= set(wire.nodes())]
 
     def log_fault(self, kind: str, *details: object) -> None:
-        """Note a fault, in the trace and for the oracle, which then allows for some delay."""
+        """Record a fault in the trace, and tell the oracle, which then allows for some delay."""
         self.trace.record("fault", kind, *details)
         self.oracle.disturbed(calm=not self._lasting())
 
     def _lasting(self) -> bool:
         if self._dials_held or any(host.paused for host in self._hosts.values()):
             return True
-        # A link that is only slow counts as well: what is queued for it may take longer than usual.
+        # A link that is only slow counts as well: messages queued for it may take longer than usual.
         return any(link != self.default_link for link in self._links.values())
 
     # Connections ---------------------------------------------------------------------------------------------------
 
     def reset(self, one: str, other: str) -> bool:
-        """The connections of two nodes break: both ends are told, and what is on its way is gone."""
+        """Break the connections of two nodes. Both ends are told, and bytes on their way are gone."""
         wires = self.wires(one, other)
         for wire in wires:
             for end in wire.ends:
@@ -78,7 +78,7 @@ class Faults:
         return bool(wires)
 
     def half_open(self, gone: str, left: str) -> bool:
-        """The connections of two nodes break, but only one is told; what the other one sends is not even refused."""
+        """Break the connections of two nodes, and tell only the node `gone`. No reset answers what `left` sends."""
         wires = self.wires(gone, left)
         for wire in wires:
             for end in wire.ends:
@@ -90,9 +90,9 @@ class Faults:
         return bool(wires)
 
     def truncate(self, source: str, target: str) -> bool:
-        """The next bytes from one node to another are cut off anywhere, mostly in a frame, and the stream ends there.
+        """Cut off the next bytes from one node to another anywhere, mostly inside a frame, and end the stream there.
 
-        The sender finds a reset.
+        The sender's connection is reset.
         """
         wires = self.wires(source, target)
         for wire in wires:
@@ -102,17 +102,19 @@ class Faults:
         return bool(wires)
 
     def flip_bit(self, source: str, target: str) -> bool:
-        """One bit of the next bytes from one node to another is changed.
+        """Change one bit of the next bytes from one node to another.
 
-        Only where it must be noticed, between nodes with `encryption`: there the receiver has to end the connection.
-        Without encryption a changed bit can make another valid message, and no program can tell; who fears that
-        encrypts.
+        Only between nodes with `encryption`, where the receiver has to notice the change and end the connection.
+        Without encryption a changed bit can make another valid message, which no program can notice.
 
         Raises:
           ValueError: one of the nodes has no encryption.
         """
         if not (self.host(source).encrypted and self.host(target).encrypted):
-            raise ValueError(f"{source} and {target} do not encrypt, so that a changed bit need not be noticed")
+            raise ValueError(
+                f"expected nodes with encryption, which notice a changed bit, got {source} and {target}:"
+                " open both with encryption=True"
+            )
         wires = self.wires(source, target)
         for wire in wires:
             wire.direction(source).flip_next = True
@@ -123,19 +125,19 @@ class Faults:
     # Links ---------------------------------------------------------------------------------------------------------
 
     def black_hole(self, source: str, target: str) -> None:
-        """Nothing from one node arrives at the other, while the opposite direction works.
+        """Let nothing from one node arrive at the other, while the opposite direction works.
 
-        As with TCP, what is sent waits, as far as it fits, and arrives when the link is healed, if its connection still
-        is there then. Connecting takes both directions.
+        As with TCP, bytes that are sent wait, as far as they fit, and arrive when the link is healed, if their
+        connection still exists then. New connections need both directions.
         """
         self.link(source, target).broken = True
         self.log_fault("black hole", f"from {source} to {target}")
 
     def partition(self, *groups: tuple[str, ...] | list[str] | set[str]) -> None:
-        """Nodes of different groups hear nothing of each other, as with `black_hole` in both directions.
+        """Let nothing arrive between nodes of different groups, as with `black_hole` in both directions.
 
         Args:
-          groups: sets of node IDs; a node in none of them is not concerned.
+          groups: sets of node IDs. The links of a node that is in none of them stay as they are.
         """
         for one, other in itertools.permutations(groups, 2):
             for source, target in itertools.product(sorted(one), sorted(other)):
@@ -152,13 +154,13 @@ class Faults:
         split: float | None = None,
         capacity: int | None = None,
     ) -> None:
-        """Change how bytes travel between two nodes, both ways; what is not given stays as it is.
+        """Change how bytes travel between two nodes, both ways. Arguments that are not given leave the link as it is.
 
         Args:
-          one, other: the nodes.
+          one, other: the node IDs.
           delay: how long bytes take, in seconds.
-          jitter: at most so much longer; they stay in order.
-          split: how likely a write or a read is cut short, anywhere; between 0 and 1.
+          jitter: how much longer they may take, at random, in seconds. Bytes stay in order.
+          split: the probability that a write or a read is cut short anywhere.
           capacity: how many bytes a connection holds in one direction, on their way and unread.
         """
         for link in (self.link(one, other), self.link(other, one)):
@@ -169,21 +171,21 @@ class Faults:
         self.log_fault("slow link", one, other, delay, jitter, split, capacity)
 
     def slow_reader(self, node_id: str, rate: float) -> None:
-        """A node reads only so many bytes a second from each of its connections."""
+        """Let a node read at most `rate` bytes a second from each of its connections."""
         for other in sorted(self._hosts.keys() - {node_id}):
             self.link(other, node_id).rate = rate
         self.log_fault("slow reader", node_id, f"{rate:g} B/s")
 
     def fill_queue(self, source: str, target: str) -> None:
-        """The connections from one node to another take nothing more: what is sent stays in the outgoing queue."""
+        """Let the connections from one node to another take no more bytes: messages stay in the outgoing queue."""
         self.link(source, target).capacity = 0
         self.log_fault("full queue", f"from {source} to {target}")
 
     def heal(self, *nodes: str) -> None:
-        """Undo whatever lasts: black holes, partitions, pauses, slow links and readers, held dials.
+        """Undo all faults that last: black holes, partitions, pauses, slow links and readers, held dials.
 
         Args:
-          nodes: only what concerns links between these nodes, and pauses of them; all without.
+          nodes: heal only the links between these nodes, and their pauses; without any, heal everything.
         """
         chosen = set(nodes) or self._hosts.keys()
         for (source, target), link in self._links.items():
@@ -209,27 +211,27 @@ class Faults:
     # Nodes ---------------------------------------------------------------------------------------------------------
 
     def pause(self, node_id: str) -> None:
-        """A node stops for a while: it reads and writes nothing, accepts and dials nothing, until `resume` or `heal`.
+        """Pause a node until `resume` or `heal`: it reads and writes nothing, accepts and dials nothing.
 
-        What others send waits, as far as it fits; so does what its program sends. It is not SIGSTOP: its program and
-        its timers go on, because all nodes of a simulation share one clock. So it may give others up meanwhile, as they
-        may it. For a process in which nothing runs, and which finds that much time has passed, use `jump_clock`: then
-        all nodes have stopped.
+        Bytes that others send to it wait, as far as they fit; so do those that its program sends. A pause is not
+        SIGSTOP: the node's program and timers go on, because all nodes of a simulation share one clock. So a paused
+        node may give up its connections, as the other side may. To simulate processes that were stopped and find that
+        much time has passed, use `jump_clock`, which stops all nodes.
         """
         self.host(node_id).paused = True
         self.log_fault("pause", node_id)
 
     def resume(self, node_id: str) -> None:
-        """The node goes on."""
+        """End the pause of a node."""
         self.host(node_id).paused = False
         self._release()
         self.trace.record("resume", node_id)
         self.oracle.disturbed(calm=not self._lasting())
 
     def stall(self, node_id: str, seconds: float) -> None:
-        """A handler of a node computes for so long, by the clock with which the node measures its handlers.
+        """Let a handler of a node seem to compute for some seconds, by the clock with which the node measures handlers.
 
-        Only that node's measurement is concerned; to let the time pass for all as well, call `jump_clock`.
+        Only that node's measurement changes. To let the time pass for all nodes as well, call `jump_clock`.
         """
         clock = self._fairness.get(node_id)
         if clock is not None:
@@ -237,7 +239,7 @@ class Faults:
         self.log_fault("stall", node_id, f"{seconds:g} s")
 
     def jump_clock(self, seconds: float) -> None:
-        """Time passes at once, and nobody has run meanwhile: the process was stopped, or the machine asleep."""
+        """Let time pass at once while no node runs, as if the process was stopped or the machine was asleep."""
         clock = trio.lowlevel.current_clock()
         assert isinstance(clock, MockClock)
         self.log_fault("clock jump", f"{seconds:g} s")
@@ -245,17 +247,17 @@ class Faults:
         self.oracle.disturbed(calm=not self._lasting())
 
     def jump_wall_clock(self, node_id: str, seconds: float) -> None:
-        """The time of day of a node is set, forwards or backwards; nothing may depend on it."""
+        """Set the time of day of a node forwards or backwards. Nothing in a node may depend on it."""
         self._wall_offsets[node_id] = self._wall_offsets.get(node_id, 0.0) + seconds
         self.log_fault("wall clock", node_id, f"{seconds:+g} s")
 
     def hold_dials(self) -> None:
-        """Whoever dials from now on waits for `release_dials`: so that all dial at the same time."""
+        """Let every dial from now on wait for `release_dials`, so that all of them arrive at the same time."""
         self._dials_held = True
         self.log_fault("simultaneous dialling")
 
     def release_dials(self) -> None:
-        """Let them dial."""
+        """Let the dials go on that `hold_dials` has held."""
         self._dials_held = False
         self._held.unpark_all()
         self.trace.record("dials released")

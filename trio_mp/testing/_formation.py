@@ -1,4 +1,4 @@
-"""Whether a network that is at rest has the form that it should have; and when the ties end that hold it together."""
+"""Checks the form of a network that is at rest, and notes when connections end that hold it together."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Standing:
     """A node's place in the network.
 
     Attributes:
-      seeds: the IDs of its seeds, as far as they live.
-      has_seeds: whether it was given any.
-      is_global: whether it says that it is global.
-      anchor: what it is attached to.
-      mesh, guests: as it sees them.
+      seeds: the IDs of those of its seeds that live.
+      has_seeds: whether the node was given seeds.
+      is_global: whether the node says that it is global.
+      anchor: the node ID of the global node that it is attached to.
+      mesh, guests: the mesh and the guests, as the node sees them.
     """
 
     seeds: frozenset[str]
@@ -35,8 +35,8 @@ class Ties:
     """Notes when a connection ends that makes a node part of its network.
 
     Args:
-      node: whose.
-      ended: is called then.
+      node: the node whose connections are watched.
+      ended: called when such a connection has ended.
     """
 
     def __init__(self, node: Node, ended: Callable[[], object]) -> None:
@@ -61,7 +61,7 @@ class Ties:
 
 
 def runs_known_to(node: Node) -> dict[str, str]:
-    """The runs of nodes of which a global node holds entries, by node ID; of another node, nothing."""
+    """The runs of nodes that a global node holds entries of, by node ID. Empty for a node that is not global."""
     replica = node.database._replica
     table = replica.held(NODES) if replica.is_global else {}
     return {node_id: said[0] for node_id, said in table.items() if isinstance(said, list) and is_node(node_id, said)}
@@ -70,11 +70,11 @@ def runs_known_to(node: Node) -> dict[str, str]:
 def standings_of(
     nodes: Mapping[str, Node], seeds_of: Callable[[str], Iterable[str]]
 ) -> dict[str, Standing]:
-    """The places of these nodes, but for those without a network.
+    """The places of these nodes. Nodes without a network have none.
 
     Args:
-      nodes: those that live, by ID.
-      seeds_of: the IDs of a node's seeds that live.
+      nodes: the nodes that live, by ID.
+      seeds_of: gives the IDs of those seeds of a node that live.
     """
     standings: dict[str, Standing] = {}
     for node_id, node in nodes.items():
@@ -92,7 +92,7 @@ def standings_of(
 
 
 def find_fault(nodes: Mapping[str, Standing]) -> str:
-    """What is wrong with a network in which everybody can reach everybody, and which has come to rest; or nothing."""
+    """Say what is wrong with a network at rest, in which all nodes can reach each other; or an empty text."""
     parts = parts_of(nodes)
     for node_id, node in nodes.items():
         if not node.has_seeds and not node.is_global:
@@ -122,7 +122,7 @@ def are_bound(nodes: Mapping[str, Standing], one: str, other: str) -> bool:
 
 
 def parts_of(nodes: Mapping[str, Standing]) -> dict[str, str]:
-    """For each node some name of the part of the network that it belongs to: seeds hold it together."""
+    """For each node, a name of the part of the network that it belongs to. Seeds hold the parts together."""
     parts = {node_id: node_id for node_id in nodes}
     for node_id, node in nodes.items():
         for seed in node.seeds:

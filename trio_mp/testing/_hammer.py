@@ -1,7 +1,7 @@
-"""Many seeds on all cores, and a table of what came of them.
+"""The hammer: runs many seeds on all cores, and prints a table of their results.
 
-The hammer is in the wheel, and needs nothing that the package does not: who doubts the promise, on a platform or with a
-version of Trio of their own, can try it there, and name the seed that breaks it.
+The hammer is in the wheel, and needs nothing that the package does not. So users can try the promise on their platform
+and with their version of Trio, and report the seed that breaks it.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from dataclasses import dataclass, field
 from ._seed import Result, run_seed
 
 PATIENCE = 300.0
-"""After so many real seconds a seed is taken to hang: most take a fifth of one."""
+"""How many real seconds a seed may take before it counts as hung. Most take a fifth of a second."""
 
 _MOST_SHOWN = 5
 
 
 @dataclass(slots=True)
 class Summary:
-    """What came of many seeds.
+    """The results of many seeds, added up.
 
     Attributes:
       seeds: how many were run.
-      simulated: how long in simulated seconds, all of them.
-      elapsed: how long in real seconds.
-      sent, delivered, fired: messages and monitors that the oracle saw.
-      asked: how often a node was made to ask another one to part.
-      faults: how many of each kind.
-      violations: the results with one.
+      simulated: how many simulated seconds they took together.
+      elapsed: how many real seconds have passed.
+      sent, delivered, fired: how many messages and monitors the oracle saw.
+      asked: how often a node was made to ask another node to part.
+      faults: how many faults of each kind were injected.
+      violations: the results with a violation.
     """
 
     seeds: int = 0
@@ -50,7 +50,7 @@ class Summary:
     violations: list[Result] = field(default_factory=list)
 
     def add(self, result: Result) -> None:
-        """One more."""
+        """Add the result of one seed."""
         self.seeds += 1
         self.simulated += result.seconds
         self.sent += result.sent
@@ -63,11 +63,11 @@ class Summary:
 
 
 def hammer(seeds: range, jobs: int) -> int:
-    """Run these seeds, and print what came of them; returns the exit status.
+    """Run seeds, and print their results. Returns the exit status.
 
     Args:
-      seeds: which.
-      jobs: how many processes; 1 is this one.
+      seeds: the seeds to run.
+      jobs: how many processes run them; 1 means this process alone.
     """
     summary = Summary()
     start = time.monotonic()
@@ -83,7 +83,7 @@ def hammer(seeds: range, jobs: int) -> int:
 
 
 def replay(seed: int) -> int:
-    """Run one seed again, and print what comes of it; returns the exit status."""
+    """Run one seed again, and print its result. Returns the exit status."""
     result = run_seed(seed)
     summary = Summary()
     summary.add(result)
@@ -95,13 +95,13 @@ def replay(seed: int) -> int:
 
 
 def show_violation(result: Result) -> None:
-    """Print what was broken, and how to see it again."""
+    """Print the rule that was broken, and the command that runs the seed again."""
     print(f"✗ seed {result.seed} {result.violation}")
     print(f"  again: python -m trio_mp.testing replay {result.seed}", flush=True)
 
 
 def _show_progress(done: int, seeds: int, elapsed: float) -> None:
-    """Say on a terminal how far it is, in a line that the next thing said overwrites."""
+    """Show on a terminal how many seeds are done, in a line that the next output overwrites."""
     if sys.stderr.isatty():
         left = elapsed / done * (seeds - done)
         text = f"{done:,} of {seeds:,} seeds, {elapsed:,.0f} s, about {left:,.0f} s more" if done < seeds else ""
@@ -109,7 +109,7 @@ def _show_progress(done: int, seeds: int, elapsed: float) -> None:
 
 
 def draw(summary: Summary) -> str:
-    """The table at the end."""
+    """Draw the table at the end."""
     rows: list[tuple[str, str, str]] = []
 
     def add(name: str, figure: str, remark: str = "") -> None:
@@ -134,7 +134,7 @@ def draw(summary: Summary) -> str:
 
 @contextmanager
 def _results(seeds: range, jobs: int) -> Iterator[Iterator[Result]]:
-    """The results, as they come."""
+    """Yield the result of each seed as soon as it is there."""
     if jobs == 1:
         logger = logging.getLogger("trio_mp")
         level = logger.level
@@ -144,7 +144,7 @@ def _results(seeds: range, jobs: int) -> Iterator[Iterator[Result]]:
         finally:
             logger.setLevel(level)
         return
-    # Not forked: a forked child inherits the threads' locks and what the parent has imported.
+    # Spawned, not forked: a forked child inherits locks that threads hold, and what the parent has imported.
     context = multiprocessing.get_context("spawn")
     with context.Pool(jobs, _prepare_worker) as pool:
         yield pool.imap_unordered(_run_impatiently, seeds, chunksize=4)
@@ -152,17 +152,17 @@ def _results(seeds: range, jobs: int) -> Iterator[Iterator[Result]]:
 
 def _prepare_worker() -> None:
     logging.getLogger("trio_mp").setLevel(logging.CRITICAL)
-    # Ctrl-C is for the parent, which ends us.
+    # Ctrl-C is for the parent, which ends these processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run_impatiently(seed: int) -> Result:
-    """Run a seed; one that does not end is a violation as well, and must not hold up the others."""
+    """Run a seed. One that hangs counts as a violation, and must not hold up the others."""
     if not hasattr(signal, "setitimer"):
         return run_seed(seed)
 
     def give_up(*_: object) -> None:
-        raise TimeoutError(f"seed {seed} has not ended within {PATIENCE:g} s")
+        raise TimeoutError(f"expected seed {seed} to end within {PATIENCE:g} s, and it has not")
 
     signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE)

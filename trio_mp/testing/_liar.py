@@ -1,4 +1,4 @@
-"""In part of the seeds of the hammer a global node speaks for others; and in all of them the database is judged."""
+"""Lies for the hammer: in some seeds a global node says false things of others. The database must recover in all."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ._rules import Rule
 from ._workload import Trial
 
 SHARE = 0.3
-"""In what part of the seeds."""
+"""In which share of the seeds a node lies."""
 
 PAUSE = 10.0
-"""How long until the next lie, on average, in seconds."""
+"""How long a liar waits before its next lie, on average, in seconds."""
 
 
 def repair_bound(heartbeat: float) -> float:
-    """How many seconds after the end of a liar's connections its lies are gone everywhere, with this heartbeat."""
+    """Within how many seconds after the end of a liar's connections its lies are gone everywhere."""
     return 2 * GRACE + heartbeat
 
 
 class Liar:
-    """Has nodes say what is not true of others. What it draws changes nothing else that a seed draws.
+    """Has a node say false things of others. Its random numbers are its own, and change nothing else of a seed.
 
     Args:
-      network: the network.
+      network: the simulated network.
 
     Attributes:
-      active: whether this seed is one of those.
+      active: whether a node lies in this seed.
       told: how many lies were told.
     """
 
@@ -45,7 +45,7 @@ class Liar:
         self.told: int = 0
 
     async def run(self, trial: Trial) -> None:
-        """Have one node lie until it is quiet; then its connections end, and those of no other."""
+        """Have one node lie until the trial is quiet. Then reset its connections, and those of no other node."""
         if not self.active:
             return
         names, nodes, last = list(trial.plan.nodes), self._network.nodes, trial.quiet_at - 2.0
@@ -56,7 +56,7 @@ class Liar:
             if liar in nodes and victim in nodes and nodes[liar].peers:
                 self._lie(nodes[liar], nodes[victim], self._random.choice(nodes[liar].peers))
         await trio.sleep_until(last)
-        # What the next fault undoes shows nothing: the last lies about nodes are told to their hosts.
+        # A lie that the next fault undoes shows nothing: the last lies go to the hosts of those they are about.
         for victim in names:
             anchor = nodes[victim].database._replica.anchor if victim in nodes else None
             if anchor is not None and victim != liar and liar in nodes and anchor in nodes[liar].peers:
@@ -66,11 +66,11 @@ class Liar:
             if other != liar:
                 self._network.reset(liar, other)
         if liar in nodes:
-            # If it is not there its lies have ended with it.
+            # If the liar is not up, its lies have ended with it.
             self._network.oracle.lies_end(self._network.run_of(nodes[liar]))
 
     def _lie(self, liar: Node, victim: Node, hearer: str) -> None:
-        """Have a node say to another one that a third has moved, or is another run; and where nodes listen."""
+        """Have a node tell another that a third one has moved, or runs anew, and listens elsewhere."""
         version = victim.database._replica._own.version
         numbers = self._random
         started = version.started + numbers.choice((0, 0, 0, 10**9))
@@ -78,10 +78,10 @@ class Liar:
         record = ("record", victim.id, started, version.incarnation, attachment, numbers.randrange(10**6))
         entries = {NODES: {victim.id: ["A" * 16, "nowhere"], "n0": ["A" * 16, "nowhere"]}, "lies": {"k": 1}}
         if liar is victim:
-            # Of itself it says the truth.
+            # Of itself the liar says the truth.
             return
         if liar.database._replica.is_global and hearer != victim.id:
-            # Any other lie must change nothing at all.
+            # A lie of any other kind must change nothing at all.
             self._network.oracle.lie_told(self._network.run_of(liar), victim.id)
         for message in (("begin", False), record, ("entries", entries), ("done",)):
             liar.send(hearer, "db", *message)
@@ -89,10 +89,12 @@ class Liar:
 
 
 def judge_database(network: SimulatedNetwork) -> None:
-    """When all is quiet: every global node knows each node of its part of the network as it is, and nothing else.
+    """Check that every global node knows the nodes of its part of the network as they are, and nothing else.
+
+    To be called when the network is quiet.
 
     Raises:
-      PromiseBroken: one does not.
+      PromiseBroken: a global node holds something else.
     """
     standings = standings_of(network.nodes, network.seeds_of)
     parts = parts_of(standings)
@@ -101,10 +103,10 @@ def judge_database(network: SimulatedNetwork) -> None:
             said = node.database._replica.held(NODES)
             expected = _true_nodes(network.nodes, standings, [one for one in parts if parts[one] == parts[node_id]])
             if not same(dict(sorted(said.items())), expected):
-                network.oracle.fail(Rule.DATABASE, f"{node_id} holds {said}, and what there is is {expected}")
+                network.oracle.fail(Rule.DATABASE, f"expected {node_id} to hold {expected}, got {said}")
             lies = node.database._replica.held("lies")
             if lies:
-                network.oracle.fail(Rule.DATABASE, f"{node_id} holds what was said for another: {lies}")
+                network.oracle.fail(Rule.DATABASE, f"expected {node_id} to hold no lies, got {lies}")
 
 
 def _true_nodes(

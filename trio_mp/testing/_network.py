@@ -1,4 +1,4 @@
-"""A network of many nodes in one process, under one seed and a virtual clock."""
+"""The simulated network: many nodes in one process, under one seed and a virtual clock."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from ._trace import Trace
 from ._wire import Host, Link, Wire, World
 
 SECRET = "the secret of a simulation"  # noqa: S105 - it protects nothing
-"""The secret of simulated nodes that are given none."""
+"""The secret of simulated nodes whose settings name none."""
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 _EPOCH = 1_600_000_000.0
 
 Program: TypeAlias = Callable[[Node], Awaitable[object]]
-"""What a node runs: `async def program(node)`. When it returns the node closes in good order."""
+"""What a node runs: `async def program(node)`. When the program returns, the node closes in good order."""
 
 T = TypeVar("T")
 
 
 def address_of(node_id: str) -> str:
-    """Where a simulated node of this ID listens if it is given no `binds`: the seed for others.
+    """The address where a simulated node listens if it is given no `binds`. Others can name it as a seed.
 
-    The node ID itself where it can be a host name, else a path made of it.
+    It is the node ID itself if that can be a host name, else a path made of it.
     """
     return node_id if _HOST_NAME.fullmatch(node_id) else f"unix:/{node_id}"
 
@@ -52,8 +52,9 @@ def address_of(node_id: str) -> str:
 class _Run:
     """One run of a program."""
 
-    def __init__(self, program: Program, settings: SettingArguments) -> None:
+    def __init__(self, program: Program, context: Any, settings: SettingArguments) -> None:
         self.program = program
+        self.context = context
         self.settings = settings
         self.scope = trio.CancelScope()
         self.body = trio.CancelScope()
@@ -63,22 +64,22 @@ class _Run:
 
 
 class SimulatedNetwork(Faults):
-    """Many nodes in one process, with pipes in memory, every disturbance one can think of, and one seed for it all.
+    """Many nodes in one process, with pipes in memory between them, faults on request, and one seed for everything.
 
-    Made by `open_simulated_network`, or by `simulate`. The same seed and the same program give the same run, to the
-    byte; other seeds give other orders, delays and cuts. All of it happens under Trio's virtual clock.
+    `open_simulated_network` and `simulate` make one. The same seed and the same program give the same run, to the byte;
+    other seeds give other orders, delays and cuts. Everything happens under Trio's virtual clock.
 
-    Encrypted nodes (`encryption=True`; it is off by default) have a stand-in for TLS that authenticates every bit and
-    can be repeated. With `real_tls` it is TLS itself: then bytes, lengths and so all that depends on them differ from
-    run to run.
+    Encrypted nodes (`encryption=True`; it is off by default) use a stand-in for TLS, which authenticates every bit and
+    gives the same bytes each time. With `real_tls` they use TLS itself: then bytes and lengths differ from run to run,
+    and so does everything that depends on them.
 
     Attributes:
-      seed: what it was made with.
-      random: the generator of everything that the network itself draws.
-      trace: what has happened; its `digest` tells whether two runs were the same.
-      oracle: watches over the promise; told by `Witness` and by the network.
+      seed: the seed of the network.
+      random: the random numbers of everything that the network itself draws.
+      trace: what has happened. Its `digest` tells whether two runs were the same.
+      oracle: checks the promise, by what `Witness` and the network tell it.
       nodes: the nodes that run now, by ID.
-      default_link: how bytes travel where nobody has said otherwise. Change it before nodes meet.
+      default_link: how bytes travel between two nodes whose link was not changed. Change it before nodes connect.
     """
 
     def __init__(self, seed: int | str, nursery: trio.Nursery, *, real_tls: bool = False) -> None:
@@ -110,16 +111,16 @@ class SimulatedNetwork(Faults):
     # What it is made of --------------------------------------------------------------------------------------------
 
     def generator(self, purpose: str) -> random.Random:
-        """A generator of random numbers of its own: what draws from it changes nothing for others.
+        """Make a generator of random numbers. Drawing from it does not change what other generators give.
 
         Args:
-          purpose: the same seed and purpose give the same numbers.
+          purpose: any text. The same seed and purpose give the same numbers.
         """
         text = hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()
         return random.Random(text)
 
     def new_wire(self, dialler: Host, listener: Host) -> Wire:
-        """A new connection."""
+        """Make the wire of a new connection."""
         self._wire_count += 1
         there = self.link(dialler.node_id, listener.node_id)
         back = self.link(listener.node_id, dialler.node_id)
@@ -150,7 +151,7 @@ class SimulatedNetwork(Faults):
         return used is not None and used == self.uses(other, one)
 
     def _can_talk(self, one: str, other: str) -> bool:
-        """Whether what either of two nodes sends goes out at once: they are connected, and neither waits to part."""
+        """Whether messages between two nodes go out at once: they are connected, and neither waits to part."""
         return self.agree(one, other) and self._may_write(one, other) and self._may_write(other, one)
 
     def _may_write(self, node_id: str, other: str) -> bool:
@@ -158,13 +159,13 @@ class SimulatedNetwork(Faults):
         return network is not None and network.peers[other].association.may_write
 
     def seeds_of(self, node_id: str) -> tuple[str, ...]:
-        """The IDs of the nodes of this network that a node has as its seeds and that listen now."""
+        """The IDs of those seeds of a node that are nodes of this network and listen now."""
         seeds = self.nodes[node_id]._runtime.settings.seeds
         places = [self._places[str(seed)] for seed in seeds if str(seed) in self._places]
         return tuple(place.transport.host.node_id for place in places)
 
     async def settle(self) -> None:
-        """Heal the network, wait until everything must have come to rest, and have the oracle judge it all.
+        """Heal the network, wait until everything must have come to rest, and have the oracle check all of it.
 
         Raises:
           PromiseBroken: the promise was broken, now or before.
@@ -203,20 +204,23 @@ class SimulatedNetwork(Faults):
         )
 
     @asynccontextmanager
-    async def open_node(self, node_id: str, **settings: Unpack[SettingArguments]) -> AsyncGenerator[Node, None]:
+    async def open_node(
+        self, node_id: str, *, context: Any = None, **settings: Unpack[SettingArguments]
+    ) -> AsyncGenerator[Node, None]:
         """Run a node of this network for the length of the block.
 
         Args:
-          node_id: its node ID; one run of it at a time.
-          settings: as for `trio_mp.open_node`, with other defaults: it listens at `address_of(node_id)`, so others may
-            name it as a seed; there is a secret, the same for all; there is no encryption.
+          node_id: its node ID. Only one run of a node ID can be open at a time.
+          context: as for `trio_mp.open_node`.
+          settings: as for `trio_mp.open_node`, with other defaults: the node listens at `address_of(node_id)`, so
+            others may name it as a seed; its secret is the same as that of all others; nothing is encrypted.
 
         Raises:
           RuntimeError: a node of that ID runs already.
         """
         host = self.host(node_id)
         if host.up:
-            raise RuntimeError(f"a node {node_id} runs already in this network")
+            raise RuntimeError(f"expected the ID of a node that does not run, got {node_id}, which runs here")
         settings.setdefault("secret", SECRET)
         encryption = settings.setdefault("encryption", False)
         settings.setdefault("binds", (address_of(node_id),))
@@ -227,7 +231,7 @@ class SimulatedNetwork(Faults):
         self.trace.record("node", "start", run)
         self.oracle.node_started(run, node_id)
         try:
-            async with open_node_in(self._environment(host), node_id, **settings) as node:
+            async with open_node_in(self._environment(host), node_id, context=context, **settings) as node:
                 self.nodes[node_id] = node
                 Ties(node, self.oracle.tie_ended)
                 yield node
@@ -239,63 +243,64 @@ class SimulatedNetwork(Faults):
                 self.oracle.node_stopped(run)
 
     def run_of(self, node: Node) -> str:
-        """The name of this run of a node, such as `a/1`."""
+        """The name of the current run of a node, such as `a/1`."""
         return f"{node.id}/{self.host(node.id).run}"
 
     def is_run_alive(self, node_id: str, incarnation: str) -> bool:
-        """Whether the node of this ID that runs now is in the run of which this is the incarnation."""
+        """Whether the node of this ID runs now, in the run with this incarnation."""
         node = self.nodes.get(node_id)
         return node is not None and node._runtime.incarnation == incarnation
 
-    def start(self, node_id: str, program: Program, **settings: Unpack[SettingArguments]) -> None:
-        """Run a program as a node, in the background; it can be crashed, and restarted.
+    def start(
+        self, node_id: str, program: Program, *, context: Any = None, **settings: Unpack[SettingArguments]
+    ) -> None:
+        """Open a node in the background, and run a program in it. The node can be crashed, and restarted.
 
-        An exception of the program ends the simulation, unless the node has crashed before.
+        An exception of the program ends the simulation, unless the node has been crashed before.
 
         Args:
-          node_id, settings: as for `open_node`.
+          node_id, context, settings: as for `open_node`.
           program: `async def program(node)`.
         """
-        run = self._runs[node_id] = _Run(program, settings)
+        run = self._runs[node_id] = _Run(program, context, settings)
         self._nursery.start_soon(self._run_program, node_id, run, name=f"the program of {node_id}")
 
     async def _run_program(self, node_id: str, run: _Run) -> None:
         try:
             with run.scope:
-                async with self.open_node(node_id, **run.settings) as node:
+                async with self.open_node(node_id, context=run.context, **run.settings) as node:
                     run.node = node
                     with run.body:
                         await run.program(node)
         except Exception:
-            # What a process would have said after it was killed, nobody hears.
+            # A killed process raises nothing any more, so what the program raises after its crash is dropped.
             if not run.crashed:
                 raise
         finally:
             run.ended.set()
 
     async def stop(self, node_id: str) -> None:
-        """Cancel the program of a node, have the node close in good order, and wait for that."""
+        """Cancel the program of a node, and wait until the node has closed in good order. A checkpoint."""
         run = self._runs[node_id]
         run.body.cancel()
         await run.ended.wait()
 
     def crash(self, node_id: str, *, silently: bool = False) -> None:
-        """The process of a node is killed: nothing is flushed, no monitor fires, nobody is told by it.
+        """Crash a node, as if its process was killed: it flushes nothing, fires no monitor, and tells nobody.
 
-        What the program itself does while it is cancelled, in `finally` blocks, still runs: it is one process. But no
-        byte of it leaves.
+        The `finally` blocks of the program still run, because all nodes share one process. But the node sends no byte.
 
         Args:
           node_id: a node whose program was started with `start`.
-          silently: the machine goes with it, so that its connections are not even closed: the others find out by
-            themselves, or when it is back. Otherwise its kernel closes them.
+          silently: whether the machine crashes too, so that nothing closes the connections: other nodes notice the
+            silence, or hear of it when the node is back. Otherwise the kernel closes the connections.
         """
         run, host = self._runs[node_id], self.host(node_id)
         if not host.up or run.crashed:
             return
         self.log_fault("crash", node_id, "silently" if silently else "and is closed by its kernel")
         name = f"{node_id}/{host.run}"
-        # Told first, while it can be seen who is connected.
+        # Tell the oracle first, while it can still see who is connected.
         self.oracle.node_stopped(name, silently=silently, crashed=True)
         run.crashed = True
         host.up = False
@@ -311,17 +316,17 @@ class SimulatedNetwork(Faults):
         run.scope.cancel()
 
     def restart(self, node_id: str, program: Program | None = None) -> None:
-        """Start a crashed node again, under the same ID and with the same settings.
+        """Start a crashed node again, under the same ID and with the same settings and context.
 
         Args:
           node_id: the node.
-          program: another program than before.
+          program: the program to run; by default the same one as before.
         """
         before = self._runs[node_id]
         if self.host(node_id).up:
-            raise RuntimeError(f"{node_id} runs already")
+            raise RuntimeError(f"expected a node that does not run, got {node_id}, which runs: crash or stop it first")
         self.log_fault("restart", node_id)
-        self.start(node_id, program or before.program, **before.settings)
+        self.start(node_id, program or before.program, context=before.context, **before.settings)
 
     async def wait_ended(self) -> None:
         """Wait until no program that was started with `start` runs any more. A checkpoint."""
@@ -342,21 +347,24 @@ class SimulatedNetwork(Faults):
 async def open_simulated_network(
     seed: int | str = 0, *, real_tls: bool = False
 ) -> AsyncGenerator[SimulatedNetwork, None]:
-    """A simulated network for the length of the block, in a Trio run that has a `trio.testing.MockClock`.
+    """Open a simulated network for the length of a block, in a Trio run that has a `trio.testing.MockClock`.
 
     Leaving the block cancels the programs that still run. To try many seeds, use `simulate` or, with pytest-trio, the
     fixture of `trio_mp.testing.pytest_plugin`.
 
     Args:
-      seed: everything random comes from it.
+      seed: everything random in the network comes from it.
       real_tls: see `SimulatedNetwork`.
 
     Raises:
-      RuntimeError: time is real here.
+      RuntimeError: Trio's clock is not a `MockClock` here.
     """
     virtual = isinstance(trio.lowlevel.current_clock(), MockClock)
     if not virtual:
-        raise RuntimeError("a simulated network needs trio.testing.MockClock(autojump_threshold=0); simulate() has one")
+        raise RuntimeError(
+            "expected a Trio run with trio.testing.MockClock(autojump_threshold=0), got one with another clock;"
+            " use simulate(), which makes such a run"
+        )
     failure: BaseException | None = None
     network: SimulatedNetwork | None = None
     try:
@@ -370,7 +378,7 @@ async def open_simulated_network(
                 nursery.cancel_scope.cancel()
     finally:
         if network is not None:
-            # Even where a handler or a callback was told of it, and only its port died of it.
+            # Raise it here too: in a handler or a callback, the exception may only have killed a port.
             network.oracle.check()
     if failure is not None:
         raise failure
@@ -379,7 +387,7 @@ async def open_simulated_network(
 def simulate(
     scenario: Callable[..., Awaitable[T]], *arguments: Any, seed: int | str = 0, real_tls: bool = False
 ) -> T:
-    """Run `await scenario(network, *arguments)` in a Trio run of its own with a virtual clock; returns what it returns.
+    """Run `await scenario(network, *arguments)` in a Trio run with a virtual clock. Returns its result.
 
     A test for many seeds is an ordinary function::
 

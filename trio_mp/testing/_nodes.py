@@ -1,4 +1,4 @@
-"""What a simulated network gives each of its nodes: a transport, clocks, and an end without last words."""
+"""What a simulated network gives each of its nodes: a transport, clocks, and a silent end if it crashes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ._wire import Host, Link, Wire
 
 
 class Places(Protocol):
-    """A simulated network, as its transports know it; see `SimulatedNetwork`."""
+    """What transports ask of a simulated network; see `SimulatedNetwork`."""
 
     _places: dict[str, Place]
     _mended: trio.lowlevel.ParkingLot
@@ -27,16 +27,16 @@ class Places(Protocol):
         ...
 
     def new_wire(self, dialler: Host, listener: Host) -> Wire:
-        """A new connection."""
+        """Make the wire of a new connection."""
         ...
 
     async def wait_dials(self) -> None:
-        """Wait while dials are held."""
+        """Wait while dials are held. A checkpoint."""
         ...
 
 
 class Place(Listener):
-    """A place of a simulated network."""
+    """A listener in a simulated network."""
 
     def __init__(self, transport: NodeTransport, address: str) -> None:
         self.transport = transport
@@ -44,7 +44,7 @@ class Place(Listener):
         self._send, self._receive = trio.open_memory_channel[Wire](1000)
 
     def connect(self, wire: Wire) -> None:
-        """A connection has arrived."""
+        """Queue a connection that has arrived."""
         try:
             self._send.send_nowait(wire)
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
@@ -61,7 +61,7 @@ class Place(Listener):
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
-        """Stop listening; connections that were not accepted are reset."""
+        """Stop listening. Connections that were not accepted are reset."""
         places = self.transport.network._places
         if places.get(self.address) is self:
             del places[self.address]
@@ -75,7 +75,7 @@ class Place(Listener):
 
 
 class NodeTransport(Transport):
-    """A simulated network, as one run of one node sees it."""
+    """The transport of one run of one node in a simulated network."""
 
     def __init__(self, network: Places, host: Host) -> None:
         self.network = network
@@ -84,11 +84,11 @@ class NodeTransport(Transport):
 
     @property
     def dead(self) -> bool:
-        """Whether its node has crashed."""
+        """Whether the node has crashed."""
         return not self.host.up or self.host.run != self.run
 
     async def dial(self, address: Address) -> Pipe:
-        """See `Transport.dial`: it takes as long as a message there and the answer to it."""
+        """See `Transport.dial`. Dialling takes as long as a message to the other node and the answer to it."""
         network = self.network
         await network.wait_dials()
         place = network._places.get(str(address))
@@ -99,7 +99,7 @@ class NodeTransport(Transport):
         there = network.link(self.host.node_id, target.node_id)
         back = network.link(target.node_id, self.host.node_id)
         while there.broken or back.broken or self.host.paused or target.paused:
-            # Nobody answers; the dialler will get tired of it.
+            # Nobody answers, so this waits until the dialler gives up.
             await network._mended.park()
         await trio.sleep(there.delay + back.delay)
         place = network._places.get(str(address))
@@ -120,7 +120,7 @@ class NodeTransport(Transport):
 
 
 class FairnessClock:
-    """A clock that goes on a little whenever it is looked at, sometimes much, and by leaps when a handler stalls."""
+    """A clock that goes on a little whenever it is read, sometimes much, and leaps when a handler stalls."""
 
     def __init__(self, numbers: random.Random) -> None:
         self._random = numbers
@@ -132,7 +132,7 @@ class FairnessClock:
 
 
 def silence(node: Node) -> None:
-    """A node that has crashed fires nothing and delivers nothing, though its tasks still have to end."""
+    """Keep a crashed node from firing or delivering anything while its tasks end."""
     core = node._runtime
     core.dispatcher.queue.items.clear()
     core._node_monitors.clear()

@@ -1,4 +1,4 @@
-"""The promise, as one object that every test tells what it sees, and that raises when the promise is broken."""
+"""The oracle: tests tell it what they see, and it raises when the promise is broken."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from ._trace import Trace
 
 
 def _says_lost(reason: Reason) -> bool:
-    """Whether a reason leaves it open what has become of the port."""
+    """Whether a reason only says that contact was lost, so that the port may be alive."""
     return bool(reason) and reason[0] in {"transport_error", "too_many_monitors", "reason_lost"}
 
 
 class Oracle:
-    """Is told what happens, and raises `PromiseBroken` when that must not be.
+    """Takes what happens in the nodes of a test, and raises `PromiseBroken` when the promise is broken.
 
-    A run is one life of a node, such as `"a/1"`; a message is known by its run, its port and its number among them.
+    A run is one life of a node, such as `"a/1"`. A message is known by the run that sent it, the port it was sent to,
+    and its number among the messages of that run to that port.
 
     Args:
-      seed: of the simulation, for the report.
-      trace: where what it is told is written down.
-      now: the time, in seconds; Trio's by default.
+      seed: the seed of the simulation, for the report.
+      trace: records everything that the oracle is told.
+      now: gives the time, in seconds; Trio's by default.
 
     Attributes:
-      bounds: how long monitors may take.
-      broken: the first violation. It is also raised, but where the oracle is told something in a handler or callback,
-        raising only kills a port.
-      on_broken: called with it.
-      connected: whether a run has a connection in use with a node; used to choose the bound.
-      sent, delivered, fired: how many messages and monitors there were.
+      bounds: how long monitors may take to fire.
+      broken: the first violation; None if there was none. The oracle raises it as well, but an exception in a handler
+        or a callback only kills a port.
+      on_broken: called with the first violation.
+      connected: says whether a run has a connection in use with a node, which decides the bound.
+      sent, delivered, fired: how many messages were sent and delivered, and how many monitors have fired.
     """
 
     def __init__(
@@ -61,30 +62,30 @@ class Oracle:
         self._disturbed_at = float("-inf")
         self._calm = True
         self._untied_at = float("-inf")
-        # Until when what a run has said of another node may be believed.
+        # Until when others may believe what a run has said of another node.
         self._lies: dict[tuple[str, str], float] = {}
 
     # Nodes and ports -----------------------------------------------------------------------------------------------
 
     def node_started(self, run: str, node_id: str) -> None:
-        """A run of a node begins."""
+        """Note that a run of a node begins."""
         self._runs[run] = True
         self._note("starts", run, node_id)
 
     def node_stopped(self, run: str, *, silently: bool = False, crashed: bool = False) -> None:
-        """A run of a node has ended. What it is still told of that run does not count.
+        """Note that a run of a node has ended. What the oracle is told of that run later does not count.
 
         Args:
-          run: which.
-          silently: nobody is told by it, or by its kernel.
-          crashed: its own monitors did not fire; else all of them must have.
+          run: the run.
+          silently: whether neither the run nor its kernel has told other nodes.
+          crashed: whether the run was killed. Otherwise all its monitors must have fired.
         """
         if not self._runs.get(run):
             return
         if not crashed:
             for known in self._monitors.values():
                 if known.run == run and known.silent:
-                    self.fail(Rule.SILENCE, f"{run} has closed, and its monitor of {known.monitor.port} has not fired")
+                    self.fail(Rule.SILENCE, f"{run} has closed, and its monitor on {known.monitor.port} has not fired")
         self._runs[run] = False
         self.lies_end(run)
         for port, (owner, alive) in self._ports.items():
@@ -97,14 +98,14 @@ class Oracle:
         return self._runs.get(run, False)
 
     def port_made(self, run: str, port: str) -> None:
-        """A run has a new port."""
+        """Note that a run has made a port."""
         if port in self._ports:
             self.fail(Rule.PORT_ID, f"{port} of {run} was one of {self._ports[port][0]} before", port)
         self._ports[port] = (run, True)
         self._note("port", run, port)
 
     def port_died(self, port: str, reason: Reason) -> None:
-        """A port is dead, and its tasks have ended."""
+        """Note that a port has died, and that its tasks have ended."""
         run, alive = self._ports[port]
         if alive and self.lives(run):
             self._ports[port] = (run, False)
@@ -123,11 +124,11 @@ class Oracle:
     # Messages ------------------------------------------------------------------------------------------------------
 
     def next_number(self, run: str, port: str) -> int:
-        """The number that the next message of a run to a port must carry."""
+        """The number of the next message of a run to a port."""
         return len(self._stream(run, port).sent)
 
     def message_sent(self, run: str, port: str) -> None:
-        """A message was sent, and nothing was raised. Whether monitors were in place is known."""
+        """Note that a run has sent a message to a port, and that sending raised nothing."""
         if not self.lives(run):
             return
         stream = self._stream(run, port)
@@ -137,17 +138,17 @@ class Oracle:
         stream.sent.append((stream.epoch, tuple(stream.monitors), self._now()))
 
     def message_withdrawn(self, run: str, port: str) -> None:
-        """The latest message was not sent after all: sending it raised."""
+        """Take back the latest message of a run to a port: sending it has raised."""
         if self.lives(run):
             self._stream(run, port).sent.pop()
 
     def delivered_to(self, port: str, run: str, number: int, sent_to: str | None = None) -> None:
-        """A message was handed to a port.
+        """Note that a message was delivered to a port.
 
         Args:
-          port: where it arrived.
-          run, number: who sent it, and as which.
-          sent_to: for which port, if the message says so.
+          port: the port where it arrived.
+          run, number: the run that sent it, and its number.
+          sent_to: the port that it was sent to, if the message carries that.
         """
         owner, alive = self._ports.get(port, ("", False))
         if owner and not self.lives(owner):
@@ -183,7 +184,7 @@ class Oracle:
     # Monitors ------------------------------------------------------------------------------------------------------
 
     def monitor_set(self, run: str, monitor: MonitorLike) -> None:
-        """A monitor is in place; its `port`, `reason` and `active` are looked at later."""
+        """Note that a run has set a monitor. The oracle reads its `port`, `reason` and `active` later."""
         if not self.lives(run):
             return
         known = self._monitors[monitor] = KnownMonitor(run, monitor)
@@ -195,25 +196,25 @@ class Oracle:
         owner, alive = self._ports.get(monitor.port, ("", True))
         if not alive:
             cause = Cause.DIED if self.connected(run, node_of(monitor.port)) else Cause.UNREACHABLE
-            # On its own node too: it must not fire before the call that sets it has returned.
+            # On the monitor's own node too: it must not fire before the call that sets it has returned.
             known.due = (self._now(), Cause.DIED_HERE if owner == run else cause)
 
     def fire_begins(self, monitor: MonitorLike, reason: Reason) -> None:
-        """The callback of a monitor is called."""
+        """Note that the callback of a monitor is called now."""
         known = self._monitors.get(monitor)
         if known is None or not self.lives(known.run):
             return
         self.fired += 1
         self._note("fires", known.run, monitor.port, *reason)
         if known.begun:
-            self.fail(Rule.ONCE, f"the monitor of {monitor.port} by {known.run} fires twice", monitor.port)
+            self.fail(Rule.ONCE, f"the monitor of {known.run} on {monitor.port} fires twice", monitor.port)
         known.begun = True
         if monitor.reason is None:
-            what = f"the monitor of {monitor.port} by {known.run} fires, cancelled or with no reason set"
+            what = f"the monitor of {known.run} on {monitor.port} fires, though it is cancelled or has no reason"
             self.fail(Rule.ONCE, what, monitor.port)
         owner, alive = self._ports.get(monitor.port, ("", False))
         if alive and owner == known.run and not _says_lost(reason):
-            # One of the monitors on its own node is the first to tell.
+            # A monitor on the port's own node is the first to say that the port has died.
             self.port_died(monitor.port, reason)
         elif alive and not _says_lost(reason):
             what = f"{known.run} is told of {monitor.port}, which is alive: {reason!r}"
@@ -221,7 +222,7 @@ class Oracle:
         self._check_due(known)
 
     def fire_ends(self, monitor: MonitorLike) -> None:
-        """The callback has returned."""
+        """Note that the callback of a monitor has returned."""
         known = self._monitors.get(monitor)
         if known is not None:
             known.ended = True
@@ -231,37 +232,38 @@ class Oracle:
             return
         since, cause = known.due
         bound = self.bounds.of(cause)
-        # Also what was done at the same time may have been done after it.
+        # A disturbance at the same moment may have come after the cause, too.
         if self._disturbed_at >= since:
             since, bound = self._disturbed_at, max(bound, self.bounds.longest)
         late = self._now() - since
         if late > bound + 1e-6:
             port = known.monitor.port
-            self.fail(Rule.LATE, f"{known.run} and {port}: {late:.3f} s, not {bound:g} s: {cause.value}", port)
+            what = f"the monitor of {known.run} on {port}: expected to fire within {bound:g} s, took {late:.3f} s"
+            self.fail(Rule.LATE, f"{what}: {cause.value}", port)
 
     def disturbed(self, *, calm: bool) -> None:
-        """Something was done to the network, or ends; whether nothing is wrong with it now."""
+        """Note that a fault begins or ends; the argument says whether no fault acts on the network now."""
         self._disturbed_at = self._now()
         self._calm = calm
 
     # The database --------------------------------------------------------------------------------------------------
 
     def tie_ended(self) -> None:
-        """A connection has ended by which a node was attached to another one, or two global nodes were connected."""
+        """Note that a connection has ended which attached a node to another one, or connected two global nodes."""
         self._untied_at = self._now()
 
     def lie_told(self, run: str, node_id: str) -> None:
-        """A run says of another node what is not true, as a global node, which is believed: see docs/security.md.
+        """Note that a run says false things of another node. A global node is believed: see docs/security.md.
 
-        From now on it is no violation that others are told of that node's end: until `lies_end`, or the end of the run,
-        and `Bounds.forgotten` after it. Of all other nodes the lie may change nothing.
+        From now on others may be told that the other node has ended, without a violation. This lasts until
+        `Bounds.forgotten` after `lies_end`, or after the end of the run. The lie may change nothing about third nodes.
         """
         if self.lives(run):
             self._note("lies", run, node_id)
             self._lies[run, node_id] = float("inf")
 
     def lies_end(self, run: str) -> None:
-        """A run says nothing more that is not true, and all connections that it had have ended."""
+        """Note that a run lies no more, and that all connections which it had have ended."""
         for (liar, node_id), until in self._lies.items():
             if liar == run:
                 self._lies[liar, node_id] = min(until, self._now() + self.bounds.forgotten)
@@ -270,42 +272,43 @@ class Oracle:
         return any(about == node_id and self._now() <= until for (_, about), until in self._lies.items())
 
     def told_of_end(self, run: str, node_id: str, *, lives: bool) -> None:
-        """A run was told by the database that a run of a node is there no more.
+        """Note that the database has told a run that a run of another node has ended.
 
         Args:
-          run: who was told.
-          node_id: of whom.
-          lives: whether that run of it lives all the same.
+          run: the run that was told.
+          node_id: the node that is said to have ended.
+          lives: whether that run of the node lives nevertheless.
         """
         self._note("told of its end", run, node_id)
         quiet = self._now() - max(self._disturbed_at, self._untied_at)
         if lives and self.lives(run) and self._calm and quiet > self.bounds.memory and not self._is_lied_about(node_id):
-            self.fail(Rule.VANISHED, f"{run} is told that {node_id} is gone, which lives", node_id)
+            self.fail(Rule.VANISHED, f"{run} is told that {node_id} has ended, but it lives", node_id)
 
     def remembered(self, node_id: str, known: str, *, lives: bool) -> None:
-        """When all is quiet: a global node holds entries of a run of another one, which lives, or does not."""
+        """Check that the run lives of which a global node holds entries. To be called when the network is quiet."""
         if not lives:
-            self.fail(Rule.LINGERS, f"{node_id} holds entries of {known}, of a run that is dead", node_id, known)
+            self.fail(Rule.LINGERS, f"{node_id} holds entries of a run of {known} that is dead", node_id, known)
 
     # The rest ------------------------------------------------------------------------------------------------------
 
     def call_begins(self, run: str, number: int, port: str) -> None:
-        """A call is made; its number is the run's."""
+        """Note that a run makes a call. The run numbers its calls."""
         self._calls[run, number] = (port, self._now())
 
     def call_ends(self, run: str, number: int) -> None:
-        """It was answered, or has raised, or was cancelled."""
+        """Note that a call of a run has ended: it was answered, has raised, or was cancelled."""
         self._calls.pop((run, number), None)
 
     def queued(self, run: str, peer: str, size: int, limit: int, largest: int) -> None:
-        """So many bytes are queued for a peer, where the limit is this and one message has at most so many."""
+        """Check that the bytes queued for a peer exceed the limit by one message at most, which has `largest` bytes."""
         if size > limit + largest:
-            self.fail(Rule.MEMORY, f"{run} has queued {size} bytes for {peer}, where {limit} are allowed", peer)
+            what = f"expected {run} to queue at most {limit + largest} bytes for {peer}, got {size}"
+            self.fail(Rule.MEMORY, what, peer)
 
     def connections(self, one: str, other: str, one_uses: str | None, other_uses: str | None, *, bound: bool) -> None:
-        """When all is quiet: which connection two live nodes that can reach each other use, and if they must have one.
+        """Check that two live nodes use the same connection. To be called when the network is quiet.
 
-        They must if both are global, or one is attached to the other.
+        They must have one if both are global, or if one is attached to the other.
         """
         if one_uses != other_uses:
             what = f"{one} and {other} use {one_uses or 'none'} and {other_uses or 'none'}"
@@ -314,12 +317,12 @@ class Oracle:
             self.fail(Rule.CONNECTED, f"{one} and {other} are not connected", one, other)
 
     def formed(self, fault: str) -> None:
-        """When all is quiet: what is wrong with the form of the network, if anything is."""
+        """Fail if something is wrong with the form of the network. To be called when the network is quiet."""
         if fault:
             self.fail(Rule.FORM, fault)
 
     def finish(self) -> None:
-        """The network was healed, and has been quiet for at least `bounds.longest`: everything must be settled."""
+        """Check that everything is settled. The network was healed, and has been quiet for `bounds.longest`."""
         for (run, port), stream in self._streams.items():
             if self.lives(run):
                 self._check_settled(stream, run, port)
@@ -328,13 +331,14 @@ class Oracle:
                 self._check_due(known)
         for (run, number), (port, since) in self._calls.items():
             if self.lives(run) and self._is_long_ago(since):
-                self.fail(Rule.UNANSWERED, f"call {number} of {run} to {port}", port)
+                self.fail(Rule.UNANSWERED, f"call {number} of {run} to {port} has not ended", port)
 
     def _check_settled(self, stream: Stream, run: str, port: str) -> None:
         for number in range(stream.last + 1, len(stream.sent)):
             _, monitors, when = stream.sent[number]
             if self._is_long_ago(when) and any(known.silent for known in monitors):
-                self.fail(Rule.SILENCE, f"message {number} of {run} to {port}, and the monitor is silent", port)
+                what = f"message {number} of {run} to {port} did not arrive, and the monitor is silent"
+                self.fail(Rule.SILENCE, what, port)
 
     def _is_long_ago(self, when: float) -> bool:
         return self._now() - max(when, self._disturbed_at) > self.bounds.longest
@@ -345,9 +349,9 @@ class Oracle:
             raise self.broken
 
     def fail(self, rule: Rule, what: str, *about: str) -> NoReturn:
-        """The promise is broken."""
+        """Note a violation, and raise it."""
         if self.broken is not None:
-            # What follows from it, or comes of the simulation's end, is nobody's concern.
+            # Later violations may only follow from the first one, or from the simulation's end: they are dropped.
             raise self.broken
         self._note("broken", rule.name, what)
         trace = self.trace.shortened(about) if self.trace is not None else ""

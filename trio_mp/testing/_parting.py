@@ -1,4 +1,4 @@
-"""In part of the seeds of the hammer: connections are given back while everything else goes on."""
+"""Partings for the hammer: in some seeds, pairs of nodes give back their connection while all else goes on."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from ._network import SimulatedNetwork
 from ._workload import Trial
 
 SHARE = 0.4
-"""In what part of the seeds."""
+"""In which share of the seeds nodes part."""
 
 PAUSE = 5.0
-"""How long until two nodes are to part again, on average, in seconds."""
+"""How long it takes until two nodes are made to part again, on average, in seconds."""
 
 
 class _Disregarded(Counter[str]):
-    """Reasons to keep a connection that count for nothing."""
+    """A set of reasons to keep a connection that is always empty, so that none of them counts."""
 
     def __bool__(self) -> bool:
         return False
 
 
 class Parter:
-    """Has pairs of nodes part. What it draws changes nothing else that a seed draws.
+    """Has pairs of nodes part. Its random numbers are its own, and change nothing else of a seed.
 
     Args:
-      network: the network.
+      network: the simulated network.
 
     Attributes:
-      active: whether this seed is one of those.
-      asked: how often a node was made to ask another one.
+      active: whether nodes part in this seed.
+      asked: how often a node was made to ask another one to part.
     """
 
     def __init__(self, network: SimulatedNetwork) -> None:
@@ -44,13 +44,13 @@ class Parter:
         self.asked: int = 0
 
     def adjust(self, nodes: dict[str, SettingArguments]) -> None:
-        """Nodes that have nothing to say to each other part by themselves as well."""
+        """Set a short idle time, so that nodes with nothing to say to each other also part by themselves."""
         for settings in nodes.values():
             if self.active:
                 settings["idle_timeout"] = self._random.choice((0.5, 2.0, 10.0))
 
     async def run(self, trial: Trial) -> None:
-        """Have nodes part until it is quiet."""
+        """Have nodes part until the trial is quiet."""
         names = list(trial.plan.nodes)
         while self.active and trio.current_time() < trial.quiet_at:
             await trio.sleep(self._random.expovariate(1 / PAUSE))
@@ -63,7 +63,7 @@ class Parter:
         network, numbers = self._network, self._random
         for node_id, peer_id in ((one, other), (other, one)):
             trial.players[node_id].let_go(peer_id)
-        # That they monitor nothing any more has to be said first, and a fault may come in between.
+        # Each node has to tell the other first that it monitors nothing any more. A fault may come in between.
         await trio.sleep(numbers.choice((0.0, 4 * network.default_link.delay, 0.5)))
         for node_id, peer_id in ((one, other), (other, one)):
             peer = self._peer(node_id, peer_id)
@@ -82,11 +82,11 @@ class Parter:
         return network.peers.get(peer_id) if network is not None else None
 
     def _release(self, peer: Peer) -> None:
-        """Whoever keeps it is not heard: a seed, for example, which will be dialled again."""
+        """Ignore all reasons to keep the connection with a peer, such as that the peer is a seed."""
         peer._idleness._kept = _Disregarded(peer._idleness._kept)
 
     def _keep_all(self) -> None:
-        """In the end whoever keeps a connection is heard again."""
+        """Let the reasons to keep a connection count again, at the end."""
         for node in self._network.nodes.values():
             for peer in node._runtime.network.peers.values() if node._runtime.network is not None else ():
                 peer._idleness._kept = Counter(peer._idleness._kept)

@@ -1,4 +1,4 @@
-"""What the promise says, rule by rule, and what is raised when one is broken."""
+"""The rules of the promise, and the exception that says which one was broken."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Rule(enum.Enum):
-    """What the promise says, rule by rule; the text is for people."""
+    """The rules of the promise. The values are texts for people."""
 
     ORDER = "messages from one run of a node to one port are delivered in the order they were sent, each at most once"
     INVENTED = "what is delivered was sent, to that port"
@@ -34,10 +34,10 @@ class PromiseBroken(Exception):
     """The promise was broken.
 
     Attributes:
-      rule: which part of it.
-      what: what happened.
-      seed: of the simulation.
-      trace: the latest events that may have to do with it, as text.
+      rule: the rule that was broken.
+      what: what happened, in words.
+      seed: the seed of the simulation.
+      trace: the latest events that name the nodes or ports concerned, as text.
     """
 
     def __init__(self, rule: Rule, what: str, seed: object, trace: str) -> None:

@@ -1,4 +1,4 @@
-"""What one seed of the hammer means: how many nodes, with which settings, and what is done to them when."""
+"""What one seed of the hammer means: the nodes, their settings, and the faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECONDS = 300.0
 """How long a seed runs, in simulated seconds."""
 
 QUIET = 70.0
-"""How long before the end everything is healed, and nothing is done any more."""
+"""How long before the end the network is healed, and the programs do nothing more, in simulated seconds."""
 
 MESSAGES = 1000
 """About how many messages a seed sends."""
@@ -31,12 +31,12 @@ class Plan:
 
     Attributes:
       nodes: the node IDs, with the settings of each.
-      starts: when each starts, in seconds.
+      starts: when each node starts, in seconds.
       link: what all links are like when nothing is wrong.
-      faults: when something is done to the network.
-      bounds: within which monitors have to fire.
-      large: how likely a message is large.
-      floods: whether some send more at once than the outgoing queue of their node takes.
+      faults: when a fault is injected, in seconds.
+      bounds: how long monitors may take to fire.
+      large: the probability that a message is large.
+      floods: whether programs sometimes send more at once than the outgoing queue of their node takes.
     """
 
     nodes: dict[str, SettingArguments]
@@ -52,8 +52,8 @@ def make_plan(numbers: random.Random, shape: random.Random) -> Plan:
     """Draw a plan.
 
     Args:
-      numbers: where chance comes from.
-      shape: the same, for the form of larger networks, so that the others are what they were without these.
+      numbers: the random numbers of the plan.
+      shape: the random numbers for the form of larger networks. They are apart, so that they change no other plan.
     """
     count = numbers.choice((2, 2, 3, 3, 3, 4, 4, 5))
     names = [f"n{index}" for index in range(count)]
@@ -97,15 +97,15 @@ def make_plan(numbers: random.Random, shape: random.Random) -> Plan:
 
 def _make_link(numbers: random.Random) -> Link:
     delay = numbers.choice((0.0005, 0.002, 0.02, 0.1))
-    # Small only where it is quick, or what is queued would take longer than `latency`. Then there is often something
-    # left in the outgoing queue when a connection breaks.
+    # A small capacity fills the outgoing queue, so that connections break with messages in it. Only quick links get
+    # one: on others, queued messages would take longer than `latency`.
     capacity = numbers.choice((1024, 4096, CAPACITY)) if delay < 0.01 else CAPACITY
     jitter = numbers.choice((0.0, delay, 3 * delay))
     return Link(delay=delay, jitter=jitter, split=numbers.choice((0.0, 0.0, 0.1, 0.5)), capacity=capacity)
 
 
 def _seeds(numbers: random.Random, names: list[str], index: int) -> list[str]:
-    """Mostly some of the others, sometimes all of them: then both ends of a pair dial."""
+    """Draw the seeds of a node: mostly some of the others, sometimes all of them, so that both ends of a pair dial."""
     others = [name for name in names if name != names[index]]
     if numbers.random() < 0.4:
         return others
@@ -118,7 +118,7 @@ def _seeds(numbers: random.Random, names: list[str], index: int) -> list[str]:
 def _make_larger(
     shape: random.Random, nodes: dict[str, SettingArguments], starts: dict[str, float], common: SettingArguments
 ) -> None:
-    """Two or three seeds, which may not know each other, and at least three that are none; each knows some of them."""
+    """Make two or three seeds, which may not know each other, and at least three nodes that know some of them."""
     count = max(shape.choice((5, 6, 7, 8)), len(nodes))
     for index in range(len(nodes), count):
         name = f"n{index}"
@@ -136,11 +136,11 @@ def _make_larger(
 
 
 class Disturber:
-    """Does something random to a network, again and again.
+    """Injects random faults into a network.
 
     Args:
-      network: the network.
-      numbers: where chance comes from.
+      network: the simulated network.
+      numbers: the random numbers of the faults.
       names: the IDs of all nodes.
     """
 
@@ -150,7 +150,7 @@ class Disturber:
         self._names = names
 
     def disturb(self) -> float:
-        """One fault, now; for how many seconds it lasts at most, until `heal`, or 0 if it is over at once."""
+        """Inject one fault now. Returns how many seconds it lasts at most, until `heal`; 0 if it is over at once."""
         kinds = (
             self._reset, self._reset, self._half_open, self._black_hole, self._slow_link, self._truncate, self._flip,
             self._crash, self._crash, self._pause, self._jump, self._dials, self._slow_reader, self._full_queue,
@@ -166,7 +166,7 @@ class Disturber:
         return one, other
 
     def _while(self, least: float, most: float) -> float:
-        # Many short ones, some that outlast every timeout.
+        # Most faults are short; some outlast every timeout.
         return least + (most - least) * self._random.random() ** 2
 
     def _reset(self) -> float | None:

@@ -1,9 +1,9 @@
 """The one place that reaches into Trio's scheduler, so that the same seed gives the same run.
 
-Trio runs the tasks that are ready in a random order, on purpose: nobody should rely on one. It draws that order from a
+Trio runs ready tasks in a random order on purpose, so that nobody relies on one. It draws that order from a
 private generator, and it sorts the tasks first only behind a private switch, which pytest-trio sets for Hypothesis
-(`trio_typing` and Hypothesis know the same two names). There is no public way; without the switch no simulation can be
-repeated. Both are put back as they were.
+(`trio_typing` and Hypothesis know the same two names). There is no public way, and without the switch no simulation
+can be repeated. Both are restored after the simulation.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _GENERATOR = "_r"
 
 @contextmanager
 def deterministic_scheduling(seed: object) -> Iterator[None]:
-    """In the block, Trio orders tasks as the seed says, and so in the same way every time.
+    """Have Trio order tasks by a seed within the block, so that the order is the same every time.
 
-    It concerns every Trio program of this process, so simulations run one after the other.
+    This changes every Trio run in this process, so simulations must run one after the other.
 
     Args:
-      seed: anything whose text tells it from other seeds.
+      seed: any object; seeds with the same text give the same order.
 
     Raises:
-      RuntimeError: this version of Trio has no such switch.
+      RuntimeError: this version of Trio does not have the two private names.
     """
     internals = _run.__dict__
     if _SWITCH not in internals or _GENERATOR not in internals:
-        raise RuntimeError("this version of Trio cannot be made to schedule its tasks in a repeatable order")
+        raise RuntimeError("expected a version of Trio that can repeat the order of its tasks, got one that cannot")
     generator = internals[_GENERATOR]
     switch, state = internals[_SWITCH], generator.getstate()
     internals[_SWITCH] = True

@@ -18,16 +18,16 @@ from ._workload import Trial
 
 @dataclass(slots=True)
 class Result:
-    """What came of one seed.
+    """The result of one seed.
 
     Attributes:
-      seed: which.
-      seconds: simulated.
-      sent, delivered, fired: messages and monitors that the oracle saw.
+      seed: the seed.
+      seconds: how many simulated seconds it took.
+      sent, delivered, fired: how many messages and monitors the oracle saw.
       asked: how often a node was made to ask another one to part.
-      faults: how many of each kind.
-      digest: of the trace.
-      violation: empty, or the rule, what happened, and a shortened trace.
+      faults: how many faults of each kind were injected.
+      digest: the digest of the trace.
+      violation: the rule that was broken, what happened, and a shortened trace; empty if none was.
     """
 
     seed: int
@@ -42,7 +42,7 @@ class Result:
 
 
 def run_seed(seed: int) -> Result:
-    """Run one seed of the hammer. What is wrong is in the result, and not raised."""
+    """Run one seed of the hammer. A violation is in the result, and is not raised."""
     result = Result(seed)
     try:
         simulate(_run, result, seed=seed)
@@ -73,7 +73,7 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
                 network.restart(name)
         await network.settle()
         judge_database(network)
-        # The rest of the time nothing is to happen, and then all close at once.
+        # For the rest of the time nothing happens, and then all nodes close at once.
         await trio.sleep_until(trial.quiet_at + QUIET)
         trial.ended.set()
         await network.wait_ended()
@@ -98,14 +98,14 @@ async def _disturb(network: SimulatedNetwork, trial: Trial) -> None:
     async with trio.open_nursery() as nursery:
         for when in trial.plan.faults:
             await trio.sleep_until(when)
-            # So that something is on its way when it breaks, and something is sent before anybody has noticed.
+            # Some messages are on their way when the fault comes, and some are sent before a node has noticed it.
             trial.provoke(numbers)
             await trio.sleep(numbers.choice((0.0, network.default_link.delay, 0.1)) * numbers.random())
             lasts = disturber.disturb()
             trial.provoke(numbers)
             if lasts:
                 nursery.start_soon(_undo_later, network, names, lasts)
-        # What has not been undone by itself is healed when it is to be quiet.
+        # Faults that still last are healed when the trial gets quiet.
         nursery.cancel_scope.cancel()
 
 

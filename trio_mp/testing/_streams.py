@@ -1,4 +1,4 @@
-"""What the oracle remembers: monitors, and what one run of a node has sent to one port."""
+"""What the oracle remembers: the monitors, and what each run of a node has sent to each port."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MonitorLike(Protocol):
 
     @property
     def active(self) -> bool:
-        """Whether it can still fire."""
+        """Whether the monitor can still fire."""
         ...
 
 
@@ -29,10 +29,10 @@ class KnownMonitor:
     """A monitor, as the oracle keeps it.
 
     Attributes:
-      run: who set it.
+      run: the run that has set it.
       monitor: the monitor.
       begun, ended: whether its callback has been called, and has returned.
-      due: since when, and why, it has to fire.
+      due: the time since which it has to fire, and the cause; None if it does not.
     """
 
     __slots__ = ("begun", "due", "ended", "monitor", "run")
@@ -46,12 +46,12 @@ class KnownMonitor:
 
     @property
     def fired(self) -> bool:
-        """Whether the sender could know: its reason is set."""
+        """Whether the monitor's reason is set, so that the sender could know of the loss."""
         return self.monitor.reason is not None
 
     @property
     def silent(self) -> bool:
-        """Whether it is in place and says that nothing was lost."""
+        """Whether the monitor is active and has no reason: it says that nothing was lost."""
         return self.monitor.active and self.monitor.reason is None
 
 
@@ -59,9 +59,9 @@ class Stream:
     """What one run of a node sends to one port.
 
     Attributes:
-      sent: for each message the epoch, the monitors that were in place, and when. An epoch ends when they fire.
+      sent: for each message its epoch, the monitors then in place, and its time. An epoch ends when one fires.
       last: the number of the last message that was delivered.
-      delivered: how many were.
+      delivered: how many messages were delivered.
       monitors: the monitors in place.
     """
 
@@ -75,7 +75,7 @@ class Stream:
         self.monitors: list[KnownMonitor] = []
 
     def settle(self) -> None:
-        """See which of the monitors have fired or were cancelled; the former end the epoch."""
+        """Drop the monitors that have fired or were cancelled. One that has fired ends the epoch."""
         if any(not known.monitor.active for known in self.monitors):
             if any(known.fired for known in self.monitors):
                 self.epoch += 1

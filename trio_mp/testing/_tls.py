@@ -1,4 +1,4 @@
-"""What stands in for TLS in a simulation: as strict about every bit, and the same every time."""
+"""A stand-in for TLS in simulations: as strict about every bit, and the same bytes every time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _RECORD = 16 * 1024
 
 
 class SimulatedTLS:
-    """Authenticates every byte, and hides none: see `TLSChannel`.
+    """A `TLSChannel` that authenticates every byte, and hides none.
 
-    OpenSSL cannot be given its randomness, and the lengths of its signatures vary, so no run with it can be repeated.
-    This has what the protocol needs of TLS: a handshake that the client begins, a fingerprint on which both sides
-    agree, records, and an error for each changed bit. Where TLS may wait for the rest of a record whose length was
-    changed, this notices at once.
+    A simulation cannot choose the randomness of OpenSSL, whose signatures vary in length, so no run with it can be
+    repeated. This stand-in has what the protocol needs of TLS: a handshake that the client begins, a fingerprint on
+    which both sides agree, records, and an error for each changed bit. TLS may wait for the rest of a record whose
+    length was changed; the stand-in notices the change at once.
 
     Args:
-      entropy: random bytes.
+      entropy: gives random bytes.
       server: whether this side is the TLS server.
     """
 
@@ -42,12 +42,12 @@ class SimulatedTLS:
 
     @property
     def peer_node_ids(self) -> frozenset[str] | None:
-        """See `TLSChannel.peer_node_ids`: it knows no certificates."""
+        """See `TLSChannel.peer_node_ids`. Empty: the stand-in knows no certificates."""
         return None
 
     @property
     def peer_certificate(self) -> bytes:
-        """See `TLSChannel.peer_certificate`: it knows none."""
+        """See `TLSChannel.peer_certificate`. Empty: the stand-in knows no certificates."""
         return b""
 
     def start(self) -> bytes:
@@ -64,7 +64,7 @@ class SimulatedTLS:
                 plain += record
                 continue
             if len(record) != _RANDOM:
-                raise RemoteProtocolError("simulated TLS: not a greeting")
+                raise RemoteProtocolError("simulated TLS: expected a greeting, got something else")
             if self._server:
                 reply = self._seal(self._random)
             client, server = (record, self._random) if self._server else (self._random, record)
@@ -75,7 +75,7 @@ class SimulatedTLS:
     def send(self, data: bytes | bytearray | memoryview) -> bytes:
         """See `TLSChannel.send`."""
         if not self._fingerprint:
-            raise LocalProtocolError("simulated TLS: nothing can be sent before its handshake is done")
+            raise LocalProtocolError("simulated TLS: expected nothing to send before its handshake is done, got data")
         view = memoryview(data)
         return b"".join(self._seal(bytes(view[start : start + _RECORD])) for start in range(0, len(view), _RECORD))
 
@@ -84,7 +84,7 @@ class SimulatedTLS:
         return b""
 
     def _tag(self, count: int, sent: bool, data: bytes) -> bytes:
-        # A record that is sent back to its sender must not be taken either.
+        # The direction is part of the tag: a record that is sent back to its sender must fail, too.
         side = b"s" if self._server == sent else b"c"
         return hashlib.blake2b(b"%s%d %s" % (side, count, data), key=self._key, digest_size=_TAG).digest()
 

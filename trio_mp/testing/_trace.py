@@ -1,4 +1,4 @@
-"""What happened in a simulation: a hash of everything, and the lines that people want to read."""
+"""The trace of a simulation: a hash of all events, and lines for people."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TypeAlias
 import trio
 
 Line: TypeAlias = tuple[int, float, str, tuple[object, ...]]
-"""The number of an event, its time, its kind, and what belongs to it."""
+"""The number of an event, its time, its kind, and its details."""
 
 NOTABLE = frozenset({"fault", "heal", "node", "broken"})
-"""Kinds of events that a shortened trace leaves out last."""
+"""The kinds of events that a shortened trace keeps longest."""
 
 _BYTES = frozenset({"writes", "arrives"})
 
@@ -23,11 +23,11 @@ _LONGEST = 160
 
 
 class Trace:
-    """What happened, in order, with times.
+    """The events of a simulation, in order, with their times.
 
     Attributes:
       events: how many events there were.
-      faults: how many of each kind were injected.
+      faults: how many faults of each kind were injected.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Trace:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of all events so far, in hex: equal if and only if two runs were the same."""
+        """The SHA-256 of all events so far, in hex. It is equal for two runs if and only if they were the same."""
         return self._hash.hexdigest()
 
     def now(self) -> float:
@@ -51,11 +51,12 @@ class Trace:
         return now - self._start
 
     def record(self, kind: str, *details: object) -> None:
-        """An event happens now.
+        """Record an event that happens now.
 
         Args:
           kind: a word.
-          details: plain values, the same whenever the run is repeated: no objects whose text has an address in it.
+          details: plain values that are the same in each run of the seed. An object whose text holds its address in
+            memory is not.
         """
         now = self.now()
         self.events += 1
@@ -66,16 +67,16 @@ class Trace:
             self.faults[str(details[0])] += 1
 
     def record_bytes(self, kind: str, where: str, data: bytes) -> None:
-        """Bytes that were written, or have arrived, somewhere now; all of them count for the digest."""
+        """Record that bytes were written, or have arrived, somewhere now. The digest covers every byte."""
         self._hash.update(data)
         self.record(kind, where, len(data))
 
     def shortened(self, about: Iterable[str] = (), lines: int = 60) -> str:
-        """The latest events: those that name one of `about`, and the notable ones; nothing of single bytes.
+        """The latest events that name one of `about`, and the notable ones, as text. Single bytes are left out.
 
         Args:
           about: texts to look for, such as a node ID or a port ID.
-          lines: at most so many lines.
+          lines: how many lines to return at most.
         """
         words = tuple(about)
         spoken = (line for line in self._latest if line[2] not in _BYTES)

@@ -1,8 +1,8 @@
 """One simulated connection: two pipes, and the bytes on their way between them.
 
-It behaves as TCP does, as far as programs can see: bytes arrive in order and late; what a broken link holds back
-arrives when it is mended; the end travels behind the data; bytes that reach an end that is closed are answered with a
-reset; a host that has vanished answers nothing, until it is back and knows nothing of the connection.
+To programs it behaves as TCP does. Bytes arrive in order and late. A broken link holds bytes back, and delivers them
+when it is mended. The end of the stream travels behind the data. A closed end answers bytes with a reset. A host that
+has vanished answers nothing; when it is back it knows nothing of the connection, and answers with a reset.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _RESET = None
 
 @dataclass(slots=True)
 class Link:
-    """How bytes travel from one node to another; all connections of the two obey it.
+    """How bytes travel from one node to another, on all connections of the two.
 
     Attributes:
       delay: how long bytes take, in seconds.
-      jitter: at most so much longer, at random; they stay in order.
-      split: how likely a write, or a read, is cut short anywhere.
+      jitter: how much longer they may take, at random, in seconds. Bytes stay in order.
+      split: the probability that a write or a read is cut short anywhere.
       capacity: how many bytes a connection holds in this direction.
-      rate: how many bytes a second are read from one connection at the far end; None if as many as there are.
+      rate: how many bytes a second the far end reads from one connection; None means all that there are.
       broken: whether nothing arrives.
     """
 
@@ -46,7 +46,7 @@ class Link:
     broken: bool = False
 
     def be_like(self, other: Link) -> None:
-        """Take over all that another one has."""
+        """Copy all attributes of another link."""
         self.delay, self.jitter, self.split = other.delay, other.jitter, other.split
         self.capacity, self.rate, self.broken = other.capacity, other.rate, other.broken
 
@@ -57,10 +57,10 @@ class Host:
 
     Attributes:
       node_id: the node.
-      run: which run of it; counts from 1.
-      up: whether it runs.
-      paused: whether it neither reads nor writes.
-      encrypted: whether its connections are.
+      run: the number of the node's latest run, from 1.
+      up: whether the node runs.
+      paused: whether the node neither reads nor writes.
+      encrypted: whether the node encrypts its connections.
     """
 
     node_id: str
@@ -92,7 +92,7 @@ class Direction:
         self.link = link
         self.source: SimulatedPipe
         self.target: SimulatedPipe
-        # Accepted from the one end and not read at the other.
+        # How many bytes were accepted from the one end, and not read at the other.
         self.size: int = 0
         self.arrived: bytearray = bytearray()
         self.vanished: bool = False
@@ -109,7 +109,7 @@ class Direction:
 
     @property
     def room(self) -> int:
-        """How many bytes it takes now."""
+        """How many bytes this direction takes now."""
         return max(0, self.link.capacity - self.size)
 
     def put(self, data: bytes | bytearray | memoryview) -> int:
@@ -160,18 +160,18 @@ class Direction:
         world.postman.at(self._last, self.arrive)
 
     def end(self) -> None:
-        """Nothing more will be sent; the other end hears of it behind what is on its way."""
+        """End the stream, behind the bytes that are on their way."""
         self._post(_END)
 
     def reset(self) -> None:
-        """The sending end is gone: the other end hears of it, and loses what it has not read."""
+        """Reset: the receiving end hears that the sending one is gone, and loses what it has not read."""
         self._ended = False
         self._post(_RESET)
 
     # The receiving end ---------------------------------------------------------------------------------------------
 
     def arrive(self) -> None:
-        """Let arrive whatever is due."""
+        """Let all bytes arrive that are due."""
         if self.link.broken:
             return
         now = trio.current_time()
@@ -182,7 +182,7 @@ class Direction:
                 target.break_off()
             elif target.gone:
                 if target.host.up:
-                    # It is back, and knows nothing of this connection.
+                    # The host is back, and knows nothing of this connection: it answers with a reset.
                     target.outgoing.vanished = False
                     target.outgoing.reset()
             elif target.closed:
@@ -195,13 +195,13 @@ class Direction:
         self.changed.unpark_all()
 
     def release(self) -> None:
-        """The link is mended: what it held back is on its way again."""
+        """Send the bytes on their way again that a broken link has held back."""
         if self._travelling:
             self._last = max(self._last, trio.current_time() + self.link.delay)
             self._world.postman.at(self._last, self.arrive)
 
     def take(self, maximum: int) -> bytes | None:
-        """What is there, as `Pipe.receive_nowait`."""
+        """Take bytes that have arrived; see `Pipe.receive_nowait`."""
         if not self.readable:
             return None
         if not self.arrived:
@@ -227,7 +227,7 @@ class Direction:
         return bool(self.arrived) or self.target.at_end
 
     def clear(self) -> None:
-        """Drop what is on its way and unread."""
+        """Drop all bytes that are on their way or unread."""
         self._travelling.clear()
         self.arrived.clear()
         self.size = 0
@@ -237,10 +237,10 @@ class SimulatedPipe(Pipe):
     """One end of a wire.
 
     Attributes:
-      host, run: whose it is.
-      closed: whether its node has closed it.
-      gone: whether its node has crashed.
-      at_end: whether the end has arrived.
+      host, run: the machine that the end is on, and the run of its node.
+      closed: whether the node has closed this end.
+      gone: whether the node has crashed.
+      at_end: whether the end of the stream has arrived.
       outgoing, incoming: the two directions.
     """
 
@@ -312,17 +312,17 @@ class SimulatedPipe(Pipe):
         self.wake()
 
     def break_off(self) -> None:
-        """A reset has arrived."""
+        """Take a reset that has arrived."""
         if not self.closed and not self.reset:
             self.reset = True
             self.incoming.clear()
             self.wake()
 
     def vanish(self, *, silently: bool) -> None:
-        """Its node has crashed.
+        """Let this end vanish, because its node has crashed.
 
         Args:
-          silently: the machine has gone with it, and tells nobody; else the kernel closes what the process has left.
+          silently: whether the machine has crashed too, and tells nobody. Otherwise its kernel closes this end.
         """
         if not silently and not self.closed and not self.reset:
             if self.incoming.arrived:
@@ -332,26 +332,26 @@ class SimulatedPipe(Pipe):
         self.gone = True
         self.outgoing.vanished = True
         self.incoming.arrived.clear()
-        # For its own node, which is being torn down, it is broken.
+        # The crashed node, whose tasks still have to end, finds the pipe broken.
         self.reset = True
         self.wake()
 
     def wake(self) -> None:
-        """Have everybody who waits look again."""
+        """Wake all tasks that wait for this pipe, so that they look again."""
         self.outgoing.changed.unpark_all()
         self.incoming.changed.unpark_all()
 
     def _check(self) -> None:
         if self.closed:
-            raise OSError(errno.EBADF, "this side is closed")
+            raise OSError(errno.EBADF, "the pipe is closed at this end")
 
 
 class Wire:
-    """One connection: both ends.
+    """A connection with both of its ends.
 
     Attributes:
-      name: who dialled whom, and a number.
-      dialler, listener: the ends.
+      name: the node that has dialled, the one that has accepted, and a number.
+      dialler, listener: the two ends.
     """
 
     def __init__(self, world: World, number: int, hosts: tuple[Host, Host], links: tuple[Link, Link]) -> None:
@@ -374,11 +374,11 @@ class Wire:
 
     @property
     def over(self) -> bool:
-        """Whether neither end can notice anything of it any more."""
+        """Whether both ends are closed or gone, so that nobody can notice this connection any more."""
         return all(end.closed or end.gone for end in self.ends)
 
     def nodes(self) -> tuple[str, str]:
-        """The IDs of both nodes, the one that dialled first."""
+        """The IDs of both nodes; the dialler comes first."""
         return self.dialler.host.node_id, self.listener.host.node_id
 
     def direction(self, source: str) -> Direction:

@@ -1,4 +1,4 @@
-"""A node of a simulation that tells the oracle what it does and what it sees."""
+"""The witness: tells the oracle what a node of a simulation does and sees."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _STAMP = "witness"
 
 
 class Witness:
-    """A node, seen by the oracle of its network.
+    """Wraps a node, so that the oracle of its network sees what the node does.
 
-    What goes through it carries a stamp: the run that sent it, the port it is for, and its number. Handlers made here
-    do not see it.
+    Messages that are sent with the witness carry a stamp: the run that sent them, the port that they are for, and their
+    number. Handlers of ports that the witness makes do not see the stamp.
 
     Args:
-      network: the network.
+      network: the simulated network.
       node: one of its nodes.
 
     Attributes:
       run: this run of the node, such as `"a/1"`.
-      oracle: that of the network.
+      oracle: the oracle of the network.
     """
 
     def __init__(self, network: SimulatedNetwork, node: Node) -> None:
@@ -44,10 +44,10 @@ class Witness:
     # Ports ---------------------------------------------------------------------------------------------------------
 
     def port(self, handler: Callable[..., Any] | None = None) -> Port:
-        """A new port that takes all stamped messages; the handler gets what was sent.
+        """Make a port that takes all stamped messages. The handler gets them without their stamp.
 
         Args:
-          handler: a sync or async function; None for one that only counts.
+          handler: a sync or async function; None if the port only counts its messages.
         """
         port = self.node.port()
         self.adopt(port)
@@ -60,17 +60,18 @@ class Witness:
         return port
 
     def adopt(self, port: Port) -> None:
-        """Tell the oracle of a port of this node, and of its death."""
+        """Tell the oracle of a port of this node, and later of the port's death."""
         self.oracle.port_made(self.run, str(port))
         if not port.alive:
-            # It has died before its task began, and so cannot set a monitor.
+            # The port has died before its task began. The oracle is told now.
             self.oracle.port_died(str(port), state_of(port).reason)
             return
-        # With no owner: set inside the port itself, as a spawned function would, it would end with it and tell nothing.
+        # The monitor has no owner. One that belonged to the port, as in a spawned function, would end with the port and
+        # tell nothing.
         self.node._runtime.monitor(port, lambda *reason: self.oracle.port_died(str(port), reason), None)
 
     def unwrap(self, port: Port, stamped: tuple[Any, ...]) -> tuple[Any, ...]:
-        """What was sent, from what a port of this node has got; the oracle is told that it was delivered."""
+        """Take the stamp off a message that a port of this node has got, and tell the oracle of the delivery."""
         stamp, run, number, sent_to, *message = stamped
         assert stamp == _STAMP
         self.oracle.delivered_to(str(port), run, number, sent_to)
@@ -79,7 +80,7 @@ class Witness:
     # Messages ------------------------------------------------------------------------------------------------------
 
     def send(self, port: str, *message: Any) -> None:
-        """As `Node.send`."""
+        """Send a stamped message, as `Node.send` does."""
         port = str(port)
         self.node.send(port, *self._stamp(port), *message)
         self.oracle.message_sent(self.run, port)
@@ -89,13 +90,13 @@ class Witness:
         return _STAMP, self.run, self.oracle.next_number(self.run, port), port
 
     async def call(self, port: str, *message: Any) -> tuple[Any, ...]:
-        """As `Node.call`; the oracle sees to it that it ends."""
+        """Call a port, as `Node.call` does. The oracle checks that the call ends."""
         port = str(port)
         stamp = self._stamp(port)
         self._calls += 1
         number = self._calls
         self.oracle.call_begins(self.run, number, port)
-        # Nothing else runs before `call` has sent it.
+        # Nothing else runs before `call` has sent the message.
         self.oracle.message_sent(self.run, port)
         try:
             return await self.node.call(port, *stamp, *message)
@@ -117,7 +118,7 @@ class Witness:
     # The database --------------------------------------------------------------------------------------------------
 
     async def follow_nodes(self) -> None:
-        """Follow which nodes there are, and tell the oracle of those that are said to be gone; until cancelled."""
+        """Follow the nodes of the network, and tell the oracle of those that have ended, until cancelled."""
         runs: dict[str, str] = {}
         async with self.node.database.watch(NODES) as changes:
             async for change in changes:
@@ -130,7 +131,7 @@ class Witness:
     # Monitors ------------------------------------------------------------------------------------------------------
 
     def monitor(self, port: str, callback: Callable[..., object] | None = None) -> Monitor:
-        """As `Node.monitor` with a function."""
+        """Set a monitor with a callback, as `Node.monitor` does."""
 
         def fire(*reason: object) -> None:
             self.oracle.fire_begins(monitor, reason)
@@ -143,7 +144,7 @@ class Witness:
         return monitor
 
     def link(self, port: str, to: str) -> Monitor:
-        """As `Node.link`."""
+        """Link two ports, as `Node.link` does."""
         monitor = self.node.link(str(port), str(to))
         self.oracle.monitor_set(self.run, monitor)
         return monitor

@@ -1,4 +1,4 @@
-"""What the nodes of the hammer do: a program that sends, monitors, kills, spawns, links and calls at random."""
+"""The workload of the hammer: each node sends, monitors, kills, spawns, links and calls at random."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from ._scenario import MESSAGES, QUIET, SECONDS, Plan
 from ._witness import Witness
 
 _BURST = 6.0
-"""How many messages are sent in one go, on average."""
+"""How many messages a program sends in one burst, on average."""
 
 _WITNESSES: WeakKeyDictionary[Node, Witness] = WeakKeyDictionary()
-"""So that a spawned function, which is called with nothing but its port, finds the witness of its node."""
+"""The witness of each node. A spawned function, which gets nothing but its port, finds its witness here."""
 
 
 class Trial:
-    """What all programs of one seed share.
+    """One seed of the hammer while it runs: what all its programs share.
 
     Attributes:
-      network, plan: where they play, and how.
-      ports: the IDs of ports that others know of, some of them dead.
-      players: the latest run of each node.
+      network, plan: the simulated network, and what the seed means.
+      ports: the IDs of ports that all programs know of, some of them dead.
+      players: the player of the latest run of each node, by node ID.
       ended: set when the programs are to return.
-      quiet_at: when they do nothing more, in seconds of Trio's clock.
+      quiet_at: the time from which the programs do nothing more, in seconds of Trio's clock.
     """
 
     def __init__(self, network: SimulatedNetwork, plan: Plan) -> None:
@@ -46,27 +46,27 @@ class Trial:
         self.quiet_at = trio.current_time() + SECONDS - QUIET
 
     async def program(self, node: Node) -> None:
-        """The program of one node."""
+        """Run the program of one node."""
         player = self.players[node.id] = Player(self, node)
         await player.play()
 
     def provoke(self, numbers: random.Random) -> None:
-        """Have some of the programs send something now."""
+        """Have some of the programs send messages now."""
         for player in self.players.values():
             if self.network.oracle.lives(player.run) and numbers.random() < 0.5:
                 player.burst()
 
     def forget(self, port: str) -> None:
-        """A port is dead: mostly nobody sends to it any more."""
+        """Let no program choose this port any more, because it is dead."""
         if port in self.ports:
             self.ports.remove(port)
 
 
 class Player(Witness):
-    """One run of one node, and what it does.
+    """Plays the program of one run of a node.
 
     Args:
-      trial: what it shares with the others.
+      trial: what the player shares with the others.
       node: the node.
     """
 
@@ -76,12 +76,12 @@ class Player(Witness):
         self._trial = trial
         self._random = trial.network.generator(f"workload of {self.run}")
         self._monitors: dict[str, Monitor] = {}
-        # Every one that was ever set and may be active, by the node that it is about.
+        # All monitors that may be active, by the node whose ports they are on.
         self._set: dict[str, list[Monitor]] = {}
         self._own: list[str] = []
 
     async def play(self) -> None:
-        """Do things until it is quiet, then wait until all is over; and follow who is there."""
+        """Act at random until the trial is quiet, then wait until it has ended. Follow the nodes all the time."""
         async with trio.open_nursery() as following:
             following.start_soon(self._follow_nodes)
             await self._act()
@@ -104,7 +104,7 @@ class Player(Witness):
             while trio.current_time() < trial.quiet_at:
                 numbers.choices(kinds, weights)[0]()
                 await trio.sleep(numbers.expovariate(1 / pause))
-            # The last word with everybody: after the quiet it must have been said, or be known not to have been.
+            # A last message to every node: when the quiet ends, it must have arrived, or its loss must be known.
             for port in trial.ports:
                 self._ensure_monitor(port)
                 self.send(port, "last")
@@ -120,7 +120,7 @@ class Player(Witness):
         return self._random.choice(self._trial.ports) if self._trial.ports else None
 
     def burst(self) -> None:
-        """Send a few messages to a port."""
+        """Send a few messages to a random port."""
         port = self._target()
         if port is not None:
             if self._random.random() < 0.8:
@@ -140,11 +140,11 @@ class Player(Witness):
         try:
             self.send(port, "data", b"x" * min(size, 200_000))
         except ValueError:
-            # Too large for the other side: that is known here, and nothing was sent.
+            # The message is too large for the other side. `send` knows that and has sent nothing.
             self.send(port, "small")
 
     def _flood(self) -> None:
-        """More than the queue takes, and then a little more, before anybody can have been told."""
+        """Send more than the queue takes, and then a little more before any monitor can have fired."""
         port = self._target()
         if port is not None:
             self._ensure_monitor(port)
@@ -176,7 +176,7 @@ class Player(Witness):
             if reason[:1] == ("transport_error",):
                 draw = self._random.random()
                 if draw < 0.5:
-                    # At once, so that what was lost and what is sent now stand as close as they can.
+                    # Send at once, so that messages that were lost and later ones are as close as they can be.
                     self._set_monitor(port)
                 if draw < 0.8 and (trio.current_time() < self._trial.quiet_at or self._trial.ended.is_set()):
                     self._send_some(port)
@@ -192,7 +192,7 @@ class Player(Witness):
         known.append(monitor)
 
     def let_go(self, node_id: str) -> None:
-        """Monitor nothing more on a node."""
+        """Cancel all monitors on ports of a node."""
         for monitor in self._set.pop(node_id, ()):
             monitor.cancel()
 
@@ -234,20 +234,20 @@ class Player(Witness):
         self._announce(str(port))
 
     def handle(self, tag: str, *rest: Any) -> None:
-        """A handler."""
+        """Handle a message: answer a call, and fail now and then."""
         if tag == "call":
             self.node.send(rest[-1], "answer")
         elif tag == "data" and self._random.random() < 0.0005:
             raise ValueError("a mistake in a handler")
 
     async def handle_slowly(self, tag: str, *rest: Any) -> None:
-        """A handler that lets later messages wait."""
+        """Handle a message, and let later ones wait now and then."""
         if self._random.random() < 0.1:
             await trio.sleep(self._random.expovariate(1 / 0.5))
         self.handle(tag, *rest)
 
     async def receive_slowly(self, port: Port) -> None:
-        """The task of a port."""
+        """Receive the messages of a port, in its task."""
         while True:
             self.handle(*self.unwrap(port, await port.receive()))
             if self._random.random() < 0.1:
@@ -269,7 +269,7 @@ class Player(Witness):
         self._nursery.start_soon(self._introduce, port)
 
     async def _introduce(self, port: str) -> None:
-        """Others may know of it when it has answered, and not before."""
+        """Make a spawned port known to all programs as soon as it has answered a call."""
         try:
             await self.call(port, "call")
         except PortDied:
@@ -285,7 +285,7 @@ def _witness() -> Player:
 
 @spawnable
 def sink(port: Port) -> None:
-    """A spawned port with a handler."""
+    """Make a spawned port handle messages."""
     player = _witness()
     player.adopt(port)
 
@@ -296,7 +296,7 @@ def sink(port: Port) -> None:
 
 @spawnable
 async def process(port: Port) -> None:
-    """A spawned port with a task."""
+    """Run a spawned port that has a task."""
     player = _witness()
     player.adopt(port)
     await player.receive_slowly(port)

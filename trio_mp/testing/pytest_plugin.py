@@ -12,11 +12,12 @@ and then in a test::
             ...
 
 A test that takes the fixture need not be marked `trio`. It runs under a clock that jumps, as with `autojump_clock`, and
-with its tasks in an order that the seed decides. So the same seed gives the same run. It may take a clock of
-pytest-trio's as well, and runs under that one then.
+the seed decides the order of its tasks. So the same seed gives the same run. A test that also takes a clock of
+pytest-trio's runs under that clock.
 
-The seed is, in this order: that of the option `--trio-mp-seed`, those of the mark `trio_mp_seed`, one test for each, or
-0. A test that fails says which it had, what happened last in its network, and how to repeat it.
+The option `--trio-mp-seed` decides the seed. Without it the mark `trio_mp_seed` does, which makes one test for each of
+its seeds; without both the seed is 0. A test that fails shows its seed, the latest events of its network, and how to
+repeat it.
 
 This is the only module of the package that imports pytest, and nothing imports it but pytest.
 """
@@ -43,11 +44,11 @@ _NETWORK = pytest.StashKey[SimulatedNetwork]()
 
 @pytest.fixture(name=_FIXTURE)
 async def _simulated_network(request: pytest.FixtureRequest) -> AsyncGenerator[SimulatedNetwork, None]:
-    """A simulated network for one test; its `seed` is that of the test.
+    """A simulated network for one test, with the seed of the test.
 
-    When the test is over the programs that still run in it are cancelled, and the test fails if the oracle has seen the
-    promise broken, be it in a handler whose exception has only killed its port. What comes to light only when all has
-    come to rest is for `await simulated_network.settle()`, at the end of the test, while its nodes run.
+    At the end of the test, programs that still run are cancelled. The test fails if the oracle has seen the promise
+    broken, even in a handler whose exception has only killed its port. Some violations show only when everything has
+    come to rest: to find these, end the test with `await simulated_network.settle()` while its nodes run.
     """
     async with open_simulated_network(_seed_of(request.node)) as network:
         request.node.stash[_NETWORK] = network
@@ -61,7 +62,7 @@ def _read_seed(text: str) -> int | str:
 def _seed_of(item: pytest.Item) -> int | str:
     seed: Any = item.config.getoption(_OPTION)
     if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-        # Where there is a mark, and its tests were made from it.
+        # The mark has made a test for each of its seeds.
         seed = item.callspec.params.get(_FIXTURE, seed)
     return 0 if seed is None else seed
 
@@ -77,10 +78,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Add the mark; called by pytest.
 
     Raises:
-      pytest.UsageError: pytest-trio is not there.
+      pytest.UsageError: pytest-trio is not installed.
     """
     if not config.pluginmanager.hasplugin("trio"):
-        raise pytest.UsageError(f"the plugin {__name__} needs pytest-trio: pip install pytest-trio")
+        raise pytest.UsageError(f"expected pytest-trio for the plugin {__name__}, got none: pip install pytest-trio")
     config.addinivalue_line(
         "markers", f"{_MARK}(seed, …): the seed of the simulated network; with several, the test runs once for each"
     )
@@ -90,14 +91,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make a test for each seed; called by pytest.
 
     Raises:
-      pytest.UsageError: a mark has no seed, or something else.
+      pytest.UsageError: a mark has no seed, or a seed that is neither an int nor a str.
     """
     mark = metafunc.definition.get_closest_marker(_MARK)
     if mark is None or _FIXTURE not in metafunc.fixturenames:
         return
     seeds: Sequence[object] = mark.args
     if not seeds or mark.kwargs or not all(isinstance(seed, int | str) for seed in seeds):
-        raise pytest.UsageError(f"{metafunc.definition.nodeid}: {_MARK} takes one seed or more, each an int or a str")
+        test = metafunc.definition.nodeid
+        raise pytest.UsageError(f"{test}: expected one seed or more in {_MARK}, each an int or a str, got {mark}")
     chosen = metafunc.config.getoption(_OPTION)
     if chosen is not None:
         seeds = [chosen]
@@ -105,17 +107,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have the tests that take the fixture run as simulations do; called by pytest."""
+    """Make tests that take the fixture run as simulations do; called by pytest."""
     for item in items:
         if isinstance(item, pytest.Function) and _FIXTURE in item.fixturenames:
-            # Before what pytest-trio may have said.
+            # Ahead of the marks that pytest-trio may have set.
             item.add_marker(pytest.mark.trio(run=partial(_run, _seed_of(item))), append=False)
 
 
 def _run(
     seed: int | str, function: Callable[[], Awaitable[object]], *, clock: trio.abc.Clock | None = None, **arguments: Any
 ) -> object:
-    """As `trio.run`, which pytest-trio would call."""
+    """Run a test with the order of a seed, in the place of `trio.run`, which pytest-trio would call."""
     with deterministic_scheduling(seed):
         return trio.run(function, clock=clock or MockClock(autojump_threshold=0), **arguments)
 
@@ -128,7 +130,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if network is not None and report.when == "call" and report.failed:
         again = shlex.join(["pytest", item.nodeid, _OPTION, str(network.seed)])
         lines = [f"seed {network.seed!r}; to repeat it: {again}"]
-        # That of a broken promise is in the exception, with what concerns it.
+        # PromiseBroken has a trace of its own, of the nodes concerned.
         if network.oracle.broken is None:
             lines += ["what happened last:", network.trace.shortened() or "nothing"]
         report.sections.append(("simulated network", "\n".join(lines)))

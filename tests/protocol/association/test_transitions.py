@@ -17,12 +17,14 @@ from trio_mp._protocol.association import association, outbox
 from trio_mp._protocol.association.association import STAGES, Association, Stage
 from trio_mp._protocol.association.outbox import FENCE, Fence
 from trio_mp._protocol.handshake.handshake import STEPS, Step, StepEvent
+from trio_mp._protocol.supervision import CHILD, State
 from trio_mp._protocol.transitions import Row, TransitionTable
 
 KINDS: dict[str, tuple[TransitionTable[Any, Any, Any], type[enum.Enum]]] = {
     "fence": (FENCE, Fence),
     "connection": (STAGES, Stage),
     "handshake": (STEPS, Step),
+    "child": (CHILD, State),
 }
 TABLES = {name: table_of(table.rows) for name, (table, _) in KINDS.items()}
 each_table = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())

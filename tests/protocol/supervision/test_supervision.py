@@ -12,8 +12,10 @@ import pytest
 
 from trio_mp._errors import LocalProtocolError
 from trio_mp._protocol.supervision import (
+    CHILD,
     Action,
     AutoShutdown,
+    ChildEvent,
     Ended,
     Restart,
     Start,
@@ -275,11 +277,91 @@ def test_children_that_cannot_be() -> None:
         rules.add("a", Restart.PERMANENT, 0.0)
     with pytest.raises(LocalProtocolError, match="there is no child called b"):
         rules.started("b", 0.0)
-    with pytest.raises(LocalProtocolError, match="a is starting, and was not to be stopped"):
+    with pytest.raises(LocalProtocolError, match="a is starting: expected `started` or `failed` or `Stop`, got"):
         rules.stopped("a", 0.0)
     rules.end(0.0)
     with pytest.raises(LocalProtocolError, match="the supervisor is ending"):
         rules.add("b", Restart.PERMANENT, 0.0)
+
+
+# Frozen --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_frozen_supervisor_starts_nothing_and_stops_all_at_its_end() -> None:
+    play = Play("one_for_all", P, P, TR, limit=0)
+    assert play.do(play.rules.freeze(0.0)) == ""
+    assert play.die("b") == ""
+    assert list(play.rules.children) == ["a", "c"]
+    assert play.do(play.rules.end(0.0)) == "-c -a ended"
+
+
+def test_a_frozen_supervisor_lets_a_start_go_on_and_begins_no_other() -> None:
+    play = Play("one_for_one", P, P, limit=9, first_delay=1.0, last_delay=1.0)
+    play.slow = "a"
+    assert play.die("a") == "+a"
+    play.die("b")
+    assert play.die("b") == ""
+    assert play.do(play.rules.freeze(0.0)) == ""
+    assert play.do(play.rules.woken(1.0)) == ""
+    assert play.do(play.rules.started("a", 1.0)) == ""
+    assert play.do(play.rules.end(0.0)) == "-a"
+    assert play.do(play.rules.stopped("a", 1.0)) == "ended"
+
+
+def test_a_restart_whose_start_fails_in_a_frozen_supervisor_is_taken_out() -> None:
+    play = Play("one_for_one", P, limit=9)
+    play.slow = "a"
+    assert play.die("a") == "+a"
+    play.do(play.rules.freeze(0.0))
+    assert play.fail("a") == ""
+    assert play.do(play.rules.end(0.0)) == "ended"
+
+
+# The table -----------------------------------------------------------------------------------------------------------
+
+
+def child_in(state: State) -> Supervision:
+    """A supervision whose one child is in this state."""
+    rules = Supervision(limit=9, first_delay=1.0, last_delay=1.0)
+    rules.add("a", Restart.PERMANENT, 0.0)
+    if state is not State.STARTING:
+        rules.started("a", 0.0)
+    if state is State.STOPPING:
+        rules.remove("a", 0.0)
+    elif state is State.DOWN:
+        for _ in range(2):
+            rules.died("a", 0.0, 0.0, normal=False)
+            if rules.children["a"].state is State.STARTING:
+                rules.started("a", 0.0)
+    assert rules.children["a"].state is state
+    return rules
+
+
+SAID = {
+    ChildEvent.STARTED: lambda rules: rules.started("a", 0.0),
+    ChildEvent.FAILED: lambda rules: rules.failed("a", 0.0, 0.0),
+    ChildEvent.DIED: lambda rules: rules.died("a", 0.0, 0.0, normal=False),
+    ChildEvent.STOPPED: lambda rules: rules.stopped("a", 0.0),
+}
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("event", list(SAID))
+def test_what_can_be_said_of_a_child_is_what_the_table_says(
+    state: State, event: ChildEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = child_in(state)
+    child = rules.children["a"]
+    row = CHILD.row(state, event, child)
+    if row is None:
+        with pytest.raises(LocalProtocolError, match=f"a is {state.value}: expected .*, got {event.value}"):
+            SAID[event](rules)
+        assert child.state is state
+    else:
+        # What follows is another matter.
+        monkeypatch.setattr(Supervision, "_next", lambda *_: [])
+        SAID[event](rules)
+        assert child.state is row.after
 
 
 # Every order ---------------------------------------------------------------------------------------------------------
@@ -290,8 +372,10 @@ class World:
     """A supervision, what is about to happen to it, and what must not.
 
     Attributes:
-      accidents: how many deaths and failures there may still be.
+      accidents: how many deaths, failures and wishes of the program there may still be.
       waits: the times of waits that have not come.
+      running: whether each child that runs is `starting`, `up`, `stopping`, or a start that is `cancelled`.
+      frozen: whether nothing is to be started any more.
     """
 
     rules: Supervision
@@ -300,6 +384,7 @@ class World:
     waits: tuple[float, ...] = ()
     running: dict[str, str] = dataclasses.field(default_factory=dict)
     over: bool = False
+    frozen: bool = False
 
     def key(self) -> object:
         rules = self.rules
@@ -310,7 +395,8 @@ class World:
         )  # fmt: skip
         recent = tuple((self.now - when, name) for when, name in rules._recent)
         waits = tuple(when - self.now for when in self.waits)
-        return children, rules.ending, self.over, self.accidents, recent, waits, tuple(self.running.items())
+        said = rules.ending, rules.frozen, self.over, self.accidents
+        return children, said, recent, waits, tuple(self.running.items())
 
     def do(self, actions: list[Action]) -> None:
         """Carry out, and check each against the rules at the top of the module."""
@@ -321,10 +407,12 @@ class World:
                 case Start(name):
                     assert name not in self.running, "two lives of one child"
                     assert not self.rules.ending, "a start while all is to end"
+                    assert not self.frozen, "a start although nothing is to be started"
                     if tied:
                         names = list(self.rules.children)
                         before = names[: names.index(name)]
-                        assert "stopping" not in self.running.values(), "a start before all is down that has to be"
+                        going = {"stopping", "cancelled"} & {*self.running.values()}
+                        assert not going, "a start before all is down that has to be"
                         wanted = [one for one in before if self.rules.children[one].wanted]
                         assert all(self.running.get(one) == "up" for one in wanted), "a start out of its turn"
                     self.running[name] = "starting"
@@ -334,7 +422,7 @@ class World:
                         names = list(self.rules.children)
                         behind = [self.rules.children[one] for one in names[names.index(name) + 1 :]]
                         assert not any(child.doomed for child in behind), "a stop before those behind it are down"
-                    self.running[name] = "stopping"
+                    self.running[name] = "stopping" if self.running[name] == "up" else "cancelled"
                 case Wait(until):
                     assert until > self.now
                     self.waits = tuple(sorted({*self.waits, until}))
@@ -349,15 +437,21 @@ class World:
                 yield "started", name
                 if self.accidents:
                     yield "failed", name
-            elif state == "stopping":
+            elif state in {"stopping", "cancelled"}:
                 yield "stopped", name
-            if state != "starting" and self.accidents:
+            if state == "cancelled" and self.accidents:
+                # Both cross with the stop: one that has started is stopped all the same.
+                yield "failed", name
+                yield "crossed", name
+            if state in {"up", "stopping"} and self.accidents:
                 yield "died", (name, False)
                 yield "died", (name, True)
         if self.waits:
             yield "woken", None
         if not self.over and self.accidents:
             yield "end", None
+            if not self.frozen:
+                yield "freeze", None
             for name in self.rules.children:
                 yield "remove", name
 
@@ -377,6 +471,12 @@ class World:
             self.accidents -= 1
             if event == "end":
                 self.do(rules.end(self.now))
+            elif event == "freeze":
+                self.frozen = True
+                self.do(rules.freeze(self.now))
+            elif event == "crossed":
+                self.running[what] = "stopping"
+                self.do(rules.started(what, self.now))
             elif event == "remove":
                 self.do(rules.remove(what, self.now))
             elif event == "failed":
@@ -391,8 +491,11 @@ class World:
         """Nothing can happen any more by itself: what is to run runs."""
         rules = self.rules
         assert self.over == rules.ending
-        assert self.running == {child.name: "up" for child in rules.children.values() if child.wanted}
-        assert all(child.wanted for child in rules.children.values() if child.restart is Restart.PERMANENT)
+        if self.frozen:
+            assert {*self.running.values()} <= {"up"}
+        else:
+            assert self.running == {child.name: "up" for child in rules.children.values() if child.wanted}
+            assert all(child.wanted for child in rules.children.values() if child.restart is Restart.PERMANENT)
         assert not any(child.doomed or child.leaving for child in rules.children.values())
         states = {child.state for child in rules.children.values()}
         assert states <= {State.UP, State.DOWN}

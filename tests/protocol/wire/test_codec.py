@@ -19,7 +19,7 @@ from wire_values import (
 )
 
 from trio_mp._errors import RemoteProtocolError
-from trio_mp._ids import PortID
+from trio_mp._ids import PortID, PortReference
 from trio_mp._protocol.wire import codec
 from trio_mp._protocol.wire.limits import MAXIMUM_DEPTH
 from trio_mp._protocol.wire.values import plain_message
@@ -99,6 +99,26 @@ def test_a_snapshot_shares_nothing_and_refuses_what_cannot_travel() -> None:
     assert taken == ("tag", [1])
     with pytest.raises(TypeError, match=r"^message\[1\]: "):
         codec.snapshot(("tag", object()))
+
+
+class Reference(PortReference):
+    """A reference to a port of this node."""
+
+    port = "node#name"
+    running = True
+
+    def find_target(self) -> str:
+        return self.port
+
+    def add_monitor(self, monitor: object) -> None:
+        """None is kept."""
+
+
+def test_a_reference_does_not_travel_and_the_text_says_what_does() -> None:
+    buffer = bytearray(b"before")
+    with pytest.raises(TypeError, match=r"^message\[1\]\[0\].*: send ref.port"):
+        codec.append_message(buffer, NAME, ("tag", [Reference()]))
+    assert buffer == b"before"
 
 
 def test_sending_changes_nothing_of_the_message() -> None:

@@ -215,7 +215,7 @@ class Association:
 
     @property
     def has_to_write(self) -> bool:
-        """Whether something is to be written to it."""
+        """Whether something is queued, and may be written to the connection in use."""
         return self.may_write and self.outbox.queue.size > 0
 
     @property
@@ -257,6 +257,11 @@ class Association:
         self._terms[connection] = terms
         if not self.decides:
             return []
+        # Which newcomer is chosen is code, and not a table as `STAGES` is. A row of that names one connection, its
+        # stage, and its next one. Here two connections and a claim of the peer are compared, and what is done is mostly
+        # done to the other one: it is replaced, or probed, and the newcomer only waits. The order matters, too: the
+        # first answer counts. In a table, where one row at most applies, each would repeat the opposite of all guards
+        # before it, and name a method in the place of a state. It would be this sequence with more words.
         current = self._current
         if current is None:
             if self._next is not None:
@@ -330,7 +335,7 @@ class Association:
             return []
         if self._move(current, StageEvent.IDLE) is not None:
             return [HalfClose(current)]
-        # That the peer monitors ports here is no reason: it would not have asked, so those are old stories.
+        # Monitors of the peer here do not count: it would not have asked if it needed them.
         if willing and self._move(current, StageEvent.AGREE) is not None:
             return [Say(current, "bye"), HalfClose(current)]
         return self.take_loss() if self.outbox.send("", requests.BUSY) else []
@@ -395,7 +400,7 @@ class Association:
         return self.outbox.ruin(transport_error(self.peer_id, why))
 
     def fired(self) -> list[Effect]:
-        """All of them have fired: the fence is clear, and a connection that waited for it is taken up."""
+        """Lift the fence, because all monitors have fired; a connection that has waited for that is taken up."""
         return self._take_up_next() if self.outbox.fired() and self._next is not None else []
 
     # The rules -----------------------------------------------------------------------------------------------------

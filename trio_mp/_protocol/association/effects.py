@@ -152,7 +152,7 @@ class Fire:
 
 @dataclass(frozen=True, slots=True)
 class FireDone:
-    """The monitors named before have fired: call `Association.fired`, and do what it returns."""
+    """The monitors of the `Fire` before have fired: call `Association.fired`, and do what it returns."""
 
 
 Effect: TypeAlias = (

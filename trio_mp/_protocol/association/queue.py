@@ -104,7 +104,7 @@ class OutgoingQueue:
         return end >= self._mark and self._at_mark(end)
 
     def _check_size(self, start: int, end: int, message: tuple[object, ...], limit: int) -> None:
-        """The largest message so far, or one that may hold too much, from one place of the frame to another."""
+        """Check a message that is the largest so far, or may hold too much: these bytes of the frame."""
         try:
             if end - start > limit:
                 raise ValueError(f"message: expected at most {limit} bytes, which that node takes, got {end - start}")
@@ -156,7 +156,7 @@ class OutgoingQueue:
         return memoryview(self._frames[0][0])[self._offset :]
 
     def advance(self, count: int) -> None:
-        """So many bytes of the chunk were handed on."""
+        """Forget so many bytes of the chunk, because they were handed on."""
         self.closed_size -= count
         self._offset += count
         if self._offset == len(self._frames[0][0]):
@@ -166,7 +166,7 @@ class OutgoingQueue:
 
     def drop(self) -> None:
         """Drop everything, and count it, unless none of it is a program's."""
-        if not self._is_upkeep():
+        if (self._closed or self._count) and not self._is_upkeep():
             messages, size = self.dropped
             self.dropped = (messages + self._closed + self._count, size + self.size)
         self.losses += 1

@@ -84,7 +84,7 @@ class Copies:
         return records
 
     def have_moved(self) -> list[str]:
-        """The nodes that this node spoke for until not long ago, and that live elsewhere."""
+        """The IDs of the nodes that this node spoke for until not long ago, and that live elsewhere now."""
         return list(self._moved)
 
     def is_told_by(self, node_id: str) -> bool:

@@ -26,7 +26,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was asked for under this ticket."""
+    """The answer to the question of this number."""
 
     ticket: int
     table: Table

@@ -38,7 +38,7 @@ def check_entry(family: str, key: str, value: object, what: str = "value") -> ob
 
 
 def encoded_size(*values: object) -> int:
-    """How many bytes these make in a message."""
+    """How many bytes these values take in a message."""
     buffer = bytearray()
     codec.append_message(buffer, "", values)
     return len(buffer)

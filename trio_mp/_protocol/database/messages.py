@@ -133,7 +133,7 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """No longer."""
+    """Tell me no longer of the family that I have subscribed to under this ticket."""
 
     ticket: int
 
@@ -308,7 +308,7 @@ unsubscribe = _UNSUBSCRIBE.write
 
 
 def parse(message_untrusted: Message) -> Parsed:
-    """What a message says; it begins with `"db"`.
+    """The value that a message of the database, which begins with `"db"`, stands for.
 
     Raises:
       RemoteProtocolError: no node sends that.
@@ -347,13 +347,13 @@ def batch(
 
 
 def entries_deleted(owner: str, sequence: int, family: str, keys: list[str]) -> Iterator[Message]:
-    """An owner has deleted entries."""
+    """The messages that say that an owner has deleted entries."""
     for part in _parts((key, "", None) for key in keys):
         yield _DELETE.write(owner, sequence, family, [key for key, _, _ in part])
 
 
 def get(ticket: int, family: str, key: str | None) -> Message:
-    """Asks for a family, or a key of it, once."""
+    """The message that asks for a family, or for one key of it, once."""
     return _GET.write(ticket, family) if key is None else _GET_KEY.write(ticket, family, key)
 
 
@@ -376,7 +376,7 @@ def change(ticket: int, entries: Table, deleted: Iterable[str]) -> Iterator[Mess
 
 
 def _parts_of_table(table: Table) -> list[Table]:
-    """At least one, perhaps empty."""
+    """The parts of a table, each of which fits a message: at least one, which may be empty."""
     parts = _parts(("", key, value) for key, value in table.items())
     return [{key: value for _, key, value in part} for part in parts] or [{}]
 

@@ -59,11 +59,11 @@ class Record:
     tables: dict[str, Table] = field(default_factory=dict)
 
     def set(self, family: str, key: str, value: object) -> None:
-        """Set an entry."""
+        """Set an entry of this record."""
         self.tables.setdefault(family, {})[key] = value
 
     def delete(self, family: str, key: str) -> bool:
-        """Delete an entry; whether there was one."""
+        """Delete an entry of this record. Returns whether there was one."""
         table = self.tables.get(family, {})
         if key not in table:
             return False
@@ -89,7 +89,8 @@ def newest(records: Iterable[Record]) -> Record:
         if best is None or record.version > best.version:
             best = record
         elif record.version == best.version and record is not best:
-            # A version names one state, unless its owner lies: then all must fall for the same lie.
+            # A version names one state, unless its owner lies. Then all nodes must choose the same one of its states,
+            # whatever the order in which they came.
             best = max(best, record, key=lambda copy: _canonical(copy.tables))
     assert best is not None
     return best
@@ -129,7 +130,7 @@ def difference(old: Mapping[str, object], new: Mapping[str, object]) -> Differen
 
 
 def update(table: Table, entries: Mapping[str, object], deleted: Iterable[str]) -> Difference:
-    """Change a table; what that came to."""
+    """Change a table: set entries, delete keys. Returns what has really changed."""
     gone = tuple(key for key in dict.fromkeys(deleted) if key in table and key not in entries)
     change = Difference(
         {key: value for key, value in entries.items() if key not in table},
@@ -152,14 +153,14 @@ class Families:
         self._before: dict[str, dict[str, Table]] = {}
 
     def set(self, owner: str, family: str, key: str, value: object) -> None:
-        """An owner has set an entry."""
+        """Take it that an owner has set an entry."""
         if not _may_set(owner, family, key):
             return
         self._remember(family, key)
         self._entries.setdefault(family, {}).setdefault(key, {})[owner] = value
 
     def delete(self, owner: str, family: str, key: str) -> None:
-        """An owner has deleted an entry that it had."""
+        """Take it that an owner has deleted an entry that it had."""
         if not _may_set(owner, family, key):
             return
         self._remember(family, key)
@@ -171,12 +172,12 @@ class Families:
             del self._entries[family]
 
     def add(self, owner: str, record: Record) -> None:
-        """A record counts now."""
+        """Count the entries of an owner's record from now on."""
         for family, key, value in record.entries():
             self.set(owner, family, key, value)
 
     def remove(self, owner: str, record: Record) -> None:
-        """It does no more."""
+        """Count the entries of an owner's record no longer."""
         for family, key, _ in record.entries():
             self.delete(owner, family, key)
 

@@ -98,7 +98,7 @@ class Replica:
         return list(self._views.read(family)) if self._is_complete() else self._ask_anchor([request])
 
     def unsubscribe(self, family: str) -> list[Effect]:
-        """Follow it no longer."""
+        """Follow a family no longer."""
         return self._ask_anchor([self._views.unfollow(family)])
 
     def table(self, family: str) -> Table | None:
@@ -115,7 +115,7 @@ class Replica:
         return number, list(self._views.read(family, number)) if self._is_complete() else self._ask_anchor([request])
 
     def forget(self, question: int) -> None:
-        """The answer is not wanted any more. Does nothing if it has come."""
+        """Do not wait for the answer to a question any more. Does nothing if it has come."""
         self._views.forget(question)
 
     # Its place in the network --------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class Replica:
         return effects + self._complete()
 
     def attached(self, anchor: str) -> list[Effect]:
-        """A global node has become this node's anchor; if there was another one it is left.
+        """Attach this node to a global node, its anchor from now on. If it has another anchor, it leaves that.
 
         Raises:
           LocalProtocolError: this node is global itself.
@@ -161,21 +161,21 @@ class Replica:
         return self._ask_anchor(messages.batch({self.id: self._own}, whole=True))
 
     def detached(self) -> list[Effect]:
-        """The anchor is lost. What is known is kept until there is another one."""
+        """Take it that the anchor is lost. What it has said is kept until there is another one."""
         self.anchor = None
         return []
 
     def guest_up(self, node_id: str) -> None:
-        """A node has attached itself to this one, by the connection that there is now."""
+        """Take it that a node has attached itself to this one, by the connection that there is now."""
         self._guests[node_id] = None
 
     def global_up(self, node_id: str) -> list[Effect]:
-        """A connection with a global node is up, or a connected node has become global."""
+        """Take it that a connection with a global node is up, or that a connected node has become global."""
         self._globals[node_id] = None
         return self._meet(node_id) if self.is_global else []
 
     def global_down(self, node_id: str) -> list[Effect]:
-        """The connection with a global node is lost, or it is none any more."""
+        """Take it that the connection with a global node is lost, or that the node is none any more."""
         if node_id not in self._globals:
             return []
         del self._globals[node_id]
@@ -183,7 +183,7 @@ class Replica:
         return self._told(())
 
     def node_down(self, node_id: str) -> list[Effect]:
-        """The connection with a node is lost, whatever kind of node it is."""
+        """Take it that the connection with a node is lost, whatever kind of node it is."""
         effects = self.global_down(node_id)
         if self.anchor == node_id:
             self.anchor = None
@@ -194,7 +194,7 @@ class Replica:
         return effects + self._told(())
 
     def expire(self, node_id: str, token: int) -> list[Effect]:
-        """The time of `Grace` is over. Does nothing if what was kept for that time is not needed any more."""
+        """End the time of a `Grace`. Does nothing if what was kept for that time is not needed any more."""
         self._copies.expire(node_id, token)
         if token == self._patience:
             self._awaited.clear()
@@ -203,7 +203,7 @@ class Replica:
     # What others say -----------------------------------------------------------------------------------------------
 
     def receive(self, from_id: str, message_untrusted: Message) -> list[Effect]:
-        """A message from another node; it begins with `"db"`.
+        """Take a message from another node; it begins with `"db"`.
 
         Raises:
           RemoteProtocolError: no node sends that. Nothing has changed.
@@ -220,7 +220,7 @@ class Replica:
             case Subscribe() | Get() as request:
                 effects += self._readers.ask(from_id, request)
             case Again(number):
-                # Who has another anchor by now does not answer.
+                # A node that has another anchor by now does not answer.
                 if from_id == self.anchor:
                     effects += to_node(from_id, messages.batch({self.id: self._own}, whole=True, answers=number))
             case Unsubscribe(ticket):
@@ -244,7 +244,7 @@ class Replica:
     # Whom this node tells what -------------------------------------------------------------------------------------
 
     def _meet(self, node_id: str) -> list[Effect]:
-        """Two global nodes are connected."""
+        """Ask another global node for all that it speaks for, and answer if it has asked already."""
         return to_node(node_id, [messages.PULL]) + (self._speak(node_id) if node_id in self._pulled else [])
 
     def _speak(self, node_id: str) -> list[Effect]:
@@ -291,11 +291,11 @@ class Replica:
         return effects if self._awaited else effects + self._complete()
 
     def _is_complete(self) -> bool:
-        """Whether this node is global, and what it holds is what is read."""
+        """Whether this node is global and answers readers from what it holds itself."""
         return self._readers.are_answered
 
     def _complete(self) -> list[Effect]:
-        """From now on what this node holds is what is read."""
-        # All of it is about to be.
+        """Answer readers, from now on, from what this node holds itself."""
+        # Readers are told everything below, so no single change is news to them.
         self._families.take_changes()
         return [*self._views.read_all(), *self._readers.answer()]

@@ -42,7 +42,7 @@ class Readers:
         ]
 
     def ask(self, node_id: str, request: Subscribe | Get) -> list[Effect]:
-        """A node asks for something."""
+        """Take what a node asks for. Returns the answer, or nothing while it is too early for one."""
         self.cancel(node_id, request.ticket)
         if not self.are_answered or isinstance(request, Subscribe):
             self._asked.setdefault(node_id, {})[request.ticket] = request
@@ -54,7 +54,7 @@ class Readers:
         return to_node(node_id, messages.view(request.ticket, answer))
 
     def cancel(self, node_id: str, ticket: int) -> None:
-        """A node does not want it any more."""
+        """Forget what a node has asked for under a ticket. Does nothing if there is no such request."""
         requests = self._asked.get(node_id, {})
         request = requests.pop(ticket, None)
         if request is None:
@@ -67,12 +67,12 @@ class Readers:
             self._subscribers.pop(request.family, None)
 
     def forget(self, node_id: str) -> None:
-        """The node is gone."""
+        """Forget all that a node has asked for, because it is gone."""
         for ticket in tuple(self._asked.get(node_id, ())):
             self.cancel(node_id, ticket)
 
     def tell(self, changes: Mapping[str, Difference]) -> Iterable[Effect]:
-        """Tell those who have subscribed."""
+        """Tell the nodes that have subscribed to a family what has changed in it."""
         for family, change in changes.items():
             for node_id, ticket in self._subscribers.get(family, ()):
                 entries = {**change.added, **change.changed}
@@ -126,26 +126,26 @@ class Views:
         return self._followed[family].table
 
     def follow(self, family: str) -> Message | None:
-        """Follow a family; what the anchor is to be asked, if it is new."""
+        """Follow a family. Returns what to ask the anchor; None if the family is followed already."""
         if family in self._followed:
             return None
         reading = self._followed[family] = _Reading(family)
         return self._request(reading)
 
     def unfollow(self, family: str) -> Message:
-        """Follow it no longer; what to say to the anchor."""
+        """Follow a family no longer. Returns what to say to the anchor."""
         reading = self._followed.pop(family)
         self._by_ticket.pop(reading.ticket, None)
         return messages.unsubscribe(reading.ticket)
 
     def ask(self, family: str, key: str | None) -> tuple[int, Message]:
-        """A question: its number, and what the anchor is to be asked."""
+        """Ask for a family, or for one key of it. Returns the number of the question, and what to ask the anchor."""
         self._counter += 1
         reading = self._questions[self._counter] = _Reading(family, key, self._counter)
         return reading.question, self._request(reading)
 
     def forget(self, question: int) -> None:
-        """The answer is not wanted any more."""
+        """Do not wait for the answer to a question any more. Does nothing if it has come."""
         reading = self._questions.pop(question, None)
         if reading is not None:
             self._by_ticket.pop(reading.ticket, None)
@@ -156,10 +156,10 @@ class Views:
         return [self._request(reading) for reading in (*self._followed.values(), *self._questions.values())]
 
     def receive(self, from_id: str, message: View | ViewChange) -> Iterable[Effect]:
-        """The anchor says something of a table."""
+        """Take what the anchor says of a table."""
         reading = self._by_ticket.get(message.ticket)
         if reading is None:
-            # Nobody wants it any more.
+            # No program wants that table any more.
             return
         if isinstance(message, ViewChange):
             if reading.table is None:
@@ -177,18 +177,18 @@ class Views:
             yield Changed(reading.family, change)
 
     def read_all(self) -> Iterable[Effect]:
-        """This node holds the whole database: what its programs follow and have asked is known."""
+        """Read all that programs follow and have asked for from this node's own database, which is whole now."""
         self._by_ticket.clear()
         for reading in (*self._followed.values(), *self._questions.values()):
             yield from self.read(reading.family, reading.question)
 
     def read(self, family: str, question: int = 0) -> Iterable[Effect]:
-        """As `read_all`, of what was asked for just now."""
+        """Read one family that is followed, or the table that one question is about, from this node's own database."""
         reading = self._questions[question] if question else self._followed[family]
         return self._know(reading, read(self._families, family, reading.key))
 
     def tell(self, changes: Mapping[str, Difference]) -> Iterable[Effect]:
-        """This node is global, and families have changed."""
+        """Change the tables that programs follow as the families of this node, which is global, have changed."""
         for family, (added, changed, deleted) in changes.items():
             reading = self._followed.get(family)
             if reading is not None and reading.table is not None:
@@ -202,7 +202,7 @@ class Views:
         return reading.request
 
     def _know(self, reading: _Reading, table: Table) -> Iterable[Effect]:
-        """The table is known, whole."""
+        """Take a whole table for a family that is followed, or for a question. Says so to who reads it."""
         if reading.question:
             self.forget(reading.question)
             yield Answer(reading.question, table)

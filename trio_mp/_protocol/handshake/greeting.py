@@ -113,7 +113,7 @@ def is_original(greeting: Greeting) -> bool:
 
 
 def parse_greeting(greeting: Greeting) -> PeerInfo:
-    """What a peer said of itself. Raises `RemoteProtocolError`."""
+    """What a peer says of itself in its greeting. Raises `RemoteProtocolError`: no node greets like that."""
     head = greeting.fields.split(";")
     if head[:2] != ["aemp", "1"] or len(head) < 5:
         raise RemoteProtocolError(f"expected a greeting of trio_mp, got {greeting.fields[:80]!r}")

@@ -81,7 +81,7 @@ STEPS: TransitionTable[Step, StepEvent, Handshake] = TransitionTable(
     Row(Step.NONCE, StepEvent.THEIR_NONCE, Step.TLS, it_is_encrypted),
     Row(Step.NONCE, StepEvent.THEIR_NONCE, Step.PROVE, it_is_plain, we_have_dialled),
     Row(Step.NONCE, StepEvent.THEIR_NONCE, Step.PROOF, it_is_plain, they_have_dialled),
-    # The session runs it.
+    # The session runs the TLS handshake and reports its end.
     Row(Step.TLS, StepEvent.TLS_DONE, Step.PROVE, we_have_dialled),
     Row(Step.TLS, StepEvent.TLS_DONE, Step.PROOF, they_have_dialled),
     Row(Step.PROVE, StepEvent.OUR_PROOF, Step.PROOF, we_have_dialled),
@@ -123,15 +123,15 @@ class Handshake:
         self.peer: PeerInfo | None = None
         # Whether the other side has proven to be who it says it is.
         self.proven = False
-        # Whether this node dialled itself. Anybody can claim it, so nothing that lasts may follow from it.
+        # Whether this node dialled itself. Any stranger can claim that, so nothing that lasts may follow from it.
         self.talks_to_itself = False
-        # Whether the other side is a node of AnyEvent::MP: it means well, and cannot be spoken with.
+        # Whether the other side is a node of AnyEvent::MP: no attacker, but a node that we cannot talk to.
         self.meets_original = False
         # Whether the connection is to carry a byte stream: who dialled says so.
         self.streams = False
         # The framings of either direction, once they are known.
         self.reads = self.writes = MSGPACK
-        # Whoever is dialled answers with the key by which the other side has proven itself.
+        # The side that was dialled answers with the key by which the other side has proven itself.
         self._key = local.keys[0] if local.keys else NO_KEY
         self._own = write_greeting(local, nonce, peer_address)
         self._peer = Greeting("", "")
@@ -178,7 +178,7 @@ class Handshake:
         return f"no;{escape(why)}\n"
 
     def _say(self, event: StepEvent) -> None:
-        """This side says something: that is the caller's mistake where it is not its turn."""
+        """Move on because this side says something. Raises `LocalProtocolError` if it is not its turn."""
         if not self._move(event):
             raise LocalProtocolError(f"{self._expected()}, got {event.value}")
 
@@ -269,7 +269,7 @@ class Handshake:
         return greeted + self._wanted()
 
     def _wanted(self) -> list[Event]:
-        """What this side is asked for in this step."""
+        """The event that asks this side for its proof, if it is its turn."""
         return [ProofWanted()] if self.step is Step.PROVE else []
 
     def _proof_received(self, line: str) -> list[Event]:

@@ -41,7 +41,7 @@ class TLSChannel(Protocol):
         ...
 
     def start(self) -> bytes:
-        """Begin the handshake; what is to be written."""
+        """Begin the TLS handshake. Returns what is to be written."""
         ...
 
     def receive(self, data_untrusted: bytes) -> tuple[bytes, bytes]:
@@ -49,11 +49,11 @@ class TLSChannel(Protocol):
         ...
 
     def send(self, data: bytes | bytearray | memoryview) -> bytes:
-        """Encrypt; what is to be written."""
+        """Encrypt bytes. Returns what is to be written."""
         ...
 
     def take_alert(self) -> bytes:
-        """What is still to be written when `receive` has raised."""
+        """The alert that is still to be written after `receive` has raised."""
         ...
 
 

@@ -95,7 +95,7 @@ def _dial(target: str, other: str, addresses_untrusted: Sequence[object]) -> Dia
 
 
 def _addresses(texts: Sequence[object]) -> Addresses:
-    # What cannot be printed cannot be dialled; a lone surrogate could not even be passed on.
+    # No address that cannot be printed can be dialled, and one with a lone surrogate could not even be passed on.
     believed = [text for text in texts if isinstance(text, str) and 0 < len(text) <= _ADDRESS_SIZE]
     return tuple([text for text in believed if text.isprintable()][:ADDRESS_LIMIT])
 

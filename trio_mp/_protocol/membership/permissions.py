@@ -44,7 +44,7 @@ class Notary(Protocol):
         ...
 
     def check(self, node_id: str, text: bytes, proof_untrusted: Sequence[object]) -> str:
-        """Why this is no signature of that text by that node, as the rest of a sentence about it, or nothing."""
+        """Why a proof is no signature of a text by a node, as the rest of a sentence; an empty text if it is one."""
         ...
 
 
@@ -68,11 +68,11 @@ class Permissions(Protocol):
     """Who may be global; without certificates that name nodes everybody."""
 
     def of(self, node_id: str) -> str:
-        """Why a connected node may not be global for this one, or nothing."""
+        """Why a connected node may not be global for this one; an empty text if it may."""
         ...
 
     def own(self, asked_by: str) -> str:
-        """Why this node may not become global when that one asks it to, or nothing."""
+        """Why this node may not become global when that one asks it to; an empty text if it may."""
         ...
 
 

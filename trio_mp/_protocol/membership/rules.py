@@ -102,7 +102,7 @@ class GuestUp:
 
 @dataclass(frozen=True, slots=True)
 class GuestDown:
-    """It is not any more: the connection with it is gone."""
+    """A node that was attached to this one is not any more: the connection with it is gone."""
 
     node_id: str
 
@@ -172,14 +172,14 @@ class Membership:
         self.addresses: Addresses = ()
         self.globals: dict[str, Addresses] = {}
         self.former: dict[str, Addresses] = {}
-        # Dicts for their order.
+        # Dicts, because a set has another order in each run, and simulations are repeated.
         self.mesh: dict[str, None] = {}
         self.guests: dict[str, None] = {}
         self.joined: dict[str, None] = {}
         self.heard: dict[str, None] = {}
 
     def became_seed(self) -> list[MembershipEffect]:
-        """This node has found out that it is a seed: its own, for example."""
+        """Become global, because this node has found out that it is a seed: its own, for example."""
         if self.is_global:
             return []
         self.is_global = True
@@ -188,7 +188,7 @@ class Membership:
         return [*detached, BecameGlobal(), *map(self._join, self.joined)]
 
     def located(self, addresses: Addresses) -> list[MembershipEffect]:
-        """Others are to dial this node at these addresses; the first few count."""
+        """Have others dial this node at these addresses from now on; the first few count."""
         addresses = addresses[:ADDRESS_LIMIT]
         if addresses == self.addresses:
             return []
@@ -196,11 +196,11 @@ class Membership:
         return [AddressesChanged(addresses), *map(self._join, self.mesh), *self._tell_guests()]
 
     def reached(self, node_id: str) -> list[MembershipEffect]:
-        """There is a connection with a seed, or with a global node that was dialled for that."""
+        """Join a seed, or a global node that was dialled for that: the connection with it is up."""
         return [self._join(node_id)]
 
     def lost(self, node_id: str) -> list[MembershipEffect]:
-        """The connection with a node is gone."""
+        """Take it that the connection with a node is gone."""
         self.joined.pop(node_id, None)
         self.heard.pop(node_id, None)
         if node_id == self.anchor:
@@ -215,7 +215,7 @@ class Membership:
         return []
 
     def forget(self, node_id: str) -> None:
-        """Nothing was heard of a global node for very long."""
+        """Forget a global node of which nothing was heard for very long, unless it is in use."""
         if node_id not in self.mesh and node_id != self.anchor:
             self.globals.pop(node_id, None)
             self.former.pop(node_id, None)
@@ -233,7 +233,7 @@ class Membership:
         return node_id in {self.node_id, self.anchor} or node_id in self.globals
 
     def received(self, node_id: str, word: str, arguments: tuple[object, ...]) -> list[MembershipEffect] | None:
-        """A message about membership, from a node with which there is a connection; None if it makes no sense."""
+        """Take a message about membership from a connected node. Returns None if the message makes no sense."""
         match MEMBERSHIP.read((word, *arguments)):
             case Join(is_global, addresses):
                 return self._joined(node_id, is_global, addresses)
@@ -274,7 +274,7 @@ class Membership:
             addresses = self.globals.get(other, ())
             room -= len(other) + sum(len(address.encode()) for address in addresses) + 8
             if room < 0:
-                # It hears of the others from those, or from nobody: they reach it.
+                # The node hears of the others from those that are named, or they reach it themselves.
                 break
             if other != node_id:
                 others[other] = addresses
@@ -327,13 +327,13 @@ class Membership:
             self.anchor = node_id
             effects: list[MembershipEffect] = [Send(node_id, messages.attach()), Attached(node_id)]
         elif self.anchor != node_id:
-            # Met while attached elsewhere: the two may not know each other.
+            # This node has met it while attached elsewhere: the two may not know each other.
             if node_id in self.globals:
                 return []
             return [Send(self.anchor, messages.meet(node_id, addresses))]
         else:
             effects = []
-        # All that the anchor uses, and nothing else: what is gone is gone here, too, and may only be needed if it is.
+        # What the anchor does not use any more is only kept as former: it may merely be cut off from the anchor.
         used = {other: theirs for other, theirs in others.items() if other != self.node_id}
         used[node_id] = addresses
         known = {**self.former, **self.globals}
@@ -348,10 +348,10 @@ class Membership:
 
     def _guest_came(self, node_id: str) -> list[MembershipEffect]:
         if node_id not in self.heard or node_id in self.mesh or node_id in self.guests:
-            # It crossed with a change that it will hear of, or comes too late.
+            # The word crossed with a change that its sender will hear of, or comes too late.
             return []
         self.guests[node_id] = None
-        # What has changed since it was welcomed, it was not told.
+        # Nobody has told it what has changed since it was welcomed.
         return [GuestUp(node_id), self._welcome(node_id)]
 
     def _met(self, node_id: str, addresses: Addresses) -> list[MembershipEffect]:
@@ -372,7 +372,8 @@ class Membership:
             self.globals[node_id] = addresses
 
     def _dial(self, by: str, target: str, other: str, addresses: Addresses) -> list[MembershipEffect]:
-        # Not at anybody's word: who asks for itself is in use already, and who passes it on must be trusted with that.
+        # No stranger may have this node dial: who asks for itself has a connection with us already, and who passes the
+        # wish of another on must be our anchor or a global node.
         if other == self.node_id or not addresses or not (by in {other, self.anchor} or by in self.mesh):
             return []
         if target == self.node_id:

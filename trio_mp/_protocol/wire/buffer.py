@@ -36,7 +36,7 @@ _unprintable = re.compile(rb"[^ -~]").search
 
 
 def _language(line_untrusted: bytes) -> str:
-    """What those speak who most often come to a wrong address."""
+    """Which protocol a line is of, for the log: those of the programs that most often come to a wrong address."""
     if line_untrusted in {b"\x15", b"\x16"}:
         return ", the beginning of TLS"
     if b"HTTP/" in line_untrusted:
@@ -182,7 +182,7 @@ class FrameBuffer(Generic[T]):
         return self._place()[:_READ_AT_ONCE] if self._size > self._large else None
 
     def filled(self, count: int) -> list[T]:
-        """So many bytes were received into `room`; returns as `feed` does."""
+        """Take so many bytes that were received into `room`. Returns and raises as `feed` does."""
         self._filled += count
         if self._inspector is not None:
             self._inspector.look(memoryview(self._space), self._filled)

@@ -30,7 +30,7 @@ class MessageDecoder(Protocol):
         ...
 
     def filled(self, count: int) -> list[Batch]:
-        """So many bytes were received into `room`; otherwise as `feed`."""
+        """Take so many bytes that were received into `room`; otherwise as `feed`."""
         ...
 
 

@@ -187,7 +187,7 @@ class JSONBuffer:
         return len(self._data)
 
     def _split(self, source: bytes | bytearray, messages: list[tuple[object, ...]]) -> int:
-        """Add the messages that are complete; where the one that is not begins."""
+        """Add the messages that are complete. Returns where the first incomplete one begins."""
         position = 0
         tried = False
         while True:
@@ -291,7 +291,7 @@ class JSONBuffer:
         return position
 
     def _skim(self, part: bytes) -> bool:
-        """Go past this part, if the message neither ends in it nor nests too deep in it; whether that is so."""
+        """Go past a part, if the message neither ends in it nor nests too deep in it. Returns whether that is so."""
         brackets, in_string = structure(part, self._in_string, ALL_BUT_BRACKETS)
         closed, opened, height = nesting(brackets)
         if closed >= self._depth:
@@ -304,7 +304,7 @@ class JSONBuffer:
         return True
 
     def _step(self, part: bytes) -> int:
-        """Go through this part bracket by bracket, up to the end of the message; how many bytes that is."""
+        """Go through a part bracket by bracket, up to the end of the message. Returns how many bytes that is."""
         position = 0
         if self._in_string:
             found = _match_rest_of_text(part)

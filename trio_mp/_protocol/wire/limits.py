@@ -136,7 +136,7 @@ class Inspection:
 
     @staticmethod
     def _alike(data: bytes | bytearray | memoryview, begin: int, end: int, size: int) -> int:
-        """Behind the values of this size that begin there."""
+        """Where the values end that begin at a place and all have this size."""
         position = begin
         while position < end:
             # In parts, since `re` keeps some memory for each step.
@@ -149,7 +149,7 @@ class Inspection:
         return position
 
     def _enter(self, byte: int, count: int) -> int:
-        """An array or a map of so many elements begins; what is left of it."""
+        """Begin an array or a map of so many elements. Returns how many of them are left, negative for a map."""
         if byte in _MAPS:
             if count > MAXIMUM_ENTRIES:
                 raise RemoteProtocolError(f"expected at most {MAXIMUM_ENTRIES} entries in a dict, got {count}")

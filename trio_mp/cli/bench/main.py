@@ -12,7 +12,7 @@ from types import FrameType
 
 from ..text import Screen
 from .catalogue import GROUPS, QUICK_SCALE, Group, Workload
-from .results import Results, make_results, read_results, write_results
+from .results import BenchResults, make_results, read_results, write_results
 from .runner import OURS, Cell, own_command, run_cell
 from .schedule import BenchOutcome, run_all
 from .screen import draw_changes, draw_results
@@ -132,7 +132,7 @@ def cells(options: BenchOptions, rivals: Rivals) -> list[Cell]:
 
 def run_bench(
     options: BenchOptions, rivals: Rivals | None = None, screen: Screen | None = None
-) -> tuple[int, Results | None]:
+) -> tuple[int, BenchResults | None]:
     """Run the benchmark. Returns its exit status, and the results; None if it was interrupted.
 
     Args:

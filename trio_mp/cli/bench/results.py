@@ -46,7 +46,7 @@ class Measurement(msgspec.Struct):
         return estimate(list(self.values.values()))
 
 
-class Results(msgspec.Struct):
+class BenchResults(msgspec.Struct):
     """All figures of a benchmark, and the machine that they were measured on.
 
     Attributes:
@@ -77,14 +77,16 @@ class Results(msgspec.Struct):
         return ratio(ours.rounds, theirs.rounds) if ours is not None and theirs is not None else None
 
 
-def make_results(outcome: BenchOutcome, *, quick: bool, versions: dict[str, str], skipped: dict[str, str]) -> Results:
+def make_results(
+    outcome: BenchOutcome, *, quick: bool, versions: dict[str, str], skipped: dict[str, str]
+) -> BenchResults:
     """Make the results out of all runs.
 
     Args:
       outcome: the figures and failures of all runs.
-      quick: see `Results`.
+      quick: see `BenchResults`.
       versions: the versions of the peers.
-      skipped: see `Results`.
+      skipped: see `BenchResults`.
     """
     lines: dict[tuple[str, str], Measurement] = {}
     extras: dict[tuple[str, str], dict[str, list[float]]] = {}
@@ -99,7 +101,7 @@ def make_results(outcome: BenchOutcome, *, quick: bool, versions: dict[str, str]
         lines[key].extra = {name: estimate(values).median for name, values in found.items()}
     failures = {f"{name} ({program})": why for (name, program), why in outcome.failures.items()}
     date = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-    return Results(date, machine() | versions, quick, list(lines.values()), failures, skipped)
+    return BenchResults(date, machine() | versions, quick, list(lines.values()), failures, skipped)
 
 
 def machine() -> dict[str, str]:
@@ -127,12 +129,12 @@ def _processor() -> str:
     return platform.processor() or "unknown"
 
 
-def write_results(results: Results, path: Path) -> None:
+def write_results(results: BenchResults, path: Path) -> None:
     """Write the results into a file, as JSON. Raises OSError if the file cannot be written."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
 
 
-def read_results(path: Path) -> Results:
+def read_results(path: Path) -> BenchResults:
     """Read the results that `write_results` has written.
 
     Raises:
@@ -140,7 +142,7 @@ def read_results(path: Path) -> Results:
       ValueError: the file does not hold results of this format, or a line of them has no figures.
     """
     try:
-        results = msgspec.json.decode(path.read_bytes(), type=Results)
+        results = msgspec.json.decode(path.read_bytes(), type=BenchResults)
     except msgspec.DecodeError as error:
         raise ValueError(f"expected the results of a benchmark in {path}, got what does not decode: {error}") from None
     if results.version != FORMAT:

@@ -104,7 +104,7 @@ class NodeView:
         return (last.sent - first.sent) / seconds, (last.received - first.received) / seconds
 
 
-class Board:
+class DemoBoard:
     """What the command knows of all nodes, and the place where its tasks wait for changes.
 
     Args:

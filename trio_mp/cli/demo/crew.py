@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from .board import Board, NodeState
+from .board import DemoBoard, NodeState
 from .journal import Journal, read_journal
 from .talk import Assignment, Drain, LineDecoder, Order, Report, encode_line
 
@@ -61,7 +61,7 @@ class Crew:
       nursery: runs the tasks that take the reports.
     """
 
-    def __init__(self, directory: Path, board: Board, rate: float, secret: str, nursery: trio.Nursery) -> None:
+    def __init__(self, directory: Path, board: DemoBoard, rate: float, secret: str, nursery: trio.Nursery) -> None:
         self.directory = directory
         self._board = board
         self._rate = rate
@@ -175,7 +175,7 @@ class Crew:
 
 
 @asynccontextmanager
-async def open_crew(directory: Path, board: Board, rate: float) -> AsyncGenerator[Crew, None]:
+async def open_crew(directory: Path, board: DemoBoard, rate: float) -> AsyncGenerator[Crew, None]:
     """Open a crew for the length of a block. Its processes have ended when the block is left, even by an error."""
     async with trio.open_nursery() as nursery:
         crew = Crew(directory, board, rate, os.urandom(24).hex(), nursery)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Kind(enum.StrEnum):
+class EntryKind(enum.StrEnum):
     """What an entry is about. A *stream* is what one run of a node sends to one port."""
 
     OPEN = "open"
@@ -58,7 +58,7 @@ class JournalEntry(NamedTuple):
       text: a port ID, a reason or a description, as the kind says.
     """
 
-    kind: Kind
+    kind: EntryKind
     at: float
     peer: str = "-"
     run: int = 0
@@ -78,7 +78,7 @@ def parse_line(line: str) -> JournalEntry:
     """Parse a line of a journal. Raises `ValueError` if it holds no entry."""
     kind, at, peer, *numbers, text = line.split(" ", 8)
     run, stream, epoch, first, last = map(int, numbers)
-    return JournalEntry(Kind(kind), float(at), peer, run, stream, epoch, first, last, text)
+    return JournalEntry(EntryKind(kind), float(at), peer, run, stream, epoch, first, last, text)
 
 
 @dataclass(frozen=True, slots=True)

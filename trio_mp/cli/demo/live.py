@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .board import Board, NodeState, NodeView, Progress, ScenarioStep
+from .board import DemoBoard, NodeState, NodeView, Progress, ScenarioStep
 from .summary import Line, Mood
 
 _MARKS = {
@@ -38,7 +38,7 @@ class LivePicture:
         self._console = Console(highlight=False)
 
     @contextlib.asynccontextmanager
-    async def showing(self, board: Board, seconds: float) -> AsyncGenerator[None, None]:
+    async def showing(self, board: DemoBoard, seconds: float) -> AsyncGenerator[None, None]:
         """Show the board for the length of a block, which takes about `seconds`. Entry and exit are checkpoints."""
         console = self._console
         async with trio.open_nursery() as nursery:
@@ -49,7 +49,7 @@ class LivePicture:
                 live.update(draw(board, board.elapsed, ConsoleDimensions(console.width, 0)), refresh=True)
             nursery.cancel_scope.cancel()
 
-    async def _redraw(self, board: Board, seconds: float, live: Live) -> None:
+    async def _redraw(self, board: DemoBoard, seconds: float, live: Live) -> None:
         while True:
             live.update(draw(board, seconds, self._console.size), refresh=True)
             await trio.sleep(_REDRAW)
@@ -60,7 +60,7 @@ class LivePicture:
             self._console.print(Text.assemble((line.text, _MOODS[line.mood]), (line.remark, "dim")))
 
 
-def draw(board: Board, seconds: float, size: ConsoleDimensions) -> Group:
+def draw(board: DemoBoard, seconds: float, size: ConsoleDimensions) -> Group:
     """Draw the whole picture, of at most this size.
 
     Args:
@@ -74,12 +74,12 @@ def draw(board: Board, seconds: float, size: ConsoleDimensions) -> Group:
     return Group(*head, _draw_nodes(board), *_draw_events(board, left))
 
 
-def _draw_title(board: Board) -> Text:
+def _draw_title(board: DemoBoard) -> Text:
     title = Text.assemble(("trio-mp demo", "bold"), no_wrap=True, overflow="ellipsis")
     return title.append(f"   {len(board.nodes)} nodes, each a process of its own; Unix sockets, encrypted", "dim")
 
 
-def _draw_bar(board: Board, seconds: float, width: int) -> Text:
+def _draw_bar(board: DemoBoard, seconds: float, width: int) -> Text:
     elapsed = f" {board.elapsed:4.1f} s"
     cells = max(0, min(width, _WIDEST) - len(elapsed) - 1)
     done = min(cells, int(cells * board.elapsed / seconds))
@@ -94,7 +94,7 @@ def _draw_step(step: ScenarioStep) -> Text:
     )
 
 
-def _draw_nodes(board: Board) -> Table:
+def _draw_nodes(board: DemoBoard) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("node", no_wrap=True)
     table.add_column("process", justify="right", no_wrap=True)
@@ -128,6 +128,6 @@ def _cells(node: NodeView, others: int) -> list[Text]:
     return [*cells, Text(str(node.fired), "bold yellow" if node.fired else "dim")]
 
 
-def _draw_events(board: Board, lines: int) -> list[Text]:
+def _draw_events(board: DemoBoard, lines: int) -> list[Text]:
     latest = list(board.events)[-lines:] if lines > 0 else []
     return [Text(f"{elapsed:5.1f} s  {text}", "dim", no_wrap=True, overflow="ellipsis") for elapsed, text in latest]

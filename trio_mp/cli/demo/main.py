@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..text import Screen
-from .board import Board, Failure, NodeState
+from .board import DemoBoard, Failure, NodeState
 from .checker import Verdict, check
 from .crew import open_crew
 from .relay import Relay
@@ -112,7 +112,7 @@ def run_demo(options: DemoOptions) -> int:
 async def _run(
     options: DemoOptions, screen: Screen, picture: LivePicture | None, names: tuple[str, ...], directory: Path
 ) -> DemoOutcome:
-    board = Board(names)
+    board = DemoBoard(names)
     seconds = options.seconds + _OVERHEAD
     showing = _showing_lines(board, screen) if picture is None else picture.showing(board, seconds)
     outcome = DemoOutcome(interrupted=True)
@@ -132,7 +132,7 @@ async def _run(
     return outcome
 
 
-async def _play(board: Board, options: DemoOptions, directory: Path, outcome: DemoOutcome) -> None:
+async def _play(board: DemoBoard, options: DemoOptions, directory: Path, outcome: DemoOutcome) -> None:
     pairs = len(board.pairs())
     relay = Relay(str(directory / "relay.sock"), str(directory / "0.sock"))
     async with open_crew(directory, board, TOTAL_RATE / pairs) as crew:
@@ -174,7 +174,7 @@ def _make_picture(options: DemoOptions, screen: Screen) -> LivePicture | None:
 
 
 @contextlib.asynccontextmanager
-async def _showing_lines(board: Board, screen: Screen) -> AsyncGenerator[None, None]:
+async def _showing_lines(board: DemoBoard, screen: Screen) -> AsyncGenerator[None, None]:
     """Print every event, and a line of figures every second, for the length of a block."""
     board.on_event = lambda elapsed, text: screen.print(f"{elapsed:5.1f} s  {text}")
     async with trio.open_nursery() as nursery:
@@ -183,7 +183,7 @@ async def _showing_lines(board: Board, screen: Screen) -> AsyncGenerator[None, N
         nursery.cancel_scope.cancel()
 
 
-async def _print_figures(board: Board, screen: Screen) -> None:
+async def _print_figures(board: DemoBoard, screen: Screen) -> None:
     while True:
         await trio.sleep(1)
         if any(node.state is NodeState.UP for node in board.nodes):

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .journal import Journal, JournalEntry, Kind
+from .journal import EntryKind, Journal, JournalEntry
 
 
 class StreamKey(NamedTuple):
@@ -133,7 +133,7 @@ def check(journals: Iterable[Journal]) -> Findings:
         findings.violations += _sort(journal, tables)
     for key, arrivals in tables.arrivals.items():
         # A sender that was killed between its request for a port and its entry about the port has sent nothing there.
-        places = tuple(arrival.place for arrival in arrivals if arrival.entry.kind is not Kind.MADE)[:1]
+        places = tuple(arrival.place for arrival in arrivals if arrival.entry.kind is not EntryKind.MADE)[:1]
         if key not in tables.streams and places:
             findings.violations.append(Violation(f"{key}: it arrived, and nobody has sent it", places, key))
     for key, stream in tables.streams.items():
@@ -149,18 +149,18 @@ def _sort(journal: Journal, tables: _Tables) -> Iterator[Violation]:
     for line, entry in enumerate(journal.entries):
         place = JournalPlace(journal.name, line)
         match entry.kind:
-            case Kind.FINISHED:
+            case EntryKind.FINISHED:
                 tables.finished.add(here)
-            case Kind.MADE | Kind.GOT | Kind.WRONG:
+            case EntryKind.MADE | EntryKind.GOT | EntryKind.WRONG:
                 key = StreamKey(entry.peer, entry.run, entry.stream)
                 tables.arrivals[key].append(Arrival(entry, place, journal.node))
-                other = tables.ports.setdefault(entry.text, place) if entry.kind is Kind.MADE else place
+                other = tables.ports.setdefault(entry.text, place) if entry.kind is EntryKind.MADE else place
                 if other != place:
                     yield Violation(f"{key}: its port {entry.text} is there already", (other, place), key)
             case _:
                 key = StreamKey(*here, entry.stream)
                 problem = _sort_sent(tables, key, entry, place)
-                if here in tables.finished and entry.kind is Kind.SEND:
+                if here in tables.finished and entry.kind is EntryKind.SEND:
                     problem = "it sends after it has finished"
                 if problem:
                     yield Violation(f"{key}: a broken journal: {problem}", (place,), key)
@@ -169,13 +169,13 @@ def _sort(journal: Journal, tables: _Tables) -> Iterator[Violation]:
 def _sort_sent(tables: _Tables, key: StreamKey, entry: JournalEntry, place: JournalPlace) -> str:
     """Note an entry of a sender. Returns what is wrong with the entry, or an empty text."""
     stream = tables.streams.get(key)
-    if entry.kind is Kind.OPEN:
+    if entry.kind is EntryKind.OPEN:
         tables.streams[key] = SentStream(entry.peer, entry.text, place)
         return "it is opened twice" if stream is not None else ""
     if stream is None:
         return "it was not opened"
     latest = stream.epochs.get(len(stream.epochs))
-    if entry.kind is Kind.BEGIN:
+    if entry.kind is EntryKind.BEGIN:
         expected = latest.last + 1 if latest is not None else 1
         stream.epochs[entry.epoch] = Epoch(entry.first, entry.first - 1, place)
         if entry.epoch != len(stream.epochs) or entry.first != expected:
@@ -184,7 +184,7 @@ def _sort_sent(tables: _Tables, key: StreamKey, entry: JournalEntry, place: Jour
     epoch = stream.epochs.get(entry.epoch)
     if epoch is None or epoch is not latest or epoch.ended is not None:
         return f"epoch {entry.epoch} is not the one whose monitor is set"
-    if entry.kind is Kind.END:
+    if entry.kind is EntryKind.END:
         epoch.ended = entry.text
         return ""
     expected, epoch.last = epoch.last + 1, entry.last
@@ -232,9 +232,9 @@ def _check_arrivals(
             problem = f"it arrived at {receiver}, not {stream.receiver}"
         elif place.journal != home:
             problem = f"it arrived at {home} and at {place.journal}"
-        elif entry.kind is Kind.MADE:
+        elif entry.kind is EntryKind.MADE:
             problem = f"its port is {entry.text}, not {stream.port}" if entry.text != stream.port else ""
-        elif entry.kind is Kind.WRONG:
+        elif entry.kind is EntryKind.WRONG:
             problem = entry.text
         else:
             problem = _check_range(stream, entry, last, last_epoch, counts)

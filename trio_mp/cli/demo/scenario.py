@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from .board import Board, Failure, NodeState, Progress, ScenarioStep
+from .board import DemoBoard, Failure, NodeState, Progress, ScenarioStep
 from .crew import Crew
 from .relay import Relay
 
@@ -32,7 +32,7 @@ class Scenario:
       seconds: for how long messages flow.
     """
 
-    board: Board
+    board: DemoBoard
     crew: Crew
     relay: Relay
     pair: tuple[int, int]

@@ -6,7 +6,7 @@ import enum
 from collections import Counter
 from dataclasses import dataclass
 
-from .board import Board, NodeState
+from .board import DemoBoard, NodeState
 from .checker import Verdict
 
 _MOST_PROBLEMS = 10
@@ -40,7 +40,7 @@ class Line:
         return self.text + self.remark
 
 
-def figures_line(board: Board) -> str:
+def figures_line(board: DemoBoard) -> str:
     """How all nodes are doing, in one line of text."""
     up = sum(node.state is NodeState.UP for node in board.nodes)
     links = len(board.pairs())

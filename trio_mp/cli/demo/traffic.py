@@ -12,7 +12,7 @@ import trio
 
 import trio_mp
 
-from .journal import JournalEntry, JournalWriter, Kind
+from .journal import EntryKind, JournalEntry, JournalWriter
 from .talk import Arrived, Fired, Report
 
 TICK = 0.025
@@ -65,19 +65,19 @@ def sink(port: trio_mp.Port, sender: int, run: int, stream: int) -> None:
     identity = [sender, run, stream]
     last_epoch = 0
 
-    def record(kind: Kind, epoch: int = 0, number: int = 0, text: str = "") -> None:
+    def record(kind: EntryKind, epoch: int = 0, number: int = 0, text: str = "") -> None:
         of_stream = (str(sender), run, stream)
         books.journal.write(JournalEntry(kind, time.monotonic(), *of_stream, epoch, number, number, text))
 
-    record(Kind.MADE, text=str(port))
+    record(EntryKind.MADE, text=str(port))
 
     @port.on("count")
     def count(source: list[int], epoch: int, number: int) -> None:
         nonlocal last_epoch
         if source == identity:
-            record(Kind.GOT, epoch, number)
+            record(EntryKind.GOT, epoch, number)
         else:
-            record(Kind.WRONG, epoch, number, f"message {number} of epoch {epoch} of {source} arrived here")
+            record(EntryKind.WRONG, epoch, number, f"message {number} of epoch {epoch} of {source} arrived here")
         books.received += 1
         if epoch != last_epoch:
             last_epoch = epoch
@@ -116,15 +116,15 @@ class Feed:
         self._sink = self._node.spawn(self._peer_id, f"{__name__}:sink", *self._identity)
         self._epoch = 0
         self._number = 0
-        self._record(Kind.OPEN, text=self._sink)
+        self._record(EntryKind.OPEN, text=self._sink)
         self._begin_epoch()
 
     def _begin_epoch(self) -> None:
         self._epoch += 1
-        self._record(Kind.BEGIN, self._number + 1)
+        self._record(EntryKind.BEGIN, self._number + 1)
         self._monitor = self._node.monitor(self._sink, self._fired)
 
-    def _record(self, kind: Kind, first: int = 0, last: int = 0, text: str = "") -> None:
+    def _record(self, kind: EntryKind, first: int = 0, last: int = 0, text: str = "") -> None:
         of_epoch = (str(self._peer), 0, self._stream, self._epoch)
         self._books.journal.write(JournalEntry(kind, time.monotonic(), *of_epoch, first, last, text))
 
@@ -132,7 +132,7 @@ class Feed:
         if self._ended:
             return
         at = time.monotonic()
-        self._record(Kind.END, text=" ".join(map(str, reason)))
+        self._record(EntryKind.END, text=" ".join(map(str, reason)))
         self._books.fired += 1
         what = str(reason[0]) if reason else "normal"
         self._books.report(Fired(at, self._peer, what))
@@ -163,7 +163,7 @@ class Feed:
     def _send(self, count: int) -> None:
         """Send some messages. No other task runs meanwhile, so no monitor fires between them."""
         first, last = self._number + 1, self._number + count
-        self._record(Kind.SEND, first, last)
+        self._record(EntryKind.SEND, first, last)
         for number in range(first, last + 1):
             self._node.send(self._sink, "count", self._identity, self._epoch, number)
         self._number = last

@@ -16,7 +16,7 @@ import trio
 
 import trio_mp
 
-from .journal import JournalEntry, JournalWriter, Kind
+from .journal import EntryKind, JournalEntry, JournalWriter
 from .talk import Assignment, Drain, Drained, Figures, LineDecoder, Order, Ready, Report, encode_line
 from .traffic import Books, Feed, books_variable
 
@@ -104,7 +104,7 @@ class Worker:
                     draining.start_soon(feed.drain)
             for feed in feeds:
                 feed.end()
-            books.journal.write(JournalEntry(Kind.FINISHED, time.monotonic()))
+            books.journal.write(JournalEntry(EntryKind.FINISHED, time.monotonic()))
             books.report(Drained())
             # Other nodes may still call this one. The end of the input cancels this.
             await trio.sleep_forever()

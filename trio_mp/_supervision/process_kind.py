@@ -1,0 +1,76 @@
+"""Children that are processes of this machine, each a node by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from .._reason import Reason
+from .._runtime import Runtime
+from .child import EndOfLife
+from .processes import ChildProcess, StrPath, launch
+
+
+class ProcessLife:
+    """A process; see `Life`. Its value is the ID of its node."""
+
+    def __init__(self, runtime: Runtime, process: ChildProcess) -> None:
+        self.port = process.port
+        self.value = process.node_id
+        self.shutdown_timeout = runtime.settings.shutdown_timeout
+        self._process = process
+
+    def stop(self, limit: float | None) -> None:
+        """See `Life.stop`. After the limit the process is killed."""
+        self._process.stop(limit)
+
+
+class ProcessKind:
+    """A child whose lives are processes; see `Kind`.
+
+    Args:
+      runtime: the node beside which they run.
+      command, cwd, env, start_timeout: see `launch`.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        command: Sequence[str],
+        cwd: StrPath | None,
+        env: Mapping[str, str] | None,
+        start_timeout: float | None,
+    ) -> None:
+        self._runtime = runtime
+        self._command = command
+        self._cwd = cwd
+        self._env = env
+        self._start_timeout = start_timeout
+
+    async def begin(self, epoch: int, ended: EndOfLife) -> ProcessLife:
+        """See `Kind.begin`."""
+        process = await launch(
+            self._runtime,
+            self._command,
+            cwd=self._cwd,
+            env=self._env,
+            start_timeout=self._start_timeout,
+            epoch=epoch,
+        )
+
+        def tell(reason: Reason) -> None:
+            ended(reason, None)
+
+        process.on_lost = ended.lost
+        process.on_ended = tell
+        return ProcessLife(self._runtime, process)
+
+
+def name_of_command(command: Sequence[str]) -> str:
+    """What a process is called that runs this: its module, its script, or its program."""
+    for before, word in pairwise(command):
+        if before == "-m":
+            return word
+    scripts = [word for word in command[1:] if word.endswith(".py")]
+    return Path(scripts[0] if scripts else command[0]).stem
