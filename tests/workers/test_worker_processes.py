@@ -399,6 +399,34 @@ def test_workers_do_not_outlive_the_parent(tmp_path: Path) -> None:
     assert time.monotonic() - killed < 2 + 2  # the machine may be slow
 
 
+INTERRUPTED = """
+import signal, trio, trio_mp, worker_functions as functions
+signal.signal(signal.SIGINT, signal.default_int_handler)
+async def main():
+    async with trio_mp.open_node() as node:
+        async with node.open_workers(1, modules=["worker_functions"], shutdown_timeout=0.2) as workers:
+            print(*workers.processes, flush=True)
+            await workers.run(functions.compute, 1000)
+trio.run(main)
+"""
+
+
+def test_an_interrupt_ends_a_program_whose_workers_compute() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        process = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGINT)
+        _, errors = parent.communicate(timeout=LIMIT)
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert not is_running(process)
+
+
 # Main programs --------------------------------------------------------------------------------------------------------
 
 MAIN = """
