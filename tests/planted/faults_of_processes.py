@@ -50,6 +50,12 @@ PROCESSES = (
         (f"{_GONE}[blocking]",),
     ),
     Fault(
+        "end_left_to_threads",
+        "a process whose parent has died may take for ever to tear its interpreter down",
+        (Change(_PARENT, "        set_alarm(GRACE + 2 * _TELLING)\n", ""),),
+        (f"{_GONE}[finalising]",),
+    ),
+    Fault(
         "leader_killed_alone",
         "what runs behind a shell survives it",
         (Change(_CHILDREN, "os.killpg(self.pid", "os.kill(self.pid"),),
