@@ -3,8 +3,8 @@
     PYTHONPATH=tests python -m chaos.orphans --times 100
 
 Each time the parent has five processes: one that waits, one that computes without a checkpoint, one that shields itself
-from being stopped, one that does not end when its node has, and one whose interpreter takes long to end. In every other run a fork of the parent holds copies
-of the pipes by which they hear of its end.
+from being stopped, one that does not end when its node has, and one whose interpreter takes long to end. In every other
+run a fork of the parent holds copies of the pipes by which they hear of its end.
 """
 
 from __future__ import annotations
