@@ -23,7 +23,7 @@ def main() -> int:
     """See the top of the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=100, help="how often (100)")
-    times = parser.parse_args().times
+    times: int = parser.parse_args().times
     taken: list[float] = []
     for number in range(times):
         names = (*CHILDREN, "forked") if number % 2 else CHILDREN
@@ -33,7 +33,7 @@ def main() -> int:
                 taken.append(seconds_until_gone(parent))
     gone = sum(seconds < WITHIN for seconds in taken)
     print(f"{gone} of {times} gone within {WITHIN:g} s; the longest took {max(taken):.2f} s")
-    return gone != times
+    return int(gone != times)
 
 
 if __name__ == "__main__":

@@ -46,13 +46,13 @@ REMOTE_CHILDREN = (
     Fault(
         "doubted_and_not_killed",
         "a life that was given up is only asked about, though it may be alive and connected",
-        (Change(_REMOTE, "                runtime.kill(self.port, order)\n", ""),),
+        (Change(_REMOTE, "            self._runtime.kill(self.port, order)\n", ""),),
         (f"{_TESTS}::test_a_loss_of_one_message_is_no_loss_of_the_connection_and_the_child_is_killed",),
     ),
     Fault(
         "asked_once",
         "what a node says when it is connected again is not waited for",
-        (Change(_REMOTE, "                if self.is_certain(reason):\n                    return reason\n", ""),),
+        (Change(_REMOTE, "            if self.is_certain(reason):\n                return reason\n", ""),),
         (f"{_TESTS}::test_a_reset_is_no_death_but_is_followed_by_one_soon",),
     ),
     Fault(

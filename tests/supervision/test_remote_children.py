@@ -313,12 +313,18 @@ def test_a_first_start_that_fails() -> None:
 def test_a_start_whose_answer_is_lost_leaves_nothing() -> None:
     async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(cut_when_begun, network)
+            nursery.start_soon(break_when_begun, network)
             with pytest.raises(PortDied):
                 await crew.spawn("b", "remote_children:never_start")
+        # Its node has noticed that by itself, three heartbeats later.
         assert lives[0].ended <= trio.current_time()
 
     with_crew(scenario)
+
+
+async def break_when_begun(network: SimulatedNetwork) -> None:
+    await next_life(1)
+    network.half_open("a", "b")
 
 
 async def cut_when_begun(network: SimulatedNetwork) -> None:

@@ -194,7 +194,7 @@ async def test_each_step_is_a_checkpoint() -> None:
 async def test_an_argument_that_cannot_travel_is_a_failure() -> None:
     async with open_rig() as rig:
         for ordered in (True, False):
-            with pytest.raises(TypeError, match=r"arguments\[0\]: expected .* of type set"):
+            with pytest.raises(TypeError, match=r"arguments\[0\]: expected what travels"):
                 await all_of(rig.workers.map(functions.echo, [1, {2}, 3], ordered=ordered))
 
 

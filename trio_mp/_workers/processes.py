@@ -122,6 +122,8 @@ class Staff:
         except BaseException:
             board.unlink()
             raise
+        # What logs and reasons call it; the real command is long.
+        process.command = (name,)
         self._processes[process.pid] = (process, board)
         return process
 
@@ -139,10 +141,10 @@ class Staff:
         process, _ = self._processes[worker.process]
         process.kill("a task has not ended in time after it was cancelled")
 
-    async def find_begun(self, worker: WorkerHandle) -> HasBegun:
-        """What a worker had begun of which the pool has lost sight. Waits until nothing of it runs."""
+    async def find_begun(self, worker: WorkerHandle) -> tuple[HasBegun, Reason]:
+        """What a worker had begun of which the pool has lost sight, and why it has ended. Waits until it has."""
         process, board = self._processes[worker.process]
-        await process.wait()
+        reason = await process.wait()
         begun = Begun(board)
         self.forget(process)
-        return begun
+        return begun, reason
