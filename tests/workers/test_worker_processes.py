@@ -50,16 +50,24 @@ async def wait_until(condition: Callable[[], object]) -> None:
         await trio.sleep(0.01)
 
 
-def ours() -> set[Path]:
-    return set(Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir()).glob("trio-mp-*"))
+@pytest.fixture
+def directories(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The temporary directories that were made."""
+    made: list[Path] = []
+    make = tempfile.mkdtemp
+
+    def mkdtemp(*arguments: Any, **named: Any) -> str:
+        made.append(Path(make(*arguments, **named)))
+        return str(made[-1])
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    return made
 
 
-async def test_functions_run_in_other_processes_and_nothing_is_left() -> None:
-    before = ours()
+async def test_functions_run_in_other_processes_and_nothing_is_left(directories: list[Path]) -> None:
     async with open_workers(2) as workers:
         assert repr(workers) == "<Workers: 2 of 2 up>"
-        assert len(ours() - before) == 1
-        (directory,) = ours() - before
+        (directory,) = directories
         assert directory.stat().st_mode & 0o077 == 0
         seen: Counter[int] = Counter()
 
@@ -81,7 +89,7 @@ async def test_functions_run_in_other_processes_and_nothing_is_left() -> None:
         data = os.urandom(1024 * 1024)
         assert await workers.run(functions.echo, data) == [data]
     assert not [pid for pid in processes if is_running(pid)]
-    assert ours() == before
+    assert not directory.exists()
 
 
 async def test_there_are_as_many_as_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,13 +171,12 @@ async def test_a_pool_may_be_opened_in_a_port_which_is_killed() -> None:
             assert not is_running(processes[0])
 
 
-async def test_cancelling_while_it_opens_leaves_nothing_behind() -> None:
-    before = ours()
+async def test_cancelling_while_it_opens_leaves_nothing_behind(directories: list[Path]) -> None:
     for delay in (0.0, 0.1, 0.3):
         with trio.move_on_after(delay):
             async with open_workers(2):
                 await trio.sleep_forever()
-    assert ours() == before
+    assert not [directory for directory in directories if directory.exists()]
     if sys.platform == "linux":
         assert not [children for children in Path("/proc/self/task").glob("*/children") if children.read_text()]
 
