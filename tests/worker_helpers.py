@@ -20,7 +20,8 @@ from watched_nodes import open_test_node, until
 from trio_mp import Node, Reason
 from trio_mp._workers.computing import Computer
 from trio_mp._workers.functions import Callables, Released
-from trio_mp._workers.pool import HasBegun, Pool, WorkerHandle
+from trio_mp._workers.items import HasBegun, WorkerHandle
+from trio_mp._workers.pool import Pool
 from trio_mp._workers.server import TaskServer
 from trio_mp._workers.workers import Workers
 

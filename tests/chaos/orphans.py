@@ -2,9 +2,9 @@
 
     PYTHONPATH=tests python -m chaos.orphans --times 100
 
-Each time the parent has four processes: one that waits, one that computes without a checkpoint, one that shields itself
-from being stopped, and one that does not end when its node has. In every other run a fork of the parent holds copies
-of the pipes by which they hear of its end.
+Each time the parent has five processes: one that waits, one that computes without a checkpoint, one that shields itself
+from being stopped, one that does not end when its node has, and one whose interpreter takes long to end. In every other
+run a fork of the parent holds copies of the pipes by which they hear of its end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from child_process import WITHIN, seconds_until_gone, started_parent
 
-CHILDREN = ("idle", "blocking", "stubborn", "lingering")
+CHILDREN = ("idle", "blocking", "stubborn", "lingering", "finalising")
 
 
 def main() -> int:

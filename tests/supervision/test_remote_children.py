@@ -496,6 +496,8 @@ def disturb(network: SimulatedNetwork, kind: str, gone: str) -> None:
             network.jump_clock(20.0)
         case "stall":
             network.stall(gone, 20.0)
+        case _:
+            raise AssertionError(kind)
 
 
 FAULTS = (

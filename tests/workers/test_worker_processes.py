@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from worker_helpers import outcome_of
 
 import trio_mp
 from trio_mp import ConfigurationError, SupervisorFailed, WorkerLost, Workers
+from trio_mp._workers.items import WorkerHandle
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets, and signals")
 
@@ -211,6 +213,28 @@ async def test_a_sync_function_that_does_not_end_is_killed_with_its_worker(caplo
         assert await workers.run(functions.double, 4) == 8
         assert workers.processes != (process,)
     assert [text for text in warnings_in(caplog) if "is killed: a task has not ended within 0.3 s" in text]
+
+
+@pytest.mark.parametrize("seconds", [0, math.inf])
+async def test_the_end_may_be_given_no_time_or_all(seconds: float) -> None:
+    async with open_workers(shutdown_timeout=seconds) as workers:
+        (process,) = workers.processes
+        with trio.move_on_after(0.1) as scope:
+            await workers.run(functions.compute, 0.5 if seconds else 1000)
+        assert scope.cancelled_caught is (seconds == 0)
+        assert await workers.run(functions.double, 4) == 8
+        assert (workers.processes == (process,)) is (seconds == math.inf)
+
+
+async def test_a_process_that_nobody_knows_may_have_begun_anything() -> None:
+    # One that was killed while it became a worker, because its start was given up.
+    async with open_workers() as workers:
+        pool = workers._pool
+        unknown = WorkerHandle("worker-2", 0, pool.workers[0].sender)
+        begun, reason = await pool._find_begun(unknown)
+        assert begun(1, asynchronous=False)
+        assert reason == ()
+        pool._kill(unknown)
 
 
 async def test_what_still_runs_when_the_block_is_left_is_told_so() -> None:

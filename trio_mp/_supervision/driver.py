@@ -253,11 +253,12 @@ class Driver:
             if self._rules.ending:
                 break
             self._errors.popleft()
+        if self._rules.ending:
+            # First: a task in the block that waits for a start is cancelled. It does not fail as well.
+            self.scope.cancel()
         if len(self._children) != len(self._rules.children):
             for key in [key for key in self._children if key not in self._rules.children]:
                 self._forget(self._children.pop(key))
-        if self._rules.ending:
-            self.scope.cancel()
         self._changed.unpark_all()
 
     def _do(self, action: Action) -> None:

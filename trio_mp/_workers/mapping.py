@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from .pool import Pool, WorkItem
+from .items import WorkItem
+from .pool import Pool
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -126,7 +126,6 @@ async def open_workers(runtime: Runtime, open_node: NodeOpener, settings: Worker
             encryption=False,
             heartbeat=HEARTBEAT,
             connect_timeout=CONNECT_TIMEOUT,
-            shutdown_timeout=settings.shutdown_timeout,
             share_logs=False,
         ) as node:
             beside = node._runtime

@@ -9,8 +9,9 @@ from typing import Any, TypeVar, overload
 import trio
 
 from .functions import Callables
+from .items import WorkItem
 from .mapping import MapResults, open_results
-from .pool import Pool, WorkItem
+from .pool import Pool
 
 T = TypeVar("T")
 R = TypeVar("R")
