@@ -50,16 +50,24 @@ async def wait_until(condition: Callable[[], object]) -> None:
         await trio.sleep(0.01)
 
 
-def ours() -> set[Path]:
-    return set(Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir()).glob("trio-mp-*"))
+@pytest.fixture
+def directories(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The temporary directories that were made."""
+    made: list[Path] = []
+    make = tempfile.mkdtemp
+
+    def mkdtemp(*arguments: Any, **named: Any) -> str:
+        made.append(Path(make(*arguments, **named)))
+        return str(made[-1])
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    return made
 
 
-async def test_functions_run_in_other_processes_and_nothing_is_left() -> None:
-    before = ours()
+async def test_functions_run_in_other_processes_and_nothing_is_left(directories: list[Path]) -> None:
     async with open_workers(2) as workers:
         assert repr(workers) == "<Workers: 2 of 2 up>"
-        assert len(ours() - before) == 1
-        (directory,) = ours() - before
+        (directory,) = directories
         assert directory.stat().st_mode & 0o077 == 0
         seen: Counter[int] = Counter()
 
@@ -81,7 +89,7 @@ async def test_functions_run_in_other_processes_and_nothing_is_left() -> None:
         data = os.urandom(1024 * 1024)
         assert await workers.run(functions.echo, data) == [data]
     assert not [pid for pid in processes if is_running(pid)]
-    assert ours() == before
+    assert not directory.exists()
 
 
 async def test_there_are_as_many_as_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,13 +171,12 @@ async def test_a_pool_may_be_opened_in_a_port_which_is_killed() -> None:
             assert not is_running(processes[0])
 
 
-async def test_cancelling_while_it_opens_leaves_nothing_behind() -> None:
-    before = ours()
+async def test_cancelling_while_it_opens_leaves_nothing_behind(directories: list[Path]) -> None:
     for delay in (0.0, 0.1, 0.3):
         with trio.move_on_after(delay):
             async with open_workers(2):
                 await trio.sleep_forever()
-    assert ours() == before
+    assert not [directory for directory in directories if directory.exists()]
     if sys.platform == "linux":
         assert not [children for children in Path("/proc/self/task").glob("*/children") if children.read_text()]
 
@@ -397,6 +404,34 @@ def test_workers_do_not_outlive_the_parent(tmp_path: Path) -> None:
             time.sleep(0.01)
             assert time.monotonic() - killed < 10
     assert time.monotonic() - killed < 2 + 2  # the machine may be slow
+
+
+INTERRUPTED = """
+import signal, trio, trio_mp, worker_functions as functions
+signal.signal(signal.SIGINT, signal.default_int_handler)
+async def main():
+    async with trio_mp.open_node() as node:
+        async with node.open_workers(1, modules=["worker_functions"], shutdown_timeout=0.2) as workers:
+            print(*workers.processes, flush=True)
+            await workers.run(functions.compute, 1000)
+trio.run(main)
+"""
+
+
+def test_an_interrupt_ends_a_program_whose_workers_compute() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        process = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGINT)
+        _, errors = parent.communicate(timeout=LIMIT)
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert not is_running(process)
 
 
 # Main programs --------------------------------------------------------------------------------------------------------
