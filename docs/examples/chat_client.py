@@ -13,11 +13,12 @@ from trio_mp import Node, open_node
 
 
 async def find(node: Node, family: str) -> str:
-    """Any port that is registered in a family; waits until there is one."""
+    """Any port that a family of the database has; waits until there is one."""
     async with node.database.watch(family) as changes:
         async for change in changes:
             if change.table:
-                return min(change.table)
+                # What registers itself is the key. What a supervisor lists is the value; its key is a name.
+                return min(listed or registered for registered, listed in change.table.items())
     raise RuntimeError("the node is closed")
 
 

@@ -7,25 +7,25 @@ import os
 import sys
 
 import trio
-from chat_server import serve
 
-from trio_mp import Port, current_node, open_node, spawnable
+from trio_mp import open_node
 
-
-@spawnable
-async def chat_server(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
-    node = current_node()
-    serve(node, port)
-    print(f"the server runs on {node.id}", flush=True)
-    task_status.started()
-    await trio.sleep_forever()
+HEARTBEAT, SHUTDOWN = 1.0, 1.0
+"""In seconds, and shorter than the defaults, so that a server which is lost is back sooner."""
 
 
 async def main(seed: str, name: str) -> None:
-    async with open_node(name, seeds=[seed], secret=os.environ["SECRET"], heartbeat=0.5, shutdown_timeout=1) as node:
-        node.database.set("eg_chat_hosts", node.id, None)
+    async with open_node(
+        name,
+        seeds=[seed],
+        secret=os.environ["SECRET"],
+        spawn_modules=["chat_server"],
+        heartbeat=HEARTBEAT,
+        shutdown_timeout=SHUTDOWN,
+    ) as node:
+        node.database.set("eg_chat_hosts", node.id)
         await trio.sleep_forever()
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:])
+    trio.run(main, sys.argv[1], sys.argv[2])

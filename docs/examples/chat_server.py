@@ -1,6 +1,7 @@
 """A chat server. `python chat_server.py SEED`, with the secret in SECRET.
 
-One port does it all: clients join it by message, and it monitors them, so nobody has to say goodbye.
+One port does it all: clients join it by message, and it monitors them, so nobody has to say goodbye. With
+`chat_supervisor.py` the server is not started by hand, but by a supervisor, on one of several nodes.
 """
 
 import os
@@ -8,10 +9,13 @@ import sys
 
 import trio
 
-from trio_mp import Node, Port, open_node
+from trio_mp import Port, open_node, spawnable
 
 
-def serve(node: Node, port: Port) -> None:
+@spawnable
+def serve(port: Port) -> None:
+    """Make a chat server of a port. When this returns, the port is ready for clients."""
+    node = port.node
     clients: dict[str, str] = {}
 
     def tell_all(*message: str) -> None:
@@ -34,12 +38,12 @@ def serve(node: Node, port: Port) -> None:
         if client in clients:
             tell_all("said", clients[client], text)
 
-    node.database.register("eg_chat_server", port)
-
 
 async def main(seed: str) -> None:
     async with open_node(seeds=[seed], secret=os.environ["SECRET"]) as node:
-        serve(node, node.port())
+        port = node.port()
+        serve(port)
+        node.database.register("eg_chat_server", port)
         await trio.sleep_forever()
 
 

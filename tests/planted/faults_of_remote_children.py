@@ -78,10 +78,7 @@ REMOTE_CHILDREN = (
         "lost_node_picked_again",
         "the next life may be sent to the node that was just lost",
         (Change(_PLACES, "if node_id != self.lost]", "if node_id]"),),
-        (
-            f"{_TESTS}::test_a_node_that_is_cut_off_ends_its_child_before_the_next_one_begins",
-            f"{_TESTS}::test_a_permanent_child_runs_again_after_any_single_fault",
-        ),
+        (f"{_TESTS}::test_a_node_that_has_lost_a_life_is_avoided_though_it_is_back_at_once",),
     ),
     Fault(
         "epoch_not_told",

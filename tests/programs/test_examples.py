@@ -136,24 +136,47 @@ async def test_the_chat_whose_server_is_killed(short_directory: Path) -> None:
         await anna.expect(r"^\* bert has left", seen[0])
 
 
+async def open_supervised_chat(stage: Stage) -> tuple[dict[str, Program], Program, list[Program]]:
+    """Three hosts by their names, a supervisor, and two clients that see each other."""
+    hosts = {name: await stage.start("chat_host", stage.seed, name) for name in ("host-1", "host-2", "host-3")}
+    supervisor = await stage.start("chat_supervisor")
+    anna = await stage.start("chat_client", stage.seed, "anna")
+    await anna.expect(r"^\* anna has joined")
+    bert = await stage.start("chat_client", stage.seed, "bert")
+    await anna.expect(r"^\* bert has joined")
+    await bert.expect(r"^\* bert has joined")
+    return hosts, supervisor, [anna, bert]
+
+
+async def expect_both_again(clients: list[Program], seen: list[int]) -> None:
+    """Wait until the clients of `open_supervised_chat` have a server again, and hear each other through it."""
+    for nick, client, lines in zip(("anna", "bert"), clients, seen, strict=True):
+        await client.expect(rf"^\* {nick} has joined", lines)
+    await clients[1].type("still there?")
+    for client, lines in zip(clients, seen, strict=True):
+        await client.expect(r"^<bert> still there\?$", lines)
+
+
 async def test_the_chat_whose_server_moves_to_another_node(short_directory: Path) -> None:
     async with a_stage(short_directory) as stage:
-        hosts = [await stage.start("chat_host", stage.seed, f"host-{number}") for number in (1, 2, 3)]
-        await stage.start("chat_supervisor")
-        anna = await stage.start("chat_client", stage.seed, "anna")
-        await anna.expect(r"^\* anna has joined")
-        bert = await stage.start("chat_client", stage.seed, "bert")
-        await anna.expect(r"^\* bert has joined")
-        await bert.expect(r"^\* bert has joined")
-        (first,) = [host for host in hosts if host.lines]
-        first.process.kill()
-        seen = [await client.expect(r"^\* disconnected: transport_error") for client in (anna, bert)]
-        for client, lines in zip((anna, bert), seen, strict=True):
-            await client.expect(r"^\* (anna|bert) has joined", lines)
-        await bert.type("still there?")
-        await bert.expect(r"^<bert> still there\?$", seen[1])
-        (second,) = [host for host in hosts if host.lines and host is not first]
-        assert second.lines[0] != first.lines[0]
+        hosts, supervisor, clients = await open_supervised_chat(stage)
+        first = supervisor.lines[0].removeprefix("the server runs on ")
+        hosts[first].process.kill()
+        seen = [await client.expect(rf"^\* disconnected: transport_error {first}") for client in clients]
+        told = await supervisor.expect(rf"^the server is lost: transport_error {first}")
+        await supervisor.expect("^the server runs on (?!" + first + r"$)host-\d$", told)
+        await expect_both_again(clients, seen)
+
+
+async def test_the_supervised_chat_whose_supervisor_is_killed(short_directory: Path) -> None:
+    async with a_stage(short_directory) as stage:
+        hosts, supervisor, clients = await open_supervised_chat(stage)
+        supervisor.process.kill()
+        # The node of the server runs, but has ended the server: nobody supervises it any more.
+        seen = [await client.expect(r"^\* disconnected: transport_error supervisor ") for client in clients]
+        assert all(host.process.returncode is None for host in hosts.values())
+        await (await stage.start("chat_supervisor")).expect("^the server runs on ")
+        await expect_both_again(clients, seen)
 
 
 async def test_the_chat_with_bridge_heads_whose_server_is_killed(short_directory: Path) -> None:

@@ -403,6 +403,21 @@ def test_no_family() -> None:
         Family(3)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_node_that_has_lost_a_life_is_avoided_though_it_is_back_at_once(seed: int) -> None:
+    async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
+        for node_id in ("b", "c"):
+            # Entries of the supervisor's node, so that they stay when the host goes.
+            node.database.set("known", node_id)
+        await crew.spawn(Family("known"), SERVE)
+        network.crash(lives[0].node_id)
+        network.restart(lives[0].node_id)
+        second = await next_life(2, 60)
+        assert second.node_id != lives[0].node_id
+
+    with_crew(scenario, seed=seed)
+
+
 def test_a_family_that_is_empty_is_waited_for() -> None:
     async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
         async def join_later() -> None:

@@ -48,7 +48,7 @@ def check_place(where: object) -> None:
         raise TypeError(f"spawn(): expected a node ID, a Family, or a function that returns a node ID, got {where!r}")
 
 
-class Places:
+class PlacePicker:
     """Picks the node of each life of one child.
 
     Args:

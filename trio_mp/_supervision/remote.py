@@ -35,7 +35,7 @@ from .._services.spawning import Spawner
 from .._services.starting import start_on
 from .child import EndOfLife
 from .local import resolve, stop_reason
-from .places import Place, Places
+from .places import Place, PlacePicker
 
 log = logging.getLogger("trio_mp.supervisor")
 
@@ -83,7 +83,7 @@ class RemoteLife:
       heartbeat: which heartbeat its node announces, in seconds, as far as that is known.
     """
 
-    def __init__(self, runtime: Runtime, node_id: str, ended: EndOfLife, places: Places) -> None:
+    def __init__(self, runtime: Runtime, node_id: str, ended: EndOfLife, places: PlacePicker) -> None:
         self.port = ""
         self.value: Any = None
         self.unwinding = runtime.settings.shutdown_timeout
@@ -238,7 +238,7 @@ class RemoteKind:
     ) -> None:
         self._runtime = runtime
         self._spawner = spawner
-        self._places = Places(runtime, database, where)
+        self._places = PlacePicker(runtime, database, where)
         self._function = function
         self._arguments = arguments
         # By node, how long its dead ports may take to unwind, and its heartbeat, as far as they were known last.
