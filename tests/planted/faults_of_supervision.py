@@ -103,6 +103,7 @@ SUPERVISION = (
         "an outer cancellation reaches a start at once, and the child dies before those that depend on it",
         (Change(_DRIVER, "child.scope = trio.CancelScope(shield=True)", "child.scope = trio.CancelScope()"),),
         (f"{_STATES}::test_cancelled_at_each_step", f"{_STATES}::test_the_node_cancelled_at_each_step"),
+        hangs=True,
     ),
     Fault(
         "node_goes_before_its_block",
@@ -115,6 +116,7 @@ SUPERVISION = (
             ),
         ),
         ("tests/supervision/test_one_for_one.py::test_an_outer_cancellation_of_the_node_too",),
+        hangs=True,
     ),
     Fault(
         "dispatcher_ends_with_the_ports",
