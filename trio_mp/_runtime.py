@@ -216,8 +216,11 @@ class Runtime:
         Unless it `kills_remotely`, as a link does that kills a port of another node: see `Lifecycle.die`.
         """
         self.check_open()
+        reference = port if isinstance(port, PortReference) else None
         if isinstance(port, PortReference):
-            return self._monitor_life(port, callback, owner, kills_remotely=kills_remotely)
+            if not port.running:
+                return self._monitor_nothing(port.port, callback, owner, kills_remotely=kills_remotely)
+            port = port.port
         peer, name = self.route(port)
         again = self.closing and self.lifecycle.firing
         if again and peer is None and name and self.lifecycle.find(name) is None:
@@ -241,21 +244,22 @@ class Runtime:
                 self.lifecycle.add_local_monitor(name, monitor)
         else:
             self._node_monitors[monitor] = None
+        if reference is not None:
+            reference.add_monitor(monitor)
         return monitor
 
-    def _monitor_life(
-        self, reference: PortReference, callback: MonitorCallback, owner: Port | None, *, kills_remotely: bool
+    def _monitor_nothing(
+        self, last: str, callback: MonitorCallback, owner: Port | None, *, kills_remotely: bool
     ) -> Monitor:
-        """Monitor the present life of a reference; between two lives the monitor fires soon."""
-        if reference.running:
-            monitor = self.monitor(reference.port, callback, owner, kills_remotely=kills_remotely)
-            reference.add_monitor(monitor)
-            return monitor
+        """A monitor through a reference between two lives, the last of which had this port: it fires soon."""
+        if self.closing and self.lifecycle.firing:
+            # As for a dead port: a callback that sets its monitor again would be called for ever.
+            raise trio.ClosedResourceError(f"node {self.id} is closing")
         where: tuple[Peer | None, str] = (None, NOWHERE)
-        monitor = Monitor(self, reference.port, callback, owner, where, kills_remotely=kills_remotely)
+        monitor = Monitor(self, last, callback, owner, where, kills_remotely=kills_remotely)
         if owner is not None:
             state_of(owner).owned[monitor] = None
-        self.dispatcher.queue.enqueue(Job(self.lifecycle.fire), ([monitor], not_running(reference.port)))
+        self.dispatcher.queue.enqueue(Job(self.lifecycle.fire), ([monitor], not_running(last)))
         return monitor
 
     def fire_early(self, monitors: Iterable[Monitor], reason: Reason) -> None:

@@ -123,6 +123,7 @@ SUPERVISION = (
         "after a crash nothing is dispatched while the block is being left: supervisors in it wait for ever",
         (Change("_runtime.py", "await self._stopping.wait()", "pass"),),
         (f"{_ESCALATION}::test_a_task_of_the_node_that_fails_leaves_no_supervisor_waiting",),
+        hangs=True,
     ),
     Fault(
         "interrupt_leaves_children",
@@ -174,12 +175,14 @@ SUPERVISION = (
         "a life that ends before its supervisor knows that it has started is taken for one that runs",
         (Change(_DRIVER, "if turn.end is not None and turn.life is not None:", "if False:"),),
         (f"{_KINDS}::test_an_end_that_is_reported_before_the_start_has_returned_counts_after_it",),
+        hangs=True,
     ),
     Fault(
         "keeps_a_start_that_was_stopped",
         "a start that has succeeded although it was stopped is never stopped",
         (Change(_DRIVER, "if scope.cancel_called:", "if False:"),),
         (f"{_KINDS}::test_a_start_that_has_succeeded_although_it_was_stopped_is_stopped",),
+        hangs=True,
     ),
     Fault(
         "starts_a_cancelled_child",
@@ -216,6 +219,7 @@ SUPERVISION = (
         "a supervisor that ends waits until a delay is over that nobody needs any more",
         (Change(_DRIVER, "for scope in self._timers.values():", "for scope in ():"),),
         (f"{_CHILDREN}::test_a_child_that_waits_for_its_restart_can_be_taken_out",),
+        hangs=True,
     ),
     # References --------------------------------------------------------------------------------------------------
     Fault(
@@ -241,5 +245,18 @@ SUPERVISION = (
         "a link that was set for one life kills a later one",
         (Change("_runtime.py", "            to = to.port\n", "            pass\n"),),
         (f"{_REFERENCES}::test_a_link_to_a_child_kills_the_life_that_there_was",),
+    ),
+    Fault(
+        "monitors_nothing_for_ever",
+        "a callback that monitors a child which does not run keeps its node from closing",
+        (
+            Change(
+                "_runtime.py",
+                "if self.closing and self.lifecycle.firing:\n            # As for a dead",
+                "if False:\n            # As for a dead",
+            ),
+        ),
+        (f"{_REFERENCES}::test_a_callback_that_sets_its_monitor_again_ends_with_the_node",),
+        hangs=True,
     ),
 )

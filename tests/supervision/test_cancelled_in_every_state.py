@@ -154,7 +154,10 @@ def test_interrupted_at_each_step(strategy: str, caplog: pytest.LogCaptureFixtur
         counter.act = lambda: signal.raise_signal(signal.SIGINT)
         try:
             async with open_node() as node:
-                await supervise(node, strategy, story, counter)
+                try:
+                    await supervise(node, strategy, story, counter)
+                finally:
+                    assert story.running() == [], "the block was left before its children had stopped"
         except KeyboardInterrupt:
             pass
         else:

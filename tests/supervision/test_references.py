@@ -80,16 +80,21 @@ async def test_everything_that_takes_a_port_takes_a_reference(autojump_clock: Mo
 
 async def test_a_link_to_a_child_kills_the_life_that_there_was(autojump_clock: MockClock) -> None:
     story = Story()
-    async with open_node() as node, node.open_supervisor(backoff=None) as crew:
-        child = await crew.start(story.serve, "a")
-        other = node.port()
-        node.link(other, child)
-        node.send(child, "crash")
-        await wait_all_tasks_blocked()
-        node.kill(other, "no good")
-        await wait_all_tasks_blocked()
-        assert child.restarts == 1
-        assert story.running() == ["a"]
+    async with open_pair(FakeNetwork(), spawn_modules=["network_helpers"]) as (a, b), a.open_supervisor() as crew:
+        children = [
+            await crew.start(story.serve, "a"),
+            await crew.spawn(b.id, "network_helpers:installs_a_handler"),
+        ]
+        other = a.port()
+        for child in children:
+            a.link(other, child)
+            a.kill(child, "enough")
+            await a.wait_death(child)
+            await child.up()
+        a.kill(other, "no good")
+        await trio.sleep(1)
+        assert [child.restarts for child in children] == [1, 1]
+        assert all(child.running for child in children)
 
 
 async def test_a_message_as_the_action_of_a_monitor_goes_to_the_life_there_is(autojump_clock: MockClock) -> None:
@@ -158,6 +163,23 @@ async def test_a_monitor_of_a_dead_port_set_between_two_lives_ends_with_it(autoj
         owner.run(node.monitor, child, lambda *reason: notices.append(reason))
         await wait_all_tasks_blocked()
         assert notices == []
+
+
+async def test_a_callback_that_sets_its_monitor_again_ends_with_the_node(autojump_clock: MockClock) -> None:
+    story, calls = Story(), []
+
+    def again(*_: object) -> None:
+        calls.append(None)
+        node.monitor(child, again)
+
+    async with open_node() as node:
+        async with node.open_supervisor() as crew:
+            child = await crew.start(story.serve, "a")
+        node.monitor(child, again)
+        # It is called again and again, and others have their turn all the same.
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+    assert calls
 
 
 async def test_all_monitors_have_fired_when_the_next_life_is_seen(autojump_clock: MockClock) -> None:
