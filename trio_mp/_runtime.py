@@ -85,6 +85,7 @@ class Runtime:
         self.ending: Reason | None = None
         self._finishing = False
         self._stopping = trio.Event()
+        self._pumping = trio.CancelScope()
         self._thread = threading.get_ident()
         self._name_prefix = f"{self.incarnation[:8]}."
         # The random parts of the next names. The source of randomness is asked for many at once, because each
@@ -352,6 +353,7 @@ class Runtime:
         lifecycle.outside = outside
         with trio.CancelScope(shield=True):
             async with trio.open_nursery(strict_exception_groups=True) as pumping:
+                self._pumping = pumping.cancel_scope
                 # The pump outlives the other tasks, because ports that unwind wait for what it dispatches.
                 pumping.start_soon(self.dispatcher.pump, name=f"{self.id}: dispatcher")
                 try:
@@ -374,8 +376,12 @@ class Runtime:
     def stop(self) -> None:
         """Cancel all tasks of the node; `run` returns when they have ended."""
         self._stopping.set()
-        if self.lifecycle.nursery is not None:
-            self.lifecycle.nursery.cancel_scope.cancel()
+        nursery = self.lifecycle.nursery
+        if nursery is not None:
+            nursery.cancel_scope.cancel()
+            if len(nursery.child_tasks) == (self.network is not None):
+                # No port has a task that must unwind: who was cancelled begins nothing of what is queued.
+                self._pumping.cancel()
 
     async def stop_supervisors(self, reason: Reason) -> None:
         """Stop all supervisors that are open, the outermost in reverse, and restart nothing. A checkpoint if there are.

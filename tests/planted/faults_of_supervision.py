@@ -221,6 +221,12 @@ SUPERVISION = (
         (f"{_CHILDREN}::test_a_child_that_waits_for_its_restart_can_be_taken_out",),
         hangs=True,
     ),
+    Fault(
+        "starts_fail_as_well",
+        "a start in the block fails because the supervisor gives up, which then leaves in a group with that",
+        (Change(_DRIVER, "            self.scope.cancel()\n        if len(", "            pass\n        if len("),),
+        (f"{_ESCALATION}::test_a_start_in_the_block_is_cancelled_when_the_supervisor_gives_up",),
+    ),
     # References --------------------------------------------------------------------------------------------------
     Fault(
         "reference_moves_past_monitors",

@@ -136,9 +136,19 @@ async def test_what_is_left_of_a_group_of_the_body_is_kept(autojump_clock: MockC
         assert isinstance(failure, SupervisorFailed)
 
 
-async def test_the_body_goes_on_when_a_start_raises_because_the_supervisor_has_given_up(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_start_in_the_block_is_cancelled_when_the_supervisor_gives_up(autojump_clock: MockClock) -> None:
+    story = Story()
+    story.starting["slow"] = 10
+    async with open_node() as node:
+        with pytest.raises(SupervisorFailed):
+            async with node.open_supervisor("one_for_all", limit=0) as crew:
+                child = await crew.start(story.serve, "a")
+                node.send_after(1, child, "crash")
+                await crew.start(story.serve, "slow")
+    assert trio.current_time() == 1
+
+
+async def test_a_start_of_another_task_fails_when_the_supervisor_has_given_up(autojump_clock: MockClock) -> None:
     story = Story()
     story.starting["slow"] = 10
     story.unwinding["a"] = 3
@@ -160,8 +170,10 @@ async def test_the_body_goes_on_when_a_start_raises_because_the_supervisor_has_g
                 try:
                     await trio.sleep_forever()
                 finally:
-                    with pytest.raises(trio.ClosedResourceError, match="supervisor team is ending, so serve cannot be"):
-                        await crew.start(story.serve, "late")
+                    with trio.CancelScope(shield=True):
+                        text = "supervisor team is ending, so serve cannot be started"
+                        with pytest.raises(trio.ClosedResourceError, match=text):
+                            await crew.start(story.serve, "late")
         assert str(raised[0]) == "supervisor team has ended before serve-2 had started"
         assert story.running() == []
 

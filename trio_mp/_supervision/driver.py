@@ -258,14 +258,15 @@ class Driver:
             if self._rules.ending:
                 break
             self._errors.popleft()
+        if self._rules.ending:
+            # First: a task in the block that waits for a start is cancelled. It does not fail as well.
+            self.scope.cancel()
         if key in self._children and key not in self._rules.children:
             # Mostly it is this one alone, so that a supervisor may have thousands.
             self._forget(self._children.pop(key))
         if len(self._children) != len(self._rules.children):
             for other in [each for each in self._children if each not in self._rules.children]:
                 self._forget(self._children.pop(other))
-        if self._rules.ending:
-            self.scope.cancel()
         self._changed.unpark_all()
 
     def _do(self, action: Action) -> None:
