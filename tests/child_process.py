@@ -27,6 +27,9 @@ from trio_mp._supervision.process_invitation import VARIABLE
 from trio_mp._supervision.processes import ChildProcess, launch
 
 SECRET = "the secret of nodes with children"
+HEARTBEAT = 1.0
+"""Of all nodes, in seconds: shorter ones are missed where many tests run at the same time."""
+
 LIMIT = 25.0
 """Whatever a test does takes less, in seconds, however slow the machine is."""
 
@@ -51,7 +54,7 @@ def program(function: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable
 
 @program
 async def be_idle() -> None:
-    async with trio_mp.open_child_node(heartbeat=0.2):
+    async with trio_mp.open_child_node(heartbeat=HEARTBEAT):
         await trio.sleep_forever()
 
 
@@ -74,40 +77,60 @@ def answer(word: str, *rest: Any) -> None:
             raise ValueError("as it was told")
         case "block":
             time.sleep(LIMIT)
+        case _:
+            raise AssertionError(word)
 
 
 @program
 async def be_server() -> None:
     """It listens at the addresses in its arguments, if there are some."""
-    async with trio_mp.open_child_node(handler=answer, heartbeat=0.2, binds=sys.argv[2:] or None):
+    async with trio_mp.open_child_node(handler=answer, heartbeat=HEARTBEAT, binds=sys.argv[2:] or None):
         await trio.sleep_forever()
 
 
 @program
 async def be_stubborn() -> None:
-    async with trio_mp.open_child_node(heartbeat=0.2, shutdown_timeout=LIMIT):
+    async with trio_mp.open_child_node(heartbeat=HEARTBEAT, shutdown_timeout=LIMIT):
         with trio.CancelScope(shield=True):
             await trio.sleep_forever()
 
 
 @program
 async def be_blocking() -> None:
-    async with trio_mp.open_child_node(heartbeat=0.2):
+    async with trio_mp.open_child_node(heartbeat=HEARTBEAT):
         time.sleep(LIMIT)  # noqa: ASYNC251 - the point of it
 
 
 @program
 async def be_lingering() -> None:
     """It leaves its node when it is told, and does not end."""
-    async with trio_mp.open_child_node(heartbeat=0.2):
+    async with trio_mp.open_child_node(heartbeat=HEARTBEAT):
         await trio.Event().wait()
     threading.Event().wait(LIMIT)
+
+
+class SlowToGo:
+    """It takes long to be torn down with its module, when the interpreter has stopped all threads but one."""
+
+    def __del__(self) -> None:
+        time.sleep(LIMIT)
+
+
+@program
+async def be_finalising() -> None:
+    """It leaves its node when it is told, and takes long to end."""
+    kept.append(SlowToGo())
+    async with trio_mp.open_child_node(heartbeat=HEARTBEAT):
+        await trio.Event().wait()
+
+
+kept: list[SlowToGo] = []
 
 
 @program
 async def be_tidy() -> None:
     """It says in a file that it was asked to leave, and takes its time."""
-    async with trio_mp.open_child_node(heartbeat=0.2) as node:
+    async with trio_mp.open_child_node(heartbeat=HEARTBEAT) as node:
         try:
             await trio.sleep_forever()
         finally:
@@ -213,7 +236,7 @@ async def launch_program(node: trio_mp.Node, name: str, *arguments: object, **op
 @asynccontextmanager
 async def open_parent(bind: str, node_id: str = "parent", **settings: Any) -> AsyncGenerator[trio_mp.Node, None]:
     """A node that can have children, within a time in which every test is over."""
-    settings = {"secret": SECRET, "heartbeat": 0.2, "shutdown_timeout": 1.0, **settings}
+    settings = {"secret": SECRET, "heartbeat": HEARTBEAT, "shutdown_timeout": 10.0, **settings}
     with trio.fail_after(LIMIT):
         async with trio_mp.open_node(node_id, binds=[bind], **settings) as node:
             yield node

@@ -99,8 +99,8 @@ async def raise_in_nursery() -> None:
 
 
 @spawnable
-def thread_and_process() -> list[object]:
-    return [threading.current_thread() is threading.main_thread(), os.getpid()]
+def thread_and_process() -> tuple[bool, int]:
+    return threading.current_thread() is threading.main_thread(), os.getpid()
 
 
 @spawnable
@@ -187,3 +187,28 @@ async def fail_or_wait(kind: str) -> None:
     if "ValueError" in kind:
         await raise_async(kind)
     await trio.sleep_forever()
+
+
+@spawnable
+async def wait_unless_there(path: str, seconds: float) -> str:
+    """Wait the first time, return at once the second time."""
+    if Path(path).exists():
+        return "again"
+    Path(path).touch()
+    await trio.sleep(seconds)
+    return "first"
+
+
+@spawnable
+def note(path: str, number: int, seconds: float, data: bytes) -> list[object]:
+    """Write down that this has run."""
+    append(path, str(number))
+    time.sleep(seconds)
+    return [number, data]
+
+
+@spawnable
+async def note_async(path: str, number: int, seconds: float, data: bytes) -> list[object]:
+    append(path, str(number))
+    await trio.sleep(seconds)
+    return [number, data]

@@ -17,10 +17,11 @@ import trio
 from fake_network import FakeNetwork
 from watched_nodes import open_test_node, until
 
-from trio_mp import Node
+from trio_mp import Node, Reason
 from trio_mp._workers.computing import Computer
 from trio_mp._workers.functions import Callables, Released
-from trio_mp._workers.pool import HasBegun, Pool, WorkerHandle
+from trio_mp._workers.items import HasBegun, WorkerHandle
+from trio_mp._workers.pool import Pool
 from trio_mp._workers.server import TaskServer
 from trio_mp._workers.workers import Workers
 
@@ -38,6 +39,7 @@ class Rig:
       servers: of the workers, in their order.
       killed: the names of workers that the pool wanted to be killed.
       begun: the tickets that a worker that has ended had begun; None for all.
+      examination_fails: whether finding that out raises.
     """
 
     workers: Workers
@@ -46,6 +48,7 @@ class Rig:
     servers: list[TaskServer]
     killed: list[str]
     begun: set[int] | None = None
+    examination_fails: bool = False
     node: Node | None = None
 
     async def wait_idle(self) -> None:
@@ -62,9 +65,11 @@ async def open_rig(count: int = 2, *, shutdown_timeout: float = 5.0, **settings:
         def kill(worker: WorkerHandle) -> None:
             killed.append(worker.name)
 
-        async def find_begun(_: WorkerHandle) -> HasBegun:
+        async def find_begun(_: WorkerHandle) -> tuple[HasBegun, Reason]:
             await trio.lowlevel.checkpoint()
-            return lambda ticket, *, asynchronous: rig.begun is None or ticket in rig.begun
+            if rig.examination_fails:
+                raise ValueError("the examination fails")
+            return lambda ticket, *, asynchronous: rig.begun is None or ticket in rig.begun, ("ended",)
 
         pool = Pool(node._runtime, MODULES, shutdown_timeout=shutdown_timeout, kill=kill, find_begun=find_begun)
         rig = Rig(Workers(pool, Callables(MODULES), count), pool, network, [], killed, node=node)
@@ -93,7 +98,8 @@ async def serving(rig: Rig, name: str, **settings: Any) -> AsyncGenerator[TaskSe
 
         computer = Computer(lambda _: None, wake)
         server = TaskServer(node._runtime, str(rig.pool.port), Released(MODULES), computer, lambda _: None, nursery)
-        thread = threading.Thread(target=computer.run, name=name)
+        # A daemon, so that a test that hangs ends.
+        thread = threading.Thread(target=computer.run, name=name, daemon=True)
         thread.start()
         rig.servers.append(server)
         node.send(str(rig.pool.port), "ready", server.port, name, os.getpid())

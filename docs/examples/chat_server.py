@@ -8,11 +8,10 @@ import sys
 
 import trio
 
-from trio_mp import Node, open_node
+from trio_mp import Node, Port, open_node
 
 
-def serve(node: Node) -> None:
-    port = node.port()
+def serve(node: Node, port: Port) -> None:
     clients: dict[str, str] = {}
 
     def tell_all(*message: str) -> None:
@@ -40,7 +39,7 @@ def serve(node: Node) -> None:
 
 async def main(seed: str) -> None:
     async with open_node(seeds=[seed], secret=os.environ["SECRET"]) as node:
-        serve(node)
+        serve(node, node.port())
         await trio.sleep_forever()
 
 

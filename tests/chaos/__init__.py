@@ -11,6 +11,7 @@ proxy        the stretch of a connection that things are done to
 crew         the processes: started, heard, told, signalled
 process      the program of such a process
 traffic      what a node sends, and where it receives
+workers      a program of its own, `python -m chaos.workers`: the processes of `open_workers`, killed under load
 
 The journals and the verdict are those of the demo: `trio_mp.cli.demo.journal` and `trio_mp.cli.demo.oracle`.
 """

@@ -2,9 +2,9 @@
 
     PYTHONPATH=tests python -m chaos.orphans --times 100
 
-Each time the parent has four processes: one that waits, one that computes without a checkpoint, one that shields itself
-from being stopped, and one that does not end when its node has. In every other run a fork of the parent holds copies
-of the pipes by which they hear of its end.
+Each time the parent has five processes: one that waits, one that computes without a checkpoint, one that shields itself
+from being stopped, one that does not end when its node has, and one whose interpreter takes long to end. In every other
+run a fork of the parent holds copies of the pipes by which they hear of its end.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 
 from child_process import WITHIN, seconds_until_gone, started_parent
 
-CHILDREN = ("idle", "blocking", "stubborn", "lingering")
+CHILDREN = ("idle", "blocking", "stubborn", "lingering", "finalising")
 
 
 def main() -> int:
     """See the top of the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=100, help="how often (100)")
-    times = parser.parse_args().times
+    times: int = parser.parse_args().times
     taken: list[float] = []
     for number in range(times):
         names = (*CHILDREN, "forked") if number % 2 else CHILDREN
@@ -33,7 +33,7 @@ def main() -> int:
                 taken.append(seconds_until_gone(parent))
     gone = sum(seconds < WITHIN for seconds in taken)
     print(f"{gone} of {times} gone within {WITHIN:g} s; the longest took {max(taken):.2f} s")
-    return gone != times
+    return int(gone != times)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from .faults_of_supervision import SUPERVISION
 from .faults_of_the_association import ASSOCIATION
 from .faults_of_the_database import DATABASE
 from .faults_of_the_membership import MEMBERSHIP
+from .faults_of_workers import WORKERS
 
 FAULTS: tuple[Fault, ...] = (
     *ASSOCIATION,
@@ -33,6 +34,7 @@ FAULTS: tuple[Fault, ...] = (
     *SUPERVISION,
     *PROCESSES,
     *REMOTE_CHILDREN,
+    *WORKERS,
     *LOGS,
     *AMOUNTS,
 )

@@ -46,8 +46,23 @@ PROCESSES = (
     Fault(
         "orphan_only_asked",
         "a process whose parent has died is asked to leave, and lives on if it does not",
-        (Change(_PARENT, "        end_process()\n", ""),),
+        (
+            Change(_PARENT, "        end_process()\n", ""),
+            Change(_PARENT, "        set_alarm(GRACE + 2 * _TELLING)\n", ""),
+        ),
         (f"{_GONE}[blocking]",),
+    ),
+    Fault(
+        "orphan_ended_in_silence",
+        "nobody is told where a process was that did not leave",
+        (Change(_PARENT, "        end_process()\n", ""),),
+        (f"{_TESTS}::test_a_process_that_does_not_leave_says_where_it_is",),
+    ),
+    Fault(
+        "end_left_to_threads",
+        "a process whose parent has died may take for ever to tear its interpreter down",
+        (Change(_PARENT, "        set_alarm(GRACE + 2 * _TELLING)\n", ""),),
+        (f"{_GONE}[finalising]",),
     ),
     Fault(
         "leader_killed_alone",

@@ -46,13 +46,14 @@ REMOTE_CHILDREN = (
     Fault(
         "doubted_and_not_killed",
         "a life that was given up is only asked about, though it may be alive and connected",
-        (Change(_REMOTE, "                runtime.kill(self.port, order)\n", ""),),
+        (Change(_REMOTE, "            self._runtime.kill(self.port, order)\n", ""),),
         (f"{_TESTS}::test_a_loss_of_one_message_is_no_loss_of_the_connection_and_the_child_is_killed",),
+        hangs=True,
     ),
     Fault(
         "asked_once",
         "what a node says when it is connected again is not waited for",
-        (Change(_REMOTE, "                if self.is_certain(reason):\n                    return reason\n", ""),),
+        (Change(_REMOTE, "            if self.is_certain(reason):\n                return reason\n", ""),),
         (f"{_TESTS}::test_a_reset_is_no_death_but_is_followed_by_one_soon",),
     ),
     Fault(
@@ -87,5 +88,29 @@ REMOTE_CHILDREN = (
         "a life on another node does not know which it is",
         (Change(_REMOTE, "                epoch=epoch,\n", ""),),
         (f"{_TESTS}::test_a_child_on_another_node_is_started_stopped_and_started_again",),
+    ),
+    Fault(
+        "name_of_the_doubtful",
+        "a child that is to end stays in the database, and others go on to it",
+        (
+            Change(
+                "_supervision/driver.py",
+                "            if turn.life is not None:\n                self._leave_life(child, turn, reason)\n",
+                "            if turn.life is not None:\n                child.reference._end(reason)\n",
+            ),
+        ),
+        (f"{_TESTS}::test_the_name_of_a_child_in_doubt_is_taken_out_of_the_database",),
+    ),
+    Fault(
+        "name_of_another_deleted",
+        "a child that ends takes the name out of the database that another child has by now",
+        (
+            Change(
+                "_services/database.py",
+                "            registration.owned.pop(registration, None)\n",
+                "            pass\n",
+            ),
+        ),
+        ("tests/supervision/test_children.py::test_a_child_that_ends_takes_no_name_away_from_another_one",),
     ),
 )

@@ -206,7 +206,7 @@ SUPERVISION = (
     Fault(
         "lists_the_dead",
         "the name of a child stands for its last life while it does not run",
-        (Change(_DRIVER, "self._database.delete(family, key)", "pass"),),
+        (Change(_DRIVER, "            each.cancel()\n        child.reference._end(reason)", "            pass\n        child.reference._end(reason)"),),
         (f"{_CHILDREN}::test_a_name_in_the_database_is_set_anew_at_each_life",),
     ),
     Fault(

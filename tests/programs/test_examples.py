@@ -136,6 +136,26 @@ async def test_the_chat_whose_server_is_killed(short_directory: Path) -> None:
         await anna.expect(r"^\* bert has left", seen[0])
 
 
+async def test_the_chat_whose_server_moves_to_another_node(short_directory: Path) -> None:
+    async with a_stage(short_directory) as stage:
+        hosts = [await stage.start("chat_host", stage.seed, f"host-{number}") for number in (1, 2, 3)]
+        await stage.start("chat_supervisor")
+        anna = await stage.start("chat_client", stage.seed, "anna")
+        await anna.expect(r"^\* anna has joined")
+        bert = await stage.start("chat_client", stage.seed, "bert")
+        await anna.expect(r"^\* bert has joined")
+        await bert.expect(r"^\* bert has joined")
+        (first,) = [host for host in hosts if host.lines]
+        first.process.kill()
+        seen = [await client.expect(r"^\* disconnected: transport_error") for client in (anna, bert)]
+        for client, lines in zip((anna, bert), seen, strict=True):
+            await client.expect(r"^\* (anna|bert) has joined", lines)
+        await bert.type("still there?")
+        await bert.expect(r"^<bert> still there\?$", seen[1])
+        (second,) = [host for host in hosts if host.lines and host is not first]
+        assert second.lines[0] != first.lines[0]
+
+
 async def test_the_chat_with_bridge_heads_whose_server_is_killed(short_directory: Path) -> None:
     async with a_stage(short_directory) as stage:
         server = await stage.start("bridge_server")

@@ -104,7 +104,7 @@ async def test_what_nodes_set_all_see_and_no_liar_can_change_it(
                 for anchor in ("g1", "g2"):
                     lie_about(liar, anchor, victim, entries, more=more)
                 await trio.sleep(AGAIN)
-            said = [text.removeprefix("g3: refused: a record of a ") for text in warnings_in(caplog)]
+            said = [text.removeprefix("g3: this node refuses a record of a ") for text in warnings_in(caplog)]
             assert [text.startswith(why) for text in said] == [True, True]
         assert await world.see() == [truth] * 5
         assert await world.see(VOUCHERS) == [{}] * 5
@@ -128,7 +128,7 @@ async def test_a_node_that_moves_is_seen_with_its_new_voucher(
         assert anchor in ("g2", "g3")
         assert await world.see() == [{"k": 1}] * 4
         assert held(world.nodes["g2"], "a").tables[VOUCHERS]["a"][0] == anchor  # type: ignore[index]
-        assert not [text for text in warnings_in(caplog) if "refused: a record" in text]
+        assert not [text for text in warnings_in(caplog) if "refuses a record" in text]
 
 
 async def test_a_new_certificate_signs_a_new_voucher(
@@ -175,7 +175,7 @@ async def test_what_an_expired_certificate_has_signed_stays_and_is_not_taken_ane
             connection.close("a test")
             await trio.sleep(GRACE + 1)
         assert await reader.database.family("red") == {}
-        why = "g1: refused: a record of a whose voucher was signed with a certificate that has expired"
+        why = "g1: this node refuses a record of a whose voucher was signed with a certificate that has expired"
         assert why in warnings_in(caplog)
         # The authority's certificate lasts longer.
         world.issue("a", days=800)

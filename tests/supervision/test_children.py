@@ -335,6 +335,28 @@ async def test_a_name_in_the_database_is_set_anew_at_each_life(autojump_clock: M
         assert await b.database.family("servers") == {}
 
 
+async def test_a_child_that_ends_takes_no_name_away_from_another_one() -> None:
+    # The program starts the new server first, and then stops the old one, so that there is always one.
+    story = Story()
+    async with open_node() as node, node.open_supervisor() as crew:
+        old = await crew.start(story.serve, "old", listed=("servers", "chat"))
+        new = await crew.start(story.serve, "new", listed=("servers", "chat"))
+        assert await node.database.family("servers") == {"chat": new.port}
+        await crew.stop(old)
+        assert await node.database.family("servers") == {"chat": new.port}
+        await crew.stop(new)
+        assert await node.database.family("servers") == {}
+
+
+async def test_a_name_that_the_program_has_set_meanwhile_is_its_own() -> None:
+    story = Story()
+    async with open_node() as node, node.open_supervisor() as crew:
+        child = await crew.start(story.serve, "a", listed=("servers", "chat"))
+        node.database.set("servers", "chat", "closed for today")
+        await crew.stop(child)
+        assert await node.database.family("servers") == {"chat": "closed for today"}
+
+
 # Arguments -----------------------------------------------------------------------------------------------------------
 
 

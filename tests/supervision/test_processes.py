@@ -25,7 +25,7 @@ from watched_nodes import until
 import trio_mp
 from trio_mp._supervision import process_invitation
 from trio_mp._supervision.process_invitation import VARIABLE, Invitation, ParentPipe, accept_invitation
-from trio_mp._supervision.processes import launch
+from trio_mp._supervision.processes import ChildProcess, launch
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, and descriptors that are inherited")
 
@@ -281,21 +281,21 @@ async def test_a_process_behind_a_shell_is_killed_with_it(unix_bind: str, tmp_pa
 
 
 async def test_a_process_that_stands_still_is_killed(unix_bind: str) -> None:
-    async with open_parent(unix_bind) as node:
+    async with open_parent(unix_bind, shutdown_timeout=1) as node:
         child = await launch_program(node, "idle")
         os.kill(child.pid, signal.SIGSTOP)
         (_, text) = await child.wait()
         assert "transport_error" in str(text)
-        assert "nothing was heard from it" in str(text)
+        assert "nothing was heard from" in str(text)
         assert "1 s later it still ran" in str(text)
 
 
 async def test_a_process_whose_loop_is_blocked_is_killed(unix_bind: str) -> None:
-    async with open_parent(unix_bind) as node:
+    async with open_parent(unix_bind, shutdown_timeout=1) as node:
         child = await launch_program(node, "server")
         node.send(child.port, "block")
         (_, text) = await child.wait()
-        assert "nothing was heard from it" in str(text)
+        assert "nothing was heard from" in str(text)
 
 
 async def test_a_process_ends_with_its_port(unix_bind: str) -> None:
@@ -315,11 +315,13 @@ async def test_a_process_lives_no_longer_than_the_node(unix_bind: str) -> None:
 
 
 async def test_a_process_does_not_survive_a_node_that_is_cancelled(unix_bind: str) -> None:
+    children: list[ChildProcess] = []
     with trio.CancelScope() as scope:
         async with open_parent(unix_bind) as node:
-            child = await launch_program(node, "stubborn")
+            children.append(await launch_program(node, "stubborn"))
             scope.cancel()
             await trio.sleep_forever()
+    (child,) = children
     assert child.ended.is_set()
     assert not is_running(child.pid)
 
@@ -329,7 +331,7 @@ async def test_a_process_does_not_survive_a_node_that_is_cancelled(unix_bind: st
 
 @pytest.mark.parametrize(
     "names",
-    [("idle", "server"), ("blocking",), ("stubborn",), ("lingering",), ("idle", "blocking", "forked")],
+    [("idle", "server"), ("blocking",), ("stubborn",), ("lingering",), ("finalising",), ("idle", "blocking", "forked")],
     ids=" ".join,
 )
 def test_nothing_is_left_of_a_parent_that_was_killed(unix_bind: str, tmp_path: Path, names: tuple[str, ...]) -> None:

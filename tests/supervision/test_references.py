@@ -166,7 +166,8 @@ async def test_a_monitor_of_a_dead_port_set_between_two_lives_ends_with_it(autoj
 
 
 async def test_a_callback_that_sets_its_monitor_again_ends_with_the_node(autojump_clock: MockClock) -> None:
-    story, calls = Story(), []
+    story = Story()
+    calls: list[None] = []
 
     def again(*_: object) -> None:
         calls.append(None)

@@ -260,6 +260,25 @@ def test_a_child_that_is_stopped_while_it_is_in_doubt() -> None:
     with_crew(scenario)
 
 
+def test_the_name_of_a_child_in_doubt_is_taken_out_of_the_database() -> None:
+    # Others would go on to the port that is to die, and again and again, until the bound has passed.
+    async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
+        found: list[object] = []
+        child = await spawn_anywhere(crew, listed=("servers", "chat"))
+        assert await node.database.family("servers") == {"chat": child.port}
+        node.monitor(child, lambda *_: found.append(node.database._replica.owned("servers")))
+        network.crash(lives[0].node_id)
+        await trio.sleep(LATENCY)
+        assert not child.running
+        assert found == [{}], "who is told, and looks there again, does not find it once more"
+        assert await node.database.family("servers") == {}
+        await next_life(2, 60)
+        await child.up()
+        assert await node.database.family("servers") == {"chat": child.port}
+
+    with_crew(scenario)
+
+
 def test_a_loss_of_one_message_is_no_loss_of_the_connection_and_the_child_is_killed() -> None:
     async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
         child = await crew.spawn("b", SERVE)
@@ -294,12 +313,18 @@ def test_a_first_start_that_fails() -> None:
 def test_a_start_whose_answer_is_lost_leaves_nothing() -> None:
     async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(cut_when_begun, network)
+            nursery.start_soon(break_when_begun, network)
             with pytest.raises(PortDied):
                 await crew.spawn("b", "remote_children:never_start")
+        # Its node has noticed that by itself, three heartbeats later.
         assert lives[0].ended <= trio.current_time()
 
     with_crew(scenario)
+
+
+async def break_when_begun(network: SimulatedNetwork) -> None:
+    await next_life(1)
+    network.half_open("a", "b")
 
 
 async def cut_when_begun(network: SimulatedNetwork) -> None:
@@ -471,6 +496,8 @@ def disturb(network: SimulatedNetwork, kind: str, gone: str) -> None:
             network.jump_clock(20.0)
         case "stall":
             network.stall(gone, 20.0)
+        case _:
+            raise AssertionError(kind)
 
 
 FAULTS = (

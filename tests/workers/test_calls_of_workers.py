@@ -67,7 +67,7 @@ async def test_tasks_go_to_the_least_busy(autojump_clock: trio.testing.MockClock
 async def test_a_worker_has_one_long_sync_task_and_the_others_wait_here() -> None:
     async with open_rig(2) as rig, trio.open_nursery() as nursery:
         for _ in range(6):
-            nursery.start_soon(rig.workers.run, functions.sleep, 0.05)
+            nursery.start_soon(rig.workers.run, functions.sleep, 0.06)
         most = 0
         while rig.pool._unfinished or not most:
             await trio.sleep(0.005)
@@ -193,9 +193,9 @@ async def test_an_exception_is_not_kept(recwarn: pytest.WarningsRecorder) -> Non
 @pytest.mark.parametrize(
     "function, arguments, text",
     [
-        (functions.echo, (1, {"a": {2}}), r'arguments\[1\]\["a"\]: expected .* of type set'),
-        (functions.echo, (2**70,), r"arguments\[0\]: expected an int of at most 64 bits, got one of 71"),
-        (functions.return_a_set, (), r"the value that the function returned cannot travel: .* of type set"),
+        (functions.echo, (1, {"a": {2}}), r'^arguments\[1\]\["a"\]: expected what travels .* got a value of type set'),
+        (functions.echo, (2**70,), r"^arguments\[0\]: expected an int of at most 64 bits, got one of 71"),
+        (functions.return_a_set, (), r"^the value that the function returned: .* of type set"),
         (functions.returns_a_coroutine, (), "returns_a_coroutine is async behind a sync front"),
     ],
 )
@@ -209,9 +209,9 @@ async def test_what_cannot_travel_is_refused(function: Any, arguments: tuple[obj
 
 async def test_what_is_too_large_is_refused() -> None:
     async with open_rig(1) as rig:
-        with pytest.raises(ValueError, match=r"expected at most \d+ bytes, which that node takes"):
+        with pytest.raises(ValueError, match="expected at most"):
             await rig.workers.run(functions.echo, bytes(65 * 1024 * 1024))
-        with pytest.raises(ValueError, match=r"expected at most \d+ bytes, which that node takes"):
+        with pytest.raises(ValueError, match="expected at most"):
             await rig.workers.run(functions.return_bytes, 65 * 1024 * 1024)
         assert await rig.workers.run(functions.double, 4) == 8
 
@@ -235,7 +235,7 @@ class Callable:
         (lambda: None, TypeError, "expected a function at the top level"),
         (outer(), TypeError, "expected a function at the top level"),
         (Callable(), TypeError, "expected a function at the top level"),
-        (functions.is_not_spawnable, TypeError, "worker_functions.is_not_spawnable is not @spawnable; write that"),
+        (functions.is_not_spawnable, TypeError, "got worker_functions.is_not_spawnable; write that above it"),
         (Path.touch, TypeError, "expected a function at the top level"),
     ],
 )
@@ -267,7 +267,7 @@ async def test_a_worker_calls_only_what_is_released(monkeypatch: pytest.MonkeyPa
 
 async def test_a_function_gets_no_port() -> None:
     async with open_rig(1) as rig:
-        with pytest.raises(RuntimeError, match="expected a running port, got none"):
+        with pytest.raises(RuntimeError, match="expected a running port"):
             await rig.workers.run(functions.asks_for_its_node)
 
 
@@ -376,8 +376,30 @@ async def test_a_task_whose_worker_ends_is_told_so(autojump_clock: trio.testing.
         (raised,) = results
         assert isinstance(raised, WorkerLost)
         assert raised.worker == "worker-1"
-        assert raised.reason[0] == "transport_error"
+        assert raised.reason == ("ended",)
         assert "its task may have run" in str(raised)
+
+
+async def test_a_node_that_crashes_leaves_nobody_waiting(autojump_clock: trio.testing.MockClock) -> None:
+    results: list[object] = []
+
+    async def call(rig: Rig) -> None:
+        results.append(await outcome_of(rig.workers.run(functions.wait_for_ever)))
+
+    async def crash() -> None:
+        async with open_rig(1) as rig, trio.open_nursery() as nursery:
+            rig.examination_fails = True
+            nursery.start_soon(call, rig)
+            await until(lambda: rig.pool.workers[0].load.tasks)
+            await cut(rig)
+            await trio.sleep_forever()
+
+    raised = await outcome_of(crash())
+    assert isinstance(raised, ExceptionGroup)
+    failed = raised.subgroup(ValueError)
+    assert failed is not None
+    assert "the examination fails" in repr(failed)
+    assert [type(result) for result in results] == [trio.ClosedResourceError]
 
 
 async def test_an_idempotent_task_runs_again(autojump_clock: trio.testing.MockClock) -> None:

@@ -38,8 +38,8 @@ async def open_child_node(
 
     - If the parent stops the process, the block is cancelled, as by a cancel scope around it: it unwinds, the node
       closes in good order, and the program goes on behind the block.
-    - If the parent dies, so that it cannot stop anybody, the same happens. A process that has not ended by itself a
-      second later is ended, whatever it does; only code that holds Python's interpreter lock can delay that. Until
+    - If the parent dies, so that it cannot stop anybody, the same happens. A process that has not ended by itself 0.75
+      seconds later is ended, whatever it does; only code that holds Python's interpreter lock can delay that. Until
       this is called nobody watches: call it early, before imports that take long.
 
     Args:
@@ -77,14 +77,15 @@ async def open_child_node(
         if port is not None:
             state_of(port).epoch = invitation.epoch
         await node.call(invitation.parent, READY, port if port is not None else node.id)
+        life = node.move_on_death(port) if port is not None else None
         with block:
-            if port is None:
+            if life is None:
                 yield node
-                return
-            with node.move_on_death(port) as life:
-                yield node
-        if port is not None and life.reason is not None and not is_normal(life.reason):
-            raise PortDied(port, life.reason)
+            else:
+                with life:
+                    yield node
+        if life is not None and life.reason is not None and not is_normal(life.reason):
+            raise PortDied(life.port, life.reason)
 
 
 def _settings_with(invitation: Invitation, given: SettingArguments) -> SettingArguments:

@@ -450,7 +450,7 @@ class Node:
         auto_shutdown: AutoShutdownName = "never",
         name: str | None = None,
         epochs: Epochs | None = None,
-    ) -> AbstractAsyncContextManager[Supervisor]:
+    ) -> AbstractAsyncContextManager[Supervisor, bool]:
         """A supervisor, which starts its children again when they die: `async with node.open_supervisor(…) as crew:`.
 
         When the block is left, however it is left, the children are stopped, the last first, each in its time; nothing

@@ -14,7 +14,7 @@ import traceback
 
 import trio
 
-from .._workers.board import Board
+from .._workers.board import TicketBoard
 from .._workers.computing import Computer
 from .._workers.functions import Released, import_modules
 from .._workers.main_module import ImportGuard, import_main
@@ -41,7 +41,7 @@ class WorkerProgram:
 
     def __init__(self, order: WorkerOrder) -> None:
         self._order = order
-        self._board = Board(order.board)
+        self._board = TicketBoard(order.board)
         self._computer = Computer(self._board.begin_sync, self._wake)
         self._token: trio.lowlevel.TrioToken | None = None
         self._server: TaskServer | None = None

@@ -49,7 +49,7 @@ log = logging.getLogger("trio_mp.database")
 
 
 class _Registration:
-    """An entry that is deleted when a port dies. It is among what the port owns."""
+    """An entry that is deleted when its owner ends, a port or a life of a child. It is among what the owner owns."""
 
     __slots__ = ("database", "family", "key", "owned")
 
@@ -60,8 +60,8 @@ class _Registration:
         self.owned = owned
 
     def cancel(self) -> None:
-        """Delete the entry, because the port has died."""
-        self.database._port_died(self)
+        """Delete the entry, because its owner has ended."""
+        self.database._owner_ended(self)
 
 
 class _Question:
@@ -160,9 +160,19 @@ class Database:
         if found is None:
             reason = state_of(port).reason if isinstance(port, Port) else no_such_port(str(port))
             raise PortDied(str(port), reason)
-        key = str.__str__(found)
+        self.set_owned(family, str.__str__(found), value, state_of(found).owned)
+
+    @trio.lowlevel.enable_ki_protection
+    def set_owned(self, family: str, key: str, value: object, owned: dict[Owned, None]) -> None:
+        """Set an entry for an owner, for code of the package. Not a checkpoint.
+
+        `set`, `delete` and this for the same entry take it away from the owner.
+
+        Args:
+          family, key, value: as for `set`, and checked.
+          owned: what the owner owns. What is added there deletes the entry when it is cancelled.
+        """
         self._set(family, key, value)
-        owned = state_of(found).owned
         registration = self._registrations[family, key] = _Registration(self, family, key, owned)
         owned[registration] = None
 
@@ -240,7 +250,7 @@ class Database:
         if registration is not None:
             registration.owned.pop(registration, None)
 
-    def _port_died(self, registration: _Registration) -> None:
+    def _owner_ended(self, registration: _Registration) -> None:
         self._delete(registration.family, [registration.key])
 
     async def _ask(self, family: str, key: str | None = None) -> Table:

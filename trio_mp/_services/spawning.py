@@ -39,6 +39,8 @@ def spawnable(function: F) -> F:
     messages wait until it has returned. An async function is the port's task, and has a mailbox to receive from; when
     it returns the port dies normally, when it raises with `("die", …)`.
 
+    It also releases a function for `Workers.run`, which calls it with the arguments alone.
+
     Raises:
       TypeError: it is not a function at the top level of a module: no other can be found by its name.
     """

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import trio
 
+from .._ports.port_state import Owned
 from .._reason import Reason
 from .arguments import ChildSettings
 from .reference import ChildRef
@@ -21,7 +22,8 @@ class EndOfLife(Protocol):
     runtime."""
 
     def lost(self, reason: Reason) -> None:
-        """It cannot be reached any more, and is being ended: references to the child do not mean it any longer.
+        """It cannot be reached any more, and is being ended: references to the child, and its name in the
+        database, do not mean it any longer.
 
         It need not be called. If it is, the end follows.
         """
@@ -94,15 +96,17 @@ class Turn:
       life: what can be stopped; None until it has started.
       loss: why it cannot be reached any more; None while it can, as far as that is known.
       end: why it has ended, and by which exception; None before.
+      owned: the entry of the database in which others find it, while there is one.
     """
 
-    __slots__ = ("end", "epoch", "life", "loss")
+    __slots__ = ("end", "epoch", "life", "loss", "owned")
 
     def __init__(self) -> None:
         self.epoch = 0
         self.life: Life | None = None
         self.loss: Reason | None = None
         self.end: tuple[Reason, Exception | None] | None = None
+        self.owned: dict[Owned, None] = {}
 
 
 class Child:

@@ -379,7 +379,7 @@ class Driver:
         else:
             self._started(child, turn)
         if turn.loss is not None:
-            child.reference._end(turn.loss)
+            self._leave_life(child, turn, turn.loss)
         if turn.end is not None and turn.life is not None:
             self._take_end(child, turn, *turn.end)
 
@@ -410,7 +410,7 @@ class Driver:
         child.reference._begin(life.port, life.value, turn.epoch)
         if child.settings.listed is not None:
             family, key = child.settings.listed
-            self._database.set(family, key, str(life.port))
+            self._database.set_owned(family, key, str(life.port), turn.owned)
         child.settled.set()
         self._feed(self._rules.started(child.key, trio.current_time()), child.key)
 
@@ -430,7 +430,7 @@ class Driver:
         if turn.end is None and turn.loss is None:
             turn.loss = reason
             if turn.life is not None:
-                child.reference._end(reason)
+                self._leave_life(child, turn, reason)
 
     def ended_life(self, child: Child, turn: Turn, reason: Reason, error: Exception | None) -> None:
         """See `Kind.begin`."""
@@ -444,10 +444,7 @@ class Driver:
         life = turn.life
         assert life is not None
         child.turn, turn.life = None, None
-        child.reference._end(reason)
-        if child.settings.listed is not None:
-            family, key = child.settings.listed
-            self._database.delete(family, key)
+        self._leave_life(child, turn, reason)
         now = trio.current_time()
         expected = is_expected(reason)
         if self._rules.children[child.key].state is State.UP:
@@ -455,6 +452,13 @@ class Driver:
             level = logging.INFO if expected else logging.WARNING
             log.log(level, "%s: %s died: %s", self.label, child.key, describe(reason), exc_info=error)
         self._feed(self._rules.died(child.key, now, self.runtime.environment.jitter(), normal=expected), child.key)
+
+    @trio.lowlevel.enable_ki_protection
+    def _leave_life(self, child: Child, turn: Turn, reason: Reason) -> None:
+        """Neither references nor the database mean this life any longer: it has ended, or is being ended."""
+        for each in tuple(turn.owned):
+            each.cancel()
+        child.reference._end(reason)
 
 
 class End:

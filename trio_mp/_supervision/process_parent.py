@@ -1,8 +1,8 @@
 """What a process does about its parent: it hears from it by the pipe, and does not outlive it.
 
 A thread watches the pipe, so that the parent's death is noticed while the program's own code computes or blocks. It
-asks the program to leave, and ends the process when that has taken too long. Whoever holds the interpreter lock for
-longer, as some extensions do, also holds this up.
+asks the program to leave, and ends the process when that has taken too long. Whoever holds the interpreter lock when
+the parent dies, as some extensions do, holds this up; an alarm of the kernel's bounds what comes after.
 
 The kernel could be told to do it (`PR_SET_PDEATHSIG` of Linux), and that is left out on purpose. The signal comes when
 the *thread* that has forked ends: Trio starts processes in threads that end when they are idle for ten seconds, so the
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import threading
 import time
@@ -21,13 +22,14 @@ from collections.abc import Callable
 
 from .process_invitation import STOP
 
-CHECK = 0.4
+CHECK = 0.25
 """How often a process looks whether it still has the same parent, in seconds."""
 
-GRACE = 1.0
-"""How long a process whose parent has died may take to leave, in seconds. With `CHECK` and `_TELLING` less than two."""
+GRACE = 0.75
+"""How long a process whose parent has died may take to leave, in seconds. All together is to take less than two, also
+on a machine that is busy with other things."""
 
-_TELLING = 0.2
+_TELLING = 0.15
 """How long the process takes at most to say why it ends, in seconds: whoever reads that may be dead, too."""
 
 
@@ -54,6 +56,7 @@ class ParentWatch:
         while self._hear():
             pass
         self._leave()
+        set_alarm(GRACE + 2 * _TELLING)
         time.sleep(GRACE)
         end_process()
 
@@ -83,6 +86,15 @@ class ParentWatch:
     def _is_orphan(self) -> bool:
         """Whether the parent is another one now. The pipe does not end while a fork of the parent holds a copy."""
         return self._pid is not None and os.getppid() != self._pid
+
+
+def set_alarm(seconds: float) -> None:
+    """Have the kernel end this process after a time, unless its program uses alarms itself.
+
+    It needs no thread: while the interpreter is torn down no other one runs, and that may take long.
+    """
+    if sys.platform != "win32" and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def end_process() -> None:

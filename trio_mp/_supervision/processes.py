@@ -290,11 +290,12 @@ def check_command(command: object) -> list[str]:
 
 
 async def _open_process(command: list[str], cwd: StrPath | None, options: dict[str, Any]) -> trio.Process:
+    # A group of its own: Ctrl-C is for this process alone.
     if sys.platform == "win32":
-        return await trio.lowlevel.open_process(
-            command, cwd=cwd, creationflags=subprocess.CREATE_NEW_PROCESS_GROUP, **options
-        )
-    return await trio.lowlevel.open_process(command, cwd=cwd, process_group=0, **options)
+        options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+    else:
+        options["process_group"] = 0
+    return await trio.lowlevel.open_process(command, cwd=cwd, **options)
 
 
 # What the process is told -------------------------------------------------------------------------------------------

@@ -73,7 +73,8 @@ class Supervisor:
             time that their children have.
           significant: whether the supervisor may end when this child ends by itself; see `auto_shutdown`.
           listed: a family of the database and a key in it. Each life's port ID is set there, and deleted when the life
-            ends, so that other nodes find it.
+            ends or is given up, so that other nodes find it. If several children are listed under one key, the latest
+            one to start is found there.
 
         Returns:
           A reference, which follows the child from life to life.

@@ -3,9 +3,9 @@
 A worker computes one sync function at a time, and any number of async ones at once.
 
 1. An async task goes at once to the worker that has the fewest tasks.
-2. A sync task waits here until a worker has room: one that has no sync task at all, or whose sync tasks take less than
-   `AHEAD` together, as far as is known. So what takes long is never behind something else while a worker is idle, and
-   what takes microseconds travels in batches.
+2. A sync task waits here until a worker has room: one that has no sync task at all; or that has one which takes less
+   than `SOON`, so that the next one is there when it has returned; or whose sync tasks take less than `AHEAD` together,
+   so that what takes microseconds travels in batches. What takes long is not sent ahead of its turn.
 3. How long a function takes is what it took lately: longer at once, shorter step by step. Of one that has never
    returned it is not known, and a worker has only one of it.
 4. Where that was an error, the tasks behind one that takes long are called back when another worker is idle.
@@ -18,7 +18,10 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 AHEAD = 0.001
-"""Sync tasks are sent ahead to a worker that has less than this to do, in seconds."""
+"""Any number of sync tasks are sent ahead to a worker that has less than this to do, in seconds."""
+
+SOON = 0.05
+"""One sync task is sent ahead to a worker that has less than this to do, in seconds: some hundred round trips."""
 
 MOST_AHEAD = 64
 """How many sync tasks a worker has at most, however short they are."""
@@ -54,9 +57,9 @@ class Load:
     @property
     def has_room(self) -> bool:
         """Whether it may be given one more sync task."""
-        if not self.sync_tasks:
-            return True
-        return not self._unknown and self._known < AHEAD and self.sync_tasks < MOST_AHEAD
+        if self.sync_tasks < 2:
+            return not self.sync_tasks or self.seconds < SOON
+        return self.seconds < AHEAD and self.sync_tasks < MOST_AHEAD
 
     def add(self, seconds: float | None) -> None:
         """A task more: a sync one that takes so many seconds, or `math.inf`; None for an async one."""
@@ -82,7 +85,7 @@ class Load:
             self._known = 0.0
 
 
-class Loaded:
+class HasLoad:
     """Something that has a load.
 
     Attributes:
@@ -92,7 +95,7 @@ class Loaded:
     load: Load
 
 
-L = TypeVar("L", bound=Loaded)
+L = TypeVar("L", bound=HasLoad)
 
 
 def least_busy(workers: Iterable[L], *, sync: bool) -> L | None:

@@ -17,7 +17,7 @@ _SYNC, _ASYNC = 0, 1
 _WORD = 8
 
 
-class Board:
+class TicketBoard:
     """The worker's side of the file.
 
     Args:

@@ -60,11 +60,11 @@ class Callables:
                 f" which is not what {module}.{name} is: a worker finds it by that name"
             )
         if not is_spawnable(function):
-            raise TypeError(f"workers: {module}.{name} is not @spawnable; write that above the function")
+            raise TypeError(f"workers: expected a @spawnable function, got {module}.{name}; write that above it")
         if module not in self._modules:
             raise ValueError(
-                f"workers: {module}.{name} is in none of the modules that these workers import"
-                f" ({', '.join(self._modules)}); give open_workers() modules=[{module!r}]"
+                f"workers: expected a function of {', '.join(self._modules)}, got {module}.{name};"
+                f" give open_workers() modules=[{module!r}]"
             )
         return f"{module}:{name}", inspect.iscoroutinefunction(function)
 

@@ -9,13 +9,14 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from .pool import Pool, WorkItem
+from .items import WorkItem
+from .pool import Pool
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Results(AsyncIterator[R], Generic[R]):
+class MapResults(AsyncIterator[R], Generic[R]):
     """The results of `Workers.map`, one after the other: an async iterator."""
 
     def __init__(self, pool: Pool, make_item: Callable[[Any], WorkItem], limit: int, *, ordered: bool) -> None:
@@ -104,7 +105,7 @@ class Results(AsyncIterator[R], Generic[R]):
         for item in tuple(self._unfinished):
             self._pool.cancel(item)
 
-    # Results -------------------------------------------------------------------------------------------------------
+    # MapResults -------------------------------------------------------------------------------------------------------
 
     def __aiter__(self) -> AsyncIterator[R]:
         """The results."""
@@ -168,9 +169,9 @@ async def open_results(
     limit: int,
     *,
     ordered: bool,
-) -> AsyncGenerator[Results[Any]]:
+) -> AsyncGenerator[MapResults[Any]]:
     """See `Workers.map`."""
-    results: Results[Any] = Results(pool, make_item, limit, ordered=ordered)
+    results: MapResults[Any] = MapResults(pool, make_item, limit, ordered=ordered)
     feeding = trio.CancelScope()
     fed = trio.Event()
 

@@ -20,7 +20,7 @@ from .._protocol.supervision import Restart
 from .._runtime import Runtime
 from .._settings.environment import Environment
 from .._settings.settings import SettingArguments
-from .._supervision.arguments import DEFAULT_BACKOFF, ChildSettings, SupervisorSettings, check_number, check_supervisor
+from .._supervision.arguments import Backoff, ChildSettings, SupervisorSettings, check_number, check_supervisor
 from .._supervision.block import SupervisorBlock
 from .._supervision.supervisor import Supervisor
 from .functions import Callables, import_modules
@@ -85,7 +85,8 @@ def check_workers(
         strategy="one_for_one",
         limit=limit,
         within=within,
-        backoff=DEFAULT_BACKOFF,
+        # Callers wait for them.
+        backoff=Backoff(0.05, 1.0),
         auto_shutdown="never",
         name="of the workers",
         epochs=None,
@@ -125,7 +126,6 @@ async def open_workers(runtime: Runtime, open_node: NodeOpener, settings: Worker
             encryption=False,
             heartbeat=HEARTBEAT,
             connect_timeout=CONNECT_TIMEOUT,
-            shutdown_timeout=settings.shutdown_timeout,
             share_logs=False,
         ) as node:
             beside = node._runtime

@@ -10,7 +10,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Protocol
+from typing import Any
 
 import trio
 
@@ -18,94 +18,15 @@ from .._errors import WorkerLost
 from .._protocol.wire.values import plain_message
 from .._reason import Reason, describe
 from .._runtime import Runtime
-from .assignment import SLOW, Durations, Load, Loaded, least_busy
+from .assignment import SLOW, Durations, least_busy
 from .failures import rebuild
+from .items import HasBegun, WorkerHandle, WorkItem
 from .server import BoundedSender
 
 log = logging.getLogger("trio_mp.workers")
 
 MOST_LIVES = 3
 """So many workers may end with one idempotent task before it is given up: it may be what ends them."""
-
-
-class WorkItem:
-    """One call of a function, from `Pool.submit` until it is finished.
-
-    Args:
-      function: the name by which it travels.
-      asynchronous: whether it is async.
-      arguments: what it is called with.
-      idempotent: whether it may run twice.
-
-    Attributes:
-      value, error: what has become of it; both None if it was cancelled.
-      finished: whether that is so.
-      cancelled: whether it is to end, or has ended, for that.
-      on_finish: called once when it is finished.
-      worker, ticket: who has it; None and 0 while it waits, None alone while a worker that has ended is sorted out.
-      seconds: how long it was expected to take when it was sent; None for an async one.
-      lives: how many workers have ended with it.
-    """
-
-    __slots__ = (
-        *("arguments", "asynchronous", "cancelled", "error", "finished", "function", "idempotent", "lives"),
-        *("on_finish", "seconds", "ticket", "value", "worker"),
-    )
-
-    def __init__(self, function: str, asynchronous: bool, arguments: tuple[Any, ...], idempotent: bool) -> None:
-        self.function = function
-        self.asynchronous = asynchronous
-        self.arguments = arguments
-        self.idempotent = idempotent
-        self.value: object = None
-        self.error: Exception | None = None
-        self.finished = self.cancelled = False
-        self.on_finish: Callable[[], None] | None = None
-        self.worker: WorkerHandle | None = None
-        self.ticket = 0
-        self.seconds: float | None = None
-        self.lives = 0
-
-    def finish(self) -> None:
-        """Nothing more happens to it."""
-        self.finished = True
-        self.arguments = ()
-        call, self.on_finish = self.on_finish, None
-        if call is not None:
-            call()
-
-
-class HasBegun(Protocol):
-    """Says whether a worker that has ended may have begun a task."""
-
-    def __call__(self, ticket: int, *, asynchronous: bool) -> bool:
-        """Whether it may have begun the task of this ticket, which is async or sync."""
-        ...
-
-
-class WorkerHandle(Loaded):
-    """A worker that is up, as the pool sees it.
-
-    Args:
-      name: what it is called, over all its lives.
-      process: its process ID.
-      outbox: sends to it.
-
-    Attributes:
-      items: what it has been given and has not answered, by ticket, in order.
-      answered_at: when it has answered last, or was given the first of its tasks, by Trio's clock.
-    """
-
-    def __init__(self, name: str, process: int, outbox: BoundedSender) -> None:
-        self.name = name
-        self.process = process
-        self.outbox = outbox
-        self.load = Load()
-        self.items: dict[int, WorkItem] = {}
-        self.answered_at = trio.current_time()
-
-    def __str__(self) -> str:
-        return f"{self.name} (process {self.process})"
 
 
 class Pool:
@@ -116,8 +37,8 @@ class Pool:
       modules: whose functions run there.
       shutdown_timeout: how long a task that was cancelled may take to end before its worker is killed, in seconds.
       kill: kills the process of a worker.
-      find_begun: finds out of a worker that has ended which tasks had begun. Async, because it waits until nothing of
-        the worker runs.
+      find_begun: finds out of a worker that has ended which tasks had begun, and why it has. Async, because it waits
+        until nothing of the worker runs.
 
     Attributes:
       port: takes the words of the workers.
@@ -134,7 +55,7 @@ class Pool:
         *,
         shutdown_timeout: float,
         kill: Callable[[WorkerHandle], None],
-        find_begun: Callable[[WorkerHandle], Awaitable[HasBegun]],
+        find_begun: Callable[[WorkerHandle], Awaitable[tuple[HasBegun, Reason]]],
     ) -> None:
         self._runtime = runtime
         self._modules = modules
@@ -196,14 +117,20 @@ class Pool:
         for ticket, item in items.items():
             del self._items[ticket]
             item.worker = None
+        self.start_soon(self._sort_out, worker, items, reason)
+
+    async def _sort_out(self, worker: WorkerHandle, items: dict[int, WorkItem], seen: Reason) -> None:
+        """Decide what becomes of the tasks of a worker that has ended.
+
+        Args:
+          worker: which.
+          items: its tasks, by ticket.
+          seen: what was seen of its end at first: that its connection was lost, mostly.
+        """
+        begun, reason = await self._find_begun(worker)
+        reason = reason or seen
         if not self.closed:
             log.warning("%s ended with %d tasks: %s", worker, len(items), describe(reason))
-        if items:
-            self._runtime.lifecycle.start_system_task(self._sort_out, worker, items, reason)
-
-    async def _sort_out(self, worker: WorkerHandle, items: dict[int, WorkItem], reason: Reason) -> None:
-        """Decide what becomes of the tasks of a worker that has ended."""
-        begun = await self._find_begun(worker)
         for ticket, item in items.items():
             if item.finished:
                 # The pool was closed meanwhile.
@@ -216,7 +143,7 @@ class Pool:
             elif not has_begun or (item.idempotent and item.lives < MOST_LIVES):
                 self._wait(item, first=True)
             else:
-                item.error = WorkerLost(str(worker.outbox.port), reason, worker.name)
+                item.error = WorkerLost(str(worker.sender.port), reason, worker.name)
                 if item.lives > 1:
                     item.error.add_note(f"{item.lives} workers have ended with this task")
                 self._finish(item)
@@ -241,7 +168,7 @@ class Pool:
         self._wait(item)
 
     def _free(self) -> list[WorkerHandle]:
-        return [worker for worker in self.workers if not worker.outbox.blocked]
+        return [worker for worker in self.workers if not worker.sender.blocked]
 
     def _wait(self, item: WorkItem, *, first: bool = False) -> None:
         waiting = self._waiting_async if item.asynchronous else self._waiting
@@ -253,7 +180,7 @@ class Pool:
     def _send(self, worker: WorkerHandle, item: WorkItem) -> None:
         ticket = next(self._tickets)
         try:
-            worker.outbox.send(("run", ticket, item.function, *item.arguments))
+            worker.sender.send(("run", ticket, item.function, *item.arguments))
         except (TypeError, ValueError) as error:
             item.error = _explain(error, item.arguments)
             self._finish(item)
@@ -297,7 +224,7 @@ class Pool:
             if item.ticket == 0:
                 self._finish(item)
             return
-        self._runtime.send(item.worker.outbox.port, ("cancel", item.ticket))
+        self._runtime.send(item.worker.sender.port, ("cancel", item.ticket))
         self._ending[item] = trio.current_time() + self._shutdown_timeout
         self._overseer.set()
 
@@ -379,7 +306,16 @@ class Pool:
         return min(counts) == 0 and max(counts) > 1
 
     async def oversee(self) -> None:
-        """Call back tasks behind one that takes long, and kill workers whose cancelled tasks do not end."""
+        """Call back tasks behind one that takes long, and kill workers whose cancelled tasks do not end.
+
+        It runs as long as the node does. Should that crash, nobody else would end the tasks, for which callers wait.
+        """
+        try:
+            await self._oversee()
+        finally:
+            self.close()
+
+    async def _oversee(self) -> None:
         while True:
             await self._overseer.wait()
             self._overseer = trio.Event()
@@ -399,7 +335,7 @@ class Pool:
         for worker in self.workers:
             if worker.load.sync_tasks > 1 and now - worker.answered_at > SLOW:
                 tickets = [ticket for ticket, item in worker.items.items() if not item.asynchronous]
-                self._runtime.send(worker.outbox.port, ("return", *tickets[1:]))
+                self._runtime.send(worker.sender.port, ("return", *tickets[1:]))
                 worker.answered_at = now
 
     def _kill_overdue(self, now: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +10,19 @@ from pathlib import Path
 import trio
 
 from .._errors import ConfigurationError
-from .._reason import Reason, describe
+from .._reason import NORMAL, Reason, describe
 from .._runtime import Runtime
 from .._supervision.child import EndOfLife
 from .._supervision.processes import ChildProcess, launch
 from .board import Begun, new_board
+from .items import HasBegun, WorkerHandle
 from .orders import WorkerOrder, command_for
-from .pool import HasBegun, Pool, WorkerHandle
+from .pool import Pool
+
+log = logging.getLogger("trio_mp.workers")
+
+_LONG = 30.0
+"""After so many seconds a worker that still imports its modules is logged."""
 
 
 class WorkerLife:
@@ -61,7 +68,10 @@ class WorkerKind:
                 if process.ended.is_set():
                     why = staff.pool.broken.pop(process.pid, "")
                     raise ConfigurationError(f"{self._name}: {why or describe(process.reason or ())}")
-                await staff.pool.changed.park()
+                with trio.move_on_after(_LONG) as scope:
+                    await staff.pool.changed.park()
+                if scope.cancelled_caught:
+                    log.warning("%s has not imported its modules after %g s; it is waited for", self._name, _LONG)
         except BaseException:
             process.kill("its start was given up")
             with trio.CancelScope(shield=True):
@@ -122,6 +132,8 @@ class Staff:
         except BaseException:
             board.unlink()
             raise
+        # What logs and reasons call it; the real command is long.
+        process.command = (name,)
         self._processes[process.pid] = (process, board)
         return process
 
@@ -132,17 +144,27 @@ class Staff:
     def forget(self, process: ChildProcess) -> None:
         """A process has ended, and nobody asks any more what it had begun."""
         _, board = self._processes.pop(process.pid)
-        board.unlink()
+        board.unlink(missing_ok=True)
 
     def kill(self, worker: WorkerHandle) -> None:
         """Kill the process of a worker."""
-        process, _ = self._processes[worker.process]
-        process.kill("a task has not ended in time after it was cancelled")
+        if worker.process in self._processes:
+            process, _ = self._processes[worker.process]
+            process.kill("a task has not ended in time after it was cancelled")
 
-    async def find_begun(self, worker: WorkerHandle) -> HasBegun:
-        """What a worker had begun of which the pool has lost sight. Waits until nothing of it runs."""
+    async def find_begun(self, worker: WorkerHandle) -> tuple[HasBegun, Reason]:
+        """What a worker had begun of which the pool has lost sight, and why it has ended. Waits until it has."""
+        if worker.process not in self._processes:
+            # Its start was given up after it had said that it is up, and so it has ended.
+            await trio.lowlevel.checkpoint()
+            return _may_have_begun, NORMAL
         process, board = self._processes[worker.process]
-        await process.wait()
+        reason = await process.wait()
         begun = Begun(board)
         self.forget(process)
-        return begun
+        return begun, reason
+
+
+def _may_have_begun(ticket: int, *, asynchronous: bool) -> bool:
+    """See `HasBegun`."""
+    return True

@@ -107,7 +107,7 @@ class TaskServer:
         self._scopes: dict[int, trio.CancelScope] = {}
         # Answers that wait until the queue for the pool's node has been flushed.
         self._held: deque[tuple[object, ...]] = deque()
-        self._outbox = BoundedSender(runtime, pool, self._release)
+        self._sender = BoundedSender(runtime, pool, self._release)
         self._collects = False
         self._collect_job = Job(self._collect)
         self.port = runtime.lifecycle.public.port()
@@ -186,11 +186,11 @@ class TaskServer:
         self._answer(("failed", ticket, describe(error), traceback_of(error), None))
 
     def _answer(self, message: tuple[object, ...]) -> None:
-        if self._outbox.blocked:
+        if self._sender.blocked:
             self._held.append(message)
             return
         try:
-            self._outbox.send(message)
+            self._sender.send(message)
         except trio.ClosedResourceError:
             # The node has closed under a task that unwinds; the pool knows of it.
             return
@@ -198,11 +198,11 @@ class TaskServer:
             # No answer would be a hole. This one is small, and can travel.
             word, ticket, *_ = message
             what = "value that the function returned" if word == "done" else "exception that the function raised"
-            refused = type(error)(f"the {what} cannot travel: {error}")
-            self._outbox.send(("failed", ticket, describe(refused), "", None))
+            refused = type(error)(f"the {what}: {error}")
+            self._sender.send(("failed", ticket, describe(refused), "", None))
 
     def _release(self) -> None:
-        while self._held and not self._outbox.blocked:
+        while self._held and not self._sender.blocked:
             self._answer(self._held.popleft())
         self._runtime.dispatcher.queue.flush_early()
 

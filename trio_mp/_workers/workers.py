@@ -9,8 +9,9 @@ from typing import Any, TypeVar, overload
 import trio
 
 from .functions import Callables
-from .mapping import Results, open_results
-from .pool import Pool, WorkItem
+from .items import WorkItem
+from .mapping import MapResults, open_results
+from .pool import Pool
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -95,7 +96,7 @@ class Workers:
         limit: int | None = None,
         ordered: bool = True,
         idempotent: bool = False,
-    ) -> AbstractAsyncContextManager[Results[Any]]:
+    ) -> AbstractAsyncContextManager[MapResults[Any]]:
         """Call a function for each item: `async with workers.map(f, items) as results: async for result in results:`.
 
         Args:

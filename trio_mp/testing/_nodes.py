@@ -15,7 +15,7 @@ from .._transport.pipe import Listener, Pipe, Transport
 from ._wire import Host, Link, Wire
 
 
-class Places(Protocol):
+class NetworkPlaces(Protocol):
     """What transports ask of a simulated network; see `SimulatedNetwork`."""
 
     _places: dict[str, Place]
@@ -77,7 +77,7 @@ class Place(Listener):
 class NodeTransport(Transport):
     """The transport of one run of one node in a simulated network."""
 
-    def __init__(self, network: Places, host: Host) -> None:
+    def __init__(self, network: NetworkPlaces, host: Host) -> None:
         self.network = network
         self.host = host
         self.run = host.run

@@ -493,12 +493,15 @@ class Association:
         """Have a connection go on to the stage that follows, and return that; None if the table has none."""
         after = STAGES.after(self._connections.get(connection, Stage.NEW), event, self)
         if after is Stage.GONE:
-            del self._connections[connection]
-            self._terms.pop(connection, None)
-            if connection == self._next:
-                self._next = None
-            if connection in self._candidates:
-                self._candidates.remove(connection)
+            self._forget(connection)
         elif after is not None:
             self._connections[connection] = after
         return after
+
+    def _forget(self, connection: str) -> None:
+        del self._connections[connection]
+        self._terms.pop(connection, None)
+        if connection == self._next:
+            self._next = None
+        if connection in self._candidates:
+            self._candidates.remove(connection)
