@@ -68,7 +68,7 @@ class PortReference(ABC):
 
     @abstractmethod
     def add_monitor(self, monitor: Any) -> None:
-        """Keep a monitor of the present life: the reference moves to the next life when it has fired, not before."""
+        """Keep a monitor of the present life, or of the time between two: it fires before the reference moves."""
 
 
 def random_token(entropy: Entropy) -> str:

@@ -85,6 +85,7 @@ class Runtime:
         self.ending: Reason | None = None
         self._finishing = False
         self._stopping = trio.Event()
+        self._pumping = trio.CancelScope()
         self._thread = threading.get_ident()
         self._name_prefix = f"{self.incarnation[:8]}."
         # The random parts of the next names. The source of randomness is asked for many at once, because each
@@ -129,12 +130,16 @@ class Runtime:
         """
         if self.closed:
             raise trio.ClosedResourceError(f"node {self.id} is closed")
-        if threading.get_ident() != self._thread:
-            raise RuntimeError(WRONG_THREAD)
+        self.check_thread()
         if self.lifecycle.lingering:
             running = find_running()
             if running is not None and isinstance(running.port, Port) and not running.port.alive:
                 raise PortDied(running.port, state_of(running.port).reason)
+
+    def check_thread(self) -> None:
+        """Check that this is the thread that runs the node. Raises `RuntimeError`."""
+        if threading.get_ident() != self._thread:
+            raise RuntimeError(WRONG_THREAD)
 
     def route(self, port: str | PortReference) -> tuple[Peer | None, str]:
         """Where messages for a port go: the peer, or None for this node; and the name of the port there.
@@ -219,7 +224,7 @@ class Runtime:
         reference = port if isinstance(port, PortReference) else None
         if isinstance(port, PortReference):
             if not port.running:
-                return self._monitor_nothing(port.port, callback, owner, kills_remotely=kills_remotely)
+                return self._monitor_nothing(port, callback, owner, kills_remotely=kills_remotely)
             port = port.port
         peer, name = self.route(port)
         again = self.closing and self.lifecycle.firing
@@ -249,16 +254,18 @@ class Runtime:
         return monitor
 
     def _monitor_nothing(
-        self, last: str, callback: MonitorCallback, owner: Port | None, *, kills_remotely: bool
+        self, reference: PortReference, callback: MonitorCallback, owner: Port | None, *, kills_remotely: bool
     ) -> Monitor:
-        """A monitor through a reference between two lives, the last of which had this port: it fires soon."""
+        """A monitor through a reference between two lives: it fires soon."""
         if self.closing and self.lifecycle.firing:
             # As for a dead port: a callback that sets its monitor again would be called for ever.
             raise trio.ClosedResourceError(f"node {self.id} is closing")
-        where: tuple[Peer | None, str] = (None, NOWHERE)
+        last, where = reference.port, (None, NOWHERE)
         monitor = Monitor(self, last, callback, owner, where, kills_remotely=kills_remotely)
         if owner is not None:
             state_of(owner).owned[monitor] = None
+        # The next life may begin before this job's turn, on another node: then the reference fires the monitor first.
+        reference.add_monitor(monitor)
         self.dispatcher.queue.enqueue(Job(self.lifecycle.fire), ([monitor], not_running(last)))
         return monitor
 
@@ -346,6 +353,7 @@ class Runtime:
         lifecycle.outside = outside
         with trio.CancelScope(shield=True):
             async with trio.open_nursery(strict_exception_groups=True) as pumping:
+                self._pumping = pumping.cancel_scope
                 # The pump outlives the other tasks, because ports that unwind wait for what it dispatches.
                 pumping.start_soon(self.dispatcher.pump, name=f"{self.id}: dispatcher")
                 try:
@@ -368,8 +376,12 @@ class Runtime:
     def stop(self) -> None:
         """Cancel all tasks of the node; `run` returns when they have ended."""
         self._stopping.set()
-        if self.lifecycle.nursery is not None:
-            self.lifecycle.nursery.cancel_scope.cancel()
+        nursery = self.lifecycle.nursery
+        if nursery is not None:
+            nursery.cancel_scope.cancel()
+            if len(nursery.child_tasks) == (self.network is not None):
+                # No port has a task that must unwind: who was cancelled begins nothing of what is queued.
+                self._pumping.cancel()
 
     async def stop_supervisors(self, reason: Reason) -> None:
         """Stop all supervisors that are open, the outermost in reverse, and restart nothing. A checkpoint if there are.

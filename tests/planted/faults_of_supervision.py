@@ -15,6 +15,7 @@ _STATES = "tests/supervision/test_cancelled_in_every_state.py"
 _NESTED = "tests/supervision/test_nested.py"
 _CHILDREN = "tests/supervision/test_children.py"
 _KINDS = "tests/supervision/test_kinds.py"
+_MOMENT = "tests/supervision/test_same_moment.py"
 _ESCALATION = "tests/supervision/test_escalation.py"
 _REFERENCES = "tests/supervision/test_references.py"
 
@@ -52,7 +53,7 @@ SUPERVISION = (
     Fault(
         "stops_the_first_first",
         "rule 4: what depends on others is stopped behind them",
-        (Change(_FILE, "for child in reversed(children):", "for child in children:"),),
+        (Change(_FILE, "= reversed(self.children.values())", "= self.children.values()"),),
         (f"{_TESTS}::test_which_are_restarted", _ORDERS),
     ),
     Fault(
@@ -222,9 +223,29 @@ SUPERVISION = (
         hangs=True,
     ),
     Fault(
+        "forgets_a_timer_that_has_not_begun",
+        "a supervisor that ends in the moment in which a delay begins waits until it is over",
+        (
+            Change(_DRIVER, "scope = self._timers[until] = trio", "scope = trio"),
+            Change(
+                _DRIVER,
+                "        with scope:\n            await trio.sleep_until",
+                "        self._timers[until] = scope\n        with scope:\n            await trio.sleep_until",
+            ),
+        ),
+        (f"{_MOMENT}::test_a_supervisor_ends_in_the_moment_in_which_a_back_off_begins",),
+        hangs=True,
+    ),
+    Fault(
+        "monitors_outlive_the_time_between",
+        "a reference moves to the next life although a monitor set between two lives has not fired",
+        (Change(_REFERENCE, "            self._fire_early(monitors, not_running(last))", "            pass"),),
+        (f"{_MOMENT}::test_a_monitor_set_between_two_lives_fires_before_the_next_one_begins",),
+    ),
+    Fault(
         "starts_fail_as_well",
         "a start in the block fails because the supervisor gives up, which then leaves in a group with that",
-        (Change(_DRIVER, "            self.scope.cancel()\n        if len(", "            pass\n        if len("),),
+        (Change(_DRIVER, "            self.scope.cancel()\n        if key", "            pass\n        if key"),),
         (f"{_ESCALATION}::test_a_start_in_the_block_is_cancelled_when_the_supervisor_gives_up",),
     ),
     # References --------------------------------------------------------------------------------------------------

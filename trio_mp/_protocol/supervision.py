@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -403,10 +404,11 @@ class Supervision:
         if self.ended:
             return []
         tied = self.ending or self.strategy is not Strategy.ONE_FOR_ONE
-        children = list(self.children.values())
+        children: Collection[Child] = self.children.values()
+        last_first: Iterable[Child] = reversed(self.children.values())
         if affected is not None and not tied:
-            children = [affected] if affected.name in self.children else []
-        actions = self._stops(children, tied)
+            children = last_first = [affected] if affected.name in self.children else []
+        actions = self._stops(last_first, tied)
         doomed = any(child.doomed for child in children)
         if not (tied and doomed) and not self.frozen:
             actions += self._starts(children, now, tied)
@@ -415,9 +417,9 @@ class Supervision:
             actions.append(Ended(self._failed))
         return actions
 
-    def _stops(self, children: list[Child], tied: bool) -> list[Action]:
+    def _stops(self, last_first: Iterable[Child], tied: bool) -> list[Action]:
         actions: list[Action] = []
-        for child in reversed(children):
+        for child in last_first:
             if child.doomed:
                 if child.state is not State.STOPPING:
                     self._move(child, ChildEvent.STOP)
@@ -426,7 +428,7 @@ class Supervision:
                     break
         return actions
 
-    def _starts(self, children: list[Child], now: float, tied: bool) -> list[Action]:
+    def _starts(self, children: Iterable[Child], now: float, tied: bool) -> list[Action]:
         actions: list[Action] = []
         for child in children:
             if not child.wanted or child.state is State.UP:

@@ -113,7 +113,7 @@ def check_supervisor(
     return SupervisorSettings(
         strategy=check_choice(f"{where}: strategy", Strategy, strategy),
         limit=limit,
-        within=float(check_number(where, within)),
+        within=check_number(where, within),
         backoff=backoff if backoff is not None else Backoff(0.0, 0.0),
         auto_shutdown=check_choice(f"{where}: auto_shutdown", AutoShutdown, auto_shutdown),
         name=name,
@@ -158,7 +158,7 @@ def check_child(
     if listed is not None:
         family, key = listed
         check_entry(check_writable(family), check_text(key, "key"), _LONGEST_PORT)
-    limit = None if shutdown is None else float(check_number(where, shutdown))
+    limit = None if shutdown is None else check_number(where, shutdown)
     return ChildSettings(kind, limit, significant, listed)
 
 
@@ -180,10 +180,13 @@ def check_choice(where: str, kind: type[E], value: object) -> E:
 
 
 def check_number(where: str, value: object) -> float:
-    """The number. Raises `TypeError` for what is none."""
+    """The number. Raises `TypeError` for what is none, and `ValueError` for an int that is too large for a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{where}: expected a number of seconds, got {value!r}")
-    return value
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{where}: expected a number of seconds, got one of {value.bit_length()} bits") from None  # type: ignore[union-attr]
 
 
 DEFAULT_BACKOFF = Backoff()

@@ -123,13 +123,10 @@ class Child:
       settled: set when the first start has succeeded or failed, or when the child was taken out before.
       gone: set when it is taken out: it has ended for good.
       failure: what the first start has raised.
-      deaths: when it died of late, with what the supervisor would be left with because of that.
-      restarts: for how many restarts the supervisor has begun a start.
     """
 
     __slots__ = (
-        *("context", "deaths", "failure", "gone", "key", "kind", "reference", "restarts", "scope", "settings"),
-        *("settled", "turn"),
+        *("context", "failure", "gone", "key", "kind", "reference", "scope", "settings", "settled", "turn"),
     )
 
     def __init__(self, key: str, kind: Kind, settings: ChildSettings, reference: ChildRef) -> None:
@@ -143,5 +140,3 @@ class Child:
         self.settled = trio.Event()
         self.gone = trio.Event()
         self.failure: Exception | None = None
-        self.deaths: tuple[float, Exception] | None = None
-        self.restarts = 0

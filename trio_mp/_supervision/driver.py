@@ -179,6 +179,8 @@ class Driver:
 
         Raises:
           trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started.
+          PortDied: a task of a dead port calls this, which has not unwound yet.
+          RuntimeError: this is called in a thread that does not run the node.
           whatever the start raises.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -197,6 +199,7 @@ class Driver:
 
     @trio.lowlevel.enable_ki_protection
     def _insert(self, kind: Kind, name: str, settings: ChildSettings) -> Child:
+        self.runtime.check_open()
         if self._rules.ending or self._rules.frozen:
             raise trio.ClosedResourceError(f"{self.label} is ending, so {name} cannot be started")
         key = self._next_key(name)
@@ -214,7 +217,7 @@ class Driver:
     async def _withdraw(self, child: Child) -> None:
         """Stop a child and take it out; wait for that, whoever is cancelled. It takes no longer than the child may."""
         with trio.CancelScope(shield=True):
-            self._feed(self._rules.remove(child.key, trio.current_time()))
+            self._feed(self._rules.remove(child.key, trio.current_time()), child.key)
             await child.gone.wait()
 
     async def remove(self, reference: ChildRef) -> None:
@@ -222,7 +225,9 @@ class Driver:
 
         Raises:
           ValueError: it is the child of another supervisor.
+          RuntimeError: this is called in a thread that does not run the node.
         """
+        self.runtime.check_thread()
         if reference._supervisor is not self:
             raise ValueError(f"stop(): expected a child of {self.label}, got {reference!r}, which is another's")
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -230,7 +235,7 @@ class Driver:
         if child is None:
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
-        self._feed(self._rules.remove(child.key, trio.current_time()))
+        self._feed(self._rules.remove(child.key, trio.current_time()), child.key)
         await child.gone.wait()
 
     async def wait(self) -> None:
@@ -242,8 +247,8 @@ class Driver:
     # What the rules say --------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
-    def _feed(self, actions: list[Action]) -> None:
-        """Do what is to be done after something has happened."""
+    def _feed(self, actions: list[Action], key: str = "") -> None:
+        """Do what is to be done after something has happened, to the child of this name if it was to one of them."""
         try:
             self._actions.execute(actions)
         except BaseException:
@@ -256,9 +261,12 @@ class Driver:
         if self._rules.ending:
             # First: a task in the block that waits for a start is cancelled. It does not fail as well.
             self.scope.cancel()
+        if key in self._children and key not in self._rules.children:
+            # Mostly it is this one alone, so that a supervisor may have thousands.
+            self._forget(self._children.pop(key))
         if len(self._children) != len(self._rules.children):
-            for key in [key for key in self._children if key not in self._rules.children]:
-                self._forget(self._children.pop(key))
+            for other in [each for each in self._children if each not in self._rules.children]:
+                self._forget(self._children.pop(other))
         self._changed.unpark_all()
 
     def _do(self, action: Action) -> None:
@@ -280,7 +288,9 @@ class Driver:
                     self._stop(child, child.turn)
             case Wait(until):
                 if until not in self._timers:
-                    self.nursery.start_soon(self._wake, until, name=f"{self.label}: back-off")
+                    # Here and not in the task: the same may be asked for again, or all may end, before that runs.
+                    scope = self._timers[until] = trio.CancelScope(shield=True)
+                    self.nursery.start_soon(self._wake, until, scope, name=f"{self.label}: back-off")
             case Ended(failed):
                 self._end(failed)
 
@@ -333,8 +343,7 @@ class Driver:
         child.settled.set()
         child.gone.set()
 
-    async def _wake(self, until: float) -> None:
-        scope = self._timers[until] = trio.CancelScope(shield=True)
+    async def _wake(self, until: float, scope: trio.CancelScope) -> None:
         with scope:
             await trio.sleep_until(until)
         del self._timers[until]
@@ -355,6 +364,11 @@ class Driver:
                 turn.life = await child.kind.begin(turn.epoch, End(self, child, turn))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the start that has failed
             failure = error
+        except BaseException:
+            # SystemExit, say, of a function that the program has given. It leaves by the block; nothing waits for it.
+            self.end()
+            self._failed_start(child, None)
+            raise
         child.scope = None
         if turn.life is None:
             self._failed_start(child, failure)
@@ -398,7 +412,7 @@ class Driver:
             family, key = child.settings.listed
             self._database.set_owned(family, key, str(life.port), turn.owned)
         child.settled.set()
-        self._feed(self._rules.started(child.key, trio.current_time()))
+        self._feed(self._rules.started(child.key, trio.current_time()), child.key)
 
     def _failed_start(self, child: Child, failure: Exception | None) -> None:
         rules_child = self._rules.children[child.key]
@@ -409,7 +423,7 @@ class Driver:
                 log.warning("%s: a start of %s failed", self.label, child.key, exc_info=failure)
             child.reference.reason = exception_reason(failure)
             self._errors.append((trio.current_time(), child.key, failure))
-        self._feed(self._rules.failed(child.key, trio.current_time(), self.runtime.environment.jitter()))
+        self._feed(self._rules.failed(child.key, trio.current_time(), self.runtime.environment.jitter()), child.key)
 
     def lost_life(self, child: Child, turn: Turn, reason: Reason) -> None:
         """See `EndOfLife.lost`."""
@@ -437,7 +451,7 @@ class Driver:
             self._errors.append((now, child.key, error if error is not None else PortDied(str(life.port), reason)))
             level = logging.INFO if expected else logging.WARNING
             log.log(level, "%s: %s died: %s", self.label, child.key, describe(reason), exc_info=error)
-        self._feed(self._rules.died(child.key, now, self.runtime.environment.jitter(), normal=expected))
+        self._feed(self._rules.died(child.key, now, self.runtime.environment.jitter(), normal=expected), child.key)
 
     @trio.lowlevel.enable_ki_protection
     def _leave_life(self, child: Child, turn: Turn, reason: Reason) -> None:

@@ -11,7 +11,7 @@ import trio
 from .._errors import PortDied
 from .._ids import PortReference
 from .._ports.monitor import Monitor
-from .._reason import Reason
+from .._reason import Reason, not_running
 
 log = logging.getLogger("trio_mp.supervisor")
 
@@ -116,11 +116,14 @@ class ChildRef(PortReference):
     # What the supervisor says --------------------------------------------------------------------------------------
 
     def _begin(self, port: str, value: Any, epoch: int) -> None:
-        """The next life has started."""
+        """The next life has started: who has monitored the time before it is told now at the latest."""
         if self._lost > 1:
             log.warning("%s: %d messages to %s were lost", self._label, self._lost, self.name)
         self._lost = 0
+        last, monitors, self._monitors = self._port, self._monitors, []
         self._port, self.value, self.epoch, self._running = port, value, epoch, True
+        if monitors:
+            self._fire_early(monitors, not_running(last))
         self._changed.unpark_all()
 
     def _end(self, reason: Reason) -> None:
