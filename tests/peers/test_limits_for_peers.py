@@ -43,7 +43,7 @@ async def test_a_node_may_spawn_so_many_ports_and_no_more(
         reason = await told.wait()
         assert reason[0] == "spawn_failed"
         assert "3" in str(reason[1])
-        assert sum("not spawned" in line for line in warnings_in(caplog)) == 1
+        assert sum("a spawn is refused" in line for line in warnings_in(caplog)) == 1
         # The place of one that has died is free again; so are those that end at once.
         b.send(ports[0], "die")
         await b.wait_death(ports[0])

@@ -352,7 +352,7 @@ async def test_nothing_is_forwarded_to_other_nodes(
         await b.call("a", "info")
         assert not inbox.messages
         (line,) = warnings_in(caplog)
-        assert line.startswith("b: not forwarded")
+        assert line.startswith("b: a message is not forwarded")
         assert set(network_of(a).peers) == {"b"}
 
 

@@ -58,7 +58,7 @@ async def test_the_current_port_is_the_default() -> None:
 
 async def test_outside_a_port_link_needs_to_be_told_whom() -> None:
     async with open_node() as node:
-        with pytest.raises(RuntimeError, match="which port"):
+        with pytest.raises(RuntimeError, match="expected a running port"):
             node.link(node.port())
 
 
@@ -69,7 +69,7 @@ async def test_a_port_of_another_node_is_no_default() -> None:
         port.run(node.link, node.port())
         await wait_all_tasks_blocked()
         assert monitor.reason is not None
-        assert "which port" in str(monitor.reason[1])
+        assert "expected a running port" in str(monitor.reason[1])
 
 
 async def test_a_link_to_a_dead_port_kills() -> None:

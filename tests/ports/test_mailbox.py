@@ -133,9 +133,9 @@ async def test_what_waits_for_an_async_handler_reaches_the_mailbox_after_it() ->
 async def test_only_ports_with_a_mailbox_can_receive() -> None:
     async with open_node() as node:
         port = node.port()
-        with pytest.raises(RuntimeError, match="no mailbox"):
+        with pytest.raises(RuntimeError, match="a port with a mailbox"):
             await port.receive()
-        with pytest.raises(RuntimeError, match="no mailbox"):
+        with pytest.raises(RuntimeError, match="a port with a mailbox"):
             await Port(str(port)).receive()
 
 
@@ -381,7 +381,7 @@ async def test_iteration_checks_for_cancellation_at_each_message() -> None:
 
 async def test_iteration_needs_a_mailbox() -> None:
     async with open_node() as node:
-        with pytest.raises(RuntimeError, match="no mailbox"):
+        with pytest.raises(RuntimeError, match="a port with a mailbox"):
             async for _ in node.port():
                 pass
 
