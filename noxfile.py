@@ -56,16 +56,20 @@ def install(session: nox.Session, *groups: str, package: bool = True) -> None:
     session.install(*(["."] if package else []), *requirements)
 
 
+# Their result does not depend on the interpreter: they read the source, or measure.
+SAME = ("--ignore=tests/house", "--ignore=tests/programs/test_bench.py")
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Every test, against the installed package. Arguments go to pytest; with any, coverage is not measured."""
+    """The tests, against the installed package. Arguments go to pytest; with any, coverage is not measured."""
     install(session, "test")
     if session.posargs:
         session.run(*PYTEST, *session.posargs, env=SAFE)
     elif session.python != COVERED:
         # What enumerates states, simulates much, or draws the same examples of pure code every time, comes to the same
         # with every interpreter: once is enough.
-        session.run(*PYTEST, *PARALLEL, "-m", "not exhaustive and not hypothesis", env=SAFE)
+        session.run(*PYTEST, *PARALLEL, "-m", "not exhaustive and not hypothesis", *SAME, env=SAFE)
     else:
         session.run(*PYTEST, *PARALLEL, *(f"--ignore={path}" for path in PURE), env=SAFE)
         measure(session, *PURE)
@@ -76,10 +80,10 @@ def tests(session: nox.Session) -> None:
 def tests_debian(session: nox.Session) -> None:
     """The tests that are not long, on Debian 12's own Python, where CI has it.
 
-    Tests of the source and of the benchmarks are left out: their result is that of `tests-3.11`.
+    Those of the simulated network are left out, too: their result is that of `tests-3.11`.
     """
     install(session, "test")
-    same = ("--ignore=tests/house", "--ignore=tests/programs/test_bench.py", "--ignore=tests/testing")
+    same = (*SAME, "--ignore=tests/testing")
     session.run(*PYTEST, *PARALLEL, "-m", "not exhaustive and not hypothesis", *same, *session.posargs, env=SAFE)
 
 

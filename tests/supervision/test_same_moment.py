@@ -53,8 +53,8 @@ async def test_a_time_is_waited_for_once_however_often_it_is_asked_for(autojump_
         await others[-1].up()
         await wait_all_tasks_blocked()
         # The last to be stopped, so that the time is asked for when this monitor fires.
-        node.monitor(others[0], lambda *_: told.set())
         told = trio.Event()
+        node.monitor(others[0], lambda *_: told.set())
 
         async def stop(number: int) -> None:
             await told.wait()

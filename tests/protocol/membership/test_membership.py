@@ -117,7 +117,8 @@ def test_who_is_declined_hears_why() -> None:
     rules = make("n")
     assert rules.received("x", "decline", ("not asked",)) == []
     rules.reached("x")
-    assert rules.received("x", "decline", ("no" + "\n" + "x" * 400,)) == [Declined("x", "the peer says: no" + "x" * 298)]
+    said = rules.received("x", "decline", ("no" + "\n" + "x" * 400,))
+    assert said == [Declined("x", "the peer says: no" + "x" * 298)]
     assert rules.received("x", "decline", (5,)) is None
 
 
