@@ -36,6 +36,17 @@ async def test_a_start_waits_and_is_a_checkpoint(autojump_clock: MockClock) -> N
             await crew.stop(child)
 
 
+async def test_nothing_is_kept_of_children_that_are_gone(autojump_clock: MockClock) -> None:
+    story = Story()
+    async with open_node() as node, node.open_supervisor(within=math.inf) as crew:
+        for number in range(3):
+            child = await crew.start(story.serve, f"{number}", restart="temporary")
+            node.send(child, "crash")
+            await crew.wait()
+        assert crew._driver._errors == {}
+        assert crew._driver._children == {}
+
+
 async def test_a_start_that_is_cancelled_leaves_nothing(autojump_clock: MockClock) -> None:
     story, unwound = Story(), []
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from collections import deque
 from contextvars import ContextVar
+from itertools import takewhile
 
 import trio
 
@@ -74,8 +74,9 @@ class Driver:
         self._children: dict[str, Child] = {}
         self._numbers: dict[str, int] = {}
         self._latest_epoch = 0
-        # When children have died of late, and of what: what the supervisor is left with if that was too often.
-        self._errors: deque[tuple[float, str, Exception]] = deque()
+        # When each child has died of late, and of what, the latest last: what the supervisor is left with if that was
+        # too often.
+        self._errors: dict[str, tuple[float, Exception]] = {}
         self._actions = EffectQueue(self._do)
         # The scopes of tasks that wait, by the time for which they do.
         self._timers: dict[float, trio.CancelScope] = {}
@@ -148,7 +149,7 @@ class Driver:
         """Why it has given up, as an exception; None if it has not."""
         if not self._failed:
             return None
-        errors = {key: error for _, key, error in self._errors}
+        errors = {key: error for key, (_, error) in self._errors.items()}
         # Not kept: tracebacks keep frames alive.
         self._errors.clear()
         within, limit = self.settings.within, self.settings.limit
@@ -254,10 +255,8 @@ class Driver:
         except BaseException:
             self._abandon()
             raise
-        while self._errors and trio.current_time() - self._errors[0][0] > self.settings.within:
-            if self._rules.ending:
-                break
-            self._errors.popleft()
+        if not self._rules.ending:
+            self._drop_errors(trio.current_time() - self.settings.within)
         if self._rules.ending:
             # First: a task in the block that waits for a start is cancelled. It does not fail as well.
             self.scope.cancel()
@@ -335,10 +334,20 @@ class Driver:
             # It has waited for this.
             self.parent.cancel()
 
+    def _drop_errors(self, before: float) -> None:
+        for key in list(takewhile(lambda key: self._errors[key][0] < before, self._errors)):
+            del self._errors[key]
+
+    def _keep_error(self, child: Child, error: Exception) -> None:
+        self._errors.pop(child.key, None)
+        self._errors[child.key] = trio.current_time(), error
+
     def _forget(self, child: Child) -> None:
         """A child was taken out."""
         if child.failure is None and not child.settled.is_set():
             child.failure = trio.ClosedResourceError(f"{self.label} has ended before {child.key} had started")
+        if not self._rules.ending:
+            self._errors.pop(child.key, None)
         child.reference._leave()
         child.settled.set()
         child.gone.set()
@@ -422,7 +431,7 @@ class Driver:
             else:
                 log.warning("%s: a start of %s failed", self.label, child.key, exc_info=failure)
             child.reference.reason = exception_reason(failure)
-            self._errors.append((trio.current_time(), child.key, failure))
+            self._keep_error(child, failure)
         self._feed(self._rules.failed(child.key, trio.current_time(), self.runtime.environment.jitter()), child.key)
 
     def lost_life(self, child: Child, turn: Turn, reason: Reason) -> None:
@@ -448,7 +457,7 @@ class Driver:
         now = trio.current_time()
         expected = is_expected(reason)
         if self._rules.children[child.key].state is State.UP:
-            self._errors.append((now, child.key, error if error is not None else PortDied(str(life.port), reason)))
+            self._keep_error(child, error if error is not None else PortDied(str(life.port), reason))
             level = logging.INFO if expected else logging.WARNING
             log.log(level, "%s: %s died: %s", self.label, child.key, describe(reason), exc_info=error)
         self._feed(self._rules.died(child.key, now, self.runtime.environment.jitter(), normal=expected), child.key)

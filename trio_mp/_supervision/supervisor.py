@@ -79,7 +79,8 @@ class Supervisor:
         Returns:
           A reference, which follows the child from life to life.
 
-        A checkpoint. Cancelled, the child is killed and has unwound first.
+        A checkpoint. Cancelled, the child is killed and has unwound first. With `rest_for_one` and `one_for_all` a
+        child must not wait for this before it has started itself: it would wait for ever.
 
         Raises:
           whatever the function raises before it has called `started`; RuntimeError: it returned without.
