@@ -470,8 +470,10 @@ async def main():
 
 def run_program(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, *command]
+    # Without it `-m` finds nothing in the directory where it is run.
+    variables = {name: value for name, value in environment().items() if name != "PYTHONSAFEPATH"}
     return subprocess.run(
-        words, check=False, capture_output=True, text=True, timeout=LIMIT, cwd=directory, env=environment()
+        words, check=False, capture_output=True, text=True, timeout=LIMIT, cwd=directory, env=variables
     )
 
 
