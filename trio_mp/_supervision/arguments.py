@@ -7,7 +7,7 @@ import inspect
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar, cast
 
 from .._protocol.database.entries import check_entry, check_text
 from .._protocol.supervision import AutoShutdown, Restart, Strategy
@@ -117,7 +117,7 @@ def check_supervisor(
         backoff=backoff if backoff is not None else Backoff(0.0, 0.0),
         auto_shutdown=check_choice(f"{where}: auto_shutdown", AutoShutdown, auto_shutdown),
         name=name,
-        epochs=epochs,
+        epochs=cast("Epochs | None", epochs),
     )
 
 

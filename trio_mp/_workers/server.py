@@ -137,6 +137,7 @@ class TaskServer:
     async def _run_async(
         self, ticket: int, function: Callable[..., Any], arguments: tuple[Any, ...], scope: trio.CancelScope
     ) -> None:
+        value: object = None
         try:
             with scope:
                 value = await function(*arguments)
