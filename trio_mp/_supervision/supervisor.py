@@ -28,12 +28,13 @@ class Supervisor:
       name: the name that was given to `Node.open_supervisor`, or None.
     """
 
-    def __init__(self, runtime: Runtime, spawner: Spawner, database: Database, driver: Driver) -> None:
+    def __init__(self, runtime: Any, spawner: Any, database: Database, driver: Any) -> None:
+        # `Any` in the signature: type checkers of programs need not read the modules that are not for users.
         self.name: str | None = driver.settings.name
-        self._runtime = runtime
-        self._spawner = spawner
+        self._runtime: Runtime = runtime
+        self._spawner: Spawner = spawner
         self._database = database
-        self._driver = driver
+        self._driver: Driver = driver
 
     def __repr__(self) -> str:
         return f"<Supervisor: {self._driver.label}, {len(self.children)} children>"

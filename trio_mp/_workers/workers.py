@@ -28,9 +28,10 @@ class Workers:
     Arguments and results travel as messages do: see `Node.send` for the values that can. A tuple arrives as a list.
     """
 
-    def __init__(self, pool: Pool, callables: Callables, count: int) -> None:
-        self._pool = pool
-        self._callables = callables
+    def __init__(self, pool: Any, callables: Any, count: int) -> None:
+        # `Any` in the signature: type checkers of programs need not read the modules that are not for users.
+        self._pool: Pool = pool
+        self._callables: Callables = callables
         self._count = count
 
     def __repr__(self) -> str:
