@@ -119,6 +119,15 @@ def test_restarts_of_long_ago_do_not_count() -> None:
         play.now += 5.1
 
 
+@pytest.mark.parametrize("strategy, story", [("one_for_one", "+b"), ("one_for_all", ""), ("rest_for_one", "")])
+def test_which_child_waits_for_one_that_starts(strategy: str, story: str) -> None:
+    play = Play(strategy)
+    play.slow = "ab"
+    assert play.do(play.rules.add("a", Restart.PERMANENT, 0.0)) == "+a"
+    assert play.do(play.rules.add("b", Restart.PERMANENT, 0.0)) == story
+    assert play.do(play.rules.started("a", 0.0)) == ("" if story else "+b")
+
+
 def test_a_limit_of_none_allows_no_restart() -> None:
     assert Play("one_for_one", P, P, limit=0).die("a") == "-b ended a"
 
