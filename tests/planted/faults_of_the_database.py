@@ -97,9 +97,9 @@ DATABASE = (
         (
             Change(
                 _REPLICA,
-                "        self._globals[node_id] = None\n        return self._meet",
+                "        self._globals[node_id] = None\n        if self._awaited",
                 "        self._copies._forget_attached(node_id, moved=True)\n        self._told(())\n"
-                "        self._globals[node_id] = None\n        return self._meet",
+                "        self._globals[node_id] = None\n        if self._awaited",
             ),
         ),
         (f"{_TESTS}::TestMakeBeforeBreak::test_who_is_lost_before_it_speaks_for_itself_is_dead",),
@@ -146,6 +146,12 @@ DATABASE = (
         "the database: what was queued while a connection was given back makes an anchor of who is none any more",
         (Change(_REPLICA, "if from_id in self._globals or from_id in self._guests:", "if True:"),),
         (f"{_TESTS}::TestMakeBeforeBreak::test_words_that_have_waited_since_the_connection_before_do_not_attach",),
+    ),
+    Fault(
+        "who_becomes_global_too_is_not_awaited",
+        "a node that becomes global reports the end of another one that does so at the same time",
+        (Change(_REPLICA, "            self._awaited[node_id] = None\n", "            pass\n"),),
+        (f"{_TESTS}::TestWhoBecomesGlobalAndReads::test_misses_nobody_who_becomes_global_at_the_same_time",),
     ),
     Fault(
         "reads_before_it_knows",

@@ -724,6 +724,35 @@ class TestWhoBecomesGlobalAndReads:
         assert reader.seen["green"] == {}
         assert [told.change for told in reader.told] == [Difference({"more": 2}, {}, ())]
 
+    def test_misses_nobody_who_becomes_global_at_the_same_time(self, network: Network) -> None:
+        def meet(node_id: str, other_id: str) -> None:
+            network.processes[node_id].execute(network.processes[node_id].replica.global_up(other_id))
+
+        for process in network.processes.values():
+            sets(process, process.id, 1)
+        reader, other = network.processes["a"], network.processes["b"]
+        follows(reader)
+        before = reader.seen["red"]
+        assert "b" in before
+        for process in (reader, other):
+            process.execute(process.replica.become_global(["s1"]))
+        for node_id, other_id in (("b", "s1"), ("s1", "b")):
+            network.connect("b", "s1")
+            meet(node_id, other_id)
+            network.deliver_all()
+        # The other node has not answered when the anchor says all that it speaks for, which is not the other node.
+        network.connect("a", "b")
+        meet("a", "b")
+        network.connect("a", "s1")
+        meet("a", "s1")
+        meet("s1", "a")
+        network.deliver_all()
+        assert not any("b" in told.change.deleted for told in reader.told)
+        meet("b", "a")
+        network.deliver_all()
+        assert not any("b" in told.change.deleted for told in reader.told)
+        assert "b" in reader.seen["red"]
+
     def test_does_not_wait_for_ever(self, network: Network) -> None:
         sets(network.processes["b"], "b", 1)
         reader = network.processes["a"]

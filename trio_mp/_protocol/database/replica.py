@@ -172,6 +172,10 @@ class Replica:
     def global_up(self, node_id: str) -> list[Effect]:
         """Take it that a connection with a global node is up, or that a connected node has become global."""
         self._globals[node_id] = None
+        if self._awaited:
+            # Another node that was attached to the same one may become global at the same time: of such a node the
+            # others say no more than that it has moved, and readers are to miss nothing.
+            self._awaited[node_id] = None
         return self._meet(node_id) if self.is_global else []
 
     def global_down(self, node_id: str) -> list[Effect]:
