@@ -243,8 +243,8 @@ DANGEROUS = frozenset({"pickle", "cPickle", "_pickle", "marshal", "shelve", "dil
 CALLS = frozenset({"eval", "exec", "compile", "__import__", "import_module"})
 
 
-def test_nothing_in_the_package_unpickles_or_evaluates_and_two_lines_import() -> None:
-    """They are for what the program itself names: its setting `spawn_modules`, and the `modules` of its workers."""
+def test_nothing_in_the_package_unpickles_or_evaluates_and_one_line_imports() -> None:
+    """The one is for what the program itself names: its setting `spawn_modules`, and the `modules` of its workers."""
     found: list[str] = []
     package = Path(trio_mp.__file__).parent
     for path in sorted(package.rglob("*.py")):
@@ -263,7 +263,7 @@ def test_nothing_in_the_package_unpickles_or_evaluates_and_two_lines_import() ->
                 # What the package names itself, and not what comes from anywhere else, may be imported late.
                 named_here = name == "import_module" and all(isinstance(each, ast.Constant) for each in node.args)
                 found += [f"{path.relative_to(package)}: {name}()"] * (name in CALLS and not named_here)
-    assert found == ["_services/spawning.py: import_module()", "_workers/functions.py: import_module()"]
+    assert found == ["_services/spawning.py: import_module()"]
 
 
 def _is_of_re(function: ast.Attribute) -> bool:

@@ -12,7 +12,7 @@ import trio
 
 from .._errors import ConfigurationError
 from .._reason import node_failed
-from .._services.spawning import import_spawn_modules
+from .._services.spawning import import_modules
 from .._settings.environment import Environment
 from .._settings.settings import SettingArguments, check_settings
 from .node import Node
@@ -119,7 +119,7 @@ async def open_node_in(
     """
     _check_trio()
     checked = check_settings(node_id, settings)
-    import_spawn_modules(checked.spawn_modules)
+    import_modules(checked.spawn_modules, "spawn_modules")
     node = Node(checked, environment, context, open_node_in)
     runtime = node._runtime
     await runtime.prepare()

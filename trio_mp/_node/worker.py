@@ -14,9 +14,10 @@ import traceback
 
 import trio
 
+from .._services.spawning import import_modules
 from .._workers.board import TicketBoard
 from .._workers.computing import Computer
-from .._workers.functions import Released, import_modules
+from .._workers.functions import Released
 from .._workers.main_module import ImportGuard, import_main
 from .._workers.orders import CONNECT_TIMEOUT, HEARTBEAT, WorkerOrder
 from .._workers.server import TaskServer
@@ -71,7 +72,7 @@ class WorkerProgram:
         try:
             if self._order.main is not None:
                 import_main(self._order.main)
-            import_modules(self._order.modules)
+            import_modules(self._order.modules, "modules")
         finally:
             ImportGuard.importing = False
 

@@ -61,15 +61,15 @@ def _at_top_level(function: object) -> bool:
     return inspect.isfunction(function) and function.__qualname__ == function.__name__
 
 
-def import_spawn_modules(names: Iterable[str]) -> None:
-    """Import the modules whose functions may be spawned. Raises `ConfigurationError`, naming the module."""
+def import_modules(names: Iterable[str], setting: str) -> None:
+    """Import modules that the program names in a setting or argument. Raises `ConfigurationError`, naming both."""
     for name in names:
         try:
             importlib.import_module(name)
         except Exception as error:
             # Whatever the module raises; and importlib has its own errors for what cannot be a name.
             why = f"{type(error).__name__}: {error}"
-            raise ConfigurationError(f"spawn_modules: cannot import {name!r}: {why}") from error
+            raise ConfigurationError(f"{setting}: cannot import {name!r}: {why}") from error
 
 
 def check_reference(function: object) -> str:

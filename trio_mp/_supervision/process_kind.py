@@ -13,12 +13,12 @@ from .processes import ChildProcess, StrPath, launch
 
 
 class ProcessLife:
-    """A process; see `Life`. Its value is the ID of its node."""
+    """A process; see `Life`."""
 
-    def __init__(self, runtime: Runtime, process: ChildProcess) -> None:
+    def __init__(self, process: ChildProcess, value: object, shutdown_timeout: float) -> None:
         self.port = process.port
-        self.value = process.node_id
-        self.shutdown_timeout = runtime.settings.shutdown_timeout
+        self.value = value
+        self.shutdown_timeout = shutdown_timeout
         self._process = process
 
     def stop(self, limit: float | None) -> None:
@@ -64,7 +64,7 @@ class ProcessKind:
 
         process.on_lost = ended.lost
         process.on_ended = tell
-        return ProcessLife(self._runtime, process)
+        return ProcessLife(process, process.node_id, self._runtime.settings.shutdown_timeout)
 
 
 def name_of_command(command: Sequence[str]) -> str:

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
-from .._errors import ConfigurationError
 from .._services.spawning import is_spawnable
-
-
-def import_modules(names: Iterable[str]) -> None:
-    """Import the modules whose functions workers run. Raises `ConfigurationError`, naming the module."""
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            # Whatever the module raises; and importlib has its own errors for what cannot be a name.
-            why = f"{type(error).__name__}: {error}"
-            raise ConfigurationError(f"modules: cannot import {name!r}: {why}") from error
 
 
 class Callables:

@@ -18,12 +18,13 @@ import trio
 
 from .._protocol.supervision import Restart
 from .._runtime import Runtime
+from .._services.spawning import import_modules
 from .._settings.environment import Environment
 from .._settings.settings import SettingArguments
 from .._supervision.arguments import Backoff, ChildSettings, SupervisorSettings, check_number, check_supervisor
 from .._supervision.block import SupervisorBlock
 from .._supervision.supervisor import Supervisor
-from .functions import Callables, import_modules
+from .functions import Callables
 from .main_module import check_not_importing, describe_main
 from .orders import CONNECT_TIMEOUT, HEARTBEAT
 from .pool import Pool
@@ -115,7 +116,7 @@ async def open_workers(runtime: Runtime, open_node: NodeOpener, settings: Worker
         raise RuntimeError("open_workers() needs Unix sockets, which Trio does not have on this platform")
     main = describe_main(settings.modules)
     # What cannot be imported is told here, with its traceback.
-    import_modules(settings.modules)
+    import_modules(settings.modules, "modules")
     callables = Callables(settings.modules)
     with _private_directory() as directory:
         async with open_node(

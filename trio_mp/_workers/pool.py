@@ -90,13 +90,10 @@ class Pool:
     def _ready(self, port: str, name: str, process: int) -> None:
         worker: WorkerHandle
 
-        def drained() -> None:
-            self._assign()
-
         def lost(*reason: object) -> None:
             self._lost(worker, reason)
 
-        worker = WorkerHandle(name, process, BoundedSender(self._runtime, port, drained))
+        worker = WorkerHandle(name, process, BoundedSender(self._runtime, port, self._assign))
         # No owner: it is to fire whatever becomes of the port.
         self._runtime.monitor(port, lost, None)
         self.workers.append(worker)

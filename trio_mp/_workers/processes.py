@@ -13,6 +13,7 @@ from .._errors import ConfigurationError
 from .._reason import NORMAL, Reason, describe
 from .._runtime import Runtime
 from .._supervision.child import EndOfLife
+from .._supervision.process_kind import ProcessLife
 from .._supervision.processes import ChildProcess, launch
 from .board import Begun, new_board
 from .items import HasBegun, WorkerHandle
@@ -23,20 +24,6 @@ log = logging.getLogger("trio_mp.workers")
 
 _LONG = 30.0
 """After so many seconds a worker that still imports its modules is logged."""
-
-
-class WorkerLife:
-    """A worker process; see `Life`."""
-
-    def __init__(self, process: ChildProcess, shutdown_timeout: float) -> None:
-        self.port: str = process.port
-        self.value = process.pid
-        self.shutdown_timeout = shutdown_timeout
-        self._process = process
-
-    def stop(self, limit: float | None) -> None:
-        """See `Life.stop`."""
-        self._process.stop(limit)
 
 
 class WorkerKind:
@@ -51,7 +38,7 @@ class WorkerKind:
         self._staff = staff
         self._name = name
 
-    async def begin(self, epoch: int, ended: EndOfLife) -> WorkerLife:
+    async def begin(self, epoch: int, ended: EndOfLife) -> ProcessLife:
         """See `Kind.begin`. It has started when it has imported its modules, and the pool has heard of it."""
         began = False
 
@@ -81,7 +68,7 @@ class WorkerKind:
         began = True
         if process.reason is not None:
             ended(process.reason, None)
-        return WorkerLife(process, staff.shutdown_timeout)
+        return ProcessLife(process, process.pid, staff.shutdown_timeout)
 
 
 class Staff:
