@@ -69,6 +69,7 @@ class RawPeer:
         heartbeat: float = 5,
         encryption: bool = False,
         framings: tuple[str, ...] = ("msgpack",),
+        words: tuple[str, ...] = (),
     ) -> None:
         self.pipe = pipe
         self.node_id = node_id
@@ -82,6 +83,7 @@ class RawPeer:
             limit=limit,
             provider="raw",
             framings=framings,
+            words=words,
         )
         self.session = Session(
             local, os.urandom(NONCE_SIZE), dialler=dialler, peer_address="raw", make_tls=throwaway_tls
@@ -190,9 +192,11 @@ NO_PORT = "AAAAAAAAAAAAAAAA.1"
 
 
 @asynccontextmanager
-async def a_member(network: FakeNetwork, node: Node, node_id: str = "0") -> AsyncGenerator[RawPeer, None]:
+async def a_member(
+    network: FakeNetwork, node: Node, node_id: str = "0", **arguments: Any
+) -> AsyncGenerator[RawPeer, None]:
     """A peer of a node, `a`, that does what no node would."""
-    raw = RawPeer(network.connect(place("a")).dialler, node_id)
+    raw = RawPeer(network.connect(place("a")).dialler, node_id, **arguments)
     await raw.adopt()
     await until(lambda: node_id in node.peers)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._errors import (
+    CallError as CallError,
     ConfigurationError as ConfigurationError,
     LocalProtocolError as LocalProtocolError,
     PortDied as PortDied,
@@ -22,6 +23,7 @@ from ._ids import node_of as node_of
 from ._node.child import open_child_node as open_child_node
 from ._node.node import Node as Node
 from ._node.opening import open_node as open_node
+from ._ports.calls import CurrentCall as CurrentCall, current_call as current_call
 from ._ports.handlers import ANY as ANY
 from ._ports.monitor import DeathScope as DeathScope, Monitor as Monitor
 from ._ports.port import (
@@ -52,10 +54,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ANY",
     "Backoff",
+    "CallError",
     "Certificate",
     "Change",
     "ChildRef",
     "ConfigurationError",
+    "CurrentCall",
     "Database",
     "DeathScope",
     "Family",
@@ -77,6 +81,7 @@ __all__ = [
     "WorkerError",
     "WorkerLost",
     "Workers",
+    "current_call",
     "current_epoch",
     "current_node",
     "current_port",
