@@ -189,7 +189,7 @@ async def test_errors_for_the_caller_kill_nothing(kind: str, asynchronous: bool)
 
         port.on("find", reply=True, errors=(LookupError,))(find_later if asynchronous else find)
         assert await one.call(str(port), "find", "a") == ("b",)
-        with pytest.raises(CallError, match="^KeyError: 'x'") as caught:
+        with pytest.raises(CallError, match=r"^KeyError: 'x'") as caught:
             await one.call(str(port), "find", "x")
         assert (caught.value.type_name, caught.value.text) == ("KeyError", "'x'")
         assert caught.value.maybe_delivered
