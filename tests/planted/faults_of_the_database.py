@@ -97,9 +97,9 @@ DATABASE = (
         (
             Change(
                 _REPLICA,
-                "        self._globals[node_id] = None\n        if self._awaited",
+                "        self._globals[node_id] = None\n        if self.is_global and not",
                 "        self._copies._forget_attached(node_id, moved=True)\n        self._told(())\n"
-                "        self._globals[node_id] = None\n        if self._awaited",
+                "        self._globals[node_id] = None\n        if self.is_global and not",
             ),
         ),
         (f"{_TESTS}::TestMakeBeforeBreak::test_who_is_lost_before_it_speaks_for_itself_is_dead",),
