@@ -28,7 +28,7 @@ from .._errors import PortDied
 from .._peers.peer import Peer
 from .._ports.monitor import Monitor
 from .._ports.port import Port, new_port
-from .._reason import NORMAL, Reason, describe
+from .._reason import NORMAL, Reason, describe, is_doubtful
 from .._runtime import Runtime
 from .._services.database import Database
 from .._services.spawning import Spawner
@@ -44,14 +44,6 @@ _SILENCE = 3.0
 
 _ON_ITS_WAY = 0.5
 """For how many heartbeats more something that was sent before the doubt may be on its way."""
-
-
-def is_doubtful(reason: Reason, node_id: str) -> bool:
-    """Whether a monitor of a port of that node, another one, leaves open for this reason whether the port is dead.
-
-    A port may also die for such a reason, but then the node in it is mostly another one; and asking again tells.
-    """
-    return bool(reason) and (reason[:2] == ("transport_error", node_id) or reason[0] == "too_many_monitors")
 
 
 def silence_bound(ours: float, theirs: float) -> float:
