@@ -110,6 +110,15 @@ class Replica:
         """The table of a family in what this node holds: all of it if this node is global. It is not to be changed."""
         return read(self._families, family, None)
 
+    def known(self, family: str) -> Table:
+        """The table of a family as far as this node knows it now, without asking: what it holds, and what it follows.
+
+        The table is not to be changed.
+        """
+        held = self.held(family)
+        # What this node has set is in what it holds, and comes to those who follow a moment later.
+        return held if self._is_complete() else {**held, **self._views.known(family)}
+
     def ask(self, family: str, key: str | None = None) -> tuple[int, list[Effect]]:
         """Ask for the table of a family, or for one key of it; it comes as an `Answer` with the number returned."""
         number, request = self._views.ask(family, key)
