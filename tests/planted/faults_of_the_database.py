@@ -99,9 +99,9 @@ DATABASE = (
         (
             Change(
                 _REPLICA,
-                "        self._globals[node_id] = None\n        if self._awaited",
+                "        self._globals[node_id] = None\n        if self.is_global and not",
                 "        self._copies._forget_attached(node_id, moved=True)\n        self._told(())\n"
-                "        self._globals[node_id] = None\n        if self._awaited",
+                "        self._globals[node_id] = None\n        if self.is_global and not",
             ),
         ),
         (f"{_TESTS}::TestMakeBeforeBreak::test_who_is_lost_before_it_speaks_for_itself_is_dead",),
@@ -154,6 +154,34 @@ DATABASE = (
         "a node that becomes global reports the end of another one that does so at the same time",
         (Change(_REPLICA, "            self._awaited[node_id] = None\n", "            pass\n"),),
         (f"{_TESTS}::TestWhoBecomesGlobalAndReads::test_misses_nobody_who_becomes_global_at_the_same_time",),
+    ),
+    Fault(
+        "who_has_moved_is_not_awaited",
+        "a node that becomes global reports the end of one that has moved and is not connected with it yet",
+        (
+            Change(
+                _REPLICA, "return effects if self._awaited or elsewhere else", "return effects if self._awaited else"
+            ),
+        ),
+        (f"{_TESTS}::TestWhoBecomesGlobalAndReads::test_waits_for_who_has_moved_and_is_not_connected_yet",),
+    ),
+    Fault(
+        "who_is_gone_is_awaited",
+        "a node that becomes global waits for one that has moved and of which it hears that it is gone",
+        (Change(_COPIES, "self.elsewhere.pop(message.owner, None)", "pass"),),
+        (f"{_TESTS}::TestWhoBecomesGlobalAndReads::test_waits_for_who_has_moved_and_is_not_connected_yet",),
+    ),
+    Fault(
+        "the_moved_are_awaited_for_ever",
+        "a node that becomes global waits without end for one that has moved and never comes",
+        (
+            Change(
+                _REPLICA,
+                "            self._awaited.clear()\n            self._copies.elsewhere.clear()\n",
+                "            self._awaited.clear()\n",
+            ),
+        ),
+        (f"{_TESTS}::TestWhoBecomesGlobalAndReads::test_waits_for_who_has_moved_and_is_not_connected_yet",),
     ),
     Fault(
         "reads_before_it_knows",
