@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import trio
 
+from .._groups.group import Group, GroupBlock, check_group
 from .._peers.peer import Peer
 from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import Port, new_port
@@ -437,6 +438,31 @@ class Node:
           what `spawn` raises.
         """
         return self._streams.open(node_or_port, function, arguments)
+
+    # Groups --------------------------------------------------------------------------------------------------------
+
+    def open_group(self, family: str, *, watch: int = 16) -> AbstractAsyncContextManager[Group]:
+        """The ports of a family as one: `async with node.open_group("doublers") as group:`.
+
+        The members are the entries of the family that name a port, as `Database.register` sets them. `Group` says what
+        can be done with them: wait for members, pick or call one, send to all, and follow who joins and leaves.
+
+        Args:
+          family: the name of the family.
+          watch: how many members are monitored at a time. Which ones differs from node to node, so that many clients
+            of many members are not all connected with each other. `pick` and `call` choose among these; a call with a
+            `key` may want another one, and an idle one makes room.
+
+        Entering and leaving are checkpoints; `Group.wait` waits for members. A call that is under way goes on when the
+        block is left.
+
+        Raises:
+          TypeError, ValueError: an argument cannot work; the text names it.
+          trio.ClosedResourceError: the node is closed or closing.
+          PortDied: this is called by a task of a port that has died.
+        """
+        family, watch = check_group(family, watch)
+        return GroupBlock(self._runtime, self._database, family, watch)
 
     # Supervision ---------------------------------------------------------------------------------------------------
 
