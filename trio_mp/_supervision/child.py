@@ -1,7 +1,8 @@
 """The children of a supervisor: the interface that each kind of child has, and what the supervisor keeps of each.
 
 A kind says how one life is begun; there is one object of it for each child, which is used for all lives. To add a kind,
-write these two classes, and a method of `Supervisor` that hands the kind to `Driver.add`.
+write these two classes, and a method of `Supervisor` that hands the kind to `Driver.add`. A part of the package that
+opens a supervisor for its own purposes, as workers do, hands its kind to `SupervisorBlock.add`.
 """
 
 from __future__ import annotations
