@@ -28,6 +28,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"_peers"}),
     frozenset({"_runtime"}),
     frozenset({"_services"}),
+    frozenset({"_channels"}),
     frozenset({"_streams"}),
     frozenset({"_supervision"}),
     frozenset({"_workers"}),
