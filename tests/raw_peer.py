@@ -195,8 +195,8 @@ NO_PORT = "AAAAAAAAAAAAAAAA.1"
 async def a_member(
     network: FakeNetwork, node: Node, node_id: str = "0", **arguments: Any
 ) -> AsyncGenerator[RawPeer, None]:
-    """A peer of a node, `a`, that does what no node would."""
-    raw = RawPeer(network.connect(place("a")).dialler, node_id, **arguments)
+    """A peer of a node that does what no node would."""
+    raw = RawPeer(network.connect(place(node.id)).dialler, node_id, **arguments)
     await raw.adopt()
     await until(lambda: node_id in node.peers)
 
