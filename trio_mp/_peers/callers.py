@@ -9,7 +9,7 @@ import trio
 
 from .._ids import join_port
 from .._ports.boundary import LocalPorts, RemoteMonitor
-from .._ports.calls import CallMessage, CurrentCall
+from .._ports.calls import ArrivedCall, CallMessage
 from .._ports.context import Running
 from .._protocol import requests
 from .._protocol.association.association import Association
@@ -49,7 +49,7 @@ class Callers:
         self._dispatcher = dispatcher
         self._limit = limit
         self._tracebacks = tracebacks
-        self._calls: TicketTable[tuple[CurrentCall, RemoteMonitor, str]] = TicketTable(limit)
+        self._calls: TicketTable[tuple[ArrivedCall, RemoteMonitor, str]] = TicketTable(limit)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -63,7 +63,7 @@ class Callers:
           failure: why the port could not be spawned, if that is why it is missing.
         """
         name, ticket = request.name, request.ticket
-        call = CurrentCall(self._peer.id, ticket, deadline_of(request.seconds, trio.current_time()), self)
+        call = ArrivedCall(self._peer.id, ticket, deadline_of(request.seconds, trio.current_time()), self)
         watcher = RemoteMonitor(self, ticket)
         match self._calls.admit(ticket, (call, watcher, name)):
             case TicketFate.TWICE:
@@ -104,7 +104,7 @@ class Callers:
 
     # What becomes of them ------------------------------------------------------------------------------------------
 
-    def replied(self, call: CurrentCall, value: object) -> None:
+    def replied(self, call: ArrivedCall, value: object) -> None:
         """See `Answers.replied`."""
         if self._calls.find(call.ticket) is None:
             return
@@ -115,20 +115,20 @@ class Callers:
             plain_value(value, "reply", room=2)
             raise
 
-    def failed(self, call: CurrentCall, error: Exception) -> None:
+    def failed(self, call: ArrivedCall, error: Exception) -> None:
         """See `Answers.failed`."""
         trace = _traceback_of(error) if self._tracebacks else ""
         self._fail(call, type_name_of(error), text_of(error), trace)
 
-    def expired(self, call: CurrentCall) -> None:
+    def expired(self, call: ArrivedCall) -> None:
         """See `Answers.expired`."""
         self._fail(call, "expired", "the time of the call was up", "")
 
-    def _fail(self, call: CurrentCall, type_name: str, text: str, trace: str) -> None:
+    def _fail(self, call: ArrivedCall, type_name: str, text: str, trace: str) -> None:
         if self._calls.find(call.ticket) is not None:
             self._peer.send("", requests.call_failed(call.ticket, call.was_begun, type_name, text, trace))
 
-    def ended(self, call: CurrentCall) -> None:
+    def ended(self, call: ArrivedCall) -> None:
         """See `Answers.ended`."""
         found = self._calls.find(call.ticket)
         if found is not None and found[0] is call:

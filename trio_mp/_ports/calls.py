@@ -28,7 +28,7 @@ log = logging.getLogger("trio_mp.port")
 class Answers(Protocol):
     """Brings what becomes of calls to who has called."""
 
-    def replied(self, call: CurrentCall, value: object) -> None:
+    def replied(self, call: ArrivedCall, value: object) -> None:
         """The handler has returned this value.
 
         Raises:
@@ -36,15 +36,15 @@ class Answers(Protocol):
         """
         ...
 
-    def failed(self, call: CurrentCall, error: Exception) -> None:
+    def failed(self, call: ArrivedCall, error: Exception) -> None:
         """The handler has raised this, which is for the caller."""
         ...
 
-    def expired(self, call: CurrentCall) -> None:
+    def expired(self, call: ArrivedCall) -> None:
         """The time of the call was up, so that its handler did not begin, or was cancelled."""
         ...
 
-    def ended(self, call: CurrentCall) -> None:
+    def ended(self, call: ArrivedCall) -> None:
         """Nothing more is going to be said of this call."""
         ...
 
@@ -67,17 +67,13 @@ class CurrentCall:
         the way of the call is added to it.
     """
 
-    __slots__ = ("_answers", "_scopes", "_stage", "_wanted", "caller", "deadline", "ticket")
+    __slots__ = ("_scopes", "_wanted", "caller", "deadline")
 
-    def __init__(self, caller: str, ticket: str, deadline: float, answers: Answers) -> None:
+    def __init__(self, caller: str, deadline: float) -> None:
         self.caller: str = caller
         self.deadline: float = deadline
-        # What the caller knows the call by: the name of its reply port.
-        self.ticket: str = ticket
-        self._answers = answers
+        # Those to be cancelled, and whether the caller still waits for the answer.
         self._scopes: list[trio.CancelScope] = []
-        self._stage = CallStage.WAITING
-        # Whether the caller still waits for the answer.
         self._wanted = True
 
     def __repr__(self) -> str:
@@ -91,23 +87,34 @@ class CurrentCall:
         skipped, as by `trio.move_on_at`; the handler goes on behind it, and what it returns is dropped.
         """
         scope = trio.CancelScope(deadline=self.deadline)
-        if not self._wanted or self._stage is CallStage.OVER:
-            scope.cancel()
-        else:
+        if self._wanted:
             self._scopes.append(scope)
+        else:
+            scope.cancel()
         return scope
 
-    # For the package -----------------------------------------------------------------------------------------------
+
+class ArrivedCall(CurrentCall):
+    """A call on the node of the port, as the package sees it.
+
+    Args:
+      caller, deadline: see `CurrentCall`.
+      ticket: what the caller knows the call by: the name of its reply port.
+      answers: is told what becomes of it.
+    """
+
+    __slots__ = ("_answers", "_stage", "ticket")
+
+    def __init__(self, caller: str, ticket: str, deadline: float, answers: Answers) -> None:
+        super().__init__(caller, deadline)
+        self.ticket = ticket
+        self._answers = answers
+        self._stage = CallStage.WAITING
 
     @property
     def was_begun(self) -> bool:
         """Whether a handler or a mailbox has got it."""
         return self._stage is not CallStage.WAITING
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether the caller still waits for the answer."""
-        return self._wanted
 
     def begin(self) -> bool:
         """The port takes the message: whether it is to be handled. If not it is over, and the caller is told."""
@@ -163,6 +170,7 @@ class CurrentCall:
 
     def _end(self) -> None:
         self._stage = CallStage.OVER
+        self._wanted = False
         self._scopes.clear()
         self._answers.ended(self)
 
@@ -170,10 +178,10 @@ class CurrentCall:
 class CallMessage(tuple[Any, ...]):  # noqa: SLOT001 - a tuple with slots cannot have an attribute
     """The message of a call, with the reply port as its last element. It waits among others, and knows its call."""
 
-    call: CurrentCall
+    call: ArrivedCall
 
     @classmethod
-    def of(cls, call: CurrentCall, message: tuple[object, ...]) -> CallMessage:
+    def of(cls, call: ArrivedCall, message: tuple[object, ...]) -> CallMessage:
         """The message of this call."""
         new = cls(message)
         new.call = call
@@ -225,7 +233,7 @@ class Answering:
         except self._errors as error:
             log.debug("an exception for a caller, of whom there is none, is dropped", exc_info=error)
 
-    def answer(self, call: CurrentCall, running: Running, arguments: tuple[object, ...]) -> object:
+    def answer(self, call: ArrivedCall, running: Running, arguments: tuple[object, ...]) -> object:
         """Handle the message of a call, and answer; or return a coroutine, for `finish`, or a generator, a mistake.
 
         Raises:
@@ -247,7 +255,7 @@ class Answering:
         call.reply(result)
         return None
 
-    async def finish(self, call: CurrentCall, result: Coroutine[Any, Any, object]) -> None:
+    async def finish(self, call: ArrivedCall, result: Coroutine[Any, Any, object]) -> None:
         """Run an async handler, and answer."""
         running = running_variable.get()
         assert running is not None

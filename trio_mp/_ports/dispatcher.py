@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import trio
@@ -21,7 +21,7 @@ from .._ids import join_port
 from .._reason import exception_reason, mailbox_full, unhandled_message
 from .backlog import Backlog
 from .boundary import Message, Serve
-from .calls import Answering, CallMessage, CurrentCall
+from .calls import Answering, ArrivedCall, CallMessage
 from .context import Running, running_variable
 from .lifecycle import Lifecycle
 from .port import Port, rearm, state_of
@@ -50,6 +50,7 @@ class Dispatcher:
       ports: the ports that are alive, by name; the lifecycle owns this table.
       stalls: how many passes took so long that they were logged.
       expired: how many calls were not begun, because nobody waited for them any more.
+      tell_expired: is called with the port and the message of each; for a simulation.
     """
 
     def __init__(self, queue: RunQueue, lifecycle: Lifecycle, *, stall: float) -> None:
@@ -59,6 +60,7 @@ class Dispatcher:
         self.ports = lifecycle.ports
         self.stalls = 0
         self.expired = 0
+        self.tell_expired: Callable[[Port, tuple[Any, ...]], None] = _ignore
         self._items = queue.items
         self._clock = lifecycle.clock
         self._stall = stall
@@ -275,6 +277,7 @@ class Dispatcher:
             if type(message) is CallMessage:
                 if not message.call.begin():
                     self.expired += 1
+                    self.tell_expired(port, message)
                     return None
                 answering = state.handlers.find_answering(message)
                 if answering is not None:
@@ -295,7 +298,7 @@ class Dispatcher:
         return None
 
     def _answer(
-        self, port: Port, state: PortState, call: CurrentCall, handler: Answering, arguments: tuple[object, ...]
+        self, port: Port, state: PortState, call: ArrivedCall, handler: Answering, arguments: tuple[object, ...]
     ) -> object:
         """Have a handler answer a call; returns what is to be run in a task. Raises what the handler raises."""
         running = running_variable.get()
@@ -346,3 +349,7 @@ class Dispatcher:
         finally:
             state.busy = False
             rearm(port)
+
+
+def _ignore(_port: Port, _message: tuple[Any, ...]) -> None:
+    """Nobody wants to hear of it."""

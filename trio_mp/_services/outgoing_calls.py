@@ -9,7 +9,7 @@ import trio
 from .._errors import CallError, PortDied
 from .._ids import PortReference
 from .._peers.peer import Peer
-from .._ports.calls import CallMessage, CurrentCall
+from .._ports.calls import ArrivedCall, CallMessage
 from .._ports.monitor import Monitor
 from .._ports.port import new_port, state_of
 from .._ports.run_queue import Job
@@ -118,14 +118,14 @@ class LocalCall(OutgoingCall):
     ) -> None:
         super().__init__(runtime, port, message)
         self._deliver = deliver
-        self._call: CurrentCall | None = None
+        self._call: ArrivedCall | None = None
         self._monitor: Monitor | None = None
 
     def begin(self, name: str, deadline: float) -> None:
         """See `OutgoingCall.begin`."""
         runtime = self._runtime
         self._monitor = runtime.monitor(self._port, self._died, runtime.owner())
-        self._call = CurrentCall(runtime.id, self._reply_port.name, deadline, self)
+        self._call = ArrivedCall(runtime.id, self._reply_port.name, deadline, self)
         port = runtime.lifecycle.ports.get(name)
         if port is not None:
             message = CallMessage.of(self._call, (*self._message, self._reply_port))
@@ -142,23 +142,23 @@ class LocalCall(OutgoingCall):
     def _may_be_delivered(self, reason: Reason) -> bool:
         return self._call is not None and self._call.was_begun
 
-    def replied(self, call: CurrentCall, value: object) -> None:
+    def replied(self, call: ArrivedCall, value: object) -> None:
         """See `Answers.replied`."""
         # Behind the messages that the handler has sent before.
         self._runtime.dispatcher.queue.enqueue(Job(self._take_reply), (value,))
 
-    def failed(self, call: CurrentCall, error: Exception) -> None:
+    def failed(self, call: ArrivedCall, error: Exception) -> None:
         """See `Answers.failed`."""
         answer = CallError(type_name_of(error), text_of(error))
         answer.__cause__ = error
         self._runtime.dispatcher.queue.enqueue(Job(self._settle_job), (answer,))
 
-    def expired(self, call: CurrentCall) -> None:
+    def expired(self, call: ArrivedCall) -> None:
         """See `Answers.expired`."""
         answer = CallError("expired", "the time of the call was up", maybe_delivered=call.was_begun)
         self._runtime.dispatcher.queue.enqueue(Job(self._settle_job), (answer,))
 
-    def ended(self, call: CurrentCall) -> None:
+    def ended(self, call: ArrivedCall) -> None:
         """See `Answers.ended`."""
 
     def _settle_job(self, error: Exception) -> None:
