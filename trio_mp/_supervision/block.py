@@ -9,9 +9,11 @@ import trio
 from .._runtime import Runtime
 from .._services.database import Database
 from .._services.spawning import Spawner
-from .arguments import SupervisorSettings
+from .arguments import ChildSettings, SupervisorSettings
+from .child import Kind
 from .driver import Driver
 from .errors import SupervisorFailed
+from .reference import ChildRef
 from .supervisor import Supervisor
 
 
@@ -42,6 +44,16 @@ class SupervisorBlock:
         driver.enter(await self._nursery.__aenter__())
         driver.scope.__enter__()
         return Supervisor(self._runtime, self._spawner, self._database, driver)
+
+    async def add(self, kind: Kind, name: str, settings: ChildSettings) -> ChildRef:
+        """Add a child of any kind; see `Driver.add`. For what opens a supervisor in this package, for its own purposes.
+
+        Raises:
+          RuntimeError: the block has not been entered.
+        """
+        if self._driver is None:
+            raise RuntimeError(f"{name} cannot be added to a supervisor whose block has not been entered")
+        return await self._driver.add(kind, name, settings)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(

@@ -1,7 +1,8 @@
 """The children of a supervisor: the interface of each kind of child, and what the supervisor keeps of each child.
 
 A `Kind` begins the lives of one child: each child has one `Kind` object for all of its lives. To add a kind of
-children, write a `Kind` and a `Life`, and a method of `Supervisor` that hands the kind to `Driver.add`.
+children, write a `Kind` and a `Life`, and a method of `Supervisor` that hands the kind to `Driver.add`. A part of the
+package that opens a supervisor for its own purposes, as workers do, hands its kind to `SupervisorBlock.add`.
 """
 
 from __future__ import annotations
