@@ -170,6 +170,14 @@ def reason_lost(error: Exception) -> Reason:
     return ("reason_lost", f"the reason could not travel: {error}")
 
 
+def is_doubtful(reason: Reason, node_id: str) -> bool:
+    """Whether a monitor of a port of that node, another one, leaves open for this reason whether the port is dead.
+
+    A port may also die for such a reason, but then the node in it is mostly another one; and asking again tells.
+    """
+    return bool(reason) and (reason[:2] == ("transport_error", node_id) or reason[0] == "too_many_monitors")
+
+
 def describe(reason: Reason) -> str:
     """A reason as a text for people."""
     if not reason:
