@@ -127,9 +127,7 @@ async def open_node_in(
     failures: list[BaseExceptionGroup[BaseException]] = []
     try:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            with trio.CancelScope(shield=True):
-                # The block may be cancelled from its first line on; then the tasks are to be there as well.
-                await nursery.start(runtime.run, nursery, node._tasks)
+            runtime.start(nursery, node._tasks)
             try:
                 try:
                     yield node
