@@ -1,6 +1,7 @@
 #!/usr/bin/env escript
 %% -*- erlang -*-
-%% What OTP's supervisor does: reads histories, one a line, and prints what was started and stopped after each event.
+%% What OTP's supervisor does: reads histories, one a line, and prints what was started and stopped after each event,
+%% behind a line with the version of OTP.
 %%
 %% A line: strategy;limit;auto_shutdown;children;events
 %%   children: name:restart[:significant] with a comma between; events: with a comma between
@@ -15,7 +16,16 @@ main([File]) ->
     {ok, Text} = file:read_file(File),
     logger:set_primary_config(level, none),
     ets:new(failing, [named_table, public]),
+    io:format("OTP ~s~n", [version()]),
     lists:foreach(fun(Line) -> io:format("~s~n", [play(Line)]) end, string:lexemes(Text, "\n")).
+
+version() ->
+    Release = erlang:system_info(otp_release),
+    Path = filename:join([code:root_dir(), "releases", Release, "OTP_VERSION"]),
+    case file:read_file(Path) of
+        {ok, Text} -> string:trim(Text);
+        {error, _} -> Release
+    end.
 
 play(Line) ->
     [Strategy, Limit, Auto, Children, Events] = string:split(Line, ";", all),

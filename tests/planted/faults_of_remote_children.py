@@ -51,6 +51,24 @@ REMOTE_CHILDREN = (
         hangs=True,
     ),
     Fault(
+        "order_sent_to_nobody",
+        "each attempt to reach a lost node loses messages, and logs that",
+        (Change(_REMOTE, "            await self._wait_up()\n", ""),),
+        (f"{_TESTS}::test_looking_for_a_lost_node_drops_nothing",),
+    ),
+    Fault(
+        "nobody_looks_for_the_node",
+        "no connection is looked for with a node that may have lost a life",
+        (
+            Change(
+                _REMOTE,
+                "looking = self._runtime.monitor(self.node_id, _nothing_is_done, None)",
+                "looking = None",
+            ),
+        ),
+        (f"{_TESTS}::test_a_connection_is_looked_for_also_with_a_node_that_nobody_else_would_dial",),
+    ),
+    Fault(
         "asked_once",
         "what a node says when it is connected again is not waited for",
         (Change(_REMOTE, "            if self.is_certain(reason):\n                return reason\n", ""),),
@@ -103,9 +121,9 @@ REMOTE_CHILDREN = (
         "a child that ends takes the name out of the database that another child has by now",
         (
             Change(
-                "_services/database.py",
-                "            registration.owned.pop(registration, None)\n",
-                "            pass\n",
+                "_services/registrations.py",
+                "        self._owned.pop(self, None)\n",
+                "        pass\n",
             ),
         ),
         ("tests/supervision/test_children.py::test_a_child_that_ends_takes_no_name_away_from_another_one",),

@@ -137,6 +137,18 @@ def test_a_reset_is_no_death_but_is_followed_by_one_soon() -> None:
     with_crew(scenario)
 
 
+def test_a_connection_is_looked_for_also_with_a_node_that_nobody_else_would_dial() -> None:
+    # Both are attached to `c`, and connected only because something is monitored between them.
+    async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
+        await crew.spawn("b", SERVE)
+        begun = trio.current_time()
+        assert network.reset("a", "b")
+        second = await next_life(2, BOUND)
+        assert second.begun - begun < BOUND / 2
+
+    with_crew(scenario, a={"seeds": ["c"]}, b={"seeds": ["c"]}, c={"seeds": []})
+
+
 @pytest.mark.parametrize("silently", [False, True])
 def test_a_node_that_is_killed_has_its_child_run_elsewhere_within_the_bound(silently: bool) -> None:
     async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
@@ -275,6 +287,54 @@ def test_the_name_of_a_child_in_doubt_is_taken_out_of_the_database() -> None:
         await next_life(2, 60)
         await child.up()
         assert await node.database.family("servers") == {"chat": child.port}
+
+    with_crew(scenario)
+
+
+def dropped(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines about messages that were dropped, since this was last called."""
+    lines = [record.getMessage() for record in caplog.records if "dropped" in record.getMessage()]
+    caplog.clear()
+    return lines
+
+
+@pytest.mark.parametrize("kind", ["crash", "silent crash", "partition", "black hole"])
+def test_looking_for_a_lost_node_drops_nothing(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    # A line for each attempt would say that messages of the program were lost.
+    async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
+        child = await spawn_anywhere(crew)
+        caplog.clear()
+        disturb(network, kind, lives[0].node_id)
+        await next_life(2, 60)
+        await child.up()
+        assert dropped(caplog) == []
+
+    with_crew(scenario)
+
+
+@pytest.mark.parametrize("kind", ["crash", "partition"])
+def test_what_a_program_sends_to_a_lost_node_is_still_said_to_be_lost(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
+        child = await spawn_anywhere(crew)
+        gone = lives[0].node_id
+        disturb(network, kind, gone)
+        await trio.sleep(LOST + 1)
+        assert not child.running, "it is in doubt"
+        caplog.clear()
+        begun = trio.current_time()
+        told = trio.Event()
+        port = child.port
+        with node.monitor(port, lambda *_: told.set()) as monitor:
+            for number in range(3):
+                node.send(port, number)
+            await told.wait()
+        assert monitor.reason is not None
+        assert monitor.reason[:2] == ("transport_error", gone)
+        # The program's three messages, and what asks for its monitor.
+        assert [line.split(" (")[0] for line in dropped(caplog)] == [f"{gone}: 4 messages"]
+        assert trio.current_time() - begun <= 10.0 + LATENCY, "that is the hosts' `connect_timeout`"
 
     with_crew(scenario)
 

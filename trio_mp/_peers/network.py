@@ -326,7 +326,7 @@ class Network:
             # Another connection with that node was chosen, or is about to be.
             in_use = connection.refused == "node ID in use"
             failure = f"the other side refuses this node, whose ID {self.dispatcher.id} is in use" if in_use else ""
-            return Dialled(node_id, failure, connection, proven=True)
+            return Dialled(node_id, failure, connection, proven=True, id_in_use=in_use)
         if handshake.step is Step.PROOF and not connection.fault:
             # It does not say why: that is in its log.
             hint = "is the secret the same on both sides?"

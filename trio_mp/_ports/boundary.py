@@ -75,6 +75,10 @@ class Passes(Protocol):
         """Run this function in the next pass, before all that waits: a loss is told before what comes behind it."""
         ...
 
+    def call_behind(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Run this function behind all that waits: what an answer must not overtake has been told by then."""
+        ...
+
     def mark_dirty(self, writer: RemoteWriter) -> None:
         """Have a writer flushed at the end of this pass, or of the next one."""
         ...

@@ -70,6 +70,10 @@ class RunQueue:
         self.items.appendleft((Job(function), arguments))
         self.wake()
 
+    def call_behind(self, function: Callable[..., None], *arguments: Any) -> None:
+        """See `Passes.call_behind`."""
+        self.enqueue(Job(function), arguments)
+
     def mark_dirty(self, writer: RemoteWriter) -> None:
         """See `Passes.mark_dirty`."""
         self.writers.append(writer)

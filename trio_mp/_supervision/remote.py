@@ -8,9 +8,10 @@ A lost connection is not a death: the port may go on, and a second life beside i
 - its node is not connected, and the time is up in which the life must have ended by itself, see `silence_bound`.
 
 The last needs no answer, because each life is linked to a port of the supervisor's node, its anchor: the node of the
-life kills it when it has not heard from the supervisor's node for three heartbeats. From the moment of the first doubt
-on the supervisor's node sends nothing to that node that is older than an order to kill the life. So whatever arrives
-there, either the silence or the order ends the life.
+life kills it when it has lost the supervisor's node, which is when it has not heard from it for three heartbeats, or
+when it takes up another connection with it. After a doubt that comes of a lost connection the supervisor's node says
+nothing to that node but by another connection. In any other doubt there is a connection, and the order to kill the life
+is the next to go out. So whatever arrives there, or does not, ends the life.
 
 The bound holds for a life whose event loop runs, and which unwinds in time when it is killed. One that shields itself,
 or computes without a checkpoint, or whose process was stopped, may go on beside the next one. That is what epochs are
@@ -28,7 +29,7 @@ from .._errors import PortDied
 from .._peers.peer import Peer
 from .._ports.monitor import Monitor
 from .._ports.port import Port, new_port
-from .._reason import NORMAL, Reason, describe
+from .._reason import NORMAL, Reason, describe, is_doubtful
 from .._runtime import Runtime
 from .._services.database import Database
 from .._services.spawning import Spawner
@@ -44,14 +45,6 @@ _SILENCE = 3.0
 
 _ON_ITS_WAY = 0.5
 """For how many heartbeats more something that was sent before the doubt may be on its way."""
-
-
-def is_doubtful(reason: Reason, node_id: str) -> bool:
-    """Whether a monitor of a port of that node, another one, leaves open for this reason whether the port is dead.
-
-    A port may also die for such a reason, but then the node in it is mostly another one; and asking again tells.
-    """
-    return bool(reason) and (reason[:2] == ("transport_error", node_id) or reason[0] == "too_many_monitors")
 
 
 def silence_bound(ours: float, theirs: float) -> float:
@@ -184,17 +177,37 @@ class RemoteLife:
         return order
 
     async def _ask(self, order: Reason) -> Reason:
-        """Kill the port, again and again, until it is known that it has died; returns why."""
+        """Kill the port, whenever its node can be told, until it is known that it has died; returns why."""
         while True:
-            # First: whatever arrives there from now on is this order, or nothing.
+            await self._wait_up()
             self._runtime.kill(self.port, order)
             self._is_asked = True
             reason = await self._wait_told()
             self._is_asked = False
             if self.is_certain(reason):
                 return reason
-            # Not at once again where something stands in the way of monitors.
-            await trio.sleep(self._runtime.settings.heartbeat / 2)
+            if self._peer is not None and self._peer.is_up():
+                # Not at once again where something stands in the way of monitors.
+                await trio.sleep(self._runtime.settings.heartbeat / 2)
+
+    async def _wait_up(self) -> None:
+        """Wait until there is a connection with the node, and have one looked for; a checkpoint if there is none.
+
+        Nothing is queued for that. The order would be lost with each attempt, and the log would say that messages were
+        dropped, as if they were the program's. It need not be the first to arrive over the next connection either.
+        """
+        peer, looking = self._peer, None
+        try:
+            while peer is not None and not peer.is_up():
+                if looking is None or not looking.active:
+                    looking = self._runtime.monitor(self.node_id, _nothing_is_done, None)
+                # It fires when the node cannot be reached. The pause is for a node that refuses at once.
+                with trio.move_on_after(self._runtime.settings.heartbeat / 2):
+                    while not peer.is_up():
+                        await peer.up.park()
+        finally:
+            if looking is not None:
+                looking.cancel()
 
     async def _wait_told(self) -> Reason:
         told = trio.Event()
@@ -216,6 +229,10 @@ class RemoteLife:
         if self._monitor is not None:
             self._monitor.cancel()
         self._runtime.lifecycle.die(self.anchor, NORMAL)
+
+
+def _nothing_is_done(*reason: object) -> None:
+    """The callback of a monitor that only has a connection looked for."""
 
 
 class RemoteKind:

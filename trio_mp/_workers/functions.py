@@ -48,6 +48,8 @@ class Callables:
             )
         if not is_spawnable(function):
             raise TypeError(f"workers: expected a @spawnable function, got {module}.{name}; write that above it")
+        if inspect.isasyncgenfunction(function):
+            raise TypeError(f"workers: expected a function without a `yield` in it, got {module}.{name}")
         if module not in self._modules:
             raise ValueError(
                 f"workers: expected a function of {', '.join(self._modules)}, got {module}.{name};"

@@ -23,7 +23,6 @@ from .._settings.environment import Environment
 from .._settings.settings import SettingArguments
 from .._supervision.arguments import Backoff, ChildSettings, SupervisorSettings, check_number, check_supervisor
 from .._supervision.block import SupervisorBlock
-from .._supervision.supervisor import Supervisor
 from .functions import Callables
 from .main_module import check_not_importing, describe_main
 from .orders import CONNECT_TIMEOUT, HEARTBEAT
@@ -140,16 +139,17 @@ async def open_workers(runtime: Runtime, open_node: NodeOpener, settings: Worker
                 find_begun=staff.find_begun,
             )
             staff.pool = pool
-            async with SupervisorBlock(beside, node._spawner, node.database, settings.supervisor) as crew:
+            supervisor = SupervisorBlock(beside, node._spawner, node.database, settings.supervisor)
+            async with supervisor:
                 pool.start_soon(pool.oversee)
                 try:
-                    await _start_all(crew, staff, settings)
+                    await _start_all(supervisor, staff, settings)
                     yield Workers(pool, callables, settings.count)
                 finally:
                     pool.close()
 
 
-async def _start_all(crew: Supervisor, staff: Staff, settings: WorkersSettings) -> None:
+async def _start_all(supervisor: SupervisorBlock, staff: Staff, settings: WorkersSettings) -> None:
     """Start all workers at once. Raises what the first of them raises that cannot be started."""
     child = ChildSettings(Restart.PERMANENT, settings.shutdown_timeout, False, None)
     failures: list[Exception] = []
@@ -157,7 +157,7 @@ async def _start_all(crew: Supervisor, staff: Staff, settings: WorkersSettings) 
     async def start(number: int) -> None:
         name = f"worker-{number}"
         try:
-            await crew._driver.add(WorkerKind(staff, name), name, child)
+            await supervisor.add(WorkerKind(staff, name), name, child)
         except Exception as error:  # noqa: BLE001 - whatever a start raises
             failures.append(error)
             nursery.cancel_scope.cancel()

@@ -1,7 +1,10 @@
 """The same histories for OTP's supervisor and for ours: the same sequence of starts and stops.
 
-`tests/otp/answers.txt` holds what OTP 25 has answered, one history a line. Where `escript` is on the path OTP is asked
-again; `python tests/protocol/supervision/test_supervision_otp.py`, run there, writes the file anew.
+`tests/otp/answers.txt` holds what OTP has answered, one history a line, behind its version. Where `escript` is on the
+path OTP is asked again; `python tests/protocol/supervision/test_supervision_otp.py`, run there, writes the file anew.
+
+Debian's `erl` names the directory that its package is installed in. Where it is only unpacked, put a script before it
+on the path that sets `ESCRIPT_EMULATOR` to one that sets `ROOTDIR`, `BINDIR`, `EMU` and `PROGNAME`, and runs `erlexec`.
 """
 
 from __future__ import annotations
@@ -102,26 +105,33 @@ class Ours:
                     raise AssertionError("OTP does not wait, and was not asked to")
 
 
-def recorded() -> dict[str, str]:
-    lines = ANSWERS.read_text().splitlines()
-    return dict(line.split(" => ") for line in lines)
+def recorded() -> tuple[str, dict[str, str]]:
+    """Which OTP was asked, and what it has answered to each history."""
+    version, *lines = ANSWERS.read_text().splitlines()
+    return version, dict(line.split(" => ") for line in lines)
 
 
-def ask_otp(path: Path) -> list[str]:
-    """What OTP answers to the histories of a file."""
+def ask_otp(path: Path) -> tuple[str, list[str]]:
+    """Which OTP is here, and what it answers to the histories of a file."""
     command = ["escript", str(DIRECTORY / "supervise.escript"), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    return done.stdout.splitlines()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode:
+        pytest.fail(f"expected escript to run, got status {done.returncode} from {command[0]}: {done.stderr.strip()}")
+    version, *answers = done.stdout.splitlines()
+    return version, answers
 
 
 def test_there_are_enough_histories() -> None:
-    assert list(recorded()) == histories()
+    version, answers = recorded()
+    assert version.startswith("OTP ")
+    assert list(answers) == histories()
     assert len(histories()) >= 40
 
 
 @pytest.mark.parametrize("history", histories())
 def test_the_same_starts_and_stops_as_otp(history: str) -> None:
-    assert Ours(history).answer == recorded()[history]
+    _, answers = recorded()
+    assert Ours(history).answer == answers[history]
 
 
 def test_what_was_recorded_is_what_otp_answers(tmp_path: Path) -> None:
@@ -130,11 +140,14 @@ def test_what_was_recorded_is_what_otp_answers(tmp_path: Path) -> None:
     some = histories()[::7]
     path = tmp_path / "histories.txt"
     path.write_text("\n".join(some))
-    assert ask_otp(path) == [recorded()[history] for history in some]
+    then, answers = recorded()
+    now, told = ask_otp(path)
+    assert told == [answers[history] for history in some], f"recorded of {then}, and this is {now}"
 
 
 if __name__ == "__main__":
     ANSWERS.write_text("\n".join(histories()))
-    told = [f"{history} => {answer}" for history, answer in zip(histories(), ask_otp(ANSWERS), strict=True)]
-    ANSWERS.write_text("\n".join(told) + "\n")
-    print(len(told), "histories", file=sys.stderr)
+    asked, found = ask_otp(ANSWERS)
+    lines = [f"{history} => {answer}" for history, answer in zip(histories(), found, strict=True)]
+    ANSWERS.write_text("\n".join([asked, *lines]) + "\n")
+    print(asked, len(lines), "histories", file=sys.stderr)
