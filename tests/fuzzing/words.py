@@ -187,7 +187,7 @@ class Speaker:
     # The words -----------------------------------------------------------------------------------------------------
 
     def _all_patterns(self) -> dict[tuple[str, ...], tuple[Callable[[], Any], ...]]:
-        """Return the pattern of each word: functions that make its arguments. One that returns a tuple makes several."""
+        """Return the pattern of each word: functions that make its arguments. A tuple stands for several."""
         flag = lambda: self.numbers.random() < 0.5  # noqa: E731
         rest = lambda: tuple(self.value() for _ in range(self.numbers.randrange(3)))  # noqa: E731
         two = lambda: (self.node(), self.node())  # noqa: E731
