@@ -1,24 +1,24 @@
 """What a supervisor does when its children start, fail and end: OTP's strategies, as one machine without I/O.
 
-Children have an order, that in which they were added. The caller says what has happened, and gets back what to do.
-The states of a child, and what leads from one to another, are the table `CHILD`. What crosses with a stop decides
-nothing: a child that dies while it is being stopped has stopped, and a start that succeeds then has not. So the rules
-look only at what is to be true, which two marks of a child say: `wanted`, it is to run; `doomed`, its present life is
+Children are ordered as they were added. The caller says what has happened, and gets the actions to do. The table
+`CHILD` holds the states of a child and the transitions between them. An event that crosses with a stop decides nothing:
+a child that dies while it is being stopped has stopped, and a start that succeeds then does not count. So the rules
+look only at two marks of a child, which say what is to be true: `wanted`, it is to run; `doomed`, its present life is
 to end first.
 
-1. A child that dies is wanted again if it is permanent, or transient and its death was abnormal. A start that fails
-   again and again counts like so many deaths. A child whose *first* start fails is taken out: who added it is told.
+1. A child that dies is wanted again if it is permanent, or transient and its death was abnormal. Each restart that
+   fails counts as a death. A child whose *first* start fails is taken out, and the caller that added it is told.
 2. Then the strategy dooms others: none (one_for_one), all (one_for_all), those behind it (rest_for_one). Those that
    are not temporary are wanted again, also one that had ended normally (OTP does the same). Temporary ones are taken
    out.
 3. More than `limit` such deaths within `within` seconds are too many: the supervisor gives up, dooms all, wants none.
-4. Where the strategy ties children together, and at the end in any case, the last of the doomed is stopped first, the
-   one before it when that is down, and nothing is started before all of them are down. Then the first that is wanted
-   is started, and the next one when it is up. With one_for_one no child waits for another.
+4. If the strategy ties children together, and at the end in any case, the last of the doomed is stopped first, and the
+   one before it when that is down. No child is started before all doomed ones are down. Then the first wanted child is
+   started, and the next one when it is up. With one_for_one no child waits for another.
 5. The first restart of a child is made at once, later ones after a delay that doubles, up to its maximum, with jitter:
-   a factor between a half and one. A child that was up for longer than `within` begins anew.
-6. Frozen, it starts nothing any more, and a death is a death for good: what is around it is about to end, and will end
-   it. What runs goes on running until then.
+   a factor between a half and one. When a child dies that was up for longer than `within`, the delays begin anew.
+6. A frozen supervisor starts no child any more, and every death is for good, because what is around the supervisor is
+   about to end, and will end it. Children that run go on until then.
 7. A significant child that ends by itself for good can end the supervisor (`auto_shutdown`): any of them, or the last.
 
 After J. Armstrong's OTP, module `supervisor`, of which `test_supervision_otp.py` has recorded answers. There the
