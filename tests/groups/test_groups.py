@@ -322,6 +322,9 @@ class TestTheEnd:
             before = len(node._runtime.lifecycle.ports)
             async with node.open_group("doublers") as group:
                 await group.wait()
+                assert len(node._runtime.lifecycle.ports) == before
+            async with node.open_group("doublers"):
+                await trio.lowlevel.checkpoint()
             assert len(node._runtime.lifecycle.ports) == before
             assert not node._runtime.lifecycle.ports[port.name]._state.monitors  # type: ignore[union-attr]
             assert node.database._watches == {}

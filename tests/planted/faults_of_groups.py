@@ -65,7 +65,13 @@ GROUPS = (
     Fault(
         "never_tried_again",
         "groups: a member that could not be reached is not tried again",
-        (Change(_GROUP, "self._start_clock(attempt, seconds * (0.5 + self._runtime.environment.jitter()), self._due)", "pass"),),
+        (
+            Change(
+                _GROUP,
+                "self._start_clock(attempt, seconds * (0.5 + self._runtime.environment.jitter()), self._due)",
+                "pass",
+            ),
+        ),
         (f"{_FAULTY}::test_every_call_that_may_be_made_again_is_answered",),
     ),
     Fault(
