@@ -9,7 +9,6 @@ _CHOICE = "_protocol/groups/choice.py"
 _EVENTS = "_protocol/groups/events.py"
 _GROUP = "_groups/group.py"
 _NODE_PORT = "_peers/node_port.py"
-_HISTORIES = "tests/protocol/groups/test_roster.py::TestHistories"
 _RULES = "tests/protocol/groups/test_roster.py"
 _ONE = "tests/groups/test_groups.py::TestOnOneNode"
 _MANY = "tests/groups/test_groups.py::TestOnManyNodes"
@@ -48,7 +47,7 @@ GROUPS = (
         "late_answer_counts",
         "groups: the answer to an attempt that is over makes a member",
         (Change(_ROSTER, "        if place.state is not PlaceState.ASKED:\n            return []\n", ""),),
-        (_HISTORIES,),
+        (_RULES,),
     ),
     Fault(
         "lost_silently",
@@ -60,7 +59,7 @@ GROUPS = (
                 "            pass\n",
             ),
         ),
-        (f"{_RULES}::test_delays_double_until_the_longest_and_begin_anew_with_a_member", _HISTORIES),
+        (f"{_RULES}::test_delays_double_until_the_longest_and_begin_anew_with_a_member", _RULES),
     ),
     Fault(
         "never_tried_again",
@@ -96,19 +95,19 @@ GROUPS = (
                 "return [*self._leave(place, unregistered(place.key)), *self._fill()]",
             ),
         ),
-        (_HISTORIES, f"{_ONE}::test_an_entry_that_goes_without_its_port"),
+        (_RULES, f"{_ONE}::test_an_entry_that_goes_without_its_port"),
     ),
     Fault(
         "joins_before_the_former_has_left",
         "groups: the next port of a key joins before the former one has left",
         (Change(_ROSTER, " and place.key not in self._leaving", ""),),
-        (_HISTORIES, f"{_ONE}::test_a_key_that_gets_another_port"),
+        (_RULES, f"{_ONE}::test_a_key_that_gets_another_port"),
     ),
     Fault(
         "group_monitors_all",
         "groups: all members are monitored, however many there are",
         (Change(_ROSTER, "            if self._monitored >= self.limit:\n", "            if False:\n"),),
-        (_HISTORIES, f"{_MANY}::test_no_more_than_so_many_are_monitored"),
+        (_RULES, f"{_MANY}::test_no_more_than_so_many_are_monitored"),
     ),
     Fault(
         "busy_member_makes_room",
