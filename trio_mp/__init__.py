@@ -9,6 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._channels.ends import (
+    ChannelReceiver as ChannelReceiver,
+    ChannelSender as ChannelSender,
+    ChannelStatistics as ChannelStatistics,
+)
 from ._errors import (
     ConfigurationError as ConfigurationError,
     LocalProtocolError as LocalProtocolError,
@@ -56,6 +61,9 @@ __all__ = [
     "Backoff",
     "Certificate",
     "Change",
+    "ChannelReceiver",
+    "ChannelSender",
+    "ChannelStatistics",
     "ChildRef",
     "ConfigurationError",
     "Database",

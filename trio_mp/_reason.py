@@ -141,6 +141,11 @@ def stream_failed(text: str) -> Reason:
     return ("stream_failed", text)
 
 
+def channel_broken(text: str) -> Reason:
+    """The reason of a port through which a channel went that was broken off; the text says by whom."""
+    return ("channel_broken", text)
+
+
 def node_closed(node_id: str) -> Reason:
     """The reason of all ports of a node whose block was left without an exception.
 

@@ -245,6 +245,18 @@ PORTS = (
         ("tests/ports/test_death.py::test_a_port_with_handlers_alone_that_is_monitored_after_it_died_says_why",),
     ),
     Fault(
+        "death_fired_twice",
+        "a port whose last task ends when the time for that is up dies twice, and the node of that",
+        (
+            Change(
+                _LIFECYCLE,
+                "if self.unwinding.pop(port.name, None) is None:",
+                "if self.unwinding.pop(port.name) is None:",
+            ),
+        ),
+        ("tests/ports/test_death.py::test_the_last_task_may_end_when_the_shutdown_timeout_is_up",),
+    ),
+    Fault(
         "buried_across_messages",
         "the death of one port overtakes messages that were sent before it, because another port has just died",
         (

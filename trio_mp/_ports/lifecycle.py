@@ -314,7 +314,9 @@ class Lifecycle(PortLifecycle):
         self._queue.enqueue(Job(self._fire_death), (port, state))
 
     def _fire_death(self, port: Port, state: PortState) -> None:
-        del self.unwinding[port.name]
+        if self.unwinding.pop(port.name, None) is None:
+            # This was queued twice: its last task ended, and the time for that was up, in one pass of the scheduler.
+            return
         for callback in state.unwound:
             callback()
         monitors, state.monitors = tuple(state.monitors), {}
