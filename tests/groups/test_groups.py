@@ -222,6 +222,15 @@ class TestOnOneNode:
             (last,) = await group.call("work", again=True)
             assert sorted([*killed, last]) == ["a", "b", "c"]
 
+    async def test_a_call_whose_reply_port_is_killed_is_not_made_again(self) -> None:
+        async with open_node("a") as node, node.open_group("doublers") as group:
+            port = node.port(lambda reply: node.kill(reply, "refused"))
+            node.database.register("doublers", port)
+            with trio.fail_after(5), pytest.raises(PortDied) as caught:
+                await group.call(again=True)
+            assert caught.value.reason == ("refused",)
+            assert port.alive
+
     async def test_a_cancelled_call_leaves_nothing(self) -> None:
         async with open_node("a") as node, node.open_group("doublers") as group:
             with trio.move_on_after(0) as scope:

@@ -340,3 +340,16 @@ def test_a_newcomer_makes_room_for_one_that_a_call_wants() -> None:
     effects = roster.answered(second)
     assert [type(effect) for effect in effects] == [Tell, DropPlace, Tell, WatchPlace]
     assert attempts_of(effects) == [wanted.attempt]
+
+
+def test_the_next_port_of_a_key_is_monitored_when_the_former_has_left() -> None:
+    roster = Roster("node", 2)
+    (attempt,) = attempts_of(roster.update({"k": ("old", None)}))
+    roster.answered(attempt)
+    assert roster.update({"k": ("new", None)}) == [AskPlace(attempt, "old")]
+    effects = roster.answered(attempt)
+    assert [type(effect) for effect in effects] == [DropPlace, Tell, WatchPlace]
+
+
+def test_no_more_than_the_limit_are_monitored() -> None:
+    assert len(attempts_of(Roster("node", 3).update({str(number): ("port", None) for number in range(9)}))) == 3
