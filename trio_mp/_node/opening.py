@@ -127,9 +127,7 @@ async def open_node_in(
     failures: list[BaseExceptionGroup[BaseException]] = []
     try:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            with trio.CancelScope(shield=True):
-                # Shielded, because the block may be cancelled from its first line on, and closing needs these tasks.
-                await nursery.start(runtime.run, nursery, node._tasks)
+            runtime.start(nursery, node._tasks)
             try:
                 try:
                     yield node
