@@ -222,6 +222,15 @@ class TestOnOneNode:
             (last,) = await group.call("work", again=True)
             assert sorted([*killed, last]) == ["a", "b", "c"]
 
+    async def test_a_call_whose_reply_port_is_killed_is_not_made_again(self) -> None:
+        async with open_node("a") as node, node.open_group("doublers") as group:
+            port = node.port(lambda reply: node.kill(reply, "refused"))
+            node.database.register("doublers", port)
+            with trio.fail_after(5), pytest.raises(PortDied) as caught:
+                await group.call(again=True)
+            assert caught.value.reason == ("refused",)
+            assert port.alive
+
     async def test_a_cancelled_call_leaves_nothing(self) -> None:
         async with open_node("a") as node, node.open_group("doublers") as group:
             with trio.move_on_after(0) as scope:
@@ -322,6 +331,9 @@ class TestTheEnd:
             before = len(node._runtime.lifecycle.ports)
             async with node.open_group("doublers") as group:
                 await group.wait()
+                assert len(node._runtime.lifecycle.ports) == before
+            async with node.open_group("doublers"):
+                await trio.lowlevel.checkpoint()
             assert len(node._runtime.lifecycle.ports) == before
             assert not node._runtime.lifecycle.ports[port.name]._state.monitors  # type: ignore[union-attr]
             assert node.database._watches == {}

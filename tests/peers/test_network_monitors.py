@@ -768,8 +768,8 @@ async def test_an_answer_comes_behind_the_report_that_a_port_is_missing(
         a.kill(port)
         await until(lambda: not a._lifecycle.ports)
         for node in (a, b):
-            inbox = Inbox(node)
-            node.monitor(str(port), inbox.port, "missing")
-            node.send("a", "info", inbox.port, "answer")
-            missing, answer = await inbox.wait(2)
-            assert (missing[:2], answer) == (("missing", "no_such_port"), ("answer", "a"))
+            told: list[object] = []
+            node.monitor(str(port), lambda what, _text, told=told: told.append(what))
+            node.send("a", "info", node.port(lambda *answer, told=told: told.append(answer)), "answer")
+            await until(lambda told=told: len(told) == 2)
+            assert told == ["no_such_port", ("answer", "a")]

@@ -8,8 +8,11 @@ _ROSTER = "_protocol/groups/roster.py"
 _CHOICE = "_protocol/groups/choice.py"
 _EVENTS = "_protocol/groups/events.py"
 _GROUP = "_groups/group.py"
+_SINGLETON = "_protocol/groups/singleton.py"
+_TAKER = "_groups/singleton.py"
+_TURN_RULES = "tests/protocol/groups/test_singleton.py"
+_TURNS = "tests/groups/test_singletons.py"
 _NODE_PORT = "_peers/node_port.py"
-_HISTORIES = "tests/protocol/groups/test_roster.py::TestHistories"
 _RULES = "tests/protocol/groups/test_roster.py"
 _ONE = "tests/groups/test_groups.py::TestOnOneNode"
 _MANY = "tests/groups/test_groups.py::TestOnManyNodes"
@@ -48,7 +51,7 @@ GROUPS = (
         "late_answer_counts",
         "groups: the answer to an attempt that is over makes a member",
         (Change(_ROSTER, "        if place.state is not PlaceState.ASKED:\n            return []\n", ""),),
-        (_HISTORIES,),
+        (f"{_RULES}::test_an_idle_member_makes_room_for_one_that_a_call_wants",),
     ),
     Fault(
         "lost_silently",
@@ -60,12 +63,18 @@ GROUPS = (
                 "            pass\n",
             ),
         ),
-        (f"{_RULES}::test_delays_double_until_the_longest_and_begin_anew_with_a_member", _HISTORIES),
+        (f"{_RULES}::test_delays_double_until_the_longest_and_begin_anew_with_a_member",),
     ),
     Fault(
         "never_tried_again",
         "groups: a member that could not be reached is not tried again",
-        (Change(_GROUP, "self._start_clock(attempt, seconds * (0.5 + self._runtime.environment.jitter()), self._due)", "pass"),),
+        (
+            Change(
+                _GROUP,
+                "self._start_clock(attempt, seconds * (0.5 + self._runtime.environment.jitter()), self._due)",
+                "pass",
+            ),
+        ),
         (f"{_FAULTY}::test_every_call_that_may_be_made_again_is_answered",),
     ),
     Fault(
@@ -78,7 +87,7 @@ GROUPS = (
         "death_told_as_unregistered",
         "groups: a member that has died leaves because its entry has gone, and nobody learns why it has died",
         (Change(_ROSTER, "return [AskPlace(place.attempt, place.port)]", "return self.answered(place.attempt)"),),
-        (f"{_ONE}::test_a_member_joins_is_called_and_leaves",),
+        (f"{_RULES}::test_a_member_whose_entry_is_gone_leaves_once",),
     ),
     Fault(
         "left_by_an_entry_and_monitored",
@@ -90,19 +99,19 @@ GROUPS = (
                 "return [*self._leave(place, unregistered(place.key)), *self._fill()]",
             ),
         ),
-        (_HISTORIES, f"{_ONE}::test_an_entry_that_goes_without_its_port"),
+        (f"{_ONE}::test_an_entry_that_goes_without_its_port",),
     ),
     Fault(
         "joins_before_the_former_has_left",
         "groups: the next port of a key joins before the former one has left",
         (Change(_ROSTER, " and place.key not in self._leaving", ""),),
-        (_HISTORIES, f"{_ONE}::test_a_key_that_gets_another_port"),
+        (f"{_RULES}::test_the_next_port_of_a_key_is_monitored_when_the_former_has_left",),
     ),
     Fault(
         "group_monitors_all",
         "groups: all members are monitored, however many there are",
         (Change(_ROSTER, "            if self._monitored >= self.limit:\n", "            if False:\n"),),
-        (_HISTORIES, f"{_MANY}::test_no_more_than_so_many_are_monitored"),
+        (f"{_RULES}::test_no_more_than_the_limit_are_monitored",),
     ),
     Fault(
         "busy_member_makes_room",
@@ -160,9 +169,9 @@ GROUPS = (
     ),
     Fault(
         "own_death_is_the_members",
-        "groups: a port that is dead calls one member after the other",
+        "groups: a call whose reply port was killed is made again and again",
         (Change(_GROUP, "if not again or error.port != place.port:", "if not again:"),),
-        (f"{_ONE}::test_who_is_dead_can_call_nobody",),
+        (f"{_ONE}::test_a_call_whose_reply_port_is_killed_is_not_made_again",),
         hangs=True,
     ),
     Fault(
@@ -175,7 +184,7 @@ GROUPS = (
         "events_without_bound",
         "groups: the events of a reader that never comes fill the memory",
         (Change(_EVENTS, "if len(self._waiting) > self._most:", "if False:"),),
-        ("tests/protocol/groups/test_events.py::test_what_a_slow_reader_gets",),
+        ("tests/protocol/groups/test_events.py::test_a_reader_that_never_comes_costs_a_bounded_amount",),
     ),
     Fault(
         "waiting_calls_outlive_the_group",
@@ -201,5 +210,42 @@ GROUPS = (
             ),
         ),
         (f"{_END}::test_leaving_the_block_leaves_nothing_behind",),
+    ),
+    Fault(
+        "older_turn_goes_on",
+        "the singleton: a turn goes on though a newer one is known",
+        (Change(_SINGLETON, "case CandidateState.RUNS if newer:", "case CandidateState.RUNS if False:"),),
+        (f"{_TURNS}::TestOnOneNode::test_a_newer_claim_ends_the_turn",),
+    ),
+    Fault(
+        "entry_goes_before_the_turn",
+        "the singleton: a turn that is to end says that it has ended before it has unwound",
+        (Change(_SINGLETON, "self.state = CandidateState.YIELDS", "self.state = CandidateState.WAITS"),),
+        (_TURN_RULES, f"{_TURNS}::test_turns_are_comparable_and_the_older_one_ends"),
+    ),
+    Fault(
+        "numbers_are_forgotten",
+        "the singleton: who comes later begins with a number that was used before",
+        (Change(_SINGLETON, "return [self._seen, self.epoch.node_id,", "return [0, self.epoch.node_id,"),),
+        (f"{_TURN_RULES}::test_a_candidate_that_comes_later_knows_the_greatest_number_from_those_that_wait",),
+    ),
+    Fault(
+        "turn_before_the_older_ends",
+        "the singleton: a turn begins while an older one is known to run",
+        (Change(_SINGLETON, "case CandidateState.CLAIMS if claims == {self.epoch}:", "case CandidateState.CLAIMS:"),),
+        (f"{_TURN_RULES}::test_a_newer_claim_waits_for_the_older_turn",),
+    ),
+    Fault(
+        "called_off_and_waiting_for_ever",
+        "the singleton: a turn that is called off before the function runs is never over",
+        (Change(_TAKER, "                candidate.unwound()\n", "                pass\n"),),
+        (f"{_TURNS}::TestOnOneNode::test_a_claim_that_is_called_off_before_the_turn_begins",),
+        hangs=True,
+    ),
+    Fault(
+        "place_not_freed",
+        "the singleton: the entry of a candidate that has ended stays",
+        (Change(_TAKER, "self._database.drop_own(self._family, self._candidate.key)", "pass"),),
+        (f"{_TURNS}::TestOnOneNode::test_returns_what_the_function_returns_and_frees_the_place",),
     ),
 )

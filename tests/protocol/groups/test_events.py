@@ -60,3 +60,12 @@ def test_nothing_is_left_out_below_the_limit() -> None:
     assert len(log) == 1000
     assert read(log) == events
     assert log.take() is None
+
+
+def test_a_reader_that_never_comes_costs_a_bounded_amount() -> None:
+    log = EventLog(100)
+    for number in range(10_000):
+        # Each port is new, as those of members that are restarted.
+        log.add(Joined(f"port {number}", None, f"port {number}"))
+        log.add(Left(f"port {number}", (), f"port {number}"))
+        assert len(log) <= 100

@@ -135,23 +135,18 @@ class Histories(RuleBasedStateMachine):
         }[kind]()
         assert late == []
 
-    @rule(attempt=st.integers(0, 60), kind=st.sampled_from(["due", "lost", "answered", "unanswered"]))
-    def something_comes_at_the_wrong_time(self, attempt: int, kind: str) -> None:
-        if kind == "due" and attempt in self.monitors:
-            assert self.roster.due(attempt) == []
-        if attempt in self.delays:
-            late = {
-                "answered": self.roster.answered,
-                "lost": lambda attempt: self.roster.lost(attempt, ("late",)),
-                "unanswered": self.roster.unanswered,
-                "due": lambda _: [],
-            }[kind](attempt)
-            assert late == []
-        if attempt in self.monitors and attempt not in self.asked:
-            if kind == "answered":
-                assert self.roster.answered(attempt) == []
-            if kind == "unanswered":
-                assert self.roster.unanswered(attempt) == []
+    @precondition(lambda self: self.delays)
+    @rule(data=st.data(), kind=st.sampled_from(["answered", "lost", "unanswered"]))
+    def something_comes_for_one_that_is_to_be_tried(self, data: st.DataObject, kind: str) -> None:
+        attempt = data.draw(st.sampled_from(sorted(self.delays)))
+        late = self.roster.lost(attempt, ("late",)) if kind == "lost" else getattr(self.roster, kind)(attempt)
+        assert late == []
+
+    @precondition(lambda self: self.monitors.keys() - self.asked)
+    @rule(data=st.data(), kind=st.sampled_from(["answered", "unanswered", "due"]))
+    def something_comes_for_a_member(self, data: st.DataObject, kind: str) -> None:
+        attempt = data.draw(st.sampled_from(sorted(self.monitors.keys() - self.asked)))
+        assert getattr(self.roster, kind)(attempt) == []
 
     @rule(by=st.sampled_from(["round_robin", "least_busy"]))
     def call(self, by: str) -> None:
@@ -345,3 +340,16 @@ def test_a_newcomer_makes_room_for_one_that_a_call_wants() -> None:
     effects = roster.answered(second)
     assert [type(effect) for effect in effects] == [Tell, DropPlace, Tell, WatchPlace]
     assert attempts_of(effects) == [wanted.attempt]
+
+
+def test_the_next_port_of_a_key_is_monitored_when_the_former_has_left() -> None:
+    roster = Roster("node", 2)
+    (attempt,) = attempts_of(roster.update({"k": ("old", None)}))
+    roster.answered(attempt)
+    assert roster.update({"k": ("new", None)}) == [AskPlace(attempt, "old")]
+    effects = roster.answered(attempt)
+    assert [type(effect) for effect in effects] == [DropPlace, Tell, WatchPlace]
+
+
+def test_no_more_than_the_limit_are_monitored() -> None:
+    assert len(attempts_of(Roster("node", 3).update({str(number): ("port", None) for number in range(9)}))) == 3
