@@ -71,6 +71,7 @@ CHANNELS = (
         "an item that cannot travel costs credit all the same",
         (Change(_OUTGOING, "            self.credit.refund()\n", ""),),
         (f"{_TESTS}::test_an_item_that_cannot_travel_costs_nothing",),
+        hangs=True,
     ),
     Fault(
         "small_item_overtakes",
@@ -128,7 +129,7 @@ CHANNELS = (
             Change(
                 _CHANNEL,
                 "            self._incoming.wake_all()\n            self.gone()",
-                "            self._incoming.items.clear()\n            self._incoming.wake_all()\n            self.gone()",
+                "            self._incoming.items.clear()\n            self.gone()",
             ),
         ),
         (f"{_TESTS}::test_a_lost_connection_breaks_both_ends_behind_what_has_arrived",),
