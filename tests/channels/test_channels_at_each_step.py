@@ -1,4 +1,4 @@
-"""A program with channels is cancelled, or its port killed, before each of its steps: nothing hangs or is left behind."""
+"""A program with channels is cancelled, or its port killed, before each of its steps: nothing is left behind."""
 
 from __future__ import annotations
 

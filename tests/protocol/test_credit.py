@@ -147,6 +147,20 @@ def test_credit_that_was_not_taken_cannot_be_given_back(items: int) -> None:
     assert (credit.items, credit.size, credit.used) == (4, 100, 0)
 
 
+def test_a_large_item_passes_alone() -> None:
+    credit = Credit(4, 100)
+    assert credit.take(60)
+    assert not credit.take(500)
+    assert not credit.take(41)
+    credit.give(1)
+    assert credit.take(500)
+    assert (credit.items, credit.size) == (3, -400)
+    assert not credit.take(0)
+    credit.give(1)
+    assert credit.take(100)
+    assert credit.take(0)
+
+
 def test_a_sender_without_credit_is_found_out() -> None:
     debt = Debt(2, 100)
     debt.arrived(500)
