@@ -104,7 +104,7 @@ class TestOnOneNode:
             port = doubler(node)
             await group.wait()
             node.database.delete("doublers", port)
-            joined, left = await events_of(group, 2)
+            _, left = await events_of(group, 2)
             assert isinstance(left, Left)
             assert (left.port, left.reason[0]) == (port, "unregistered")
             # It is not monitored any more, and may join again.
@@ -377,7 +377,7 @@ class TestTheEnd:
     async def test_a_call_under_way_goes_on(self, nursery: trio.Nursery) -> None:
         async with open_node("a") as node:
             replies: list[str] = []
-            port = node.port(lambda reply: replies.append(reply))
+            port = node.port(replies.append)
             node.database.register("slow", port)
             answers: list[object] = []
             async with node.open_group("slow") as group:
@@ -440,7 +440,7 @@ class TestOnManyNodes:
     async def test_all_groups_choose_the_same_member_for_a_key_whatever_they_monitor(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with open_star("a", "b", "c") as (s, a, b, c):
+        async with open_star("a", "b", "c") as (_, a, b, c):
             for number in range(10):
                 doubler(a, number, key=f"m{number}")
             async with b.open_group("doublers", watch=2) as one, c.open_group("doublers", watch=10) as other:

@@ -361,7 +361,7 @@ class Lifecycle(PortLifecycle):
 
     def _fire_death(self, port: Port, state: PortState) -> None:
         if self.unwinding.pop(port.name, None) is None:
-            # This was queued twice: its last task has ended, and the time for that was up, in one pass of the scheduler.
+            # This was queued twice: its last task ended, and the time for that was up, in one pass of the scheduler.
             return
         for callback in state.unwound:
             callback()

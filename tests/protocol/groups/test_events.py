@@ -43,8 +43,6 @@ def test_what_a_slow_reader_gets(steps: list[int | None], limit: int) -> None:
             joined = isinstance(event, Joined)
             assert shown.get(event.key, False) is not joined, "they alternate"
             shown[event.key] = joined
-            if joined and event.key in there:
-                latest = event
         assert {key for key, joined in shown.items() if joined} == there.keys()
         # Who was there and was lost has left, also if it is there again.
         assert known_before & lost <= {event.key for event in told if isinstance(event, Left)}
