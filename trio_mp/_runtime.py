@@ -342,7 +342,15 @@ class Runtime:
         self.lifecycle.nursery = nursery
         nursery.start_soon(self.dispatcher.pump, name=f"{self.id}: dispatcher")
         if self.network is not None:
-            nursery.start_soon(self.network.run, tasks, name=f"{self.id}: network")
+            nursery.start_soon(self._run_network, self.network, tasks, name=f"{self.id}: network")
+
+    async def _run_network(self, network: Network, tasks: Iterable[Callable[[], Awaitable[None]]]) -> None:
+        try:
+            await network.run(tasks)
+        except BaseException:
+            # As a failure of any other task of the node does: without heartbeats nobody would notice a loss.
+            self.lifecycle.cancel_tasks()
+            raise
 
     def stop(self) -> None:
         """Cancel all tasks of the node. The nursery waits until they have ended."""

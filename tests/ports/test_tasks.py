@@ -60,6 +60,29 @@ async def test_a_task_that_starts_while_the_node_is_stopped_is_cancelled(
     assert trio.current_time() < 3
 
 
+async def test_a_task_of_the_node_that_fails_ends_the_others_before_the_block(autojump_clock: MockClock) -> None:
+    ended = trio.Event()
+
+    async def wait() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    async def fail() -> None:
+        raise ValueError("in the node itself")
+
+    async def run() -> None:
+        async with open_node() as node:
+            node._lifecycle.start_system_task(wait)
+            node._lifecycle.start_system_task(fail)
+            with trio.CancelScope(shield=True):
+                await ended.wait()
+
+    with pytest.raises(ExceptionGroup, match="a node failed"), trio.fail_after(3):
+        await run()
+
+
 async def test_what_a_system_task_was_given_cancels_it_alone(autojump_clock: MockClock) -> None:
     ended: list[str] = []
 

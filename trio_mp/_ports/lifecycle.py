@@ -88,7 +88,7 @@ class Lifecycle(PortLifecycle):
         self.closing = False
         # The scopes of all tasks. A dict for its order: simulations are repeated.
         self._scopes: dict[trio.CancelScope, None] = {}
-        self._stopping = False
+        self._cancelled = self._stopping = False
         self._queue = queue
         self._mailbox_limits = (mailbox_limit, mailbox_size_limit)
         self._shutdown_timeout = shutdown_timeout
@@ -106,7 +106,7 @@ class Lifecycle(PortLifecycle):
     # Tasks ---------------------------------------------------------------------------------------------------------
 
     # The node's block may be cancelled while something in it, such as a supervisor, needs these tasks to unwind. So
-    # each has a shield of its own, and only `stop` cancels all.
+    # each has a shield of its own, and only `cancel_tasks` cancels all.
 
     def start_task(
         self, port: Port, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
@@ -166,6 +166,10 @@ class Lifecycle(PortLifecycle):
         try:
             with scope:
                 await async_function(*arguments)
+        except BaseException:
+            # This ends the node. What waits for this task in its block may have a shield, and would wait for ever.
+            self.cancel_tasks()
+            raise
         finally:
             self._task_ended(scope)
 
@@ -173,26 +177,30 @@ class Lifecycle(PortLifecycle):
         """The scope of a task that is about to start."""
         scope = trio.CancelScope(shield=True)
         self._scopes[scope] = None
-        if self._stopping:
+        if self._cancelled:
             scope.cancel()
         return scope
 
     @trio.lowlevel.enable_ki_protection
     def _task_ended(self, scope: trio.CancelScope) -> None:
         del self._scopes[scope]
-        if self._stopping:
-            self._end_pump()
+        self._end_pump()
 
-    def stop(self) -> None:
-        """Cancel all tasks, also those that start now. When they have ended, the pump ends: they may need it."""
-        self._stopping = True
+    def cancel_tasks(self) -> None:
+        """Cancel all tasks, also those that start from now on."""
+        self._cancelled = True
         for scope in tuple(self._scopes):
             scope.cancel()
+
+    def stop(self) -> None:
+        """Cancel all tasks, as the node's block has been left. The pump ends behind the last, which may need it."""
+        self._stopping = True
+        self.cancel_tasks()
         self._end_pump()
 
     def _end_pump(self) -> None:
-        """Let the pump end, unless a task is left."""
-        if not self._scopes:
+        """Let the pump end, if the block has been left and no task is left."""
+        if self._stopping and not self._scopes:
             self.nursery = None
             self._queue.end_pump()
 
