@@ -15,6 +15,8 @@ from trio_mp.cli.text import Table
 PAIRS = 9
 """How many interleaved pairs, or figures, a verdict needs."""
 
+CHANNEL_OF_TRIO = ("channel/memory", OURS)
+
 TCP, TRIP, BULK = "one_way/tcp/1/100", "round_trip/tcp", "bulk/1MiB"
 
 
@@ -56,6 +58,9 @@ TARGETS = (
     Target("round trip of node.call: at most 2.0 × Erlang", f"{TRIP}/call", 2.0, False, (TRIP, ERLANG)),
     Target("messages of 1 MiB: at least 1.2 × Erlang", f"{BULK}/plain", 1.2, True, (BULK, ERLANG)),
     Target("messages of 1 MiB: at least 0.7 × raw sockets", f"{BULK}/plain", 0.7, True, (BULK, RAW)),
+    Target("channel to another process: at least Trio's memory channel", "channel/there", 1.0, True, CHANNEL_OF_TRIO),
+    Target("channel within a node: at least Trio's memory channel", "channel/here", 1.0, True, CHANNEL_OF_TRIO),
+    Target("send_nowait: at least 0.5 × plain sends", "channel/nowait", 0.5, True, ("channel/plain", OURS)),
     Target("idle port, bare, with its ID: at most 300 bytes", "idle/bare", 300.0),
     Target("idle port with two handlers: at most 700 bytes", "idle/handlers", 700.0),
     Target("1,000,000 ports in less than 6 s", "create/1m", 6.0),

@@ -40,6 +40,7 @@ from ._ports.port import (
 )
 from ._ports.timer import Timer as Timer
 from ._protocol.groups.events import Joined as Joined, Left as Left
+from ._protocol.groups.singleton import TurnEpoch as TurnEpoch
 from ._reason import Reason as Reason
 from ._services.changes import Change as Change
 from ._services.database import Database as Database
@@ -91,6 +92,7 @@ __all__ = [
     "Supervisor",
     "SupervisorFailed",
     "Timer",
+    "TurnEpoch",
     "WorkerError",
     "WorkerLost",
     "Workers",

@@ -104,7 +104,7 @@ class TestOnOneNode:
             port = doubler(node)
             await group.wait()
             node.database.delete("doublers", port)
-            joined, left = await events_of(group, 2)
+            _, left = await events_of(group, 2)
             assert isinstance(left, Left)
             assert (left.port, left.reason[0]) == (port, "unregistered")
             # It is not monitored any more, and may join again.
@@ -222,6 +222,15 @@ class TestOnOneNode:
             (last,) = await group.call("work", again=True)
             assert sorted([*killed, last]) == ["a", "b", "c"]
 
+    async def test_a_call_whose_reply_port_is_killed_is_not_made_again(self) -> None:
+        async with open_node("a") as node, node.open_group("doublers") as group:
+            port = node.port(lambda reply: node.kill(reply, "refused"))
+            node.database.register("doublers", port)
+            with trio.fail_after(5), pytest.raises(PortDied) as caught:
+                await group.call(again=True)
+            assert caught.value.reason == ("refused",)
+            assert port.alive
+
     async def test_a_cancelled_call_leaves_nothing(self) -> None:
         async with open_node("a") as node, node.open_group("doublers") as group:
             with trio.move_on_after(0) as scope:
@@ -322,6 +331,9 @@ class TestTheEnd:
             before = len(node._runtime.lifecycle.ports)
             async with node.open_group("doublers") as group:
                 await group.wait()
+                assert len(node._runtime.lifecycle.ports) == before
+            async with node.open_group("doublers"):
+                await trio.lowlevel.checkpoint()
             assert len(node._runtime.lifecycle.ports) == before
             assert not node._runtime.lifecycle.ports[port.name]._state.monitors  # type: ignore[union-attr]
             assert node.database._watches == {}
@@ -377,7 +389,7 @@ class TestTheEnd:
     async def test_a_call_under_way_goes_on(self, nursery: trio.Nursery) -> None:
         async with open_node("a") as node:
             replies: list[str] = []
-            port = node.port(lambda reply: replies.append(reply))
+            port = node.port(replies.append)
             node.database.register("slow", port)
             answers: list[object] = []
             async with node.open_group("slow") as group:
@@ -440,7 +452,7 @@ class TestOnManyNodes:
     async def test_all_groups_choose_the_same_member_for_a_key_whatever_they_monitor(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        async with open_star("a", "b", "c") as (s, a, b, c):
+        async with open_star("a", "b", "c") as (_, a, b, c):
             for number in range(10):
                 doubler(a, number, key=f"m{number}")
             async with b.open_group("doublers", watch=2) as one, c.open_group("doublers", watch=10) as other:

@@ -757,3 +757,19 @@ async def test_a_request_behind_a_message_that_killed_its_port(autojump_clock: t
         b.send("a", "info", inbox.port, "answer")
         assert await inbox.wait(1) == [("answer", "a")]
         assert a.peers == ("b",)
+
+
+async def test_an_answer_comes_behind_the_report_that_a_port_is_missing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """So who is answered behind a monitor knows that the port was there."""
+    async with open_pair(FakeNetwork()) as (a, b):
+        port = a.port()
+        a.kill(port)
+        await until(lambda: not a._lifecycle.ports)
+        for node in (a, b):
+            told: list[object] = []
+            node.monitor(str(port), lambda what, _text, told=told: told.append(what))
+            node.send("a", "info", node.port(lambda *answer, told=told: told.append(answer)), "answer")
+            await until(lambda told=told: len(told) == 2)
+            assert told == ["no_such_port", ("answer", "a")]

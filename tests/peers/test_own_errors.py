@@ -280,6 +280,27 @@ class Forgetful(dict[str, Any]):
         raise Planted("here")
 
 
+async def test_an_error_in_the_network_as_a_whole_ends_its_connections(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    network = FakeNetwork()
+    told = Notices()
+
+    async def run() -> None:
+        async with open_test_node(network, "m") as m, open_test_node(network, "n", seeds=["m"]):
+            await until(lambda: m.peers)
+            m.monitor("n", told)
+            network_of(m)._limited_log.summarise = raise_planted  # type: ignore[method-assign,assignment]
+            with trio.CancelScope(shield=True):
+                await told.wait()
+
+    with pytest.raises(ExceptionGroup, match="a node failed"), trio.fail_after(60):
+        await run()
+    assert len(told.reasons) == 1
+    # At once, and not when the other node notices the silence.
+    assert trio.current_time() < 5
+
+
 @pytest.mark.parametrize("fail", [raise_planted, raise_os_error])
 async def test_an_error_of_a_service_ends_the_connection_and_nothing_else(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, fail: Callable[..., bool]

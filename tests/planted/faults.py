@@ -5,7 +5,9 @@ from __future__ import annotations
 from .fault import Fault
 from .faults_of_amounts import AMOUNTS
 from .faults_of_calls import CALLS
+from .faults_of_channels import CHANNELS
 from .faults_of_connections import CONNECTIONS
+from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
 from .faults_of_logs import LOGS
 from .faults_of_parting import PARTING
@@ -31,8 +33,10 @@ FAULTS: tuple[Fault, ...] = (
     *STARTING,
     *CALLS,
     *STREAMS,
+    *CHANNELS,
     *MEMBERSHIP,
     *DATABASE,
+    *GROUPS,
     *SUPERVISION,
     *PROCESSES,
     *REMOTE_CHILDREN,

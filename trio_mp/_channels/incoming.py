@@ -78,20 +78,19 @@ class ReceivingDirection:
             first = next(iter(self.waiting))
             first.item = item
             self._wake(first, None)
-            self._taken(size)
+            given_back = self.debt.taken(size)
+            if given_back:
+                self._side.say("credit", given_back)
         else:
             self.items.append((item, size))
 
     def take(self) -> Any:
         """Take the oldest item that waits, of which there is one."""
         item, size = self.items.popleft()
-        self._taken(size)
-        return item
-
-    def _taken(self, size: int) -> None:
         given_back = self.debt.taken(size)
         if given_back:
             self._side.say("credit", given_back)
+        return item
 
     def check(self) -> None:
         """Raise `trio.EndOfChannel` or `trio.BrokenResourceError` if no item can come any more. None waits."""

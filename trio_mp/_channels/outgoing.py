@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import trio
 
 from .._errors import RemoteProtocolError
+from .._peers.peer import Peer
 from .._ports.run_queue import Job
 from .._protocol.credit import Credit, size_of
 from .._protocol.wire.values import plain_value
@@ -72,8 +73,14 @@ class SendingDirection:
         self.told = False
         self._side = side
         self._runtime = runtime
+        self._peer: Peer | None = None
+        self._name = ""
         # Whether this side has said that its first waiting task lacks bytes.
         self._said_wait = False
+
+    def go_to(self, peer: Peer | None, name: str) -> None:
+        """Send to the port of this name from now on, on that peer, or on this node."""
+        self._peer, self._name = peer, name
 
     def check(self) -> None:
         """Raise `trio.BrokenResourceError` if nothing can be sent any more."""
@@ -95,19 +102,28 @@ class SendingDirection:
         if self.refused or side.broken is not None:
             self.check()
         size = size_of(item) if side.measured else 0
-        if self.waiting or not self.credit.covers(size):
+        if self.waiting or not self.credit.take(size):
             return False
-        self._send(item, size)
+        self._send(item)
         return True
 
-    def _send(self, item: Any, size: int) -> None:
+    def _send(self, item: Any) -> None:
+        """Send an item whose credit was taken. The credit comes back if this raises."""
+        runtime = self._runtime
         try:
-            self._runtime.send(self._side.other, ("item", item))
-        except (TypeError, ValueError):
-            # The place as the caller counts.
-            plain_value(item, "item", room=2)
+            # As `Runtime.send`, without looking up the route each time: while the other side is monitored it stays.
+            if runtime.closed or runtime.lifecycle.lingering:
+                runtime.check_open()
+            if self._peer is None:
+                runtime.send_here(self._name, ("item", item))
+            else:
+                self._peer.send(self._name, ("item", item))
+        except BaseException as error:
+            self.credit.refund()
+            if isinstance(error, TypeError | ValueError):
+                # The place as the caller counts.
+                plain_value(item, "item", room=2)
             raise
-        self.credit.take(size)
 
     async def wait(self, item: Any, clone: Closable) -> None:
         """Wait until there is credit for an item, and it was sent. Cancelled, it was not sent.
@@ -141,13 +157,13 @@ class SendingDirection:
         """Send for the tasks that wait, as far as the credit goes: here, and not in the tasks, to keep their order."""
         while self.waiting:
             first = next(iter(self.waiting))
-            if not self.credit.covers(first.size):
+            if not self.credit.take(first.size):
                 self._say_wait()
                 return
             self._said_wait = False
             error: Exception | None = None
             try:
-                self._send(first.item, first.size)
+                self._send(first.item)
             except Exception as why:  # noqa: BLE001 - whatever it is, the task that wanted to send it gets it
                 error = why
             self._wake(first, error)

@@ -66,6 +66,9 @@ class Group(AsyncIterator[MembershipEvent]):
         self._log = EventLog()
         self._effects: EffectQueue[RosterEffect] = EffectQueue(self._do)
         self._monitors: dict[int, Monitor] = {}
+        # By attempt, as the monitors: the port that takes the answer. One for each question, so that no member can
+        # answer for another one, and none can end more than its own attempt by killing the port.
+        self._questions: dict[int, Port] = {}
         self._clocks: dict[int, trio.CancelScope] = {}
         self._changed = trio.lowlevel.ParkingLot()
         self._news = trio.lowlevel.ParkingLot()
@@ -73,7 +76,6 @@ class Group(AsyncIterator[MembershipEvent]):
         self._following = trio.CancelScope()
         self._ended: trio.Event | None = None
         self._closed = False
-        self._answers: Port | None = None
         self._has_complained = False
 
     def __repr__(self) -> str:
@@ -261,7 +263,6 @@ class Group(AsyncIterator[MembershipEvent]):
     def _open(self) -> None:
         """Begin to follow the family."""
         self._runtime.check_open()
-        self._answers = new_port(self._runtime.lifecycle, self._runtime.next_name(), self._answered)
         self._ended = trio.Event()
         self._runtime.lifecycle.start_system_task(self._follow)
 
@@ -302,12 +303,13 @@ class Group(AsyncIterator[MembershipEvent]):
         self._following.cancel()
         for monitor in self._monitors.values():
             monitor.cancel()
+        for port in self._questions.values():
+            self._runtime.lifecycle.retire(port)
         for scope in self._clocks.values():
             scope.cancel()
         self._monitors.clear()
+        self._questions.clear()
         self._clocks.clear()
-        if self._answers is not None:
-            self._runtime.lifecycle.retire(self._answers)
         self._changed.unpark_all()
         self._news.unpark_all()
 
@@ -355,16 +357,20 @@ class Group(AsyncIterator[MembershipEvent]):
         self._ask(attempt, port)
 
     def _ask(self, attempt: int, port: str) -> None:
-        """Ask the node of the port something that every node answers. The answer begins with the attempt."""
+        """Ask the node of the port something that every node answers."""
         settings = self._runtime.settings
-        self._runtime.send(node_of(port), ("info", self._answers, attempt))
+        try:
+            question = new_port(self._runtime.lifecycle, self._runtime.next_name(), lambda *_: self._answered(attempt))
+        except trio.ClosedResourceError:
+            # This node closes, and the group with it.
+            return
+        self._questions[attempt] = question
+        self._runtime.send(node_of(port), ("info", question))
         self._start_clock(attempt, settings.connect_timeout + _HEARTBEATS * settings.heartbeat, self._unanswered)
 
-    def _answered(self, *answer: object) -> None:
-        attempt = answer[0] if answer else None
-        if isinstance(attempt, int):
-            self._stop_clock(attempt)
-            self._execute(self._roster.answered(attempt))
+    def _answered(self, attempt: int) -> None:
+        self._stop_asking(attempt)
+        self._execute(self._roster.answered(attempt))
 
     def _unanswered(self, attempt: int) -> None:
         self._execute(self._roster.unanswered(attempt))
@@ -373,7 +379,7 @@ class Group(AsyncIterator[MembershipEvent]):
         self._execute(self._roster.due(attempt))
 
     def _forget(self, attempt: int) -> None:
-        self._stop_clock(attempt)
+        self._stop_asking(attempt)
         monitor = self._monitors.pop(attempt, None)
         if monitor is not None:
             monitor.cancel()
@@ -382,6 +388,12 @@ class Group(AsyncIterator[MembershipEvent]):
         self._stop_clock(attempt)
         scope = self._clocks[attempt] = trio.CancelScope()
         self._runtime.lifecycle.start_system_task(self._run_clock, scope, seconds, then, attempt)
+
+    def _stop_asking(self, attempt: int) -> None:
+        self._stop_clock(attempt)
+        question = self._questions.pop(attempt, None)
+        if question is not None:
+            self._runtime.lifecycle.retire(question)
 
     def _stop_clock(self, attempt: int) -> None:
         scope = self._clocks.pop(attempt, None)

@@ -11,6 +11,7 @@ import trio
 
 from .._channels.ends import ChannelReceiver, ChannelSender
 from .._groups.group import Group, GroupBlock, check_group
+from .._groups.singleton import TurnTaker, check_singleton
 from .._peers.peer import Peer
 from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import Port, new_port
@@ -554,6 +555,39 @@ class Node:
         """
         family, watch = check_group(family, watch)
         return GroupBlock(self._runtime, self._calls, self._database, family, watch)
+
+    async def run_singleton(
+        self, family: str, async_function: Callable[..., Awaitable[T]], *arguments: Any, seen: int = 0
+    ) -> T:
+        """Wait for the one place of a family, and run a function there: `await async_function(epoch, *arguments)`.
+
+        Of all nodes that call this with one family one has its turn, and the others wait until it has ended. It is not
+        exclusive: nodes that cannot see each other each have a turn. The epoch names the turn. It is a `TurnEpoch`, a
+        tuple that is greater the newer it is, so a resource that is told the epoch of who writes, and keeps the
+        greatest, refuses the older turn.
+
+        When this node hears of a newer turn, the function is cancelled. When it has unwound the node says that the turn
+        has ended, and waits for the next one, in which the function is called anew.
+
+        A checkpoint. Cancelled, the function has unwound before others may have their turn.
+
+        Args:
+          family: the name of the family of the database in which the candidates are. It is for nothing else.
+          async_function, arguments: what runs. It runs in the task of the caller.
+          seen: the greatest number of an epoch that is known, such as to the resource. The nodes remember the greatest
+            as long as one of them is a candidate.
+
+        Returns:
+          What the function returns. What it raises is raised here. In both cases the place is free.
+
+        Raises:
+          TypeError, ValueError: an argument cannot work; the text names it.
+          trio.ClosedResourceError: the node is closed.
+          PortDied: this is called by a task of a port that has died.
+        """
+        family, seen = check_singleton(family, async_function, seen)
+        self._runtime.check_open()
+        return await TurnTaker(self._runtime, self._database, family, seen).run(async_function, arguments)
 
     # Supervision ---------------------------------------------------------------------------------------------------
 

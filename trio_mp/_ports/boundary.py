@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
+import trio
+
 from .._reason import Reason
 from .context import Running
 from .monitor import Monitor
@@ -123,12 +125,18 @@ class Deaths(Protocol):
         """Kill a local port, if it is alive, before anything that waits."""
         ...
 
-    def crash(self, error: Exception) -> None:
+    def crash(self, error: BaseException) -> None:
         """Crash the node. Raises only when the node has closed."""
         ...
 
-    def start_system_task(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
-        """Start a task of the runtime. Does nothing when the node has closed: no task of it runs then."""
+    def start_system_task(
+        self, async_function: Callable[..., Awaitable[object]], *arguments: Any
+    ) -> trio.CancelScope:
+        """Start a task of the runtime. Does nothing when the node has closed: no task of it runs then.
+
+        Returns:
+          What cancels the task. Besides, only the end of the node does, which comes behind the end of its block.
+        """
         ...
 
 

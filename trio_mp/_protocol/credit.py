@@ -88,15 +88,19 @@ class Credit:
         """How many bytes they have."""
         return sum(self._sizes)
 
-    def covers(self, size: int) -> bool:
-        """Whether an item of this size may be sent now."""
-        return self.items > 0 and (size <= self.size or not self._sizes)
-
-    def take(self, size: int) -> None:
-        """Account for an item of this size, which is covered and was sent."""
+    def take(self, size: int) -> bool:
+        """Take the credit for an item of this size, if it may be sent now; returns whether it may."""
+        if self.items <= 0 or (size > self.size and self._sizes):
+            return False
         self.items -= 1
         self.size -= size
         self._sizes.append(size)
+        return True
+
+    def refund(self) -> None:
+        """Take back what the latest item has cost, because it could not be sent."""
+        self.items += 1
+        self.size += self._sizes.pop()
 
     def give(self, items: int) -> None:
         """Take back so many items, the oldest. Raises `RemoteProtocolError` if not so many were sent."""

@@ -75,11 +75,14 @@ class Calls:
         if deadline <= now:
             # Its time is up before it has begun: nothing is sent.
             await trio.lowlevel.checkpoint_if_cancelled()
-        # Of a reference one life, which is that of the monitor and of the message.
-        target = port.port if isinstance(port, PortReference) else port
-        if isinstance(port, PortReference) and not port.running:
-            await trio.lowlevel.checkpoint()
-            raise PortDied(target, not_running(target), maybe_delivered=False)
+        if isinstance(port, PortReference):
+            # Of a reference one life, which is that of the monitor and of the message.
+            target = port.port
+            if not port.running:
+                await trio.lowlevel.checkpoint()
+                raise PortDied(target, not_running(target), maybe_delivered=False)
+        else:
+            target = port
         peer, name = runtime.route(target)
         if not name and not (message and isinstance(message[0], str) and message[0] in QUERIES):
             known = ", ".join(sorted(QUERIES))

@@ -180,6 +180,21 @@ class Database:
         self._set(family, key, value)
         self._registrations[family, key] = OwnedEntry(lambda: self._delete(family, [key]), owned)
 
+    def set_own(self, family: str, key: str, value: object) -> None:
+        """As `set`, for code of the package, whichever port's task runs. The family was checked."""
+        self._set(family, key, value)
+
+    def followed(self, family: str) -> Table:
+        """What is known of a family that is watched, for code of the package: a reader's next change may be older.
+
+        Unlike what `cached` says, it has what this node has set only when others see it too. It is not to be changed.
+        """
+        return self._replica.table(family) or {}
+
+    def drop_own(self, family: str, key: str) -> None:
+        """As `delete`, for code of the package, whichever port's task runs."""
+        self._delete(family, [key])
+
     async def family(self, name: str) -> dict[str, Any]:
         """A family as it is now: keys and values. A checkpoint. Cancelled, it changes nothing.
 

@@ -43,8 +43,6 @@ def test_what_a_slow_reader_gets(steps: list[int | None], limit: int) -> None:
             joined = isinstance(event, Joined)
             assert shown.get(event.key, False) is not joined, "they alternate"
             shown[event.key] = joined
-            if joined and event.key in there:
-                latest = event
         assert {key for key, joined in shown.items() if joined} == there.keys()
         # Who was there and was lost has left, also if it is there again.
         assert known_before & lost <= {event.key for event in told if isinstance(event, Left)}
@@ -62,3 +60,12 @@ def test_nothing_is_left_out_below_the_limit() -> None:
     assert len(log) == 1000
     assert read(log) == events
     assert log.take() is None
+
+
+def test_a_reader_that_never_comes_costs_a_bounded_amount() -> None:
+    log = EventLog(100)
+    for number in range(10_000):
+        # Each port is new, as those of members that are restarted.
+        log.add(Joined(f"port {number}", None, f"port {number}"))
+        log.add(Left(f"port {number}", (), f"port {number}"))
+        assert len(log) <= 100

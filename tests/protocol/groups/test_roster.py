@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from trio_mp import Joined, Left
 from trio_mp._protocol.groups.roster import (
@@ -20,8 +20,9 @@ from trio_mp._protocol.groups.roster import (
     WatchPlace,
 )
 
-LIMIT = 3
-KEYS = st.sampled_from([f"key {number}" for number in range(6)])
+LIMIT = 2
+NAMES = [f"key {number}" for number in range(4)]
+KEYS = st.sampled_from(NAMES)
 
 
 class Histories(RuleBasedStateMachine):
@@ -72,6 +73,16 @@ class Histories(RuleBasedStateMachine):
         else:
             self.family[key] = (port, value)
             self.do(self.roster.update({key: (port, value)}))
+
+    @initialize(full=st.booleans())
+    def begin(self, full: bool) -> None:
+        """Half of the histories begin with a full group: chance alone seldom comes to one."""
+        for key in NAMES if full else ():
+            self.set_entry(key, 0, again=False)
+        for attempt in tuple(self.asked):
+            self.asked.discard(attempt)
+            self.answered_since = {self.monitors[attempt]}
+            self.do(self.roster.answered(attempt))
 
     @rule(key=KEYS, value=st.integers(0, 1), again=st.booleans())
     def set_entry(self, key: str, value: int, again: bool) -> None:
@@ -124,30 +135,26 @@ class Histories(RuleBasedStateMachine):
         }[kind]()
         assert late == []
 
-    @rule(attempt=st.integers(0, 60), kind=st.sampled_from(["due", "lost", "answered", "unanswered"]))
-    def something_comes_at_the_wrong_time(self, attempt: int, kind: str) -> None:
-        if kind == "due" and attempt in self.monitors:
-            assert self.roster.due(attempt) == []
-        if attempt in self.delays:
-            late = {
-                "answered": self.roster.answered,
-                "lost": lambda attempt: self.roster.lost(attempt, ("late",)),
-                "unanswered": self.roster.unanswered,
-                "due": lambda _: [],
-            }[kind](attempt)
-            assert late == []
-        if attempt in self.monitors and attempt not in self.asked:
-            if kind == "answered":
-                assert self.roster.answered(attempt) == []
-            if kind == "unanswered":
-                assert self.roster.unanswered(attempt) == []
+    @precondition(lambda self: self.delays)
+    @rule(data=st.data(), kind=st.sampled_from(["answered", "lost", "unanswered"]))
+    def something_comes_for_one_that_is_to_be_tried(self, data: st.DataObject, kind: str) -> None:
+        attempt = data.draw(st.sampled_from(sorted(self.delays)))
+        late = self.roster.lost(attempt, ("late",)) if kind == "lost" else getattr(self.roster, kind)(attempt)
+        assert late == []
+
+    @precondition(lambda self: self.monitors.keys() - self.asked)
+    @rule(data=st.data(), kind=st.sampled_from(["answered", "unanswered", "due"]))
+    def something_comes_for_a_member(self, data: st.DataObject, kind: str) -> None:
+        attempt = data.draw(st.sampled_from(sorted(self.monitors.keys() - self.asked)))
+        assert getattr(self.roster, kind)(attempt) == []
 
     @rule(by=st.sampled_from(["round_robin", "least_busy"]))
     def call(self, by: str) -> None:
         place = self.roster.choose(by)  # type: ignore[arg-type]
         assert (place is None) == (not list(self.roster.joined))
         if place is not None:
-            assert place.has_joined() and not place.may_join()
+            assert place.has_joined()
+            assert not place.may_join()
             assert self.family[place.key][0] == place.port == self.joined[place.key]
             self.roster.begin_use(place)
             self.calls.append(place)
@@ -283,3 +290,66 @@ def test_a_member_whose_entry_is_gone_leaves_once(kind: str) -> None:
     (left,) = [effect.event for effect in effects if isinstance(effect, Tell)]
     assert left.reason[0] == ("why" if kind == "lost" else "unregistered")
     assert roster.monitored == 0
+
+
+def test_an_idle_member_makes_room_for_one_that_a_call_wants() -> None:
+    roster = Roster("node", 2)
+    effects = roster.update({key: (f"port {key}", None) for key in "abc"})
+    for attempt in attempts_of(effects):
+        roster.answered(attempt)
+        assert roster.answered(attempt) == [], "it has joined already"
+    first, second = roster.joined
+    (wanted,) = [place for place in roster.known if not place.has_joined()]
+    roster.begin_use(first)
+    (drop, left, watch) = roster.want(wanted)
+    assert drop == DropPlace(second.attempt)
+    assert isinstance(left, Tell)
+    assert (left.event.port, left.event.reason[0]) == (second.port, "not_watched")  # type: ignore[union-attr]
+    assert watch == WatchPlace(wanted.attempt, wanted.port)
+    roster.answered(wanted.attempt)
+    # Both are in use now, so a call that wants the third one waits until one of them is not.
+    assert roster.want(second) == []
+    assert roster.end_use(first) == [
+        DropPlace(first.attempt),
+        Tell(Left(first.port, ("not_watched", "this group monitors 2 members, and another one was wanted"), first.key)),
+        WatchPlace(second.attempt, second.port),
+    ]
+    assert roster.unwant(wanted) == []
+    assert roster.unwant(second) == []
+
+
+def test_a_call_that_waits_no_longer_lets_another_one_have_the_room() -> None:
+    roster = Roster("node", 1)
+    (attempt,) = attempts_of(roster.update({key: (f"port {key}", None) for key in "ab"}))
+    (first,) = [place for place in roster.known if place.attempt]
+    (second,) = [place for place in roster.known if not place.attempt]
+    assert roster.want(first) == roster.want(second) == []
+    roster.answered(attempt)
+    assert attempts_of(roster.unwant(first)) == [second.attempt]
+
+
+def test_a_newcomer_makes_room_for_one_that_a_call_wants() -> None:
+    roster = Roster("node", 2)
+    effects = roster.update({key: (f"port {key}", None) for key in "abc"})
+    first, second = attempts_of(effects)
+    roster.answered(first)
+    (busy,) = roster.joined
+    roster.begin_use(busy)
+    (wanted,) = [place for place in roster.known if not place.attempt]
+    assert roster.want(wanted) == [], "nobody is idle"
+    effects = roster.answered(second)
+    assert [type(effect) for effect in effects] == [Tell, DropPlace, Tell, WatchPlace]
+    assert attempts_of(effects) == [wanted.attempt]
+
+
+def test_the_next_port_of_a_key_is_monitored_when_the_former_has_left() -> None:
+    roster = Roster("node", 2)
+    (attempt,) = attempts_of(roster.update({"k": ("old", None)}))
+    roster.answered(attempt)
+    assert roster.update({"k": ("new", None)}) == [AskPlace(attempt, "old")]
+    effects = roster.answered(attempt)
+    assert [type(effect) for effect in effects] == [DropPlace, Tell, WatchPlace]
+
+
+def test_no_more_than_the_limit_are_monitored() -> None:
+    assert len(attempts_of(Roster("node", 3).update({str(number): ("port", None) for number in range(9)}))) == 3

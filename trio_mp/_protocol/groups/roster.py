@@ -243,7 +243,8 @@ class Roster:
         if place.state is not PlaceState.ASKED:
             return []
         place.state, place.failures = PlaceState.JOINED, 0
-        return [Tell(Joined(place.port, place.value, place.key))]
+        # One that a call waits for takes the place of the newcomer, if no other one is idle.
+        return [Tell(Joined(place.port, place.value, place.key)), *(self._fill() if self._wants else [])]
 
     def lost(self, attempt: int, reason: Reason) -> list[RosterEffect]:
         """The monitor has fired."""

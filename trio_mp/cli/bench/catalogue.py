@@ -155,6 +155,21 @@ def _stream() -> WorkloadGroup:
     return WorkloadGroup("stream", "byte stream, pieces of 1 MiB, TCP, MB/s", True, workloads, peer_task)
 
 
+def _channel() -> WorkloadGroup:
+    """No peer has such channels; Trio's own stands among ours, because both need the same run."""
+    titles = {
+        "there": "to another process",
+        "here": "within a node",
+        "memory": "a memory channel of Trio, in one process",
+        "nowait": "send_nowait, to another process",
+        "plain": "the same as plain sends, to a handler there",
+    }
+    workloads = tuple(
+        _often(f"channel/{kind}", title, Task("channel", 100_000, kind), least=100) for kind, title in titles.items()
+    )
+    return WorkloadGroup("channel", "channels, buffer of 64, TCP, items/s", True, workloads)
+
+
 def _idle() -> list[WorkloadGroup]:
     sizes = (
         _often("idle/bare", "bare, with its ID", Task("idle", 100_000, "bare"), least=1_000),
@@ -224,6 +239,7 @@ GROUPS: tuple[WorkloadGroup, ...] = (
     *_idle(),
     *_deaths(),
     *_others(),
+    _channel(),
     _stream(),
     _bulk(64 * KIBIBYTE, "64 KiB", 8_000),
     _round_trip("unix"),

@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 import trio_mp
-from trio_mp import Node, Port, spawnable
+from trio_mp import ChannelReceiver, ChannelSender, Node, Port, spawnable
 
 from .task import SECRET, Task, log_faults
 
@@ -154,6 +154,32 @@ async def stream_sink(stream: trio.abc.HalfCloseableStream, size: int) -> None:
     while data := await stream.receive_some(size):
         received += len(data)
     await stream.send_all(received.to_bytes(8, "big"))
+
+
+@spawnable
+async def channel_sink(receive: ChannelReceiver[int], send: ChannelSender[bool]) -> None:
+    """Count the numbered items of a channel, and say whether they came in order; the last one is minus their number."""
+    received = 0
+    right = True
+    async for number in receive:
+        right &= number in (received, -received)
+        received += 1
+    await send.send(right and number == 1 - received)
+
+
+@spawnable
+def item_sink(port: Port, reply: str, count: int) -> None:
+    """Count numbered messages, check their order, and tell when the last came."""
+    received = 0
+    right = True
+
+    @port.on("item")
+    def item(number: int) -> None:
+        nonlocal received, right
+        right &= number == received
+        received += 1
+        if received == count:
+            port.node.send(reply, right)
 
 
 def ignore(*_message: object) -> None:

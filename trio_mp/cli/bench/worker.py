@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import trio
 
-from . import death, growth, local, remote, simulated, slow
+from . import channel, death, growth, local, remote, simulated, slow
 from .task import TIMEOUT, Figure, Task, log_faults, report
 
 WORKLOADS: dict[str, Callable[[Task], Awaitable[Figure]]] = {
@@ -18,6 +18,7 @@ WORKLOADS: dict[str, Callable[[Task], Awaitable[Figure]]] = {
     "round_trip": remote.round_trip,
     "bulk": remote.bulk,
     "stream": remote.stream,
+    "channel": channel.channel,
     "monitors": death.monitors,
     "kill": death.kill,
     "slow": slow.slow_receiver,
