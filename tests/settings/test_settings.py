@@ -107,7 +107,7 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("busy_poll", False),
     ("busy_poll", "0"),
     ("monitor_limit", "many"),
-    ("call_limit", 0),
+    ("call_limit", "many"),
     ("spawn_modules", "json"),
     ("share_logs", 1),
     ("spawn_modules", [5]),

@@ -242,14 +242,14 @@ class Answering:
         """
         if self._before is not None:
             self._before(self)
-        running.call = call
+        running.handled_call = call
         try:
             result = self._function(*arguments)
         except self._errors as error:
             call.fail(error)
             return None
         finally:
-            running.call = None
+            running.handled_call = None
         if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
             return result
         call.reply(result)
@@ -259,7 +259,7 @@ class Answering:
         """Run an async handler, and answer."""
         running = running_variable.get()
         assert running is not None
-        running.call = call
+        running.handled_call = call
         try:
             if self._cancel:
                 with call.move_on_cancel() as scope:
@@ -273,7 +273,7 @@ class Answering:
             call.fail(error)
             return
         finally:
-            running.call = None
+            running.handled_call = None
         call.reply(value)
 
 
@@ -283,4 +283,4 @@ def current_call() -> CurrentCall | None:
     In the tasks of the handler's own nurseries too; not in those of `Port.start_soon`, which may outlive the call.
     """
     running = find_running()
-    return cast("CurrentCall | None", running.call) if running is not None else None
+    return cast("CurrentCall | None", running.handled_call) if running is not None else None
