@@ -70,7 +70,7 @@ class Planter:
     def _step(self, frame: FrameType, event: str, _argument: Any) -> Any:
         code = frame.f_code
         text = linecache.getline(code.co_filename, frame.f_lineno).strip()
-        # An error in the middle of entering or leaving a nursery or scope is one in Trio; a bare `try` does none.
+        # An error in entering or leaving a nursery or a scope is one in Trio; and nothing is done by a bare `try`.
         counts = text not in {"try:", "with self._scope:"} and "open_nursery" not in text
         if event == "line" and counts and not self._is_of_a_program(frame):
             line = Line(self._files[code.co_filename], code.co_qualname, frame.f_lineno)
