@@ -2,8 +2,9 @@
 
     python -m benchmarks.profiles [--quick] [--json FILE] [--markdown]
 
-The parts are measured apart (`hot_path.py`), the wholes between two processes (`wholes.py`); what is left of a whole
-is what nobody measured by itself. `python -m benchmarks.document` puts docs/profiles.json into docs/performance.md.
+`hot_path.py` measures the parts, each alone; `wholes.py` measures the wholes, between two processes. The last part of a
+whole is the rest, which is not measured. `python -m benchmarks.document` puts docs/profiles.json into
+docs/performance.md.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ QUICK = Effort(messages=500, runs=5, flood=5_000, trips=200, rounds=1)
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One of the things that take time.
+    """One part of the time.
 
     Attributes:
-      name: for readers.
-      value: how much, in the unit of the profile.
+      name: its name for readers.
+      value: the time, in the unit of the profile.
     """
 
     name: str
@@ -38,13 +39,13 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """Where the time of one thing goes.
+    """The parts of the time that one whole takes.
 
     Attributes:
       key, title: its name in files, and for readers.
-      unit: of all values.
-      parts: of which it consists; the last one is what is left.
-      whole: all of it.
+      unit: the unit of all values.
+      parts: its parts; the last one is the rest, which is not measured.
+      whole: the sum of the parts, which is measured.
     """
 
     key: str
@@ -55,13 +56,13 @@ class Profile(msgspec.Struct, frozen=True):
 
 
 class Profiles(msgspec.Struct, frozen=True):
-    """All of them, and where they were measured.
+    """All profiles, and the machine on which they were measured.
 
     Attributes:
-      date: in UTC.
+      date: the date and time, in UTC.
       machine: see `BenchResults`.
-      quick: whether it was a check, and no measurement.
-      profiles: they.
+      quick: whether this was only a check, with too few runs for a measurement.
+      profiles: the profiles.
     """
 
     date: str
@@ -71,12 +72,12 @@ class Profiles(msgspec.Struct, frozen=True):
 
 
 def measure(effort: Effort, *, quick: bool = False, before: Callable[[str], object] = lambda _: None) -> Profiles:
-    """Measure everything.
+    """Measure all profiles.
 
     Args:
-      effort: how much.
+      effort: how often each part runs.
       quick: see `Profiles`.
-      before: is told what comes.
+      before: called with the name of each measurement before it begins.
     """
     before("the receiver")
     receiving, decoding, dispatching = trio.run(_receiver, effort)
@@ -130,11 +131,11 @@ def _profile(key: str, title: str, unit: str, parts: dict[str, float], whole: fl
 
 
 def read_profiles(path: Path) -> Profiles:
-    """Read what was kept.
+    """Read profiles from a file.
 
     Raises:
       OSError: there is no such file.
-      ValueError: it holds something else.
+      ValueError: the file does not hold profiles.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=Profiles)
@@ -143,7 +144,7 @@ def read_profiles(path: Path) -> Profiles:
 
 
 def rows(profile: Profile) -> list[tuple[str, str, str]]:
-    """Each part with its value and its share, and the whole."""
+    """Return each part with its value and its share, and the whole."""
     shares = [(part.name, part.value, f"{part.value / profile.whole:.0%}") for part in profile.parts]
     shares.append(("the whole", profile.whole, ""))
     digits = 0 if profile.unit.startswith("ns") else 1
@@ -151,13 +152,13 @@ def rows(profile: Profile) -> list[tuple[str, str, str]]:
 
 
 def markdown(profile: Profile) -> str:
-    """A table for the documentation."""
+    """Draw a table for the documentation."""
     lines = [f"| {profile.title} | {profile.unit} | share |", "| --- | ---: | ---: |"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows(profile))])
 
 
 def draw(profile: Profile) -> Table:
-    """A table for the terminal."""
+    """Draw a table for the terminal."""
     table = Table(("part", profile.unit, "share"), right=frozenset({1, 2}), title=profile.title)
     for row in rows(profile):
         table.add(*row)
@@ -167,7 +168,7 @@ def draw(profile: Profile) -> Table:
 
 
 def main(arguments: list[str] | None = None, screen: Screen | None = None) -> int:
-    """Read the arguments, and do it; returns the exit status."""
+    """Measure as the arguments say; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profiles", description="Say where the time goes.")
     parser.add_argument("--quick", action="store_true", help="a few runs of each: a check, and no measurement")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures there")

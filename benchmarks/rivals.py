@@ -1,4 +1,4 @@
-"""The peers: what each does in which group, and how much of it; which of them are here."""
+"""The peers: the groups that each takes part in, how much it does there, and which peers this machine has."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STUBS = ROOT / "benchmarks" / "peers" / "stubs"
 
 TRACTOR_PYTHON = "TRIO_MP_BENCH_TRACTOR"
-"""The environment variable that names an interpreter with tractor 0.1.0a5, which wants an old Trio."""
+"""The environment variable that names an interpreter with tractor 0.1.0a5, which needs an old Trio."""
 
 PATIENCE = 30.0
 
@@ -38,14 +38,14 @@ ERLANG, UVLOOP, PACKER, UNPACKER, TRACTOR, PYKKA, RAW = (
 
 @dataclass(frozen=True)
 class Peer:
-    """Somebody who does the same.
+    """Another program that runs the same workloads.
 
     Attributes:
       program: its name for readers.
-      module: below `benchmarks.peers`.
-      counts: how much it does, by the key of the group; it has no part in others.
-      targets: the groups in which we want to be so and so much better than it.
-      imports: the modules that it needs, the one whose version is told first.
+      module: its module below `benchmarks.peers`.
+      counts: how much it does, by the key of the group; it takes no part in other groups.
+      targets: the groups that have a target against it.
+      imports: the modules that it needs; the first one has the version that is shown.
       commands: the programs that it needs on the path.
       kind: a variant of its module.
       interpreter: the environment variable that names its interpreter, if it is not this one.
@@ -62,12 +62,12 @@ class Peer:
 
     @property
     def python(self) -> str | None:
-        """Its interpreter, if it is known."""
+        """The peer's interpreter, or None if it is unknown."""
         return os.environ.get(self.interpreter) if self.interpreter else sys.executable
 
     @property
     def environment(self) -> dict[str, str]:
-        """On top of this process's."""
+        """The variables that its process gets in addition to those of this process."""
         return {"PYTHONPATH": str(STUBS)} if self.interpreter else {}
 
 
@@ -146,10 +146,10 @@ PEERS = (
 
 @dataclass
 class Field:
-    """Those of the peers that are here.
+    """The peers that this machine has.
 
     Attributes:
-      peers: they.
+      peers: those peers.
       versions, skipped: see `Rivals`.
     """
 
@@ -178,13 +178,13 @@ class Field:
 
 
 def _repeats(group: WorkloadGroup, target: bool, quick: bool) -> int:
-    """As often as the workload of the group that is run most often, where a target needs it."""
+    """Return how often a peer runs: for a target as often as the group's workload with the most runs, else less."""
     most = max(one.quick_repeats if quick else one.repeats for one in group.workloads)
     return most if target else min(most, 1 if quick else SOMETIMES)
 
 
 def find_peers() -> Rivals:
-    """See which peers are here."""
+    """Find out which peers this machine has."""
     found = Field()
     for peer in PEERS:
         missing = [command for command in peer.commands if shutil.which(command) is None]
@@ -219,7 +219,7 @@ def _probe(python: str, imports: tuple[str, ...], path: str) -> tuple[str, str]:
 
 
 def _version(peer: Peer) -> tuple[str, str]:
-    """Its version, or why it cannot be used."""
+    """Return a peer's version, and why it cannot be used; one of them is empty."""
     if peer.module == "erlang":
         code = 'io:format("~s", [erlang:system_info(otp_release)]), halt().'
         command = ["erl", "-noshell", "-eval", code]

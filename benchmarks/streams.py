@@ -1,7 +1,7 @@
 """Bulk data between two processes. argv: MEGABYTES unix|tcp plain|tls [REPEATS]
 
-`node.open_stream` and the raw transport (Trio's socket streams, and its TLS where it is encrypted) carry the same bytes
-in turn, in pieces of 1 MiB; the receiver answers when it has all. Printed are the medians and their ratio.
+`node.open_stream` and the raw transport (Trio's socket streams, with its TLS if encrypted) carry the same bytes in
+turn, in pieces of 1 MiB; the receiver answers when it has all. The program prints the medians and their ratio.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MEGABYTE = len(PIECE)
 
 @spawnable
 async def sink(stream: trio.abc.HalfCloseableStream) -> None:
-    """Receive until the end, and say how much it was."""
+    """Receive until the end, and answer with the number of bytes."""
     received = 0
     while data := await stream.receive_some(MEGABYTE):
         received += len(data)
@@ -35,7 +35,7 @@ async def sink(stream: trio.abc.HalfCloseableStream) -> None:
 
 
 async def raw_sink(encryption: bool, transport: trio.SocketStream) -> None:
-    """The same for a raw connection, whose end is not said: it answers when it has as much as it is told first."""
+    """Receive over a raw connection, and answer. The first 8 bytes are the length, because the end does not show."""
     stream: trio.abc.Stream = transport
     if encryption:
         stream = trio.SSLStream(transport, throwaway_contexts()[0], server_side=True)
@@ -48,7 +48,7 @@ async def raw_sink(encryption: bool, transport: trio.SocketStream) -> None:
 
 
 async def serve(folder: str, transport: str, encryption: bool) -> None:
-    """The other process: a node, and beside it a listener for raw connections."""
+    """Run the other process: a node, and beside it a listener for raw connections."""
     bind = f"unix:{folder}/node" if transport == "unix" else "127.0.0.1:0"
     modules = ["benchmarks.streams"]
     async with open_node("other", binds=[bind], secret=SECRET, encryption=encryption, spawn_modules=modules) as node:
@@ -61,7 +61,7 @@ async def serve(folder: str, transport: str, encryption: bool) -> None:
 
 
 async def listen(folder: str, transport: str) -> trio.SocketListener:
-    """Where raw connections are made."""
+    """Listen for raw connections."""
     if transport == "tcp":
         [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
         return listener
@@ -72,7 +72,7 @@ async def listen(folder: str, transport: str) -> trio.SocketListener:
 
 
 async def open_raw(folder: str, port: str, encryption: bool) -> trio.abc.Stream:
-    """A raw connection."""
+    """Make a raw connection."""
     if port:
         transport = await trio.open_tcp_stream("127.0.0.1", int(port))
     else:
@@ -86,7 +86,7 @@ async def open_raw(folder: str, port: str, encryption: bool) -> trio.abc.Stream:
 
 
 async def send(stream: trio.abc.Stream, megabytes: int) -> float:
-    """Megabytes a second, until the receiver has answered."""
+    """Send, wait for the answer, and return the megabytes a second."""
     size = megabytes * MEGABYTE
     start = time.perf_counter()
     if not isinstance(stream, ByteStream):
@@ -103,7 +103,7 @@ async def send(stream: trio.abc.Stream, megabytes: int) -> float:
 
 
 async def compare(node: Node, folder: str, port: str, megabytes: int, repeats: int, encryption: bool) -> None:
-    """Both in turn, and the ratio of their medians."""
+    """Measure both in turn, and report the medians and their ratio."""
     ours: list[float] = []
     raw: list[float] = []
     for _ in range(repeats):
@@ -117,7 +117,7 @@ async def compare(node: Node, folder: str, port: str, megabytes: int, repeats: i
 
 
 async def main(arguments: list[str]) -> None:
-    """Run it."""
+    """Start the other process, and measure."""
     megabytes, encryption = int(arguments[0]), arguments[2] == "tls"
     repeats = int(arguments[3]) if len(arguments) > 3 else 5
     with tempfile.TemporaryDirectory() as folder:

@@ -2,11 +2,11 @@
 
     python -m benchmarks.walks [--list] [--plain]
 
-A profile function notes each function of the package that is entered. The message goes from one node of this process
-to another, over a Unix socket by which they have talked before: from `node.send` until the handler is called. The
-connection is one with another process, which is killed: from there until the callback of a monitor is called. A
-function counts once, however often it is entered; a lambda or a comprehension belongs to the function around it. The
-number of all calls is printed too.
+A profile function notes each function of the package that is entered. The first walk is that of a message from one node
+of this process to another, over a Unix socket that both have used before: from `node.send` until the handler is called.
+The second walk is that of a lost connection: from the kill of another process until the callback of a monitor is
+called. A function counts once, however often it is entered; a lambda or a comprehension belongs to the function around
+it. The program prints the number of all calls too.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from trio_mp import Node, open_node
 PACKAGE = Path(trio_mp.__file__).parent
 SECRET = "a secret for a walk through"
 ROUNDS = 20
-"""How many messages are sent, and answered, before one is counted."""
+"""How many messages are sent and answered before the walk begins."""
 
 SETTINGS: dict[str, Any] = {"secret": SECRET, "heartbeat": 60.0, "connect_timeout": 200.0}
-"""Of all nodes. No heartbeat comes into a walk."""
+"""The settings of all nodes. The heartbeat is so long that none comes into a walk."""
 
 
 class Walk:
-    """Notes the functions of the package that are entered, while it is on.
+    """Notes the functions of the package that are entered between `begin` and `end`.
 
     Attributes:
-      calls: how often each was entered, by its file and its name.
+      calls: how often each function was entered, by its file and its name.
     """
 
     def __init__(self) -> None:
@@ -51,16 +51,16 @@ class Walk:
             self.calls[str(path.relative_to(PACKAGE)), code.co_qualname] += 1
 
     def begin(self) -> None:
-        """Note from now on what is entered."""
+        """Begin to note functions that are entered."""
         self.calls.clear()
         sys.setprofile(self._note)
 
     def end(self) -> None:
-        """Note nothing any more."""
+        """Stop noting functions."""
         sys.setprofile(None)
 
     def report(self, title: str, *, in_full: bool) -> None:
-        """Print what was counted."""
+        """Print the counts."""
         files = {file for file, _ in self.calls}
         total = sum(self.calls.values())
         print(f"{title}: {len(self.calls)} functions in {len(files)} files ({total} calls)")
@@ -70,7 +70,7 @@ class Walk:
 
 
 async def exchange(sender: Node, there: str) -> None:
-    """Send calls to another node, and have them answered, so that all has been used once; then let everything rest."""
+    """Make calls to another node, so that all code has run once; then wait until both nodes are idle."""
     for _ in range(ROUNDS):
         await sender.call(there, "info")
     for _ in range(ROUNDS):
@@ -78,7 +78,7 @@ async def exchange(sender: Node, there: str) -> None:
 
 
 async def walk_message(*, plain: bool) -> Walk:
-    """From `node.send` to the handler."""
+    """Walk from `node.send` to the handler."""
     walk, arrived = Walk(), trio.Event()
 
     def handle(text: str) -> None:
@@ -102,7 +102,7 @@ async def walk_message(*, plain: bool) -> Walk:
 
 
 async def walk_loss(*, plain: bool) -> Walk:
-    """From the end of the connection, as the kernel says it, to the callback of a monitor."""
+    """Walk from the end of a connection, which the kernel reports, to the callback of a monitor."""
     walk, told = Walk(), trio.Event()
 
     def callback(*_: object) -> None:
@@ -113,7 +113,7 @@ async def walk_loss(*, plain: bool) -> Walk:
         address = f"unix:{directory}/node"
         command = [sys.executable, str(Path(__file__)), "--other", address, *(["--plain"] if plain else [])]
         async with open_node("here", binds=[address], encryption=not plain, **SETTINGS) as here:
-            with subprocess.Popen(command) as other:  # noqa: ASYNC220 - to be killed, not talked to
+            with subprocess.Popen(command) as other:  # noqa: ASYNC220 - it is only killed
                 try:
                     await exchange(here, "there")
                     here.monitor("there", callback)
@@ -126,13 +126,13 @@ async def walk_loss(*, plain: bool) -> Walk:
 
 
 async def be_the_other(address: str, *, plain: bool) -> None:
-    """The node of the other process."""
+    """Run the node of the other process."""
     async with open_node("there", seeds=[address], binds=[], encryption=not plain, **SETTINGS):
         await trio.sleep_forever()
 
 
 async def main(*, in_full: bool, plain: bool) -> None:
-    """Count both, and print them."""
+    """Count both walks, and print them."""
     (await walk_message(plain=plain)).report("a message, from node.send to the handler", in_full=in_full)
     (await walk_loss(plain=plain)).report("a lost connection, to the monitor's callback", in_full=in_full)
 

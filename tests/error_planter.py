@@ -70,7 +70,7 @@ class Planter:
     def _step(self, frame: FrameType, event: str, _argument: Any) -> Any:
         code = frame.f_code
         text = linecache.getline(code.co_filename, frame.f_lineno).strip()
-        # An error while a nursery or a scope is entered or left would be Trio's. A bare `try` does nothing that could fail.
+        # An error while a nursery or a scope is entered or left would be Trio's. A bare `try` does nothing that can fail.
         counts = text not in {"try:", "with self._scope:"} and "open_nursery" not in text
         if event == "line" and counts and not self._is_of_a_program(frame):
             line = Line(self._files[code.co_filename], code.co_qualname, frame.f_lineno)

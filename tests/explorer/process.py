@@ -1,4 +1,4 @@
-"""One process of the model: a real association, and what the runtime and the program around it would do."""
+"""One process of the model: a real association, and a model of the runtime and the program around it."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from trio_mp._protocol.association.outbox import Fence, Outbox
 from trio_mp._protocol.wire.framing import MSGPACK, Framing
 
 Item: TypeAlias = tuple[Any, ...]
-"""What travels in a channel: `("proof", lost, incarnation)`, `("link",)`, `("ok",)`, `("no",)`, `("end",)`,
+"""An item that travels in a channel: `("proof", lost, incarnation)`, `("link",)`, `("ok",)`, `("no",)`, `("end",)`,
 `("idle",)`, `("bye",)`, or `("message", port, *rest)`."""
 
 Event: TypeAlias = tuple[Any, ...]
-"""What happens to a process: a name and what belongs to it."""
+"""An event of a process: its name and its arguments."""
 
 Output: TypeAlias = tuple[Any, ...]
-"""What comes of it: `("write", connection, item)`, `("close", connection)`, `("sent", port, monitor)`,
+"""An output of an event: `("write", connection, item)`, `("close", connection)`, `("sent", port, monitor)`,
 `("delivered", connection, number)`, or `("fault", text)`."""
 
 LIMIT = 1 << 20
 
 
 class CountingQueue:
-    """Stands in for `OutgoingQueue`: it holds messages where that holds bytes, and each counts for one."""
+    """Replaces `OutgoingQueue`: it holds messages instead of bytes, and each counts for one."""
 
     __slots__ = ("dropped", "high_water", "messages")
 
@@ -56,7 +56,7 @@ class CountingQueue:
         return len(self.messages)
 
     def append(self, name: str, message: Item, limit: int) -> bool:
-        """Says each time that it may be too much, which is allowed."""
+        """Add a message. It always says that the queue may be too long, which is allowed."""
         assert limit == LIMIT
         self.messages += ((name, *message),)
         return True
@@ -70,18 +70,18 @@ class CountingQueue:
 
 
 class Process:
-    """A process, which is not changed once it is in the table: an event makes a changed copy.
+    """A process. It does not change once it is in the table: an event makes a changed copy.
 
     Attributes:
-      association: what it keeps about the peer.
+      association: the real association with the peer.
       port: the name of the port that it owns.
-      port_alive: whether that port is.
+      port_alive: whether that port is alive.
       monitors: the ports that its program monitors now, each with the number of the monitor, which is never used again.
       monitors_set, sent: how many monitors were set, how many messages sent.
       losses: how many losses were reported.
       due: whether the runtime still has to call `fire`.
       probing: the connections that the runtime probes.
-      used: the last connection that was in use, if it is not any more: what `lost=` has to name.
+      used: the last connection that was in use and is not any more. `lost=` must name it.
     """
 
     __slots__ = (
@@ -153,7 +153,7 @@ class Process:
     # Events --------------------------------------------------------------------------------------------------------
 
     def after(self, event: Event, slow_writer: bool) -> tuple[Process, tuple[Output, ...]]:
-        """A copy of this process as it is after an event, and what came of it."""
+        """Return a copy of this process after an event, and the outputs of the event."""
         new = self.copy()
         try:
             getattr(new, f"on_{event[0]}")(*event[1:])
@@ -163,7 +163,7 @@ class Process:
         except ProtocolError as error:
             new.outputs.append(("fault", f"{type(error).__name__}: {error}"))
         if new.association.decides:
-            # The other side does not look at it.
+            # The other side ignores it.
             new.association.last_ended = new.used = ""
         outputs, new.outputs = tuple(new.outputs), []
         return new, outputs
@@ -177,28 +177,28 @@ class Process:
         getattr(self, f"_read_{item[0]}")(connection, *item[1:])
 
     def on_challenge(self, connection: str, item: Item) -> None:
-        """Read the proof of who has dialled us, and answer it."""
+        """Read the proof of the side that has dialled, and answer it."""
         self.association.greeted(connection)
         self._prove(connection)
         self._read_proof(connection, *item[1:])
 
     def on_notice(self, connection: str) -> None:
-        """This end of a connection is given up: a time-out, a reset, an error."""
+        """Give up this end of a connection, as after a time-out, a reset or an error."""
         if self.association._connections.get(connection) is Stage.CHOSEN:
             self._do(self.association.choice_expired(connection))
         else:
             self._read_end(connection)
 
     def on_ask(self) -> None:
-        """Nothing has gone over the connection for a while."""
+        """Ask to part, as when the connection has carried nothing for a while."""
         self._do(self.association.ask())
 
     def on_unanswered(self) -> None:
-        """This side does not wait for an answer any longer."""
+        """Stop waiting for the answer to `idle`."""
         self.association.busy_received()
 
     def on_decline(self, connection: str, item: Item) -> None:
-        """Read that the other side wants to part, when the runtime does not."""
+        """Read the other side's `idle`, while the runtime wants to keep the connection."""
         assert item == ("idle",)
         self._do(self.association.idle_received(willing=False))
 
@@ -206,7 +206,7 @@ class Process:
         self._do(self.association.lose("no connection in time"))
 
     def on_believe(self) -> None:
-        """The other node seems to have gone, and that may be wrong."""
+        """Believe that the other node has gone, which may be wrong."""
         going_on = list(self.association._connections)
         effects = self.association.presume_gone("it has gone")
         if going_on and effects:
@@ -224,14 +224,14 @@ class Process:
         self._do(self.association.probe_failed())
 
     def on_write(self) -> None:
-        """The writer writes one message."""
+        """Write one message."""
         association = self.association
         queue: CountingQueue = association.outbox.queue  # type: ignore[assignment]
         message, queue.messages = queue.messages[0], queue.messages[1:]
         self.outputs.append(("write", association.in_use, ("message", *message)))
 
     def on_report(self, reaction: tuple[Event, ...]) -> None:
-        """What is lost is reported; a callback does what `reaction` says."""
+        """Fire the monitors of a loss; a callback does what `reaction` says."""
         self.due = False
         fire = self.association.outbox.fire()
         if self.association.outbox.queue.size:
@@ -255,7 +255,7 @@ class Process:
         self._queued(self.association.outbox.demonitor(port, (port, self.monitors.pop(port))))
 
     def on_die(self) -> None:
-        """The port that this process owns dies."""
+        """Let the port of this process die."""
         self.port_alive = False
         if self.port in self.association.watched:
             self.association.watched.remove(self.port)
@@ -348,7 +348,7 @@ class Process:
                 case FireDone():
                     self._do(self.association.fired())
                 case _:
-                    # Lost: for people.
+                    # `Lost` only makes a log line.
                     pass
 
     def _fire(self, fire: Fire, reaction: tuple[Event, ...]) -> None:
@@ -369,7 +369,7 @@ class Process:
         self.outputs.append(("write", connection, ("proof", self.association.last_ended, self.port)))
 
     def _probed(self, connection: str) -> None:
-        """A probe is over, if there was one: it has its result, or its connection has ended, and it with that."""
+        """End the probe of a connection, if there is one: it has its result, or the connection has ended."""
         self.probing = tuple(other for other in self.probing if other != connection)
 
 
@@ -380,7 +380,7 @@ def new_association(kind: type[Association], local_id: str, peer_id: str, queue_
 
 
 def copy_association(old: Association) -> Association:
-    """A copy. By hand, slot by slot: a hundred times faster than `copy.deepcopy`."""
+    """Copy an association slot by slot, which is a hundred times faster than `copy.deepcopy`."""
     new = type(old).__new__(type(old))
     new.outbox = copy_outbox(old.outbox)
     new.local_id = old.local_id
@@ -411,7 +411,7 @@ def copy_outbox(old: Outbox) -> Outbox:
 
 
 def association_key(association: Association) -> Item:
-    """All that its future depends on. Reasons are for people: nothing depends on them."""
+    """Return all that an association's future depends on. Nothing depends on the texts of reasons."""
     return (
         association.local_id,
         association.outbox.fence.value if association.outbox.fence is not Fence.CLEAR else "",

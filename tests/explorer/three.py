@@ -1,12 +1,11 @@
 """Three nodes: A sends to B under a monitor, and B relays what it gets to C, under another one.
 
-An association knows one peer, and shares nothing with those of other peers: neither a queue nor a connection nor a
-fence. So what three nodes do is what their pairs do, in any order, and one pair can break nothing for another. What
-ties the pairs together is the program in the middle, which sends to C what has just come from A. So the world here is
-the product of two worlds, in which each delivery in the first is a sending in the second, in one step; both have the
-oracle of their own, so what is relayed keeps the order in which it came, and has no hole that B was not told of. A port
-ID that is handed to a third node is nothing but what its own association with the owner makes of it; and the third
-pair, A and C, would only multiply the states.
+An association knows one peer, and shares no queue, connection or fence with the associations of other peers. So three
+nodes behave as their pairs do, in any order, and one pair can break nothing for another. Only the program in the middle
+ties the pairs together: it sends to C each message that comes from A. So the world here is the product of two worlds,
+in which a delivery in the first is a sending in the second, in one step. Each world has an oracle of its own. So
+relayed messages keep their order, and B is told of every hole. If a program hands a port ID to a third node, only that
+node's own association with the owner matters. The third pair, A and C, would only multiply the states.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from .world import Action, State, World
 
 
 class Relay(World):
-    """Two worlds that share the node in the middle, which is the lower one of either.
+    """Two worlds that share the node in the middle, which is the lower node of both.
 
     Args:
-      bounds: of each pair; the higher node of the first sends.
-      kind: the associations of the second pair.
+      bounds: the bounds of each pair; the higher node of the first pair sends.
+      kind: the class of the second pair's associations.
 
     Attributes:
       relayed: how many steps have relayed something.
@@ -51,10 +50,10 @@ class Relay(World):
                 relayed, worse = self.second._happens(second, LOWER, ("send", PORTS[HIGHER]))
             yield action, (len(after), *after, *relayed), fault or worse
         for action, after, fault in self.second.steps(second):
-            # It sends nothing by itself.
+            # The middle sends nothing by itself.
             if action[1:2] != ("send",):
                 yield action, (length, *first, *after), fault
 
     def _arrived(self, state: State) -> int:
-        """How many messages the middle has got."""
+        """How many messages the node in the middle has got."""
         return sum(sent.delivered for sent in self.first._logs.values[state[3 + HIGHER]])

@@ -1,4 +1,4 @@
-"""Associations with a rule taken out. The explorer must find out what each rule is for."""
+"""Associations with one rule taken out. The explorer must find a fault in each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trio_mp._protocol.association.outbox import Fence, Outbox
 
 
 def with_outbox(kind: type[Outbox]) -> type[Association]:
-    """An association with an outbox of this kind, and no other change."""
+    """Return an association class with an outbox of this class, and no other change."""
 
     class Changed(Association):
         def __init__(self, local_id: str, peer_id: str, *, queue_limit: int, message_limit: int) -> None:
@@ -20,7 +20,7 @@ def with_outbox(kind: type[Outbox]) -> type[Association]:
 
 
 class TakesWhatComes(Association):
-    """Nobody decides: each side takes up every connection as soon as it has authenticated, and ends none for it."""
+    """No side decides: each takes up every connection as soon as it has authenticated, and ends no other for it."""
 
     def authenticated(self, connection: str, lost: str, terms: Terms) -> list[Effect]:
         self._terms[connection] = terms
@@ -63,7 +63,7 @@ class KeepsTheOthers(Association):
 
 
 class NeitherOkNorClosing(KeepsTheOthers, WritesBeforeOk):
-    """Both of them."""
+    """An association with both changes."""
 
 
 class ReplacesInSilence(Association):
@@ -109,7 +109,7 @@ class _KeepsBehindTheFence(Outbox):
 
 
 QueuesBehindTheFence = with_outbox(_KeepsBehindTheFence)
-"""What is sent between a loss and its report is kept."""
+"""An association that keeps what is sent between a loss and its report."""
 
 
 class _KeepsAtALoss(Outbox):
@@ -120,7 +120,7 @@ class _KeepsAtALoss(Outbox):
 
 
 KeepsTheQueue = with_outbox(_KeepsAtALoss)
-"""What was queued at a loss goes out by the next connection."""
+"""An association that sends what was queued at a loss over the next connection."""
 
 
 class ForgetsTheMonitors(Association):
@@ -139,11 +139,11 @@ class _DropsInSilence(Outbox):
 
 
 DropsInSilence = with_outbox(_DropsInSilence)
-"""A full queue is dropped, and nobody is told."""
+"""An association that drops a full queue, and fires no monitor."""
 
 
 class BelievesAnyClaim(Association):
-    """Whoever says that it has lost a connection is believed, whichever it was."""
+    """Any claim that a connection was lost is believed, whichever connection it names."""
 
     def authenticated(self, connection: str, lost: str, terms: Terms) -> list[Effect]:
         return super().authenticated(connection, (lost and self._current) or "", terms)
@@ -162,7 +162,7 @@ class GoesBack(Association):
 
 
 class NeverReports(Association):
-    """The fence goes up, and nobody is asked to fire the monitors."""
+    """The fence goes up, and the monitors are never fired."""
 
     def take_loss(self) -> list[Effect]:
         return [effect for effect in super().take_loss() if not isinstance(effect, FireDue)]
@@ -176,7 +176,7 @@ class BelievesAgainstTheEvidence(Association):
 
 
 class BelievesInSilence(Association):
-    """What waits for a peer that seems to have gone is dropped, and nobody is told."""
+    """The queue for a peer that seems to have gone is dropped, and no monitor fires."""
 
     def presume_gone(self, why: str) -> list[Effect]:
         if self._connections:
@@ -198,7 +198,7 @@ class FiresInTheCall(Association):
 
 
 class AgreesToEverything(Association):
-    """Whoever is asked to part says `bye`, whatever it has queued and monitors."""
+    """A side that is asked to part says `bye`, whatever it has queued and monitors."""
 
     @property
     def is_free(self) -> bool:
@@ -222,7 +222,7 @@ class WritesAfterItsLastWord(Association):
 
 
 class DropsWhenParting(Association):
-    """What was sent after the last word is dropped with the connection, and nobody is told."""
+    """Messages that were sent after the last word are dropped with the connection, and no monitor fires."""
 
     def _end(self, connection: str, why: str) -> list[Effect]:
         if self._stage in {Stage.ASKED, Stage.PARTED}:
@@ -231,7 +231,7 @@ class DropsWhenParting(Association):
 
 
 class EndsAtItsLastWord(Association):
-    """A side has done with the connection as soon as it knows both last words, and reads nothing more."""
+    """A side closes the connection as soon as it knows both last words, without reading to the end."""
 
     def idle_received(self, *, willing: bool) -> list[Effect]:
         return self._ended(super().idle_received(willing=willing))
@@ -245,7 +245,7 @@ class EndsAtItsLastWord(Association):
 
 
 class ReadsOn(Association):
-    """A connection of those that have parted is not closed when another one takes its place."""
+    """A connection whose sides have parted is not closed when another one takes its place."""
 
     def _end(self, connection: str, why: str) -> list[Effect]:
         if self._stage not in {Stage.ASKED, Stage.PARTED}:
@@ -254,7 +254,7 @@ class ReadsOn(Association):
 
 
 class ForgivesALateAnswer(Association):
-    """A `bye` that comes when one has gone on is as good as one in time."""
+    """A `bye` that comes after its side has gone on counts like one in time."""
 
     def bye_received(self) -> list[Effect]:
         if self._current is None:
@@ -275,7 +275,7 @@ class HidesThatItParted(Association):
 
 
 class HoldsOnToTheParted(Association):
-    """Who has said its last word does not believe that the other side has lost the connection."""
+    """A side that has said its last word does not believe that the other side has lost the connection."""
 
     def authenticated(self, connection: str, lost: str, terms: Terms) -> list[Effect]:
         parted = self._stage in {Stage.ASKED, Stage.PARTED}
@@ -283,14 +283,14 @@ class HoldsOnToTheParted(Association):
 
 
 class NeverAnswers(Association):
-    """Who does not want to part says nothing."""
+    """A side that does not want to part says nothing."""
 
     def idle_received(self, *, willing: bool) -> list[Effect]:
         return super().idle_received(willing=willing) if (willing and self.is_free) or self.is_asked else []
 
 
 class LosesWhenParting(Association):
-    """The end of a connection is a loss, also after the last word."""
+    """The end of a connection is a loss, even after the last word."""
 
     def _end(self, connection: str, why: str) -> list[Effect]:
         return super()._end(connection, why) if self._stage is Stage.CHOSEN else self.lose(why)

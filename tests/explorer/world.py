@@ -1,4 +1,4 @@
-"""The network between the processes, what may happen next, and the oracle: the promise, checked at every step."""
+"""The network between the processes, the steps that may come next, and the oracle, which checks every step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .parts import HIGHER, LOWER, PORTS, SECOND, Bounds, Budget, Connection, Sen
 from .process import Event, Item, Output, Process, new_association
 
 State: TypeAlias = tuple[int, ...]
-"""Numbers in tables: of three processes, of what each of them sent, of the budget, and of the connections."""
+"""Numbers in tables: of three processes, of the messages that each has sent, of the budget, of the connections."""
 
 Action: TypeAlias = tuple[Any, ...]
 
@@ -19,7 +19,7 @@ _ENDINGS = frozenset({("end",), ("no",)})
 
 
 class World:
-    """All that may happen within bounds, with associations of this kind."""
+    """All states and steps within bounds, with associations of one class."""
 
     def __init__(self, bounds: Bounds, kind: type[Association] = Association) -> None:
         self.bounds = bounds
@@ -66,7 +66,7 @@ class World:
     # What may happen -----------------------------------------------------------------------------------------------
 
     def steps(self, state: State) -> Iterator[tuple[Action, State, str]]:
-        """All that may happen next: what, the state after it, and what is wrong with that, if anything."""
+        """Yield each step that may come next: the action, the state after it, and a fault, or an empty text."""
         alone = self._alone(state)
         if alone is not None:
             yield alone
@@ -83,7 +83,7 @@ class World:
             yield (action, *step)
 
     def _alone(self, state: State) -> tuple[Action, State, str] | None:
-        """A step that need not be tried in any other order, because nothing depends on when it happens."""
+        """Return a step that needs no other order, because nothing depends on its time; None if there is none."""
         for index in range(7, len(state)):
             connection = self._connections.values[state[index]]
             if connection is None:
@@ -95,8 +95,8 @@ class World:
                 which = connection.processes[end]
                 process = self._processes.values[state[which]]
                 name = str(index - 6)
-                # The side that does not decide reads the proof it waited for; an end about which nothing was decided
-                # reads that the other one has closed.
+                # The side that does not decide reads the proof for which it waits; or an end that has decided nothing
+                # about the connection reads that the other end has closed.
                 if (end == LOWER == connection.dialler and item[0] == "proof") or (
                     item in _ENDINGS and process is not None and not process.decided_about(name)
                 ):
@@ -106,7 +106,7 @@ class World:
         return None
 
     def _forced(self, state: State) -> Iterator[tuple[Action, tuple[State, str]]]:
-        """What happens sooner or later, by itself."""
+        """Yield the steps that happen by themselves, sooner or later."""
         for which in range(3):
             process = self._processes.values[state[which]]
             if process is None:
@@ -131,7 +131,7 @@ class World:
                         yield (which, "notice", name), self._happens(state, which, ("notice", name))
 
     def _reads(self, state: State, index: int) -> Iterator[tuple[Action, tuple[State, str]]]:
-        """Each end of a connection reads the next item."""
+        """Yield the steps in which an end of a connection reads its next item."""
         connection = self._connections.values[state[index]]
         if connection is None:
             return
@@ -153,13 +153,16 @@ class World:
                 yield (which, "decline", name, item), self._happens(after, which, ("decline", name, item))
 
     def _is_doomed(self, state: State, connection: Connection, end: int, name: str) -> bool:
-        """Whether nothing is written towards an end any more. Sooner or later it closes, and what was in flight may be
-        lost, by a reset or the cut."""
+        """Whether nothing is written towards an end any more.
+
+        Such an end closes sooner or later, and items in flight may be lost, by a reset or the cut.
+        """
         if connection.cut[end] or not connection.open[1 - end]:
             return True
         if not connection.cut[1 - end] or connection.incoming[end] or connection.incoming[1 - end]:
             return False
-        # Nothing arrives over there. In the handshake an answer is waited for; later only for signs of life.
+        # Nothing that this end writes arrives. In the handshake it waits for an answer, which does not come. Later it
+        # waits only for signs of life, which come.
         process = self._processes.values[state[connection.processes[end]]]
         assert process is not None
         return process.association._connections.get(name) not in {Stage.IN_USE, Stage.ASKED}
@@ -187,7 +190,7 @@ class World:
         return [PORTS[o] for o in range(3) if self._is_higher(o) is not higher and (o != SECOND or started)]
 
     def _free(self, state: State) -> Iterator[tuple[Action, tuple[State, str]]]:
-        """What may happen or not: what programs do, and what goes wrong."""
+        """Yield the steps that may happen or not: those of programs, and accidents."""
         bounds = self.bounds
         budget = self._budgets.values[state[6]]
         for which in range(3):
@@ -226,7 +229,7 @@ class World:
         for port in self._ports(state, which):
             if process.sent < self.bounds.senders[which]:
                 yield (which, "send", port), self._happens(state, which, ("send", port))
-                # After the last message a monitor shows nothing.
+                # A monitor that is set after the last message shows nothing.
                 if port not in process.monitors and process.monitors_set < self.bounds.monitors:
                     yield (which, "monitor", port), self._happens(state, which, ("monitor", port))
             if budget.demonitors and port in process.monitors:
@@ -246,7 +249,7 @@ class World:
                     after = (*state, self._connections.number(new, new))
                     after, fault = self._happens(after, which, ("dial", name))
                     if dialler == HIGHER and not fault:
-                        # Nothing that the side which decides does depends on a connection that was not answered yet.
+                        # The side that decides does nothing that depends on a connection without an answer.
                         *_, (_, (after, fault)) = self._reads(after, len(state))
                     yield (which, "dial", name), (after, fault)
 
@@ -264,7 +267,7 @@ class World:
                 if connection is not None and killed in connection.processes:
                     ends.append(("close", str(index - 6)))
             after, fault = self._apply(after, killed, tuple(ends))
-            # With it go its monitors: nobody is left to be told.
+            # Its monitors end with it: no program is left to be told.
             log = tuple(sent._replace(monitor=0) for sent in self._logs.values[after[3 + killed]])
             changed = list(after)
             changed[killed], changed[3 + killed] = self._nothing, self._logs.number(log, log)
@@ -274,7 +277,7 @@ class World:
         self, state: State, index: int, connection: Connection, budget: Budget
     ) -> Iterator[tuple[Action, tuple[State, str]]]:
         name = str(index - 6)
-        # With one end closed nothing more is written, so that a cut would change nothing.
+        # If one end is closed, nothing more is written, so a cut would change nothing.
         if budget.cuts and not any(connection.cut) and all(connection.open):
             for cut in ((True, False), (False, True), (True, True)):
                 after = self._spend(state, budget._replace(cuts=budget.cuts - 1))
@@ -360,7 +363,7 @@ class World:
     # The oracle ----------------------------------------------------------------------------------------------------
 
     def _delivered(self, changed: list[int], which: int, name: str, number: int) -> str:
-        """Points 1 and 2 of the promise, when a message is delivered."""
+        """Check points 1 and 2 of the promise, when a message is delivered; return the fault, or an empty text."""
         connection = self._connections.values[changed[6 + int(name)]]
         assert connection is not None
         sender = connection.processes[1 - connection.processes.index(which)]
@@ -373,10 +376,11 @@ class World:
             if other > number and sent.delivered:
                 fault = f"message {number + 1} is delivered after message {other + 1}"
             if other < number and not sent.delivered and monitor and sent.monitor == monitor:
-                # It can come no more without coming late; and whoever sent this one had not been told.
+                # The other message could only come late now, and the sender of this one was not told.
                 lost = f"message {other + 1} was lost, and the monitor of both had not fired"
                 fault = f"message {number + 1} is delivered, {lost}"
-        # Under which monitor it was sent says nothing any more, nor does that of what can come no more.
+        # The monitors of this message and of earlier ones for the port do not matter any more: forgetting them keeps
+        # the states few.
         log = tuple(
             Sent(port, 0, sent.delivered or other == number) if other <= number and sent.port == port else sent
             for other, sent in enumerate(log)
@@ -385,7 +389,7 @@ class World:
         return fault
 
     def _reported(self, changed: list[int], losses: int) -> str:
-        """No loss without a cause: neither dialling at the same time nor a stale claim is one."""
+        """Check that each loss has a cause. Dialling at the same time is no cause, and a stale claim is none."""
         budget, before = self._budgets.values[changed[6]], self._at_first
         causes = (
             (before.cuts - budget.cuts)
@@ -393,7 +397,7 @@ class World:
             + (before.give_ups - budget.give_ups)
             + (before.beliefs - budget.beliefs)
             + (before.kills - budget.kills)
-            # A `bye` that comes after one has gone on.
+            # A `bye` that comes after its side has gone on.
             + (before.unanswered - budget.unanswered)
         )
         if losses > causes and not self.bounds.promise_only and not self._overflows:
@@ -401,7 +405,7 @@ class World:
         return ""
 
     def _fault_at_rest(self, state: State) -> str:
-        """What must hold when nothing more happens by itself."""
+        """Check what must hold when no step happens by itself any more; return the fault, or an empty text."""
         for which in range(3):
             process = self._processes.values[state[which]]
             if process is None:
@@ -409,7 +413,7 @@ class World:
             association = process.association
             waits = association._current is None and association._next is None and association.wants_connection
             for number, sent in enumerate(self._logs.values[state[3 + which]]):
-                # It may wait for a connection: when none comes in time, the whole table fires.
+                # The message may wait for a connection: when none comes in time, the whole table fires.
                 will_fire = waits and sent.port in association.outbox.monitors
                 untold = sent.monitor and process.monitors.get(sent.port) == sent.monitor
                 if untold and not sent.delivered and not will_fire:
@@ -437,7 +441,7 @@ class World:
         return budget == self._at_first and not self._overflows and not self.bounds.promise_only
 
     def _fault_in_use(self, state: State, which: int, process: Process, name: str) -> str:
-        """What must hold at rest for the connection in use: both ends mean the same one, and know who watches what."""
+        """Check the connection in use at rest: both ends use the same one, and agree on who watches which port."""
         connection = self._connections.values[state[6 + int(name)]]
         if connection is None:
             return f"connection {name} is in use on one side, and ended on the other"

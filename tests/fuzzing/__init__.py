@@ -1,11 +1,10 @@
-"""Fuzzers of everything that takes something from outside; see `__main__.py` for how to run them.
+"""Fuzzers of all code that takes data from outside; see `__main__.py` for how to run them.
 
-Two kinds. Of parsers, guided by coverage:
+The fuzzers of parsers are guided by coverage. `targets.py` says what must hold. It does not need the fuzzer, so
+`test_corpus.py` can try the fuzzer's inputs on every Python. `seeds.py` makes the first inputs, `conversation.py` plays
+the other side of a connection, `child.py` is the process that fuzzes, and `campaign.py` starts it and keeps the inputs.
 
-`targets.py` says what must hold, without the fuzzer, so that `test_corpus.py` can try what the fuzzer has found
-on every Python. `seeds.py` makes inputs to begin with, `conversation.py` plays the other side of a connection,
-`child.py` is the process that fuzzes, `campaign.py` starts it and keeps what it finds.
-
-And of whole nodes, by members that have the secret: `member.py` plays them in the simulated network and says what must
-hold, `words.py` makes what they say, `programs.py` is what the nodes do for them. A seed is all there is to a round.
+The fuzzer of whole nodes is a set of members that have the secret. `member.py` plays them in the simulated network and
+says what must hold, `words.py` makes their messages, and `programs.py` holds the functions that the nodes run for them.
+The seed of a round decides all of it.
 """

@@ -1,6 +1,6 @@
 """Fuzz every parser with atheris, and whole nodes by members: `PYTHONPATH=tests python -m fuzzing --help`.
 
-What needs CPython 3.11 and atheris is the parsers; `--target member` needs neither, and is reproduced by its seed.
+Fuzzing parsers needs CPython 3.11 and atheris. `--target member` needs neither, and its seed repeats it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from .campaign import CORPUS, Progress, fuzz
 from .targets import TARGETS
 
 MEMBER = "member"
-"""The target that is no parser."""
+"""The one target that is no parser: whole nodes."""
 
 REPORT_EVERY = 30.0
 """Seconds between two lines about a target."""
 
 
 def show(progress: Progress) -> None:
-    """One line about a target that is being worked on."""
+    """Print one line about the present target."""
     print(
         f"{progress.target:20}{progress.state:9}{progress.executions:>12,} executions {progress.speed:>9,}/s"
         f"  coverage {progress.coverage:,}  features {progress.features:,}  corpus {progress.kept:,}",
@@ -30,7 +30,7 @@ def show(progress: Progress) -> None:
 
 
 def table(all_progress: list[Progress]) -> str:
-    """The end of it all."""
+    """Return the final table."""
     rows = [("target", "executions", "exec/s", "corpus files", "coverage", "features", "crashes")]
     for progress in all_progress:
         numbers = (progress.executions, progress.speed, progress.kept, progress.coverage, progress.features)
@@ -39,7 +39,7 @@ def table(all_progress: list[Progress]) -> str:
 
 
 def run(names: list[str], seconds: int, jobs: int) -> list[Progress]:
-    """Fuzz the targets, so many at a time and each for so many seconds, and show how far they are."""
+    """Fuzz the targets, `jobs` at a time and each for so many seconds, and print their progress."""
     all_progress = [Progress(name) for name in names]
     with ThreadPoolExecutor(jobs) as pool:
         futures: list[Future[None]] = [pool.submit(fuzz, progress, seconds) for progress in all_progress]
@@ -53,7 +53,7 @@ def run(names: list[str], seconds: int, jobs: int) -> list[Progress]:
 
 
 def main() -> int:
-    """Returns 1 if anything broke."""
+    """Fuzz the targets of the arguments. Returns 1 if anything broke."""
     about = "Fuzz every parser of bytes from outside, and whole nodes by members that say anything."
     parser = argparse.ArgumentParser(prog="fuzzing", description=about)
     parser.add_argument("--minutes", type=float, default=10, help="for all targets together, without merging")
@@ -74,7 +74,7 @@ def main() -> int:
 
 
 def fuzz_parsers(names: list[str], arguments: argparse.Namespace) -> int:
-    """Returns 1 if anything broke."""
+    """Fuzz parsers. Returns 1 if anything broke."""
     jobs = max(1, min(arguments.jobs, len(names)))
     seconds = max(1, round(arguments.minutes * 60 * jobs / len(names)))
     print(f"{len(names)} targets, {jobs} at a time, {seconds} s each; the corpus is {CORPUS}", flush=True)

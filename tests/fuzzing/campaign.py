@@ -1,7 +1,7 @@
-"""Fuzzing one target: start the process, follow what it says, keep the inputs that matter.
+"""Fuzzing one target: start the process, read its output, keep the inputs that matter.
 
-The corpus that is kept is minimised: of all that was tried, few inputs that cover as much. Crashes are kept beside it,
-so that `tests/protocol/wire/test_corpus.py` fails until they are mended, and stay there as regression tests.
+The corpus is minimised: it holds the few inputs that cover as much as all that were tried. Crashes are kept beside
+them. `tests/protocol/wire/test_corpus.py` fails until they are mended; then they stay as regression tests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .seeds import LENGTHS, USUAL_LENGTH, WORDS, seeds
 CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 
 LIMITS = ("-timeout=10", "-rss_limit_mb=1024", "-report_slow_units=5")
-"""An input that takes longer, in seconds, or more memory is a crash."""
+"""The limits of an input, in seconds and MiB. An input that exceeds them counts as a crash."""
 
 _STATUS = re.compile(r"#(\d+)\s+(\S+)\s+cov: (\d+) ft: (\d+) corp: (\d+)/\S+ .*?exec/s: (\d+)")
 _EXECUTED = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
@@ -28,15 +28,16 @@ _SPEED = re.compile(r"stat::average_exec_per_sec:\s*(\d+)")
 
 @dataclass(slots=True)
 class Progress:
-    """How far a target is.
+    """The progress of a target.
 
     Attributes:
-      state: in a word.
+      target: its name.
+      state: its state, in a word.
       executions, speed: how often it was called, and how often in a second.
-      coverage, features: branches reached, and how often each, as libFuzzer counts.
-      kept: files in its corpus.
-      crashes: the files of the inputs that broke it, found now.
-      output: the end of what the process said.
+      coverage, features: the branches that were reached, and these with how often each was, as libFuzzer counts them.
+      kept: the number of files in its corpus.
+      crashes: the files of the inputs that have broken it in this run.
+      output: the end of the process's output, if it has failed.
     """
 
     target: str
@@ -50,7 +51,7 @@ class Progress:
     output: str = ""
 
     def read(self, line: str) -> None:
-        """Take what is of interest from a line of libFuzzer's."""
+        """Read the figures in a line of libFuzzer's output."""
         if found := _STATUS.search(line):
             self.executions, self.coverage, self.features, self.kept, self.speed = (
                 int(found[index]) for index in (1, 3, 4, 5, 6)
@@ -62,7 +63,7 @@ class Progress:
 
 
 def kept_inputs(target: str, corpus: Path = CORPUS) -> list[Path]:
-    """All files of a target's corpus, crashes among them."""
+    """Return all files of a target's corpus, including crashes."""
     folder = corpus / target
     return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
 
@@ -102,7 +103,7 @@ def _quoted(word: bytes) -> str:
 
 
 def _run(progress: Progress, work: Path, arguments: tuple[str, ...]) -> None:
-    """Run a child to its end, reading what it says."""
+    """Run a child to its end, and read its output."""
     script = work / "child"
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fuzzing.child {progress.target} "$0" "$@"\n')
     script.chmod(0o700)
@@ -126,7 +127,7 @@ def _run(progress: Progress, work: Path, arguments: tuple[str, ...]) -> None:
 
 
 def _keep_crashes(broken: Path, kept: Path) -> tuple[Path, ...]:
-    """Move the inputs that broke the target: also what took too long, or too much memory."""
+    """Keep the inputs that broke the target, took too long or took too much memory."""
     crashes: list[Path] = []
     for path in sorted(broken.iterdir()):
         if path.name.startswith("slow-unit-"):
@@ -137,7 +138,7 @@ def _keep_crashes(broken: Path, kept: Path) -> tuple[Path, ...]:
 
 
 def _replace(kept: Path, merged: Path) -> None:
-    """Put the merged inputs in place of the kept ones, but for crashes; nothing, if merging has failed."""
+    """Replace the kept inputs, except crashes, by the merged ones. Does nothing if merging has failed."""
     fresh = {path.name: path for path in merged.iterdir()}
     if not fresh:
         return

@@ -7,14 +7,14 @@ import sys
 
 
 def main() -> None:
-    """Does not return: libFuzzer ends the process."""
-    # By name, because it is there only where fuzzing is done, and has no types.
+    """Fuzz. Does not return: libFuzzer ends the process."""
+    # By name, because atheris is installed only for fuzzing, and has no types.
     atheris = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["trio_mp", "cryptography.x509"]):
         # Imported with coverage instrumentation.
         targets = importlib.import_module("fuzzing.targets")
     name, *arguments = sys.argv[1:]
-    # To merge, libFuzzer starts itself again by its first argument: a script that `campaign` has made.
+    # To merge, libFuzzer starts its first argument again, a script that `campaign` has made.
     atheris.Setup([arguments[0], *arguments[1:]], targets.TARGETS[name])
     atheris.Fuzz()
 

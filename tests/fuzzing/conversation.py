@@ -1,7 +1,7 @@
-"""The other side of a connection, as far as the fuzzer does not play it, and a session that is driven as at run time.
+"""The parts of a connection's other side that the fuzzer does not play, and a session that is driven as at run time.
 
-A conversation is data: two bytes that say how it is set up, then what the other side says. A stranger would never get
-past the proof by chance, so a flag puts the correct one, computed with the real key, where it belongs.
+A conversation is bytes: two that say how it is set up, then those that the other side sends. No random input gets past
+the proof by chance, so a flag puts the correct proof, computed with the real key, in its place.
 """
 
 from __future__ import annotations
@@ -37,33 +37,33 @@ LIMIT = 65536
 NONCE = b"\x55" * NONCE_SIZE
 
 SOONER = (
-    # Whoever speaks before it was answered is told off only if both came in one piece.
+    # A side that speaks before it was answered causes an error only if both came in one piece.
     *("in step '", "expected nothing before its 'link'", "expected nothing before this side", "expected 'link' once"),
     # Of two faults in one piece, the splitter's is found before the decoder's.
     "expected a frame of",
 )
-"""See `check_agreement`."""
+"""The `sooner` of `check_agreement`."""
 
 
 class Setup(enum.IntFlag):
-    """The first byte of a conversation: what is put in front of what the fuzzer says."""
+    """The first byte of a conversation: the parts that are put before the fuzzer's bytes."""
 
     GREETING = 1
-    """A valid greeting; else the fuzzer's first two lines are one."""
+    """Put a valid greeting; without this the fuzzer's first two lines are the greeting."""
     PROOF = 2
-    """The correct proof for whatever greeting was said."""
+    """Put the correct proof for the greeting, whoever made that."""
     OWN_REST = 4
     """The proof is over the fuzzer's next line, which has `;;` where the token belongs."""
     GREATER = 8
     """The other side's node ID is the greater one, so that it decides."""
     JSON = 16
-    """It says that it will write JSON."""
+    """The other side says that it will write JSON."""
     TLS_SERVER = 32
     """With TLS: this side is the server."""
 
 
 def local_info(node_id: str, *, encryption: bool) -> LocalInfo:
-    """What a node says of itself; the only place that knows the arguments."""
+    """Return a node's information for the greeting. No other place knows the arguments of `LocalInfo`."""
     return LocalInfo(
         node_id=node_id,
         incarnation="ABCDEFGHabcdefgh",
@@ -76,7 +76,7 @@ def local_info(node_id: str, *, encryption: bool) -> LocalInfo:
 
 
 def make_session(node_id: str, nonce: bytes, *, dialler: bool, encryption: bool = False) -> Session:
-    """One side of a connection; the only place that knows the arguments."""
+    """Return one side of a connection. No other place knows the arguments of `Session`."""
     return Session(
         local_info(node_id, encryption=encryption),
         nonce,
@@ -92,7 +92,7 @@ def _no_tls(_is_server: bool) -> TLSChannel:
 
 @functools.cache
 def peer_greeting(setup: Setup, *, encryption: bool = False) -> bytes:
-    """A valid greeting of the other side."""
+    """Return a valid greeting of the other side."""
     # The side with the smaller nonce is the TLS client.
     nonce = (b"\x01" if Setup.TLS_SERVER in setup else b"\xaa") * NONCE_SIZE
     node_id = "peer" if Setup.GREATER in setup else "else"
@@ -100,7 +100,7 @@ def peer_greeting(setup: Setup, *, encryption: bool = False) -> bytes:
 
 
 def proof_line(rest: bytes, theirs: Greeting, ours: Greeting, fingerprint: bytes = b"") -> bytes:
-    """The correct proof of the other side over a line with `;;` where the token belongs; other lines stay."""
+    """Put the other side's correct token into a line with `;;` in its place; return any other line as it is."""
     method, marker, tail = rest.partition(b";;")
     if not marker or not rest.isascii():
         return rest
@@ -109,13 +109,13 @@ def proof_line(rest: bytes, theirs: Greeting, ours: Greeting, fingerprint: bytes
 
 
 def plain_rest(setup: Setup) -> bytes:
-    """What the other side says with its proof, if the fuzzer does not say it."""
+    """Return the rest of the other side's proof line, if the fuzzer does not make it."""
     framing = "json" if Setup.JSON in setup else "msgpack"
     return f"{HMAC_SHA256};;{framing};lost=".encode("ascii")
 
 
 def greeting_of(data: bytes) -> Greeting | None:
-    """The greeting with which the data begins, if there is one that a session would look at."""
+    """Return the greeting at the beginning of the data, if there is one that a session would parse; else None."""
     lines = data.split(b"\n", 2)
     if len(lines) < 3 or not (lines[0] + lines[1]).isascii():
         return None
@@ -123,7 +123,7 @@ def greeting_of(data: bytes) -> Greeting | None:
 
 
 def stream_of(setup: Setup, body: bytes, *, dialler: bool) -> bytes:
-    """All that the other side says, without TLS, to a session of `LOCAL` (`dialler`: to one that dialled)."""
+    """Return all that the other side says, without TLS, to a session of `LOCAL`; `dialler` if that session dialled."""
     if Setup.GREETING in setup:
         body = peer_greeting(setup) + body
     theirs = greeting_of(body)
@@ -134,7 +134,7 @@ def stream_of(setup: Setup, body: bytes, *, dialler: bool) -> bytes:
 
 
 def with_proof(setup: Setup, body: bytes, theirs: Greeting, ours: Greeting, fingerprint: bytes = b"") -> bytes:
-    """What the other side says behind the greeting, from its proof on."""
+    """Return what the other side says behind the greeting, from its proof on."""
     line = plain_rest(setup)
     if Setup.OWN_REST in setup:
         line, _, body = body.partition(b"\n")
@@ -143,14 +143,14 @@ def with_proof(setup: Setup, body: bytes, theirs: Greeting, ours: Greeting, fing
 
 @functools.cache
 def our_greeting(*, dialler: bool, encryption: bool = False) -> Greeting:
-    """What the session says first."""
+    """Return the greeting of the session."""
     greeting = greeting_of(bytes(make_session(LOCAL, NONCE, dialler=dialler, encryption=encryption).outgoing) + b"\n")
     assert greeting is not None
     return greeting
 
 
 class Driver:
-    """Feeds a session and does as it asks, as `trio_mp._peers.connection.Connection` and the association do.
+    """Feeds a session and answers its events, as `trio_mp._peers.connection.Connection` and the association do.
 
     Attributes:
       authenticated: whether the other side has proven itself.
@@ -163,11 +163,11 @@ class Driver:
         self._closed = False
 
     def run(self, pieces: Iterable[bytes]) -> Outcome:
-        """What comes of the pieces."""
+        """Feed the pieces; return the outcome."""
         return outcome_of(self.feed, pieces)
 
     def feed(self, piece: bytes) -> Iterator[object]:
-        """The events of a piece, with each message on its own, each handled before the next."""
+        """Feed a piece; yield its events and messages one by one, each handled before the next."""
         if self._closed:
             return
         for event in self.session.receive(piece):
@@ -182,7 +182,7 @@ class Driver:
                 self._closed = True
                 return
             self._handle(event)
-        # Nothing else holds what was received before the first frame.
+        # No other buffer holds bytes that were received before the first frame.
         assert len(self.session._lines) <= LINE_LIMIT
 
     def _handle(self, event: Event) -> None:

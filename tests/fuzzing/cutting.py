@@ -1,4 +1,4 @@
-"""The same bytes in other pieces must come to the same."""
+"""The check that the same bytes, cut into other pieces, have the same outcome."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from trio_mp._errors import RemoteProtocolError
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of some bytes: the events, as text so that NaN equals NaN, and the error that ended it, or nothing."""
+    """The outcome of some bytes: the events, as text because NaN differs from NaN, and the final error, or no text."""
 
     events: tuple[str, ...]
     error: str
 
 
 def pieces_of(data: bytes, seed: int) -> list[bytes]:
-    """The bytes in pieces whose sizes, 1 to 64 or so, follow from the seed; one byte each for the seed 0."""
+    """Cut the bytes into pieces whose sizes, about 1 to 64, follow from the seed; one byte each for the seed 0."""
     if not seed:
         return [bytes([byte]) for byte in data]
     pieces: list[bytes] = []
@@ -31,7 +31,7 @@ def pieces_of(data: bytes, seed: int) -> list[bytes]:
 
 
 def outcome_of(feed: Callable[[bytes], Iterable[object]], pieces: Iterable[bytes]) -> Outcome:
-    """Feed the pieces until an error. Whatever is raised but `RemoteProtocolError` is raised on."""
+    """Feed the pieces until a `RemoteProtocolError`; return the outcome. Any other exception leaves."""
     events: list[str] = []
     for piece in pieces:
         try:
@@ -44,7 +44,7 @@ def outcome_of(feed: Callable[[bytes], Iterable[object]], pieces: Iterable[bytes
 
 
 def check_text(error: Exception, limit: int = 1000) -> None:
-    """An error's text goes to the log, where it must forge no line and not fill the disk."""
+    """Check that an error's text, which goes to the log, cannot forge a line there, and is short."""
     text = str(error)
     assert text, "an error without a text"
     assert text.isprintable(), f"a text that is not printable: {text!r}"
@@ -52,14 +52,14 @@ def check_text(error: Exception, limit: int = 1000) -> None:
 
 
 def check_agreement(coarse: Outcome, fine: Outcome, sooner: tuple[str, ...] = ()) -> None:
-    """Both are outcomes of the same bytes, once in larger and once in smaller pieces.
+    """Check two outcomes of the same bytes, once in larger and once in smaller pieces.
 
-    In larger pieces, what is complete in the same piece as a fault may be missing: the fault ends it all. Otherwise
-    they must be the same.
+    In larger pieces, events that are complete in the same piece as a fault may be missing, because the fault ends
+    everything. Otherwise the outcomes must be the same.
 
     Args:
       coarse, fine: the outcomes.
-      sooner: how the texts of errors begin that may come only of larger pieces, or come in place of another.
+      sooner: the beginnings of error texts that may come from larger pieces alone, or replace another error there.
     """
     assert fine.events[: len(coarse.events)] == coarse.events, f"other events:\n{fine}\n{coarse}"
     if sooner and coarse.error.startswith(sooner):

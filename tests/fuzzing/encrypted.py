@@ -1,7 +1,7 @@
-"""The target `tls`: a session with encryption, and an other side that does TLS correctly, wrongly or not at all.
+"""The target `tls`: a session with encryption, whose other side does TLS correctly, wrongly or not at all.
 
-TLS has randomness of its own, which cannot be fixed from Python: the same input takes the same way through our code,
-but its bytes on the wire differ. What OpenSSL does with them is its own affair; what comes of it here is not.
+TLS has randomness of its own, which Python cannot fix: the same input takes the same way through the package, but its
+bytes on the wire differ. The target checks only what the package does with OpenSSL's results.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .conversation import (
 from .cutting import Outcome, check_agreement, pieces_of
 
 RAW, INSIDE, CHANGED = range(3)
-"""The third byte: the rest comes in place of TLS; within it; or changes what the other side's TLS says."""
+"""The values of the third byte: the rest replaces TLS; is sent inside TLS; or changes what the other side sends."""
 
 
 class Flights:
-    """What an honest other side's TLS and the session say to each other, one flight at a time.
+    """The flights of TLS between an honest other side and the session, one at a time.
 
     Attributes:
       peer: the other side's TLS.
@@ -43,7 +43,7 @@ class Flights:
         self.peer: MemoryTLS = throwaway_tls(not server)
 
     def __iter__(self) -> Iterator[bytes]:
-        """What the other side's TLS says next, until it has nothing more to say."""
+        """Yield the flights of the other side's TLS, until it has nothing more to say."""
         session = self._driver.session
         flight = self.peer.start()
         for _ in range(5):
@@ -56,12 +56,12 @@ class Flights:
             try:
                 flight = self.peer.receive(said)[1]
             except RemoteProtocolError:
-                # The session answered what it did not like with an alert.
+                # The session has refused the flight with an alert.
                 return
 
 
 def _begun(setup: Setup, *, dialler: bool) -> Driver:
-    """A session that has read the greeting and has begun with TLS."""
+    """Return a session that has read the greeting and begun TLS."""
     driver = Driver(make_session(LOCAL, NONCE, dialler=dialler, encryption=True))
     driver.session.outgoing.clear()
     outcome = driver.run([peer_greeting(setup, encryption=True)])
@@ -76,7 +76,7 @@ def _raw(setup: Setup, pieces: Iterable[bytes], *, dialler: bool) -> tuple[Outco
 
 
 def _inside(setup: Setup, body: bytes, seed: int | None, *, dialler: bool) -> Outcome:
-    """The outcome of what is said within TLS, from the proof on; in one piece if there is no seed."""
+    """Send bytes inside TLS, from the proof on, in one piece if there is no seed; return the outcome."""
     driver = _begun(setup, dialler=dialler)
     flights = Flights(driver, server=Setup.TLS_SERVER in setup)
     for flight in flights:
@@ -92,7 +92,7 @@ def _inside(setup: Setup, body: bytes, seed: int | None, *, dialler: bool) -> Ou
 
 
 def _changed(setup: Setup, change: bytes, *, dialler: bool) -> None:
-    """One flight of the other side's is changed: which, where, by what mask, and what is put in there."""
+    """Change one flight of the other side. Four bytes say which flight, the place and the mask; the rest goes there."""
     number, high, low, mask, *more = change.ljust(4, b"\0")
     driver = _begun(setup, dialler=dialler)
     server = Setup.TLS_SERVER in setup
@@ -108,10 +108,10 @@ def _changed(setup: Setup, change: bytes, *, dialler: bool) -> None:
 
 
 def tls(data: bytes) -> None:
-    """A session with encryption.
+    """Try a session with encryption.
 
-    The first byte is a `Setup` and, in its uppermost bit, whether this side dialled; the second says how the rest is
-    cut, the third what is done with it.
+    The first byte is a `Setup` and, in its uppermost bit, whether this side dialled. The second byte says how the rest
+    is cut, the third byte how the rest is used.
     """
     if len(data) < 3:
         return

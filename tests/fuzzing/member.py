@@ -1,9 +1,9 @@
 """Authenticated members that say anything at all to real nodes, in the simulated network.
 
-What must hold: every node lives; what bystanders send each other arrives, under the oracle of the promise, and none of
-their monitors fires; and nothing is logged as an error but what is expected (`EXPECTED`).
+These must hold: every node lives; the messages of bystanders arrive, under the oracle of the promise, and none of their
+monitors fires; and no error is logged but the expected ones (`EXPECTED`).
 
-A round is made of a number, its seed: it decides who says what and when, and the same seed gives the same round.
+The seed of a round decides who says what and when, and the same seed gives the same round.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ MESSAGES = 2000
 """About how many messages the members say in one round."""
 
 MEMBERS = ("a", "z")
-"""The one decides which connection is used with nodes in between, the other does not."""
+"""The IDs of the members. The second is greater than those of the nodes, so it decides which connection is used."""
 
 NODES = ("n", "p", "q")
-"""The seed, and two bystanders that are attached to it."""
+"""The IDs of the nodes: the seed, and two nodes that are attached to it."""
 
 SETTINGS: dict[str, Any] = {
     "spawn_modules": [MODULE],
@@ -57,30 +57,32 @@ SETTINGS: dict[str, Any] = {
 }
 
 EXPECTED = re.compile(
-    # Programs that were asked to fail, on purpose or by arguments that they cannot have.
+    # Programs that were asked to fail, or got arguments that do not fit.
     r"died and nobody monitors it|a task failed while it was unwinding|a handler failed after the port had died"
     r"|the function of a byte stream failed|the message about a death|the answer for that node cannot be sent"
-    # What was taken before it was known that the peer speaks JSON, or has a smaller limit: monitors of the port fire.
+    # Messages that were queued before the node knew that the peer speaks JSON or has a smaller limit: monitors fire.
     r"|a message of send_after"
-    # A member takes the ID of another, or says that ours is taken.
+    # A member uses the ID of another node, or says that the node's ID is in use.
     r"|in use"
 )
-"""Errors that may be in the log."""
+"""A pattern for the errors that may be in the log."""
 
 
 class Unexpected(AssertionError):
-    """Something that must not be."""
+    """A round has broken a rule; the text says which."""
 
 
 @dataclass(slots=True)
 class Round:
-    """What has become of one round.
+    """The outcome of one round.
 
     Attributes:
-      said: how many messages the members have said.
-      heard: how many they were sent.
+      seed: its seed.
+      said: how many messages the members have sent.
+      heard: how many messages the members have received.
       connections: how many of their connections came into use.
-      delivered: how many of the bystanders' messages arrived.
+      delivered: how many of the bystanders' messages have arrived.
+      errors: the errors that were logged and not expected.
     """
 
     seed: int
@@ -92,11 +94,11 @@ class Round:
 
 
 class Member:
-    """Somebody who has the secret, and says anything.
+    """A member that has the secret, and says anything.
 
     Args:
-      network, node_id: where, and who.
-      outcome: where it counts.
+      network, node_id: its network and its node ID.
+      outcome: counts its messages.
     """
 
     def __init__(self, network: SimulatedNetwork, node_id: str, outcome: Round) -> None:
@@ -112,7 +114,7 @@ class Member:
         self.speaker = Speaker(self.numbers, node_id, self.incarnation, [*NODES, *MEMBERS], places, json=self.json)
 
     def session(self, *, dialler: bool, stream: str = "") -> Session:
-        """One side of a new connection."""
+        """Make one side of a new connection."""
         numbers = self.numbers
         local = LocalInfo(
             self.node_id,
@@ -151,7 +153,7 @@ class Member:
             await trio.sleep(self.numbers.choice((0, 0.5, 2, 10)))
 
     async def _converse(self, pipe: Pipe, session: Session) -> None:
-        """One connection, until either side has had enough of it."""
+        """Use one connection until either side ends it."""
         opened = trio.Event()
         patience = self.numbers.choice((1, 5, 20, 60))
         with trio.move_on_after(patience):
@@ -198,7 +200,7 @@ class Member:
         for message in batch:
             if message[:2] == ("", "start") and len(message) > 2:
                 self.speaker.asked = [*self.speaker.asked[-20:], str(message[2])]
-            # What it was told: the ports of programs.
+            # The IDs of ports in what it was told.
             for value in message[1:]:
                 if isinstance(value, str) and "#" in value and value.partition("#")[0] in NODES:
                     self.speaker.ports = [*self.speaker.ports[-50:], value]
@@ -218,12 +220,12 @@ class Member:
                         framing.append(frame, str(name), tuple(rest))
                         count += 1
                     except (TypeError, ValueError):
-                        # Its framing, or any, has no such thing.
+                        # Its framing, or any framing, cannot hold this value.
                         continue
                 framing.close_frame(frame, count)
                 self.outcome.said += count
                 if numbers.random() < 0.002:
-                    # Not even a frame.
+                    # Break the frame itself.
                     frame[numbers.randrange(len(frame))] ^= 1 << numbers.randrange(8)
                 session.send(frame)
             await self._flush(pipe, session)
@@ -238,15 +240,16 @@ class Member:
 
 
 def no_tls(_is_server: bool) -> TLSChannel:
-    """There is none."""
+    """Fail: these sessions have no TLS."""
     raise AssertionError("nobody asked for TLS")
 
 
 class Bystanders:
-    """Nodes that mind their own business, all with all.
+    """Programs on the nodes that send messages to each other, each to all.
 
     Attributes:
-      fired: reasons of monitors that must not fire.
+      fired: the reasons of monitors that have fired, although none must.
+      sent: how many messages they have sent.
     """
 
     def __init__(self, network: SimulatedNetwork, nodes: list[Node], outcome: Round) -> None:
@@ -260,20 +263,20 @@ class Bystanders:
         self.outcome.delivered += 1
 
     def begin(self) -> None:
-        """Monitor one another."""
+        """Have each monitor the ports of all."""
         for witness in self._witnesses:
             for port in self._ports:
                 witness.monitor(port, lambda *reason: self.fired.append(reason))
 
     def send(self) -> None:
-        """Send one another a message each."""
+        """Have each send one message to each port."""
         for witness in self._witnesses:
             for port in self._ports:
                 witness.send(port, "of a bystander")
                 self.sent += 1
 
     def check(self) -> None:
-        """All has arrived, and nobody was told of a loss."""
+        """Check that all messages have arrived, and that no monitor has fired."""
         if self.fired:
             raise Unexpected(f"monitors of bystanders have fired: {self.fired[:3]}")
         if self.outcome.delivered != self.sent:
@@ -281,14 +284,14 @@ class Bystanders:
 
 
 class Errors(logging.Handler):
-    """Keeps errors that nobody expects."""
+    """Keeps logged errors that are not expected."""
 
     def __init__(self, outcome: Round) -> None:
         super().__init__(logging.ERROR)
         self._outcome = outcome
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler.emit`. What a member has sent as a log record of its own counts for nothing."""
+        """See `logging.Handler.emit`. Ignores log records that a member has sent as its own."""
         text = record.getMessage()
         if not hasattr(record, "node") and not EXPECTED.search(text):
             if record.exc_info:
@@ -298,7 +301,7 @@ class Errors(logging.Handler):
 
 @contextmanager
 def watched_log(outcome: Round) -> Iterator[None]:
-    """Keep errors. Where no handler is at the root nothing is printed: there are thousands of warnings."""
+    """Keep errors for the length of the block. Nothing is printed, unless the root logger has a handler."""
     logger, handler = logging.getLogger("trio_mp"), Errors(outcome)
     logger.addHandler(handler)
     try:
@@ -308,7 +311,7 @@ def watched_log(outcome: Round) -> Iterator[None]:
 
 
 async def scenario(network: SimulatedNetwork, outcome: Round, messages: int) -> None:
-    """One round."""
+    """Play one round in the simulated network."""
     first, *others = NODES
     seeds = [address_of(first)]
     async with (
@@ -320,7 +323,7 @@ async def scenario(network: SimulatedNetwork, outcome: Round, messages: int) -> 
         bystanders = Bystanders(network, nodes, outcome)
         bystanders.begin()
         bystanders.send()
-        # Then all are connected with all, and have to stay so.
+        # By now all nodes are connected with all, and must stay so.
         await trio.sleep(30)
         async with trio.open_nursery() as nursery:
             with n.collect_logs("INFO"):
@@ -329,19 +332,19 @@ async def scenario(network: SimulatedNetwork, outcome: Round, messages: int) -> 
                 for node_id in MEMBERS:
                     nursery.start_soon(be_a_member, network, node_id, nodes, outcome)
                 for _ in range(300):
-                    # Where nobody lets them say anything any more, the time is up.
+                    # The number of rounds bounds the time, because the nodes may refuse all members.
                     bystanders.send()
                     await trio.sleep(1)
                     if outcome.said >= messages:
                         break
                 nursery.cancel_scope.cancel()
-        # More than three heartbeats: who has fallen silent is noticed.
+        # More than three heartbeats, so that nodes notice peers that have fallen silent.
         await trio.sleep(20)
         bystanders.check()
 
 
 async def be_a_member(network: SimulatedNetwork, node_id: str, nodes: list[Node], outcome: Round) -> None:
-    """Be a member that knows some ports of each node."""
+    """Run a member that knows one port of each node."""
     member = Member(network, node_id, outcome)
     for node in nodes:
         port = node.port()
@@ -351,7 +354,7 @@ async def be_a_member(network: SimulatedNetwork, node_id: str, nodes: list[Node]
 
 
 async def follow(node: Node) -> None:
-    """What programs do with the database."""
+    """Use the database of a node as programs do."""
     async with trio.open_nursery() as nursery:
         for family in ("red", "blue", "trio_mp.nodes"):
             nursery.start_soon(watch, node, family)
@@ -366,14 +369,14 @@ async def watch(node: Node, family: str) -> None:
 
 
 async def watch_nodes(node: Node) -> None:
-    """Follow who there is."""
+    """Follow the nodes of the network."""
     async with node.watch_nodes() as changes:
         async for _ in changes:
             pass
 
 
 def play(seed: int, messages: int = MESSAGES) -> Round:
-    """One round. Raises whatever is wrong, with the seed in a note."""
+    """Play one round. Raises for a broken rule, with the seed in a note."""
     outcome = Round(seed)
     try:
         with watched_log(outcome):
@@ -387,7 +390,7 @@ def play(seed: int, messages: int = MESSAGES) -> Round:
 
 
 def run(seed: int, messages: int, minutes: float) -> int:
-    """Play rounds from this seed on, until so many messages were said or the time is over; how many rounds broke."""
+    """Play rounds from this seed on, until so many messages were sent or the time is over; return how many broke."""
     began = shown = time.monotonic()
     said = heard = rounds = broken = connections = delivered = 0
     while said < messages and time.monotonic() - began < minutes * 60:
@@ -411,5 +414,5 @@ def run(seed: int, messages: int, minutes: float) -> int:
 
 
 def new_seed() -> int:
-    """A seed that was probably never tried."""
+    """Return a seed that was probably never tried."""
     return random.SystemRandom().randrange(10**9)

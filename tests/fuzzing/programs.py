@@ -1,4 +1,4 @@
-"""What nodes that are fuzzed do for others: functions to be spawned, and ports that do what they are asked for."""
+"""The functions that fuzzed nodes run for others, and ports that do what others ask."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import trio
 from trio_mp import Node, Port, PortDied, current_node, spawnable
 
 REFUSED = (TypeError, ValueError, RuntimeError, PortDied, trio.ClosedResourceError)
-"""What a program must expect of calls whose arguments it was given by others."""
+"""The exceptions that a program must expect when it uses arguments that came from others."""
 
 
 @spawnable
 def installs(port: Port, *_arguments: Any) -> None:
-    """Handlers that do what they are asked for."""
+    """Install handlers that do what others ask."""
     serve(current_node(), port)
 
 
 @spawnable
 async def echoes(port: Port, *_arguments: Any) -> None:
-    """A process that answers whoever asks."""
+    """Answer each message, in a task of the port."""
     async for message in port:
         if len(message) > 1 and isinstance(message[1], str):
             try_to(current_node().send, *message[1:])
@@ -28,25 +28,25 @@ async def echoes(port: Port, *_arguments: Any) -> None:
 
 @spawnable
 def fails(_port: Port, *arguments: Any) -> None:
-    """Raises at once."""
+    """Raise at once."""
     raise ValueError(f"asked for: {arguments!r:.50}")
 
 
 @spawnable
 def ends(port: Port, *_arguments: Any) -> None:
-    """Ends at once."""
+    """End at once."""
     port.kill()
 
 
 @spawnable
 async def sleeps(_port: Port, *_arguments: Any) -> None:
-    """Ends after a while."""
+    """End after a while."""
     await trio.sleep(1)
 
 
 @spawnable
 async def starts(port: Port, *arguments: Any, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
-    """Starts after a while, with what it was given, and then answers whoever asks."""
+    """Start after a while, with the arguments as the value, and then answer each message."""
     await trio.sleep(0.2)
     try_to(task_status.started, list(arguments))
     await echoes(port)
@@ -54,26 +54,26 @@ async def starts(port: Port, *arguments: Any, task_status: trio.TaskStatus[Any] 
 
 @spawnable
 async def never_starts(_port: Port, *_arguments: Any, task_status: trio.TaskStatus[Any]) -> None:
-    """Returns and has not started."""
+    """Return without having started."""
     await trio.sleep(0.1)
 
 
 @spawnable
 async def streams(stream: trio.abc.HalfCloseableStream, *_arguments: Any) -> None:
-    """Answers with what has come."""
+    """Answer with the bytes that have come."""
     data = await stream.receive_some(1000)
     await stream.send_all(data * 3)
 
 
 @spawnable
 async def breaks_off(stream: trio.abc.HalfCloseableStream, *_arguments: Any) -> None:
-    """Writes, and raises."""
+    """Write, and raise."""
     await stream.send_all(b"x" * 1000)
     raise ValueError("asked for")
 
 
 def try_to(function: Any, *arguments: Any) -> None:
-    """Do what others have asked for; that it cannot be done is theirs to know."""
+    """Do what others ask; ignore that it cannot be done."""
     try:
         function(*arguments)
     except REFUSED:
@@ -81,7 +81,7 @@ def try_to(function: Any, *arguments: Any) -> None:
 
 
 def serve(node: Node, port: Port) -> None:
-    """Have a port do what it is asked for."""
+    """Have a port do what others ask."""
     port.on("send")(lambda *message: try_to(node.send, *message))
     port.on("kill")(lambda other, *_: try_to(node.kill, other, "asked for"))
     port.on("link")(lambda other, *_: try_to(node.link, other))

@@ -1,4 +1,4 @@
-"""Inputs to begin with, made from what is valid, and words to put in: with them the fuzzer starts deep."""
+"""The first inputs of the fuzzer, made from valid data, and a dictionary. With them it reaches deep code at once."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ WORDS: tuple[bytes, ...] = (
     *(b"\x16\x03\x01\x00\x7a\x01", b"\x16\x03\x03\x00\x7a\x02", b"\x14\x03\x03\x00\x01\x01"),
     b"\x15\x03\x03\x00\x02\x02\x28",
 )
-"""The dictionary, for every target."""
+"""The fuzzer's dictionary, for every target."""
 
 LENGTHS = {"addresses": 8192, "lines": 8300, "greeting": 1000}
-"""The longest input of a target, in bytes, where it is not this:"""
+"""The longest input, in bytes, of each target that does not use `USUAL_LENGTH`."""
 USUAL_LENGTH = 700
 
 
 def frames_of(batch: tuple[tuple[object, ...], ...]) -> bytes:
-    """One frame."""
+    """Make one frame."""
     frame = codec.open_frame()
     for name, *rest in batch:
         codec.append_message(frame, str(name), tuple(rest))
@@ -62,7 +62,7 @@ def frames_of(batch: tuple[tuple[object, ...], ...]) -> bytes:
 
 
 def json_of(batch: tuple[tuple[object, ...], ...]) -> bytes:
-    """A line for each message."""
+    """Make a line of JSON for each message."""
     written = bytearray()
     for name, *rest in batch:
         append_json(written, str(name), tuple(rest))
@@ -112,7 +112,7 @@ def _addresses() -> list[bytes]:
 
 
 def _sayings(setup: Setup) -> list[bytes]:
-    """What comes behind the proof: with and without the decision on our side, then frames."""
+    """Return inputs that come behind the proof: the lines of a decision by either side, then frames."""
     message = json_of(BATCHES[0]) if Setup.JSON in setup else frames_of(BATCHES[0]) + frames_of(BATCHES[3])
     word = b"link\n" if Setup.GREATER in setup else b"ok\n"
     return [word + message, b"no;not%20now\n", word]
@@ -144,7 +144,7 @@ def _encrypted() -> list[bytes]:
 
 
 def _certificate(names: list[x509.GeneralName], *, more: bool) -> bytes:
-    """A certificate that is always the same, by a key and dates that are."""
+    """Make a certificate that is always the same, from a fixed key and fixed dates."""
     key = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "node")])
     builder = x509.CertificateBuilder(
@@ -195,9 +195,9 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "certificates": _certificates,
     "chunks": _chunks,
 }
-"""Makes the inputs of each target."""
+"""The functions that make the first inputs, by target."""
 
 
 def seeds(name: str) -> list[bytes]:
-    """The inputs that a target begins with."""
+    """Return the first inputs of a target."""
     return SEEDS[name]()

@@ -1,7 +1,8 @@
-"""What must hold of every parser, whatever bytes it is given: one function each, which raises if it does not hold.
+"""The rules that every parser must keep for any bytes: one function for each parser, which raises if a rule is broken.
 
-Of any input come events or one documented exception; what is held stays under its limit; bytes in other pieces come to
-the same; what was decoded can be encoded again. Add a function, name it in `TARGETS`, and give it seeds in `seeds.py`.
+Any input gives events or one documented exception; buffers stay below their limits; the same bytes in other pieces have
+the same outcome; decoded values can be encoded again. For a new parser write a function, name it in `TARGETS`, and give
+it seeds in `seeds.py`.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ from .encrypted import tls
 Target: TypeAlias = Callable[[bytes], None]
 
 FRAME_LIMIT = 300
-"""Small, so that inputs of a few bytes get to both sides of it."""
+"""The limit of frames, in bytes: so small that short inputs reach both sides of it."""
 
 TRAVELS = {str, int, float, bool, bytes, type(None), list, tuple, dict}
 
 
 def lines(data: bytes) -> None:
-    """The splitter of lines. The first byte says how the rest is cut."""
+    """Try the splitter of lines. The first byte says how the rest is cut."""
 
     def feed_into(buffer: LineBuffer) -> Callable[[bytes], list[str]]:
         def feed(piece: bytes) -> list[str]:
@@ -74,7 +75,7 @@ def lines(data: bytes) -> None:
 
 
 def frames(data: bytes) -> None:
-    """The splitter of frames. The first byte says how the rest is cut, and how much goes straight into its place."""
+    """Try the splitter of frames. The first byte says how the rest is cut, and how much is written into the buffer."""
 
     def check(buffer: FrameBuffer[bytes], found: list[bytes]) -> list[bytes]:
         assert all(len(frame) <= FRAME_LIMIT for frame in found)
@@ -109,7 +110,7 @@ def frames(data: bytes) -> None:
 
 
 def _check_values(batch: Sequence[object]) -> None:
-    """Only what may travel is in there, and not too deep."""
+    """Check that all values may travel, and nest no deeper than allowed."""
     level, depth = list(batch), 0
     while level:
         assert depth <= MAXIMUM_DEPTH + 1, "deeper than allowed"
@@ -134,7 +135,7 @@ def _packed(batch: list[tuple[object, ...]]) -> bytearray:
 
 
 def messages(data: bytes) -> None:
-    """The decoder of frames, and what it decodes encoded and decoded again."""
+    """Try the decoder of frames; encode and decode its messages again."""
     try:
         decoded = codec.decode_frame(data)
     except RemoteProtocolError as error:
@@ -151,7 +152,7 @@ def messages(data: bytes) -> None:
 
 
 def requests_of(data: bytes) -> None:
-    """The decoder of frames, then the requests in every message, whatever port it is for."""
+    """Decode a frame, and read each message as a request, whatever port it is for."""
     try:
         decoded = codec.decode_frame(data)
     except RemoteProtocolError:
@@ -166,9 +167,9 @@ def requests_of(data: bytes) -> None:
 
 
 def greeting(data: bytes) -> None:
-    """The parser of greetings; what it reads is said, and read, again."""
+    """Try the parser of greetings; write and read its result again."""
     line, _, nonce = data.partition(b"\n")
-    # What is not printable ASCII does not get past the splitter of lines.
+    # The splitter of lines lets only printable ASCII pass.
     if not (line + nonce).isascii() or not (line + nonce).decode("ascii").isprintable():
         return
     try:
@@ -190,7 +191,7 @@ def greeting(data: bytes) -> None:
 
 
 def escaping(data: bytes) -> None:
-    """Escaped and unescaped again, in both orders."""
+    """Escape and unescape a text, in both orders."""
     text = data.decode("utf-8", "replace")
     field = escape(text)
     assert field.isascii()
@@ -209,7 +210,7 @@ def _handshake(data: bytes, *, dialler: bool) -> None:
     setup, seed, body = Setup(data[0] % 64), data[1], data[2:]
     stream = stream_of(setup, body, dialler=dialler)
     driver = Driver(make_session(LOCAL, NONCE, dialler=dialler))
-    # In single bytes, so that everything is answered as soon as it can be; but not what is always the same.
+    # In single bytes, so that the session answers as soon as it can; but the fixed greeting in one piece.
     known = peer_greeting(setup) if Setup.GREETING in setup else b""
     fine = driver.run([known, *pieces_of(stream[len(known) :], 0)])
     for pieces in ([stream], pieces_of(stream, seed or 1)):
@@ -219,12 +220,12 @@ def _handshake(data: bytes, *, dialler: bool) -> None:
         _check_proven(stream, dialler=dialler)
         return
     assert not session.open
-    # A stranger gets no token: what was dialled said its greeting, and what dialled its proof.
+    # A stranger who dials gets no token: a session that was dialled has sent only its greeting, two lines.
     assert session.outgoing.count(b"\n") <= (3 if dialler else 2)
 
 
 def _check_proven(stream: bytes, *, dialler: bool) -> None:
-    """Whoever was taken for authenticated has said the right proof."""
+    """Check that a side that was taken for authenticated has sent the right proof."""
     theirs = greeting_of(stream)
     assert theirs is not None
     ours = our_greeting(dialler=dialler)
@@ -235,17 +236,17 @@ def _check_proven(stream: bytes, *, dialler: bool) -> None:
 
 
 def handshake_dialler(data: bytes) -> None:
-    """A session that dialled, from the first byte to frames; see `conversation.Setup` for the first two bytes."""
+    """Try a session that dialled, from the first byte to frames; see `conversation.Setup` for the first byte."""
     _handshake(data, dialler=True)
 
 
 def handshake_acceptor(data: bytes) -> None:
-    """A session that was dialled, from the first byte to frames; see `conversation.Setup` for the first two bytes."""
+    """Try a session that was dialled, from the first byte to frames; see `conversation.Setup` for the first byte."""
     _handshake(data, dialler=False)
 
 
 def addresses(data: bytes) -> None:
-    """The parser of addresses; what it reads is written, and read, again."""
+    """Try the parser of addresses; write and read its result again."""
     try:
         text = data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -253,14 +254,14 @@ def addresses(data: bytes) -> None:
     try:
         address = parse_address(text)
     except ConfigurationError as error:
-        # It quotes all of what was written: the user's own text, twice, and escaped.
+        # The error may quote the user's whole text twice, with escapes.
         check_text(error, 200 + 2 * len("\\U00000000") * len(text))
         return
     assert parse_address(str(address)) == address
 
 
 def json(data: bytes) -> None:
-    """The splitter and decoder of JSON. The first byte says how the rest is cut."""
+    """Try the splitter and decoder of JSON. The first byte says how the rest is cut."""
 
     def feed_into(buffer: JSONBuffer) -> Callable[[bytes], list[tuple[object, ...]]]:
         def feed(piece: bytes) -> list[tuple[object, ...]]:
@@ -287,14 +288,14 @@ def json(data: bytes) -> None:
 
 
 def certificates(data: bytes) -> None:
-    """What a certificate in DER names."""
+    """Try to read the node IDs that a certificate in DER names."""
     names = node_ids_in(data)
     assert all(map(is_node_id, names))
     assert names == node_ids_in(data)
 
 
 def chunks(data: bytes) -> None:
-    """The reader of byte streams. The first byte says how the rest is cut, and how much is taken at once."""
+    """Try the reader of byte streams. The first byte says how the rest is cut, and how much is taken at once."""
     seed, data = sum(data[:1]), data[1:]
     whole, cut = ChunkReader(), ChunkReader()
     whole.feed(data)
@@ -326,4 +327,4 @@ TARGETS: dict[str, Target] = {
     "certificates": certificates,
     "chunks": chunks,
 }
-"""Every target by its name, which is also that of its folder in `tests/corpus`."""
+"""Every target by its name; its folder in `tests/corpus` has the same name."""

@@ -1,7 +1,7 @@
-"""What a member of the network may say to a node: every word, mostly nearly right, with what it knows in the blanks.
+"""The messages that a member of the network may send to a node: every word, with arguments that are mostly right.
 
-Arbitrary values would hardly ever get past the first look at a message. So each word has a pattern of what belongs
-behind it, and a message is made of that; now and then something in it is replaced, taken away, doubled or nested.
+A node refuses almost every message of arbitrary values at once. So each word has a pattern of its arguments, and a
+message is made of that. Now and then a value in it is replaced, taken away, doubled or nested.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ODD: tuple[Any, ...] = (
     *([], {}, [[]], [{}], {"": None}, ["x"], {"x": 1}, {"x": ["y"]}, "x" * 300, "#", "n#", "#x", "n"),
     *("n#x.1", [None] * 20),
 )
-"""Values that belong nowhere, or almost."""
+"""Values that fit almost nowhere."""
 
 FAMILIES = ("trio_mp.nodes", "red", "blue", "", "trio_mp.x", "x" * 300)
 FUNCTIONS = (
@@ -30,17 +30,17 @@ MODULE = "fuzzing.programs"
 
 
 class Speaker:
-    """What one member knows, and makes messages of.
+    """Makes the messages of one member, from what the member knows.
 
     Args:
-      numbers: decides everything.
-      node_id, incarnation: the member's.
+      numbers: makes all choices.
+      node_id, incarnation: those of the member.
       nodes: the IDs of the nodes that it knows.
       places: addresses that it knows.
-      json: whether it must keep to what JSON can say.
+      json: whether it may use only values that JSON has.
 
     Attributes:
-      ports: the IDs of ports that it was told of.
+      ports: the IDs of ports that it was told.
       asked: the names of ports that it was asked to start.
     """
 
@@ -56,7 +56,7 @@ class Speaker:
         self.ports: list[str] = []
         self.asked: list[str] = []
         self._counter = 0
-        # By what the names that it gives begin.
+        # The beginning of the names that it gives.
         self._mark = spawner_mark(node_id, incarnation)
         self._spawned = [self._spawned_name(0)]
         self._tokens = ["T" * 16]
@@ -67,7 +67,7 @@ class Speaker:
     # What belongs in the blanks ------------------------------------------------------------------------------------
 
     def new_name(self) -> str:
-        """A name for a port that it spawns: mostly the next one that it may give."""
+        """Return a name for a port that it spawns: mostly the next one that it may give."""
         if self.numbers.random() < 0.1:
             return self.name()
         self._counter += 1
@@ -78,11 +78,11 @@ class Speaker:
         return f"{spawned_prefix(self._mark, counter)}{self.numbers.randrange(10**16):016}"
 
     def asked_name(self) -> str:
-        """The name of a port that it was asked to start."""
+        """Return the name of a port: mostly of one that it was asked to start."""
         return self.numbers.choice(self.asked) if self.asked and self.numbers.random() < 0.8 else self.name()
 
     def name(self) -> str:
-        """The name of a port there."""
+        """Return the name of a port of the other node."""
         choice = self.numbers.random()
         if choice < 0.5:
             return self.numbers.choice(self._spawned)
@@ -91,59 +91,59 @@ class Speaker:
         return self.numbers.choice(("x.1", "A" * 16 + ".1", "x" * 300, "", "\0", f"{self.incarnation}.{2**70}"))
 
     def port(self) -> str:
-        """The ID of a port: of the one spoken to, of its own, of a third."""
+        """Return the ID of a port: of the other node, of the member, or of a third node."""
         if self.ports and self.numbers.random() < 0.5:
             return self.numbers.choice(self.ports)
         node_id = self.node_id if self.numbers.random() < 0.6 else self.node()
         return f"{node_id}#{self.numbers.choice((f'{self.incarnation}.7', 'mine.1', '', self.name()))}"
 
     def port_or_none(self) -> str | None:
-        """What a port that is started is tied to."""
+        """Return the ID of a port to which a new port is linked, or None."""
         return self.port() if self.numbers.random() < 0.3 else None
 
     def epoch(self) -> int | None:
-        """Which life of a child a port that is started is."""
+        """Return the epoch of a port that is started."""
         return self.numbers.choice((None, None, 0, 1, 2**63 - 1, 2**63, -1))
 
     def node(self) -> str:
-        """A node ID."""
+        """Return a node ID, or a text that is none."""
         if self.numbers.random() < 0.1:
             ghost = f"ghost{self.numbers.randrange(9)}"
             return self.numbers.choice(("", "nobody", "x" * 255, "x" * 256, "a b", "a#b", ghost))
         return self.numbers.choice([*self.nodes, self.node_id])
 
     def function(self) -> str:
-        """The reference of a function."""
+        """Return the reference of a function."""
         if self.numbers.random() < 0.1:
             return self.numbers.choice(("", ":", "::main", "os:system", "x" * 2000, "a.b:c", "fuzzing.programs:"))
         return f"{MODULE}:{self.numbers.choice(FUNCTIONS)}"
 
     def token(self) -> str:
-        """The token of a stream."""
+        """Return the token of a stream."""
         if self.numbers.random() < 0.7:
             self._tokens.append(f"{self.numbers.randrange(10**16):016}")
         return self.numbers.choice(self._tokens[-5:])
 
     def addresses(self) -> list[Any]:
-        """Where somebody listens."""
+        """Return addresses on which a node may listen."""
         places = [*self.places, "nobody", "unix:/nowhere", "*:0", "", "[::1]:4040", "x:99999", "\ud7ff:1", "a" * 400]
         return [self.numbers.choice(places) for _ in range(self.numbers.choice((0, 1, 1, 2, 20)))]
 
     def family(self) -> str:
-        """The name of a family."""
+        """Return the name of a family."""
         return self.numbers.choice(FAMILIES)
 
     def key(self) -> str:
-        """A key: mostly of who may set it."""
+        """Return a key: mostly one that the member may set."""
         return self.numbers.choice((self.node_id, self.node(), "k", "l", "", "x" * 300, self.port()))
 
     def sequence(self) -> int:
-        """A number that mostly grows."""
+        """Return a number that mostly grows."""
         self._sequence += 1
         return self.numbers.choice((self._sequence,) * 6 + (0, 1, 2**63, self._sequence + 10**6, -1))
 
     def value(self) -> Any:
-        """Any value that may travel."""
+        """Return any value that may travel."""
         kind = self.numbers.randrange(8)
         if kind < 4:
             value = self.numbers.choice(ODD)
@@ -158,36 +158,36 @@ class Speaker:
         return value
 
     def deep(self, levels: int) -> Any:
-        """Something that nests."""
+        """Return a value that nests."""
         value: Any = None
         for _ in range(levels):
             value = [value] if self.numbers.random() < 0.5 else {"d": value}
         return value
 
     def reason(self) -> Message:
-        """Why a port died."""
+        """Return a reason of death."""
         known: tuple[Message, ...] = ((), ("die", "ValueError: x"), ("transport_error", "n", "x"))
         return self.numbers.choice((*known, (self.value(),), ("k", self.value())))
 
     def said_of_a_node(self) -> list[Any]:
-        """An entry of the family of nodes."""
+        """Return an entry of the family of nodes."""
         return [self.numbers.choice((self.incarnation, "A" * 16, "", 7)), *self.addresses()]
 
     def tables(self) -> dict[str, Any]:
-        """Entries by family."""
+        """Return entries by family."""
         return {
             family: {self.key(): self.numbers.choice((self.value(), self.said_of_a_node())) for _ in range(2)}
             for family in self.numbers.sample(FAMILIES, self.numbers.randrange(3))
         }
 
     def ticket(self) -> int:
-        """What an answer of the database goes under."""
+        """Return the ticket of a question to the database."""
         return self.numbers.choice((0, 1, 2, 3, 4, 5, 100, 2**63, -1))
 
     # The words -----------------------------------------------------------------------------------------------------
 
     def _all_patterns(self) -> dict[tuple[str, ...], tuple[Callable[[], Any], ...]]:
-        """What belongs behind each word. What makes a tuple makes several elements."""
+        """Return the pattern of each word: functions that make its arguments. A tuple stands for several."""
         flag = lambda: self.numbers.random() < 0.5  # noqa: E731
         rest = lambda: tuple(self.value() for _ in range(self.numbers.randrange(3)))  # noqa: E731
         two = lambda: (self.node(), self.node())  # noqa: E731
@@ -237,15 +237,15 @@ class Speaker:
         return patterns
 
     def message(self) -> Message:
-        """What it says next; the first element is the name of a port, empty for the node's."""
+        """Return the next message; its first element is the name of a port, empty for the node port."""
         choice = self.numbers.random()
         if choice < 0.25 and self.ports:
-            # To a port of a program, which does what it is asked for.
+            # To a port of a program, which does what others ask.
             what = self.numbers.choice(("send", "watch", "stream", "call", "start", "kill", "link", "set", "later"))
             name = self.numbers.choice(self.ports).partition("#")[2]
             return self._spoilt((name, what, self.port(), self.value(), self.value()), 1)
         if choice < 0.28 and self.ports:
-            # To a port that collects log records, if it is one.
+            # A log record, to a port that may collect log records.
             name = self.numbers.choice(self.ports).partition("#")[2]
             level, created = self.numbers.choice((0, 10, 40, 2**63)), self.numbers.choice((0.0, -1.0, 1.6e9))
             logger = self.numbers.choice(("x", "", "trio_mp", "trio_mp.trace", "x.y.z", "x" * 300))
@@ -265,7 +265,7 @@ class Speaker:
         return filled
 
     def _spoilt(self, message: Message, fixed: int) -> Message:
-        """The message, mostly; sometimes with something in it that does not belong there."""
+        """Return the message, sometimes with a value in it that does not belong there."""
         if self.numbers.random() < 0.75:
             return message
         parts = list(message)
@@ -280,6 +280,6 @@ class Speaker:
         elif what == 3:
             parts[place : place + 1] = [parts[place : place + 1]]
         else:
-            # A word that is no word.
+            # A tag that no request has.
             parts[1:2] = [self.value()]
         return tuple(parts)

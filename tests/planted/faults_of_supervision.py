@@ -23,7 +23,7 @@ SUPERVISION = (
     Fault(
         "starts_while_frozen",
         "rule 6: a child is started although the node is closing",
-        (Change(_FILE, "if not (tied and doomed) and not self.frozen:", "if not (tied and doomed):"),),
+        (Change(_FILE, "if not (tied and self._doomed) and not self.frozen:", "if not (tied and self._doomed):"),),
         (f"{_TESTS}::test_a_frozen_supervisor_lets_a_start_go_on_and_begins_no_other", _ORDERS),
     ),
     Fault(
@@ -41,19 +41,41 @@ SUPERVISION = (
     Fault(
         "forgets_who_waits_with_it",
         "rule 4: with children that are tied together only the one that something has happened to is looked at",
-        (Change(_FILE, "if affected is not None and not tied:", "if affected is not None and not self.ending:"),),
+        (
+            Change(
+                _FILE, "if tied:\n            self._look_at_all()", "if self.ending:\n            self._look_at_all()"
+            ),
+        ),
         (f"{_TESTS}::test_which_are_restarted", _ORDERS),
     ),
     Fault(
         "restarts_while_others_unwind",
         "rule 4: a child is started while another one, which is tied to it, has not stopped",
-        (Change(_FILE, "if not (tied and doomed) and", "if not self.ending and"),),
+        (Change(_FILE, "if not (tied and self._doomed) and", "if not self.ending and"),),
         (f"{_TESTS}::test_a_death_in_the_middle_of_a_restart_begins_it_anew", _ORDERS),
+    ),
+    Fault(
+        "removal_of_a_tied_child_unnoticed",
+        "rule 4: a child that is taken out of those that are tied together is not stopped",
+        (
+            Change(
+                _FILE,
+                "            self._stale = True\n            self._tidy(child)\n        return",
+                "            self._tidy(child)\n        return",
+            ),
+        ),
+        (f"{_TESTS}::test_a_child_that_is_being_taken_out_is_not_started_again_with_others", _ORDERS),
+    ),
+    Fault(
+        "every_step_looks_at_all",
+        "each step of a group restart looks at all children, so that a thousand take long",
+        (Change(_FILE, "        if self._stale:\n", "        if True:\n"),),
+        (f"{_TESTS}::test_a_group_restart_takes_as_long_as_there_are_children",),
     ),
     Fault(
         "stops_the_first_first",
         "rule 4: what depends on others is stopped behind them",
-        (Change(_FILE, "= reversed(self.children.values())", "= self.children.values()"),),
+        (Change(_FILE, ", reversed(self._doomed.values())", ", self._doomed.values()"),),
         (f"{_TESTS}::test_which_are_restarted", _ORDERS),
     ),
     Fault(

@@ -1,24 +1,24 @@
 """What a supervisor does when its children start, fail and end: OTP's strategies, as one machine without I/O.
 
-Children have an order, that in which they were added. The caller says what has happened, and gets back what to do.
-The states of a child, and what leads from one to another, are the table `CHILD`. What crosses with a stop decides
-nothing: a child that dies while it is being stopped has stopped, and a start that succeeds then has not. So the rules
-look only at what is to be true, which two marks of a child say: `wanted`, it is to run; `doomed`, its present life is
+Children are ordered as they were added. The caller says what has happened, and gets the actions to do. The table
+`CHILD` holds the states of a child and the transitions between them. An event that crosses with a stop decides nothing:
+a child that dies while it is being stopped has stopped, and a start that succeeds then does not count. So the rules
+look only at two marks of a child, which say what is to be true: `wanted`, it is to run; `doomed`, its present life is
 to end first.
 
-1. A child that dies is wanted again if it is permanent, or transient and its death was abnormal. A start that fails
-   again and again counts like so many deaths. A child whose *first* start fails is taken out: who added it is told.
+1. A child that dies is wanted again if it is permanent, or transient and its death was abnormal. Each restart that
+   fails counts as a death. A child whose *first* start fails is taken out, and the caller that added it is told.
 2. Then the strategy dooms others: none (one_for_one), all (one_for_all), those behind it (rest_for_one). Those that
    are not temporary are wanted again, also one that had ended normally (OTP does the same). Temporary ones are taken
    out.
 3. More than `limit` such deaths within `within` seconds are too many: the supervisor gives up, dooms all, wants none.
-4. Where the strategy ties children together, and at the end in any case, the last of the doomed is stopped first, the
-   one before it when that is down, and nothing is started before all of them are down. Then the first that is wanted
-   is started, and the next one when it is up. With one_for_one no child waits for another.
+4. If the strategy ties children together, and at the end in any case, the last of the doomed is stopped first, and the
+   one before it when that is down. No child is started before all doomed ones are down. Then the first wanted child is
+   started, and the next one when it is up. With one_for_one no child waits for another.
 5. The first restart of a child is made at once, later ones after a delay that doubles, up to its maximum, with jitter:
-   a factor between a half and one. A child that was up for longer than `within` begins anew.
-6. Frozen, it starts nothing any more, and a death is a death for good: what is around it is about to end, and will end
-   it. What runs goes on running until then.
+   a factor between a half and one. When a child dies that was up for longer than `within`, the delays begin anew.
+6. A frozen supervisor starts no child any more, and every death is for good, because what is around the supervisor is
+   about to end, and will end it. Children that run go on until then.
 7. A significant child that ends by itself for good can end the supervisor (`auto_shutdown`): any of them, or the last.
 
 After J. Armstrong's OTP, module `supervisor`, of which `test_supervision_otp.py` has recorded answers. There the
@@ -197,7 +197,8 @@ class Supervision:
     """
 
     __slots__ = (
-        *("_failed", "_recent", "auto_shutdown", "children", "ended", "ending", "first_delay", "frozen", "last_delay"),
+        *("_doomed", "_failed", "_recent", "_stale", "_unsettled"),
+        *("auto_shutdown", "children", "ended", "ending", "first_delay", "frozen", "last_delay"),
         *("limit", "strategy", "within"),
     )
 
@@ -230,6 +231,12 @@ class Supervision:
         self._failed: tuple[str, ...] = ()
         # When, and for whom, of the restarts that count.
         self._recent: deque[tuple[float, str]] = deque()
+        # Of children that are tied together, in their order: those that are doomed, and those that are wanted and not
+        # up for good. What is done next to a thousand children must not take a look at all of them each time.
+        self._doomed: dict[str, Child] = {}
+        self._unsettled: dict[str, Child] = {}
+        # Whether something else has changed than that a child was added, is up, or is down as it was to be.
+        self._stale = False
 
     # What the program wants ----------------------------------------------------------------------------------------
 
@@ -248,7 +255,7 @@ class Supervision:
             raise ValueError(f"{name}: expected transient or temporary, because it is significant, got permanent")
         if significant and self.auto_shutdown is AutoShutdown.NEVER:
             raise ValueError(f"{name}: a significant child means nothing without auto_shutdown")
-        child = self.children[name] = Child(name, restart, significant)
+        child = self.children[name] = self._unsettled[name] = Child(name, restart, significant)
         return self._next(now, child)
 
     def remove(self, name: str, now: float) -> list[Action]:
@@ -256,6 +263,7 @@ class Supervision:
         child = self.children.get(name)
         if child is not None:
             child.wanted, child.leaving, child.doomed = False, True, child.state is not State.DOWN
+            self._stale = True
             self._tidy(child)
         return self._next(now, child)
 
@@ -276,6 +284,8 @@ class Supervision:
         child = self._child(name)
         if self._move(child, ChildEvent.STARTED) is State.STARTING:
             child.up_at, child.new = now, False
+            if not child.doomed:
+                self._unsettled.pop(name, None)
         return self._next(now, child)
 
     def failed(self, name: str, now: float, jitter: float) -> list[Action]:
@@ -284,6 +294,7 @@ class Supervision:
         stopping = self._move(child, ChildEvent.FAILED) is State.STOPPING
         if child.new and not stopping:
             child.wanted, child.leaving = False, True
+            self._stale = True
         if stopping or child.new or child.doomed:
             self._down(child)
         else:
@@ -303,6 +314,7 @@ class Supervision:
             self._restart(child, now, jitter)
         else:
             child.wanted, child.leaving = False, child.restart is Restart.TEMPORARY
+            self._stale = True
             self._tidy(child)
             self._ended_for_good(child)
         return self._next(now, child)
@@ -337,6 +349,7 @@ class Supervision:
 
     def _restart(self, child: Child, now: float, jitter: float) -> None:
         """Rules 1, 2, 3, 5 and 6: a child is down that is to run."""
+        self._stale = True
         if self.frozen:
             child.wanted, child.leaving = False, True
             self._tidy(child)
@@ -378,7 +391,7 @@ class Supervision:
             self._end(())
 
     def _end(self, failed: tuple[str, ...]) -> None:
-        self.ending = True
+        self.ending = self._stale = True
         self._failed = self._failed or failed
         for child in tuple(self.children.values()):
             child.wanted, child.leaving, child.doomed = False, True, child.state is not State.DOWN
@@ -386,11 +399,13 @@ class Supervision:
 
     def _down(self, child: Child) -> None:
         child.doomed = False
+        self._doomed.pop(child.name, None)
         self._tidy(child)
 
     def _tidy(self, child: Child) -> None:
         if child.leaving and child.state is State.DOWN:
             del self.children[child.name]
+            self._unsettled.pop(child.name, None)
 
     # What is to be done --------------------------------------------------------------------------------------------
 
@@ -406,16 +421,29 @@ class Supervision:
         tied = self.ending or self.strategy is not Strategy.ONE_FOR_ONE
         children: Collection[Child] = self.children.values()
         last_first: Iterable[Child] = reversed(self.children.values())
-        if affected is not None and not tied:
+        if tied:
+            self._look_at_all()
+            children, last_first = self._unsettled.values(), reversed(self._doomed.values())
+        elif affected is not None:
             children = last_first = [affected] if affected.name in self.children else []
         actions = self._stops(last_first, tied)
-        doomed = any(child.doomed for child in children)
-        if not (tied and doomed) and not self.frozen:
+        if not (tied and self._doomed) and not self.frozen:
             actions += self._starts(children, now, tied)
         if self.ending and not self.children:
             self.ended = True
             actions.append(Ended(self._failed))
         return actions
+
+    def _look_at_all(self) -> None:
+        """Find the doomed and the unsettled, if that may be others than those that are known."""
+        if self._stale:
+            self._stale = False
+            self._doomed = {name: child for name, child in self.children.items() if child.doomed}
+            self._unsettled = {
+                name: child
+                for name, child in self.children.items()
+                if child.wanted and (child.doomed or child.state is not State.UP)
+            }
 
     def _stops(self, last_first: Iterable[Child], tied: bool) -> list[Action]:
         actions: list[Action] = []
