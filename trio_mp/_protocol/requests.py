@@ -309,6 +309,9 @@ ping = _PING.write
 pong = _PONG.write
 IDLE, BYE, BUSY = (schema.write() for schema in _PARTING)
 
+INFO = "info"
+"""The question that a node answers with its ID, behind what the asker has said before: followed by the reply port."""
+
 QUERIES = frozenset(schema.word for schema in _QUERIES)
 """What begins the messages that ask for an answer."""
 
