@@ -29,6 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"_runtime"}),
     frozenset({"_services"}),
     frozenset({"_channels"}),
+    frozenset({"_groups"}),
     frozenset({"_streams"}),
     frozenset({"_supervision"}),
     frozenset({"_workers"}),

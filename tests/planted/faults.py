@@ -6,6 +6,7 @@ from .fault import Fault
 from .faults_of_amounts import AMOUNTS
 from .faults_of_channels import CHANNELS
 from .faults_of_connections import CONNECTIONS
+from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
 from .faults_of_logs import LOGS
 from .faults_of_parting import PARTING
@@ -33,6 +34,7 @@ FAULTS: tuple[Fault, ...] = (
     *CHANNELS,
     *MEMBERSHIP,
     *DATABASE,
+    *GROUPS,
     *SUPERVISION,
     *PROCESSES,
     *REMOTE_CHILDREN,

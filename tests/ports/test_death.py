@@ -566,6 +566,27 @@ async def test_monitors_fire_after_the_shutdown_timeout_at_the_latest(
         assert len(caplog.records) == 1
 
 
+async def test_the_last_task_may_end_when_the_shutdown_timeout_is_up(autojump_clock: object) -> None:
+    # Both come in one pass of the scheduler when a process goes on that was stopped for longer. Their order is chance.
+    async with open_node(shutdown_timeout=7) as node:
+        told: list[str] = []
+
+        async def task() -> None:
+            with trio.CancelScope(shield=True):
+                await trio.sleep_until(start + 7)
+
+        start = trio.current_time()
+        ports = [node.port() for _ in range(50)]
+        for port in ports:
+            port.start_soon(task)
+            node.monitor(port, lambda *reason, port=port: told.append(str(port)))
+        await wait_all_tasks_blocked()
+        for port in ports:
+            node.kill(port, "why")
+        await trio.sleep(8)
+        assert sorted(told) == sorted(map(str, ports))
+
+
 def unwinding_sends(node: Node, other: Port) -> list[Callable[[], object]]:
     return [
         lambda: node.send(other, 1),

@@ -14,6 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_mp import ChildRef, Node, Port, PortDied, Supervisor, open_node
 from trio_mp._protocol.supervision import Restart
 from trio_mp._supervision.arguments import ChildSettings
+from trio_mp._supervision.block import SupervisorBlock
 from trio_mp._supervision.child import EndOfLife
 
 
@@ -205,3 +206,16 @@ async def test_a_port_that_is_killed_unwinds_in_the_time_of_the_child(autojump_c
         node.kill(child, "enough")
         await node.wait_death(child)
         assert trio.current_time() == 20
+
+
+async def test_a_part_of_the_package_adds_its_own_kind_by_the_block(autojump_clock: MockClock) -> None:
+    async with open_node() as node:
+        block = node.open_supervisor()
+        assert isinstance(block, SupervisorBlock)
+        kind, settings = FarKind(node), ChildSettings(Restart.PERMANENT, None, significant=False, listed=None)
+        with pytest.raises(RuntimeError, match="far cannot be added"):
+            await block.add(kind, "far", settings)
+        async with block as crew:
+            child = await block.add(kind, "far", settings)
+            assert crew.children == (child,)
+        assert kind.lives[0].stopped

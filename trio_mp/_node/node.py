@@ -10,6 +10,7 @@ from typing import Any, overload
 import trio
 
 from .._channels.ends import ChannelReceiver, ChannelSender
+from .._groups.group import Group, GroupBlock, check_group
 from .._peers.peer import Peer
 from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import Port, new_port
@@ -352,9 +353,7 @@ class Node:
     # Spawning ------------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
-    def spawn(
-        self, node_or_port: str | ChildRef, function: str, *arguments: Any, linked: bool = False
-    ) -> str:
+    def spawn(self, node_or_port: str | ChildRef, function: str, *arguments: Any, linked: bool = False) -> str:
         """Make a port on a node, perhaps this one, and have it initialised there by a function.
 
         Args:
@@ -508,6 +507,31 @@ class Node:
         """
         return self._channels.open_source(node_or_port, function, arguments, buffer, buffer_size)
 
+    # Groups --------------------------------------------------------------------------------------------------------
+
+    def open_group(self, family: str, *, watch: int = 16) -> AbstractAsyncContextManager[Group]:
+        """The ports of a family as one: `async with node.open_group("doublers") as group:`.
+
+        The members are the entries of the family that name a port, as `Database.register` sets them. `Group` says what
+        can be done with them: wait for members, pick or call one, send to all, and follow who joins and leaves.
+
+        Args:
+          family: the name of the family.
+          watch: how many members are monitored at a time. Which ones differs from node to node, so that many clients
+            of many members are not all connected with each other. `pick` and `call` choose among these; a call with a
+            `key` may want another one, and an idle one makes room.
+
+        Entering and leaving are checkpoints; `Group.wait` waits for members. A call that is under way goes on when the
+        block is left.
+
+        Raises:
+          TypeError, ValueError: an argument cannot work; the text names it.
+          trio.ClosedResourceError: the node is closed or closing.
+          PortDied: this is called by a task of a port that has died.
+        """
+        family, watch = check_group(family, watch)
+        return GroupBlock(self._runtime, self._database, family, watch)
+
     # Supervision ---------------------------------------------------------------------------------------------------
 
     def open_supervisor(
@@ -598,9 +622,7 @@ class Node:
           SupervisorFailed: on leaving: too many workers have ended.
           trio.ClosedResourceError: the node is closed.
         """
-        settings = check_workers(
-            count, modules=modules, shutdown_timeout=shutdown_timeout, limit=limit, within=within
-        )
+        settings = check_workers(count, modules=modules, shutdown_timeout=shutdown_timeout, limit=limit, within=within)
         return open_workers(self._runtime, self._open_node, settings)
 
     # The network ---------------------------------------------------------------------------------------------------
