@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-from trio_mp.cli.bench.catalogue import GROUPS, Group
+from trio_mp.cli.bench.catalogue import GROUPS, WorkloadGroup
 from trio_mp.cli.bench.results import BenchResults, Measurement
 from trio_mp.cli.bench.runner import OURS
 from trio_mp.cli.bench.screen import number, peers
@@ -48,7 +48,7 @@ def draw_chart(results: BenchResults) -> str:
     return "\n".join([head, f"<style>{STYLE}</style>", back, *parts, "</svg>", ""])
 
 
-def _rows(results: BenchResults, group: Group) -> list[tuple[str, Measurement]]:
+def _rows(results: BenchResults, group: WorkloadGroup) -> list[tuple[str, Measurement]]:
     """The rows of a group: ours first, then the peers, the best of them first."""
     quiet = [workload for workload in group.workloads if not workload.task.busy]
     ours = [(f"trio_mp, {workload.title}", results.line(workload.key)) for workload in quiet]
@@ -57,7 +57,7 @@ def _rows(results: BenchResults, group: Group) -> list[tuple[str, Measurement]]:
     return [*shown, *((line.program, line) for line in others)] if shown else []
 
 
-def _panel(group: Group, rows: list[tuple[str, Measurement]], top: int) -> list[str]:
+def _panel(group: WorkloadGroup, rows: list[tuple[str, Measurement]], top: int) -> list[str]:
     better = "more" if group.more_is_better else "less"
     parts = [f'<text class="title" x="16" y="{top + 16}">{escape(group.title)} ({better} is better)</text>']
     most = max(line.estimate.high for _, line in rows)

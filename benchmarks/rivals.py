@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from trio_mp.cli.bench.catalogue import QUICK_SCALE, SOMETIMES, Group, scaled
+from trio_mp.cli.bench.catalogue import QUICK_SCALE, SOMETIMES, WorkloadGroup, scaled
 from trio_mp.cli.bench.main import BenchOptions, Rivals
 from trio_mp.cli.bench.runner import Cell
 
@@ -157,7 +157,7 @@ class Field:
     versions: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def cells_of(self, group: Group, options: BenchOptions) -> list[Cell]:
+    def cells_of(self, group: WorkloadGroup, options: BenchOptions) -> list[Cell]:
         """See `Rivals`."""
         if group.peer_task is None:
             return []
@@ -177,7 +177,7 @@ class Field:
         return cells
 
 
-def _repeats(group: Group, target: bool, quick: bool) -> int:
+def _repeats(group: WorkloadGroup, target: bool, quick: bool) -> int:
     """As often as the workload of the group that is run most often, where a target needs it."""
     most = max(one.quick_repeats if quick else one.repeats for one in group.workloads)
     return most if target else min(most, 1 if quick else SOMETIMES)

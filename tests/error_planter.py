@@ -1,4 +1,4 @@
-"""Errors planted in the package while it runs: one exception, at one line, the n-th time that it is reached."""
+"""Errors planted in the package while it runs: one exception, at one line, at the n-th time that the line runs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Line(NamedTuple):
     """One line of the package.
 
     Attributes:
-      file: below the package.
-      function: which one the line is in.
-      number: in the file.
+      file: its file, by a path below the package.
+      function: its function.
+      number: its number in the file.
     """
 
     file: str
@@ -39,15 +39,15 @@ class Line(NamedTuple):
 
 
 class Planter:
-    """Sees which lines are reached, and raises `Planted` at one of them.
+    """Counts the lines that run, and raises `Planted` at one of them.
 
-    What a program does in its own name is left out: an error that comes out of a call of its own is the program's to
-    handle. So no line counts while a function of one of these files is on the stack.
+    Lines that run because a program has called the package do not count: the program must handle an error of its own
+    call. So no line counts while a function of one of the program's files is on the stack.
 
     Args:
-      files: of the package, below it.
+      files: the files of the package to watch, by paths below the package.
       programs: the files of the program.
-      line, occurrence: where to raise, and at the how manyth time that it is reached; None raises nowhere.
+      line, occurrence: the line at which to raise, and at which time that it runs; None raises nowhere.
 
     Attributes:
       reached: how often each line was reached.
@@ -70,8 +70,8 @@ class Planter:
     def _step(self, frame: FrameType, event: str, _argument: Any) -> Any:
         code = frame.f_code
         text = linecache.getline(code.co_filename, frame.f_lineno).strip()
-        # An error in the middle of entering or leaving a nursery is one in Trio; and nothing is done by a bare `try`.
-        counts = text != "try:" and "open_nursery" not in text
+        # An error while a nursery or a scope is entered or left would be Trio's. A bare `try` does nothing that can fail.
+        counts = text not in {"try:", "with self._scope:"} and "open_nursery" not in text
         if event == "line" and counts and not self._is_of_a_program(frame):
             line = Line(self._files[code.co_filename], code.co_qualname, frame.f_lineno)
             self.reached[line] += 1
@@ -82,7 +82,7 @@ class Planter:
         return self._step
 
     def _is_of_a_program(self, frame: FrameType | None) -> bool:
-        # Below what runs a task are those who run Trio.
+        # Below Trio's run loop are only the frames that have started Trio.
         while frame is not None and frame.f_code.co_filename != RUN:
             if frame.f_code.co_filename in self._programs:
                 return True
@@ -91,7 +91,7 @@ class Planter:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Look for the length of the block."""
+        """Watch the lines for the length of the block."""
         before = sys.gettrace()
         sys.settrace(self._call)
         try:

@@ -1,4 +1,4 @@
-"""Peers made of nothing but a session: they do what no node would, and show what a node says to them."""
+"""Peers made of a session alone: they can send what no node sends, and show what a node sends to them."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from trio_mp._transport.throwaway import throwaway_tls
 
 
 def requests_in(sent: bytes | bytearray) -> list[tuple[Any, ...]]:
-    """The messages in what an unencrypted side has sent, behind its handshake."""
-    # Either side's last line of a handshake is `link` or `ok`.
+    """Return the messages in the bytes that an unencrypted side has sent, behind its handshake."""
+    # The last line of either side's handshake is `link` or `ok`.
     for mark in (b"\nlink\n", b"\nok\n"):
         _, found, frames = bytes(sent).partition(mark)
         if found:
@@ -49,12 +49,12 @@ def requests_in(sent: bytes | bytearray) -> list[tuple[Any, ...]]:
 
 
 class RawPeer:
-    """A peer made of nothing but a session, so that a test can do what a node never would.
+    """A peer made of a session and a pipe, so that a test can send what no node sends.
 
     Attributes:
-      session, pipe: what it is made of.
-      messages: what arrived.
-      refused: why it was refused.
+      session, pipe: its session and its pipe.
+      messages: the messages that have arrived.
+      refused: why the node has refused it, or None.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class RawPeer:
         self.ended = False
 
     def name_to_spawn(self, counter: int, random_part: str = "r" * 16) -> str:
-        """A name that this run of this node may give to a port that it spawns."""
+        """Return a name that this run of the peer may give to a port that it spawns."""
         return spawned_prefix(spawner_mark(self.node_id, self.incarnation), counter) + random_part
 
     async def flush(self) -> None:
@@ -128,7 +128,7 @@ class RawPeer:
         return events
 
     async def reach(self, kind: type[Event]) -> None:
-        """Go on until this kind of event has come."""
+        """Read until this kind of event has come."""
         while not any(isinstance(event, kind) for event in self.events):
             assert not self.ended, "the connection ended before"
             await self.step()
@@ -159,7 +159,7 @@ class RawPeer:
         await self.flush()
 
     async def receive(self, count: int) -> list[tuple[Any, ...]]:
-        """Go on until so many messages have come, keep-alives aside."""
+        """Read until so many messages have come, not counting signs of life; return them all."""
         while len(self.received) < count:
             assert not self.ended, f"the connection ended after {self.received}"
             await self.step()
@@ -170,7 +170,7 @@ class RawPeer:
         return [message for message in self.messages if tuple(message) != ("", "")]
 
     async def read_to_end(self) -> None:
-        """Go on until the other side closes, or resets, the connection."""
+        """Read until the other side closes, or resets, the connection."""
         while not self.ended:
             try:
                 await self.step()
@@ -179,19 +179,19 @@ class RawPeer:
 
 
 async def connect_raw(network: FakeNetwork, raw_id: str, to: str = "m", **arguments: Any) -> RawPeer:
-    """A raw peer whose connection with the node `to` is in use; the greater ID decides."""
+    """Make a raw peer whose connection with the node `to` is in use; the greater ID decides."""
     peer = RawPeer(network.connect(place(to)).dialler, raw_id, **arguments)
     await (peer.choose() if raw_id > to else peer.adopt())
     return peer
 
 
 NO_PORT = "AAAAAAAAAAAAAAAA.1"
-"""The name of a port that is nowhere."""
+"""The name of a port that no node has."""
 
 
 @asynccontextmanager
 async def a_member(network: FakeNetwork, node: Node, node_id: str = "0") -> AsyncGenerator[RawPeer, None]:
-    """A peer of a node, `a`, that does what no node would."""
+    """Connect a raw peer with the node `a`, and have it send signs of life for the length of the block."""
     raw = RawPeer(network.connect(place("a")).dialler, node_id)
     await raw.adopt()
     await until(lambda: node_id in node.peers)

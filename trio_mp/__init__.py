@@ -9,6 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._channels.ends import (
+    ChannelReceiver as ChannelReceiver,
+    ChannelSender as ChannelSender,
+    ChannelStatistics as ChannelStatistics,
+)
 from ._errors import (
     ConfigurationError as ConfigurationError,
     LocalProtocolError as LocalProtocolError,
@@ -18,6 +23,7 @@ from ._errors import (
     WorkerError as WorkerError,
     WorkerLost as WorkerLost,
 )
+from ._groups.group import Group as Group
 from ._ids import node_of as node_of
 from ._node.child import open_child_node as open_child_node
 from ._node.node import Node as Node
@@ -31,6 +37,7 @@ from ._ports.port import (
     current_port as current_port,
 )
 from ._ports.timer import Timer as Timer
+from ._protocol.groups.events import Joined as Joined, Left as Left
 from ._reason import Reason as Reason
 from ._services.changes import Change as Change
 from ._services.database import Database as Database
@@ -54,11 +61,17 @@ __all__ = [
     "Backoff",
     "Certificate",
     "Change",
+    "ChannelReceiver",
+    "ChannelSender",
+    "ChannelStatistics",
     "ChildRef",
     "ConfigurationError",
     "Database",
     "DeathScope",
     "Family",
+    "Group",
+    "Joined",
+    "Left",
     "LocalProtocolError",
     "LogCollector",
     "Monitor",

@@ -141,6 +141,11 @@ def stream_failed(text: str) -> Reason:
     return ("stream_failed", text)
 
 
+def channel_broken(text: str) -> Reason:
+    """The reason of a port through which a channel went that was broken off; the text says by whom."""
+    return ("channel_broken", text)
+
+
 def node_closed(node_id: str) -> Reason:
     """The reason of all ports of a node whose block was left without an exception.
 
@@ -163,6 +168,14 @@ def process_ended(text: str) -> Reason:
 def reason_lost(error: Exception) -> Reason:
     """The reason that monitors get in place of one that cannot travel to their node."""
     return ("reason_lost", f"the reason could not travel: {error}")
+
+
+def is_doubtful(reason: Reason, node_id: str) -> bool:
+    """Whether a monitor of a port of that node, another one, leaves open for this reason whether the port is dead.
+
+    A port may also die for such a reason, but then the node in it is mostly another one; and asking again tells.
+    """
+    return bool(reason) and (reason[:2] == ("transport_error", node_id) or reason[0] == "too_many_monitors")
 
 
 def describe(reason: Reason) -> str:

@@ -17,7 +17,6 @@ from ._peers.observers import Observers
 from ._peers.peer import Peer
 from ._ports.context import Running, find_running, running_variable
 from ._ports.dispatcher import Dispatcher
-from ._ports.lifecycle import raise_it
 from ._ports.monitor import Monitor, MonitorCallback
 from ._ports.port import Port, lifecycle_of, running_port, state_of
 from ._ports.port_state import Supervising
@@ -84,8 +83,6 @@ class Runtime:
         self.epochs: dict[str, int] = {}
         self.ending: Reason | None = None
         self._finishing = False
-        self._stopping = trio.Event()
-        self._pumping = trio.CancelScope()
         self._thread = threading.get_ident()
         self._name_prefix = f"{self.incarnation[:8]}."
         # The random parts of the next names. The source of randomness is asked for many at once, because each
@@ -148,10 +145,6 @@ class Runtime:
           TypeError, ValueError: `port` is no port ID.
           RuntimeError: the port is on another node, and this one has no network.
         """
-        if isinstance(port, PortReference):
-            # Each time anew, and not among the routes: it moves.
-            target = port.find_target()
-            return (None, NOWHERE) if target is None else self.route(target)
         try:
             found = self.routes.get(port)
         except TypeError:
@@ -159,6 +152,10 @@ class Runtime:
             found = None
         if found is not None:
             return found
+        if isinstance(port, PortReference):
+            # Each time anew, and not among the routes: it moves.
+            target = port.find_target()
+            return (None, NOWHERE) if target is None else self.route(target)
         node_id, name = split_port(port)
         if node_id == self.id:
             route: tuple[Peer | None, str] = (None, name)
@@ -221,11 +218,11 @@ class Runtime:
         Unless it `kills_remotely`, as a link does that kills a port of another node: see `Lifecycle.die`.
         """
         self.check_open()
-        reference = port if isinstance(port, PortReference) else None
+        reference: PortReference | None = None
         if isinstance(port, PortReference):
             if not port.running:
                 return self._monitor_nothing(port, callback, owner, kills_remotely=kills_remotely)
-            port = port.port
+            reference, port = port, port.port
         peer, name = self.route(port)
         again = self.closing and self.lifecycle.firing
         if again and peer is None and name and self.lifecycle.find(name) is None:
@@ -335,53 +332,23 @@ class Runtime:
         if self.network is not None:
             await self.network.listen()
 
-    @trio.lowlevel.enable_ki_protection
-    async def run(
-        self,
-        outside: trio.Nursery,
-        tasks: Iterable[Callable[[], Awaitable[None]]],
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Run the node's tasks until `stop`, whoever is cancelled: what is in the node's block may need them to unwind.
+    def start(self, nursery: trio.Nursery, tasks: Iterable[Callable[[], Awaitable[None]]]) -> None:
+        """Start the node's tasks. They run until `stop`, whoever is cancelled: what is in the node's block needs them.
 
         Args:
-          outside: the nursery around the block, in which this runs; what crashes the node is raised there.
+          nursery: the nursery around the block.
           tasks: to be run too, if the node has a network.
         """
-        lifecycle = self.lifecycle
-        lifecycle.outside = outside
-        with trio.CancelScope(shield=True):
-            async with trio.open_nursery(strict_exception_groups=True) as pumping:
-                self._pumping = pumping.cancel_scope
-                # The pump outlives the other tasks, because ports that unwind wait for what it dispatches.
-                pumping.start_soon(self.dispatcher.pump, name=f"{self.id}: dispatcher")
-                try:
-                    async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                        lifecycle.nursery = nursery
-                        if self.network is not None:
-                            nursery.start_soon(self.network.run, tasks, name=f"{self.id}: network")
-                        task_status.started()
-                        await trio.sleep_forever()
-                except BaseExceptionGroup as group:
-                    # One by one: users see as deep a group as if these tasks ran in that nursery.
-                    for error in group.exceptions:
-                        outside.start_soon(raise_it, error)
-                finally:
-                    lifecycle.nursery = None
-                # After a crash the block is being left: supervisors in it still wait for what is dispatched.
-                await self._stopping.wait()
-                pumping.cancel_scope.cancel()
+        self.lifecycle.nursery = nursery
+        nursery.start_soon(self.dispatcher.pump, name=f"{self.id}: dispatcher")
+        if self.network is not None:
+            nursery.start_soon(self.network.run, tasks, name=f"{self.id}: network")
 
     def stop(self) -> None:
-        """Cancel all tasks of the node; `run` returns when they have ended."""
-        self._stopping.set()
-        nursery = self.lifecycle.nursery
-        if nursery is not None:
-            nursery.cancel_scope.cancel()
-            if len(nursery.child_tasks) == (self.network is not None):
-                # No port has a task that must unwind: who was cancelled begins nothing of what is queued.
-                self._pumping.cancel()
+        """Cancel all tasks of the node. The nursery waits until they have ended."""
+        if self.network is not None:
+            self.network.stop()
+        self.lifecycle.stop()
 
     async def stop_supervisors(self, reason: Reason) -> None:
         """Stop all supervisors that are open, the outermost in reverse, and restart nothing. A checkpoint if there are.
@@ -429,7 +396,6 @@ class Runtime:
         """
         dispatcher, lifecycle = self.dispatcher, self.lifecycle
         self.closing = lifecycle.closing = self._finishing = True
-        lifecycle.nursery = lifecycle.outside = None
         running = Running(lifecycle.public, None, trio.lowlevel.current_task())
         token = running_variable.set(running)
         try:

@@ -1,4 +1,4 @@
-"""A node in plain Python: how to talk to trio_mp from any language. Every message is a line of JSON."""
+"""A node in plain Python, as a model for other languages. Each message is a line of JSON."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ import ssl
 
 
 class Client:
-    """One connection with a trio_mp node, over a connected socket; this side is the node `name`."""
+    """One connection with a trio_mp node, over a connected socket; the client is the node `name`."""
 
     def __init__(self, sock: socket.socket, name: bytes, secret: bytes) -> None:
         key = hashlib.scrypt(secret, salt=b"trio_mp 1 secret", n=2**14, r=8, p=1, dklen=32)
@@ -19,7 +19,7 @@ class Client:
         nonce = b"++++" + base64.b64encode(secrets.token_bytes(33))
         incarnation = secrets.token_hex(8)
         ours = (fields % (name, incarnation.encode()), nonce)
-        # The ID of a port here. No ID is used twice, and nobody can guess one: hence the random characters.
+        # The ID of a port here. The random characters make it new, and impossible to guess.
         self.port = f"{name.decode()}#{incarnation[:8]}.{secrets.token_urlsafe(12)}"
         mark = hashlib.sha256(name + b"#" + incarnation.encode()).digest()[:12]
         self.mark, self.spawned = base64.urlsafe_b64encode(mark).decode(), 0
@@ -27,7 +27,7 @@ class Client:
         with sock.makefile("rb") as greeting:
             theirs = (greeting.readline().rstrip(), greeting.readline().rstrip())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the proofs say who is there
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the proofs below say who the peer is
         self.socket = context.wrap_socket(sock)
         self.file = self.socket.makefile("rwb")
         fingerprint = hashlib.sha256(self.socket.getpeercert(True) or b"").digest()

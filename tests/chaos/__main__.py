@@ -15,8 +15,8 @@ from .campaign import Campaign, Outcome, Plan
 
 
 def carry_out(plan: Plan, *, keep: bool) -> Outcome:
-    """Carry out a plan in a directory of its own, which stays if something is wrong; says what came of it."""
-    # Short: a Unix socket's path is limited to 107 bytes.
+    """Carry out a plan in a directory of its own, print the outcome, and keep the directory if something is wrong."""
+    # In /tmp, because a Unix socket's path is limited to 107 bytes.
     directory = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
     outcome = trio.run(Campaign(plan, directory).run)
     print(outcome.table(), flush=True)
@@ -30,7 +30,7 @@ def carry_out(plan: Plan, *, keep: bool) -> Outcome:
 
 
 def main() -> int:
-    """Returns 1 if something was wrong."""
+    """Carry out the plans of the arguments. Returns 1 if something was wrong."""
     parser = argparse.ArgumentParser(prog="chaos", description="Chaos between real processes, under the oracle.")
     parser.add_argument("--minutes", type=float, default=10, help="how long things go wrong, in each run (10)")
     parser.add_argument("--seed", type=int, help="what the choices come from (random)")

@@ -21,25 +21,25 @@ from .proxy import Proxy
 
 HUB = "hub"
 DIALLERS = {"alpha": ("alpha", "alpha"), "mike": (HUB, "mike"), "zulu": ("zulu",)}
-"""The workers, of smaller and of greater ID than the hub, and who dials for the connection of each with the hub: so two
-nodes that dial each other, and two connections that one makes at the same time."""
+"""The workers, with IDs below and above the hub's, and the nodes that dial for the connection of each with the hub. So
+two nodes dial each other, and one node makes two connections at the same time."""
 
 ERRORS = ("Traceback", " ERROR ", " CRITICAL ", "Exception ignored")
 MISUNDERSTANDINGS = ("expected 'link' once", "expected 'ok' once", "not understood", "may not give the name")
-"""What is in no log of a process: it is an error of the product, whatever the oracle says. Bytes are never
-changed here, so two nodes always understand each other."""
+"""Words that no log of a process may hold: they show an error of the package, whatever the oracle says. The proxies
+never change bytes, so two nodes must always understand each other."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done.
+    """The plan of one run.
 
     Attributes:
-      seconds: how long things go wrong.
-      seed: which things, and when.
-      kind: `unix` or `tcp`.
+      seconds: how long faults happen.
+      seed: decides which faults happen, and when.
+      kind: the kind of sockets, `unix` or `tcp`.
       encryption: whether the connections are encrypted.
-      heartbeat: the nodes', in seconds.
+      heartbeat: the heartbeat of the nodes, in seconds.
     """
 
     seconds: float
@@ -50,7 +50,7 @@ class Plan:
 
     @property
     def command(self) -> str:
-        """What does the same again."""
+        """The command that repeats the run."""
         return (
             f"PYTHONPATH=tests python -m chaos --minutes {self.seconds / 60:g} --seed {self.seed} --kind {self.kind}"
             f" --encryption {'on' if self.encryption else 'off'} --heartbeat {self.heartbeat:g}"
@@ -59,7 +59,7 @@ class Plan:
 
 @dataclass(eq=False)
 class Outcome:
-    """What came of a plan; `calmed` is how long it took until all was quiet, in seconds."""
+    """The outcome of a plan; `calmed` is how long the nodes took to become quiet after the faults, in seconds."""
 
     plan: Plan
     findings: Findings
@@ -73,7 +73,7 @@ class Outcome:
         return not self.findings.violations and not self.diary.problems
 
     def table(self) -> str:
-        """The figures, in lines."""
+        """Return the figures as lines of a table."""
         findings = self.findings
         rows = {
             "messages sent": f"{findings.sent:,}",
@@ -93,7 +93,7 @@ class Outcome:
         return "\n".join([title, *(f"  {name:18} {value}" for name, value in rows.items())])
 
     def limited_log(self, limit: int = 10) -> str:
-        """What is wrong, with the lines of the journals around it."""
+        """Describe the first violations, each with the lines of the journals around it."""
         lines = list(self.diary.problems)
         by_name = {journal.name: journal for journal in self.journals}
         for violation in self.findings.violations[:limit]:
@@ -104,13 +104,13 @@ class Outcome:
 
 
 def read_journals(directory: Path) -> list[Journal]:
-    """All journals in a directory, each named by its node and run."""
+    """Read all journals in a directory, each named by its node and run."""
     names = [(*path.stem.rpartition("-")[::2], path) for path in sorted(directory.glob("*.journal"))]
     return [read_journal(node, int(run), path) for node, run, path in names]
 
 
 def excerpt(violation: Violation, journals: dict[str, Journal], around: int = 3) -> list[str]:
-    """The lines of journals that a violation shows in, and those about the same stream before and behind."""
+    """Return the journal lines of a violation, with the lines about the same stream before and after them."""
     lines = []
     for name, line in violation.places:
         journal = journals[name]
@@ -129,7 +129,7 @@ def excerpt(violation: Violation, journals: dict[str, Journal], around: int = 3)
 
 @dataclass(eq=False)
 class Campaign:
-    """A plan that is being carried out, in a directory for its files."""
+    """Carries out a plan, with its files in a directory."""
 
     plan: Plan
     directory: Path
@@ -140,7 +140,7 @@ class Campaign:
         return random.Random(f"{self.plan.seed} {what}")
 
     async def run(self) -> Outcome:
-        """Carry it out. However it ends, no process is left."""
+        """Carry out the plan. However this ends, it leaves no process behind."""
         diary = Diary(self.directory / "faults.log", time.monotonic())
         calmed = 0.0
         try:
@@ -187,7 +187,7 @@ class Campaign:
         self._redirect()
 
     def _redirect(self) -> None:
-        """The proxies dial those that are there, where they are now."""
+        """Have the proxies dial the present addresses of the processes."""
         for proxy, target in self.proxies:
             proxy.target = self.members[target].address
 
@@ -204,10 +204,10 @@ class Campaign:
         diary.note(time.monotonic(), "all", "calm", count=False)
 
     async def _calm(self, diary: Diary) -> float:
-        """Have everybody drain, and exit; how long the draining took. Raises `Unexpected`, for each that does not."""
+        """Have all processes drain and exit; return how long they drained. Raises `Unexpected` if one does not exit."""
         for proxy, _ in self.proxies:
             for channel in tuple(proxy.channels):
-                # A last blow, so that there is something to recover from.
+                # A last reset, so that all nodes have a loss to recover from.
                 channel.reset()
         began = time.monotonic()
         async with trio.open_nursery() as draining:
@@ -223,7 +223,7 @@ class Campaign:
         return calmed
 
     def read_logs(self) -> list[str]:
-        """What is in the processes' logs that must not be."""
+        """Return the errors in the logs of the processes."""
         problems = []
         for path in sorted(self.directory.glob("*-*.log")):
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -242,7 +242,7 @@ async def _wait_drained(member: Member, diary: Diary) -> None:
     try:
         await member.wait_said("drained")
     except Unexpected as error:
-        # Noted, and not raised: the others are asked too.
+        # Noted and not raised, so that the other processes are awaited too.
         diary.problems.append(str(error))
 
 

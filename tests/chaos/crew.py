@@ -1,6 +1,6 @@
-"""The crew of chaos starts processes, takes what they say, tells them what to do, signals and restarts them.
+"""The crew of chaos starts processes, reads what they say, tells them what to do, signals and restarts them.
 
-The demo has a crew of its own: that one shows on a board what its processes report, and only kills them.
+The demo has a crew of its own, which shows on a board what its processes report, and only kills them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import trio_mp
 from .process import Order
 
 PATIENCE = 60.0
-"""How long a process may take for anything it is told, in seconds. A process that takes longer is a violation."""
+"""How long a process may take to obey, in seconds. A process that takes longer is a violation."""
 
 
 class Unexpected(Exception):
@@ -30,10 +30,10 @@ class Unexpected(Exception):
 
 @dataclass(eq=False)
 class Diary:
-    """Notes what was done, to whom and when, by the clock of the journals.
+    """Notes each fault, its victim and its time, by the clock of the journals.
 
     Attributes:
-      counts: how often each kind of thing was done.
+      counts: how often each kind of fault has happened.
       problems: the violations that were seen.
     """
 
@@ -43,7 +43,7 @@ class Diary:
     problems: list[str] = field(default_factory=list)
 
     def note(self, now: float, subject: str, kind: str, detail: str = "", *, count: bool = True) -> None:
-        """Note what is done now."""
+        """Note a fault that happens now."""
         self.counts[kind] += count
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{now:.3f} ({now - self.began:7.3f} s) {subject}: {kind} {detail}\n")
@@ -53,11 +53,11 @@ class Member:
     """One node, in one process after the other.
 
     Args:
-      order: what its first process is to be.
-      environment: its processes'.
+      order: the order for its first process.
+      environment: the environment of its processes.
 
     Attributes:
-      address: where it listens; empty while it does not.
+      address: the address on which it listens; empty while it does not.
     """
 
     def __init__(self, order: Order, environment: dict[str, str]) -> None:
@@ -106,7 +106,7 @@ class Member:
         self._changed.unpark_all()
 
     async def wait_said(self, word: str) -> list[str]:
-        """What came with a word that it says. Raises `Unexpected` if it does not, or ends before it does."""
+        """Wait until the process says a word; return the rest of that line. Raises `Unexpected` if it never says it."""
         with trio.move_on_after(PATIENCE):
             while word not in self._said:
                 if self._running.returncode is not None:
@@ -117,7 +117,7 @@ class Member:
 
     @property
     def name(self) -> str:
-        """Which run of it is running."""
+        """The name of the present run."""
         return f"{self.node}-{self.order.run}"
 
     async def tell(self, word: str) -> None:
@@ -175,7 +175,7 @@ class Member:
 
 
 def environment() -> dict[str, str]:
-    """Ours, but so that a process finds this package and trio_mp where we have found them, and nowhere else."""
+    """Return an environment in which a process finds this package and trio_mp where this process has found them."""
     found = [str(Path(file).resolve().parents[1]) for file in (trio_mp.__file__, __file__)]
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRIO_MP_")}

@@ -1,4 +1,4 @@
-"""What is done to connections and processes, and when. All choices come from the seed; what meets them does not."""
+"""The faults of connections and processes. The seed makes all choices, but not the state in which a fault happens."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .proxy import Channel, Proxy, Way
 
 PAUSE = 6
 MEMBER_PAUSE = 40
-"""Between two faults of one proxy or one process, on average, in heartbeats."""
+"""The average time between two faults of one proxy, and of one process, in heartbeats."""
 
 SHORT = (0.2, 2.4)
 LONG = (3.2, 9.0)
-"""How long things last, in heartbeats: three of them are silence."""
+"""How long faults last, in heartbeats. After three of them in silence a node takes a peer for lost."""
 
 
 @dataclass(eq=False)
@@ -28,7 +28,7 @@ class LinkChaos:
     """The faults of one proxy, one after the other.
 
     Args:
-      proxy, heartbeat, random, diary: what is named so elsewhere.
+      proxy, heartbeat, random, diary: the objects of these names in `campaign.py`.
       until: no fault begins after that time.
     """
 
@@ -39,7 +39,7 @@ class LinkChaos:
     until: float
 
     async def run(self) -> None:
-        """Until it is time; then everything is as it was."""
+        """Make faults until the time is over, and end the last one."""
         on_channels: tuple[Callable[[Channel], Awaitable[None]], ...] = (
             *(self._reset, self._reset, self._half_close),
             *(self._stall, self._stall, self._stall, self._split, self._split, self._black_hole, self._black_hole),
@@ -57,12 +57,12 @@ class LinkChaos:
         self.diary.note(time.monotonic(), self.proxy.name, kind, detail)
 
     def _ways(self, channel: Channel) -> tuple[tuple[Way, ...], str]:
-        """One way or both, and which."""
+        """Pick one direction or both; return it with its name."""
         which = self.random.randrange(3)
         return ((channel.ways[:1], "there"), (channel.ways[1:], "back"), (channel.ways, "both ways"))[which]
 
     def _duration(self) -> tuple[float, str]:
-        """So many seconds, and what that is called."""
+        """Pick a duration in seconds; return it with its name."""
         name = self.random.choice(("short", "long"))
         return self.random.uniform(*(SHORT if name == "short" else LONG)) * self.heartbeat, name
 
@@ -71,7 +71,7 @@ class LinkChaos:
         channel.reset()
 
     async def _half_close(self, channel: Channel) -> None:
-        """One side is told that the other says nothing more, which is not so; later the connection is gone."""
+        """Tell one side that the other has ended its direction, which is not so; later reset the connection."""
         way = self.random.choice(channel.ways)
         seconds, _ = self._duration()
         self._note("half-close", f"{'there' if way is channel.ways[0] else 'back'}, reset after {seconds:.2f} s")
@@ -80,7 +80,7 @@ class LinkChaos:
         channel.reset()
 
     async def _stall(self, channel: Channel) -> None:
-        """What was on its way waits, and goes on."""
+        """Hold up the bytes on their way, and let them go on later."""
         ways, which = self._ways(channel)
         seconds, name = self._duration()
         self._note(f"{name} stall", f"{which}, {seconds:.2f} s")
@@ -91,7 +91,7 @@ class LinkChaos:
         gate.set()
 
     async def _black_hole(self, channel: Channel) -> None:
-        """Bytes vanish. No network goes on after that, so the connection is reset in the end."""
+        """Let bytes vanish. No TCP connection goes on after that, so reset the connection in the end."""
         ways, which = self._ways(channel)
         seconds, name = self._duration()
         self._note(f"{name} black hole", f"{which}, {seconds:.2f} s")
@@ -109,7 +109,7 @@ class LinkChaos:
         await trio.sleep(seconds)
 
     async def _refuse(self) -> None:
-        """New connections are reset; and so is the one that there is, or nothing would come of it."""
+        """Reset new connections; and also the present one, so that a node dials."""
         seconds, _ = self._duration()
         self._note("refusal", f"{seconds:.2f} s")
         self.proxy.refuses = True
@@ -119,7 +119,7 @@ class LinkChaos:
         self.proxy.refuses = False
 
     async def _mute(self) -> None:
-        """New connections are accepted and hear nothing for a while; one that there is is reset."""
+        """Accept new connections and keep silent on them for a while; reset the present one, so that a node dials."""
         seconds, name = self._duration()
         self._note(f"{name} muteness", f"{seconds:.2f} s")
         self.proxy.mute = trio.Event()
@@ -134,9 +134,9 @@ class MemberChaos:
     """The faults of one process, one after the other.
 
     Args:
-      member, heartbeat, random, diary: what is named so elsewhere.
+      member, heartbeat, random, diary: the objects of these names in `campaign.py`.
       until: no fault begins after that time.
-      restarted: called when it listens again, and when it does not any more.
+      restarted: called when the process listens again, and when it does not listen any more.
     """
 
     member: Member
@@ -147,7 +147,7 @@ class MemberChaos:
     restarted: Callable[[], None]
 
     async def run(self, nursery: trio.Nursery) -> None:
-        """Until it is time; then the process runs. Raises `Unexpected`."""
+        """Make faults until the time is over; then leave the process running. Raises `Unexpected`."""
         while (now := trio.current_time()) < self.until:
             pause = self.random.expovariate(1 / MEMBER_PAUSE) * self.heartbeat
             await trio.sleep(min(pause, self.until - now))
@@ -166,7 +166,7 @@ class MemberChaos:
             await (self.member.exit() if kind == "exit" else self.member.kill())
             self.restarted()
             if kind != "stop and kill":
-                # At once, or when everybody has noticed.
+                # Restart at once, or when all nodes have noticed the loss.
                 await trio.sleep(duration * math.floor(self.random.random() * 2))
             await self.member.restart(nursery)
             self.restarted()

@@ -1,4 +1,4 @@
-"""Kill a parent with SIGKILL again and again, and see that nothing is left of its processes after two seconds.
+"""Kill a parent with SIGKILL again and again, and check that none of its processes is left after two seconds.
 
     PYTHONPATH=tests python -m chaos.orphans --times 100
 
@@ -20,7 +20,7 @@ CHILDREN = ("idle", "blocking", "stubborn", "lingering", "finalising")
 
 
 def main() -> int:
-    """See the top of the file."""
+    """Kill parents, and print how many of them left nothing. Returns 1 if one left a process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=100, help="how often (100)")
     times: int = parser.parse_args().times

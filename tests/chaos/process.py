@@ -1,7 +1,7 @@
-"""The program of one process: a node, and what it sends. argv: an `Order` in JSON.
+"""The program of one process: a node, and the tasks that send. argv: an `Order` in JSON.
 
-On its standard output it says `ready` with its addresses, and `drained`; on its standard input it is told `drain` and
-`exit`. When its input ends it exits, so it cannot outlive the supervisor, however that ends.
+On its standard output it says `ready` with its addresses, and `drained`. On its standard input it reads `drain` and
+`exit`. When its input ends it exits, so it cannot outlive the campaign, however that ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trio_mp.cli.demo.journal import EntryKind, JournalEntry, JournalWriter
 from .traffic import Books, Feed, books_variable, prove_alive
 
 FEEDS = 2
-"""How many streams a node has to each of its peers at a time."""
+"""How many streams a node has with each of its peers at a time."""
 
 QUEUE_LIMIT = 1024 * 1024
 MESSAGE_LIMIT = 256 * 1024
@@ -32,15 +32,14 @@ MESSAGE_LIMIT = 256 * 1024
 
 @dataclass(frozen=True)
 class Order:
-    """What a process is to be.
+    """The order of a process.
 
     Attributes:
-      node, run: its node ID, and how often that was started before.
-      binds, seeds: the node's.
-      peers: whom it sends to.
-      secret, encryption, heartbeat: the node's.
-      seed: what its random choices come from.
-      directory: where the journals are.
+      node, run: its node ID, and how often that node was started before.
+      binds, seeds, secret, encryption, heartbeat: the settings of the node.
+      peers: the IDs of the nodes to which it sends.
+      seed: the seed of its random choices.
+      directory: the directory of the journals.
     """
 
     node: str
@@ -56,7 +55,7 @@ class Order:
 
 
 async def words() -> AsyncGenerator[str, None]:
-    """What the standard input says; `exit` at its end."""
+    """Yield the words of the standard input, and `exit` at its end."""
     async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as source:
         data = b""
         while more := await source.receive_some():
@@ -67,7 +66,7 @@ async def words() -> AsyncGenerator[str, None]:
 
 
 async def run(order: Order) -> None:
-    """Be that node until told to exit."""
+    """Run the node until the standard input says `exit`."""
     journal = JournalWriter(Path(order.directory) / f"{order.node}-{order.run}.journal")
     books = Books(order.node, order.run, journal, random.Random(order.seed))
     books_variable.set(books)

@@ -1,4 +1,4 @@
-"""The proxy listens at one address, forwards to another, and does to the connections what a seed decides.
+"""The proxy listens on one address, forwards to another, and makes the faults of connections.
 
 The relay of the demo, `trio_mp.cli.demo.relay`, only cuts, and counts the bytes that a cut has cost.
 """
@@ -24,7 +24,7 @@ class Way:
     """One direction of a connection.
 
     Attributes:
-      source, target: where the bytes come from, and where they go.
+      source, target: the sockets from which the bytes come, and to which they go.
       gate: while it is an event that is not set, nothing is read or forwarded.
       swallows: whether bytes are read and thrown away.
       pieces, until: until this time of Trio's clock, bytes go on in pieces of at most this size.
@@ -38,7 +38,7 @@ class Way:
     until: float = 0.0
 
     async def forward(self, random: random.Random) -> None:
-        """Forward until the end of what comes, and that end too. Raises `OSError` if it ends in another way."""
+        """Forward all bytes, and the end of file. Raises `OSError` if the connection ends in another way."""
         while True:
             await self._pass_gate()
             data = await self.source.recv(_CHUNK)
@@ -76,14 +76,14 @@ class Way:
 
 
 class Channel:
-    """A connection that was accepted, and the one made for it."""
+    """A connection that was accepted, and the connection that was made for it."""
 
     def __init__(self, dialled: SocketType, answering: SocketType) -> None:
         self.sockets = (dialled, answering)
         self.ways = (Way(dialled, answering), Way(answering, dialled))
 
     async def forward(self, random: random.Random) -> None:
-        """Forward both ways until both have ended, or it was reset."""
+        """Forward in both directions until both have ended, or the channel was reset."""
         try:
             async with trio.open_nursery() as nursery:
                 for way in self.ways:
@@ -95,7 +95,7 @@ class Channel:
                 one.close()
 
     def reset(self) -> None:
-        """End it at once, and so that both sides see a reset, if their kind of socket knows one."""
+        """End the channel at once. Both sides see a reset, if their kind of socket knows one."""
         for one in self.sockets:
             _reset(one)
 
@@ -105,15 +105,15 @@ class Proxy:
     """Forwards every connection to an address, which may change.
 
     Args:
-      name: whose connections these are, for the log.
-      random: whence the sizes of pieces come.
+      name: names the connection, for the log.
+      random: draws the sizes of pieces.
 
     Attributes:
-      address: where it listens, as a seed.
-      target: where to, as a bind; empty while nobody is there.
-      channels: the connections that there are.
-      refuses: new connections are reset.
-      mute: while it is not set, new connections are accepted, and nobody answers.
+      address: the address on which it listens, as a seed.
+      target: the address to which it forwards, as a bind; empty while no node listens there.
+      channels: the present connections.
+      refuses: whether new connections are reset.
+      mute: while it is an event that is not set, new connections are accepted and get no answer.
     """
 
     name: str
@@ -162,7 +162,7 @@ def _reset(one: SocketType) -> None:
 
 
 async def _dial(target: str) -> SocketType | None:
-    """A connection to an address, or None if nobody is there."""
+    """Connect to an address; return None if no node listens there."""
     if not target:
         return None
     is_unix = target.startswith("unix:")

@@ -1,4 +1,4 @@
-"""What a node sends, in epochs, and where it receives."""
+"""The messages that a node sends, in epochs, and the ports that receive them."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ import trio_mp
 from trio_mp.cli.demo.journal import EntryKind, JournalEntry, JournalWriter
 
 PAUSE = 0.25
-"""Between two bursts, in seconds, on average."""
+"""The average time between two bursts, in seconds."""
 
 BURSTS = (1, 20, 200, 600)
 SIZES = (0, 0, 0, 100, 1000)
 LARGEST = 60_000
-"""How many messages there are in a burst; how many bytes each of them carries, and the last one at most. So something
-is queued on the sending side now and then when a connection is lost; and what is reckless is too much for the queue."""
+"""How many messages a burst has; how many bytes each of them carries; and how many the last one carries at most. So now
+and then messages are queued when a connection is lost, and a reckless burst is too much for the queue."""
 
 RECKLESS = 0.05
 SWAP = 0.03
 KILL = 0.01
 RETIRE = 0.00005
-"""How probable it is that a burst is up to ten times as large, and the next does not wait for it; that the monitor is
-replaced by another; that the port is killed, by who sends; and, for each message, by who receives."""
+"""How probable these are: a burst is up to ten times as large, and the next does not wait for it; the sender replaces
+its monitor; the sender kills the port; and, for each message, the receiver kills the port."""
 
 
 class Arrivals:
-    """What has arrived at one port and is not in the journal yet."""
+    """The messages that have arrived at one port and are not in the journal yet."""
 
     def __init__(self, sender: str, run: int, stream: int) -> None:
         self.sender, self.run, self.stream = sender, run, stream
         self.epoch = self.first = self.last = 0
 
     def take(self) -> list[JournalEntry]:
-        """The entry of it."""
+        """Return the journal's entry of them, and forget them."""
         if not self.last:
             return []
         entry = self.record(EntryKind.GOT, self.epoch, self.first, self.last)
@@ -44,20 +44,20 @@ class Arrivals:
         return [entry]
 
     def record(self, kind: EntryKind, epoch: int = 0, first: int = 0, last: int = 0, text: str = "") -> JournalEntry:
-        """An entry about this stream, now."""
+        """Make an entry about this stream, with the present time."""
         return JournalEntry(kind, time.monotonic(), self.sender, self.run, self.stream, epoch, first, last, text)
 
 
 class Books:
-    """What a process writes down.
+    """The journal of a process, and the arrivals that it must write there.
 
     Args:
-      node, run: which run of which node it is.
-      journal: its journal.
-      random: whence it draws what it does.
+      node, run: the node, and its run.
+      journal: the journal of the process.
+      random: draws the choices of the process.
 
     Attributes:
-      streams: how many streams it has begun.
+      streams: how many streams the process has begun.
     """
 
     def __init__(self, node: str, run: int, journal: JournalWriter, random: random.Random) -> None:
@@ -67,17 +67,17 @@ class Books:
         self._arrived = trio.Event()
 
     def arrived(self, arrivals: Arrivals) -> None:
-        """Something new has."""
+        """Note that a message has arrived."""
         self._arrivals[arrivals] = None
         self._arrived.set()
 
     def flush(self) -> None:
-        """Write down what has arrived."""
+        """Write the arrivals into the journal."""
         arrivals, self._arrivals = self._arrivals, {}
         self.journal.write(*(entry for one in arrivals for entry in one.take()))
 
     async def keep_flushing(self) -> None:
-        """After every pass of the dispatcher."""
+        """Write the arrivals into the journal after every pass of the dispatcher."""
         while True:
             await self._arrived.wait()
             self._arrived = trio.Event()
@@ -85,17 +85,17 @@ class Books:
 
 
 books_variable: ContextVar[Books] = ContextVar("books_variable")
-"""The books of the process. To be set before the node is opened, so that handlers find it."""
+"""The books of the process. They must be set before the node is opened, so that handlers find them."""
 
 
 def cargo(number: int, size: int) -> bytes:
-    """What a message carries."""
+    """Return the bytes that a message carries."""
     return (b"%d " % number) * (size // 8)
 
 
 @trio_mp.spawnable
 def sink(port: trio_mp.Port, sender: str, run: int, stream: int) -> None:
-    """A port that receives one stream; whoever wants to send spawns it."""
+    """Make a port receive one stream; the sender spawns it."""
     books = books_variable.get()
     identity = [sender, run, stream]
     arrivals = Arrivals(sender, run, stream)
@@ -111,7 +111,7 @@ def sink(port: trio_mp.Port, sender: str, run: int, stream: int) -> None:
         if epoch == arrivals.epoch and number == arrivals.last + 1:
             arrivals.last = number
         else:
-            # Also when it is what must not come: the journal has it as it came.
+            # Also a message that must not come: the journal shows the messages as they came.
             books.journal.write(*arrivals.take())
             arrivals.epoch, arrivals.first, arrivals.last = epoch, number, number
         books.arrived(arrivals)
@@ -128,7 +128,7 @@ class Feed:
 
     Args:
       node: this node.
-      books: its books.
+      books: the books of the process.
       peer: the other node's ID.
     """
 
@@ -160,7 +160,7 @@ class Feed:
         self._books.journal.write(JournalEntry(kind, now, self._peer, 0, self._stream, self._epoch, first, last, text))
 
     def _fired(self, stream: int, epoch: int, reason: tuple[object, ...]) -> None:
-        """A monitor has; the entry says whose it was, which should be that of the epoch that is running."""
+        """Note that a monitor has fired. The entry names its epoch, which should be the present one."""
         text = " ".join(map(str, reason))
         self._books.journal.write(
             JournalEntry(EntryKind.END, time.monotonic(), self._peer, 0, stream, epoch, text=text)
@@ -174,7 +174,7 @@ class Feed:
             self._open_stream()
 
     async def run(self) -> None:
-        """Send."""
+        """Send bursts until cancelled."""
         random = self._books.random
         while True:
             reckless = random.random() < RECKLESS
@@ -187,10 +187,10 @@ class Feed:
                 self._node.kill(self._port)
             if not reckless:
                 try:
-                    # Also the place to wait for a peer that is not there.
+                    # This also waits for a peer that is not connected.
                     await self._node.flush(self._peer)
                 except trio.BrokenResourceError:
-                    # Dropped: the monitor says so too, and that is what counts.
+                    # Messages were dropped: the monitor says so too, and the journal counts that.
                     pass
             await trio.sleep(random.expovariate(1 / PAUSE))
 
@@ -206,7 +206,7 @@ class Feed:
         self._number = last
 
     async def drain(self) -> None:
-        """When no more is sent: wait until all was delivered, or the monitor has fired."""
+        """Wait, after the last message, until all were delivered, or the monitor has fired."""
         try:
             # Messages keep their order, so the reply comes after the delivery of what was sent before the call.
             await self._node.call(self._port, "echo")

@@ -1,10 +1,10 @@
-"""Workers that are killed under load: is every task answered, once, or its loss told?
+"""Workers killed under load: a check that every task is answered once, or its loss reported.
 
     PYTHONPATH=tests python -m chaos.workers [--seconds N] [--seed N] [--workers N]
 
-Tasks of all kinds are called without a pause: short and long, sync and async, with little and much data, some cancelled
-and some that may run twice. Each writes its number into a file when it runs, so that the file says how often it did.
-Meanwhile workers are killed. The seed fixes what is done, not what it meets.
+The program calls tasks of all kinds without a pause: short and long, sync and async, with little and much data, some
+cancelled and some that may run twice. Each task writes its number into a file when it runs, so the file says how often
+it has run. Meanwhile the program kills workers. The seed fixes the calls and kills, but not what they meet.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ BULK = 300_000
 
 @dataclass
 class Tally:
-    """What has become of all tasks.
+    """The results of all tasks.
 
     Attributes:
-      journal: which tasks have run, one line each time.
-      answered, lost, cancelled: which tasks were.
-      idempotent: which may run more than once.
-      wrong: what is not as it must be.
+      journal: the file with the numbers of the tasks that have run, one line for each run.
+      answered, lost, cancelled: the numbers of the tasks that have ended in this way.
+      idempotent: the numbers of the tasks that may run more than once.
+      wrong: texts about errors.
       kills: how many workers were killed.
     """
 
@@ -51,7 +51,7 @@ class Tally:
     kills: int = 0
 
     def check(self, count: int) -> None:
-        """Look at the journal when all is over; `count` tasks were called."""
+        """Compare the results with the journal, after the last call; `count` tasks were called."""
         runs = Counter(map(int, self.journal.read_text().split())) if self.journal.exists() else Counter[int]()
         ends = Counter([*self.answered, *self.lost, *self.cancelled])
         for number in range(count):
@@ -70,7 +70,7 @@ class Tally:
 
 
 async def call(workers: Workers, tally: Tally, number: int, kind: str, *, idempotent: bool, patience: float) -> None:
-    """Call one task, and note what becomes of it."""
+    """Call one task, and note its result."""
     if idempotent:
         tally.idempotent.add(number)
     path, data = str(tally.journal), bytes(BULK) if kind == "bulk" else b""
@@ -81,7 +81,7 @@ async def call(workers: Workers, tally: Tally, number: int, kind: str, *, idempo
             result = await workers.run(function, path, number, seconds, data, idempotent=idempotent)
         except WorkerLost:
             tally.lost.add(number)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is wrong
+        except Exception as error:  # noqa: BLE001 - any other exception is an error
             tally.wrong.append(f"task {number} has raised {error!r}")
         else:
             tally.answered.add(number)
@@ -92,7 +92,7 @@ async def call(workers: Workers, tally: Tally, number: int, kind: str, *, idempo
 
 
 async def run_campaign(seconds: float, seed: int, count: int, journal: Path) -> Tally:
-    """Call tasks and kill workers for so long; returns what has become of all."""
+    """Call tasks and kill workers for so many seconds; return the results."""
     numbers = random.Random(seed)
     tally = Tally(journal)
     called = 0
@@ -124,7 +124,7 @@ async def run_campaign(seconds: float, seed: int, count: int, journal: Path) -> 
 
 
 def main() -> int:
-    """Read the arguments, and do it; returns the exit status."""
+    """Run the campaign of the arguments; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m chaos.workers", description="Kill workers under load.")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))

@@ -1,4 +1,4 @@
-"""What a world is made of: its bounds, and the values that a state of it refers to."""
+"""The parts of a world: its bounds, and the values to which a state refers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .process import Item
 T = TypeVar("T")
 
 LOWER, HIGHER, SECOND = range(3)
-"""The processes: of the lesser node ID, of the greater one, which decides, and another one of either node ID."""
+"""The processes: that of the lesser node ID, that of the greater one, which decides, and a second one of either ID."""
 
 PORTS = ("p", "q", "r")
 """The port of each process, which is the name of its incarnation as well."""
@@ -21,25 +21,25 @@ class Bounds:
     """How far to go.
 
     Attributes:
-      connections: how many may ever be dialled, by either side. They are numbered in the order of dialling, which is
-        sound: only their identity matters, so any other numbering gives the same traces with other names.
-      senders: for each process, how many messages it sends, to every port of the other node's.
+      connections: how many may ever be dialled, by either side. They are numbered in the order of dialling. That is
+        sound, because only their identity matters: another numbering gives the same traces with other names.
+      senders: for each process, how many messages it sends to the ports of the other node.
       monitors: how often one process sets a monitor.
       demonitors: how often a monitor is taken away.
       cuts: how often a connection is cut, in one direction or in both: from then on bytes vanish, and neither end
-        knows.
-      notices: how often one end of a connection that is well is given up nevertheless.
+        notices.
+      notices: how often one end of a healthy connection is given up.
       give_ups: how often no connection comes in time.
       beliefs: how often a process believes that the other node has gone, which is true only if it was killed.
       asks: how often a side that is idle asks to part.
-      unanswered: how often one does not wait for the answer any longer.
+      unanswered: how often a side that has asked stops waiting for the answer.
       queue_limit: how many messages may be queued; more are an overflow.
-      second: of which node a second process may be started, `LOWER` or `HIGHER`: a restart or, as long as the first
-        lives, a second process with one ID.
+      second: the node of which a second process may be started, `LOWER` or `HIGHER`. If the first process is dead, that
+        is a restart; else two processes have one ID.
       deaths: how many ports die.
       reactions: whether callbacks of monitors send and monitor.
       slow_writer: whether writing is a step of its own.
-      promise_only: whether nothing but the promise is checked, and not what else the runtime relies on.
+      promise_only: whether only the promise is checked, and not the other things that the runtime relies on.
     """
 
     connections: int = 3
@@ -61,7 +61,7 @@ class Bounds:
 
 
 class Budget(NamedTuple):
-    """What may still happen."""
+    """How often each accident may still happen in a state; see `Bounds`."""
 
     demonitors: int
     cuts: int
@@ -76,14 +76,14 @@ class Budget(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """A connection, as the network has it. What comes in pairs is by end: of the lesser and of the greater node ID.
+    """A connection, as the network sees it. A pair holds a value for each end, that of the lesser node ID first.
 
     Attributes:
-      processes: at its ends.
-      dialler: which end dialled.
+      processes: the processes at its ends.
+      dialler: the end that has dialled.
       open: whether an end is open.
-      cut: whether what is written towards an end vanishes.
-      incoming: what is on its way to an end.
+      cut: whether bytes that are written towards an end vanish.
+      incoming: the items on their way to an end.
       greeted: whether the dialled end has read anything yet.
     """
 
@@ -96,7 +96,7 @@ class Connection(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A message that was sent: to which port, under which monitor (0 is none), and whether it was delivered."""
+    """A message that was sent: its port, its monitor (0 for none), and whether it was delivered."""
 
     port: str
     monitor: int
@@ -104,7 +104,7 @@ class Sent(NamedTuple):
 
 
 class Table(Generic[T]):
-    """Each value once, and a number for it, so that a state is a few small numbers."""
+    """Keeps each value once, under a number, so that a state is a few small numbers."""
 
     def __init__(self) -> None:
         self.values: list[T] = []

@@ -1,12 +1,13 @@
-"""Which part of the promise a fault of the explorer breaks, in the words of `trio_mp.testing`.
+"""The rule of the promise that each fault of the explorer breaks, by its name in `trio_mp.testing`.
 
-The explorer does not ask `trio_mp.testing.Oracle`, which keeps times, runs and monitors as objects: a state here is a
-few small numbers, and there are millions. Its checks, in `world.py` and `process.py`, stand for these rules, within one
-state. What stands for none is what the runtime relies on, or would be a waste; `Bounds.promise_only` leaves it out.
+The explorer does not use `trio_mp.testing.Oracle`, which keeps times, runs and monitors as objects: a state here is a
+few small numbers, and there are millions. The checks in `world.py` and `process.py` check these rules within one state.
+A fault without a rule breaks something else that the runtime relies on, or wastes something; `Bounds.promise_only`
+leaves such checks out.
 
-The other rules have no check. INVENTED, DEAD_PORT and PORT_ID cannot be broken: a channel makes nothing up, a port that
-is dead is given nothing by the model itself, and has no successor. LATE and UNANSWERED are about time. CONNECTED is up
-to who dials again. MEMORY is for `TwoNodes` in test_association_properties.py, whose queue counts bytes.
+The other rules have no check. INVENTED, DEAD_PORT and PORT_ID cannot be broken here: a channel invents no message, and
+the model gives a dead port no message and no successor. LATE and UNANSWERED are about time. CONNECTED depends on the
+code that dials again. `TwoNodes` in test_association_properties.py, whose queue counts bytes, checks MEMORY.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ RULES: dict[str, Rule | None] = {
     r"what was queued at a loss is still there when it is reported": None,
     r"\w+Error: ": None,
 }
-"""What the text of a fault begins with, and the rule."""
+"""By a pattern for the beginning of the fault's text, the rule that the fault breaks."""
 
 
 def rule_of(fault: str) -> Rule | None:
-    """The rule that a fault breaks; None if it is none of the promise.
+    """Return the rule that a fault breaks; None if it breaks no rule of the promise.
 
     Raises:
       LookupError: the table above has no such fault, or several.

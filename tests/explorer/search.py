@@ -1,4 +1,4 @@
-"""Breadth first through a world: every state once, and of every fault the shortest trace."""
+"""A breadth-first walk through a world: it sees every state once, and finds the shortest trace of a fault."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ NAMES = ("A", "B", "C")
 
 @dataclass(frozen=True)
 class Found:
-    """A fault, and the shortest way to it.
+    """A fault, and the shortest trace that leads to it.
 
     Attributes:
-      fault: what is wrong.
-      trace: what happened, one line each.
+      fault: a text that says what is wrong.
+      trace: the steps, one line each.
     """
 
     fault: str
@@ -30,7 +30,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Result:
-    """What a walk has seen.
+    """The result of a walk.
 
     Attributes:
       states, steps: how many different states, and how many steps between them.
@@ -48,11 +48,11 @@ class Result:
 
 
 def explore(world: World, *, progress: Callable[[int, int], None] | None = None) -> Result:
-    """Walk through all states, until there are no more or one is wrong.
+    """Walk through all states, until none is left or one is wrong.
 
     Args:
-      world: what to walk through.
-      progress: called now and then with the number of states seen and the number of those still to be left.
+      world: the world to walk through.
+      progress: called now and then with the number of states seen, and the number of states that wait.
     """
     began = time.perf_counter()
     start = world.start()
@@ -67,7 +67,7 @@ def explore(world: World, *, progress: Callable[[int, int], None] | None = None)
                 trace = ["nothing more happens by itself" if action == ("rest",) else describe(action)]
                 before = came_from[state]
                 while before is not None:
-                    # Not stored on the way, for there are millions.
+                    # Found again here, because storing the action of each of millions of states takes too much memory.
                     trace.append(next(describe(action) for action, after, _ in world.steps(before) if after == state))
                     state, before = before, came_from[before]
                 found = Found(fault, tuple(reversed(trace)))
@@ -81,7 +81,7 @@ def explore(world: World, *, progress: Callable[[int, int], None] | None = None)
 
 
 def describe(action: Action) -> str:
-    """An action as people read it."""
+    """Return an action as a text for people."""
     if action[0] == "cut":
         _, name, (to_lower, to_higher) = action
         return f"connection {name} is cut towards {'A' if to_lower else ''}{'B' if to_higher else ''}"

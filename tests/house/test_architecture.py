@@ -28,6 +28,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"_peers"}),
     frozenset({"_runtime"}),
     frozenset({"_services"}),
+    frozenset({"_channels"}),
+    frozenset({"_groups"}),
     frozenset({"_streams"}),
     frozenset({"_supervision"}),
     frozenset({"_workers"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import warnings
@@ -17,6 +18,7 @@ from network_helpers import (
     Inbox,
     Notices,
     RawPeer,
+    Wire,
     network_of,
     open_pair,
     open_test_node,
@@ -201,6 +203,20 @@ async def test_a_bind_that_fails_leaves_no_other_one_behind(autojump_clock: trio
             async with open_test_node(network, "b", binds=(place("b"), place("taken"))):
                 raise AssertionError("it cannot listen there")
         assert set(network.listeners) == {place("taken")}
+
+
+async def test_a_connection_that_comes_as_the_block_is_interrupted_is_closed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    network = FakeNetwork()
+    wires: list[Wire] = []
+    with contextlib.suppress(KeyboardInterrupt):
+        async with open_test_node(network, "a"):
+            await trio.testing.wait_all_tasks_blocked()
+            # It is accepted now, and the task that accepts it runs only when the node has been stopped.
+            wires.append(network.connect(place("a")))
+            raise KeyboardInterrupt
+    assert wires[0].listener.closed
 
 
 @pytest.mark.parametrize("how", ["cancelled", "clean"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import trio
@@ -743,6 +743,24 @@ async def test_a_second_node_with_an_id_in_use_is_refused(
         network.refusing.clear()
         async with open_test_node(network, other, seeds=[seed], listen=False) as second:
             await until(lambda: second.peers)
+
+
+async def test_a_failure_that_only_reads_like_an_id_in_use_is_a_warning(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What went wrong is told by a field of its own: the text may come from the system, or from the other side."""
+    network = FakeNetwork()
+    said = "the proxy at that address is in use"
+
+    async def dial(_: object) -> NoReturn:
+        await trio.lowlevel.checkpoint()
+        raise OSError(said)
+
+    monkeypatch.setattr(network, "dial", dial)
+    async with open_test_node(network, "a", seeds=["z"]):
+        await trio.sleep(60)
+    assert not warnings_in(caplog, logging.ERROR)
+    assert any(said in line for line in warnings_in(caplog))
 
 
 @pytest.mark.parametrize("raw_id", ["a", "z"], ids=["we-decide", "they-decide"])

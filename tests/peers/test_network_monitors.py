@@ -757,3 +757,19 @@ async def test_a_request_behind_a_message_that_killed_its_port(autojump_clock: t
         b.send("a", "info", inbox.port, "answer")
         assert await inbox.wait(1) == [("answer", "a")]
         assert a.peers == ("b",)
+
+
+async def test_an_answer_comes_behind_the_report_that_a_port_is_missing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """So who is answered behind a monitor knows that the port was there."""
+    async with open_pair(FakeNetwork()) as (a, b):
+        port = a.port()
+        a.kill(port)
+        await until(lambda: not a._lifecycle.ports)
+        for node in (a, b):
+            inbox = Inbox(node)
+            node.monitor(str(port), inbox.port, "missing")
+            node.send("a", "info", inbox.port, "answer")
+            missing, answer = await inbox.wait(2)
+            assert (missing[:2], answer) == (("missing", "no_such_port"), ("answer", "a"))

@@ -10,7 +10,7 @@ PACKAGE = "trio_mp"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One text of a file that is replaced.
+    """The replacement of one text in a file.
 
     Attributes:
       file: the path below the package.
@@ -54,7 +54,7 @@ def apply(changes: tuple[Change, ...], package: Path) -> None:
 
 
 def changed(change: Change, text: str) -> str:
-    """The text of the file with the change. Raises `Stale`."""
+    """Return the text of a file with the change made. Raises `Stale`."""
     count = text.count(change.old)
     if count != 1:
         raise Stale(f"{change.file}: expected this text once, got it {count} times; update the fault:\n{change.old}")

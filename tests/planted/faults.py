@@ -5,6 +5,7 @@ from __future__ import annotations
 from .fault import Fault
 from .faults_of_amounts import AMOUNTS
 from .faults_of_connections import CONNECTIONS
+from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
 from .faults_of_logs import LOGS
 from .faults_of_parting import PARTING
@@ -31,6 +32,7 @@ FAULTS: tuple[Fault, ...] = (
     *STREAMS,
     *MEMBERSHIP,
     *DATABASE,
+    *GROUPS,
     *SUPERVISION,
     *PROCESSES,
     *REMOTE_CHILDREN,

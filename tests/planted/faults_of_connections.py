@@ -33,7 +33,7 @@ CONNECTIONS = (
     Fault(
         "taken for later and lost",
         "what `send_after` has taken, and what cannot travel when its time has come, is only logged",
-        (Change(_LATER, "seconds, port, error)\n            _lose(runtime, port, error)", "seconds, port, error)"),),
+        (Change(_LATER, "seconds, port, error)\n        _lose(runtime, port, error)", "seconds, port, error)"),),
         (_PROMISED,),
     ),
     Fault(
@@ -192,8 +192,26 @@ CONNECTIONS = (
     Fault(
         "dials_on_while_closing",
         "a search makes new connections while the node closes, and closing waits for each handshake",
-        (Change(_NETWORK, "        if self._outreach.cancel_called:\n", "        if not address:\n"),),
+        (
+            Change(
+                _NETWORK,
+                "if self._outreach.cancel_called:\n            # Nobody",
+                "if not address:\n            # Nobody",
+            ),
+        ),
         (f"{_CLOSING}::test_searches_hold_closing_up_only_so_long",),
+    ),
+    Fault(
+        "accepts_when_stopped",
+        "a connection that comes as the node is stopped is never closed: no task runs it",
+        (
+            Change(
+                _NETWORK,
+                "if self._outreach.cancel_called:\n            # The node",
+                "if not self.settings.networked:\n            # The node",
+            ),
+        ),
+        (f"{_CLOSING}::test_a_connection_that_comes_as_the_block_is_interrupted_is_closed",),
     ),
     Fault(
         "timeless_records",

@@ -121,9 +121,9 @@ REMOTE_CHILDREN = (
         "a child that ends takes the name out of the database that another child has by now",
         (
             Change(
-                "_services/database.py",
-                "            registration.owned.pop(registration, None)\n",
-                "            pass\n",
+                "_services/registrations.py",
+                "        self._owned.pop(self, None)\n",
+                "        pass\n",
             ),
         ),
         ("tests/supervision/test_children.py::test_a_child_that_ends_takes_no_name_away_from_another_one",),

@@ -133,19 +133,49 @@ SUPERVISION = (
         "an outer cancellation reaches the tasks of a node while its block still needs them",
         (
             Change(
-                "_runtime.py",
-                "with trio.CancelScope(shield=True):\n            async with trio.open_nursery(",
-                "with trio.CancelScope():\n            async with trio.open_nursery(",
+                "_ports/lifecycle.py",
+                "scope = trio.CancelScope(shield=True)\n        self._scopes",
+                "scope = trio.CancelScope()\n        self._scopes",
             ),
         ),
-        ("tests/supervision/test_one_for_one.py::test_an_outer_cancellation_of_the_node_too",),
+        (
+            "tests/supervision/test_one_for_one.py::test_an_outer_cancellation_of_the_node_too",
+            f"{_ESCALATION}::test_an_interrupt_in_a_child_is_no_failure_of_it",
+        ),
         hangs=True,
     ),
     Fault(
-        "dispatcher_ends_with_the_ports",
+        "dispatcher_ends_with_the_block",
         "after a crash nothing is dispatched while the block is being left: supervisors in it wait for ever",
-        (Change("_runtime.py", "await self._stopping.wait()", "pass"),),
+        (
+            Change(
+                "_ports/dispatcher.py",
+                "while not queue.ended:",
+                "while not self.lifecycle.nursery.cancel_scope.cancel_called:",
+            ),
+        ),
         (f"{_ESCALATION}::test_a_task_of_the_node_that_fails_leaves_no_supervisor_waiting",),
+        hangs=True,
+    ),
+    Fault(
+        "dispatcher_ends_with_a_program_that_exits",
+        "a handler that leaves the program takes the dispatcher along, and supervisors in the block wait for ever",
+        (Change("_ports/dispatcher.py", "except BaseException as error:", "except Exception as error:"),),
+        (f"{_ESCALATION}::test_a_handler_that_leaves_the_program_leaves_no_child_behind",),
+        hangs=True,
+    ),
+    Fault(
+        "dispatcher_ends_before_the_tasks",
+        "the dispatcher of a cancelled node ends while ports unwind, and what these wait for is not dispatched",
+        (Change("_ports/lifecycle.py", "if not self._scopes:\n", "if True:\n"),),
+        ("tests/ports/test_tasks.py::test_a_task_that_unwinds_is_served_to_the_end",),
+        hangs=True,
+    ),
+    Fault(
+        "late_tasks_are_not_stopped",
+        "a task that starts while the node is stopped is never cancelled, and the node never ends",
+        (Change("_ports/lifecycle.py", "        if self._stopping:\n            scope.cancel()\n", ""),),
+        ("tests/ports/test_tasks.py::test_a_task_that_starts_while_the_node_is_stopped_is_cancelled",),
         hangs=True,
     ),
     Fault(
@@ -153,12 +183,6 @@ SUPERVISION = (
         "an interrupt while the children are being stopped leaves the block without them",
         (Change("_supervision/block.py", "interrupts = [interrupt]\n", "return [interrupt]\n"),),
         (f"{_STATES}::test_interrupted_at_each_step",),
-    ),
-    Fault(
-        "interrupt_kills_the_node_at_once",
-        "an interrupt in a task of a port cancels all ports together, and no supervisor stops its children in order",
-        (Change("_ports/lifecycle.py", "if rest is None or self.outside is None:", "if rest is not None:"),),
-        (f"{_ESCALATION}::test_an_interrupt_in_a_child_is_no_failure_of_it",),
     ),
     Fault(
         "port_does_not_wait_for_its_supervisors",

@@ -11,6 +11,8 @@ _TABLES = "_protocol/database/tables.py"
 _REPLICA = "_protocol/database/replica.py"
 _SERVICE = "_services/database.py"
 _CHANGES = "_services/changes.py"
+_REGISTRATIONS = "_services/registrations.py"
+_LOOKUPS = "tests/services/test_lookups.py"
 _TESTS = "tests/protocol/database/test_database.py"
 _BATCHES = "tests/protocol/database/test_database_sources.py"
 _NODES = "tests/services/test_node_database.py"
@@ -97,9 +99,9 @@ DATABASE = (
         (
             Change(
                 _REPLICA,
-                "        self._globals[node_id] = None\n        if self._awaited",
+                "        self._globals[node_id] = None\n        if self.is_global and not",
                 "        self._copies._forget_attached(node_id, moved=True)\n        self._told(())\n"
-                "        self._globals[node_id] = None\n        if self._awaited",
+                "        self._globals[node_id] = None\n        if self.is_global and not",
             ),
         ),
         (f"{_TESTS}::TestMakeBeforeBreak::test_who_is_lost_before_it_speaks_for_itself_is_dead",),
@@ -152,6 +154,34 @@ DATABASE = (
         "a node that becomes global reports the end of another one that does so at the same time",
         (Change(_REPLICA, "            self._awaited[node_id] = None\n", "            pass\n"),),
         (f"{_TESTS}::TestWhoBecomesGlobalAndReads::test_misses_nobody_who_becomes_global_at_the_same_time",),
+    ),
+    Fault(
+        "who_has_moved_is_not_awaited",
+        "a node that becomes global reports the end of one that has moved and is not connected with it yet",
+        (
+            Change(
+                _REPLICA, "return effects if self._awaited or elsewhere else", "return effects if self._awaited else"
+            ),
+        ),
+        (f"{_TESTS}::TestWhoBecomesGlobalAndReads::test_waits_for_who_has_moved_and_is_not_connected_yet",),
+    ),
+    Fault(
+        "who_is_gone_is_awaited",
+        "a node that becomes global waits for one that has moved and of which it hears that it is gone",
+        (Change(_COPIES, "self.elsewhere.pop(message.owner, None)", "pass"),),
+        (f"{_TESTS}::TestWhoBecomesGlobalAndReads::test_waits_for_who_has_moved_and_is_not_connected_yet",),
+    ),
+    Fault(
+        "the_moved_are_awaited_for_ever",
+        "a node that becomes global waits without end for one that has moved and never comes",
+        (
+            Change(
+                _REPLICA,
+                "            self._awaited.clear()\n            self._copies.elsewhere.clear()\n",
+                "            self._awaited.clear()\n",
+            ),
+        ),
+        (f"{_TESTS}::TestWhoBecomesGlobalAndReads::test_waits_for_who_has_moved_and_is_not_connected_yet",),
     ),
     Fault(
         "reads_before_it_knows",
@@ -363,7 +393,7 @@ DATABASE = (
     Fault(
         "registrations_outlive_their_ports",
         "the database: what is registered stays when the port dies",
-        (Change(_SERVICE, "        owned[registration] = None\n", ""),),
+        (Change(_REGISTRATIONS, "        owned[self] = None\n", ""),),
         (f"{_NODES}::TestARegistration::test_is_in_as_many_families_as_wanted",),
     ),
     Fault(
@@ -432,5 +462,47 @@ DATABASE = (
             f"{_ORACLE_TESTS}::test_lies_are_forgotten_some_time_after_the_end_of_the_liar",
             f"{_HAMMER_TESTS}::test_a_node_of_which_a_global_node_lies_may_be_said_to_be_gone",
         ),
+    ),
+    Fault(
+        "entry_gone_with_a_connection",
+        "the database: a lost connection deletes the entry of another node's port",
+        (Change(_REGISTRATIONS, "if not is_doubtful(reason, self._node_id):", "if True:"),),
+        (f"{_LOOKUPS}::test_an_entry_outlives_a_lost_connection_and_not_the_port",),
+    ),
+    Fault(
+        "entry_without_a_second_monitor",
+        "the database: after a lost connection nobody learns that the port of an entry has died",
+        (
+            Change(
+                _REGISTRATIONS,
+                "self._runtime.lifecycle.start_system_task(self._monitor_again, self._waiting)",
+                "pass",
+            ),
+        ),
+        (f"{_LOOKUPS}::test_an_entry_ends_with_the_run_of_the_ports_node",),
+    ),
+    Fault(
+        "released_entry_still_watched",
+        "the database: an entry that was set over goes with the other node's port that had it before",
+        (Change(_REGISTRATIONS, "        self._monitor.cancel()\n", "        pass\n"),),
+        (f"{_LOOKUPS}::TestAPortOfAnotherNode::test_is_registered_until_it_dies",),
+    ),
+    Fault(
+        "cache_forgets_the_followed",
+        "the database: what a node follows is not known to it",
+        (Change(_REPLICA, "{**held, **self._views.known(family)}", "held"),),
+        (f"{_LOOKUPS}::TestWhatIsKnownHere::test_is_what_is_followed_elsewhere",),
+    ),
+    Fault(
+        "families_made_up",
+        "the database: a global node that cannot list families is taken to have none",
+        (Change(_SERVICE, "if NODES not in names:", "if False:"),),
+        (f"{_LOOKUPS}::TestTheNamesOfFamilies::test_are_not_made_up_where_the_global_node_cannot_say_them",),
+    ),
+    Fault(
+        "watched_first_table_ends_the_wait",
+        "the database: a wait for the first entry ends with an empty table",
+        (Change(_SERVICE, "                if change.added:\n", "                if True:\n"),),
+        (f"{_LOOKUPS}::TestWaiting::test_ends_with_the_first_entry",),
     ),
 )

@@ -91,8 +91,8 @@ WORKERS = (
         (
             Change(
                 _POOL,
-                "        if item.worker is None:\n            # In the queue",
-                "        if True:\n            # In the queue",
+                "        if item.worker is None:\n            # `_assign` passes",
+                "        if True:\n            # `_assign` passes",
             ),
         ),
         (

@@ -1,4 +1,4 @@
-"""What pytest loads in a trial: it sees to it that the broken copy is what is tested, and says what failed first."""
+"""The plugin of pytest in a trial: it checks that the tests test the broken copy, and reports the first failure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 import trio_mp
 
 COPY = "TRIO_MP_PLANTED_COPY"
-"""The variable of the environment that names the directory of the copy."""
+"""The environment variable that names the directory of the copy."""
 
 REPORT = "first_failure.json"
-"""The file beside the copy that says what failed first."""
+"""The file beside the copy that reports the first failure."""
 
 _ERROR = re.compile(r"[\w.]*(?:Error|Exception|Died|Cancelled|Failed)(?::|$)")
 
@@ -31,7 +31,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     path = Path(os.environ[COPY], REPORT)
     if not report.failed or path.exists():
         return
-    # The errors are marked, but not those in a group, which are drawn with lines around them.
+    # pytest marks the lines of errors by E, but draws lines around the errors of a group.
     lines = [line.strip(" |+-") for line in report.longreprtext.splitlines()]
     marked = [line[1:].strip() for line in lines if line.startswith("E ")]
     said = [line for line in marked or lines if _ERROR.match(line)] or marked or lines or [""]

@@ -1,4 +1,4 @@
-"""One trial: a copy of the package, a fault in it, and the tests that are to notice."""
+"""One trial: a copy of the package with a fault in it, and the tests that must notice."""
 
 from __future__ import annotations
 
@@ -26,21 +26,22 @@ SOURCE = Path(trio_mp.__file__).resolve().parent
 
 TEST_SECONDS = 30
 HANGING_SECONDS = 5
-"""How long one test may take, and one that is expected to wait for ever."""
+"""How long one test may take, and a test that is expected to wait for ever, in seconds."""
 
 TRIAL_SECONDS = 300
-"""How long all tests of a trial may take."""
+"""How long all tests of a trial may take, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a trial.
+    """The result of a trial.
 
     Attributes:
-      verdict: `caught`; `survived`; `hung`, which counts as caught only where that is expected; or `no trial`, if the
-        tests could not be run.
-      test: the first that failed.
-      why: how it failed, or the end of what pytest said.
+      verdict: `caught`; `survived`; `hung`, which counts as caught only for a fault that `hangs`; or `no trial`, if the
+        tests could not run.
+      test: the first test that failed.
+      why: how that test failed, or the end of pytest's output.
+      seconds: how long the tests took.
     """
 
     verdict: str
@@ -51,7 +52,7 @@ class Outcome:
 
 @contextmanager
 def broken_copy(break_it: Callable[[Path], None]) -> Iterator[Path]:
-    """A temporary directory with a broken copy of the package in it."""
+    """Make a temporary directory with a broken copy of the package in it, for the length of the block."""
     with tempfile.TemporaryDirectory(prefix="planted-") as directory:
         copy = Path(directory).resolve()
         shutil.copytree(SOURCE, copy / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
@@ -60,7 +61,7 @@ def broken_copy(break_it: Callable[[Path], None]) -> Iterator[Path]:
 
 
 def try_fault(fault: Fault) -> Outcome:
-    """Whether the tests that a fault names catch it. Raises `Stale`."""
+    """Plant a fault, and run the tests that it names. Raises `Stale`."""
     with broken_copy(lambda package: apply(fault.changes, package)) as copy:
         outcome = run_tests(copy, fault.tests, test_seconds=HANGING_SECONDS if fault.hangs else TEST_SECONDS)
     if outcome.verdict == "hung" and fault.hangs:
@@ -88,8 +89,8 @@ def run_tests(
 
 
 def _run(copy: Path, arguments: list[str]) -> tuple[int | None, str]:
-    """What pytest returned, or None if it did not end in time; and what it said."""
-    # -P keeps the checkout off the path, so that the copy is found first; the guard makes sure of it.
+    """Run pytest. Returns its exit status, or None if it did not end in time, and its output."""
+    # -P keeps the checkout off the path, so that Python finds the copy first; the guard checks that.
     options = ["-p", "planted.guard", "-p", "no:cacheprovider", "-q", "--tb=short"]
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "pytest", *options, *arguments],
@@ -106,14 +107,14 @@ def _run(copy: Path, arguments: list[str]) -> tuple[int | None, str]:
         if sys.platform == "win32":
             process.kill()
         else:
-            # With the processes that the tests have started.
+            # Kill the group: pytest, and the processes that the tests have started.
             os.killpg(process.pid, signal.SIGKILL)
         return None, process.communicate()[0]
     return process.returncode, said
 
 
 def _environment(copy: Path) -> dict[str, str]:
-    # The same examples every time, and none kept: those of a broken copy are of no use to anybody.
+    # The same examples every time. Examples of a broken copy are of no use, so none is kept.
     environment = os.environ | {
         COPY: str(copy),
         "PYTHONPATH": os.pathsep.join([str(copy), str(TESTS)]),
@@ -121,6 +122,6 @@ def _environment(copy: Path) -> dict[str, str]:
         "HYPOTHESIS_PROFILE": "ci",
         "HYPOTHESIS_STORAGE_DIRECTORY": str(copy / "hypothesis"),
     }
-    # What is tested is not what is installed, and whether it is covered says nothing.
+    # The copy is not the installed package, and coverage of the copy means nothing.
     unwanted = {"TRIO_MP_TEST_INSTALLED", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"}
     return {name: value for name, value in environment.items() if name not in unwanted}

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from trio_mp.cli.bench.catalogue import GROUPS, Group, Workload
+from trio_mp.cli.bench.catalogue import GROUPS, Workload, WorkloadGroup
 from trio_mp.cli.bench.runner import OURS, Cell, own_command, run_cell
 from trio_mp.cli.bench.slow import _judge
 from trio_mp.cli.bench.task import Figure, Task, WrongResult
@@ -46,7 +46,7 @@ WORKLOADS = [
 @pytest.mark.exhaustive
 @pytest.mark.usefixtures("require_tcp")
 @pytest.mark.parametrize("group, workload", WORKLOADS)
-def test_a_workload(group: Group, workload: Workload) -> None:
+def test_a_workload(group: WorkloadGroup, workload: Workload) -> None:
     figure = run_small(workload)
     # What does not grow grows by nothing, or, where it had been given back, by less.
     assert figure.value > 0 or group.key in {"slow", "idle"}

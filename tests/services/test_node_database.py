@@ -156,9 +156,14 @@ class TestARegistration:
         await wait_all_tasks_blocked()
         assert "ZeroDivisionError" in caplog.text
 
-    @pytest.mark.parametrize("port", ["b#" + "x" * 16 + ".1", "b", "a", "a#"])
-    async def test_is_for_ports_of_this_node(self, node: Node, port: str) -> None:
-        with pytest.raises(ValueError, match="expected a port of "):
+    @pytest.mark.parametrize("port", ["a", "a#"])
+    async def test_is_for_no_node_port(self, node: Node, port: str) -> None:
+        with pytest.raises(ValueError, match="expected a port, got the node port a"):
+            node.database.register("red", port)
+
+    @pytest.mark.parametrize("port", ["b#" + "x" * 16 + ".1", "b"])
+    async def test_without_a_network_is_for_ports_of_this_node(self, node: Node, port: str) -> None:
+        with pytest.raises(RuntimeError, match="expected one of a, which has no network"):
             node.database.register("red", port)
 
     async def test_is_for_ports(self, node: Node) -> None:

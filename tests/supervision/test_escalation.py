@@ -230,6 +230,26 @@ async def test_a_task_of_the_node_that_fails_leaves_no_supervisor_waiting(autoju
     assert story.running() == []
 
 
+@pytest.mark.parametrize("leaving", [SystemExit, KeyboardInterrupt])
+async def test_a_handler_that_leaves_the_program_leaves_no_child_behind(
+    leaving: type[BaseException], autojump_clock: MockClock
+) -> None:
+    story = Story()
+
+    def leave() -> None:
+        raise leaving
+
+    with pytest.raises(BaseExceptionGroup, match="a node failed") as caught:
+        async with open_node() as node, node.open_supervisor() as crew:
+            for name in "abc":
+                await crew.start(story.serve, name)
+            node.send(node.port(leave))
+            await trio.sleep_forever()
+    assert [type(error) for error in caught.value.exceptions] == [leaving]
+    assert trio.current_time() < 1
+    assert story.take() == "+a +b +c -c -b -a"
+
+
 # Ends without a failure ----------------------------------------------------------------------------------------------
 
 

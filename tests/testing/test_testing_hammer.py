@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable
 
@@ -19,6 +20,7 @@ from explorer.variants import (
     WritesBeforeOk,
 )
 
+from trio_mp import Node
 from trio_mp._peers import peer
 from trio_mp._protocol.association.association import Association
 from trio_mp._protocol.database import replica as replica
@@ -48,6 +50,19 @@ def test_a_seed(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     assert 290 < result.seconds < 400
     assert 300 < result.sent < 3000
     assert result.faults.total() >= 10
+
+
+def test_a_seed_leaves_no_node_behind(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the package nor the hammer keeps a node alive that is closed: thousands of seeds run in one process."""
+    caplog.set_level("CRITICAL", "trio_mp")
+
+    def nodes() -> int:
+        gc.collect()
+        return sum(type(thing) is Node for thing in gc.get_objects())
+
+    before = nodes()
+    run_seed(0)
+    assert nodes() == before
 
 
 def test_nodes_part_in_some_of_the_seeds(caplog: pytest.LogCaptureFixture) -> None:

@@ -69,6 +69,7 @@ def test_an_exception_that_cannot_be_printed_still_has_a_reason() -> None:
             _reason.start_cancelled(),
             ("start_cancelled", "whoever started it stopped waiting before it had started"),
         ),
+        (_reason.channel_broken("its block was left"), ("channel_broken", "its block was left")),
         (_reason.process_ended("a, process 7: exit status 3"), ("process_ended", "a, process 7: exit status 3")),
         (_reason.node_failed(ValueError("text")), ("node_failed", "ValueError: text")),
         (_reason.node_failed(None), ("node_failed", "cancelled")),

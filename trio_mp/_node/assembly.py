@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .._channels.service import Channels
 from .._ids import random_token
 from .._peers.errands import Errands
 from .._peers.network import Network
@@ -61,6 +62,7 @@ class Parts:
     runtime: Runtime
     spawner: Spawner
     streams: Streams
+    channels: Channels
     database: Database
     membership: MembershipService | None
     logs: LogService
@@ -124,6 +126,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     membership = MembershipService(network, database) if network is not None else None
     look_up = membership.search.look_up if membership is not None else _nowhere
     streams = Streams(runtime, spawner, pending_streams, look_up)
+    channels = Channels(runtime, spawner)
     logs = LogService(runtime, partial(watch_nodes, database))
 
     # Who is told, in this order.
@@ -164,7 +167,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         network.serve_by(node_port)
 
     tasks = (membership.run, database.renew_voucher) if membership is not None else ()
-    return Parts(runtime, spawner, streams, database, membership, logs, tasks)
+    return Parts(runtime, spawner, streams, channels, database, membership, logs, tasks)
 
 
 def _introduce(settings: Settings, node_id: str, incarnation: str) -> LocalInfo:

@@ -1,4 +1,4 @@
-"""The node of a process that another node has launched."""
+"""Opening the node of a process that another node has launched."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ async def open_child_node(
 ) -> AsyncGenerator[Node, None]:
     """Run a node for the length of the block, in a process that `Supervisor.run_process` has started.
 
-    The process learns by a pipe that it has inherited where the node of its parent is, and the secret. It is ready for
-    the parent when the block is entered: the parent's `run_process` returns then. The pipe is read first of all, and a
-    thread watches it from then on:
+    The process gets the address of its parent's node, and the secret, by a pipe that it has inherited. The parent's
+    `run_process` returns when the block is entered. `open_child_node` first reads the pipe, and starts a thread that
+    watches it:
 
     - If the parent stops the process, the block is cancelled, as by a cancel scope around it: it unwinds, the node
       closes in good order, and the program goes on behind the block.
-    - If the parent dies, so that it cannot stop anybody, the same happens. A process that has not ended by itself 0.75
-      seconds later is ended, whatever it does; only code that holds Python's interpreter lock can delay that. Until
-      this is called nobody watches: call it early, before imports that take long.
+    - If the parent dies, the same happens. If the process has not ended 0.75 seconds later, the thread ends it,
+      whatever it does; only code that holds Python's interpreter lock can delay that. Nobody watches the parent before
+      this call: make it early, before imports that take long.
 
     Args:
       node_id: as for `open_node`.
-      handler: takes messages; as `node.port(handler)`. The parent gets the ID of that port, instead of the node ID,
-        and the process lives as long as the port: if it is killed or its handler raises, the block is cancelled.
-        In it `current_epoch` says which life of the child this is.
+      handler: takes the messages of a port, as `node.port(handler)`. The parent gets the ID of that port instead of the
+        node ID. If the port dies, the block is cancelled. In the handler `current_epoch` says which life of the child
+        this is.
       context: as for `open_node`.
       settings: as for `open_node`, except `seeds`, `secret` and `encryption`, which are the parent's. In a network
-        with certificates the process needs a `certificate` of its own: nobody hands over a private key.
+        with certificates the process needs a `certificate` of its own: the parent hands over no private key.
 
     Raises:
       RuntimeError: nobody has launched this process in this way, or its node was opened before.
@@ -62,8 +62,8 @@ async def open_child_node(
 
     def leave() -> None:
         try:
-            # Before the block is entered, too: then it is cancelled as soon as it is. Nobody is told to stop before
-            # it is ready, and whose parent has died while it opens its node is ended by the watch.
+            # Also before the block is entered: then it is cancelled on entry. A parent does not stop a process that is
+            # not ready, and if the parent dies while the node is opened, the watch ends the process.
             token.run_sync_soon(block.cancel)
         except trio.RunFinishedError:
             # Trio has ended, and the program is about to.
@@ -89,7 +89,7 @@ async def open_child_node(
 
 
 def _settings_with(invitation: Invitation, given: SettingArguments) -> SettingArguments:
-    """The settings of the new node: what its program gives, and what its parent says."""
+    """Return the settings of the new node: those of its program, and those of its parent."""
     wrong = sorted(_FROM_THE_PARENT & set(given))
     if wrong:
         raise TypeError(f"open_child_node() takes {', '.join(wrong)} from the parent's node; leave it away")
@@ -106,7 +106,7 @@ def _settings_with(invitation: Invitation, given: SettingArguments) -> SettingAr
 
 
 def _remember_parent(node: Node, invitation: Invitation) -> None:
-    """Note where the parent listens on this machine: its seeds may be out of reach, or not know it."""
+    """Note the parent's addresses on this machine: its seeds may be unreachable, or not know the parent."""
     membership = node._membership
     assert membership is not None
     membership.sightings.connected(node_of(invitation.parent), invitation.addresses)

@@ -9,6 +9,8 @@ from typing import Any, overload
 
 import trio
 
+from .._channels.ends import ChannelReceiver, ChannelSender
+from .._groups.group import Group, GroupBlock, check_group
 from .._peers.peer import Peer
 from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import Port, new_port
@@ -58,6 +60,7 @@ class Node:
         self._routes: dict[Any, tuple[Peer | None, str]] = parts.runtime.routes
         self._spawner = parts.spawner
         self._streams = parts.streams
+        self._channels = parts.channels
         self._database = parts.database
         self._membership = parts.membership
         self._logs = parts.logs
@@ -350,9 +353,7 @@ class Node:
     # Spawning ------------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
-    def spawn(
-        self, node_or_port: str | ChildRef, function: str, *arguments: Any, linked: bool = False
-    ) -> str:
+    def spawn(self, node_or_port: str | ChildRef, function: str, *arguments: Any, linked: bool = False) -> str:
         """Make a port on a node, perhaps this one, and have it initialised there by a function.
 
         Args:
@@ -437,6 +438,99 @@ class Node:
           what `spawn` raises.
         """
         return self._streams.open(node_or_port, function, arguments)
+
+    def open_channel(
+        self,
+        node_or_port: str | ChildRef,
+        function: str,
+        *arguments: Any,
+        buffer: int = 64,
+        buffer_size: int = 1024 * 1024,
+    ) -> AbstractAsyncContextManager[tuple[ChannelSender[Any], ChannelReceiver[Any]]]:
+        """A channel to a function on a node, perhaps this one: `async with node.open_channel(…) as (send, receive):`.
+
+        Its ends are Trio's `SendChannel` and `ReceiveChannel`, in both directions. A sender that is faster than the
+        receiver waits. Items travel as messages do, in order with them and under the same promise; for bulk bytes there
+        is `open_stream`.
+
+        Args:
+          node_or_port: the node, or any port of it.
+          function: as for `spawn`, an async one that is `@spawnable`. Over there a new port runs it as
+            `function(receive, send, *arguments)`, after the messages that were sent there before. Its return closes
+            both ends; if it raises, or the port dies, the channel breaks.
+          arguments: as for `spawn`.
+          buffer: how many items may be on their way or wait, in each direction; at least 1, and at most the
+            `mailbox_limit` of both nodes.
+          buffer_size: how many bytes they may have, between two nodes; at most the `mailbox_size_limit` of both. One
+            item that is larger passes alone. Bytes and text count for their length, numbers for 64 bytes, and so does
+            each value and key in a list or dict beside its text. Within a node only the number of items counts.
+
+        Entering waits until the function is started. Leaving closes all clones of both ends, so that the other side
+        takes what it was sent and then gets the end; it does not wait for the other side. If the block is left by an
+        exception, or is cancelled, the channel breaks over there. Entering is a checkpoint, leaving is none. Cancelled
+        while entering, the function is cancelled as with `start_on`, and nothing is left behind.
+
+        When the other side's port or node dies, or the connection is lost, what has arrived can still be received; then
+        both ends raise `trio.BrokenResourceError`, whose `__cause__` is a `PortDied`. An end that nobody has said is
+        never received.
+
+        Raises:
+          PortDied: the function was refused, or its port or node died or was lost before it had started.
+          TypeError, ValueError: an argument cannot work; the text names it.
+          what `spawn` raises.
+        """
+        return self._channels.open_channel(node_or_port, function, arguments, buffer, buffer_size)
+
+    def open_source(
+        self,
+        node_or_port: str | ChildRef,
+        function: str,
+        *arguments: Any,
+        buffer: int = 64,
+        buffer_size: int = 1024 * 1024,
+    ) -> AbstractAsyncContextManager[ChannelReceiver[Any]]:
+        """What an async generator on a node yields, as a `ReceiveChannel`: `async with node.open_source(…) as rows:`.
+
+        The short form of `open_channel` where only the other side sends. The generator runs ahead by as many items as
+        the buffer takes. It is closed when it is not wanted any more: in the task that runs it, where it waits in a
+        `yield` by `aclose`, and where it waits for something else by a cancellation.
+
+        Args:
+          node_or_port: the node, or any port of it.
+          function: as for `spawn`, an async function with `yield` in it that is `@spawnable`. Over there it is called
+            as `function(*arguments)`.
+          arguments: as for `spawn`.
+          buffer, buffer_size: as for `open_channel`.
+
+        Entering and leaving are as for `open_channel`, and so is what this raises. If the generator raises, what it has
+        yielded before can be received, and then there is `trio.BrokenResourceError`.
+        """
+        return self._channels.open_source(node_or_port, function, arguments, buffer, buffer_size)
+
+    # Groups --------------------------------------------------------------------------------------------------------
+
+    def open_group(self, family: str, *, watch: int = 16) -> AbstractAsyncContextManager[Group]:
+        """The ports of a family as one: `async with node.open_group("doublers") as group:`.
+
+        The members are the entries of the family that name a port, as `Database.register` sets them. `Group` says what
+        can be done with them: wait for members, pick or call one, send to all, and follow who joins and leaves.
+
+        Args:
+          family: the name of the family.
+          watch: how many members are monitored at a time. Which ones differs from node to node, so that many clients
+            of many members are not all connected with each other. `pick` and `call` choose among these; a call with a
+            `key` may want another one, and an idle one makes room.
+
+        Entering and leaving are checkpoints; `Group.wait` waits for members. A call that is under way goes on when the
+        block is left.
+
+        Raises:
+          TypeError, ValueError: an argument cannot work; the text names it.
+          trio.ClosedResourceError: the node is closed or closing.
+          PortDied: this is called by a task of a port that has died.
+        """
+        family, watch = check_group(family, watch)
+        return GroupBlock(self._runtime, self._database, family, watch)
 
     # Supervision ---------------------------------------------------------------------------------------------------
 
@@ -528,9 +622,7 @@ class Node:
           SupervisorFailed: on leaving: too many workers have ended.
           trio.ClosedResourceError: the node is closed.
         """
-        settings = check_workers(
-            count, modules=modules, shutdown_timeout=shutdown_timeout, limit=limit, within=within
-        )
+        settings = check_workers(count, modules=modules, shutdown_timeout=shutdown_timeout, limit=limit, within=within)
         return open_workers(self._runtime, self._open_node, settings)
 
     # The network ---------------------------------------------------------------------------------------------------

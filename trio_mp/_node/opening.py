@@ -83,15 +83,15 @@ async def open_node(
         - `share_logs` (True): whether other nodes get log records of this process when they ask for
           them.
 
-    Leaving the block kills the ports, with the reason `("node_closed", nodeid)`, or `("node_failed", …)` if it is left
-    by an exception; waits until they have unwound, flushes what is queued for other nodes, and
-    closes. If it is left by cancellation nothing is flushed. An exception of the block leaves it as it is; what crashes
-    the node itself cancels the block and leaves as an `ExceptionGroup`. Entering and leaving are checkpoints.
+    Leaving the block kills the ports, with the reason `("node_closed", nodeid)`, or `("node_failed", …)` after an
+    exception; it waits until they have unwound, flushes the queues for other nodes, and closes. After a cancellation
+    nothing is flushed. An exception of the block leaves it unwrapped. An exception that crashes the node itself cancels
+    the block and leaves as an `ExceptionGroup`. Entering and leaving are checkpoints.
 
     Raises:
       TypeError, ConfigurationError: a setting is unknown, or has a value that cannot work.
       OSError: it cannot listen where it should; the text names the address.
-      RuntimeError: this is no task of Trio's; asyncio runs it, for example.
+      RuntimeError: no task of Trio's calls this; asyncio runs the caller, for example.
     """
     named = profile if profile is not None else os.environ.get("TRIO_MP_PROFILE") or None
     if named is not None:
@@ -111,10 +111,10 @@ async def open_node_in(
     context: Any = None,
     **settings: Unpack[SettingArguments],
 ) -> AsyncGenerator[Node, None]:
-    """As `open_node`, in a world that can be replaced: for tests and simulations.
+    """Open a node as `open_node` does, with a transport, clocks and randomness that tests and simulations can replace.
 
     Args:
-      environment: where its randomness, its transport and its clocks come from.
+      environment: the source of randomness, the transport and the clocks.
       node_id, context, settings: as for `open_node`.
     """
     _check_trio()
@@ -127,17 +127,15 @@ async def open_node_in(
     failures: list[BaseExceptionGroup[BaseException]] = []
     try:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            with trio.CancelScope(shield=True):
-                # The block may be cancelled from its first line on; then the tasks are to be there as well.
-                await nursery.start(runtime.run, nursery, node._tasks)
+            runtime.start(nursery, node._tasks)
             try:
                 try:
                     yield node
-                    # Whoever is cancelled tells nobody anything; but for this, what is below would begin to.
+                    # A cancelled block must not begin to close in good order, so a pending cancellation is raised here.
                     await trio.lowlevel.checkpoint_if_cancelled()
                 except BaseException as error:  # noqa: BLE001 - kept until the node has closed
                     failure = error
-                # Not after Cancelled, a KeyboardInterrupt, or a group with such: no time to be polite.
+                # Not after Cancelled, a KeyboardInterrupt, or a group with one: then the node ends without closing.
                 if failure is None or isinstance(failure, Exception):
                     await runtime.close(failure)
                 else:
@@ -156,12 +154,12 @@ async def open_node_in(
 
 
 def _told(failure: BaseException) -> BaseException | None:
-    """The exception of which the ports of a node are told; no cancellation, which says nothing to anybody."""
+    """Return the exception for the reason of the ports; None for a cancellation, which would say nothing."""
     return None if isinstance(failure, trio.Cancelled) else failure
 
 
 def _check_trio() -> None:
-    """Raise `RuntimeError` outside of Trio: asyncio would only say "Task got bad yield", and later."""
+    """Raise `RuntimeError` outside of Trio. Otherwise asyncio would raise "Task got bad yield", and later."""
     try:
         trio.lowlevel.current_task()
     except RuntimeError:
@@ -173,7 +171,7 @@ def _check_trio() -> None:
 
 
 def _asyncio_runs() -> bool:
-    # Not imported for this alone.
+    # Not by an import, which a program without asyncio would pay for.
     asyncio = sys.modules.get("asyncio")
     try:
         return asyncio is not None and asyncio.get_running_loop() is not None
@@ -182,14 +180,14 @@ def _asyncio_runs() -> bool:
 
 
 def _raise_all(failure: BaseException | None, failures: list[BaseExceptionGroup[BaseException]]) -> None:
-    """Raise what a node is left with: the block's exception as it is, the node's own failures as a group."""
+    """Raise the exceptions of the end of a node: the block's unwrapped, the node's own failures as a group."""
     if not failures:
         if failure is not None:
             raise failure
         return
     errors = [error for group in failures for error in group.exceptions]
     if isinstance(failure, BaseExceptionGroup):
-        # The block was cancelled because the node failed: that is nobody else's business.
+        # The node's failure has cancelled the block; no other scope needs these cancellations.
         failure = failure.split(trio.Cancelled)[1]
     if failure is not None and not isinstance(failure, trio.Cancelled):
         errors.insert(0, failure)

@@ -29,7 +29,7 @@ value, because the node needs the interpreter lock several times to answer one m
 
 
 def main(order: dict[str, object]) -> None:
-    """Be a worker, until the parent says that it is enough, or dies."""
+    """Run a worker until its parent stops it, or dies."""
     WorkerProgram(WorkerOrder(**order)).run()  # type: ignore[arg-type]
 
 
@@ -37,7 +37,7 @@ class WorkerProgram:
     """A worker process, from its start to its end.
 
     Args:
-      order: what it is told.
+      order: the order from the parent.
     """
 
     def __init__(self, order: WorkerOrder) -> None:
@@ -46,17 +46,17 @@ class WorkerProgram:
         self._computer = Computer(self._board.begin_sync, self._wake)
         self._token: trio.lowlevel.TrioToken | None = None
         self._server: TaskServer | None = None
-        # Set when the modules have been imported; why they could not be.
+        # Set when the modules have been imported, or could not be; then the text says why.
         self._imported = trio.Event()
         self._failure = ""
 
     def run(self) -> None:
-        """Run it, in the main thread."""
+        """Run the worker, in the main thread, until it ends."""
         sys.setswitchinterval(SWITCH_INTERVAL)
         opened = threading.Event()
         node = threading.Thread(target=self._run_node, args=(opened,), name="trio_mp: the worker's node")
         node.start()
-        # From now on somebody watches whether the parent lives, whatever the modules do.
+        # From now on a thread watches the parent, whatever the modules do.
         opened.wait()
         try:
             self._import()

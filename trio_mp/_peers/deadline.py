@@ -34,8 +34,7 @@ class Deadline:
         """Let the time begin; returns False, and changes nothing, if it has begun already."""
         if self._scope is not None:
             return False
-        self._scope = trio.CancelScope()
-        self._dispatcher.lifecycle.start_system_task(self._wait, self._scope, seconds)
+        self._scope = self._dispatcher.lifecycle.start_system_task(self._wait, seconds)
         return True
 
     def cancel(self) -> bool:
@@ -47,10 +46,11 @@ class Deadline:
         return True
 
     @survives
-    async def _wait(self, scope: trio.CancelScope, seconds: float) -> None:
-        with scope:
-            await trio.sleep(seconds)
-            # Cancelled in the same pass in which the time was over, the task would not notice.
-            if self._scope is scope:
-                self._scope = None
-                self._expired()
+    async def _wait(self, seconds: float) -> None:
+        # The scope of this task, unless it was cancelled before it began; then `sleep` ends it.
+        scope = self._scope
+        await trio.sleep(seconds)
+        # Cancelled in the same pass in which the time was over, the task would not notice.
+        if self._scope is scope:
+            self._scope = None
+            self._expired()

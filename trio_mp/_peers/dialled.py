@@ -18,6 +18,7 @@ class Dialled:
       proven: whether it has proven to be that node.
       doubtful: whether the failure names a cause that is only likely if the same happens again: a process that was
         killed meanwhile looks no different.
+      id_in_use: whether the other side refuses this node because another one has its ID.
     """
 
     node_id: str
@@ -25,3 +26,4 @@ class Dialled:
     connection: Connection | None
     proven: bool = False
     doubtful: bool = False
+    id_in_use: bool = False

@@ -94,7 +94,8 @@ class Network:
         # Those that make new connections: cancelled when the node closes.
         self._accepting = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
-        self._outreach = trio.CancelScope()
+        # A shield: what cancels the node's block does not reach the network before `stop`.
+        self._outreach = trio.CancelScope(shield=True)
         self._ended = trio.lowlevel.ParkingLot()
 
     def serve_by(self, node_port: NodePort) -> None:
@@ -159,7 +160,7 @@ class Network:
             self._nursery.start_soon(self._accept, listener)
 
     async def run(self, tasks: Iterable[Callable[[], Awaitable[None]]]) -> None:
-        """Accept connections, run these tasks, and see that connections stay alive, until `close`."""
+        """Accept connections, run these tasks, and see that connections stay alive, until `close` or `stop`."""
         try:
             with self._outreach:
                 async with trio.open_nursery() as nursery:
@@ -224,6 +225,10 @@ class Network:
                 self._let_in(listener, pipe, crowd=number >= CROWD)
 
     def _let_in(self, listener: Listener, pipe: Pipe, *, crowd: bool = False) -> None:
+        if self._outreach.cancel_called:
+            # The node has been stopped in the pass in which this came: perhaps no task can run it any more.
+            pipe.close()
+            return
         source = source_of(pipe.peer_address)
         if self._strangers.refuses(source, self.environment.jitter(), crowd=crowd):
             self._limited_log.omit(trio.current_time())
@@ -321,7 +326,7 @@ class Network:
             # Another connection with that node was chosen, or is about to be.
             in_use = connection.refused == "node ID in use"
             failure = f"the other side refuses this node, whose ID {self.dispatcher.id} is in use" if in_use else ""
-            return Dialled(node_id, failure, connection, proven=True)
+            return Dialled(node_id, failure, connection, proven=True, id_in_use=in_use)
         if handshake.step is Step.PROOF and not connection.fault:
             # It does not say why: that is in its log.
             hint = "is the secret the same on both sides?"
@@ -370,6 +375,10 @@ class Network:
             for listener in self._listeners:
                 await listener.aclose()
 
+    def stop(self) -> None:
+        """Let `run` end now. Tasks of connections go on."""
+        self._outreach.cancel()
+
     async def close(self, deadline: float) -> None:
         """Flush what is queued, half-close every connection and read it to its end; until a time of Trio's clock.
 
@@ -380,7 +389,7 @@ class Network:
             async with trio.open_nursery() as nursery:
                 for peer in self.peers.values():
                     nursery.start_soon(self._close_peer, peer, deadline)
-        self._outreach.cancel()
+        self.stop()
         for connection in tuple(self._connections):
             if connection.was_up:
                 # Also one that has come up while others were waited for.

@@ -154,7 +154,10 @@ class NodePort:
             case requests.Forward(port, forwarded):
                 self._forward(running, peer, port, forwarded)
             case requests.Query(what, port, prefix):
-                self._answer_for(peer, port, (*prefix, *self._answer(what)))
+                # Behind the report of each port that was missing when the peer asked to monitor it before: so who is
+                # answered behind a monitor knows that the port was there.
+                answer = (*prefix, *self._answer(what))
+                self._dispatcher.queue.call_behind(self._answer_for, peer, port, answer)
             case requests.Ping():
                 peer.send("", requests.pong())
             case requests.Pong():

@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
+import trio
+
 from .._reason import Reason
 from .context import Running
 from .monitor import Monitor
@@ -73,6 +75,10 @@ class Passes(Protocol):
         """Run this function in the next pass, before all that waits: a loss is told before what comes behind it."""
         ...
 
+    def call_behind(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Run this function behind all that waits: what an answer must not overtake has been told by then."""
+        ...
+
     def mark_dirty(self, writer: RemoteWriter) -> None:
         """Have a writer flushed at the end of this pass, or of the next one."""
         ...
@@ -119,12 +125,18 @@ class Deaths(Protocol):
         """Kill a local port, if it is alive, before anything that waits."""
         ...
 
-    def crash(self, error: Exception) -> None:
+    def crash(self, error: BaseException) -> None:
         """Crash the node. Raises only when the node has closed."""
         ...
 
-    def start_system_task(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
-        """Start a task of the runtime. Does nothing when the node has closed: no task of it runs then."""
+    def start_system_task(
+        self, async_function: Callable[..., Awaitable[object]], *arguments: Any
+    ) -> trio.CancelScope:
+        """Start a task of the runtime. Does nothing when the node has closed: no task of it runs then.
+
+        Returns:
+          What cancels the task. Besides, only the end of the node does, which comes behind the end of its block.
+        """
         ...
 
 

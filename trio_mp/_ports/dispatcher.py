@@ -72,25 +72,22 @@ class Dispatcher:
 
     @trio.lowlevel.enable_ki_protection
     async def pump(self) -> None:
-        """Dispatch local messages and flush peers, for as long as the node lives, and whatever goes wrong in it."""
+        """Dispatch local messages and flush peers until `RunQueue.end_pump`, whatever goes wrong in the node.
+
+        No cancellation reaches this task: a port that unwinds waits for what the pump dispatches.
+        """
         queue, running = self.queue, self.enter()
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            queue.forget_pump()
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        while True:
+        while not queue.ended:
             try:
                 self.run_pass(running)
-            except Exception as error:  # noqa: BLE001 - a mistake of this package: it ends the node, but not this task
-                # A port that unwinds waits for what the pump dispatches, and would wait for ever.
+            except BaseException as error:  # noqa: BLE001 - it ends the node, but not this task
                 self.lifecycle.crash(error)
             if queue.items or queue.writers:
-                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.cancel_shielded_checkpoint()
             else:
                 self._quiet.unpark_all()
                 queue.parked = running.task
-                await trio.lowlevel.wait_task_rescheduled(abort)
+                await trio.lowlevel.wait_task_rescheduled(_refuse_cancellation)
 
     @trio.lowlevel.enable_ki_protection
     def run_pass(self, running: Running) -> None:
@@ -318,3 +315,7 @@ class Dispatcher:
         finally:
             state.busy = False
             rearm(port)
+
+
+def _refuse_cancellation(_: object) -> trio.lowlevel.Abort:
+    return trio.lowlevel.Abort.FAILED

@@ -59,8 +59,8 @@ class Lifecycle(PortLifecycle):
       firing: how many firings are going on, one in another. Above zero nothing may be written to other nodes.
       cause: the exception that has killed the port whose monitors are being fired; None if it died of no exception,
         or on another node.
-      nursery: where tasks run; None when the node has closed.
-      outside: the nursery around the node's block, where what crashes the node is raised; None before and after.
+      nursery: the nursery around the node's block, where tasks run, and where what crashes the node is raised. None
+        before, and when the last task has ended.
       closing: whether the node is closing.
     """
 
@@ -85,8 +85,10 @@ class Lifecycle(PortLifecycle):
         self.firing = 0
         self.cause: Exception | None = None
         self.nursery: trio.Nursery | None = None
-        self.outside: trio.Nursery | None = None
         self.closing = False
+        # The scopes of all tasks. A dict for its order: simulations are repeated.
+        self._scopes: dict[trio.CancelScope, None] = {}
+        self._stopping = False
         self._queue = queue
         self._mailbox_limits = (mailbox_limit, mailbox_size_limit)
         self._shutdown_timeout = shutdown_timeout
@@ -101,7 +103,10 @@ class Lifecycle(PortLifecycle):
         """See `PortLifecycle.new_backlog`."""
         return Backlog(*self._mailbox_limits)
 
-    # Tasks of ports ------------------------------------------------------------------------------------------------
+    # Tasks ---------------------------------------------------------------------------------------------------------
+
+    # The node's block may be cancelled while something in it, such as a supervisor, needs these tasks to unwind. So
+    # each has a shield of its own, and only `stop` cancels all.
 
     def start_task(
         self, port: Port, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
@@ -110,16 +115,19 @@ class Lifecycle(PortLifecycle):
         if self.nursery is None:
             raise trio.ClosedResourceError("the node is closed")
         name = f"{port}: {getattr(async_function, '__qualname__', async_function)}"
-        self.nursery.start_soon(self._run_task, port, async_function, arguments, name=name)
+        self.nursery.start_soon(self._run_task, self._shield(), port, async_function, arguments, name=name)
         state_of(port).tasks += 1
 
     @trio.lowlevel.disable_ki_protection
     async def _run_task(
-        self, port: Port, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
+        self,
+        scope: trio.CancelScope,
+        port: Port,
+        async_function: Callable[..., Awaitable[object]],
+        arguments: tuple[Any, ...],
     ) -> None:
         state = state_of(port)
         running_variable.set(Running(self.public, port, None))
-        scope = trio.CancelScope()
         state.scopes[scope] = trio.lowlevel.current_task()
         if not state.alive:
             scope.cancel()
@@ -131,29 +139,62 @@ class Lifecycle(PortLifecycle):
                 self.die(port, exception_reason(error), error)
             elif not _is_own_death(error, port):
                 log.error("%s: a task failed while it was unwinding", port, exc_info=error)
-        except BaseException as error:
-            # An interrupt, mostly. It ends the node by way of its block, in which supervisors still stop what they run.
-            rest = _without_cancelled(error)
-            if rest is None or self.outside is None:
-                raise
-            self.outside.start_soon(raise_it, rest)
         finally:
             state.scopes.pop(scope, None)
             state.tasks -= 1
             if not state.alive and not state.tasks:
                 self.lingering -= 1
                 self._unwound(port, state)
+            self._task_ended(scope)
 
-    def start_system_task(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+    def start_system_task(
+        self, async_function: Callable[..., Awaitable[object]], *arguments: Any
+    ) -> trio.CancelScope:
         """See `Deaths.start_system_task`."""
-        if self.nursery is not None:
-            # Code of a port may start this task, which inherits the context of its starter but does not belong to the
-            # port.
-            token = running_variable.set(None)
-            try:
-                self.nursery.start_soon(async_function, *arguments, name=async_function)
-            finally:
-                running_variable.reset(token)
+        if self.nursery is None:
+            return trio.CancelScope()
+        scope = self._shield()
+        self.nursery.start_soon(self._run_system_task, scope, async_function, arguments, name=async_function)
+        return scope
+
+    async def _run_system_task(
+        self, scope: trio.CancelScope, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
+    ) -> None:
+        # Code of a port may have started this task, which inherits the context of its starter but does not belong to
+        # the port.
+        running_variable.set(None)
+        try:
+            with scope:
+                await async_function(*arguments)
+        finally:
+            self._task_ended(scope)
+
+    def _shield(self) -> trio.CancelScope:
+        """The scope of a task that is about to start."""
+        scope = trio.CancelScope(shield=True)
+        self._scopes[scope] = None
+        if self._stopping:
+            scope.cancel()
+        return scope
+
+    @trio.lowlevel.enable_ki_protection
+    def _task_ended(self, scope: trio.CancelScope) -> None:
+        del self._scopes[scope]
+        if self._stopping:
+            self._end_pump()
+
+    def stop(self) -> None:
+        """Cancel all tasks, also those that start now. When they have ended, the pump ends: they may need it."""
+        self._stopping = True
+        for scope in tuple(self._scopes):
+            scope.cancel()
+        self._end_pump()
+
+    def _end_pump(self) -> None:
+        """Let the pump end, unless a task is left."""
+        if not self._scopes:
+            self.nursery = None
+            self._queue.end_pump()
 
     # Death ---------------------------------------------------------------------------------------------------------
 
@@ -226,8 +267,7 @@ class Lifecycle(PortLifecycle):
             self._unwound(port, state)
         else:
             self.lingering += 1
-            state.unwinding = trio.CancelScope()
-            self.start_system_task(self._await_unwinding, port, state)
+            state.unwinding = self.start_system_task(self._await_unwinding, port, state)
 
     def _lay_out(self, port: Port, reason: Reason) -> None:
         """Let a port die that has handlers and nothing else: a million of these close in seconds."""
@@ -291,19 +331,17 @@ class Lifecycle(PortLifecycle):
 
     async def _await_unwinding(self, port: Port, state: PortState) -> None:
         """Wait for the tasks of a dead port, and fire its monitors when they take too long. Cancelled if they end."""
-        assert state.unwinding is not None
-        with state.unwinding:
-            # Each is bounded by the time that its own children have.
-            for supervisor in tuple(state.supervisors or ()):
-                await supervisor.wait_ended()
-            limit = self._shutdown_timeout if state.unwind_limit is None else state.unwind_limit
-            await trio.sleep(limit)
-            log.warning(
-                "%s died %g s ago and %d of its tasks have not ended; its monitors fire now. What runs still,"
-                " for a shielded scope or a thread:\n%s",
-                *(port, limit, state.tasks, describe_tasks(state.scopes.values())),
-            )
-            self._unwound(port, state)
+        # Each is bounded by the time that its own children have.
+        for supervisor in tuple(state.supervisors or ()):
+            await supervisor.wait_ended()
+        limit = self._shutdown_timeout if state.unwind_limit is None else state.unwind_limit
+        await trio.sleep(limit)
+        log.warning(
+            "%s died %g s ago and %d of its tasks have not ended; its monitors fire now. What runs still,"
+            " for a shielded scope or a thread:\n%s",
+            *(port, limit, state.tasks, describe_tasks(state.scopes.values())),
+        )
+        self._unwound(port, state)
 
     def _unwound(self, port: Port, state: PortState) -> None:
         """Queue the firing of a dead port's monitors, because its tasks have ended, or nobody waits for them."""
@@ -413,11 +451,11 @@ class Lifecycle(PortLifecycle):
             self.die(owner, exception_reason(error), error)
         return None
 
-    def crash(self, error: Exception) -> None:
+    def crash(self, error: BaseException) -> None:
         """See `Deaths.crash`. This does not raise: its caller dispatches, catches errors, and has work to finish."""
-        if self.outside is None:
+        if self.nursery is None:
             raise error
-        self.outside.start_soon(raise_it, error)
+        self.nursery.start_soon(_raise, error)
 
 
 def describe_tasks(tasks: Iterable[trio.lowlevel.Task]) -> str:
@@ -443,16 +481,8 @@ def call_async(
     return result
 
 
-async def raise_it(error: BaseException) -> None:
-    """A task that fails with this exception."""
+async def _raise(error: BaseException) -> None:
     raise error
-
-
-def _without_cancelled(error: BaseException) -> BaseException | None:
-    """What is left of an exception besides Trio's own cancellation, if anything is."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(trio.Cancelled)[1]
-    return None if isinstance(error, trio.Cancelled) else error
 
 
 def _raised(error: Exception | None) -> Exception | None:

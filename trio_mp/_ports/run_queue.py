@@ -42,12 +42,14 @@ class RunQueue:
       items: messages for local ports, and jobs with their arguments, in their order.
       writers: the writers to flush at the end of the pass.
       parked: the task of the pump while it sleeps and must be woken for new work; else None. `Node.send` reads it.
+      ended: whether the pump is to end.
     """
 
     def __init__(self) -> None:
         self.items: deque[tuple[Any, tuple[Any, ...]]] = deque()
         self.writers: list[RemoteWriter] = []
         self.parked: trio.lowlevel.Task | None = None
+        self.ended = False
         # The task of the pump while it sleeps and need not be woken, because a reader does its work.
         self._held: trio.lowlevel.Task | None = None
         self._flushed_early = False
@@ -67,6 +69,10 @@ class RunQueue:
         """See `Passes.call_next`."""
         self.items.appendleft((Job(function), arguments))
         self.wake()
+
+    def call_behind(self, function: Callable[..., None], *arguments: Any) -> None:
+        """See `Passes.call_behind`."""
+        self.enqueue(Job(function), arguments)
 
     def mark_dirty(self, writer: RemoteWriter) -> None:
         """See `Passes.mark_dirty`."""
@@ -118,6 +124,7 @@ class RunQueue:
         if self.items or self.writers:
             self.wake()
 
-    def forget_pump(self) -> None:
-        """Stop waking the pump, because it was cancelled while it slept."""
-        self.parked = self._held = None
+    def end_pump(self) -> None:
+        """Let the pump end, and begin nothing of what waits."""
+        self.ended = True
+        self.wake()

@@ -17,11 +17,14 @@ from .._runtime import Runtime
 
 async def call(runtime: Runtime, port: str | PortReference, message: tuple[object, ...]) -> tuple[Any, ...]:
     """See `Node.call`."""
-    # Of a reference one life, which is that of the monitor and of the message.
-    target = port.port if isinstance(port, PortReference) else port
-    if isinstance(port, PortReference) and not port.running:
-        await trio.lowlevel.checkpoint()
-        raise PortDied(target, not_running(target))
+    if isinstance(port, PortReference):
+        # Of a reference one life, which is that of the monitor and of the message.
+        target = port.port
+        if not port.running:
+            await trio.lowlevel.checkpoint()
+            raise PortDied(target, not_running(target))
+    else:
+        target = port
     peer, name = runtime.route(target)
     if not name and not (message and isinstance(message[0], str) and message[0] in QUERIES):
         known = ", ".join(sorted(QUERIES))

@@ -236,12 +236,13 @@ def _size(change: Difference) -> int:
 
 def copy_table(table: Mapping[str, object]) -> Table:
     """A copy that shares nothing that can be changed: what the program does to it is its own business."""
-    return {key: _copy(value) for key, value in table.items()}
+    return {key: copy_value(value) for key, value in table.items()}
 
 
-def _copy(value: Any) -> object:
+def copy_value(value: Any) -> object:
+    """A copy of one value, for the same reason."""
     if type(value) is list:
-        return [_copy(item) for item in value]
+        return [copy_value(item) for item in value]
     if type(value) is dict:
-        return {key: _copy(item) for key, item in value.items()}
+        return {key: copy_value(item) for key, item in value.items()}
     return value

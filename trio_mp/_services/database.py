@@ -13,12 +13,13 @@ from typing import Any
 import trio
 
 from .._errors import PortDied, RemoteProtocolError
+from .._ids import PortReference
 from .._ports.port import Port, state_of
 from .._ports.port_state import Owned
 from .._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused
-from .._protocol.database.entries import check_entry, check_text
+from .._protocol.database.entries import check_entry, check_text, is_port_id, named_entry, read_port
 from .._protocol.database.messages import WORD
-from .._protocol.database.records import NODES, Table
+from .._protocol.database.records import FAMILIES, NODES, Table
 from .._protocol.database.replica import Replica
 from .._protocol.membership.messages import Addresses
 from .._protocol.membership.rules import (
@@ -37,6 +38,7 @@ from .._runtime import Runtime
 from .certified import RecordJudge, wait_certificates
 from .changes import Change, FamilyWatch, copy_table
 from .effect_queue import EffectQueue
+from .registrations import EntryOfPeer, OwnedEntry, Registration
 
 RESERVED = "trio_mp."
 """How the names of families begin that are the package's own."""
@@ -46,22 +48,6 @@ GRACE = 10.0
 node is lost, which look for another one; those of nodes that have moved; the tables of a node that became global."""
 
 log = logging.getLogger("trio_mp.database")
-
-
-class _Registration:
-    """An entry that is deleted when its owner ends, a port or a life of a child. It is among what the owner owns."""
-
-    __slots__ = ("database", "family", "key", "owned")
-
-    def __init__(self, database: Database, family: str, key: str, owned: dict[Owned, None]) -> None:
-        self.database = database
-        self.family = family
-        self.key = key
-        self.owned = owned
-
-    def cancel(self) -> None:
-        """Delete the entry, because its owner has ended."""
-        self.database._owner_ended(self)
 
 
 class _Question:
@@ -96,7 +82,7 @@ class Database:
         self._effects = EffectQueue(self._do)
         self._watches: dict[str, dict[FamilyWatch, None]] = {}
         self._questions: dict[int, _Question] = {}
-        self._registrations: dict[tuple[str, str], _Registration] = {}
+        self._registrations: dict[tuple[str, str], Registration] = {}
         if is_global:
             self._execute(self._replica.become_global())
         # Others are told of a node that listens nowhere, too: then they know that they cannot dial it.
@@ -132,35 +118,54 @@ class Database:
         self._delete(family, [check_text(key, f"keys[{index}]") for index, key in enumerate(keys)])
 
     @trio.lowlevel.enable_ki_protection
-    def register(self, family: str, port: str, value: object = None) -> None:
-        """Set an entry with a port's ID as the key; it is deleted when the port dies. Not a checkpoint.
+    def register(
+        self, family: str, port: str | PortReference, value: object = None, *, key: str | None = None
+    ) -> None:
+        """Set an entry for a port; it is deleted when the port dies. Not a checkpoint.
 
         `set` and `delete` of the same entry take it away from the port.
 
+        The port may be one of another node. This node monitors it then, and deletes the entry when that says that the
+        port has died. A lost connection says nothing about the port: the entry stays, and this node asks again until
+        the other one says whether the port lives. So the entry of a node that never comes back stays for as long as
+        this node does. Where a port can be registered on its own node, do it there.
+
         Args:
           family, value: as for `set`.
-          port: a port of this node, or its ID.
+          port: a port, or its ID. Of a reference its present life.
+          key: the key of the entry, by which `whereis` finds the port. By default it is the ID of the port, and the
+            value is the entry's; with a key the entry is a list of the port's ID and the value.
 
         Raises:
-          PortDied: the port is dead.
-          ValueError: `port` is a port of another node, or a node port.
+          PortDied: the port is one of this node, and dead.
+          ValueError: `port` is a node port, or the key is the ID of another port.
+          RuntimeError: the port is on another node, and this node has no network.
           what `set` raises.
         """
         self._runtime.check_open()
         family = check_writable(family)
-        try:
-            peer, name = self._runtime.route(port)
-        except RuntimeError:
-            # There is no network, and so no other node.
-            peer, name = None, ""
-        if peer is not None or not name:
-            own = self._runtime.id
-            raise ValueError(f"register(): expected a port of {own}, got {port}; register that on its own node")
-        found = self._runtime.lifecycle.ports.get(name)
-        if found is None:
-            reason = state_of(port).reason if isinstance(port, Port) else no_such_port(str(port))
-            raise PortDied(str(port), reason)
-        self.set_owned(family, str.__str__(found), value, state_of(found).owned)
+        target = port.port if isinstance(port, PortReference) else port
+        peer, name = self._runtime.route(target)
+        if not name:
+            raise ValueError(f"register(): expected a port, got the node port {port}; nodes are in the family {NODES}")
+        if peer is None:
+            found = self._runtime.lifecycle.ports.get(name)
+            if found is None:
+                reason = state_of(target).reason if isinstance(target, Port) else no_such_port(str(target))
+                raise PortDied(str(target), reason)
+            owned = state_of(found).owned
+        text = str.__str__(target)
+        if key is not None:
+            key = check_text(key, "key")
+            if is_port_id(key) and key != text:
+                raise ValueError(f"register(): expected a key that is no port ID, got {key!r}, which is another port")
+            value = named_entry(text, value)
+        key = text if key is None else key
+        if peer is None:
+            self.set_owned(family, key, value, owned)
+            return
+        self._set(family, key, value)
+        self._registrations[family, key] = EntryOfPeer(self._runtime, text, lambda: self._delete(family, [key]))
 
     @trio.lowlevel.enable_ki_protection
     def set_owned(self, family: str, key: str, value: object, owned: dict[Owned, None]) -> None:
@@ -173,8 +178,7 @@ class Database:
           owned: what the owner owns. What is added there deletes the entry when it is cancelled.
         """
         self._set(family, key, value)
-        registration = self._registrations[family, key] = _Registration(self, family, key, owned)
-        owned[registration] = None
+        self._registrations[family, key] = OwnedEntry(lambda: self._delete(family, [key]), owned)
 
     async def family(self, name: str) -> dict[str, Any]:
         """A family as it is now: keys and values. A checkpoint. Cancelled, it changes nothing.
@@ -196,6 +200,67 @@ class Database:
         """The values of a family as it is now. Waits and raises as `family` does. A checkpoint."""
         return list((await self.family(name)).values())
 
+    async def whereis(self, family: str, key: str) -> str | None:
+        """The port that is registered under a key, or None. A checkpoint. Cancelled, it changes nothing.
+
+        It reads entries of `register`, and those of supervised children that are listed under a name. If several nodes
+        have registered the key, it is the port of the node with the greatest ID. The port may be dead when you send to
+        it: monitor it, or call it.
+
+        Raises:
+          TypeError: the key is no str.
+          what `family` raises.
+        """
+        self._runtime.check_open()
+        key = check_text(key, "key")
+        table = await self._ask(_readable(family), key)
+        found = read_port(key, table[key]) if key in table else None
+        return found[0] if found is not None else None
+
+    async def wait(self, family: str) -> dict[str, Any]:
+        """Wait until a family has an entry; at once if it has one. A checkpoint. Cancelled, it changes nothing.
+
+        Returns:
+          The family, keys and values, as it was then.
+
+        Raises:
+          what `family` raises.
+        """
+        async with self.watch(family) as changes:
+            async for change in changes:
+                if change.added:
+                    return change.table
+        raise AssertionError("changes never end")  # pragma: no cover
+
+    def cached(self, family: str) -> dict[str, Any]:
+        """A family as far as this node knows it, without asking anybody. Not a checkpoint.
+
+        A global node, or one without a network, knows all. Another one knows what it has set itself and, for as long as
+        something here follows the family, what others have set: a block of `watch`, or an open group.
+
+        Raises:
+          TypeError, ValueError: it is not the name of a family.
+          trio.ClosedResourceError: the node is closed.
+        """
+        self._runtime.check_open()
+        return copy_table(self._replica.known(_readable(family)))
+
+    async def families(self) -> list[str]:
+        """The names of all families in which programs have set something, sorted. A checkpoint.
+
+        Waits while this node is attached to no global node.
+
+        Raises:
+          RuntimeError: the global node that this one is attached to is of an older version, which cannot say it.
+          trio.ClosedResourceError: the node is closed, or is closing before the answer has come.
+        """
+        self._runtime.check_open()
+        names = await self._ask(FAMILIES)
+        if NODES not in names:
+            # Each node has an entry there, so nobody who knows the question answers without it.
+            raise RuntimeError(f"families(): {self._replica.anchor}, the global node of this one, cannot list families")
+        return sorted(name for name in names if not name.startswith(RESERVED))
+
     @asynccontextmanager
     async def watch(self, name: str) -> AsyncGenerator[AsyncIterator[Change], None]:
         """Follow a family: `async with node.database.watch(name) as changes`, then `async for change in changes`.
@@ -211,11 +276,13 @@ class Database:
         node is closed, and never ends otherwise.
 
         Raises:
-          TypeError, ValueError: it is not the name of a family.
+          TypeError, ValueError: it is not the name of a family, or the one of the names of all families.
           trio.ClosedResourceError: the node is closed.
         """
         self._runtime.check_open()
         name = _readable(name)
+        if name == FAMILIES:
+            raise ValueError(f"watch(): expected a family that somebody sets, got {name!r}; use families()")
         await trio.lowlevel.checkpoint()
         self._runtime.check_open()
         watch = FamilyWatch(lambda: self._replica.table(name), self._check_open)
@@ -248,10 +315,7 @@ class Database:
     def _forget_registration(self, family: str, key: str) -> None:
         registration = self._registrations.pop((family, key), None)
         if registration is not None:
-            registration.owned.pop(registration, None)
-
-    def _owner_ended(self, registration: _Registration) -> None:
-        self._delete(registration.family, [registration.key])
+            registration.release()
 
     async def _ask(self, family: str, key: str | None = None) -> Table:
         number, effects = self._replica.ask(family, key)

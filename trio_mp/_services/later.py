@@ -30,23 +30,20 @@ def send_after(runtime: Runtime, seconds: float, port: str | PortReference, mess
     if not seconds >= 0:
         raise ValueError(f"send_after(): expected a number of seconds from 0, got {seconds!r}")
     runtime.check_open()
-    scope = trio.CancelScope()
     message = _fix(runtime, port, message)
-    runtime.lifecycle.start_system_task(_send_later, runtime, scope, seconds, port, message)
-    return Timer(scope)
+    return Timer(runtime.lifecycle.start_system_task(_send_later, runtime, seconds, port, message))
 
 
 async def _send_later(
-    runtime: Runtime, scope: trio.CancelScope, seconds: float, port: str | PortReference, message: tuple[Any, ...]
+    runtime: Runtime, seconds: float, port: str | PortReference, message: tuple[Any, ...]
 ) -> None:
-    with scope:
-        await trio.sleep(seconds)
-        try:
-            runtime.send(port, message)
-        except (TypeError, ValueError) as error:
-            # `send_after` has checked the message, but the peer's limit and framing may have become known since.
-            log.error("a message of send_after(%g, %r) cannot be sent: %s", seconds, port, error)
-            _lose(runtime, port, error)
+    await trio.sleep(seconds)
+    try:
+        runtime.send(port, message)
+    except (TypeError, ValueError) as error:
+        # `send_after` has checked the message, but the peer's limit and framing may have become known since.
+        log.error("a message of send_after(%g, %r) cannot be sent: %s", seconds, port, error)
+        _lose(runtime, port, error)
 
 
 def callback_of(

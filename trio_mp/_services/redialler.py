@@ -112,17 +112,21 @@ class Seed:
         self.rediallers: list[Redialler] = []
         self.said: set[str] = set()
 
-    def complain(self, address: str, failure: str) -> None:
+    def complain(self, address: str, failure: str, *, id_in_use: bool = False) -> None:
         """Log that an address of this seed cannot be used: once for each failure, and a warning only if none can.
 
         Of a name with several addresses one may be of no use from the start: `localhost` has one in IPv6, too.
+
+        Args:
+          address: the address, or the name if that has none.
+          failure: why it cannot be used.
+          id_in_use: whether it is because another node has the ID of this one: an error, and not of the network's.
         """
-        in_use = "is in use" in failure
         hopeless = all(redialler.failed_at is not None for redialler in self.rediallers)
-        if not (in_use or hopeless):
+        if not (id_in_use or hopeless):
             log.info("the seed %s cannot be used at %s: %s", self.name, address, failure)
         elif failure not in self.said and len(self.said) < FAILURES:
-            level = logging.ERROR if in_use else logging.WARNING
+            level = logging.ERROR if id_in_use else logging.WARNING
             called = self.name if self.name == address else f"{self.name} ({address})"
             log.log(level, "the seed %s cannot be used: %s; trying again for as long as it takes", called, failure)
             self.said.add(failure)
@@ -193,7 +197,7 @@ class Redialler:
                 peer = network.peers.get(self.node_id)
                 if failure:
                     index += 1
-                    self._failed(address, failure, quiet=self._is_quiet(outcome))
+                    self._failed(address, failure, quiet=self._is_quiet(outcome), id_in_use=outcome.id_in_use)
                 else:
                     self._succeeded(address)
                     connection = outcome.connection
@@ -283,13 +287,13 @@ class Redialler:
         if self.seed and not self.refusal:
             self.seed.said.clear()
 
-    def _failed(self, address: Address, failure: str, *, quiet: bool = False) -> None:
+    def _failed(self, address: Address, failure: str, *, quiet: bool = False, id_in_use: bool = False) -> None:
         if self.failed_at is None:
             self.failed_at = trio.current_time()
         if self.seed:
             self._owner.network.failures[str(address)] = failure
             if not quiet:
-                self.seed.complain(str(address), failure)
+                self.seed.complain(str(address), failure, id_in_use=id_in_use)
         else:
             log.debug("%s cannot be reached at %s: %s", self.node_id, address, failure)
 

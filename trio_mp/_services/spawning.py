@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 from .._errors import ConfigurationError
 from .._ids import PortReference, node_of
@@ -23,6 +23,10 @@ from .processes import PortStatus, start_process
 from .starts import Starts
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+Provided: TypeAlias = Callable[[str, tuple[Any, ...]], Callable[..., Any]]
+"""What the package itself spawns for other nodes: it is called with the asker's node ID, empty for this node, and the
+arguments of the request, and returns what initialises the port. It raises `LookupError`, with a text, to refuse."""
 
 log = logging.getLogger("trio_mp.spawn")
 
@@ -39,15 +43,19 @@ def spawnable(function: F) -> F:
     messages wait until it has returned. An async function is the port's task, and has a mailbox to receive from; when
     it returns the port dies normally, when it raises with `("die", …)`.
 
-    It also releases a function for `Workers.run`, which calls it with the arguments alone.
+    It also releases a function for `Workers.run`, which calls it with the arguments alone; an async function for
+    `Node.open_channel`; and an async generator function for `Node.open_source`, which is of use for nothing else.
 
     Raises:
       TypeError: it is not a function at the top level of a module: no other can be found by its name.
     """
     if not _at_top_level(function):
         raise TypeError(f"@spawnable: expected a function at the top level of a module, got {function!r}")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"@spawnable: expected a function without a `yield` in it, got {function!r}, which never runs")
+    if inspect.isgeneratorfunction(function):
+        raise TypeError(
+            f"@spawnable: expected a function without a `yield` in it, got {function!r}, which never runs;"
+            " only an async one may have it, for open_source()"
+        )
     setattr(function, _MARK, True)
     return function
 
@@ -98,8 +106,13 @@ class Spawner:
     def __init__(self, runtime: Runtime, starts: Starts) -> None:
         self._runtime = runtime
         self.starts = starts
+        self._provided: dict[str, Provided] = {}
         # Why the latest spawns failed, by port name, so that a monitor that comes after the request is told.
         self._failures: dict[str, Reason] = {}
+
+    def provide(self, name: str, provided: Provided) -> None:
+        """Spawn this under that name, which no program can give a function of its own: one of this package's."""
+        self._provided[name] = provided
 
     def ask(self, node_or_port: str | PortReference, function: str, arguments: tuple[Any, ...], *, linked: bool) -> str:
         """See `Node.spawn`, whose arguments these are."""
@@ -191,8 +204,13 @@ class Spawner:
         lifecycle = self._runtime.lifecycle
         if isinstance(request, StartPort):
             state_of(port).epoch = request.epoch
+        arguments = request.arguments
         try:
-            function = self.find(request.function, remote=bool(asker))
+            provided = self._provided.get(request.function)
+            if provided is not None:
+                function, arguments = provided(asker, arguments), ()
+            else:
+                function = self.find(request.function, remote=bool(asker))
         except LookupError as error:
             reason = spawn_failed(str(error.args[0]))
             self.log_failure(asker, "%s: %s", port, reason[1])
@@ -201,9 +219,9 @@ class Spawner:
             if request.linked_to:
                 self._runtime.link(request.linked_to, port)
             if inspect.iscoroutinefunction(function):
-                start_process(port, function, request.arguments, status)
+                start_process(port, function, arguments, status)
             else:
-                result = port.run(function, port, *request.arguments)
+                result = port.run(function, port, *arguments)
                 if inspect.iscoroutine(result):
                     result.close()
                     lifecycle.die(
@@ -221,8 +239,14 @@ class Spawner:
         else:
             log.warning(text, *arguments)
 
-    def find(self, reference: str, *, remote: bool) -> Callable[..., Any]:
-        """The function of this reference, if it may be spawned. Raises `LookupError`, with a text that says why not."""
+    def find(self, reference: str, *, remote: bool, source: bool = False) -> Callable[..., Any]:
+        """The function of this reference, if it may be spawned. Raises `LookupError`, with a text that says why not.
+
+        Args:
+          reference: which.
+          remote: whether another node asks for it.
+          source: whether it is to be an async generator function, and not any other.
+        """
         if len(reference) > _LONGEST_REFERENCE or not _REFERENCE.fullmatch(reference):
             raise LookupError(f"expected the name of a function, got {reference!r:.200}")
         module_name, _, name = reference.rpartition(":")
@@ -245,4 +269,7 @@ class Spawner:
         if not is_spawnable(function):
             here = self._runtime.id
             raise LookupError(f"{reference} is not @spawnable on {here}; write that above the function there")
+        if inspect.isasyncgenfunction(function) is not source:
+            expected = "an async function with `yield`, for open_source()" if source else "a function without `yield`"
+            raise LookupError(f"{reference} on {self._runtime.id}: expected {expected}, got {name}()")
         return function

@@ -1,4 +1,4 @@
-"""Starting: ports that say when they have started, and who waits for that."""
+"""Starting ports, and waiting until they say that they have started."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Started(Generic[P_co]):
     """A port that has started.
 
     Attributes:
-      port: the `Port` that `Node.start` has made; of `Node.start_on` the ID of the port.
-      value: what its function has given to `task_status.started`.
+      port: the `Port` that `Node.start` has made, or the ID of the port that `Node.start_on` has made.
+      value: the value that its function has given to `task_status.started`.
     """
 
     port: P_co
@@ -50,7 +50,7 @@ class RemoteStarted:
 
     Attributes:
       port: its ID.
-      value: what its function has given to `task_status.started`; None of a sync function.
+      value: the value that its function has given to `task_status.started`; None for a sync function.
       shutdown_timeout: how long a dead port may take to unwind on its node, in seconds.
     """
 
@@ -72,11 +72,11 @@ async def start(
 
     Args:
       runtime, function, arguments: see there.
-      epoch: what `current_epoch` says in the port.
-      died: the callback of a monitor that is set before the port runs, belongs to no port, and is still set when this
-        returns, so that no death is missed in between. It may be called before the task that waits here runs again.
-        It is not called if this raises.
-      unwind_limit: how long the port's tasks may take to unwind, in seconds; None for what the node's setting says.
+      epoch: the number that `current_epoch` returns in the port.
+      died: the callback of a monitor that belongs to no port. The monitor is set before the port runs and stays set
+        when `start` returns, so that no death is missed in between. The callback may be called before `start` returns,
+        but never if `start` raises.
+      unwind_limit: how long the port's tasks may take to unwind, in seconds; None for the node's setting.
     """
     if not callable(function):
         raise TypeError(f"start(): expected an async function, got {function!r}")
@@ -114,17 +114,17 @@ async def start_on(
     Args:
       runtime, where, function, arguments: see there.
       spawner: the node's.
-      epoch: what `current_epoch` says in the port.
-      linked_to: the ID of a port of this node: with its abnormal death, or with the loss of this node, the new port
-        dies. An empty text for none.
-      ties: whether that port also dies with the abnormal death, or the loss, of the new one once that has started.
+      epoch: the number that `current_epoch` returns in the port.
+      linked_to: the ID of a port of this node. The new port dies when that port dies abnormally, or when its node loses
+        this node. An empty text for none.
+      ties: whether the port `linked_to` also dies when the new one has started and dies abnormally, or is lost.
       died: see `start`. Not together with `ties`.
-      watch: sets the monitor instead, when it is told the ID of the port: the caller knows it even if this raises.
+      watch: sets the monitor instead. It gets the ID of the port, so the caller knows the ID even if `start_on` raises.
     """
     check_reference(function)
     await trio.lowlevel.checkpoint_if_cancelled()
     if isinstance(where, PortReference):
-        # Its node, whether it runs there now or not.
+        # Its node, even if no life runs there now.
         where = where.port
     peer, _ = runtime.route(where)
     name = runtime.next_name() if peer is None else runtime.next_spawned_name()
@@ -148,7 +148,7 @@ async def start_on(
 
 
 def _monitor_by(runtime: Runtime, died: MonitorCallback | None) -> SetMonitor | None:
-    """What sets a monitor with this callback, which belongs to no port."""
+    """Make the function that sets a monitor with this callback; the monitor belongs to no port."""
     return None if died is None else lambda port: runtime.monitor(port, died, None)
 
 
@@ -161,7 +161,7 @@ class Starting(ABC):
 
     Attributes:
       port: the ID of the port.
-      outcome: what becomes of it.
+      outcome: the result of the start.
     """
 
     def __init__(self, runtime: Runtime, port: str) -> None:
@@ -172,25 +172,25 @@ class Starting(ABC):
 
     @abstractmethod
     def give_up(self) -> float | None:
-        """Kill the port. Returns for how long to wait until it has unwound, in seconds; None for as long as it takes.
+        """Kill the port. Returns for how long to wait until it has unwound, in seconds.
 
-        The lifecycle of this node's ports bounds that by itself.
+        None means as long as it takes, because the lifecycle of this node's ports bounds that by itself.
         """
 
     @abstractmethod
     def leave(self) -> None:
-        """Nobody waits any more."""
+        """Let go of the port: no task waits for its start any more."""
 
     def unwatch(self) -> None:
-        """The start has failed: what `watch` has set is not to be called."""
+        """Cancel the monitor that `watch` has set, because the start has failed."""
         if self._watching is not None:
             self._watching.cancel()
 
     async def wait(self) -> Outcome:
         """Wait until the outcome is known. A checkpoint.
 
-        Cancelled, it waits until the port is killed and unwound, before `Cancelled` leaves. If the port has failed by
-        an exception of its own instead, that is the outcome: nobody else would be told.
+        Cancelled, it kills the port and waits until the port has unwound, and then raises `Cancelled`. If an exception
+        has killed the port instead, that is the outcome, because nobody else would be told of it.
         """
         outcome = self.outcome
         try:
@@ -205,7 +205,7 @@ class Starting(ABC):
         return outcome
 
     async def _wait_gone(self, limit: float | None) -> None:
-        """Wait until the port has unwound, whoever is cancelled: a node's tasks outlive the tasks of its ports."""
+        """Wait until the port has unwound, shielded: a node's tasks outlive the tasks of its ports."""
         with trio.CancelScope(shield=True) as scope:
             if limit is not None:
                 scope.deadline = trio.current_time() + limit
@@ -220,10 +220,11 @@ class StartingHere(Starting):
     Args:
       runtime: the node.
       port: the port, whose function does not run yet.
-      watch: sets the monitor that is to be there from the start on, if there is one. It is not called if that fails.
+      watch: sets the monitor that must be there from the start on, if there is one. The monitor's callback is not
+        called if the start fails.
 
     Attributes:
-      status: what the port's function gets as `task_status`.
+      status: the `task_status` of the port's function.
     """
 
     def __init__(self, runtime: Runtime, port: Port, watch: SetMonitor | None) -> None:
@@ -241,14 +242,14 @@ class StartingHere(Starting):
 
     def _unwound(self) -> None:
         if not self.outcome.started:
-            # Who waits gets the exception, so it is no news to anybody else.
+            # The waiting task gets the exception, so nobody logs it.
             self._state.heard = True
             self.unwatch()
         self.outcome.has_died(self._state.reason, self._state.error)
 
     def give_up(self) -> None:
         """See `Starting.give_up`."""
-        # An answer that is on its way comes to nobody.
+        # A `started` that the port calls from now on reaches no task.
         self._runtime.lifecycle.die(self._port, start_cancelled())
 
     def leave(self) -> None:
@@ -263,9 +264,10 @@ class StartingThere(Starting):
     Args:
       runtime: this node.
       spawner: this node's.
-      peer: that node.
-      request: what it is asked for. Raises what `Peer.send` does.
-      watch: sets the monitor that is to be there from the start on, if there is one. It is not called if that fails.
+      peer: the other node.
+      request: the request to send to it. Raises what `Peer.send` raises.
+      watch: sets the monitor that must be there from the start on, if there is one. The monitor's callback is not
+        called if the start fails.
     """
 
     def __init__(
@@ -279,10 +281,11 @@ class StartingThere(Starting):
             linked_to = request.linked_to or None
             peer.send("", requests.start(request.name, request.function, linked_to, request.epoch, request.arguments))
         except (TypeError, ValueError):
-            # The place as the caller counts.
+            # Raises with the argument's place as the caller counts.
             plain_message(request.arguments, thorough=True, what="arguments")
             raise
-        # Right behind the request, and before those that `watch` sets, which a failure must not reach.
+        # Right behind the request, and before the monitor that `watch` sets: if the start fails, this one fires first
+        # and cancels that one.
         self._starts.expect(request.name, peer, self.outcome)
         self._monitor = runtime.monitor(self.port, self._died, None)
         self._watching = watch(self.port) if watch is not None else None
@@ -293,7 +296,7 @@ class StartingThere(Starting):
         self.outcome.has_died(self._explain(reason))
 
     def _explain(self, reason: Reason) -> Reason:
-        """A node that knows `start` has always had the port whose monitor is set: it would tell why that died."""
+        """Explain `no_such_port`: a node that knows `start` says why the port died, so that node does not know it."""
         if reason == no_such_port(self.port):
             return spawn_failed(f"{self._peer.id} does not understand start_on(): it runs an older version of trio_mp")
         return reason
@@ -303,10 +306,10 @@ class StartingThere(Starting):
         self._starts.forget(self._name)
         self._peer.send("", requests.kill(self._name, start_cancelled()))
         if not self._peer.is_up():
-            # The request has not left this node. Both travel together, if there is ever a connection.
+            # The request has not left this node. It travels together with the kill, if ever a connection is made.
             return 0
         settings = self._runtime.settings
-        # Over there it is bounded by the same setting, and a connection that is lost by three silent heartbeats.
+        # The other node's setting bounds the unwinding there, and three silent heartbeats bound a lost connection.
         return settings.shutdown_timeout + 3 * settings.heartbeat
 
     def leave(self) -> None:

@@ -1,4 +1,4 @@
-"""Starts between nodes: which of this node's are not answered yet, and which of others' may still be called off.
+"""Starts between nodes: those that this node waits for, and those of other nodes that it may still call off.
 
     the asker                                     the node of the port
     ────────────────────────────────────────────  ─────────────────────────────────────────────────────────
@@ -7,8 +7,8 @@
                                               <-  `started`: what the function said; or that the port has died
     returns, and says `keep`                  ->  monitors the asker's node for this no longer
 
-A start that the asker does not know the end of is called off: up to `keep` the port dies when the connection is lost.
-So a start that has failed at the asker leaves no port behind, whichever of the messages was lost.
+The port dies if the connection is lost before `keep` has come, because the asker may not know that the port has
+started. So a start that has failed at the asker leaves no port behind, whichever of the messages was lost.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from .processes import PortStatus
 
 
 class Outcome:
-    """What becomes of a start, for who waits for it.
+    """The result of a start, for the task that waits for it.
 
     Attributes:
       known: set when the port has started, or has died before and unwound.
       gone: set when the port has died and unwound, whether it has started or not.
-      started: whether it has started.
-      value: what with.
-      shutdown_timeout: that of the port's node, in seconds, if the port has started on another node.
-      reason: why it has died before it had started.
-      error: the exception that was the cause of that, if there is one on this node.
+      started: whether the port has started.
+      value: the value that its function has given to `task_status.started`.
+      shutdown_timeout: the setting of the port's node, in seconds, if the port has started on another node.
+      reason: why the port has died before it had started.
+      error: the exception that has killed the port before, if this node has it.
     """
 
     __slots__ = ("error", "gone", "known", "reason", "shutdown_timeout", "started", "value")
@@ -52,19 +52,19 @@ class Outcome:
         self.error: Exception | None = None
 
     def has_started(self, value: Any) -> None:
-        """The port has started, with this value."""
+        """Note that the port has started, with this value."""
         self.started, self.value = True, value
         self.known.set()
 
     def has_died(self, reason: Reason, error: Exception | None = None) -> None:
-        """The port has died and unwound."""
+        """Note that the port has died and unwound."""
         if not self.started:
             self.reason, self.error = reason, error
         self.gone.set()
         self.known.set()
 
     def take_error(self) -> Exception | None:
-        """The exception; not kept, because its traceback keeps the frame that keeps this."""
+        """Return the exception and forget it, because its traceback refers to the frame that refers to this."""
         error, self.error = self.error, None
         return error
 
@@ -78,19 +78,19 @@ class Starts:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        # Those that this node waits for, by the name of the port.
+        # The starts that this node waits for, by the name of the port.
         self._awaited: dict[str, tuple[Peer, Outcome]] = {}
-        # What calls off those that others have asked for, by asker and name of the port.
+        # The functions that end the guard of other nodes' starts, by asker and name of the port.
         self._guards: dict[tuple[str, str], Callable[[], None]] = {}
 
     # The side that asks --------------------------------------------------------------------------------------------
 
     def expect(self, name: str, peer: Peer, outcome: Outcome) -> None:
-        """That peer has been asked to start a port of this name."""
+        """Note that this node has asked that peer to start a port of this name."""
         self._awaited[name] = (peer, outcome)
 
     def forget(self, name: str) -> None:
-        """Nobody waits for that any more. An answer that comes later means nothing, and the port is killed by then."""
+        """Wait for that start no more. A later answer is ignored; the caller has had the port killed."""
         self._awaited.pop(name, None)
 
     def answered(self, peer: Peer, name: str, value: object, shutdown_timeout: float) -> None:
@@ -114,14 +114,14 @@ class Starts:
             try:
                 peer.send("", requests.started(name, value, self._runtime.settings.shutdown_timeout))
             except (TypeError, ValueError):
-                # The place as the caller counts.
+                # Raises with the value's place as the caller counts.
                 plain_value(value, "value", room=2)
                 raise
 
         def lost(*reason: object) -> None:
             lifecycle_of(port).die(port, reason)
 
-        # In the port's context: with the port this ends, too.
+        # Owned by the port, so that this monitor ends with it.
         monitor = self._runtime.monitor(asker, lost, port)
         self._guards[key] = monitor.cancel
         state_of(port).unwound.append(lambda: self._guards.pop(key, None) and None)

@@ -1,4 +1,4 @@
-"""What programs give to supervisors: checked at the call, and named in the error."""
+"""The arguments that programs give to supervisors. Each is checked at the call; errors name it."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _LONGEST_PORT = "x" * 320
 class Backoff:
     """How long a supervisor waits before it starts a child again, in seconds.
 
-    The first restart is made at once. The second one waits `first`, each further one twice as long as the one before,
-    `last` at most; from each, chance takes up to a half, so that children that died together do not start together.
-    A child that was up for longer than the supervisor's `within` begins anew.
+    The first restart comes at once. The second one waits `first`, each further one twice as long as the one before,
+    `last` at most. A random part of up to a half is taken from each delay, so that children that died together do not
+    start together. When a child dies that was up for longer than the supervisor's `within`, the sequence begins anew.
 
     Attributes:
       first: the delay of the second restart.
       last: the longest delay.
 
     Raises:
-      TypeError, ValueError: these are no numbers with 0 <= first <= last.
+      TypeError, ValueError: `first` and `last` are not numbers with 0 <= first <= last.
     """
 
     first: float = 0.1
@@ -71,13 +71,13 @@ class SupervisorSettings:
 
 @dataclass(frozen=True, slots=True)
 class ChildSettings:
-    """What a program says about a child, whatever its kind, checked.
+    """The arguments of `Supervisor.start`, `spawn` and `run_process` that all kinds of children share, checked.
 
     Attributes:
-      restart: when it is started again.
-      shutdown: how long it may take to stop, in seconds; None if the program has not said it.
-      significant: whether the supervisor may end with it.
-      listed: the family and the key in the database under which its port is found, or None.
+      restart: when the supervisor starts the child again.
+      shutdown: how long the child may take to stop, in seconds; None if the program has not said it.
+      significant: whether the supervisor may end when the child ends by itself.
+      listed: the family and the key in the database under which others find the child's port, or None.
     """
 
     restart: Restart
@@ -96,7 +96,7 @@ def check_supervisor(
     name: object,
     epochs: object,
 ) -> SupervisorSettings:
-    """The arguments of `Node.open_supervisor`. Raises `TypeError` or `ValueError`, which name argument and value."""
+    """Check the arguments of `Node.open_supervisor`. Raises `TypeError` or `ValueError`, naming argument and value."""
     where = "open_supervisor()"
     if isinstance(limit, bool) or not isinstance(limit, int):
         raise TypeError(f"{where}: limit: expected a number of restarts, got {limit!r}")
@@ -130,7 +130,7 @@ def check_child(
     listed: object,
     auto_shutdown: AutoShutdown,
 ) -> ChildSettings:
-    """What a program says about a child. Raises `TypeError` or `ValueError`, naming the argument and the value.
+    """Check what a program says about a child. Raises `TypeError` or `ValueError`, naming the argument and the value.
 
     Args:
       where: the name of the method that was called, as `start()`.
@@ -163,7 +163,7 @@ def check_child(
 
 
 def check_function(where: str, function: object) -> None:
-    """Raise `TypeError` for what can be seen to be no async function."""
+    """Raise `TypeError` for a value that cannot be an async function."""
     if not callable(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{where}: expected an async function, got {function!r}")
 
@@ -180,7 +180,7 @@ def check_choice(where: str, kind: type[E], value: object) -> E:
 
 
 def check_number(where: str, value: object) -> float:
-    """The number. Raises `TypeError` for what is none, and `ValueError` for an int that is too large for a float."""
+    """Return the number. Raises `TypeError` for another value, and `ValueError` for an int too large for a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{where}: expected a number of seconds, got {value!r}")
     try:

@@ -1,4 +1,4 @@
-"""The block of a supervisor: what enters it, and what leaves it."""
+"""The block of a supervisor: entering it, and the exceptions that leave it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .supervisor import Supervisor
 class SupervisorBlock:
     """`async with node.open_supervisor(…) as crew`; see `Node.open_supervisor`.
 
-    A class, and no decorated generator, so that an interrupt cannot come between two lines of it.
+    A class and not a decorated generator, so that no interrupt can come between two lines of it.
 
     Args:
       runtime, spawner, database: the node's.
@@ -65,7 +65,7 @@ class SupervisorBlock:
         driver.leave()
         try:
             driver.end()
-        except Exception as mistake:  # noqa: BLE001 - of this package; the nursery is left in any case
+        except Exception as mistake:  # noqa: BLE001 - a bug of this package; the nursery must be left in any case
             left.append(mistake)
         left += await _wait(driver)
         try:
@@ -82,9 +82,9 @@ class SupervisorBlock:
 
 
 async def _wait(driver: Driver) -> list[BaseException]:
-    """Wait until nothing of a supervisor runs any more; returns the interrupts that have come meanwhile.
+    """Wait until no child of a supervisor runs any more; return the interrupts that have come meanwhile.
 
-    It takes at most the time that the children have, one after the other. Who takes longer is told loudly.
+    This takes at most the sum of the times that the children have to stop. The log names a child that takes longer.
     """
     interrupts: list[BaseException] = []
     while True:
@@ -92,7 +92,7 @@ async def _wait(driver: Driver) -> list[BaseException]:
             with trio.CancelScope(shield=True):
                 await driver.wait_ended()
                 while driver.nursery.child_tasks:
-                    # Starts that have ended, but for their last step.
+                    # Tasks of starts that have ended, but have their last step to take.
                     await trio.lowlevel.cancel_shielded_checkpoint()
         except KeyboardInterrupt as interrupt:
             # Trio wakes the main task for it, protected or not. To leave now would leave the children behind.
@@ -105,12 +105,12 @@ def _raise_all(errors: list[BaseException], error: BaseException | None, label: 
     """Leave the block with these exceptions: one as it is, several as a group.
 
     Args:
-      errors: what the block is left with.
-      error: what its body was left with, which is raised by returning False.
-      label: what errors call the supervisor.
+      errors: the exceptions that leave the block.
+      error: the exception of the body. Returning False has Python raise it again.
+      label: the supervisor's name in errors.
     """
     if len(errors) > 1:
-        # A cancellation says nothing that the others do not say as well: they go through the same scopes.
+        # A cancellation adds nothing: the other exceptions pass through the same scopes.
         errors = [each for each in errors if not isinstance(each, trio.Cancelled)] or errors[:1]
     interrupts = [each for each in errors if isinstance(each, KeyboardInterrupt)]
     errors = [each for each in errors if each not in interrupts[1:]]
@@ -121,7 +121,7 @@ def _raise_all(errors: list[BaseException], error: BaseException | None, label: 
     if errors[0] is error:
         return False
     if isinstance(errors[0], SupervisorFailed):
-        # The body was cancelled because of it: that is no news.
+        # `from None`: the body was only cancelled because the supervisor has failed.
         raise errors[0] from None
     raise errors[0]
 
@@ -129,9 +129,9 @@ def _raise_all(errors: list[BaseException], error: BaseException | None, label: 
 def _leave(
     scope: trio.CancelScope, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
 ) -> BaseException | None:
-    """Leave the scope of a body; what the body was left with, but for the scope's own cancellation."""
+    """Leave the scope of a body; return the exception of the body, unless it was the scope's own cancellation."""
     try:
         caught = scope.__exit__(kind, error, trace)
-    except BaseException as rest:  # noqa: BLE001 - what the body was left with besides
+    except BaseException as rest:  # noqa: BLE001 - the other exceptions of the body
         return rest
     return None if caught else error

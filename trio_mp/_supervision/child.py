@@ -1,8 +1,8 @@
-"""The children of a supervisor: the interface that each kind of child has, and what the supervisor keeps of each.
+"""The children of a supervisor: the interface of each kind of child, and what the supervisor keeps of each child.
 
-A kind says how one life is begun; there is one object of it for each child, which is used for all lives. To add a kind,
-write these two classes, and a method of `Supervisor` that hands the kind to `Driver.add`. A part of the package that
-opens a supervisor for its own purposes, as workers do, hands its kind to `SupervisorBlock.add`.
+A `Kind` begins the lives of one child: each child has one `Kind` object for all of its lives. To add a kind of
+children, write a `Kind` and a `Life`, and a method of `Supervisor` that hands the kind to `Driver.add`. A part of the
+package that opens a supervisor for its own purposes, as workers do, hands its kind to `SupervisorBlock.add`.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from .reference import ChildRef
 
 
 class EndOfLife(Protocol):
-    """What a kind calls when a life ends; made by the supervisor for each life. It may be called in any task of the
-    runtime."""
+    """The callback by which a kind tells the supervisor that a life has ended.
+
+    The supervisor makes one for each life. A kind may call it in any task of the runtime.
+    """
 
     def lost(self, reason: Reason) -> None:
-        """It cannot be reached any more, and is being ended: references to the child, and its name in the
-        database, do not mean it any longer.
+        """Say that the life cannot be reached any more, and is being ended.
 
-        It need not be called. If it is, the end follows.
+        References to the child, and its entry in the database, do not mean this life any longer. A kind need not call
+        this. If it does, it calls the object itself later.
         """
         ...
 
     def __call__(self, reason: Reason, error: Exception | None, /) -> None:
-        """Nothing of it runs any more, or the time for that is up; see `Kind.begin`."""
+        """Say that nothing of the life runs any more, or that the time for that is up; see `Kind.begin`."""
         ...
 
 
@@ -39,9 +41,10 @@ class Life(Protocol):
     """One life of a child, from its successful start on.
 
     Attributes:
-      port: the port ID by which it is reached.
-      value: what it has given to `task_status.started`.
-      shutdown_timeout: how long it may take to stop if the program has not said, in seconds: that of its node.
+      port: the port ID by which others reach the life.
+      value: the value that the life has given to `task_status.started`.
+      shutdown_timeout: how long the life may take to stop if the program has not said it, in seconds: the setting of
+        its node.
     """
 
     @property
@@ -60,28 +63,28 @@ class Life(Protocol):
         ...
 
     def stop(self, limit: float | None) -> None:
-        """Begin to stop it; not a checkpoint. The `ended` of its `Kind.begin` is called when it has stopped.
+        """Begin to stop the life; not a checkpoint. When it has stopped, it calls the `ended` of `Kind.begin`.
 
         Args:
-          limit: for how many seconds that may take, after which `ended` is called in any case and what has not stopped
-            is logged; None for as long as it takes.
+          limit: how many seconds that may take; None for as long as it takes. After them `ended` is called in any case,
+            and a log line says what has not stopped.
         """
         ...
 
 
 class Kind(Protocol):
-    """How the lives of one child are begun."""
+    """Begins the lives of one child."""
 
     async def begin(self, epoch: int, ended: EndOfLife) -> Life:
-        """Begin a life; return when it has started. A checkpoint. Cancelled, nothing of the life is left.
+        """Begin a life; return when it has started. A checkpoint. Cancelled, it leaves nothing of the life behind.
 
-        It is called in a task of the supervisor that belongs to no port and is shielded from all but the supervisor.
+        The supervisor calls it in a task that belongs to no port. Only the supervisor can cancel that task.
 
         Args:
           epoch: the number of this life, which is greater than those of all earlier ones.
-          ended: to be called once when nothing of this life runs any more, or the time for that is up: with the reason,
-            and the exception if one is known here. It may be called in any task of the runtime, also before this
-            returns, but never if this raises.
+          ended: called once when nothing of this life runs any more, or the time for that is up: with the reason,
+            and the exception if this node knows it. It may be called in any task of the runtime, also before `begin`
+            returns, but never if `begin` raises.
 
         Raises:
           whatever the start raises.
@@ -93,11 +96,11 @@ class Turn:
     """One life of a child as its supervisor sees it.
 
     Attributes:
-      epoch: its number.
-      life: what can be stopped; None until it has started.
-      loss: why it cannot be reached any more; None while it can, as far as that is known.
-      end: why it has ended, and by which exception; None before.
-      owned: the entry of the database in which others find it, while there is one.
+      epoch: the number of the life.
+      life: stops the life; None until it has started.
+      loss: why the life cannot be reached any more; None as long as nobody has noticed a loss.
+      end: why the life has ended, and by which exception; None before.
+      owned: the entry of the database by which others find the life, while there is one.
     """
 
     __slots__ = ("end", "epoch", "life", "loss", "owned")
@@ -115,15 +118,15 @@ class Child:
 
     Attributes:
       key: its name in the rules, in logs and in errors; no two children of a supervisor have the same at one time.
-      kind: how its lives are begun.
-      settings: what the program has said about it.
-      context: the context variables that each life begins with: those of who has added the child.
-      reference: what the program has of it.
-      scope: that of its start, while one is going on.
-      turn: its present life, or the one that is being started; None if there is none.
+      kind: begins its lives.
+      settings: what the program has said about the child.
+      context: the context variables that each life begins with: those of the task that has added the child.
+      reference: the program's reference to the child.
+      scope: the cancel scope of its start, while a start is going on.
+      turn: its present life, or the life that is being started; None if there is none.
       settled: set when the first start has succeeded or failed, or when the child was taken out before.
-      gone: set when it is taken out: it has ended for good.
-      failure: what the first start has raised.
+      gone: set when the child is taken out: it has ended for good.
+      failure: the exception that the first start has raised.
     """
 
     __slots__ = (

@@ -30,22 +30,22 @@ _around: ContextVar[Supervising | None] = ContextVar("trio_mp_supervisor", defau
 
 
 class Driver:
-    """Runs the children of one supervisor. See `Supervising` for what is around it sees of it.
+    """Runs the children of one supervisor. See `Supervising` for the methods that the node and outer supervisors call.
 
     Each start is a task in the nursery of the supervisor's block, shielded: the rules alone end it. So an outer
-    cancellation stops the children one after the other, as everything else does.
+    cancellation stops the children one after the other, as any other cause does.
 
     Args:
       runtime, database: the node's.
       settings: what the program has said.
 
     Attributes:
-      label: what logs and errors call the supervisor.
-      parent: the supervisor around it, if there is one.
-      scope: that of the body of the block.
-      nursery: that of the block; set when the block is entered.
+      label: the supervisor's name in logs and errors.
+      parent: the supervisor around this one, if there is one.
+      scope: the cancel scope of the block's body.
+      nursery: the nursery of the block; set when the block is entered.
       restarts: how many restarts there were, of all children.
-      closed: whether it ends because the node does.
+      closed: whether the supervisor ends because the node ends.
     """
 
     nursery: trio.Nursery
@@ -74,11 +74,11 @@ class Driver:
         self._children: dict[str, Child] = {}
         self._numbers: dict[str, int] = {}
         self._latest_epoch = 0
-        # When each child has died of late, and of what, the latest last: what the supervisor is left with if that was
-        # too often.
+        # When each child has died of late, and of which exception, the latest last. `SupervisorFailed` holds these
+        # exceptions.
         self._errors: dict[str, tuple[float, Exception]] = {}
         self._actions = EffectQueue(self._do)
-        # The scopes of tasks that wait, by the time for which they do.
+        # The cancel scopes of tasks that wait for a back-off, by the time at which it ends.
         self._timers: dict[float, trio.CancelScope] = {}
         self._ended = trio.Event()
         self._cancelled = False
@@ -88,7 +88,7 @@ class Driver:
     # The block -----------------------------------------------------------------------------------------------------
 
     def enter(self, nursery: trio.Nursery) -> None:
-        """The block is entered; starts run in this nursery. From now on `wait_ended` must be waited for."""
+        """Note that the block is entered; starts run in this nursery. From now on somebody must await `wait_ended`."""
         self.nursery = nursery
         self.runtime.supervisors[self] = None
         if self._owner is not None:
@@ -99,17 +99,17 @@ class Driver:
         _around.set(self)
 
     def leave(self) -> None:
-        """The block is left: this supervisor is around nothing any more."""
+        """Note that the block is left: supervisors that are opened from now on are not inside this one."""
         _around.set(self.parent)
 
     @trio.lowlevel.enable_ki_protection
     def end(self) -> None:
-        """Begin to stop all children: the block has been left. Does nothing if they are being stopped."""
+        """Begin to stop all children, because the block has been left. Does nothing if they are being stopped."""
         self._feed(self._rules.end(trio.current_time()))
 
     @trio.lowlevel.enable_ki_protection
     def cancel(self) -> None:
-        """See `Supervising.cancel`. The block is left, and what is opened in it ends before this does."""
+        """See `Supervising.cancel`. Cancels the block; supervisors opened in the block end before this one."""
         self._cancelled = True
         self.scope.cancel()
         inner = [each for each in self.runtime.supervisors if isinstance(each, Driver) and each.is_in_block_of(self)]
@@ -119,14 +119,14 @@ class Driver:
             self.end()
 
     def is_in_block_of(self, other: Driver) -> bool:
-        """Whether this was opened in the block of another one, and not in a child of it."""
+        """Whether this supervisor was opened in the block of the other one, and not in a child of it."""
         return self.parent is other and self._owner is other._owner
 
     def close(self) -> None:
         """See `Supervising.close`."""
         self.closed = True
         if self._owner is not None and self._owner.alive and self.runtime.ending is not None:
-            # In its turn: what was sent there before arrives. Its death cancels this.
+            # By a kill in the port's queue, so that messages that were sent before arrive. The death cancels this.
             self.runtime.lifecycle.kill(self._owner.name, self.runtime.ending)
         else:
             self.cancel()
@@ -146,11 +146,11 @@ class Driver:
         return self._rules.ending
 
     def take_failure(self) -> SupervisorFailed | None:
-        """Why it has given up, as an exception; None if it has not."""
+        """Return why the supervisor has given up, as an exception; None if it has not."""
         if not self._failed:
             return None
         errors = {key: error for key, (_, error) in self._errors.items()}
-        # Not kept: tracebacks keep frames alive.
+        # Do not keep them: tracebacks keep frames alive.
         self._errors.clear()
         within, limit = self.settings.within, self.settings.limit
         names = ", ".join(self._failed)
@@ -165,23 +165,23 @@ class Driver:
 
     @property
     def references(self) -> tuple[ChildRef, ...]:
-        """Those of all children, in their order."""
+        """References to all children, in their order."""
         return tuple([child.reference for child in self._children.values()])
 
     async def add(self, kind: Kind, name: str, settings: ChildSettings) -> ChildRef:
         """Add a child behind all others, and wait until its first life has started.
 
-        A checkpoint. Cancelled, the child is stopped and taken out first.
+        A checkpoint. Cancelled, it stops the child and takes it out first.
 
         Args:
-          kind: how its lives are begun.
-          name: what it is called, if no other child is called that; else a number is appended.
-          settings: what the program has said about it.
+          kind: begins the lives of the child.
+          name: the name of the child. If another child has had it, a number is appended.
+          settings: what the program has said about the child.
 
         Raises:
           trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started.
-          PortDied: a task of a dead port calls this, which has not unwound yet.
-          RuntimeError: this is called in a thread that does not run the node.
+          PortDied: the caller is a task of a dead port, and has not unwound yet.
+          RuntimeError: the caller's thread does not run the node.
           whatever the start raises.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -210,23 +210,23 @@ class Driver:
         return child
 
     def _next_key(self, name: str) -> str:
-        """A name that no child of this supervisor has had, so that logs tell them apart."""
+        """Return a name that no child of this supervisor has had, so that logs tell the children apart."""
         number = self._numbers[name] = self._numbers.get(name, 0) + 1
         key = name if number == 1 else f"{name}-{number}"
         return key if key not in self._children else self._next_key(name)
 
     async def _withdraw(self, child: Child) -> None:
-        """Stop a child and take it out; wait for that, whoever is cancelled. It takes no longer than the child may."""
+        """Stop a child and take it out; wait for that, shielded. It takes no longer than the child may take to stop."""
         with trio.CancelScope(shield=True):
             self._feed(self._rules.remove(child.key, trio.current_time()), child.key)
             await child.gone.wait()
 
     async def remove(self, reference: ChildRef) -> None:
-        """Stop a child and take it out; wait until that is done. A checkpoint. Cancelled, it is stopped all the same.
+        """Stop a child and take it out; wait until that is done. A checkpoint. Cancelled, the child stops all the same.
 
         Raises:
-          ValueError: it is the child of another supervisor.
-          RuntimeError: this is called in a thread that does not run the node.
+          ValueError: the child belongs to another supervisor.
+          RuntimeError: the caller's thread does not run the node.
         """
         self.runtime.check_thread()
         if reference._supervisor is not self:
@@ -240,7 +240,7 @@ class Driver:
         await child.gone.wait()
 
     async def wait(self) -> None:
-        """Wait until no child runs, and none will without being added. A checkpoint. Cancelled, it changes nothing."""
+        """Wait until all children have ended for good. A checkpoint. Cancelled, it changes nothing."""
         await trio.lowlevel.checkpoint()
         while any(child.wanted or child.state is not State.DOWN for child in self._rules.children.values()):
             await self._changed.park()
@@ -249,7 +249,7 @@ class Driver:
 
     @trio.lowlevel.enable_ki_protection
     def _feed(self, actions: list[Action], key: str = "") -> None:
-        """Do what is to be done after something has happened, to the child of this name if it was to one of them."""
+        """Do the actions that the rules have answered to an event; `key` is the child of the event, if it has one."""
         try:
             self._actions.execute(actions)
         except BaseException:
@@ -258,10 +258,11 @@ class Driver:
         if not self._rules.ending:
             self._drop_errors(trio.current_time() - self.settings.within)
         if self._rules.ending:
-            # First: a task in the block that waits for a start is cancelled. It does not fail as well.
+            # Before children are forgotten: a task in the block that waits for a start is cancelled, and does not raise
+            # the failure of that start as well.
             self.scope.cancel()
         if key in self._children and key not in self._rules.children:
-            # Mostly it is this one alone, so that a supervisor may have thousands.
+            # Mostly only this child is to be forgotten. Then no table of thousands of children is walked.
             self._forget(self._children.pop(key))
         if len(self._children) != len(self._rules.children):
             for other in [each for each in self._children if each not in self._rules.children]:
@@ -287,7 +288,8 @@ class Driver:
                     self._stop(child, child.turn)
             case Wait(until):
                 if until not in self._timers:
-                    # Here and not in the task: the same may be asked for again, or all may end, before that runs.
+                    # Here and not in the task: before the task runs, the rules may ask for the same time again, or all
+                    # may end.
                     scope = self._timers[until] = trio.CancelScope(shield=True)
                     self.nursery.start_soon(self._wake, until, scope, name=f"{self.label}: back-off")
             case Ended(failed):
@@ -312,7 +314,7 @@ class Driver:
         life.stop(None if limit == math.inf else limit)
 
     def _abandon(self) -> None:
-        """An error in this package: nobody is to wait for what will not be done."""
+        """End everything after an error in this package, so that nobody waits for an action that will not be done."""
         for child in self._children.values():
             if child.scope is not None:
                 child.scope.cancel()
@@ -331,7 +333,7 @@ class Driver:
                 state.supervisors.pop(self, None)
         self._ended.set()
         if isinstance(self.parent, Driver) and self.parent._cancelled and self.is_in_block_of(self.parent):
-            # It has waited for this.
+            # The parent's end has waited for this one's.
             self.parent.cancel()
 
     def _drop_errors(self, before: float) -> None:
@@ -343,7 +345,7 @@ class Driver:
         self._errors[child.key] = trio.current_time(), error
 
     def _forget(self, child: Child) -> None:
-        """A child was taken out."""
+        """Wake all that wait for a child that was taken out."""
         if child.failure is None and not child.settled.is_set():
             child.failure = trio.ClosedResourceError(f"{self.label} has ended before {child.key} had started")
         if not self._rules.ending:
@@ -362,8 +364,9 @@ class Driver:
 
     @trio.lowlevel.enable_ki_protection
     async def _begin(self, child: Child, turn: Turn, scope: trio.CancelScope) -> None:
-        """The task of a start."""
-        # It may have been begun by code of a port, but is none; the child is in this supervisor, not around it.
+        """Start one life, in a task of its own."""
+        # The code that has begun this task may belong to a port, but the task does not. The child is inside this
+        # supervisor.
         running_variable.set(None)
         _around.set(self)
         failure: Exception | None = None
@@ -371,10 +374,10 @@ class Driver:
             with scope:
                 turn.epoch = await self._next_epoch(child)
                 turn.life = await child.kind.begin(turn.epoch, End(self, child, turn))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the start that has failed
+        except Exception as error:  # noqa: BLE001 - any exception means that the start has failed
             failure = error
         except BaseException:
-            # SystemExit, say, of a function that the program has given. It leaves by the block; nothing waits for it.
+            # For example a SystemExit of a function of the program. It leaves by the block, and no other code takes it.
             self.end()
             self._failed_start(child, None)
             raise
@@ -383,7 +386,7 @@ class Driver:
             self._failed_start(child, failure)
             return
         if scope.cancel_called:
-            # It was there before it knew that it should not be.
+            # The life has started although its start was cancelled.
             self._stop(child, turn)
         else:
             self._started(child, turn)
@@ -464,7 +467,7 @@ class Driver:
 
     @trio.lowlevel.enable_ki_protection
     def _leave_life(self, child: Child, turn: Turn, reason: Reason) -> None:
-        """Neither references nor the database mean this life any longer: it has ended, or is being ended."""
+        """Have references and the database mean this life no longer, because it has ended or is being ended."""
         for each in tuple(turn.owned):
             each.cancel()
         child.reference._end(reason)
@@ -474,8 +477,8 @@ class End:
     """See `EndOfLife`.
 
     Args:
-      driver: that of the supervisor.
-      child, turn: which life of which child it is.
+      driver: the supervisor's.
+      child, turn: the child, and its life.
     """
 
     __slots__ = ("_child", "_driver", "_turn")

@@ -1,4 +1,4 @@
-"""How a supervisor that has given up is seen from outside."""
+"""The exception of a supervisor that has given up."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 class SupervisorFailed(ExceptionGroup[Exception]):
     """A supervisor has given up: there were more restarts than its limit allows.
 
-    It leaves the supervisor's block when all children have been stopped. Its exceptions are those of the children that
-    used the limit up, the latest of each, and the last child's last: the exception that has killed the child, if that
-    was on this node, else a `PortDied` with the reason.
+    It leaves the supervisor's block when all children have stopped. It holds the latest exception of each child that
+    used up the limit, in the order of their deaths: the exception that has killed the child, if that happened on this
+    node, else a `PortDied` with the reason. Catch it by `except`: Python refuses groups after `except*`.
 
     Attributes:
       children: the names of these children, in the same order.
@@ -19,5 +19,5 @@ class SupervisorFailed(ExceptionGroup[Exception]):
     children: tuple[str, ...] = ()
 
     def derive(self, exceptions: Sequence[Exception], /) -> SupervisorFailed:  # type: ignore[override]
-        """A group of the same kind, as `split` and `subgroup` need it. It names no children: it has others."""
+        """Make a group of the same type, for `split` and `subgroup`. It names no children, as it may hold only some."""
         return SupervisorFailed(self.message, exceptions)

@@ -25,7 +25,7 @@ class LocalLife:
         self._local = port
 
     def stop(self, limit: float | None) -> None:
-        """See `Life.stop`. The port is killed behind what was sent to it before."""
+        """See `Life.stop`. The port dies behind the messages that were sent to it before."""
         state_of(self._local).unwind_limit = math.inf if limit is None else limit
         self._runtime.lifecycle.kill(self._local.name, stop_reason(self._runtime))
 
@@ -70,10 +70,10 @@ class LocalKind:
 
 
 def resolve(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments of a child with the ports of references in their place."""
+    """Return the arguments of a child, with each reference replaced by its port."""
     return tuple([each.port if isinstance(each, PortReference) else each for each in arguments])
 
 
 def stop_reason(runtime: Runtime) -> Reason:
-    """Why children die that are stopped now: by their supervisor, or because the node ends."""
+    """Return the reason for stopping a child now: its supervisor stops it, or the node ends."""
     return runtime.ending if runtime.ending is not None else shutdown()

@@ -19,14 +19,14 @@ log = logging.getLogger("trio_mp.supervisor")
 class Family:
     """A family of the database whose keys are ports or node IDs: a child runs on the node of any of them.
 
-    Each life runs on a node that chance picks, and not where the life before was lost, if there is another one. While
-    the family is empty a start waits for its first entry.
+    Each life runs on a node that is picked at random. The node on which the last life was lost is picked only if there
+    is no other. While the family is empty a start waits for its first entry.
 
     Attributes:
       name: the name of the family.
 
     Raises:
-      TypeError: it is no str.
+      TypeError: `name` is not a str.
     """
 
     name: str
@@ -41,7 +41,7 @@ Place: TypeAlias = str | Family | Callable[[], "str | Awaitable[str]"]
 
 
 def check_place(where: object) -> None:
-    """Raise `TypeError` or `ValueError` for what can be seen to be no place."""
+    """Raise `TypeError` or `ValueError` for a value that cannot be a place."""
     if isinstance(where, str):
         split_port(where)
     elif not isinstance(where, Family) and not callable(where):
@@ -66,11 +66,11 @@ class PlacePicker:
         self._where = where
 
     async def pick(self) -> str:
-        """The ID of the node on which the next life is to run. Cancelled, it changes nothing.
+        """Return the ID of the node on which the next life is to run. Cancelled, it changes nothing.
 
         Raises:
-          TypeError, ValueError: the program's function has returned something else.
-          whatever else that raises.
+          TypeError, ValueError: the program's function has not returned a node.
+          whatever the program's function raises.
         """
         where = self._where
         if isinstance(where, Family):
@@ -97,7 +97,7 @@ class PlacePicker:
         return others[min(int(self._runtime.environment.jitter() * len(others)), len(others) - 1)]
 
     def _nodes_of(self, keys: object) -> list[str]:
-        """The nodes of these keys, each once. Other nodes may have set anything there."""
+        """Return the nodes of these keys, each once. Other nodes may have set any text as a key."""
         found: dict[str, None] = {}
         for key in keys if isinstance(keys, dict) else ():
             try:

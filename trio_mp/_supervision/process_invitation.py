@@ -1,10 +1,10 @@
-"""The invitation: what a process that is launched is told, by a pipe that it inherits.
+"""The invitation: the data that a launched process reads from a pipe that it inherits.
 
-The pipe is the only way by which the secret of the network reaches the process: arguments and environment can be read
-by others on most machines. The environment says only which descriptor the pipe has. The parent keeps the other end, and
-later writes `stop` there; its end, which the kernel sees to however the parent dies, is the parent's death.
+The secret of the network reaches the process only by the pipe: on most machines others can read arguments and
+environment. The environment says only which descriptor is the pipe. The parent keeps the other end, and later writes
+`stop` there. The kernel closes that end when the parent dies, however it dies, so the end of the pipe means that.
 
-The invitation is in the pipe before the process exists, so whoever is launched never waits for it.
+The parent writes the invitation before it launches the process, so the process never waits for it.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ SMALL_PIPE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """What a process needs to know to be a node beside its parent.
+    """The data that a process needs to open a node beside its parent's.
 
     Attributes:
-      parent: the ID of the port of the parent's node that is to be told when the process is ready.
+      parent: the ID of a port of the parent's node; the process sends to it when it is ready.
       pid: the parent's process ID.
       seeds: the seeds of the new node.
-      addresses: where the parent's node listens, for a process on the same machine.
-      secrets: of the network; none in a network of certificates alone.
+      addresses: the addresses of the parent's node, for a process on the same machine.
+      secrets: the secrets of the network; none in a network of certificates alone.
       encryption: whether connections are encrypted.
       certificate: whether the network has certificates, so that the process must bring one.
       epoch: which life of a supervised child this is; None if nobody counts them.
@@ -57,13 +57,13 @@ class Invitation:
     epoch: int | None = None
 
     def encode(self) -> bytes:
-        """The invitation as one line."""
+        """Write the invitation as one line."""
         said = asdict(self) | {"secrets": [base64.b64encode(secret).decode() for secret in self.secrets]}
         return json.dumps(said).encode() + b"\n"
 
 
 def decode_invitation(line: bytes) -> Invitation:
-    """The invitation in a line. Raises `ValueError`, without the line's text, which may hold a secret."""
+    """Read an invitation from a line. The text of a `ValueError` leaves out the line, which may hold a secret."""
     try:
         said: dict[str, Any] = json.loads(line)
         said["secrets"] = tuple(base64.b64decode(secret, validate=True) for secret in said["secrets"])
@@ -80,7 +80,7 @@ class ParentPipe:
     """The parent's end of the pipe, and until the process exists the other end too.
 
     Args:
-      invitation: what the process is told.
+      invitation: the data for the process.
 
     Raises:
       OSError: no pipe can be made.
@@ -89,13 +89,13 @@ class ParentPipe:
 
     def __init__(self, invitation: Invitation) -> None:
         line = invitation.encode()
-        # Neither end is inherited, except by the one process that is given it.
+        # No process inherits either end, except the one that is launched with it.
         self._read_end, self._write_end = os.pipe()
         try:
             if sys.platform != "win32":
                 os.set_blocking(self._write_end, False)
             elif len(line) > SMALL_PIPE:
-                # Writing more would wait for a reader that does not exist yet.
+                # A longer write would wait for a reader that does not exist yet.
                 raise BlockingIOError
             if os.write(self._write_end, line) < len(line):
                 raise BlockingIOError
@@ -107,10 +107,10 @@ class ParentPipe:
             ) from None
 
     def launch_options(self, env: Mapping[str, str] | None) -> dict[str, Any]:
-        """What `subprocess.Popen` is given so that the process inherits the pipe, and how the process finds it.
+        """Return the options of `subprocess.Popen` by which the process inherits and finds the pipe.
 
         Args:
-          env: the environment of the process otherwise; None for that of this process.
+          env: the other environment variables of the process; None for those of this process.
         """
         environment = dict(os.environ if env is None else env)
         if BY_STANDARD_INPUT:
@@ -121,7 +121,7 @@ class ParentPipe:
         return {"env": environment, "stdin": subprocess.DEVNULL, "pass_fds": (self._read_end,)}
 
     def launched(self) -> None:
-        """The process exists, or never will: only it has the end that is read."""
+        """Close the reading end: the process has it now, or will never exist."""
         read_end, self._read_end = self._read_end, -1
         if read_end >= 0:
             os.close(read_end)
@@ -135,11 +135,11 @@ class ParentPipe:
             try:
                 os.write(self._write_end, STOP)
             except OSError:
-                # Nobody reads any more; who watches the process notices its end.
+                # Nobody reads the pipe any more. `ChildProcess.run` notices the end of the process.
                 return
 
     def close(self) -> None:
-        """Close what is open of the pipe."""
+        """Close the ends of the pipe that are open."""
         self.launched()
         write_end, self._write_end = self._write_end, -1
         if write_end >= 0:
@@ -147,15 +147,15 @@ class ParentPipe:
 
 
 def accept_invitation() -> tuple[int, Invitation]:
-    """Read the invitation of this process; returns with it the descriptor of the pipe, which nobody else inherits.
+    """Read the invitation of this process; return the descriptor of the pipe, which nobody else inherits, and the data.
 
-    It can be read once. It never blocks in a process that `ParentPipe` was made for.
+    This works once. It never blocks in a process that `ParentPipe` was made for.
 
     Raises:
       RuntimeError: nobody has launched this process in this way, or the invitation was read before.
-      ValueError: what is in the pipe is no invitation.
+      ValueError: the pipe holds no invitation.
     """
-    # Taken away: processes that this one starts have no part in it.
+    # Removed, so that processes that this one starts do not take the pipe for theirs.
     said = os.environ.pop(VARIABLE, "")
     descriptor, _, number = said.partition(":")
     if not (said.isascii() and descriptor.isdigit() and number.isdigit() and _is_pipe(int(descriptor), int(number))):
@@ -171,7 +171,7 @@ def accept_invitation() -> tuple[int, Invitation]:
 
 
 def _is_pipe(descriptor: int, number: int) -> bool:
-    """Whether this descriptor is the pipe of this number. A variable that was passed on says nothing true."""
+    """Whether this descriptor is the pipe of this number. It is not if the variable was meant for another process."""
     try:
         found = os.fstat(descriptor)
     except OSError:
@@ -189,7 +189,7 @@ def _replace_standard_input() -> int:
 
 
 def _read_line(pipe: int) -> bytes:
-    """Read up to the end of a line, byte by byte: what is behind it is for who watches the pipe."""
+    """Read up to the end of a line, byte by byte, because `ParentWatch` reads the bytes behind it."""
     line = b""
     while not line.endswith(b"\n"):
         byte = os.read(pipe, 1)

@@ -1,4 +1,4 @@
-"""Children that are processes of this machine, each a node by itself."""
+"""Children that are processes of this machine, each with a node of its own."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ProcessKind:
 
 
 def name_of_command(command: Sequence[str]) -> str:
-    """What a process is called that runs this: its module, its script, or its program."""
+    """The name of a process that runs this command: its module, its script, or its program."""
     for before, word in pairwise(command):
         if before == "-m":
             return word

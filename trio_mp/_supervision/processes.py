@@ -1,10 +1,10 @@
-"""Processes that are nodes beside this one: how they are launched, watched, stopped and killed.
+"""Processes with nodes beside this one: how they are launched, watched, stopped and killed.
 
-A process is launched with an invitation (`process_invitation.py`), opens its node by `open_child_node`, and says that
-it is ready. From then on two things tell of its end: the operating system, and a monitor of its port. Only the first
-says that nothing of it runs any more. So when the monitor fires, because the process has closed its node, or was
-stopped, or computes without an end, the process has the node's `shutdown_timeout` to end; then it is killed. Whoever is
-told that a process has ended can start another one in its place, and two of them never run at the same time.
+A process gets an invitation (`process_invitation.py`), opens its node by `open_child_node`, and says that it is ready.
+From then on the operating system and a monitor of its port tell of its end. Only the operating system knows that
+nothing of the process runs any more. The monitor also fires when the process closes its node, was stopped, or computes
+without an end. The process then has the node's `shutdown_timeout` to end, and is killed after that. So a program that
+starts a new process when it is told of the end of the old one never has two at the same time.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ from .process_invitation import Invitation, ParentPipe
 StrPath: TypeAlias = str | os.PathLike[str]
 
 READY = "ready"
-"""What a process says to the parent's port, with its own port and a reply port."""
+"""The tag of the message by which a process tells its parent's port its own port and a reply port."""
 
 START_TIMEOUT = 60.0
-"""How long a process may take to open its node, in seconds, if nobody says otherwise."""
+"""How long a process may take to open its node by default, in seconds."""
 
 log = logging.getLogger("trio_mp.supervisor")
 
 
 class ChildProcess:
-    """A process that was launched by this node, and is a node itself. Made by `launch`.
+    """A process with a node of its own that this node has launched. Made by `launch`.
 
     Attributes:
-      command: what was launched.
+      command: the command that was launched.
       pid: its process ID.
-      port: the port that its program has named, or its node ID, which is its node's own port.
+      port: the port that its program has named, or its node ID, which names its node port.
       node_id: its node ID.
       ready: set when its node is open.
       ended: set when nothing of the process runs any more.
       reason: why it has ended; None before. `()` if it has ended by itself, with status 0.
       on_lost: called once, with the reason, if its port dies or its node is lost before it has ended.
-      on_ended: called once, with the reason, when it has ended. Both are to be set before the next checkpoint behind
-        `launch`.
+      on_ended: called once, with the reason, when it has ended. Set `on_lost` and `on_ended` before the next checkpoint
+        after `launch`.
     """
 
     def __init__(self, runtime: Runtime, command: Sequence[str], process: trio.Process, pipe: ParentPipe) -> None:
@@ -71,9 +71,9 @@ class ChildProcess:
         self._runtime = runtime
         self._process = process
         self._pipe = pipe
-        # Why it is killed, if this node kills it; the first cause counts.
+        # Why this node has killed the process, or an empty text; the first cause counts.
         self._why_killed = ""
-        # Until when it may run, by Trio's clock, and why it is killed then.
+        # The deadline until which the process may run, and why it is killed then.
         self._patience = trio.CancelScope()
         self._verdict = ""
         self._progress = trio.lowlevel.ParkingLot()
@@ -90,12 +90,12 @@ class ChildProcess:
     def stop(self, limit: float | None) -> None:
         """Ask the process to leave, and kill it if it has not ended after a time. Not a checkpoint.
 
-        Its program's `open_child_node` block is cancelled. `ended` follows. A process whose node is not open yet is
-        killed at once: it cannot hear.
+        This cancels the `open_child_node` block of its program; `ended` is set later. A process whose node is not open
+        yet is killed at once, because it cannot hear.
 
         Args:
-          limit: how long it may take, in seconds; None for as long as it takes. If `stop` was called before, the
-            shorter time counts.
+          limit: how long the process may take, in seconds; None for as long as it takes. If `stop` was called before,
+            the shorter time counts.
         """
         if not self.ready.is_set():
             self.kill("it was stopped before it was ready")
@@ -105,12 +105,12 @@ class ChildProcess:
             self._give(limit, f"it was told to stop, and had not ended after {limit:g} s")
 
     def kill(self, why: str = "it was killed by this node") -> None:
-        """Kill the process with SIGKILL, and all of its process group. Not a checkpoint; `ended` follows.
+        """Kill the process with SIGKILL, and all of its process group. Not a checkpoint; `ended` is set later.
 
         Args:
           why: for people; it becomes part of the reason.
         """
-        # While the process has not been waited for, nobody else can have its number.
+        # Only before the process is waited for: afterwards the kernel may give its number to another process.
         if self._process.returncode is not None:
             return
         self._why_killed = self._why_killed or why
@@ -120,11 +120,11 @@ class ChildProcess:
             with suppress(ProcessLookupError, PermissionError):
                 # It is the leader of its group, so this reaches what runs behind a shell, or another launcher, too.
                 os.killpg(self.pid, signal.SIGKILL)
-        # Whoever cannot be killed, another user's process behind a launcher for example, still sees this.
+        # A process that this one may not kill, such as another user's behind a launcher, still notices this.
         self._pipe.close()
 
     async def wait(self) -> Reason:
-        """Wait until nothing of the process runs any more; returns why it has ended. A checkpoint."""
+        """Wait until nothing of the process runs any more; return why it has ended. A checkpoint."""
         await self.ended.wait()
         assert self.reason is not None
         return self.reason
@@ -136,14 +136,14 @@ class ChildProcess:
             await self._progress.park()
 
     def _give(self, seconds: float, why: str) -> None:
-        """Have the process killed if it runs longer than so many seconds, unless less was given before."""
+        """Have the process killed if it runs longer than so many seconds, unless an earlier deadline is set."""
         deadline = trio.current_time() + seconds
         if deadline < self._patience.deadline:
             self._patience.deadline = deadline
             self._verdict = why
 
     async def run(self, port: Port) -> None:
-        """Watch the process until it has ended, and see to it that it has when this is left. Runs in the node's tasks.
+        """Watch the process until it has ended; kill it if this task is cancelled before. Runs in the node's tasks.
 
         Args:
           port: the port that the process talks to; it dies with the process.
@@ -171,7 +171,7 @@ class ChildProcess:
             self.on_ended(self.reason)
 
     def _judge(self, status: int) -> Reason:
-        """Why the process has ended."""
+        """Return why the process has ended, from its exit status."""
         if status == 0 and not self._why_killed:
             return NORMAL
         how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit status {status}"
@@ -181,11 +181,11 @@ class ChildProcess:
     # What it says --------------------------------------------------------------------------------------------------
 
     def said_ready(self, port: str, reply_to: str) -> None:
-        """The process has opened its node; it may name any port of that node."""
+        """Note that the process has opened its node, and the port of that node that it names."""
         if self.ready.is_set():
             return
         self.port, self.node_id = port, node_of(port)
-        # Before the answer, so that the process goes on only under the eyes of this node.
+        # Before the answer, so that the process goes on only when this node watches it.
         self._runtime.monitor(port, self._is_lost, None)
         self._runtime.send(reply_to, (os.getpid(),))
         self.ready.set()
@@ -193,7 +193,7 @@ class ChildProcess:
         log.debug("process %d is ready, as the node %s", self.pid, self.node_id)
 
     def _is_lost(self, *reason: object) -> None:
-        """The port of the process has died, or the connection with it is lost."""
+        """Stop the process, whose port has died or whose connection is lost."""
         if self._process.returncode is None:
             timeout = self._runtime.settings.shutdown_timeout
             if self.on_lost is not None:
@@ -214,7 +214,8 @@ async def launch(
     """Launch a process, and wait until it has opened its node by `open_child_node`. A checkpoint.
 
     Its standard output and error are this process's; its standard input is empty. It is the leader of a process group,
-    so Ctrl-C in a terminal is for this process alone. Cancelled, the process is killed, and gone, first.
+    so Ctrl-C in a terminal reaches this process alone. Cancelled, `launch` kills the process and waits until it is
+    gone.
 
     Args:
       runtime: the node; the process lives no longer than it.
@@ -226,9 +227,9 @@ async def launch(
 
     Raises:
       RuntimeError: the node has no network; or the process has ended before it was ready.
-      trio.TooSlowError: it was not ready in time, and was killed.
-      OSError: it could not be launched.
-      TypeError, ValueError: the command is none, or the invitation is too long.
+      trio.TooSlowError: the process was not ready in time, and was killed.
+      OSError: the process could not be launched.
+      TypeError, ValueError: `command` is not a command, or the invitation is too long.
       trio.ClosedResourceError: the node is closed or closing.
     """
     words = check_command(command)
@@ -246,7 +247,7 @@ async def launch(
         raise
     port.on(READY)(child.said_ready)
     if runtime.lifecycle.nursery is None:
-        # The node has ended while the process came into being, so there is no task that could watch it.
+        # The node has ended while the process was launched, so no task of the node can watch it.
         child.kill()
         with trio.CancelScope(shield=True):
             await child.run(port)
@@ -277,7 +278,7 @@ async def _wait_ready(child: ChildProcess, timeout: float) -> None:
 
 
 def check_command(command: object) -> list[str]:
-    """The words of a command. Raises `TypeError` or `ValueError`."""
+    """Return the words of a command. Raises `TypeError` or `ValueError`."""
     if isinstance(command, str | bytes) or not isinstance(command, Sequence):
         raise TypeError(f"expected a command as a list, [program, argument, …], got {command!r}")
     words = [os.fspath(word) if isinstance(word, str | os.PathLike) else word for word in command]
@@ -302,7 +303,7 @@ async def _open_process(command: list[str], cwd: StrPath | None, options: dict[s
 
 
 def _invite(runtime: Runtime, port: Port, epoch: int | None, *, moved: bool) -> Invitation:
-    """What a new process is told. Raises `RuntimeError` if there is nothing that it could connect with."""
+    """Make the invitation of a new process. Raises `RuntimeError` if this node has no network."""
     settings, network = runtime.settings, runtime.network
     if network is None:
         raise RuntimeError(
@@ -310,7 +311,7 @@ def _invite(runtime: Runtime, port: Port, epoch: int | None, *, moved: bool) -> 
             " open_node() binds=['unix:PATH'], or seeds, and a secret; open_workers() needs neither"
         )
     own = tuple(_as_dialled_here(bind, moved=moved) for bind in network.binds)
-    # A node that somebody names as a seed becomes global, and holds the whole database: not each parent wants to.
+    # The parent is no seed unless it has none itself: a seed becomes global, and holds the whole database.
     seeds = tuple(_as_dialled_here(str(seed), moved=moved) for seed in settings.seeds)
     return Invitation(
         parent=str.__str__(port),
@@ -325,17 +326,17 @@ def _invite(runtime: Runtime, port: Port, epoch: int | None, *, moved: bool) -> 
 
 
 def _as_dialled_here(text: str, *, moved: bool) -> str:
-    """An address of the parent as a process on the same machine dials it, which perhaps runs in another directory."""
+    """Return an address of the parent as a process on the same machine, perhaps in another directory, dials it."""
     address: Address = parse_address(text)
     if isinstance(address, UnixAddress):
         path = str(Path(address.path).absolute())
-        # A path that would be too long to be absolute still works where the directory is the same.
+        # A relative path whose absolute form is too long still works in the same directory.
         return str(UnixAddress(path)) if moved or len(os.fsencode(path)) <= UNIX_PATH_LIMIT else text
     return str(TCPAddress(_host_here(address.host), address.port))
 
 
 def _host_here(host: str) -> str:
-    """The host by which a listener at this one is reached from the same machine."""
+    """Return the host by which a process on the same machine reaches a listener at this host."""
     try:
         number = ip_address(host)
     except ValueError:

@@ -18,27 +18,27 @@ log = logging.getLogger("trio_mp.supervisor")
 FireEarly = Callable[[Iterable[Monitor], Reason], None]
 
 _FEW = 16
-"""How many monitors are kept, at least, before those are looked for that have fired or were cancelled."""
+"""A reference keeps this many monitors before it first drops those that have fired or were cancelled."""
 
 
 class ChildRef(PortReference):
     """A supervised child, through all of its lives. Made by `Supervisor.start` and its siblings.
 
-    A port ID is never used again, so each life of a child has another one. A reference stands where a port does: in
-    `send`, `call`, `monitor`, `link`, `kill`, `wait_death` and their siblings. It means the present life then. Between
-    two lives `send` is lost, and logged; a monitor fires soon with `("not_running", …)`; `call` raises `PortDied`. It
-    moves to the next life when all monitors have fired that were set through it, and not before. There is no order
-    between messages to two lives.
+    A port ID is never used again, so each life of a child has another ID. A reference takes the place of a port in
+    `send`, `call`, `monitor`, `link`, `kill`, `wait_death` and their siblings, and means the present life. Between two
+    lives a message is lost, and logged; a monitor fires soon with `("not_running", …)`; `call` raises `PortDied`. The
+    reference moves to the next life when all monitors that were set through it have fired, and not before. Messages to
+    two lives have no order.
 
-    It is no `str`, and cannot travel: send its `port`, or let others find the child by a name in the database. Among
-    the arguments of another child it is replaced by its `port`, at each start of that child.
+    A reference is not a `str`, and cannot travel: send its `port`, or list the child in the database. Among the
+    arguments of another child it is replaced by its `port`, at each start of that child.
 
     Attributes:
-      name: what the supervisor calls the child, in logs and in `SupervisorFailed.children`.
-      value: what the present life, or the last one, has given to `task_status.started`.
-      epoch: the number of that life: what `current_epoch` says in it.
-      restarts: how often the child was started again.
-      reason: why its latest life has ended, or its latest start has failed.
+      name: the child's name in logs and in `SupervisorFailed.children`.
+      value: the value that the present life, or the last one, has given to `task_status.started`.
+      epoch: the number of that life, which `current_epoch` returns in it.
+      restarts: how often the supervisor has started the child again.
+      reason: why the child's latest life has ended, or its latest start has failed.
     """
 
     def __init__(self, name: str, supervisor: object, label: str, fire_early: FireEarly) -> None:
@@ -47,7 +47,7 @@ class ChildRef(PortReference):
         self.epoch: int = 0
         self.restarts: int = 0
         self.reason: Reason = ()
-        # Whose child it is, and what logs call that.
+        # The supervisor of the child, and its name in logs.
         self._supervisor = supervisor
         self._label = label
         self._fire_early = fire_early
@@ -68,22 +68,22 @@ class ChildRef(PortReference):
 
     @property
     def port(self) -> str:
-        """The port of its present life; between two lives, that of the last one."""
+        """The port ID of the child's present life; between two lives, that of the last one."""
         return self._port
 
     @property
     def running(self) -> bool:
-        """Whether there is a present life."""
+        """Whether the child has a present life."""
         return self._running
 
     async def up(self) -> str:
-        """Wait until the child runs; at once if it does. A checkpoint. Cancelled, it changes nothing.
+        """Wait until the child runs; return at once if it does. A checkpoint. Cancelled, it changes nothing.
 
         Returns:
-          The port of that life. It may have died when the caller runs.
+          The port ID of that life. The port may have died when the caller runs.
 
         Raises:
-          PortDied: it does not run, and will never again.
+          PortDied: the child has ended for good.
         """
         await trio.lowlevel.checkpoint()
         while not self._running:
@@ -100,7 +100,7 @@ class ChildRef(PortReference):
             return self._port
         self._lost += 1
         if self._lost == 1:
-            # Once for each time between two lives: who sends to it may do so in a loop.
+            # Once for each time between two lives, because a program may send in a loop.
             log.warning(
                 "%s: %s is not running: what is sent to it is lost until it is up again", self._label, self.name
             )
@@ -110,13 +110,13 @@ class ChildRef(PortReference):
         """See `PortReference.add_monitor`."""
         self._monitors.append(monitor)
         if len(self._monitors) >= _FEW and not len(self._monitors) & (len(self._monitors) - 1):
-            # At each power of two, so that a monitor costs the same however many there are.
+            # Only at powers of two, so that the cost of one monitor does not grow with their number.
             self._monitors = [each for each in self._monitors if each.active]
 
     # What the supervisor says --------------------------------------------------------------------------------------
 
     def _begin(self, port: str, value: Any, epoch: int) -> None:
-        """The next life has started: who has monitored the time before it is told now at the latest."""
+        """Move to the next life, which has started. Monitors that were set while no life ran fire now at the latest."""
         if self._lost > 1:
             log.warning("%s: %d messages to %s were lost", self._label, self._lost, self.name)
         self._lost = 0
@@ -127,13 +127,13 @@ class ChildRef(PortReference):
         self._changed.unpark_all()
 
     def _end(self, reason: Reason) -> None:
-        """The present life has ended, or was given up: who monitors it through this is told now at the latest."""
+        """Leave the present life, which has ended or was given up. Monitors that were set through this fire now."""
         self._running, self.reason = False, reason
         monitors, self._monitors = self._monitors, []
         self._fire_early(monitors, reason)
 
     def _leave(self) -> None:
-        """There will be no further life."""
+        """Note that the child has ended for good, and wake the tasks in `up`."""
         if self._gone is None:
             self._gone = self.reason
             self._changed.unpark_all()

@@ -1,21 +1,21 @@
-"""Children that are ports of other nodes, and when a life of one has ended.
+"""Children that are ports of other nodes, and how the supervisor knows that a life of one has ended.
 
 A lost connection is not a death: the port may go on, and a second life beside it may do harm. So a life has ended when
 
 - its node has said so: a monitor has fired with any reason but a loss; or
-- its node, connected again, has said so when it was asked: the port was killed and monitored once more, and the monitor
-  has fired; or
+- its node has said so over a later connection: the supervisor has killed and monitored the port once more, and the
+  monitor has fired; or
 - its node is not connected, and the time is up in which the life must have ended by itself, see `silence_bound`.
 
-The last needs no answer, because each life is linked to a port of the supervisor's node, its anchor: the node of the
-life kills it when it has lost the supervisor's node, which is when it has not heard from it for three heartbeats, or
-when it takes up another connection with it. After a doubt that comes of a lost connection the supervisor's node says
-nothing to that node but by another connection. In any other doubt there is a connection, and the order to kill the life
-is the next to go out. So whatever arrives there, or does not, ends the life.
+The last case needs no answer. Each life is linked to a port of the supervisor's node, its anchor. The life's node kills
+the life when it has lost the supervisor's node: when it has not heard from that node for three heartbeats, or when it
+takes up another connection with it. If a lost connection has caused the doubt, the supervisor's node can reach the
+life's node only over another connection. In any other doubt there is a connection, and the order to kill the life goes
+out next. So the life ends whether or not anything arrives.
 
-The bound holds for a life whose event loop runs, and which unwinds in time when it is killed. One that shields itself,
-or computes without a checkpoint, or whose process was stopped, may go on beside the next one. That is what epochs are
-for: a resource that is told the epoch of who writes to it refuses the older one.
+The bound holds for a life whose event loop runs, and which unwinds in time when it is killed. A life that shields
+itself, computes without a checkpoint, or whose process was stopped, may go on beside the next one. Epochs are for this
+case: a resource that gets the epoch with each write refuses the older one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .._errors import PortDied
 from .._peers.peer import Peer
 from .._ports.monitor import Monitor
 from .._ports.port import Port, new_port
-from .._reason import NORMAL, Reason, describe
+from .._reason import NORMAL, Reason, describe, is_doubtful
 from .._runtime import Runtime
 from .._services.database import Database
 from .._services.spawning import Spawner
@@ -41,25 +41,17 @@ from .places import Place, PlacePicker
 log = logging.getLogger("trio_mp.supervisor")
 
 _SILENCE = 3.0
-"""After how many heartbeats of silence a node is lost."""
+"""After so many heartbeats of silence a node is lost."""
 
 _ON_ITS_WAY = 0.5
-"""For how many heartbeats more something that was sent before the doubt may be on its way."""
-
-
-def is_doubtful(reason: Reason, node_id: str) -> bool:
-    """Whether a monitor of a port of that node, another one, leaves open for this reason whether the port is dead.
-
-    A port may also die for such a reason, but then the node in it is mostly another one; and asking again tells.
-    """
-    return bool(reason) and (reason[:2] == ("transport_error", node_id) or reason[0] == "too_many_monitors")
+"""Bytes that were sent before the doubt may be on their way for so many heartbeats more."""
 
 
 def silence_bound(ours: float, theirs: float) -> float:
-    """For how long a node may take us for alive when it hears nothing from us any more, in seconds.
+    """Return for how long a node may take us for alive when it hears nothing from us any more, in seconds.
 
-    It looks twice in each of its own heartbeats whether three of ours have passed in silence; and what we have sent
-    before may have been on its way.
+    That node checks twice in each of its own heartbeats whether three of ours have passed in silence. Bytes that we
+    have sent before may have been on their way.
 
     Args:
       ours, theirs: the heartbeats that the two nodes announce, in seconds.
@@ -72,16 +64,16 @@ class RemoteLife:
 
     Args:
       runtime: the node of the supervisor.
-      node_id: where the port is.
+      node_id: the ID of the port's node.
       ended: see `Kind.begin`.
-      places: where the next life will be; it is told where this one was lost.
+      places: picks the node of the next life; it is told on which node this one was lost.
 
     Attributes:
-      port: the ID of the port; an empty text until it was asked for.
+      port: the ID of the port; an empty text until the port was asked for.
       node_id: see above.
-      value: what it has given to `task_status.started`.
-      unwinding: how long a dead port may take to unwind on its node, in seconds, as far as that is known.
-      heartbeat: which heartbeat its node announces, in seconds, as far as that is known.
+      value: the value that the port has given to `task_status.started`.
+      unwinding: how long a dead port may take to unwind on its node, in seconds; a guess until the port has started.
+      heartbeat: the heartbeat that its node announces, in seconds; a guess until the port has started.
     """
 
     def __init__(self, runtime: Runtime, node_id: str, ended: EndOfLife, places: PlacePicker) -> None:
@@ -93,24 +85,24 @@ class RemoteLife:
         self._runtime = runtime
         self._ended: EndOfLife | None = ended
         self._places = places
-        # The port dies with it, if the node of the port is told of that, and if that node loses this one.
+        # The port is linked to it: the port dies when the anchor dies, or when the port's node loses this one.
         self.anchor: Port = new_port(runtime.lifecycle, runtime.next_name())
         self._peer: Peer | None = runtime.route(node_id)[0]
         self._monitor: Monitor | None = None
-        # Whether it is to end, whatever happens.
+        # Whether the life is to end, whatever happens.
         self._given_up = False
-        # Whether there is a monitor that its node has not answered.
+        # Whether a monitor is set that the life's node has not answered.
         self._is_asked = False
 
     @property
     def shutdown_timeout(self) -> float:
-        """How long it may take until this node knows that the port has stopped, in seconds; see `Life`."""
+        """How long this node may take to know that the port has stopped, in seconds; see `Life`."""
         if self._peer is None:
             return self.unwinding
         return silence_bound(self._runtime.settings.heartbeat, self.heartbeat) + self.unwinding
 
     def begin(self, value: Any, unwinding: float) -> None:
-        """The port has started: what it has said, and how long a dead port may take to unwind on its node."""
+        """Note that the port has started, its value, and how long a dead port may take to unwind on its node."""
         self.value, self.unwinding = value, unwinding
         if not self._given_up:
             self._places.lost = ""
@@ -123,13 +115,13 @@ class RemoteLife:
         return self._peer is None or not is_doubtful(reason, self.node_id)
 
     def watch(self, port: str) -> Monitor:
-        """The port of this ID is asked for: monitor it. See `start_on`."""
+        """Monitor the port of this ID, which is being asked for. See `start_on`."""
         self.port = port
         self._monitor = self._runtime.monitor(port, self._died, None)
         return self._monitor
 
     def stop(self, limit: float | None) -> None:
-        """See `Life.stop`. The port is killed; its node gives it the time to unwind, and the limit changes nothing."""
+        """See `Life.stop`. Kills the port. The setting of its node bounds its unwinding; the limit changes nothing."""
         self._give_up(None)
 
     def _died(self, *reason: object) -> None:
@@ -139,10 +131,10 @@ class RemoteLife:
             self._give_up(reason)
 
     def _give_up(self, doubt: Reason | None) -> None:
-        """The life is to end, if it has not: see to it that it does. Only the first time counts.
+        """Make sure that the life ends. Only the first call counts.
 
         Args:
-          doubt: why it is not known whether it has; None if it is stopped.
+          doubt: why nobody knows whether the life has ended; None if the supervisor stops it.
         """
         if self._ended is None or self._given_up:
             return
@@ -159,17 +151,17 @@ class RemoteLife:
         reason = doubt
         try:
             found = await self.wait_gone()
-            # What is known now is how it was killed, not what it had died of before.
+            # `found` says how the port was killed just now, and not of what it had died before.
             reason = doubt or found
         finally:
-            # Also when the node has failed: the supervisor is not to wait for ever.
+            # Also when the node has failed, so that the supervisor does not wait for ever.
             self._end(reason or stop_reason(self._runtime))
 
     async def wait_gone(self) -> Reason:
-        """Kill the port; return why it has died, when that is known, or when it must have. A checkpoint.
+        """Kill the port; return why it has died, as soon as it is known to have died, or must have. A checkpoint.
 
-        While its node is connected, and was asked, that node will say so, however long it takes: a supervisor in the
-        port may have children to stop. Without a connection it takes no longer than `shutdown_timeout` says.
+        While its node is connected, and was asked, this waits for its answer, however long that takes: a supervisor in
+        the port may have children to stop. Without a connection it waits no longer than `shutdown_timeout`.
         """
         begun, order = trio.current_time(), stop_reason(self._runtime)
         while True:
@@ -185,7 +177,7 @@ class RemoteLife:
         return order
 
     async def _ask(self, order: Reason) -> Reason:
-        """Kill the port, whenever its node can be told, until it is known that it has died; returns why."""
+        """Kill the port over each new connection, until its node has said that the port has died; return why."""
         while True:
             await self._wait_up()
             self._runtime.kill(self.port, order)
@@ -195,21 +187,21 @@ class RemoteLife:
             if self.is_certain(reason):
                 return reason
             if self._peer is not None and self._peer.is_up():
-                # Not at once again where something stands in the way of monitors.
+                # Not again at once, in case a limit of that node refuses monitors.
                 await trio.sleep(self._runtime.settings.heartbeat / 2)
 
     async def _wait_up(self) -> None:
-        """Wait until there is a connection with the node, and have one looked for; a checkpoint if there is none.
+        """Wait until the node is connected, and have this node dial it meanwhile. A checkpoint unless it is connected.
 
-        Nothing is queued for that. The order would be lost with each attempt, and the log would say that messages were
-        dropped, as if they were the program's. It need not be the first to arrive over the next connection either.
+        The kill is not queued meanwhile: each failed attempt would lose it, and log that messages were dropped, as if
+        they were the program's. Nor need the kill be the first message over the next connection.
         """
         peer, looking = self._peer, None
         try:
             while peer is not None and not peer.is_up():
                 if looking is None or not looking.active:
                     looking = self._runtime.monitor(self.node_id, _nothing_is_done, None)
-                # It fires when the node cannot be reached. The pause is for a node that refuses at once.
+                # The monitor fires when the node cannot be reached. The pause is for a node that refuses at once.
                 with trio.move_on_after(self._runtime.settings.heartbeat / 2):
                     while not peer.is_up():
                         await peer.up.park()
@@ -225,14 +217,14 @@ class RemoteLife:
         return monitor.reason
 
     def _end(self, reason: Reason, error: Exception | None = None) -> None:
-        """Nothing of it runs any more, or must not. Only the first time counts."""
+        """Say that the life has ended, or that its time to end is up. Only the first call counts."""
         ended, self._ended = self._ended, None
         if ended is not None:
             self.forget()
             ended(reason, error)
 
     def forget(self) -> None:
-        """Keep nothing of it any longer."""
+        """Let go of the life: cancel its monitor, and let its anchor die."""
         self._ended = None
         if self._monitor is not None:
             self._monitor.cancel()
@@ -248,7 +240,7 @@ class RemoteKind:
 
     Args:
       runtime, spawner, database: those of the supervisor's node.
-      where: where its lives run.
+      where: the place of its lives.
       function, arguments: what each life runs, as `Node.start_on` does. References are replaced by their ports.
     """
 
@@ -294,7 +286,7 @@ class RemoteKind:
         return life
 
     async def _withdraw(self, life: RemoteLife, error: BaseException) -> None:
-        """A start has failed: see to it that nothing of it is left."""
+        """Make sure that a start that has failed leaves nothing behind."""
         certain = isinstance(error, PortDied) and life.is_certain(error.reason)
         if not certain and isinstance(error, PortDied):
             self._places.lost = life.node_id

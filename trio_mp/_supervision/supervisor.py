@@ -1,4 +1,4 @@
-"""Supervisors as programs see them. Each method is a door: how lives are begun is in the module of each kind."""
+"""Supervisors as programs see them. The module of each kind of children says how their lives are begun."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .remote import RemoteKind
 class Supervisor:
     """Children that are started again when they die. Made by `Node.open_supervisor`.
 
-    The children have an order, that in which they were added. All methods may be called in the supervisor's block, and
-    in other tasks as long as the block has not been left.
+    The children are ordered as they were added. Any task may call the methods until the supervisor's block has been
+    left.
 
     Attributes:
-      name: the name that was given to `Node.open_supervisor`, or None.
+      name: the name that `Node.open_supervisor` got, or None.
     """
 
     def __init__(self, runtime: Any, spawner: Any, database: Database, driver: Any) -> None:
@@ -46,7 +46,7 @@ class Supervisor:
 
     @property
     def restarts(self) -> int:
-        """How many restarts there were, of all children together."""
+        """How many restarts the supervisor has made, of all children together."""
         return self._driver.restarts
 
     async def start(
@@ -60,15 +60,15 @@ class Supervisor:
     ) -> ChildRef:
         """Add a child behind all others: a port of this node, with a task, as `Node.start` makes it.
 
-        Each life runs `async_function(port, *arguments, task_status=…)` in a new port, and is up when that calls
-        `task_status.started(value)`. This waits for the first one. With `rest_for_one` and `one_for_all` it also waits
-        until those before it are up.
+        Each life runs `async_function(port, *arguments, task_status=…)` in a new port, and is up when the function
+        calls `task_status.started(value)`. `start` returns when the first life is up. With `rest_for_one` and
+        `one_for_all` it also waits until the children before this one are up.
 
         Args:
-          async_function: what each life runs.
-          arguments: what with; a `ChildRef` among them is replaced by its `port`, at each start.
-          restart: when the child is started again: `"permanent"`, always; `"transient"`, after an abnormal death, which
-            is any but a normal one and one for `("shutdown", …)`; `"temporary"`, never.
+          async_function: the function that each life runs.
+          arguments: the arguments of the function. A `ChildRef` among them is replaced by its `port`, at each start.
+          restart: when the child is started again: `"permanent"`, always; `"transient"`, after an abnormal death, for
+            any reason but `()` and `("shutdown", …)`; `"temporary"`, never.
           shutdown: for how many seconds its tasks may unwind when it dies or is stopped, `math.inf` for as long as it
             takes; the node's `shutdown_timeout` by default. Supervisors that the child has opened end first, in the
             time that their children have.
@@ -80,11 +80,11 @@ class Supervisor:
         Returns:
           A reference, which follows the child from life to life.
 
-        A checkpoint. Cancelled, the child is killed and has unwound first. With `rest_for_one` and `one_for_all` a
-        child must not wait for this before it has started itself: it would wait for ever.
+        A checkpoint. Cancelled, it kills the child and waits until the child has unwound. With `rest_for_one` and
+        `one_for_all` a child that calls `start` before it has started itself waits for ever.
 
         Raises:
-          whatever the function raises before it has called `started`; RuntimeError: it returned without.
+          whatever the function raises before it has called `started`; RuntimeError: it returned before.
           TypeError, ValueError: an argument cannot work; the text names it.
           trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started.
         """
@@ -111,32 +111,32 @@ class Supervisor:
     ) -> ChildRef:
         """Add a child behind all others: a port of another node, or of this one, as `Node.start_on` makes it.
 
-        A lost connection is no death. After one the child is killed, and started again when its node is known to have
-        ended it, or has had the time for it: three and a half heartbeats of this node and half a one of the other, and
-        that node's `shutdown_timeout`. In that time the child ends by itself, because its node has lost this one, if
-        its event loop runs and it unwinds when it is cancelled. A child that shields itself, computes without a
-        checkpoint, or runs in a process that was stopped, may go on beside its next life: let what it writes to refuse
-        the older epoch, which `current_epoch` says in the child.
+        A lost connection is no death. After one the supervisor kills the child, and starts it again when the child's
+        node has said that it has ended the child, or has had the time to end it: three and a half heartbeats of this
+        node, half a heartbeat of the other, and the other's `shutdown_timeout`. In that time the child ends by itself,
+        because its node has lost this one, if its event loop runs and it unwinds when it is cancelled. A child that
+        shields itself, computes without a checkpoint, or runs in a process that was stopped, may go on beside its next
+        life. The resource to which it writes should refuse the older epoch, which `current_epoch` says in the child.
 
         Args:
           where: a node ID, or any port of the node; or a `Family` of the database; or a function without arguments,
-            perhaps async, that returns the node for the next life.
+            sync or async, that returns the node for the next life.
           function: `package.module:function`, as for `Node.spawn`.
-          arguments: what with; they travel as a message does. A `ChildRef` among them is replaced by its `port`, at
-            each start of the child.
+          arguments: the arguments of the function, which travel as a message does. A `ChildRef` among them is replaced
+            by its `port`, at each start of the child.
           restart, significant, listed: as for `start`. There is no `shutdown`: a child unwinds in the
             `shutdown_timeout` of its node.
 
         Returns:
           A reference, which follows the child from life to life.
 
-        A checkpoint. Cancelled, the child is killed and has unwound first; where its node cannot be reached, it has had
-        the time for that.
+        A checkpoint. Cancelled, it kills the child, and waits until the child has unwound, or, if its node cannot be
+        reached, until it has had the time for that.
 
         Raises:
           PortDied: as `Node.start_on`.
           TypeError, ValueError: an argument cannot work; the text names it.
-          RuntimeError: it is to run on another node, and this one has no network.
+          RuntimeError: the child is to run on another node, and this node has no network.
           trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started.
         """
         check_place(where)
@@ -166,35 +166,36 @@ class Supervisor:
     ) -> ChildRef:
         """Add a child behind all others: a process of this machine, which is a node beside this one.
 
-        Its program opens its node by `open_child_node`, and is up when it has. It learns where this node listens, and
-        the secret, by a pipe that it inherits, never by arguments or environment. Its output is this process's, its
-        standard input is empty, and it is in a process group of its own, so Ctrl-C is for this process alone.
+        The program of the process opens its node by `open_child_node`, and is up when it has. The process gets the
+        addresses of this node, and the secret, by a pipe that it inherits, never by arguments or environment. Its
+        output goes where this process's goes, its standard input is empty, and it is in a process group of its own, so
+        Ctrl-C reaches this process alone.
 
-        It has ended when the operating system says so: normally with status 0, else with `("process_ended", …)`. If
-        its node is lost, and it has not ended `shutdown_timeout` later, it is killed. So two lives never run at the
-        same time. If this process dies, also by SIGKILL, it is gone two seconds later, unless it holds Python's
-        interpreter lock for longer. What it starts itself is its own business.
+        The process has ended when the operating system says so: normally with status 0, else with
+        `("process_ended", …)`. If its node is lost, and it has not ended `shutdown_timeout` later, it is killed. So
+        two lives never run at the same time. If this process dies, even by SIGKILL, the child is gone two seconds
+        later, unless it holds Python's interpreter lock for longer. Nobody watches the processes that it starts.
 
         Args:
-          command: program and arguments, found as `subprocess` finds them; a launcher should be replaced by what it
-            launches, as by `exec` in a shell.
-          cwd: the directory that it runs in; this process's by default.
+          command: program and arguments, found as `subprocess` finds them. A launcher should replace itself by the
+            program, as `exec` does in a shell.
+          cwd: the directory that the process runs in; this process's by default.
           env: its environment; this process's by default.
           start_timeout: how long it may take to open its node, in seconds; None for as long as it takes.
           restart, significant, listed: as for `start`.
-          shutdown: how long it may take to leave when it is stopped, in seconds; then it is killed. The node's
+          shutdown: how long it may take to end when it is stopped, in seconds; then it is killed. The node's
             `shutdown_timeout` by default.
 
         Returns:
           A reference. Its `port` is that of the handler that the program has given to `open_child_node`, or the ID of
           the process's node; its `value` is that node ID.
 
-        A checkpoint. Cancelled, the process is killed, and gone, first.
+        A checkpoint. Cancelled, it kills the process and waits until the process is gone.
 
         Raises:
           RuntimeError: this node has no network; or the process has ended before it was up.
-          trio.TooSlowError: it was not up in time, and was killed.
-          OSError: it could not be launched.
+          trio.TooSlowError: the process was not up in time, and was killed.
+          OSError: the process could not be launched.
           TypeError, ValueError: an argument cannot work; the text names it.
           trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started.
         """
@@ -213,27 +214,27 @@ class Supervisor:
     async def stop(self, child: ChildRef) -> None:
         """Stop a child and take it out: it is not started again. Returns when it has stopped. A checkpoint.
 
-        Cancelled, the child is stopped all the same. It is no error if it has ended for good before.
+        Cancelled, the child stops all the same. Stopping a child that has ended for good is no error.
 
         Raises:
-          TypeError: it is no `ChildRef`.
-          ValueError: it is the child of another supervisor.
+          TypeError: `child` is not a `ChildRef`.
+          ValueError: the child belongs to another supervisor.
         """
         if not isinstance(child, ChildRef):
             raise TypeError(f"stop(): expected a ChildRef, as start() returns it, got {child!r}")
         await self._driver.remove(child)
 
     async def wait(self) -> None:
-        """Wait until all children have ended for good; at once if there are none. A checkpoint.
+        """Wait until all children have ended for good; return at once if there are none. A checkpoint.
 
-        A permanent child never does; then this waits until the block is cancelled, as it is when the supervisor gives
-        up. Cancelled, it changes nothing.
+        A permanent child never ends for good. Then `wait` waits until the block is cancelled, for example because the
+        supervisor gives up. Cancelled, it changes nothing.
         """
         await self._driver.wait()
 
 
 def name_of(function: Callable[..., object]) -> str:
-    """What a child is called that runs this."""
+    """The name of a child that runs this function."""
     function = getattr(function, "func", function)
     name = getattr(function, "__name__", None)
     return name if isinstance(name, str) else type(function).__name__

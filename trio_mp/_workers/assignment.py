@@ -3,12 +3,12 @@
 A worker computes one sync function at a time, and any number of async ones at once.
 
 1. An async task goes at once to the worker that has the fewest tasks.
-2. A sync task waits here until a worker has room: one that has no sync task at all; or that has one which takes less
-   than `SOON`, so that the next one is there when it has returned; or whose sync tasks take less than `AHEAD` together,
-   so that what takes microseconds travels in batches. What takes long is not sent ahead of its turn.
-3. How long a function takes is what it took lately: longer at once, shorter step by step. Of one that has never
-   returned it is not known, and a worker has only one of it.
-4. Where that was an error, the tasks behind one that takes long are called back when another worker is idle.
+2. A sync task waits in the pool until a worker has room for it. A worker has room if it has no sync task; or if it has
+   one that takes less than `SOON`, so that the next task is there when that one has returned; or if its sync tasks take
+   less than `AHEAD` together, so that tasks of microseconds travel in batches. So no task waits behind a long one.
+3. The time of a function is estimated by its last calls: a longer call counts at once, a shorter one by a part. The
+   time of a function that has never returned is unknown, and a worker gets only one task of it.
+4. If an estimate was wrong, the pool calls back the tasks behind a long one when another worker is idle.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _SHARE = 0.125
 
 
 class Load:
-    """What one worker has been given and has not answered.
+    """The tasks that one worker has been given and has not answered.
 
     Attributes:
-      tasks: how many.
+      tasks: how many there are.
       sync_tasks: how many of them are sync.
-      seconds: how long the sync ones take, as far as is known; infinite if that of one of them is not.
+      seconds: how long the sync ones are expected to take; infinite if the time of one of them is unknown.
     """
 
     __slots__ = ("_known", "_unknown", "sync_tasks", "tasks")
@@ -51,18 +51,18 @@ class Load:
 
     @property
     def seconds(self) -> float:
-        """How long its sync tasks take."""
+        """How long the sync tasks are expected to take together; see `Load`."""
         return math.inf if self._unknown else self._known
 
     @property
     def has_room(self) -> bool:
-        """Whether it may be given one more sync task."""
+        """Whether the worker may get one more sync task; see rule 2."""
         if self.sync_tasks < 2:
             return not self.sync_tasks or self.seconds < SOON
         return self.seconds < AHEAD and self.sync_tasks < MOST_AHEAD
 
     def add(self, seconds: float | None) -> None:
-        """A task more: a sync one that takes so many seconds, or `math.inf`; None for an async one."""
+        """Count one task more: a sync one that takes so many seconds, or `math.inf`; None for an async one."""
         self.tasks += 1
         if seconds is not None:
             self.sync_tasks += 1
@@ -72,7 +72,7 @@ class Load:
                 self._known += seconds
 
     def remove(self, seconds: float | None) -> None:
-        """A task less; called with what `add` was called with."""
+        """Count one task less; call it with the argument of `add`."""
         self.tasks -= 1
         if seconds is not None:
             self.sync_tasks -= 1
@@ -81,15 +81,15 @@ class Load:
             else:
                 self._known -= seconds
         if self.sync_tasks == self._unknown:
-            # What adding and subtracting have left.
+            # Without a rounding error from adding and subtracting.
             self._known = 0.0
 
 
 class HasLoad:
-    """Something that has a load.
+    """A worker, as the rules see it.
 
     Attributes:
-      load: what it has been given.
+      load: the tasks that it has been given and has not answered.
     """
 
     load: Load
@@ -99,7 +99,7 @@ L = TypeVar("L", bound=HasLoad)
 
 
 def least_busy(workers: Iterable[L], *, sync: bool) -> L | None:
-    """The worker for the next task, the first of several that are equal; None if a sync task has to wait."""
+    """Return the worker for the next task, the first of several equal ones; None if a sync task has to wait."""
     best: L | None = None
     for worker in workers:
         load = worker.load
@@ -109,17 +109,17 @@ def least_busy(workers: Iterable[L], *, sync: bool) -> L | None:
 
 
 class Durations:
-    """How long functions take, by what they took."""
+    """Estimates how long functions take, by their last calls."""
 
     def __init__(self) -> None:
         self._seconds: dict[object, float] = {}
 
     def of(self, function: object) -> float:
-        """How long it takes, in seconds; infinite if that is not known."""
+        """Return how long a function takes, in seconds; infinite if that is unknown."""
         return self._seconds.get(function, math.inf)
 
     def learn(self, function: object, seconds: float) -> None:
-        """It has taken so long."""
+        """Note how long a call of the function has taken."""
         before = self._seconds.get(function)
         if before is not None and seconds < before:
             seconds = before + (seconds - before) * _SHARE

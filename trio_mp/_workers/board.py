@@ -1,10 +1,10 @@
-"""What a worker has begun, where the pool can still read it when the worker is dead.
+"""The board of a worker: the tasks that it has begun, written where the pool can read them when the worker is dead.
 
-A worker that is killed takes what it has queued with it. Of its tasks only one can be running, and perhaps the next one
-has not begun: that one may run elsewhere, although nobody has said that it may run twice. So before it begins a task, a
-worker writes its ticket into a file that is mapped into its memory. The pages belong to the kernel, and outlive it.
+The queue of a worker dies with it. The tasks in it that have not begun may run on another worker, even if the program
+has not said that they may run twice. So before a worker begins a task, it writes the task's ticket into a file that is
+mapped into its memory. The pages of the file belong to the kernel, and outlive the worker.
 
-Tickets rise, and a worker begins sync tasks in their order. It counts an async one as begun when it takes it.
+Tickets rise, and a worker begins sync tasks in their order. It counts an async task as begun when it takes the task.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ class TicketBoard:
     def __init__(self, path: str) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            # One store of the processor for each ticket: whoever is killed has written all of it, or nothing.
+            # One store of the processor for each ticket: a worker that is killed has written all of it, or nothing.
             self._words = memoryview(mmap.mmap(descriptor, 2 * _WORD)).cast("Q")
         finally:
             os.close(descriptor)
 
     def begin_sync(self, ticket: int) -> None:
-        """A sync task begins."""
+        """Write that a sync task begins."""
         self._words[_SYNC] = ticket
 
     def begin_async(self, ticket: int) -> None:
-        """An async task begins."""
+        """Write that an async task begins."""
         self._words[_ASYNC] = ticket
 
 
 def new_board(path: Path) -> None:
-    """Make an empty board. An older one of that path stays as it is for who has it."""
+    """Make an empty board. A process that has an older board of that path keeps the older file."""
     path.unlink(missing_ok=True)
     path.write_bytes(bytes(2 * _WORD))
 
 
 class Begun:
-    """What a worker that has ended had begun; see `HasBegun`.
+    """Says which tasks a worker that has ended had begun; see `HasBegun`.
 
     Args:
-      path: its board.
+      path: the worker's board.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,5 +59,5 @@ class Begun:
         self._tickets = (words[_SYNC], words[_ASYNC])
 
     def __call__(self, ticket: int, *, asynchronous: bool) -> bool:
-        """Whether it may have begun the task of this ticket."""
+        """Whether the worker may have begun the task of this ticket."""
         return ticket <= self._tickets[_ASYNC if asynchronous else _SYNC]

@@ -1,7 +1,7 @@
-"""The thread of a worker that computes: sync functions, one after the other.
+"""The computing thread of a worker: it calls sync functions, one after the other.
 
-The worker's node runs in a thread of its own, because a function may compute for hours while heartbeats, and requests
-to cancel, have to be answered. The two share Python's interpreter lock.
+The worker's node runs in a thread of its own, because a function may compute for hours while the node must answer
+heartbeats and requests to cancel. The two threads share Python's interpreter lock.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .failures import describe, traceback_of
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """What has become of a task.
+    """The result of a task.
 
     Attributes:
-      ticket: which task.
-      value: what the function has returned.
-      failure: the description of what it has raised, and its traceback; or None.
+      ticket: the task's ticket.
+      value: the value that the function has returned.
+      failure: the description and the traceback of the exception that it has raised; or None.
       seconds: how long it took.
     """
 
@@ -37,8 +37,8 @@ class Computer:
     """Runs sync functions in the thread that calls `run`. All other methods belong to the thread of the node.
 
     Args:
-      begins: called with a task's ticket before its function is, in the thread that computes.
-      wake: called in that thread when something is finished and nobody waits in `collect`.
+      begins: called with a task's ticket, in the computing thread, before the function is called.
+      wake: called in the computing thread when a task is finished and no `collect` waits.
     """
 
     def __init__(self, begins: Callable[[int], None], wake: Callable[[], None]) -> None:
@@ -48,34 +48,35 @@ class Computer:
         self._tickets: SimpleQueue[int | None] = SimpleQueue()
         self._tasks: dict[int, tuple[Callable[..., object], tuple[Any, ...]]] = {}
         self._finished: SimpleQueue[Computed] = SimpleQueue()
-        # Written by the node's thread, read by the other one. A task is put among the finished before this is read, and
-        # this is cleared before those are looked at for the last time: so none is left there without a wake-up.
+        # Written by the node's thread, read by the other one. The computing thread puts a task among the finished
+        # before it reads this, and `collect` clears this before it looks at the finished tasks for the last time. So no
+        # finished task is left without a wake-up.
         self._collecting = False
-        # Whether the node was woken, and has not looked yet.
+        # Whether the node was woken, and has not collected yet.
         self._woken = False
         self._unfinished = 0
 
     # In the thread of the node -------------------------------------------------------------------------------------
 
     def give(self, ticket: int, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-        """Have a function called when those before it have returned."""
+        """Have a function called when the functions before it have returned."""
         self._unfinished += 1
         self._tasks[ticket] = (function, arguments)
         self._tickets.put(ticket)
 
     def take_back(self, ticket: int) -> bool:
-        """Forget a task, if it has not begun; whether it had not."""
+        """Forget a task if it has not begun; return whether it was forgotten."""
         if self._tasks.pop(ticket, None) is None:
             return False
         self._unfinished -= 1
         return True
 
     def collect(self, patience: float) -> list[Computed]:
-        """What has finished.
+        """Return the tasks that have finished.
 
         Args:
-          patience: how long to wait for tasks that have not, in seconds. This blocks the node: what takes a few
-            microseconds is then answered without waking its thread by way of Trio, which takes longer.
+          patience: how long to wait for the other tasks, in seconds. This blocks the node. A task of a few microseconds
+            is then answered without waking the node's thread through Trio, which takes longer.
         """
         finished: list[Computed] = []
         if patience and self._unfinished:
@@ -98,7 +99,7 @@ class Computer:
         return finished
 
     def end(self) -> None:
-        """Let `run` return when the function that runs has returned."""
+        """Have `run` return when the present function has returned."""
         self._tasks.clear()
         self._tickets.put(None)
 
@@ -123,6 +124,6 @@ class Computer:
             if inspect.iscoroutine(value):
                 value.close()
                 raise TypeError(f"{function.__qualname__} is async behind a sync front; decorate it async")
-        except BaseException as error:  # noqa: BLE001 - sys.exit() too ends the task, and not the worker
+        except BaseException as error:  # noqa: BLE001 - even sys.exit() ends the task only, and not the worker
             failure = describe(error), traceback_of(error)
         return Computed(ticket, value, failure, time.perf_counter() - start)

@@ -1,8 +1,8 @@
-"""Exceptions on their way from a worker to who called: described there, made again here.
+"""Exceptions on their way from a worker to the caller: the worker describes them, and the caller's side makes them.
 
-Nothing is unpickled. An exception travels as the name of its type, its text, and the arguments that it can be made of
-again, if these are values that travel. Only types that both sides have are made again: those of Python and Trio, and
-those of the modules whose functions the workers run. Any other arrives as a `WorkerError`.
+Nothing is unpickled. An exception travels as the name of its type, its text, and the arguments of its constructor, if
+these are values that travel. Only types that both sides have are made: those of Python and Trio, and those of the
+modules whose functions the workers run. Any other exception arrives as a `WorkerError`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _WIDEST = 64
 """How many exceptions of a group are described, and how deep groups nest."""
 
 _MEAN_SOMETHING = (StopIteration, StopAsyncIteration, GeneratorExit)
-"""These would end a loop, or become a RuntimeError, where they are raised again."""
+"""The types that would end a loop, or become a RuntimeError, if the caller's side raised them again."""
 
 
 def describe(error: BaseException) -> list[object]:
-    """An exception as a value that travels: module, name, args or None, text, notes, and those of a group or None."""
+    """Describe an exception by values that travel: module, name, args or None, text, notes, group parts or None."""
     return _describe(error, 0)
 
 
@@ -46,12 +46,12 @@ def _describe(error: BaseException, depth: int) -> list[object]:
             parts = [_describe(part, depth + 1) for part in error.exceptions[:_WIDEST]]
     else:
         try:
-            # What its type says it can be made of again: some have more than `args`, as OSError has its file.
+            # Not `args`, because some types need more: OSError also has a file.
             maker, made_of, *_ = cast("tuple[object, ...]", error.__reduce__())
             if maker is kind and isinstance(made_of, tuple):
                 plain = plain_message(made_of, thorough=True)
                 arguments = plain if holds_at_most(plain, _MOST_VALUES, _LONGEST_ARGUMENTS) else None
-        except Exception:  # noqa: BLE001 - values of the program: they need not travel, nor behave
+        except Exception:  # noqa: BLE001 - the program's own __reduce__ may do anything
             arguments = None
     notes = getattr(error, "__notes__", ())
     notes = [_printable(note) for note in notes] if isinstance(notes, list | tuple) else []
@@ -68,28 +68,28 @@ def _text_of(error: BaseException) -> str:
 
 
 def _printable(text: object, longest: int = _LONGEST_TEXT) -> str:
-    """What can be encoded of a text: an exception may hold a lone surrogate, or something that is no text."""
+    """Make a text that can be encoded: an exception may hold a lone surrogate, or a value that is no text."""
     whole = text if isinstance(text, str) else repr(text)
     cut = whole if len(whole) <= longest else whole[: longest // 2] + "\n…\n" + whole[-longest // 2 :]
     return cut.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def traceback_of(error: BaseException) -> str:
-    """The traceback of an exception that a worker has caught, without the worker's own frame."""
+    """Format the traceback of an exception that a worker has caught, without the worker's own frame."""
     trace = error.__traceback__.tb_next if error.__traceback__ is not None else None
     try:
         lines = traceback.format_exception(type(error), error, trace)
-    except Exception:  # noqa: BLE001 - it prints the program's objects
+    except Exception:  # noqa: BLE001 - it formats the program's objects, which may raise
         lines = [type(error).__name__]
     return _printable("".join(lines).rstrip(), _LONGEST_TRACEBACK)
 
 
 def rebuild(description: object, modules: Collection[str]) -> Exception:
-    """The exception of a description: of its own type where that can be, else a `WorkerError`.
+    """Make the exception of a description: of its own type if possible, else a `WorkerError`.
 
     Args:
-      description: what `describe` has made.
-      modules: whose exceptions may be made, beside those of Python and Trio.
+      description: the value that `describe` has made.
+      modules: the modules whose exceptions may be made, beside those of Python and Trio.
     """
     module, name, arguments, text, notes, parts = cast(
         "tuple[str, str, list[object] | None, str, list[str], list[object] | None]", description
@@ -104,7 +104,7 @@ def rebuild(description: object, modules: Collection[str]) -> Exception:
                 error = kind(*arguments)
             except Exception:  # noqa: BLE001 - a constructor that takes something else than `args`
                 error = None
-    # Some types choose another one by their arguments, as OSError does.
+    # Checked on the object, because some types make another type for some arguments, as OSError does.
     if error is None or isinstance(error, _MEAN_SOMETHING):
         error = WorkerError(name if module == "builtins" else f"{module}.{name}", text)
     for note in notes:
@@ -113,11 +113,11 @@ def rebuild(description: object, modules: Collection[str]) -> Exception:
 
 
 def _find(module: str, name: str, modules: Collection[str]) -> type[Exception] | None:
-    """The type of this name, if exceptions of it may be made here."""
+    """Return the type of this name, if exceptions of that type may be made here."""
     if module in ("builtins", "trio"):
         found: object = getattr(builtins if module == "builtins" else trio, name, None)
     elif module in modules and module in sys.modules:
-        # By name in the module itself, and nothing that a module makes up when asked.
+        # By `vars`, so that a `__getattr__` of the module is not called.
         found = vars(sys.modules[module]).get(name)
     else:
         return None

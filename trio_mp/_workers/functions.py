@@ -1,4 +1,4 @@
-"""Functions that workers run: by which name they travel, and who may be called by it."""
+"""Functions that workers run: the names by which they travel, and the check of what a worker may call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._services.spawning import is_spawnable
 
 
 class Callables:
-    """The functions that workers run, and their names: checked once each.
+    """The functions that the program gives to workers, and their names. Each function is checked once.
 
     Args:
       modules: the modules that workers import.
@@ -22,11 +22,11 @@ class Callables:
         self._known: dict[Callable[..., Any], tuple[str, bool]] = {}
 
     def name_of(self, function: Callable[..., Any]) -> tuple[str, bool]:
-        """The name of a function, `module:function`, and whether it is async.
+        """Return the name of a function, `module:function`, and whether it is async.
 
         Raises:
-          TypeError: it is no function that could be found by a name, or it is not `@spawnable`.
-          ValueError: its module is not one of those that workers import.
+          TypeError: a worker cannot find the function by a name, or it is not `@spawnable`.
+          ValueError: the workers do not import the function's module.
         """
         try:
             return self._known[function]
@@ -48,6 +48,8 @@ class Callables:
             )
         if not is_spawnable(function):
             raise TypeError(f"workers: expected a @spawnable function, got {module}.{name}; write that above it")
+        if inspect.isasyncgenfunction(function):
+            raise TypeError(f"workers: expected a function without a `yield` in it, got {module}.{name}")
         if module not in self._modules:
             raise ValueError(
                 f"workers: expected a function of {', '.join(self._modules)}, got {module}.{name};"
@@ -60,7 +62,7 @@ class Released:
     """The functions that a worker may call, by their names.
 
     Args:
-      modules: those whose functions may be called; they have been imported.
+      modules: the modules whose functions may be called; they have been imported.
     """
 
     def __init__(self, modules: Collection[str]) -> None:
@@ -68,12 +70,12 @@ class Released:
         self._found: dict[str, Callable[..., Any]] = {}
 
     def find(self, reference: str) -> Callable[..., Any]:
-        """The function of this name. Raises `LookupError`, with a text that says what is wrong."""
+        """Return the function of this name. Raises `LookupError`, with a text that says what is wrong."""
         found = self._found.get(reference)
         if found is not None:
             return found
         module, _, name = reference.partition(":")
-        # By name in the module itself, and nothing that a module makes up when asked.
+        # By `vars`, so that a `__getattr__` of the module is not called.
         function = vars(sys.modules[module]).get(name) if module in self._modules else None
         if not is_spawnable(function):
             raise LookupError(f"the worker has no @spawnable function {reference}; its source may have changed since")

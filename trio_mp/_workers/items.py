@@ -1,4 +1,4 @@
-"""What the pool keeps: of each call, and of each worker that is up."""
+"""The records that the pool keeps: one of each call, and one of each worker that is up."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ class WorkItem:
     """One call of a function, from `Pool.submit` until it is finished.
 
     Args:
-      function: the name by which it travels.
-      asynchronous: whether it is async.
-      arguments: what it is called with.
-      idempotent: whether it may run twice.
+      function: the name by which the function travels.
+      asynchronous: whether the function is async.
+      arguments: the arguments of the call.
+      idempotent: whether the call may run twice.
 
     Attributes:
-      value, error: what has become of it; both None if it was cancelled.
-      finished: whether that is so.
-      cancelled: whether it is to end, or has ended, for that.
-      on_finish: called once when it is finished.
-      worker, ticket: who has it; None and 0 while it waits, None alone while a worker that has ended is sorted out.
-      seconds: how long it was expected to take when it was sent; None for an async one.
-      lives: how many workers have ended with it.
+      value, error: the result of the call; both None if it was cancelled.
+      finished: whether the result is known.
+      cancelled: whether the call was cancelled, and has not ended in another way.
+      on_finish: called once when the call is finished.
+      worker, ticket: the worker that has the call, and its number there. While the call waits they are None and 0.
+        While the pool sorts out a worker that has ended, only the worker is None.
+      seconds: how long the call was expected to take when it was sent; None for an async one.
+      lives: how many workers have ended after they had begun the call.
     """
 
     __slots__ = (
@@ -50,7 +51,7 @@ class WorkItem:
         self.lives = 0
 
     def finish(self) -> None:
-        """Nothing more happens to it."""
+        """Note that the call has its result, and call `on_finish`."""
         self.finished = True
         self.arguments = ()
         call, self.on_finish = self.on_finish, None
@@ -62,7 +63,7 @@ class HasBegun(Protocol):
     """Says whether a worker that has ended may have begun a task."""
 
     def __call__(self, ticket: int, *, asynchronous: bool) -> bool:
-        """Whether it may have begun the task of this ticket, which is async or sync."""
+        """Whether the worker may have begun the task of this ticket, which is async or sync."""
         ...
 
 
@@ -70,13 +71,13 @@ class WorkerHandle(HasLoad):
     """A worker that is up, as the pool sees it.
 
     Args:
-      name: what it is called, over all its lives.
+      name: the worker's name, which its later lives have too.
       process: its process ID.
-      sender: sends to it.
+      sender: sends to the worker.
 
     Attributes:
-      items: what it has been given and has not answered, by ticket, in order.
-      answered_at: when it has answered last, or was given the first of its tasks, by Trio's clock.
+      items: the calls that the worker has been given and has not answered, by ticket, in order.
+      answered_at: when the worker has answered last, or got the first of its tasks, by Trio's clock.
     """
 
     def __init__(self, name: str, process: int, sender: BoundedSender) -> None:

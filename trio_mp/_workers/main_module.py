@@ -1,8 +1,8 @@
-"""The main program of the parent, in a worker that is to run functions of it.
+"""The parent's main program, imported in a worker that runs functions of it.
 
-Python knows a main program as `__main__`, and its functions by that name. A worker has a main program of its own; so,
-as `multiprocessing` does, it imports that of its parent under another name, and lets it stand for `__main__`. What is
-below `if __name__ == "__main__":` does not run there.
+Python knows a main program as `__main__`, and its functions by that name. A worker has a main program of its own. So,
+as `multiprocessing` does, it imports its parent's main program under another name, and replaces `__main__` by it. Code
+below `if __name__ == "__main__":` does not run in the worker.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from .._errors import ConfigurationError
 MAIN = "__main__"
 
 IMPORTED = "__mp_main__"
-"""What `__name__` is in the main program where a worker imports it; `multiprocessing` uses the same."""
+"""The `__name__` of the main program when a worker imports it; `multiprocessing` uses the same."""
 
 _SKIPPED = frozenset({"__name__", "__loader__", "__spec__", "__builtins__", "__package__"})
 
 
 class ImportGuard:
-    """Says whether this process is a worker that imports its modules: then a main program must open no workers.
+    """Keeps a main program from opening workers while a worker imports it.
 
     Attributes:
-      importing: whether it does.
+      importing: whether this process is a worker that imports its modules.
     """
 
     importing = False
 
 
 def describe_main(modules: Collection[str]) -> list[str] | None:
-    """How a worker finds the main program of this process; None if none of its functions are wanted.
+    """Describe how a worker finds the main program of this process; None if `modules` does not name it.
 
     Raises:
-      ConfigurationError: it cannot be found again, as that of an interactive session.
+      ConfigurationError: a worker cannot find it, for example because this is an interactive session.
     """
     if MAIN not in modules:
         return None
@@ -66,7 +66,7 @@ def import_main(description: list[str]) -> None:
 
 
 def check_not_importing() -> None:
-    """Raise `RuntimeError` in a worker that is importing its modules: it would start workers without an end."""
+    """Raise `RuntimeError` in a worker that imports its modules: each worker would start workers, without end."""
     if ImportGuard.importing:
         raise RuntimeError(
             "open_workers() was called while a worker imported the main program:"

@@ -1,4 +1,4 @@
-"""Many calls of one function: items in, results out, and never more than a limit in between."""
+"""Many calls of one function: a bounded number of items are at work, or have results that wait."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ R = TypeVar("R")
 
 
 class MapResults(AsyncIterator[R], Generic[R]):
-    """The results of `Workers.map`, one after the other: an async iterator."""
+    """The results of `Workers.map`: an async iterator."""
 
     def __init__(self, pool: Pool, make_item: Callable[[Any], WorkItem], limit: int, *, ordered: bool) -> None:
         self._pool = pool
         self._make_item = make_item
         self._limit = limit
         self._ordered = ordered
-        # Tasks whose results were not taken: all in the order of their items, or only those that are finished.
+        # Tasks whose results were not taken. If `ordered`, all of them in the order of their items; else only the
+        # finished ones.
         self._queue: deque[WorkItem] = deque()
         self._unfinished: dict[WorkItem, None] = {}
-        # Of an iterable that is sync; None when it is exhausted, or async.
+        # The iterator of a sync iterable; None when it is exhausted, or if the iterable is async.
         self._items: Iterator[Any] | None = None
         self._exhausted = False
         self._failure: BaseException | None = None
@@ -39,7 +40,7 @@ class MapResults(AsyncIterator[R], Generic[R]):
     # Items ---------------------------------------------------------------------------------------------------------
 
     def _pending(self) -> int:
-        """For how many items there is work, or a result that was not taken."""
+        """How many items are at work, or have a result that was not taken."""
         return len(self._queue) if self._ordered else len(self._queue) + len(self._unfinished)
 
     def _fill(self) -> None:
@@ -60,7 +61,7 @@ class MapResults(AsyncIterator[R], Generic[R]):
         try:
             async with AsyncExitStack() as stack:
                 if isinstance(iterable, AsyncGenerator):
-                    # Nobody else does, and Trio would complain of it.
+                    # Trio warns of an async generator that nobody has closed.
                     stack.push_async_callback(iterable.aclose)
                 async for argument in iterable:
                     self._submit(argument)
@@ -108,16 +109,16 @@ class MapResults(AsyncIterator[R], Generic[R]):
     # MapResults -------------------------------------------------------------------------------------------------------
 
     def __aiter__(self) -> AsyncIterator[R]:
-        """The results."""
+        """Return this object, the iterator."""
         return self
 
     async def __anext__(self) -> R:
-        """The next result. A checkpoint.
+        """Return the next result. A checkpoint.
 
         Raises:
-          StopAsyncIteration: there are no more.
-          trio.BusyResourceError: another task waits for the next one.
-          what `Workers.map` says.
+          StopAsyncIteration: there are no more results.
+          trio.BusyResourceError: another task waits for the next result.
+          the first failure, as `Workers.map` says.
         """
         if self._busy:
             raise trio.BusyResourceError("another task waits for the next result of this map()")
@@ -145,14 +146,14 @@ class MapResults(AsyncIterator[R], Generic[R]):
 
     def _raise_failure(self) -> None:
         if self._failure is not None and not self._over:
-            # Once: what else is asked for then is over.
+            # Raised once: the iterator ends with it.
             self._over = True
             raise self._failure
 
     # The block -----------------------------------------------------------------------------------------------------
 
     async def _end(self) -> None:
-        """Cancel what still runs, and wait for its end, not to be cancelled."""
+        """Cancel the calls that still run, and wait for their end, shielded."""
         self._over = True
         self._cancel()
         self._pool.flush()

@@ -31,7 +31,7 @@ from .processes import Staff, WorkerKind
 from .workers import Workers
 
 if TYPE_CHECKING:
-    # What users see of a node is put together above; nothing here calls it.
+    # For the type alone: `_node` is above this room.
     from .._node.node import Node
 
 
@@ -51,7 +51,7 @@ class WorkersSettings:
 
     Attributes:
       count, modules, shutdown_timeout: see there.
-      supervisor: what the supervisor is told.
+      supervisor: the settings of the supervisor.
     """
 
     count: int
@@ -63,7 +63,7 @@ class WorkersSettings:
 def check_workers(
     count: object, *, modules: Iterable[str], shutdown_timeout: object, limit: object, within: object
 ) -> WorkersSettings:
-    """The arguments of `Node.open_workers`. Raises `TypeError` or `ValueError`, which name argument and value."""
+    """Check the arguments of `Node.open_workers`. Raises `TypeError` or `ValueError`, naming argument and value."""
     if count is None:
         number = _usable_cores()
     else:
@@ -85,7 +85,7 @@ def check_workers(
         strategy="one_for_one",
         limit=limit,
         within=within,
-        # Callers wait for them.
+        # Short delays, because callers wait for the workers.
         backoff=Backoff(0.05, 1.0),
         auto_shutdown="never",
         name="of the workers",
@@ -105,7 +105,7 @@ async def open_workers(runtime: Runtime, open_node: NodeOpener, settings: Worker
     """See `Node.open_workers`.
 
     Args:
-      runtime: the node's, which the workers are beside, and not part of.
+      runtime: the program's node. The workers are not part of its network.
       open_node: opens the private node.
       settings: what the program has said.
     """
@@ -114,7 +114,7 @@ async def open_workers(runtime: Runtime, open_node: NodeOpener, settings: Worker
     if not hasattr(socket, "AF_UNIX"):
         raise RuntimeError("open_workers() needs Unix sockets, which Trio does not have on this platform")
     main = describe_main(settings.modules)
-    # What cannot be imported is told here, with its traceback.
+    # Also here, so that a failing import raises in the program, with its traceback.
     import_modules(settings.modules, "modules")
     callables = Callables(settings.modules)
     with _private_directory() as directory:
@@ -122,7 +122,7 @@ async def open_workers(runtime: Runtime, open_node: NodeOpener, settings: Worker
             Environment(),
             binds=[f"unix:{directory}/pool"],
             secret=secrets.token_bytes(32),
-            # Nobody else can open the socket, and each connection is authenticated all the same.
+            # No other user can open the socket, and each connection is authenticated all the same.
             encryption=False,
             heartbeat=HEARTBEAT,
             connect_timeout=CONNECT_TIMEOUT,
@@ -150,7 +150,7 @@ async def open_workers(runtime: Runtime, open_node: NodeOpener, settings: Worker
 
 
 async def _start_all(supervisor: SupervisorBlock, staff: Staff, settings: WorkersSettings) -> None:
-    """Start all workers at once. Raises what the first of them raises that cannot be started."""
+    """Start all workers at once. Raises the exception of the first one that cannot be started."""
     child = ChildSettings(Restart.PERMANENT, settings.shutdown_timeout, False, None)
     failures: list[Exception] = []
 
@@ -158,7 +158,7 @@ async def _start_all(supervisor: SupervisorBlock, staff: Staff, settings: Worker
         name = f"worker-{number}"
         try:
             await supervisor.add(WorkerKind(staff, name), name, child)
-        except Exception as error:  # noqa: BLE001 - whatever a start raises
+        except Exception as error:  # noqa: BLE001 - a start may raise anything
             failures.append(error)
             nursery.cancel_scope.cancel()
 
@@ -171,8 +171,8 @@ async def _start_all(supervisor: SupervisorBlock, staff: Staff, settings: Worker
 
 @contextmanager
 def _private_directory() -> Iterator[Path]:
-    """A directory that only this user can look into, for the length of the block."""
-    # Paths of Unix sockets must be short, and what the environment calls the directory for temporary files may not be.
+    """Make a directory that only this user can read, for the length of the block."""
+    # Paths of Unix sockets must be short, and $TMPDIR may be long.
     parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it private
     directory = tempfile.mkdtemp(prefix="trio-mp-", dir=parent)
     try:

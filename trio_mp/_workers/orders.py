@@ -1,4 +1,4 @@
-"""What a worker process is told when it is launched."""
+"""The order that a worker process gets when it is launched."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import sys
 from dataclasses import asdict, dataclass
 
 HEARTBEAT = 60.0
-"""How often the connection says that its nodes are alive, in seconds: the longest that there is. Death is noticed by
-the end of the process and of its socket; and a function may hold the interpreter lock for minutes and be well."""
+"""How often the connection says that its nodes are alive, in seconds: the longest that is allowed. The end of the
+process and of its socket tells of its death, and a healthy function may hold the interpreter lock for minutes."""
 
 CONNECT_TIMEOUT = 200.0
-"""More than three of these."""
+"""The `connect_timeout` of both nodes, in seconds: it must be more than three heartbeats."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOrder:
-    """What a worker is told: nothing that is a secret, as it travels on the command line.
+    """The order of a worker. It travels on the command line, so it holds no secret.
 
     Attributes:
-      name: the worker's, and the ID of its node.
-      pool: the port that it answers.
-      modules: whose functions it runs.
-      main: how it finds the main program of its parent, if that is one of them.
+      name: the name of the worker, and the ID of its node.
+      pool: the ID of the port to which it sends its answers.
+      modules: the modules whose functions it runs.
+      main: how it finds the main program of its parent, if that is one of the modules.
       board: the path of its board.
-      path: where modules are searched for.
+      path: the value of `sys.path` by which it finds modules.
     """
 
     name: str
@@ -45,5 +45,5 @@ main(order)
 
 
 def command_for(order: WorkerOrder) -> list[str]:
-    """The command of a worker process. It finds this package where this process does."""
+    """Make the command of a worker process. The worker finds this package where this process does."""
     return [sys.executable, "-c", _START, json.dumps(asdict(order))]

@@ -1,7 +1,7 @@
 """The pool: which tasks wait, which worker has which, and what becomes of them.
 
-One port takes the words of all workers (`server.py` lists them), and each task has a ticket: no port is made for a
-call. A ticket is given anew each time that a task is sent, and rises, so an answer that comes late finds nothing.
+One port takes the words of all workers (`server.py` lists them). A call needs no port of its own, because each task has
+a ticket. A task gets a new, higher ticket each time that it is sent, so a late answer finds no task.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .server import BoundedSender
 log = logging.getLogger("trio_mp.workers")
 
 MOST_LIVES = 3
-"""So many workers may end with one idempotent task before it is given up: it may be what ends them."""
+"""So many workers may end with one idempotent task before the pool gives it up, because the task may end them."""
 
 
 class Pool:
@@ -34,16 +34,16 @@ class Pool:
 
     Args:
       runtime: the node that the workers are connected with.
-      modules: whose functions run there.
+      modules: the modules whose functions run there.
       shutdown_timeout: how long a task that was cancelled may take to end before its worker is killed, in seconds.
       kill: kills the process of a worker.
-      find_begun: finds out of a worker that has ended which tasks had begun, and why it has. Async, because it waits
+      find_begun: finds out which tasks a worker that has ended had begun, and why it has ended. Async, because it waits
         until nothing of the worker runs.
 
     Attributes:
       port: takes the words of the workers.
-      workers: those that are up, in the order in which they came.
-      closed: whether tasks are refused.
+      workers: the workers that are up, in the order in which they came.
+      closed: whether the pool refuses tasks.
       changed: woken when a worker comes or goes.
       broken: why a process could not become a worker, by its process ID.
     """
@@ -69,9 +69,9 @@ class Pool:
         self._waiting_async: deque[WorkItem] = deque()
         self.changed = trio.lowlevel.ParkingLot()
         self.broken: dict[int, str] = {}
-        # Cancelled tasks whose end is awaited, and until when.
+        # Tasks that were cancelled and have not ended, and the times at which their workers are killed.
         self._ending: dict[WorkItem, float] = {}
-        # All that is not finished; and what workers have, by ticket.
+        # All tasks that are not finished; and the tasks that workers have, by ticket.
         self._unfinished: dict[WorkItem, None] = {}
         self._items: dict[int, WorkItem] = {}
         self._overseer = trio.Event()
@@ -94,7 +94,7 @@ class Pool:
             self._lost(worker, reason)
 
         worker = WorkerHandle(name, process, BoundedSender(self._runtime, port, self._assign))
-        # No owner: it is to fire whatever becomes of the port.
+        # No owner, so that it fires even if the pool's port dies.
         self._runtime.monitor(port, lost, None)
         self.workers.append(worker)
         log.info("%s is up", worker)
@@ -120,9 +120,9 @@ class Pool:
         """Decide what becomes of the tasks of a worker that has ended.
 
         Args:
-          worker: which.
+          worker: the worker.
           items: its tasks, by ticket.
-          seen: what was seen of its end at first: that its connection was lost, mostly.
+          seen: the reason that the monitor has given: mostly that the connection was lost.
         """
         begun, reason = await self._find_begun(worker)
         reason = reason or seen
@@ -149,7 +149,7 @@ class Pool:
     # Tasks ---------------------------------------------------------------------------------------------------------
 
     def submit(self, item: WorkItem) -> None:
-        """Have a task done. It may be finished when this returns: when its arguments cannot travel.
+        """Give a task to a worker, or let it wait. If its arguments cannot travel, it is finished when this returns.
 
         Raises:
           trio.ClosedResourceError: the workers were closed.
@@ -204,20 +204,20 @@ class Pool:
             self._overseer.set()
 
     def start_soon(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
-        """Run a task for as long as the pool does."""
+        """Start a Trio task, which runs until it returns or the node ends."""
         self._runtime.lifecycle.start_system_task(async_function, *arguments)
 
     def flush(self) -> None:
-        """Hand what was sent to the operating system now: the caller is about to wait for it."""
+        """Hand sent messages to the operating system now, because the caller is about to wait for the answer."""
         self._runtime.dispatcher.queue.flush_early()
 
     def cancel(self, item: WorkItem) -> None:
-        """Cancel a task. It finishes now if no worker has it, else when the worker says so, or was killed for it."""
+        """Cancel a task. It finishes now if no worker has it, else when its worker says so, or was killed for it."""
         if item.finished or item.cancelled:
             return
         item.cancelled = True
         if item.worker is None:
-            # In the queue it is passed over; of a worker that has ended it is sorted out.
+            # `_assign` passes over it in the queue. If its worker has ended, `_sort_out` finishes it.
             if item.ticket == 0:
                 self._finish(item)
             return
@@ -234,7 +234,7 @@ class Pool:
     # Answers -------------------------------------------------------------------------------------------------------
 
     def _take(self, ticket: int) -> tuple[WorkItem, WorkerHandle] | None:
-        """The task of this ticket, and the worker that had it; None for an answer that comes too late."""
+        """Take the task of this ticket from its worker; return both. None for an answer that comes too late."""
         item = self._items.pop(ticket, None)
         if item is None or item.worker is None:
             return None
@@ -253,7 +253,7 @@ class Pool:
             if seconds is not None:
                 self._durations.learn(item.function, seconds)
             item.value = value
-            # Where it was too late to cancel it, its caller gets the value.
+            # If it was too late to cancel the task, its caller gets the value.
             item.cancelled = False
             self._finish(item)
             self._go_on(worker)
@@ -305,7 +305,7 @@ class Pool:
     async def oversee(self) -> None:
         """Call back tasks behind one that takes long, and kill workers whose cancelled tasks do not end.
 
-        It runs as long as the node does. Should that crash, nobody else would end the tasks, for which callers wait.
+        It runs as long as the node. If the node crashes, its end finishes all tasks, for which callers wait.
         """
         try:
             await self._oversee()
@@ -350,7 +350,7 @@ class Pool:
     # The end -------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Refuse tasks from now on, and tell who still waits for one."""
+        """Refuse tasks from now on, and finish those that are left with `ClosedResourceError`."""
         self.closed = True
         self._waiting.clear()
         self._waiting_async.clear()
@@ -360,7 +360,7 @@ class Pool:
 
 
 def _explain(error: Exception, arguments: tuple[Any, ...]) -> Exception:
-    """Why arguments cannot travel, with the place as the caller counts."""
+    """Return the exception that says why arguments cannot travel, with the argument's place as the caller counts."""
     try:
         plain_message(arguments, thorough=True, what="arguments")
     except (TypeError, ValueError) as better:

@@ -1,4 +1,4 @@
-"""Workers as children of a supervisor: how each life of one is begun, and what it had begun when it has ended."""
+"""Workers as children of a supervisor: how each life begins, and which tasks a worker that has ended had begun."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .pool import Pool
 log = logging.getLogger("trio_mp.workers")
 
 _LONG = 30.0
-"""After so many seconds a worker that still imports its modules is logged."""
+"""After so many seconds the log names a worker that still imports its modules."""
 
 
 class WorkerKind:
@@ -31,7 +31,7 @@ class WorkerKind:
 
     Args:
       staff: the processes of all workers.
-      name: of this worker, over all its lives.
+      name: the name of this worker, the same for all its lives.
     """
 
     def __init__(self, staff: Staff, name: str) -> None:
@@ -39,7 +39,7 @@ class WorkerKind:
         self._name = name
 
     async def begin(self, epoch: int, ended: EndOfLife) -> ProcessLife:
-        """See `Kind.begin`. It has started when it has imported its modules, and the pool has heard of it."""
+        """See `Kind.begin`. The life has started when it has imported its modules, and the pool has heard of it."""
         began = False
 
         def process_ended(reason: Reason) -> None:
@@ -76,13 +76,13 @@ class Staff:
 
     Args:
       runtime: the node that they are connected with.
-      directory: where their boards are; nobody else's.
-      modules: whose functions they run.
-      main: how they find the main program, if that is one of these.
+      directory: the private directory of their boards.
+      modules: the modules whose functions they run.
+      main: how they find the main program, if that is one of the modules.
       shutdown_timeout: how long a worker may take to stop, in seconds.
 
     Attributes:
-      pool: gives them tasks; set when that is made, which needs this.
+      pool: gives them tasks. Set after both are made, because each needs the other.
       shutdown_timeout: see above.
     """
 
@@ -102,14 +102,14 @@ class Staff:
         self._directory = directory
         self._modules = list(modules)
         self._main = main
-        # Those that are up, or were and are not sorted out, by process ID, with their boards.
+        # The processes with their boards, by process ID, until the pool has sorted out their tasks.
         self._processes: dict[int, tuple[ChildProcess, Path]] = {}
         self._boards = 0
 
     async def launch(self, name: str, epoch: int) -> ChildProcess:
-        """Launch a worker; see `launch`."""
+        """Launch the process of a worker; see `launch` of the supervision room."""
         self._boards += 1
-        # A new one for each life: nobody who is still alive may write into it.
+        # A new board for each life, so that an earlier life cannot write into it.
         board = self._directory / f"board-{self._boards}"
         new_board(board)
         pool = str.__str__(self.pool.port)
@@ -119,7 +119,7 @@ class Staff:
         except BaseException:
             board.unlink()
             raise
-        # What logs and reasons call it; the real command is long.
+        # The name in logs and reasons; the real command is long.
         process.command = (name,)
         self._processes[process.pid] = (process, board)
         return process
@@ -129,7 +129,7 @@ class Staff:
         return any(worker.process == process.pid for worker in self.pool.workers)
 
     def forget(self, process: ChildProcess) -> None:
-        """A process has ended, and nobody asks any more what it had begun."""
+        """Drop a process that has ended, and its board."""
         _, board = self._processes.pop(process.pid)
         board.unlink(missing_ok=True)
 
@@ -140,9 +140,9 @@ class Staff:
             process.kill("a task has not ended in time after it was cancelled")
 
     async def find_begun(self, worker: WorkerHandle) -> tuple[HasBegun, Reason]:
-        """What a worker had begun of which the pool has lost sight, and why it has ended. Waits until it has."""
+        """Wait until a lost worker has ended; return which tasks it had begun, and why it has ended."""
         if worker.process not in self._processes:
-            # Its start was given up after it had said that it is up, and so it has ended.
+            # Its start was given up after the pool had heard of it, so the process has ended.
             await trio.lowlevel.checkpoint()
             return _may_have_begun, NORMAL
         process, board = self._processes[worker.process]

@@ -4,16 +4,16 @@ The words, from the pool to the worker:
 
 - `("run", ticket, function, *arguments)`: call this function.
 - `("cancel", ticket)`: drop the task, or cancel it if it is async. A sync function that runs is not disturbed.
-- `("return", ticket, …)`: these are wanted on another worker, unless they have begun.
+- `("return", ticket, …)`: give these tasks back for another worker, unless they have begun.
 
-And back, where each task is answered by one of the first four:
+The words from the worker to the pool, of which one of the first four answers each task:
 
-- `("done", ticket, value, seconds)`: it has returned; how long a sync function took, None for an async one.
-- `("failed", ticket, description, traceback, seconds)`: it has raised; see `failures.py`.
-- `("cancelled", ticket)`: it was dropped before it began, or has unwound.
-- `("returned", ticket)`: it has not begun, and does not.
-- `("ready", port, name, process)`: the worker's first word; or
-- `("broken", process, text)`: its only one.
+- `("done", ticket, value, seconds)`: the function has returned; how long a sync one took, None for an async one.
+- `("failed", ticket, description, traceback, seconds)`: the function has raised; see `failures.py`.
+- `("cancelled", ticket)`: the task was dropped before it began, or has unwound.
+- `("returned", ticket)`: the task had not begun, and the worker does not run it.
+- `("ready", port, name, process)`: the first word of a worker that has imported its modules.
+- `("broken", process, text)`: the only word of a worker that could not import its modules.
 """
 
 from __future__ import annotations
@@ -32,22 +32,26 @@ from .failures import describe, traceback_of
 from .functions import Released
 
 PATIENCE = 200e-6
-"""How long the node waits for tasks that have just come, in seconds, before it goes on without their results."""
+"""How long the node waits for the results of tasks that have just come, in seconds, before it goes on."""
 
 HIGH_WATER = 4 * 1024 * 1024
-"""How much may wait in the queue for the other side, in bytes, before results, or tasks, wait outside of it."""
+"""How much may wait in the queue for the other side, in bytes. Beyond it, results and tasks wait outside the queue."""
 
 
 class BoundedSender:
-    """Sends to one port on another node, never more than that node's queue holds.
+    """Sends to one port on another node, and says when the queue for that node is full enough.
 
-    `Node.send` takes what `queue_limit` allows, and drops all when there is more. So what is beyond `HIGH_WATER` waits
-    here, in order, until the queue was flushed.
+    `Node.send` takes what `queue_limit` allows, and drops all when there is more. So beyond `HIGH_WATER` this is
+    `blocked`, and its users wait until the queue was flushed.
 
     Args:
       runtime: the node.
-      port: where to.
+      port: the ID of the port.
       drained: called when the port can take more again.
+
+    Attributes:
+      port: see above.
+      blocked: whether users should wait until `drained` is called.
     """
 
     def __init__(self, runtime: Runtime, port: str, drained: Callable[[], None]) -> None:
@@ -69,7 +73,7 @@ class BoundedSender:
         try:
             await self._peer.wait_flushed()
         except trio.BrokenResourceError:
-            # The other side is gone; its monitor says so.
+            # The other side is gone; the monitor of its port says so.
             return
         self.blocked = False
         self._drained()
@@ -80,11 +84,11 @@ class TaskServer:
 
     Args:
       runtime: the worker's node.
-      pool: the port that is answered.
-      modules: whose functions are called.
-      computer: calls the sync ones.
+      pool: the ID of the pool's port, which gets the answers.
+      released: the functions that may be called.
+      computer: calls sync functions.
       begins: called with the ticket of an async task when it begins.
-      nursery: where async ones run.
+      nursery: runs async functions.
 
     Attributes:
       port: takes the tasks.
@@ -130,7 +134,7 @@ class TaskServer:
         else:
             self._computer.give(ticket, function, arguments)
             if not self._collects:
-                # Once for all that have come together.
+                # One job for all tasks that have come together.
                 self._collects = True
                 self._runtime.dispatcher.queue.enqueue(self._collect_job, ())
 
@@ -143,7 +147,7 @@ class TaskServer:
                 value = await function(*arguments)
         except BaseException as error:
             if _is_cancelled(error):
-                # The worker ends.
+                # The worker ends; the pool needs no answer.
                 raise
             self._answer_failure(ticket, error)
         else:
@@ -168,12 +172,12 @@ class TaskServer:
     # Answers -------------------------------------------------------------------------------------------------------
 
     def _collect(self) -> None:
-        """Answer what is computed at once, in the same pass in which it has come."""
+        """Answer short tasks in the pass of the scheduler in which they have come."""
         self._collects = False
         self._answer_computed(self._computer.collect(PATIENCE))
 
     def wake(self) -> None:
-        """Something was computed; called by the node's thread soon after the other one has said so."""
+        """Answer tasks that the computing thread has finished. Called in the node's thread."""
         self._answer_computed(self._computer.collect(0))
 
     def _answer_computed(self, finished: list[Computed]) -> None:
@@ -193,10 +197,10 @@ class TaskServer:
         try:
             self._sender.send(message)
         except trio.ClosedResourceError:
-            # The node has closed under a task that unwinds; the pool knows of it.
+            # The node has closed while a task unwinds; the pool knows that.
             return
         except (TypeError, ValueError) as error:
-            # No answer would be a hole. This one is small, and can travel.
+            # Without an answer the caller would wait for ever. This answer is small, and can travel.
             word, ticket, *_ = message
             what = "value that the function returned" if word == "done" else "exception that the function raised"
             refused = type(error)(f"the {what}: {error}")
@@ -209,7 +213,7 @@ class TaskServer:
 
 
 def _is_cancelled(error: BaseException) -> bool:
-    """Whether there is a cancellation in it, which must go on to the scope that it belongs to."""
+    """Whether an exception holds a cancellation, which must go on to its cancel scope."""
     if isinstance(error, BaseExceptionGroup):
         return error.subgroup(trio.Cancelled) is not None
     return isinstance(error, trio.Cancelled)

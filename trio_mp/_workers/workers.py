@@ -1,4 +1,4 @@
-"""Workers as programs see them: calls, and many calls."""
+"""Workers as programs see them: `run` for one call, `map` for many."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ R = TypeVar("R")
 class Workers:
     """Worker processes that run functions for this program. Made by `Node.open_workers`.
 
-    What runs there are `@spawnable` functions at the top level of one of the `modules`. They are called with the
-    arguments alone, as by `trio.to_thread.run_sync`, and get no port. A sync function has a worker's main thread for
-    itself. Async functions run as tasks in the worker's Trio, many at once, in another thread: one that computes stops
-    the others, and in the end the worker.
+    The functions must be `@spawnable`, and stand at the top level of one of the `modules`. Workers call them with the
+    arguments alone, and without a port. A sync function has a worker's main thread for itself. Async functions run as
+    tasks of Trio, many at once, in another thread of the worker. An async function that computes stops the others; if
+    it computes for minutes, the worker looks dead.
 
-    Arguments and results travel as messages do: see `Node.send` for the values that can. A tuple arrives as a list.
+    Arguments and results travel like messages: see `Node.send` for the values. A tuple arrives as a list.
     """
 
     def __init__(self, pool: Any, callables: Any, count: int) -> None:
@@ -39,7 +39,7 @@ class Workers:
         return f"<Workers: {state}>"
 
     def __len__(self) -> int:
-        """How many workers there are when all are up."""
+        """The number of workers when all are up."""
         return self._count
 
     @property
@@ -52,27 +52,27 @@ class Workers:
     @overload
     async def run(self, function: Callable[..., T], *arguments: Any, idempotent: bool = ...) -> T: ...
     async def run(self, function: Callable[..., Any], *arguments: Any, idempotent: bool = False) -> Any:
-        """Call a function in the least busy worker, and wait for what it returns.
+        """Call a function in the least busy worker, and return its result.
 
         Args:
           function: a sync or async function that is `@spawnable` and at the top level of one of the `modules`. Each
-            worker runs one sync function at a time; further ones wait here. Async ones begin at once.
-          arguments: what it is called with. Do not change them until this returns.
-          idempotent: whether it may run twice. If its worker ends, it then runs again on another one, at most three
-            times in all.
+            worker runs one sync function at a time; further ones wait. Async functions begin at once.
+          arguments: the arguments of the function. Do not change them until `run` returns.
+          idempotent: whether the function may run twice. If its worker ends, it then runs again on another one, at most
+            three times in all.
 
-        A checkpoint. Cancelled, a task that has not begun is dropped, an async function is cancelled over there, and a
-        sync one is left to return, as nothing can interrupt it. This waits until none of it runs any more. After
-        `shutdown_timeout` seconds its worker is killed, and another one takes its place. If the function returns all
-        the same, so does this.
+        A checkpoint. Cancelled, it drops a task that has not begun, and cancels an async function in its worker.
+        Nothing can interrupt a sync function. `run` waits until nothing of the call runs any more. After
+        `shutdown_timeout` seconds it has the worker killed, and another one takes its place. If the function returns
+        all the same, `run` returns its result.
 
         Raises:
-          the exception that the function has raised: with a note that names the worker and has the traceback of over
-            there. It has the type that it had, if that is one of Python, of Trio or of the `modules`, and its `args`
-            suffice to make it again; else it is a `WorkerError`.
+          the exception that the function has raised, with a note that names the worker and shows the traceback there.
+            It keeps its type, if that is one of Python, of Trio or of the `modules`, and can be made again from its
+            `__reduce__`; else it is a `WorkerError`.
           WorkerLost: the worker has ended, and the function may have run.
-          TypeError, ValueError: the function is none that workers can find; or an argument or the result cannot
-            travel, with its place.
+          TypeError, ValueError: workers cannot find the function; or an argument or the result cannot travel: the text
+            says where it is.
           trio.ClosedResourceError: the workers are closed.
         """
         name, asynchronous = self._callables.name_of(function)
@@ -85,7 +85,7 @@ class Workers:
             try:
                 raise error
             finally:
-                # It refers to this frame by its traceback.
+                # The exception refers to this frame by its traceback.
                 del error, item
         return item.value
 
@@ -102,21 +102,22 @@ class Workers:
 
         Args:
           function: as for `run`; called with one item.
-          iterable: the items, sync or async. Items are taken as there is room for them; those of a sync iterable by the
-            task that takes results. An async generator is closed at the end.
-          limit: for how many items, at most, there may be work or a result that was not taken yet; four for each
-            worker by default.
-          ordered: whether results come in the order of the items, or as they are there.
+          iterable: the items, sync or async. Items are taken when there is room for them; the task that takes results
+            also takes the items of a sync iterable. An async generator is closed at the end.
+          limit: how many items, at most, may be at work or have a result that was not taken yet; four for each worker
+            by default.
+          ordered: whether results come in the order of the items, or each as soon as it is there.
           idempotent: as for `run`.
 
-        The first failure, be it of a function or of the iterable, cancels the rest, and the next step of the iterator
-        raises it, as `run` does; if there is no next step, leaving the block does. So it leaves once, and as it is. If
-        the block is left before the end, what still runs is cancelled, as by `run`, and waited for.
+        The first failure, of a function or of the iterable, cancels the other calls. The next step of the iterator
+        raises it, as `run` does; if there is no next step, leaving the block raises it. So it is raised once,
+        unwrapped. If the block is left early, `map` cancels the calls that still run, as `run` does, and waits for
+        them.
 
         Entering, leaving and each step are checkpoints.
 
         Raises:
-          TypeError, ValueError: the function is none that workers can find; or the limit is not above 0.
+          TypeError, ValueError: workers cannot find the function; or the limit is not above 0.
           trio.ClosedResourceError: the workers are closed.
         """
         name, asynchronous = self._callables.name_of(function)
@@ -130,7 +131,7 @@ class Workers:
 
 
 async def _wait_finished(pool: Pool, item: WorkItem) -> None:
-    """Wait until a task is finished; raise `Cancelled` if that is how."""
+    """Wait until a task is finished. Raises `Cancelled` if the task was cancelled and has not finished otherwise."""
     task = trio.lowlevel.current_task()
     raise_cancelled: Callable[[], Any] | None = None
 

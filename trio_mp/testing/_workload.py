@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from contextlib import suppress
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import trio
 
@@ -23,8 +22,8 @@ from ._witness import Witness
 _BURST = 6.0
 """How many messages a program sends in one burst, on average."""
 
-_WITNESSES: WeakKeyDictionary[Node, Witness] = WeakKeyDictionary()
-"""The witness of each node. A spawned function, which gets nothing but its port, finds its witness here."""
+_PLAYERS: trio.lowlevel.RunVar[dict[Node, Player]] = trio.lowlevel.RunVar("trio_mp.testing players")
+"""The player of each node of this seed. A spawned function, which gets nothing but its port, finds its player here."""
 
 
 class Trial:
@@ -45,6 +44,7 @@ class Trial:
         self.overseer = overseer
         self.ports: list[str] = []
         self.players: dict[str, Player] = {}
+        _PLAYERS.set({})
         self.ended = trio.Event()
         self.quiet_at = trio.current_time() + SECONDS - QUIET
 
@@ -81,7 +81,7 @@ class Player(Witness):
 
     def __init__(self, trial: Trial, node: Node) -> None:
         super().__init__(trial.network, node)
-        _WITNESSES[node] = self
+        _PLAYERS.get()[node] = self
         self._trial = trial
         self._random = trial.network.generator(f"workload of {self.run}")
         self._monitors: dict[str, Monitor] = {}
@@ -287,9 +287,7 @@ class Player(Witness):
 
 
 def _witness() -> Player:
-    witness = _WITNESSES[current_node()]
-    assert isinstance(witness, Player)
-    return witness
+    return _PLAYERS.get()[current_node()]
 
 
 @spawnable

@@ -753,6 +753,45 @@ class TestWhoBecomesGlobalAndReads:
         assert not any("b" in told.change.deleted for told in reader.told)
         assert "b" in reader.seen["red"]
 
+    @pytest.mark.parametrize("then", ["is met", "is gone", "is never met"])
+    @pytest.mark.parametrize("is_lost", [False, True], ids=["", "the anchor is lost"])
+    def test_waits_for_who_has_moved_and_is_not_connected_yet(
+        self, network: Network, then: str, *, is_lost: bool
+    ) -> None:
+        def meet(node_id: str, other_id: str) -> None:
+            network.connect(node_id, other_id)
+            for one, two in ((node_id, other_id), (other_id, node_id)):
+                network.processes[one].execute(network.processes[one].replica.global_up(two))
+
+        reader, other = network.processes["a"], network.start_attached("c", "s1")
+        for process in (reader, other):
+            sets(process, process.id, 1)
+        follows(reader)
+        for process in (reader, other):
+            process.execute(process.replica.become_global(["s1"]))
+        meet("c", "s1")
+        network.deliver_all()
+        # The anchor speaks for the other node no longer, and the reader has no connection with that one.
+        meet("a", "s1")
+        network.deliver_all()
+        if is_lost:
+            reader.execute(reader.replica.node_down("s1"))
+        assert reader.told == []
+        if then == "is met":
+            meet("a", "c")
+            network.deliver_all()
+            assert "c" in reader.seen["red"]
+        elif then == "is gone" and not is_lost:
+            network.send("s1", "a", ("message", ("db", "gone", "c")))
+            network.deliver_all()
+            assert "c" not in reader.seen["red"]
+        else:
+            network.expire_all()
+            assert "c" not in reader.seen["red"]
+        assert reader.replica._is_complete()
+        # Once it answers its readers it awaits nobody more.
+        assert not reader.replica._copies.elsewhere
+
     def test_does_not_wait_for_ever(self, network: Network) -> None:
         sets(network.processes["b"], "b", 1)
         reader = network.processes["a"]

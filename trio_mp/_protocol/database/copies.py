@@ -53,6 +53,8 @@ class Copies:
       news: what other global nodes have to hear of the nodes attached here.
       questions: which attached nodes are to be asked for all that they have set, and the number of each question.
       graces: the times that have begun, after each of which `expire` is to be called.
+      elsewhere: the owners of whom a source has said that they live elsewhere, while no copy has come from there; a
+        dict for its order. Whoever needs it no more clears it.
     """
 
     def __init__(self, own_id: str, own: Record, judge: Judge) -> None:
@@ -60,6 +62,7 @@ class Copies:
         self.refused: list[tuple[str, str]] = []
         self.news: list[Message] = []
         self.questions: list[tuple[str, int]] = []
+        self.elsewhere: dict[str, None] = {}
         self._judge = judge
         self.graces: list[Grace] = []
         self._own_id = own_id
@@ -141,6 +144,8 @@ class Copies:
                 source.batch.have_moved.append(owner)
                 return ""
             case _:
+                if isinstance(message, Gone):
+                    self.elsewhere.pop(message.owner, None)
                 record = source.records.get(message.owner) if source is not None and source.current else None
                 if source is None or record is None:
                     if source is not None and source.current and isinstance(message, Gone | Moved):
@@ -189,6 +194,9 @@ class Copies:
         answered = batch.answers != 0 and batch.answers == source.asked
         for owner, record in batch.records.items():
             self._accept(source, owner, record, answered=answered)
+        for owner in batch.have_moved:
+            if owner not in self._copies:
+                self.elsewhere[owner] = None
         if batch.whole and not source.attached:
             # It was attached here until it became global; now that it speaks for itself nobody else need.
             self._forget_attached(source.id, moved=source.id in source.records)
@@ -322,6 +330,7 @@ class Copies:
     def _place(self, source: Source, owner: str, record: Record) -> None:
         source.records[owner] = record
         source.leaving.pop(owner, None)
+        self.elsewhere.pop(owner, None)
         if owner == source.id:
             source.run = record.version.run
         if source.attached:

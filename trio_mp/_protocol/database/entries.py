@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..._ids import PortID
+from ..._ids import PortID, split_port
 from ..wire import codec
 from ..wire.values import plain_value
 
@@ -42,3 +42,31 @@ def encoded_size(*values: object) -> int:
     buffer = bytearray()
     codec.append_message(buffer, "", values)
     return len(buffer)
+
+
+def is_port_id(text: object) -> bool:
+    """Whether a value is the ID of a port, and of no node port."""
+    try:
+        return isinstance(text, str) and split_port(text)[1] != ""
+    except ValueError:
+        return False
+
+
+def named_entry(port: str, value: object) -> list[object]:
+    """The value of an entry that names a port by a key of the program's; `read_port` reads it."""
+    return [port, value]
+
+
+def read_port(key: str, value: object) -> tuple[str, object] | None:
+    """The port that an entry is about, and what is said of the port; None if the entry is about no port.
+
+    An entry whose key is a port ID is about that port. Else its value says which: the port and what is said of it, as
+    `named_entry` writes it, or the port alone, as supervisors write it for their children.
+    """
+    if is_port_id(key):
+        return key, value
+    if isinstance(value, str) and is_port_id(value):
+        return value, None
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and is_port_id(value[0]):
+        return value[0], value[1]
+    return None

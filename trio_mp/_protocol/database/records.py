@@ -27,6 +27,9 @@ NODES = "trio_mp.nodes"
 VOUCHERS = "trio_mp.vouchers"
 """The family of vouchers, by node ID: in each record its owner's. Users do not see it; see `vouchers.py`."""
 
+FAMILIES = "trio_mp.families"
+"""The names of all families, as keys. Nobody sets it: whoever holds the database makes it when it is asked for."""
+
 _canonical = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
@@ -183,6 +186,8 @@ class Families:
 
     def table(self, family: str) -> Table:
         """A family, whole."""
+        if family == FAMILIES:
+            return dict.fromkeys(self._entries)
         # Node IDs are ASCII: compared as text they are compared as bytes.
         return {key: owners[max(owners)] for key, owners in self._entries.get(family, {}).items()}
 
@@ -215,7 +220,8 @@ class Families:
 def _may_set(owner: str, family: str, key: str) -> bool:
     """Whether an entry of this owner counts: where a node listens, and which run of it there is, says the node itself.
 
-    Vouchers are read where a record comes, and nowhere else. Entries that do not count are left out here, where
-    families are put together, and not where a record comes: so they do not count whoever has passed them on.
+    Vouchers are read where a record comes, and nowhere else; the family of families is set by nobody. Entries that do
+    not count are left out here, where families are put together, and not where a record comes: so they do not count
+    whoever has passed them on.
     """
-    return family != VOUCHERS and (family != NODES or key == owner)
+    return family not in (VOUCHERS, FAMILIES) and (family != NODES or key == owner)

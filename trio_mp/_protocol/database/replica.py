@@ -17,7 +17,8 @@ attached once more, so it wins even before the old anchor has noticed.
 Every other node holds its own record, and of the database what it asks its anchor for: families, and their changes.
 When it moves it asks again, and its readers see the difference between what they had and the new table. So they do when
 it becomes global: they keep what they have until the global nodes that it was told of have said all that they speak
-for, at most for a while, and until then it answers nobody.
+for, and a record has come of each node that one of these calls moved; at most for a while, and until then it answers
+nobody.
 
 Nothing here blocks, reads a clock or does I/O: what is to be done goes out as effects.
 """
@@ -109,6 +110,15 @@ class Replica:
         """The table of a family in what this node holds: all of it if this node is global. It is not to be changed."""
         return read(self._families, family, None)
 
+    def known(self, family: str) -> Table:
+        """The table of a family as far as this node knows it now, without asking: what it holds, and what it follows.
+
+        The table is not to be changed.
+        """
+        held = self.held(family)
+        # What this node has set is in what it holds, and comes to those who follow a moment later.
+        return held if self._is_complete() else {**held, **self._views.known(family)}
+
     def ask(self, family: str, key: str | None = None) -> tuple[int, list[Effect]]:
         """Ask for the table of a family, or for one key of it; it comes as an `Answer` with the number returned."""
         number, request = self._views.ask(family, key)
@@ -132,6 +142,7 @@ class Replica:
         self._copies.attach()
         self._copies.news.clear()
         effects = [effect for node_id in self._globals for effect in self._meet(node_id)]
+        self._copies.elsewhere.clear()
         self._awaited = dict.fromkeys(others)
         if self._awaited:
             self._patience = self._copies.begin_grace(self.id)
@@ -172,7 +183,7 @@ class Replica:
     def global_up(self, node_id: str) -> list[Effect]:
         """Take it that a connection with a global node is up, or that a connected node has become global."""
         self._globals[node_id] = None
-        if self._awaited:
+        if self.is_global and not self._is_complete():
             # Another node that was attached to the same one may become global at the same time: of such a node the
             # others say no more than that it has moved, and readers are to miss nothing.
             self._awaited[node_id] = None
@@ -202,6 +213,7 @@ class Replica:
         self._copies.expire(node_id, token)
         if token == self._patience:
             self._awaited.clear()
+            self._copies.elsewhere.clear()
         return self._told(())
 
     # What others say -----------------------------------------------------------------------------------------------
@@ -288,11 +300,13 @@ class Replica:
         listeners = [node_id for node_id in self._globals if node_id in self._pulled]
         effects: list[Effect] = [*graces, *asides]
         effects += [effect for node_id in listeners for effect in to_node(node_id, told)]
+        elsewhere = self._copies.elsewhere
         if self._is_complete():
+            elsewhere.clear()
             changes = self._families.take_changes()
             return [*effects, *self._views.tell(changes), *self._readers.tell(changes)]
         self._awaited = {node_id: None for node_id in self._awaited if not self._copies.is_told_by(node_id)}
-        return effects if self._awaited else effects + self._complete()
+        return effects if self._awaited or elsewhere else effects + self._complete()
 
     def _is_complete(self) -> bool:
         """Whether this node is global and answers readers from what it holds itself."""

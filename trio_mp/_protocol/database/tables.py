@@ -125,6 +125,11 @@ class Views:
         """What is known of a family that is followed; changes come into force in this very dict."""
         return self._followed[family].table
 
+    def known(self, family: str) -> Table:
+        """What is known of a family by following it; nothing if it is not followed, or has not come."""
+        reading = self._followed.get(family)
+        return reading.table if reading is not None and reading.table is not None else {}
+
     def follow(self, family: str) -> Message | None:
         """Follow a family. Returns what to ask the anchor; None if the family is followed already."""
         if family in self._followed:

@@ -48,7 +48,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class WorkloadGroup:
     """Workloads that are measured in turn; a round of them includes the peers, which do the same work.
 
     Attributes:
@@ -75,7 +75,7 @@ def _often(key: str, title: str, task: Task, *, least: int = 1) -> Workload:
     return Workload(key, title, task, OFTEN, quick_repeats=3, least=least)
 
 
-def _local() -> Group:
+def _local() -> WorkloadGroup:
     kinds = {"sync": "into a sync handler", "async": "into an async handler", "process": "to a port with a task"}
     sizes = {"sync": 1_000_000, "async": 300_000, "process": 300_000}
     workloads = tuple(
@@ -84,10 +84,10 @@ def _local() -> Group:
         )
         for kind, title in kinds.items()
     )
-    return Group("local", "local one-way, messages/s", True, workloads, Task("local", 0))
+    return WorkloadGroup("local", "local one-way, messages/s", True, workloads, Task("local", 0))
 
 
-def _one_way() -> list[Group]:
+def _one_way() -> list[WorkloadGroup]:
     """Both transports, one and eight peers, 1, 10 and 100 messages in a pass; each plain and encrypted."""
     groups = []
     counts = {1: 30_000, 10: 150_000, 100: 400_000}
@@ -111,11 +111,11 @@ def _one_way() -> list[Group]:
         there = "one peer" if peers == 1 else f"{peers} peers"
         title = f"remote one-way, {_NAMES[transport]}, {there}, {batch} a pass, messages/s"
         peer_task = Task("one_way", 0, "", transport, batch=batch) if peers == 1 and batch != 10 else None
-        groups.append(Group(key, title, True, workloads, peer_task))
+        groups.append(WorkloadGroup(key, title, True, workloads, peer_task))
     return groups
 
 
-def _round_trip(transport: Literal["tcp", "unix"]) -> Group:
+def _round_trip(transport: Literal["tcp", "unix"]) -> WorkloadGroup:
     repeat = _often if transport == "tcp" else Workload
     key = f"round_trip/{transport}"
     quick = transport == "tcp"
@@ -132,30 +132,30 @@ def _round_trip(transport: Literal["tcp", "unix"]) -> Group:
                  Task("round_trip", 2_000, "call", transport, busy=True), quick=quick, least=20),
     )  # fmt: skip
     peer_task = Task("round_trip", 0, "", transport)
-    return Group(key, f"round trip, {_NAMES[transport]}, µs", False, workloads, peer_task)
+    return WorkloadGroup(key, f"round trip, {_NAMES[transport]}, µs", False, workloads, peer_task)
 
 
-def _bulk(size: int, name: str, count: int) -> Group:
+def _bulk(size: int, name: str, count: int) -> WorkloadGroup:
     key = f"bulk/{name.replace(' ', '')}"
     task = Task("bulk", count, size=size)
     workloads = (
         (_often if size == MEBIBYTE else Workload)(f"{key}/plain", "plain", task, least=10),
         Workload(f"{key}/encrypted", "encrypted", Task("bulk", count // 2, encrypted=True, size=size), least=10),
     )
-    return Group(key, f"messages of {name}, TCP, MB/s", True, workloads, Task("bulk", 0, size=size))
+    return WorkloadGroup(key, f"messages of {name}, TCP, MB/s", True, workloads, Task("bulk", 0, size=size))
 
 
-def _stream() -> Group:
+def _stream() -> WorkloadGroup:
     workloads = (
         Workload("stream/plain", "plain", Task("stream", 1_000, size=MEBIBYTE), least=10),
         Workload("stream/encrypted", "encrypted", Task("stream", 500, encrypted=True, size=MEBIBYTE), least=10),
     )
     # The peer is raw sockets, for which messages and a stream are the same bytes.
     peer_task = Task("bulk", 0, size=MEBIBYTE)
-    return Group("stream", "byte stream, pieces of 1 MiB, TCP, MB/s", True, workloads, peer_task)
+    return WorkloadGroup("stream", "byte stream, pieces of 1 MiB, TCP, MB/s", True, workloads, peer_task)
 
 
-def _idle() -> list[Group]:
+def _idle() -> list[WorkloadGroup]:
     sizes = (
         _often("idle/bare", "bare, with its ID", Task("idle", 100_000, "bare"), least=1_000),
         _often("idle/handlers", "with two handlers", Task("idle", 100_000, "handlers"), least=1_000),
@@ -166,12 +166,12 @@ def _idle() -> list[Group]:
         Workload("create/1m", "1,000,000", Task("idle", 1_000_000, "time"), OFTEN, 1, least=1_000),
     )
     return [
-        Group("idle", "an idle port, bytes", False, sizes, Task("idle", 0)),
-        Group("create", "making ports, s", False, times),
+        WorkloadGroup("idle", "an idle port, bytes", False, sizes, Task("idle", 0)),
+        WorkloadGroup("create", "making ports, s", False, times),
     ]
 
 
-def _deaths() -> list[Group]:
+def _deaths() -> list[WorkloadGroup]:
     titles = {"local": "ports of the same node, killed", "kill": "ports of another node, killed",
               "lost": "ports of another node, whose process is killed"}  # fmt: skip
     monitors = tuple(
@@ -180,12 +180,12 @@ def _deaths() -> list[Group]:
     )
     kill = Workload("kill/tcp", "until the monitor's callback", Task("kill", 1), 30, 3)
     return [
-        Group("monitors", "100,000 monitors: setting one and having it fire, µs", False, monitors),
-        Group("kill", "SIGKILL until it is noticed, TCP, ms", False, (kill,), Task("kill", 1)),
+        WorkloadGroup("monitors", "100,000 monitors: setting one and having it fire, µs", False, monitors),
+        WorkloadGroup("kill", "SIGKILL until it is noticed, TCP, ms", False, (kill,), Task("kill", 1)),
     ]
 
 
-def _others() -> list[Group]:
+def _others() -> list[WorkloadGroup]:
     slow = (
         _often("slow/send", "that only sends: bounded, every loss told",
                Task("slow", 100_000, "send", size=KIBIBYTE), least=100_000),
@@ -202,10 +202,12 @@ def _others() -> list[Group]:
         for count in (10, 100, 500)
     )
     return [
-        Group("slow", "a sender whose receiver stands still, with a queue_limit of 16 MiB: growth, MiB", False, slow),
-        Group("start", "start-up: from the process to the open node, ms", False, start),
-        Group("form", "a network forms, with one seed, s", False, form),
-        Group("simulated", "an idle node in a simulated network: CPU in a simulated minute, ms", False, nodes),
+        WorkloadGroup(
+            "slow", "a sender whose receiver stands still, with a queue_limit of 16 MiB: growth, MiB", False, slow
+        ),
+        WorkloadGroup("start", "start-up: from the process to the open node, ms", False, start),
+        WorkloadGroup("form", "a network forms, with one seed, s", False, form),
+        WorkloadGroup("simulated", "an idle node in a simulated network: CPU in a simulated minute, ms", False, nodes),
     ]
 
 
@@ -214,7 +216,7 @@ _QUICK = {("tcp", 1, 100), ("tcp", 1, 1), ("tcp", 8, 100), ("unix", 1, 100)}
 
 _FIRST, *_REST = _one_way()
 
-GROUPS: tuple[Group, ...] = (
+GROUPS: tuple[WorkloadGroup, ...] = (
     _local(),
     _FIRST,
     _round_trip("tcp"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from ..text import Screen
-from .catalogue import GROUPS, QUICK_SCALE, Group, Workload
+from .catalogue import GROUPS, QUICK_SCALE, Workload, WorkloadGroup
 from .results import BenchResults, make_results, read_results, write_results
 from .runner import OURS, Cell, own_command, run_cell
 from .schedule import BenchOutcome, run_all
@@ -59,7 +59,7 @@ class Rivals:
       skipped: the peers that cannot be run, and why.
     """
 
-    cells_of: Callable[[Group, BenchOptions], list[Cell]] = lambda _group, _options: []
+    cells_of: Callable[[WorkloadGroup, BenchOptions], list[Cell]] = lambda _group, _options: []
     versions: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -102,7 +102,7 @@ def options_of(arguments: argparse.Namespace) -> BenchOptions:
     return BenchOptions(arguments.quick, arguments.json, arguments.compare, tuple(arguments.only))
 
 
-def _chosen(group: Group, workload: Workload, only: tuple[str, ...]) -> bool:
+def _chosen(group: WorkloadGroup, workload: Workload, only: tuple[str, ...]) -> bool:
     return not only or any(key.startswith(one) for one in only for key in (group.key, workload.key))
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ..text import Table
 from .analysis import Comparison, Estimate, compare
-from .catalogue import Group, Workload
+from .catalogue import Workload, WorkloadGroup
 from .results import BenchResults, Measurement
 from .runner import OURS
 
@@ -30,7 +30,7 @@ def interval(found: Estimate) -> str:
     return text if found.sound else f"{text}, {found.confidence:.0%}"
 
 
-def ratios(results: BenchResults, group: Group, workload: Workload) -> list[str]:
+def ratios(results: BenchResults, group: WorkloadGroup, workload: Workload) -> list[str]:
     """Write our figure as a multiple of each peer's.
 
     No peer has a busy task beside it. A workload with one is compared with our own figure without the busy task.
@@ -45,7 +45,7 @@ def ratios(results: BenchResults, group: Group, workload: Workload) -> list[str]
     return texts
 
 
-def _beside_itself(results: BenchResults, group: Group, workload: Workload) -> list[str]:
+def _beside_itself(results: BenchResults, group: WorkloadGroup, workload: Workload) -> list[str]:
     alone = replace(workload.task, busy=False)
     for other in group.workloads:
         found = results.ratio(workload.key, other.key) if replace(other.task, count=alone.count) == alone else None
@@ -54,12 +54,12 @@ def _beside_itself(results: BenchResults, group: Group, workload: Workload) -> l
     return []
 
 
-def peers(results: BenchResults, group: Group) -> list[Measurement]:
+def peers(results: BenchResults, group: WorkloadGroup) -> list[Measurement]:
     """The figures of peers in a group."""
     return [line for line in results.lines if line.program != OURS and line.name == group.key]
 
 
-def draw_results(results: BenchResults, groups: Sequence[Group]) -> Table:
+def draw_results(results: BenchResults, groups: Sequence[WorkloadGroup]) -> Table:
     """Draw all figures as a table."""
     headings = "workload", "median", "95 % interval of the median", "also", "as a multiple of the peer's"
     machine = ", ".join(f"{name} {text}" for name, text in results.machine.items())
@@ -85,7 +85,7 @@ def _add(table: Table, title: str, line: Measurement, multiples: str) -> None:
 
 
 def changes(
-    old: BenchResults, new: BenchResults, groups: Sequence[Group]
+    old: BenchResults, new: BenchResults, groups: Sequence[WorkloadGroup]
 ) -> list[tuple[str, Measurement, Measurement, Comparison]]:
     """Compare each of our figures with that of an earlier benchmark."""
     found = []
@@ -98,7 +98,7 @@ def changes(
     return found
 
 
-def draw_changes(old: BenchResults, new: BenchResults, groups: Sequence[Group]) -> Table:
+def draw_changes(old: BenchResults, new: BenchResults, groups: Sequence[WorkloadGroup]) -> Table:
     """Draw the figures that have changed beyond the noise, and count the others."""
     found = changes(old, new, groups)
     table = Table(("workload", "before", "now", "now / before", ""), title=f"changed since {old.date}")

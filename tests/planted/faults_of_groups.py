@@ -1,0 +1,205 @@
+"""Faults in groups: who joins and leaves, which member gets a call, what readers are told."""
+
+from __future__ import annotations
+
+from .fault import Change, Fault
+
+_ROSTER = "_protocol/groups/roster.py"
+_CHOICE = "_protocol/groups/choice.py"
+_EVENTS = "_protocol/groups/events.py"
+_GROUP = "_groups/group.py"
+_NODE_PORT = "_peers/node_port.py"
+_HISTORIES = "tests/protocol/groups/test_roster.py::TestHistories"
+_RULES = "tests/protocol/groups/test_roster.py"
+_ONE = "tests/groups/test_groups.py::TestOnOneNode"
+_MANY = "tests/groups/test_groups.py::TestOnManyNodes"
+_END = "tests/groups/test_groups.py::TestTheEnd"
+_FAULTY = "tests/groups/test_groups_under_faults.py"
+
+GROUPS = (
+    Fault(
+        "joined_without_an_answer",
+        "groups: a member joins as soon as it is monitored, before its node has answered",
+        (
+            Change(
+                _GROUP,
+                "        self._ask(attempt, port)\n\n    def _ask",
+                "        self._effects.execute(self._roster.answered(attempt))\n\n    def _ask",
+            ),
+        ),
+        (f"{_MANY}::test_a_port_that_is_missing_never_joins",),
+    ),
+    Fault(
+        "answer_overtakes_the_missing",
+        "groups: the answer of a node overtakes its report that a port is missing",
+        (
+            Change(
+                _NODE_PORT,
+                "self._dispatcher.queue.call_behind(self._answer_for, peer, port, answer)",
+                "self._answer_for(peer, port, answer)",
+            ),
+        ),
+        (
+            "tests/peers/test_network_monitors.py::test_an_answer_comes_behind_the_report_that_a_port_is_missing",
+            f"{_MANY}::test_a_port_that_is_missing_never_joins",
+        ),
+    ),
+    Fault(
+        "late_answer_counts",
+        "groups: the answer to an attempt that is over makes a member",
+        (Change(_ROSTER, "        if place.state is not PlaceState.ASKED:\n            return []\n", ""),),
+        (_HISTORIES,),
+    ),
+    Fault(
+        "lost_silently",
+        "groups: a member that was lost and is found again has never left",
+        (
+            Change(
+                _ROSTER,
+                "            effects.append(Tell(Left(place.port, reason, place.key)))\n",
+                "            pass\n",
+            ),
+        ),
+        (f"{_RULES}::test_delays_double_until_the_longest_and_begin_anew_with_a_member", _HISTORIES),
+    ),
+    Fault(
+        "never_tried_again",
+        "groups: a member that could not be reached is not tried again",
+        (Change(_GROUP, "self._start_clock(attempt, seconds * (0.5 + self._runtime.environment.jitter()), self._due)", "pass"),),
+        (f"{_FAULTY}::test_every_call_that_may_be_made_again_is_answered",),
+    ),
+    Fault(
+        "tried_without_delay",
+        "groups: a member that cannot be reached is tried at the same pace for ever",
+        (Change(_ROSTER, "place.failures = min(place.failures + 1, 10)", "place.failures = 0"),),
+        (f"{_RULES}::test_delays_double_until_the_longest_and_begin_anew_with_a_member",),
+    ),
+    Fault(
+        "death_told_as_unregistered",
+        "groups: a member that has died leaves because its entry has gone, and nobody learns why it has died",
+        (Change(_ROSTER, "return [AskPlace(place.attempt, place.port)]", "return self.answered(place.attempt)"),),
+        (f"{_ONE}::test_a_member_joins_is_called_and_leaves",),
+    ),
+    Fault(
+        "left_by_an_entry_and_monitored",
+        "groups: a member without an entry stays monitored",
+        (
+            Change(
+                _ROSTER,
+                "return [DropPlace(attempt), *self._leave(place, unregistered(place.key)), *self._fill()]",
+                "return [*self._leave(place, unregistered(place.key)), *self._fill()]",
+            ),
+        ),
+        (_HISTORIES, f"{_ONE}::test_an_entry_that_goes_without_its_port"),
+    ),
+    Fault(
+        "joins_before_the_former_has_left",
+        "groups: the next port of a key joins before the former one has left",
+        (Change(_ROSTER, " and place.key not in self._leaving", ""),),
+        (_HISTORIES, f"{_ONE}::test_a_key_that_gets_another_port"),
+    ),
+    Fault(
+        "group_monitors_all",
+        "groups: all members are monitored, however many there are",
+        (Change(_ROSTER, "            if self._monitored >= self.limit:\n", "            if False:\n"),),
+        (_HISTORIES, f"{_MANY}::test_no_more_than_so_many_are_monitored"),
+    ),
+    Fault(
+        "busy_member_makes_room",
+        "groups: a member that has calls to answer is dropped to make room for another one",
+        (Change(_ROSTER, "if not place.busy and not place.wanted", "if not place.wanted"),),
+        (f"{_RULES}::test_an_idle_member_makes_room_for_one_that_a_call_wants",),
+    ),
+    Fault(
+        "room_is_not_made",
+        "groups: a call waits for ever for a member while another one is idle",
+        (Change(_ROSTER, "*(self._fill() if self._wants else [])]", "]"),),
+        (f"{_RULES}::test_a_newcomer_makes_room_for_one_that_a_call_wants",),
+    ),
+    Fault(
+        "all_monitor_the_same",
+        "groups: all nodes monitor the same few members, which get all calls",
+        (Change(_ROSTER, "weigh(self._node_id, key)", 'weigh("", key)'),),
+        (f"{_RULES}::test_nodes_monitor_different_members",),
+    ),
+    Fault(
+        "key_among_the_monitored",
+        "groups: a key goes to a member that this node monitors, and elsewhere to another one",
+        (
+            Change(
+                _ROSTER,
+                "for place in self._places.values() if place.state is not PlaceState.TRIED}",
+                "for place in self.joined}",
+            ),
+        ),
+        (f"{_MANY}::test_all_groups_choose_the_same_member_for_a_key_whatever_they_monitor",),
+    ),
+    Fault(
+        "keys_by_order",
+        "groups: the order in which members have come decides who gets a key",
+        (Change(_CHOICE, "key=lambda member: (weigh(key, member), member)", "key=lambda member: 0"),),
+        ("tests/protocol/groups/test_choice.py::test_a_key_belongs_to_one_member_whatever_the_order",),
+    ),
+    Fault(
+        "unfair_round_robin",
+        "groups: one member gets all calls",
+        (Change(_ROSTER, "        place.used = self._counter\n", ""),),
+        (f"{_ONE}::test_round_robin_is_fair",),
+    ),
+    Fault(
+        "least_busy_by_turns",
+        "groups: the member with the fewest calls is not the one that gets the next",
+        (Change(_CHOICE, 'if by == "least_busy":', "if False:"),),
+        (f"{_ONE}::test_the_least_busy_member_is_called",),
+    ),
+    Fault(
+        "called_again_unasked",
+        "groups: a call that may not be made twice is",
+        (Change(_GROUP, "if not again or error.port != place.port:", "if error.port != place.port:"),),
+        (f"{_ONE}::test_a_member_that_dies_fails_the_call_or_another_one_is_called",),
+    ),
+    Fault(
+        "own_death_is_the_members",
+        "groups: a port that is dead calls one member after the other",
+        (Change(_GROUP, "if not again or error.port != place.port:", "if not again:"),),
+        (f"{_ONE}::test_who_is_dead_can_call_nobody",),
+        hangs=True,
+    ),
+    Fault(
+        "pairs_left_out_with_the_loss",
+        "groups: a slow reader is not told that a member was lost and found",
+        (Change(_EVENTS, "elif isinstance(events[0], Left):", "elif False:"),),
+        ("tests/protocol/groups/test_events.py::test_what_a_slow_reader_gets",),
+    ),
+    Fault(
+        "events_without_bound",
+        "groups: the events of a reader that never comes fill the memory",
+        (Change(_EVENTS, "if len(self._waiting) > self._most:", "if False:"),),
+        ("tests/protocol/groups/test_events.py::test_what_a_slow_reader_gets",),
+    ),
+    Fault(
+        "waiting_calls_outlive_the_group",
+        "groups: who waits for a member waits for ever when the group is closed",
+        (
+            Change(
+                _GROUP,
+                "        self._changed.unpark_all()\n        self._news.unpark_all()\n",
+                "        self._news.unpark_all()\n",
+            ),
+        ),
+        (f"{_END}::test_wakes_all_who_wait",),
+        hangs=True,
+    ),
+    Fault(
+        "group_leaves_monitors",
+        "groups: a group that is closed goes on monitoring",
+        (
+            Change(
+                _GROUP,
+                "        for monitor in self._monitors.values():\n            monitor.cancel()\n",
+                "",
+            ),
+        ),
+        (f"{_END}::test_leaving_the_block_leaves_nothing_behind",),
+    ),
+)

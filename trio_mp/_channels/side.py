@@ -1,0 +1,33 @@
+"""What the two directions of a channel ask of the side to which they belong."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NoReturn
+
+from .._errors import PortDied
+
+
+class Side(ABC):
+    """One side of a channel, as its directions see it.
+
+    Attributes:
+      other: the ID of the port of the other side.
+      measured: whether items count in bytes: those of a channel within one node do not.
+      broken: why nothing more can arrive and nothing can be sent, once that is so.
+      gone: called when the other side takes nothing any more, or the channel breaks.
+    """
+
+    other: str
+    measured: bool
+    broken: PortDied | None
+    gone: Callable[[], object]
+
+    @abstractmethod
+    def say(self, *words: object) -> None:
+        """Send words to the other side, unless they mean nothing any more. Raises what `Node.send` does."""
+
+    @abstractmethod
+    def raise_broken(self) -> NoReturn:
+        """Raise the `trio.BrokenResourceError` of a channel that is broken."""
