@@ -102,6 +102,7 @@ class SimulatedNetwork(Faults):
         self._wires: list[Wire] = []
         self._wire_count = 0
         self._fairness: dict[str, FairnessClock] = {}
+        self._begun = trio.current_time()
         self._wall_offsets: dict[str, float] = {}
         self._runs: dict[str, _Run] = {}
         self._dials_held = False
@@ -189,7 +190,6 @@ class SimulatedNetwork(Faults):
         node_id = host.node_id
         numbers = self.generator(f"node {node_id} run {host.run}")
         fairness = self._fairness[node_id] = FairnessClock(self.generator(f"fairness {node_id} run {host.run}"))
-        start = trio.current_time()
 
         def make_tls(server: bool) -> TLSChannel:
             return SimulatedTLS(numbers.randbytes, server)
@@ -200,7 +200,8 @@ class SimulatedNetwork(Faults):
             transport=NodeTransport(self, host),
             make_tls=throwaway_tls if self._real_tls else make_tls,
             fairness_clock=fairness,
-            wall_clock=lambda: _EPOCH + trio.current_time() - start + self._wall_offsets.get(node_id, 0.0),
+            # The machine's, which goes on while no node runs on it.
+            wall_clock=lambda: _EPOCH + trio.current_time() - self._begun + self._wall_offsets.get(node_id, 0.0),
         )
 
     @asynccontextmanager
@@ -384,9 +385,7 @@ async def open_simulated_network(
         raise failure
 
 
-def simulate(
-    scenario: Callable[..., Awaitable[T]], *arguments: Any, seed: int | str = 0, real_tls: bool = False
-) -> T:
+def simulate(scenario: Callable[..., Awaitable[T]], *arguments: Any, seed: int | str = 0, real_tls: bool = False) -> T:
     """Run `await scenario(network, *arguments)` in a Trio run with a virtual clock. Returns its result.
 
     A test for many seeds is an ordinary function::
