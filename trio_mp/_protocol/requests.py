@@ -236,9 +236,7 @@ def _is_seconds(value: object) -> bool:
     return type(value) in {int, float} and 0 <= cast("float", value) < math.inf
 
 
-def _start(
-    name: str, function: str, port: str | None, epoch: int | None, arguments: tuple[object, ...]
-) -> StartPort:
+def _start(name: str, function: str, port: str | None, epoch: int | None, arguments: tuple[object, ...]) -> StartPort:
     return StartPort(name, function, arguments, port or "", epoch)
 
 

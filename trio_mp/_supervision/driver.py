@@ -105,6 +105,8 @@ class Driver:
     @trio.lowlevel.enable_ki_protection
     def end(self) -> None:
         """Begin to stop all children, because the block has been left. Does nothing if they are being stopped."""
+        if self._ended.is_set():
+            return
         self._feed(self._rules.end(trio.current_time()))
 
     @trio.lowlevel.enable_ki_protection
@@ -253,7 +255,7 @@ class Driver:
         try:
             self._actions.execute(actions)
         except BaseException:
-            self._abandon()
+            self.abandon()
             raise
         if not self._rules.ending:
             self._drop_errors(trio.current_time() - self.settings.within)
@@ -313,8 +315,12 @@ class Driver:
         limit = life.shutdown_timeout if child.settings.shutdown is None else child.settings.shutdown
         life.stop(None if limit == math.inf else limit)
 
-    def _abandon(self) -> None:
-        """End everything after an error in this package, so that nobody waits for an action that will not be done."""
+    @trio.lowlevel.enable_ki_protection
+    def abandon(self) -> None:
+        """End at once, so that nobody waits for an action that will not be done. See also `Supervising.abandon`.
+
+        After an error in this package, or when a simulation has crashed the node.
+        """
         for child in self._children.values():
             if child.scope is not None:
                 child.scope.cancel()

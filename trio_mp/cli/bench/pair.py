@@ -94,9 +94,7 @@ async def end_process(process: trio.Process) -> None:
 
 async def serve(node_id: str, seed: str, settings: dict[str, Any]) -> None:
     """Run the node of the other process, until its input ends."""
-    async with trio_mp.open_node(
-        node_id, seeds=[seed], binds=(), secret=SECRET, spawn_modules=[FUNCTIONS], **settings
-    ):
+    async with trio_mp.open_node(node_id, seeds=[seed], binds=(), secret=SECRET, spawn_modules=[FUNCTIONS], **settings):
         await trio.to_thread.run_sync(sys.stdin.read)
 
 
