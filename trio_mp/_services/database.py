@@ -146,6 +146,7 @@ class Database:
         peer, name = self._runtime.route(target)
         if not name:
             raise ValueError(f"register(): expected a port, got the node port {port}; nodes are in the family {NODES}")
+        owned: dict[Owned, None] = {}
         if peer is None:
             found = self._runtime.lifecycle.ports.get(name)
             if found is None:

@@ -112,4 +112,6 @@ def read_entry(entry: object) -> tuple[TurnEpoch, bool] | None:
         case [int(number), str(node_id), str(run), bool(claimed)] if type(number) is int:
             if 0 <= number < NUMBER_LIMIT and is_node_id(node_id) and is_token(run):
                 return TurnEpoch(number, node_id, run), claimed
+        case _:
+            pass
     return None

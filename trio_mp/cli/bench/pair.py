@@ -157,7 +157,7 @@ async def stream_sink(stream: trio.abc.HalfCloseableStream, size: int) -> None:
 @spawnable
 async def channel_sink(receive: ChannelReceiver[int], send: ChannelSender[bool]) -> None:
     """Count the numbered items of a channel, and say whether they came in order; the last one is minus their number."""
-    received = 0
+    received = number = 0
     right = True
     async for number in receive:
         right &= number in (received, -received)
