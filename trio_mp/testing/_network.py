@@ -179,10 +179,18 @@ class SimulatedNetwork(Faults):
         for one, other in itertools.combinations(standings, 2):
             bound = are_bound(standings, one, other)
             self.oracle.connections(one, other, self.uses(one, other), self.uses(other, one), bound=bound)
+        self.check_memory()
+        self.oracle.finish()
+
+    def check_memory(self) -> None:
+        """Have the oracle check that no node holds entries of a dead run. To be called when the network is quiet.
+
+        Raises:
+          PromiseBroken: one does.
+        """
         for node_id, node in self.nodes.items():
             for known, run in runs_known_to(node).items():
                 self.oracle.remembered(node_id, known, lives=self.is_run_alive(known, run))
-        self.oracle.finish()
 
     # Nodes ---------------------------------------------------------------------------------------------------------
 
@@ -312,9 +320,10 @@ class SimulatedNetwork(Faults):
                     end.vanish(silently=silently)
         for place in [place for place in self._places.values() if place.transport.host is host]:
             place.close()
+        # First: a task of the program that waits gets this cancellation, and nothing that the rest would tell it.
+        run.scope.cancel()
         if run.node is not None:
             silence(run.node)
-        run.scope.cancel()
 
     def restart(self, node_id: str, program: Program | None = None) -> None:
         """Start a crashed node again, under the same ID and with the same settings and context.

@@ -143,10 +143,10 @@ def silence(node: Node) -> None:
     for port in [*ports.ports.values(), *ports.unwinding.values()]:
         state_of(port).monitors.clear()
         port._tags = port._default = None
-    for supervisor in tuple(core.supervisors):
-        supervisor.abandon()
     for port in tuple(ports.ports.values()):
         ports.die(port, ("node_failed", f"{node.id} was crashed"))
+    for supervisor in tuple(core.supervisors):
+        supervisor.abandon()
     if core.network is not None:
         for peer in core.network.peers.values():
             peer.association.outbox.monitors.clear()

@@ -72,9 +72,14 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
             nursery.start_soon(parter.run, trial)
             nursery.start_soon(liar.run, trial)
         await trio.sleep_until(trial.quiet_at)
-        for name in plan.nodes:
-            if not network.is_up(name):
-                network.restart(name)
+        down = [name for name in plan.nodes if not network.is_up(name)]
+        if down:
+            # Before the next runs of these nodes, whose entries replace the old ones.
+            network.heal()
+            await trio.sleep(network.oracle.bounds.longest + 1)
+            network.check_memory()
+        for name in down:
+            network.restart(name)
         await network.settle()
         judge_database(network)
         # For the rest of the time nothing happens, and then all nodes close at once.
