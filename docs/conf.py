@@ -25,12 +25,3 @@ python_use_unqualified_type_names = True
 
 html_theme = "furo"
 html_title = f"trio_mp {release}"
-
-
-def skip_fields(_app: object, _what: str, name: str, member: object, skip: bool, _options: object) -> bool:
-    """Leave out the fields of a named tuple as members: its docstring lists them as attributes."""
-    return skip or type(member).__name__ == "_tuplegetter"
-
-
-def setup(app: object) -> None:
-    app.connect("autodoc-skip-member", skip_fields)  # type: ignore[attr-defined]
