@@ -306,6 +306,7 @@ def test_crash_and_restart(silently: bool) -> None:
     simulate(scenario)
 
 
+@spawnable
 async def _never_starts(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
     await trio.sleep_forever()
 
@@ -333,6 +334,11 @@ async def _supervises_what_starts(node: Node) -> None:
         await crew.start(_never_starts)
 
 
+async def _supervises_what_starts_there(node: Node) -> None:
+    async with node.open_supervisor() as crew:
+        await crew.spawn("a", f"{__name__}:_never_starts")
+
+
 async def _supervises_twice(node: Node) -> None:
     async with node.open_supervisor():
         await _supervises(node)
@@ -345,6 +351,10 @@ async def _starts(node: Node) -> None:
 async def _starts_there(node: Node) -> None:
     await node.start_on("a", f"{__name__}:_starts_at_once")
     await trio.sleep_forever()
+
+
+async def _never_starts_there(node: Node) -> None:
+    await node.start_on("a", f"{__name__}:_never_starts")
 
 
 async def _waits_for_a_death(node: Node) -> None:
@@ -385,9 +395,11 @@ async def _in_a_port(node: Node) -> None:
     [
         _supervises,
         _supervises_what_starts,
+        _supervises_what_starts_there,
         _supervises_twice,
         _starts,
         _starts_there,
+        _never_starts_there,
         _waits_for_a_death,
         _calls,
         _has_a_channel,
