@@ -69,8 +69,9 @@ def tests(session: nox.Session) -> None:
     elif session.python != COVERED:
         # What enumerates states, simulates much, or draws the same examples of pure code every time, comes to the same
         # with every interpreter: once is enough.
-        # The simulated network and the real programs run on the oldest and the newest interpreter.
-        between = ("--ignore=tests/testing", "--ignore=tests/programs") if session.python == "3.12" else ()
+        # The simulated network, the real programs and the pure core run on the oldest and the newest interpreter.
+        rooms = ("testing", "programs", "protocol")
+        between = [f"--ignore=tests/{room}" for room in rooms] if session.python == "3.12" else []
         session.run(*PYTEST, *PARALLEL, "-m", "not exhaustive and not hypothesis", *SAME, *between, env=SAFE)
     else:
         session.run(*PYTEST, *PARALLEL, *(f"--ignore={path}" for path in PURE), env=SAFE)

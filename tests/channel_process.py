@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from functools import partial
 from typing import Any
 
 import trio
@@ -71,4 +72,4 @@ if __name__ == "__main__":
     # The module of the functions, as other nodes name it.
     import channel_process
 
-    trio.run(channel_process.main, *sys.argv[1:])
+    trio.run(partial(channel_process.main, sys.argv[1], sys.argv[2], *sys.argv[3:]))

@@ -605,7 +605,7 @@ async def test_what_is_refused_at_the_call(autojump_clock: trio.testing.MockCloc
             (ValueError, "name of a function", "echoes", {}),
         ):
             with pytest.raises(error, match=text):
-                async with b.open_channel(there, function, **arguments):  # type: ignore[arg-type]
+                async with b.open_channel(there, function, **arguments):
                     raise AssertionError("it was opened")
         assert not b._lifecycle.ports
         if not local:

@@ -358,12 +358,13 @@ class TestTheEnd:
         async with open_node("a") as node:
             block = node.open_group("doublers")
             group = await block.__aenter__()
-            for name, ask in {
+            asks: dict[str, Callable[[], Any]] = {
                 "wait": group.wait,
                 "event": group.__anext__,
                 "call": lambda: group.call("double", 1),
                 "key": lambda: group.call("double", 1, key="k", again=True),
-            }.items():
+            }
+            for name, ask in asks.items():
                 nursery.start_soon(expect, name, ask)
             await wait_all_tasks_blocked()
             with pytest.raises(trio.BusyResourceError):
@@ -470,7 +471,7 @@ class TestOnManyNodes:
             for number in range(2):
                 doubler(a, number, key=f"m{number}")
             await group.wait()
-            keys = {}
+            keys: dict[object, str] = {}
             for number in range(20):
                 place = group._roster.choose_by_key(f"user {number}")
                 assert place is not None

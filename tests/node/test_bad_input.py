@@ -13,7 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,10 @@ UNNAMED = lambda port: None  # noqa: E731
 
 
 async def generator(*_: object) -> AsyncGenerator[int, None]:
+    yield 1
+
+
+def sync_generator(*_: object) -> Generator[int, None, None]:
     yield 1
 
 
@@ -443,7 +447,7 @@ WRONG_FUNCTIONS: list[Any] = [
     (lambda node, port: spawnable(lambda: None), "at the top level of a module"),
     pytest.param(lambda node, port: port.on("x", print), "port.on('tag')(function)"),
     pytest.param(lambda node, port: port.on(functools.partial(print)), "write @port.on('tag')"),
-    pytest.param(lambda node, port: spawnable(generator), "`yield`"),
+    pytest.param(lambda node, port: spawnable(sync_generator), "`yield`"),
 ]
 
 

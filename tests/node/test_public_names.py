@@ -15,6 +15,7 @@ import textwrap
 import types
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,20 @@ def undocumented_attributes(cls: type) -> list[str]:
     if issubclass(cls, enum.Enum):
         # The value of a member is its text for people.
         announced |= {name for name, member in cls.__members__.items() if isinstance(member.value, str)}
+    if issubclass(cls, tuple):
+        # Sphinx shows the fields of a named tuple as members, so each has a docstring of its own.
+        announced |= described_in(ast.parse(inspect.getsource(cls)).body[0].body)  # type: ignore[attr-defined]
     return sorted(name for base in ours for name in attributes_of(base) if name not in announced)
+
+
+def described_in(body: list[ast.stmt]) -> set[str]:
+    """The annotated names of a class that are followed by a string."""
+    return {
+        statement.target.id
+        for statement, following in pairwise(body)
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+    }
 
 
 @cache

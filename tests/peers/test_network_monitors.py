@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -759,6 +760,14 @@ async def test_a_request_behind_a_message_that_killed_its_port(autojump_clock: t
         assert a.peers == ("b",)
 
 
+def _note(told: list[object], *answer: object) -> None:
+    told.append(answer)
+
+
+def _are_two(told: list[object]) -> bool:
+    return len(told) == 2
+
+
 async def test_an_answer_comes_behind_the_report_that_a_port_is_missing(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -770,6 +779,6 @@ async def test_an_answer_comes_behind_the_report_that_a_port_is_missing(
         for node in (a, b):
             told: list[object] = []
             node.monitor(str(port), lambda what, _text, told=told: told.append(what))
-            node.send("a", "info", node.port(lambda *answer, told=told: told.append(answer)), "answer")
-            await until(lambda told=told: len(told) == 2)
+            node.send("a", "info", node.port(partial(_note, told)), "answer")
+            await until(partial(_are_two, told))
             assert told == ["no_such_port", ("answer", "a")]

@@ -528,12 +528,27 @@ def test_epochs_rise_over_supervisors_of_one_name() -> None:
         async with open_three(network) as node:
             await supervise(node)
             await supervise(node)
-            # Its time of day would begin when it is opened; that of machines is about the same.
-            network.jump_wall_clock("d", trio.current_time())
             async with network.open_node("d", seeds=["a"], spawn_modules=["remote_children"]) as other:
                 await supervise(other)
         assert [life.epoch for life in lives] == sorted({life.epoch for life in lives})
         assert len(lives) == 3
+
+    simulate(run)
+
+
+def test_epochs_rise_when_the_node_of_the_supervisor_is_started_again() -> None:
+    async def supervise(node: Node) -> None:
+        async with node.open_supervisor(name="store") as crew:
+            await crew.spawn("b", SERVE)
+            await crew.wait()
+
+    async def run(network: SimulatedNetwork) -> None:
+        async with open_three(network):
+            network.start("d", supervise, heartbeat=HEARTBEAT, seeds=["a"])
+            await next_life(1)
+            network.crash("d")
+            network.restart("d")
+            assert (await next_life(2, 60)).epoch > lives[0].epoch
 
     simulate(run)
 

@@ -30,7 +30,9 @@ from trio_mp._protocol.database.records import NODES
 from trio_mp._protocol.database.replica import Replica
 from trio_mp._protocol.membership.rules import Membership, MembershipEffect
 from trio_mp._protocol.schema import Send
+from trio_mp._reason import Reason
 from trio_mp._services import database, membership
+from trio_mp._supervision.remote import RemoteLife
 from trio_mp.testing import PromiseBroken, Rule, SimulatedNetwork, Witness, simulate
 from trio_mp.testing.__main__ import main
 from trio_mp.testing._formation import runs_known_to
@@ -69,6 +71,13 @@ def test_nodes_part_in_some_of_the_seeds(caplog: pytest.LogCaptureFixture) -> No
     assert 0 < sum(result.asked > 0 for result in results) < len(results)
     parted = [record for record in caplog.records if "nothing depended on the connection" in record.getMessage()]
     assert len(parted) > 10
+    assert not any(result.violation for result in results)
+
+
+def test_nodes_supervise_in_some_of_the_seeds(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("CRITICAL", "trio_mp")
+    results = [run_seed(seed) for seed in range(4)]
+    assert 0 < sum(result.lives > 0 for result in results) < len(results)
     assert not any(result.violation for result in results)
 
 
@@ -119,6 +128,27 @@ def test_it_finds_a_membership_with_a_rule_taken_out(
     caplog.set_level("CRITICAL", "trio_mp")
     monkeypatch.setattr(membership, "Membership", kind)
     assert any("seeds are global" in run_seed(seed).violation for seed in range(100))
+
+
+def takes_a_loss_for_a_death(life: RemoteLife, reason: Reason) -> bool:
+    """A lost connection is a death, and the next life begins at once."""
+    return True
+
+
+async def waits_for_nothing(life: RemoteLife) -> Reason:
+    """What is to end has ended."""
+    await trio.lowlevel.checkpoint()
+    return ()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name, broken", [("is_certain", takes_a_loss_for_a_death), ("wait_gone", waits_for_nothing)])
+def test_it_finds_a_supervisor_that_does_not_wait(
+    name: str, broken: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("CRITICAL", "trio_mp")
+    monkeypatch.setattr(RemoteLife, name, broken)
+    assert any("a life of a supervised child" in run_seed(seed).violation for seed in range(50))
 
 
 class BreaksBeforeItMakes(Replica):

@@ -13,8 +13,9 @@ import trio
 from trio._core import _run
 
 import trio_mp
-from trio_mp import Node, RemoteProtocolError, node_of
+from trio_mp import ChannelReceiver, ChannelSender, Node, Port, RemoteProtocolError, node_of, spawnable
 from trio_mp.testing import (
+    Program,
     PromiseBroken,
     Rule,
     SimulatedNetwork,
@@ -301,6 +302,124 @@ def test_crash_and_restart(silently: bool) -> None:
             assert node_of(ports[0]) == node_of(ports[1])
             assert ports[0] != ports[1]
             assert (await a.wait_death(ports[0]))[0] == "no_such_port"
+
+    simulate(scenario)
+
+
+@spawnable
+async def _never_starts(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
+    await trio.sleep_forever()
+
+
+@spawnable
+async def _starts_at_once(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
+    task_status.started()
+    await trio.sleep_forever()
+
+
+@spawnable
+async def _keeps_silent(receive: ChannelReceiver[object], send: ChannelSender[object]) -> None:
+    await trio.sleep_forever()
+
+
+async def _supervises(node: Node) -> None:
+    async with node.open_supervisor() as crew:
+        await crew.start(_starts_at_once)
+        await crew.spawn("a", f"{__name__}:_starts_at_once")
+        await trio.sleep_forever()
+
+
+async def _supervises_what_starts(node: Node) -> None:
+    async with node.open_supervisor() as crew:
+        await crew.start(_never_starts)
+
+
+async def _supervises_what_starts_there(node: Node) -> None:
+    async with node.open_supervisor() as crew:
+        await crew.spawn("a", f"{__name__}:_never_starts")
+
+
+async def _supervises_twice(node: Node) -> None:
+    async with node.open_supervisor():
+        await _supervises(node)
+
+
+async def _starts(node: Node) -> None:
+    await node.start(_never_starts)
+
+
+async def _starts_there(node: Node) -> None:
+    await node.start_on("a", f"{__name__}:_starts_at_once")
+    await trio.sleep_forever()
+
+
+async def _never_starts_there(node: Node) -> None:
+    await node.start_on("a", f"{__name__}:_never_starts")
+
+
+async def _waits_for_a_death(node: Node) -> None:
+    await node.wait_death(node.port(print))
+
+
+async def _calls(node: Node) -> None:
+    await node.call(node.port(lambda *_: None), "and nobody answers")
+
+
+async def _has_a_channel(node: Node) -> None:
+    async with node.open_channel(node.id, f"{__name__}:_keeps_silent") as (_, receive):
+        await receive.receive()
+
+
+async def _has_a_group(node: Node) -> None:
+    node.database.register("things", node.port(print))
+    async with node.open_group("things") as group:
+        await group.call("and nobody answers")
+
+
+async def _is_a_singleton(node: Node) -> None:
+    await node.run_singleton("the one", _forever)
+
+
+async def _forever(_epoch: object) -> None:
+    await trio.sleep_forever()
+
+
+async def _in_a_port(node: Node) -> None:
+    async with node.open_port():
+        await _supervises(node)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "program",
+    [
+        _supervises,
+        _supervises_what_starts,
+        _supervises_what_starts_there,
+        _supervises_twice,
+        _starts,
+        _starts_there,
+        _never_starts_there,
+        _waits_for_a_death,
+        _calls,
+        _has_a_channel,
+        _has_a_group,
+        _is_a_singleton,
+        _in_a_port,
+    ],
+)
+def test_nothing_in_a_crashed_node_waits_for_ever(program: Program) -> None:
+    """What unwinds under a shield would hold the whole simulation up: its virtual clock would turn without end."""
+
+    async def scenario(network: SimulatedNetwork) -> None:
+        network.start("w", program, seeds=["a"], spawn_modules=[__name__])
+        async with network.open_node("a", spawn_modules=[__name__]) as a:
+            await trio.sleep(1)
+            assert a.peers == ("w",)
+            ended = network._runs["w"].ended
+            network.crash("w")
+            with trio.fail_after(60):
+                await ended.wait()
 
     simulate(scenario)
 

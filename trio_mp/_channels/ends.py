@@ -50,8 +50,9 @@ class ChannelSender(trio.abc.SendChannel[T_contra]):
 
     __slots__ = ("_closed", "_limits", "_outgoing")
 
-    def __init__(self, outgoing: SendingDirection, buffer: int, buffer_size: int) -> None:
-        self._outgoing = outgoing
+    def __init__(self, outgoing: Any, buffer: int, buffer_size: int) -> None:
+        # `Any` in the signature: type checkers of programs need not read the modules that are not for users.
+        self._outgoing: SendingDirection = outgoing
         self._limits = buffer, buffer_size
         self._closed = False
         outgoing.clones[self] = None
@@ -152,8 +153,9 @@ class ChannelReceiver(trio.abc.ReceiveChannel[T_co]):
 
     __slots__ = ("_closed", "_incoming", "_limits")
 
-    def __init__(self, incoming: ReceivingDirection, buffer: int, buffer_size: int) -> None:
-        self._incoming = incoming
+    def __init__(self, incoming: Any, buffer: int, buffer_size: int) -> None:
+        # `Any` in the signature: type checkers of programs need not read the modules that are not for users.
+        self._incoming: ReceivingDirection = incoming
         self._limits = buffer, buffer_size
         self._closed = False
         incoming.clones[self] = None
@@ -161,7 +163,7 @@ class ChannelReceiver(trio.abc.ReceiveChannel[T_co]):
     def __repr__(self) -> str:
         return f"<ChannelReceiver{' (closed)' if self._closed else ''} at {id(self):#x}>"
 
-    def receive(self) -> Coroutine[Any, Any, T_co]:
+    def receive(self) -> Coroutine[Any, Any, T_co]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Take the next item; wait for one if there is none. To be awaited.
 
         An item that is already there is returned without a full scheduler pass: cancellation is checked, and other
@@ -176,7 +178,7 @@ class ChannelReceiver(trio.abc.ReceiveChannel[T_co]):
         # Not an async function that awaits this: a coroutine more for each item.
         return self._receive(iterates=False)
 
-    def __anext__(self) -> Coroutine[Any, Any, T_co]:
+    def __anext__(self) -> Coroutine[Any, Any, T_co]:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self._receive(iterates=True)
 
     @enable_ki_protection

@@ -31,3 +31,4 @@ class Side(ABC):
     @abstractmethod
     def raise_broken(self) -> NoReturn:
         """Raise the `trio.BrokenResourceError` of a channel that is broken."""
+        raise NotImplementedError

@@ -29,6 +29,7 @@ from .._protocol.groups.roster import (
     TryLater,
     WatchPlace,
 )
+from .._protocol.requests import INFO
 from .._protocol.wire.values import plain_message
 from .._runtime import Runtime
 from .._services.calls import Calls
@@ -365,7 +366,7 @@ class Group(AsyncIterator[MembershipEvent]):
             # This node closes, and the group with it.
             return
         self._questions[attempt] = question
-        self._runtime.send(node_of(port), ("info", question))
+        self._runtime.send(node_of(port), (INFO, question))
         self._start_clock(attempt, settings.connect_timeout + _HEARTBEATS * settings.heartbeat, self._unanswered)
 
     def _answered(self, attempt: int) -> None:

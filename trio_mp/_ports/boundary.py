@@ -129,9 +129,7 @@ class Deaths(Protocol):
         """Crash the node. Raises only when the node has closed."""
         ...
 
-    def start_system_task(
-        self, async_function: Callable[..., Awaitable[object]], *arguments: Any
-    ) -> trio.CancelScope:
+    def start_system_task(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> trio.CancelScope:
         """Start a task of the runtime. Does nothing when the node has closed: no task of it runs then.
 
         Returns:

@@ -147,9 +147,7 @@ class Lifecycle(PortLifecycle):
                 self._unwound(port, state)
             self._task_ended(scope)
 
-    def start_system_task(
-        self, async_function: Callable[..., Awaitable[object]], *arguments: Any
-    ) -> trio.CancelScope:
+    def start_system_task(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> trio.CancelScope:
         """See `Deaths.start_system_task`."""
         if self.nursery is None:
             return trio.CancelScope()

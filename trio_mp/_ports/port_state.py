@@ -41,6 +41,10 @@ class Supervising(Protocol):
         """Begin to stop all children: the node closes."""
         ...
 
+    def abandon(self) -> None:
+        """End now, and wait for no child: a simulation has crashed the node, and its ports say nothing any more."""
+        ...
+
     async def wait_ended(self) -> None:
         """Wait until no child runs any more."""
         ...

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import chain
+from typing import Any
 
 from .._errors import RemoteProtocolError
 from .wire.limits import MAXIMUM_DEPTH, MAXIMUM_VALUES
@@ -51,8 +52,8 @@ def _size_within(container: object) -> int:
         values += sum(map(len, level)) + sum(map(len, tables))  # type: ignore[arg-type]
         if not level or values > MAXIMUM_VALUES:
             break
-        parts = [*tables, *[table.values() for table in tables]]
-        parts += [value for value in level if type(value) is not dict]  # type: ignore[misc]
+        parts: list[Any] = [*tables, *[table.values() for table in tables]]
+        parts += [value for value in level if type(value) is not dict]
         items = [*chain.from_iterable(parts)]
         size += sum([len(value) for value in items if isinstance(value, str | bytes)])
         level = [value for value in items if type(value) in _CONTAINERS]

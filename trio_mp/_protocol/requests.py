@@ -302,9 +302,7 @@ def _is_seconds_or_none(value: object) -> bool:
     return value is None or _is_seconds(value)
 
 
-def _start(
-    name: str, function: str, port: str | None, epoch: int | None, arguments: tuple[object, ...]
-) -> StartPort:
+def _start(name: str, function: str, port: str | None, epoch: int | None, arguments: tuple[object, ...]) -> StartPort:
     return StartPort(name, function, arguments, port or "", epoch)
 
 
@@ -392,6 +390,9 @@ IDLE, BYE, BUSY = (schema.write() for schema in _PARTING)
 
 WORDS: tuple[str, ...] = (_CALL.word,)
 """What begins the requests that a node makes only of those that have said, in their greeting, that they understand."""
+
+INFO = "info"
+"""The question that a node answers with its ID, behind what the asker has said before: followed by the reply port."""
 
 QUERIES = frozenset(schema.word for schema in _QUERIES)
 """What begins the messages that ask for an answer."""

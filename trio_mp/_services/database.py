@@ -118,9 +118,7 @@ class Database:
         self._delete(family, [check_text(key, f"keys[{index}]") for index, key in enumerate(keys)])
 
     @trio.lowlevel.enable_ki_protection
-    def register(
-        self, family: str, port: str | PortReference, value: object = None, *, key: str | None = None
-    ) -> None:
+    def register(self, family: str, port: str | PortReference, value: object = None, *, key: str | None = None) -> None:
         """Set an entry for a port; it is deleted when the port dies. Not a checkpoint.
 
         `set` and `delete` of the same entry take it away from the port.
@@ -148,6 +146,7 @@ class Database:
         peer, name = self._runtime.route(target)
         if not name:
             raise ValueError(f"register(): expected a port, got the node port {port}; nodes are in the family {NODES}")
+        owned: dict[Owned, None] = {}
         if peer is None:
             found = self._runtime.lifecycle.ports.get(name)
             if found is None:

@@ -34,9 +34,7 @@ def send_after(runtime: Runtime, seconds: float, port: str | PortReference, mess
     return Timer(runtime.lifecycle.start_system_task(_send_later, runtime, seconds, port, message))
 
 
-async def _send_later(
-    runtime: Runtime, seconds: float, port: str | PortReference, message: tuple[Any, ...]
-) -> None:
+async def _send_later(runtime: Runtime, seconds: float, port: str | PortReference, message: tuple[Any, ...]) -> None:
     await trio.sleep(seconds)
     try:
         runtime.send(port, message)

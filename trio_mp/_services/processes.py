@@ -33,9 +33,7 @@ async def open_port(runtime: Runtime) -> AsyncGenerator[Port, None]:
     await unwound.wait()
 
 
-def start_port(
-    runtime: Runtime, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]
-) -> Port:
+def start_port(runtime: Runtime, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]) -> Port:
     """See `Node.start_port`."""
     if not callable(async_function):
         raise TypeError(f"start_port(): expected an async function, got {async_function!r}")

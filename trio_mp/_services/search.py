@@ -133,7 +133,6 @@ class Search:
         return f"{node_id} listens nowhere; it was asked to dial this node"
 
 
-
 class DialsForOthers:
     """Dials nodes that have asked for it, because they cannot dial this one.
 

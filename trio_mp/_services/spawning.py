@@ -197,9 +197,7 @@ class Spawner:
             del self._failures[next(iter(self._failures))]
         self._failures[name] = reason
 
-    def _initialise(
-        self, port: Port, request: Spawn | StartPort, status: PortStatus | None, *, asker: str
-    ) -> None:
+    def _initialise(self, port: Port, request: Spawn | StartPort, status: PortStatus | None, *, asker: str) -> None:
         """Initialise a new port as a request of another node says, or of this one (an empty text), in its context."""
         lifecycle = self._runtime.lifecycle
         if isinstance(request, StartPort):

@@ -72,9 +72,7 @@ class PendingStream:
 
         The stream is broken off at once if no task waits for it any more, or if the wrong side has dialled.
         """
-        stream = ByteStream(
-            handover.pipe, self.peer.id, self._grace, tls=handover.tls, received=handover.received
-        )
+        stream = ByteStream(handover.pipe, self.peer.id, self._grace, tls=handover.tls, received=handover.received)
         if self.over or self.stream is not None or handover.dialled is not self.dials:
             stream.abort()
         else:

@@ -91,9 +91,8 @@ async def _wait(driver: Driver) -> list[BaseException]:
         try:
             with trio.CancelScope(shield=True):
                 await driver.wait_ended()
-                while driver.nursery.child_tasks:
-                    # Tasks of starts that have ended, but have their last step to take.
-                    await trio.lowlevel.cancel_shielded_checkpoint()
+                # Starts have ended but for their last step, unless `Driver.abandon` has left them to themselves.
+                await driver.wait_tasks()
         except KeyboardInterrupt as interrupt:
             # Trio wakes the main task for it, protected or not. To leave now would leave the children behind.
             interrupts = [interrupt]

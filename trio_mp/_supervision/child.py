@@ -129,9 +129,7 @@ class Child:
       failure: the exception that the first start has raised.
     """
 
-    __slots__ = (
-        *("context", "failure", "gone", "key", "kind", "reference", "scope", "settings", "settled", "turn"),
-    )
+    __slots__ = (*("context", "failure", "gone", "key", "kind", "reference", "scope", "settings", "settled", "turn"),)
 
     def __init__(self, key: str, kind: Kind, settings: ChildSettings, reference: ChildRef) -> None:
         self.key = key

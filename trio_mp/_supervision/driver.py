@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from itertools import takewhile
 
@@ -84,6 +85,7 @@ class Driver:
         self._cancelled = False
         self._failed: tuple[str, ...] = ()
         self._changed = trio.lowlevel.ParkingLot()
+        self._task_ended = trio.lowlevel.ParkingLot()
 
     # The block -----------------------------------------------------------------------------------------------------
 
@@ -105,6 +107,8 @@ class Driver:
     @trio.lowlevel.enable_ki_protection
     def end(self) -> None:
         """Begin to stop all children, because the block has been left. Does nothing if they are being stopped."""
+        if self._ended.is_set():
+            return
         self._feed(self._rules.end(trio.current_time()))
 
     @trio.lowlevel.enable_ki_protection
@@ -139,6 +143,11 @@ class Driver:
     async def wait_ended(self) -> None:
         """See `Supervising.wait_ended`."""
         await self._ended.wait()
+
+    async def wait_tasks(self) -> None:
+        """Wait until no task of the supervisor runs any more: no start, and no back-off. Not always a checkpoint."""
+        while self.nursery.child_tasks:
+            await self._task_ended.park()
 
     @property
     def ending(self) -> bool:
@@ -253,7 +262,7 @@ class Driver:
         try:
             self._actions.execute(actions)
         except BaseException:
-            self._abandon()
+            self.abandon()
             raise
         if not self._rules.ending:
             self._drop_errors(trio.current_time() - self.settings.within)
@@ -291,12 +300,20 @@ class Driver:
                     # Here and not in the task: before the task runs, the rules may ask for the same time again, or all
                     # may end.
                     scope = self._timers[until] = trio.CancelScope(shield=True)
-                    self.nursery.start_soon(self._wake, until, scope, name=f"{self.label}: back-off")
+                    self.nursery.start_soon(self._run, self._wake, until, scope, name=f"{self.label}: back-off")
             case Ended(failed):
                 self._end(failed)
 
     def _start_soon(self, child: Child, turn: Turn, scope: trio.CancelScope) -> None:
-        self.nursery.start_soon(self._begin, child, turn, scope, name=f"{self.label}: {child.key}")
+        self.nursery.start_soon(self._run, self._begin, child, turn, scope, name=f"{self.label}: {child.key}")
+
+    @trio.lowlevel.enable_ki_protection
+    async def _run(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Do the work of a task of the supervisor, and wake whoever waits for the end of its tasks."""
+        try:
+            await work(*args)
+        finally:
+            self._task_ended.unpark_all()
 
     def _note_restart(self, child: Child, restarts: int, delay: float) -> None:
         self.restarts += 1
@@ -313,8 +330,12 @@ class Driver:
         limit = life.shutdown_timeout if child.settings.shutdown is None else child.settings.shutdown
         life.stop(None if limit == math.inf else limit)
 
-    def _abandon(self) -> None:
-        """End everything after an error in this package, so that nobody waits for an action that will not be done."""
+    @trio.lowlevel.enable_ki_protection
+    def abandon(self) -> None:
+        """End at once, so that nobody waits for an action that will not be done. See also `Supervising.abandon`.
+
+        After an error in this package, or when a simulation has crashed the node.
+        """
         for child in self._children.values():
             if child.scope is not None:
                 child.scope.cancel()

@@ -35,6 +35,7 @@ _KNOWN = frozenset(
 )
 _PSS = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
 
+
 class _RefusedError(Exception):
     """The notary does not believe what was signed. The text is the rest of a sentence about it, after its subject."""
 

@@ -67,9 +67,7 @@ def runs_known_to(node: Node) -> dict[str, str]:
     return {node_id: said[0] for node_id, said in table.items() if isinstance(said, list) and is_node(node_id, said)}
 
 
-def standings_of(
-    nodes: Mapping[str, Node], seeds_of: Callable[[str], Iterable[str]]
-) -> dict[str, Standing]:
+def standings_of(nodes: Mapping[str, Node], seeds_of: Callable[[str], Iterable[str]]) -> dict[str, Standing]:
     """The places of these nodes. Nodes without a network have none.
 
     Args:

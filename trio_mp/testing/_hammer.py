@@ -35,6 +35,7 @@ class Summary:
       elapsed: how many real seconds have passed.
       sent, delivered, fired: how many messages and monitors the oracle saw.
       asked: how often a node was made to ask another node to part.
+      lives: how many lives of supervised children there were.
       faults: how many faults of each kind were injected.
       violations: the results with a violation.
     """
@@ -46,6 +47,7 @@ class Summary:
     delivered: int = 0
     fired: int = 0
     asked: int = 0
+    lives: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     violations: list[Result] = field(default_factory=list)
 
@@ -57,6 +59,7 @@ class Summary:
         self.delivered += result.delivered
         self.fired += result.fired
         self.asked += result.asked
+        self.lives += result.lives
         self.faults += result.faults
         if result.violation:
             self.violations.append(result)
@@ -122,6 +125,7 @@ def draw(summary: Summary) -> str:
     add("messages through the oracle", f"{summary.sent:,}", f"{summary.delivered:,} of them delivered")
     add("monitors fired", f"{summary.fired:,}")
     add("asked to part", f"{summary.asked:,}")
+    add("lives of children", f"{summary.lives:,}")
     add("faults", f"{summary.faults.total():,}")
     for kind, count in sorted(summary.faults.items()):
         add(f"  {kind}", f"{count:,}")

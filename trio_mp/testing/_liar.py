@@ -109,8 +109,6 @@ def judge_database(network: SimulatedNetwork) -> None:
                 network.oracle.fail(Rule.DATABASE, f"expected {node_id} to hold no lies, got {lies}")
 
 
-def _true_nodes(
-    nodes: Mapping[str, Node], standings: Mapping[str, Standing], part: list[str]
-) -> dict[str, object]:
+def _true_nodes(nodes: Mapping[str, Node], standings: Mapping[str, Standing], part: list[str]) -> dict[str, object]:
     known = [one for one in sorted(part) if standings[one].is_global or standings[one].anchor is not None]
     return {one: [nodes[one]._runtime.incarnation, *nodes[one].binds] for one in known}

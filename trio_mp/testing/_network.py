@@ -102,6 +102,7 @@ class SimulatedNetwork(Faults):
         self._wires: list[Wire] = []
         self._wire_count = 0
         self._fairness: dict[str, FairnessClock] = {}
+        self._begun = trio.current_time()
         self._wall_offsets: dict[str, float] = {}
         self._runs: dict[str, _Run] = {}
         self._dials_held = False
@@ -178,10 +179,18 @@ class SimulatedNetwork(Faults):
         for one, other in itertools.combinations(standings, 2):
             bound = are_bound(standings, one, other)
             self.oracle.connections(one, other, self.uses(one, other), self.uses(other, one), bound=bound)
+        self.check_memory()
+        self.oracle.finish()
+
+    def check_memory(self) -> None:
+        """Have the oracle check that no node holds entries of a dead run. To be called when the network is quiet.
+
+        Raises:
+          PromiseBroken: one does.
+        """
         for node_id, node in self.nodes.items():
             for known, run in runs_known_to(node).items():
                 self.oracle.remembered(node_id, known, lives=self.is_run_alive(known, run))
-        self.oracle.finish()
 
     # Nodes ---------------------------------------------------------------------------------------------------------
 
@@ -189,7 +198,6 @@ class SimulatedNetwork(Faults):
         node_id = host.node_id
         numbers = self.generator(f"node {node_id} run {host.run}")
         fairness = self._fairness[node_id] = FairnessClock(self.generator(f"fairness {node_id} run {host.run}"))
-        start = trio.current_time()
 
         def make_tls(server: bool) -> TLSChannel:
             return SimulatedTLS(numbers.randbytes, server)
@@ -200,7 +208,8 @@ class SimulatedNetwork(Faults):
             transport=NodeTransport(self, host),
             make_tls=throwaway_tls if self._real_tls else make_tls,
             fairness_clock=fairness,
-            wall_clock=lambda: _EPOCH + trio.current_time() - start + self._wall_offsets.get(node_id, 0.0),
+            # The machine's, which goes on while no node runs on it.
+            wall_clock=lambda: _EPOCH + trio.current_time() - self._begun + self._wall_offsets.get(node_id, 0.0),
         )
 
     @asynccontextmanager
@@ -311,9 +320,10 @@ class SimulatedNetwork(Faults):
                     end.vanish(silently=silently)
         for place in [place for place in self._places.values() if place.transport.host is host]:
             place.close()
+        # First: a task of the program that waits gets this cancellation, and nothing that the rest would tell it.
+        run.scope.cancel()
         if run.node is not None:
             silence(run.node)
-        run.scope.cancel()
 
     def restart(self, node_id: str, program: Program | None = None) -> None:
         """Start a crashed node again, under the same ID and with the same settings and context.
@@ -384,9 +394,7 @@ async def open_simulated_network(
         raise failure
 
 
-def simulate(
-    scenario: Callable[..., Awaitable[T]], *arguments: Any, seed: int | str = 0, real_tls: bool = False
-) -> T:
+def simulate(scenario: Callable[..., Awaitable[T]], *arguments: Any, seed: int | str = 0, real_tls: bool = False) -> T:
     """Run `await scenario(network, *arguments)` in a Trio run with a virtual clock. Returns its result.
 
     A test for many seeds is an ordinary function::

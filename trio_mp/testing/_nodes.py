@@ -132,7 +132,10 @@ class FairnessClock:
 
 
 def silence(node: Node) -> None:
-    """Keep a crashed node from firing or delivering anything while its tasks end."""
+    """Keep a crashed node from firing or delivering anything while its tasks end.
+
+    Its ports die, and nobody is told. So what waits in the node until a port has unwound does not wait for ever.
+    """
     core = node._runtime
     core.dispatcher.queue.items.clear()
     core._node_monitors.clear()
@@ -140,7 +143,10 @@ def silence(node: Node) -> None:
     for port in [*ports.ports.values(), *ports.unwinding.values()]:
         state_of(port).monitors.clear()
         port._tags = port._default = None
-    ports.ports.clear()
+    for port in tuple(ports.ports.values()):
+        ports.die(port, ("node_failed", f"{node.id} was crashed"))
+    for supervisor in tuple(core.supervisors):
+        supervisor.abandon()
     if core.network is not None:
         for peer in core.network.peers.values():
             peer.association.outbox.monitors.clear()

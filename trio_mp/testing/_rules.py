@@ -30,6 +30,9 @@ class Rule(enum.Enum):
         " which no member lies"
     )
     LINGERS = "the entries of a dead node are gone within three heartbeats and the grace"
+    LIVES = "a life of a supervised child begins when the one before has ended, and has a greater epoch"
+    STOPPED = "a supervised child that was stopped has ended, is not started again, and counts as no restart"
+    SUPERVISED = "at rest each child of a supervisor runs, once, and no child of one that has ended"
 
 
 class PromiseBroken(Exception):

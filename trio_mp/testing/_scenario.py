@@ -22,7 +22,7 @@ MESSAGES = 1000
 FAULTS = 10
 """How many times a seed disturbs its network."""
 
-SPAWN_MODULE = "trio_mp.testing._workload"
+SPAWN_MODULES = ("trio_mp.testing._workload", "trio_mp.testing._overseer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def make_plan(numbers: random.Random, shape: random.Random) -> Plan:
         "connect_timeout": connect_timeout,
         "shutdown_timeout": numbers.choice((1.0, 5.0)),
         "encryption": numbers.random() < 0.25,
-        "spawn_modules": (SPAWN_MODULE,),
+        "spawn_modules": SPAWN_MODULES,
     }
     tiny = numbers.random() < 0.3
     nodes: dict[str, SettingArguments] = {}

@@ -10,6 +10,7 @@ import trio
 
 from ._liar import Liar, judge_database
 from ._network import SimulatedNetwork, simulate
+from ._overseer import Overseer
 from ._parting import Parter
 from ._rules import PromiseBroken
 from ._scenario import QUIET, Disturber, make_plan
@@ -25,6 +26,7 @@ class Result:
       seconds: how many simulated seconds it took.
       sent, delivered, fired: how many messages and monitors the oracle saw.
       asked: how often a node was made to ask another one to part.
+      lives: how many lives of supervised children there were.
       faults: how many faults of each kind were injected.
       digest: the digest of the trace.
       violation: the rule that was broken, what happened, and a shortened trace; empty if none was.
@@ -36,6 +38,7 @@ class Result:
     delivered: int = 0
     fired: int = 0
     asked: int = 0
+    lives: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     digest: str = ""
     violation: str = ""
@@ -59,7 +62,8 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
     parter.adjust(plan.nodes)
     network.default_link.be_like(plan.link)
     network.oracle.bounds = plan.bounds
-    trial = Trial(network, plan)
+    overseer = Overseer(network, plan)
+    trial = Trial(network, plan, overseer)
     try:
         async with trio.open_nursery() as nursery:
             for name, start in plan.starts.items():
@@ -68,13 +72,19 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
             nursery.start_soon(parter.run, trial)
             nursery.start_soon(liar.run, trial)
         await trio.sleep_until(trial.quiet_at)
-        for name in plan.nodes:
-            if not network.is_up(name):
-                network.restart(name)
+        down = [name for name in plan.nodes if not network.is_up(name)]
+        if down:
+            # Before the next runs of these nodes, whose entries replace the old ones.
+            network.heal()
+            await trio.sleep(network.oracle.bounds.longest + 1)
+            network.check_memory()
+        for name in down:
+            network.restart(name)
         await network.settle()
         judge_database(network)
         # For the rest of the time nothing happens, and then all nodes close at once.
         await trio.sleep_until(trial.quiet_at + QUIET)
+        overseer.judge()
         trial.ended.set()
         await network.wait_ended()
     finally:
@@ -82,13 +92,14 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
         result.seconds = trio.current_time()
         result.sent, result.delivered, result.fired = oracle.sent, oracle.delivered, oracle.fired
         result.asked = parter.asked
+        result.lives = overseer.lives.count
         result.faults = network.trace.faults
         result.digest = network.trace.digest
 
 
 async def _start_later(network: SimulatedNetwork, trial: Trial, name: str, start: float) -> None:
     await trio.sleep(start)
-    network.start(name, trial.program, **trial.plan.nodes[name])
+    network.start(name, trial.program, context=trial.overseer.lives, **trial.plan.nodes[name])
 
 
 async def _disturb(network: SimulatedNetwork, trial: Trial) -> None:

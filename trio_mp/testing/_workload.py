@@ -15,6 +15,7 @@ from .._ports.monitor import Monitor
 from .._ports.port import Port, current_node
 from .._services.spawning import spawnable
 from ._network import SimulatedNetwork
+from ._overseer import Overseer
 from ._scenario import MESSAGES, QUIET, SECONDS, Plan
 from ._witness import Witness
 
@@ -30,15 +31,17 @@ class Trial:
 
     Attributes:
       network, plan: the simulated network, and what the seed means.
+      overseer: has some of the nodes supervise children.
       ports: the IDs of ports that all programs know of, some of them dead.
       players: the player of the latest run of each node, by node ID.
       ended: set when the programs are to return.
       quiet_at: the time from which the programs do nothing more, in seconds of Trio's clock.
     """
 
-    def __init__(self, network: SimulatedNetwork, plan: Plan) -> None:
+    def __init__(self, network: SimulatedNetwork, plan: Plan, overseer: Overseer) -> None:
         self.network = network
         self.plan = plan
+        self.overseer = overseer
         self.ports: list[str] = []
         self.players: dict[str, Player] = {}
         _PLAYERS.set({})
@@ -48,7 +51,13 @@ class Trial:
     async def program(self, node: Node) -> None:
         """Run the program of one node."""
         player = self.players[node.id] = Player(self, node)
-        await player.play()
+        if node.id not in self.overseer.nodes:
+            await player.play()
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.overseer.supervise, node, self.quiet_at)
+            await player.play()
+            nursery.cancel_scope.cancel()
 
     def provoke(self, numbers: random.Random) -> None:
         """Have some of the programs send messages now."""

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from trio_mp._errors import LocalProtocolError, RemoteProtocolError
 from trio_mp._protocol.database.effects import Changed, Ignored, Refused
-from trio_mp._protocol.database.records import NODES, VOUCHERS, Difference, Record, Table, Version
+from trio_mp._protocol.database.records import FAMILIES, NODES, VOUCHERS, Difference, Record, Table, Version
 from trio_mp._protocol.database.replica import Replica
 from trio_mp._protocol.database.vouchers import check_voucher, implausible, make_voucher
 from trio_mp._protocol.schema import Send
@@ -818,6 +818,28 @@ class TestWhoBecomesGlobalAndReads:
         assert "red" not in asking.seen
         network.expire_all()
         assert asking.seen["red"] == {}
+
+
+class TestWhatIsKnownHere:
+    """What a node knows without asking: what it holds, and what it follows."""
+
+    def test_of_a_family(self, network: Network) -> None:
+        sets(network.processes["b"], "b", 1)
+        sets(network.processes["a"], "a", 2)
+        reader, anchor = network.processes["a"].replica, network.processes["s1"].replica
+        assert anchor.known("red") == {"a": 2, "b": 1}
+        assert reader.known("red") == {"a": 2}
+        asked = reader.subscribe("red")
+        assert reader.known("red") == {"a": 2}, "the table has not come"
+        network.processes["a"].execute(asked)
+        network.deliver_all()
+        assert reader.known("red") == {"a": 2, "b": 1}
+        assert reader.known("green") == {}
+
+    def test_the_families(self, network: Network) -> None:
+        sets(network.processes["b"], "b", 1)
+        assert "red" in network.processes["s1"].replica.known(FAMILIES)
+        assert "green" not in network.processes["s1"].replica.known(FAMILIES)
 
 
 class TestWhatCannotBeUsed:

@@ -256,3 +256,29 @@ def fits(value: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+PORT = "n#lIG5HDYf.X3FU6l7mqoX0gB-n"
+
+
+class TestEntriesOfPorts:
+    """Of which port an entry speaks, if it speaks of one."""
+
+    @pytest.mark.parametrize(
+        "key, value, port, said",
+        [
+            (PORT, {"size": 1}, PORT, {"size": 1}),
+            ("lobby", PORT, PORT, None),
+            ("lobby", entries.named_entry(PORT, 7), PORT, 7),
+        ],
+    )
+    def test_that_speak_of_one(self, key: str, value: object, port: str, said: object) -> None:
+        assert entries.read_port(key, value) == (port, said)
+
+    @pytest.mark.parametrize("value", ["a", "#", "", 7, None, [], [PORT], [PORT, 1, 2], ["a", 1], [7, 1]], ids=repr)
+    def test_that_speak_of_none(self, value: object) -> None:
+        assert entries.read_port("lobby", value) is None
+
+    @pytest.mark.parametrize("text", ["a", "", "#", "a#", "a b#c", 7, None, b"n#lIG5HDYf.X3FU6l7m"], ids=repr)
+    def test_what_is_no_port(self, text: object) -> None:
+        assert not entries.is_port_id(text)

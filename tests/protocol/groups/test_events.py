@@ -54,7 +54,7 @@ def test_what_a_slow_reader_gets(steps: list[int | None], limit: int) -> None:
 
 def test_nothing_is_left_out_below_the_limit() -> None:
     log = EventLog()
-    events = [Joined("p", 1, "k"), Left("p", (), "k")] * 500
+    events: list[Joined | Left] = [Joined("p", 1, "k"), Left("p", (), "k")] * 500
     for event in events:
         log.add(event)
     assert len(log) == 1000

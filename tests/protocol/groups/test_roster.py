@@ -288,6 +288,7 @@ def test_a_member_whose_entry_is_gone_leaves_once(kind: str) -> None:
     assert roster.update({}, ["k"]) == [AskPlace(attempt, "port")]
     effects = roster.lost(attempt, ("why",)) if kind == "lost" else getattr(roster, kind)(attempt)
     (left,) = [effect.event for effect in effects if isinstance(effect, Tell)]
+    assert isinstance(left, Left)
     assert left.reason[0] == ("why" if kind == "lost" else "unregistered")
     assert roster.monitored == 0
 

@@ -119,21 +119,25 @@ PROOFS = {
     "one-more-field": (rb"\n", b";\n", THEIR_PROOF),
 }
 
-PLAIN = {
-    f"{name}-of-the-dialler": Attack(changing("dialler", 2, pattern, new), CLOSED_AT_PROOF, says)
-    for name, (pattern, new, says) in PROOFS.items()
-} | {
-    f"{name}-of-the-listener": Attack(changing("listener", 2, pattern, new), says, None)
-    for name, (pattern, new, says) in PROOFS.items()
-} | {
-    "nonce-of-the-dialler": Attack(changing("dialler", 1, rb"^.+", b"A" * 44), CLOSED_AT_PROOF, THEIR_PROOF),
-    "nonce-of-the-listener": Attack(changing("listener", 1, rb"^.+", b"A" * 44), CLOSED_AT_PROOF, THEIR_PROOF),
-    "proof-before-greeting": Attack(proof_before_greeting, CLOSED_AT_PROOF, "expected a greeting of trio_mp"),
-    "proof-twice": Attack(twice(2), CLOSED, "of the handshake: expected"),
-    "own-proof-back": Attack(own_proof_back, THEIR_PROOF, None),
-    "proof-held-back": Attack(hold_back_the_proof, "in time", "in time"),
-    "tls-added": Attack(add_tls, "encryption is off here and on there", "encryption is off here and on there"),
-}
+PLAIN = (
+    {
+        f"{name}-of-the-dialler": Attack(changing("dialler", 2, pattern, new), CLOSED_AT_PROOF, says)
+        for name, (pattern, new, says) in PROOFS.items()
+    }
+    | {
+        f"{name}-of-the-listener": Attack(changing("listener", 2, pattern, new), says, None)
+        for name, (pattern, new, says) in PROOFS.items()
+    }
+    | {
+        "nonce-of-the-dialler": Attack(changing("dialler", 1, rb"^.+", b"A" * 44), CLOSED_AT_PROOF, THEIR_PROOF),
+        "nonce-of-the-listener": Attack(changing("listener", 1, rb"^.+", b"A" * 44), CLOSED_AT_PROOF, THEIR_PROOF),
+        "proof-before-greeting": Attack(proof_before_greeting, CLOSED_AT_PROOF, "expected a greeting of trio_mp"),
+        "proof-twice": Attack(twice(2), CLOSED, "of the handshake: expected"),
+        "own-proof-back": Attack(own_proof_back, THEIR_PROOF, None),
+        "proof-held-back": Attack(hold_back_the_proof, "in time", "in time"),
+        "tls-added": Attack(add_tls, "encryption is off here and on there", "encryption is off here and on there"),
+    }
+)
 
 
 ENCRYPTED = {

@@ -75,6 +75,16 @@ class Play:
         return self.do(self.rules.failed(name, self.now, 0.0))
 
 
+def test_a_start_that_succeeds_while_all_are_stopped_is_stopped_in_its_turn() -> None:
+    play = Play("one_for_one", "permanent", "permanent")
+    play.slow = "ab"
+    assert play.do(play.rules.died("a", play.now, 0.0, normal=False)) == "+a"
+    assert play.do(play.rules.end(play.now)) == "-b"
+    assert play.do(play.rules.started("a", play.now)) == ""
+    assert play.do(play.rules.stopped("b", play.now)) == "-a"
+    assert play.do(play.rules.stopped("a", play.now)) == "ended"
+
+
 P, TR, TE = "permanent", "transient", "temporary"
 
 

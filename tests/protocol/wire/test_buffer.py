@@ -214,7 +214,6 @@ def test_a_frame_of_the_largest_length_is_refused() -> None:
 def test_what_is_no_line_is_refused_before_its_end(data: bytes) -> None:
     """Whoever speaks something else may never send a line feed, and is not to keep its slot for that."""
 
-
     def feed(pieces: list[bytes]) -> None:
         buffer = LineBuffer()
         for piece in pieces:

@@ -187,7 +187,9 @@ class Families:
     def table(self, family: str) -> Table:
         """A family, whole."""
         if family == FAMILIES:
-            return dict.fromkeys(self._entries)
+            names: Table = {}
+            names.update(dict.fromkeys(self._entries))
+            return names
         # Node IDs are ASCII: compared as text they are compared as bytes.
         return {key: owners[max(owners)] for key, owners in self._entries.get(family, {}).items()}
 

@@ -29,17 +29,14 @@ NUMBER_LIMIT = 2**62
 
 
 class TurnEpoch(NamedTuple):
-    """The name of one turn. The newer of two is the greater tuple. It travels as a list of its three elements.
-
-    Attributes:
-      number: one more than the greatest that the candidate had seen.
-      node_id: the node of the candidate.
-      run: a random token of the candidate.
-    """
+    """The name of one turn. The newer of two is the greater tuple. It travels as a list of its three elements."""
 
     number: int
+    """One more than the greatest number that the candidate had seen."""
     node_id: str
+    """The ID of the candidate's node."""
     run: str
+    """A random token of the candidate."""
 
 
 class CandidateState(enum.Enum):
@@ -112,4 +109,6 @@ def read_entry(entry: object) -> tuple[TurnEpoch, bool] | None:
         case [int(number), str(node_id), str(run), bool(claimed)] if type(number) is int:
             if 0 <= number < NUMBER_LIMIT and is_node_id(node_id) and is_token(run):
                 return TurnEpoch(number, node_id, run), claimed
+        case _:
+            pass
     return None

@@ -22,9 +22,7 @@ SMALLEST_INT = -(2**63)
 _all_scalars = SCALARS.issuperset
 
 
-def plain_message(
-    message: tuple[object, ...], *, thorough: bool = False, what: str = "message"
-) -> tuple[object, ...]:
+def plain_message(message: tuple[object, ...], *, thorough: bool = False, what: str = "message") -> tuple[object, ...]:
     """The message with each `Port` in it as the plain string that travels; itself where nothing had to change.
 
     Args:

@@ -79,9 +79,7 @@ def _local() -> WorkloadGroup:
     kinds = {"sync": "into a sync handler", "async": "into an async handler", "process": "to a port with a task"}
     sizes = {"sync": 1_000_000, "async": 300_000, "process": 300_000}
     workloads = tuple(
-        (Workload if kind == "async" else _often)(
-            f"local/{kind}", title, Task("local", sizes[kind], kind), least=100
-        )
+        (Workload if kind == "async" else _often)(f"local/{kind}", title, Task("local", sizes[kind], kind), least=100)
         for kind, title in kinds.items()
     )
     return WorkloadGroup("local", "local one-way, messages/s", True, workloads, Task("local", 0))

@@ -51,7 +51,6 @@ def receiver(node: Node, kind: str, count: Count) -> Port:
         return node.start_port(process)
     port = node.port()
     if kind == "sync":
-
         wanted, received, right = count.wanted, 0, True
 
         @port.on("ping")

@@ -94,9 +94,7 @@ async def end_process(process: trio.Process) -> None:
 
 async def serve(node_id: str, seed: str, settings: dict[str, Any]) -> None:
     """Run the node of the other process, until its input ends."""
-    async with trio_mp.open_node(
-        node_id, seeds=[seed], binds=(), secret=SECRET, spawn_modules=[FUNCTIONS], **settings
-    ):
+    async with trio_mp.open_node(node_id, seeds=[seed], binds=(), secret=SECRET, spawn_modules=[FUNCTIONS], **settings):
         await trio.to_thread.run_sync(sys.stdin.read)
 
 
@@ -159,7 +157,7 @@ async def stream_sink(stream: trio.abc.HalfCloseableStream, size: int) -> None:
 @spawnable
 async def channel_sink(receive: ChannelReceiver[int], send: ChannelSender[bool]) -> None:
     """Count the numbered items of a channel, and say whether they came in order; the last one is minus their number."""
-    received = 0
+    received = number = 0
     right = True
     async for number in receive:
         right &= number in (received, -received)
