@@ -69,6 +69,7 @@ class RawPeer:
         heartbeat: float = 5,
         encryption: bool = False,
         framings: tuple[str, ...] = ("msgpack",),
+        words: tuple[str, ...] = (),
     ) -> None:
         self.pipe = pipe
         self.node_id = node_id
@@ -82,6 +83,7 @@ class RawPeer:
             limit=limit,
             provider="raw",
             framings=framings,
+            words=words,
         )
         self.session = Session(
             local, os.urandom(NONCE_SIZE), dialler=dialler, peer_address="raw", make_tls=throwaway_tls
@@ -190,9 +192,11 @@ NO_PORT = "AAAAAAAAAAAAAAAA.1"
 
 
 @asynccontextmanager
-async def a_member(network: FakeNetwork, node: Node, node_id: str = "0") -> AsyncGenerator[RawPeer, None]:
-    """Connect a raw peer with the node `a`, and have it send signs of life for the length of the block."""
-    raw = RawPeer(network.connect(place("a")).dialler, node_id)
+async def a_member(
+    network: FakeNetwork, node: Node, node_id: str = "0", **arguments: Any
+) -> AsyncGenerator[RawPeer, None]:
+    """A peer of a node that does what no node would."""
+    raw = RawPeer(network.connect(place(node.id)).dialler, node_id, **arguments)
     await raw.adopt()
     await until(lambda: node_id in node.peers)
 

@@ -15,6 +15,7 @@ from ._channels.ends import (
     ChannelStatistics as ChannelStatistics,
 )
 from ._errors import (
+    CallError as CallError,
     ConfigurationError as ConfigurationError,
     LocalProtocolError as LocalProtocolError,
     PortDied as PortDied,
@@ -28,6 +29,7 @@ from ._ids import node_of as node_of
 from ._node.child import open_child_node as open_child_node
 from ._node.node import Node as Node
 from ._node.opening import open_node as open_node
+from ._ports.calls import CurrentCall as CurrentCall, current_call as current_call
 from ._ports.handlers import ANY as ANY
 from ._ports.monitor import DeathScope as DeathScope, Monitor as Monitor
 from ._ports.port import (
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ANY",
     "Backoff",
+    "CallError",
     "Certificate",
     "Change",
     "ChannelReceiver",
@@ -67,6 +70,7 @@ __all__ = [
     "ChannelStatistics",
     "ChildRef",
     "ConfigurationError",
+    "CurrentCall",
     "Database",
     "DeathScope",
     "Family",
@@ -92,6 +96,7 @@ __all__ = [
     "WorkerError",
     "WorkerLost",
     "Workers",
+    "current_call",
     "current_epoch",
     "current_node",
     "current_port",

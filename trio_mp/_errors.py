@@ -19,15 +19,41 @@ class PortDied(Exception):
     Attributes:
       port: the ID of the port that died.
       reason: why the port died, as a tuple; empty for a normal death.
+      maybe_delivered: False if it is proven that the port never got the message of the call; True in all other cases.
     """
 
-    def __init__(self, port: str, reason: Reason) -> None:
+    def __init__(self, port: str, reason: Reason, *, maybe_delivered: bool = True) -> None:
         super().__init__(port, reason)
         self.port = port
         self.reason = reason
+        self.maybe_delivered = maybe_delivered
 
     def __str__(self) -> str:
         return f"port {self.port} died: {describe(self.reason)}"
+
+
+class CallError(Exception):
+    """A call was answered by an error; the port that was called is alive.
+
+    Raised by `Node.call`.
+
+    Attributes:
+      type_name: the name of the exception's type, with its module if that is not `builtins`, such as `KeyError` or
+        `app.NotFound`. Or a word of this package: `busy` (too many calls of one node were in flight), `expired` (the
+        time of the call was up over there, and its handler did not begin, or was cancelled), `bad_reply` (the reply is
+        none of the type that the caller expects).
+      text: what the exception said.
+      maybe_delivered: False if it is proven that no handler got the message of the call; True in all other cases.
+    """
+
+    def __init__(self, type_name: str, text: str, *, maybe_delivered: bool = True) -> None:
+        super().__init__(type_name, text)
+        self.type_name = type_name
+        self.text = text
+        self.maybe_delivered = maybe_delivered
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.text}" if self.text else self.type_name
 
 
 class WorkerLost(PortDied):

@@ -35,16 +35,33 @@ def exception_reason(error: BaseException) -> Reason:
 
     The brackets hold the place in the program where the exception was raised, as far as that is known.
     """
+    message = text_of(error)
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    text += _place_of(error)
+    return ("die", _printable(text))
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says, as a text that can travel and is not longer than 4000 characters and a sign for more."""
     try:
         message = str(error)
     except Exception:  # noqa: BLE001 - the program's own __str__ may do anything
         message = "(its text cannot be had)"
     if len(message) > _LONGEST_TEXT:
         message = message[:_LONGEST_TEXT] + "…"
-    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    text += _place_of(error)
-    # A reason travels, so lone surrogates, which an exception's text may hold, are written as escapes.
-    return ("die", text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    return _printable(message)
+
+
+def type_name_of(error: BaseException) -> str:
+    """The name of an exception's type, with its module if that is not `builtins`."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return _printable(name)
+
+
+def _printable(text: str) -> str:
+    # It travels, so lone surrogates, which an exception's text may hold, are written as escapes.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _place_of(error: BaseException) -> str:

@@ -94,7 +94,7 @@ def serve(node: Node, port: Port) -> None:
     async def call(other: object, *message: Any) -> None:
         with trio.move_on_after(5):
             try:
-                await node.call(other, *message)  # type: ignore[arg-type]
+                await node.call(other, *message)  # type: ignore[call-overload]
             except REFUSED:
                 pass
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .fault import Fault
 from .faults_of_amounts import AMOUNTS
+from .faults_of_calls import CALLS
 from .faults_of_channels import CHANNELS
 from .faults_of_connections import CONNECTIONS
 from .faults_of_groups import GROUPS
@@ -30,6 +31,7 @@ FAULTS: tuple[Fault, ...] = (
     *PORTS,
     *SOCKETS,
     *STARTING,
+    *CALLS,
     *STREAMS,
     *CHANNELS,
     *MEMBERSHIP,

@@ -263,7 +263,7 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                "self.watchers.end_all()\n            case",
+                "self.watchers.end_all()\n                self.callers.end_all()\n            case",
                 "self.watchers._watchers.clear()\n            case",
             ),
         ),

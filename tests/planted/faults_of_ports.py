@@ -26,7 +26,7 @@ PORTS = (
     Fault(
         "killed_reply_ports_waited_for",
         "somebody kills the reply port of a call, and the call waits for ever",
-        (Change("_services/calls.py", "reply_state.unwound.append(reply_port_died)", "pass"),),
+        (Change("_services/outgoing_calls.py", "self._reply_state.unwound.append(self._reply_port_died)", "pass"),),
         ("tests/services/test_calls.py::test_a_reply_port_that_is_killed_ends_the_call",),
         hangs=True,
     ),

@@ -36,6 +36,7 @@ SAMPLES: dict[object, object] = {
     requests._is_port_or_none: None,
     requests._is_epoch_or_none: 7,
     requests._is_seconds: 5.0,
+    requests._is_seconds_or_none: 5.0,
     log_records._is_level: 20,
     log_records._is_logger: "a.logger",
     log_records._is_number: 7,

@@ -33,6 +33,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.mailbox_size_limit == 256 * 1024**2
     assert settings.port_limit == 100_000
     assert settings.monitor_limit == 1_000_000
+    assert settings.call_limit == 100_000
     assert settings.unmonitored_death == "log"
     assert settings.spawn_modules == ()
     assert settings.share_logs is True
@@ -57,6 +58,7 @@ def test_every_setting_can_be_given() -> None:
         "mailbox_size_limit": 1,
         "port_limit": 1,
         "monitor_limit": 1,
+        "call_limit": 1,
         "unmonitored_death": "raise",
         "spawn_modules": ["json"],
         "share_logs": False,
@@ -105,6 +107,7 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("busy_poll", False),
     ("busy_poll", "0"),
     ("monitor_limit", "many"),
+    ("call_limit", "many"),
     ("spawn_modules", "json"),
     ("share_logs", 1),
     ("spawn_modules", [5]),

@@ -32,7 +32,7 @@ from .._protocol.groups.roster import (
 from .._protocol.requests import INFO
 from .._protocol.wire.values import plain_message
 from .._runtime import Runtime
-from .._services.calls import call
+from .._services.calls import Calls
 from .._services.changes import Change, copy_value, entries_of
 from .._services.database import Database
 from .._services.effect_queue import EffectQueue
@@ -57,10 +57,11 @@ class Group(AsyncIterator[MembershipEvent]):
       family: the name of the family.
     """
 
-    def __init__(self, runtime: Any, database: Database, family: str, watch: int) -> None:
+    def __init__(self, runtime: Any, calls: Any, database: Database, family: str, watch: int) -> None:
         # `Any` in the signature: type checkers of programs need not read the modules that are not for users.
         self.family: str = family
         self._runtime: Runtime = runtime
+        self._calls: Calls = calls
         self._database = database
         self._roster = Roster(runtime.id, watch)
         self._log = EventLog()
@@ -227,7 +228,8 @@ class Group(AsyncIterator[MembershipEvent]):
 
     async def _call_member(self, port: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
         """The one place where a member is called."""
-        return await call(self._runtime, port, message)
+        reply: tuple[Any, ...] = await self._calls.call(port, message)
+        return reply
 
     async def _find(self, by: Choice, key: str | None) -> GroupPlace:
         """A member that has joined; waits for one. A checkpoint only if it waits."""
@@ -413,12 +415,13 @@ class GroupBlock:
     A class, and no decorated generator, so that an interrupt cannot come between two lines of it.
 
     Args:
-      runtime, database: the node's.
+      runtime, calls, database: the node's.
       family, watch: what the program has said.
     """
 
-    def __init__(self, runtime: Runtime, database: Database, family: str, watch: int) -> None:
+    def __init__(self, runtime: Runtime, calls: Calls, database: Database, family: str, watch: int) -> None:
         self._runtime = runtime
+        self._calls = calls
         self._database = database
         self._family = family
         self._watch = watch
@@ -429,7 +432,7 @@ class GroupBlock:
         if self._group is not None:
             raise RuntimeError("a group is opened once: call open_group() for each block")
         await trio.lowlevel.checkpoint()
-        self._group = Group(self._runtime, self._database, self._family, self._watch)
+        self._group = Group(self._runtime, self._calls, self._database, self._family, self._watch)
         self._group._open()
         return self._group
 

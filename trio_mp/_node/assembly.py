@@ -32,7 +32,9 @@ from .._protocol.handshake.session import TLSChannel
 from .._protocol.log_records import WORD as LOGS
 from .._protocol.membership.permissions import Notary
 from .._protocol.membership.rules import MembershipEffect
+from .._protocol.requests import WORDS
 from .._runtime import Runtime
+from .._services.calls import Calls
 from .._services.database import Database
 from .._services.logs import LogService
 from .._services.membership import MembershipService
@@ -60,6 +62,7 @@ class Parts:
     """
 
     runtime: Runtime
+    calls: Calls
     spawner: Spawner
     streams: Streams
     channels: Channels
@@ -120,6 +123,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     runtime = Runtime(settings, environment, incarnation, dispatcher, network, errands, observers)
 
     # The services, which are built on these.
+    calls = Calls(runtime)
     starts = Starts(runtime)
     spawner = Spawner(runtime, starts)
     database = Database(runtime, is_global=not settings.networked or not settings.seeds)
@@ -132,6 +136,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     # Who is told, in this order.
     observers.forgotten += [runtime.routes.clear]
     observers.ended += [database.closed]
+    observers.up += [calls.went_up]
     if membership is not None:
         observers.up += [membership.went_up]
         observers.down += [membership.went_down, database.went_down]
@@ -151,6 +156,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         send=runtime.send,
         spawner=spawner,
         starts=starts,
+        calls=calls,
         streams=streams,
         services={
             LOGS: logs.asked,
@@ -167,7 +173,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         network.serve_by(node_port)
 
     tasks = (membership.run, database.renew_voucher) if membership is not None else ()
-    return Parts(runtime, spawner, streams, channels, database, membership, logs, tasks)
+    return Parts(runtime, calls, spawner, streams, channels, database, membership, logs, tasks)
 
 
 def _introduce(settings: Settings, node_id: str, incarnation: str) -> LocalInfo:
@@ -181,6 +187,7 @@ def _introduce(settings: Settings, node_id: str, incarnation: str) -> LocalInfo:
         heartbeat=settings.heartbeat,
         limit=settings.message_limit,
         provider=PROVIDER,
+        words=WORDS,
         certificates=certificate is not None,
         verify_node_id=certificate is not None and certificate.verify_node_id,
     )

@@ -17,7 +17,7 @@ from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import Port, new_port
 from .._ports.timer import Timer
 from .._reason import Reason
-from .._services.calls import call
+from .._services.calls import UNTYPED
 from .._services.database import Database
 from .._services.later import callback_of, send_after
 from .._services.logs import LogCollector, check_level
@@ -61,6 +61,7 @@ class Node:
         self._queue = parts.runtime.dispatcher.queue
         self._items = parts.runtime.dispatcher.queue.items
         self._routes: dict[Any, tuple[Peer | None, str]] = parts.runtime.routes
+        self._calls = parts.calls
         self._spawner = parts.spawner
         self._streams = parts.streams
         self._channels = parts.channels
@@ -237,21 +238,41 @@ class Node:
         else:
             await peer.wait_flushed()
 
-    async def call(self, port: str | ChildRef, *message: Any) -> tuple[Any, ...]:
-        """Send a message with a reply port appended, and wait for the reply.
+    @overload
+    async def call(self, port: str | ChildRef, *message: Any) -> tuple[Any, ...]: ...
+    @overload
+    async def call(self, port: str | ChildRef, *message: Any, reply: type[T]) -> T: ...
+    @overload
+    async def call(self, port: str | ChildRef, *message: Any, reply: Any) -> Any: ...
+    async def call(self, port: str | ChildRef, *message: Any, reply: Any = UNTYPED) -> Any:
+        """Send a message, and wait for the reply.
 
-        A checkpoint. Cancelled, the reply is no longer wanted: when it comes it is dropped.
+        A handler with `reply=True` (`Port.on`) returns the reply. Any other handler, and a mailbox, gets a reply port
+        as the last element of the message, and sends the reply there. What the port's node has sent to ports of this
+        one before the reply has arrived when this returns.
+
+        A checkpoint. Cancelled, the call is called off: the reply is dropped when it comes, a handler that wants it is
+        cancelled, and one that has not begun does not begin. If the time of the scopes around it is up already, nothing
+        is sent.
+
+        Args:
+          port, message: as for `send`.
+          reply: the type of the reply, as `msgspec.convert` takes it, such as `list[str]`. Then the reply has to be one
+            element, and is converted to that type.
 
         Returns:
-          The reply, whole.
+          The reply: its one element, if `reply` was given; else all of it, as a tuple.
 
         Raises:
           PortDied: the port died first, or messages to it may have been lost.
+          CallError: the handler raised one of its `errors`; too many calls were in flight; the time of the call was up
+            over there; or the reply is not of the type that was asked for.
+          TypeError: `reply` is no type that values can be converted to.
           ValueError: `port` is a node port, and the message begins with none of `info`, `time`, `up_nodes`,
             `known_nodes`: nothing else is answered there.
           what `send` raises.
         """
-        return await call(self._runtime, port, message)
+        return await self._calls.call(port, message, reply)
 
     # Death ---------------------------------------------------------------------------------------------------------
 
@@ -533,7 +554,7 @@ class Node:
           PortDied: this is called by a task of a port that has died.
         """
         family, watch = check_group(family, watch)
-        return GroupBlock(self._runtime, self._database, family, watch)
+        return GroupBlock(self._runtime, self._calls, self._database, family, watch)
 
     async def run_singleton(
         self, family: str, async_function: Callable[..., Awaitable[T]], *arguments: Any, seen: int = 0

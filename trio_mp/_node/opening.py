@@ -76,6 +76,8 @@ async def open_node(
           spawns fail.
         - `monitor_limit` (1,000,000): how many ports one other node may monitor here; more monitors
           fire.
+        - `call_limit` (100,000): how many calls of one other node may be in flight here; more fail
+          with `busy`.
         - `unmonitored_death` ("log"): what becomes of an exception that kills an unmonitored port:
           `"log"`, or `"raise"` to crash the node.
         - `spawn_modules`: modules, imported when the node opens, whose `@spawnable` functions other

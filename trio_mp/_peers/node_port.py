@@ -56,6 +56,22 @@ class StartService(Protocol):
         ...
 
 
+class CallService(Protocol):
+    """What knows the calls of this node that other nodes have not answered yet; see `Calls`."""
+
+    def replied(self, peer: Peer, ticket: str, value: object) -> None:
+        """The peer has answered the call of this ticket; nothing if it was not asked."""
+        ...
+
+    def failed(self, peer: Peer, failure: requests.CallFailed) -> None:
+        """The peer has answered a call by an error; nothing if it was not asked."""
+        ...
+
+    def died(self, peer: Peer, death: requests.CallDied) -> None:
+        """The port has died that was called over there; nothing if it was not called."""
+        ...
+
+
 class StreamService(Protocol):
     """What sets up byte streams; see `Streams`."""
 
@@ -84,6 +100,7 @@ class NodePort:
       send: sends a message to any port.
       spawner: makes and initialises ports.
       starts: knows the starts that are under way with other nodes.
+      calls: knows the calls of this node that others have not answered.
       streams: sets up byte streams.
       services: the parts of the node that answer other requests, by the word that these begin with. Each takes the
         sender's node ID and the rest of the message, and returns whether it has understood it.
@@ -100,6 +117,7 @@ class NodePort:
         send: Callable[[str, tuple[object, ...]], None],
         spawner: SpawnService,
         starts: StartService,
+        calls: CallService,
         streams: StreamService,
         services: Mapping[str, Service],
         up_nodes: Callable[[], Iterable[str]],
@@ -112,6 +130,7 @@ class NodePort:
         self._send = send
         self._spawner = spawner
         self._starts = starts
+        self._calls = calls
         self._port_limit = port_limit
         self.errands = errands
         self._spawned_names = SpawnedNames()
@@ -145,6 +164,17 @@ class NodePort:
                 self._starts.answered(peer, name, value, shutdown_timeout)
             case requests.Keep(name):
                 self._starts.keep(peer, name)
+            case requests.Call() as call:
+                if not peer.callers.begin(call, running, self._spawner.failure_of(call.name)):
+                    self._warn(peer, "ticket", "%s: a call with the ticket of another one is ignored", peer.id)
+            case requests.CallOff(ticket):
+                peer.callers.call_off(ticket)
+            case requests.Reply(ticket, value):
+                self._calls.replied(peer, ticket, value)
+            case requests.CallFailed() as failure:
+                self._calls.failed(peer, failure)
+            case requests.CallDied() as death:
+                self._calls.died(peer, death)
             case requests.OpenStream() as stream:
                 self._spawn_for(peer, stream)
             case requests.StreamReady(name):

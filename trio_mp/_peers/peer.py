@@ -21,6 +21,7 @@ from .._protocol.association.outbox import INLINE_SHARE, Fence
 from .._protocol.handshake.handshake import Step
 from .._reason import describe
 from .._settings.settings import Settings
+from .callers import Callers
 from .deadline import Deadline
 from .idleness import Idleness
 from .observers import Observers
@@ -50,6 +51,7 @@ class Peer:
       current: the one in use.
       outbox, queue: those of the association.
       watchers: our ports that it monitors.
+      callers: its calls of our ports.
       up: a parking lot, woken when a connection is in use and may be written to, and when what waited was dropped.
     """
 
@@ -88,6 +90,7 @@ class Peer:
         self._missing = Deadline(dispatcher, self._give_up, self.fail)
         self._probe = Deadline(dispatcher, self._probe_failed, self.fail)
         self.watchers = Watchers(self, dispatcher, settings.monitor_limit)
+        self.callers = Callers(self, dispatcher, settings.call_limit, tracebacks=settings.share_logs)
         self._idleness = Idleness(settings.idle_timeout, settings.handshake_timeout / 2)
 
     def is_up(self) -> bool:
@@ -102,6 +105,11 @@ class Peer:
         if bound or self.spawned or self._idleness.kept:
             self.used_at = now
         return now - self.used_at > MEMORY
+
+    def understands(self, word: str) -> bool:
+        """Whether the peer has said that it understands this word; yes, as long as there is no connection to ask."""
+        info = self.current.info if self.current is not None else None
+        return info is None or word in info.words
 
     def spawned_port_gone(self) -> None:
         """Count a port less that the peer has spawned here: it is dead, and has unwound."""
@@ -340,6 +348,7 @@ class Peer:
                 self._lost(effect)
             case effects.Unwatch():
                 self.watchers.end_all()
+                self.callers.end_all()
             case effects.FireDue():
                 self._dispatcher.queue.call_next(self._fire_loss)
             case effects.Fire(monitors, reason):
@@ -362,6 +371,7 @@ class Peer:
             connection.close(why)
         self.connections.clear()
         self.watchers.end_all()
+        self.callers.end_all()
         self._dirty = False
         self.queue.tell_next()
         self._lost(loss)

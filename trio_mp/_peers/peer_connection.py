@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from .._protocol.handshake.events import PeerInfo
 from .._protocol.handshake.session import Session
 from .reader import Reader
 from .writer import Writer
@@ -12,6 +13,7 @@ from .writer import Writer
 class PeerConnection(Protocol):
     """A connection, as far as its peer knows it."""
 
+    info: PeerInfo | None
     session: Session
     address: str
     reader: Reader

@@ -26,14 +26,16 @@ class Running:
       task: the one task for which the port in it is true; None if it is true for whoever inherits the context. A task
         that a sync handler starts in a nursery of the program inherits that of its dispatcher, whose port will be
         another one a moment later.
+      handled_call: the call that the running handler answers; None if it answers none. It is that of `port` at most.
     """
 
-    __slots__ = ("node", "port", "task")
+    __slots__ = ("handled_call", "node", "port", "task")
 
     def __init__(self, node: Node, port: object, task: trio.lowlevel.Task | None) -> None:
         self.node = node
         self.port = port
         self.task = task
+        self.handled_call: object = None
 
 
 running_variable: ContextVar[Running | None] = ContextVar("trio_mp_frame", default=None)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import trio
@@ -21,6 +21,7 @@ from .._ids import join_port
 from .._reason import exception_reason, mailbox_full, unhandled_message
 from .backlog import Backlog
 from .boundary import Message, Serve
+from .calls import Answering, ArrivedCall, CallMessage
 from .context import Running, running_variable
 from .lifecycle import Lifecycle
 from .port import Port, rearm, state_of
@@ -48,6 +49,8 @@ class Dispatcher:
       id: the node ID.
       ports: the ports that are alive, by name; the lifecycle owns this table.
       stalls: how many passes took so long that they were logged.
+      expired: how many calls were not begun, because nobody waited for them any more.
+      tell_expired: is called with the port and the message of each; for a simulation.
     """
 
     def __init__(self, queue: RunQueue, lifecycle: Lifecycle, *, stall: float) -> None:
@@ -56,6 +59,8 @@ class Dispatcher:
         self.id = lifecycle.id
         self.ports = lifecycle.ports
         self.stalls = 0
+        self.expired = 0
+        self.tell_expired: Callable[[Port, tuple[Any, ...]], None] = _ignore
         self._items = queue.items
         self._clock = lifecycle.clock
         self._stall = stall
@@ -266,7 +271,18 @@ class Dispatcher:
         """Hand a message to a port that is not busy; returns the result of the handler."""
         # All of this is in one `try`: comparing and printing what is in a message runs the program's code as well.
         try:
-            found = state.handlers.find(message)
+            if type(message) is CallMessage:
+                if not message.call.begin():
+                    self.expired += 1
+                    self.tell_expired(port, message)
+                    return None
+                answering = state.handlers.find_answering(message)
+                if answering is not None:
+                    return self._answer(port, state, message.call, *answering)
+                message.call.hand_on()
+                found = state.handlers.find_other(message)
+            else:
+                found = state.handlers.find(message)
             if found is not None:
                 handler, arguments = found
                 return handler(*arguments)
@@ -277,6 +293,21 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
             self.lifecycle.die(port, exception_reason(error), error)
         return None
+
+    def _answer(
+        self, port: Port, state: PortState, call: ArrivedCall, handler: Answering, arguments: tuple[object, ...]
+    ) -> object:
+        """Have a handler answer a call; returns what is to be run in a task. Raises what the handler raises."""
+        running = running_variable.get()
+        assert running is not None
+        result = handler.answer(call, running, arguments)
+        if not inspect.iscoroutine(result):
+            return result
+        if not state.alive or self.lifecycle.nursery is None:
+            # The handler has killed its own port, or the node is closed: nobody is going to run it.
+            result.close()
+            return None
+        return handler.finish(call, result)
 
     def _handle_result(self, port: Port, result: object) -> None:
         """Look at what a handler returned. A coroutine is run in a task, and the port is busy until it has ended."""
@@ -315,6 +346,10 @@ class Dispatcher:
         finally:
             state.busy = False
             rearm(port)
+
+
+def _ignore(_port: Port, _message: tuple[Any, ...]) -> None:
+    """Nobody wants to hear of it."""
 
 
 def _refuse_cancellation(_: object) -> trio.lowlevel.Abort:

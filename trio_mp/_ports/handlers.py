@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
+from .calls import Answering
+
 Handler: TypeAlias = Callable[..., Any]
 Pattern: TypeAlias = tuple[object, ...]
 
@@ -45,20 +47,23 @@ class HandlerTable:
         a time that does not grow with their number.
       default: the handler of messages that no other one takes; None if there is none.
       patterns: all other patterns, in their order of precedence, each with its handler and the places of `ANY` in it.
+      answers: whether a handler was ever added whose result is the reply to a call.
     """
 
-    __slots__ = ("default", "patterns", "tags")
+    __slots__ = ("answers", "default", "patterns", "tags")
 
     def __init__(self, tags: dict[object, Handler] | None = None, default: Handler | None = None) -> None:
         self.tags: dict[object, Handler] = {} if tags is None else tags
         self.default: Handler | None = default
         self.patterns: list[tuple[Pattern, Handler, tuple[int, ...]]] = []
+        self.answers: bool = any(isinstance(one, Answering) for one in (default, *self.tags.values()))
 
     def __bool__(self) -> bool:
         return bool(self.tags or self.patterns or self.default is not None)
 
     def add(self, pattern: Pattern, handler: Handler) -> None:
         """Add a handler. It replaces the handler of the same pattern, if there is one."""
+        self.answers = self.answers or isinstance(handler, Answering)
         if not pattern:
             self.default = handler
         elif is_tag(pattern):
@@ -88,6 +93,21 @@ class HandlerTable:
         else:
             self.patterns = [entry for entry in self.patterns if not _same(entry[0], pattern)]
         return True
+
+    def find_answering(self, message: tuple[object, ...]) -> tuple[Answering, tuple[object, ...]] | None:
+        """The handler that answers a call, and what it is called with; None if another one, or none, is to get it.
+
+        Args:
+          message: that of the call, with the reply port as its last element, which such a handler does not get.
+        """
+        found = self.find(message[:-1]) if self.answers else None
+        return (found[0], found[1]) if found is not None and isinstance(found[0], Answering) else None
+
+    def find_other(self, message: tuple[object, ...]) -> tuple[Handler, tuple[object, ...]] | None:
+        """The handler of the message of a call that no `find_answering` finds, and what it is called with."""
+        found = self.find(message)
+        # Found with the reply port as a part of its pattern, which it is not for this handler.
+        return None if found is not None and isinstance(found[0], Answering) else found
 
     def find(self, message: tuple[object, ...]) -> tuple[Handler, tuple[object, ...]] | None:
         """The handler for a message, and what it is called with; None if there is none.

@@ -13,6 +13,7 @@ from .._errors import PortDied
 from .._ids import PortID
 from .._reason import Reason, exception_reason, mailbox_full
 from .backlog import Backlog
+from .calls import Answering
 from .context import Running, find_running, running_variable
 from .handlers import Handler, HandlerTable, Pattern, is_tag
 from .mailbox import Mailbox
@@ -121,7 +122,14 @@ class Port(PortID):
         """Whether this port is alive: a kill that is on its way has not killed it yet, a mere port ID is not alive."""
         return self._lifecycle is not None and (self._state is None or self._state.alive)
 
-    def on(self, *pattern: object, once: bool = False) -> Callable[[F], F]:
+    def on(
+        self,
+        *pattern: object,
+        once: bool = False,
+        reply: bool = False,
+        cancel: bool = False,
+        errors: tuple[type[Exception], ...] = (),
+    ) -> Callable[[F], F]:
         """Install a handler: `@port.on("tag")`, or `port.on("tag")(function)`.
 
         Args:
@@ -131,6 +139,11 @@ class Port(PortID):
             matches any element; others are compared with `==`. The longest pattern wins, then an exact element over
             `ANY`, left to right. Without a pattern the handler gets whatever no other handler does, whole.
           once: take the handler away before it is called.
+          reply: what the handler returns is the reply to a call (`Node.call`), exactly one element, None too. It does
+            not get the reply port. Of a message that was sent plainly, what it returns is dropped.
+          cancel: an async handler with `reply` is cancelled when the caller stops waiting, or is lost.
+          errors: exceptions of a handler with `reply` that go to the caller as `CallError`, and kill nothing. Of a
+            message that was sent plainly they are dropped.
 
         The handler is a sync or an async function. One message is handled at a time: while an async handler runs,
         later messages for the port wait. An exception kills the port, with `("die", "ValueError: …")`. A handler of
@@ -138,16 +151,24 @@ class Port(PortID):
 
         Raises:
           PortDied: the port is dead.
-          TypeError: what is decorated is not callable, or a function is where the pattern should be.
+          TypeError: what is decorated is not callable, or a function is where the pattern should be; `errors` is no
+            tuple of subclasses of `Exception`; `cancel` or `errors` was given without `reply`.
         """
 
         def install(function: F) -> F:
             if not callable(function):
                 raise TypeError(f"a handler: expected a function, got {function!r}")
             self._check_alive()
-            self._install(pattern, self._once(pattern, function) if once else function)
+            handler: Handler = function
+            if reply:
+                before = self._take_away(pattern) if once else None
+                handler = Answering(function, cancel=cancel, errors=errors, before=before)
+            elif once:
+                handler = self._once(pattern, function)
+            self._install(pattern, handler)
             return function
 
+        _check_reply(reply, cancel, errors)
         self._check_alive()
         if pattern and callable(pattern[-1]) and not isinstance(pattern[-1], type):
             raise TypeError(
@@ -168,12 +189,20 @@ class Port(PortID):
             self._tags[pattern[0]] = handler
 
     def _once(self, pattern: Pattern, function: Handler) -> Handler:
+        take_away = self._take_away(pattern)
+
         def handle_once(*arguments: object) -> object:
-            if state_of(self).handlers.get(pattern) is handle_once:
-                self.off(*pattern)
+            take_away(handle_once)
             return function(*arguments)
 
         return handle_once
+
+    def _take_away(self, pattern: Pattern) -> Callable[[Handler], None]:
+        def take_away(handler: Handler) -> None:
+            if state_of(self).handlers.get(pattern) is handler:
+                self.off(*pattern)
+
+        return take_away
 
     def off(self, *pattern: object) -> None:
         """Take the handler of exactly this pattern away. It is no error if there is none."""
@@ -280,6 +309,14 @@ class Port(PortID):
         if not self.alive:
             lifecycle_of(self)  # - raises where this is only a port ID
             raise PortDied(self, state_of(self).reason)
+
+
+def _check_reply(reply: bool, cancel: bool, errors: object) -> None:
+    """Check the arguments of `Port.on` that are about replies. Raises `TypeError`."""
+    if not isinstance(errors, tuple) or not all(isinstance(one, type) and issubclass(one, Exception) for one in errors):
+        raise TypeError(f"on(): expected errors to be a tuple of subclasses of Exception, got {errors!r}")
+    if (cancel or errors) and not reply:
+        raise TypeError("on(): expected reply=True with cancel and errors, which are about the caller; add it")
 
 
 def lifecycle_of(port: Port) -> PortLifecycle:

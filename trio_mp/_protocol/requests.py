@@ -16,7 +16,7 @@ from typing import TypeAlias, cast
 from .._ids import is_token
 from .._reason import Reason
 from .membership.messages import MEMBERSHIP
-from .schema import NAME, PORT, TEXT, Field, Message, Schema, Vocabulary
+from .schema import FLAG, NAME, PORT, TEXT, Field, Message, Schema, Vocabulary
 from .wire.amount import holds_at_most
 
 SERVICE_VALUES = 2**15
@@ -107,6 +107,66 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """`call`: hand this message to the port of this name, and answer me under this ticket.
+
+    Attributes:
+      ticket: the name of a port of the caller that takes the reply; see `docs/protocol.md`.
+      seconds: how long the caller still waits for the answer; None for ever.
+    """
+
+    name: str
+    ticket: str
+    seconds: float | None
+    message: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallOff:
+    """`call_off`: I do not wait for the answer to my call of this ticket, or have it."""
+
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`reply`: the answer to your call of this ticket."""
+
+    ticket: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """`call_error`: your call of this ticket has failed, and the port lives.
+
+    Attributes:
+      begun: whether a handler may have got the message.
+      type_name, text: the exception.
+      trace: its traceback, or an empty text.
+    """
+
+    ticket: str
+    begun: bool
+    type_name: str
+    text: str
+    trace: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallDied:
+    """`call_died`: the port has died that you have called under this ticket.
+
+    Attributes:
+      begun: whether a handler or a mailbox may have got the message.
+    """
+
+    ticket: str
+    begun: bool
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
 class OpenStream:
     """`stream`: make a port of this name, and give its function a byte stream with me as soon as there is one.
 
@@ -191,6 +251,7 @@ class Malformed:
 ForNewPort: TypeAlias = Spawn | StartPort | OpenStream
 """What asks for a port, under a name that the asker gives it."""
 
+Calling: TypeAlias = Call | CallOff | Reply | CallFailed | CallDied
 Streaming: TypeAlias = OpenStream | StreamReady | DialStream
 Request: TypeAlias = (
     StartMonitor
@@ -201,6 +262,7 @@ Request: TypeAlias = (
     | StartPort
     | HasStarted
     | Keep
+    | Calling
     | Streaming
     | Forward
     | Query
@@ -236,6 +298,10 @@ def _is_seconds(value: object) -> bool:
     return type(value) in {int, float} and 0 <= cast("float", value) < math.inf
 
 
+def _is_seconds_or_none(value: object) -> bool:
+    return value is None or _is_seconds(value)
+
+
 def _start(name: str, function: str, port: str | None, epoch: int | None, arguments: tuple[object, ...]) -> StartPort:
     return StartPort(name, function, arguments, port or "", epoch)
 
@@ -265,6 +331,15 @@ _START = Schema(
 )
 _HAS_STARTED = Schema("started", HasStarted, NAME, Field("value", _is_anything), Field("seconds", _is_seconds))
 _KEEP = Schema("keep", Keep, NAME)
+_TICKET = NAME.called("ticket")
+_BEGUN = FLAG.called("begun")
+_CALL = Schema("call", Call, NAME, _TICKET, Field("seconds", _is_seconds_or_none), rest="message")
+_CALL_OFF = Schema("call_off", CallOff, _TICKET)
+_REPLY = Schema("reply", Reply, _TICKET, Field("value", _is_anything))
+_CALL_FAILED = Schema(
+    *("call_error", CallFailed, _TICKET, _BEGUN, TEXT.called("type"), TEXT.called("text"), TEXT.called("traceback"))
+)
+_CALL_DIED = Schema("call_died", CallDied, _TICKET, _BEGUN, rest="reason")
 _OPEN_STREAM = Schema("stream", OpenStream, NAME, Field("token", _is_token), _FUNCTION, rest="args")
 _STREAM_READY = Schema("stream_ready", StreamReady, NAME)
 _DIAL_STREAM = Schema("stream_dial", DialStream, NAME)
@@ -284,6 +359,7 @@ _SERVICES: list[Schema[..., ForService]] = [
 
 REQUESTS: Vocabulary[Request] = Vocabulary(
     *(_START_MONITOR, _STOP_MONITOR, _DIED, _KILL, _SPAWN, _SPAWN_LINKED, _START, _HAS_STARTED, _KEEP),
+    *(_CALL, _CALL_OFF, _REPLY, _CALL_FAILED, _CALL_DIED),
     *(_OPEN_STREAM, _STREAM_READY, _DIAL_STREAM, _FORWARD, _PING, _PONG),
     *_QUERIES,
     *_PARTING,
@@ -300,12 +376,20 @@ spawn_linked = _SPAWN_LINKED.write
 start = _START.write
 started = _HAS_STARTED.write
 keep = _KEEP.write
+call = _CALL.write
+call_off = _CALL_OFF.write
+reply = _REPLY.write
+call_failed = _CALL_FAILED.write
+call_died = _CALL_DIED.write
 open_stream = _OPEN_STREAM.write
 stream_ready = _STREAM_READY.write
 dial_stream = _DIAL_STREAM.write
 ping = _PING.write
 pong = _PONG.write
 IDLE, BYE, BUSY = (schema.write() for schema in _PARTING)
+
+WORDS: tuple[str, ...] = (_CALL.word,)
+"""What begins the requests that a node makes only of those that have said, in their greeting, that they understand."""
 
 INFO = "info"
 """The question that a node answers with its ID, behind what the asker has said before: followed by the reply port."""
@@ -317,13 +401,14 @@ SERVICES = frozenset(schema.word for schema in _SERVICES)
 """What begins the messages of services, which read the rest themselves."""
 
 ABOUT_PORTS = frozenset(
-    schema.word for schema in (_START_MONITOR, _STOP_MONITOR, _KILL, _SPAWN, _SPAWN_LINKED, _START, _KEEP, _OPEN_STREAM)
+    schema.word
+    for schema in (_START_MONITOR, _STOP_MONITOR, _KILL, _SPAWN, _SPAWN_LINKED, _START, _KEEP, _CALL, _OPEN_STREAM)
 )
 """What begins the messages by whose loss a port is told nothing: the one of the name that follows the word."""
 
 UPKEEP = SERVICES | {
     "",
-    *(schema.word for schema in (_START_MONITOR, _STOP_MONITOR, _DIED, _KEEP, _STREAM_READY, _PING, _PONG)),
+    *(schema.word for schema in (_START_MONITOR, _STOP_MONITOR, _DIED, _KEEP, _CALL_OFF, _STREAM_READY, _PING, _PONG)),
     *(schema.word for schema in _PARTING),
 }
 """What begins the messages that are the nodes' own: see `is_upkeep`."""
@@ -339,6 +424,12 @@ def parse(message: Message) -> Request:
     if isinstance(request, ForService) and not holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE):
         return Malformed(message)
     return request
+
+
+def ticket_of(message: Message) -> str | None:
+    """The ticket of a request that is a call; None of any other."""
+    request = _CALL.read(message) if message and message[0] == _CALL.word else None
+    return request.ticket if request is not None else None
 
 
 def says_nothing(message: Message) -> bool:

@@ -1,76 +1,178 @@
-"""Calls: a message, and the reply to it."""
+"""Calls: a message, and the reply to it.
+
+    the caller                                      the node of the port
+    ──────────────────────────────────────────────  ──────────────────────────────────────────────────────────────
+    `call`: the port, a ticket, the seconds left -> hands the message to the port, if it is wanted still
+                                                 <- `reply`: what a handler with `reply=True` has returned
+                                                 <- or `call_error`, `call_died`: why there is none
+                                                 <- or a message to the reply port, whose name is the ticket: the reply
+    `call_off`, after such a message, and if it     of any other handler
+    waits no longer                              -> forgets the call, and cancels the handler if that wants it
+
+The reply port is there for handlers that send their reply. A peer that does not understand `call` gets the message with
+the reply port appended, and a monitor of the port beside it: that is what each call was before there was the word.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
+import msgspec
 import trio
 
-from .._errors import PortDied
+from .._errors import CallError, PortDied
 from .._ids import PortReference
-from .._ports.port import new_port, state_of
+from .._peers.peer import Peer
+from .._ports.calls import CallMessage
+from .._ports.context import running_variable
+from .._ports.port import Port
+from .._ports.run_queue import Job
+from .._protocol import requests
+from .._protocol.calls import TicketTable
 from .._protocol.requests import QUERIES
 from .._protocol.wire.values import plain_message
 from .._reason import not_running
 from .._runtime import Runtime
+from .outgoing_calls import LocalCall, OutgoingCall, PlainCall, RemoteCall
+
+(WORD,) = requests.WORDS
+"""What a peer says in its greeting that it understands."""
 
 
-async def call(runtime: Runtime, port: str | PortReference, message: tuple[object, ...]) -> tuple[Any, ...]:
-    """See `Node.call`."""
-    if isinstance(port, PortReference):
-        # Of a reference one life, which is that of the monitor and of the message.
-        target = port.port
-        if not port.running:
-            await trio.lowlevel.checkpoint()
-            raise PortDied(target, not_running(target))
-    else:
-        target = port
-    peer, name = runtime.route(target)
-    if not name and not (message and isinstance(message[0], str) and message[0] in QUERIES):
-        known = ", ".join(sorted(QUERIES))
-        raise ValueError(f"call(): expected one of {known} for the node port {port}, got {message[:1]!r}")
-    if peer is not None:
-        # What cannot travel is refused before anything is set up for it, over there too.
-        plain_message(message, thorough=True)
-    lifecycle = runtime.lifecycle
-    replied = trio.Event()
-    reply: tuple[Any, ...] = ()
-    death: PortDied | None = None
+class _Untyped:
+    """The type of `UNTYPED`."""
 
-    def take_reply(*elements: object) -> None:
-        nonlocal reply
-        if not replied.is_set():
-            reply = elements
-            replied.set()
+    __slots__ = ()
 
-    def died(*reason: object) -> None:
-        nonlocal death
-        if not replied.is_set():
-            death = PortDied(str(target), reason)
-            death.__cause__ = lifecycle.cause
-            replied.set()
+    def __repr__(self) -> str:
+        return "(no type)"
 
-    def reply_port_died() -> None:
-        # Somebody has killed it. No monitor: it is set and taken away for every call, and costs as much as the message.
-        nonlocal death
-        if not replied.is_set():
-            death = PortDied(str(reply_port), reply_state.reason)
-            death.__cause__ = reply_state.error
-            replied.set()
 
-    reply_port = new_port(lifecycle, runtime.next_name(), take_reply)
-    reply_state = state_of(reply_port)
-    reply_state.unwound.append(reply_port_died)
-    try:
-        # First the monitor, so that the promise covers the message.
-        with runtime.monitor(port, died, runtime.owner()):
-            runtime.send(target, (*message, reply_port))
+UNTYPED: Final = _Untyped()
+"""In the place of the type of a reply: the reply is to be returned as the tuple that it is."""
+
+
+class Calls:
+    """The calls of a node. See `CallService` for what the node port uses.
+
+    Args:
+      runtime: the node.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        # Those to other nodes that are not over.
+        self._awaited: TicketTable[RemoteCall] = TicketTable()
+        self._deliver = Job(self._deliver_here)
+
+    async def call(self, port: str | PortReference, message: tuple[object, ...], expected: object = UNTYPED) -> Any:
+        """See `Node.call`."""
+        if expected is not UNTYPED:
+            _check_type(expected)
+        runtime, now = self._runtime, trio.current_time()
+        deadline = trio.current_effective_deadline()
+        if deadline <= now:
+            # Its time is up before it has begun: nothing is sent.
+            await trio.lowlevel.checkpoint_if_cancelled()
+        if isinstance(port, PortReference):
+            # Of a reference one life, which is that of the monitor and of the message.
+            target = port.port
+            if not port.running:
+                await trio.lowlevel.checkpoint()
+                raise PortDied(target, not_running(target), maybe_delivered=False)
+        else:
+            target = port
+        peer, name = runtime.route(target)
+        if not name and not (message and isinstance(message[0], str) and message[0] in QUERIES):
+            known = ", ".join(sorted(QUERIES))
+            raise ValueError(f"call(): expected one of {known} for the node port {port}, got {message[:1]!r}")
+        if peer is not None:
+            # What cannot travel is refused before anything is set up for it, over there too.
+            plain_message(message, thorough=True)
+        call: OutgoingCall
+        if peer is None and name:
+            call = LocalCall(runtime, port, message, self._deliver)
+        elif peer is None or not name or not peer.understands(WORD):
+            call = PlainCall(runtime, port, message)
+        else:
+            call = RemoteCall(runtime, port, message, peer, self._awaited)
+        try:
+            call.begin(name, deadline)
             runtime.dispatcher.queue.flush_early()
-            await replied.wait()
-    finally:
-        # It refers to the port, and the port to it: not garbage for the collector, but gone now.
-        reply_state.unwound.clear()
-        lifecycle.retire(reply_port)
-    if death is not None:
-        raise death
-    return reply
+            await call.over.wait()
+        finally:
+            call.end()
+        if call.error is not None:
+            error, call.error = call.error, None
+            raise error
+        return call.reply if expected is UNTYPED else _convert(call.reply, expected)
+
+    def _deliver_here(self, port: Port, message: CallMessage) -> None:
+        """Hand the message of a call to a port of this node; behind what was sent to it before."""
+        running = running_variable.get()
+        assert running is not None
+        self._runtime.dispatcher.deliver(running, port, message)
+
+    # What other nodes say -------------------------------------------------------------------------------------------
+
+    def _find(self, peer: Peer, ticket: str) -> RemoteCall | None:
+        """The call of this ticket, if it is that peer that was called."""
+        call = self._awaited.find(ticket)
+        return call if call is not None and call.peer is peer else None
+
+    def replied(self, peer: Peer, ticket: str, value: object) -> None:
+        """See `CallService.replied`."""
+        call = self._find(peer, ticket)
+        if call is not None:
+            call.answered((value,))
+
+    def failed(self, peer: Peer, failure: requests.CallFailed) -> None:
+        """See `CallService.failed`."""
+        call = self._find(peer, failure.ticket)
+        if call is not None:
+            error = CallError(failure.type_name, failure.text, maybe_delivered=failure.begun)
+            if failure.trace:
+                error.add_note(f"On {peer.id}:\n{failure.trace}")
+            call.answered_by(error)
+
+    def died(self, peer: Peer, death: requests.CallDied) -> None:
+        """See `CallService.died`."""
+        call = self._find(peer, death.ticket)
+        if call is not None:
+            call.answered_by(PortDied(call.target, death.reason, maybe_delivered=death.begun))
+
+    def went_up(self, node_id: str) -> None:
+        """There is a connection with this node, and it is known now what it understands.
+
+        All calls of it that are not over wait in the queue: a loss has ended those that were written before.
+        """
+        peer, _ = self._runtime.route(node_id)
+        if peer is not None and not peer.understands(WORD):
+            for call in self._awaited.calls():
+                if call.peer is peer:
+                    call.fall_back()
+
+
+@lru_cache(maxsize=1000)
+def _check_hashable(expected: object) -> None:
+    msgspec.msgpack.Decoder(expected)
+
+
+def _check_type(expected: object) -> None:
+    """Check that a reply can be converted to a type. Raises `TypeError`."""
+    try:
+        hash(expected)
+    except TypeError:
+        raise TypeError(f"call(): expected a type as reply, got {expected!r}") from None
+    _check_hashable(expected)
+
+
+def _convert(reply: tuple[object, ...], expected: Any) -> Any:
+    """The one element of a reply, as that type. Raises `CallError`."""
+    if len(reply) != 1:
+        raise CallError("bad_reply", f"expected a reply of one element, got one of {len(reply)}")
+    try:
+        return msgspec.convert(reply[0], expected)
+    except msgspec.ValidationError as error:
+        raise CallError("bad_reply", f"expected a reply of the type {expected}: {error}") from None

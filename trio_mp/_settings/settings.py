@@ -48,6 +48,7 @@ class SettingArguments(TypedDict, total=False):
     mailbox_size_limit: int
     port_limit: int
     monitor_limit: int
+    call_limit: int
     unmonitored_death: UnmonitoredDeath
     spawn_modules: Iterable[str]
     share_logs: bool
@@ -191,6 +192,11 @@ class Settings:
         1_000_000,
         checks.count,
         "how many ports one other node may monitor here; more monitors fire",
+    )
+    call_limit: int = _entry(
+        100_000,
+        checks.count,
+        "how many calls of one other node may be in flight here; more fail with `busy`",
     )
     unmonitored_death: UnmonitoredDeath = _entry(  # noqa: RUF009 - a field, which is what dataclasses take
         "log",

@@ -59,6 +59,10 @@ class Oracle:
         self._monitors: dict[MonitorLike, KnownMonitor] = {}
         self._by_port: dict[str, list[KnownMonitor]] = {}
         self._calls: dict[tuple[str, int], tuple[str, float]] = {}
+        # Which call a message is, by its run, port and number; and those that were answered, or not begun.
+        self._call_of: dict[tuple[str, str, int], int] = {}
+        self._answered: set[tuple[str, int]] = set()
+        self._given_up: dict[tuple[str, int], str] = {}
         self._disturbed_at = float("-inf")
         self._calm = True
         self._untied_at = float("-inf")
@@ -169,6 +173,8 @@ class Oracle:
     def _check_gap(self, stream: Stream, port: str, run: str, number: int) -> None:
         epoch = stream.sent[number][0]
         for missing in range(stream.last + 1, number):
+            if missing in stream.dropped:
+                continue
             before, monitors, _ = stream.sent[missing]
             for known in monitors:
                 if known.silent or (known.fired and before == epoch):
@@ -298,6 +304,37 @@ class Oracle:
     def call_ends(self, run: str, number: int) -> None:
         """Note that a call of a run has ended: it was answered, has raised, or was cancelled."""
         self._calls.pop((run, number), None)
+
+    def call_sent(self, run: str, number: int, port: str) -> None:
+        """Note which call of a run the next message of the run to a port is. Tell of the message right after."""
+        if self.lives(run):
+            self._call_of[run, port, self.next_number(run, port)] = number
+
+    def call_dropped(self, port: str, run: str, number: int) -> None:
+        """Note that a port has dropped a message that is a call, because its caller does not wait for it any longer.
+
+        The promise does not cover that message any more: the call has ended, or ends by the loss of its connection.
+        """
+        call = self._call_of.get((run, port, number))
+        self._note("call dropped", port, run, number)
+        if call is None:
+            self.fail(Rule.INVENTED, f"{port} dropped call {number} of {run}, which was not made", port)
+        owner, _ = self._ports.get(port, ("", False))
+        if (run, call) in self._calls and self.lives(run) and self.lives(owner):
+            # Its caller waits: then only by a loss, of which it may hear later than the port.
+            self._given_up[run, call] = port
+        stream = self._streams.get((run, port))
+        if stream is not None:
+            stream.dropped.add(number)
+
+    def call_answered(self, run: str, number: int) -> None:
+        """Note that a call of a run has returned a reply."""
+        if (run, number) in self._answered:
+            self.fail(Rule.ANSWERED_TWICE, f"call {number} of {run} was answered twice", run)
+        self._answered.add((run, number))
+        if (run, number) in self._given_up:
+            port = self._given_up[run, number]
+            self.fail(Rule.GIVEN_UP, f"call {number} of {run} was answered, but {port} did not begin it", port)
 
     def queued(self, run: str, peer: str, size: int, limit: int, largest: int) -> None:
         """Check that the bytes queued for a peer exceed the limit by one message at most, which has `largest` bytes."""

@@ -23,6 +23,8 @@ class Rule(enum.Enum):
     AGREEMENT = "both ends agree on which connection is in use"
     DATABASE = "at rest every global node holds what there is, and nothing that a member has said for others"
     UNANSWERED = "a call ends: with the answer, or with PortDied"
+    ANSWERED_TWICE = "a call is answered once"
+    GIVEN_UP = "a call that does not begin is one that its caller has given up, or whose connection was lost"
     VANISHED = (
         "no deletion is reported of a node that lives, whose connection with its global node did not break, and of"
         " which no member lies"

@@ -62,15 +62,17 @@ class Stream:
       sent: for each message its epoch, the monitors then in place, and its time. An epoch ends when one fires.
       last: the number of the last message that was delivered.
       delivered: how many messages were delivered.
+      dropped: the numbers of calls that were not begun, because their callers did not wait for them any longer.
       monitors: the monitors in place.
     """
 
-    __slots__ = ("delivered", "epoch", "last", "monitors", "sent")
+    __slots__ = ("delivered", "dropped", "epoch", "last", "monitors", "sent")
 
     def __init__(self) -> None:
         self.sent: list[tuple[int, tuple[KnownMonitor, ...], float]] = []
         self.last = -1
         self.delivered = 0
+        self.dropped: set[int] = set()
         self.epoch = 0
         self.monitors: list[KnownMonitor] = []
 

@@ -40,19 +40,21 @@ class Witness:
         self.oracle: Oracle = network.oracle
         self.run: str = network.run_of(node)
         self._calls = 0
+        node._runtime.dispatcher.tell_expired = self._call_dropped
 
     # Ports ---------------------------------------------------------------------------------------------------------
 
-    def port(self, handler: Callable[..., Any] | None = None) -> Port:
+    def port(self, handler: Callable[..., Any] | None = None, *, reply: bool = False, cancel: bool = False) -> Port:
         """Make a port that takes all stamped messages. The handler gets them without their stamp.
 
         Args:
           handler: a sync or async function; None if the port only counts its messages.
+          reply, cancel: as for `Port.on`.
         """
         port = self.node.port()
         self.adopt(port)
 
-        @port.on()
+        @port.on(reply=reply, cancel=cancel)
         def take(*stamped: Any) -> Any:
             message = self.unwrap(port, stamped)
             return handler(*message) if handler is not None else None
@@ -77,6 +79,11 @@ class Witness:
         self.oracle.delivered_to(str(port), run, number, sent_to)
         return tuple(message)
 
+    def _call_dropped(self, port: Port, stamped: tuple[Any, ...]) -> None:
+        """Tell the oracle that a port of this node has not begun a call."""
+        if stamped[:1] == (_STAMP,):
+            self.oracle.call_dropped(str(port), *stamped[1:3])
+
     # Messages ------------------------------------------------------------------------------------------------------
 
     def send(self, port: str, *message: Any) -> None:
@@ -97,9 +104,12 @@ class Witness:
         number = self._calls
         self.oracle.call_begins(self.run, number, port)
         # Nothing else runs before `call` has sent the message.
+        self.oracle.call_sent(self.run, number, port)
         self.oracle.message_sent(self.run, port)
         try:
-            return await self.node.call(port, *stamp, *message)
+            reply = await self.node.call(port, *stamp, *message)
+            self.oracle.call_answered(self.run, number)
+            return reply
         except (TypeError, ValueError, RuntimeError, trio.ClosedResourceError):
             self.oracle.message_withdrawn(self.run, port)
             raise

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from .._errors import PortDied
+from .._errors import CallError, PortDied
 from .._ids import node_of
 from .._node.node import Node
 from .._ports.monitor import Monitor
@@ -170,6 +170,9 @@ class Player(Witness):
         try:
             with trio.move_on_after(self._random.choice((0.1, 1e9, 1e9))):
                 await self.call(port, "call")
+        except CallError:
+            # Its time was up over there.
+            pass
         except PortDied:
             self._trial.forget(port)
 
@@ -237,7 +240,10 @@ class Player(Witness):
             port = self.node.start_port(self.receive_slowly)
             self.adopt(port)
         elif kind == 1:
-            port = self.port(self.handle_slowly)
+            cancel = len(self._own) % 2 == 0
+            port = self.port(self.answer_slowly, reply=True, cancel=True) if cancel else self.port(self.handle_slowly)
+        elif kind == 2:
+            port = self.port(self.answer, reply=True)
         else:
             port = self.port(self.handle)
         self._announce(str(port))
@@ -248,6 +254,19 @@ class Player(Witness):
             self.node.send(rest[-1], "answer")
         elif tag == "data" and self._random.random() < 0.0005:
             raise ValueError("a mistake in a handler")
+
+    def answer(self, tag: str, *rest: Any) -> str | None:
+        """Handle a message, and return the answer to a call."""
+        if tag == "call":
+            return "answer"
+        self.handle(tag, *rest)
+        return None
+
+    async def answer_slowly(self, tag: str, *rest: Any) -> str | None:
+        """Handle a message as `answer` does, and let later ones wait now and then."""
+        if self._random.random() < 0.1:
+            await trio.sleep(self._random.expovariate(1 / 0.5))
+        return self.answer(tag, *rest)
 
     async def handle_slowly(self, tag: str, *rest: Any) -> None:
         """Handle a message, and let later ones wait now and then."""

@@ -68,12 +68,14 @@ class Outbox:
       unfired: the monitors that were taken out of the table to be fired, and may not have fired yet.
       send_limit: the largest message that may be sent now, in bytes: our own limit or, once it is known, the peer's.
       reason: why messages were lost, from the loss until its monitors have fired.
+      begun: how many messages had perhaps been written at the latest loss, of all that were ever queued: the others
+        were certainly not delivered.
 
     Monitors are opaque, hashable objects: the table says which are to be fired, the caller fires them.
     """
 
     __slots__ = (
-        *("fence", "message_limit", "monitors", "peer_id", "queue", "queue_limit", "reason", "send_limit"),
+        *("begun", "fence", "message_limit", "monitors", "peer_id", "queue", "queue_limit", "reason", "send_limit"),
         "unfired",
     )
 
@@ -90,6 +92,7 @@ class Outbox:
         # Of use only after an error of this side, which may have come before they fired.
         self.unfired: dict[object, None] = {}
         self.reason: Reason = ()
+        self.begun = 0
 
     # Sending -------------------------------------------------------------------------------------------------------
 
@@ -144,6 +147,17 @@ class Outbox:
         del self.monitors[name]
         return bool(name) and self.queue.append("", stop_monitor(name), self.send_limit) and self.overflows()
 
+    def expect(self, ticket: str, monitor: object) -> None:
+        """Have a monitor fire when the answer to the call of this ticket may have been lost, as those of ports do.
+
+        The other side is told nothing: it answers. Call this before the call is sent, and `forget` when it has ended.
+        """
+        self.monitors[ticket] = {monitor: None}
+
+    def forget(self, ticket: str) -> None:
+        """The call of this ticket has ended. It is no error if it had ended before."""
+        self.monitors.pop(ticket, None)
+
     def port_died(self, name: str, reason: Reason) -> list[Effect]:
         """The peer says that a port of its own has died (`kil0`)."""
         # In one line, so that no error comes between the table and the effect.
@@ -156,8 +170,10 @@ class Outbox:
 
         A second loss before the first has been told is part of it: the monitors get the first reason.
         """
+        begun = self.queue.begun
         self.queue.drop()
         if self._move(FenceEvent.LOSS):
+            self.begun = begun
             self.queue.high_water = -1
             self.reason = reason
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from ..._errors import RemoteProtocolError
-from ..requests import ABOUT_PORTS, is_upkeep
+from ..requests import ABOUT_PORTS, is_upkeep, ticket_of
 from ..wire.amount import check_amount
 from ..wire.framing import FRAME_TARGET, MSGPACK, Framing
 from ..wire.limits import UNCOUNTED
@@ -72,6 +72,11 @@ class OutgoingQueue:
     def written(self) -> int:
         """Messages ever handed on completely, or dropped."""
         return self._before - self._closed
+
+    @property
+    def begun(self) -> int:
+        """Messages ever handed on, or dropped, and those of the frame that was begun: the other side may have them."""
+        return self.written + (self._frames[0][1] if self._offset else 0)
 
     @property
     def high_water(self) -> int:
@@ -203,8 +208,8 @@ class OutgoingQueue:
         the queue may have been written yet.
 
         Returns:
-          The names of the ports concerned, with what was wrong with the first message dropped for each. Or a text: it
-          was too much to be made to fit, and all of it was dropped.
+          The names of the ports concerned, and the tickets of calls, with what was wrong with the first message dropped
+          for each. Or a text: it was too much to be made to fit, and all of it was dropped.
         """
         if framing is self.framing and self._largest <= limit:
             return {}
@@ -229,6 +234,9 @@ class OutgoingQueue:
                         continue
                     except (TypeError, ValueError) as error:
                         concerned[name] = str(error)
+                ticket = ticket_of(message[1:]) if message[0] == "" else None
+                if ticket is not None:
+                    concerned.setdefault(ticket, concerned[name])
                 dropped += 1
         # None was appended now.
         self._before = appended - self._count

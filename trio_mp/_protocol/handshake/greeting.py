@@ -44,6 +44,7 @@ class LocalInfo:
       heartbeat: something will be sent at least this often, in seconds.
       limit: the largest message it takes, in bytes.
       provider: program and version.
+      words: what it understands beyond the first version of the protocol.
     """
 
     node_id: str
@@ -56,6 +57,7 @@ class LocalInfo:
     certificates: bool = False
     verify_node_id: bool = True
     framings: tuple[str, ...] = tuple(FRAMINGS)
+    words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise `LocalProtocolError` for what would let anybody in."""
@@ -98,6 +100,7 @@ def write_greeting(local: LocalInfo, nonce: bytes, peer_address: str) -> Greetin
         f"incarnation={local.incarnation}",
         f"heartbeat={min(max(local.heartbeat, _HEARTBEATS[0]), _HEARTBEATS[1]):g}",
         f"limit={local.limit}",
+        *([f"words={','.join(local.words)}"] if local.words else []),
     ]
     return Greeting(";".join(map(escape, fields)), base64.b64encode(nonce).decode("ascii"))
 
@@ -158,6 +161,7 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
         limit=limit,
         provider=keys.get("provider", ""),
         stream=stream,
+        words=frozenset(keys.get("words", "").split(",")),
     )
 
 

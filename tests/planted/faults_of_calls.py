@@ -1,0 +1,96 @@
+"""Faults in calls: who may answer, what begins, what the caller is told."""
+
+from __future__ import annotations
+
+from .fault import Change, Fault
+
+_CALLERS = "_peers/callers.py"
+_CALLS = "_services/calls.py"
+_OUTGOING = "_services/outgoing_calls.py"
+_ARRIVED = "_ports/calls.py"
+_WORDS = "tests/services/test_call_words.py"
+_REPLYING = "tests/services/test_replying.py"
+_TICKETS = "tests/protocol/test_tickets.py"
+
+CALLS = (
+    Fault(
+        "anybody_answers",
+        "any node that knows the ticket of a call may answer it",
+        (Change(_CALLS, "return call if call is not None and call.peer is peer else None", "return call"),),
+        (f"{_WORDS}::test_only_the_node_that_was_called_may_answer",),
+    ),
+    Fault(
+        "tickets_twice",
+        "a second call with a ticket that is in flight takes the place of the first",
+        (Change("_protocol/calls.py", "        if ticket in self._calls:\n            return TicketFate.TWICE\n", ""),),
+        (f"{_TICKETS}::test_a_ticket_ends_once_and_there_are_never_more_than_the_limit",),
+    ),
+    Fault(
+        "calls_without_limit",
+        "one node may have any number of calls in flight",
+        (Change("_protocol/calls.py", "if len(self._calls) >= self._limit:", "if False:"),),
+        (f"{_WORDS}::test_too_many_calls_are_told_so_and_have_certainly_not_been_delivered",),
+    ),
+    Fault(
+        "given_up_and_begun",
+        "a call begins though nobody waits for it any more",
+        (Change(_ARRIVED, "if self._wanted and self.deadline > trio.current_time():", "if True:"),),
+        (f"{_REPLYING}::test_a_call_whose_caller_has_gone_does_not_begin",),
+    ),
+    Fault(
+        "calls_outlive_their_connection",
+        "the handler of a lost caller is not cancelled",
+        (Change("_peers/peer.py", "                self.callers.end_all()\n            case", "            case"),),
+        (f"{_REPLYING}::test_a_lost_caller_cancels_its_handlers",),
+    ),
+    Fault(
+        "reply_overtakes",
+        "a local reply overtakes the messages that the handler has sent before",
+        (
+            Change(
+                _OUTGOING,
+                "self._runtime.dispatcher.queue.enqueue(Job(self._take_reply), (value,))",
+                "self._take_reply(value)",
+            ),
+        ),
+        (f"{_REPLYING}::test_messages_before_the_reply_arrive_before_it",),
+    ),
+    Fault(
+        "tracebacks_for_all",
+        "the traceback of an exception travels though the node does not share its logs",
+        (Change(_CALLERS, "_traceback_of(error) if self._tracebacks else", "_traceback_of(error) if True else"),),
+        (f"{_REPLYING}::test_the_traceback_travels_only_where_logs_are_shared",),
+    ),
+    Fault(
+        "no_falling_back",
+        "a call that has waited for a connection is lost if the other node does not understand the word",
+        (Change(_CALLS, "if peer is not None and not peer.understands(WORD):", "if False:"),),
+        (f"{_WORDS}::test_a_call_that_waits_for_a_connection_takes_the_form_that_is_understood",),
+        hangs=True,
+    ),
+    Fault(
+        "all_lost_calls_were_perhaps_delivered",
+        "a call that was never written is said to have been delivered, perhaps",
+        (Change(_OUTGOING, "return self._number <= self.peer.outbox.begun", "return True"),),
+        (f"{_WORDS}::test_a_call_that_waited_behind_what_was_not_written",),
+    ),
+    Fault(
+        "no_lost_call_was_delivered",
+        "a call that was written before its connection was lost is said to be certainly undelivered",
+        (Change("_protocol/association/outbox.py", "            self.begun = begun\n", ""),),
+        (f"{_WORDS}::test_a_call_that_was_written_to_a_connection_that_is_lost",),
+    ),
+    Fault(
+        "misfit_calls_wait_for_ever",
+        "a call that the other node does not take is dropped, and nobody is told",
+        (
+            Change(
+                "_protocol/association/queue.py",
+                "                if ticket is not None:\n",
+                "                if False:\n",
+            ),
+        ),
+        (f"{_WORDS}::test_a_call_that_the_other_node_does_not_take",),
+        hangs=True,
+    ),
+)

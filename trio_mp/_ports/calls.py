@@ -1,0 +1,286 @@
+"""Calls, as the port sees them that is called: the message of a call, the call itself, and handlers that answer it.
+
+A message that is a call looks like any other message: its last element is a reply port. A handler without `reply=True`
+and a mailbox take it as that. A handler with `reply=True` gets the message without the reply port, and what it returns
+is the reply.
+
+    WAITING ──begin──> RUNNING   a handler with `reply=True` has it: ends when that has ended
+       │   ╲─────────> HANDED    a handler that sends its reply, or a mailbox, has it: ends when the caller says so
+       └─────────────> OVER      dropped: its time was up, or nobody waited for it any more
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import logging
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, cast
+
+import trio
+
+from .context import Running, find_running, running_variable
+
+log = logging.getLogger("trio_mp.port")
+
+
+class Answers(Protocol):
+    """Brings what becomes of calls to who has called."""
+
+    def replied(self, call: ArrivedCall, value: object) -> None:
+        """The handler has returned this value.
+
+        Raises:
+          TypeError, ValueError: it cannot travel. Then the call has not ended.
+        """
+        ...
+
+    def failed(self, call: ArrivedCall, error: Exception) -> None:
+        """The handler has raised this, which is for the caller."""
+        ...
+
+    def expired(self, call: ArrivedCall) -> None:
+        """The time of the call was up, so that its handler did not begin, or was cancelled."""
+        ...
+
+    def ended(self, call: ArrivedCall) -> None:
+        """Nothing more is going to be said of this call."""
+        ...
+
+
+class CallStage(enum.Enum):
+    """How far a call has come on the node of the port."""
+
+    WAITING = "it waits for its port"
+    HANDED = "a handler that sends its reply by message has got it, or a mailbox"
+    RUNNING = "a handler that returns its reply has got it"
+    OVER = "nothing more is said of it"
+
+
+class CurrentCall:
+    """The call that a handler with `reply=True` answers; see `current_call`.
+
+    Attributes:
+      caller: the ID of the node that has called.
+      deadline: when the caller stops waiting, by Trio's clock of this node; infinite if it waits for ever. Never early:
+        the way of the call is added to it.
+    """
+
+    __slots__ = ("_scopes", "_wanted", "caller", "deadline")
+
+    def __init__(self, caller: str, deadline: float) -> None:
+        self.caller: str = caller
+        self.deadline: float = deadline
+        # Those to be cancelled, and whether the caller still waits for the answer.
+        self._scopes: list[trio.CancelScope] = []
+        self._wanted = True
+
+    def __repr__(self) -> str:
+        left = "" if math.isinf(self.deadline) else f", {self.deadline - trio.current_time():.3g} s left"
+        return f"<CurrentCall from {self.caller}{left}>"
+
+    def move_on_cancel(self) -> trio.CancelScope:
+        """A cancel scope that is cancelled when the caller does not wait any longer, or is lost; enter it by `with`.
+
+        Its deadline is that of the call, so calls from within the block inherit it. What was left of the block is
+        skipped, as by `trio.move_on_at`; the handler goes on behind it, and what it returns is dropped.
+        """
+        scope = trio.CancelScope(deadline=self.deadline)
+        if self._wanted:
+            self._scopes.append(scope)
+        else:
+            scope.cancel()
+        return scope
+
+
+class ArrivedCall(CurrentCall):
+    """A call on the node of the port, as the package sees it.
+
+    Args:
+      caller, deadline: see `CurrentCall`.
+      ticket: what the caller knows the call by: the name of its reply port.
+      answers: is told what becomes of it.
+    """
+
+    __slots__ = ("_answers", "_stage", "ticket")
+
+    def __init__(self, caller: str, ticket: str, deadline: float, answers: Answers) -> None:
+        super().__init__(caller, deadline)
+        self.ticket = ticket
+        self._answers = answers
+        self._stage = CallStage.WAITING
+
+    @property
+    def was_begun(self) -> bool:
+        """Whether a handler or a mailbox has got it."""
+        return self._stage is not CallStage.WAITING
+
+    def begin(self) -> bool:
+        """The port takes the message: whether it is to be handled. If not it is over, and the caller is told."""
+        if self._stage is not CallStage.WAITING:
+            return False
+        if self._wanted and self.deadline > trio.current_time():
+            self._stage = CallStage.RUNNING
+            return True
+        log.debug("a call from %s was not begun: nobody waits for it any more", self.caller)
+        if self._wanted:
+            self._answers.expired(self)
+        self._end()
+        return False
+
+    def hand_on(self) -> None:
+        """Its message goes to somebody who sends the reply by message."""
+        self._stage = CallStage.HANDED
+
+    def reply(self, value: object) -> None:
+        """Answer. Raises `TypeError` or `ValueError` if the value cannot travel."""
+        if self._stage is not CallStage.OVER:
+            if self._wanted:
+                self._answers.replied(self, value)
+            self._end()
+
+    def fail(self, error: Exception) -> None:
+        """Answer by an exception."""
+        if self._stage is not CallStage.OVER:
+            if self._wanted:
+                self._answers.failed(self, error)
+            self._end()
+
+    def expire(self) -> None:
+        """Its handler was cancelled, because its time was up or the caller waits no longer."""
+        if self._stage is not CallStage.OVER:
+            if self._wanted:
+                self._answers.expired(self)
+            self._end()
+
+    def call_off(self) -> None:
+        """The caller does not wait any longer, or is lost. What has begun goes on, unless it wants to be cancelled."""
+        self._wanted = False
+        scopes, self._scopes = self._scopes, []
+        for scope in scopes:
+            scope.cancel()
+        if self._stage is CallStage.HANDED:
+            self._end()
+
+    def close(self) -> None:
+        """Say nothing more of it: the port has died, and the caller is told of that."""
+        self._stage = CallStage.OVER
+        self.call_off()
+
+    def _end(self) -> None:
+        self._stage = CallStage.OVER
+        self._wanted = False
+        self._scopes.clear()
+        self._answers.ended(self)
+
+
+class CallMessage(tuple[Any, ...]):  # noqa: SLOT001 - a tuple with slots cannot have an attribute
+    """The message of a call, with the reply port as its last element. It waits among others, and knows its call."""
+
+    call: ArrivedCall
+
+    @classmethod
+    def of(cls, call: ArrivedCall, message: tuple[object, ...]) -> CallMessage:
+        """The message of this call."""
+        new = cls(message)
+        new.call = call
+        return new
+
+
+class Answering:
+    """A handler whose result is the reply: what `Port.on(reply=True)` installs.
+
+    Called as any handler, it handles a message that was sent plainly: what it returns is dropped, and so is what it
+    raises for the caller, of whom there is none.
+
+    Args:
+      function: sync or async.
+      cancel: whether the handler is cancelled when the caller does not wait any longer.
+      errors: the exceptions that are for the caller.
+      before: is called before the function, if it is there.
+    """
+
+    __slots__ = ("_before", "_cancel", "_errors", "_function")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        cancel: bool,
+        errors: tuple[type[Exception], ...],
+        before: Callable[[Answering], None] | None,
+    ) -> None:
+        self._function = function
+        self._cancel = cancel
+        self._errors = errors
+        self._before = before
+
+    def __call__(self, *arguments: object) -> object:
+        """Handle a message that was sent plainly."""
+        if self._before is not None:
+            self._before(self)
+        try:
+            result = self._function(*arguments)
+        except self._errors as error:
+            log.debug("an exception for a caller, of whom there is none, is dropped", exc_info=error)
+            return None
+        return self._drop_errors(result) if inspect.iscoroutine(result) and self._errors else result
+
+    async def _drop_errors(self, running: Coroutine[Any, Any, object]) -> None:
+        try:
+            await running
+        except self._errors as error:
+            log.debug("an exception for a caller, of whom there is none, is dropped", exc_info=error)
+
+    def answer(self, call: ArrivedCall, running: Running, arguments: tuple[object, ...]) -> object:
+        """Handle the message of a call, and answer; or return a coroutine, for `finish`, or a generator, a mistake.
+
+        Raises:
+          whatever the function raises that is not for the caller; `TypeError` and `ValueError` for a value that cannot
+          travel.
+        """
+        if self._before is not None:
+            self._before(self)
+        running.handled_call = call
+        try:
+            result = self._function(*arguments)
+        except self._errors as error:
+            call.fail(error)
+            return None
+        finally:
+            running.handled_call = None
+        if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+            return result
+        call.reply(result)
+        return None
+
+    async def finish(self, call: ArrivedCall, result: Coroutine[Any, Any, object]) -> None:
+        """Run an async handler, and answer."""
+        running = running_variable.get()
+        assert running is not None
+        running.handled_call = call
+        try:
+            if self._cancel:
+                with call.move_on_cancel() as scope:
+                    value = await result
+                if scope.cancelled_caught:
+                    call.expire()
+                    return
+            else:
+                value = await result
+        except self._errors as error:
+            call.fail(error)
+            return
+        finally:
+            running.handled_call = None
+        call.reply(value)
+
+
+def current_call() -> CurrentCall | None:
+    """The call that the running handler answers; None outside a handler with `reply=True`, and for a plain message.
+
+    In the tasks of the handler's own nurseries too; not in those of `Port.start_soon`, which may outlive the call.
+    """
+    running = find_running()
+    return cast("CurrentCall | None", running.handled_call) if running is not None else None
