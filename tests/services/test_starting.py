@@ -42,7 +42,7 @@ async def test_what_a_port_sends_before_it_has_started_arrives_before_the_answer
             await trio.sleep_forever()
 
         for _ in range(20):
-            # In some orders of Trio's tasks an answer that overtakes messages is taken later than they are all the same.
+            # In some orders of Trio's tasks an answer that overtakes messages is taken later than they are.
             got.clear()
             await node.start(talk)
             assert got == [0, 1, 2]
