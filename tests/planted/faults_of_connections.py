@@ -33,7 +33,7 @@ CONNECTIONS = (
     Fault(
         "taken for later and lost",
         "what `send_after` has taken, and what cannot travel when its time has come, is only logged",
-        (Change(_LATER, "seconds, port, error)\n        _lose(runtime, port, error)", "seconds, port, error)"),),
+        (Change(_LATER, "call, port, error)\n        _lose(runtime, port, error)", "call, port, error)"),),
         (_PROMISED,),
     ),
     Fault(

@@ -19,7 +19,7 @@ from .._ports.timer import Timer
 from .._reason import Reason
 from .._services.calls import UNTYPED
 from .._services.database import Database
-from .._services.later import callback_of, send_after
+from .._services.later import callback_of, send_after, send_every
 from .._services.logs import LogCollector, check_level
 from .._services.nodes import NodeChanges, watch_nodes
 from .._services.processes import open_port, start_port
@@ -211,6 +211,8 @@ class Node:
           seconds: how much later, by Trio's clock.
           port, message: as for `send`; what travels is a snapshot taken now.
 
+        Called by the code of a port, it ends with that port: once that has died, the message is not sent.
+
         Returns:
           A handle; its `cancel()` sees to it that the message is not sent.
 
@@ -219,6 +221,30 @@ class Node:
           what `send` raises, at this call.
         """
         return send_after(self._runtime, seconds, port, message)
+
+    def send_every(self, seconds: float, port: str | ChildRef, *message: Any) -> Timer:
+        """Send a message again and again: a tick, such as for a port to look after itself.
+
+        The first is sent after so many seconds, and the others follow at the same distance. Ticks that were overrun,
+        because the program computed or its machine slept, are skipped: there is never a burst of them, and the later
+        ones keep their times. Nobody waits until a tick was handled: a port that is slower than its ticks has them in
+        its mailbox, or before its async handler.
+
+        Called by the code of a port, it ends with that port. It also ends when the port that it sends to has died, if
+        that is one of this node, and when the message turns out not to travel there, which is logged.
+
+        Args:
+          seconds: how far apart, by Trio's clock.
+          port, message: as for `send`; what travels is a snapshot taken now.
+
+        Returns:
+          A handle; after its `cancel()` nothing more is sent.
+
+        Raises:
+          ValueError: the number of seconds is not above 0.
+          what `send` raises, at this call.
+        """
+        return send_every(self._runtime, seconds, port, message)
 
     async def flush(self, node_or_port: str | ChildRef) -> None:
         """Wait until what was sent there has been handed to the operating system: the place to wait for a slow peer.
