@@ -13,6 +13,7 @@ from .._channels.ends import ChannelReceiver, ChannelSender
 from .._groups.group import Group, GroupBlock, check_group
 from .._groups.singleton import TurnTaker, check_singleton
 from .._peers.peer import Peer
+from .._ports.losses import LossListener, Lost
 from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import Port, new_port
 from .._ports.timer import Timer
@@ -399,6 +400,35 @@ class Node:
             await died.wait()
         assert monitor.reason is not None
         return monitor.reason
+
+    def on_lost(self, function: Callable[[Lost], object]) -> LossListener:
+        """Be told of messages that this node drops: `with node.on_lost(function):`, which is called with a `Lost`.
+
+        These are messages that were queued for a node when the connection with it was lost, or given up; messages to a
+        port of this node that is dead, from wherever they come, and those that waited for its async handler when it
+        died; messages that were taken for later and do not travel; and messages of this node that a port has refused,
+        here or on another node (see `port`). The message of a call is one, too, where this node drops it. What was on
+        its way when a connection was lost is nobody's to count, and is not told of here: monitors say that it may be
+        lost.
+
+        The function is called once for each port and reason, in the context of the port that has called this, in a
+        turn of its own behind all that is under way: behind the monitors that fire for the loss of a connection, and
+        perhaps before those of a port that is still unwinding. It may send, as always; of what it sends it is told as
+        well, if that is lost. An exception in it is logged, and then it is not called again.
+
+        Args:
+          function: a sync function.
+
+        Returns:
+          A handle, which listens from now on. As a context manager it listens until its exit; else until its
+          `cancel()`, or the end of the port that has called this. Not a checkpoint.
+
+        Raises:
+          TypeError: it is no sync function.
+          trio.ClosedResourceError: the node is closed.
+        """
+        self._runtime.check_open()
+        return self._lifecycle.losses.listen(function, self._runtime.owner())
 
     # Spawning ------------------------------------------------------------------------------------------------------
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import trio
 
-from .._ids import PortReference
+from .._ids import PortReference, join_port
 from .._ports.monitor import MonitorCallback
 from .._ports.timer import Timer
 from .._protocol.wire import codec
 from .._protocol.wire.amount import check_amount
 from .._protocol.wire.limits import UNCOUNTED
-from .._reason import Reason, describe, reason_lost
+from .._reason import Reason, describe, reason_lost, transport_error
 from .._runtime import Runtime
 
 log = logging.getLogger("trio_mp")
@@ -111,8 +111,7 @@ def _send_now(runtime: Runtime, call: str, port: str | PortReference, message: t
         runtime.send(port, message)
     except (TypeError, ValueError) as error:
         # It was checked at the call, but the peer's limit and framing may have become known since.
-        log.error("a message of %s for %s cannot be sent: %s", call, port, error)
-        _lose(runtime, port, error)
+        _lose(runtime, port, error, f"a message of {call} for {port} cannot be sent")
         return False
     return True
 
@@ -163,12 +162,15 @@ def _notify(runtime: Runtime, port: str | PortReference, message: tuple[object, 
         try:
             runtime.send(port, (*message, *reason_lost(error)))
         except (TypeError, ValueError):
-            log.error("%s: the message about a death (%s) cannot be sent: %s", port, describe(reason)[:200], error)
-            _lose(runtime, port, error)
+            _lose(runtime, port, error, f"{port}: the message about a death ({describe(reason)[:200]}) cannot be sent")
 
 
-def _lose(runtime: Runtime, port: str | PortReference, error: Exception) -> None:
-    """Fire the monitors of a port, because a message that the program gave earlier cannot be sent there now."""
+def _lose(runtime: Runtime, port: str | PortReference, error: Exception, what: str) -> None:
+    """Tell of a message that the program gave earlier, and that cannot be sent now: to the log, to monitors, to all."""
+    log.error("%s: %s", what, error)
     peer, name = runtime.route(port)
     if peer is not None:
-        peer.act(peer.association.message_lost, name, f"a message that was to be sent later is lost: {error}")
+        why = f"a message that was to be sent later is lost: {error}"
+        peer.act(peer.association.message_lost, name, why)
+        port_id = join_port(peer.id, name) if name else peer.id
+        runtime.lifecycle.losses.note(port_id, 1, 0, transport_error(peer.id, why))
