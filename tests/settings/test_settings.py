@@ -261,25 +261,6 @@ def test_a_message_is_at_most_a_quarter_of_the_queue() -> None:
         check_settings(None, {"queue_limit": 1024**2})
 
 
-async def test_a_profile_is_refused_clearly_as_long_as_there_are_none() -> None:
-    with pytest.raises(ConfigurationError, match=r"profile.*'production'"):
-        async with open_node(profile="production"):
-            raise AssertionError
-
-
-async def test_a_profile_of_the_environment_is_refused_clearly_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRIO_MP_PROFILE", "production")
-    with pytest.raises(ConfigurationError, match=r"'production'.*TRIO_MP_PROFILE"):
-        async with open_node():
-            raise AssertionError
-
-
-async def test_no_profile_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TRIO_MP_PROFILE", raising=False)
-    async with open_node(profile=None):
-        pass
-
-
 def test_settings_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Settings().heartbeat = 3  # type: ignore[misc]

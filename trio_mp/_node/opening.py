@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
 import trio
 
-from .._errors import ConfigurationError
 from .._reason import node_failed
 from .._services.spawning import import_modules
 from .._settings.environment import Environment
 from .._settings.settings import SettingArguments, check_settings
 from .node import Node
+from .outside import from_outside
 
 
 @asynccontextmanager
 async def open_node(
     node_id: str | None = None,
     *,
-    profile: str | None = None,
+    profile: str | bool | None = None,
+    fixed: Iterable[str] = (),
     context: Any = None,
     **settings: Unpack[SettingArguments],
 ) -> AsyncGenerator[Node, None]:
@@ -31,7 +31,13 @@ async def open_node(
     Args:
       node_id: 1 to 255 of the characters `A-Z a-z 0-9 _ - . : /`, unique in the network; random by default, as with
         `"anon/"`.
-      profile: the name of a configuration profile; not built yet.
+      profile: the name of a configuration profile; True for the profile that the user has configured, by the variable
+        `TRIO_MP_PROFILE` or by `use` in the file; False to take no setting from outside the program. By default a node
+        takes the settings of the variables `TRIO_MP_…`; and those of the configured profile, if the program gives
+        `binds` or `seeds`, or `TRIO_MP_PROFILE`, `TRIO_MP_BINDS` or `TRIO_MP_SEEDS` is set. What comes from outside
+        replaces what the program says. Of the nodes of a process that are open at the same time, only the first takes
+        a node ID or `binds` from outside.
+      fixed: names of settings, or `node_id`, that cannot be changed from outside.
       context: any object of the program, which `Node.context` gives back, and which is never sent.
       settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
 
@@ -91,18 +97,14 @@ async def open_node(
     the block and leaves as an `ExceptionGroup`. Entering and leaving are checkpoints.
 
     Raises:
-      TypeError, ConfigurationError: a setting is unknown, or has a value that cannot work.
+      TypeError, ConfigurationError: a setting is unknown, or has a value that cannot work; or the file of profiles
+        cannot be used. The text names the place.
       OSError: it cannot listen where it should; the text names the address.
       RuntimeError: no task of Trio's calls this; asyncio runs the caller, for example.
     """
-    named = profile if profile is not None else os.environ.get("TRIO_MP_PROFILE") or None
-    if named is not None:
-        raise ConfigurationError(
-            f"profile: there are no configuration profiles yet, so {named!r} cannot be used;"
-            " give the settings to open_node() (and unset TRIO_MP_PROFILE)"
-        )
-    async with open_node_in(Environment(), node_id, context=context, **settings) as node:
-        yield node
+    with from_outside(node_id, profile, fixed, settings) as (found_id, found):
+        async with open_node_in(Environment(), found_id, context=context, **found) as node:
+            yield node
 
 
 @asynccontextmanager
@@ -114,6 +116,8 @@ async def open_node_in(
     **settings: Unpack[SettingArguments],
 ) -> AsyncGenerator[Node, None]:
     """Open a node as `open_node` does, with a transport, clocks and randomness that tests and simulations can replace.
+
+    It takes no setting from outside the program, as with `open_node(profile=False)`.
 
     Args:
       environment: the source of randomness, the transport and the clocks.

@@ -16,7 +16,7 @@ from .._errors import ConfigurationError
 from .._ids import check_node_id
 from .._transport.addresses import Address
 from .._transport.certificate_files import Certificate
-from . import checks
+from . import checks, texts
 from .checks import UnmonitoredDeath
 
 T = TypeVar("T")
@@ -64,20 +64,31 @@ class Entry:
       text: what the setting is, in a phrase, for the documentation.
       more: further sentences for the documentation; empty if there are none.
       unit: the unit of the value: `"s"`, `"bytes"`, or empty.
+      read: takes the text of an environment variable; returns what a program would give, or raises `ValueError`.
     """
 
     check: Callable[[str, object], object]
     text: str
     more: str
     unit: str
+    read: texts.Reader
 
 
 _KEY = "setting"
 
 
-def _entry(default: T, check: Callable[[str, object], T], text: str, *, more: str = "", unit: str = "") -> T:
+def _entry(
+    default: T,
+    check: Callable[[str, object], T],
+    text: str,
+    *,
+    more: str = "",
+    unit: str = "",
+    read: texts.Reader | None = None,
+) -> T:
     """Make one line of the table. Type checkers compare the types of default, check and field by this signature."""
-    field_of_table: T = field(default=default, metadata={_KEY: Entry(check, text, more, unit)})
+    entry = Entry(check, text, more, unit, read or texts.reader_for(default))
+    field_of_table: T = field(default=default, metadata={_KEY: entry})
     return field_of_table
 
 
@@ -94,6 +105,7 @@ class Settings:
         more="`*` stands for all interfaces, and port 0 for any free port. Without `binds` a node with seeds listens"
         " beside the first seed that it reaches: on a socket in the directory of a `unix:` seed, else on a free port"
         " of the IP address from which it reaches the seed. With `()` it listens nowhere.",
+        read=texts.words,
     )
     seeds: tuple[Address, ...] = _entry(
         (),
@@ -108,9 +120,10 @@ class Settings:
         checks.secrets,
         "at least 16 bytes, as str or bytes, which all nodes of the network know and nobody else",
         more="Of a tuple of secrets the node dials with the first, and accepts each.",
+        read=texts.word,
     )
     certificate: Certificate | None = _entry(  # noqa: RUF009 - a field, which is what dataclasses take
-        None, checks.certificate, "a `Certificate`, by which the node proves who it is"
+        None, checks.certificate, "a `Certificate`, by which the node proves who it is", read=texts.table
     )
     encryption: bool = _entry(
         True,

@@ -1,0 +1,117 @@
+"""Faults in what nodes take from outside: who decides, which node takes an ID, and whose file is believed."""
+
+from __future__ import annotations
+
+from .fault import Change, Fault
+
+_SOURCES = "_profiles/sources.py"
+_DOCUMENT = "_profiles/document.py"
+_GATHERING = "_profiles/gathering.py"
+_FINDING = "_profiles/finding.py"
+_VARIABLES = "_profiles/variables.py"
+_OUTSIDE = "_node/outside.py"
+_MERGING = "tests/profiles/test_merging.py"
+_DOCUMENTS = "tests/profiles/test_documents.py"
+_FILES = "tests/profiles/test_finding.py"
+_NODES = "tests/node/test_outside.py"
+
+PROFILES = (
+    Fault(
+        "program_decides",
+        "an argument of the program wins over the person who deploys it",
+        (
+            Change(
+                _SOURCES,
+                "    for name, given in program.items():\n        if name in chosen:\n",
+                "    for name, given in program.items():\n        if False:\n",
+            ),
+        ),
+        (f"{_MERGING}::test_the_first_layer_that_gives_a_setting_decides",),
+    ),
+    Fault(
+        "fixed_changes",
+        "a setting that the program has fixed is changed from outside",
+        (Change(_GATHERING, 'return dict.fromkeys(self.fixed, "the program has fixed it")', "return {}"),),
+        (f"{_MERGING}::test_what_is_fixed_cannot_be_changed_and_that_is_said",),
+    ),
+    Fault(
+        "bare_node_joins",
+        "a bare open_node() reads the file, and joins the network that is configured there",
+        (
+            Change(
+                _GATHERING,
+                "if request.wants_network or any(environ.get(variable) for variable in NETWORK):",
+                "if True:",
+            ),
+        ),
+        (
+            f"{_MERGING}::test_without_a_wish_for_a_network_the_file_is_not_even_read",
+            f"{_NODES}::test_a_bare_node_stays_local_whatever_the_file_says",
+        ),
+    ),
+    Fault(
+        "parents_in_a_circle",
+        "parents that run in a circle are followed for ever",
+        (Change(_DOCUMENT, "            if parent in chain:\n", "            if False:\n"),),
+        (f"{_DOCUMENTS}::test_an_error_names_the_file_the_key_and_the_reason",),
+        hangs=True,
+    ),
+    Fault(
+        "parent_before_child",
+        "what the parent of a profile says wins over the profile",
+        (Change(_DOCUMENT, "for name in chain]", "for name in reversed(chain)]"),),
+        (f"{_MERGING}::test_who_deploys_decides_in_this_order",),
+    ),
+    Fault(
+        "readable_secret",
+        "a secret in a file that others may read is used",
+        (Change(_DOCUMENT, 'if name == "secret" and self.mode is not None:', "if False:"),),
+        (f"{_DOCUMENTS}::test_a_secret_that_others_may_read_is_refused_with_the_command_that_mends_it",),
+    ),
+    Fault(
+        "file_of_everybody",
+        "a file that everybody can change says which code runs",
+        (Change(_FINDING, "if mode & stat.S_IWOTH:", "if False:"),),
+        (f"{_FILES}::test_a_file_that_everybody_can_change_is_refused",),
+    ),
+    Fault(
+        "missing_file_ignored",
+        "the file that TRIO_MP_CONFIG names does not exist, and nobody is told",
+        (
+            Change(
+                _FINDING, "        if environ.get(CONFIG):\n            raise", "        if False:\n            raise"
+            ),
+        ),
+        (f"{_FILES}::test_a_file_that_was_named_must_exist",),
+    ),
+    Fault(
+        "every_node_first",
+        "a second node of the process takes the node ID and the binds of the first",
+        (Change(_OUTSIDE, "        if not first:\n", "        if False:\n"),),
+        (f"{_NODES}::test_only_the_first_node_takes_an_id_and_binds_from_outside",),
+    ),
+    Fault(
+        "first_for_ever",
+        "a node that is opened again gets another ID than before",
+        (Change("_profiles/first.py", "            if succeeded:\n", "            if False:\n"),),
+        (f"{_NODES}::test_only_the_first_node_takes_an_id_and_binds_from_outside",),
+    ),
+    Fault(
+        "child_takes_the_parents_id",
+        "a process that a node has launched takes settings from the environment, which is its parent's",
+        (Change("_node/child.py", "open_node(node_id, profile=False, context=", "open_node(node_id, context="),),
+        (f"{_NODES}::test_a_child_takes_nothing_of_its_parents_environment",),
+    ),
+    Fault(
+        "misspelt_in_silence",
+        "a variable with a misspelt name has no effect, and nobody is told",
+        (Change(_VARIABLES, "found += [f", "found = found or [] and [f"),),
+        (f"{_NODES}::test_a_misspelt_variable_is_a_warning",),
+    ),
+    Fault(
+        "places_not_named",
+        "two settings from different places contradict each other, and the error does not say where they are",
+        (Change(_OUTSIDE, "{error}{merged.sources_in(str(error))}", "{error}"),),
+        (f"{_NODES}::test_settings_that_contradict_each_other_are_named_with_their_places",),
+    ),
+)
