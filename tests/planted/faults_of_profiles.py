@@ -14,6 +14,7 @@ _MERGING = "tests/profiles/test_merging.py"
 _DOCUMENTS = "tests/profiles/test_documents.py"
 _FILES = "tests/profiles/test_finding.py"
 _NODES = "tests/node/test_outside.py"
+_SERVICES = "tests/node/test_services.py"
 
 PROFILES = (
     Fault(
@@ -95,6 +96,37 @@ PROFILES = (
         "a node that is opened again gets another ID than before",
         (Change("_profiles/first.py", "            if succeeded:\n", "            if False:\n"),),
         (f"{_NODES}::test_only_the_first_node_takes_an_id_and_binds_from_outside",),
+    ),
+    Fault(
+        "services_run_twice",
+        "the second node of a process runs the services of the configuration once more",
+        (Change(_GATHERING, 'ONCE = ("node_id", "binds", "services")', 'ONCE = ("node_id", "binds")'),),
+        (f"{_SERVICES}::test_a_profile_names_services",),
+    ),
+    Fault(
+        "service_not_started",
+        "a service that is async is never started",
+        (Change("_node/services.py", "port = node.start_port(_serve, node, service)", "port = node.port()"),),
+        (f"{_SERVICES}::test_an_async_service_is_the_task_of_a_port_and_ends_with_the_node",),
+        hangs=True,
+    ),
+    Fault(
+        "service_found_late",
+        "a service that does not exist is noticed when others run already",
+        (
+            Change(
+                "_node/opening.py",
+                "services = find_services(checked.services)\n",
+                "services = ()  # type: ignore\n",
+            ),
+            Change(
+                "_node/opening.py",
+                "start_services(node, services)\n",
+                "[start_services(node, find_services([one])) for one in checked.services]\n",
+            ),
+            Change("_node/outside.py", "        find_services(found.services)\n", ""),
+        ),
+        (f"{_SERVICES}::test_a_service_that_cannot_be_found_is_refused_before_anything_runs",),
     ),
     Fault(
         "child_takes_the_parents_id",

@@ -42,6 +42,7 @@ port_limit = 1
 monitor_limit = 1
 call_limit = 1
 unmonitored_death = "raise"
+services = ["app.web", ["app.mail:start", "imap", 3]]
 spawn_modules = ["json"]
 share_logs = false
 
@@ -103,6 +104,7 @@ WRONG: list[tuple[str, str]] = [
     ("[profile.a]\nbinds = 'x'", rf"{PATH}: profile.a.binds: expected .* got 'x'; write \['x'\]"),
     ("[profile.a]\nbinds = ['unix:x', 'a b']", f"{PATH}: profile.a.binds: .*'a b'"),
     ("[profile.a]\nsecret = 5", f"{PATH}: profile.a.secret: expected a str"),
+    ("[profile.a]\nservices = [['a b', 5]]", rf"{PATH}: profile.a.services\[0\]: expected .* got 'a b'"),
     ("[profile.a]\nencryption = 1", f"{PATH}: profile.a.encryption: expected True or False, got 1"),
     ("[profile.a]\nencryption = 1980-01-01", f"{PATH}: profile.a.encryption: expected True or False, got "),
     ("[profile.a]\ncertificate = 'node.pem'", f"{PATH}: profile.a.certificate: expected "),

@@ -34,6 +34,7 @@ EVERYTHING: dict[str, tuple[str, object]] = {
     "TRIO_MP_MONITOR_LIMIT": ("1", 1),
     "TRIO_MP_CALL_LIMIT": ("1", 1),
     "TRIO_MP_UNMONITORED_DEATH": ("raise", "raise"),
+    "TRIO_MP_SERVICES": ("app.web, app.mail:start", ["app.web", "app.mail:start"]),
     "TRIO_MP_SPAWN_MODULES": ("json", ["json"]),
     "TRIO_MP_SHARE_LOGS": ("0", False),
 }

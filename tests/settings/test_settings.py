@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from trio_mp import ConfigurationError, open_node
+from trio_mp._settings.checks import ServiceReference
 from trio_mp._settings.settings import SettingArguments, Settings, check_settings
 
 SECRET = "0123456789abcdef"
@@ -35,6 +36,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.monitor_limit == 1_000_000
     assert settings.call_limit == 100_000
     assert settings.unmonitored_death == "log"
+    assert settings.services == ()
     assert settings.spawn_modules == ()
     assert settings.share_logs is True
 
@@ -60,6 +62,7 @@ def test_every_setting_can_be_given() -> None:
         "monitor_limit": 1,
         "call_limit": 1,
         "unmonitored_death": "raise",
+        "services": ["app.web", ("app.mail:start", "imap", 3), ["_a.b:_c"]],
         "spawn_modules": ["json"],
         "share_logs": False,
     }
@@ -70,6 +73,11 @@ def test_every_setting_can_be_given() -> None:
     assert settings.secret == (SECRET.encode(), b"the one before this")
     assert settings.heartbeat == 1.0
     assert isinstance(settings.heartbeat, float)
+    assert settings.services == (
+        ServiceReference("app.web", "main"),
+        ServiceReference("app.mail", "start", ("imap", 3)),
+        ServiceReference("_a.b", "_c"),
+    )
     assert settings.spawn_modules == ("json",)
     assert set(arguments) == set(SettingArguments.__annotations__)
 
@@ -108,6 +116,11 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("busy_poll", "0"),
     ("monitor_limit", "many"),
     ("call_limit", "many"),
+    ("services", "json"),
+    ("services", 5),
+    ("services", [5]),
+    ("services", [[]]),
+    ("services", [[5, "json"]]),
     ("spawn_modules", "json"),
     ("share_logs", 1),
     ("spawn_modules", [5]),
@@ -148,6 +161,13 @@ WRONG_VALUES: list[tuple[str, Any]] = [
     ("unmonitored_death", "ignore"),
     ("unmonitored_death", None),
     ("unmonitored_death", ["log"]),
+    ("services", ["no module"]),
+    ("services", ["json:loads:x"]),
+    ("services", [":main"]),
+    ("services", ["json:a.b"]),
+    ("services", ["no_such_module"]),
+    ("services", ["json"]),
+    ("services", ["json:__name__"]),
     ("spawn_modules", ["no_such_module"]),
 ]
 

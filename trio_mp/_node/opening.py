@@ -15,6 +15,7 @@ from .._settings.environment import Environment
 from .._settings.settings import SettingArguments, check_settings
 from .node import Node
 from .outside import from_outside
+from .services import find_services, start_services
 
 
 @asynccontextmanager
@@ -36,7 +37,7 @@ async def open_node(
         takes the settings of the variables `TRIO_MP_…`; and those of the configured profile, if the program gives
         `binds` or `seeds`, or `TRIO_MP_PROFILE`, `TRIO_MP_BINDS` or `TRIO_MP_SEEDS` is set. What comes from outside
         replaces what the program says. Of the nodes of a process that are open at the same time, only the first takes
-        a node ID or `binds` from outside.
+        a node ID, `binds` or `services` from outside.
       fixed: names of settings, or `node_id`, that cannot be changed from outside.
       context: any object of the program, which `Node.context` gives back, and which is never sent.
       settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
@@ -86,6 +87,11 @@ async def open_node(
           with `busy`.
         - `unmonitored_death` ("log"): what becomes of an exception that kills an unmonitored port:
           `"log"`, or `"raise"` to crash the node.
+        - `services`: functions to call with the node when it opens: `package.module:function`, or a
+          list of that and of arguments. A module alone stands for its function `main`. The module
+          is imported. A sync function runs before the block, and its exception leaves `open_node`.
+          An async one is the task of a port of its own, with a mailbox: when it raises, that port
+          dies.
         - `spawn_modules`: modules, imported when the node opens, whose `@spawnable` functions other
           nodes may spawn.
         - `share_logs` (True): whether other nodes get log records of this process when they ask for
@@ -126,6 +132,7 @@ async def open_node_in(
     _check_trio()
     checked = check_settings(node_id, settings)
     import_modules(checked.spawn_modules, "spawn_modules")
+    services = find_services(checked.services)
     node = Node(checked, environment, context, open_node_in)
     runtime = node._runtime
     await runtime.prepare()
@@ -136,6 +143,7 @@ async def open_node_in(
             runtime.start(nursery, node._tasks)
             try:
                 try:
+                    start_services(node, services)
                     yield node
                     # A cancelled block must not begin to close in good order, so a pending cancellation is raised here.
                     await trio.lowlevel.checkpoint_if_cancelled()

@@ -14,7 +14,9 @@ from .._profiles.first import FIRST_NODE
 from .._profiles.gathering import ONCE, TAKEN, check_request, explain, explain_barred, gather
 from .._profiles.sources import Merged
 from .._profiles.variables import find_misspelt
+from .._services.spawning import import_modules
 from .._settings.settings import SettingArguments, check_settings
+from .services import find_services
 
 log = logging.getLogger("trio_mp")
 
@@ -55,7 +57,10 @@ def _checked(merged: Merged, environ: Mapping[str, str]) -> tuple[str | None, Se
     for text in find_misspelt(environ):
         log.warning("%s", text)
     try:
-        check_settings(node_id, settings)
+        found = check_settings(node_id, settings)
+        # Now, because an error of theirs is one of whoever has given the setting.
+        import_modules(found.spawn_modules, "spawn_modules")
+        find_services(found.services)
     except ConfigurationError as error:
         # Two settings may contradict each other that come from different places.
         raise ConfigurationError(f"{error}{merged.sources_in(str(error))}") from None

@@ -10,8 +10,8 @@ from .document import Document
 from .sources import KEYS, PROGRAM, Given, Layer, Merged, Overridden, merge, nearest, program_layer
 from .variables import NETWORK, PROFILE, variables_layer
 
-ONCE = ("node_id", "binds")
-"""What two nodes cannot have alike. So only the first node of a process takes it from outside."""
+ONCE = ("node_id", "binds", "services")
+"""What two nodes cannot share, or should not run twice. So only the first node of a process takes it from outside."""
 
 TAKEN = "another node of this process has taken its own from outside"
 """Why a setting of `ONCE` cannot come from outside."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os.path
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TypeAlias
@@ -78,7 +79,7 @@ class Merged:
 
     def sources_in(self, text: str) -> str:
         """Say where the settings come from that a text names; empty if all of them are from the program."""
-        words = set(text.replace(":", " ").replace(",", " ").replace(";", " ").split())
+        words = set(re.findall(r"\w+", text))
         named = [f"{name} is from {given.source}" for name, given in self.outside.items() if name in words]
         return f" ({', '.join(named)})" if named else ""
 

@@ -8,7 +8,7 @@ docstring of `open_node` and the table of docs/api.md anew; a test holds all of 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, TypeVar
 
@@ -17,7 +17,7 @@ from .._ids import check_node_id
 from .._transport.addresses import Address
 from .._transport.certificate_files import Certificate
 from . import checks, texts
-from .checks import UnmonitoredDeath
+from .checks import ServiceReference, UnmonitoredDeath
 
 T = TypeVar("T")
 
@@ -50,6 +50,7 @@ class SettingArguments(TypedDict, total=False):
     monitor_limit: int
     call_limit: int
     unmonitored_death: UnmonitoredDeath
+    services: Iterable[str | Sequence[Any]]
     spawn_modules: Iterable[str]
     share_logs: bool
 
@@ -215,6 +216,14 @@ class Settings:
         "log",
         checks.unmonitored_death,
         'what becomes of an exception that kills an unmonitored port: `"log"`, or `"raise"` to crash the node',
+    )
+    services: tuple[ServiceReference, ...] = _entry(
+        (),
+        checks.services,
+        "functions to call with the node when it opens: `package.module:function`, or a list of that and of arguments",
+        more="A module alone stands for its function `main`. The module is imported. A sync function runs before the"
+        " block, and its exception leaves `open_node`. An async one is the task of a port of its own, with"
+        " a mailbox: when it raises, that port dies.",
     )
     spawn_modules: tuple[str, ...] = _entry(
         (),
