@@ -15,6 +15,8 @@ _DOCUMENTS = "tests/profiles/test_documents.py"
 _FILES = "tests/profiles/test_finding.py"
 _NODES = "tests/node/test_outside.py"
 _SERVICES = "tests/node/test_services.py"
+_SECRETS = "_peers/secret_file.py"
+_ROTATION = "tests/peers/test_secret_file.py"
 
 PROFILES = (
     Fault(
@@ -23,8 +25,8 @@ PROFILES = (
         (
             Change(
                 _SOURCES,
-                "    for name, given in program.items():\n        if name in chosen:\n",
-                "    for name, given in program.items():\n        if False:\n",
+                "            elif subject in decided:\n",
+                "            elif subject in decided and not from_program:\n",
             ),
         ),
         (f"{_MERGING}::test_the_first_layer_that_gives_a_setting_decides",),
@@ -127,6 +129,54 @@ PROFILES = (
             Change("_node/outside.py", "        find_services(found.services)\n", ""),
         ),
         (f"{_SERVICES}::test_a_service_that_cannot_be_found_is_refused_before_anything_runs",),
+    ),
+    Fault(
+        "secret_and_file",
+        "who deploys gives a file with secrets, and the secret of the program counts, too",
+        (Change(_SOURCES, 'return "secret" if name == "secret_file" else name', "return name"),),
+        (f"{_MERGING}::test_who_gives_a_secret_decides_about_the_file_with_secrets_too",),
+    ),
+    Fault(
+        "secret_never_read_again",
+        "a secret that was replaced in its file is not replaced in the network",
+        (Change(_SECRETS, "            self._user.use_secrets(found)\n", ""),),
+        (f"{_ROTATION}::test_a_change_is_in_force_soon_and_said",),
+    ),
+    Fault(
+        "half_a_secret",
+        "a file that somebody is writing is believed",
+        (Change(_SECRETS, "if await self._in_thread(self._read) != found:", "if False:"),),
+        (f"{_ROTATION}::test_half_a_file_is_not_believed",),
+    ),
+    Fault(
+        "bad_file_ends_the_node",
+        "a file with secrets that cannot be read ends the network of its node",
+        (
+            Change(
+                _SECRETS,
+                "        except ConfigurationError as error:\n            return str(error)",
+                "        finally:\n            pass",
+            ),
+        ),
+        (f"{_ROTATION}::test_a_bad_file_leaves_a_warning_and_the_old_secrets",),
+    ),
+    Fault(
+        "bad_file_in_silence",
+        "a file with secrets cannot be used, and nobody is told",
+        (Change(_SECRETS, 'log.warning("%s; the secrets', 'log.debug("%s; the secrets'),),
+        (f"{_ROTATION}::test_a_bad_file_leaves_a_warning_and_the_old_secrets",),
+    ),
+    Fault(
+        "bad_file_again_and_again",
+        "a file that cannot be used fills the log",
+        (Change(_SECRETS, "return found != self._complained", "return True"),),
+        (f"{_ROTATION}::test_a_bad_file_leaves_a_warning_and_the_old_secrets",),
+    ),
+    Fault(
+        "child_gets_the_old_secret",
+        "a process gets the secrets with which its parent began, and cannot join once they are replaced",
+        (Change("_supervision/processes.py", "secrets=network.secrets,", "secrets=settings.secret,"),),
+        (f"{_ROTATION}::test_a_child_gets_the_secrets_that_are_in_force",),
     ),
     Fault(
         "child_takes_the_parents_id",

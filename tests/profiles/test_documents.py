@@ -26,6 +26,7 @@ parent = "seed"
 node_id = "me"
 seeds = []
 secret = ["0123456789abcdef", "the one before this"]
+secret_file = "secret"
 certificate = { chain = "node.pem", key = "/keys/node.key", authority = "~/authority.pem", verify_node_id = false }
 encryption = true
 heartbeat = 1
@@ -63,6 +64,7 @@ def test_every_setting_can_be_in_a_profile() -> None:
     assert (parent, default) == ({"binds": ["*:4040"]}, {"heartbeat": 2})
     expected = Certificate("/home/me/node.pem", "/keys/node.key", Path.home() / "authority.pem", verify_node_id=False)
     assert own["certificate"] == expected
+    assert own["secret_file"] == "/home/me/secret"
     assert values(document, None) == [{"heartbeat": 2}]
 
 
@@ -105,6 +107,7 @@ WRONG: list[tuple[str, str]] = [
     ("[profile.a]\nbinds = ['unix:x', 'a b']", f"{PATH}: profile.a.binds: .*'a b'"),
     ("[profile.a]\nsecret = 5", f"{PATH}: profile.a.secret: expected a str"),
     ("[profile.a]\nservices = [['a b', 5]]", rf"{PATH}: profile.a.services\[0\]: expected .* got 'a b'"),
+    ("[profile.a]\nsecret_file = ''", f"{PATH}: profile.a.secret_file: expected the path of a file, got ''"),
     ("[profile.a]\nencryption = 1", f"{PATH}: profile.a.encryption: expected True or False, got 1"),
     ("[profile.a]\nencryption = 1980-01-01", f"{PATH}: profile.a.encryption: expected True or False, got "),
     ("[profile.a]\ncertificate = 'node.pem'", f"{PATH}: profile.a.certificate: expected "),

@@ -57,6 +57,21 @@ def test_the_order_is_total_and_more_layers_below_change_nothing_that_was_given(
     assert set(after) == set(before) | set(lower) | set(program)
 
 
+def test_who_gives_a_secret_decides_about_the_file_with_secrets_too() -> None:
+    program = {"secret": "of the program", "certificate": None}
+    merged = merge([layer_of("outside", {"secret_file": "f"})], program_layer(program), {})
+    assert merged.values == {"secret_file": "f", "certificate": None}
+    assert [one.why for one in merged.overridden] == ["outside/secret_file decides"]
+    higher, lower = layer_of("higher", {"secret": "s"}), layer_of("lower", {"secret_file": "f"})
+    assert merge([higher, lower], {}, {}).values == {"secret": "s"}
+    # One that gives both contradicts itself. That is found when both are checked together.
+    both = layer_of("both", {"secret": "s", "secret_file": "f"})
+    assert merge([both], {}, {}).values == {"secret": "s", "secret_file": "f"}
+    # Who fixes one fixes the other.
+    fixed = merge([lower], program_layer(program), {"secret": "fixed"})
+    assert (fixed.values, [one.barred for one in fixed.overridden]) == (program, [True])
+
+
 # Where the layers come from -------------------------------------------------------------------------------------------
 
 FILE = Document("/f", None, {"heartbeat": 4}, {"a": {"parent": "b", "heartbeat": 2}, "b": {"heartbeat": 3}})

@@ -15,6 +15,7 @@ EVERYTHING: dict[str, tuple[str, object]] = {
     "TRIO_MP_BINDS": ("*:4040, unix:/tmp/s", ["*:4040", "unix:/tmp/s"]),
     "TRIO_MP_SEEDS": ("localhost,[::1]:4040", ["localhost", "[::1]:4040"]),
     "TRIO_MP_SECRET": ("a secret, with a comma", "a secret, with a comma"),
+    "TRIO_MP_SECRET_FILE": ("secret", "secret"),
     "TRIO_MP_CERTIFICATE": (
         '{chain = "node.pem", key = "node.key", authority = "/a.pem"}',
         Certificate("node.pem", "node.key", "/a.pem"),

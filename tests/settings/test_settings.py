@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.binds is None
     assert settings.seeds == ()
     assert settings.secret == ()
+    assert settings.secret_file is None
     assert settings.certificate is None
     assert settings.encryption is True
     assert settings.heartbeat == 5
@@ -46,6 +48,7 @@ def test_every_setting_can_be_given() -> None:
         "binds": ["127.0.0.1:0", "unix:/tmp/x.sock"],
         "seeds": ("localhost",),
         "secret": (SECRET, b"the one before this"),
+        "secret_file": None,
         "certificate": None,
         "encryption": False,
         "heartbeat": 1,
@@ -92,6 +95,9 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("secret", bytearray(20)),
     ("secret", [5]),
     ("secret", {"a" * 16}),
+    ("secret_file", 5),
+    ("secret_file", b"secret"),
+    ("secret_file", ["secret"]),
     ("certificate", "node.pem"),
     ("encryption", 1),
     ("encryption", "yes"),
@@ -136,6 +142,8 @@ WRONG_VALUES: list[tuple[str, Any]] = [
     ("secret", []),
     ("secret", [SECRET, "hunter2"]),
     ("secret", "\udc80" * 20),
+    ("secret_file", ""),
+    ("secret_file", "a\0b"),
     ("heartbeat", 0),
     ("heartbeat", -1),
     ("heartbeat", 0.01),
@@ -248,6 +256,11 @@ async def test_a_network_needs_a_secret(name: str) -> None:
     with pytest.raises(ConfigurationError, match="secret"):
         async with open_node(**arguments):
             raise AssertionError
+
+
+def test_the_path_of_a_secret_file_may_be_any_path() -> None:
+    settings = check_settings(None, {"secret_file": Path("a") / "b", "binds": ["unix:x"]})
+    assert settings.secret_file == str(Path("a") / "b")
 
 
 async def test_a_secret_without_a_network_is_no_error() -> None:

@@ -15,6 +15,7 @@ from .._settings.environment import Environment
 from .._settings.settings import SettingArguments, check_settings
 from .node import Node
 from .outside import from_outside
+from .secrets import load_secrets
 from .services import find_services, start_services
 
 
@@ -52,6 +53,11 @@ async def open_node(
           peer must prove both.
         - `secret`: at least 16 bytes, as str or bytes, which all nodes of the network know and
           nobody else. Of a tuple of secrets the node dials with the first, and accepts each.
+        - `secret_file`: the path of a file with secrets, one a line, in place of `secret`. The node
+          dials with the first, and accepts each. It reads the file again every five seconds, and
+          takes up what has changed. Of a file that cannot be used the log has a warning, and the
+          secrets that were read before stay in force. Connections keep the secret that they began
+          with.
         - `certificate`: a `Certificate`, by which the node proves who it is.
         - `encryption` (True): whether connections are encrypted. Both sides must say False for a
           connection without encryption. It authenticates all the same.
@@ -133,6 +139,7 @@ async def open_node_in(
     checked = check_settings(node_id, settings)
     import_modules(checked.spawn_modules, "spawn_modules")
     services = find_services(checked.services)
+    checked = await load_secrets(checked, environment)
     node = Node(checked, environment, context, open_node_in)
     runtime = node._runtime
     await runtime.prepare()

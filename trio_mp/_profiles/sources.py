@@ -94,20 +94,27 @@ def merge(outside: Sequence[Layer], program: Layer, barred: Mapping[str, str]) -
     """
     chosen: dict[str, Given] = {}
     overridden: list[Overridden] = []
-    for layer in outside:
+    decided: dict[str, Given] = {}
+    reasons = {_subject(name): why for name, why in barred.items()}
+    for layer, from_program in [*((layer, False) for layer in outside), (program, True)]:
+        found: dict[str, Given] = {}
         for name, given in layer.items():
-            if name in barred:
-                overridden.append(Overridden(given, barred[name], barred=True))
-            elif name in chosen:
-                overridden.append(Overridden(given, f"{chosen[name].source} decides"))
+            subject = _subject(name)
+            if subject in reasons and not from_program:
+                overridden.append(Overridden(given, reasons[subject], barred=True))
+            elif subject in decided:
+                overridden.append(Overridden(given, f"{decided[subject].source} decides"))
             else:
-                chosen[name] = given
-    for name, given in program.items():
-        if name in chosen:
-            overridden.append(Overridden(given, f"{chosen[name].source} decides"))
-        else:
-            chosen[name] = given
+                found[name] = given
+        # Only now: a layer that gives two settings for one subject contradicts itself, and the check of both says so.
+        chosen |= found
+        decided |= {_subject(name): given for name, given in found.items()}
     return Merged(chosen, tuple(overridden))
+
+
+def _subject(name: str) -> str:
+    """What a setting is about. Who gives one setting about something decides about the other one, too."""
+    return "secret" if name == "secret_file" else name
 
 
 def checked(name: str, value: object, source: str, folder: str = "") -> Given:
@@ -128,6 +135,8 @@ def checked(name: str, value: object, source: str, folder: str = "") -> Given:
             _check_node_id(value, source)
         else:
             TABLE[name].check(source, value)
+        if name == "secret_file":
+            value = absolute(value, folder)
     except TypeError as error:
         # A program that gives a wrong type is wrong; here the one who configures is.
         raise ConfigurationError(str(error)) from None

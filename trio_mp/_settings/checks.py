@@ -8,6 +8,7 @@ text begins with the name of the setting.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -136,6 +137,18 @@ def _secret(name: str, value: object) -> bytes:
             " print a good secret with `openssl rand -hex 16`"
         )
     return secret
+
+
+def path(name: str, value: object) -> str | None:
+    """Check that a value is the path of a file, or None."""
+    if value is None:
+        return None
+    found = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(found, str):
+        raise TypeError(f"{name}: expected the path of a file, a str or an os.PathLike[str], got {value!r}")
+    if not found or "\0" in found:
+        raise ConfigurationError(f"{name}: expected the path of a file, got {found!r}")
+    return found
 
 
 def certificate(name: str, value: object) -> Certificate | None:

@@ -8,6 +8,7 @@ docstring of `open_node` and the table of docs/api.md anew; a test holds all of 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, TypeVar
@@ -34,6 +35,7 @@ class SettingArguments(TypedDict, total=False):
     binds: Iterable[str] | None
     seeds: Iterable[str]
     secret: str | bytes | Iterable[str | bytes] | None
+    secret_file: str | os.PathLike[str] | None
     certificate: Certificate | None
     encryption: bool
     heartbeat: float
@@ -122,6 +124,14 @@ class Settings:
         "at least 16 bytes, as str or bytes, which all nodes of the network know and nobody else",
         more="Of a tuple of secrets the node dials with the first, and accepts each.",
         read=texts.word,
+    )
+    secret_file: str | None = _entry(
+        None,
+        checks.path,
+        "the path of a file with secrets, one a line, in place of `secret`",
+        more="The node dials with the first, and accepts each. It reads the file again every five seconds, and takes up"
+        " what has changed. Of a file that cannot be used the log has a warning, and the secrets that were read before"
+        " stay in force. Connections keep the secret that they began with.",
     )
     certificate: Certificate | None = _entry(  # noqa: RUF009 - a field, which is what dataclasses take
         None, checks.certificate, "a `Certificate`, by which the node proves who it is", read=texts.table
@@ -273,10 +283,12 @@ def _nearest(name: str) -> str:
 
 def _check_together(settings: Settings) -> None:
     """Raise `ConfigurationError` for settings that contradict each other."""
-    if settings.networked and not settings.secret and settings.certificate is None:
+    if settings.secret and settings.secret_file is not None:
+        raise ConfigurationError("secret_file: expected it without a secret, got both; leave one of them away")
+    if not (settings.secret or settings.secret_file or settings.certificate) and settings.networked:
         raise ConfigurationError(
-            "secret: expected one, or a certificate, in a node with binds or seeds, got neither: there is no"
-            " unauthenticated network; give every node the same secret of at least 16 random bytes"
+            "secret: expected one, or a secret_file or a certificate, in a node with binds or seeds, got none: there"
+            " is no unauthenticated network; give every node the same secret of at least 16 random bytes"
         )
     if settings.certificate is not None and not settings.encryption:
         raise ConfigurationError(
