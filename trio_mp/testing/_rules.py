@@ -32,6 +32,9 @@ class Rule(enum.Enum):
     AGAIN = "a call to a group that may be made again is answered, where the group has a member"
     ROSTER = "a group tells in turn that a member joins and leaves, and calls those that have joined"
     CONVERGES = "at rest the members of a group are the registered ports that live"
+    EPOCHS = "no epoch is used twice, and a turn has a greater one than those that its candidate could see"
+    TURNS = "a turn of a singleton has ended before its entry goes, and none begins that could see another one run"
+    ONE_TURN = "at rest one turn of a singleton runs, and a resource that keeps the greatest epoch takes it"
     ENTRIES = "an entry names a port that was registered, and goes with it; at rest all nodes find the same ports"
     VANISHED = (
         "no deletion is reported of a node that lives, whose connection with its global node did not break, and of"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import trio
 
 from ._circle import Circle
+from ._desks import Desks
 from ._ledger import CallLedger
 from ._liar import Liar, judge_database
 from ._network import SimulatedNetwork, simulate
@@ -17,6 +18,7 @@ from ._parting import Parter
 from ._registry import Registry
 from ._rules import PromiseBroken
 from ._scenario import QUIET, Disturber, make_plan
+from ._turns import Leaders
 from ._workload import Trial
 
 
@@ -30,6 +32,7 @@ class Result:
       sent, delivered, fired: how many messages and monitors the oracle saw.
       asked: how often a node was made to ask another one to part.
       lives: how many lives of supervised children there were.
+      turns: how many turns of singletons there were.
       answered: how many calls were answered whose handlers the hammer has followed.
       faults: how many faults of each kind were injected.
       digest: the digest of the trace.
@@ -43,6 +46,7 @@ class Result:
     fired: int = 0
     asked: int = 0
     lives: int = 0
+    turns: int = 0
     answered: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     digest: str = ""
@@ -69,7 +73,9 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
     network.oracle.bounds = plan.bounds
     overseer = Overseer(network, plan)
     ledger, registry = CallLedger(network), Registry(network)
-    trial = Trial(network, plan, (overseer, Circle(network, plan, ledger, registry)))
+    circle, desks = Circle(network, plan, ledger, registry), Desks(network, plan, ledger, registry)
+    leaders = Leaders(network, plan)
+    trial = Trial(network, plan, (overseer, circle, desks, leaders))
     try:
         async with trio.open_nursery() as nursery:
             for name, start in plan.starts.items():
@@ -101,6 +107,7 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
         result.asked = parter.asked
         result.lives = overseer.lives.count
         result.answered = ledger.answered
+        result.turns = len(leaders.ledger.turns)
         result.faults = network.trace.faults
         result.digest = network.trace.digest
 
