@@ -348,7 +348,7 @@ class Process:
                 case FireDone():
                     self._do(self.association.fired())
                 case _:
-                    # `Lost` only makes a log line.
+                    # `Dropped` only makes a log line.
                     pass
 
     def _fire(self, fire: Fire, reaction: tuple[Event, ...]) -> None:

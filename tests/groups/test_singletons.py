@@ -9,6 +9,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import Node, Port, PortDied, TurnEpoch, open_node
+from trio_mp._groups.singleton import TurnTaker
+from trio_mp._protocol.groups.singleton import CandidateState
 from trio_mp.testing import SimulatedNetwork, simulate
 
 FAMILY = "leaders"
@@ -117,17 +119,24 @@ class TestOnOneNode:
         async def lead(epoch: TurnEpoch) -> None:
             begun.append(epoch)
 
-        async with open_node("a") as node, trio.open_nursery() as candidates:
-            node.database.set(FAMILY, "x", [7, "x", "x" * 16, True])
-            candidates.start_soon(node.run_singleton, FAMILY, lead)
-            for _ in range(30):
-                # At each step of the scheduler one of the two is true.
-                node.database.delete(FAMILY, "x")
-                await trio.lowlevel.checkpoint()
-                node.database.set(FAMILY, "x", [7, "x", "x" * 16, True])
-                await trio.lowlevel.checkpoint()
-            node.database.delete(FAMILY, "x")
-        assert len(begun) == 1
+        async with open_node("a") as node:
+            database, newer = node.database, [99, "x", "x" * 16, True]
+            taker = TurnTaker(node._runtime, database, FAMILY, 0)
+            database.set(FAMILY, "x", [7, "x", "x" * 16, True])
+            nursery.start_soon(taker.run, lead, ())
+            await wait_all_tasks_blocked()
+            candidate = taker._candidate
+            database.set(FAMILY, "x", newer)
+            # All of it before the task that waits for its turn has taken a step.
+            taker._look({candidate.key: candidate.entry})
+            taker._look({candidate.key: candidate.entry})
+            assert candidate.state is CandidateState.RUNS
+            taker._look({candidate.key: candidate.entry, "x": newer})
+            await wait_all_tasks_blocked()
+            assert not begun
+            database.delete(FAMILY, "x")
+            await wait_all_tasks_blocked()
+            assert len(begun) == 1
 
     @pytest.mark.parametrize(
         "arguments, how, error",

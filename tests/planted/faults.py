@@ -10,6 +10,7 @@ from .faults_of_connections import CONNECTIONS
 from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
 from .faults_of_logs import LOGS
+from .faults_of_losses import LOSSES
 from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
 from .faults_of_processes import PROCESSES
@@ -32,6 +33,7 @@ FAULTS: tuple[Fault, ...] = (
     *SOCKETS,
     *STARTING,
     *CALLS,
+    *LOSSES,
     *STREAMS,
     *CHANNELS,
     *MEMBERSHIP,

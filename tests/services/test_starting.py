@@ -41,8 +41,11 @@ async def test_what_a_port_sends_before_it_has_started_arrives_before_the_answer
             task_status.started()
             await trio.sleep_forever()
 
-        await node.start(talk)
-        assert got == [0, 1, 2]
+        for _ in range(20):
+            # In some orders of Trio's tasks an answer that overtakes messages is taken later than they are.
+            got.clear()
+            await node.start(talk)
+            assert got == [0, 1, 2]
 
 
 async def test_start_waits_for_started() -> None:
