@@ -101,6 +101,11 @@ class Oracle:
         """Whether this run has begun and not ended."""
         return self._runs.get(run, False)
 
+    def port_lives(self, port: str) -> bool:
+        """Whether a port was made and has not died, nor has its node."""
+        run, alive = self._ports.get(port, ("", False))
+        return alive and self.lives(run)
+
     def port_made(self, run: str, port: str) -> None:
         """Note that a run has made a port."""
         if port in self._ports:
@@ -251,6 +256,10 @@ class Oracle:
         """Note that a fault begins or ends; the argument says whether no fault acts on the network now."""
         self._disturbed_at = self._now()
         self._calm = calm
+
+    def calm_since(self, when: float) -> float:
+        """For how many seconds no fault has acted on the network, from a time on. Negative while one acts."""
+        return self._now() - max(when, self._disturbed_at) if self._calm else float("-inf")
 
     # The database --------------------------------------------------------------------------------------------------
 
