@@ -110,8 +110,10 @@ GROUPS = (
     Fault(
         "group_monitors_all",
         "groups: all members are monitored, however many there are",
-        (Change(_ROSTER, "while self._monitored < self.limit or self._wants:", "while True:"),
-         Change(_ROSTER, "            if self._monitored >= self.limit:\n", "            if False:\n")),
+        (
+            Change(_ROSTER, "while self._monitored < self.limit or self._wants:", "while True:"),
+            Change(_ROSTER, "            if self._monitored >= self.limit:\n", "            if False:\n"),
+        ),
         (f"{_RULES}::test_no_more_than_the_limit_are_monitored",),
     ),
     Fault(
