@@ -57,7 +57,7 @@ class CountingQueue:
 
     @property
     def begun(self) -> int:
-        """How many were written is for calls, which the model has none of."""
+        # It says which messages were perhaps delivered, for the program; no rule of the association depends on it.
         return 0
 
     def append(self, name: str, message: Item, limit: int) -> bool:
@@ -353,7 +353,7 @@ class Process:
                 case FireDone():
                     self._do(self.association.fired())
                 case _:
-                    # `Lost` only makes a log line.
+                    # `Dropped` only makes a log line.
                     pass
 
     def _fire(self, fire: Fire, reaction: tuple[Event, ...]) -> None:

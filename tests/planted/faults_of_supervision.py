@@ -125,8 +125,7 @@ SUPERVISION = (
         "starts_are_not_shielded",
         "an outer cancellation reaches a start at once, and the child dies before those that depend on it",
         (Change(_DRIVER, "child.scope = trio.CancelScope(shield=True)", "child.scope = trio.CancelScope()"),),
-        (f"{_STATES}::test_cancelled_at_each_step", f"{_STATES}::test_the_node_cancelled_at_each_step"),
-        hangs=True,
+        (f"{_CHILDREN}::test_a_start_is_cancelled_behind_the_children_that_were_added_later",),
     ),
     Fault(
         "node_goes_before_its_block",

@@ -69,6 +69,41 @@ async def test_a_start_that_is_cancelled_leaves_nothing(autojump_clock: MockCloc
         assert story.take() == "+a"
 
 
+async def test_a_start_is_cancelled_behind_the_children_that_were_added_later(autojump_clock: MockClock) -> None:
+    ended: list[str] = []
+    starts = 0
+
+    async def crashes_once(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
+        nonlocal starts
+        starts += 1
+        if starts == 1:
+            task_status.started()
+            await trio.sleep(1)
+            raise Crash
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append("the start")
+
+    async def unwinds(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(2)
+            ended.append("the later child")
+
+    async with open_node() as node:
+        with trio.move_on_after(10):
+            async with node.open_supervisor() as crew:
+                await crew.start(crashes_once)
+                await crew.start(unwinds)
+                await trio.sleep_forever()
+    assert starts == 2
+    assert ended == ["the later child", "the start"]
+
+
 async def test_a_start_that_fails_while_it_is_cancelled_is_logged(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

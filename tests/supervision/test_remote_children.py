@@ -127,6 +127,8 @@ def test_references_among_arguments_are_resolved_at_each_start() -> None:
 def test_a_reset_is_no_death_but_is_followed_by_one_soon() -> None:
     async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
         await crew.spawn("b", SERVE)
+        # Until nothing looks for `b` any more on behalf of the start.
+        await trio.sleep(5)
         begun = trio.current_time()
         assert network.reset("a", "b")
         second = await next_life(2, BOUND)
@@ -141,6 +143,8 @@ def test_a_connection_is_looked_for_also_with_a_node_that_nobody_else_would_dial
     # Both are attached to `c`, and connected only because something is monitored between them.
     async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
         await crew.spawn("b", SERVE)
+        # Until nothing looks for `b` any more on behalf of the start.
+        await trio.sleep(5)
         begun = trio.current_time()
         assert network.reset("a", "b")
         second = await next_life(2, BOUND)

@@ -1,7 +1,7 @@
 """What a node has to say to a peer, and who is told when it may not have arrived: the queue, the monitors, the fence.
 
-An association has one outbox for the peer, whichever connection is in use. All transitions of the fence, rule 3 of
-`association.py`, are made here; which connection the queue goes to is decided there.
+An association has one outbox for the peer, whichever connection is in use. The outbox makes all transitions of the
+fence, which is rule 3 of `association.py`. The association decides to which connection the queue goes.
 
     CLEAR ── the connection in use ends, the queue is full, no connection in time ──> LOST ── fire() ──> FIRING
     CLEAR ── what is queued does not fit the connection that is taken up ──> FIRING ── fired() ──> CLEAR
@@ -11,14 +11,14 @@ An association has one outbox for the peer, whichever connection is in use. All 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..._errors import LocalProtocolError
 from ..._reason import Reason, transport_error
 from ..requests import start_monitor, stop_monitor
 from ..transitions import Row, TransitionTable
 from ..wire.framing import FRAME_TARGET
-from .effects import Effect, Fire, FireDone, Lost, Terms
+from .effects import Dropped, Effect, Fire, FireDone, Terms
 from .queue import OutgoingQueue
 
 INLINE_SHARE = 8
@@ -26,7 +26,7 @@ INLINE_SHARE = 8
 
 
 class Fence(enum.Enum):
-    """Where an association is between a loss and its report."""
+    """The state of an association between a loss and its report."""
 
     CLEAR = "clear"
     LOST = "lost"
@@ -60,6 +60,7 @@ class Outbox:
       peer_id: the peer's node ID.
       queue_limit: how many bytes may be queued before all of it is given up.
       message_limit: the largest message this side sends, in bytes.
+      wants_names: whether it is to be known for which ports messages are lost.
 
     Attributes:
       fence: where the outbox is between a loss and its report.
@@ -79,13 +80,15 @@ class Outbox:
         "unfired",
     )
 
-    def __init__(self, peer_id: str, queue_limit: int, message_limit: int) -> None:
+    def __init__(
+        self, peer_id: str, queue_limit: int, message_limit: int, wants_names: Callable[[], bool] = lambda: False
+    ) -> None:
         self.peer_id = peer_id
         self.queue_limit = queue_limit
         self.message_limit = message_limit
         self.send_limit = message_limit
         self.fence = Fence.CLEAR
-        self.queue = OutgoingQueue(queue_limit, min(FRAME_TARGET, queue_limit // INLINE_SHARE))
+        self.queue = OutgoingQueue(queue_limit, min(FRAME_TARGET, queue_limit // INLINE_SHARE), wants_names)
         # The inner dict is a set that keeps its order. While a name is in here its mon1 is in the queue or was written
         # to the connection in use, or all of them are about to fire.
         self.monitors: dict[str, dict[object, None]] = {}
@@ -155,11 +158,11 @@ class Outbox:
         self.monitors[ticket] = {monitor: None}
 
     def forget(self, ticket: str) -> None:
-        """The call of this ticket has ended. It is no error if it had ended before."""
+        """Note that the call of this ticket has ended. It is no error if it had ended before."""
         self.monitors.pop(ticket, None)
 
     def port_died(self, name: str, reason: Reason) -> list[Effect]:
-        """The peer says that a port of its own has died (`kil0`)."""
+        """Fire the monitors of a port of the peer, which says that the port has died (`kil0`)."""
         # In one line, so that no error comes between the table and the effect.
         return [Fire(tuple(self.monitors.pop(name)), reason)] if name and name in self.monitors else []
 
@@ -178,7 +181,7 @@ class Outbox:
             self.reason = reason
 
     def fire(self) -> Fire:
-        """Begin to fire: the monitors to be fired now, all of them, before `fired` is called."""
+        """Begin to fire; return the monitors to be fired. The caller fires all of them before it calls `fired`."""
         if not self._move(FenceEvent.FIRE):
             raise LocalProtocolError(f"expected a loss before `fire`, got a fence that is {self.fence.value}")
         self.queue.high_water = self.queue_limit
@@ -186,7 +189,7 @@ class Outbox:
         return Fire(tuple(self.unfired), self.reason)
 
     def fired(self) -> bool:
-        """All monitors that were to be fired have fired: lift the fence.
+        """Lift the fence, because all monitors that were to be fired have fired.
 
         Returns:
           False if the fence stays: what the callbacks sent was too much for the queue, and another round is due.
@@ -198,7 +201,7 @@ class Outbox:
         return True
 
     def _move(self, event: FenceEvent) -> bool:
-        """Have the fence go on to the state that follows; whether there is one."""
+        """Move the fence on to the state that follows. Returns False if there is none."""
         after = FENCE.after(self.fence, event, self)
         if after is None:
             return False
@@ -206,7 +209,7 @@ class Outbox:
         return True
 
     def take_dropped(self) -> tuple[int, int]:
-        """How many messages, of how many bytes, were dropped since the last call."""
+        """Return how many messages, of how many bytes, were dropped since the last call."""
         dropped, self.queue.dropped = self.queue.dropped, (0, 0)
         return dropped
 
@@ -216,12 +219,12 @@ class Outbox:
             self.unfired.update(self.monitors.get(name, {}))
             self.monitors.pop(name, None)
 
-    def ruin(self, reason: Reason) -> Lost:
-        """All is lost, whatever state an error of this side has left it in. Then `fire` is due."""
+    def ruin(self, reason: Reason) -> Dropped:
+        """Lose all, whatever state an error of this side has left it in. Then `fire` is due."""
         # Past the table: whatever was begun when the error came, all of a loss is to be done.
         self.fence = Fence.CLEAR
         self.lose(reason)
-        return Lost(reason, True, *self.take_dropped())
+        return Dropped(reason, True, *self.take_dropped())
 
     def adapt(self, terms: Terms) -> list[Effect]:
         """Make what is queued fit the peer, now that it is known what the peer takes.
@@ -241,4 +244,4 @@ class Outbox:
         reason = transport_error(self.peer_id, f"a queued message could not be written: {first}")
         self._take(names)
         self._move(FenceEvent.MISFIT)
-        return [Lost(reason, False, *self.take_dropped()), Fire(tuple(self.unfired), reason), FireDone()]
+        return [Dropped(reason, False, *self.take_dropped()), Fire(tuple(self.unfired), reason), FireDone()]
