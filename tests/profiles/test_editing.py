@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from typing import Any
 
@@ -165,3 +166,9 @@ def test_the_file_says_what_was_done_to_it_and_keeps_its_comments(steps: list[tu
     for comment in ("# the first comment", "# for all", "# about ruth\n[profile.ruth]", "# why", "# services = []"):
         assert comment in editor.text
     assert "# about base\n[profile.base]" in editor.text
+
+
+def test_without_tomlkit_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tomlkit", None)
+    with pytest.raises(ConfigurationError, match=r"install `trio-mp\[cli\]`; or edit the file by hand"):
+        ProfileEditor(TEXT, PATH)
