@@ -31,6 +31,7 @@ from ._node.node import Node as Node
 from ._node.opening import open_node as open_node
 from ._ports.calls import CurrentCall as CurrentCall, current_call as current_call
 from ._ports.handlers import ANY as ANY
+from ._ports.losses import LossListener as LossListener, Lost as Lost
 from ._ports.monitor import DeathScope as DeathScope, Monitor as Monitor
 from ._ports.port import (
     Port as Port,
@@ -79,6 +80,8 @@ __all__ = [
     "Left",
     "LocalProtocolError",
     "LogCollector",
+    "LossListener",
+    "Lost",
     "Monitor",
     "Node",
     "NodeChange",

@@ -155,7 +155,10 @@ class Runtime:
         if isinstance(port, PortReference):
             # Each time anew, and not among the routes: it moves.
             target = port.find_target()
-            return (None, NOWHERE) if target is None else self.route(target)
+            if target is None:
+                self.lifecycle.losses.note(port.port, 1, 0, not_running(port.port))
+                return None, NOWHERE
+            return self.route(target)
         node_id, name = split_port(port)
         if node_id == self.id:
             route: tuple[Peer | None, str] = (None, name)
@@ -193,6 +196,8 @@ class Runtime:
             target = self.lifecycle.ports.get(name)
             if target is not None:
                 self.dispatcher.queue.enqueue(target, message)
+            elif name != NOWHERE:
+                self.lifecycle.losses.note_dead(name)
 
     @trio.lowlevel.enable_ki_protection
     def kill(self, port: str | PortReference, reason: Reason) -> None:

@@ -61,7 +61,7 @@ EXPECTED = re.compile(
     r"died and nobody monitors it|a task failed while it was unwinding|a handler failed after the port had died"
     r"|the function of a byte stream failed|the message about a death|the answer for that node cannot be sent"
     # Messages that were queued before the node knew that the peer speaks JSON or has a smaller limit: monitors fire.
-    r"|a message of send_after"
+    r"|a message of send_"
     # A member uses the ID of another node, or says that the node's ID is in use.
     r"|in use"
 )

@@ -74,6 +74,7 @@ TAKES_PORT: dict[str, Callable[[Node, Any], object]] = {
     "flush": lambda node, bad: node.flush(bad),
     "wait_death": lambda node, bad: node.wait_death(bad),
     "send_after": lambda node, bad: node.send_after(0, bad, "x"),
+    "send_every": lambda node, bad: node.send_every(1, bad, "x"),
     "move_on_death": lambda node, bad: node.move_on_death(bad).__enter__(),
     "fail_on_death": lambda node, bad: node.fail_on_death(bad).__enter__(),
     "node_of": lambda _, bad: node_of(bad),
@@ -150,6 +151,7 @@ CARRIES: list[Any] = [
     pytest.param(lambda node: node.send(NOWHERE, *WHEN), "message", id="send"),
     pytest.param(lambda node: node.call(NOWHERE, *WHEN), "message", id="call"),
     pytest.param(lambda node: node.send_after(1, NOWHERE, *WHEN), "message", id="send_after"),
+    pytest.param(lambda node: node.send_every(1, NOWHERE, *WHEN), "message", id="send_every"),
     pytest.param(lambda node: node.monitor("far", NOWHERE, *WHEN), "message", id="monitor"),
     pytest.param(lambda node: node.kill(NOWHERE, *WHEN), "reason"),
     pytest.param(lambda node: node.kill(node.port(), *WHEN), "reason"),
@@ -484,6 +486,7 @@ FROM_A_THREAD: list[Any] = [
     pytest.param(lambda node, port: node.port()),
     pytest.param(lambda node, port: node.start_port(trio.sleep)),
     pytest.param(lambda node, port: node.send_after(1, port, "x")),
+    pytest.param(lambda node, port: node.send_every(1, port, "x")),
 ]
 
 

@@ -10,9 +10,11 @@ from .faults_of_connections import CONNECTIONS
 from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
 from .faults_of_logs import LOGS
+from .faults_of_losses import LOSSES
 from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
 from .faults_of_processes import PROCESSES
+from .faults_of_profiles import PROFILES
 from .faults_of_remote_children import REMOTE_CHILDREN
 from .faults_of_sockets import SOCKETS
 from .faults_of_starting import STARTING
@@ -32,6 +34,7 @@ FAULTS: tuple[Fault, ...] = (
     *SOCKETS,
     *STARTING,
     *CALLS,
+    *LOSSES,
     *STREAMS,
     *CHANNELS,
     *MEMBERSHIP,
@@ -39,6 +42,7 @@ FAULTS: tuple[Fault, ...] = (
     *GROUPS,
     *SUPERVISION,
     *PROCESSES,
+    *PROFILES,
     *REMOTE_CHILDREN,
     *WORKERS,
     *LOGS,

@@ -33,7 +33,7 @@ CONNECTIONS = (
     Fault(
         "taken for later and lost",
         "what `send_after` has taken, and what cannot travel when its time has come, is only logged",
-        (Change(_LATER, "seconds, port, error)\n        _lose(runtime, port, error)", "seconds, port, error)"),),
+        (Change(_LATER, '_lose(runtime, port, error, f"a message', 'log.error(f"a message'),),
         (_PROMISED,),
     ),
     Fault(
@@ -42,8 +42,8 @@ CONNECTIONS = (
         (
             Change(
                 _LATER,
-                "[:200], error)\n            _lose(runtime, port, error)",
-                "[:200], error)",
+                '_lose(runtime, port, error, f"{port}',
+                'log.error(f"{port}',
             ),
         ),
         (_PROMISED,),

@@ -154,8 +154,8 @@ PORTS = (
         (
             Change(
                 _DISPATCHER,
-                "            if full:\n                self.lifecycle.die_loudly",
-                "            if False:\n                self.lifecycle.die_loudly",
+                "            if full:\n                self.lifecycle.die_of_overflow",
+                "            if False:\n                self.lifecycle.die_of_overflow",
             ),
         ),
         ("tests/ports/test_mailbox.py::test_too_many_messages_behind_an_async_handler_kill_the_port",),

@@ -847,29 +847,6 @@ async def test_a_timer_that_is_cancelled_when_its_time_has_come_sends_nothing() 
     assert not seen
 
 
-async def test_a_timer_set_by_a_port_that_has_died_still_sends(autojump_clock: object) -> None:
-    async with open_node(shutdown_timeout=1000) as node:
-        seen: list[object] = []
-        receiver = node.port(seen.append)
-
-        async def set_timer() -> None:
-            node.send_after(10, receiver, "later")
-
-        async def linger() -> None:
-            with trio.CancelScope(shield=True):
-                await trio.sleep(100)
-
-        setter = node.port()
-        setter.start_soon(set_timer)
-        lingering = node.port()
-        lingering.start_soon(linger)
-        await trio.sleep(1)
-        node.kill(setter)
-        node.kill(lingering)
-        await trio.sleep(20)
-        assert seen == ["later"]
-
-
 async def test_flush_of_a_local_port_is_a_checkpoint_and_no_more() -> None:
     async with open_node() as node:
         with trio.testing.assert_checkpoints():

@@ -13,13 +13,14 @@ from .._channels.ends import ChannelReceiver, ChannelSender
 from .._groups.group import Group, GroupBlock, check_group
 from .._groups.singleton import TurnTaker, check_singleton
 from .._peers.peer import Peer
+from .._ports.losses import LossListener, Lost
 from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import Port, new_port
 from .._ports.timer import Timer
 from .._reason import Reason
 from .._services.calls import UNTYPED
 from .._services.database import Database
-from .._services.later import callback_of, send_after
+from .._services.later import callback_of, send_after, send_every
 from .._services.logs import LogCollector, check_level
 from .._services.nodes import NodeChanges, watch_nodes
 from .._services.processes import open_port, start_port
@@ -211,6 +212,8 @@ class Node:
           seconds: how much later, by Trio's clock.
           port, message: as for `send`; what travels is a snapshot taken now.
 
+        Called by the code of a port, it ends with that port: once that has died, the message is not sent.
+
         Returns:
           A handle; its `cancel()` sees to it that the message is not sent.
 
@@ -219,6 +222,30 @@ class Node:
           what `send` raises, at this call.
         """
         return send_after(self._runtime, seconds, port, message)
+
+    def send_every(self, seconds: float, port: str | ChildRef, *message: Any) -> Timer:
+        """Send a message again and again: a tick, such as for a port to look after itself.
+
+        The first is sent after so many seconds, and the others follow at the same distance. Ticks that were overrun,
+        because the program computed or its machine slept, are skipped: there is never a burst of them, and the later
+        ones keep their times. Nobody waits until a tick was handled: a port that is slower than its ticks has them in
+        its mailbox, or before its async handler.
+
+        Called by the code of a port, it ends with that port. It also ends when the port that it sends to has died, if
+        that is one of this node, and when the message turns out not to travel there, which is logged.
+
+        Args:
+          seconds: how far apart, by Trio's clock.
+          port, message: as for `send`; what travels is a snapshot taken now.
+
+        Returns:
+          A handle; after its `cancel()` nothing more is sent.
+
+        Raises:
+          ValueError: the number of seconds is not above 0.
+          what `send` raises, at this call.
+        """
+        return send_every(self._runtime, seconds, port, message)
 
     async def flush(self, node_or_port: str | ChildRef) -> None:
         """Wait until what was sent there has been handed to the operating system: the place to wait for a slow peer.
@@ -373,6 +400,35 @@ class Node:
             await died.wait()
         assert monitor.reason is not None
         return monitor.reason
+
+    def on_lost(self, function: Callable[[Lost], object]) -> LossListener:
+        """Be told of messages that this node drops: `with node.on_lost(function):`, which is called with a `Lost`.
+
+        These are messages that were queued for a node when the connection with it was lost, or given up; messages to a
+        port of this node that is dead, from wherever they come, and those that waited for its async handler when it
+        died; messages that were taken for later and do not travel; and messages of this node that a port has refused,
+        here or on another node (see `port`). The message of a call is one, too, where this node drops it. What was on
+        its way when a connection was lost is nobody's to count, and is not told of here: monitors say that it may be
+        lost.
+
+        The function is called once for each port and reason, in the context of the port that has called this, in a
+        turn of its own behind all that is under way: behind the monitors that fire for the loss of a connection, and
+        perhaps before those of a port that is still unwinding. It may send, as always; of what it sends it is told as
+        well, if that is lost. An exception in it is logged, and then it is not called again.
+
+        Args:
+          function: a sync function.
+
+        Returns:
+          A handle, which listens from now on. As a context manager it listens until its exit; else until its
+          `cancel()`, or the end of the port that has called this. Not a checkpoint.
+
+        Raises:
+          TypeError: it is no sync function.
+          trio.ClosedResourceError: the node is closed.
+        """
+        self._runtime.check_open()
+        return self._lifecycle.losses.listen(function, self._runtime.owner())
 
     # Spawning ------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import trio
 
+from .._ids import join_port
 from .._ports.boundary import LocalPorts
 from .._ports.monitor import Monitor
 from .._protocol import requests
@@ -19,7 +20,7 @@ from .._protocol.association import effects
 from .._protocol.association.association import Association
 from .._protocol.association.outbox import INLINE_SHARE, Fence
 from .._protocol.handshake.handshake import Step
-from .._reason import describe
+from .._reason import Reason, describe
 from .._settings.settings import Settings
 from .callers import Callers
 from .deadline import Deadline
@@ -67,7 +68,11 @@ class Peer:
         self._observers = observers
         self._why_missing = why_missing
         self.association = Association(
-            dispatcher.id, node_id, queue_limit=settings.queue_limit, message_limit=settings.message_limit
+            dispatcher.id,
+            node_id,
+            queue_limit=settings.queue_limit,
+            message_limit=settings.message_limit,
+            wants_names=lambda: dispatcher.losses.wanted,
         )
         self.connections: dict[str, PeerConnection] = {}
         self.current: PeerConnection | None = None
@@ -168,6 +173,11 @@ class Peer:
         """Write what is queued, as far as it goes without blocking, or see to it that a connection is waited for."""
         self._dirty = True
         self.flush_dirty()
+
+    def write(self) -> None:
+        """Write what is queued, as `flush` does, unless monitors are being fired: then later."""
+        if self._dirty and not self._dispatcher.lifecycle.firing:
+            self.flush()
 
     @trio.lowlevel.enable_ki_protection
     def flush_dirty(self) -> None:
@@ -344,7 +354,7 @@ class Peer:
             case effects.NodeDown(_, why):
                 self._went_down(why)
                 self._tell_down()
-            case effects.Lost():
+            case effects.Dropped():
                 self._lost(effect)
             case effects.Unwatch():
                 self.watchers.end_all()
@@ -394,7 +404,7 @@ class Peer:
         messages, size = self.outbox.take_dropped()
         if messages:
             text = "%s: %d more messages (%d bytes) were dropped before the monitors fired"
-            log.warning(text, self.id, messages, size)
+            self._tell_dropped(fire.reason, logging.WARNING, text, self.id, messages, size)
         self._dispatcher.lifecycle.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
         self._tell_down()
         decided = self.association.fired()
@@ -412,17 +422,25 @@ class Peer:
         for tell in self._observers.up:
             tell(self.id)
 
-    def _lost(self, loss: effects.Lost) -> None:
+    def _lost(self, loss: effects.Dropped) -> None:
         self._missing.cancel()
         what = describe(loss.reason)
         if loss.messages:
             # What was queued behind the end of the stream could not arrive, and whom it was for knows of the end.
             level = logging.DEBUG if self.current is not None and self.current.writer.said_all else logging.WARNING
-            log.log(level, "%s: %d messages (%d bytes) were dropped: %s", self.id, loss.messages, loss.size, what)
+            text = "%s: %d messages (%d bytes) were dropped: %s"
+            self._tell_dropped(loss.reason, level, text, self.id, loss.messages, loss.size, what)
         if loss.was_up:
             self._went_down(what)
         self._flushed.unpark_all()
         self.up.unpark_all()  # who waits to have the queue flushed need not wait any longer
+
+    def _tell_dropped(self, reason: Reason, level: int, text: str, *arguments: object) -> None:
+        """Tell of messages that were dropped: the log, and the program if it wants to know, behind the monitors."""
+        log.log(level, text, *arguments)
+        for (name, certain), (count, size) in self.queue.take_lost().items():
+            port = join_port(self.id, name) if name else self.id
+            self._dispatcher.losses.note(port, count, size, reason, certain=certain)
 
     def _went_down(self, why: str) -> None:
         if self.current is not None:

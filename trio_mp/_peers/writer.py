@@ -147,6 +147,7 @@ class Writer:
                 if self._encrypts:
                     chunk = chunk[:ENCRYPT_SHARE]
                     self._in_session = len(chunk)
+                    association.outbox.queue.in_hand = True
                     session.send(chunk)
                 else:
                     sent = pipe.send_nowait(chunk)

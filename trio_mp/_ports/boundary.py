@@ -138,6 +138,27 @@ class Deaths(Protocol):
         ...
 
 
+class LossReports(Protocol):
+    """Tells the program of messages that were lost; see `Losses`.
+
+    Attributes:
+      wanted: whether anybody wants to know.
+    """
+
+    wanted: bool
+
+    def note(self, port: str, count: int, size: int, reason: Reason, *, certain: bool = True) -> None:
+        """Messages for a port are lost: have it told soon, behind the monitors that are about to fire.
+
+        Args:
+          port: the ID of the port; that of a node for its node port, and for whatever of its ports.
+          count, size: how many messages, of how many bytes.
+          reason: why.
+          certain: whether it is certain that none of them was delivered.
+        """
+        ...
+
+
 class LocalPorts(Protocol):
     """The ports of a node, for whoever brings messages from other nodes; see `Dispatcher`.
 
@@ -154,6 +175,11 @@ class LocalPorts(Protocol):
     @property
     def queue(self) -> Passes:
         """The queue of work, for whoever brings some."""
+        ...
+
+    @property
+    def losses(self) -> LossReports:
+        """Who is told of messages that were dropped."""
         ...
 
     @property

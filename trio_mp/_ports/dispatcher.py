@@ -48,6 +48,7 @@ class Dispatcher:
     Attributes:
       id: the node ID.
       ports: the ports that are alive, by name; the lifecycle owns this table.
+      losses: who is told of messages that were dropped.
       stalls: how many passes took so long that they were logged.
       expired: how many calls were not begun, because nobody waited for them any more.
       tell_expired: is called with the port and the message of each; for a simulation.
@@ -58,6 +59,7 @@ class Dispatcher:
         self.lifecycle = lifecycle
         self.id = lifecycle.id
         self.ports = lifecycle.ports
+        self.losses = lifecycle.losses
         self.stalls = 0
         self.expired = 0
         self.tell_expired: Callable[[Port, tuple[Any, ...]], None] = _ignore
@@ -179,7 +181,9 @@ class Dispatcher:
                     # that begin with a str, the name of a port. The name of the node port is empty.
                     if message and not message[0]:
                         serve(message[1:])
-                    # Any other port is dead, and those who monitor it have been told: no name is given twice.
+                    elif message:
+                        # The port is dead, and those who monitor it have been told: no name is given twice.
+                        self.losses.note_dead(message[0])
                     continue
                 tags = port._tags
                 if tags is not None:
@@ -239,13 +243,14 @@ class Dispatcher:
             return
         state = state_of(port)
         if not state.alive:
+            self.losses.note_dead(port.name)
             return
         if state.busy:
             if state.pending is None:
                 state.pending = self.lifecycle.new_backlog()
             full = state.pending.append(message, received)
             if full:
-                self.lifecycle.die_loudly(port, mailbox_full(full))
+                self.lifecycle.die_of_overflow(port, mailbox_full(full))
             return
         running.port = port
         result = self._handle(port, state, message, received)

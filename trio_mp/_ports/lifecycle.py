@@ -20,6 +20,7 @@ from .._reason import NORMAL, Reason, exception_reason, is_normal, no_such_port,
 from .backlog import Backlog
 from .boundary import RemoteMonitor
 from .context import Running, running_variable
+from .losses import Losses
 from .monitor import Monitor
 from .port import Port, PortLifecycle, rearm, state_of
 from .port_state import Gravestone, PortState
@@ -59,6 +60,7 @@ class Lifecycle(PortLifecycle):
       firing: how many firings are going on, one in another. Above zero nothing may be written to other nodes.
       cause: the exception that has killed the port whose monitors are being fired; None if it died of no exception,
         or on another node.
+      losses: who is told of messages that were dropped.
       nursery: the nursery around the node's block, where tasks run, and where what crashes the node is raised. None
         before, and when the last task has ended.
       closing: whether the node is closing.
@@ -86,6 +88,7 @@ class Lifecycle(PortLifecycle):
         self.cause: Exception | None = None
         self.nursery: trio.Nursery | None = None
         self.closing = False
+        self.losses = Losses(node_id, queue)
         # The scopes of all tasks. A dict for its order: simulations are repeated.
         self._scopes: dict[trio.CancelScope, None] = {}
         self._cancelled = self._stopping = False
@@ -233,6 +236,11 @@ class Lifecycle(PortLifecycle):
         if port is not None:
             self.die(port, reason)
 
+    def die_of_overflow(self, port: Port, reason: Reason) -> None:
+        """See `PortLifecycle.die_of_overflow`."""
+        self.losses.note_dead(port.name)
+        self.die_loudly(port, reason)
+
     def die_loudly(self, port: Port, reason: Reason) -> None:
         """See `PortLifecycle.die_loudly`."""
         self.die(port, reason, PortDied(port, reason))
@@ -255,6 +263,8 @@ class Lifecycle(PortLifecycle):
         state.reason = reason
         state.error = error
         state.heard = heard
+        if state.pending:
+            self.losses.note_dead(name, len(state.pending))
         state.pending = None
         state.handlers = type(state.handlers)()
         rearm(port)

@@ -58,6 +58,10 @@ class PortLifecycle(ABC):
         """
 
     @abstractmethod
+    def die_of_overflow(self, port: Port, reason: Reason) -> None:
+        """As `die_loudly`, because there is no room for a message, which is lost."""
+
+    @abstractmethod
     def die_loudly(self, port: Port, reason: Reason) -> None:
         """Let a port die of a mistake of the program for which nothing was raised. `PortDied` stands in for that."""
 
@@ -416,7 +420,7 @@ def attach_mailbox(port: Port) -> None:
     lifecycle = lifecycle_of(port)
 
     def overflow(text: str) -> None:
-        lifecycle.die_loudly(port, mailbox_full(text))
+        lifecycle.die_of_overflow(port, mailbox_full(text))
 
     state_of(port).mailbox = Mailbox(port, lifecycle.new_backlog(), lifecycle.clock, overflow)
     rearm(port)

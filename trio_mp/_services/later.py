@@ -1,21 +1,21 @@
-"""Messages that a program gives now and that are sent later: when a time has passed, or when a monitor fires."""
+"""Messages that a program gives now and that are sent later: after a time, again and again, or by a monitor."""
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
 
-from .._ids import PortReference
+from .._ids import PortReference, join_port
 from .._ports.monitor import MonitorCallback
 from .._ports.timer import Timer
 from .._protocol.wire import codec
 from .._protocol.wire.amount import check_amount
 from .._protocol.wire.limits import UNCOUNTED
-from .._reason import Reason, describe, reason_lost
+from .._reason import Reason, describe, reason_lost, transport_error
 from .._runtime import Runtime
 
 log = logging.getLogger("trio_mp")
@@ -25,23 +25,95 @@ _NOT_SYNC = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.i
 
 def send_after(runtime: Runtime, seconds: float, port: str | PortReference, message: tuple[Any, ...]) -> Timer:
     """See `Node.send_after`."""
-    if not isinstance(seconds, int | float):
-        raise TypeError(f"send_after(): expected a number of seconds, got {seconds!r}")
+    _check_seconds("send_after", seconds)
     if not seconds >= 0:
         raise ValueError(f"send_after(): expected a number of seconds from 0, got {seconds!r}")
+    return _start(runtime, _send_later, seconds, port, message)
+
+
+def send_every(runtime: Runtime, seconds: float, port: str | PortReference, message: tuple[Any, ...]) -> Timer:
+    """See `Node.send_every`."""
+    _check_seconds("send_every", seconds)
+    if not seconds > 0:
+        raise ValueError(f"send_every(): expected a number of seconds above 0, got {seconds!r}")
+    return _start(runtime, _send_again, seconds, port, message)
+
+
+def _check_seconds(method: str, seconds: object) -> None:
+    if not isinstance(seconds, int | float):
+        raise TypeError(f"{method}(): expected a number of seconds, got {seconds!r}")
+
+
+def _start(
+    runtime: Runtime,
+    send: Callable[[Runtime, Timer, float, str | PortReference, tuple[Any, ...]], Awaitable[None]],
+    seconds: float,
+    port: str | PortReference,
+    message: tuple[Any, ...],
+) -> Timer:
+    """Start the task that sends, for the port that runs."""
     runtime.check_open()
     message = _fix(runtime, port, message)
-    return Timer(runtime.lifecycle.start_system_task(_send_later, runtime, seconds, port, message))
+    timer = Timer(runtime.owner())
+    timer._begin(runtime.lifecycle.start_system_task(send, runtime, timer, seconds, port, message))
+    return timer
 
 
-async def _send_later(runtime: Runtime, seconds: float, port: str | PortReference, message: tuple[Any, ...]) -> None:
-    await trio.sleep(seconds)
+async def _send_later(
+    runtime: Runtime, timer: Timer, seconds: float, port: str | PortReference, message: tuple[Any, ...]
+) -> None:
+    try:
+        await trio.sleep(seconds)
+        _send_now(runtime, f"send_after({seconds:g})", port, message)
+    finally:
+        timer._ended()
+
+
+async def _send_again(
+    runtime: Runtime, timer: Timer, seconds: float, port: str | PortReference, message: tuple[Any, ...]
+) -> None:
+    try:
+        due = trio.current_time() + seconds
+        while True:
+            await trio.sleep_until(due)
+            # A port of this node that is dead stays dead: no ID is given twice.
+            again = _may_live(runtime, port)
+            if not _send_now(runtime, f"send_every({seconds:g})", port, message) or not again:
+                return
+            due = next_tick(due, seconds, trio.current_time())
+    finally:
+        timer._ended()
+
+
+def next_tick(due: float, seconds: float, now: float) -> float:
+    """The first tick behind now, of those that follow the one that was due, so many seconds apart.
+
+    The ticks in between were overrun, because this program or its machine stood still: they are skipped.
+    """
+    following = due + seconds
+    if following <= now:
+        following = now + seconds - (now - due) % seconds
+    # Rounding may bring it back to now.
+    return following if following > now else now + seconds
+
+
+def _may_live(runtime: Runtime, port: str | PortReference) -> bool:
+    """Whether a message to a port may ever arrive again."""
+    if isinstance(port, PortReference):
+        return True
+    peer, name = runtime.route(port)
+    return peer is not None or not name or name in runtime.lifecycle.ports
+
+
+def _send_now(runtime: Runtime, call: str, port: str | PortReference, message: tuple[Any, ...]) -> bool:
+    """Send what was taken for later; whether it could be."""
     try:
         runtime.send(port, message)
     except (TypeError, ValueError) as error:
-        # `send_after` has checked the message, but the peer's limit and framing may have become known since.
-        log.error("a message of send_after(%g, %r) cannot be sent: %s", seconds, port, error)
-        _lose(runtime, port, error)
+        # It was checked at the call, but the peer's limit and framing may have become known since.
+        _lose(runtime, port, error, f"a message of {call} for {port} cannot be sent")
+        return False
+    return True
 
 
 def callback_of(
@@ -90,12 +162,15 @@ def _notify(runtime: Runtime, port: str | PortReference, message: tuple[object, 
         try:
             runtime.send(port, (*message, *reason_lost(error)))
         except (TypeError, ValueError):
-            log.error("%s: the message about a death (%s) cannot be sent: %s", port, describe(reason)[:200], error)
-            _lose(runtime, port, error)
+            _lose(runtime, port, error, f"{port}: the message about a death ({describe(reason)[:200]}) cannot be sent")
 
 
-def _lose(runtime: Runtime, port: str | PortReference, error: Exception) -> None:
-    """Fire the monitors of a port, because a message that the program gave earlier cannot be sent there now."""
+def _lose(runtime: Runtime, port: str | PortReference, error: Exception, what: str) -> None:
+    """Tell of a message that the program gave earlier, and that cannot be sent now: to the log, to monitors, to all."""
+    log.error("%s: %s", what, error)
     peer, name = runtime.route(port)
     if peer is not None:
-        peer.act(peer.association.message_lost, name, f"a message that was to be sent later is lost: {error}")
+        why = f"a message that was to be sent later is lost: {error}"
+        peer.act(peer.association.message_lost, name, why)
+        port_id = join_port(peer.id, name) if name else peer.id
+        runtime.lifecycle.losses.note(port_id, 1, 0, transport_error(peer.id, why))

@@ -12,12 +12,12 @@ from trio_mp._protocol.association.effects import (
     Accept,
     Choose,
     Close,
+    Dropped,
     Effect,
     Fire,
     FireDone,
     FireDue,
     HalfClose,
-    Lost,
     NodeDown,
     NodeUp,
     Probe,
@@ -177,7 +177,7 @@ class TestALoss:
         a.outbox.send("p", (1,))
         size = a.outbox.queue.size
         reason = transport_error("b", "reset")
-        assert a.closed("one", "reset") == [Close("one", "reset"), Lost(reason, True, 3, size), FireDue()]
+        assert a.closed("one", "reset") == [Close("one", "reset"), Dropped(reason, True, 3, size), FireDue()]
         assert a.in_use is None
         assert a.last_ended == "one"
         assert a.outbox.fire() == Fire(("first", "third", "second", "of the node"), reason)
@@ -251,7 +251,7 @@ class TestALoss:
         a.outbox.send("p", (1,))
         size = a.outbox.queue.size
         reason = transport_error("b", "no connection in time")
-        assert a.lose("no connection in time") == [Lost(reason, False, 2, size), FireDue()]
+        assert a.lose("no connection in time") == [Dropped(reason, False, 2, size), FireDue()]
         assert a.last_ended == ""
         assert report(a) == ("m",)
 
@@ -263,7 +263,7 @@ class TestALoss:
         side.outbox.monitor("p", "m")
         side.outbox.send("p", (1,))
         size, reason = side.outbox.queue.size, transport_error(side.peer_id, "it has gone")
-        assert side.presume_gone("it has gone") == [Lost(reason, False, 2, size), FireDue()]
+        assert side.presume_gone("it has gone") == [Dropped(reason, False, 2, size), FireDue()]
         assert (side.outbox.fence, side.outbox.queue.size) == (Fence.LOST, 0)
         side.outbox.send("p", (2,))
         assert report(side) == ("m",)
@@ -335,7 +335,7 @@ class TestAnErrorOfThisSide:
             size = association.outbox.queue.size
             authenticate(association, "two")
             reason = ("transport_error", peer_id, "why")
-            assert association.give_up("why") == Lost(reason, True, 1, size)
+            assert association.give_up("why") == Dropped(reason, True, 1, size)
             assert (association.in_use, association.incarnation, association.last_ended) == (None, "", "one")
             assert not association.watched
             # Nothing is known any more of the connections that there were.
@@ -438,7 +438,7 @@ class TestOneConnectionReplacesAnother:
         a.outbox.send("p", ("covered",))
         authenticate(a, "two")
         why = "the other side chose another connection"
-        lost = Lost(transport_error("b", why), True, 2, a.outbox.queue.size)
+        lost = Dropped(transport_error("b", why), True, 2, a.outbox.queue.size)
         assert a.link_received("two") == [Close("one", why), lost, FireDue()]
         assert a.outbox.fire().monitors == ("m",)
         assert a.fired() == [Accept("two"), NodeUp("two")]
@@ -448,7 +448,7 @@ class TestOneConnectionReplacesAnother:
         bring_up(b)
         why = "the other side lost the connection"
         effects = authenticate(b, "two", lost="one")
-        assert effects == [Close("one", why), Lost(transport_error("a", why), True, 0, 0), FireDue()]
+        assert effects == [Close("one", why), Dropped(transport_error("a", why), True, 0, 0), FireDue()]
         b.outbox.fire()
         assert b.fired() == [Choose("two")]
 
@@ -483,7 +483,7 @@ class TestTheQueueIsBounded:
         reason = transport_error("b", "more than 100 bytes were queued for the peer")
         close, lost, due = a.take_loss()
         assert close == Close("one", "more than 100 bytes were queued for the peer")
-        assert isinstance(lost, Lost)
+        assert isinstance(lost, Dropped)
         assert (lost.reason, lost.messages) == (reason, 3)
         assert due == FireDue()
         assert report(a) == ("m",)
@@ -535,7 +535,7 @@ class TestTheLimitOfThePeer:
             "a queued message could not be written:"
             " message: expected at most 100 bytes, which that node takes, got 205",
         )
-        lost = Lost(reason, False, 1, size - association.outbox.queue.size)
+        lost = Dropped(reason, False, 1, size - association.outbox.queue.size)
         assert effects == [lost, Fire(("of p",), reason), FireDone()]
         assert association.in_use is None
         association.outbox.monitor("p", "again")
@@ -607,7 +607,7 @@ class TestMonitors:
         a.outbox.monitor("p" * 60, "first")
         effects = a.message_lost("p" * 60, "why")
         assert effects[0] == Fire(("first",), ("transport_error", "b", "why"))
-        assert [type(effect) for effect in effects[1:]] == [Close, Lost, FireDue]
+        assert [type(effect) for effect in effects[1:]] == [Close, Dropped, FireDue]
 
     def test_the_node_port_does_not_die(self) -> None:
         a = follower()
@@ -843,7 +843,7 @@ class TestParting:
         association.outbox.monitor("p", "m")
         effects = association.lose("this node closes")
         assert effects[0] == Close("one", "this node closes")
-        assert isinstance(effects[1], Lost)
+        assert isinstance(effects[1], Dropped)
         assert effects[1].was_up
         assert report(association) == ("m",)
         assert association.last_ended == "one"

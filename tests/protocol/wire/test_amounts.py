@@ -16,7 +16,7 @@ from wire_values import NAME, exact, frame_of, messages
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._protocol import requests
 from trio_mp._protocol.association.association import Association
-from trio_mp._protocol.association.effects import Fire, FireDone, Lost, Terms
+from trio_mp._protocol.association.effects import Dropped, Fire, FireDone, Terms
 from trio_mp._protocol.association.outbox import Fence
 from trio_mp._protocol.association.queue import ADAPTED_SIZE, ADAPTED_VALUES, OutgoingQueue
 from trio_mp._protocol.wire import codec, limits
@@ -270,7 +270,7 @@ def test_all_monitors_fire_when_all_of_the_queue_is_lost() -> None:
     association.greeted("c")
     association.authenticated("c", "", Terms("run", LIMIT, JSON))
     lost, fire, done = association.link_received("c")
-    assert isinstance(lost, Lost)
+    assert isinstance(lost, Dropped)
     assert (lost.messages, lost.was_up) == (8, False)
     assert isinstance(fire, Fire)
     assert set(fire.monitors) == {"p!", "q!", "!"}

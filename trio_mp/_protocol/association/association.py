@@ -47,6 +47,7 @@ Nothing here blocks, reads a clock or does I/O: events come in as calls, and wha
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
 from ..._errors import LocalProtocolError, RemoteProtocolError
 from ..._reason import transport_error
@@ -56,11 +57,11 @@ from .effects import (
     Accept,
     Choose,
     Close,
+    Dropped,
     Effect,
     Fire,
     FireDue,
     HalfClose,
-    Lost,
     NodeDown,
     NodeUp,
     Probe,
@@ -161,6 +162,7 @@ class Association:
       local_id, peer_id: the node IDs; they differ.
       queue_limit: how many bytes may be queued before the connection is given up.
       message_limit: the largest message this side sends, in bytes.
+      wants_names: whether it is to be known for which ports messages are lost.
 
     Attributes:
       outbox: what is queued and monitored, and the fence; the caller sends and monitors there.
@@ -174,10 +176,18 @@ class Association:
         *("decides", "last_ended", "local_id", "outbox", "peer_id", "watched"),
     )
 
-    def __init__(self, local_id: str, peer_id: str, *, queue_limit: int, message_limit: int) -> None:
+    def __init__(
+        self,
+        local_id: str,
+        peer_id: str,
+        *,
+        queue_limit: int,
+        message_limit: int,
+        wants_names: Callable[[], bool] = lambda: False,
+    ) -> None:
         if local_id == peer_id:
             raise LocalProtocolError(f"expected two nodes, got {local_id} twice: a node has no association with itself")
-        self.outbox = Outbox(peer_id, queue_limit, message_limit)
+        self.outbox = Outbox(peer_id, queue_limit, message_limit, wants_names)
         self.local_id = local_id
         self.peer_id = peer_id
         self.decides = local_id.encode() > peer_id.encode()
@@ -380,7 +390,7 @@ class Association:
             self._move(self._current, StageEvent.LOSS)
             self._current = None
             effects += self._first_candidate()
-        effects.append(Lost(reason, was_up, messages, size))
+        effects.append(Dropped(reason, was_up, messages, size))
         return [*effects, *self._unwatch(), FireDue()]
 
     def message_lost(self, name: str, why: str) -> list[Effect]:
@@ -395,7 +405,7 @@ class Association:
         # As when the last of them is taken back: the peer need not watch the port any longer.
         return [fire, *(self.take_loss() if name and self.outbox.send("", requests.stop_monitor(name)) else [])]
 
-    def give_up(self, why: str) -> Lost:
+    def give_up(self, why: str) -> Dropped:
         """Lose everything after an error of this side. The caller closes all connections, and fires the monitors."""
         self.last_ended = self._current or self.last_ended
         self._connections, self._terms, self._candidates, self._current, self._next = {}, {}, [], None, None

@@ -14,7 +14,7 @@ it after them. It would be flatter, and it is not safe, for these reasons:
 - Depth first, an effect can be stale for one reason only: an effect before it, of the same list, has ended its
   connection. So `Choose`, `Accept`, `NodeUp` and `Close` look whether their connection is still there, and the others
   need not. In a queue any effect can be stale, for any reason, and each would need a check of its own.
-- `Fire` and its `FireDone` belong together, or the fence is lifted before its monitors have fired. So do `Lost` and
+- `Fire` and its `FireDone` belong together, or the fence is lifted before its monitors have fired. So do `Dropped` and
   its `FireDue`, or a loss is never told. Nothing that is decided elsewhere comes between the two of one list but what
   one of its own effects has caused; a queue would have to know which of its entries may not be parted.
 
@@ -114,7 +114,7 @@ class NodeDown:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class Dropped:
     """Messages to this peer may have been lost.
 
     Attributes:
@@ -165,7 +165,7 @@ Effect: TypeAlias = (
     | Say
     | HalfClose
     | NodeDown
-    | Lost
+    | Dropped
     | Unwatch
     | FireDue
     | Fire

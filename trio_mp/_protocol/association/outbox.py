@@ -11,14 +11,14 @@ fence, which is rule 3 of `association.py`. The association decides to which con
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..._errors import LocalProtocolError
 from ..._reason import Reason, transport_error
 from ..requests import start_monitor, stop_monitor
 from ..transitions import Row, TransitionTable
 from ..wire.framing import FRAME_TARGET
-from .effects import Effect, Fire, FireDone, Lost, Terms
+from .effects import Dropped, Effect, Fire, FireDone, Terms
 from .queue import OutgoingQueue
 
 INLINE_SHARE = 8
@@ -60,6 +60,7 @@ class Outbox:
       peer_id: the peer's node ID.
       queue_limit: how many bytes may be queued before all of it is given up.
       message_limit: the largest message this side sends, in bytes.
+      wants_names: whether it is to be known for which ports messages are lost.
 
     Attributes:
       fence: where the outbox is between a loss and its report.
@@ -79,13 +80,15 @@ class Outbox:
         "unfired",
     )
 
-    def __init__(self, peer_id: str, queue_limit: int, message_limit: int) -> None:
+    def __init__(
+        self, peer_id: str, queue_limit: int, message_limit: int, wants_names: Callable[[], bool] = lambda: False
+    ) -> None:
         self.peer_id = peer_id
         self.queue_limit = queue_limit
         self.message_limit = message_limit
         self.send_limit = message_limit
         self.fence = Fence.CLEAR
-        self.queue = OutgoingQueue(queue_limit, min(FRAME_TARGET, queue_limit // INLINE_SHARE))
+        self.queue = OutgoingQueue(queue_limit, min(FRAME_TARGET, queue_limit // INLINE_SHARE), wants_names)
         # The inner dict is a set that keeps its order. While a name is in here its mon1 is in the queue or was written
         # to the connection in use, or all of them are about to fire.
         self.monitors: dict[str, dict[object, None]] = {}
@@ -216,12 +219,12 @@ class Outbox:
             self.unfired.update(self.monitors.get(name, {}))
             self.monitors.pop(name, None)
 
-    def ruin(self, reason: Reason) -> Lost:
+    def ruin(self, reason: Reason) -> Dropped:
         """Lose all, whatever state an error of this side has left it in. Then `fire` is due."""
         # Past the table: whatever was begun when the error came, all of a loss is to be done.
         self.fence = Fence.CLEAR
         self.lose(reason)
-        return Lost(reason, True, *self.take_dropped())
+        return Dropped(reason, True, *self.take_dropped())
 
     def adapt(self, terms: Terms) -> list[Effect]:
         """Make what is queued fit the peer, now that it is known what the peer takes.
@@ -241,4 +244,4 @@ class Outbox:
         reason = transport_error(self.peer_id, f"a queued message could not be written: {first}")
         self._take(names)
         self._move(FenceEvent.MISFIT)
-        return [Lost(reason, False, *self.take_dropped()), Fire(tuple(self.unfired), reason), FireDone()]
+        return [Dropped(reason, False, *self.take_dropped()), Fire(tuple(self.unfired), reason), FireDone()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from ..._errors import RemoteProtocolError
 from ..requests import ABOUT_PORTS, is_upkeep, ticket_of
@@ -14,7 +15,14 @@ ADAPTED_SIZE = 8 * 1024 * 1024
 """How much of what was queued is made to fit a peer, in bytes: it is done at once, and must not take long."""
 
 ADAPTED_VALUES = 50_000
-"""How many values that may hold."""
+"""How many values that may hold. A queue that is dropped and holds more is not looked through, either."""
+
+Amounts = dict[tuple[str, bool], tuple[int, int]]
+"""What was dropped: how many messages, of how many bytes, by the name of the port and whether that is certain."""
+
+
+def _no() -> bool:
+    return False
 
 
 class OutgoingQueue:
@@ -23,21 +31,27 @@ class OutgoingQueue:
     Args:
       high_water: how many bytes it may hold before `append` says so.
       frame_target: a frame is closed when it has reached this size, in bytes.
+      wants_names: whether it is to be known for which ports messages were dropped, when some are.
 
     Attributes:
       framing: how the messages in it are packed; MessagePack as long as nobody knows what the peer reads.
       losses: how often the queue was dropped.
       dropped: messages and bytes dropped and not yet reported.
       closed_size: bytes in it that are in complete frames.
+      lost: what was dropped, for which ports, and not yet reported; if somebody wants to know.
+      in_hand: whether a part of the first frame may be on its way that has not been forgotten by `advance`.
       is_much: whether the last `append` that returned True has completed a frame, or passed `high_water`.
     """
 
     __slots__ = (
         *("_append", "_before", "_checked", "_closed", "_count", "_frame", "_frames", "_high_water", "_largest"),
         *("_awaited", "_mark", "is_much", "_offset", "_target", "closed_size", "dropped", "framing", "losses"),
+        *("_wants_names", "in_hand", "lost"),
     )
 
-    def __init__(self, high_water: int, frame_target: int = FRAME_TARGET) -> None:
+    def __init__(
+        self, high_water: int, frame_target: int = FRAME_TARGET, wants_names: Callable[[], bool] = _no
+    ) -> None:
         self._high_water = high_water
         self._target = frame_target
         # Whether the next message is to be told of, however small.
@@ -45,12 +59,15 @@ class OutgoingQueue:
         self.is_much = False
         self.losses = 0
         self.dropped = (0, 0)
+        self._wants_names = wants_names
+        self.lost: Amounts = {}
         # The largest message in it; and up to which size a message need not be looked at.
         self._largest = 0
         self._checked = 0
         # Closed frames with their numbers of messages, the first of them written up to the offset.
         self._frames: deque[tuple[bytearray, int]] = deque()
         self._offset = 0
+        self.in_hand = False
         # The number of messages in them.
         self._closed = 0
         # The number in the open frame, and of all that were ever appended before them.
@@ -76,7 +93,11 @@ class OutgoingQueue:
     @property
     def begun(self) -> int:
         """Messages ever handed on, or dropped, and those of the frame that was begun: the other side may have them."""
-        return self.written + (self._frames[0][1] if self._offset else 0)
+        return self.written + (self._frames[0][1] if self._is_begun else 0)
+
+    @property
+    def _is_begun(self) -> bool:
+        return self._offset > 0 or self.in_hand
 
     @property
     def high_water(self) -> int:
@@ -163,6 +184,7 @@ class OutgoingQueue:
     def advance(self, count: int) -> None:
         """Forget so many bytes of the chunk, because they were handed on."""
         self.closed_size -= count
+        self.in_hand = False
         self._offset += count
         if self._offset == len(self._frames[0][0]):
             self._closed -= self._frames.popleft()[1]
@@ -174,8 +196,45 @@ class OutgoingQueue:
         if (self._closed or self._count) and not self._is_upkeep():
             messages, size = self.dropped
             self.dropped = (messages + self._closed + self._count, size + self.size)
+            if self._wants_names():
+                self._note_names()
         self.losses += 1
         self._empty(MSGPACK)
+
+    def _note_names(self) -> None:
+        """Note what is about to be dropped, by the names of the ports; without names, if it is too much to look at."""
+        if self._count:
+            self._close_frame()
+        certain = not self._is_begun
+        lost: Amounts = {}
+        try:
+            frames = [frame for frame, _ in self._frames]
+            if self.size <= ADAPTED_SIZE and self.framing.holds_at_most(ADAPTED_VALUES, frames):
+                for frame in frames:
+                    self._note_frame(lost, frame, certain)
+                    certain = True
+            else:
+                _add(lost, "", certain, self._closed, self.size)
+        except Exception:  # noqa: BLE001 - an error of this side may have left half a message: dropping must not fail
+            lost = {("", False): (self._closed, self.size)}
+        for (name, is_certain), (messages, size) in lost.items():
+            _add(self.lost, name, is_certain, messages, size)
+
+    def _note_frame(self, lost: Amounts, frame: bytearray, certain: bool) -> None:
+        for message in self.framing.messages_in(frame):
+            if not is_upkeep(message):
+                _add(lost, _concerns(message), certain, 1, self._size_of(self.framing, message))
+
+    def _size_of(self, framing: Framing, message: tuple[object, ...]) -> int:
+        """How many bytes a message that was queued takes in a frame."""
+        scratch = bytearray()
+        framing.append(scratch, str(message[0]), message[1:])
+        return len(scratch)
+
+    def take_lost(self) -> Amounts:
+        """What was dropped since the last call, for which ports."""
+        lost, self.lost = self.lost, {}
+        return lost
 
     def _is_upkeep(self) -> bool:
         """Whether it holds only what the nodes say for themselves; no, if there is much of it to look through."""
@@ -194,6 +253,7 @@ class OutgoingQueue:
         self._append = framing.append
         self._frames = deque()
         self._offset = 0
+        self.in_hand = False
         self._closed = 0
         self.closed_size = 0
         self._largest = 0
@@ -238,6 +298,8 @@ class OutgoingQueue:
                 if ticket is not None:
                     concerned.setdefault(ticket, concerned[name])
                 dropped += 1
+                if self._wants_names() and not is_upkeep(message):
+                    _add(self.lost, name, True, 1, self._size_of(before, message))
         # None was appended now.
         self._before = appended - self._count
         if dropped:
@@ -245,6 +307,11 @@ class OutgoingQueue:
             self.losses += 1
             self.dropped = (self.dropped[0] + dropped, self.dropped[1] + max(0, size - self.size))
         return concerned
+
+
+def _add(lost: Amounts, name: str, certain: bool, messages: int, size: int) -> None:
+    before = lost.get((name, certain), (0, 0))
+    lost[name, certain] = (before[0] + messages, before[1] + size)
 
 
 def _concerns(message: tuple[object, ...]) -> str:

@@ -1,0 +1,162 @@
+"""What a node tells its program of messages that were lost: one list of those who want to know, and one turn for them.
+
+A loss is noted where a message is dropped, and told in a job at the end of the run queue: by then the monitors of a
+lost connection have fired, and what the program sends in the function that is told is sent as at any other time. What
+is noted until then for one port, for one reason, is one loss.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .._ids import is_port_name, join_port
+from .._reason import Reason, no_such_port
+from .context import running_variable
+from .port import Port, state_of
+from .run_queue import Job, RunQueue
+
+_AT_ONCE = 100
+"""How many losses are told in one job; other work has its turn between two."""
+
+_NOT_SYNC = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+
+log = logging.getLogger("trio_mp.port")
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Messages that this node has dropped, or that a port has refused; see `Node.on_lost`.
+
+    Attributes:
+      port: the ID of the port that they were for. The ID of a node stands for its node port, and for all ports of that
+        node where so much was lost at once that it was not looked through.
+      count: how many messages; each is counted in one loss at most.
+      size: how many bytes they had on their way to another node; 0 where they were not encoded.
+      reason: why, such as `("transport_error", nodeid, text)`, `("no_such_port", text)` or `("bad_message", text)`.
+      certain: whether it is certain that no handler and no mailbox has got any of them. If not, some or all may have
+        been taken: they were being written when the connection was lost.
+    """
+
+    port: str
+    count: int
+    size: int
+    reason: Reason
+    certain: bool
+
+
+class LossListener:
+    """What `Node.on_lost` returns: a context manager that stops the telling on exit.
+
+    Made by `Node.on_lost`.
+    """
+
+    __slots__ = ("_function", "_losses", "_owner")
+
+    def __init__(self, losses: Losses, function: Callable[[Lost], object], owner: Port | None) -> None:
+        self._losses = losses
+        self._function = function
+        self._owner = owner
+
+    def __enter__(self) -> LossListener:
+        """Return this listener, which has listened since it was made."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Listen no more, as `cancel` does."""
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Listen no more: the function is not called again. Does nothing the second time. Not a checkpoint."""
+        self._losses._forget(self)
+
+
+class Losses:
+    """The losses of one node, and who wants to be told of them.
+
+    Args:
+      node_id: the node ID.
+      queue: where the telling waits for its turn.
+
+    Attributes:
+      wanted: whether anybody listens. Who drops messages looks at it first.
+    """
+
+    def __init__(self, node_id: str, queue: RunQueue) -> None:
+        self.wanted = False
+        self._node_id = node_id
+        self._queue = queue
+        self._job = Job(self._tell_some)
+        # A dict for its order.
+        self._listeners: dict[LossListener, None] = {}
+        # What has been lost since the latest turn: how many messages of how many bytes.
+        self._untold: dict[tuple[str, Reason, bool], tuple[int, int]] = {}
+
+    def listen(self, function: Callable[[Lost], object], owner: Port | None) -> LossListener:
+        """See `Node.on_lost`. The listener ends with its owner, in whose context the function is called."""
+        if any(is_kind(function) for is_kind in _NOT_SYNC) or not callable(function):
+            raise TypeError(f"on_lost(): expected a sync function, got {function!r}")
+        listener = LossListener(self, function, owner)
+        if owner is not None:
+            state = state_of(owner)
+            if not state.alive:
+                return listener
+            state.owned[listener] = None
+        self._listeners[listener] = None
+        self.wanted = True
+        return listener
+
+    def _forget(self, listener: LossListener) -> None:
+        if listener._owner is not None:
+            state_of(listener._owner).owned.pop(listener, None)
+        self._listeners.pop(listener, None)
+        if not self._listeners:
+            self.wanted = False
+            self._untold.clear()
+
+    def note(self, port: str, count: int, size: int, reason: Reason, *, certain: bool = True) -> None:
+        """Messages are lost: have it told soon, if anybody wants to know. See `Lost` for the arguments."""
+        if not self.wanted:
+            return
+        if not self._untold:
+            self._queue.enqueue(self._job, ())
+        key = (port, reason, certain)
+        messages, before = self._untold.get(key, (0, 0))
+        self._untold[key] = (messages + count, before + size)
+
+    def note_dead(self, name: str, count: int = 1) -> None:
+        """Messages for a port of this node are dropped, because it is dead, or there was never one of that name."""
+        if self.wanted:
+            # Another node may say anything in the place of a name.
+            port = join_port(self._node_id, name) if is_port_name(name) else self._node_id
+            self.note(port, count, 0, no_such_port(port))
+
+    def _tell_some(self) -> None:
+        """Tell those who listen, as many losses as have their turn now."""
+        untold = self._untold
+        told = [(key, untold.pop(key)) for key in tuple(untold)[:_AT_ONCE]]
+        if untold:
+            # Before anything is told, by which more may be lost, and noted.
+            self._queue.enqueue(self._job, ())
+        for (port, reason, certain), (count, size) in told:
+            lost = Lost(port, count, size, reason, certain)
+            for listener in tuple(self._listeners):
+                if listener in self._listeners:
+                    self._tell(listener, lost)
+
+    def _tell(self, listener: LossListener, lost: Lost) -> None:
+        running = running_variable.get()
+        assert running is not None
+        running.port = listener._owner
+        try:
+            result = listener._function(lost)
+            if inspect.iscoroutine(result):
+                result.close()
+                raise TypeError(f"on_lost(): expected a sync function, got {listener._function!r}")
+        except Exception:
+            log.exception("the function of on_lost() has failed, and is not called again; it was told %r", lost)
+            listener.cancel()
+        finally:
+            running.port = None
