@@ -231,8 +231,8 @@ GROUPS = (
         (
             Change(
                 _GROUP,
-                "        self._changed.unpark_all()\n        self._queue.unpark_all()\n        self._news.unpark_all()\n",
-                "        self._news.unpark_all()\n",
+                "        self._changed.unpark_all()\n        self._queue.unpark_all()\n        self._news",
+                "        self._news",
             ),
         ),
         (f"{_END}::test_wakes_all_who_wait",),
