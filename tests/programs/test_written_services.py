@@ -24,7 +24,7 @@ async def open_page(page: str, directory: Path) -> AsyncGenerator[Stage, None]:
     """A stage in a directory that holds the programs of a page."""
     for name, text in files_of(f"docs/{page}.md").items():
         (directory / name).write_text(text, encoding="utf-8")
-    async with open_stage(directory) as stage:
+    async with open_stage(directory, directory) as stage:
         yield stage
 
 
