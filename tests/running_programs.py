@@ -66,17 +66,19 @@ class Stage:
     Args:
       directory: where they run.
       nursery: reads what they print.
+      library: where they find modules to import; beside themselves they find none.
     """
 
-    def __init__(self, directory: Path, nursery: trio.Nursery) -> None:
+    def __init__(self, directory: Path, nursery: trio.Nursery, library: Path) -> None:
         self.directory = directory
+        self._library = library
         self._nursery = nursery
         self._programs: list[Program] = []
 
     async def run(self, path: Path, *arguments: str) -> Program:
-        """Start a program, which finds the modules beside it."""
+        """Start a program."""
         environment = {**os.environ, "SECRET": SECRET, "PYTHONUNBUFFERED": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join([str(path.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment["PYTHONPATH"] = os.pathsep.join([str(self._library), *filter(None, [os.environ.get("PYTHONPATH")])])
         process = await trio.lowlevel.open_process(
             [sys.executable, "-P", str(path), *arguments],
             stdin=subprocess.PIPE,
@@ -98,11 +100,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(directory: Path) -> AsyncGenerator[Stage, None]:
+async def open_stage(directory: Path, library: Path) -> AsyncGenerator[Stage, None]:
     """A stage, whose programs end with the block. It fails after `LIMIT`."""
     with trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:
-            stage = Stage(directory, nursery)
+            stage = Stage(directory, nursery, library)
             try:
                 yield stage
             finally:

@@ -291,6 +291,71 @@ class TestOnOneNode:
             assert len(asked) == 1
             assert len(group) == 2
 
+    async def test_so_many_calls_at_once_and_the_rest_waits_for_room(self, nursery: trio.Nursery) -> None:
+        async with open_node("a") as node, node.open_group("doublers", at_once=2) as group:
+            held: list[tuple[str, int, str]] = []
+            answered: list[int] = []
+            scopes = [trio.CancelScope() for _ in range(9)]
+
+            def holder(name: str) -> Port:
+                port = node.port(lambda number, reply: held.append((name, number, reply)))
+                node.database.register("doublers", port, key=name)
+                return port
+
+            async def ask(number: int) -> None:
+                with scopes[number]:
+                    answered.append(await group.call(number, reply=int, again=True))
+
+            first = holder("first")
+            await group.wait()
+            for number in range(9):
+                nursery.start_soon(ask, number)
+                await wait_all_tasks_blocked()
+            assert [each[:2] for each in held] == [("first", 0), ("first", 1)]
+            # One that comes later gets what has waited the longest.
+            holder("second")
+            await wait_all_tasks_blocked()
+            assert sorted(each[:2] for each in held[2:]) == [("second", 2), ("second", 3)]
+            # There is room again after an answer, after a cancellation, and after a death.
+            (_, number, reply) = held[2]
+            node.send(reply, number)
+            await wait_all_tasks_blocked()
+            assert answered == [number]
+            assert [each[:2] for each in held[4:]] == [("second", 4)]
+            scopes[0].cancel()
+            await wait_all_tasks_blocked()
+            assert [each[:2] for each in held[5:]] == [("first", 5)]
+            # `pick` is no call.
+            assert {group.pick() for _ in range(4)} == set(group.members)
+            node.kill(first)
+            await wait_all_tasks_blocked()
+            assert len(held) == 6
+            holder("third")
+            await wait_all_tasks_blocked()
+            # Two calls of the first one are made again, behind those that have waited all the time.
+            assert sorted(each[:2] for each in held[6:]) == [("third", 6), ("third", 7)]
+            for scope in scopes:
+                scope.cancel()
+
+    async def test_a_call_of_a_key_waits_for_room_at_its_member(self, nursery: trio.Nursery) -> None:
+        async with open_node("a") as node, node.open_group("doublers", at_once=1) as group:
+            held: list[tuple[str, str]] = []
+            for name in "ab":
+                port = node.port(lambda reply, name=name: held.append((name, reply)))
+                node.database.register("doublers", port, key=name)
+            await group.wait(2)
+
+            async def ask() -> None:
+                await group.call(key="k")
+
+            for _ in range(3):
+                nursery.start_soon(ask)
+            for count in range(1, 4):
+                await wait_all_tasks_blocked()
+                assert len(held) == count
+                node.send(held[-1][1])
+            assert len({name for name, _ in held}) == 1
+
     async def test_a_group_of_one_key_follows_the_port_that_has_it(self) -> None:
         async with open_node("a") as node, node.open_group("rooms", key="lobby") as group:
             doubler(node, "bar", family="rooms", key="bar")
@@ -408,6 +473,10 @@ class TestOnOneNode:
                 node.open_group(1)  # type: ignore[arg-type]
             with pytest.raises(TypeError, match="key: expected"):
                 node.open_group("doublers", key=1)  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match="at_once: expected"):
+                node.open_group("doublers", at_once=True)
+            with pytest.raises(ValueError, match="at_once: expected"):
+                node.open_group("doublers", at_once=0)
 
 
 async def until_gone(group: Group, port: str) -> None:

@@ -183,6 +183,24 @@ GROUPS = (
         (f"{_ONE}::test_a_reply_has_the_type_that_was_asked_for",),
     ),
     Fault(
+        "room_that_nobody_hears_of",
+        "groups: a call that waits for room at a member waits for ever",
+        (Change(_GROUP, "                    self._queue.unpark()\n", ""),),
+        (f"{_ONE}::test_so_many_calls_at_once_and_the_rest_waits_for_room",),
+    ),
+    Fault(
+        "more_calls_at_once",
+        "groups: a member gets more calls at once than the program allows",
+        (Change(_ROSTER, "if place.busy < at_once)", "if True)"),),
+        (f"{_ONE}::test_so_many_calls_at_once_and_the_rest_waits_for_room",),
+    ),
+    Fault(
+        "more_calls_of_a_key_at_once",
+        "groups: a member gets more calls of a key at once than the program allows",
+        (Change(_GROUP, "                if place.busy < self._at_once:\n", "                if True:\n"),),
+        (f"{_ONE}::test_a_call_of_a_key_waits_for_room_at_its_member",),
+    ),
+    Fault(
         "key_that_nobody_asked_for",
         "groups: a group of one key has members of other keys",
         (Change(_GROUP, "return self.key is None or key == self.key", "return True"),),
@@ -213,8 +231,8 @@ GROUPS = (
         (
             Change(
                 _GROUP,
-                "        self._changed.unpark_all()\n        self._news.unpark_all()\n",
-                "        self._news.unpark_all()\n",
+                "        self._changed.unpark_all()\n        self._queue.unpark_all()\n        self._news",
+                "        self._news",
             ),
         ),
         (f"{_END}::test_wakes_all_who_wait",),

@@ -26,7 +26,7 @@ class ExamplesStage:
 
 @asynccontextmanager
 async def a_stage(directory: Path) -> AsyncGenerator[ExamplesStage, None]:
-    async with open_stage(directory) as programs:
+    async with open_stage(directory, EXAMPLES) as programs:
         stage = ExamplesStage(programs)
         await (await stage.start("seed_node")).expect("listening on")
         yield stage

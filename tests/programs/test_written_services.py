@@ -24,7 +24,7 @@ async def open_page(page: str, directory: Path) -> AsyncGenerator[Stage, None]:
     """A stage in a directory that holds the programs of a page."""
     for name, text in files_of(f"docs/{page}.md").items():
         (directory / name).write_text(text, encoding="utf-8")
-    async with open_stage(directory) as stage:
+    async with open_stage(directory, directory) as stage:
         yield stage
 
 
@@ -62,17 +62,15 @@ async def test_the_job_of_a_worker_that_is_killed_is_done_by_another(short_direc
         await stage.run(directory / "hub.py")
         victim = await stage.run(directory / "endless.py")
         client = await stage.run(directory / "jobs.py")
-        await victim.expect("^job 0$")
+        await victim.expect("^job ")
         others = [await stage.run(directory / "worker.py") for _ in range(2)]
-        # They do all jobs but those that the victim has, and the client waits for these.
-        async with trio.open_nursery() as nursery:
-            for other in others:
-                nursery.start_soon(other.expect, "^job ")
+        # They do all jobs but the two that the victim has, and the client waits for these.
+        await until(lambda: sum(len(other.lines) for other in others) == 98, 30)
         assert client.lines == []
         await killed(victim)
         await client.expect("^100 jobs, 9592 primes$")
         assert await client.process.wait() == 0
-        assert victim.lines == ["job 0"]
+        assert len(victim.lines) == 1
         done = [line for other in others for line in other.lines]
         assert sorted(done) == sorted(f"job {first}" for first in range(0, 100_000, 1000))
 
@@ -152,8 +150,9 @@ async def test_writers_are_killed_and_stopped_and_nothing_is_lost(short_director
             # Both copies have all of it in the end, and the store says the same.
             await copies.wait(2)
             for port in copies.members:
-                while (await node.call(port, "get", "third", reply=tuple[str | None, int]))[1] < version:  # noqa: ASYNC110
-                    await trio.sleep(0.01)
+                seen = 0
+                while seen < version:
+                    _, seen = await node.call(port, "get", "third", reply=tuple[str | None, int])
                 for key, value in (("first", "1"), ("second", "2"), ("third", "3")):
                     assert (await node.call(port, "get", key, reply=tuple[str, int]))[0] == value
             await until(lambda: len(writers) == 1, 10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
@@ -61,11 +62,12 @@ class Group(AsyncIterator[MembershipEvent]):
     """
 
     def __init__(
-        self, runtime: Any, calls: Any, database: Database, family: str, watch: int, key: str | None = None
+        self, runtime: Any, calls: Any, database: Database, family: str, watch: int, key: str | None, at_once: float
     ) -> None:
         # `Any` in the signature: type checkers of programs need not read the modules that are not for users.
         self.family: str = family
         self.key: str | None = key
+        self._at_once = at_once
         self._runtime: Runtime = runtime
         self._calls: Calls = calls
         self._database = database
@@ -78,6 +80,8 @@ class Group(AsyncIterator[MembershipEvent]):
         self._questions: dict[int, Port] = {}
         self._clocks: dict[int, trio.CancelScope] = {}
         self._changed = trio.lowlevel.ParkingLot()
+        # Calls that any member may have. Apart, because of many that wait for room only one is woken by each end.
+        self._queue = trio.lowlevel.ParkingLot()
         self._news = trio.lowlevel.ParkingLot()
         self._reading = False
         self._following = trio.CancelScope()
@@ -117,7 +121,7 @@ class Group(AsyncIterator[MembershipEvent]):
         await trio.lowlevel.checkpoint()
         self._check()
         while len(self) < count:
-            await self._park()
+            await self._park(self._changed)
 
     def pick(self, *, by: Choice = "round_robin") -> str:
         """The ID of the port of a member that has joined. Not a checkpoint.
@@ -162,6 +166,9 @@ class Group(AsyncIterator[MembershipEvent]):
     ) -> Any:
         """Call a member, as `Node.call` does. Waits while none has joined.
 
+        With `at_once`, it waits as well while all members have so many calls of this group; with a `key`, while the
+        member of that key has.
+
         Another member is called when it is proven that the first one never got the message: it had died before, or the
         connection was lost before the message was written.
 
@@ -202,6 +209,10 @@ class Group(AsyncIterator[MembershipEvent]):
                 log.debug("%s: a call goes to another member: %s", self.family, error)
             finally:
                 self._execute(self._roster.end_use(place))
+                if self._at_once != math.inf and place.has_joined():
+                    # There is room for one. Who is woken for nothing loses its turn.
+                    self._queue.unpark()
+                    self._changed.unpark_all()
 
     @trio.lowlevel.enable_ki_protection
     def send(self, *message: Any) -> int:
@@ -260,27 +271,41 @@ class Group(AsyncIterator[MembershipEvent]):
         return await self._calls.call(port, message, reply)
 
     async def _find(self, by: Choice, key: str | None) -> GroupPlace:
-        """A member that has joined; waits for one. A checkpoint only if it waits."""
+        """A member that has joined and has room; waits for one. A checkpoint only if it waits."""
         while True:
-            place = self._roster.choose_by_key(key) if key is not None else self._roster.choose(by)
+            if key is None:
+                place = self._roster.choose(by, self._at_once)
+                if place is not None:
+                    return place
+                await self._park(self._queue)
+                continue
+            place = self._roster.choose_by_key(key)
             if place is None:
-                await self._park()
+                await self._park(self._changed)
             elif place.has_joined():
-                return place
+                if place.busy < self._at_once:
+                    return place
+                await self._park(self._changed)
             else:
                 # Only a key chooses one that is not monitored: it is, from now on.
                 self._execute(self._roster.want(place))
                 try:
                     while place.may_join():
-                        await self._park()
-                    if place.has_joined():
+                        await self._park(self._changed)
+                    if place.has_joined() and place.busy < self._at_once:
                         return place
                 finally:
                     self._execute(self._roster.unwant(place))
 
-    async def _park(self) -> None:
-        await self._changed.park()
+    async def _park(self, where: trio.lowlevel.ParkingLot) -> None:
+        await where.park()
         self._check()
+
+    def _wake(self) -> None:
+        """Members may have come: wake who waits for that, and as many calls as there is room for, the oldest."""
+        self._changed.unpark_all()
+        if self._queue:
+            self._queue.unpark(count=sum(max(0, self._at_once - place.busy) for place in self._roster.joined))
 
     def _check(self) -> None:
         if self._closed:
@@ -323,7 +348,7 @@ class Group(AsyncIterator[MembershipEvent]):
                 self._has_complained = True
                 log.warning("the key %.200r of the family %s names no port, and is no member", key, self.family)
         self._execute(self._roster.update(entries, gone))
-        self._changed.unpark_all()
+        self._wake()
 
     def _is_wanted(self, key: str) -> bool:
         return self.key is None or key == self.key
@@ -345,6 +370,7 @@ class Group(AsyncIterator[MembershipEvent]):
         self._questions.clear()
         self._clocks.clear()
         self._changed.unpark_all()
+        self._queue.unpark_all()
         self._news.unpark_all()
 
     # What the roster says ------------------------------------------------------------------------------------------
@@ -359,7 +385,7 @@ class Group(AsyncIterator[MembershipEvent]):
             self._effects.execute(effects)
         finally:
             running_variable.reset(token)
-        self._changed.unpark_all()
+        self._wake()
 
     def _do(self, effect: RosterEffect) -> None:
         match effect:
@@ -449,11 +475,18 @@ class GroupBlock:
 
     Args:
       runtime, calls, database: the node's.
-      family, watch, key: what the program has said.
+      family, watch, key, at_once: what the program has said.
     """
 
     def __init__(
-        self, runtime: Runtime, calls: Calls, database: Database, family: str, watch: int, key: str | None
+        self,
+        runtime: Runtime,
+        calls: Calls,
+        database: Database,
+        family: str,
+        watch: int,
+        key: str | None,
+        at_once: float,
     ) -> None:
         self._runtime = runtime
         self._calls = calls
@@ -461,6 +494,7 @@ class GroupBlock:
         self._family = family
         self._watch = watch
         self._key = key
+        self._at_once = at_once
         self._group: Group | None = None
 
     @trio.lowlevel.enable_ki_protection
@@ -468,7 +502,9 @@ class GroupBlock:
         if self._group is not None:
             raise RuntimeError("a group is opened once: call open_group() for each block")
         await trio.lowlevel.checkpoint()
-        self._group = Group(self._runtime, self._calls, self._database, self._family, self._watch, self._key)
+        self._group = Group(
+            self._runtime, self._calls, self._database, self._family, self._watch, self._key, self._at_once
+        )
         self._group._open()
         return self._group
 
@@ -486,7 +522,7 @@ class GroupBlock:
             await trio.lowlevel.checkpoint()
 
 
-def check_group(family: object, watch: object, key: object) -> tuple[str, int, str | None]:
+def check_group(family: object, watch: object, key: object, at_once: object) -> tuple[str, int, str | None, float]:
     """The arguments of `Node.open_group`. Raises `TypeError` or `ValueError`."""
     if not isinstance(family, str):
         raise TypeError(f"open_group(): expected the name of a family of the database, got {family!r}")
@@ -496,7 +532,11 @@ def check_group(family: object, watch: object, key: object) -> tuple[str, int, s
         raise ValueError(f"open_group(): watch: expected a number of members from 1, got {watch!r}")
     if key is not None and not isinstance(key, str):
         raise TypeError(f"open_group(): key: expected the key of an entry, got {key!r}")
-    return family, watch, key
+    if at_once is not None and (isinstance(at_once, bool) or not isinstance(at_once, int)):
+        raise TypeError(f"open_group(): at_once: expected how many calls a member may have, got {at_once!r}")
+    if at_once is not None and at_once < 1:
+        raise ValueError(f"open_group(): at_once: expected a number of calls from 1, got {at_once!r}")
+    return family, watch, key, math.inf if at_once is None else at_once
 
 
 def _check_choice(by: object, key: object) -> None:

@@ -590,7 +590,9 @@ class Node:
 
     # Groups --------------------------------------------------------------------------------------------------------
 
-    def open_group(self, family: str, *, watch: int = 16, key: str | None = None) -> AbstractAsyncContextManager[Group]:
+    def open_group(
+        self, family: str, *, watch: int = 16, key: str | None = None, at_once: int | None = None
+    ) -> AbstractAsyncContextManager[Group]:
         """The ports of a family as one: `async with node.open_group("doublers") as group:`.
 
         The members are the entries of the family that name a port, as `Database.register` sets them. `Group` says what
@@ -603,6 +605,8 @@ class Node:
             `key` may want another one, and an idle one makes room.
           key: the key of the only entry that makes a member. Then the group is of one, and follows a name: it is there
             while a port is registered under that key and can be reached, whichever port that is.
+          at_once: how many calls of this group a member may have at once; further ones wait here, and go to whichever
+            member has room first. Without it all calls go to the members that there are.
 
         Entering and leaving are checkpoints; `Group.wait` waits for members. A call that is under way goes on when the
         block is left.
@@ -612,8 +616,8 @@ class Node:
           trio.ClosedResourceError: the node is closed or closing.
           PortDied: this is called by a task of a port that has died.
         """
-        family, watch, key = check_group(family, watch, key)
-        return GroupBlock(self._runtime, self._calls, self._database, family, watch, key)
+        family, watch, key, most = check_group(family, watch, key, at_once)
+        return GroupBlock(self._runtime, self._calls, self._database, family, watch, key, most)
 
     async def run_singleton(
         self, family: str, async_function: Callable[..., Awaitable[T]], *arguments: Any, seen: int = 0

@@ -23,6 +23,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import TypeAlias
 
 from ..._reason import Reason
@@ -177,9 +178,9 @@ class Roster:
         """All places of the family."""
         return iter(self._places.values())
 
-    def choose(self, by: Choice) -> GroupPlace | None:
-        """A member that has joined, or None."""
-        return choose(self.joined, by)
+    def choose(self, by: Choice, at_once: float = inf) -> GroupPlace | None:
+        """A member that has joined and has fewer than so many calls, or None."""
+        return choose((place for place in self.joined if place.busy < at_once), by)
 
     def choose_by_key(self, key: str) -> GroupPlace | None:
         """The place that a key belongs to, whether it has joined or not; one that cannot be reached is passed over."""
