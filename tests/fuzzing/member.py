@@ -125,6 +125,7 @@ class Member:
             limit=numbers.choice((65536, 1 << 20)),
             provider="member",
             framings=("json",) if self.json else ("msgpack",),
+            words=("call",) if numbers.random() < 0.8 else (),
         )
         session = Session(local, numbers.randbytes(NONCE_SIZE), dialler=dialler, peer_address="", make_tls=no_tls)
         if stream:
@@ -200,6 +201,8 @@ class Member:
         for message in batch:
             if message[:2] == ("", "start") and len(message) > 2:
                 self.speaker.asked = [*self.speaker.asked[-20:], str(message[2])]
+            if message[:2] == ("", "call") and len(message) > 3:
+                self.speaker.called = [*self.speaker.called[-20:], str(message[3])]
             # The IDs of ports in what it was told.
             for value in message[1:]:
                 if isinstance(value, str) and "#" in value and value.partition("#")[0] in NODES:

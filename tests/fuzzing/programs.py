@@ -88,7 +88,13 @@ def serve(node: Node, port: Port) -> None:
     port.on("watch")(lambda other, *_: try_to(node.monitor, other, lambda *_: None))
     port.on("later")(lambda other, *message: try_to(node.send_after, 1, other, *message))
     port.on("set")(lambda key, value, *_: try_to(node.database.set, "red", key, value))
+    port.on("answer", reply=True, errors=(Exception,))(lambda other, *_: node.send(str(other), "asked"))
     port.on()(lambda *_: None)
+
+    @port.on("answer_slowly", reply=True, cancel=True)
+    async def answer_slowly(*message: Any) -> Any:
+        await trio.sleep(2)
+        return message
 
     @port.on("call")
     async def call(other: object, *message: Any) -> None:

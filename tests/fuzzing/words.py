@@ -42,6 +42,7 @@ class Speaker:
     Attributes:
       ports: the IDs of ports that it was told.
       asked: the names of ports that it was asked to start.
+      called: the tickets of calls of its ports.
     """
 
     def __init__(
@@ -55,11 +56,14 @@ class Speaker:
         self.json = json
         self.ports: list[str] = []
         self.asked: list[str] = []
+        self.called: list[str] = []
         self._counter = 0
         # The beginning of the names that it gives.
         self._mark = spawner_mark(node_id, incarnation)
         self._spawned = [self._spawned_name(0)]
         self._tokens = ["T" * 16]
+        # The tickets of its own calls.
+        self._tickets = ["C" * 16]
         self._sequence = 0
         self._patterns = self._all_patterns()
         self._words = list(self._patterns)
@@ -123,6 +127,24 @@ class Speaker:
         if self.numbers.random() < 0.7:
             self._tokens.append(f"{self.numbers.randrange(10**16):016}")
         return self.numbers.choice(self._tokens[-5:])
+
+    def new_ticket(self) -> str:
+        """Return the ticket of a call that it makes: mostly a new one."""
+        if self.numbers.random() < 0.8:
+            self._tickets = [*self._tickets[-20:], f"{self.numbers.randrange(10**16):016}"]
+        return self.own_ticket()
+
+    def own_ticket(self) -> str:
+        """Return the ticket of a call that it has made."""
+        return self.numbers.choice(self._tickets[-5:]) if self.numbers.random() < 0.9 else self.name()
+
+    def called_ticket(self) -> str:
+        """Return the ticket of a call that it was asked: mostly of one that waits for its answer."""
+        return self.numbers.choice(self.called) if self.called and self.numbers.random() < 0.8 else self.own_ticket()
+
+    def seconds_left(self) -> float | None:
+        """Return how long it waits for the answer to a call."""
+        return self.numbers.choice((None, None, 0, 0.0, 0.01, 5, 1e308, -1.0, 2**64 - 1))
 
     def addresses(self) -> list[Any]:
         """Return addresses on which a node may listen."""
@@ -206,6 +228,11 @@ class Speaker:
             ("start",): (self.new_name, self.function, self.port_or_none, self.epoch, rest),
             ("started",): (self.asked_name, self.value, lambda: self.numbers.choice((5.0, 0, 0.5, -1.0, 1e308))),
             ("keep",): (self.name,),
+            ("call",): (self.name, self.new_ticket, self.seconds_left, self._asked_of_a_port),
+            ("call_off",): (lambda: tuple(self.own_ticket() for _ in range(self.numbers.randrange(4))),),
+            ("reply",): (self.called_ticket, self.value),
+            ("call_error",): (self.called_ticket, flag, *(lambda: self.numbers.choice(("", "busy", "x" * 300)),) * 3),
+            ("call_died",): (self.called_ticket, flag, self.reason),
             ("stream",): (self.new_name, self.token, self.function, rest),
             ("stream_ready",): (self.name,),
             ("stream_dial",): (self.name,),
@@ -235,6 +262,11 @@ class Speaker:
             ("db", "change"): (self.ticket, entries, keys, flag),
         }
         return patterns
+
+    def _asked_of_a_port(self) -> Message:
+        """Return the message of a call to a port of a program."""
+        what = self.numbers.choice(("answer", "answer_slowly", "send", "call", self.value()))
+        return (what, self.port(), self.value())
 
     def message(self) -> Message:
         """Return the next message; its first element is the name of a port, empty for the node port."""

@@ -93,4 +93,28 @@ CALLS = (
         (f"{_WORDS}::test_a_call_that_the_other_node_does_not_take",),
         hangs=True,
     ),
+    Fault(
+        "lost_calls_called_off",
+        "a call that was lost with its connection is called off, and a connection is looked for to say so",
+        (Change("_peers/peer.py", "if self.current is not None or self.queue.size:", "if True:"),),
+        (f"{_WORDS}::test_calls_that_were_lost_are_not_called_off_by_the_next_connection",),
+    ),
+    Fault(
+        "watchers_of_calls_kept",
+        "what hears of the death of a port for calls of a peer is kept when the last of them has ended",
+        (Change(_CALLERS, "            if not calls:\n", "            if False:\n"),),
+        (f"{_WORDS}::test_calls_in_flight_of_one_node_are_bounded_by_work_and_not_by_waiting",),
+    ),
+    Fault(
+        "too_many_in_one_call_off",
+        "all calls that end in a pass are called off by one message, however large",
+        (Change("_peers/peer.py", "_TICKETS = 500", "_TICKETS = 5_000_000"),),
+        (f"{_WORDS}::test_all_calls_that_end_in_one_pass_are_called_off_together",),
+    ),
+    Fault(
+        "unwatched_calls",
+        "the death of a port is not told to who waits there for the answer to a call",
+        (Change(_CALLERS, "            if self._calls.find(ticket) is call:\n", "            if False:\n"),),
+        (f"{_WORDS}::test_what_waits_in_a_busy_port_when_it_dies_was_not_begun",),
+    ),
 )

@@ -19,6 +19,7 @@ from network_helpers import (
     until,
     warnings_in,
 )
+from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import CallError, Node, PortDied, open_node
 from trio_mp._ids import join_port
@@ -206,6 +207,7 @@ async def test_calls_in_flight_of_one_node_are_bounded_by_work_and_not_by_waitin
         assert tickets == [ticket(2), ticket(5)]
         assert begun == [1, 2, 5]
         assert not len(peer_of(node, "0").callers)
+        assert not peer_of(node, "0").callers._watched
 
 
 async def test_too_many_calls_are_told_so_and_have_certainly_not_been_delivered(
@@ -335,3 +337,113 @@ async def test_a_call_that_the_other_node_does_not_take(autojump_clock: trio.tes
             ticket = (await word_of(raw, "call"))[2]
             await raw.send(("", "reply", ticket, "one"))
             assert await other.end() == ("one",)
+
+
+# A peer that says anything --------------------------------------------------------------------------------------
+
+
+async def test_a_peer_that_calls_anything_gets_nothing_twice_and_nothing_is_kept(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as node, a_member(network, node, **KNOWS) as raw:
+        port = node.port()
+        port.on("get", reply=True, errors=(LookupError,))(lambda value: value)
+        for seconds in (-1.0, -1, float("nan"), float("inf"), True, "5", [5]):
+            await raw.send(("", "call", port.name, TICKET, seconds, "get", 1))
+        for name, ticket in (("x", TICKET), (port.name, "short"), (port.name, ["a"]), (port.name, 7), ({}, TICKET)):
+            await raw.send(("", "call", name, ticket, None, "get", 1))
+        for word in ("call_off", "reply", "call_error", "call_died"):
+            await raw.send(("", word), ("", word, ["x"]), ("", word, 7, 7), ("", word, TICKET, TICKET, TICKET))
+        # A number of seconds that no clock can hold is for ever, and not an error.
+        for number, seconds in enumerate((1e308, 2**64 - 1, 0.5)):
+            await raw.send(("", "call", port.name, f"{number:016}", seconds, "get", number))
+        answers = [message for message in await words_of(raw, 5) if message[1] in {"reply", "call_error", "call_died"}]
+        assert answers == [("", "reply", f"{number:016}", number) for number in range(3)]
+        assert port.alive
+        peer = peer_of(node, "0")
+        assert not len(peer.callers)
+        assert not peer.association.watched
+        assert not peer.callers._watched
+        assert not raw.ended
+
+
+async def test_a_call_of_zero_seconds_is_not_begun_and_its_caller_is_told(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as node, a_member(network, node, **KNOWS) as raw:
+        port = node.port()
+        port.on("get", reply=True)(lambda: pytest.fail("it was begun"))
+        port.on("send")(lambda _: pytest.fail("it was begun"))
+        for number, tag in enumerate(("get", "send")):
+            await raw.send(("", "call", port.name, f"{number:016}", 0, tag))
+        failures = [message[2:5] for message in await words_of(raw) if message[1] == "call_error"]
+        assert failures == [(f"{number:016}", False, "expired") for number in range(2)]
+        assert node._runtime.dispatcher.expired == 2
+        assert not len(peer_of(node, "0").callers)
+
+
+async def test_calls_of_missing_ports_are_told_once_each(autojump_clock: trio.testing.MockClock) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as node, a_member(network, node, **KNOWS) as raw:
+        await raw.send(*[("", "call", NO_PORT, f"{number:016}", None, "x") for number in range(50)])
+        deaths = [message[2:5] for message in await words_of(raw) if message[1] == "call_died"]
+        assert deaths == [(f"{number:016}", False, "no_such_port") for number in range(50)]
+        peer = peer_of(node, "0")
+        assert not len(peer.callers)
+        assert not peer.callers._watched
+
+
+async def test_what_waits_in_a_busy_port_when_it_dies_was_not_begun(autojump_clock: trio.testing.MockClock) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as node, a_member(network, node, **KNOWS) as raw:
+        port = node.port()
+        port.on("wait", reply=True)(trio.sleep)
+        await raw.send(*[("", "call", port.name, f"{number:016}", None, "wait", 5) for number in range(3)])
+        await words_of(raw)
+        assert len(peer_of(node, "0").callers) == 3
+        port.kill("enough")
+        deaths = [message[2:5] for message in await words_of(raw) if message[1] == "call_died"]
+        assert deaths == [(f"{number:016}", not number, "enough") for number in range(3)]
+        assert not len(peer_of(node, "0").callers)
+        assert not peer_of(node, "0").callers._watched
+
+
+async def test_all_calls_that_end_in_one_pass_are_called_off_together(autojump_clock: trio.testing.MockClock) -> None:
+    network = FakeNetwork()
+    async with open_test_node(network, "a") as node, a_member(network, node, **KNOWS) as raw:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                for _ in range(1200):
+                    nursery.start_soon(node.call, f"0#{NO_PORT}", "get")
+                tickets = [message[3] for message in await words_of(raw) if message[1] == "call"]
+                assert len(tickets) == 1200
+                scope.cancel()
+        called_off = [message[2:] for message in await words_of(raw) if message[1] == "call_off"]
+        assert [len(each) for each in called_off] == [500, 500, 200]
+        assert sorted(ticket for each in called_off for ticket in each) == sorted(tickets)
+        assert not peer_of(node, "0").outbox.monitors
+
+
+async def test_calls_that_were_lost_are_not_called_off_by_the_next_connection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_test_node(FakeNetwork(), "a") as node, trio.open_nursery() as nursery:
+
+        async def call_and_lose() -> None:
+            try:
+                await node.call(f"nowhere#{NO_PORT}", "x")
+            finally:
+                # In the same step, before anything is flushed.
+                peer = peer_of(node, "nowhere")
+                assert peer._over
+                peer.act(peer.association.lose, "it broke")
+
+        nursery.start_soon(call_and_lose)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await wait_all_tasks_blocked()
+        assert not peer_of(node, "nowhere")._over
+        assert not peer_of(node, "nowhere").queue.size

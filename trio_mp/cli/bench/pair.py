@@ -146,6 +146,10 @@ def echo(port: Port, reply: str) -> None:
     def call(number: int, reply_port: str) -> None:
         node.send(reply_port, number)
 
+    @port.on("reply", reply=True)
+    def reply_to(number: int) -> int:
+        return number
+
 
 @spawnable
 async def stream_sink(stream: trio.abc.HalfCloseableStream, size: int) -> None:

@@ -47,7 +47,10 @@ async def round_trip(task: Task) -> Figure:
     async with open_others(task) as (node, (other,)), busy_sibling(task.busy):
         if task.busy_poll:
             give_cores(other.process.pid)
-        times = await (_calls if task.kind == "call" else _handlers)(node, other.id, task.count)
+        if task.kind in {"call", "reply"}:
+            times = await _calls(node, other.id, task.count, task.kind)
+        else:
+            times = await _handlers(node, other.id, task.count)
     expect(len(times) == task.count, f"expected {task.count} answers, got {len(times)}")
     return summary(times)
 
@@ -86,12 +89,13 @@ async def _handlers(node: Node, other: str, count: int) -> list[int]:
     return times
 
 
-async def _calls(node: Node, other: str, count: int) -> list[int]:
+async def _calls(node: Node, other: str, count: int, tag: str) -> list[int]:
+    """Call the handler of a tag: that of `reply` returns the reply, that of `call` sends it to the reply port."""
     times: list[int] = []
     there = node.spawn(other, f"{FUNCTIONS}:echo", node.id)
     for number in range(count):
         start = time.perf_counter_ns()
-        (answer,) = await node.call(there, "call", number)
+        (answer,) = await node.call(there, tag, number)
         times.append(time.perf_counter_ns() - start)
         expect(answer == number, f"expected the answer to {number}, got that to {answer}")
     return times
