@@ -37,6 +37,7 @@ class Summary:
       asked: how often a node was made to ask another node to part.
       lives: how many lives of supervised children there were.
       answered: how many calls were answered whose handlers the hammer has followed.
+      items: how many items were received from channels.
       faults: how many faults of each kind were injected.
       violations: the results with a violation.
     """
@@ -50,6 +51,7 @@ class Summary:
     asked: int = 0
     lives: int = 0
     answered: int = 0
+    items: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     violations: list[Result] = field(default_factory=list)
 
@@ -63,6 +65,7 @@ class Summary:
         self.asked += result.asked
         self.lives += result.lives
         self.answered += result.answered
+        self.items += result.items
         self.faults += result.faults
         if result.violation:
             self.violations.append(result)
@@ -130,6 +133,7 @@ def draw(summary: Summary) -> str:
     add("asked to part", f"{summary.asked:,}")
     add("lives of children", f"{summary.lives:,}")
     add("calls followed", f"{summary.answered:,}", "answered")
+    add("items of channels", f"{summary.items:,}")
     add("faults", f"{summary.faults.total():,}")
     for kind, count in sorted(summary.faults.items()):
         add(f"  {kind}", f"{count:,}")

@@ -32,6 +32,10 @@ class Rule(enum.Enum):
     AGAIN = "a call to a group that may be made again is answered, where the group has a member"
     ROSTER = "a group tells in turn that a member joins and leaves, and calls those that have joined"
     CONVERGES = "at rest the members of a group are the registered ports that live"
+    ITEMS = "the items of a channel are received in their order, none twice, and none is missing before a later one"
+    FALSE_END = "the end of a channel is received when it was said, behind all items"
+    LEFT_WAITING = "at rest no side of a channel waits for one that has left it, or is dead"
+    CREDIT = "at rest the credit of a channel that was taken is with the items that were not given back"
     ENTRIES = "an entry names a port that was registered, and goes with it; at rest all nodes find the same ports"
     VANISHED = (
         "no deletion is reported of a node that lives, whose connection with its global node did not break, and of"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from ._channel_player import ChannelPlayer
 from ._circle import Circle
 from ._ledger import CallLedger
 from ._liar import Liar, judge_database
@@ -31,6 +32,7 @@ class Result:
       asked: how often a node was made to ask another one to part.
       lives: how many lives of supervised children there were.
       answered: how many calls were answered whose handlers the hammer has followed.
+      items: how many items were received from channels.
       faults: how many faults of each kind were injected.
       digest: the digest of the trace.
       violation: the rule that was broken, what happened, and a shortened trace; empty if none was.
@@ -44,6 +46,7 @@ class Result:
     asked: int = 0
     lives: int = 0
     answered: int = 0
+    items: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     digest: str = ""
     violation: str = ""
@@ -69,7 +72,8 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
     network.oracle.bounds = plan.bounds
     overseer = Overseer(network, plan)
     ledger, registry = CallLedger(network), Registry(network)
-    trial = Trial(network, plan, (overseer, Circle(network, plan, ledger, registry)))
+    channels = ChannelPlayer(network, plan)
+    trial = Trial(network, plan, (overseer, Circle(network, plan, ledger, registry), channels))
     try:
         async with trio.open_nursery() as nursery:
             for name, start in plan.starts.items():
@@ -101,6 +105,7 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
         result.asked = parter.asked
         result.lives = overseer.lives.count
         result.answered = ledger.answered
+        result.items = channels.flows.received
         result.faults = network.trace.faults
         result.digest = network.trace.digest
 
