@@ -129,8 +129,8 @@ CHANNELS = (
         (
             Change(
                 _OUTGOING,
-                "            del self.waiting[waiting]\n            if self.waiting:\n",
-                "            if self.waiting:\n",
+                "            del self.waiting[waiting]\n            if self.waiting:\n                # It",
+                "            if self.waiting:\n                # It",
             ),
         ),
         (f"{_TESTS}::test_a_cancelled_send_has_sent_nothing_and_cost_nothing",),
