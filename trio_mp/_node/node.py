@@ -621,8 +621,8 @@ class Node:
 
         Of all nodes that call this with one family one has its turn, and the others wait until it has ended. It is not
         exclusive: nodes that cannot see each other each have a turn. The epoch names the turn. It is a `TurnEpoch`, a
-        tuple that is greater the newer it is, so a resource that is told the epoch of who writes, and keeps the
-        greatest, refuses the older turn.
+        tuple that is greater the newer it is; send it as `tuple(epoch)`. So a resource that is told the epoch of who
+        writes, and keeps the greatest, refuses the older turn.
 
         When this node hears of a newer turn, the function is cancelled. When it has unwound the node says that the turn
         has ended, and waits for the next one, in which the function is called anew.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -17,7 +18,7 @@ from ._network import SimulatedNetwork
 from ._registry import Registry
 from ._rules import Rule
 from ._scenario import Plan
-from ._sides import hosts_of
+from ._sides import hosts_of, keep_port
 from ._witness import Witness
 
 SHARE = 0.4
@@ -169,30 +170,18 @@ class Circle:
     async def play(self, witness: Witness, until: float) -> None:
         """See `Side.play`."""
         numbers = self._network.generator(f"group of {witness.run}")
+        gone = partial(self._registry.check_gone, witness, FAMILY)
+        self._ledger.follow(witness)
         async with trio.open_nursery() as nursery:
             if witness.node.id in self._members:
                 for seat in range(numbers.choice((1, 1, 2))):
                     own = self._network.generator(f"member {seat} of {witness.run}")
-                    nursery.start_soon(self._keep_member, witness, own, until)
+                    make = partial(self._new_member, witness, own)
+                    nursery.start_soon(keep_port, witness, own, until, LIFE, make, gone)
             if witness.node.id in self._clients:
                 nursery.start_soon(self._use, witness, numbers, until)
 
     # Members -------------------------------------------------------------------------------------------------------
-
-    async def _keep_member(self, witness: Witness, numbers: random.Random, until: float) -> None:
-        """Have a member, and another one when it has died."""
-        node = witness.node
-        while True:
-            port = self._new_member(witness, numbers)
-            with trio.move_on_at(min(trio.current_time() + numbers.expovariate(1 / LIFE), inf)) as life:
-                if life.deadline >= until:
-                    life.deadline = inf
-                await node.wait_death(port)
-            node.kill(port, *numbers.choice(((), ("enough", "of it"))))
-            await node.wait_death(port)
-            self._registry.check_gone(witness, FAMILY, port)
-            if trio.current_time() < until:
-                await trio.sleep(numbers.choice((0.0, 0.5, 5.0)))
 
     def _new_member(self, witness: Witness, numbers: random.Random) -> str:
         port = witness.node.port()

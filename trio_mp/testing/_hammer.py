@@ -36,6 +36,7 @@ class Summary:
       sent, delivered, fired: how many messages and monitors the oracle saw.
       asked: how often a node was made to ask another node to part.
       lives: how many lives of supervised children there were.
+      turns: how many turns of singletons there were.
       answered: how many calls were answered whose handlers the hammer has followed.
       items: how many items were received from channels.
       faults: how many faults of each kind were injected.
@@ -50,6 +51,7 @@ class Summary:
     fired: int = 0
     asked: int = 0
     lives: int = 0
+    turns: int = 0
     answered: int = 0
     items: int = 0
     faults: Counter[str] = field(default_factory=Counter)
@@ -64,6 +66,7 @@ class Summary:
         self.fired += result.fired
         self.asked += result.asked
         self.lives += result.lives
+        self.turns += result.turns
         self.answered += result.answered
         self.items += result.items
         self.faults += result.faults
@@ -132,6 +135,7 @@ def draw(summary: Summary) -> str:
     add("monitors fired", f"{summary.fired:,}")
     add("asked to part", f"{summary.asked:,}")
     add("lives of children", f"{summary.lives:,}")
+    add("turns of singletons", f"{summary.turns:,}")
     add("calls followed", f"{summary.answered:,}", "answered")
     add("items of channels", f"{summary.items:,}")
     add("faults", f"{summary.faults.total():,}")

@@ -11,13 +11,19 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
+from typing import Any
 
 import trio
 
 from .._errors import CallError, PortDied
 from .._ports.calls import current_call
+from .._ports.port import Port
 from ._network import SimulatedNetwork
 from ._rules import Rule
+from ._witness import Witness
+
+KINDS = frozenset({"ask", "work", "pass", "mail"})
+"""The first elements of messages that are questions. The second one is the number."""
 
 
 @dataclass(eq=False, slots=True)
@@ -187,6 +193,18 @@ class CallLedger:
         over = min(question.ended, question.deadline)
         if oracle.lives(question.run) and oracle.calm_since(over) > oracle.bounds.latency:
             oracle.fail(Rule.BEGUN_LATE, f"{port} begins {question}, for which nobody waits since {over:g}", port)
+
+    def follow(self, witness: Witness) -> None:
+        """Note each question that a port of this node does not begin."""
+        dispatcher = witness.node._runtime.dispatcher
+        before = dispatcher.tell_expired
+
+        def tell(port: Port, message: tuple[Any, ...]) -> None:
+            if message[0] in KINDS:
+                self.dropped(message[1], str(port))
+            before(port, message)
+
+        dispatcher.tell_expired = tell
 
     def dropped(self, number: int, port: str) -> None:
         """Note that a port has not begun a call, because nobody waited for the answer."""

@@ -36,6 +36,9 @@ class Rule(enum.Enum):
     FALSE_END = "the end of a channel is received when it was said, behind all items"
     LEFT_WAITING = "at rest no side of a channel waits for one that has left it, or is dead"
     CREDIT = "at rest the credit of a channel that was taken is with the items that were not given back"
+    EPOCHS = "no epoch is used twice, and a turn has a greater one than those that its candidate could see"
+    TURNS = "a turn of a singleton has ended before its entry goes, and none begins that could see another one run"
+    ONE_TURN = "at rest one turn of a singleton runs, and a resource that keeps the greatest epoch takes it"
     ENTRIES = "an entry names a port that was registered, and goes with it; at rest all nodes find the same ports"
     VANISHED = (
         "no deletion is reported of a node that lives, whose connection with its global node did not break, and of"

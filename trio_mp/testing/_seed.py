@@ -10,6 +10,7 @@ import trio
 
 from ._channel_player import ChannelPlayer
 from ._circle import Circle
+from ._desks import Desks
 from ._ledger import CallLedger
 from ._liar import Liar, judge_database
 from ._network import SimulatedNetwork, simulate
@@ -18,6 +19,7 @@ from ._parting import Parter
 from ._registry import Registry
 from ._rules import PromiseBroken
 from ._scenario import QUIET, Disturber, make_plan
+from ._turns import Leaders
 from ._workload import Trial
 
 
@@ -31,6 +33,7 @@ class Result:
       sent, delivered, fired: how many messages and monitors the oracle saw.
       asked: how often a node was made to ask another one to part.
       lives: how many lives of supervised children there were.
+      turns: how many turns of singletons there were.
       answered: how many calls were answered whose handlers the hammer has followed.
       items: how many items were received from channels.
       faults: how many faults of each kind were injected.
@@ -45,6 +48,7 @@ class Result:
     fired: int = 0
     asked: int = 0
     lives: int = 0
+    turns: int = 0
     answered: int = 0
     items: int = 0
     faults: Counter[str] = field(default_factory=Counter)
@@ -72,8 +76,10 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
     network.oracle.bounds = plan.bounds
     overseer = Overseer(network, plan)
     ledger, registry = CallLedger(network), Registry(network)
+    circle, desks = Circle(network, plan, ledger, registry), Desks(network, plan, ledger, registry)
+    leaders = Leaders(network, plan)
     channels = ChannelPlayer(network, plan)
-    trial = Trial(network, plan, (overseer, Circle(network, plan, ledger, registry), channels))
+    trial = Trial(network, plan, (overseer, circle, desks, leaders, channels))
     try:
         async with trio.open_nursery() as nursery:
             for name, start in plan.starts.items():
@@ -106,6 +112,7 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
         result.lives = overseer.lives.count
         result.answered = ledger.answered
         result.items = channels.flows.received
+        result.turns = len(leaders.ledger.turns)
         result.faults = network.trace.faults
         result.digest = network.trace.digest
 

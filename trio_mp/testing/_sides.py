@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import random
+from collections.abc import Callable, Collection
+from math import inf
 from typing import Protocol
+
+import trio
 
 from ._scenario import Plan
 from ._witness import Witness
@@ -43,3 +47,34 @@ def hosts_of(plan: Plan) -> list[str]:
             parts.update(dict.fromkeys(joined, joined))
     largest = max(parts.values(), key=lambda part: (len(part), min(part)))
     return [name for name in plan.nodes if name in largest and plan.nodes[name].get("monitor_limit") is None]
+
+
+async def keep_port(
+    witness: Witness,
+    numbers: random.Random,
+    until: float,
+    life: float,
+    make: Callable[[], str],
+    gone: Callable[[str], object],
+) -> None:
+    """Have a port on a node, and another one when it has died; kill it now and then. Until cancelled.
+
+    Args:
+      witness: the node.
+      numbers: the random numbers of this port.
+      until: when the killing ends, by Trio's clock.
+      life: how long a port lives, on average, in seconds.
+      make: makes the port, and returns its ID.
+      gone: is called with the ID of the port when it has died.
+    """
+    node = witness.node
+    while True:
+        port = make()
+        end = trio.current_time() + numbers.expovariate(1 / life)
+        with trio.move_on_at(end if end < until else inf):
+            await node.wait_death(port)
+        node.kill(port, *numbers.choice(((), ("enough", "of it"))))
+        await node.wait_death(port)
+        gone(port)
+        if trio.current_time() < until:
+            await trio.sleep(numbers.choice((0.0, 0.5, 5.0)))
