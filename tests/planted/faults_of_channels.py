@@ -68,6 +68,39 @@ CHANNELS = (
         (f"{_TESTS}::test_words_that_no_side_says",),
     ),
     Fault(
+        "end_said_twice",
+        "a side may end its direction again and again",
+        (
+            Change(
+                _INCOMING,
+                '            raise RemoteProtocolError("channel: expected one end, got another")',
+                "            return",
+            ),
+        ),
+        (f"{_TESTS}::test_words_that_no_side_says",),
+    ),
+    Fault(
+        "credit_at_arrival",
+        "credit is given back when an item arrives, and not when the program takes it",
+        (
+            Change(
+                _INCOMING,
+                "            self.items.append((item, size))\n",
+                "            self.items.append((item, size))\n"
+                "            given_back = self.debt.taken(size)\n"
+                "            if given_back:\n"
+                "                self._give_back(given_back)\n",
+            ),
+            Change(
+                _INCOMING,
+                "        given_back = self.debt.taken(size)\n        if given_back:\n"
+                "            self._give_back(given_back)\n        return item\n",
+                "        return item\n",
+            ),
+        ),
+        ("tests/channels/test_chains_simulated.py",),
+    ),
+    Fault(
         "failed_send_costs_credit",
         "an item that cannot travel costs credit all the same",
         (Change(_OUTGOING, "            self.credit.refund()\n", ""),),

@@ -141,6 +141,8 @@ class ReceivingDirection:
 
     def ended(self) -> None:
         """Take up that no item follows."""
+        if self._ended:
+            raise RemoteProtocolError("channel: expected one end, got another")
         self._ended = True
         self.wake_all()
 

@@ -225,6 +225,8 @@ class SendingDirection:
 
     def closed_there(self) -> None:
         """Take up that the other side takes nothing any more."""
+        if self.refused:
+            raise RemoteProtocolError("channel: expected to be told once that nothing is taken any more, got it again")
         self.refused = True
         self.stop()
         self._side.gone()
