@@ -827,21 +827,33 @@ async def test_an_opening_that_cannot_be(autojump_clock: trio.testing.MockClock,
         ([("item", 1)] * 5, "expected at most 4 items"),
         ([("item", b"x" * 60)] * 2, "100 bytes"),
         ([("credit", 1)], "items given back"),
+        ([("credit", 2**64 - 1)], "items given back"),
+        ([("credit", 0)], "items given back"),
+        ([("credit", -1)], "items given back"),
         ([("credit", "1")], "a number of items"),
+        ([("credit", True)], "a number of items"),
+        ([("credit", [1] * 1000)], "a number of items"),
         ([("end",), ("item", 1)], "behind the end"),
+        ([("end",), ("end",)], "expected one end"),
+        ([("closed",), ("closed",)], "takes nothing from the channel"),
+        ([("wait", 1)], "takes 1 positional"),
         ([("what",)], "unhandled_message"),
         ([("item",)], "missing 1 required"),
     ],
 )
 async def test_words_that_no_side_says(
-    autojump_clock: trio.testing.MockClock, words: list[tuple[Any, ...]], text: str
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, words: list[tuple[Any, ...]], text: str
 ) -> None:
-    """The port dies of them, both sides are told, and nothing else suffers."""
+    """The port dies of them, both sides are told, the log gets one line, and nothing else suffers."""
     async with hostile(f"{HERE}:collects", "near", 4, 100) as (raw, a, name, _):
         far, far_send = a.context["collector"]
         await raw.receive(1)
         await raw.send(*[(name, *each) for each in words])
         await trio.sleep(1)
+        # However often it is said.
+        await raw.send(*[(name, *each) for each in words * 20])
+        await trio.sleep(1)
+        assert len(warnings_in(caplog)) <= 1
         assert not a._lifecycle.ports
         with contextlib.suppress(trio.BrokenResourceError, trio.EndOfChannel):
             while True:

@@ -16,6 +16,7 @@ _TESTS = "tests/channels/test_channels.py"
 _SOURCES = "tests/channels/test_sources.py"
 _STEPS = "tests/channels/test_channels_at_each_step.py"
 _SIMULATED = "tests/channels/test_channels_simulated.py"
+_HAMMER = "tests/testing/test_testing_channels.py::test_a_seed_with_channels"
 
 CHANNELS = (
     Fault(
@@ -65,6 +66,39 @@ CHANNELS = (
         "a side may send more than it was granted, and nobody notices",
         (Change(_CREDIT, "if held > self._items or (", "if False and ("),),
         (f"{_TESTS}::test_words_that_no_side_says",),
+    ),
+    Fault(
+        "end_said_twice",
+        "a side may end its direction again and again",
+        (
+            Change(
+                _INCOMING,
+                '            raise RemoteProtocolError("channel: expected one end, got another")',
+                "            return",
+            ),
+        ),
+        (f"{_TESTS}::test_words_that_no_side_says",),
+    ),
+    Fault(
+        "credit_at_arrival",
+        "credit is given back when an item arrives, and not when the program takes it",
+        (
+            Change(
+                _INCOMING,
+                "            self.items.append((item, size))\n",
+                "            self.items.append((item, size))\n"
+                "            given_back = self.debt.taken(size)\n"
+                "            if given_back:\n"
+                "                self._give_back(given_back)\n",
+            ),
+            Change(
+                _INCOMING,
+                "        given_back = self.debt.taken(size)\n        if given_back:\n"
+                "            self._give_back(given_back)\n        return item\n",
+                "        return item\n",
+            ),
+        ),
+        ("tests/channels/test_chains_simulated.py",),
     ),
     Fault(
         "failed_send_costs_credit",
@@ -128,8 +162,8 @@ CHANNELS = (
         (
             Change(
                 _OUTGOING,
-                "            del self.waiting[waiting]\n            if self.waiting:\n",
-                "            if self.waiting:\n",
+                "            del self.waiting[waiting]\n            if self.waiting:\n                # It",
+                "            if self.waiting:\n                # It",
             ),
         ),
         (f"{_TESTS}::test_a_cancelled_send_has_sent_nothing_and_cost_nothing",),
@@ -268,6 +302,48 @@ CHANNELS = (
             ),
         ),
         (f"{_SOURCES}::test_leaving_early_closes_the_generator_in_its_task",),
+    ),
+    Fault(
+        "hammer_sees_credit_lost",
+        "a side gives back one item less than was taken, and the hammer notices",
+        (Change(_INCOMING, 'self._side.say("credit", count)', 'self._side.say("credit", max(1, count - 1))'),),
+        (_HAMMER,),
+    ),
+    Fault(
+        "hammer_sees_item_lost",
+        "an item is dropped now and then, and the hammer notices",
+        (
+            Change(
+                _INCOMING,
+                "            self.items.append((item, size))\n",
+                "            if len(self.items) != 3:\n                self.items.append((item, size))\n",
+            ),
+        ),
+        (_HAMMER,),
+    ),
+    Fault(
+        "hammer_sees_false_end",
+        "a channel that breaks is received as the end, and the hammer notices",
+        (
+            Change(
+                _INCOMING,
+                "        if self._ended:\n            raise trio.EndOfChannel\n",
+                "        if self._ended or self._side.broken:\n            raise trio.EndOfChannel\n",
+            ),
+        ),
+        (_HAMMER,),
+    ),
+    Fault(
+        "hammer_sees_side_not_told",
+        "a task that waits for an item is not told that the channel has broken, and the hammer notices",
+        (
+            Change(
+                _CHANNEL,
+                "            self._incoming.wake_all()\n            self.gone()",
+                "            self.gone()",
+            ),
+        ),
+        (_HAMMER,),
     ),
     Fault(
         "generator_spawned",

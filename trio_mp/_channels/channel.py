@@ -26,10 +26,10 @@ from .._runtime import Runtime
 from .ends import ChannelReceiver, ChannelSender
 from .incoming import ReceivingDirection
 from .outgoing import SendingDirection
-from .side import Side
+from .side import ChannelSide
 
 
-class Channel(Side):
+class Channel(ChannelSide):
     """One side of a channel.
 
     Args:
@@ -71,12 +71,12 @@ class Channel(Side):
         return self._runtime.monitor(other, self._lost, self._port)
 
     def say(self, *words: object) -> None:
-        """See `Side.say`. A side that has left says nothing, and neither does one whose channel is broken."""
+        """See `ChannelSide.say`. A side that has left says nothing, and neither does one whose channel is broken."""
         if self.broken is None and not self._left:
             self._runtime.send(self.other, words)
 
     def write(self) -> None:
-        """See `Side.write`."""
+        """See `ChannelSide.write`."""
         self._outgoing.write()
 
     def leave(self, reason: Reason = NORMAL) -> None:
@@ -112,7 +112,7 @@ class Channel(Side):
             self.gone()
 
     def raise_broken(self) -> NoReturn:
-        """See `Side.raise_broken`. It is a new one each time: one that is raised again collects tracebacks."""
+        """See `ChannelSide.raise_broken`. It is a new one each time: one that is raised again collects tracebacks."""
         assert self.broken is not None
         port, reason = self.broken.port, self.broken.reason
         text = f"the channel with {self.other} is broken: {describe(reason)}"

@@ -12,7 +12,7 @@ from .._errors import RemoteProtocolError
 from .._protocol.credit import Debt, size_of
 from .._runtime import Runtime
 from .outgoing import Closable
-from .side import WRITTEN_AT_ONCE, Side
+from .side import WRITTEN_AT_ONCE, ChannelSide
 
 
 class WaitingReceive:
@@ -52,7 +52,7 @@ class ReceivingDirection:
       told: whether the program of this side has been told that the channel is broken.
     """
 
-    def __init__(self, side: Side, runtime: Runtime, buffer: int, buffer_size: int) -> None:
+    def __init__(self, side: ChannelSide, runtime: Runtime, buffer: int, buffer_size: int) -> None:
         # Dicts for their order.
         self.clones: dict[Closable, None] = {}
         self.clock: Callable[[], float] = runtime.lifecycle.clock
@@ -141,6 +141,8 @@ class ReceivingDirection:
 
     def ended(self) -> None:
         """Take up that no item follows."""
+        if self._ended:
+            raise RemoteProtocolError("channel: expected one end, got another")
         self._ended = True
         self.wake_all()
 

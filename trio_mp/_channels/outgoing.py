@@ -13,7 +13,7 @@ from .._ports.run_queue import Job
 from .._protocol.credit import Credit, size_of
 from .._protocol.wire.values import plain_value
 from .._runtime import Runtime
-from .side import WRITTEN_AT_ONCE, Side
+from .side import WRITTEN_AT_ONCE, ChannelSide
 
 
 class Closable(Protocol):
@@ -64,7 +64,7 @@ class SendingDirection:
       told: whether the program of this side has been told that nothing can be sent any more.
     """
 
-    def __init__(self, side: Side, runtime: Runtime, buffer: int, buffer_size: int) -> None:
+    def __init__(self, side: ChannelSide, runtime: Runtime, buffer: int, buffer_size: int) -> None:
         # Dicts for their order.
         self.clones: dict[Closable, None] = {}
         self.clock: Callable[[], float] = runtime.lifecycle.clock
@@ -225,6 +225,8 @@ class SendingDirection:
 
     def closed_there(self) -> None:
         """Take up that the other side takes nothing any more."""
+        if self.refused:
+            raise RemoteProtocolError("channel: expected to be told once that nothing is taken any more, got it again")
         self.refused = True
         self.stop()
         self._side.gone()

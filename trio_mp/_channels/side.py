@@ -16,7 +16,7 @@ items the other side would have to wake up twice as often, which costs more than
 """
 
 
-class Side(ABC):
+class ChannelSide(ABC):
     """One side of a channel, as its directions see it.
 
     Attributes:

@@ -145,9 +145,12 @@ class Debt:
 
     Args:
       items, size: as of the `Credit` at the other end.
+
+    Attributes:
+      held, held_size: how many items were received and not given back, and how many bytes they have.
     """
 
-    __slots__ = ("_batch", "_enough", "_enough_size", "_held", "_held_size", "_items", "_owed", "_owed_size", "_size")
+    __slots__ = ("_batch", "_enough", "_enough_size", "_items", "_owed", "_owed_size", "_size", "held", "held_size")
 
     def __init__(self, items: int, size: int) -> None:
         self._items = items
@@ -156,32 +159,32 @@ class Debt:
         # What is given back at once: so many items, or 1 while a sender waits for bytes; or at least so many bytes.
         self._enough = self._batch
         self._enough_size = (size + 1) // 2
-        # What was received and not given back, and how much of that the program has taken. Not what waits, which is
-        # the difference: each item would have to be moved from the one to the other.
-        self._held = self._held_size = 0
+        # What waits is the difference of what is held and what was taken of that. Counted by itself, each item would
+        # have to be moved from the one to the other.
+        self.held = self.held_size = 0
         self._owed = self._owed_size = 0
 
     @property
     def waiting(self) -> int:
         """How many items have arrived and were not taken."""
-        return self._held - self._owed
+        return self.held - self._owed
 
     @property
     def waiting_size(self) -> int:
         """How many bytes they have."""
-        return self._held_size - self._owed_size
+        return self.held_size - self._owed_size
 
     def arrived(self, size: int) -> None:
         """Account for an item that has arrived. Raises `RemoteProtocolError` if it was not covered by credit."""
-        held = self._held + 1
-        held_size = self._held_size + size
+        held = self.held + 1
+        held_size = self.held_size + size
         if held > self._items or (held_size > self._size and held > 1):
             raise RemoteProtocolError(
                 f"credit: expected at most {self._items} items and {self._size} bytes before some were given back,"
-                f" got an item of {size} bytes after {self._held} of {self._held_size}"
+                f" got an item of {size} bytes after {self.held} of {self.held_size}"
             )
-        self._held = held
-        self._held_size = held_size
+        self.held = held
+        self.held_size = held_size
         # What has waited has been sent, or was called off.
         self._enough = self._batch
 
@@ -200,7 +203,7 @@ class Debt:
 
     def _give_back(self) -> int:
         items = self._owed
-        self._held -= items
-        self._held_size -= self._owed_size
+        self.held -= items
+        self.held_size -= self._owed_size
         self._owed = self._owed_size = 0
         return items

@@ -38,6 +38,7 @@ class Summary:
       lives: how many lives of supervised children there were.
       turns: how many turns of singletons there were.
       answered: how many calls were answered whose handlers the hammer has followed.
+      items: how many items were received from channels.
       faults: how many faults of each kind were injected.
       violations: the results with a violation.
     """
@@ -52,6 +53,7 @@ class Summary:
     lives: int = 0
     turns: int = 0
     answered: int = 0
+    items: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     violations: list[Result] = field(default_factory=list)
 
@@ -66,6 +68,7 @@ class Summary:
         self.lives += result.lives
         self.turns += result.turns
         self.answered += result.answered
+        self.items += result.items
         self.faults += result.faults
         if result.violation:
             self.violations.append(result)
@@ -134,6 +137,7 @@ def draw(summary: Summary) -> str:
     add("lives of children", f"{summary.lives:,}")
     add("turns of singletons", f"{summary.turns:,}")
     add("calls followed", f"{summary.answered:,}", "answered")
+    add("items of channels", f"{summary.items:,}")
     add("faults", f"{summary.faults.total():,}")
     for kind, count in sorted(summary.faults.items()):
         add(f"  {kind}", f"{count:,}")

@@ -22,7 +22,7 @@ MESSAGES = 1000
 FAULTS = 10
 """How many times a seed disturbs its network."""
 
-SPAWN_MODULES = ("trio_mp.testing._workload", "trio_mp.testing._overseer")
+SPAWN_MODULES = ("trio_mp.testing._workload", "trio_mp.testing._overseer", "trio_mp.testing._channel_player")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from ._channel_player import ChannelPlayer
 from ._circle import Circle
 from ._desks import Desks
 from ._ledger import CallLedger
@@ -34,6 +35,7 @@ class Result:
       lives: how many lives of supervised children there were.
       turns: how many turns of singletons there were.
       answered: how many calls were answered whose handlers the hammer has followed.
+      items: how many items were received from channels.
       faults: how many faults of each kind were injected.
       digest: the digest of the trace.
       violation: the rule that was broken, what happened, and a shortened trace; empty if none was.
@@ -48,6 +50,7 @@ class Result:
     lives: int = 0
     turns: int = 0
     answered: int = 0
+    items: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     digest: str = ""
     violation: str = ""
@@ -75,7 +78,8 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
     ledger, registry = CallLedger(network), Registry(network)
     circle, desks = Circle(network, plan, ledger, registry), Desks(network, plan, ledger, registry)
     leaders = Leaders(network, plan)
-    trial = Trial(network, plan, (overseer, circle, desks, leaders))
+    channels = ChannelPlayer(network, plan)
+    trial = Trial(network, plan, (overseer, circle, desks, leaders, channels))
     try:
         async with trio.open_nursery() as nursery:
             for name, start in plan.starts.items():
@@ -107,6 +111,7 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
         result.asked = parter.asked
         result.lives = overseer.lives.count
         result.answered = ledger.answered
+        result.items = channels.flows.received
         result.turns = len(leaders.ledger.turns)
         result.faults = network.trace.faults
         result.digest = network.trace.digest
