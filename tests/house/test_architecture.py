@@ -25,6 +25,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"_protocol"}),
     frozenset({"_transport"}),
     frozenset({"_settings"}),
+    frozenset({"_profiles"}),
     frozenset({"_peers"}),
     frozenset({"_runtime"}),
     frozenset({"_services"}),
@@ -294,6 +295,11 @@ def test_pytest_is_for_its_plugin_only() -> None:
 def test_rich_is_for_the_live_picture_only() -> None:
     outside = [one for one in all_imports(package_modules()) if one.target.split(".")[0] == "rich"]
     assert {one.importer for one in outside} == {f"{PACKAGE}.cli.demo.live"}
+
+
+def test_tomlkit_is_for_changing_profiles_only() -> None:
+    outside = [one for one in all_imports(package_modules()) if one.target.split(".")[0] == "tomlkit"]
+    assert {one.importer for one in outside} == {f"{PACKAGE}._profiles.editing"}
 
 
 def test_modules_and_functions_are_not_twice_as_long_as_the_mark(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, overload
 
@@ -266,13 +266,13 @@ class Node:
             await peer.wait_flushed()
 
     @overload
-    async def call(self, port: str | ChildRef, *message: Any) -> tuple[Any, ...]: ...
+    def call(self, port: str | ChildRef, *message: Any) -> Coroutine[Any, Any, tuple[Any, ...]]: ...
     @overload
-    async def call(self, port: str | ChildRef, *message: Any, reply: type[T]) -> T: ...
+    def call(self, port: str | ChildRef, *message: Any, reply: type[T]) -> Coroutine[Any, Any, T]: ...
     @overload
-    async def call(self, port: str | ChildRef, *message: Any, reply: Any) -> Any: ...
-    async def call(self, port: str | ChildRef, *message: Any, reply: Any = UNTYPED) -> Any:
-        """Send a message, and wait for the reply.
+    def call(self, port: str | ChildRef, *message: Any, reply: Any) -> Coroutine[Any, Any, Any]: ...
+    def call(self, port: str | ChildRef, *message: Any, reply: Any = UNTYPED) -> Coroutine[Any, Any, Any]:
+        """Send a message, and wait for the reply. To be awaited.
 
         A handler with `reply=True` (`Port.on`) returns the reply. Any other handler, and a mailbox, gets a reply port
         as the last element of the message, and sends the reply there. What the port's node has sent to ports of this
@@ -299,7 +299,8 @@ class Node:
             `known_nodes`: nothing else is answered there.
           what `send` raises.
         """
-        return await self._calls.call(port, message, reply)
+        # Not an async function that awaits this: a coroutine more is a part of what a call costs.
+        return self._calls.call(port, message, reply)
 
     # Death ---------------------------------------------------------------------------------------------------------
 
@@ -621,8 +622,8 @@ class Node:
 
         Of all nodes that call this with one family one has its turn, and the others wait until it has ended. It is not
         exclusive: nodes that cannot see each other each have a turn. The epoch names the turn. It is a `TurnEpoch`, a
-        tuple that is greater the newer it is, so a resource that is told the epoch of who writes, and keeps the
-        greatest, refuses the older turn.
+        tuple that is greater the newer it is; send it as `tuple(epoch)`. So a resource that is told the epoch of who
+        writes, and keeps the greatest, refuses the older turn.
 
         When this node hears of a newer turn, the function is cancelled. When it has unwound the node says that the turn
         has ended, and waits for the next one, in which the function is called anew.

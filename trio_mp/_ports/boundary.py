@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeAlias
 import trio
 
 from .._reason import Reason
+from .calls import CallMessage
 from .context import Running
 from .monitor import Monitor
 from .port import Port
@@ -220,6 +221,10 @@ class LocalPorts(Protocol):
           message: what the port gets, without the name of the port.
           received: whether another node sent it, so that its memory is counted while it waits.
         """
+        ...
+
+    def deliver_call(self, running: Running, port: Port, message: CallMessage, received: bool = False) -> None:
+        """Hand the message of a call to a port now; as `deliver`."""
         ...
 
     def run_pass(self, running: Running) -> None:
