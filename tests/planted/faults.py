@@ -22,6 +22,7 @@ from .faults_of_streams import STREAMS
 from .faults_of_supervision import SUPERVISION
 from .faults_of_the_association import ASSOCIATION
 from .faults_of_the_database import DATABASE
+from .faults_of_the_hammer import HAMMER
 from .faults_of_the_membership import MEMBERSHIP
 from .faults_of_workers import WORKERS
 
@@ -47,4 +48,5 @@ FAULTS: tuple[Fault, ...] = (
     *WORKERS,
     *LOGS,
     *AMOUNTS,
+    *HAMMER,
 )

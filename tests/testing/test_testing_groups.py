@@ -290,6 +290,7 @@ def test_a_call_that_does_not_end(again: bool, rule: Rule) -> None:
             nursery.start_soon(ask)
             await trio.sleep(1)
             stage.ledger.judge({FAMILY})
+            nursery.cancel_scope.cancel()
 
     breaks(rule, scenario)
 

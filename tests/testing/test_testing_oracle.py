@@ -345,6 +345,52 @@ def test_a_call_that_does_not_end() -> None:
     breaks(Rule.UNANSWERED, unanswered)
 
 
+def call(h: History) -> None:
+    """The node `a` calls the port."""
+    h.oracle.call_begins("a/1", 1, PORT)
+    h.oracle.call_sent("a/1", 1, PORT)
+    h.send()
+
+
+def test_a_call_that_is_answered_twice() -> None:
+    def twice(h: History) -> None:
+        call(h)
+        h.oracle.call_answered("a/1", 1)
+        h.oracle.call_answered("a/1", 1)
+
+    breaks(Rule.ANSWERED_TWICE, twice)
+
+
+def test_a_call_that_did_not_begin_and_is_answered() -> None:
+    def answered(h: History) -> None:
+        call(h)
+        h.oracle.call_dropped(PORT, "a/1", 0)
+        h.oracle.call_answered("a/1", 1)
+
+    breaks(Rule.GIVEN_UP, answered)
+
+
+def test_a_call_that_its_caller_has_given_up_does_not_begin() -> None:
+    def given_up(h: History) -> None:
+        call(h)
+        h.oracle.call_ends("a/1", 1)
+        h.oracle.call_dropped(PORT, "a/1", 0)
+        monitor = h.monitor()
+        h.send()
+        h.deliver(1)
+        assert monitor.active
+
+    keeps(given_up)
+
+
+def test_a_call_that_does_not_begin_and_was_not_made() -> None:
+    def invented(h: History) -> None:
+        h.send()
+        h.oracle.call_dropped(PORT, "a/1", 0)
+
+    breaks(Rule.INVENTED, invented)
+
+
 # Monitors ------------------------------------------------------------------------------------------------------------
 
 

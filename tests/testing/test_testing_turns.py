@@ -82,7 +82,8 @@ def test_a_turn_that_is_older_than_the_one_before(seconds: float, other: str) ->
 
 def test_a_turn_that_begins_beside_another_one() -> None:
     async def scenario(ledger: TurnLedger, witness: Witness) -> None:
-        claim(witness, epoch(1))
+        for of in (epoch(1), epoch(2, "another candidate")):
+            claim(witness, of)
         with ledger.turn(witness, epoch(1)):
             await trio.sleep(100)
             with ledger.turn(witness, epoch(2, "another candidate")):

@@ -26,6 +26,9 @@ HOLD = 25.0
 PAUSE = 4.0
 """How long a turn waits until it writes again, in seconds."""
 
+_LASTING = 80.0
+"""How long before the quiet turns no longer end by themselves, in seconds: only the package ends one of two."""
+
 FAMILY = "leaders"
 
 
@@ -59,11 +62,13 @@ class TurnLedger:
       network: the simulated network.
 
     Attributes:
+      obeyed: whether a turn ends when the resource refuses it. If not, it goes on until the package ends it.
       turns: all of them.
       greatest: the greatest epoch that has written.
     """
 
     def __init__(self, network: SimulatedNetwork) -> None:
+        self.obeyed: bool = True
         self.turns: list[Turn] = []
         self.greatest: TurnEpoch | None = None
         self._network = network
@@ -122,7 +127,7 @@ class TurnLedger:
         oracle = self._network.oracle
         if len(running) != 1:
             oracle.fail(Rule.ONE_TURN, f"expected one turn at rest, got {[str(turn) for turn in running]}", FAMILY)
-        if not self.write(running[0].epoch):
+        if self.obeyed and not self.write(running[0].epoch):
             oracle.fail(Rule.ONE_TURN, f"{running[0]} runs, and the resource has seen {self.greatest}", FAMILY)
 
 
@@ -146,6 +151,7 @@ class Leaders:
         hosts = hosts_of(plan)
         if numbers.random() < SHARE and len(hosts) > 1:
             self.nodes = numbers.sample(hosts, numbers.randint(2, min(5, len(hosts))))
+            self.ledger.obeyed = numbers.random() < 0.5
 
     async def play(self, witness: Witness, until: float) -> None:
         """See `Side.play`."""
@@ -160,7 +166,7 @@ class Leaders:
         while True:
             greatest = self.ledger.greatest
             withdrawn = trio.current_time() + numbers.expovariate(1 / 80)
-            with trio.move_on_at(withdrawn if withdrawn < until else inf):
+            with trio.move_on_at(withdrawn if withdrawn < until - _LASTING else inf):
                 await witness.node.run_singleton(
                     *(FAMILY, self._lead, witness, numbers, until), seen=greatest.number if greatest is not None else 0
                 )
@@ -172,9 +178,9 @@ class Leaders:
         end = trio.current_time() + numbers.expovariate(1 / HOLD)
         with self.ledger.turn(witness, epoch):
             try:
-                while self.ledger.write(epoch):
+                while self.ledger.write(epoch) or not self.ledger.obeyed:
                     await trio.sleep(PAUSE)
-                    if end < trio.current_time() < until:
+                    if end < trio.current_time() < until - _LASTING:
                         return
             finally:
                 with trio.CancelScope(shield=True):
