@@ -7,6 +7,10 @@ from .fault import Change, Fault
 _LATER = "_services/later.py"
 _TIMER = "_ports/timer.py"
 _TIMERS = "tests/ports/test_timers.py"
+_LOSSES = "_ports/losses.py"
+_QUEUE = "_protocol/association/queue.py"
+_HERE = "tests/ports/test_losses.py"
+_LOST = "tests/peers/test_lost_messages.py"
 
 LOSSES = (
     Fault(
@@ -44,5 +48,47 @@ LOSSES = (
         "a timer ticks for ever for a port of this node that is dead",
         (Change(_LATER, " or not again:", ":"),),
         (f"{_TIMERS}::test_ticks_for_a_dead_port_of_this_node_end",),
+    ),
+    Fault(
+        "told_before_the_monitors",
+        "the program is told of a loss before the monitors have fired",
+        (
+            Change(
+                _LOSSES,
+                "        self._untold[key] = (messages + count, before + size)\n",
+                "        self._untold[key] = (messages + count, before + size)\n        self._tell_some()\n",
+            ),
+        ),
+        (f"{_LOST}::test_the_program_is_told_behind_the_monitors_and_may_send_then",),
+    ),
+    Fault(
+        "a_listener_that_fails_goes_on",
+        "a function that has failed is called again for the next loss",
+        (Change(_LOSSES, "            listener.cancel()\n", ""),),
+        (f"{_HERE}::test_an_exception_is_logged_and_ends_the_telling",),
+    ),
+    Fault(
+        "certainly_lost_though_written",
+        "messages that were being written are said to be certainly lost",
+        (Change(_QUEUE, "certain = not self._is_begun", "certain = True"),),
+        (f"{_LOST}::test_what_was_being_written_is_not_certainly_lost",),
+    ),
+    Fault(
+        "in_hand_and_forgotten",
+        "what is encrypted and perhaps written counts as not begun",
+        (Change("_peers/writer.py", "association.outbox.queue.in_hand = True", "pass"),),
+        (f"{_LOST}::test_what_was_being_written_is_not_certainly_lost",),
+    ),
+    Fault(
+        "lost_in_a_backlog",
+        "messages that waited for a busy handler are dropped without a word",
+        (Change("_ports/lifecycle.py", "self.losses.note_dead(name, len(state.pending))", "pass"),),
+        (f"{_HERE}::test_what_waits_for_a_busy_handler_is_told_and_what_is_in_a_mailbox_was_delivered",),
+    ),
+    Fault(
+        "own_requests_are_losses",
+        "the requests that a node makes for itself count among the messages of the program",
+        (Change(_QUEUE, "            if not is_upkeep(message):\n", "            if True:\n"),),
+        (f"{_LOST}::test_what_was_queued_for_a_node_that_never_came_is_told_by_its_ports",),
     ),
 )

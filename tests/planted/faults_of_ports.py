@@ -188,7 +188,8 @@ PORTS = (
         (
             Change(
                 _DISPATCHER,
-                "        if not state.alive:\n            return\n        if state.busy:",
+                "        if not state.alive:\n            self.losses.note_dead(port.name)\n            return\n"
+                "        if state.busy:",
                 """        if not state.alive:
             if not self.ports:
                 return
