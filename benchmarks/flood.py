@@ -47,13 +47,13 @@ GREETING = b"aemp;1;stranger;hmac_sha256;msgpack;tls=1.0;incarnation=0123456789a
 
 
 def memory() -> int:
-    """The resident memory of this process, in bytes."""
+    """Return the resident memory of this process, in bytes."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
 @spawnable
 def counter(port: Port) -> None:
-    """Count messages, and what is wrong with their order; answer calls with both and the memory taken."""
+    """Run a port that counts messages and errors in their order, and answers calls with both and the memory taken."""
     received = wrong = 0
 
     @port.on("number")
@@ -75,7 +75,7 @@ async def serve(address: str) -> None:
 
 
 class SourceTransport(SocketTransport):
-    """Dials from one address of this machine.
+    """A transport that dials from one address of this machine.
 
     Args:
       source: the address to dial from.
@@ -91,13 +91,13 @@ class SourceTransport(SocketTransport):
 
 
 def sources(first: int) -> Iterator[str]:
-    """Addresses of this machine, each in a /24 of its own as long as there are any left."""
+    """Yield addresses of this machine, each in a /24 of its own as long as there are any left."""
     for last, second, third in itertools.product(range(1, 255), range(first, 255), range(256)):
         yield f"127.{second}.{third}.{last}"
 
 
 def beginning_of_tls() -> bytes:
-    """The bytes of a stranger that greets, and begins TLS as the client, which the side with the smaller nonce is."""
+    """Return the bytes of a stranger that greets, and begins TLS as the client, as the smaller nonce asks for."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -199,12 +199,12 @@ async def newcomers(address: str, seconds: float, origins: Iterator[str]) -> lis
 
 
 def summary(what: str, waits: list[float]) -> dict[str, float]:
-    """The figures of newcomers of one kind."""
+    """Return the figures of newcomers of one kind."""
     return {what: len(waits), f"{what}_median_s": waits[len(waits) // 2], f"{what}_worst_s": waits[-1]}
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:
-    """Start another process, whose output can be read line by line."""
+    """Start another process, whose output this one reads line by line."""
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

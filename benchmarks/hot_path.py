@@ -1,7 +1,7 @@
-"""The parts of the hot path, measured apart, in one process: nanoseconds a message.
+"""Measure the parts of the hot path apart, in one process, in nanoseconds a message.
 
-The real functions, with real messages. What is below `trio_mp` is named in this file only, and there only under "The
-inside". Each figure is the least of many runs: a disturbance makes a run longer, and never shorter.
+The functions and messages are the real ones. No other benchmark names what is inside the package, and this one does
+only in the part "The inside". Each figure is the least of many runs, because a disturbance only makes a run longer.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from trio_mp import Port, open_node, spawnable
 from trio_mp.cli.bench.task import SECRET
 
 SIZE = 40
-"""Bytes in a packet: a frame with one small message has about so many."""
+"""The bytes in a packet, about as many as a frame with one small message has."""
 
 READ = 65536
 
@@ -31,7 +31,7 @@ clock = time.perf_counter_ns
 
 
 def ask_with_sockets(connection: socket.socket, count: int) -> list[int]:
-    """Sockets that block: system calls, and the switch to the other process and back."""
+    """Use sockets that block: this is the cost of system calls, and of the switch to the other process and back."""
     packet, times = bytes(SIZE), []
     for _ in range(count):
         start = clock()
@@ -42,7 +42,7 @@ def ask_with_sockets(connection: socket.socket, count: int) -> list[int]:
 
 
 def ask_with_epoll(connection: socket.socket, count: int) -> list[int]:
-    """Wait with epoll for what there is to read."""
+    """Wait with epoll until there is something to read."""
     packet, times = bytes(SIZE), []
     with waiting_for(connection) as wait:
         for _ in range(count):
@@ -55,7 +55,7 @@ def ask_with_epoll(connection: socket.socket, count: int) -> list[int]:
 
 
 def ask_with_trio(connection: socket.socket, count: int) -> list[int]:
-    """Have Trio wait, in one task."""
+    """Have Trio wait until there is something to read, in one task."""
 
     async def ask() -> list[int]:
         packet, times = bytes(SIZE), []
@@ -73,7 +73,7 @@ def ask_with_trio(connection: socket.socket, count: int) -> list[int]:
 
 @contextlib.contextmanager
 def waiting_for(connection: socket.socket) -> Iterator[Callable[[], object]]:
-    """A function that waits until there is something to read, by the means that Trio has here."""
+    """Return a function that waits until there is something to read, by the means that Trio uses on this system."""
     connection.setblocking(False)
     if hasattr(select, "epoll"):
         with select.epoll() as poll:
@@ -87,13 +87,13 @@ def waiting_for(connection: socket.socket) -> Iterator[Callable[[], object]]:
 
 
 def answer_with_sockets(connection: socket.socket) -> None:
-    """Answer until the end."""
+    """Send back what comes, until the connection ends."""
     while data := connection.recv(READ):
         connection.send(data)
 
 
 def answer_with_epoll(connection: socket.socket) -> None:
-    """Answer until the end."""
+    """Send back what comes, until the connection ends."""
     with waiting_for(connection) as wait:
         wait()
         while data := connection.recv(READ):
@@ -102,7 +102,7 @@ def answer_with_epoll(connection: socket.socket) -> None:
 
 
 def answer_with_trio(connection: socket.socket) -> None:
-    """Answer until the end."""
+    """Send back what comes, until the connection ends."""
 
     async def answer() -> None:
         await trio.lowlevel.wait_readable(connection)
@@ -115,7 +115,7 @@ def answer_with_trio(connection: socket.socket) -> None:
 
 
 def drain(connection: socket.socket) -> None:
-    """Take until the end."""
+    """Read what comes, until the connection ends."""
     while connection.recv(READ):
         pass
 
@@ -146,7 +146,7 @@ def sink(port: Port, reply: str, count: int) -> None:
 
 @spawnable
 def echo(port: Port, reply: str) -> None:
-    """Answer every message."""
+    """Run a port that answers every message."""
     node = port.node
 
     @port.on("ping")
@@ -156,7 +156,7 @@ def echo(port: Port, reply: str) -> None:
 
 @spawnable
 def ignore(port: Port) -> None:
-    """Take every message."""
+    """Run a port that takes every message and does nothing."""
 
     @port.on("ping")
     def ping(_number: int, _text: str) -> None:
@@ -164,13 +164,13 @@ def ignore(port: Port) -> None:
 
 
 async def serve_node(seed: str) -> None:
-    """A node, until the input ends."""
+    """Run a node until the standard input ends."""
     async with open_node("other", seeds=[seed], binds=(), secret=SECRET, encryption=False):
         await trio.to_thread.run_sync(sys.stdin.read)
 
 
 def serve_connection(kind: str) -> None:
-    """One connection, until it ends."""
+    """Serve one connection until it ends."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         print(server.getsockname()[1], flush=True)
         connection, _ = server.accept()

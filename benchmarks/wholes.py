@@ -1,4 +1,4 @@
-"""Wholes: what a message costs between two processes, and round trips of programs that do ever more."""
+"""Measure wholes: the cost of a message between two processes, and round trips of programs, each of which does more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trio_mp.cli.bench.pair import end_process
 from trio_mp.cli.bench.task import SECRET, TEXT, WARM, expect
 
 BATCH = 100
-"""How many messages are sent in a pass of the scheduler, and so in a frame."""
+"""The number of messages that are sent in one pass of the scheduler, and so in one frame."""
 
 PROGRAMS = Path(programs.__file__)
 ASKERS = {"sockets": programs.ask_with_sockets, "epoll": programs.ask_with_epoll, "trio": programs.ask_with_trio}
@@ -61,7 +61,7 @@ def other_program(kind: str) -> Iterator[socket.socket]:
 
 @asynccontextmanager
 async def other_node() -> AsyncGenerator[tuple[Node, str], None]:
-    """Open a node here and one in another process. Gives the node, and the ID of the other."""
+    """Open a node here and one in another process. Yields the node, and the ID of the other node."""
     async with open_node("this", binds=["127.0.0.1:0"], secret=SECRET, encryption=False) as node:
         command = [sys.executable, "-P", str(PROGRAMS), "node", node.binds[0]]
         process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE)
@@ -73,7 +73,7 @@ async def other_node() -> AsyncGenerator[tuple[Node, str], None]:
 
 
 async def flood(effort: Effort, node: Node, other: str) -> tuple[float, float, float]:
-    """CPU time a message, in nanoseconds: of the process that sends, its part in the kernel, and of the receiver."""
+    """Return the CPU time of a message in nanoseconds: the sender's, its part in the kernel, and the receiver's."""
     send, sending, receiving = node.send, float("inf"), float("inf")
     total = in_kernel = 0.0
     for _ in range(effort.rounds):
@@ -97,7 +97,7 @@ async def flood(effort: Effort, node: Node, other: str) -> tuple[float, float, f
 
 
 def write_calls(effort: Effort, size: int) -> float:
-    """What `send` of so many bytes costs where another process takes them, in nanoseconds."""
+    """Return what a `send` of `size` bytes costs, in nanoseconds, while another process takes them."""
     packet, shortest = bytes(size), float("inf")
     with other_program("drain") as connection:
         for _ in range(effort.runs):
@@ -112,7 +112,7 @@ def write_calls(effort: Effort, size: int) -> float:
 
 
 async def round_trips(node: Node, other: str, count: int) -> list[int]:
-    """Send messages from handler to handler and back; returns how long each took."""
+    """Send messages from handler to handler and back. Returns how long each round trip took."""
     times: list[int] = []
     done = trio.Event()
     clock = time.perf_counter_ns
@@ -138,12 +138,12 @@ async def round_trips(node: Node, other: str, count: int) -> list[int]:
 
 
 def middle(times: list[int]) -> float:
-    """The median in microseconds, without the first round trips."""
+    """Return the median in microseconds, without the first round trips."""
     return statistics.median(times[len(times) // WARM :]) / 1e3
 
 
 def ask(effort: Effort) -> dict[str, float]:
-    """Microseconds for a round trip, of each kind: in turn, and of each the least median."""
+    """Return the microseconds of a round trip of each kind: the least median of several turns."""
     found = dict.fromkeys([*ASKERS, "node"], float("inf"))
 
     async def ask_node() -> list[int]:

@@ -64,7 +64,7 @@ QUICK = Amounts(rounds=2, call=200, calls=400, map=1000, bulk=10, rows=60)
 
 @dataclass
 class Bench:
-    """Everything that is measured, open.
+    """Everything that is measured, opened.
 
     Attributes:
       cores: how many processes each has.
@@ -86,7 +86,7 @@ class Bench:
     figures: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def note(self, name: str, who: str, figure: float) -> None:
-        """A figure of one round."""
+        """Note a figure of one round."""
         self.figures.setdefault(name, {}).setdefault(who, []).append(figure)
 
     def in_executor(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -95,7 +95,7 @@ class Bench:
 
 
 def find_parallel() -> Any:
-    """The module `trio_parallel`, or None."""
+    """Return the module `trio_parallel`, or None if it is not installed."""
     try:
         return importlib.import_module("trio_parallel")
     except ImportError:
@@ -104,18 +104,18 @@ def find_parallel() -> Any:
 
 @asynccontextmanager
 async def open_bench(amounts: Amounts) -> AsyncGenerator[Bench]:
-    """Open what is measured."""
+    """Open everything that is measured, for the length of the block."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp"))
-        # As the workers' node: a Unix socket, without encryption.
+        # With the same kind of connection that the workers have: a Unix socket, without encryption.
         node = await stack.enter_async_context(
             open_node(binds=[f"unix:{directory}/s"], secret=os.urandom(16), encryption=False)
         )
         other = await launch(node._runtime, [sys.executable, "-m", "benchmarks.workers", "--be-the-other-node"])
         there = node.spawn(other.node_id, f"{TASKS}:echo")
         workers = await stack.enter_async_context(node.open_workers(cores, modules=[TASKS]))
-        # As workers are: not forked from a process that has threads.
+        # Spawned, as workers are, and not forked from a process that has threads.
         executor = concurrent.futures.ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn"))
         stack.callback(executor.shutdown)
         bench = Bench(cores, node, there, workers, executor, find_parallel(), amounts)
@@ -125,13 +125,13 @@ async def open_bench(amounts: Amounts) -> AsyncGenerator[Bench]:
 
 
 async def be_the_other_node() -> None:
-    """The process that `Node.call` calls."""
+    """Run the process that `Node.call` calls."""
     async with open_child_node(spawn_modules=[TASKS]):
         await trio.sleep_forever()
 
 
 async def warm_up(bench: Bench) -> None:
-    """Call something everywhere."""
+    """Call a function by each of the means that are measured."""
     for _ in range(3):
         async with trio.open_nursery() as nursery:
             for _ in range(4 * bench.cores):
@@ -145,7 +145,7 @@ async def warm_up(bench: Bench) -> None:
 
 
 async def measure_call(bench: Bench) -> None:
-    """One call at a time, in turn."""
+    """Measure one call at a time, by each means in turn."""
     callers: dict[str, Callable[[], Awaitable[object]]] = {
         "Node.call": lambda: bench.node.call(bench.there, "call", 1),
         OURS: lambda: bench.workers.run(tasks.empty),
@@ -165,7 +165,7 @@ async def measure_call(bench: Bench) -> None:
 
 
 async def in_tasks(count: int, many: int, call: Callable[[], Awaitable[object]]) -> float:
-    """Calls a second, by so many tasks."""
+    """Return how many calls a second this number of tasks makes."""
     left = count
 
     async def work() -> None:
@@ -198,7 +198,7 @@ def in_callbacks(
 
 
 async def measure_calls(bench: Bench) -> None:
-    """Many tasks, each with one call at a time."""
+    """Measure many tasks, each of which makes one call at a time."""
     count = bench.amounts.calls
     bench.note("calls", OURS, await in_tasks(count, 64, lambda: bench.workers.run(tasks.empty)))
     figure = await trio.to_thread.run_sync(in_callbacks, bench.executor, count, 64, tasks.empty)
@@ -208,7 +208,7 @@ async def measure_calls(bench: Bench) -> None:
 
 
 async def measure_map(bench: Bench) -> None:
-    """Results in order, as many at a time as may be."""
+    """Measure `map`: results in order, with as many calls at a time as it makes."""
     count = bench.amounts.map
 
     async def check(mapped: Callable[[], Awaitable[int]], who: str) -> None:
@@ -230,7 +230,7 @@ async def measure_map(bench: Bench) -> None:
 
 
 async def measure_bulk(bench: Bench) -> None:
-    """Large arguments."""
+    """Measure calls with large arguments."""
     count, many = bench.amounts.bulk, 2 * bench.cores
     bench.note("bulk", OURS, await in_tasks(count, many, lambda: bench.workers.run(tasks.length, MEBIBYTE)))
     figure = await trio.to_thread.run_sync(in_callbacks, bench.executor, count, many, tasks.length, MEBIBYTE)
@@ -241,7 +241,7 @@ async def measure_bulk(bench: Bench) -> None:
 
 
 async def measure_mandelbrot(bench: Bench) -> None:
-    """A picture, by one core and by all."""
+    """Measure the computation of a picture, by one core and by all."""
     height = bench.amounts.rows
     rows = [[row, height * 3 // 2, height] for row in range(height)]
 
@@ -267,11 +267,11 @@ MEASURED: dict[str, tuple[Callable[[Bench], Awaitable[None]], str, bool]] = {
     "bulk": (measure_bulk, "calls/s", True),
     "mandelbrot": (measure_mandelbrot, "s", False),
 }
-"""What is measured: how, in which unit, and whether more is better."""
+"""Each measurement: its function, the unit of its figures, and whether a greater figure is better."""
 
 
 async def measure(amounts: Amounts, names: list[str]) -> dict[str, dict[str, float]]:
-    """Measure all of these, and print them; returns the best figures."""
+    """Measure these, and print the figures. Returns the best ones."""
     best: dict[str, dict[str, float]] = {}
     async with open_bench(amounts) as bench:
         for _ in range(amounts.rounds):
@@ -298,7 +298,7 @@ async def measure(amounts: Amounts, names: list[str]) -> dict[str, dict[str, flo
 
 
 def main() -> None:
-    """Read the arguments, and do it."""
+    """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.workers", description="Measure workers, beside others.")
     parser.add_argument("--quick", action="store_true", help="less of everything")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")

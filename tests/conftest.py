@@ -13,6 +13,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+FOR_TESTS = frozenset({"TRIO_MP_REQUIRE_TCP", "TRIO_MP_TEST_INSTALLED", "TRIO_MP_PLANTED_COPY"})
+
+# No test, and no process that one starts, takes settings from whoever runs the tests.
+for name in [name for name in os.environ if name.startswith("TRIO_MP_") and name not in FOR_TESTS]:
+    del os.environ[name]
+os.environ["TRIO_MP_CONFIG"] = os.devnull
+
 settings.register_profile("dev", deadline=None)
 # The same examples every time, so many of them find nothing more; `thorough` has many.
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True, max_examples=50)

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import trio
@@ -22,6 +22,14 @@ from trio_mp.lowlevel import open_node_in
 
 SECRET = "a secret for the tests"
 
+T = TypeVar("T")
+
+
+async def at_once(function: Callable[[], T]) -> T:
+    """Run a function that blocks here and now: while a thread runs, a clock that jumps would jump."""
+    await trio.lowlevel.checkpoint()
+    return function()
+
 
 def open_test_node(
     network: Transport,
@@ -36,11 +44,12 @@ def open_test_node(
 
     All nodes of one network are watched by one oracle; see `network_watch`.
     """
-    settings.setdefault("secret", SECRET)
+    if "secret_file" not in settings:
+        settings.setdefault("secret", SECRET)
     settings.setdefault("encryption", False)
     settings.setdefault("binds", (place(node_id),) if listen else ())
     settings["seeds"] = tuple(seed if ":" in seed else place(seed) for seed in seeds)
-    environment = Environment(transport=network, jitter=lambda: 0.5)
+    environment = Environment(transport=network, jitter=lambda: 0.5, in_thread=at_once)
     if fairness_clock is not None:
         environment = dataclasses.replace(environment, fairness_clock=fairness_clock)
     return watched(network, open_node_in(environment, node_id, **settings))

@@ -242,6 +242,86 @@ async def test_a_large_item_that_is_called_off_lets_small_ones_pass(autojump_clo
             raise AssertionError(await far.receive())
 
 
+async def test_a_task_that_is_woken_by_credit_comes_before_others(autojump_clock: trio.testing.MockClock) -> None:
+    """Credit has come, and the task that has waited for it has not run yet: nobody may use that moment."""
+    async with both(False) as (b, there, a):
+        for _ in range(10):  # which of two tasks runs first is left to chance
+            async with b.open_channel(there, f"{HERE}:collects", buffer=2) as (send, _):
+                send.send_nowait(0)
+                send.send_nowait(1)
+
+                async def send_at_once(send: ChannelSender[Any] = send) -> None:
+                    while True:
+                        with contextlib.suppress(trio.WouldBlock):
+                            send.send_nowait("behind")
+                            break
+                        await trio.lowlevel.checkpoint()
+
+                await trio.sleep(1)
+                far, _ = a.context["collector"]
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(send.send, "first")
+                    await trio.testing.wait_all_tasks_blocked()
+                    nursery.start_soon(send_at_once)
+                    for expected in (0, 1, "first", "behind"):
+                        assert await far.receive() == expected
+
+
+@where
+async def test_credit_for_several_is_used_by_all_who_wait(autojump_clock: trio.testing.MockClock, local: bool) -> None:
+    async with (
+        both(local) as (b, there, a),
+        b.open_channel(there, f"{HERE}:collects", buffer=4) as (send, _),
+        trio.open_nursery() as nursery,
+    ):
+        for number in range(6):
+            nursery.start_soon(send.send, number)
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(1)
+        assert send.statistics().tasks_waiting == 2
+        far, _ = a.context["collector"]
+        assert [await far.receive(), await far.receive()] == [0, 1]
+        await trio.sleep(1)
+        assert send.statistics().tasks_waiting == 0
+        assert [await far.receive() for _ in range(4)] == [2, 3, 4, 5]
+
+
+async def test_a_clone_is_closed_before_the_task_runs_that_was_woken_by_credit(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The task raises and has sent nothing, or it was quicker and has sent its item."""
+    async with both(False) as (b, there, a):
+        for _ in range(10):
+            async with b.open_channel(there, f"{HERE}:collects", buffer=2) as (send, _):
+                clone = send.clone()
+                send.send_nowait(0)
+                send.send_nowait(1)
+                sent = True
+
+                async def send_by_clone(clone: ChannelSender[Any] = clone) -> None:
+                    nonlocal sent
+                    try:
+                        await clone.send("by the clone")
+                    except trio.ClosedResourceError:
+                        sent = False
+
+                await trio.sleep(1)
+                far, _ = a.context["collector"]
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(send_by_clone)
+                    await trio.testing.wait_all_tasks_blocked()
+                    nursery.start_soon(far.receive)
+                    while send.statistics().current_buffer_used == 2 and send.statistics().tasks_waiting:
+                        await trio.lowlevel.checkpoint()
+                    clone.close()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(send.send, "behind")
+                    assert await far.receive() == 1
+                    if sent:
+                        assert await far.receive() == "by the clone"
+                    assert await far.receive() == "behind"
+
+
 @where
 async def test_a_cancelled_send_has_sent_nothing_and_cost_nothing(
     autojump_clock: trio.testing.MockClock, local: bool

@@ -175,8 +175,11 @@ class Member:
 
 
 def environment() -> dict[str, str]:
-    """Return an environment in which a process finds this package and trio_mp where this process has found them."""
+    """Return an environment in which a process finds this package and trio_mp where this process has found them.
+
+    No settings are in it, and no profiles.
+    """
     found = [str(Path(file).resolve().parents[1]) for file in (trio_mp.__file__, __file__)]
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRIO_MP_")}
-    return {**inherited, "PYTHONPATH": os.pathsep.join([*found, *paths])}
+    return {**inherited, "PYTHONPATH": os.pathsep.join([*found, *paths]), "TRIO_MP_CONFIG": os.devnull}

@@ -75,6 +75,7 @@ async def run(order: Order) -> None:
         nursery.start_soon(books.keep_flushing)
         async with trio_mp.open_node(
             order.node,
+            profile=False,
             binds=order.binds,
             seeds=order.seeds,
             secret=order.secret,

@@ -97,7 +97,7 @@ async def run_campaign(seconds: float, seed: int, count: int, journal: Path) -> 
     tally = Tally(journal)
     called = 0
     settings: Any = {"modules": [functions.__name__], "limit": 10**6}
-    async with trio_mp.open_node() as node, node.open_workers(count, **settings) as workers:
+    async with trio_mp.open_node(profile=False) as node, node.open_workers(count, **settings) as workers:
         end = trio.current_time() + seconds
 
         async def kill() -> None:

@@ -12,7 +12,7 @@ import trio.testing
 from network_helpers import FakeNetwork, Inbox, open_test_node, until, warnings_in
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
-from trio_mp import Group, Joined, Left, Node, Port, PortDied, current_node, open_node
+from trio_mp import CallError, Group, Joined, Left, Node, Port, PortDied, current_node, open_node
 
 
 def doubler(node: Node, name: object = None, *, family: str = "doublers", key: str | None = None) -> Port:
@@ -222,6 +222,96 @@ class TestOnOneNode:
             (last,) = await group.call("work", again=True)
             assert sorted([*killed, last]) == ["a", "b", "c"]
 
+    async def test_a_call_that_nobody_has_got_goes_to_another_member(self, nursery: trio.Nursery) -> None:
+        async with open_node("a") as node, node.open_group("doublers") as group:
+            handled: list[int] = []
+            outcomes: dict[int, object] = {}
+
+            def member() -> Port:
+                port = node.port()
+
+                @port.on("work", reply=True)
+                async def work(number: int) -> int:
+                    handled.append(number)
+                    if port is first:
+                        await trio.sleep_forever()
+                    return number
+
+                node.database.register("doublers", port)
+                return port
+
+            async def ask(number: int) -> None:
+                try:
+                    outcomes[number] = await group.call("work", number, reply=int)
+                except PortDied as error:
+                    outcomes[number] = error.reason
+
+            first = member()
+            await group.wait()
+            for number in range(3):
+                nursery.start_soon(ask, number)
+                await wait_all_tasks_blocked()
+            assert handled == [0]
+            node.kill(first, "broken")
+            await wait_all_tasks_blocked()
+            # The first one had begun. The others waited for their turn, so nobody had got them.
+            assert outcomes == {0: ("broken",)}
+            member()
+            await wait_all_tasks_blocked()
+            assert outcomes == {0: ("broken",), 1: 1, 2: 2}
+            assert sorted(handled) == [0, 1, 2]
+
+    async def test_a_reply_has_the_type_that_was_asked_for(self) -> None:
+        async with open_node("a") as node, node.open_group("doublers") as group:
+            doubler(node)
+            assert await group.call("double", 2, reply=int) == 4
+            assert await group.call("double", 2, reply=float, key="k") == 4.0
+            with pytest.raises(CallError, match="bad_reply"):
+                await group.call("double", 2, reply=str)
+
+    async def test_an_error_for_the_caller_is_an_answer(self) -> None:
+        async with open_node("a") as node, node.open_group("doublers") as group:
+            asked: list[str] = []
+
+            def refuser(name: str) -> None:
+                port = node.port()
+
+                @port.on("work", reply=True, errors=(LookupError,))
+                def work() -> None:
+                    asked.append(name)
+                    raise LookupError("no such thing")
+
+                node.database.register("doublers", port)
+
+            refuser("a")
+            refuser("b")
+            await group.wait(2)
+            with pytest.raises(CallError, match="no such thing"):
+                await group.call("work", again=True)
+            assert len(asked) == 1
+            assert len(group) == 2
+
+    async def test_a_group_of_one_key_follows_the_port_that_has_it(self) -> None:
+        async with open_node("a") as node, node.open_group("rooms", key="lobby") as group:
+            doubler(node, "bar", family="rooms", key="bar")
+            node.database.set("rooms", "not a room", "nor a port")
+            await wait_all_tasks_blocked()
+            assert group.members == {}
+            assert group.send("reload") == 0
+            first = doubler(node, "lobby", family="rooms", key="lobby")
+            assert await group.call("name", reply=str) == "lobby"
+            assert await group.call("name", reply=str, key="any") == "lobby"
+            node.kill(first, "tired")
+            second = doubler(node, "lobby again", family="rooms", key="lobby")
+            await wait_all_tasks_blocked()
+            node.database.delete("rooms", "bar")
+            assert await events_of(group, 3) == [
+                Joined(first, "lobby", "lobby"),
+                Left(first, ("tired",), "lobby"),
+                Joined(second, "lobby again", "lobby"),
+            ]
+            assert group.members == {second: "lobby again"}
+
     async def test_a_call_whose_reply_port_is_killed_is_not_made_again(self) -> None:
         async with open_node("a") as node, node.open_group("doublers") as group:
             port = node.port(lambda reply: node.kill(reply, "refused"))
@@ -316,6 +406,8 @@ class TestOnOneNode:
                 node.open_group("doublers", watch=watch)
             with pytest.raises(TypeError, match="name of a family"):
                 node.open_group(1)  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match="key: expected"):
+                node.open_group("doublers", key=1)  # type: ignore[arg-type]
 
 
 async def until_gone(group: Group, port: str) -> None:

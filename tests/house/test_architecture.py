@@ -25,6 +25,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"_protocol"}),
     frozenset({"_transport"}),
     frozenset({"_settings"}),
+    frozenset({"_profiles"}),
     frozenset({"_peers"}),
     frozenset({"_runtime"}),
     frozenset({"_services"}),

@@ -244,7 +244,7 @@ CALLS = frozenset({"eval", "exec", "compile", "__import__", "import_module"})
 
 
 def test_nothing_in_the_package_unpickles_or_evaluates_and_one_line_imports() -> None:
-    """The one is for what the program itself names: its setting `spawn_modules`, and the `modules` of its workers."""
+    """The one is for what the settings name, `spawn_modules` and `services`, and for the `modules` of workers."""
     found: list[str] = []
     package = Path(trio_mp.__file__).parent
     for path in sorted(package.rglob("*.py")):

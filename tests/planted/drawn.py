@@ -1,8 +1,9 @@
-"""Faults that a mutation tool makes up: cosmic-ray knows all of them, and some are drawn at random, by a seed.
+"""Plant faults that a mutation tool makes up: cosmic-ray lists all of them, and a seed draws some at random.
 
     PYTHONPATH=tests python -m planted.drawn --count 20 --seed 4
 
-One that survives is equivalent, which `explained` has to say why, or a hole in the tests. Needs cosmic-ray.
+A fault that survives is equivalent to the code, and `explained` says why, or it shows a hole in the tests. This needs
+cosmic-ray.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ TESTS = (
 
 
 class Proposal(NamedTuple):
-    """A mutation that the tool proposes: the so-many-th place in a file that one of its operators would change."""
+    """A mutation that the tool proposes: one operator, and the number of the place in a file that it would change."""
 
     file: str
     operator: str
@@ -58,7 +59,7 @@ class Proposal(NamedTuple):
 
 
 class _WithoutAnnotations(ast.NodeTransformer):
-    """Annotations are not evaluated, so that a change in one changes nothing."""
+    """Removes annotations: the package does not evaluate them, so a change in one of them changes nothing."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
@@ -76,7 +77,10 @@ class _WithoutAnnotations(ast.NodeTransformer):
 
 
 def _meaning(text: str) -> str:
-    """What stays the same if only annotations change; empty for what is no Python: the tool takes `*` for a product."""
+    """Return a text that stays the same if only annotations change; an empty one for what is no Python.
+
+    The tool may make no Python because it takes every `*` for a product.
+    """
     try:
         return ast.dump(_WithoutAnnotations().visit(ast.parse(text)))
     except SyntaxError:
@@ -90,13 +94,13 @@ def _lines_changed(before: str, after: str) -> str:
 
 
 def proposals(file: str) -> list[Proposal]:
-    """All mutations of a file that the tool proposes."""
+    """Return all mutations of a file that the tool proposes."""
     nodes = list(ast_nodes(get_ast((SOURCE / file).read_text(encoding="utf-8"))))
     found: list[Proposal] = []
     for name in operator_names():
         kind = get_operator(name)
         if kind.arguments() or name == "core/ExceptionReplacer":
-            # The latter fails where an `except` names several.
+            # The exception replacer fails where an `except` names several exceptions.
             continue
         places = [start for node in nodes for start, _end in kind().mutation_positions(node)]
         found += [Proposal(file, name, number, *place) for number, place in enumerate(places)]
@@ -104,7 +108,7 @@ def proposals(file: str) -> list[Proposal]:
 
 
 def planted(proposal: Proposal) -> Fault | None:
-    """The fault that a proposal makes, or None if it changes nothing that is run."""
+    """Return the fault that a proposal makes, or None if it changes nothing that is run."""
     text = (SOURCE / proposal.file).read_text(encoding="utf-8")
     mutant = mutate_code(text, get_operator(proposal.operator)(), proposal.number)
     if mutant is None or _meaning(mutant) in {_meaning(text), ""}:
@@ -114,8 +118,8 @@ def planted(proposal: Proposal) -> Fault | None:
 
 
 def draw(count: int, seed: int) -> tuple[list[Fault], int]:
-    """So many faults, each of another kind or at another place, and how many proposals there are to draw from."""
-    # By place first: the tool proposes seven others for each comparison, and ten for each `|`.
+    """Draw `count` faults, each of another kind or at another place. Returns them, and the number of all proposals."""
+    # By place first, because the tool proposes seven mutations for each comparison and ten for each `|`.
     places: dict[tuple[str, int, int, str], list[Proposal]] = defaultdict(list)
     for file in FILES:
         for proposal in proposals(file):
@@ -134,7 +138,7 @@ def draw(count: int, seed: int) -> tuple[list[Fault], int]:
 
 
 def main() -> int:
-    """Returns 1 if one survives that is not explained."""
+    """Plant what the command line asks for. Returns 1 if a fault survives that is not explained."""
     parser = argparse.ArgumentParser(prog="planted.drawn", description="Plant faults that are drawn at random.")
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=4)
@@ -149,7 +153,7 @@ def main() -> int:
     with ThreadPoolExecutor(max(1, arguments.jobs)) as pool:
         outcomes = pool.map(try_fault, faults)
         for fault, outcome in zip(faults, outcomes, strict=True):
-            # A mutant that cannot be imported, or hangs, has been noticed as well.
+            # The tests have also noticed a mutant that hangs, or that cannot be imported.
             verdict, why = outcome.verdict, outcome.test or outcome.why
             if verdict == "survived" and fault.rule in EXPLAINED:
                 verdict, why = "explained", EXPLAINED[fault.rule]

@@ -14,6 +14,7 @@ from .faults_of_losses import LOSSES
 from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
 from .faults_of_processes import PROCESSES
+from .faults_of_profiles import PROFILES
 from .faults_of_remote_children import REMOTE_CHILDREN
 from .faults_of_sockets import SOCKETS
 from .faults_of_starting import STARTING
@@ -41,6 +42,7 @@ FAULTS: tuple[Fault, ...] = (
     *GROUPS,
     *SUPERVISION,
     *PROCESSES,
+    *PROFILES,
     *REMOTE_CHILDREN,
     *WORKERS,
     *LOGS,

@@ -110,8 +110,10 @@ GROUPS = (
     Fault(
         "group_monitors_all",
         "groups: all members are monitored, however many there are",
-        (Change(_ROSTER, "while self._monitored < self.limit or self._wants:", "while True:"),
-         Change(_ROSTER, "            if self._monitored >= self.limit:\n", "            if False:\n")),
+        (
+            Change(_ROSTER, "while self._monitored < self.limit or self._wants:", "while True:"),
+            Change(_ROSTER, "            if self._monitored >= self.limit:\n", "            if False:\n"),
+        ),
         (f"{_RULES}::test_no_more_than_the_limit_are_monitored",),
     ),
     Fault(
@@ -165,13 +167,31 @@ GROUPS = (
     Fault(
         "called_again_unasked",
         "groups: a call that may not be made twice is",
-        (Change(_GROUP, "if not again or error.port != place.port:", "if error.port != place.port:"),),
+        (Change(_GROUP, " or (error.maybe_delivered and not again):", ":"),),
         (f"{_ONE}::test_a_member_that_dies_fails_the_call_or_another_one_is_called",),
+    ),
+    Fault(
+        "undelivered_call_fails",
+        "groups: a call that nobody has got fails, although another member could take it",
+        (Change(_GROUP, "(error.maybe_delivered and not again)", "not again"),),
+        (f"{_ONE}::test_a_call_that_nobody_has_got_goes_to_another_member",),
+    ),
+    Fault(
+        "reply_of_any_type",
+        "groups: the reply of a member is not of the type that was asked for",
+        (Change(_GROUP, "self._calls.call(port, message, reply)", "self._calls.call(port, message)"),),
+        (f"{_ONE}::test_a_reply_has_the_type_that_was_asked_for",),
+    ),
+    Fault(
+        "key_that_nobody_asked_for",
+        "groups: a group of one key has members of other keys",
+        (Change(_GROUP, "return self.key is None or key == self.key", "return True"),),
+        (f"{_ONE}::test_a_group_of_one_key_follows_the_port_that_has_it",),
     ),
     Fault(
         "own_death_is_the_members",
         "groups: a call whose reply port was killed is made again and again",
-        (Change(_GROUP, "if not again or error.port != place.port:", "if not again:"),),
+        (Change(_GROUP, "if error.port != place.port or (error", "if (error"),),
         (f"{_ONE}::test_a_call_whose_reply_port_is_killed_is_not_made_again",),
         hangs=True,
     ),

@@ -107,7 +107,7 @@ PROCESSES = (
     Fault(
         "one_secret_of_two",
         "a process is told the first secret alone, and refuses nodes that dial with another one",
-        (Change(_CHILDREN, "secrets=settings.secret,", "secrets=settings.secret[:1],"),),
+        (Change(_CHILDREN, "secrets=network.secrets,", "secrets=network.secrets[:1],"),),
         (f"{_TESTS}::test_a_process_accepts_all_secrets_of_its_parent",),
     ),
 )

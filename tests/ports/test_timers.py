@@ -88,7 +88,10 @@ async def test_it_ends_with_the_port_that_asked(autojump_clock: object, how: str
         async def ask_in_a_task() -> None:
             ask(node, how, target)
 
-        asker.on("ask")(lambda: ask(node, how, target) and None)
+        @asker.on("ask")
+        def ask_in_a_handler() -> None:
+            ask(node, how, target)
+
         if asks_in == "handler":
             node.send(asker, "ask")
         elif asks_in == "task":

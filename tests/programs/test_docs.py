@@ -5,6 +5,9 @@
 - `<!-- file: NAME -->` before a `python` block saves it as NAME, and does not run it by itself.
 - `<!-- run-together: NAME NAME … -->` runs saved files of the page at the same time, in one directory. If a `text`
   block follows, that is what the last of them must print.
+- `<!-- run-services: NAME ARGUMENT …, NAME …, NAME … -->` runs saved files at the same time, with arguments, one of them
+  perhaps several times. The last one has to end by itself, and what it prints is compared in the same way. The others
+  are services, which run for ever: none of them may have ended by itself when it ends, and they are killed then.
 - `<!-- output-of: NAME -->` before a `text` block: that is what NAME printed in the last `run-together`.
 
 Programs can import those in docs/examples. They find a secret for their network in the environment variable SECRET.
@@ -36,22 +39,24 @@ TIMEOUT = 60
 def run(example: Example, directory: Path) -> None:
     """Run the programs of an example at the same time, and compare what they print.
 
-    The last one must exit with 0; another one may also have been killed, where the page shows just that.
+    The last one must exit with 0; another one may also have been killed, where the page shows just that. Services must
+    not have ended by themselves.
     """
     for name, text in example.files.items():
         (directory / name).write_text(text, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(LIBRARY), environment.get("PYTHONPATH", "")]))
     environment |= {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "SECRET": secrets.token_hex()}
-    outputs = {name: directory / f"{name}.output" for name in example.programs}
-    errors = {name: directory / f"{name}.errors" for name in example.programs}
-    processes: dict[str, subprocess.Popen[bytes]] = {}
+    numbered = list(enumerate(example.programs))
+    outputs = {number: directory / f"{number} {name}.output" for number, name in numbered}
+    errors = {number: directory / f"{number} {name}.errors" for number, name in numbered}
+    processes: list[subprocess.Popen[bytes]] = []
     deadline = time.monotonic() + TIMEOUT
     try:
-        for name in example.programs:
-            command = [sys.executable, "-W", "error", name]
-            with outputs[name].open("wb") as output, errors[name].open("wb") as error:
-                processes[name] = subprocess.Popen(
+        for number, name in numbered:
+            command = [sys.executable, "-W", "error", *name.split()]
+            with outputs[number].open("wb") as output, errors[number].open("wb") as error:
+                process = subprocess.Popen(
                     command,
                     cwd=directory,
                     env=environment,
@@ -60,20 +65,22 @@ def run(example: Example, directory: Path) -> None:
                     stderr=error,
                     start_new_session=True,  # a program may start others: they are ended with it
                 )
-        for process in processes.values():
+                processes.append(process)
+        for process in processes[-1:] if example.services else processes:
             process.wait(max(0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         pytest.fail(f"{example.place}: still running after {TIMEOUT} s\n{everything(outputs, errors)}")
     finally:
-        for process in processes.values():
+        for process in processes:
             end(process)
     killed = -getattr(signal, "SIGKILL", 0)
-    for name, process in processes.items():
-        allowed = {0} if name == example.programs[-1] else {0, killed}
-        said = everything(outputs, errors)
+    said = everything(outputs, errors)
+    for (number, name), process in zip(numbered, processes, strict=True):
+        allowed = {0} if process is processes[-1] else {killed} if example.services else {0, killed}
         assert process.returncode in allowed, f"{example.place}: {name} ended with {process.returncode}\n{said}"
-    for name, expected in example.expected.items():
-        assert outputs[name].read_text(encoding="utf-8") == expected, f"{example.place}: {everything(outputs, errors)}"
+        if name in example.expected:
+            printed = outputs[number].read_text(encoding="utf-8")
+            assert printed == example.expected[name], f"{example.place}: {said}"
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -85,7 +92,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def everything(outputs: Mapping[str, Path], errors: Mapping[str, Path]) -> str:
+def everything(outputs: Mapping[int, Path], errors: Mapping[int, Path]) -> str:
     parts = [f"--- {path.name}\n{path.read_text('utf-8', 'replace')}" for path in (*outputs.values(), *errors.values())]
     return "\n".join(parts)
 
@@ -188,6 +195,44 @@ def test_harness_runs_a_page(short_directory: Path) -> None:
 @pytest.mark.parametrize("index, status, first", [(1, 3, "first"), (2, 0, "other")])
 def test_harness_notices_a_wrong_page(short_directory: Path, index: int, status: int, first: str) -> None:
     example = examples_of("page", PAGE.format(status=status, first=first))[index]
+    with pytest.raises(AssertionError, match=r"page:\d+"):
+        run(example, short_directory)
+
+
+SERVICES = """
+<!-- file: service.py -->
+```python
+import pathlib, sys, time
+pathlib.Path(sys.argv[1]).touch()
+if {stays}:
+    time.sleep(60)
+```
+
+<!-- file: last.py -->
+```python
+import pathlib
+while not (pathlib.Path("a").exists() and pathlib.Path("b").exists()):
+    pass
+print("last")
+```
+
+<!-- run-services: service.py a, service.py b, last.py -->
+```text
+{printed}
+```
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="services end by SIGKILL")
+def test_harness_runs_services(short_directory: Path) -> None:
+    (example,) = examples_of("page", SERVICES.format(stays=True, printed="last"))
+    assert example.programs == ("service.py a", "service.py b", "last.py")
+    run(example, short_directory)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="services end by SIGKILL")
+def test_harness_notices_what_is_wrong_with_services(short_directory: Path) -> None:
+    (example,) = examples_of("page", SERVICES.format(stays=True, printed="first"))
     with pytest.raises(AssertionError, match=r"page:\d+"):
         run(example, short_directory)
 

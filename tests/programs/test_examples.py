@@ -2,100 +2,34 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
 import trio.lowlevel
+from running_programs import Program, Stage, open_stage
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
-LIMIT = 60.0
 
 
-class Program:
-    """One of the examples, running.
-
-    Attributes:
-      lines: what it has printed.
-    """
-
-    def __init__(self, process: trio.Process) -> None:
-        self.process = process
-        self.lines: list[str] = []
-        self._changed = trio.Event()
-
-    async def read(self) -> None:
-        assert self.process.stdout is not None
-        rest = b""
-        async for data in self.process.stdout:
-            *lines, rest = (rest + data).split(b"\n")
-            self.lines += [line.decode() for line in lines]
-            self._changed.set()
-            self._changed = trio.Event()
-
-    async def expect(self, pattern: str, after: int = 0) -> int:
-        """Wait for a line; returns how many lines there are up to it."""
-        while True:
-            for index, line in enumerate(self.lines[after:], after):
-                if re.search(pattern, line):
-                    return index + 1
-            await self._changed.wait()
-
-    async def type(self, line: str) -> None:
-        assert self.process.stdin is not None
-        await self.process.stdin.send_all(line.encode() + b"\n")
-
-    async def end_of_input(self) -> int:
-        """Type nothing more, and wait until it ends by itself."""
-        assert self.process.stdin is not None
-        await self.process.stdin.aclose()
-        return await self.process.wait()
-
-
-class Stage:
+class ExamplesStage:
     """Runs examples in one network of Unix sockets."""
 
-    def __init__(self, directory: Path, nursery: trio.Nursery) -> None:
-        self.seed = f"unix:{directory / 'seed'}"
-        self._nursery = nursery
-        self._programs: list[Program] = []
+    def __init__(self, stage: Stage) -> None:
+        self.seed = f"unix:{stage.directory / 'seed'}"
+        self._stage = stage
 
     async def start(self, name: str, *arguments: str) -> Program:
-        command = [sys.executable, "-P", str(EXAMPLES / f"{name}.py"), *(arguments or (self.seed,))]
-        environment = {**os.environ, "SECRET": "a secret for the examples", "PYTHONUNBUFFERED": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join([str(EXAMPLES), *filter(None, [os.environ.get("PYTHONPATH")])])
-        process = await trio.lowlevel.open_process(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-        )
-        program = Program(process)
-        self._programs.append(program)
-        self._nursery.start_soon(program.read)
-        return program
-
-    async def end(self) -> None:
-        for program in self._programs:
-            if program.process.returncode is None:
-                program.process.kill()
-                await program.process.wait()
+        return await self._stage.run(EXAMPLES / f"{name}.py", *(arguments or (self.seed,)))
 
 
 @asynccontextmanager
-async def a_stage(directory: Path) -> AsyncGenerator[Stage, None]:
-    with trio.fail_after(LIMIT):
-        async with trio.open_nursery() as nursery:
-            stage = Stage(directory, nursery)
-            try:
-                await (await stage.start("seed_node")).expect("listening on")
-                yield stage
-            finally:
-                with trio.CancelScope(shield=True):
-                    await stage.end()
-            nursery.cancel_scope.cancel()
+async def a_stage(directory: Path) -> AsyncGenerator[ExamplesStage, None]:
+    async with open_stage(directory) as programs:
+        stage = ExamplesStage(programs)
+        await (await stage.start("seed_node")).expect("listening on")
+        yield stage
 
 
 async def test_senders_find_receivers(short_directory: Path) -> None:
@@ -136,7 +70,7 @@ async def test_the_chat_whose_server_is_killed(short_directory: Path) -> None:
         await anna.expect(r"^\* bert has left", seen[0])
 
 
-async def open_supervised_chat(stage: Stage) -> tuple[dict[str, Program], Program, list[Program]]:
+async def open_supervised_chat(stage: ExamplesStage) -> tuple[dict[str, Program], Program, list[Program]]:
     """Three hosts by their names, a supervisor, and two clients that see each other."""
     hosts = {name: await stage.start("chat_host", stage.seed, name) for name in ("host-1", "host-2", "host-3")}
     supervisor = await stage.start("chat_supervisor")

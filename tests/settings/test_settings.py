@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trio_mp import ConfigurationError, open_node
+from trio_mp._settings.checks import ServiceReference
 from trio_mp._settings.settings import SettingArguments, Settings, check_settings
 
 SECRET = "0123456789abcdef"
@@ -19,6 +21,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.binds is None
     assert settings.seeds == ()
     assert settings.secret == ()
+    assert settings.secret_file is None
     assert settings.certificate is None
     assert settings.encryption is True
     assert settings.heartbeat == 5
@@ -35,6 +38,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.monitor_limit == 1_000_000
     assert settings.call_limit == 100_000
     assert settings.unmonitored_death == "log"
+    assert settings.services == ()
     assert settings.spawn_modules == ()
     assert settings.share_logs is True
 
@@ -44,6 +48,7 @@ def test_every_setting_can_be_given() -> None:
         "binds": ["127.0.0.1:0", "unix:/tmp/x.sock"],
         "seeds": ("localhost",),
         "secret": (SECRET, b"the one before this"),
+        "secret_file": None,
         "certificate": None,
         "encryption": False,
         "heartbeat": 1,
@@ -60,6 +65,7 @@ def test_every_setting_can_be_given() -> None:
         "monitor_limit": 1,
         "call_limit": 1,
         "unmonitored_death": "raise",
+        "services": ["app.web", ("app.mail:start", "imap", 3), ["_a.b:_c"]],
         "spawn_modules": ["json"],
         "share_logs": False,
     }
@@ -70,6 +76,11 @@ def test_every_setting_can_be_given() -> None:
     assert settings.secret == (SECRET.encode(), b"the one before this")
     assert settings.heartbeat == 1.0
     assert isinstance(settings.heartbeat, float)
+    assert settings.services == (
+        ServiceReference("app.web", "main"),
+        ServiceReference("app.mail", "start", ("imap", 3)),
+        ServiceReference("_a.b", "_c"),
+    )
     assert settings.spawn_modules == ("json",)
     assert set(arguments) == set(SettingArguments.__annotations__)
 
@@ -84,6 +95,9 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("secret", bytearray(20)),
     ("secret", [5]),
     ("secret", {"a" * 16}),
+    ("secret_file", 5),
+    ("secret_file", b"secret"),
+    ("secret_file", ["secret"]),
     ("certificate", "node.pem"),
     ("encryption", 1),
     ("encryption", "yes"),
@@ -108,6 +122,11 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("busy_poll", "0"),
     ("monitor_limit", "many"),
     ("call_limit", "many"),
+    ("services", "json"),
+    ("services", 5),
+    ("services", [5]),
+    ("services", [[]]),
+    ("services", [[5, "json"]]),
     ("spawn_modules", "json"),
     ("share_logs", 1),
     ("spawn_modules", [5]),
@@ -123,6 +142,8 @@ WRONG_VALUES: list[tuple[str, Any]] = [
     ("secret", []),
     ("secret", [SECRET, "hunter2"]),
     ("secret", "\udc80" * 20),
+    ("secret_file", ""),
+    ("secret_file", "a\0b"),
     ("heartbeat", 0),
     ("heartbeat", -1),
     ("heartbeat", 0.01),
@@ -148,6 +169,13 @@ WRONG_VALUES: list[tuple[str, Any]] = [
     ("unmonitored_death", "ignore"),
     ("unmonitored_death", None),
     ("unmonitored_death", ["log"]),
+    ("services", ["no module"]),
+    ("services", ["json:loads:x"]),
+    ("services", [":main"]),
+    ("services", ["json:a.b"]),
+    ("services", ["no_such_module"]),
+    ("services", ["json"]),
+    ("services", ["json:__name__"]),
     ("spawn_modules", ["no_such_module"]),
 ]
 
@@ -230,6 +258,11 @@ async def test_a_network_needs_a_secret(name: str) -> None:
             raise AssertionError
 
 
+def test_the_path_of_a_secret_file_may_be_any_path() -> None:
+    settings = check_settings(None, {"secret_file": Path("a") / "b", "binds": ["unix:x"]})
+    assert settings.secret_file == str(Path("a") / "b")
+
+
 async def test_a_secret_without_a_network_is_no_error() -> None:
     async with open_node(secret=SECRET, binds=(), seeds=()) as node:
         assert node.binds == ()
@@ -259,25 +292,6 @@ def test_a_message_is_at_most_a_quarter_of_the_queue() -> None:
         check_settings(None, {"message_limit": 1024**2 + 1, "queue_limit": 4 * 1024**2})
     with pytest.raises(ConfigurationError, match="message_limit"):
         check_settings(None, {"queue_limit": 1024**2})
-
-
-async def test_a_profile_is_refused_clearly_as_long_as_there_are_none() -> None:
-    with pytest.raises(ConfigurationError, match=r"profile.*'production'"):
-        async with open_node(profile="production"):
-            raise AssertionError
-
-
-async def test_a_profile_of_the_environment_is_refused_clearly_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRIO_MP_PROFILE", "production")
-    with pytest.raises(ConfigurationError, match=r"'production'.*TRIO_MP_PROFILE"):
-        async with open_node():
-            raise AssertionError
-
-
-async def test_no_profile_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TRIO_MP_PROFILE", raising=False)
-    async with open_node(profile=None):
-        pass
 
 
 def test_settings_are_frozen() -> None:

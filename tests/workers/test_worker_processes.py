@@ -207,11 +207,13 @@ async def test_a_computation_stops_neither_the_node_nor_async_functions() -> Non
     async with open_workers() as workers, trio.open_nursery() as nursery:
         nursery.start_soon(workers.run, functions.compute, 3.0)
         await wait_until(lambda: workers._pool.workers[0].load.sync_tasks)
-        start = time.perf_counter()
-        for number in range(20):
+        slow = 0
+        for number in range(100):
+            start = time.perf_counter()
             assert await workers.run(functions.echo_async, number) == [number]
-        # If the two threads changed too seldom, the calls would last for as long as the computation.
-        assert time.perf_counter() - start < 2.0
+            slow += time.perf_counter() - start > 0.15
+        # A few may be, on a busy machine. If the two threads changed too seldom, many would be.
+        assert slow <= 5
         assert workers._pool.workers[0].load.sync_tasks == 1
 
 

@@ -75,6 +75,10 @@ class Channel(Side):
         if self.broken is None and not self._left:
             self._runtime.send(self.other, words)
 
+    def write(self) -> None:
+        """See `Side.write`."""
+        self._outgoing.write()
+
     def leave(self, reason: Reason = NORMAL) -> None:
         """Leave the channel, and let the port of this side die. Not a checkpoint.
 
@@ -103,7 +107,7 @@ class Channel(Side):
     def _break(self, port: str, reason: Reason) -> None:
         if self.broken is None and not self._left:
             self.broken = PortDied(port, reason)
-            self._outgoing.wake_all()
+            self._outgoing.stop()
             self._incoming.wake_all()
             self.gone()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
@@ -163,7 +162,8 @@ class ChannelReceiver(trio.abc.ReceiveChannel[T_co]):
     def __repr__(self) -> str:
         return f"<ChannelReceiver{' (closed)' if self._closed else ''} at {id(self):#x}>"
 
-    def receive(self) -> Coroutine[Any, Any, T_co]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    @enable_ki_protection
+    async def receive(self) -> T_co:
         """Take the next item; wait for one if there is none. To be awaited.
 
         An item that is already there is returned without a full scheduler pass: cancellation is checked, and other
@@ -175,31 +175,40 @@ class ChannelReceiver(trio.abc.ReceiveChannel[T_co]):
             is the `PortDied` that says why.
           trio.ClosedResourceError: this clone is closed, perhaps while this waits.
         """
-        # Not an async function that awaits this: a coroutine more for each item.
-        return self._receive(iterates=False)
-
-    def __anext__(self) -> Coroutine[Any, Any, T_co]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self._receive(iterates=True)
-
-    @enable_ki_protection
-    async def _receive(self, *, iterates: bool) -> T_co:
         incoming = self._incoming
         await checkpoint_if_cancelled()
         if incoming.clock() - incoming.yielded >= YIELD_INTERVAL:
             await cancel_shielded_checkpoint()
             incoming.yielded = incoming.clock()
-        if self._closed:
-            raise trio.ClosedResourceError("this end of the channel is closed")
-        if incoming.items:
+        item: T_co
+        if incoming.items and not self._closed:
+            item = incoming.take()
+        else:
+            item = await self._wait()
+        return item
+
+    @enable_ki_protection
+    async def __anext__(self) -> T_co:
+        # The same lines and not a call: one more for each item.
+        incoming = self._incoming
+        await checkpoint_if_cancelled()
+        if incoming.clock() - incoming.yielded >= YIELD_INTERVAL:
+            await cancel_shielded_checkpoint()
+            incoming.yielded = incoming.clock()
+        if incoming.items and not self._closed:
             item: T_co = incoming.take()
             return item
         try:
-            incoming.check()
-            item = await incoming.wait(self)
+            return await self._wait()
         except trio.EndOfChannel:
-            if iterates:
-                raise StopAsyncIteration from None
-            raise
+            raise StopAsyncIteration from None
+
+    async def _wait(self) -> T_co:
+        """Wait for an item, because none is there or this clone is closed."""
+        if self._closed:
+            raise trio.ClosedResourceError("this end of the channel is closed")
+        self._incoming.check()
+        item: T_co = await self._incoming.wait(self)
         return item
 
     @enable_ki_protection

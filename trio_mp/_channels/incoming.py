@@ -12,7 +12,7 @@ from .._errors import RemoteProtocolError
 from .._protocol.credit import Debt, size_of
 from .._runtime import Runtime
 from .outgoing import Closable
-from .side import Side
+from .side import WRITTEN_AT_ONCE, Side
 
 
 class WaitingReceive:
@@ -61,6 +61,7 @@ class ReceivingDirection:
         self.items: deque[tuple[Any, int]] = deque()
         self.debt = Debt(buffer, buffer_size)
         self.told = False
+        self._queue = runtime.dispatcher.queue
         self._side = side
         self._closed = False
         # Whether the other side has said that no item follows.
@@ -68,10 +69,10 @@ class ReceivingDirection:
 
     def arrived(self, item: Any) -> None:
         """Take up an item: the task that has waited longest gets it, or it waits."""
-        if self._closed:
+        if self._closed or self._ended:
+            if self._ended:
+                raise RemoteProtocolError("channel: expected nothing behind the end, got an item")
             return
-        if self._ended:
-            raise RemoteProtocolError("channel: expected nothing behind the end, got an item")
         size = size_of(item) if self._side.measured else 0
         self.debt.arrived(size)
         if self.waiting:
@@ -80,7 +81,7 @@ class ReceivingDirection:
             self._wake(first, None)
             given_back = self.debt.taken(size)
             if given_back:
-                self._side.say("credit", given_back)
+                self._give_back(given_back)
         else:
             self.items.append((item, size))
 
@@ -89,8 +90,14 @@ class ReceivingDirection:
         item, size = self.items.popleft()
         given_back = self.debt.taken(size)
         if given_back:
-            self._side.say("credit", given_back)
+            self._give_back(given_back)
         return item
+
+    def _give_back(self, count: int) -> None:
+        self._side.say("credit", count)
+        if count >= WRITTEN_AT_ONCE:
+            # The other side goes on while this one takes what is left.
+            self._side.write()
 
     def check(self) -> None:
         """Raise `trio.EndOfChannel` or `trio.BrokenResourceError` if no item can come any more. None waits."""
@@ -112,6 +119,8 @@ class ReceivingDirection:
             del self.waiting[waiting]
             return trio.lowlevel.Abort.SUCCEEDED
 
+        # The credit that is given back goes out before this task waits, and not in the pass after that.
+        self._queue.flush_early()
         await trio.lowlevel.wait_task_rescheduled(abort)
         self.yielded = self.clock()
         error, waiting.error = waiting.error, None
@@ -128,7 +137,7 @@ class ReceivingDirection:
         """Take up that a task over there waits for more bytes of credit."""
         given_back = self.debt.awaited()
         if given_back:
-            self._side.say("credit", given_back)
+            self._give_back(given_back)
 
     def ended(self) -> None:
         """Take up that no item follows."""

@@ -13,7 +13,7 @@ from .._ports.run_queue import Job
 from .._protocol.credit import Credit, size_of
 from .._protocol.wire.values import plain_value
 from .._runtime import Runtime
-from .side import Side
+from .side import WRITTEN_AT_ONCE, Side
 
 
 class Closable(Protocol):
@@ -31,16 +31,18 @@ class WaitingSend:
       task: the task.
       item, size: what it wants to send, and how many bytes that counts for.
       clone: by which clone.
-      error: what it is to raise when it is woken; None if the item was sent.
+      woken: whether the task was woken, and has not run since.
+      error: what it is to raise when it is woken; None if the item was sent, or is to be sent by the task.
     """
 
-    __slots__ = ("clone", "error", "item", "size", "task")
+    __slots__ = ("clone", "error", "item", "size", "task", "woken")
 
     def __init__(self, item: Any, size: int, clone: Closable) -> None:
         self.task = trio.lowlevel.current_task()
         self.item = item
         self.size = size
         self.clone = clone
+        self.woken = False
         self.error: Exception | None = None
 
 
@@ -70,17 +72,28 @@ class SendingDirection:
         self.waiting: dict[WaitingSend, None] = {}
         self.credit = Credit(buffer, buffer_size)
         self.refused = False
+        self._stopped = False
         self.told = False
         self._side = side
         self._runtime = runtime
         self._peer: Peer | None = None
         self._name = ""
+        # So many items are written at once, if that is more than a few: then half a buffer, so that the other side
+        # takes one half while this one sends the other. And how many are missing to that.
+        self._batch = buffer // 2 if buffer // 2 >= WRITTEN_AT_ONCE else 0
+        self._missing = self._batch
         # Whether this side has said that its first waiting task lacks bytes.
         self._said_wait = False
 
     def go_to(self, peer: Peer | None, name: str) -> None:
         """Send to the port of this name from now on, on that peer, or on this node."""
         self._peer, self._name = peer, name
+
+    def write(self) -> None:
+        """Write what was sent, now and not at the end of the pass."""
+        self._missing = self._batch
+        if self._peer is not None:
+            self._peer.write()
 
     def check(self) -> None:
         """Raise `trio.BrokenResourceError` if nothing can be sent any more."""
@@ -98,10 +111,9 @@ class SendingDirection:
           trio.BrokenResourceError: nothing can be sent any more.
           TypeError, ValueError: the item cannot travel. It has cost nothing.
         """
-        side = self._side
-        if self.refused or side.broken is not None:
+        if self._stopped:
             self.check()
-        size = size_of(item) if side.measured else 0
+        size = size_of(item) if self._side.measured else 0
         if self.waiting or not self.credit.take(size):
             return False
         self._send(item)
@@ -109,21 +121,24 @@ class SendingDirection:
 
     def _send(self, item: Any) -> None:
         """Send an item whose credit was taken. The credit comes back if this raises."""
-        runtime = self._runtime
+        runtime, peer = self._runtime, self._peer
         try:
             # As `Runtime.send`, without looking up the route each time: while the other side is monitored it stays.
             if runtime.closed or runtime.lifecycle.lingering:
                 runtime.check_open()
-            if self._peer is None:
+            if peer is None:
                 runtime.send_here(self._name, ("item", item))
             else:
-                self._peer.send(self._name, ("item", item))
+                peer.send(self._name, ("item", item))
         except BaseException as error:
             self.credit.refund()
             if isinstance(error, TypeError | ValueError):
                 # The place as the caller counts.
                 plain_value(item, "item", room=2)
             raise
+        self._missing -= 1
+        if not self._missing:
+            self.write()
 
     async def wait(self, item: Any, clone: Closable) -> None:
         """Wait until there is credit for an item, and it was sent. Cancelled, it was not sent.
@@ -142,8 +157,18 @@ class SendingDirection:
             self._said_wait = False
             return trio.lowlevel.Abort.SUCCEEDED
 
+        # What was sent goes out before this task waits, and not in the pass after that.
+        self._runtime.dispatcher.queue.flush_early()
         await trio.lowlevel.wait_task_rescheduled(abort)
         self.yielded = self.clock()
+        if waiting in self.waiting:
+            # There is credit. No other task could take it meanwhile: this one still waits.
+            del self.waiting[waiting]
+            if self.waiting:
+                self._runtime.dispatcher.queue.enqueue(Job(self._serve), ())
+            self._said_wait = False
+            self.credit.take(waiting.size)
+            self._send(item)
         error, waiting.error = waiting.error, None
         if error is not None:
             raise error
@@ -151,7 +176,23 @@ class SendingDirection:
     def _wake(self, waiting: WaitingSend, error: Exception | None) -> None:
         del self.waiting[waiting]
         waiting.error = error
-        trio.lowlevel.reschedule(waiting.task)
+        if not waiting.woken:
+            waiting.woken = True
+            trio.lowlevel.reschedule(waiting.task)
+
+    def _wake_first(self) -> None:
+        """Have the first task that waits send its item itself, if there is credit for it.
+
+        It goes on sending then. If the item was sent here, it would be written alone, at the end of this pass, and wake
+        the other side for itself.
+        """
+        first = next(iter(self.waiting))
+        if not first.woken:
+            if self.credit.covers(first.size):
+                first.woken = True
+                trio.lowlevel.reschedule(first.task)
+            else:
+                self._say_wait()
 
     def _serve(self) -> None:
         """Send for the tasks that wait, as far as the credit goes: here, and not in the tasks, to keep their order."""
@@ -180,16 +221,17 @@ class SendingDirection:
             raise RemoteProtocolError(f"credit: expected a number of items, got {items!r:.100}")
         self.credit.give(items)
         if self.waiting:
-            self._serve()
+            self._wake_first()
 
     def closed_there(self) -> None:
         """Take up that the other side takes nothing any more."""
         self.refused = True
-        self.wake_all()
+        self.stop()
         self._side.gone()
 
-    def wake_all(self) -> None:
-        """Have all tasks that wait raise what `check` raises."""
+    def stop(self) -> None:
+        """Have `put` raise what `check` raises, and all tasks that wait."""
+        self._stopped = True
         for waiting in tuple(self.waiting):
             try:
                 self.check()

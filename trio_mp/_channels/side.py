@@ -8,6 +8,13 @@ from typing import NoReturn
 
 from .._errors import PortDied
 
+WRITTEN_AT_ONCE = 100
+"""So many items, or the credit for so many, are written at once, and not when the task waits.
+
+Otherwise the two sides would take turns: the one would work off a whole buffer while the other waits for it. For fewer
+items the other side would have to wake up twice as often, which costs more than the items.
+"""
+
 
 class Side(ABC):
     """One side of a channel, as its directions see it.
@@ -27,6 +34,10 @@ class Side(ABC):
     @abstractmethod
     def say(self, *words: object) -> None:
         """Send words to the other side, unless they mean nothing any more. Raises what `Node.send` does."""
+
+    @abstractmethod
+    def write(self) -> None:
+        """Write what was said, now and not at the end of the pass."""
 
     @abstractmethod
     def raise_broken(self) -> NoReturn:

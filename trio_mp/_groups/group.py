@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import trio
 
@@ -32,12 +32,14 @@ from .._protocol.groups.roster import (
 from .._protocol.requests import INFO
 from .._protocol.wire.values import plain_message
 from .._runtime import Runtime
-from .._services.calls import Calls
+from .._services.calls import UNTYPED, Calls
 from .._services.changes import Change, copy_value, entries_of
 from .._services.database import Database
 from .._services.effect_queue import EffectQueue
 
 log = logging.getLogger("trio_mp.group")
+
+T = TypeVar("T")
 
 _HEARTBEATS = 3.0
 """For how many heartbeats a connected node may take to answer, before it is taken for one that does not."""
@@ -55,11 +57,15 @@ class Group(AsyncIterator[MembershipEvent]):
 
     Attributes:
       family: the name of the family.
+      key: the key of the only entry that makes a member, or None if all entries do.
     """
 
-    def __init__(self, runtime: Any, calls: Any, database: Database, family: str, watch: int) -> None:
+    def __init__(
+        self, runtime: Any, calls: Any, database: Database, family: str, watch: int, key: str | None = None
+    ) -> None:
         # `Any` in the signature: type checkers of programs need not read the modules that are not for users.
         self.family: str = family
+        self.key: str | None = key
         self._runtime: Runtime = runtime
         self._calls: Calls = calls
         self._database = database
@@ -134,28 +140,51 @@ class Group(AsyncIterator[MembershipEvent]):
         self._execute(self._roster.end_use(place))
         return place.port
 
+    @overload
     async def call(
         self, *message: Any, by: Choice = "round_robin", key: str | None = None, again: bool = False
-    ) -> tuple[Any, ...]:
+    ) -> tuple[Any, ...]: ...
+    @overload
+    async def call(
+        self, *message: Any, reply: type[T], by: Choice = "round_robin", key: str | None = None, again: bool = False
+    ) -> T: ...
+    @overload
+    async def call(
+        self, *message: Any, reply: Any, by: Choice = "round_robin", key: str | None = None, again: bool = False
+    ) -> Any: ...
+    async def call(
+        self,
+        *message: Any,
+        reply: Any = UNTYPED,
+        by: Choice = "round_robin",
+        key: str | None = None,
+        again: bool = False,
+    ) -> Any:
         """Call a member, as `Node.call` does. Waits while none has joined.
 
-        A checkpoint. Cancelled, the reply is no longer wanted: when it comes it is dropped.
+        Another member is called when it is proven that the first one never got the message: it had died before, or the
+        connection was lost before the message was written.
+
+        A checkpoint. Cancelled, the call is called off, as for `Node.call`.
 
         Args:
-          message: what to send; a reply port is appended.
+          message: what to send; as for `Node.call`.
+          reply: the type of the reply; as for `Node.call`.
           by: which member: `"round_robin"` or `"least_busy"`, as for `pick`.
           key: all calls of one key go to the same member, as long as that can be reached, from all nodes that know the
             same members: rendezvous hashing over the keys of the entries, those that this group does not monitor yet
             among them. It is placement and not ownership: while members come or go two nodes may choose differently.
-          again: whether to call another member when this one has died, or may have lost messages, without an answer.
-            The message is then handled *at least once*, perhaps twice or by a member that has not died; and one that
-            kills whoever handles it kills one member after the other. Give the call a time limit.
+          again: whether to call another member also when this one may have got the message, and has died, or may have
+            lost messages, without an answer. The message is then handled *at least once*, perhaps twice or by a member
+            that has not died; and one that kills whoever handles it kills one member after the other. Give the call a
+            time limit.
 
         Returns:
-          The reply, whole.
+          The reply: its one element, if `reply` was given; else all of it, as a tuple.
 
         Raises:
           PortDied: the member died first, or messages to it may have been lost, and `again` was not given.
+          CallError: the member answered by an error, as for `Node.call`; no other member is called.
           TypeError, ValueError: a key and a rule were given, or a rule that is unknown; or the message cannot travel.
           trio.ClosedResourceError: the block of the group was left, or the node is closed.
         """
@@ -165,10 +194,10 @@ class Group(AsyncIterator[MembershipEvent]):
             place = await self._find(by, key)
             self._roster.begin_use(place)
             try:
-                return await self._call_member(place.port, message)
+                return await self._call_member(place.port, message, reply)
             except PortDied as error:
-                # Else the caller's own port has died, or the reply port.
-                if not again or error.port != place.port:
+                # Of another port: the caller's own has died, or the reply port.
+                if error.port != place.port or (error.maybe_delivered and not again):
                     raise
                 log.debug("%s: a call goes to another member: %s", self.family, error)
             finally:
@@ -226,10 +255,9 @@ class Group(AsyncIterator[MembershipEvent]):
 
     # How a call is made --------------------------------------------------------------------------------------------
 
-    async def _call_member(self, port: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
+    async def _call_member(self, port: str, message: tuple[Any, ...], reply: Any) -> Any:
         """The one place where a member is called."""
-        reply: tuple[Any, ...] = await self._calls.call(port, message)
-        return reply
+        return await self._calls.call(port, message, reply)
 
     async def _find(self, by: Choice, key: str | None) -> GroupPlace:
         """A member that has joined; waits for one. A checkpoint only if it waits."""
@@ -281,8 +309,10 @@ class Group(AsyncIterator[MembershipEvent]):
     @trio.lowlevel.enable_ki_protection
     def _take(self, change: Change) -> None:
         entries: dict[str, tuple[str, object]] = {}
-        gone = list(change.deleted)
+        gone = [key for key in change.deleted if self._is_wanted(key)]
         for key, value in entries_of(change).items():
+            if not self._is_wanted(key):
+                continue
             found = read_port(key, value)
             if found is not None:
                 entries[key] = found
@@ -294,6 +324,9 @@ class Group(AsyncIterator[MembershipEvent]):
                 log.warning("the key %.200r of the family %s names no port, and is no member", key, self.family)
         self._execute(self._roster.update(entries, gone))
         self._changed.unpark_all()
+
+    def _is_wanted(self, key: str) -> bool:
+        return self.key is None or key == self.key
 
     @trio.lowlevel.enable_ki_protection
     def _close(self) -> None:
@@ -416,15 +449,18 @@ class GroupBlock:
 
     Args:
       runtime, calls, database: the node's.
-      family, watch: what the program has said.
+      family, watch, key: what the program has said.
     """
 
-    def __init__(self, runtime: Runtime, calls: Calls, database: Database, family: str, watch: int) -> None:
+    def __init__(
+        self, runtime: Runtime, calls: Calls, database: Database, family: str, watch: int, key: str | None
+    ) -> None:
         self._runtime = runtime
         self._calls = calls
         self._database = database
         self._family = family
         self._watch = watch
+        self._key = key
         self._group: Group | None = None
 
     @trio.lowlevel.enable_ki_protection
@@ -432,7 +468,7 @@ class GroupBlock:
         if self._group is not None:
             raise RuntimeError("a group is opened once: call open_group() for each block")
         await trio.lowlevel.checkpoint()
-        self._group = Group(self._runtime, self._calls, self._database, self._family, self._watch)
+        self._group = Group(self._runtime, self._calls, self._database, self._family, self._watch, self._key)
         self._group._open()
         return self._group
 
@@ -450,7 +486,7 @@ class GroupBlock:
             await trio.lowlevel.checkpoint()
 
 
-def check_group(family: object, watch: object) -> tuple[str, int]:
+def check_group(family: object, watch: object, key: object) -> tuple[str, int, str | None]:
     """The arguments of `Node.open_group`. Raises `TypeError` or `ValueError`."""
     if not isinstance(family, str):
         raise TypeError(f"open_group(): expected the name of a family of the database, got {family!r}")
@@ -458,7 +494,9 @@ def check_group(family: object, watch: object) -> tuple[str, int]:
         raise TypeError(f"open_group(): watch: expected how many members to monitor, got {watch!r}")
     if watch < 1:
         raise ValueError(f"open_group(): watch: expected a number of members from 1, got {watch!r}")
-    return family, watch
+    if key is not None and not isinstance(key, str):
+        raise TypeError(f"open_group(): key: expected the key of an entry, got {key!r}")
+    return family, watch, key
 
 
 def _check_choice(by: object, key: object) -> None:

@@ -22,6 +22,7 @@ from .._peers.network import Network
 from .._peers.node_port import NodePort
 from .._peers.observers import Observers
 from .._peers.peer import Peer
+from .._peers.secret_file import SecretFileWatch
 from .._ports.dispatcher import Dispatcher
 from .._ports.lifecycle import Lifecycle
 from .._ports.run_queue import RunQueue
@@ -172,8 +173,12 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     if network is not None:
         network.serve_by(node_port)
 
-    tasks = (membership.run, database.renew_voucher) if membership is not None else ()
-    return Parts(runtime, calls, spawner, streams, channels, database, membership, logs, tasks)
+    tasks: list[Callable[[], Awaitable[None]]] = []
+    if membership is not None:
+        tasks += [membership.run, database.renew_voucher]
+    if network is not None and settings.secret_file is not None:
+        tasks += [SecretFileWatch(network, settings.secret_file, environment.in_thread).run]
+    return Parts(runtime, calls, spawner, streams, channels, database, membership, logs, tuple(tasks))
 
 
 def _introduce(settings: Settings, node_id: str, incarnation: str) -> LocalInfo:

@@ -48,7 +48,8 @@ async def open_child_node(
         node ID. If the port dies, the block is cancelled. In the handler `current_epoch` says which life of the child
         this is.
       context: as for `open_node`.
-      settings: as for `open_node`, except `seeds`, `secret` and `encryption`, which are the parent's. In a network
+      settings: as for `open_node(profile=False)`: none comes from the environment, which is the parent's, or from a
+        profile. `seeds`, `secret` and `encryption` are the parent's and cannot be given. In a network
         with certificates the process needs a `certificate` of its own: the parent hands over no private key.
 
     Raises:
@@ -71,7 +72,8 @@ async def open_child_node(
 
     ParentWatch(pipe, invitation.pid, leave).start()
     arguments = _settings_with(invitation, settings)
-    async with open_node(node_id, context=context, **arguments) as node:
+    # Nothing from outside: the environment is the parent's, with the parent's node ID and binds in it.
+    async with open_node(node_id, profile=False, context=context, **arguments) as node:
         _remember_parent(node, invitation)
         port = node.port(handler) if handler is not None else None
         if port is not None:

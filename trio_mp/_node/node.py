@@ -589,7 +589,7 @@ class Node:
 
     # Groups --------------------------------------------------------------------------------------------------------
 
-    def open_group(self, family: str, *, watch: int = 16) -> AbstractAsyncContextManager[Group]:
+    def open_group(self, family: str, *, watch: int = 16, key: str | None = None) -> AbstractAsyncContextManager[Group]:
         """The ports of a family as one: `async with node.open_group("doublers") as group:`.
 
         The members are the entries of the family that name a port, as `Database.register` sets them. `Group` says what
@@ -600,6 +600,8 @@ class Node:
           watch: how many members are monitored at a time. Which ones differs from node to node, so that many clients
             of many members are not all connected with each other. `pick` and `call` choose among these; a call with a
             `key` may want another one, and an idle one makes room.
+          key: the key of the only entry that makes a member. Then the group is of one, and follows a name: it is there
+            while a port is registered under that key and can be reached, whichever port that is.
 
         Entering and leaving are checkpoints; `Group.wait` waits for members. A call that is under way goes on when the
         block is left.
@@ -609,8 +611,8 @@ class Node:
           trio.ClosedResourceError: the node is closed or closing.
           PortDied: this is called by a task of a port that has died.
         """
-        family, watch = check_group(family, watch)
-        return GroupBlock(self._runtime, self._calls, self._database, family, watch)
+        family, watch, key = check_group(family, watch, key)
+        return GroupBlock(self._runtime, self._calls, self._database, family, watch, key)
 
     async def run_singleton(
         self, family: str, async_function: Callable[..., Awaitable[T]], *arguments: Any, seen: int = 0
@@ -619,8 +621,8 @@ class Node:
 
         Of all nodes that call this with one family one has its turn, and the others wait until it has ended. It is not
         exclusive: nodes that cannot see each other each have a turn. The epoch names the turn. It is a `TurnEpoch`, a
-        tuple that is greater the newer it is, so a resource that is told the epoch of who writes, and keeps the
-        greatest, refuses the older turn.
+        tuple that is greater the newer it is; send it as `tuple(epoch)`. So a resource that is told the epoch of who
+        writes, and keeps the greatest, refuses the older turn.
 
         When this node hears of a newer turn, the function is cancelled. When it has unwound the node says that the turn
         has ended, and waits for the next one, in which the function is called anew.

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
 import trio
 
-from .._errors import ConfigurationError
 from .._reason import node_failed
 from .._services.spawning import import_modules
 from .._settings.environment import Environment
 from .._settings.settings import SettingArguments, check_settings
 from .node import Node
+from .outside import from_outside
+from .secrets import load_secrets
+from .services import find_services, start_services
 
 
 @asynccontextmanager
 async def open_node(
     node_id: str | None = None,
     *,
-    profile: str | None = None,
+    profile: str | bool | None = None,
+    fixed: Iterable[str] = (),
     context: Any = None,
     **settings: Unpack[SettingArguments],
 ) -> AsyncGenerator[Node, None]:
@@ -31,7 +33,13 @@ async def open_node(
     Args:
       node_id: 1 to 255 of the characters `A-Z a-z 0-9 _ - . : /`, unique in the network; random by default, as with
         `"anon/"`.
-      profile: the name of a configuration profile; not built yet.
+      profile: the name of a configuration profile; True for the profile that the user has configured, by the variable
+        `TRIO_MP_PROFILE` or by `use` in the file; False to take no setting from outside the program. By default a node
+        takes the settings of the variables `TRIO_MP_…`; and those of the configured profile, if the program gives
+        `binds` or `seeds`, or `TRIO_MP_PROFILE`, `TRIO_MP_BINDS` or `TRIO_MP_SEEDS` is set. What comes from outside
+        replaces what the program says. Of the nodes of a process that are open at the same time, only the first takes
+        a node ID, `binds` or `services` from outside.
+      fixed: names of settings, or `node_id`, that cannot be changed from outside.
       context: any object of the program, which `Node.context` gives back, and which is never sent.
       settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
 
@@ -45,6 +53,11 @@ async def open_node(
           peer must prove both.
         - `secret`: at least 16 bytes, as str or bytes, which all nodes of the network know and
           nobody else. Of a tuple of secrets the node dials with the first, and accepts each.
+        - `secret_file`: the path of a file with secrets, one a line, in place of `secret`. The node
+          dials with the first, and accepts each. It reads the file again every five seconds, and
+          takes up what has changed. Of a file that cannot be used the log has a warning, and the
+          secrets that were read before stay in force. Connections keep the secret that they began
+          with.
         - `certificate`: a `Certificate`, by which the node proves who it is.
         - `encryption` (True): whether connections are encrypted. Both sides must say False for a
           connection without encryption. It authenticates all the same.
@@ -80,6 +93,11 @@ async def open_node(
           with `busy`.
         - `unmonitored_death` ("log"): what becomes of an exception that kills an unmonitored port:
           `"log"`, or `"raise"` to crash the node.
+        - `services`: functions to call with the node when it opens: `package.module:function`, or a
+          list of that and of arguments. A module alone stands for its function `main`. The module
+          is imported. A sync function runs before the block, and its exception leaves `open_node`.
+          An async one is the task of a port of its own, with a mailbox: when it raises, that port
+          dies.
         - `spawn_modules`: modules, imported when the node opens, whose `@spawnable` functions other
           nodes may spawn.
         - `share_logs` (True): whether other nodes get log records of this process when they ask for
@@ -91,18 +109,14 @@ async def open_node(
     the block and leaves as an `ExceptionGroup`. Entering and leaving are checkpoints.
 
     Raises:
-      TypeError, ConfigurationError: a setting is unknown, or has a value that cannot work.
+      TypeError, ConfigurationError: a setting is unknown, or has a value that cannot work; or the file of profiles
+        cannot be used. The text names the place.
       OSError: it cannot listen where it should; the text names the address.
       RuntimeError: no task of Trio's calls this; asyncio runs the caller, for example.
     """
-    named = profile if profile is not None else os.environ.get("TRIO_MP_PROFILE") or None
-    if named is not None:
-        raise ConfigurationError(
-            f"profile: there are no configuration profiles yet, so {named!r} cannot be used;"
-            " give the settings to open_node() (and unset TRIO_MP_PROFILE)"
-        )
-    async with open_node_in(Environment(), node_id, context=context, **settings) as node:
-        yield node
+    with from_outside(node_id, profile, fixed, settings) as (found_id, found):
+        async with open_node_in(Environment(), found_id, context=context, **found) as node:
+            yield node
 
 
 @asynccontextmanager
@@ -115,6 +129,8 @@ async def open_node_in(
 ) -> AsyncGenerator[Node, None]:
     """Open a node as `open_node` does, with a transport, clocks and randomness that tests and simulations can replace.
 
+    It takes no setting from outside the program, as with `open_node(profile=False)`.
+
     Args:
       environment: the source of randomness, the transport and the clocks.
       node_id, context, settings: as for `open_node`.
@@ -122,6 +138,8 @@ async def open_node_in(
     _check_trio()
     checked = check_settings(node_id, settings)
     import_modules(checked.spawn_modules, "spawn_modules")
+    services = find_services(checked.services)
+    checked = await load_secrets(checked, environment)
     node = Node(checked, environment, context, open_node_in)
     runtime = node._runtime
     await runtime.prepare()
@@ -132,6 +150,7 @@ async def open_node_in(
             runtime.start(nursery, node._tasks)
             try:
                 try:
+                    start_services(node, services)
                     yield node
                     # A cancelled block must not begin to close in good order, so a pending cancellation is raised here.
                     await trio.lowlevel.checkpoint_if_cancelled()

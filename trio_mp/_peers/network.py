@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -25,6 +26,7 @@ from .limited_log import LimitedLog
 from .node_port import NodePort
 from .observers import Observers
 from .peer import Peer
+from .secret_file import Secrets
 from .stream_handover import AwaitedStream, ClaimStream
 
 EXPLAINED = 5
@@ -75,6 +77,7 @@ class Network:
         self.settings = settings
         self.environment = environment
         self.local = local
+        self.secrets: tuple[bytes, ...] = settings.secret
         self.errands = errands
         self.observers = observers
         self.notary = notary
@@ -109,6 +112,11 @@ class Network:
             peer = Peer(self.dispatcher, self.settings, node_id, self.observers, self.why_missing)
             self.peers[node_id] = peer
         return peer
+
+    def use_secrets(self, secrets: Secrets) -> None:
+        """Go by these secrets in all handshakes that begin from now on. Connections and handshakes that exist go on."""
+        self.secrets = secrets.secrets
+        self.local = dataclasses.replace(self.local, keys=secrets.keys)
 
     def up_nodes(self) -> list[str]:
         """The IDs of the nodes with a connection in use."""
@@ -330,7 +338,7 @@ class Network:
         if handshake.step is Step.PROOF and not connection.fault:
             # It does not say why: that is in its log.
             hint = "is the secret the same on both sides?"
-            if not self.settings.secret:
+            if not self.secrets:
                 hint = "does our certificate name this node, and is its authority trusted there?"
             return Dialled(node_id, f"{connection.why} during authentication ({hint})", connection, doubtful=True)
         return Dialled(node_id, connection.why, connection, proven=handshake.proven)

@@ -174,6 +174,11 @@ class Peer:
         self._dirty = True
         self.flush_dirty()
 
+    def write(self) -> None:
+        """Write what is queued, as `flush` does, unless monitors are being fired: then later."""
+        if self._dirty and not self._dispatcher.lifecycle.firing:
+            self.flush()
+
     @trio.lowlevel.enable_ki_protection
     def flush_dirty(self) -> None:
         """Flush at the end of a pass, unless that was done since."""

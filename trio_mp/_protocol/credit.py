@@ -24,8 +24,11 @@ ENTRY = 64
 """What a number counts for, and each value and key in a list or dict beside its text, in bytes: about its memory."""
 
 _TEXTS = frozenset({bytes, str})
-_NUMBERS = frozenset({int, float, bool, type(None)})
+_FIXED = dict.fromkeys((int, float, bool, type(None)), ENTRY)
 _CONTAINERS = frozenset({list, tuple, dict})
+
+_FEW = 32
+"""A list or dict of at most so many values is looked at one by one: to walk its levels would cost more."""
 
 
 def size_of(item: object) -> int:
@@ -33,14 +36,35 @@ def size_of(item: object) -> int:
 
     Bytes and text count for their length. All else counts for `ENTRY`, and so does each value and key in it.
     """
+    # The hot path: both sides do this for each item.
     kind = type(item)
+    fixed = _FIXED.get(kind)
+    if fixed is not None:
+        return fixed
     if kind in _TEXTS:
         return len(item)  # type: ignore[arg-type]
-    if kind in _NUMBERS:
-        return ENTRY
     if kind not in _CONTAINERS:
         return len(item) if isinstance(item, str) else ENTRY
-    return ENTRY + _size_within(item)
+    size = _size_of_few(item) if len(item) <= _FEW else None  # type: ignore[arg-type]
+    return ENTRY + (_size_within(item) if size is None else size)
+
+
+def _size_of_few(container: Any) -> int | None:
+    """The size of what a short list, tuple or dict holds; None if some of that is not text or a number itself."""
+    size = ENTRY * len(container)
+    if type(container) is dict:
+        for key in container:
+            if type(key) is not str:
+                return None
+            size += ENTRY + len(key)
+        container = container.values()
+    for value in container:
+        kind = type(value)
+        if kind in _TEXTS:
+            size += len(value)
+        elif kind not in _FIXED:
+            return None
+    return size
 
 
 def _size_within(container: object) -> int:
@@ -89,6 +113,10 @@ class Credit:
         """How many bytes they have."""
         return sum(self._sizes)
 
+    def covers(self, size: int) -> bool:
+        """Whether `take` would take the credit for an item of this size."""
+        return self.items > 0 and (size <= self.size or not self._sizes)
+
     def take(self, size: int) -> bool:
         """Take the credit for an item of this size, if it may be sent now; returns whether it may."""
         if self.items <= 0 or (size > self.size and self._sizes):
@@ -108,8 +136,8 @@ class Credit:
         if not 1 <= items <= len(self._sizes):
             raise RemoteProtocolError(f"credit: expected at most {len(self._sizes)} items given back, got {items}")
         self.items += items
-        for _ in range(items):
-            self.size += self._sizes.popleft()
+        oldest = self._sizes.popleft
+        self.size += sum([oldest() for _ in range(items)])
 
 
 class Debt:
@@ -117,51 +145,62 @@ class Debt:
 
     Args:
       items, size: as of the `Credit` at the other end.
-
-    Attributes:
-      waiting, waiting_size: how many items have arrived and were not taken, and how many bytes they have.
     """
 
-    __slots__ = ("_awaited", "_batch", "_items", "_owed", "_owed_size", "_size", "waiting", "waiting_size")
+    __slots__ = ("_batch", "_enough", "_enough_size", "_held", "_held_size", "_items", "_owed", "_owed_size", "_size")
 
     def __init__(self, items: int, size: int) -> None:
         self._items = items
         self._size = size
         self._batch = max(1, items // 2)
-        self._awaited = False
-        self.waiting = self.waiting_size = 0
-        # Of what was taken: how much was not given back.
+        # What is given back at once: so many items, or 1 while a sender waits for bytes; or at least so many bytes.
+        self._enough = self._batch
+        self._enough_size = (size + 1) // 2
+        # What was received and not given back, and how much of that the program has taken. Not what waits, which is
+        # the difference: each item would have to be moved from the one to the other.
+        self._held = self._held_size = 0
         self._owed = self._owed_size = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many items have arrived and were not taken."""
+        return self._held - self._owed
+
+    @property
+    def waiting_size(self) -> int:
+        """How many bytes they have."""
+        return self._held_size - self._owed_size
 
     def arrived(self, size: int) -> None:
         """Account for an item that has arrived. Raises `RemoteProtocolError` if it was not covered by credit."""
-        with_us = self.waiting + self._owed
-        size_with_us = self.waiting_size + self._owed_size
-        if with_us >= self._items or (with_us and size_with_us + size > self._size):
+        held = self._held + 1
+        held_size = self._held_size + size
+        if held > self._items or (held_size > self._size and held > 1):
             raise RemoteProtocolError(
                 f"credit: expected at most {self._items} items and {self._size} bytes before some were given back,"
-                f" got an item of {size} bytes after {with_us} of {size_with_us}"
+                f" got an item of {size} bytes after {self._held} of {self._held_size}"
             )
-        self.waiting += 1
-        self.waiting_size += size
+        self._held = held
+        self._held_size = held_size
         # What has waited has been sent, or was called off.
-        self._awaited = False
+        self._enough = self._batch
 
     def taken(self, size: int) -> int:
         """Account for an item that the program has taken; returns how many items are to be given back now, or 0."""
-        self.waiting -= 1
-        self.waiting_size -= size
-        self._owed += 1
-        self._owed_size += size
-        if self._owed >= self._batch or self._awaited or self._owed_size * 2 >= self._size:
+        owed = self._owed = self._owed + 1
+        owed_size = self._owed_size = self._owed_size + size
+        if owed >= self._enough or owed_size >= self._enough_size:
             return self._give_back()
         return 0
 
     def awaited(self) -> int:
         """Account for a sender that waits because of bytes; returns how many items are to be given back now, or 0."""
-        self._awaited = True
+        self._enough = 1
         return self._give_back()
 
     def _give_back(self) -> int:
-        items, self._owed, self._owed_size = self._owed, 0, 0
+        items = self._owed
+        self._held -= items
+        self._held_size -= self._owed_size
+        self._owed = self._owed_size = 0
         return items

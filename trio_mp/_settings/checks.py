@@ -8,7 +8,10 @@ text begins with the name of the setting.
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from .._errors import ConfigurationError
@@ -18,6 +21,11 @@ from .._transport.addresses import Address, TCPAddress, parse_address
 from .._transport.certificate_files import Certificate
 
 UnmonitoredDeath = Literal["log", "raise"]
+
+SERVICE_FUNCTION = "main"
+"""The function that is the service of a module if the setting names the module alone."""
+
+_SERVICE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?::([A-Za-z_]\w*))?", re.ASCII)
 
 MAXIMUM_POLL = 0.001
 """The longest time for which a connection may be polled, in seconds."""
@@ -33,6 +41,44 @@ def strings(name: str, value: object) -> tuple[str, ...]:
         if not isinstance(text, str):
             raise TypeError(f"{name}[{index}]: expected a str, got {text!r}")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReference:
+    """A function that a node starts as a service, and the arguments that it gets after the node.
+
+    Attributes:
+      module: the name of the module.
+      function: the name of the function in the module.
+      arguments: what the function gets after the node.
+    """
+
+    module: str
+    function: str
+    arguments: tuple[object, ...] = ()
+
+
+def services(name: str, value: object) -> tuple[ServiceReference, ...]:
+    """Read the references of services: each a str, or a list or tuple of one and of arguments."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        hint = f"; write [{value!r}]" if isinstance(value, str) else ""
+        raise TypeError(f"{name}: expected a tuple or list of services, got {value!r}{hint}")
+    return tuple(
+        each if isinstance(each, ServiceReference) else _service(f"{name}[{index}]", each)
+        for index, each in enumerate(value)
+    )
+
+
+def _service(name: str, value: object) -> ServiceReference:
+    reference, *arguments = value if isinstance(value, list | tuple) and value else (value,)
+    if not isinstance(reference, str):
+        raise TypeError(f"{name}: expected 'package.module:function', or a list of it and of arguments, got {value!r}")
+    found = _SERVICE.fullmatch(reference)
+    if found is None:
+        raise ConfigurationError(
+            f"{name}: expected the name of a module, or of a function, 'package.module:function', got {reference!r}"
+        )
+    return ServiceReference(found[1], found[2] or SERVICE_FUNCTION, tuple(arguments))
 
 
 def addresses(name: str, value: object) -> tuple[Address, ...]:
@@ -91,6 +137,18 @@ def _secret(name: str, value: object) -> bytes:
             " print a good secret with `openssl rand -hex 16`"
         )
     return secret
+
+
+def path(name: str, value: object) -> str | None:
+    """Check that a value is the path of a file, or None."""
+    if value is None:
+        return None
+    found = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(found, str):
+        raise TypeError(f"{name}: expected the path of a file, a str or an os.PathLike[str], got {value!r}")
+    if not found or "\0" in found:
+        raise ConfigurationError(f"{name}: expected the path of a file, got {found!r}")
+    return found
 
 
 def certificate(name: str, value: object) -> Certificate | None:

@@ -5,19 +5,37 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import trio
 
 from .._ids import Entropy
 from .._protocol.handshake.session import TLSChannel
 from .._transport.pipe import Transport
 from .._transport.sockets import SocketTransport
 
+T = TypeVar("T")
+
+
+class InThread(Protocol):
+    """Runs a function that blocks; see `Environment`."""
+
+    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]:
+        """See `Environment`."""
+        ...
+
 
 def _throwaway_tls(server_side: bool) -> TLSChannel:
     from .._transport.throwaway import throwaway_tls  # here, as nodes that do not encrypt need not load its 9 MiB
 
     return throwaway_tls(server_side)
+
+
+async def _in_thread(function: Callable[[], T]) -> T:
+    # Not waited for when a node closes: a file system over a network may never answer.
+    return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +50,8 @@ class Environment:
       transport: reaches other nodes.
       make_tls: makes the TLS object of one connection; called with whether this side is the TLS server.
       fairness_clock: a monotonic clock in seconds, which decides only when other tasks have their turn.
+      in_thread: runs a function that blocks, such as one that reads a file, and returns its result. A checkpoint.
+        If it is cancelled, the function goes on, and its result is lost.
       wall_clock: the time of day, in seconds since 1970. Answers to `time` and the database's records hold it.
     """
 
@@ -41,3 +61,4 @@ class Environment:
     make_tls: Callable[[bool], TLSChannel] = _throwaway_tls
     fairness_clock: Callable[[], float] = time.perf_counter
     wall_clock: Callable[[], float] = time.time
+    in_thread: InThread = _in_thread

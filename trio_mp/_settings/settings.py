@@ -8,7 +8,8 @@ docstring of `open_node` and the table of docs/api.md anew; a test holds all of 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, TypeVar
 
@@ -16,8 +17,8 @@ from .._errors import ConfigurationError
 from .._ids import check_node_id
 from .._transport.addresses import Address
 from .._transport.certificate_files import Certificate
-from . import checks
-from .checks import UnmonitoredDeath
+from . import checks, texts
+from .checks import ServiceReference, UnmonitoredDeath
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ class SettingArguments(TypedDict, total=False):
     binds: Iterable[str] | None
     seeds: Iterable[str]
     secret: str | bytes | Iterable[str | bytes] | None
+    secret_file: str | os.PathLike[str] | None
     certificate: Certificate | None
     encryption: bool
     heartbeat: float
@@ -50,6 +52,7 @@ class SettingArguments(TypedDict, total=False):
     monitor_limit: int
     call_limit: int
     unmonitored_death: UnmonitoredDeath
+    services: Iterable[str | Sequence[Any]]
     spawn_modules: Iterable[str]
     share_logs: bool
 
@@ -64,20 +67,31 @@ class Entry:
       text: what the setting is, in a phrase, for the documentation.
       more: further sentences for the documentation; empty if there are none.
       unit: the unit of the value: `"s"`, `"bytes"`, or empty.
+      read: takes the text of an environment variable; returns what a program would give, or raises `ValueError`.
     """
 
     check: Callable[[str, object], object]
     text: str
     more: str
     unit: str
+    read: texts.Reader
 
 
 _KEY = "setting"
 
 
-def _entry(default: T, check: Callable[[str, object], T], text: str, *, more: str = "", unit: str = "") -> T:
+def _entry(
+    default: T,
+    check: Callable[[str, object], T],
+    text: str,
+    *,
+    more: str = "",
+    unit: str = "",
+    read: texts.Reader | None = None,
+) -> T:
     """Make one line of the table. Type checkers compare the types of default, check and field by this signature."""
-    field_of_table: T = field(default=default, metadata={_KEY: Entry(check, text, more, unit)})
+    entry = Entry(check, text, more, unit, read or texts.reader_for(default))
+    field_of_table: T = field(default=default, metadata={_KEY: entry})
     return field_of_table
 
 
@@ -94,6 +108,7 @@ class Settings:
         more="`*` stands for all interfaces, and port 0 for any free port. Without `binds` a node with seeds listens"
         " beside the first seed that it reaches: on a socket in the directory of a `unix:` seed, else on a free port"
         " of the IP address from which it reaches the seed. With `()` it listens nowhere.",
+        read=texts.words,
     )
     seeds: tuple[Address, ...] = _entry(
         (),
@@ -108,9 +123,18 @@ class Settings:
         checks.secrets,
         "at least 16 bytes, as str or bytes, which all nodes of the network know and nobody else",
         more="Of a tuple of secrets the node dials with the first, and accepts each.",
+        read=texts.word,
+    )
+    secret_file: str | None = _entry(
+        None,
+        checks.path,
+        "the path of a file with secrets, one a line, in place of `secret`",
+        more="The node dials with the first, and accepts each. It reads the file again every five seconds, and takes up"
+        " what has changed. Of a file that cannot be used the log has a warning, and the secrets that were read before"
+        " stay in force. Connections keep the secret that they began with.",
     )
     certificate: Certificate | None = _entry(  # noqa: RUF009 - a field, which is what dataclasses take
-        None, checks.certificate, "a `Certificate`, by which the node proves who it is"
+        None, checks.certificate, "a `Certificate`, by which the node proves who it is", read=texts.table
     )
     encryption: bool = _entry(
         True,
@@ -203,6 +227,14 @@ class Settings:
         checks.unmonitored_death,
         'what becomes of an exception that kills an unmonitored port: `"log"`, or `"raise"` to crash the node',
     )
+    services: tuple[ServiceReference, ...] = _entry(
+        (),
+        checks.services,
+        "functions to call with the node when it opens: `package.module:function`, or a list of that and of arguments",
+        more="A module alone stands for its function `main`. The module is imported. A sync function runs before the"
+        " block, and its exception leaves `open_node`. An async one is the task of a port of its own, with"
+        " a mailbox: when it raises, that port dies.",
+    )
     spawn_modules: tuple[str, ...] = _entry(
         (),
         checks.strings,
@@ -251,10 +283,12 @@ def _nearest(name: str) -> str:
 
 def _check_together(settings: Settings) -> None:
     """Raise `ConfigurationError` for settings that contradict each other."""
-    if settings.networked and not settings.secret and settings.certificate is None:
+    if settings.secret and settings.secret_file is not None:
+        raise ConfigurationError("secret_file: expected it without a secret, got both; leave one of them away")
+    if not (settings.secret or settings.secret_file or settings.certificate) and settings.networked:
         raise ConfigurationError(
-            "secret: expected one, or a certificate, in a node with binds or seeds, got neither: there is no"
-            " unauthenticated network; give every node the same secret of at least 16 random bytes"
+            "secret: expected one, or a secret_file or a certificate, in a node with binds or seeds, got none: there"
+            " is no unauthenticated network; give every node the same secret of at least 16 random bytes"
         )
     if settings.certificate is not None and not settings.encryption:
         raise ConfigurationError(

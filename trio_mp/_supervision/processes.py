@@ -318,7 +318,7 @@ def _invite(runtime: Runtime, port: Port, epoch: int | None, *, moved: bool) -> 
         pid=os.getpid(),
         seeds=seeds or own,
         addresses=own,
-        secrets=settings.secret,
+        secrets=network.secrets,
         encryption=settings.encryption,
         certificate=settings.certificate is not None,
         epoch=epoch,

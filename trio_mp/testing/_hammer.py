@@ -36,6 +36,8 @@ class Summary:
       sent, delivered, fired: how many messages and monitors the oracle saw.
       asked: how often a node was made to ask another node to part.
       lives: how many lives of supervised children there were.
+      turns: how many turns of singletons there were.
+      answered: how many calls were answered whose handlers the hammer has followed.
       faults: how many faults of each kind were injected.
       violations: the results with a violation.
     """
@@ -48,6 +50,8 @@ class Summary:
     fired: int = 0
     asked: int = 0
     lives: int = 0
+    turns: int = 0
+    answered: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     violations: list[Result] = field(default_factory=list)
 
@@ -60,6 +64,8 @@ class Summary:
         self.fired += result.fired
         self.asked += result.asked
         self.lives += result.lives
+        self.turns += result.turns
+        self.answered += result.answered
         self.faults += result.faults
         if result.violation:
             self.violations.append(result)
@@ -126,6 +132,8 @@ def draw(summary: Summary) -> str:
     add("monitors fired", f"{summary.fired:,}")
     add("asked to part", f"{summary.asked:,}")
     add("lives of children", f"{summary.lives:,}")
+    add("turns of singletons", f"{summary.turns:,}")
+    add("calls followed", f"{summary.answered:,}", "answered")
     add("faults", f"{summary.faults.total():,}")
     for kind, count in sorted(summary.faults.items()):
         add(f"  {kind}", f"{count:,}")

@@ -41,6 +41,12 @@ Program: TypeAlias = Callable[[Node], Awaitable[object]]
 T = TypeVar("T")
 
 
+async def _at_once(function: Callable[[], T]) -> T:
+    """Run a function that blocks. Not in a thread: the virtual clock would jump while it runs."""
+    await trio.lowlevel.checkpoint()
+    return function()
+
+
 def address_of(node_id: str) -> str:
     """The address where a simulated node listens if it is given no `binds`. Others can name it as a seed.
 
@@ -208,6 +214,7 @@ class SimulatedNetwork(Faults):
             transport=NodeTransport(self, host),
             make_tls=throwaway_tls if self._real_tls else make_tls,
             fairness_clock=fairness,
+            in_thread=_at_once,
             # The machine's, which goes on while no node runs on it.
             wall_clock=lambda: _EPOCH + trio.current_time() - self._begun + self._wall_offsets.get(node_id, 0.0),
         )
@@ -230,7 +237,8 @@ class SimulatedNetwork(Faults):
         host = self.host(node_id)
         if host.up:
             raise RuntimeError(f"expected the ID of a node that does not run, got {node_id}, which runs here")
-        settings.setdefault("secret", SECRET)
+        if settings.get("secret_file") is None:
+            settings.setdefault("secret", SECRET)
         encryption = settings.setdefault("encryption", False)
         settings.setdefault("binds", (address_of(node_id),))
         host.run += 1

@@ -66,6 +66,7 @@ class Oracle:
         self._disturbed_at = float("-inf")
         self._calm = True
         self._untied_at = float("-inf")
+        self._started_at = float("-inf")
         # Until when others may believe what a run has said of another node.
         self._lies: dict[tuple[str, str], float] = {}
 
@@ -74,6 +75,7 @@ class Oracle:
     def node_started(self, run: str, node_id: str) -> None:
         """Note that a run of a node begins."""
         self._runs[run] = True
+        self._started_at = self._now()
         self._note("starts", run, node_id)
 
     def node_stopped(self, run: str, *, silently: bool = False, crashed: bool = False) -> None:
@@ -100,6 +102,11 @@ class Oracle:
     def lives(self, run: str) -> bool:
         """Whether this run has begun and not ended."""
         return self._runs.get(run, False)
+
+    def port_lives(self, port: str) -> bool:
+        """Whether a port was made and has not died, nor has its node."""
+        run, alive = self._ports.get(port, ("", False))
+        return alive and self.lives(run)
 
     def port_made(self, run: str, port: str) -> None:
         """Note that a run has made a port."""
@@ -251,6 +258,19 @@ class Oracle:
         """Note that a fault begins or ends; the argument says whether no fault acts on the network now."""
         self._disturbed_at = self._now()
         self._calm = calm
+
+    def calm_since(self, when: float) -> float:
+        """For how many seconds no fault has acted on the network, from a time on. Negative while one acts."""
+        return self._now() - max(when, self._disturbed_at) if self._calm else float("-inf")
+
+    def settled_since(self, when: float, node_id: str) -> float:
+        """For how many seconds nothing has kept nodes from seeing the entries of a node, from a time on.
+
+        Neither a fault, nor the end of a connection that attaches a node, nor the start of a node, nor a lie.
+        """
+        if self._is_lied_about(node_id):
+            return float("-inf")
+        return self.calm_since(max(when, self._untied_at, self._started_at))
 
     # The database --------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from .._supervision.supervisor import Supervisor
 from ._lives import Lives
 from ._network import SimulatedNetwork
 from ._scenario import Plan
+from ._witness import Witness
 
 SHARE = 0.5
 """In which share of the seeds nodes have supervisors."""
@@ -62,9 +63,10 @@ class Overseer:
             for name in self.nodes
         }
 
-    async def supervise(self, node: Node, until: float) -> None:
+    async def play(self, witness: Witness, until: float) -> None:
         """Run a supervisor on a node, and disturb its children, up to a time; then let them run. Until cancelled."""
-        numbers = self._network.generator(f"supervisor of {self._network.run_of(node)}")
+        node = witness.node
+        numbers = self._network.generator(f"supervisor of {witness.run}")
         async with node.open_supervisor(
             self._strategies[node.id], name=node.id, limit=_PLENTY, within=600.0, backoff=Backoff(0.1, 2.0)
         ) as crew:
@@ -114,12 +116,13 @@ class Overseer:
         await crew.stop(child)
         self.lives.stopped(self._names[child], child.restarts - before)
 
-    def judge(self) -> None:
-        """Check the children of all supervisors that live. To be called when the network is at rest.
+    async def judge(self) -> None:
+        """Check the children of all supervisors that live. To be called when the network is at rest. A checkpoint.
 
         Raises:
           PromiseBroken: one does not run, or runs twice, or something runs that should not.
         """
+        await trio.lowlevel.checkpoint()
         wanted: dict[str, str] = {}
         for node_id, (_, children) in self._crews.items():
             if self._network.is_up(node_id):

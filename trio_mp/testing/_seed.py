@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 
 import trio
 
+from ._circle import Circle
+from ._desks import Desks
+from ._ledger import CallLedger
 from ._liar import Liar, judge_database
 from ._network import SimulatedNetwork, simulate
 from ._overseer import Overseer
 from ._parting import Parter
+from ._registry import Registry
 from ._rules import PromiseBroken
 from ._scenario import QUIET, Disturber, make_plan
+from ._turns import Leaders
 from ._workload import Trial
 
 
@@ -27,6 +32,8 @@ class Result:
       sent, delivered, fired: how many messages and monitors the oracle saw.
       asked: how often a node was made to ask another one to part.
       lives: how many lives of supervised children there were.
+      turns: how many turns of singletons there were.
+      answered: how many calls were answered whose handlers the hammer has followed.
       faults: how many faults of each kind were injected.
       digest: the digest of the trace.
       violation: the rule that was broken, what happened, and a shortened trace; empty if none was.
@@ -39,6 +46,8 @@ class Result:
     fired: int = 0
     asked: int = 0
     lives: int = 0
+    turns: int = 0
+    answered: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     digest: str = ""
     violation: str = ""
@@ -63,11 +72,14 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
     network.default_link.be_like(plan.link)
     network.oracle.bounds = plan.bounds
     overseer = Overseer(network, plan)
-    trial = Trial(network, plan, overseer)
+    ledger, registry = CallLedger(network), Registry(network)
+    circle, desks = Circle(network, plan, ledger, registry), Desks(network, plan, ledger, registry)
+    leaders = Leaders(network, plan)
+    trial = Trial(network, plan, (overseer, circle, desks, leaders))
     try:
         async with trio.open_nursery() as nursery:
             for name, start in plan.starts.items():
-                nursery.start_soon(_start_later, network, trial, name, start)
+                nursery.start_soon(_start_later, network, trial, overseer, name, start)
             nursery.start_soon(_disturb, network, trial)
             nursery.start_soon(parter.run, trial)
             nursery.start_soon(liar.run, trial)
@@ -84,7 +96,8 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
         judge_database(network)
         # For the rest of the time nothing happens, and then all nodes close at once.
         await trio.sleep_until(trial.quiet_at + QUIET)
-        overseer.judge()
+        for side in trial.sides:
+            await side.judge()
         trial.ended.set()
         await network.wait_ended()
     finally:
@@ -93,13 +106,15 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
         result.sent, result.delivered, result.fired = oracle.sent, oracle.delivered, oracle.fired
         result.asked = parter.asked
         result.lives = overseer.lives.count
+        result.answered = ledger.answered
+        result.turns = len(leaders.ledger.turns)
         result.faults = network.trace.faults
         result.digest = network.trace.digest
 
 
-async def _start_later(network: SimulatedNetwork, trial: Trial, name: str, start: float) -> None:
+async def _start_later(network: SimulatedNetwork, trial: Trial, overseer: Overseer, name: str, start: float) -> None:
     await trio.sleep(start)
-    network.start(name, trial.program, context=trial.overseer.lives, **trial.plan.nodes[name])
+    network.start(name, trial.program, context=overseer.lives, **trial.plan.nodes[name])
 
 
 async def _disturb(network: SimulatedNetwork, trial: Trial) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,8 +16,8 @@ from .._ports.monitor import Monitor
 from .._ports.port import Port, current_node
 from .._services.spawning import spawnable
 from ._network import SimulatedNetwork
-from ._overseer import Overseer
 from ._scenario import MESSAGES, QUIET, SECONDS, Plan
+from ._sides import Side
 from ._witness import Witness
 
 _BURST = 6.0
@@ -31,17 +32,17 @@ class Trial:
 
     Attributes:
       network, plan: the simulated network, and what the seed means.
-      overseer: has some of the nodes supervise children.
+      sides: what some of the nodes do beside.
       ports: the IDs of ports that all programs know of, some of them dead.
       players: the player of the latest run of each node, by node ID.
       ended: set when the programs are to return.
       quiet_at: the time from which the programs do nothing more, in seconds of Trio's clock.
     """
 
-    def __init__(self, network: SimulatedNetwork, plan: Plan, overseer: Overseer) -> None:
+    def __init__(self, network: SimulatedNetwork, plan: Plan, sides: Sequence[Side]) -> None:
         self.network = network
         self.plan = plan
-        self.overseer = overseer
+        self.sides = sides
         self.ports: list[str] = []
         self.players: dict[str, Player] = {}
         _PLAYERS.set({})
@@ -51,11 +52,13 @@ class Trial:
     async def program(self, node: Node) -> None:
         """Run the program of one node."""
         player = self.players[node.id] = Player(self, node)
-        if node.id not in self.overseer.nodes:
+        sides = [side for side in self.sides if node.id in side.nodes]
+        if not sides:
             await player.play()
             return
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.overseer.supervise, node, self.quiet_at)
+            for side in sides:
+                nursery.start_soon(side.play, player, self.quiet_at)
             await player.play()
             nursery.cancel_scope.cancel()
 

@@ -20,6 +20,7 @@ from wire_values import (
 
 from trio_mp._errors import RemoteProtocolError
 from trio_mp._ids import PortID, PortReference
+from trio_mp._protocol.groups.singleton import TurnEpoch
 from trio_mp._protocol.wire import codec
 from trio_mp._protocol.wire.limits import MAXIMUM_DEPTH
 from trio_mp._protocol.wire.values import plain_message
@@ -174,6 +175,13 @@ def test_anything_else_raises_at_the_call_with_its_place(
     assert text.startswith(place[: place.rindex("[")] if "deep" in text else place)
     assert len(text) < 500
     text.encode()
+
+
+def test_a_named_tuple_is_refused_with_what_to_send_instead() -> None:
+    with pytest.raises(TypeError, match=r"message\[0\]: expected a plain tuple, got a TurnEpoch, .*send tuple") as caught:
+        plain_message((TurnEpoch(1, "a", ""),))
+    assert "expected what travels" not in str(caught.value)
+    assert round_trip(tuple(TurnEpoch(1, "a", ""))) == ([1, "a", ""],)
 
 
 @pytest.mark.parametrize("key", ["\ud800", "key \udfff", "long" * 10_000 + "\ud800"], ids=["short", "low", "long"])

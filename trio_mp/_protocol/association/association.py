@@ -1,35 +1,38 @@
 """No silent holes: what a node keeps about a peer across connections, and the rules that keep the promise.
 
-The promise: messages for a port arrive in order, each at most once; once a monitor is in place, a message that does
-not arrive makes the monitor fire; and after the first lost message nothing sent later arrives until it has fired.
+The promise: messages for a port arrive in order, each at most once. Once a monitor of the port is in place, a message
+that does not arrive makes the monitor fire. After the first lost message, nothing that was sent later arrives until the
+monitor has fired.
 
 The rules that give it:
 
-1. At most one connection is *in use*. Everything that is sent goes through one queue into it, in order, so within a
-   connection there is nothing to prove: it is a byte stream.
-2. A connection that was in use is never gone back to. When it ends, on either side and for whatever cause, the side
-   that notices closes it, drops what is queued, takes the whole table of monitors, and fires it.
+1. At most one connection is *in use*. Everything that a node sends to the peer goes through one queue into that
+   connection, in order. Within a connection there is nothing to prove, because it is a byte stream.
+2. A connection that was in use is never used again once it has ended. When it ends, on either side and for whatever
+   cause, the side that notices it closes the connection, drops what is queued, takes the whole table of monitors, and
+   fires them.
 3. **The fence.** From that moment until all those monitors have fired, nothing goes out and no other connection is
-   taken. What is sent before the firing begins is dropped too (the monitors are about to say so); what callbacks
-   send while it runs is queued for the time after.
-4. **One side decides.** Two live nodes can have several connections. The node with the greater ID chooses one and
-   says `link`; it writes nothing more until the other has said `ok`. The other side, on `link`, first ends what it
-   had in use (rules 2 and 3), closes every other connection with that node, and only then says `ok`. So both take
-   connections up in the same order, and none can be taken up twice.
-5. A side that lost a connection says which in its next greeting (`lost=`), so that the side that decides does not
-   hold on to the dead half of it; but a stale claim names another connection and is not believed.
-
+   taken up. What the program sends before the firing begins is dropped as well, because the monitors are about to say
+   so. What callbacks send while the monitors fire is queued, and goes out behind the fence.
+4. **One side decides.** Two nodes that live can have several connections. The node with the greater ID chooses one of
+   them, says `link` on it, and writes nothing more until the other node has said `ok`. The other node, when it reads
+   `link`, first ends the connection that it had in use (rules 2 and 3), closes every other connection with that node,
+   and only then says `ok`. So both nodes take connections up in the same order, and neither takes one up twice.
+5. A side that has lost a connection names it in its next greeting (`lost=`), so that the side that decides does not
+   hold on to the other end of it. An old claim names another connection, and is not believed.
 6. **Parting.** A connection that nothing depends on is closed by agreement. A side that has nothing queued and no
-   monitor may say its *last word*, `idle`, and then writes nothing; what is sent meanwhile waits in the queue. The
-   other side answers `bye`, if nothing is queued and monitored there either, and that is its last word; else it
-   answers `busy`, and all goes on. If both have said `idle`, neither answers. Who knows both last words half-closes,
-   and has done with the connection when it has read the end of it: so each side has read all that the other wrote.
-   Whatever else may end a connection after a side's last word, it is no loss for that side: what it wrote before was
-   under no monitor any more, and it has written nothing since. The queue, and monitors set since, wait for the next
-   connection. One that is not answered in time goes on as if it had read `busy`; a `bye` that comes then is a loss.
+   monitor may say `idle`, its *last word*, and writes nothing behind it. What its program sends meanwhile waits in the
+   queue. The other side answers `bye`, which is its last word, if nothing is queued and monitored there either.
+   Otherwise it answers `busy`, and the connection goes on. If both sides have said `idle`, neither answers. A side that
+   knows both last words half-closes the connection, and is done with it when it has read its end. So each side has read
+   all that the other one wrote. Whatever else ends a connection after a side's last word is no loss for that side: no
+   monitor covered what it wrote before, and it has written nothing since. Its queue, and the monitors that were set
+   since, wait for the next connection. A side that is not answered in time goes on as if it had read `busy`. A `bye`
+   that comes after that is a loss.
 
-Without rule 4 a later message overtakes an earlier one through a second connection; without firing when a connection
-is replaced, a message lost in it is lost in silence. `tests/explorer` checks all of them by enumeration.
+Without rule 4 a later message could overtake an earlier one through a second connection. If monitors did not fire when
+a connection is replaced, a message lost in it would be lost in silence. `tests/explorer` checks all rules by
+enumeration.
 
     AUTHENTICATED ── taken up by the side that decides ──> CHOSEN ── `ok` ──> IN USE
     AUTHENTICATED ── `link` ──> IN USE
@@ -37,8 +40,8 @@ is replaced, a message lost in it is lost in silence. `tests/explorer` checks al
     IN USE ── `idle`, answered by `bye` ──> PARTED
     ASKED ── `idle`, `bye` ──> PARTED
 
-What is queued and monitored, and the fence, are in `outbox.py`; here is which connection it goes to. Nothing here
-blocks, reads a clock or does I/O: events come in as calls, what is to be done goes out as effects.
+`outbox.py` keeps what is queued and monitored, and the fence; this module decides to which connection that goes.
+Nothing here blocks, reads a clock or does I/O: events come in as calls, and what is to be done goes out as effects.
 """
 
 from __future__ import annotations
@@ -71,7 +74,7 @@ from .outbox import Fence, Outbox
 
 
 class Stage(enum.Enum):
-    """How far one connection has come; nothing is kept of one that is new or gone."""
+    """How far one connection has come. The association keeps nothing of a connection that is new or gone."""
 
     NEW = "new"
     GREETED = "greeted"
@@ -100,27 +103,27 @@ class StageEvent(enum.Enum):
 
 
 def the_fence_is_clear(association: Association) -> bool:
-    """Rule 3: the monitors of the last loss have fired."""
+    """Whether the monitors of the last loss have fired: rule 3."""
     return association.outbox.fence is Fence.CLEAR
 
 
 def this_side_decides(association: Association) -> bool:
-    """Rule 4: this side has the greater node ID."""
+    """Whether this side has the greater node ID: rule 4."""
     return association.decides
 
 
 def the_other_side_decides(association: Association) -> bool:
-    """Rule 4: the peer has the greater node ID."""
+    """Whether the peer has the greater node ID: rule 4."""
     return not association.decides
 
 
 def this_side_is_free(association: Association) -> bool:
-    """Rule 6: nothing is queued and monitored here."""
+    """Whether nothing is queued and monitored on this side: rule 6."""
     return association.is_free
 
 
 def nobody_needs_it(association: Association) -> bool:
-    """Rule 6: nothing is queued and monitored here, and the peer monitors nothing here."""
+    """Whether nothing is queued and monitored on this side, and the peer monitors nothing on it: rule 6."""
     return association.is_idle
 
 
@@ -250,11 +253,11 @@ class Association:
     # What became of connections ------------------------------------------------------------------------------------
 
     def greeted(self, connection: str) -> None:
-        """A connection whose other side claims to be the peer."""
+        """Note a connection whose other side claims to be the peer."""
         self._move(connection, StageEvent.GREETED)
 
     def authenticated(self, connection: str, lost: str, terms: Terms) -> list[Effect]:
-        """Both sides of a connection have proven themselves.
+        """Note that both sides of a connection have proven themselves. The side that decides may choose it now.
 
         Args:
           connection: its ID.
@@ -284,7 +287,7 @@ class Association:
         return self._refuse(connection, "already connected")
 
     def link_received(self, connection: str) -> list[Effect]:
-        """The peer, which decides, has chosen this connection."""
+        """Take up a connection that the peer, which decides, has chosen. Raises `RemoteProtocolError`."""
         if self.decides or self._connections.get(connection) is not Stage.AUTHENTICATED:
             expected = "expected 'link' once, from the side that decides, when both sides have proven themselves"
             raise RemoteProtocolError(f"{expected}, got 'link' on a connection that is {self._stage_of(connection)}")
@@ -293,31 +296,31 @@ class Association:
         return self._replace(connection, "the other side chose another connection")
 
     def ok_received(self, connection: str) -> list[Effect]:
-        """The peer has taken up the connection that we chose."""
+        """Note that the peer has taken up the connection that this side chose. Raises `RemoteProtocolError`."""
         if self._move(connection, StageEvent.OK) is None:
             expected = "expected 'ok' once, as the answer to 'link'"
             raise RemoteProtocolError(f"{expected}, got 'ok' on a connection that is {self._stage_of(connection)}")
         return [NodeUp(connection)]
 
     def choice_expired(self, connection: str) -> list[Effect]:
-        """The time in which the chosen connection had to be answered with `ok` is over."""
+        """End the chosen connection if the peer has not answered it with `ok`, because the time for that is over."""
         if self._connections.get(connection) is not Stage.CHOSEN:
             return []
         return self._end(connection, "the peer did not take up the connection in time")
 
     def probe_answered(self) -> list[Effect]:
-        """The peer at the other end of the connection in use is alive: another incarnation is another node."""
+        """Refuse the connections of another incarnation, because the peer of the connection in use is alive."""
         candidates, self._candidates = self._candidates, []
         return [effect for connection in candidates for effect in self._refuse(connection, "node ID in use")]
 
     def probe_failed(self) -> list[Effect]:
-        """The connection in use did not answer: the other incarnation takes its place."""
+        """End the connection in use, which does not answer, so that another incarnation takes its place."""
         if self._current is None or not self._candidates:
             return []
         return self._end(self._current, "the peer does not answer, and another run of its node has connected")
 
     def closed(self, connection: str, why: str) -> list[Effect]:
-        """A connection is gone, or was refused by the peer. It is no error if it is not known any more."""
+        """Note that a connection has ended, or that the peer has refused it. An unknown connection is no error."""
         if connection not in self._connections:
             return []
         if connection == self._current:
@@ -328,14 +331,14 @@ class Association:
     # Parting -------------------------------------------------------------------------------------------------------
 
     def ask(self) -> list[Effect]:
-        """This side needs the connection in use no more. Does nothing unless `is_idle`."""
+        """Ask the peer to part, because this side does not need the connection any more. Nothing unless `is_idle`."""
         current = self._current
         if current is None or self._move(current, StageEvent.ASK) is None:
             return []
         return [Say(current, "idle")]
 
     def idle_received(self, *, willing: bool) -> list[Effect]:
-        """The peer has asked to part, by its last word on the connection in use.
+        """Answer the peer, which has asked to part by its last word on the connection in use.
 
         Args:
           willing: whether the caller can do without the connection, and has handed on all that was queued for it.
@@ -351,7 +354,7 @@ class Association:
         return self.take_loss() if self.outbox.send("", requests.BUSY) else []
 
     def bye_received(self) -> list[Effect]:
-        """The peer agrees to part: that was its last word."""
+        """Half-close the connection in use, because the peer agrees to part by its last word."""
         current = self._current
         if current is None or self._stage is Stage.PARTED:
             return []
@@ -360,23 +363,23 @@ class Association:
         return self._end(current, "the peer agreed to part too late, or was not asked")
 
     def busy_received(self) -> None:
-        """The peer does not want to part; or it has not answered in time, and the caller waits no longer."""
+        """Go on: the peer does not want to part, or has not answered in time and the caller waits no longer."""
         if self._current is not None:
             self._move(self._current, StageEvent.BUSY)
 
     # Losses --------------------------------------------------------------------------------------------------------
 
     def lose(self, why: str) -> list[Effect]:
-        """Give up what is queued and whatever connection there is: no connection came in time, or the node closes."""
+        """Give up what is queued and any connection, because none came in time, or because the node closes."""
         self.outbox.lose(transport_error(self.peer_id, why))
         return self.take_loss()
 
     def presume_gone(self, why: str) -> list[Effect]:
-        """The peer seems to have gone: nothing waits for it any longer, unless a connection is there or on its way."""
+        """Give up what waits for a peer that seems to have gone, unless a connection is there or on its way."""
         return self.lose(why) if self.wants_connection and not self._connections else []
 
     def take_loss(self) -> list[Effect]:
-        """What is to be done after `Outbox.send` has said that something was lost, before `Outbox.fire`."""
+        """Return what is to be done after `Outbox.send` has said that something was lost, before `Outbox.fire`."""
         reason, (messages, size) = self.outbox.reason, self.outbox.take_dropped()
         effects: list[Effect] = []
         was_up = self.in_use is not None
@@ -391,9 +394,9 @@ class Association:
         return [*effects, *self._unwatch(), FireDue()]
 
     def message_lost(self, name: str, why: str) -> list[Effect]:
-        """A message for the port of that name, taken from the program earlier, cannot be queued now: that is a loss.
+        """Fire the monitors of one port, because a message for it, taken from the program earlier, cannot be queued.
 
-        It is one for this port alone. Nothing for the port may be queued between the failure and this call.
+        The loss concerns this port alone. Nothing for the port may be queued between the failure and this call.
         """
         monitors = self.outbox.monitors.pop(name, None)
         if not monitors:
@@ -403,7 +406,7 @@ class Association:
         return [fire, *(self.take_loss() if name and self.outbox.send("", requests.stop_monitor(name)) else [])]
 
     def give_up(self, why: str) -> Dropped:
-        """After an error of this side: a loss, with which every connection ends. The caller closes them, and fires."""
+        """Lose everything after an error of this side. The caller closes all connections, and fires the monitors."""
         self.last_ended = self._current or self.last_ended
         self._connections, self._terms, self._candidates, self._current, self._next = {}, {}, [], None, None
         self.watched.clear()
@@ -416,7 +419,7 @@ class Association:
     # The rules -----------------------------------------------------------------------------------------------------
 
     def _end(self, connection: str, why: str) -> list[Effect]:
-        """The current connection ends."""
+        """End the current connection."""
         was_up = self.in_use is not None
         if self._move(connection, StageEvent.ENDED) is None:
             # Rule 2.
@@ -435,14 +438,14 @@ class Association:
         return effects
 
     def _unwatch(self) -> list[Effect]:
-        """The peer's monitors end with the connection."""
+        """End the monitors of the peer, because they end with the connection."""
         # Sorted, because the order of a set differs from run to run.
         names = tuple(sorted(self.watched))
         self.watched.clear()
         return [Unwatch(names)] if names else []
 
     def _replace(self, connection: str, why: str) -> list[Effect]:
-        """End the current connection, if there is one; then, behind the fence, take this one up."""
+        """End the current connection, if there is one. Then take this one up, behind the fence."""
         # Another incarnation that waits for a probe has its answer: the one that we know has just spoken.
         effects = self.probe_answered()
         if self._next is not None:
@@ -453,7 +456,7 @@ class Association:
         return effects + self._take_up(connection)
 
     def _take_up(self, connection: str) -> list[Effect]:
-        """Choose a connection (if we decide) or adopt it (if the peer has), unless the fence is up: then later."""
+        """Choose a connection if this side decides, or accept the peer's choice; behind the fence in any case."""
         losses = self.outbox.adapt(self._terms[connection]) if self.outbox.fence is Fence.CLEAR else []
         if self._move(connection, StageEvent.TAKEN_UP) is None:
             self._next = connection
@@ -474,7 +477,7 @@ class Association:
         return self._take_up(connection)
 
     def _probe_first(self, connection: str) -> list[Effect]:
-        """Another incarnation wants the place of the one in use."""
+        """Probe the connection in use, because another incarnation wants its place."""
         assert self._current is not None
         self._candidates.append(connection)
         if self._stage is Stage.CHOSEN:
@@ -483,7 +486,7 @@ class Association:
         return [Probe(self._current)]
 
     def _first_candidate(self) -> list[Effect]:
-        """The connection in use has ended: what waited for its probe need not wait for that."""
+        """Let the first connection that waited for a probe be the next one: the connection in use has ended."""
         if not self._candidates:
             return []
         self._next, *others = self._candidates
@@ -500,7 +503,7 @@ class Association:
         return self._connections.get(connection, Stage.NEW).value
 
     def _move(self, connection: str, event: StageEvent) -> Stage | None:
-        """Have a connection go on to the stage that follows, and return that; None if the table has none."""
+        """Move a connection on to the stage that follows, and return that stage; None if the table has none."""
         after = STAGES.after(self._connections.get(connection, Stage.NEW), event, self)
         if after is Stage.GONE:
             self._forget(connection)

@@ -1,7 +1,7 @@
 """What a node has to say to a peer, and who is told when it may not have arrived: the queue, the monitors, the fence.
 
-An association has one outbox for the peer, whichever connection is in use. All transitions of the fence, rule 3 of
-`association.py`, are made here; which connection the queue goes to is decided there.
+An association has one outbox for the peer, whichever connection is in use. The outbox makes all transitions of the
+fence, which is rule 3 of `association.py`. The association decides to which connection the queue goes.
 
     CLEAR ── the connection in use ends, the queue is full, no connection in time ──> LOST ── fire() ──> FIRING
     CLEAR ── what is queued does not fit the connection that is taken up ──> FIRING ── fired() ──> CLEAR
@@ -26,7 +26,7 @@ INLINE_SHARE = 8
 
 
 class Fence(enum.Enum):
-    """Where an association is between a loss and its report."""
+    """The state of an association between a loss and its report."""
 
     CLEAR = "clear"
     LOST = "lost"
@@ -158,11 +158,11 @@ class Outbox:
         self.monitors[ticket] = {monitor: None}
 
     def forget(self, ticket: str) -> None:
-        """The call of this ticket has ended. It is no error if it had ended before."""
+        """Note that the call of this ticket has ended. It is no error if it had ended before."""
         self.monitors.pop(ticket, None)
 
     def port_died(self, name: str, reason: Reason) -> list[Effect]:
-        """The peer says that a port of its own has died (`kil0`)."""
+        """Fire the monitors of a port of the peer, which says that the port has died (`kil0`)."""
         # In one line, so that no error comes between the table and the effect.
         return [Fire(tuple(self.monitors.pop(name)), reason)] if name and name in self.monitors else []
 
@@ -181,7 +181,7 @@ class Outbox:
             self.reason = reason
 
     def fire(self) -> Fire:
-        """Begin to fire: the monitors to be fired now, all of them, before `fired` is called."""
+        """Begin to fire; return the monitors to be fired. The caller fires all of them before it calls `fired`."""
         if not self._move(FenceEvent.FIRE):
             raise LocalProtocolError(f"expected a loss before `fire`, got a fence that is {self.fence.value}")
         self.queue.high_water = self.queue_limit
@@ -189,7 +189,7 @@ class Outbox:
         return Fire(tuple(self.unfired), self.reason)
 
     def fired(self) -> bool:
-        """All monitors that were to be fired have fired: lift the fence.
+        """Lift the fence, because all monitors that were to be fired have fired.
 
         Returns:
           False if the fence stays: what the callbacks sent was too much for the queue, and another round is due.
@@ -201,7 +201,7 @@ class Outbox:
         return True
 
     def _move(self, event: FenceEvent) -> bool:
-        """Have the fence go on to the state that follows; whether there is one."""
+        """Move the fence on to the state that follows. Returns False if there is none."""
         after = FENCE.after(self.fence, event, self)
         if after is None:
             return False
@@ -209,7 +209,7 @@ class Outbox:
         return True
 
     def take_dropped(self) -> tuple[int, int]:
-        """How many messages, of how many bytes, were dropped since the last call."""
+        """Return how many messages, of how many bytes, were dropped since the last call."""
         dropped, self.queue.dropped = self.queue.dropped, (0, 0)
         return dropped
 
@@ -220,7 +220,7 @@ class Outbox:
             self.monitors.pop(name, None)
 
     def ruin(self, reason: Reason) -> Dropped:
-        """All is lost, whatever state an error of this side has left it in. Then `fire` is due."""
+        """Lose all, whatever state an error of this side has left it in. Then `fire` is due."""
         # Past the table: whatever was begun when the error came, all of a loss is to be done.
         self.fence = Fence.CLEAR
         self.lose(reason)

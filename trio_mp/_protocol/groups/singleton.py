@@ -29,7 +29,7 @@ NUMBER_LIMIT = 2**62
 
 
 class TurnEpoch(NamedTuple):
-    """The name of one turn. The newer of two is the greater tuple. It travels as a list of its three elements."""
+    """The name of one turn. The newer of two is the greater tuple. Send it as `tuple(epoch)`: it arrives as a list."""
 
     number: int
     """One more than the greatest number that the candidate had seen."""

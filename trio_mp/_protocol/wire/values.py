@@ -105,6 +105,11 @@ def _refuse(value: object, place: tuple[object, ...]) -> NoReturn:
             f"{where(place)} is {value!r}, which follows a port from life to life on its own node alone:"
             " send ref.port, the port of its present life, or a name in the database"
         )
+    if isinstance(value, tuple):
+        raise TypeError(
+            f"{where(place)}: expected a plain tuple, got a {type(value).__name__}, which would arrive as a list:"
+            " send tuple(…) of it"
+        )
     raise TypeError(
         f"{where(place)}: expected what travels (str, int, float, bool, None, bytes, list, tuple, dict with str keys,"
         f" and Port), got a value of type {type(value).__name__}"

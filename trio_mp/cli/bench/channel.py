@@ -25,7 +25,7 @@ async def channel(task: Task) -> Figure:
     if task.kind == "memory":
         seconds = await _memory(task.count)
     elif task.kind == "here":
-        async with open_node() as node:
+        async with open_node(profile=False) as node:
             # The function is released by the module, which is imported here.
             seconds = await _through(node, node.id, task.count)
     else:

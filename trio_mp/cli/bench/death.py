@@ -33,7 +33,7 @@ async def monitors(task: Task) -> Figure:
     """How many microseconds it takes to set a monitor, and to have it fire, for ports here or in another process."""
     firings = Firings(task.count)
     if task.kind == "local":
-        async with open_node() as node:
+        async with open_node(profile=False) as node:
             setting, firing = await _here(node, task.count, firings)
             await trio.lowlevel.checkpoint()
             expect(firings.fired == task.count, f"expected {task.count} monitors to fire once, got {firings.fired}")

@@ -23,7 +23,7 @@ import trio_mp
 second = time.monotonic()
 async def main():
     settings = {"binds": [sys.argv[1]], "secret": "0123456789abcdef"} if len(sys.argv) > 1 else {}
-    async with trio_mp.open_node(**settings):
+    async with trio_mp.open_node(profile=False, **settings):
         print(first, second, time.monotonic(), flush=True)
 trio.run(main)
 """
@@ -49,7 +49,7 @@ async def idle(task: Task) -> Figure:
 
     The bytes are those by which the process grows. The list that holds the ports here is not counted.
     """
-    async with open_node() as node:
+    async with open_node(profile=False) as node:
         # Memory that the first ports bring with them, such as the pool of names, is not counted.
         first = make_ports(node, task.kind, 100)
         before = resident()

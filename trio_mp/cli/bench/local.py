@@ -75,7 +75,7 @@ def receiver(node: Node, kind: str, count: Count) -> Port:
 async def one_way(task: Task) -> Figure:
     """How many messages go from the program to a port in a second; each pass of the scheduler sends `batch` of them."""
     count = Count(task.count)
-    async with open_node() as node:
+    async with open_node(profile=False) as node:
         port = receiver(node, task.kind, count)
         await trio.lowlevel.checkpoint()
         send = node.send

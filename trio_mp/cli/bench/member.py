@@ -18,7 +18,7 @@ async def serve(node_id: str, seed: str, names: list[str]) -> None:
     """Run the first of the names as the seed, and each other one as a node that knows only that."""
     first = node_id == names[0]
     binds, seeds = ([seed], ()) if first else (None, [seed])
-    async with trio_mp.open_node(node_id, binds=binds, seeds=seeds, secret=SECRET) as node:
+    async with trio_mp.open_node(node_id, profile=False, binds=binds, seeds=seeds, secret=SECRET) as node:
         for name in names:
             if name != node_id:
                 await node.call(name, "time")

@@ -56,7 +56,7 @@ async def open_others(task: Task, **settings: Any) -> AsyncGenerator[tuple[Node,
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(folder_for(task))
         node = await stack.enter_async_context(
-            trio_mp.open_node("this", binds=[address], secret=SECRET, **(settings_of(task) | settings))
+            trio_mp.open_node("this", profile=False, binds=[address], secret=SECRET, **(settings_of(task) | settings))
         )
         others = []
         for number in range(task.peers):
@@ -94,7 +94,9 @@ async def end_process(process: trio.Process) -> None:
 
 async def serve(node_id: str, seed: str, settings: dict[str, Any]) -> None:
     """Run the node of the other process, until its input ends."""
-    async with trio_mp.open_node(node_id, seeds=[seed], binds=(), secret=SECRET, spawn_modules=[FUNCTIONS], **settings):
+    async with trio_mp.open_node(
+        node_id, profile=False, seeds=[seed], binds=(), secret=SECRET, spawn_modules=[FUNCTIONS], **settings
+    ):
         await trio.to_thread.run_sync(sys.stdin.read)
 
 

@@ -73,6 +73,7 @@ class Worker:
         books_variable.set(books)
         async with trio_mp.open_node(
             assignment.names[assignment.number],
+            profile=False,
             binds=[assignment.bind],
             seeds=assignment.seeds,
             secret=assignment.secret,

@@ -1,0 +1,72 @@
+"""What `open_node` takes from outside the program, and what the log says of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from typing import cast
+
+from .._errors import ConfigurationError
+from .._profiles.finding import read_configuration
+from .._profiles.first import FIRST_NODE
+from .._profiles.gathering import ONCE, TAKEN, check_request, explain, explain_barred, gather
+from .._profiles.sources import Merged
+from .._profiles.variables import find_misspelt
+from .._services.spawning import import_modules
+from .._settings.settings import SettingArguments, check_settings
+from .services import find_services
+
+log = logging.getLogger("trio_mp")
+
+
+@contextmanager
+def from_outside(
+    node_id: str | None, profile: str | bool | None, fixed: Iterable[str], settings: Mapping[str, object]
+) -> Generator[tuple[str | None, SettingArguments]]:
+    """Give the node ID and the settings of a node that is open for the length of the block.
+
+    Args:
+      node_id, profile, fixed, settings: see `open_node`.
+
+    Raises:
+      TypeError, ConfigurationError: see `open_node`.
+    """
+    request = check_request(node_id, profile, fixed, settings)
+    if request is None:
+        yield node_id, cast(SettingArguments, settings)
+        return
+    # The variables as they are now: a program may have set some, and all must fit together.
+    environ = dict(os.environ)
+    merged = gather(request, environ, lambda: read_configuration(environ))
+    if not any(name in merged.outside for name in ONCE):
+        yield _checked(merged, environ)
+        return
+    with FIRST_NODE.claim() as first:
+        if not first:
+            merged = gather(request, environ, lambda: read_configuration(environ), barred=dict.fromkeys(ONCE, TAKEN))
+        yield _checked(merged, environ)
+
+
+def _checked(merged: Merged, environ: Mapping[str, str]) -> tuple[str | None, SettingArguments]:
+    """The node ID and the settings of a node. Logs where they are from."""
+    values = merged.values
+    node_id = cast("str | None", values.pop("node_id", None))
+    settings = cast(SettingArguments, values)
+    for text in find_misspelt(environ):
+        log.warning("%s", text)
+    try:
+        found = check_settings(node_id, settings)
+        # Now, because an error of theirs is one of whoever has given the setting.
+        import_modules(found.spawn_modules, "spawn_modules")
+        find_services(found.services)
+    except ConfigurationError as error:
+        # Two settings may contradict each other that come from different places.
+        raise ConfigurationError(f"{error}{merged.sources_in(str(error))}") from None
+    for text in explain_barred(merged):
+        log.warning("%s", text)
+    told = explain(merged)
+    if told:
+        log.info("settings of the node: %s", "; ".join(told))
+    return node_id, settings
