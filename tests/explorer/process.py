@@ -46,9 +46,6 @@ class CountingQueue:
 
     __slots__ = ("dropped", "high_water", "messages")
 
-    # What was perhaps written is for calls alone, of which there are none here.
-    begun = 0
-
     def __init__(self, messages: tuple[Item, ...] = ()) -> None:
         self.messages = messages
         self.dropped = (0, 0)

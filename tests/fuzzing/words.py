@@ -206,6 +206,7 @@ class Speaker:
             ("start",): (self.new_name, self.function, self.port_or_none, self.epoch, rest),
             ("started",): (self.asked_name, self.value, lambda: self.numbers.choice((5.0, 0, 0.5, -1.0, 1e308))),
             ("keep",): (self.name,),
+            ("refused",): (self.name, lambda: self.numbers.choice((1, 5, 0, -1, 2**63)), lambda: "why"),
             ("stream",): (self.new_name, self.token, self.function, rest),
             ("stream_ready",): (self.name,),
             ("stream_dial",): (self.name,),

@@ -10,6 +10,10 @@ _TIMERS = "tests/ports/test_timers.py"
 _LOSSES = "_ports/losses.py"
 _QUEUE = "_protocol/association/queue.py"
 _HERE = "tests/ports/test_losses.py"
+_BAD = "tests/ports/test_bad_messages.py"
+_HANDLERS = "_ports/handlers.py"
+_REFUSALS = "_peers/refusals.py"
+_REFUSED = "tests/peers/test_refusals.py"
 _LOST = "tests/peers/test_lost_messages.py"
 
 LOSSES = (
@@ -90,5 +94,41 @@ LOSSES = (
         "the requests that a node makes for itself count among the messages of the program",
         (Change(_QUEUE, "            if not is_upkeep(message):\n", "            if True:\n"),),
         (f"{_LOST}::test_what_was_queued_for_a_node_that_never_came_is_told_by_its_ports",),
+    ),
+    Fault(
+        "refuses_by_the_tag_only",
+        "a message with the wrong number of elements reaches the handler of a port that refuses such",
+        (Change(_HANDLERS, "if not least <= len(found[1]) <= most:", "if False:"),),
+        (f"{_BAD}::test_bad_messages_are_refused_and_the_others_are_handled",),
+    ),
+    Fault(
+        "refused_calls_were_perhaps_delivered",
+        "a call that was refused is said to have been delivered, perhaps",
+        (Change("_services/outgoing_calls.py", '"bad_message", text, maybe_delivered=False', '"bad_message", text'),),
+        (f"{_BAD}::test_a_call_is_told_and_has_certainly_not_been_delivered",),
+    ),
+    Fault(
+        "refusals_forget_their_sender",
+        "the node is not told whose message was refused",
+        (Change("_peers/connection.py", "self._running.source = peer.refusals", "pass"),),
+        (f"{_REFUSED}::test_a_storm_is_not_answered_by_a_storm_and_an_older_node_by_nothing",),
+    ),
+    Fault(
+        "refusals_to_older_nodes",
+        "a node is told of refusals by a word that it has not said it understands",
+        (Change(_REFUSALS, " and self._peer.understands(requests.REFUSED)", ""),),
+        (f"{_REFUSED}::test_a_storm_is_not_answered_by_a_storm_and_an_older_node_by_nothing",),
+    ),
+    Fault(
+        "a_storm_of_refusals",
+        "refusals are told as fast as they come",
+        (Change(_REFUSALS, "await trio.sleep(INTERVAL)", "await trio.lowlevel.checkpoint()"),),
+        (f"{_REFUSED}::test_a_storm_is_not_answered_by_a_storm_and_an_older_node_by_nothing",),
+    ),
+    Fault(
+        "refusals_of_another_connection",
+        "refusals outlive the connection by which the messages came",
+        (Change("_peers/peer.py", "        self.refusals.end_all()\n", ""),),
+        (f"{_REFUSED}::test_refusals_end_with_the_connection_and_call_no_peer_back",),
     ),
 )

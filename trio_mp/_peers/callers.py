@@ -120,6 +120,11 @@ class Callers:
         trace = _traceback_of(error) if self._tracebacks else ""
         self._fail(call, type_name_of(error), text_of(error), trace)
 
+    def refused(self, call: ArrivedCall, text: str) -> None:
+        """See `Answers.refused`."""
+        if self._calls.find(call.ticket) is not None:
+            self._peer.send("", requests.call_failed(call.ticket, False, "bad_message", text, ""))
+
     def expired(self, call: ArrivedCall) -> None:
         """See `Answers.expired`."""
         self._fail(call, "expired", "the time of the call was up", "")

@@ -40,6 +40,10 @@ class Answers(Protocol):
         """The handler has raised this, which is for the caller."""
         ...
 
+    def refused(self, call: ArrivedCall, text: str) -> None:
+        """The port has refused the message, for this reason: no handler has got it."""
+        ...
+
     def expired(self, call: ArrivedCall) -> None:
         """The time of the call was up, so that its handler did not begin, or was cancelled."""
         ...
@@ -147,6 +151,12 @@ class ArrivedCall(CurrentCall):
                 self._answers.failed(self, error)
             self._end()
 
+    def refuse(self, text: str) -> None:
+        """Its message was refused by the port, before any handler got it."""
+        if self._wanted:
+            self._answers.refused(self, text)
+        self._end()
+
     def expire(self) -> None:
         """Its handler was cancelled, because its time was up or the caller waits no longer."""
         if self._stage is not CallStage.OVER:
@@ -215,6 +225,11 @@ class Answering:
         self._cancel = cancel
         self._errors = errors
         self._before = before
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        """The function, whose signature `inspect.signature` then finds."""
+        return self._function
 
     def __call__(self, *arguments: object) -> object:
         """Handle a message that was sent plainly."""

@@ -153,6 +153,11 @@ class LocalCall(OutgoingCall):
         answer.__cause__ = error
         self._runtime.dispatcher.queue.enqueue(Job(self._settle_job), (answer,))
 
+    def refused(self, call: ArrivedCall, text: str) -> None:
+        """See `Answers.refused`."""
+        answer = CallError("bad_message", text, maybe_delivered=False)
+        self._runtime.dispatcher.queue.enqueue(Job(self._settle_job), (answer,))
+
     def expired(self, call: ArrivedCall) -> None:
         """See `Answers.expired`."""
         answer = CallError("expired", "the time of the call was up", maybe_delivered=call.was_begun)
