@@ -83,10 +83,10 @@ def tests(session: nox.Session) -> None:
 def tests_debian(session: nox.Session) -> None:
     """The tests that are not long, on Debian 12's own Python, where CI has it.
 
-    Those of the simulated network are left out, too: their result is that of `tests-3.11`.
+    Those of the simulated network and of the pure core are left out, too: their results are those of `tests-3.11`.
     """
     install(session, "test")
-    same = (*SAME, "--ignore=tests/testing")
+    same = (*SAME, "--ignore=tests/testing", "--ignore=tests/protocol")
     session.run(*PYTEST, *PARALLEL, "-m", "not exhaustive and not hypothesis", *same, *session.posargs, env=SAFE)
 
 

@@ -105,12 +105,25 @@ class Runtime:
         Args:
           prefix: what the name begins with; empty for a port that this node makes for itself.
         """
-        self.check_open()
-        if self.closing:
-            raise trio.ClosedResourceError(f"node {self.id} is closing")
+        self.check_new()
+        return self.late_name(prefix)
+
+    def late_name(self, prefix: str = "") -> str:
+        """A name as `next_name` gives it, also while the node closes: for a port that ends with one that is there."""
         if not self._random_parts:
             self._random_parts = random_parts(self.environment.entropy)
         return (prefix or self._name_prefix) + self._random_parts.pop()
+
+    def check_new(self) -> None:
+        """Check that the running code may make something new on this node now: as `check_open`, and it is not closing.
+
+        Raises:
+          trio.ClosedResourceError: the node is closing.
+          what `check_open` raises.
+        """
+        self.check_open()
+        if self.closing:
+            raise trio.ClosedResourceError(f"node {self.id} is closing")
 
     def next_spawned_name(self) -> str:
         """A name for a port that this node spawns on another, where the name is judged by `SpawnedNames`."""

@@ -297,6 +297,11 @@ def test_rich_is_for_the_live_picture_only() -> None:
     assert {one.importer for one in outside} == {f"{PACKAGE}.cli.demo.live"}
 
 
+def test_tomlkit_is_for_changing_profiles_only() -> None:
+    outside = [one for one in all_imports(package_modules()) if one.target.split(".")[0] == "tomlkit"]
+    assert {one.importer for one in outside} == {f"{PACKAGE}._profiles.editing"}
+
+
 def test_modules_and_functions_are_not_twice_as_long_as_the_mark(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         for one in oversized(package_modules()):

@@ -16,7 +16,7 @@ CALLS = (
     Fault(
         "anybody_answers",
         "any node that knows the ticket of a call may answer it",
-        (Change(_CALLS, "return call if call is not None and call.peer is peer else None", "return call"),),
+        (Change(_CALLS, "isinstance(call, RemoteCall) and call.peer is peer", "isinstance(call, RemoteCall)"),),
         (f"{_WORDS}::test_only_the_node_that_was_called_may_answer",),
     ),
     Fault(
@@ -34,7 +34,13 @@ CALLS = (
     Fault(
         "given_up_and_begun",
         "a call begins though nobody waits for it any more",
-        (Change(_ARRIVED, "if self._wanted and self.deadline > trio.current_time():", "if True:"),),
+        (
+            Change(
+                _ARRIVED,
+                "if self._wanted and (self.deadline == FOREVER or self.deadline > trio.current_time()):",
+                "if True:",
+            ),
+        ),
         (f"{_REPLYING}::test_a_call_whose_caller_has_gone_does_not_begin",),
     ),
     Fault(
@@ -46,13 +52,7 @@ CALLS = (
     Fault(
         "reply_overtakes",
         "a local reply overtakes the messages that the handler has sent before",
-        (
-            Change(
-                _OUTGOING,
-                "self._runtime.dispatcher.queue.enqueue(Job(self._take_reply), (value,))",
-                "self._take_reply(value)",
-            ),
-        ),
+        (Change(_OUTGOING, "if queue.items:", "if False:"),),
         (f"{_REPLYING}::test_messages_before_the_reply_arrive_before_it",),
     ),
     Fault(

@@ -26,7 +26,7 @@ PORTS = (
     Fault(
         "killed_reply_ports_waited_for",
         "somebody kills the reply port of a call, and the call waits for ever",
-        (Change("_services/outgoing_calls.py", "self._reply_state.unwound.append(self._reply_port_died)", "pass"),),
+        (Change("_ports/lifecycle.py", "port.taker.reply_port_died(reason, error)", "pass"),),
         ("tests/services/test_calls.py::test_a_reply_port_that_is_killed_ends_the_call",),
         hangs=True,
     ),
@@ -209,9 +209,7 @@ PORTS = (
     Fault(
         "runtime_runs_as_a_port",
         "a task that the runtime starts in the middle of a port's code counts as that port's, and ends with it",
-        (
-            Change(_LIFECYCLE, "running_variable.set(None)", "pass"),
-        ),
+        (Change(_LIFECYCLE, "running_variable.set(None)", "pass"),),
         ("tests/ports/test_context.py::test_a_task_of_the_runtime_is_of_no_port_whoever_starts_it",),
     ),
     Fault(

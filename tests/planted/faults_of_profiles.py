@@ -17,6 +17,8 @@ _NODES = "tests/node/test_outside.py"
 _SERVICES = "tests/node/test_services.py"
 _SECRETS = "_peers/secret_file.py"
 _ROTATION = "tests/peers/test_secret_file.py"
+_EDITING = "tests/profiles/test_editing.py"
+_COMMAND = "tests/programs/test_profile_command.py"
 
 PROFILES = (
     Fault(
@@ -177,6 +179,36 @@ PROFILES = (
         "a process gets the secrets with which its parent began, and cannot join once they are replaced",
         (Change("_supervision/processes.py", "secrets=network.secrets,", "secrets=settings.secret,"),),
         (f"{_ROTATION}::test_a_child_gets_the_secrets_that_are_in_force",),
+    ),
+    Fault(
+        "wrong_settings_written",
+        "a command writes settings that no node accepts",
+        (
+            Change(
+                "cli/profile.py",
+                "        document.layers(None if parsed.name == DEFAULT else parsed.name)\n",
+                "        pass\n",
+            ),
+        ),
+        (f"{_COMMAND}::test_what_cannot_work_is_one_line_and_changes_nothing",),
+    ),
+    Fault(
+        "secret_shown",
+        "the settings that a node would take are shown with the secret",
+        (Change("cli/profile.py", 'HIDDEN if setting == "secret" else _in_short', "_in_short"),),
+        (f"{_COMMAND}::test_effective_settings_and_where_they_are_from",),
+    ),
+    Fault(
+        "permissions_lost",
+        "a file that is changed gets other permissions",
+        (Change("cli/profile.py", "        Path(temporary).chmod(mode)\n", ""),),
+        (f"{_COMMAND}::test_permissions_and_links_stay",),
+    ),
+    Fault(
+        "comments_taken",
+        "the comment on a profile becomes one of the profile before it",
+        (Change("_profiles/editing.py", "        if new:\n", "        if False:\n"),),
+        (f"{_EDITING}::test_what_is_new_stands_behind_the_settings_of_its_table_and_before_the_comments_of_the_next",),
     ),
     Fault(
         "child_takes_the_parents_id",

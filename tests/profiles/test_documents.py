@@ -87,6 +87,7 @@ WRONG: list[tuple[str, str]] = [
     ("use = 5", f"{PATH}: use: expected the name of a profile, got 5"),
     ("default = 5", f"{PATH}: default: expected a table, got a value of the type int"),
     ("profile = []", f"{PATH}: profile: expected a table, got a value of the type list"),
+    ("[profile.default]", f"{PATH}: profile.default: expected another name"),
     ("[profile]\na = 5", f"{PATH}: profile.a: expected a table, got a value of the type int"),
     ("[profile.A]\n[profile.'b c']", f"{PATH}: expected a profile 'a'; it has A, b c"),
     ("", f"{PATH}: expected a profile 'a'; it has none"),

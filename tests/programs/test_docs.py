@@ -5,9 +5,9 @@
 - `<!-- file: NAME -->` before a `python` block saves it as NAME, and does not run it by itself.
 - `<!-- run-together: NAME NAME … -->` runs saved files of the page at the same time, in one directory. If a `text`
   block follows, that is what the last of them must print.
-- `<!-- run-services: NAME ARGUMENT …, NAME …, NAME … -->` runs saved files at the same time, with arguments, one of them
-  perhaps several times. The last one has to end by itself, and what it prints is compared in the same way. The others
-  are services, which run for ever: none of them may have ended by itself when it ends, and they are killed then.
+- `<!-- run-services: NAME ARGUMENT …, NAME …, NAME … -->` runs saved files at the same time, with arguments, one of
+  them perhaps several times. The last one has to end by itself, and what it prints is compared in the same way. The
+  others are services, which run for ever: none of them may have ended by itself when it ends, and they are killed then.
 - `<!-- output-of: NAME -->` before a `text` block: that is what NAME printed in the last `run-together`.
 
 Programs can import those in docs/examples. They find a secret for their network in the environment variable SECRET.

@@ -152,7 +152,7 @@ async def test_writers_are_killed_and_stopped_and_nothing_is_lost(short_director
             # Both copies have all of it in the end, and the store says the same.
             await copies.wait(2)
             for port in copies.members:
-                while (await node.call(port, "get", "third", reply=tuple[str | None, int]))[1] < version:
+                while (await node.call(port, "get", "third", reply=tuple[str | None, int]))[1] < version:  # noqa: ASYNC110
                     await trio.sleep(0.01)
                 for key, value in (("first", "1"), ("second", "2"), ("third", "3")):
                     assert (await node.call(port, "get", key, reply=tuple[str, int]))[0] == value

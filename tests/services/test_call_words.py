@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from network_helpers import (
     NO_PORT,
     FakeNetwork,
@@ -21,8 +22,6 @@ from network_helpers import (
 
 from trio_mp import CallError, Node, PortDied, open_node
 from trio_mp._ids import join_port
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 TICKET = "TTTTTTTTTTTTTTTT"
 KNOWS: dict[str, Any] = {"words": ("call",)}
@@ -63,7 +62,7 @@ async def words_of(raw: RawPeer, seconds: float = 1.0) -> list[tuple[Any, ...]]:
     return [tuple(message) for message in raw.messages if len(message) and tuple(message) != ("", "")]
 
 
-async def test_a_call_is_one_message_and_so_is_its_answer() -> None:
+async def test_a_call_is_one_message_and_so_is_its_answer(autojump_clock: trio.testing.MockClock) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "a") as node, a_member(network, node, **KNOWS) as raw:
         async with trio.open_nursery() as nursery:
@@ -76,7 +75,9 @@ async def test_a_call_is_one_message_and_so_is_its_answer() -> None:
         assert [message[1] for message in await words_of(raw) if message[1] != "join"] == ["call"]
 
 
-async def test_who_does_not_understand_the_word_gets_a_message_with_a_reply_port() -> None:
+async def test_who_does_not_understand_the_word_gets_a_message_with_a_reply_port(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "a") as node, a_member(network, node) as raw:
         async with trio.open_nursery() as nursery:
@@ -92,7 +93,9 @@ async def test_who_does_not_understand_the_word_gets_a_message_with_a_reply_port
 
 
 @pytest.mark.parametrize("knows", [True, False])
-async def test_a_call_that_waits_for_a_connection_takes_the_form_that_is_understood(knows: bool) -> None:
+async def test_a_call_that_waits_for_a_connection_takes_the_form_that_is_understood(
+    knows: bool, autojump_clock: trio.testing.MockClock
+) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "a") as node, trio.open_nursery() as nursery:
         value = ["a snapshot"]
@@ -114,7 +117,7 @@ async def test_a_call_that_waits_for_a_connection_takes_the_form_that_is_underst
                 assert not [one for one in await words_of(raw) if one[0] == NO_PORT]
 
 
-async def test_only_the_node_that_was_called_may_answer() -> None:
+async def test_only_the_node_that_was_called_may_answer(autojump_clock: trio.testing.MockClock) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "a") as node, a_member(network, node, **KNOWS) as raw:
         async with a_member(network, node, "1", **KNOWS) as liar, trio.open_nursery() as nursery:
@@ -132,10 +135,11 @@ async def test_only_the_node_that_was_called_may_answer() -> None:
             await raw.send(*[("", "reply", TICKET, number) for number in range(100)])
             await raw.send(("", "reply", ticket, "the truth"))
             assert await caller.end() == ("the truth",)
-        assert not len(node._calls._awaited)
+        assert not node._calls._waiting
+        assert not peer_of(node, "0").outbox.monitors
 
 
-async def test_a_reply_by_message_is_called_off_there() -> None:
+async def test_a_reply_by_message_is_called_off_there(autojump_clock: trio.testing.MockClock) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "a") as node, a_member(network, node, **KNOWS) as raw:
         async with trio.open_nursery() as nursery:
@@ -147,7 +151,9 @@ async def test_a_reply_by_message_is_called_off_there() -> None:
         assert await word_of(raw, "call_off") == ("call_off", ticket)
 
 
-async def test_a_call_with_the_ticket_of_another_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_call_with_the_ticket_of_another_is_ignored(
+    caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "a") as node, a_member(network, node, **KNOWS) as raw:
         port = node.port()
@@ -168,7 +174,9 @@ async def test_a_call_with_the_ticket_of_another_is_ignored(caplog: pytest.LogCa
         assert any("ticket" in text for text in warnings_in(caplog))
 
 
-async def test_calls_in_flight_of_one_node_are_bounded_by_work_and_not_by_waiting() -> None:
+async def test_calls_in_flight_of_one_node_are_bounded_by_work_and_not_by_waiting(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "a", call_limit=2) as node, a_member(network, node, **KNOWS) as raw:
         port = node.port()
@@ -200,7 +208,9 @@ async def test_calls_in_flight_of_one_node_are_bounded_by_work_and_not_by_waitin
         assert not len(peer_of(node, "0").callers)
 
 
-async def test_too_many_calls_are_told_so_and_have_certainly_not_been_delivered() -> None:
+async def test_too_many_calls_are_told_so_and_have_certainly_not_been_delivered(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     async with open_pair(FakeNetwork(), call_limit=1) as (one, other):
         port = other.port()
         port.on("wait", reply=True)(trio.sleep)
@@ -223,19 +233,19 @@ async def failed(node: Node, port: str, *message: object) -> PortDied:
     return caught.value
 
 
-async def test_no_such_port_here() -> None:
+async def test_no_such_port_here(autojump_clock: trio.testing.MockClock) -> None:
     async with open_node() as node:
         error = await failed(node, f"{node.id}#{NO_PORT}")
         assert (error.reason[0], error.maybe_delivered) == ("no_such_port", False)
 
 
-async def test_no_such_port_there() -> None:
+async def test_no_such_port_there(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair(FakeNetwork()) as (one, other):
         error = await failed(one, f"{other.id}#{NO_PORT}")
         assert (error.reason[0], error.maybe_delivered) == ("no_such_port", False)
 
 
-async def test_a_reason_that_only_looks_like_it_proves_nothing() -> None:
+async def test_a_reason_that_only_looks_like_it_proves_nothing(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair(FakeNetwork()) as (one, other):
         port = other.port()
         port.on("die", reply=True)(lambda: port.kill("no_such_port", f"there is no port {port}"))
@@ -243,13 +253,13 @@ async def test_a_reason_that_only_looks_like_it_proves_nothing() -> None:
         assert (await failed(one, str(port), "die by message")).maybe_delivered
 
 
-async def test_a_spawn_that_fails() -> None:
+async def test_a_spawn_that_fails(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair(FakeNetwork()) as (one, other):
         error = await failed(one, one.spawn(other.id, "no_module:nothing"))
         assert (error.reason[0], error.maybe_delivered) == ("spawn_failed", False)
 
 
-async def test_a_port_that_dies_before_the_call_has_begun() -> None:
+async def test_a_port_that_dies_before_the_call_has_begun(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair(FakeNetwork()) as (one, other):
         port = other.port()
         port.on("wait", reply=True)(trio.sleep)
@@ -266,7 +276,7 @@ async def test_a_port_that_dies_before_the_call_has_begun() -> None:
         assert (errors[0].reason, errors[0].maybe_delivered) == (("enough",), False)
 
 
-async def test_a_port_that_dies_while_it_answers() -> None:
+async def test_a_port_that_dies_while_it_answers(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair(FakeNetwork()) as (one, other):
         port = other.port()
 
@@ -279,13 +289,13 @@ async def test_a_port_that_dies_while_it_answers() -> None:
         assert (error.reason, error.maybe_delivered) == (("enough",), True)
 
 
-async def test_a_call_that_was_never_written() -> None:
+async def test_a_call_that_was_never_written(autojump_clock: trio.testing.MockClock) -> None:
     async with open_test_node(FakeNetwork(), "a") as node:
         error = await failed(node, f"nowhere#{NO_PORT}")
         assert (error.reason[0], error.maybe_delivered) == ("transport_error", False)
 
 
-async def test_a_call_that_was_written_to_a_connection_that_is_lost() -> None:
+async def test_a_call_that_was_written_to_a_connection_that_is_lost(autojump_clock: trio.testing.MockClock) -> None:
     network = FakeNetwork()
     async with open_pair(network) as (one, other):
         port = other.port(lambda *_: None)
@@ -298,7 +308,7 @@ async def test_a_call_that_was_written_to_a_connection_that_is_lost() -> None:
         assert caller.result.maybe_delivered
 
 
-async def test_a_call_that_waited_behind_what_was_not_written() -> None:
+async def test_a_call_that_waited_behind_what_was_not_written(autojump_clock: trio.testing.MockClock) -> None:
     network = FakeNetwork()
     async with open_pair(network) as (one, other):
         inbox = Inbox(other)
@@ -312,7 +322,7 @@ async def test_a_call_that_waited_behind_what_was_not_written() -> None:
         assert not caller.result.maybe_delivered
 
 
-async def test_a_call_that_the_other_node_does_not_take() -> None:
+async def test_a_call_that_the_other_node_does_not_take(autojump_clock: trio.testing.MockClock) -> None:
     network = FakeNetwork()
     async with open_test_node(network, "a") as node, trio.open_nursery() as nursery:
         large, other = Caller(node, b"x" * 100_000), Caller(node, "x", port=join_port("0", "B" * 16))

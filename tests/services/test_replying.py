@@ -9,12 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+import trio.testing
 from network_helpers import FakeNetwork, Inbox, open_pair, peer_of, until, warnings_in
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import ANY, CallError, CurrentCall, Node, PortDied, current_call, open_node
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 @asynccontextmanager
@@ -32,7 +31,7 @@ both = pytest.mark.parametrize("kind", ["here", "there"])
 
 
 @both
-async def test_what_a_handler_returns_is_the_reply(kind: str) -> None:
+async def test_what_a_handler_returns_is_the_reply(kind: str, autojump_clock: trio.testing.MockClock) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port()
         seen: list[tuple[object, ...]] = []
@@ -48,7 +47,7 @@ async def test_what_a_handler_returns_is_the_reply(kind: str) -> None:
 
 @both
 @pytest.mark.parametrize("value", [None, [], (), [1, 2], {"a": [1]}, 0, ""], ids=repr)
-async def test_a_reply_is_exactly_one_element(kind: str, value: object) -> None:
+async def test_a_reply_is_exactly_one_element(kind: str, value: object, autojump_clock: trio.testing.MockClock) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port()
         port.on("get", reply=True)(lambda: value)
@@ -57,7 +56,9 @@ async def test_a_reply_is_exactly_one_element(kind: str, value: object) -> None:
 
 
 @both
-async def test_an_async_handler_answers_when_it_has_ended_and_others_wait_meanwhile(kind: str) -> None:
+async def test_an_async_handler_answers_when_it_has_ended_and_others_wait_meanwhile(
+    kind: str, autojump_clock: trio.testing.MockClock
+) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port()
         running: list[int] = []
@@ -82,7 +83,9 @@ async def test_an_async_handler_answers_when_it_has_ended_and_others_wait_meanwh
 
 
 @both
-async def test_sent_plainly_the_value_is_dropped(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_sent_plainly_the_value_is_dropped(
+    kind: str, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port()
         seen: list[object] = []
@@ -109,7 +112,9 @@ async def test_sent_plainly_the_value_is_dropped(kind: str, caplog: pytest.LogCa
 
 
 @both
-async def test_handlers_of_both_kinds_and_a_mailbox_in_one_port(kind: str) -> None:
+async def test_handlers_of_both_kinds_and_a_mailbox_in_one_port(
+    kind: str, autojump_clock: trio.testing.MockClock
+) -> None:
     async with two_nodes(kind) as (one, other), other.open_port() as port, trio.open_nursery() as nursery:
         port.on("returns", reply=True)(lambda value: value)
         port.on("sends")(lambda value, reply: other.send(reply, value, value))
@@ -126,7 +131,7 @@ async def test_handlers_of_both_kinds_and_a_mailbox_in_one_port(kind: str) -> No
 
 
 @both
-async def test_patterns_do_not_match_the_reply_port(kind: str) -> None:
+async def test_patterns_do_not_match_the_reply_port(kind: str, autojump_clock: trio.testing.MockClock) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port()
         port.on("a", ANY, reply=True)(lambda *arguments: list(arguments))
@@ -137,7 +142,7 @@ async def test_patterns_do_not_match_the_reply_port(kind: str) -> None:
 
 
 @both
-async def test_a_handler_that_is_there_once(kind: str) -> None:
+async def test_a_handler_that_is_there_once(kind: str, autojump_clock: trio.testing.MockClock) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port(lambda *_: port.kill("other"))
         port.on("once", reply=True, once=True)(lambda: "first")
@@ -148,7 +153,9 @@ async def test_a_handler_that_is_there_once(kind: str) -> None:
 
 @both
 @pytest.mark.parametrize("asynchronous", [False, True])
-async def test_an_exception_kills_the_port_and_the_caller_is_told(kind: str, asynchronous: bool) -> None:
+async def test_an_exception_kills_the_port_and_the_caller_is_told(
+    kind: str, asynchronous: bool, autojump_clock: trio.testing.MockClock
+) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port()
 
@@ -171,7 +178,9 @@ async def test_an_exception_kills_the_port_and_the_caller_is_told(kind: str, asy
 
 @both
 @pytest.mark.parametrize("asynchronous", [False, True])
-async def test_errors_for_the_caller_kill_nothing(kind: str, asynchronous: bool) -> None:
+async def test_errors_for_the_caller_kill_nothing(
+    kind: str, asynchronous: bool, autojump_clock: trio.testing.MockClock
+) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port()
 
@@ -201,7 +210,9 @@ async def test_errors_for_the_caller_kill_nothing(kind: str, asynchronous: bool)
 
 
 @pytest.mark.parametrize("shares", [True, False])
-async def test_the_traceback_travels_only_where_logs_are_shared(shares: bool) -> None:
+async def test_the_traceback_travels_only_where_logs_are_shared(
+    shares: bool, autojump_clock: trio.testing.MockClock
+) -> None:
     async with open_pair(FakeNetwork(), share_logs=shares) as (one, other):
         port = other.port()
         port.on("find", reply=True, errors=(LookupError,))(lambda: dict[str, int]()["x"])
@@ -212,7 +223,7 @@ async def test_the_traceback_travels_only_where_logs_are_shared(shares: bool) ->
 
 
 @both
-async def test_a_value_that_cannot_travel_kills_the_port(kind: str) -> None:
+async def test_a_value_that_cannot_travel_kills_the_port(kind: str, autojump_clock: trio.testing.MockClock) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port()
         port.on("get", reply=True)(lambda: [1, {2}])
@@ -225,7 +236,7 @@ async def test_a_value_that_cannot_travel_kills_the_port(kind: str) -> None:
 
 
 @both
-async def test_a_generator_kills_the_port(kind: str) -> None:
+async def test_a_generator_kills_the_port(kind: str, autojump_clock: trio.testing.MockClock) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port()
 
@@ -243,7 +254,9 @@ class Row(msgspec.Struct):
 
 
 @both
-async def test_a_reply_is_converted_to_the_type_that_is_asked_for(kind: str) -> None:
+async def test_a_reply_is_converted_to_the_type_that_is_asked_for(
+    kind: str, autojump_clock: trio.testing.MockClock
+) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port()
         port.on("rows", reply=True)(lambda: [{"name": "a", "size": 1}])
@@ -263,7 +276,7 @@ async def test_a_reply_is_converted_to_the_type_that_is_asked_for(kind: str) -> 
         assert port.alive
 
 
-async def test_what_is_no_type_of_a_reply() -> None:
+async def test_what_is_no_type_of_a_reply(autojump_clock: trio.testing.MockClock) -> None:
     async with open_node() as node:
         port = node.port(lambda *_: pytest.fail("it was called"))
         no_types: list[Any] = ["nothing", 5, []]
@@ -288,21 +301,25 @@ def test_arguments_of_on() -> None:
 
 
 @both
-async def test_messages_before_the_reply_arrive_before_it(kind: str) -> None:
+async def test_messages_before_the_reply_arrive_before_it(kind: str, autojump_clock: trio.testing.MockClock) -> None:
     async with two_nodes(kind) as (one, other):
         port, inbox = other.port(), Inbox(one)
 
+        # More than one pass dispatches, so that the caller could run before they have arrived.
         @port.on("do", reply=True)
         def do() -> str:
-            other.send(str(inbox.port), "before")
+            for number in range(3000):
+                other.send(str(inbox.port), number)
             return "done"
 
         assert await one.call(str(port), "do") == ("done",)
-        assert inbox.messages == [("before",)]
+        assert len(inbox.messages) == 3000
 
 
 @both
-async def test_a_reply_counts_though_the_port_dies_right_behind_it(kind: str) -> None:
+async def test_a_reply_counts_though_the_port_dies_right_behind_it(
+    kind: str, autojump_clock: trio.testing.MockClock
+) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port()
 
@@ -319,7 +336,9 @@ async def test_a_reply_counts_though_the_port_dies_right_behind_it(kind: str) ->
 
 
 @both
-async def test_a_call_is_called_off_and_a_handler_that_wants_it_is_cancelled(kind: str) -> None:
+async def test_a_call_is_called_off_and_a_handler_that_wants_it_is_cancelled(
+    kind: str, autojump_clock: trio.testing.MockClock
+) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port()
         ended: list[str] = []
@@ -353,7 +372,9 @@ async def test_a_call_is_called_off_and_a_handler_that_wants_it_is_cancelled(kin
 
 
 @both
-async def test_a_part_of_a_handler_can_be_cancelled_by_the_caller(kind: str) -> None:
+async def test_a_part_of_a_handler_can_be_cancelled_by_the_caller(
+    kind: str, autojump_clock: trio.testing.MockClock
+) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port()
         seen: list[object] = []
@@ -379,7 +400,9 @@ async def test_a_part_of_a_handler_can_be_cancelled_by_the_caller(kind: str) -> 
 
 
 @both
-async def test_the_time_that_is_left_travels_and_nested_calls_inherit_it(kind: str) -> None:
+async def test_the_time_that_is_left_travels_and_nested_calls_inherit_it(
+    kind: str, autojump_clock: trio.testing.MockClock
+) -> None:
     async with two_nodes(kind) as (one, other):
         inner, outer = other.port(), other.port()
 
@@ -403,7 +426,7 @@ async def test_the_time_that_is_left_travels_and_nested_calls_inherit_it(kind: s
 
 
 @both
-async def test_a_call_whose_caller_has_gone_does_not_begin(kind: str) -> None:
+async def test_a_call_whose_caller_has_gone_does_not_begin(kind: str, autojump_clock: trio.testing.MockClock) -> None:
     async with two_nodes(kind) as (one, other):
         port = other.port()
         begun: list[str] = []
@@ -435,7 +458,7 @@ async def test_a_call_whose_caller_has_gone_does_not_begin(kind: str) -> None:
             assert not len(peer_of(other, "a").callers)
 
 
-async def test_a_call_whose_time_is_up_there_and_not_here_is_told_so() -> None:
+async def test_a_call_whose_time_is_up_there_and_not_here_is_told_so(autojump_clock: trio.testing.MockClock) -> None:
     async with two_nodes("there") as (one, other):
         port = other.port()
 
@@ -465,7 +488,9 @@ async def test_a_call_whose_time_is_up_there_and_not_here_is_told_so() -> None:
 
 
 @both
-async def test_a_call_whose_time_is_up_before_it_begins_is_not_sent(kind: str) -> None:
+async def test_a_call_whose_time_is_up_before_it_begins_is_not_sent(
+    kind: str, autojump_clock: trio.testing.MockClock
+) -> None:
     async with two_nodes(kind) as (one, other):
         inbox = Inbox(other)
         with trio.move_on_after(0) as scope:
@@ -475,7 +500,7 @@ async def test_a_call_whose_time_is_up_before_it_begins_is_not_sent(kind: str) -
         assert await inbox.wait(1) == [("last",)]
 
 
-async def test_a_lost_caller_cancels_its_handlers() -> None:
+async def test_a_lost_caller_cancels_its_handlers(autojump_clock: trio.testing.MockClock) -> None:
     network = FakeNetwork()
     async with open_pair(network) as (one, other):
         port = other.port()

@@ -339,6 +339,22 @@ async def _supervises_what_starts_there(node: Node) -> None:
         await crew.spawn("a", f"{__name__}:_never_starts")
 
 
+async def _supervises_what_starts_again(node: Node) -> None:
+    begun = False
+
+    async def starts_once(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
+        nonlocal begun
+        if not begun:
+            begun = True
+            task_status.started()
+            node.kill(port, "so that it is started again")
+        await trio.sleep_forever()
+
+    async with node.open_supervisor() as crew:
+        await crew.start(starts_once)
+        await trio.sleep_forever()
+
+
 async def _supervises_twice(node: Node) -> None:
     async with node.open_supervisor():
         await _supervises(node)
@@ -396,6 +412,7 @@ async def _in_a_port(node: Node) -> None:
         _supervises,
         _supervises_what_starts,
         _supervises_what_starts_there,
+        _supervises_what_starts_again,
         _supervises_twice,
         _starts,
         _starts_there,

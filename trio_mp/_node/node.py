@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, overload
 
@@ -285,13 +285,13 @@ class Node:
             await peer.wait_flushed()
 
     @overload
-    async def call(self, port: str | ChildRef, *message: Any) -> tuple[Any, ...]: ...
+    def call(self, port: str | ChildRef, *message: Any) -> Coroutine[Any, Any, tuple[Any, ...]]: ...
     @overload
-    async def call(self, port: str | ChildRef, *message: Any, reply: type[T]) -> T: ...
+    def call(self, port: str | ChildRef, *message: Any, reply: type[T]) -> Coroutine[Any, Any, T]: ...
     @overload
-    async def call(self, port: str | ChildRef, *message: Any, reply: Any) -> Any: ...
-    async def call(self, port: str | ChildRef, *message: Any, reply: Any = UNTYPED) -> Any:
-        """Send a message, and wait for the reply.
+    def call(self, port: str | ChildRef, *message: Any, reply: Any) -> Coroutine[Any, Any, Any]: ...
+    def call(self, port: str | ChildRef, *message: Any, reply: Any = UNTYPED) -> Coroutine[Any, Any, Any]:
+        """Send a message, and wait for the reply. To be awaited.
 
         A handler with `reply=True` (`Port.on`) returns the reply. Any other handler, and a mailbox, gets a reply port
         as the last element of the message, and sends the reply there. What the port's node has sent to ports of this
@@ -318,7 +318,8 @@ class Node:
             `known_nodes`: nothing else is answered there.
           what `send` raises.
         """
-        return await self._calls.call(port, message, reply)
+        # Not an async function that awaits this: a coroutine more is a part of what a call costs.
+        return self._calls.call(port, message, reply)
 
     # Death ---------------------------------------------------------------------------------------------------------
 

@@ -6,17 +6,20 @@ import logging
 import os
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from .._errors import ConfigurationError
-from .._profiles.finding import read_configuration
 from .._profiles.first import FIRST_NODE
 from .._profiles.gathering import ONCE, TAKEN, check_request, explain, explain_barred, gather
 from .._profiles.sources import Merged
-from .._profiles.variables import find_misspelt
+from .._profiles.variables import FOLDERS, PREFIX, find_misspelt
 from .._services.spawning import import_modules
 from .._settings.settings import SettingArguments, check_settings
 from .services import find_services
+
+if TYPE_CHECKING:
+    # For the type alone, as below.
+    from .._profiles.document import Document
 
 log = logging.getLogger("trio_mp")
 
@@ -37,16 +40,22 @@ def from_outside(
     if request is None:
         yield node_id, cast(SettingArguments, settings)
         return
-    # The variables as they are now: a program may have set some, and all must fit together.
-    environ = dict(os.environ)
-    merged = gather(request, environ, lambda: read_configuration(environ))
+    # As they are now: a program may have set some. Not all of them: a copy would take as long as opening a node.
+    environ = {name: os.environ[name] for name in os.environ if name.startswith(PREFIX) or name in FOLDERS}
+    merged = gather(request, environ, lambda: _read_file(environ))
     if not any(name in merged.outside for name in ONCE):
         yield _checked(merged, environ)
         return
     with FIRST_NODE.claim() as first:
         if not first:
-            merged = gather(request, environ, lambda: read_configuration(environ), barred=dict.fromkeys(ONCE, TAKEN))
+            merged = gather(request, environ, lambda: _read_file(environ), barred=dict.fromkeys(ONCE, TAKEN))
         yield _checked(merged, environ)
+
+
+def _read_file(environ: Mapping[str, str]) -> Document:
+    from .._profiles.finding import read_configuration  # with tomllib: 5 ms, which nodes without profiles need not wait
+
+    return read_configuration(environ)
 
 
 def _checked(merged: Merged, environ: Mapping[str, str]) -> tuple[str | None, SettingArguments]:
@@ -56,6 +65,10 @@ def _checked(merged: Merged, environ: Mapping[str, str]) -> tuple[str | None, Se
     settings = cast(SettingArguments, values)
     for text in find_misspelt(environ):
         log.warning("%s", text)
+    if not merged.outside:
+        # Whoever opens the node checks the same once more, and no error needs a place in it.
+        _tell(merged)
+        return node_id, settings
     try:
         found = check_settings(node_id, settings)
         # Now, because an error of theirs is one of whoever has given the setting.
@@ -64,9 +77,14 @@ def _checked(merged: Merged, environ: Mapping[str, str]) -> tuple[str | None, Se
     except ConfigurationError as error:
         # Two settings may contradict each other that come from different places.
         raise ConfigurationError(f"{error}{merged.sources_in(str(error))}") from None
+    _tell(merged)
+    return node_id, settings
+
+
+def _tell(merged: Merged) -> None:
+    """Say in the log where the settings are from, and which have no effect."""
     for text in explain_barred(merged):
         log.warning("%s", text)
     told = explain(merged)
     if told:
         log.info("settings of the node: %s", "; ".join(told))
-    return node_id, settings

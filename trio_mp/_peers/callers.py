@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
 
 from .._ids import join_port
 from .._ports.boundary import LocalPorts, RemoteMonitor
-from .._ports.calls import ArrivedCall, CallMessage
+from .._ports.calls import FOREVER, ArrivedCall, CallMessage
 from .._ports.context import Running
 from .._protocol import requests
 from .._protocol.association.association import Association
@@ -33,8 +34,55 @@ class CallingPeer(Survivor, Protocol):
         ...
 
 
+class CallOfPeer(ArrivedCall):
+    """A call of a peer to a port of this node.
+
+    Args:
+      callers: the calls of that peer.
+      ticket: what the peer knows the call by: the name of its reply port.
+      name: the name of the port that is called.
+      deadline: see `CurrentCall`.
+
+    Attributes:
+      is_watched: whether `Callers` hears of the death of the port for it.
+    """
+
+    __slots__ = ("_callers", "is_watched", "name", "ticket")
+
+    def __init__(self, callers: Callers, ticket: str, name: str, deadline: float) -> None:
+        super().__init__(callers.peer_id, deadline)
+        self._callers = callers
+        self.ticket = ticket
+        self.name = name
+        self.is_watched = False
+
+    def reply_port(self) -> str:
+        """See `ArrivedCall.reply_port`."""
+        return join_port(self.caller, self.ticket)
+
+    def tell_reply(self, value: object) -> None:
+        """See `ArrivedCall.tell_reply`."""
+        self._callers.tell_reply(self, value)
+
+    def tell_failure(self, error: Exception) -> None:
+        """See `ArrivedCall.tell_failure`."""
+        self._callers.tell_failure(self, error)
+
+    def tell_refusal(self, text: str) -> None:
+        """See `ArrivedCall.tell_refusal`."""
+        self._callers.tell_refusal(self, text)
+
+    def tell_expired(self) -> None:
+        """See `ArrivedCall.tell_expired`."""
+        self._callers.tell_expired(self)
+
+    def forget(self) -> None:
+        """See `ArrivedCall.forget`."""
+        self._callers.forget(self)
+
+
 class Callers:
-    """The calls that a peer has in flight on this node. They end with the connection in use. See `calls.Answers`, too.
+    """The calls that a peer has in flight on this node. They end with the connection in use.
 
     Args:
       peer: who calls.
@@ -45,68 +93,94 @@ class Callers:
 
     def __init__(self, peer: CallingPeer, dispatcher: LocalPorts, limit: int, *, tracebacks: bool) -> None:
         self._peer = peer
+        self.peer_id = peer.id
         self.fail = peer.fail
         self._dispatcher = dispatcher
         self._limit = limit
         self._tracebacks = tracebacks
-        self._calls: TicketTable[tuple[ArrivedCall, RemoteMonitor, str]] = TicketTable(limit)
+        self._calls: TicketTable[CallOfPeer] = TicketTable(limit)
+        # Those whose handler has not answered at once, by the name of the port and the ticket, with what hears of the
+        # death of the port: one for all of them, because to set it and take it away costs as much as a message.
+        self._watched: dict[str, tuple[RemoteMonitor, dict[str, CallOfPeer]]] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def begin(self, request: requests.Call, running: Running, failure: Reason | None) -> bool:
+    def begin(self, request: requests.Call, running: Running, failure_of: Callable[[str], Reason | None]) -> bool:
         """Hand a call to its port; returns False if a call with its ticket is in flight, in which case nothing is done.
 
         Args:
           request: the call.
           running: that of the task that has read it.
-          failure: why the port could not be spawned, if that is why it is missing.
+          failure_of: says why the port of a name could not be spawned, if that is why it is missing.
         """
-        name, ticket = request.name, request.ticket
-        call = ArrivedCall(self._peer.id, ticket, deadline_of(request.seconds, trio.current_time()), self)
-        watcher = RemoteMonitor(self, ticket)
-        match self._calls.admit(ticket, (call, watcher, name)):
-            case TicketFate.TWICE:
+        name, ticket, seconds = request.name, request.ticket, request.seconds
+        deadline = FOREVER if seconds is None else deadline_of(seconds, trio.current_time())
+        call = CallOfPeer(self, ticket, name, deadline)
+        fate = self._calls.admit(ticket, call)
+        if fate is not TicketFate.ADMITTED:
+            if fate is TicketFate.TWICE:
                 return False
-            case TicketFate.TOO_MANY:
-                text = f"{self._peer.id} has {self._limit} calls in flight to {self._dispatcher.id}, the limit"
-                self._peer.send("", requests.call_failed(ticket, False, "busy", text, ""))
-                return True
-        self._peer.association.watched.add(ticket)
-        if failure is not None:
-            self.tell_death(ticket, failure)
+            text = f"{self.peer_id} has {self._limit} calls in flight to {self._dispatcher.id}, the limit"
+            self._peer.send("", requests.call_failed(ticket, False, "busy", text, ""))
             return True
-        self._dispatcher.lifecycle.add_local_monitor(name, watcher)
+        # It needs the connection.
+        self._peer.association.watched.add(ticket)
         port = self._dispatcher.ports.get(name)
         if port is not None:
-            # As a handler without `reply=True` gets it, and a mailbox.
-            message = (*request.message, join_port(self._peer.id, ticket))
-            self._dispatcher.deliver(running, port, CallMessage.of(call, message), True)
+            message = CallMessage(request.message)
+            message.call = call
+            self._dispatcher.deliver_call(running, port, message, True)
+            # What the port has died of now is told in a later job: whoever watches it from here on hears of it.
+            if self._calls.find(ticket) is call:
+                self._watch(call)
+            return True
+        failure = failure_of(name)
+        if failure is not None:
+            self._tell_death(call, failure)
+        else:
+            self._watch(call)
         return True
 
     def call_off(self, ticket: str) -> None:
         """The peer does not wait for the answer to a call any longer, or has it."""
-        found = self._calls.find(ticket)
-        if found is not None:
-            found[0].call_off()
+        call = self._calls.find(ticket)
+        if call is not None:
+            call.call_off()
 
     def end_all(self) -> None:
         """The connection has ended by which they came: nobody waits for them, and their answers go nowhere."""
-        for call, watcher, name in self._calls.calls():
-            self._forget(call.ticket)
-            self._dispatcher.lifecycle.remove_local_monitor(name, watcher)
+        for call in self._calls.calls():
+            self.forget(call)
             call.call_off()
 
-    def _forget(self, ticket: str) -> bool:
-        """Take a call out of the table; whether it was there."""
-        self._peer.association.watched.discard(ticket)
-        return self._calls.end(ticket) is not None
+    def _watch(self, call: CallOfPeer) -> None:
+        """Hear of the death of the port that is called."""
+        call.is_watched = True
+        watched = self._watched.get(call.name)
+        if watched is None:
+            watched = self._watched[call.name] = RemoteMonitor(self, call.name), {}
+            self._dispatcher.lifecycle.add_local_monitor(call.name, watched[0])
+        watched[1][call.ticket] = call
+
+    def forget(self, call: CallOfPeer) -> None:
+        """See `ArrivedCall.forget`. It is no error if it was forgotten before."""
+        if self._calls.find(call.ticket) is not call:
+            return
+        self._calls.end(call.ticket)
+        self._peer.association.watched.discard(call.ticket)
+        if call.is_watched:
+            monitor, calls = self._watched[call.name]
+            del calls[call.ticket]
+            if not calls:
+                del self._watched[call.name]
+                self._dispatcher.lifecycle.remove_local_monitor(call.name, monitor)
 
     # What becomes of them ------------------------------------------------------------------------------------------
 
-    def replied(self, call: ArrivedCall, value: object) -> None:
-        """See `Answers.replied`."""
-        if self._calls.find(call.ticket) is None:
+    def tell_reply(self, call: CallOfPeer, value: object) -> None:
+        """See `ArrivedCall.tell_reply`."""
+        if self._calls.find(call.ticket) is not call:
             return
         try:
             self._peer.send("", requests.reply(call.ticket, value))
@@ -115,44 +189,39 @@ class Callers:
             plain_value(value, "reply", room=2)
             raise
 
-    def failed(self, call: ArrivedCall, error: Exception) -> None:
-        """See `Answers.failed`."""
+    def tell_failure(self, call: CallOfPeer, error: Exception) -> None:
+        """See `ArrivedCall.tell_failure`."""
         trace = _traceback_of(error) if self._tracebacks else ""
         self._fail(call, type_name_of(error), text_of(error), trace)
 
-    def refused(self, call: ArrivedCall, text: str) -> None:
-        """See `Answers.refused`."""
-        if self._calls.find(call.ticket) is not None:
+    def tell_refusal(self, call: CallOfPeer, text: str) -> None:
+        """See `ArrivedCall.tell_refusal`."""
+        if self._calls.find(call.ticket) is call:
             self._peer.send("", requests.call_failed(call.ticket, False, "bad_message", text, ""))
 
-    def expired(self, call: ArrivedCall) -> None:
-        """See `Answers.expired`."""
+    def tell_expired(self, call: CallOfPeer) -> None:
+        """See `ArrivedCall.tell_expired`."""
         self._fail(call, "expired", "the time of the call was up", "")
 
-    def _fail(self, call: ArrivedCall, type_name: str, text: str, trace: str) -> None:
-        if self._calls.find(call.ticket) is not None:
+    def _fail(self, call: CallOfPeer, type_name: str, text: str, trace: str) -> None:
+        if self._calls.find(call.ticket) is call:
             self._peer.send("", requests.call_failed(call.ticket, call.was_begun, type_name, text, trace))
-
-    def ended(self, call: ArrivedCall) -> None:
-        """See `Answers.ended`."""
-        found = self._calls.find(call.ticket)
-        if found is not None and found[0] is call:
-            self._forget(call.ticket)
-            self._dispatcher.lifecycle.remove_local_monitor(found[2], found[1])
 
     @survives
     def tell_death(self, name: str, reason: Reason) -> None:
-        """See `RemoteWatcher.tell_death`; the name is the ticket of a call."""
-        found = self._calls.find(name)
-        if found is None:
-            return
-        begun = found[0].was_begun
-        self._forget(name)
-        found[0].close()
+        """See `RemoteWatcher.tell_death`."""
+        _, calls = self._watched.get(name, (None, {}))
+        for call in tuple(calls.values()):
+            self._tell_death(call, reason)
+
+    def _tell_death(self, call: CallOfPeer, reason: Reason) -> None:
+        begun = call.was_begun
+        self.forget(call)
+        call.close()
         try:
-            self._peer.send("", requests.call_died(name, begun, reason))
+            self._peer.send("", requests.call_died(call.ticket, begun, reason))
         except (TypeError, ValueError) as error:
-            self._peer.send("", requests.call_died(name, begun, reason_lost(error)))
+            self._peer.send("", requests.call_died(call.ticket, begun, reason_lost(error)))
 
 
 def _traceback_of(error: Exception) -> str:

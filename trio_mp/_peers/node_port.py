@@ -147,6 +147,15 @@ class NodePort:
     def serve(self, message: tuple[object, ...], peer: Peer, running: Running) -> None:
         """A request from another node."""
         match requests.parse(message):
+            # First what there is most of: each case that is tried before costs something.
+            case requests.Call() as call:
+                if not peer.callers.begin(call, running, self._spawner.failure_of):
+                    self._warn(peer, "ticket", "%s: a call with the ticket of another one is ignored", peer.id)
+            case requests.Reply(ticket, value):
+                self._calls.replied(peer, ticket, value)
+            case requests.CallOff(tickets):
+                for ticket in tickets:
+                    peer.callers.call_off(ticket)
             case requests.Nothing():
                 pass
             case requests.StartMonitor(name):
@@ -165,13 +174,6 @@ class NodePort:
                 self._starts.answered(peer, name, value, shutdown_timeout)
             case requests.Keep(name):
                 self._starts.keep(peer, name)
-            case requests.Call() as call:
-                if not peer.callers.begin(call, running, self._spawner.failure_of(call.name)):
-                    self._warn(peer, "ticket", "%s: a call with the ticket of another one is ignored", peer.id)
-            case requests.CallOff(ticket):
-                peer.callers.call_off(ticket)
-            case requests.Reply(ticket, value):
-                self._calls.replied(peer, ticket, value)
             case requests.CallFailed() as failure:
                 self._calls.failed(peer, failure)
             case requests.CallDied() as death:

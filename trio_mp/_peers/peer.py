@@ -36,6 +36,9 @@ log = logging.getLogger("trio_mp.connection")
 MEMORY = 300.0
 """How long something is kept about a node with which nothing binds us any more, in seconds."""
 
+_TICKETS = 500
+"""How many calls one message calls off: a message of less than 64 KiB, which each node takes."""
+
 
 class Peer:
     """What a node keeps about another.
@@ -87,6 +90,8 @@ class Peer:
         self.outbox = self.association.outbox
         self.queue = self.outbox.queue
         self.queue.tell_next()
+        # The tickets of our calls that are over, and of which the peer may still know.
+        self._over: list[str] = []
         # Whether this is flushed at the end of the pass. While it is not, the queue tells of the next message.
         self._dirty = self._failing = False
         # Whether the connection in use has ended, and the observers do not know it yet.
@@ -165,6 +170,18 @@ class Peer:
             self.act(self.association.take_loss)
         self.touch()
 
+    def call_off(self, ticket: str) -> None:
+        """Tell the peer, at the end of this pass, that nobody waits for the answer to our call of this ticket."""
+        self._over.append(ticket)
+        self.touch()
+
+    def _tell_over(self) -> None:
+        tickets, self._over = self._over, []
+        # Else the calls were lost, and the peer knows of none.
+        if self.current is not None or self.queue.size:
+            for start in range(0, len(tickets), _TICKETS):
+                self.send("", requests.call_off(tuple(tickets[start : start + _TICKETS])))
+
     def touch(self) -> None:
         """Have the queue flushed, or a connection looked for, at the end of this pass."""
         if not self._dirty:
@@ -188,6 +205,8 @@ class Peer:
         try:
             if not self._dirty:
                 return
+            if self._over:
+                self._tell_over()
             self._dirty = False
             self.queue.tell_next()
             if self.current is not None:

@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeAlias
 import trio
 
 from .._reason import Reason
+from .calls import CallMessage
 from .context import Running
 from .monitor import Monitor
 from .port import Port
@@ -233,6 +234,10 @@ class LocalPorts(Protocol):
           received: whether another node sent it, so that its memory is counted while it waits, and `running.source` is
             told if it is refused; or who is told, in the place of that.
         """
+        ...
+
+    def deliver_call(self, running: Running, port: Port, message: CallMessage, received: bool = False) -> None:
+        """Hand the message of a call to a port now; as `deliver`."""
         ...
 
     def run_pass(self, running: Running) -> None:

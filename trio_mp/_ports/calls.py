@@ -1,8 +1,7 @@
 """Calls, as the port sees them that is called: the message of a call, the call itself, and handlers that answer it.
 
-A message that is a call looks like any other message: its last element is a reply port. A handler without `reply=True`
-and a mailbox take it as that. A handler with `reply=True` gets the message without the reply port, and what it returns
-is the reply.
+A call comes as a message that knows its call. A handler with `reply=True` gets it as it is, and what it returns is the
+reply. A handler without `reply=True`, and a mailbox, gets it as any message, with a reply port as its last element.
 
     WAITING ──begin──> RUNNING   a handler with `reply=True` has it: ends when that has ended
        │   ╲─────────> HANDED    a handler that sends its reply, or a mailbox, has it: ends when the caller says so
@@ -16,7 +15,8 @@ import inspect
 import logging
 import math
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, cast
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any, Final, cast
 
 import trio
 
@@ -24,33 +24,11 @@ from .context import Running, find_running, running_variable
 
 log = logging.getLogger("trio_mp.port")
 
+FOREVER: Final = math.inf
+"""The deadline of a call whose caller waits for ever."""
 
-class Answers(Protocol):
-    """Brings what becomes of calls to who has called."""
-
-    def replied(self, call: ArrivedCall, value: object) -> None:
-        """The handler has returned this value.
-
-        Raises:
-          TypeError, ValueError: it cannot travel. Then the call has not ended.
-        """
-        ...
-
-    def failed(self, call: ArrivedCall, error: Exception) -> None:
-        """The handler has raised this, which is for the caller."""
-        ...
-
-    def refused(self, call: ArrivedCall, text: str) -> None:
-        """The port has refused the message, for this reason: no handler has got it."""
-        ...
-
-    def expired(self, call: ArrivedCall) -> None:
-        """The time of the call was up, so that its handler did not begin, or was cancelled."""
-        ...
-
-    def ended(self, call: ArrivedCall) -> None:
-        """Nothing more is going to be said of this call."""
-        ...
+_UNFINISHED = frozenset({CoroutineType, GeneratorType, AsyncGeneratorType})
+"""The types of what a handler returns that has not returned its reply."""
 
 
 class CallStage(enum.Enum):
@@ -76,8 +54,8 @@ class CurrentCall:
     def __init__(self, caller: str, deadline: float) -> None:
         self.caller: str = caller
         self.deadline: float = deadline
-        # Those to be cancelled, and whether the caller still waits for the answer.
-        self._scopes: list[trio.CancelScope] = []
+        # Those to be cancelled, if there are any, and whether the caller still waits for the answer.
+        self._scopes: list[trio.CancelScope] | None = None
         self._wanted = True
 
     def __repr__(self) -> str:
@@ -91,29 +69,63 @@ class CurrentCall:
         skipped, as by `trio.move_on_at`; the handler goes on behind it, and what it returns is dropped.
         """
         scope = trio.CancelScope(deadline=self.deadline)
-        if self._wanted:
-            self._scopes.append(scope)
-        else:
+        if not self._wanted:
             scope.cancel()
+        elif self._scopes is None:
+            self._scopes = [scope]
+        else:
+            self._scopes.append(scope)
         return scope
 
 
 class ArrivedCall(CurrentCall):
-    """A call on the node of the port, as the package sees it.
+    """A call on the node of the port, as the package sees it. Subclasses bring what becomes of it to the caller.
 
     Args:
       caller, deadline: see `CurrentCall`.
-      ticket: what the caller knows the call by: the name of its reply port.
-      answers: is told what becomes of it.
     """
 
-    __slots__ = ("_answers", "_stage", "ticket")
+    __slots__ = ("_stage",)
 
-    def __init__(self, caller: str, ticket: str, deadline: float, answers: Answers) -> None:
-        super().__init__(caller, deadline)
-        self.ticket = ticket
-        self._answers = answers
+    def __init__(self, caller: str, deadline: float) -> None:
+        # As the constructor above does: a call of that one would cost as much as all of this.
+        self.caller = caller
+        self.deadline = deadline
+        self._scopes = None
+        self._wanted = True
         self._stage = CallStage.WAITING
+
+    # What the caller is told ---------------------------------------------------------------------------------------
+
+    def reply_port(self) -> str:
+        """The ID of the port that takes the reply of a handler that sends it, and of who takes it from a mailbox."""
+        raise NotImplementedError
+
+    def tell_reply(self, value: object) -> None:
+        """Bring the caller what the handler has returned.
+
+        Raises:
+          TypeError, ValueError: it cannot travel. Then the call has not ended.
+        """
+        raise NotImplementedError
+
+    def tell_failure(self, error: Exception) -> None:
+        """Bring the caller what the handler has raised for it."""
+        raise NotImplementedError
+
+    def tell_refusal(self, text: str) -> None:
+        """Tell the caller that the port has refused the message: no handler has got it."""
+        raise NotImplementedError
+
+    def tell_expired(self) -> None:
+        """Tell the caller that the time was up, so that the handler did not begin, or was cancelled."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Forget the call: nothing more is going to be said of it. Not called after `close`."""
+        raise NotImplementedError
+
+    # What becomes of it --------------------------------------------------------------------------------------------
 
     @property
     def was_begun(self) -> bool:
@@ -124,52 +136,54 @@ class ArrivedCall(CurrentCall):
         """The port takes the message: whether it is to be handled. If not it is over, and the caller is told."""
         if self._stage is not CallStage.WAITING:
             return False
-        if self._wanted and self.deadline > trio.current_time():
+        if self._wanted and (self.deadline == FOREVER or self.deadline > trio.current_time()):
             self._stage = CallStage.RUNNING
             return True
         log.debug("a call from %s was not begun: nobody waits for it any more", self.caller)
         if self._wanted:
-            self._answers.expired(self)
+            self.tell_expired()
         self._end()
         return False
 
-    def hand_on(self) -> None:
-        """Its message goes to somebody who sends the reply by message."""
+    def hand_on(self) -> str:
+        """Its message goes to somebody who sends the reply by message. Returns the ID of the reply port."""
         self._stage = CallStage.HANDED
+        return self.reply_port()
 
     def reply(self, value: object) -> None:
         """Answer. Raises `TypeError` or `ValueError` if the value cannot travel."""
         if self._stage is not CallStage.OVER:
             if self._wanted:
-                self._answers.replied(self, value)
+                self.tell_reply(value)
             self._end()
 
     def fail(self, error: Exception) -> None:
         """Answer by an exception."""
         if self._stage is not CallStage.OVER:
             if self._wanted:
-                self._answers.failed(self, error)
+                self.tell_failure(error)
             self._end()
 
     def refuse(self, text: str) -> None:
         """Its message was refused by the port, before any handler got it."""
         if self._wanted:
-            self._answers.refused(self, text)
+            self.tell_refusal(text)
         self._end()
 
     def expire(self) -> None:
         """Its handler was cancelled, because its time was up or the caller waits no longer."""
         if self._stage is not CallStage.OVER:
             if self._wanted:
-                self._answers.expired(self)
+                self.tell_expired()
             self._end()
 
     def call_off(self) -> None:
         """The caller does not wait any longer, or is lost. What has begun goes on, unless it wants to be cancelled."""
         self._wanted = False
-        scopes, self._scopes = self._scopes, []
-        for scope in scopes:
-            scope.cancel()
+        if self._scopes is not None:
+            scopes, self._scopes = self._scopes, None
+            for scope in scopes:
+                scope.cancel()
         if self._stage is CallStage.HANDED:
             self._end()
 
@@ -181,21 +195,17 @@ class ArrivedCall(CurrentCall):
     def _end(self) -> None:
         self._stage = CallStage.OVER
         self._wanted = False
-        self._scopes.clear()
-        self._answers.ended(self)
+        self._scopes = None
+        self.forget()
 
 
 class CallMessage(tuple[Any, ...]):  # noqa: SLOT001 - a tuple with slots cannot have an attribute
-    """The message of a call, with the reply port as its last element. It waits among others, and knows its call."""
+    """The message of a call, without the reply port. It waits among others, and knows its call.
+
+    Whoever makes one sets `call`: a constructor of its own would cost more than all the rest of it.
+    """
 
     call: ArrivedCall
-
-    @classmethod
-    def of(cls, call: ArrivedCall, message: tuple[object, ...]) -> CallMessage:
-        """The message of this call."""
-        new = cls(message)
-        new.call = call
-        return new
 
 
 class Answering:
@@ -265,7 +275,7 @@ class Answering:
             return None
         finally:
             running.handled_call = None
-        if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+        if type(result) in _UNFINISHED:
             return result
         call.reply(result)
         return None

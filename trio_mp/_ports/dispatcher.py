@@ -260,6 +260,42 @@ class Dispatcher:
         if result is not None:
             self._handle_result(port, result)
 
+    def deliver_call(self, running: Running, port: Port, message: CallMessage, received: bool = False) -> None:
+        """See `LocalPorts.deliver_call`."""
+        # The short way, as in the loops above: the port is alive and idle, and its handlers are in the port itself.
+        handler = None
+        tags = port._tags
+        if tags is not None:
+            try:
+                handler = tags.get(message[0])
+            except Exception:  # noqa: BLE001 - empty, unhashable, or with a __hash__ or __eq__ that raises
+                handler = None
+        if handler is None:
+            self.deliver(running, port, message, received)
+            return
+        call = message.call
+        if not call.begin():
+            self._drop_call(port, message)
+            return
+        running.port = port
+        try:
+            if type(handler) is Answering:
+                result = handler.answer(call, running, message[1:])
+                if result is not None:
+                    result = self._go_on(port, handler, call, result)
+            else:
+                result = handler(*message[1:], call.hand_on())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
+            self.lifecycle.die(port, exception_reason(error), error)
+        else:
+            if result is not None:
+                self._handle_result(port, result)
+
+    def _drop_call(self, port: Port, message: CallMessage) -> None:
+        """Count a call that was not begun."""
+        self.expired += 1
+        self.tell_expired(port, message)
+
     def hold(self, port: Port) -> None:
         """Let the messages for a port wait until `release` is called."""
         state_of(port).busy = True
@@ -277,29 +313,32 @@ class Dispatcher:
 
     def _handle(self, port: Port, state: PortState, message: tuple[Any, ...], received: object) -> object:
         """Hand a message to a port that is not busy; returns the result of the handler."""
+        arrived = message
         # All of this is in one `try`: comparing and printing what is in a message runs the program's code as well.
         try:
             if type(message) is CallMessage:
                 if not message.call.begin():
-                    self.expired += 1
-                    self.tell_expired(port, message)
+                    self._drop_call(port, message)
                     return None
                 answering = state.handlers.find_answering(message)
                 if answering is not None:
-                    return self._answer(port, state, message.call, *answering)
-                message.call.hand_on()
+                    handler, arguments = answering
+                    running = running_variable.get()
+                    assert running is not None
+                    return self._go_on(port, handler, message.call, handler.answer(message.call, running, arguments))
+                message = (*message, message.call.hand_on())
                 found = state.handlers.find_other(message)
             else:
                 found = state.handlers.find(message)
             if found is not None:
-                handler, arguments = found
-                return handler(*arguments)
+                function, arguments = found
+                return function(*arguments)
             if state.mailbox is None:
                 self.lifecycle.die_loudly(port, unhandled_message(f"{message[0]!r:.80}" if message else "nothing"))
             else:
                 state.mailbox.put(*message, received=bool(received))
         except BadMessage as refusal:
-            self._refuse(port, message, received, str(refusal))
+            self._refuse(port, arrived, received, str(refusal))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
             self.lifecycle.die(port, exception_reason(error), error)
         return None
@@ -313,16 +352,11 @@ class Dispatcher:
         elif received is not True:
             cast("MessageSource", received).refused(port.name, text)
 
-    def _answer(
-        self, port: Port, state: PortState, call: ArrivedCall, handler: Answering, arguments: tuple[object, ...]
-    ) -> object:
-        """Have a handler answer a call; returns what is to be run in a task. Raises what the handler raises."""
-        running = running_variable.get()
-        assert running is not None
-        result = handler.answer(call, running, arguments)
+    def _go_on(self, port: Port, handler: Answering, call: ArrivedCall, result: object) -> object:
+        """What is to be run in a task, of what `Answering.answer` has returned."""
         if not inspect.iscoroutine(result):
             return result
-        if not state.alive or self.lifecycle.nursery is None:
+        if not port.alive or self.lifecycle.nursery is None:
             # The handler has killed its own port, or the node is closed: nobody is going to run it.
             result.close()
             return None

@@ -104,13 +104,13 @@ class HandlerTable:
         """The handler that answers a call, and what it is called with; None if another one, or none, is to get it.
 
         Args:
-          message: that of the call, with the reply port as its last element, which such a handler does not get.
+          message: that of the call, without the reply port, which such a handler does not get.
         """
-        found = self.find(message[:-1]) if self.answers else None
+        found = self.find(message) if self.answers else None
         return (found[0], found[1]) if found is not None and isinstance(found[0], Answering) else None
 
     def find_other(self, message: tuple[object, ...]) -> tuple[Handler, tuple[object, ...]] | None:
-        """The handler of the message of a call that no `find_answering` finds, and what it is called with."""
+        """The handler of the message of a call, with its reply port, if no `find_answering` finds one."""
         found = self.find(message)
         # Found with the reply port as a part of its pattern, which it is not for this handler.
         return None if found is not None and isinstance(found[0], Answering) else found
@@ -180,10 +180,10 @@ class RefusingTable(HandlerTable):
 
     def find_answering(self, message: tuple[object, ...]) -> tuple[Answering, tuple[object, ...]] | None:
         """See `HandlerTable.find_answering`. Raises `BadMessage`."""
-        found = super().find(message[:-1]) if self.answers else None
+        found = super().find(message) if self.answers else None
         if found is None or not isinstance(found[0], Answering):
             return None
-        self._checked(message[:-1], found)
+        self._checked(message, found)
         return found[0], found[1]
 
     def find_other(self, message: tuple[object, ...]) -> tuple[Handler, tuple[object, ...]] | None:

@@ -24,6 +24,7 @@ from .losses import Losses
 from .monitor import Monitor
 from .port import Port, PortLifecycle, rearm, state_of
 from .port_state import Gravestone, PortState
+from .reply_port import ReplyPort
 from .run_queue import Job, RunQueue
 
 if TYPE_CHECKING:
@@ -255,6 +256,8 @@ class Lifecycle(PortLifecycle):
             return
         del self.ports[name]
         self.unwinding[name] = port
+        if isinstance(port, ReplyPort):
+            port.taker.reply_port_died(reason, error)
         if port._state is None and error is None:
             self._lay_out(port, reason)
             return

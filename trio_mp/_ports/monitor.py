@@ -78,6 +78,10 @@ class Monitor:
             if self.reason is None:
                 self._registry.remove_monitor(self, self._owner, self._where)
 
+    def retire(self) -> None:
+        """Never fire any more. Whoever calls this has taken it out of the table from which it would be fired."""
+        self._callback = None
+
     def _begin_firing(self, reason: Reason) -> None:
         """Set the reason, before any callback of the same loss runs."""
         if self.active:

@@ -114,6 +114,9 @@ def read_document(text: str, path: str, mode: int | None = None) -> Document:
     if not isinstance(use, str | None):
         raise ConfigurationError(f"{path}: use: expected the name of a profile, got {use!r}")
     profiles = _table(top.get("profile", {}), f"{path}: profile")
+    if "default" in profiles:
+        # Commands take `default` for the table of that name.
+        raise ConfigurationError(f"{path}: profile.default: expected another name, because [default] has this one")
     return Document(
         path,
         use,

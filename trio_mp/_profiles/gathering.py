@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .._settings.settings import TABLE
-from .document import Document
 from .sources import KEYS, PROGRAM, Given, Layer, Merged, Overridden, merge, nearest, program_layer
 from .variables import NETWORK, PROFILE, variables_layer
+
+if TYPE_CHECKING:
+    # For the type alone: programs without profiles do not load what reads them.
+    from .document import Document
 
 ONCE = ("node_id", "binds", "services")
 """What two nodes cannot share, or should not run twice. So only the first node of a process takes it from outside."""

@@ -24,6 +24,9 @@ VARIABLES: dict[str, str] = {PREFIX + name.upper(): name for name in KEYS}
 NETWORK = (PROFILE, "TRIO_MP_SEEDS", "TRIO_MP_BINDS")
 """The variables by which the environment says that a node shall have a network."""
 
+FOLDERS = ("XDG_CONFIG_HOME", "APPDATA")
+"""The variables of the platforms that say where the configuration of a user is."""
+
 _OTHERS = (CONFIG, PROFILE, "TRIO_MP_LOG", "TRIO_MP_TRACE", "TRIO_MP_PARENT_PIPE")
 
 

@@ -4,6 +4,8 @@ A message to the node port begins with one of these words; `parse` turns it into
 or not known, into `Malformed`: a newer peer may send what we do not know, and a program may send anything to a node
 port. What writes a request is a function of this module, such as `start_monitor`; no other module spells a request. The
 table in the documentation is held against the one here.
+
+Calls and replies are as many as messages: they are structs of msgspec, which are made in a fifth of the time.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
+
+import msgspec
 
 from .._ids import is_token
 from .._reason import Reason
@@ -109,8 +113,7 @@ class Keep:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """`call`: hand this message to the port of this name, and answer me under this ticket.
 
     Attributes:
@@ -126,13 +129,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class CallOff:
-    """`call_off`: I do not wait for the answer to my call of this ticket, or have it."""
+    """`call_off`: I do not wait for the answers to my calls of these tickets, or have them."""
 
-    ticket: str
+    tickets: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """`reply`: the answer to your call of this ticket."""
 
     ticket: str
@@ -340,6 +342,10 @@ def _spawn_linked(name: str, function: str, port: str, arguments: tuple[object, 
     return Spawn(name, function, arguments, port)
 
 
+def _call_off(tickets: tuple[object, ...]) -> CallOff | None:
+    return CallOff(cast("tuple[str, ...]", tickets)) if all(map(NAME.accepts, tickets)) else None
+
+
 def _nothing(_anything: tuple[object, ...]) -> Nothing:
     return Nothing()
 
@@ -360,7 +366,7 @@ _KEEP = Schema("keep", Keep, NAME)
 _TICKET = NAME.called("ticket")
 _BEGUN = FLAG.called("begun")
 _CALL = Schema("call", Call, NAME, _TICKET, Field("seconds", _is_seconds_or_none), rest="message")
-_CALL_OFF = Schema("call_off", CallOff, _TICKET)
+_CALL_OFF: Schema[..., Any] = Schema("call_off", _call_off, rest="tickets")
 _REPLY = Schema("reply", Reply, _TICKET, Field("value", _is_anything))
 _CALL_FAILED = Schema(
     *("call_error", CallFailed, _TICKET, _BEGUN, TEXT.called("type"), TEXT.called("text"), TEXT.called("traceback"))

@@ -132,7 +132,7 @@ class Vocabulary(Generic[R_co]):
 
 
 def _writer(word: str, fields: int, rest: bool, behind: str) -> Callable[..., Message]:
-    """The function that writes one kind of message. A busy node calls the first two for each port that dies there."""
+    """The function that writes one kind of message. A busy node calls some for each port that dies, or call."""
     if behind:
         return lambda *arguments: (behind, word, *arguments)
     # Named parameters, where there are few, and one sum of tuples: a starred display builds a list first.
@@ -140,6 +140,10 @@ def _writer(word: str, fields: int, rest: bool, behind: str) -> Callable[..., Me
         return lambda only: (word, only)
     if fields == 1:
         return lambda only, more: (word, only) + more  # noqa: RUF005 - the sum takes three quarters of the time
+    if fields == 2 and not rest:
+        return lambda first, second: (word, first, second)
+    if fields == 3 and rest:
+        return lambda first, second, third, more: (word, first, second, third) + more  # noqa: RUF005
     if not fields and not rest:
         message = (word,)
         return lambda: message

@@ -24,12 +24,12 @@ import trio
 from .._errors import CallError, PortDied
 from .._ids import PortReference
 from .._peers.peer import Peer
-from .._ports.calls import CallMessage
+from .._ports.calls import FOREVER, CallMessage
 from .._ports.context import running_variable
 from .._ports.port import Port
+from .._ports.reply_port import ReplyPort
 from .._ports.run_queue import Job
 from .._protocol import requests
-from .._protocol.calls import TicketTable
 from .._protocol.requests import QUERIES
 from .._protocol.wire.values import plain_message
 from .._reason import not_running
@@ -62,70 +62,78 @@ class Calls:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        # Those to other nodes that are not over.
-        self._awaited: TicketTable[RemoteCall] = TicketTable()
+        # Those that wait for a connection with their node. Of the others each is found by its reply port.
+        self._waiting: dict[RemoteCall, None] = {}
         self._deliver = Job(self._deliver_here)
+        self._settle = Job(_settle)
 
     async def call(self, port: str | PortReference, message: tuple[object, ...], expected: object = UNTYPED) -> Any:
         """See `Node.call`."""
         if expected is not UNTYPED:
             _check_type(expected)
-        runtime, now = self._runtime, trio.current_time()
+        runtime = self._runtime
         deadline = trio.current_effective_deadline()
-        if deadline <= now:
+        if deadline != FOREVER and deadline <= trio.current_time():
             # Its time is up before it has begun: nothing is sent.
             await trio.lowlevel.checkpoint_if_cancelled()
         if isinstance(port, PortReference):
             # Of a reference one life, which is that of the monitor and of the message.
-            target = port.port
+            target = str.__str__(port.port)
             if not port.running:
                 await trio.lowlevel.checkpoint()
                 raise PortDied(target, not_running(target), maybe_delivered=False)
+            peer, name = runtime.route(target)
         else:
-            target = port
-        peer, name = runtime.route(target)
+            # First, because it says what is wrong with what is no port.
+            peer, name = runtime.route(port)
+            target = str.__str__(port)
         if not name and not (message and isinstance(message[0], str) and message[0] in QUERIES):
             known = ", ".join(sorted(QUERIES))
             raise ValueError(f"call(): expected one of {known} for the node port {port}, got {message[:1]!r}")
-        if peer is not None:
-            # What cannot travel is refused before anything is set up for it, over there too.
-            plain_message(message, thorough=True)
         call: OutgoingCall
         if peer is None and name:
-            call = LocalCall(runtime, port, message, self._deliver)
-        elif peer is None or not name or not peer.understands(WORD):
-            call = PlainCall(runtime, port, message)
+            call = LocalCall(runtime, target, message, self._deliver, self._settle)
+        elif peer is not None and name and peer.understands(WORD):
+            call = RemoteCall(runtime, target, message, peer, self._waiting)
         else:
-            call = RemoteCall(runtime, port, message, peer, self._awaited)
+            if peer is not None:
+                # What cannot travel is refused before a monitor is set over there.
+                plain_message(message, thorough=True)
+            call = PlainCall(runtime, target, message, port)
         try:
-            call.begin(name, deadline)
+            call.start(name, deadline)
             runtime.dispatcher.queue.flush_early()
-            await call.over.wait()
+            if call.is_over:
+                await trio.lowlevel.checkpoint()
+            else:
+                call.task = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(call.stop_waiting)
         finally:
-            call.end()
+            call.stop()
         if call.error is not None:
             error, call.error = call.error, None
             raise error
-        return call.reply if expected is UNTYPED else _convert(call.reply, expected)
+        return call.answer if expected is UNTYPED else _convert(call.answer, expected)
 
     def _deliver_here(self, port: Port, message: CallMessage) -> None:
         """Hand the message of a call to a port of this node; behind what was sent to it before."""
         running = running_variable.get()
         assert running is not None
-        self._runtime.dispatcher.deliver(running, port, message)
+        self._runtime.dispatcher.deliver_call(running, port, message)
 
     # What other nodes say -------------------------------------------------------------------------------------------
 
     def _find(self, peer: Peer, ticket: str) -> RemoteCall | None:
         """The call of this ticket, if it is that peer that was called."""
-        call = self._awaited.find(ticket)
-        return call if call is not None and call.peer is peer else None
+        port = self._runtime.lifecycle.ports.get(ticket)
+        call = port.taker if isinstance(port, ReplyPort) else None
+        return call if isinstance(call, RemoteCall) and call.peer is peer else None
 
     def replied(self, peer: Peer, ticket: str, value: object) -> None:
         """See `CallService.replied`."""
         call = self._find(peer, ticket)
         if call is not None:
-            call.answered((value,))
+            call.answered(value)
 
     def failed(self, peer: Peer, failure: requests.CallFailed) -> None:
         """See `CallService.failed`."""
@@ -149,9 +157,17 @@ class Calls:
         """
         peer, _ = self._runtime.route(node_id)
         if peer is not None and not peer.understands(WORD):
-            for call in self._awaited.calls():
+            for call in tuple(self._waiting):
                 if call.peer is peer:
                     call.fall_back()
+
+
+def _settle(call: OutgoingCall, answer: tuple[object, ...], error: Exception | None) -> None:
+    """End a call of a port of this node, behind the messages that its handler has sent before."""
+    if error is not None:
+        call.settle(error)
+    else:
+        call.take_reply(*answer)
 
 
 @lru_cache(maxsize=1000)

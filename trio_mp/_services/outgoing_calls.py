@@ -9,12 +9,13 @@ import trio
 from .._errors import CallError, PortDied
 from .._ids import PortReference
 from .._peers.peer import Peer
-from .._ports.calls import ArrivedCall, CallMessage
+from .._ports.calls import FOREVER, ArrivedCall, CallMessage
 from .._ports.monitor import Monitor
-from .._ports.port import new_port, state_of
+from .._ports.port import state_of
+from .._ports.reply_port import ReplyPort
 from .._ports.run_queue import Job
 from .._protocol import requests
-from .._protocol.calls import TicketTable, seconds_left
+from .._protocol.calls import seconds_left
 from .._protocol.wire.values import plain_value
 from .._reason import Reason, no_such_port, text_of, type_name_of
 from .._runtime import Runtime
@@ -25,30 +26,30 @@ class OutgoingCall:
 
     Args:
       runtime: the node that calls.
-      port: which port is called.
+      target: the ID of the port that is called.
       message: what it gets, without the reply port.
 
     Attributes:
-      target: the ID of the port.
-      over: set when it is known how it has ended.
-      reply: the reply.
+      is_over: whether it is known how it has ended.
+      answer: the reply.
       error: what is to be raised instead; None if there is a reply.
+      target: see above.
+      task: the task that waits for it, while it does. Without an event, which takes longer to make than the call.
     """
 
-    def __init__(self, runtime: Runtime, port: str | PortReference, message: tuple[object, ...]) -> None:
-        self._runtime = runtime
-        self._port = port
-        self.target = str.__str__(port.port if isinstance(port, PortReference) else port)
-        self._message = message
-        self.over = trio.Event()
-        self.reply: tuple[Any, ...] = ()
-        self.error: Exception | None = None
-        self._reply_port = new_port(runtime.lifecycle, runtime.next_name(), self._take_reply)
-        # Somebody may kill it. No monitor: it is set and taken away for every call, and costs as much as the message.
-        self._reply_state = state_of(self._reply_port)
-        self._reply_state.unwound.append(self._reply_port_died)
+    # No slots: one kind of call is a second thing as well, and two classes with slots have no common subclass.
 
-    def begin(self, name: str, deadline: float) -> None:
+    def __init__(self, runtime: Runtime, target: str, message: tuple[object, ...]) -> None:
+        self._runtime = runtime
+        self.target = target
+        self._message = message
+        self.is_over = False
+        self.answer: tuple[Any, ...] = ()
+        self.error: Exception | None = None
+        self.task: trio.lowlevel.Task | None = None
+        self._reply_port: ReplyPort | None = None
+
+    def start(self, name: str, deadline: float) -> None:
         """Send the message to the port of this name; with who is told of the loss of it, or of the port's death.
 
         Raises:
@@ -56,27 +57,41 @@ class OutgoingCall:
         """
         raise NotImplementedError
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Nobody waits for it any more."""
-        # It refers to the port, and the port to it: not garbage for the collector, but gone now.
-        self._reply_state.unwound.clear()
-        self._runtime.lifecycle.retire(self._reply_port)
+        reply_port, self._reply_port = self._reply_port, None
+        if reply_port is not None:
+            self._runtime.lifecycle.retire(reply_port)
 
-    def _take_reply(self, *elements: object) -> None:
-        if not self.over.is_set():
-            self.reply = elements
-            self.over.set()
+    def stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        """The task that waits is cancelled."""
+        self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def take_reply(self, *elements: object) -> None:
+        """See `ReplyTaker.take_reply`."""
+        if not self.is_over:
+            self.answer = elements
+            self._finish()
 
     def settle(self, error: Exception) -> None:
         """It has failed, unless it was over."""
-        if not self.over.is_set():
+        if not self.is_over:
             self.error = error
-            self.over.set()
+            self._finish()
 
-    def _reply_port_died(self) -> None:
-        error = PortDied(str.__str__(self._reply_port), self._reply_state.reason)
-        error.__cause__ = self._reply_state.error
-        self.settle(error)
+    def _finish(self) -> None:
+        self.is_over = True
+        task, self.task = self.task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    def reply_port_died(self, reason: Reason, error: Exception | None) -> None:
+        """See `ReplyTaker.reply_port_died`."""
+        if not self.is_over and self._reply_port is not None:
+            death = PortDied(str.__str__(self._reply_port), reason)
+            death.__cause__ = error
+            self.settle(death)
 
     def _died(self, *reason: object) -> None:
         """The monitor of the port has fired."""
@@ -89,94 +104,134 @@ class OutgoingCall:
 
 
 class PlainCall(OutgoingCall):
-    """A call as a message with a reply port, and a monitor of the port: of node ports, and of older peers."""
-
-    def begin(self, name: str, deadline: float) -> None:
-        """See `OutgoingCall.begin`."""
-        # First the monitor, so that the promise covers the message.
-        self._monitor = self._runtime.monitor(self._port, self._died, self._runtime.owner())
-        self._runtime.send(self.target, (*self._message, self._reply_port))
-
-    def end(self) -> None:
-        """See `OutgoingCall.end`."""
-        super().end()
-        monitor = getattr(self, "_monitor", None)
-        if monitor is not None:
-            monitor.cancel()
-
-
-class LocalCall(OutgoingCall):
-    """A call of a port of this node. It is what becomes of the call, too: see `calls.Answers`.
+    """A call as a message with a reply port, and a monitor of the port: of node ports, and of older peers.
 
     Args:
-      runtime, port, message: see `OutgoingCall`.
-      deliver: the job that hands a message to a port.
+      runtime, target, message: see `OutgoingCall`.
+      port: what is monitored: the port, or what follows it from life to life.
     """
 
-    def __init__(
-        self, runtime: Runtime, port: str | PortReference, message: tuple[object, ...], deliver: Job
-    ) -> None:
-        super().__init__(runtime, port, message)
-        self._deliver = deliver
-        self._call: ArrivedCall | None = None
-        self._monitor: Monitor | None = None
+    _monitor: Monitor | None = None
 
-    def begin(self, name: str, deadline: float) -> None:
-        """See `OutgoingCall.begin`."""
+    def __init__(self, runtime: Runtime, target: str, message: tuple[object, ...], port: str | PortReference) -> None:
+        super().__init__(runtime, target, message)
+        self._port = port
+
+    def start(self, name: str, deadline: float) -> None:
+        """See `OutgoingCall.start`."""
         runtime = self._runtime
-        self._monitor = runtime.monitor(self._port, self._died, runtime.owner())
-        self._call = ArrivedCall(runtime.id, self._reply_port.name, deadline, self)
-        port = runtime.lifecycle.ports.get(name)
-        if port is not None:
-            message = CallMessage.of(self._call, (*self._message, self._reply_port))
-            runtime.dispatcher.queue.enqueue(self._deliver, (port, message))
+        port = self._reply_port = ReplyPort.of(self, runtime.lifecycle, runtime.next_name())
+        # First the monitor, so that the promise covers the message.
+        self._monitor = runtime.monitor(self._port, self._died, None)
+        runtime.send(self.target, (*self._message, port))
 
-    def end(self) -> None:
-        """See `OutgoingCall.end`."""
-        super().end()
+    def stop(self) -> None:
+        """See `OutgoingCall.stop`."""
+        super().stop()
         if self._monitor is not None:
             self._monitor.cancel()
-        if self._call is not None:
-            self._call.call_off()
+
+
+class LocalCall(ArrivedCall, OutgoingCall):
+    """A call of a port of this node: both what waits for the answer, and what arrives at the port.
+
+    Args:
+      runtime, target, message: see `OutgoingCall`.
+      deliver: the job that hands a message to a port.
+      settle: the job that ends a call.
+    """
+
+    _monitor: Monitor | None = None
+    _monitors: dict[Any, None] | None = None
+
+    def __init__(self, runtime: Runtime, target: str, message: tuple[object, ...], deliver: Job, settle: Job) -> None:
+        OutgoingCall.__init__(self, runtime, target, message)
+        self._deliver = deliver
+        self._settle = settle
+
+    def start(self, name: str, deadline: float) -> None:
+        """See `OutgoingCall.start`."""
+        runtime = self._runtime
+        runtime.check_new()
+        ArrivedCall.__init__(self, runtime.id, deadline)
+        lifecycle = runtime.lifecycle
+        # It needs no owner: if the port dies whose task waits here, that task is cancelled.
+        monitor = self._monitor = Monitor(runtime, self.target, self._died, None, (None, name))
+        port = lifecycle.ports.get(name)
+        if port is None:
+            # It is dead; its monitors have fired, or are going to.
+            lifecycle.add_local_monitor(name, monitor)
+            return
+        self._monitors = state_of(port).monitors
+        self._monitors[monitor] = None
+        message = CallMessage(self._message)
+        message.call = self
+        runtime.dispatcher.queue.enqueue(self._deliver, (port, message))
+
+    def stop(self) -> None:
+        """See `OutgoingCall.stop`."""
+        monitor = self._monitor
+        if monitor is None:
+            return
+        if self._monitors is None or monitor not in self._monitors:
+            monitor.cancel()
+        else:
+            # As `cancel` does. It knows neither the port nor its state, and takes as long to find them as all of this.
+            del self._monitors[monitor]
+            monitor.retire()
+        if self._reply_port is not None:
+            self._runtime.routes.pop(self._reply_port, None)
+            OutgoingCall.stop(self)
+        self.call_off()
 
     def _may_be_delivered(self, reason: Reason) -> bool:
-        return self._call is not None and self._call.was_begun
+        return self.was_begun
 
-    def replied(self, call: ArrivedCall, value: object) -> None:
-        """See `Answers.replied`."""
-        # Behind the messages that the handler has sent before.
-        self._runtime.dispatcher.queue.enqueue(Job(self._take_reply), (value,))
+    def reply_port(self) -> str:
+        """See `ArrivedCall.reply_port`."""
+        runtime = self._runtime
+        name = runtime.late_name()
+        port = self._reply_port = ReplyPort.of(self, runtime.lifecycle, name)
+        # Whoever answers sends there once: to parse the ID for that would cost as much as to send.
+        runtime.routes[port] = (None, name)
+        return port
 
-    def failed(self, call: ArrivedCall, error: Exception) -> None:
-        """See `Answers.failed`."""
+    def tell_reply(self, value: object) -> None:
+        """See `ArrivedCall.tell_reply`."""
+        queue = self._runtime.dispatcher.queue
+        if queue.items:
+            # Behind the messages that the handler has sent before.
+            queue.enqueue(self._settle, (self, (value,), None))
+        else:
+            self.take_reply(value)
+
+    def tell_failure(self, error: Exception) -> None:
+        """See `ArrivedCall.tell_failure`."""
         answer = CallError(type_name_of(error), text_of(error))
         answer.__cause__ = error
-        self._runtime.dispatcher.queue.enqueue(Job(self._settle_job), (answer,))
+        self._runtime.dispatcher.queue.enqueue(self._settle, (self, (), answer))
 
-    def refused(self, call: ArrivedCall, text: str) -> None:
-        """See `Answers.refused`."""
+    def tell_refusal(self, text: str) -> None:
+        """See `ArrivedCall.tell_refusal`."""
         answer = CallError("bad_message", text, maybe_delivered=False)
-        self._runtime.dispatcher.queue.enqueue(Job(self._settle_job), (answer,))
+        self._runtime.dispatcher.queue.enqueue(self._settle, (self, (), answer))
 
-    def expired(self, call: ArrivedCall) -> None:
-        """See `Answers.expired`."""
-        answer = CallError("expired", "the time of the call was up", maybe_delivered=call.was_begun)
-        self._runtime.dispatcher.queue.enqueue(Job(self._settle_job), (answer,))
+    def tell_expired(self) -> None:
+        """See `ArrivedCall.tell_expired`."""
+        answer = CallError("expired", "the time of the call was up", maybe_delivered=self.was_begun)
+        self._runtime.dispatcher.queue.enqueue(self._settle, (self, (), answer))
 
-    def ended(self, call: ArrivedCall) -> None:
-        """See `Answers.ended`."""
-
-    def _settle_job(self, error: Exception) -> None:
-        self.settle(error)
+    def forget(self) -> None:
+        """See `ArrivedCall.forget`."""
 
 
 class RemoteCall(OutgoingCall):
     """A call of a port of another node, by the word.
 
     Args:
-      runtime, port, message: see `OutgoingCall`.
+      runtime, target, message: see `OutgoingCall`.
       peer: the node of the port.
-      awaited: the table that it stands in until it is over.
+      waiting: those that wait for a connection, and may have to be said in another form.
 
     Attributes:
       peer: the node of the port.
@@ -185,50 +240,50 @@ class RemoteCall(OutgoingCall):
     def __init__(
         self,
         runtime: Runtime,
-        port: str | PortReference,
+        target: str,
         message: tuple[object, ...],
         peer: Peer,
-        awaited: TicketTable[RemoteCall],
+        waiting: dict[RemoteCall, None],
     ) -> None:
-        super().__init__(runtime, port, message)
+        super().__init__(runtime, target, message)
         self.peer = peer
-        self._awaited = awaited
-        self._ticket = self._reply_port.name
+        self._waiting = waiting
+        self._ticket = ""
         # Whether the other node knows of no call with this ticket any more, or has never known.
         self._is_forgotten = True
         # The number of the message in the queue.
         self._number = 0
-        self._plain: PlainCall | None = None
         self._monitor: Monitor | None = None
 
-    def begin(self, name: str, deadline: float) -> None:
-        """See `OutgoingCall.begin`."""
-        self._runtime.check_open()
-        peer, ticket = self.peer, self._ticket
-        # First the monitor, so that the promise covers the message. It needs no owner: with its port, this task ends.
-        monitor = Monitor(self._runtime, self.target, self._died, None, (peer, ticket))
-        seconds = seconds_left(deadline, trio.current_time())
-        self._awaited.admit(ticket, self)
-        peer.outbox.expect(ticket, monitor)
+    def start(self, name: str, deadline: float) -> None:
+        """See `OutgoingCall.start`."""
+        runtime, peer = self._runtime, self.peer
+        ticket = self._ticket = runtime.next_name()
+        self._reply_port = ReplyPort.of(self, runtime.lifecycle, ticket)
+        seconds = None if deadline == FOREVER else seconds_left(deadline, trio.current_time())
+        # First the monitor, so that the promise covers the message. It needs no owner: if the port dies whose task
+        # waits here, that task is cancelled.
+        peer.outbox.expect(ticket, Monitor(runtime, self.target, self._died, None, (peer, ticket)))
         peer.send("", requests.call(name, ticket, seconds, self._message))
         self._number = peer.queue.appended
         self._is_forgotten = False
         if not peer.is_up():
             # What is sent is a snapshot: this may be said again, in the other form.
             self._message = tuple([plain_value(value, "message") for value in self._message])
+            self._waiting[self] = None
 
-    def end(self) -> None:
-        """See `OutgoingCall.end`."""
-        super().end()
+    def stop(self) -> None:
+        """See `OutgoingCall.stop`."""
+        super().stop()
         self._leave()
         if self._monitor is not None:
             self._monitor.cancel()
         if not self._is_forgotten and not self._runtime.closed:
             self._is_forgotten = True
-            self.peer.send("", requests.call_off(self._ticket))
+            self.peer.call_off(self._ticket)
 
     def _leave(self) -> None:
-        self._awaited.end(self._ticket)
+        self._waiting.pop(self, None)
         self.peer.outbox.forget(self._ticket)
 
     def _died(self, *reason: object) -> None:
@@ -241,10 +296,10 @@ class RemoteCall(OutgoingCall):
             return super()._may_be_delivered(reason)
         return self._number <= self.peer.outbox.begun
 
-    def answered(self, reply: tuple[object, ...]) -> None:
+    def answered(self, value: object) -> None:
         """The other node has answered, and knows no more of the call."""
         self._is_forgotten = True
-        self._take_reply(*reply)
+        self.take_reply(value)
 
     def answered_by(self, error: Exception) -> None:
         """The other node has answered by an error, and knows no more of the call."""
@@ -255,6 +310,6 @@ class RemoteCall(OutgoingCall):
         """The other node does not understand the word: say it again as a message, with a monitor of the port."""
         self._is_forgotten = True
         self._leave()
-        if not self.over.is_set():
+        if not self.is_over:
             self._monitor = self._runtime.monitor(self.target, self._died, None)
             self._runtime.send(self.target, (*self._message, self._reply_port))

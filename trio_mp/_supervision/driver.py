@@ -259,6 +259,9 @@ class Driver:
     @trio.lowlevel.enable_ki_protection
     def _feed(self, actions: list[Action], key: str = "") -> None:
         """Do the actions that the rules have answered to an event; `key` is the child of the event, if it has one."""
+        if self._ended.is_set():
+            # `abandon` has ended it. The rules do not know, and would have a start that has failed tried again.
+            return
         try:
             self._actions.execute(actions)
         except BaseException:

@@ -19,6 +19,7 @@ from .demo.main import (
     DemoOptions,
     run_demo,
 )
+from .profile import add_profile_parsers, run_profile
 
 MAXIMUM_SECONDS = 3600
 
@@ -87,6 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(bench)
+    add_profile_parsers(commands)
     return parser
 
 
@@ -123,6 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = make_parser()
     parsed = parser.parse_args(arguments)
+    if parsed.command in ("profile", "init", "secret"):
+        return run_profile(parsed)
     if not hasattr(socket, "AF_UNIX"):
         parser.error(f"expected a platform with Unix sockets, which the {parsed.command} needs, got {sys.platform}")
     if parsed.command == "bench":

@@ -178,7 +178,8 @@ def test_anything_else_raises_at_the_call_with_its_place(
 
 
 def test_a_named_tuple_is_refused_with_what_to_send_instead() -> None:
-    with pytest.raises(TypeError, match=r"message\[0\]: expected a plain tuple, got a TurnEpoch, .*send tuple") as caught:
+    text = r"message\[0\]: expected a plain tuple, got a TurnEpoch, .*send tuple"
+    with pytest.raises(TypeError, match=text) as caught:
         plain_message((TurnEpoch(1, "a", ""),))
     assert "expected what travels" not in str(caught.value)
     assert round_trip(tuple(TurnEpoch(1, "a", ""))) == ([1, "a", ""],)
