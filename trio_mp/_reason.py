@@ -133,6 +133,11 @@ def unhandled_message(tag: str) -> Reason:
     return ("unhandled_message", f"no handler matches a message that begins with {tag}")
 
 
+def bad_message(text: str) -> Reason:
+    """The reason of a loss: a port has refused messages, and lives; the text says why."""
+    return ("bad_message", text)
+
+
 def mailbox_full(text: str) -> Reason:
     """The reason of a port in which too many messages waited; the text says how many."""
     return ("mailbox_full", text)

@@ -233,6 +233,7 @@ class Speaker:
             ("reply",): (self.called_ticket, self.value),
             ("call_error",): (self.called_ticket, flag, *(lambda: self.numbers.choice(("", "busy", "x" * 300)),) * 3),
             ("call_died",): (self.called_ticket, flag, self.reason),
+            ("refused",): (self.name, lambda: self.numbers.choice((1, 5, 0, -1, 2**63)), lambda: "why"),
             ("stream",): (self.new_name, self.token, self.function, rest),
             ("stream_ready",): (self.name,),
             ("stream_dial",): (self.name,),

@@ -254,7 +254,7 @@ CONNECTIONS = (
     Fault(
         "probe_outlives_its_connection",
         "the silence of a connection that has ended is held against the one that has followed it",
-        (Change(_PEER, "self._probe.cancel()\n        log", "log"),),
+        (Change(_PEER, "self._probe.cancel()\n        self.refusals", "self.refusals"),),
         (f"{_CONNECTIONS}::test_a_probe_ends_with_its_connection",),
     ),
     Fault(

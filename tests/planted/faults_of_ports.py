@@ -188,13 +188,14 @@ PORTS = (
         (
             Change(
                 _DISPATCHER,
-                "        if not state.alive:\n            return\n        if state.busy:",
+                "        if not state.alive:\n            self.losses.note_dead(port.name)\n            return\n"
+                "        if received is True",
                 """        if not state.alive:
             if not self.ports:
                 return
             port = next(reversed(self.ports.values()))
             state = state_of(port)
-        if state.busy:""",
+        if received is True""",
             ),
         ),
         ("tests/ports/test_death.py::test_messages_for_a_dead_port_reach_no_other",),

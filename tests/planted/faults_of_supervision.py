@@ -317,7 +317,7 @@ SUPERVISION = (
     Fault(
         "sends_to_a_life_given_up",
         "what is sent between two lives goes to the last one, which may be alive",
-        (Change("_runtime.py", "(None, NOWHERE) if target is None", "self.route(port.port) if target is None"),),
+        (Change("_runtime.py", "return None, NOWHERE", "return self.route(port.port)"),),
         (f"{_KINDS}::test_what_is_sent_between_two_lives_does_not_go_to_the_one_that_was_given_up",),
     ),
     Fault(

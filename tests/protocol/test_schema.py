@@ -32,6 +32,8 @@ SAMPLES: dict[object, object] = {
     TEXT.accepts: "text",
     database._is_anything: None,
     database._is_count: 3,
+    requests._is_count: 3,
+    requests._is_reason_text: "why",
     requests._is_anything: {"any": ["thing"]},
     requests._is_port_or_none: None,
     requests._is_epoch_or_none: 7,

@@ -15,7 +15,7 @@ from .._groups.singleton import TurnTaker, check_singleton
 from .._peers.peer import Peer
 from .._ports.losses import LossListener, Lost
 from .._ports.monitor import DeathScope, Monitor
-from .._ports.port import Port, new_port
+from .._ports.port import OnBad, Port, check_on_bad, new_port, refuse_bad
 from .._ports.timer import Timer
 from .._reason import Reason
 from .._services.calls import UNTYPED
@@ -104,36 +104,57 @@ class Node:
 
     # Ports ---------------------------------------------------------------------------------------------------------
 
-    def port(self, handler: Callable[..., Any] | None = None) -> Port:
+    def port(self, handler: Callable[..., Any] | None = None, *, on_bad: OnBad = "die") -> Port:
         """A new port, which lives until it is killed or the node closes.
 
         Args:
           handler: takes all messages that no other handler does; as `port.on()(handler)`.
+          on_bad: what follows when no handler takes a message, or its number of elements does not fit the handler:
+            `"die"`, the port dies; `"refuse"`, it lives, and who has sent the message is told. A call gets
+            `CallError("bad_message", text)`; for a message that was sent plainly the node that has sent it is told
+            (`on_lost`). A `TypeError` from inside the handler kills the port all the same.
 
         Raises:
           TypeError: the handler is not callable.
+          ValueError: `on_bad` is neither.
           trio.ClosedResourceError: the node is closed or closing.
         """
-        return new_port(self._lifecycle, self._runtime.next_name(), handler)
+        refuses = check_on_bad("port", on_bad)
+        port = new_port(self._lifecycle, self._runtime.next_name(), handler)
+        return refuse_bad(port) if refuses else port
 
-    def open_port(self) -> AbstractAsyncContextManager[Port]:
+    def open_port(self, *, on_bad: OnBad = "die") -> AbstractAsyncContextManager[Port]:
         """A port that lives as long as the block, with a mailbox: messages wait for `Port.receive`.
 
         If the port dies before the block ends, the block goes on, and `receive` raises `PortDied`. Leaving the block
         waits until tasks of the port have unwound, unless it is cancelled. Entering and leaving are checkpoints.
-        """
-        return open_port(self._runtime)
 
-    def start_port(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> Port:
+        Args:
+          on_bad: as for `port`. What no handler takes goes to the mailbox, and is never bad.
+
+        Raises:
+          ValueError: `on_bad` is neither `"die"` nor `"refuse"`.
+        """
+        return open_port(self._runtime, refuses=check_on_bad("open_port", on_bad))
+
+    def start_port(
+        self, async_function: Callable[..., Awaitable[object]], *arguments: Any, on_bad: OnBad = "die"
+    ) -> Port:
         """A port with a task of its own, as an Erlang process: `async_function(port, *arguments)`.
 
         It has a mailbox. When the function returns the port dies normally; when it raises, with `("die", …)`; when the
         port is killed the task is cancelled.
 
+        Args:
+          async_function, arguments: what runs.
+          on_bad: as for `port`. What no handler takes goes to the mailbox, and is never bad.
+
         Raises:
+          ValueError: `on_bad` is neither `"die"` nor `"refuse"`.
           trio.ClosedResourceError: the node is closed or closing.
         """
-        return start_port(self._runtime, async_function, arguments)
+        refuses = check_on_bad("start_port", on_bad)
+        return start_port(self._runtime, async_function, arguments, refuses=refuses)
 
     async def start(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> Started[Port]:
         """As `start_port`, but wait until the port says that it has started, as `trio.Nursery.start` does.
@@ -224,12 +245,10 @@ class Node:
         return send_after(self._runtime, seconds, port, message)
 
     def send_every(self, seconds: float, port: str | ChildRef, *message: Any) -> Timer:
-        """Send a message again and again: a tick, such as for a port to look after itself.
+        """Send a message again and again: the first after so many seconds, the others at the same distance.
 
-        The first is sent after so many seconds, and the others follow at the same distance. Ticks that were overrun,
-        because the program computed or its machine slept, are skipped: there is never a burst of them, and the later
-        ones keep their times. Nobody waits until a tick was handled: a port that is slower than its ticks has them in
-        its mailbox, or before its async handler.
+        Ticks that were overrun, because the program computed or its machine slept, are skipped: there is never a burst
+        of them, and the later ones keep their times. Nobody waits until a tick was handled.
 
         Called by the code of a port, it ends with that port. It also ends when the port that it sends to has died, if
         that is one of this node, and when the message turns out not to travel there, which is logged.
@@ -405,17 +424,14 @@ class Node:
     def on_lost(self, function: Callable[[Lost], object]) -> LossListener:
         """Be told of messages that this node drops: `with node.on_lost(function):`, which is called with a `Lost`.
 
-        These are messages that were queued for a node when the connection with it was lost, or given up; messages to a
-        port of this node that is dead, from wherever they come, and those that waited for its async handler when it
-        died; messages that were taken for later and do not travel; and messages of this node that a port has refused,
-        here or on another node (see `port`). The message of a call is one, too, where this node drops it. What was on
-        its way when a connection was lost is nobody's to count, and is not told of here: monitors say that it may be
-        lost.
+        These are messages that were queued for a node when the connection with it was lost; messages to a dead port of
+        this node, from wherever they come; messages that do not travel; and messages of this node that a port has
+        refused (see `port`). What was on its way when a connection was lost is nobody's to count: monitors tell of it.
 
         The function is called once for each port and reason, in the context of the port that has called this, in a
         turn of its own behind all that is under way: behind the monitors that fire for the loss of a connection, and
-        perhaps before those of a port that is still unwinding. It may send, as always; of what it sends it is told as
-        well, if that is lost. An exception in it is logged, and then it is not called again.
+        perhaps before those of a port that is still unwinding. It may send, as always, and is told if that is lost. An
+        exception in it is logged, and then it is not called again.
 
         Args:
           function: a sync function.

@@ -68,6 +68,10 @@ class CallOfPeer(ArrivedCall):
         """See `ArrivedCall.tell_failure`."""
         self._callers.tell_failure(self, error)
 
+    def tell_refusal(self, text: str) -> None:
+        """See `ArrivedCall.tell_refusal`."""
+        self._callers.tell_refusal(self, text)
+
     def tell_expired(self) -> None:
         """See `ArrivedCall.tell_expired`."""
         self._callers.tell_expired(self)
@@ -189,6 +193,11 @@ class Callers:
         """See `ArrivedCall.tell_failure`."""
         trace = _traceback_of(error) if self._tracebacks else ""
         self._fail(call, type_name_of(error), text_of(error), trace)
+
+    def tell_refusal(self, call: CallOfPeer, text: str) -> None:
+        """See `ArrivedCall.tell_refusal`."""
+        if self._calls.find(call.ticket) is call:
+            self._peer.send("", requests.call_failed(call.ticket, False, "bad_message", text, ""))
 
     def tell_expired(self, call: CallOfPeer) -> None:
         """See `ArrivedCall.tell_expired`."""

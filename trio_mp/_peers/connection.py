@@ -253,6 +253,8 @@ class Connection:
     def _bind(self, peer: Peer | None) -> None:
         if self.peer is None and peer is not None:
             self.peer = peer
+            if self._running is not None:
+                self._running.source = peer.refusals
             peer.connections[self.id] = self
             peer.association.greeted(self.id)
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeAlias
 
-from .._ids import node_of, split_port
+from .._ids import join_port, node_of, split_port
 from .._ports.boundary import LocalPorts
 from .._ports.context import Running
 from .._ports.port import Port, state_of
@@ -20,6 +20,7 @@ from .spawned_names import SpawnedNames
 
 log = logging.getLogger("trio_mp")
 spawn_log = logging.getLogger("trio_mp.spawn")
+port_log = logging.getLogger("trio_mp.port")
 
 
 Service: TypeAlias = Callable[[str, tuple[object, ...]], bool]
@@ -177,6 +178,8 @@ class NodePort:
                 self._calls.failed(peer, failure)
             case requests.CallDied() as death:
                 self._calls.died(peer, death)
+            case requests.RefusedMessages(name, count, text):
+                self._refused(peer, join_port(peer.id, name), count, text)
             case requests.OpenStream() as stream:
                 self._spawn_for(peer, stream)
             case requests.StreamReady(name):
@@ -219,6 +222,10 @@ class NodePort:
                     "a message of this program to its node port: expected one of %s, got %s",
                     *(", ".join(sorted(requests.QUERIES)), _short(message)),
                 )
+
+    def _refused(self, peer: Peer, port: str, count: int, text: str) -> None:
+        self.errands.complain(peer.id, "refused", port_log, "%s refuses messages of this node: %s", port, text)
+        self._dispatcher.losses.note_refused(port, count, text, is_logged=True)
 
     def _watch(self, peer: Peer, name: str) -> None:
         if not peer.watchers.begin(name):

@@ -28,6 +28,7 @@ from .idleness import Idleness
 from .observers import Observers
 from .own_errors import explain, survives, tell_all
 from .peer_connection import PeerConnection
+from .refusals import Refusals
 from .watchers import Watchers
 
 log = logging.getLogger("trio_mp.connection")
@@ -56,6 +57,7 @@ class Peer:
       outbox, queue: those of the association.
       watchers: our ports that it monitors.
       callers: its calls of our ports.
+      refusals: its messages that our ports have refused.
       up: a parking lot, woken when a connection is in use and may be written to, and when what waited was dropped.
     """
 
@@ -101,6 +103,7 @@ class Peer:
         self._probe = Deadline(dispatcher, self._probe_failed, self.fail)
         self.watchers = Watchers(self, dispatcher, settings.monitor_limit)
         self.callers = Callers(self, dispatcher, settings.call_limit, tracebacks=settings.share_logs)
+        self.refusals = Refusals(self, dispatcher)
         self._idleness = Idleness(settings.idle_timeout, settings.handshake_timeout / 2)
 
     def is_up(self) -> bool:
@@ -467,6 +470,7 @@ class Peer:
             self.current.writer.leave_queue()
             self.current = None
         self._probe.cancel()
+        self.refusals.end_all()
         log.info("%s is down: %s", self.id, why)
 
     def _tell_down(self) -> None:

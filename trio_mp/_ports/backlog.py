@@ -33,13 +33,14 @@ def memory_of(message: Iterable[object]) -> int:
 
 
 class _Received:
-    """A message of another node while it waits, and how many bytes of memory it takes."""
+    """A message of another node while it waits, how many bytes of memory it takes, and who is told of its refusal."""
 
-    __slots__ = ("message", "size")
+    __slots__ = ("message", "size", "source")
 
-    def __init__(self, message: tuple[object, ...], size: int) -> None:
+    def __init__(self, message: tuple[object, ...], size: int, source: object) -> None:
         self.message = message
         self.size = size
+        self.source = source
 
 
 class Backlog:
@@ -63,8 +64,13 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._messages)
 
-    def append(self, message: tuple[object, ...], received: bool) -> str:
-        """Add a message; returns why there is no room for it, in which case it is not added, or an empty text."""
+    def append(self, message: tuple[object, ...], received: object) -> str:
+        """Add a message; returns why there is no room for it, in which case it is not added, or an empty text.
+
+        Args:
+          message: the message.
+          received: False for one of this node; else True, or who is told if it is refused. `pop` gives it back.
+        """
         if len(self._messages) >= self._limit:
             return f"{self._limit} messages were waiting"
         if not received:
@@ -74,16 +80,16 @@ class Backlog:
         if self._size + size > self._size_limit:
             return f"messages of {self._size} bytes were waiting, and the next one has {size}"
         self._size += size
-        self._messages.append(_Received(message, size))
+        self._messages.append(_Received(message, size, received))
         return ""
 
-    def pop(self, index: int = 0) -> tuple[tuple[object, ...], bool]:
-        """Take a message away; returns it, and whether another node sent it. Raises `IndexError`."""
+    def pop(self, index: int = 0) -> tuple[tuple[object, ...], object]:
+        """Take a message away; returns it, and what was said of who sent it. Raises `IndexError`."""
         message = self._messages[index]
         del self._messages[index]
         if isinstance(message, _Received):
             self._size -= message.size
-            return message.message, True
+            return message.message, message.source
         return message, False
 
     def pop_first(self) -> tuple[object, ...] | None:

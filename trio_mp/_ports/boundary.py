@@ -51,6 +51,14 @@ class RemoteWatcher(Protocol):
         ...
 
 
+class MessageSource(Protocol):
+    """Where messages of another node come from."""
+
+    def refused(self, name: str, text: str) -> None:
+        """The port of this name has refused a message that came from there."""
+        ...
+
+
 class RemoteMonitor:
     """The monitor that another node has on a port of this one.
 
@@ -159,6 +167,10 @@ class LossReports(Protocol):
         """
         ...
 
+    def note_refused(self, port: str, count: int, text: str, *, is_logged: bool = False) -> None:
+        """A port has refused so many messages of this node; the text says why. It is logged, unless it was."""
+        ...
+
 
 class LocalPorts(Protocol):
     """The ports of a node, for whoever brings messages from other nodes; see `Dispatcher`.
@@ -212,14 +224,15 @@ class LocalPorts(Protocol):
         """
         ...
 
-    def deliver(self, running: Running, port: Port, message: Message, received: bool = False) -> None:
+    def deliver(self, running: Running, port: Port, message: Message, received: object = False) -> None:
         """Hand one message to a port now, whether the port is busy, has a mailbox, or is dead.
 
         Args:
           running: what `enter` has returned to this task.
           port: the port.
           message: what the port gets, without the name of the port.
-          received: whether another node sent it, so that its memory is counted while it waits.
+          received: whether another node sent it, so that its memory is counted while it waits, and `running.source` is
+            told if it is refused; or who is told, in the place of that.
         """
         ...
 

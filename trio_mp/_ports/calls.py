@@ -113,6 +113,10 @@ class ArrivedCall(CurrentCall):
         """Bring the caller what the handler has raised for it."""
         raise NotImplementedError
 
+    def tell_refusal(self, text: str) -> None:
+        """Tell the caller that the port has refused the message: no handler has got it."""
+        raise NotImplementedError
+
     def tell_expired(self) -> None:
         """Tell the caller that the time was up, so that the handler did not begin, or was cancelled."""
         raise NotImplementedError
@@ -159,6 +163,12 @@ class ArrivedCall(CurrentCall):
             if self._wanted:
                 self.tell_failure(error)
             self._end()
+
+    def refuse(self, text: str) -> None:
+        """Its message was refused by the port, before any handler got it."""
+        if self._wanted:
+            self.tell_refusal(text)
+        self._end()
 
     def expire(self) -> None:
         """Its handler was cancelled, because its time was up or the caller waits no longer."""
@@ -225,6 +235,11 @@ class Answering:
         self._cancel = cancel
         self._errors = errors
         self._before = before
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        """The function, whose signature `inspect.signature` then finds."""
+        return self._function
 
     def __call__(self, *arguments: object) -> object:
         """Handle a message that was sent plainly."""

@@ -26,16 +26,18 @@ class Running:
       task: the one task for which the port in it is true; None if it is true for whoever inherits the context. A task
         that a sync handler starts in a nursery of the program inherits that of its dispatcher, whose port will be
         another one a moment later.
+      source: who is told of refusals of what the task reads from another node; None if it reads nothing.
       handled_call: the call that the running handler answers; None if it answers none. It is that of `port` at most.
     """
 
-    __slots__ = ("handled_call", "node", "port", "task")
+    __slots__ = ("handled_call", "node", "port", "source", "task")
 
     def __init__(self, node: Node, port: object, task: trio.lowlevel.Task | None) -> None:
         self.node = node
         self.port = port
         self.task = task
         self.handled_call: object = None
+        self.source: object = None
 
 
 running_variable: ContextVar[Running | None] = ContextVar("trio_mp_frame", default=None)

@@ -13,16 +13,17 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, cast
 
 import trio
 
 from .._ids import join_port
 from .._reason import exception_reason, mailbox_full, unhandled_message
 from .backlog import Backlog
-from .boundary import Message, Serve
+from .boundary import Message, MessageSource, Serve
 from .calls import Answering, ArrivedCall, CallMessage
 from .context import Running, running_variable
+from .handlers import BadMessage
 from .lifecycle import Lifecycle
 from .port import Port, rearm, state_of
 from .port_state import PortState
@@ -232,7 +233,7 @@ class Dispatcher:
             *(who, seconds),
         )
 
-    def deliver(self, running: Running, port: Target, message: tuple[Any, ...], received: bool = False) -> None:
+    def deliver(self, running: Running, port: Target, message: tuple[Any, ...], received: object = False) -> None:
         """See `LocalPorts.deliver`. A job may stand in the place of a port; it is run."""
         if isinstance(port, Job):
             running.port = None
@@ -245,6 +246,8 @@ class Dispatcher:
         if not state.alive:
             self.losses.note_dead(port.name)
             return
+        if received is True and running.source is not None:
+            received = running.source
         if state.busy:
             if state.pending is None:
                 state.pending = self.lifecycle.new_backlog()
@@ -308,8 +311,9 @@ class Dispatcher:
         while pending:
             self.deliver(running, port, *pending.pop())
 
-    def _handle(self, port: Port, state: PortState, message: tuple[Any, ...], received: bool) -> object:
+    def _handle(self, port: Port, state: PortState, message: tuple[Any, ...], received: object) -> object:
         """Hand a message to a port that is not busy; returns the result of the handler."""
+        arrived = message
         # All of this is in one `try`: comparing and printing what is in a message runs the program's code as well.
         try:
             if type(message) is CallMessage:
@@ -332,10 +336,21 @@ class Dispatcher:
             if state.mailbox is None:
                 self.lifecycle.die_loudly(port, unhandled_message(f"{message[0]!r:.80}" if message else "nothing"))
             else:
-                state.mailbox.put(*message, received=received)
+                state.mailbox.put(*message, received=bool(received))
+        except BadMessage as refusal:
+            self._refuse(port, arrived, received, str(refusal))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the port that dies
             self.lifecycle.die(port, exception_reason(error), error)
         return None
+
+    def _refuse(self, port: Port, message: tuple[Any, ...], received: object, text: str) -> None:
+        """Tell whoever has sent a message that the port refuses it."""
+        if type(message) is CallMessage:
+            message.call.refuse(text)
+        elif not received:
+            self.losses.note_refused(str(port), 1, text)
+        elif received is not True:
+            cast("MessageSource", received).refused(port.name, text)
 
     def _go_on(self, port: Port, handler: Answering, call: ArrivedCall, result: object) -> object:
         """What is to be run in a task, of what `Answering.answer` has returned."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -34,6 +36,10 @@ def matches(pattern: Pattern, message: Sequence[object]) -> bool:
 def _precedence(pattern: Pattern) -> tuple[int, tuple[bool, ...]]:
     """The sort key of a pattern: the longest comes first; of the same length, an exact element comes before ANY."""
     return -len(pattern), tuple(element is ANY for element in pattern)
+
+
+class BadMessage(Exception):
+    """A port refuses a message: no handler takes it, or the handler takes another number of elements."""
 
 
 class HandlerTable:
@@ -133,6 +139,86 @@ class HandlerTable:
                 if len(pattern) == 1 and matches(pattern, message):
                     return handler, _arguments(1, anys, message)
         return (self.default, message) if self.default is not None else None
+
+
+class RefusingTable(HandlerTable):
+    """The handlers of a port that refuses bad messages: looking for a handler raises `BadMessage` then.
+
+    How many arguments a handler takes is asked once, when it is added.
+
+    Attributes:
+      takes_rest: whether the port has a mailbox, which takes what no handler does.
+    """
+
+    __slots__ = ("_room", "takes_rest")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.takes_rest = False
+        # By the identity of a handler: how many arguments it takes, at least and at most. The handler is in the table.
+        self._room: dict[int, tuple[int, float]] = {}
+
+    def add(self, pattern: Pattern, handler: Handler) -> None:
+        """See `HandlerTable.add`."""
+        room = room_for_arguments(handler)
+        self.remove(pattern)
+        super().add(pattern, handler)
+        self._room[id(handler)] = room
+
+    def remove(self, pattern: Pattern) -> bool:
+        """See `HandlerTable.remove`."""
+        handler = self.get(pattern)
+        removed = super().remove(pattern)
+        left = [self.default, *self.tags.values(), *[one for _, one, _ in self.patterns]]
+        if handler is not None and not any(one is handler for one in left):
+            del self._room[id(handler)]
+        return removed
+
+    def find(self, message: tuple[object, ...]) -> tuple[Handler, tuple[object, ...]] | None:
+        """See `HandlerTable.find`. Raises `BadMessage`."""
+        return self._checked(message, super().find(message))
+
+    def find_answering(self, message: tuple[object, ...]) -> tuple[Answering, tuple[object, ...]] | None:
+        """See `HandlerTable.find_answering`. Raises `BadMessage`."""
+        found = super().find(message) if self.answers else None
+        if found is None or not isinstance(found[0], Answering):
+            return None
+        self._checked(message, found)
+        return found[0], found[1]
+
+    def find_other(self, message: tuple[object, ...]) -> tuple[Handler, tuple[object, ...]] | None:
+        """See `HandlerTable.find_other`. Raises `BadMessage`."""
+        found = super().find(message)
+        return self._checked(message, None if found is not None and isinstance(found[0], Answering) else found)
+
+    def _checked(
+        self, message: tuple[object, ...], found: tuple[Handler, tuple[object, ...]] | None
+    ) -> tuple[Handler, tuple[object, ...]] | None:
+        if found is None:
+            if self.takes_rest:
+                return None
+            raise BadMessage(f"no handler takes {_beginning(message)}")
+        least, most = self._room[id(found[0])]
+        if not least <= len(found[1]) <= most:
+            wanted = f"{least}" if least == most else f"{least} or more" if most == math.inf else f"{least} to {most}"
+            expected = f"the handler of {_beginning(message)}: expected {wanted} elements"
+            raise BadMessage(f"{expected}, got {len(found[1])}")
+        return found
+
+
+def _beginning(message: tuple[object, ...]) -> str:
+    return f"a message that begins with {message[0]!r:.80}" if message else "an empty message"
+
+
+def room_for_arguments(function: Callable[..., object]) -> tuple[int, float]:
+    """How many positional arguments a function takes, at least and at most; any number, where nobody can say."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 0, math.inf
+    positional = [one for one in parameters if one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD}]
+    rest = any(one.kind is one.VAR_POSITIONAL for one in parameters)
+    return sum(one.default is one.empty for one in positional), math.inf if rest else len(positional)
 
 
 def _arguments(length: int, anys: tuple[int, ...], message: tuple[object, ...]) -> tuple[object, ...]:

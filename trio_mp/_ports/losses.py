@@ -13,10 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .._ids import is_port_name, join_port
-from .._reason import Reason, no_such_port
+from .._reason import Reason, bad_message, no_such_port
 from .context import running_variable
 from .port import Port, state_of
 from .run_queue import Job, RunQueue
+
+_REMEMBERED = 1000
+"""Of how many ports of this node it is known that a refusal was logged."""
 
 _AT_ONCE = 100
 """How many losses are told in one job; other work has its turn between two."""
@@ -93,6 +96,8 @@ class Losses:
         self._listeners: dict[LossListener, None] = {}
         # What has been lost since the latest turn: how many messages of how many bytes.
         self._untold: dict[tuple[str, Reason, bool], tuple[int, int]] = {}
+        # Ports whose refusals were logged, with how many there were.
+        self._refused: dict[str, int] = {}
 
     def listen(self, function: Callable[[Lost], object], owner: Port | None) -> LossListener:
         """See `Node.on_lost`. The listener ends with its owner, in whose context the function is called."""
@@ -132,6 +137,17 @@ class Losses:
             # Another node may say anything in the place of a name.
             port = join_port(self._node_id, name) if is_port_name(name) else self._node_id
             self.note(port, count, 0, no_such_port(port))
+
+    def note_refused(self, port: str, count: int, text: str, *, is_logged: bool = False) -> None:
+        """A port has refused so many messages of this node; the text says why. It is logged, unless it was."""
+        if not is_logged:
+            # Once for many: a program may send in a loop.
+            if port not in self._refused:
+                log.warning("%s refuses a message of this node: %s (later ones are not logged)", port, text)
+            self._refused[port] = self._refused.pop(port, 0) + count
+            if len(self._refused) > _REMEMBERED:
+                del self._refused[next(iter(self._refused))]
+        self.note(port, count, 0, bad_message(text))
 
     def _tell_some(self) -> None:
         """Tell those who listen, as many losses as have their turn now."""

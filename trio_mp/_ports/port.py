@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
 import trio
 
@@ -15,13 +15,16 @@ from .._reason import Reason, exception_reason, mailbox_full
 from .backlog import Backlog
 from .calls import Answering
 from .context import Running, find_running, running_variable
-from .handlers import Handler, HandlerTable, Pattern, is_tag
+from .handlers import Handler, HandlerTable, Pattern, RefusingTable, is_tag
 from .mailbox import Mailbox
 from .port_state import Gravestone, PortState
 
 if TYPE_CHECKING:
     # For type checkers only: the room of `Node` is above this one, and nothing here calls it.
     from .._node.node import Node
+
+OnBad: TypeAlias = Literal["die", "refuse"]
+"""What follows from a message that no handler takes."""
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -199,6 +202,8 @@ class Port(PortID):
             take_away(handle_once)
             return function(*arguments)
 
+        # What `inspect.signature` follows.
+        handle_once.__wrapped__ = function  # type: ignore[attr-defined]
         return handle_once
 
     def _take_away(self, pattern: Pattern) -> Callable[[Handler], None]:
@@ -352,7 +357,7 @@ def rearm(port: Port) -> None:
     if state.busy or not state.alive:
         return
     if state.mailbox is None:
-        if not handlers.patterns:
+        if not handlers.patterns and type(handlers) is HandlerTable:
             port._tags = handlers.tags or None
             port._default = handlers.default
     elif not handlers:
@@ -365,6 +370,25 @@ def new_port(lifecycle: PortLifecycle, name: str, handler: Handler | None = None
         raise TypeError(f"a handler: expected a function, got {handler!r}")
     port = Port._make(lifecycle, f"{lifecycle.id}#{name}", handler)
     lifecycle.ports[name] = port
+    return port
+
+
+def check_on_bad(method: str, on_bad: object) -> bool:
+    """Whether a port is to refuse bad messages. Raises `ValueError` for anything but the two words."""
+    if on_bad not in {"die", "refuse"}:
+        raise ValueError(f"{method}(): expected on_bad to be 'die' or 'refuse', got {on_bad!r}")
+    return on_bad == "refuse"
+
+
+def refuse_bad(port: Port) -> Port:
+    """Have a new port refuse bad messages, and not die of them; returns it. Its handler of all messages is kept."""
+    state = state_of(port)
+    refusing, handlers = RefusingTable(), state.handlers
+    refusing.takes_rest = state.mailbox is not None
+    if handlers.default is not None:
+        refusing.add((), handlers.default)
+    state.handlers = refusing
+    rearm(port)
     return port
 
 
@@ -422,5 +446,8 @@ def attach_mailbox(port: Port) -> None:
     def overflow(text: str) -> None:
         lifecycle.die_of_overflow(port, mailbox_full(text))
 
-    state_of(port).mailbox = Mailbox(port, lifecycle.new_backlog(), lifecycle.clock, overflow)
+    state = state_of(port)
+    if isinstance(state.handlers, RefusingTable):
+        state.handlers.takes_rest = True
+    state.mailbox = Mailbox(port, lifecycle.new_backlog(), lifecycle.clock, overflow)
     rearm(port)

@@ -23,6 +23,9 @@ from .membership.messages import MEMBERSHIP
 from .schema import FLAG, NAME, PORT, TEXT, Field, Message, Schema, Vocabulary
 from .wire.amount import holds_at_most
 
+_LONGEST_TEXT = 1000
+"""How long a text may be that says why messages were refused."""
+
 SERVICE_VALUES = 2**15
 SERVICE_SIZE = 2**20
 """How many values, and bytes of text, a message of a service may have: nodes send far smaller ones, and services look
@@ -169,6 +172,20 @@ class CallDied:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedMessages:
+    """`refused`: a port of mine has refused messages of yours, and lives.
+
+    Attributes:
+      count: how many.
+      text: why, of the first one.
+    """
+
+    name: str
+    count: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenStream:
     """`stream`: make a port of this name, and give its function a byte stream with me as soon as there is one.
 
@@ -265,6 +282,7 @@ Request: TypeAlias = (
     | HasStarted
     | Keep
     | Calling
+    | RefusedMessages
     | Streaming
     | Forward
     | Query
@@ -294,6 +312,14 @@ def _is_port_or_none(value: object) -> bool:
 
 def _is_epoch_or_none(value: object) -> bool:
     return value is None or (type(value) is int and 0 <= value < 2**63)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 < value < 2**63
+
+
+def _is_reason_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_TEXT
 
 
 def _is_seconds(value: object) -> bool:
@@ -346,6 +372,9 @@ _CALL_FAILED = Schema(
     *("call_error", CallFailed, _TICKET, _BEGUN, TEXT.called("type"), TEXT.called("text"), TEXT.called("traceback"))
 )
 _CALL_DIED = Schema("call_died", CallDied, _TICKET, _BEGUN, rest="reason")
+_REFUSED = Schema(
+    *("refused", RefusedMessages, NAME, Field("count", _is_count), Field("text", _is_reason_text))
+)
 _OPEN_STREAM = Schema("stream", OpenStream, NAME, Field("token", _is_token), _FUNCTION, rest="args")
 _STREAM_READY = Schema("stream_ready", StreamReady, NAME)
 _DIAL_STREAM = Schema("stream_dial", DialStream, NAME)
@@ -365,7 +394,7 @@ _SERVICES: list[Schema[..., ForService]] = [
 
 REQUESTS: Vocabulary[Request] = Vocabulary(
     *(_START_MONITOR, _STOP_MONITOR, _DIED, _KILL, _SPAWN, _SPAWN_LINKED, _START, _HAS_STARTED, _KEEP),
-    *(_CALL, _CALL_OFF, _REPLY, _CALL_FAILED, _CALL_DIED),
+    *(_CALL, _CALL_OFF, _REPLY, _CALL_FAILED, _CALL_DIED, _REFUSED),
     *(_OPEN_STREAM, _STREAM_READY, _DIAL_STREAM, _FORWARD, _PING, _PONG),
     *_QUERIES,
     *_PARTING,
@@ -387,6 +416,7 @@ call_off = _CALL_OFF.write
 reply = _REPLY.write
 call_failed = _CALL_FAILED.write
 call_died = _CALL_DIED.write
+refused = _REFUSED.write
 open_stream = _OPEN_STREAM.write
 stream_ready = _STREAM_READY.write
 dial_stream = _DIAL_STREAM.write
@@ -394,7 +424,9 @@ ping = _PING.write
 pong = _PONG.write
 IDLE, BYE, BUSY = (schema.write() for schema in _PARTING)
 
-WORDS: tuple[str, ...] = (_CALL.word,)
+CALL, REFUSED = _CALL.word, _REFUSED.word
+
+WORDS: tuple[str, ...] = (CALL, REFUSED)
 """What begins the requests that a node makes only of those that have said, in their greeting, that they understand."""
 
 INFO = "info"
@@ -414,7 +446,8 @@ ABOUT_PORTS = frozenset(
 
 UPKEEP = SERVICES | {
     "",
-    *(schema.word for schema in (_START_MONITOR, _STOP_MONITOR, _DIED, _KEEP, _CALL_OFF, _STREAM_READY, _PING, _PONG)),
+    *(schema.word for schema in (_START_MONITOR, _STOP_MONITOR, _DIED, _KEEP, _CALL_OFF, _REFUSED)),
+    *(schema.word for schema in (_STREAM_READY, _PING, _PONG)),
     *(schema.word for schema in _PARTING),
 }
 """What begins the messages that are the nodes' own: see `is_upkeep`."""

@@ -36,7 +36,7 @@ from .._reason import not_running
 from .._runtime import Runtime
 from .outgoing_calls import LocalCall, OutgoingCall, PlainCall, RemoteCall
 
-(WORD,) = requests.WORDS
+WORD = requests.CALL
 """What a peer says in its greeting that it understands."""
 
 

@@ -211,6 +211,11 @@ class LocalCall(ArrivedCall, OutgoingCall):
         answer.__cause__ = error
         self._runtime.dispatcher.queue.enqueue(self._settle, (self, (), answer))
 
+    def tell_refusal(self, text: str) -> None:
+        """See `ArrivedCall.tell_refusal`."""
+        answer = CallError("bad_message", text, maybe_delivered=False)
+        self._runtime.dispatcher.queue.enqueue(self._settle, (self, (), answer))
+
     def tell_expired(self) -> None:
         """See `ArrivedCall.tell_expired`."""
         answer = CallError("expired", "the time of the call was up", maybe_delivered=self.was_begun)

@@ -10,16 +10,18 @@ import trio
 
 from .._errors import PortDied
 from .._ports.lifecycle import call_async
-from .._ports.port import Port, attach_mailbox, lifecycle_of, new_port
+from .._ports.port import Port, attach_mailbox, lifecycle_of, new_port, refuse_bad
 from .._reason import NORMAL, exception_reason
 from .._runtime import Runtime
 
 
 @asynccontextmanager
-async def open_port(runtime: Runtime) -> AsyncGenerator[Port, None]:
+async def open_port(runtime: Runtime, *, refuses: bool = False) -> AsyncGenerator[Port, None]:
     """See `Node.open_port`."""
     port = new_port(runtime.lifecycle, runtime.next_name())
     attach_mailbox(port)
+    if refuses:
+        refuse_bad(port)
     try:
         await trio.lowlevel.checkpoint()
         yield port
@@ -33,11 +35,19 @@ async def open_port(runtime: Runtime) -> AsyncGenerator[Port, None]:
     await unwound.wait()
 
 
-def start_port(runtime: Runtime, async_function: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]) -> Port:
+def start_port(
+    runtime: Runtime,
+    async_function: Callable[..., Awaitable[object]],
+    arguments: tuple[Any, ...],
+    *,
+    refuses: bool = False,
+) -> Port:
     """See `Node.start_port`."""
     if not callable(async_function):
         raise TypeError(f"start_port(): expected an async function, got {async_function!r}")
     port = new_port(runtime.lifecycle, runtime.next_name())
+    if refuses:
+        refuse_bad(port)
     start_process(port, async_function, arguments)
     return port
 

@@ -8,11 +8,11 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias, TypeGuard, TypeVar
+from typing import Any, TypeAlias, TypeGuard, TypeVar, overload
 
 from .._errors import ConfigurationError
 from .._ids import PortReference, node_of
-from .._ports.port import Port, new_port, state_of
+from .._ports.port import OnBad, Port, check_on_bad, new_port, refuse_bad, state_of
 from .._ports.run_queue import Job
 from .._protocol import requests
 from .._protocol.requests import Spawn, StartPort
@@ -31,12 +31,17 @@ arguments of the request, and returns what initialises the port. It raises `Look
 log = logging.getLogger("trio_mp.spawn")
 
 _MARK = "__trio_mp_spawnable__"
+_REFUSES = "__trio_mp_refuses__"
 _REFERENCE = re.compile(r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|:):[A-Za-z_]\w*", re.ASCII)
 _LONGEST_REFERENCE = 1000
 _REMEMBERED_FAILURES = 1024
 
 
-def spawnable(function: F) -> F:
+@overload
+def spawnable(function: F, /) -> F: ...
+@overload
+def spawnable(*, on_bad: OnBad = "die") -> Callable[[F], F]: ...
+def spawnable(function: F | None = None, /, *, on_bad: OnBad = "die") -> F | Callable[[F], F]:
     """Release a function for `Node.spawn`: whoever may connect may have it called, with whatever arguments.
 
     It is called as `function(port, *arguments)` in the context of a new port. A sync function installs handlers;
@@ -46,9 +51,19 @@ def spawnable(function: F) -> F:
     It also releases a function for `Workers.run`, which calls it with the arguments alone; an async function for
     `Node.open_channel`; and an async generator function for `Node.open_source`, which is of use for nothing else.
 
+    `@spawnable(on_bad="refuse")` has its ports refuse bad messages, as `Node.port` does with that argument.
+
     Raises:
       TypeError: it is not a function at the top level of a module: no other can be found by its name.
+      ValueError: `on_bad` is neither `"die"` nor `"refuse"`.
     """
+    refuses = check_on_bad("spawnable", on_bad)
+    if function is None:
+        return lambda later: _release(later, refuses)
+    return _release(function, refuses)
+
+
+def _release(function: F, refuses: bool) -> F:
     if not _at_top_level(function):
         raise TypeError(f"@spawnable: expected a function at the top level of a module, got {function!r}")
     if inspect.isgeneratorfunction(function):
@@ -57,6 +72,7 @@ def spawnable(function: F) -> F:
             " only an async one may have it, for open_source()"
         )
     setattr(function, _MARK, True)
+    setattr(function, _REFUSES, refuses)
     return function
 
 
@@ -216,6 +232,8 @@ class Spawner:
         else:
             if request.linked_to:
                 self._runtime.link(request.linked_to, port)
+            if getattr(function, _REFUSES, False):
+                refuse_bad(port)
             if inspect.iscoroutinefunction(function):
                 start_process(port, function, arguments, status)
             else:

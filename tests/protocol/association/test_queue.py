@@ -339,3 +339,72 @@ def test_much_of_what_the_nodes_say_for_themselves_is_counted_and_not_looked_thr
         queue.append("", ("mon1", f"{'x' * 16}.{number}"), LIMIT)
     queue.drop()
     assert queue.dropped[0] == 9
+
+
+def test_what_is_dropped_is_known_by_its_ports_if_somebody_wants_to_know() -> None:
+    queue = OutgoingQueue(LIMIT, 100, lambda: True)
+    for name, size in (("a", 200), ("b", 10), ("a", 200), ("b", 10)):
+        assert queue.append(name, (b"x" * size,), LIMIT) or True
+    queue.append("", ("mon1", "A" * 16), LIMIT)
+    queue.append("", ("kil", "A" * 16), LIMIT)
+    assert queue.next_chunk() is not None
+    queue.advance(10)
+    sizes = {name: len(drain_of(name, size)) - FRAME_HEADER for name, size in (("a", 200), ("b", 10))}
+    queue.drop()
+    lost = queue.take_lost()
+    assert lost.pop(("A" * 16, True))[0] == 1
+    assert lost == {("a", False): (1, sizes["a"]), ("a", True): (1, sizes["a"]), ("b", True): (2, 2 * sizes["b"])}
+    assert queue.take_lost() == {}
+
+
+def drain_of(name: str, size: int) -> bytes:
+    queue = OutgoingQueue(LIMIT)
+    queue.append(name, (b"x" * size,), LIMIT)
+    return drain(queue)
+
+
+def test_what_is_in_hand_has_perhaps_been_written() -> None:
+    queue = OutgoingQueue(LIMIT, wants_names=lambda: True)
+    queue.append("a", (1,), LIMIT)
+    chunk = queue.next_chunk()
+    assert chunk is not None
+    assert queue.begun == 0
+    queue.in_hand = True
+    assert queue.begun == 1
+    queue.drop()
+    assert list(queue.take_lost()) == [("a", False)]
+    queue.append("a", (1,), LIMIT)
+    assert queue.begun == 1
+
+
+def test_more_than_is_looked_through_is_known_without_names() -> None:
+    queue = OutgoingQueue(1 << 30, wants_names=lambda: True)
+    for _ in range(3):
+        queue.append("a", (b"x" * (4 << 20),), 1 << 30)
+    size = queue.size
+    queue.drop()
+    assert queue.take_lost() == {("", True): (3, size)}
+    for _ in range(60_000):
+        queue.append("a", (1,), LIMIT)
+    queue.drop()
+    assert list(queue.take_lost()) == [("", True)]
+
+
+def test_dropping_does_not_fail_of_half_a_message() -> None:
+    queue = OutgoingQueue(LIMIT, wants_names=lambda: True)
+    queue.append("a", (b"x" * FRAME_TARGET,), LIMIT)
+    queue._frames[0][0][-10:] = b""
+    queue.append("b", (1,), LIMIT)
+    queue.drop()
+    assert list(queue.take_lost()) == [("", False)]
+
+
+def test_what_a_peer_does_not_take_is_known_by_its_ports() -> None:
+    queue = OutgoingQueue(LIMIT, wants_names=lambda: True)
+    queue.append("a", (b"x" * 1000,), LIMIT)
+    queue.append("a", (1,), LIMIT)
+    queue.append("b", (1,), LIMIT)
+    queue.append("c", (b"x" * 1000,), LIMIT)
+    queue.append("", ("mon1", "c"), LIMIT)
+    assert set(queue.adapt(MSGPACK, 500)) == {"a", "c"}
+    assert {key: count for key, (count, _) in queue.take_lost().items()} == {("a", True): 2, ("c", True): 1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from ..._errors import RemoteProtocolError
+from ..._errors import LocalProtocolError, RemoteProtocolError
 from ..requests import ABOUT_PORTS, is_upkeep, ticket_of
 from ..wire.amount import check_amount
 from ..wire.framing import FRAME_TARGET, MSGPACK, Framing
@@ -208,10 +208,11 @@ class OutgoingQueue:
         certain = not self._is_begun
         lost: Amounts = {}
         try:
-            frames = [frame for frame, _ in self._frames]
-            if self.size <= ADAPTED_SIZE and self.framing.holds_at_most(ADAPTED_VALUES, frames):
-                for frame in frames:
-                    self._note_frame(lost, frame, certain)
+            if self.size <= ADAPTED_SIZE and self.framing.holds_at_most(
+                ADAPTED_VALUES, [frame for frame, _ in self._frames]
+            ):
+                for frame, count in self._frames:
+                    self._note_frame(lost, frame, count, certain)
                     certain = True
             else:
                 _add(lost, "", certain, self._closed, self.size)
@@ -220,8 +221,11 @@ class OutgoingQueue:
         for (name, is_certain), (messages, size) in lost.items():
             _add(self.lost, name, is_certain, messages, size)
 
-    def _note_frame(self, lost: Amounts, frame: bytearray, certain: bool) -> None:
-        for message in self.framing.messages_in(frame):
+    def _note_frame(self, lost: Amounts, frame: bytearray, count: int, certain: bool) -> None:
+        messages = self.framing.messages_in(frame)
+        if len(messages) != count:
+            raise LocalProtocolError(f"expected a frame of {count} messages, got one of {len(messages)}")
+        for message in messages:
             if not is_upkeep(message):
                 _add(lost, _concerns(message), certain, 1, self._size_of(self.framing, message))
 
