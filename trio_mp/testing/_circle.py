@@ -141,7 +141,7 @@ class GroupView:
 
 
 class Circle:
-    """Has nodes keep members of a group, and use it. Its random numbers are its own; see `Side`.
+    """Has nodes keep members of a group, and use it. Its random numbers are its own; see `SideRole`.
 
     Args:
       network: the simulated network.
@@ -168,7 +168,7 @@ class Circle:
         self._asked: list[tuple[Question, GroupView]] = []
 
     async def play(self, witness: Witness, until: float) -> None:
-        """See `Side.play`."""
+        """See `SideRole.play`."""
         numbers = self._network.generator(f"group of {witness.run}")
         gone = partial(self._registry.check_gone, witness, FAMILY)
         self._ledger.follow(witness)
@@ -234,7 +234,7 @@ class Circle:
     # At rest -------------------------------------------------------------------------------------------------------
 
     async def judge(self) -> None:
-        """See `Side.judge`."""
+        """See `SideRole.judge`."""
         await trio.lowlevel.checkpoint()
         oracle = self._network.oracle
         expected = self._registry.expected(FAMILY)

@@ -36,7 +36,7 @@ _PATIENCE = 20.0
 
 
 class Desks:
-    """Has nodes register ports, look them up, and call them in every way. Its random numbers are its own; see `Side`.
+    """Has nodes register ports, look them up, and call them in every way. Its random numbers are its own; see `SideRole`.
 
     Args:
       network: the simulated network.
@@ -44,7 +44,7 @@ class Desks:
       ledger, registry: where calls and entries are noted.
 
     Attributes:
-      nodes: see `Side`.
+      nodes: see `SideRole`.
     """
 
     def __init__(self, network: SimulatedNetwork, plan: Plan, ledger: CallLedger, registry: Registry) -> None:
@@ -58,7 +58,7 @@ class Desks:
             self.nodes = numbers.sample(hosts, numbers.randint(2, min(4, len(hosts))))
 
     async def play(self, witness: Witness, until: float) -> None:
-        """See `Side.play`."""
+        """See `SideRole.play`."""
         numbers = self._network.generator(f"desks of {witness.run}")
         own = self._network.generator(f"desk of {witness.run}")
         self._ledger.follow(witness)
@@ -162,7 +162,7 @@ class Desks:
     # At rest -------------------------------------------------------------------------------------------------------
 
     async def judge(self) -> None:
-        """See `Side.judge`."""
+        """See `SideRole.judge`."""
         self._ledger.judge()
         for name in self.nodes:
             node = self._network.nodes.get(name)

@@ -13,7 +13,7 @@ from ._scenario import Plan
 from ._witness import Witness
 
 
-class Side(Protocol):
+class SideRole(Protocol):
     """Something that some nodes do beside the workload. Its random numbers are its own, as are its rules."""
 
     @property

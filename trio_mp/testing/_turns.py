@@ -33,7 +33,7 @@ FAMILY = "leaders"
 
 
 @dataclass(eq=False, slots=True)
-class Turn:
+class SeenTurn:
     """One turn.
 
     Attributes:
@@ -69,7 +69,7 @@ class TurnLedger:
 
     def __init__(self, network: SimulatedNetwork) -> None:
         self.obeyed: bool = True
-        self.turns: list[Turn] = []
+        self.turns: list[SeenTurn] = []
         self.greatest: TurnEpoch | None = None
         self._network = network
 
@@ -83,7 +83,7 @@ class TurnLedger:
     @contextmanager
     def turn(self, witness: Witness, epoch: TurnEpoch) -> Iterator[None]:
         """One turn, until it has unwound."""
-        turn = Turn(witness.run, epoch, trio.current_time())
+        turn = SeenTurn(witness.run, epoch, trio.current_time())
         if witness.oracle.lives(turn.run):
             self._network.trace.record("turn", turn.run, *epoch)
             self._check_begins(turn)
@@ -93,7 +93,7 @@ class TurnLedger:
         finally:
             self._ends(turn, witness)
 
-    def _check_begins(self, turn: Turn) -> None:
+    def _check_begins(self, turn: SeenTurn) -> None:
         oracle = self._network.oracle
         for other in self.turns:
             if other.epoch == turn.epoch:
@@ -103,11 +103,11 @@ class TurnLedger:
             if self.is_running(other) and self._is_seen(other):
                 oracle.fail(Rule.TURNS, f"{turn} begins beside {other}, which it could see", turn.run)
 
-    def _is_seen(self, turn: Turn) -> bool:
+    def _is_seen(self, turn: SeenTurn) -> bool:
         oracle = self._network.oracle
         return oracle.settled_since(turn.begun, turn.epoch.node_id) > oracle.bounds.memory
 
-    def _ends(self, turn: Turn, witness: Witness) -> None:
+    def _ends(self, turn: SeenTurn, witness: Witness) -> None:
         turn.ended = trio.current_time()
         if not witness.oracle.lives(turn.run):
             return
@@ -117,7 +117,7 @@ class TurnLedger:
         if claim not in witness.node.database._replica.owned(FAMILY).values():
             witness.oracle.fail(Rule.TURNS, f"{turn} has unwound, and its claim had gone before", turn.run)
 
-    def is_running(self, turn: Turn) -> bool:
+    def is_running(self, turn: SeenTurn) -> bool:
         """Whether a turn goes on: it has not ended, and neither has its node."""
         return turn.ended == inf and self._network.oracle.lives(turn.run)
 
@@ -132,7 +132,7 @@ class TurnLedger:
 
 
 class Leaders:
-    """Has nodes be candidates of one place. Its random numbers are its own; see `Side`.
+    """Has nodes be candidates of one place. Its random numbers are its own; see `SideRole`.
 
     Args:
       network: the simulated network.
@@ -140,7 +140,7 @@ class Leaders:
 
     Attributes:
       ledger: the turns.
-      nodes: see `Side`.
+      nodes: see `SideRole`.
     """
 
     def __init__(self, network: SimulatedNetwork, plan: Plan) -> None:
@@ -154,7 +154,7 @@ class Leaders:
             self.ledger.obeyed = numbers.random() < 0.5
 
     async def play(self, witness: Witness, until: float) -> None:
-        """See `Side.play`."""
+        """See `SideRole.play`."""
         async with trio.open_nursery() as nursery:
             numbers = self._network.generator(f"candidates of {witness.run}")
             for _ in range(numbers.choice((1, 1, 1, 2))):
@@ -187,7 +187,7 @@ class Leaders:
                     await trio.sleep(unwinding)
 
     async def judge(self) -> None:
-        """See `Side.judge`."""
+        """See `SideRole.judge`."""
         await trio.lowlevel.checkpoint()
         if self.nodes:
             self.ledger.judge()

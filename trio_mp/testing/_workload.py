@@ -17,7 +17,7 @@ from .._ports.port import Port, current_node
 from .._services.spawning import spawnable
 from ._network import SimulatedNetwork
 from ._scenario import MESSAGES, QUIET, SECONDS, Plan
-from ._sides import Side
+from ._sides import SideRole
 from ._witness import Witness
 
 _BURST = 6.0
@@ -39,7 +39,7 @@ class Trial:
       quiet_at: the time from which the programs do nothing more, in seconds of Trio's clock.
     """
 
-    def __init__(self, network: SimulatedNetwork, plan: Plan, sides: Sequence[Side]) -> None:
+    def __init__(self, network: SimulatedNetwork, plan: Plan, sides: Sequence[SideRole]) -> None:
         self.network = network
         self.plan = plan
         self.sides = sides
