@@ -428,10 +428,8 @@ class Node:
         this node, from wherever they come; messages that do not travel; and messages of this node that a port has
         refused (see `port`). What was on its way when a connection was lost is nobody's to count: monitors tell of it.
 
-        The function is called once for each port and reason, in the context of the port that has called this, in a
-        turn of its own behind all that is under way: behind the monitors that fire for the loss of a connection, and
-        perhaps before those of a port that is still unwinding. It may send, as always, and is told if that is lost. An
-        exception in it is logged, and then it is not called again.
+        The function is called once for each port and reason, in the context of the port that has called this, behind
+        the monitors that fire for the loss of a connection. It may send. An exception in it is logged, and ends this.
 
         Args:
           function: a sync function.

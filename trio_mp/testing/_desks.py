@@ -36,7 +36,7 @@ _PATIENCE = 20.0
 
 
 class Desks:
-    """Has nodes register ports, look them up, and call them in every way. Its random numbers are its own; see `SideRole`.
+    """Has nodes register ports, look them up, and call them in every way, by random numbers of its own; see `SideRole`.
 
     Args:
       network: the simulated network.
