@@ -47,7 +47,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 SAFE = {"PYTHONSAFEPATH": "1", "TRIO_MP_TEST_INSTALLED": "1"}
 PYTEST = ("python", "-P", "-m", "pytest")
 # One job more than there are cores: some tests wait for processes, or for time to pass.
-PARALLEL = (f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=worksteal")
+PARALLEL = (f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=worksteal", "--durations=25")
 
 
 def install(session: nox.Session, *groups: str, package: bool = True) -> None:
@@ -69,8 +69,9 @@ def tests(session: nox.Session) -> None:
     elif session.python != COVERED:
         # What enumerates states, simulates much, or draws the same examples of pure code every time, comes to the same
         # with every interpreter: once is enough.
-        # The simulated network, the real programs and the pure core run on the oldest and the newest interpreter.
-        rooms = ("testing", "programs", "protocol")
+        # The simulated network, the real programs, the pure core, and what is built of ports and messages alone run on
+        # the oldest and the newest interpreter.
+        rooms = ("testing", "programs", "protocol", "channels", "groups", "supervision")
         between = [f"--ignore=tests/{room}" for room in rooms] if session.python == "3.12" else []
         session.run(*PYTEST, *PARALLEL, "-m", "not exhaustive and not hypothesis", *SAME, *between, env=SAFE)
     else:

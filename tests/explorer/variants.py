@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from trio_mp._protocol.association.association import Association, Stage
 from trio_mp._protocol.association.effects import Accept, Choose, Close, Effect, Fire, FireDue, HalfClose, NodeUp, Terms
 from trio_mp._protocol.association.outbox import Fence, Outbox
@@ -11,9 +13,9 @@ def with_outbox(kind: type[Outbox]) -> type[Association]:
     """Return an association class with an outbox of this class, and no other change."""
 
     class Changed(Association):
-        def __init__(self, local_id: str, peer_id: str, *, queue_limit: int, message_limit: int) -> None:
-            super().__init__(local_id, peer_id, queue_limit=queue_limit, message_limit=message_limit)
-            self.outbox = kind(peer_id, queue_limit, message_limit)
+        def __init__(self, local_id: str, peer_id: str, *, queue_limit: int, message_limit: int, **rest: Any) -> None:
+            super().__init__(local_id, peer_id, queue_limit=queue_limit, message_limit=message_limit, **rest)
+            self.outbox = kind(peer_id, queue_limit, message_limit, **rest)
 
     Changed.__name__ = kind.__name__
     return Changed

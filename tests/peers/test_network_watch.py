@@ -61,8 +61,8 @@ def with_queue(kind: type[OutgoingQueue]) -> type[Association]:
     """An association whose queue is of this kind."""
 
     class Queued(Outbox):
-        def __init__(self, peer_id: str, queue_limit: int, message_limit: int) -> None:
-            super().__init__(peer_id, queue_limit, message_limit)
+        def __init__(self, peer_id: str, queue_limit: int, message_limit: int, **options: Any) -> None:
+            super().__init__(peer_id, queue_limit, message_limit, **options)
             self.queue = kind(queue_limit)
 
     return with_outbox(Queued)

@@ -16,7 +16,7 @@ from .._ports.reply_port import ReplyPort
 from .._ports.run_queue import Job
 from .._protocol import requests
 from .._protocol.calls import seconds_left
-from .._protocol.wire.values import plain_value
+from .._protocol.wire.values import plain_message, plain_value
 from .._reason import Reason, no_such_port, text_of, type_name_of
 from .._runtime import Runtime
 
@@ -264,7 +264,12 @@ class RemoteCall(OutgoingCall):
         # First the monitor, so that the promise covers the message. It needs no owner: if the port dies whose task
         # waits here, that task is cancelled.
         peer.outbox.expect(ticket, Monitor(runtime, self.target, self._died, None, (peer, ticket)))
-        peer.send("", requests.call(name, ticket, seconds, self._message))
+        try:
+            peer.send("", requests.call(name, ticket, seconds, self._message))
+        except (TypeError, ValueError):
+            # To name the place in what the program has sent, and not in the request.
+            plain_message(self._message, thorough=True)
+            raise
         self._number = peer.queue.appended
         self._is_forgotten = False
         if not peer.is_up():

@@ -161,7 +161,7 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
         limit=limit,
         provider=keys.get("provider", ""),
         stream=stream,
-        words=frozenset(keys.get("words", "").split(",")),
+        words=frozenset(filter(None, keys.get("words", "").split(","))),
     )
 
 

@@ -120,8 +120,8 @@ def _round_trip(transport: Literal["tcp", "unix"]) -> WorkloadGroup:
     workloads = (
         repeat(f"{key}/handler", "from handler to handler", Task("round_trip", 10_000, "handler", transport), least=20),
         repeat(f"{key}/call", "node.call", Task("round_trip", 5_000, "call", transport), least=20),
-        repeat(f"{key}/reply", "node.call, of a handler with reply=True",
-               Task("round_trip", 5_000, "reply", transport), least=20),
+        Workload(f"{key}/reply", "node.call, of a handler with reply=True",
+                 Task("round_trip", 5_000, "reply", transport), quick=quick, least=20),
         repeat(f"{key}/handler_low_latency", "from handler to handler, busy_poll of 50 µs and a core each",
                Task("round_trip", 10_000, "handler", transport, busy_poll=50e-6), least=20),
         Workload(f"{key}/encrypted", "from handler to handler, encrypted",
