@@ -251,6 +251,12 @@ GROUPS = (
         (f"{_END}::test_leaving_the_block_leaves_nothing_behind",),
     ),
     Fault(
+        "turn_is_refused_for_ever",
+        "the singleton: a turn goes on though a greater number is known, of a turn that is over",
+        (Change(_SINGLETON, "newer = self._seen > self.epoch.number or any(", "newer = any("),),
+        (_TURN_RULES,),
+    ),
+    Fault(
         "older_turn_goes_on",
         "the singleton: a turn goes on though a newer one is known",
         (Change(_SINGLETON, "case CandidateState.RUNS if newer:", "case CandidateState.RUNS if False:"),),

@@ -20,6 +20,18 @@ class Candidates(RuleBasedStateMachine):
         self.entries: dict[str, object] = {}
         self.views: list[dict[str, object]] = [{}, {}, {}]
         self.epochs: list[TurnEpoch] = []
+        self.deaths = 0
+        for number in range(3):
+            self.said(number)
+
+    @rule(number=st.integers(0, 2), seen=st.integers(0, 3))
+    def dies(self, number: int, seen: int) -> None:
+        """It begins anew, as on a node that is started again, perhaps after it has asked the resource for its number."""
+        del self.entries[self.candidates[number].key]
+        self.deaths += 1
+        self.candidates[number] = Candidate(f"node{number}", f"{RUNS[number][:12]}{self.deaths:04}", seen)
+        self.views[number] = {}
+        self.said(number)
 
     def said(self, number: int) -> None:
         candidate = self.candidates[number]
@@ -38,9 +50,12 @@ class Candidates(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2), of=st.integers(0, 2))
     def hear(self, number: int, of: int) -> None:
+        """Hear what the candidate of that node says now, and that former ones of it are gone."""
         key = self.candidates[of].key
-        if key in self.entries:
-            self.views[number][key] = self.entries[key]
+        view = self.views[number]
+        for former in [each for each in view if each != key and each.partition("/")[0] == f"node{of}"]:
+            del view[former]
+        view[key] = self.entries[key]
 
     @rule(number=st.integers(0, 2))
     def unwind(self, number: int) -> None:
@@ -55,9 +70,10 @@ class Candidates(RuleBasedStateMachine):
                 assert read_entry(self.entries[candidate.key]) == (candidate.epoch, True), "until it has unwound"
 
     def teardown(self) -> None:
-        """When all hear all, one has its turn, and it is the newest of those that had one then."""
+        """When all hear all, one has its turn, and no candidate knows of a newer one: a resource need not refuse it."""
         running = [each.epoch for each in self.candidates if each.state is CandidateState.RUNS]
-        for _ in range(12):
+        known = [epoch for epoch, _ in filter(None, map(read_entry, self.entries.values()))]
+        for _ in range(18):
             for number in range(3):
                 for of in range(3):
                     self.hear(number, of)
@@ -67,7 +83,9 @@ class Candidates(RuleBasedStateMachine):
         assert sorted(state.value for state in states) == ["runs", "waits", "waits"]
         (epoch,) = [each.epoch for each in self.candidates if each.state is CandidateState.RUNS]
         assert all(epoch >= other for other in running)
-        assert epoch == max(self.epochs)
+        assert all(epoch.number >= other.number for other in known)
+        if not self.deaths:
+            assert epoch == max(self.epochs)
 
 
 TestCandidates = Candidates.TestCase
@@ -134,3 +152,27 @@ def test_a_newer_claim_waits_for_the_older_turn() -> None:
     table[older.key] = older.entry
     newer.look(table)
     assert state_of(newer) is CandidateState.RUNS
+
+
+def test_a_turn_ends_when_a_newer_one_was_there_that_is_over() -> None:
+    """A resource may have taken the number of the newer one, and would refuse the older one for ever."""
+    running = Candidate("a", RUNS[0], 0)
+    running.look({})
+    running.look({running.key: running.entry})
+    waiting = Candidate("b", RUNS[1], 7)
+    table = {running.key: running.entry, waiting.key: waiting.entry}
+    running.look(table)
+    assert state_of(running) is CandidateState.YIELDS
+    running.unwound()
+    table[running.key] = running.entry
+    waiting.look(table)
+    assert (waiting.state, waiting.epoch.number) == (CandidateState.CLAIMS, 8)
+
+
+def test_a_claim_is_made_anew_when_a_greater_number_is_known() -> None:
+    candidate = Candidate("a", RUNS[0], 0)
+    candidate.look({})
+    candidate.look({candidate.key: candidate.entry, "b": [7, "b", RUNS[1], False]})
+    assert state_of(candidate) is CandidateState.WAITS
+    candidate.look({candidate.key: candidate.entry, "b": [7, "b", RUNS[1], False]})
+    assert (state_of(candidate), candidate.epoch.number) == (CandidateState.CLAIMS, 8)

@@ -6,8 +6,9 @@ node and a random token. Epochs are compared as tuples, so any two nodes, now an
 1. A candidate that sees no claim makes one, with one more than the greatest number it has seen. Those that wait say in
    their entries which number that is, so who comes later knows it when all who had a turn are gone.
 2. It has its turn when it sees its own claim and no other one. So it waits for an older turn to end.
-3. Who sees a newer claim than its own gives way: it withdraws a claim, and ends a turn. The claim of a turn stays until
-   the turn has unwound.
+3. Who sees a newer claim than its own gives way: it withdraws a claim, and ends a turn. So does who sees a number that
+   is greater than its own, because the turn of that number may have been, and a resource may refuse all older ones. The
+   claim of a turn stays until the turn has unwound.
 
 That makes turns comparable, and not exclusive. Nodes may see different entries: for a moment always, and as long as a
 network is parted. Then each part has its own turn, and when the parts meet again the older one ends.
@@ -84,7 +85,7 @@ class Candidate:
         self._seen = max([self._seen, *(epoch.number for epoch, _ in entries)])
         claims = {epoch for epoch, claimed in entries if claimed}
         others = {epoch for epoch in claims if epoch.run != self.epoch.run}
-        newer = any(epoch > self.epoch for epoch in others)
+        newer = self._seen > self.epoch.number or any(epoch > self.epoch for epoch in others)
         match self.state:
             case CandidateState.WAITS if not others:
                 self.epoch = self.epoch._replace(number=self._seen + 1)
