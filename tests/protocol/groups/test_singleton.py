@@ -26,7 +26,7 @@ class Candidates(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2), seen=st.integers(0, 3))
     def dies(self, number: int, seen: int) -> None:
-        """It begins anew, as on a node that is started again, perhaps after it has asked the resource for its number."""
+        """It begins anew, as on a node that is started again, perhaps with a number that the resource has told it."""
         del self.entries[self.candidates[number].key]
         self.deaths += 1
         self.candidates[number] = Candidate(f"node{number}", f"{RUNS[number][:12]}{self.deaths:04}", seen)
