@@ -175,8 +175,9 @@ def frozen(value: object) -> object:
         case OutgoingQueue():
             return value.size, value._largest
         case Outbox():
-            # A reason is for people.
-            return tuple(frozen(getattr(value, slot)) for slot in slots_of(type(value)) if slot != "reason")
+            # A reason is for people, and what was begun for callers: no rule depends on either.
+            slots = [slot for slot in slots_of(type(value)) if slot not in {"begun", "reason"}]
+            return tuple(frozen(getattr(value, slot)) for slot in slots)
         case dict():
             return frozenset((key, frozen(item)) for key, item in value.items())
         case list():
@@ -217,7 +218,8 @@ def _walk(decides: bool, kind: type[Association], rows: list[AnyRow]) -> Walk:
     # What is done about an error of this side is no transition: it can come in any state, and ends in a loss.
     calls = calls_of(kind, besides=["take_loss", "give_up"])
     # The rest of the outbox is for the association.
-    calls += calls_of(Outbox, besides=["lose", "fired", "ruin", "adapt", "take_dropped"])
+    # What a call expects is a monitor like any other, but for the request that none makes for it.
+    calls += calls_of(Outbox, besides=["lose", "fired", "ruin", "adapt", "take_dropped", "expect", "forget"])
     start = associate(kind, decides=decides)
     waiting: deque[tuple[Association, int, frozenset[Call]]] = deque([(start, 0, frozenset())])
     seen: set[object] = set()

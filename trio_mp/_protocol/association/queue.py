@@ -93,7 +93,8 @@ class OutgoingQueue:
     @property
     def begun(self) -> int:
         """Messages ever handed on, or dropped, and those of the frame that was begun: the other side may have them."""
-        return self.written + (self._frames[0][1] if self._is_begun else 0)
+        # An error of this side may have come between the end of a frame and the note of it.
+        return self.written + (self._frames[0][1] if self._is_begun and self._frames else 0)
 
     @property
     def _is_begun(self) -> bool:
