@@ -285,6 +285,7 @@ class Answering:
         running = running_variable.get()
         assert running is not None
         running.handled_call = call
+        value: object = None
         try:
             if self._cancel:
                 with call.move_on_cancel() as scope:

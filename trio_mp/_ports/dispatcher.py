@@ -279,7 +279,7 @@ class Dispatcher:
             return
         running.port = port
         try:
-            if type(handler) is Answering:
+            if isinstance(handler, Answering):
                 result = handler.answer(call, running, message[1:])
                 if result is not None:
                     result = self._go_on(port, handler, call, result)

@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from .._ids import is_port_name, join_port
 from .._reason import Reason, bad_message, no_such_port
@@ -58,8 +59,9 @@ class LossListener:
 
     __slots__ = ("_function", "_losses", "_owner")
 
-    def __init__(self, losses: Losses, function: Callable[[Lost], object], owner: Port | None) -> None:
-        self._losses = losses
+    # Any: programs see this class, and are not to see what is inside the package.
+    def __init__(self, losses: Any, function: Callable[[Lost], object], owner: Port | None) -> None:
+        self._losses: Losses = losses
         self._function = function
         self._owner = owner
 

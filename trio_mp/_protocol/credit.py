@@ -24,7 +24,7 @@ ENTRY = 64
 """What a number counts for, and each value and key in a list or dict beside its text, in bytes: about its memory."""
 
 _TEXTS = frozenset({bytes, str})
-_FIXED = dict.fromkeys((int, float, bool, type(None)), ENTRY)
+_FIXED: dict[type, int] = dict.fromkeys((int, float, bool, type(None)), ENTRY)
 _CONTAINERS = frozenset({list, tuple, dict})
 
 _FEW = 32
