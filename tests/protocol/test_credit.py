@@ -241,3 +241,17 @@ def test_the_size_of_what_has_no_end_is_found_in_no_time() -> None:
     deep.append(deep)
     assert size_of(wide) > 0
     assert size_of(deep) == ENTRY * 101
+
+
+def test_keys_of_any_kind_count() -> None:
+    assert size_of({1: "two", "three": 4}) == size_of([1, "two", "three", 4])
+
+
+def test_credit_says_what_it_covers() -> None:
+    credit = Credit(2, 100)
+    assert credit.covers(1000), "one item alone may have more"
+    assert credit.take(60)
+    assert credit.covers(40)
+    assert not credit.covers(41)
+    assert credit.take(40)
+    assert not credit.covers(0)

@@ -167,6 +167,17 @@ class TestTakingUpAConnection:
 
 
 class TestALoss:
+    def test_it_fires_what_waits_for_the_answer_to_a_call(self) -> None:
+        a = follower()
+        bring_up(a)
+        a.outbox.expect("ticket", "a call")
+        a.outbox.expect("other", "a call that has ended")
+        a.outbox.forget("other")
+        a.outbox.forget("never expected")
+        assert queued(a) == [], "the other side answers by itself"
+        a.closed("one", "reset")
+        assert a.outbox.fire().monitors == ("a call",)
+
     def test_it_closes_the_connection_drops_the_queue_and_fires_every_monitor(self) -> None:
         a = follower()
         bring_up(a)

@@ -408,3 +408,14 @@ def test_what_a_peer_does_not_take_is_known_by_its_ports() -> None:
     queue.append("", ("mon1", "c"), LIMIT)
     assert set(queue.adapt(MSGPACK, 500)) == {"a", "c"}
     assert {key: count for key, (count, _) in queue.take_lost().items()} == {("a", True): 2, ("c", True): 1}
+
+
+def test_a_call_that_a_peer_does_not_take_is_known_by_its_ticket_too() -> None:
+    queue = OutgoingQueue(LIMIT)
+    name, ticket = "p" * 16, "t" * 16
+    queue.append("", ("call", name, ticket, None, b"x" * 1000), LIMIT)
+    queue.append("", ("call", "q" * 16, "u" * 16, None, "short"), LIMIT)
+    concerned = queue.adapt(MSGPACK, 500)
+    assert isinstance(concerned, dict)
+    assert set(concerned) == {name, ticket}
+    assert queue.appended == 2
