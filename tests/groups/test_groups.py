@@ -659,3 +659,34 @@ class TestOnManyNodes:
             scope.cancel()
             await trio.sleep(1)
             assert answers == [(1,)]
+
+
+@pytest.mark.timeout(30)
+async def test_calls_that_kill_one_new_member_after_the_other_leave_time_to_others(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Without a pause they would call again before any time has passed, for ever."""
+    begun: list[Port] = []
+
+    async def is_busy(*_: object) -> None:
+        await trio.sleep_forever()
+
+    async with open_node("a", mailbox_limit=1) as node, node.open_group("busy") as group:
+
+        def begin(*_: object) -> None:
+            port = node.port()
+            port.on("x")(is_busy)
+            begun.append(port)
+            node.database.register("busy", port)
+            node.monitor(port, begin)
+
+        async def call() -> None:
+            await group.call("x", again=True)
+
+        begin()
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(call)
+            await trio.sleep(10)
+            nursery.cancel_scope.cancel()
+    assert 2 < len(begun) < 1000

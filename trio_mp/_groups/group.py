@@ -40,6 +40,10 @@ from .._services.effect_queue import EffectQueue
 
 log = logging.getLogger("trio_mp.group")
 
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 1.0
+"""How long a call waits before it goes to a third member, and at most to a later one, in seconds, but for chance."""
+
 T = TypeVar("T")
 
 _HEARTBEATS = 3.0
@@ -197,7 +201,13 @@ class Group(AsyncIterator[MembershipEvent]):
         """
         _check_choice(by, key)
         self._check()
+        failures = 0
         while True:
+            if failures > 1:
+                # Else many calls that kill one new member after the other, by its full mailbox, would leave no time to
+                # anybody. The second member is called at once.
+                pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures - 2, 10))
+                await trio.sleep(pause * (0.5 + self._runtime.environment.jitter()))
             place = await self._find(by, key)
             self._roster.begin_use(place)
             try:
@@ -207,6 +217,7 @@ class Group(AsyncIterator[MembershipEvent]):
                 if error.port != place.port or (error.maybe_delivered and not again):
                     raise
                 log.debug("%s: a call goes to another member: %s", self.family, error)
+                failures += 1
             finally:
                 self._execute(self._roster.end_use(place))
                 if self._at_once != math.inf and place.has_joined():
