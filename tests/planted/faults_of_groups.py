@@ -171,6 +171,13 @@ GROUPS = (
         (f"{_ONE}::test_a_member_that_dies_fails_the_call_or_another_one_is_called",),
     ),
     Fault(
+        "no_pause_between_members",
+        "calls that kill one new member after the other leave no time to anybody",
+        (Change(_GROUP, "if failures > 1:", "if False:"),),
+        ("tests/groups/test_groups.py::test_calls_that_kill_one_new_member_after_the_other_leave_time_to_others",),
+        hangs=True,
+    ),
+    Fault(
         "undelivered_call_fails",
         "groups: a call that nobody has got fails, although another member could take it",
         (Change(_GROUP, "(error.maybe_delivered and not again)", "not again"),),
