@@ -69,9 +69,9 @@ class ReceivingDirection:
 
     def arrived(self, item: Any) -> None:
         """Take up an item: the task that has waited longest gets it, or it waits."""
-        if self._closed or self._ended:
-            if self._ended:
-                raise RemoteProtocolError("channel: expected nothing behind the end, got an item")
+        if self._ended:
+            raise RemoteProtocolError("channel: expected nothing behind the end, got an item")
+        if self._closed:
             return
         size = size_of(item) if self._side.measured else 0
         self.debt.arrived(size)

@@ -37,6 +37,7 @@ from .._services.calls import UNTYPED, Calls
 from .._services.changes import Change, copy_value, entries_of
 from .._services.database import Database
 from .._services.effect_queue import EffectQueue
+from .._services.redialler import RetryDelay
 
 log = logging.getLogger("trio_mp.group")
 
@@ -201,13 +202,13 @@ class Group(AsyncIterator[MembershipEvent]):
         """
         _check_choice(by, key)
         self._check()
-        failures = 0
+        failures, pause = 0, None
         while True:
             if failures > 1:
                 # Else many calls that kill one new member after the other, by its full mailbox, would leave no time to
                 # anybody. The second member is called at once.
-                pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures - 2, 10))
-                await trio.sleep(pause * (0.5 + self._runtime.environment.jitter()))
+                pause = pause or RetryDelay(self._runtime.environment.jitter, _LONGEST_PAUSE, _FIRST_PAUSE)
+                await trio.sleep(pause.next())
             place = await self._find(by, key)
             self._roster.begin_use(place)
             try:

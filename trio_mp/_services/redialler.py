@@ -38,16 +38,18 @@ class RetryDelay:
     Args:
       jitter: returns a random number from 0 to 1, so that nodes that failed together do not try again together.
       last: the longest wait, in seconds, without the jitter.
+      first: the shortest wait, in the same way.
     """
 
-    def __init__(self, jitter: Callable[[], float], last: float = LAST_RETRY) -> None:
+    def __init__(self, jitter: Callable[[], float], last: float = LAST_RETRY, first: float = FIRST_RETRY) -> None:
         self._jitter = jitter
+        self._first = first
         self._last = last
-        self._retry = FIRST_RETRY
+        self._retry = first
 
     def reset(self) -> None:
         """Begin again with the shortest wait, because an attempt has succeeded."""
-        self._retry = FIRST_RETRY
+        self._retry = self._first
 
     def lengthen(self) -> None:
         """Begin with the longest wait: nothing is expected to change soon."""
