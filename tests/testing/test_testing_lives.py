@@ -112,6 +112,22 @@ def test_a_child_that_never_ran() -> None:
     breaks(Rule.SUPERVISED, scenario)
 
 
+def test_a_child_that_may_be_started_out_of_reach_may_be_between_two_lives() -> None:
+    async def scenario(lives: Lives, node: Node, crew: Supervisor, child: ChildRef) -> None:
+        await crew.stop(child)
+        lives.judge({"one": child.port, "two": "a#two"}, {"one", "two"})
+
+    play(scenario)
+
+
+def test_a_child_that_may_be_started_out_of_reach_and_runs_as_another_port() -> None:
+    async def scenario(lives: Lives, node: Node, crew: Supervisor, child: ChildRef) -> None:
+        await trio.lowlevel.checkpoint()
+        lives.judge({"one": "a#two"}, {"one"})
+
+    breaks(Rule.SUPERVISED, scenario)
+
+
 def test_a_child_that_nobody_supervises() -> None:
     async def scenario(lives: Lives, node: Node, crew: Supervisor, child: ChildRef) -> None:
         await trio.lowlevel.checkpoint()

@@ -15,6 +15,7 @@ from .._services.spawning import spawnable
 from .._supervision.arguments import Backoff
 from .._supervision.reference import ChildRef
 from .._supervision.supervisor import Supervisor
+from ._formation import parts_of, standings_of
 from ._lives import Lives
 from ._network import SimulatedNetwork
 from ._scenario import Plan
@@ -56,6 +57,8 @@ class Overseer:
         self._numbers = itertools.count(1)
         self._crews: dict[str, tuple[Supervisor, list[ChildRef]]] = {}
         self._names: dict[ChildRef, str] = {}
+        # The nodes that each child may be started on.
+        self._places: dict[str, tuple[str, ...]] = {}
         if self._random.random() < SHARE and len(self._hosts) > 1:
             self.nodes = self._random.sample(self._hosts, self._random.choice((1, 1, 2)))
         self._strategies: dict[str, Any] = {
@@ -97,10 +100,13 @@ class Overseer:
         while trio.current_time() < until:
             try:
                 if draw < 0.3:
+                    self._places[name] = ()
                     child = await crew.start(serve_child, *arguments)
                 elif draw < 0.6:
-                    child = await crew.spawn(numbers.choice(self._hosts), f"{__name__}:serve_child", *arguments)
+                    self._places[name] = (numbers.choice(self._hosts),)
+                    child = await crew.spawn(self._places[name][0], f"{__name__}:serve_child", *arguments)
                 else:
+                    self._places[name] = tuple(self._hosts)
                     child = await crew.spawn(lambda: numbers.choice(self._hosts), f"{__name__}:serve_child", *arguments)
             except PortDied:
                 # As often as it takes: a first start is not repeated by the supervisor.
@@ -124,10 +130,17 @@ class Overseer:
         """
         await trio.lowlevel.checkpoint()
         wanted: dict[str, str] = {}
+        astray: set[str] = set()
+        parts = parts_of(standings_of(self._network.nodes, self._network.seeds_of))
         for node_id, (_, children) in self._crews.items():
             if self._network.is_up(node_id):
                 wanted.update((self._names[child], child.port) for child in children)
-        self.lives.judge(wanted)
+                astray.update(
+                    self._names[child]
+                    for child in children
+                    if any(parts.get(place) != parts[node_id] for place in self._places[self._names[child]])
+                )
+        self.lives.judge(wanted, astray)
 
 
 @spawnable
