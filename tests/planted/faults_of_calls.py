@@ -117,4 +117,28 @@ CALLS = (
         (Change(_CALLERS, "            if self._calls.find(ticket) is call:\n", "            if False:\n"),),
         (f"{_WORDS}::test_what_waits_in_a_busy_port_when_it_dies_was_not_begun",),
     ),
+    Fault(
+        "the_dead_answer",
+        "the value that the handler of a dead port returns is the reply",
+        (Change(_ARRIVED, "        if not port.alive:\n", "        if False:\n"),),
+        (f"{_REPLYING}::test_the_answer_of_a_port_that_has_died_is_dropped_and_the_caller_is_told",),
+    ),
+    Fault(
+        "errors_of_any_kind",
+        "interrupts and cancellations may be named among the errors that are for the caller",
+        (Change("_ports/port.py", "issubclass(one, Exception) for one in errors", "True for one in errors"),),
+        (f"{_REPLYING}::test_arguments_of_on",),
+    ),
+    Fault(
+        "interrupts_are_answers",
+        "an interrupt of an async handler goes to the caller as an error",
+        (
+            Change(
+                _ARRIVED,
+                "        except self._errors as error:\n            failure = error\n",
+                "        except (*self._errors, KeyboardInterrupt) as error:\n            failure = error\n",
+            ),
+        ),
+        (f"{_REPLYING}::test_an_interrupt_is_no_error_for_the_caller",),
+    ),
 )
