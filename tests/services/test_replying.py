@@ -369,10 +369,13 @@ async def test_a_cancellation_is_no_error_for_the_caller(kind: str, autojump_clo
 
         @port.on("wait", reply=True, errors=(Exception,))
         async def wait() -> None:
+            begun.set()
             await trio.sleep_forever()
 
+        begun = trio.Event()
+
         async def die() -> None:
-            await until(lambda: port._state is not None and port._state.busy)
+            await begun.wait()
             other.kill(port, "enough")
 
         nursery.start_soon(die)
