@@ -9,6 +9,7 @@ _CALLS = "_services/calls.py"
 _OUTGOING = "_services/outgoing_calls.py"
 _ARRIVED = "_ports/calls.py"
 _WORDS = "tests/services/test_call_words.py"
+_KNOWN = "tests/services/test_maybe_delivered.py"
 _REPLYING = "tests/services/test_replying.py"
 _TICKETS = "tests/protocol/test_tickets.py"
 
@@ -72,13 +73,13 @@ CALLS = (
         "all_lost_calls_were_perhaps_delivered",
         "a call that was never written is said to have been delivered, perhaps",
         (Change(_OUTGOING, "return self._number <= self.peer.outbox.begun", "return True"),),
-        (f"{_WORDS}::test_a_call_that_waited_behind_what_was_not_written",),
+        (f"{_KNOWN}::test_what_is_known_of_a_call_that_has_failed[was_not_written-there]",),
     ),
     Fault(
         "no_lost_call_was_delivered",
         "a call that was written before its connection was lost is said to be certainly undelivered",
         (Change("_protocol/association/outbox.py", "            self.begun = begun\n", ""),),
-        (f"{_WORDS}::test_a_call_that_was_written_to_a_connection_that_is_lost",),
+        (f"{_KNOWN}::test_what_is_known_of_a_call_that_has_failed[was_written_and_lost-there]",),
     ),
     Fault(
         "misfit_calls_wait_for_ever",
@@ -90,7 +91,7 @@ CALLS = (
                 "                if False:\n",
             ),
         ),
-        (f"{_WORDS}::test_a_call_that_the_other_node_does_not_take",),
+        (f"{_KNOWN}::test_what_is_known_of_a_call_that_has_failed[was_not_taken-there]",),
         hangs=True,
     ),
     Fault(
@@ -140,5 +141,17 @@ CALLS = (
             ),
         ),
         (f"{_REPLYING}::test_an_interrupt_is_no_error_for_the_caller",),
+    ),
+    Fault(
+        "reasons_are_believed",
+        "a call whose port dies of a reason that says there is no such port is said to be certainly undelivered",
+        (
+            Change(
+                _CALLERS,
+                "        begun = call.was_begun\n",
+                '        begun = call.was_begun and reason[:1] != ("no_such_port",)\n',
+            ),
+        ),
+        (f"{_KNOWN}::test_what_is_known_of_a_call_that_has_failed[died_with_a_reason_that_lies-there]",),
     ),
 )

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import pytest
 import trio
 import trio.testing
+from here_and_there import both, two_nodes
 from network_helpers import FakeNetwork, Inbox, open_pair, peer_of, until, warnings_in
 from trio.testing import wait_all_tasks_blocked
 
-from trio_mp import ANY, CallError, CurrentCall, Node, PortDied, current_call, open_node
-
-
-@asynccontextmanager
-async def two_nodes(kind: str, **settings: Any) -> AsyncGenerator[tuple[Node, Node], None]:
-    """The node that calls, and the one of the port: the same, or another one."""
-    if kind == "here":
-        async with open_node(**settings) as node:
-            yield node, node
-    else:
-        async with open_pair(FakeNetwork(), **settings) as pair:
-            yield pair
-
-
-both = pytest.mark.parametrize("kind", ["here", "there"])
+from trio_mp import ANY, CallError, CurrentCall, PortDied, current_call, open_node
 
 
 @both
