@@ -45,6 +45,11 @@ def from_outside(
     if request is None:
         yield node_id, cast(SettingArguments, settings)
         return
+    if not (request.wants_network or any(name.startswith(PREFIX) for name in os.environ)):
+        # The usual case of a program that opens many nodes: nothing outside says anything.
+        # Not `settings`, whose iterators have been looked at.
+        yield node_id, cast(SettingArguments, {name: request.arguments[name] for name in settings})
+        return
     # As they are now: a program may have set some. Not all of them: a copy would take as long as opening a node.
     environ = {name: os.environ[name] for name in os.environ if name.startswith(PREFIX) or name in FOLDERS}
     merged = gather(request, environ, lambda: _read_file(environ), command_line=command_line)
