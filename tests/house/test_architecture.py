@@ -35,7 +35,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"_supervision"}),
     frozenset({"_workers"}),
     frozenset({"_node"}),
-    frozenset({"", "abc", "lowlevel"}),
+    frozenset({"", "_public", "abc", "lowlevel"}),
     frozenset({"testing"}),
     frozenset({"cli", "__main__"}),
 )

@@ -165,9 +165,8 @@ class Callers:
 
     def forget(self, call: CallOfPeer) -> None:
         """See `ArrivedCall.forget`. It is no error if it was forgotten before."""
-        if self._calls.find(call.ticket) is not call:
+        if not self._calls.end(call.ticket, call):
             return
-        self._calls.end(call.ticket)
         self._peer.association.watched.discard(call.ticket)
         if call.is_watched:
             monitor, calls = self._watched[call.name]
