@@ -6,8 +6,7 @@ import logging
 import unicodedata
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trio_mp.cli.harmless import MARKS, fit, harmless, harmless_lines, width_of
 from trio_mp.cli.look.drawing import (
@@ -122,7 +121,10 @@ def test_a_table_wide_and_narrow() -> None:
 
 
 def test_a_column_without_a_value_is_left_out() -> None:
-    assert texts(draw_table(COLUMNS, [[line("a"), line("1"), (), line("2 s")]], 80)) == ["name  size  age", "a        1  2 s"]
+    assert texts(draw_table(COLUMNS, [[line("a"), line("1"), (), line("2 s")]], 80)) == [
+        "name  size  age",
+        "a        1  2 s",
+    ]
     assert texts(draw_table(COLUMNS, [], 80)) == ["name  size"]
 
 
@@ -297,7 +299,14 @@ def test_lengths_of_time(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     "size, text",
-    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (200 << 10, "200 KiB"), (5 << 30, "5.0 GiB"), (1 << 45, "32768 GiB")],
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (200 << 10, "200 KiB"),
+        (5 << 30, "5.0 GiB"),
+        (1 << 45, "32768 GiB"),
+    ],
 )
 def test_sizes(size: int, text: str) -> None:
     assert size_text(size) == text

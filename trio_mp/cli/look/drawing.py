@@ -126,9 +126,7 @@ def _narrowed(columns: Sequence[tuple[Column, int]], width: int, least_of_names:
     widths = [natural for _, natural in columns]
     least = [LEAST if column.rank else least_of_names for column, _ in columns]
     while (excess := _total(widths) - width) > 0:
-        wide = [
-            place for place, (column, _) in enumerate(columns) if not column.right and widths[place] > least[place]
-        ]
+        wide = [place for place, (column, _) in enumerate(columns) if not column.right and widths[place] > least[place]]
         if not wide:
             break
         widest = max(wide, key=lambda place: widths[place])

@@ -167,7 +167,11 @@ def _label(connection: SeenConnection) -> str:
 
 def draw_dot(network: SeenNetwork) -> list[str]:
     """Draw a network for Graphviz: the lines of a file for `dot`."""
-    lines = ["graph network {", '  node [shape=box, fontname="sans-serif"];', '  edge [fontname="sans-serif", fontsize=10];']
+    lines = [
+        "graph network {",
+        '  node [shape=box, fontname="sans-serif"];',
+        '  edge [fontname="sans-serif", fontsize=10];',
+    ]
     for node_id, node in sorted(network.nodes.items()):
         style = "bold" if node.is_global else "dashed" if node.remark else "solid"
         text = "\n".join(filter(None, [node_id, _kind(node), node.remark]))

@@ -68,7 +68,7 @@ COMMANDS = [
         example="trio-mp db get doublers",
         add_arguments=_get,
         run=f"{_HERE}.database:get",
-        status="exit status: 0 if there is such an entry, 1 if there is none, 2 wrong usage, 3 cannot join, 5 time ran out",
+        status="exit status: 0 if there is such an entry, 1 if not, 2 wrong usage, 3 cannot join, 5 time ran out",
     ),
     Command(
         name="db watch",
