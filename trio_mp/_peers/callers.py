@@ -14,7 +14,7 @@ from .._ports.calls import FOREVER, ArrivedCall, CallMessage
 from .._ports.context import Running
 from .._protocol import requests
 from .._protocol.association.association import Association
-from .._protocol.calls import TicketFate, TicketTable, deadline_of
+from .._protocol.calls import BUSY, TicketFate, TicketTable, deadline_of
 from .._protocol.wire.values import plain_value
 from .._reason import Reason, reason_lost, text_of, type_name_of
 from .own_errors import Survivor, survives
@@ -122,7 +122,7 @@ class Callers:
             if fate is TicketFate.TWICE:
                 return False
             text = f"{self.peer_id} has {self._limit} calls in flight to {self._dispatcher.id}, the limit"
-            self._peer.send("", requests.call_failed(ticket, False, "busy", text, ""))
+            self._peer.send("", requests.call_failed(ticket, False, BUSY, text, ""))
             return True
         # It needs the connection.
         self._peer.association.watched.add(ticket)
@@ -165,9 +165,8 @@ class Callers:
 
     def forget(self, call: CallOfPeer) -> None:
         """See `ArrivedCall.forget`. It is no error if it was forgotten before."""
-        if self._calls.find(call.ticket) is not call:
+        if not self._calls.end(call.ticket, call):
             return
-        self._calls.end(call.ticket)
         self._peer.association.watched.discard(call.ticket)
         if call.is_watched:
             monitor, calls = self._watched[call.name]
