@@ -54,6 +54,7 @@ class Peer:
       association: what was decided, what is queued, who monitors what.
       connections: those known to belong to it, by ID.
       current: the one in use.
+      up_since: since when it is in use, by Trio's clock.
       outbox, queue: those of the association.
       watchers: our ports that it monitors.
       callers: its calls of our ports.
@@ -81,6 +82,7 @@ class Peer:
         )
         self.connections: dict[str, PeerConnection] = {}
         self.current: PeerConnection | None = None
+        self.up_since = trio.current_time()
         self.up = trio.lowlevel.ParkingLot()
         # How many ports that it has spawned on this node have not unwound.
         self.spawned = 0
@@ -435,6 +437,7 @@ class Peer:
 
     def _went_up(self, connection: PeerConnection) -> None:
         self.current = connection
+        self.up_since = trio.current_time()
         connection.writer.write_queue_of(self.association, self._flushed)
         self._idleness.connected(trio.current_time())
         self._missing.cancel()

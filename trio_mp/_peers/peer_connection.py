@@ -6,6 +6,7 @@ from typing import Protocol
 
 from .._protocol.handshake.events import PeerInfo
 from .._protocol.handshake.session import Session
+from .._transport.pipe import Pipe
 from .reader import Reader
 from .writer import Writer
 
@@ -16,6 +17,7 @@ class PeerConnection(Protocol):
     info: PeerInfo | None
     session: Session
     address: str
+    pipe: Pipe
     reader: Reader
     writer: Writer
 
