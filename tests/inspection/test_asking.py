@@ -43,6 +43,29 @@ async def test_a_node_shows_its_links_to_another(autojump_clock: trio.testing.Mo
         assert not (await b.inspect("a").links())[0].dialled
 
 
+async def test_a_link_says_what_the_other_node_is_to_this_one(autojump_clock: trio.testing.MockClock) -> None:
+    network = FakeNetwork()
+    async with (
+        open_test_node(network, "s1", seeds=["s2"], inspect="read") as first,
+        open_test_node(network, "s2", seeds=["s1"], inspect="read"),
+        open_test_node(network, "g", seeds=["s1"], inspect="read") as guest,
+        open_test_node(network, "h", seeds=["s2"]) as other,
+    ):
+        await trio.sleep(5)
+        guest.send("h", "hello")
+        await trio.sleep(5)
+        places = {
+            node_id: {link.node: link.place for link in await first.inspect(node_id).links()}
+            for node_id in ("s1", "s2", "g")
+        }
+    assert places == {
+        "s1": {"s2": "global", "g": "guest"},
+        "s2": {"s1": "global", "h": "guest"},
+        "g": {"s1": "anchor", "h": ""},
+    }
+    assert other.id == "h"
+
+
 async def test_the_default_is_off(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair(FakeNetwork()) as (a, _):
         with pytest.raises(CallError, match=r"the setting `inspect` of b is 'off'") as raised:

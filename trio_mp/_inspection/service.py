@@ -60,10 +60,12 @@ class InspectionService:
     Args:
       runtime: the node.
       calls: for questions to other nodes.
+      place_of: says what another node is to this one: see `LinkView.place`.
     """
 
-    def __init__(self, runtime: Runtime, calls: Calls) -> None:
+    def __init__(self, runtime: Runtime, calls: Calls, place_of: Callable[[str], str]) -> None:
         self._runtime = runtime
+        self._place_of = place_of
         self._calls = calls
         self._clock = runtime.lifecycle.clock
         self._ports = PortLister(runtime.lifecycle)
@@ -178,7 +180,7 @@ class InspectionService:
     async def _list_links(self, asker: str, arguments: dict[str, object]) -> LinkPage:
         asked = _read(arguments, LinksAsked)
         async with self._turn:
-            return await links.list_links(self._runtime.network, asked.after, Slices(self._clock))
+            return await links.list_links(self._runtime.network, asked.after, Slices(self._clock), self._place_of)
 
 
 def _read(arguments: dict[str, object], kind: type[A]) -> A:
