@@ -21,13 +21,14 @@ from typing import Any
 
 import settings_table
 
+import trio_mp
 from trio_mp import _reason
 from trio_mp._protocol.groups import roster
 from trio_mp.cli import command as rows, exits
 from trio_mp.cli.parser import all_commands, all_families, parser_of
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "trio_mp"
+PACKAGE = Path(trio_mp.__file__).parent
 COMMAND = "python docs/reference.py"
 
 # Reasons --------------------------------------------------------------------------------------------------------------
@@ -79,6 +80,7 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 ABOUT = {
     "trio_mp": "the node: where its settings are from, its services, requests that it refuses, messages sent later",
     "trio_mp.connection": "connections, peers and seeds: who comes and goes, what is refused, what is lost",
+    "trio_mp.inspect": "who has inspected this node, and what was done",
     "trio_mp.port": "ports: deaths, losses, refused messages, handlers that compute for too long",
     "trio_mp.database": "the shared database and its entries",
     "trio_mp.group": "groups: who joins and leaves, calls that go to another member",
@@ -134,6 +136,8 @@ def loggers_table() -> str:
     lines = ["| logger | it tells of | levels |", "| --- | --- | --- |"]
     for name in sorted(found):
         levels = ", ".join(f"`{level}`" for level in LEVELS if level in found[name])
+        if name not in ABOUT:
+            raise LookupError(f"{name}: say in ABOUT of docs/reference.py what this logger tells of")
         lines.append(f"| `{name}` | {ABOUT[name]} | {levels} |")
     return "\n".join(lines) + "\n"
 

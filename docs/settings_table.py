@@ -75,6 +75,7 @@ EXAMPLES: dict[str, object] = {
     "certificate": {"chain": "node.pem", "key": "node.key", "authority": "authority.pem"},
     "services": ["chat.server", "irc.backend:start"],
     "spawn_modules": ["app.jobs", "app.reports"],
+    "inspect_from": ["ruth", "ops/1"],
 }
 """A value of each setting that has no default; of the others the default serves as the example."""
 

@@ -54,6 +54,7 @@ SETTINGS: dict[str, Any] = {
     "port_limit": 50,
     "monitor_limit": 50,
     "mailbox_limit": 200,
+    "inspect": "act",
 }
 
 EXPECTED = re.compile(
@@ -125,7 +126,7 @@ class Member:
             limit=numbers.choice((65536, 1 << 20)),
             provider="member",
             framings=("json",) if self.json else ("msgpack",),
-            words=("call",) if numbers.random() < 0.8 else (),
+            words=("call", "inspect") if numbers.random() < 0.8 else (),
         )
         session = Session(local, numbers.randbytes(NONCE_SIZE), dialler=dialler, peer_address="", make_tls=no_tls)
         if stream:

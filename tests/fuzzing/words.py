@@ -26,6 +26,15 @@ FUNCTIONS = (
     *("installs", "echoes", "fails", "ends", "streams", "breaks_off", "sleeps", "starts", "never_starts", "absent"),
     "__import__",
 )
+QUESTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
+    "ports": {
+        "by": ("queue", "age", "rate"),
+        "limit": (1, 2, 50, 1000, 1001, 0),
+        "after": (None, None, "queue.1.1", "age.2.1", "queue.1.999999999", "queue..", "x" * 101),
+    },
+    "links": {"after": ("", "", "a", "x" * 255, "x" * 256)},
+}
+"""The questions to the inspection service of a node, with values of their arguments."""
 CHANNELS = {"trio_mp:channel": ("pumps", "takes", "ends_early"), "trio_mp:source": ("rows", "no_rows")}
 """The names under which the far ends of channels are started, and the functions that these then run."""
 
@@ -70,6 +79,7 @@ class Speaker:
         # The tickets of its own calls.
         self._tickets = ["C" * 16]
         self._sequence = 0
+        self._question = ""
         self._patterns = self._all_patterns()
         self._words = list(self._patterns)
         self._channel_patterns = self._all_channel_patterns()
@@ -151,6 +161,18 @@ class Speaker:
     def seconds_left(self) -> float | None:
         """Return how long it waits for the answer to a call."""
         return self.numbers.choice((None, None, 0, 0.0, 0.01, 5, 1e308, -1.0, 2**64 - 1))
+
+    def question(self) -> str:
+        """Return what is asked of a node."""
+        self._question = self.numbers.choice((*QUESTIONS, *QUESTIONS, "", "eval", "x" * 300))
+        return self._question
+
+    def asked_of_a_node(self) -> dict[str, Any]:
+        """Return the arguments of the question: mostly those that it has."""
+        arguments = {name: self.numbers.choice(values) for name, values in QUESTIONS.get(self._question, {}).items()}
+        if self.numbers.random() < 0.3:
+            arguments[self.numbers.choice((*arguments, "more"))] = self.value()
+        return arguments
 
     def addresses(self) -> list[Any]:
         """Return addresses on which a node may listen."""
@@ -235,6 +257,7 @@ class Speaker:
             ("started",): (self.asked_name, self.value, lambda: self.numbers.choice((5.0, 0, 0.5, -1.0, 1e308))),
             ("keep",): (self.name,),
             ("call",): (self.name, self.new_ticket, self.seconds_left, self._asked_of_a_port),
+            ("inspect",): (self.new_ticket, self.seconds_left, self.question, self.asked_of_a_node),
             ("call_off",): (lambda: tuple(self.own_ticket() for _ in range(self.numbers.randrange(4))),),
             ("reply",): (self.called_ticket, self.value),
             ("call_error",): (self.called_ticket, flag, *(lambda: self.numbers.choice(("", "busy", "x" * 300)),) * 3),
