@@ -104,26 +104,30 @@ def loggers_of(tree: ast.Module) -> dict[str, str]:
     return found
 
 
+def named_levels(tree: ast.AST) -> set[str]:
+    """The levels that a piece of code names, such as `logging.DEBUG`."""
+    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} & {*LEVELS}
+
+
 def levels_in(tree: ast.AST, variable: str) -> Iterator[str]:
     """The levels of the lines that a module writes by one of its loggers."""
     for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        chosen = {node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)} & {*LEVELS}
         for node in ast.walk(function):
             match node:
                 case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="log")) if name == variable:
                     # The level is computed: one of those that the function names.
-                    yield from chosen or {"WARNING"}
+                    yield from named_levels(function)
                 case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attribute)) if name == variable:
                     level = "ERROR" if attribute == "exception" else attribute.upper()
                     if level in LEVELS:
                         yield level
-                case ast.Call(args=arguments) if any(
-                    isinstance(one, ast.Name) and one.id == variable for one in arguments
-                ):
-                    # It is handed to what limits lines that others can cause: warnings, unless a level is named.
-                    yield from chosen or {"WARNING"}
+                case ast.Call(args=arguments):
+                    parts = [part for one in arguments if not isinstance(one, ast.Call) for part in ast.walk(one)]
+                    if any(isinstance(part, ast.Name) and part.id == variable for part in parts):
+                        # It is handed to what limits lines that others can cause: warnings, unless a level is named.
+                        yield from named_levels(node) or {"WARNING"}
 
 
 def loggers_table() -> str:

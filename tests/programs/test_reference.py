@@ -73,6 +73,7 @@ async def computed(quiet):
 
 def handed_on():
     complain("x", log, "d")
+    complain(*("x", port_log, "e"), level=logging.CRITICAL)
 """
 
 
@@ -80,7 +81,7 @@ def test_the_levels_of_a_logger_are_found_however_its_lines_are_written() -> Non
     tree = ast.parse(SAMPLE)
     assert reference.loggers_of(tree) == {"log": "trio_mp", "port_log": "trio_mp.port"}
     assert {*reference.levels_in(tree, "log")} == {"INFO", "WARNING"}
-    assert {*reference.levels_in(tree, "port_log")} == {"DEBUG", "ERROR"}
+    assert {*reference.levels_in(tree, "port_log")} == {"CRITICAL", "DEBUG", "ERROR"}
 
 
 def test_all_loggers_of_the_package_are_found() -> None:
