@@ -9,58 +9,61 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._channels.ends import (
-    ChannelReceiver as ChannelReceiver,
-    ChannelSender as ChannelSender,
-    ChannelStatistics as ChannelStatistics,
-)
-from ._errors import (
-    CallError as CallError,
-    ConfigurationError as ConfigurationError,
-    LocalProtocolError as LocalProtocolError,
-    PortDied as PortDied,
-    ProtocolError as ProtocolError,
-    RemoteProtocolError as RemoteProtocolError,
-    WorkerError as WorkerError,
-    WorkerLost as WorkerLost,
-)
-from ._groups.group import Group as Group
-from ._ids import node_of as node_of
-from ._inspection.inspector import Inspector as Inspector
-from ._inspection.views import LinkView as LinkView, PortPage as PortPage, PortView as PortView
-from ._node.child import open_child_node as open_child_node
-from ._node.node import Node as Node
-from ._node.opening import open_node as open_node
-from ._ports.calls import CurrentCall as CurrentCall, current_call as current_call
-from ._ports.handlers import ANY as ANY
-from ._ports.losses import LossListener as LossListener, Lost as Lost
-from ._ports.monitor import DeathScope as DeathScope, Monitor as Monitor
-from ._ports.port import (
-    Port as Port,
-    current_epoch as current_epoch,
-    current_node as current_node,
-    current_port as current_port,
-)
-from ._ports.timer import Timer as Timer
-from ._protocol.groups.events import Joined as Joined, Left as Left
-from ._protocol.groups.singleton import TurnEpoch as TurnEpoch
-from ._reason import Reason as Reason
-from ._services.changes import Change as Change
-from ._services.database import Database as Database
-from ._services.logs import LogCollector as LogCollector
-from ._services.nodes import NodeChange as NodeChange, NodeChanges as NodeChanges
-from ._services.spawning import spawnable as spawnable
-from ._services.starting import Started as Started
-from ._supervision.arguments import Backoff as Backoff
-from ._supervision.errors import SupervisorFailed as SupervisorFailed
-from ._supervision.places import Family as Family
-from ._supervision.reference import ChildRef as ChildRef
-from ._supervision.supervisor import Supervisor as Supervisor
-from ._transport.certificate_files import Certificate as Certificate
-from ._workers.workers import Workers as Workers
-
 if TYPE_CHECKING:
-    from ._transport.issuing import make_authority as make_authority, make_certificate as make_certificate
+    from ._public import (
+        ANY as ANY,
+        Backoff as Backoff,
+        CallError as CallError,
+        Certificate as Certificate,
+        Change as Change,
+        ChannelReceiver as ChannelReceiver,
+        ChannelSender as ChannelSender,
+        ChannelStatistics as ChannelStatistics,
+        ChildRef as ChildRef,
+        ConfigurationError as ConfigurationError,
+        CurrentCall as CurrentCall,
+        Database as Database,
+        DeathScope as DeathScope,
+        Family as Family,
+        Group as Group,
+        Inspector as Inspector,
+        Joined as Joined,
+        Left as Left,
+        LinkView as LinkView,
+        LocalProtocolError as LocalProtocolError,
+        LogCollector as LogCollector,
+        LossListener as LossListener,
+        Lost as Lost,
+        Monitor as Monitor,
+        Node as Node,
+        NodeChange as NodeChange,
+        NodeChanges as NodeChanges,
+        Port as Port,
+        PortDied as PortDied,
+        PortPage as PortPage,
+        PortView as PortView,
+        ProtocolError as ProtocolError,
+        Reason as Reason,
+        RemoteProtocolError as RemoteProtocolError,
+        Started as Started,
+        Supervisor as Supervisor,
+        SupervisorFailed as SupervisorFailed,
+        Timer as Timer,
+        TurnEpoch as TurnEpoch,
+        WorkerError as WorkerError,
+        WorkerLost as WorkerLost,
+        Workers as Workers,
+        current_call as current_call,
+        current_epoch as current_epoch,
+        current_node as current_node,
+        current_port as current_port,
+        make_authority as make_authority,
+        make_certificate as make_certificate,
+        node_of as node_of,
+        open_child_node as open_child_node,
+        open_node as open_node,
+        spawnable as spawnable,
+    )
 
 __all__ = [
     "ANY",
@@ -121,8 +124,13 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        if name in {"make_authority", "make_certificate"}:
-            from ._transport import issuing  # 9 MiB, and half of an import's time: for who makes certificates
+        # A module of this package that a program imports becomes an attribute by itself, and is none of these.
+        if name in __all__:
+            from . import _public  # with Trio and all of this package: for who uses it
 
-            return getattr(issuing, name)
+            found = globals()[name] = getattr(_public, name)
+            return found
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -84,7 +84,7 @@ def run_by(command: str, root: Path) -> Path | None:
     """The file that a command on the page runs."""
     match command.split():
         case ["trio-mp"]:
-            return find("cli/commands.py", root)
+            return find("cli/parser.py", root)
         case ["python", "-m", module, *_]:
             return find(f"{module.replace('.', '/')}.py", root) or find(module.replace(".", "/"), root)
         case ["python", script, *_]:
@@ -167,7 +167,7 @@ SOURCE = "class A:\n    kind = 1\n\n    def f(self) -> None:\n        self.x = 1
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    files = {"_low/a.py": SOURCE, "_low/deep/b.py": "def g(): ...", "top.py": "", "cli/commands.py": ""}
+    files = {"_low/a.py": SOURCE, "_low/deep/b.py": "def g(): ...", "top.py": "", "cli/parser.py": ""}
     for name, text in files.items():
         path = tmp_path / "trio_mp" / name
         path.parent.mkdir(parents=True, exist_ok=True)

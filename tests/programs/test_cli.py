@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -15,13 +17,16 @@ import trio
 import trio.testing
 from rich.console import Console, ConsoleDimensions
 
-from trio_mp.cli import commands, main
+from trio_mp.cli import main
+from trio_mp.cli.command import GROUPS
+from trio_mp.cli.demo import main as demo
 from trio_mp.cli.demo.board import DemoBoard, Failure, NodeState, Progress, ScenarioStep
 from trio_mp.cli.demo.checker import ReportedLoss, Verdict
 from trio_mp.cli.demo.live import draw
 from trio_mp.cli.demo.main import DemoOptions, DemoOutcome
 from trio_mp.cli.demo.summary import figures_line, summarise
 from trio_mp.cli.demo.talk import Arrived, Figures, Fired, Ready
+from trio_mp.cli.parser import all_commands, all_families, find_command, parse
 
 
 def run_main(*arguments: str) -> int:
@@ -70,7 +75,9 @@ def test_a_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixtur
     assert run_main(*arguments) == 2
     told = capsys.readouterr()
     assert not told.out
-    assert "usage: trio-mp" in told.err
+    assert told.err.startswith("trio-mp")
+    assert "--help` shows" in told.err
+    assert told.err.count("\n") == 1
     for value in arguments[2:]:
         assert value in told.err
 
@@ -82,7 +89,7 @@ def test_what_the_demo_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(options)
         return 7
 
-    monkeypatch.setattr(commands, "run_demo", run_demo)
+    monkeypatch.setattr(demo, "run_demo", run_demo)
     assert main(["demo"]) == 7
     assert main(["demo", "--nodes", "12", "--seconds", "3.5", "--plain"]) == 7
     assert asked == [DemoOptions(nodes=4, seconds=12, plain=False), DemoOptions(nodes=12, seconds=3.5, plain=True)]
@@ -90,7 +97,7 @@ def test_what_the_demo_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_unix_sockets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delattr(socket, "AF_UNIX")
-    assert run_main("demo") == 2
+    assert main(["demo"]) == 2
     assert "Unix sockets" in capsys.readouterr().err
 
 
@@ -199,3 +206,52 @@ async def test_waiting_at_the_board(autojump_clock: trio.testing.MockClock) -> N
         await board.wait_until(lambda: False, 3, "the impossible")
     with pytest.raises(Failure, match="first"):
         await board.sleep_until(time.monotonic() + 1)
+
+
+# What the parser costs, and how it answers ----------------------------------------------------------------------------
+
+HEAVY = {"trio", "msgspec", "cryptography", "trio_mp._public", "importlib.metadata"}
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["ping", "--help"], ["profile", "--help"], ["pong"]])
+def test_the_parser_imports_neither_trio_nor_the_package(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom trio_mp.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    told = subprocess.run([sys.executable, "-P", "-c", code, *words], capture_output=True, text=True, check=True)
+    assert not HEAVY & set(told.stderr.split())
+
+
+def test_the_package_alone_imports_neither_trio_nor_its_parts() -> None:
+    code = "import sys, trio_mp; dir(trio_mp); print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert not HEAVY & set(told.stdout.split())
+
+
+def test_every_command_has_a_row_that_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [command.name for command in all_commands()]
+    assert len(set(names)) == len(names)
+    families = {family.name: family for family in all_families()}
+    for command in all_commands():
+        assert command.group in GROUPS
+        assert command.help.strip()
+        assert command.example.startswith(f"trio-mp {command.name}")
+        module, _, function = command.run.partition(":")
+        assert callable(getattr(importlib.import_module(module), function))
+        first, *more = command.name.split()
+        assert not more or families[first].group == command.group
+        assert run_main(*command.name.split(), "--help") == 0
+        told = capsys.readouterr().out
+        assert command.example.splitlines()[0] in told
+        # The example is a command line that the parser takes.
+        found, words = find_command(shlex.split(command.example)[1:])
+        assert found is command
+        parse(command, words)
+
+
+def test_the_help_of_a_family(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main("profile", "--help") == 0
+    told = capsys.readouterr().out
+    assert all(command.name in told for command in all_commands() if command.name.startswith("profile "))

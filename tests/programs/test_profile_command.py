@@ -101,6 +101,8 @@ WRONG = [
     (["set", "ruth", "secret", "0123456789abcdef"], "use `trio-mp secret new --file PATH`, and set secret_file"),
     (["add", "ruth", "services", "[5"], "services: expected a list of JSON, got '[5'"),
     (["add", "ruth", "services", "a b"], "profile.ruth.services[1]: expected the name of a module"),
+    (["set", "ruth", "seed", "x"], "expected a setting, one of parent, node_id, binds, seeds"),
+    (["add", "ruth", "secret", "x"], "expected a setting that is a list, one of binds"),
     (["use", "nobody"], "expected a profile 'nobody'"),
     (["delete", "base"], "base is the parent of ruth"),
     (["show", "rut"], "expected a profile 'rut' (did you mean ruth?)"),
@@ -137,14 +139,14 @@ def test_without_profiles_the_list_is_a_no(file: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(
-    "words", [[], ["dance"], ["set", "ruth"], ["set", "ruth", "seed", "x"], ["add", "r", "secret", "x"]]
-)
+@pytest.mark.parametrize("words", [[], ["dance"], ["set", "ruth"]])
 def test_a_wrong_command_line(file: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run(*words)
     assert ended.value.code == 2
-    assert "usage: trio-mp profile" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.startswith("trio-mp profile")
+    assert told.count("\n") == 1
 
 
 @posix_only

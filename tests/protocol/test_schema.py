@@ -50,7 +50,7 @@ def samples(schema: Schema[..., Any]) -> list[object]:
     if schema.word == "entries":
         return [{"a family": {"a key": ["unix:/o"]}}]
     # A token, such as `stream` has one, is the only kind of field that one row alone has.
-    arguments = [SAMPLES.get(accepts, "tokentokentoken0") for accepts in schema._accepts]
+    arguments = [SAMPLES.get(accepts, "tokentokentoken0") for accepts in schema.accepts]
     return [*arguments, ("the", {"rest": 1})] if schema.rest else arguments
 
 

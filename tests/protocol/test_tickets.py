@@ -9,6 +9,7 @@ from hypothesis import given, strategies as st
 from trio_mp._protocol.calls import TicketFate, TicketTable, deadline_of, seconds_left
 
 TICKETS = st.sampled_from("abcdef")
+NONE = -1
 STEPS = st.lists(st.tuples(st.booleans(), TICKETS), max_size=60)
 
 
@@ -23,8 +24,10 @@ def test_a_ticket_ends_once_and_there_are_never_more_than_the_limit(limit: int, 
             if ticket not in model and len(model) < limit:
                 model[ticket] = number
         else:
-            assert table.end(ticket) == model.pop(ticket, None)
-            assert table.end(ticket) is None
+            call = model.pop(ticket, NONE)
+            assert not table.end(ticket, NONE)
+            assert table.end(ticket, call) is (call is not NONE)
+            assert not table.end(ticket, call)
         assert table.find(ticket) == model.get(ticket)
         assert table.calls() == list(model.values())
         assert len(table) == len(model) <= limit

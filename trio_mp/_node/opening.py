@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 import trio
 
+from .._profiles.sources import Layer
 from .._reason import node_failed
 from .._services.spawning import import_modules
 from .._settings.environment import Environment
@@ -122,6 +123,19 @@ async def open_node(
     """
     with from_outside(node_id, profile, fixed, settings) as (found_id, found):
         async with open_node_in(Environment(), found_id, context=context, **found) as node:
+            yield node
+
+
+@asynccontextmanager
+async def open_node_from(command_line: Layer, *, profile: str | bool | None = None) -> AsyncGenerator[Node, None]:
+    """Open a node as `open_node` does, for a command whose user can give settings that decide about all others.
+
+    Args:
+      command_line: these settings.
+      profile: as for `open_node`.
+    """
+    with from_outside(None, profile, (), {}, command_line) as (found_id, found):
+        async with open_node_in(Environment(), found_id, **found) as node:
             yield node
 
 

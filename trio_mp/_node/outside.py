@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 from .._errors import ConfigurationError
 from .._profiles.first import FIRST_NODE
 from .._profiles.gathering import ONCE, TAKEN, check_request, explain, explain_barred, gather
-from .._profiles.sources import Merged
-from .._profiles.variables import FOLDERS, PREFIX, find_misspelt
+from .._profiles.sources import Layer, Merged
+from .._profiles.variables import FOLDERS, PREFIX, PROFILE, find_misspelt
 from .._services.spawning import import_modules
 from .._settings.settings import SettingArguments, check_settings
 from .services import find_services
@@ -26,12 +26,17 @@ log = logging.getLogger("trio_mp")
 
 @contextmanager
 def from_outside(
-    node_id: str | None, profile: str | bool | None, fixed: Iterable[str], settings: Mapping[str, object]
+    node_id: str | None,
+    profile: str | bool | None,
+    fixed: Iterable[str],
+    settings: Mapping[str, object],
+    command_line: Layer | None = None,
 ) -> Generator[tuple[str | None, SettingArguments]]:
     """Give the node ID and the settings of a node that is open for the length of the block.
 
     Args:
       node_id, profile, fixed, settings: see `open_node`.
+      command_line: the settings that a command line gives; then it has given `profile`, too.
 
     Raises:
       TypeError, ConfigurationError: see `open_node`.
@@ -40,15 +45,29 @@ def from_outside(
     if request is None:
         yield node_id, cast(SettingArguments, settings)
         return
+    if not (request.wants_network or any(name.startswith(PREFIX) for name in os.environ)):
+        # The usual case of a program that opens many nodes: nothing outside says anything.
+        # Not `settings`, whose iterators have been looked at.
+        yield node_id, cast(SettingArguments, {name: request.arguments[name] for name in settings})
+        return
     # As they are now: a program may have set some. Not all of them: a copy would take as long as opening a node.
     environ = {name: os.environ[name] for name in os.environ if name.startswith(PREFIX) or name in FOLDERS}
-    merged = gather(request, environ, lambda: _read_file(environ))
+    if command_line is not None and isinstance(profile, str):
+        # The command line wins over the variable, as for every setting, so nobody needs to be told.
+        environ.pop(PROFILE, None)
+    merged = gather(request, environ, lambda: _read_file(environ), command_line=command_line)
     if not any(name in merged.outside for name in ONCE):
         yield _checked(merged, environ)
         return
     with FIRST_NODE.claim() as first:
         if not first:
-            merged = gather(request, environ, lambda: _read_file(environ), barred=dict.fromkeys(ONCE, TAKEN))
+            merged = gather(
+                request,
+                environ,
+                lambda: _read_file(environ),
+                barred=dict.fromkeys(ONCE, TAKEN),
+                command_line=command_line,
+            )
         yield _checked(merged, environ)
 
 

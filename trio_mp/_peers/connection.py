@@ -197,13 +197,18 @@ class Connection:
 
     # The handshake -------------------------------------------------------------------------------------------------
 
-    @survives
     def _serve(self, message: tuple[object, ...]) -> None:
         assert self.peer is not None
         assert self._running is not None
         # The port of the message before has nothing to do with it.
         self._running.port = None
-        self.network.node_port.serve(message, self.peer, self._running)
+        # What `survives` does, in line: each call comes through here, and each reply.
+        try:
+            self.network.node_port.serve(message, self.peer, self._running)
+        except RemoteProtocolError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self.fail(error)
 
     @survives
     def _handle(self, event: Event) -> None:

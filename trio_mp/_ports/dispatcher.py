@@ -360,7 +360,7 @@ class Dispatcher:
             # The handler has killed its own port, or the node is closed: nobody is going to run it.
             result.close()
             return None
-        return handler.finish(call, result)
+        return handler.finish(port, call, result)
 
     def _handle_result(self, port: Port, result: object) -> None:
         """Look at what a handler returned. A coroutine is run in a task, and the port is busy until it has ended."""

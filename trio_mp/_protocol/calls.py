@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 C = TypeVar("C")
+
+BUSY: Final = "busy"
+"""What is in the place of an exception's name when a call is refused because too many are in flight."""
 
 
 class TicketFate(enum.Enum):
@@ -50,9 +53,12 @@ class TicketTable(Generic[C]):
         """The call of this ticket; None if it has ended, or never was."""
         return self._calls.get(ticket)
 
-    def end(self, ticket: str) -> C | None:
-        """Take a call out, once; None if it is not there any more, or never was."""
-        return self._calls.pop(ticket, None)
+    def end(self, ticket: str, call: C) -> bool:
+        """Take a call out, once; False if it is not there any more, or never was."""
+        if self._calls.get(ticket) is not call:
+            return False
+        del self._calls[ticket]
+        return True
 
     def calls(self) -> list[C]:
         """All that are in flight, the oldest first."""

@@ -381,6 +381,8 @@ _START = Schema(
 _HAS_STARTED = Schema("started", HasStarted, NAME, Field("value", _is_anything), Field("seconds", _is_seconds))
 _KEEP = Schema("keep", Keep, NAME)
 _TICKET = NAME.called("ticket")
+# One that this node has given, or none of a call: it is looked for, and nothing is made of it.
+_OWN_TICKET = TEXT.called("ticket")
 _BEGUN = FLAG.called("begun")
 _CALL = Schema("call", Call, NAME, _TICKET, Field("seconds", _is_seconds_or_none), rest="message")
 _INSPECT = Schema(
@@ -388,12 +390,14 @@ _INSPECT = Schema(
     TABLE.called("arguments"),
 )
 _CALL_OFF: Schema[..., Any] = Schema("call_off", _call_off, rest="tickets")
-_REPLY = Schema("reply", Reply, _TICKET, Field("value", _is_anything))
+_REPLY = Schema("reply", Reply, _OWN_TICKET, Field("value", _is_anything))
 _CALL_FAILED = Schema(
-    *("call_error", CallFailed, _TICKET, _BEGUN, TEXT.called("type"), TEXT.called("text"), TEXT.called("traceback"))
+    *("call_error", CallFailed, _OWN_TICKET, _BEGUN, TEXT.called("type"), TEXT.called("text"), TEXT.called("traceback"))
 )
-_CALL_DIED = Schema("call_died", CallDied, _TICKET, _BEGUN, rest="reason")
-_REFUSED = Schema(*("refused", RefusedMessages, NAME, Field("count", _is_count), Field("text", _is_reason_text)))
+_CALL_DIED = Schema("call_died", CallDied, _OWN_TICKET, _BEGUN, rest="reason")
+_REFUSED = Schema(
+    *("refused", RefusedMessages, NAME, Field("count", _is_count), Field("text", _is_reason_text))
+)
 _OPEN_STREAM = Schema("stream", OpenStream, NAME, Field("token", _is_token), _FUNCTION, rest="args")
 _STREAM_READY = Schema("stream_ready", StreamReady, NAME)
 _DIAL_STREAM = Schema("stream_dial", DialStream, NAME)

@@ -56,12 +56,15 @@ class Schema(Generic[P, R_co]):
       behind: what comes before the word, in all messages of a service.
 
     Attributes:
+      accepts: for each element that follows the word, what says whether a received value can be it.
+      read: gives the value that a message stands for, which has the word of this row; None if the rest does not fit.
+        It raises the `TypeError` and `ValueError` of `make`.
       write: makes a message, of the arguments that `make` takes.
       shape: the message as the documentation shows it, from the word on and without brackets.
       at: the index of the word in a message.
     """
 
-    __slots__ = ("_accepts", "_count", "at", "make", "rest", "shape", "word", "write")
+    __slots__ = ("accepts", "at", "make", "read", "rest", "shape", "word", "write")
 
     def __init__(self, word: str, make: Callable[P, R_co], *fields: Field, rest: str = "", behind: str = "") -> None:
         self.word = word
@@ -69,29 +72,10 @@ class Schema(Generic[P, R_co]):
         self.rest = rest
         self.write: Callable[P, Message] = _writer(word, len(fields), bool(rest), behind)
         self.shape = ", ".join([f'"{word}"', *(field.name for field in fields), *([f"*{rest}"] if rest else [])])
-        self._accepts = tuple([field.accepts for field in fields])
+        self.accepts = tuple([field.accepts for field in fields])
         self.at = 1 if behind else 0
-        self._count = self.at + 1 + len(fields)
-
-    def read(self, message_untrusted: Message) -> R_co | None:
-        """The value that a message stands for, which has the word of this row; None if the rest does not fit.
-
-        Raises:
-          TypeError, ValueError: what `make` raises.
-        """
-        count = len(message_untrusted)
-        if count != self._count and (count < self._count or not self.rest):
-            return None
-        first = index = self.at + 1
-        for accepts in self._accepts:
-            if not accepts(message_untrusted[index]):
-                return None
-            index += 1
         # The types of the arguments are what the fields have accepted, which no type checker can know.
-        make: Callable[..., R_co] = self.make
-        if self.rest:
-            return make(*message_untrusted[first:index], message_untrusted[index:])
-        return make(*message_untrusted[first:])
+        self.read: Callable[[Message], R_co | None] = _reader(make, self.accepts, self.at + 1, bool(rest))
 
 
 class Vocabulary(Generic[R_co]):
@@ -129,6 +113,34 @@ class Vocabulary(Generic[R_co]):
                 if found is not None:
                     return found
         return None
+
+
+def _reader(make: Callable[..., Any], accepts: tuple[Callable[[object], bool], ...], start: int, rest: bool) -> Any:
+    """The function that reads one kind of message, whose fields begin at an index."""
+    end = start + len(accepts)
+    if len(accepts) == 2 and not rest:
+        # As below, in one expression: a reply is such a message.
+        one, two = accepts
+
+        def read_two(message_untrusted: Message) -> object:
+            if len(message_untrusted) != end:
+                return None
+            first, second = message_untrusted[start:]
+            return make(first, second) if one(first) and two(second) else None
+
+        return read_two
+
+    def read(message_untrusted: Message) -> object:
+        count = len(message_untrusted)
+        if count != end and (count < end or not rest):
+            return None
+        fields = message_untrusted[start:end]
+        for accept, field in zip(accepts, fields, strict=True):
+            if not accept(field):
+                return None
+        return make(*fields, message_untrusted[end:]) if rest else make(*fields)
+
+    return read
 
 
 def _writer(word: str, fields: int, rest: bool, behind: str) -> Callable[..., Message]:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .commands import main as main
+from .parser import main as main
 
 __all__ = ["main"]

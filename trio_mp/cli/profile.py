@@ -13,13 +13,12 @@ from pathlib import Path
 
 from .._errors import ConfigurationError
 from .._profiles.document import read_document
-from .._profiles.editing import DEFAULT, EDITABLE, LISTS, ProfileEditor
+from .._profiles.editing import DEFAULT, LISTS, ProfileEditor
 from .._profiles.finding import configuration_file, read_configuration
 from .._profiles.gathering import Request, gather
 from .._settings.settings import TABLE
-from .text import Screen, Table
-
-YES, NO, USAGE = 0, 1, 2
+from .exits import NO, OK
+from .output import Output
 
 HIDDEN = "(hidden)"
 
@@ -36,98 +35,47 @@ binds = ["*:4040"]
 seeds = []
 """
 
-PROFILE = """\
-Shows and changes the profiles, from which nodes take their settings. NAME is the name of a profile,
-or `default` for the settings that hold for all profiles. Comments in the file, and its order, stay.
-"""
-
-EXAMPLE = """\
-example:
-  trio-mp profile set ruth node_id ruth
-  trio-mp profile add ruth services chat.server '["irc:start", "irc.example", 6667]'
-  trio-mp profile show ruth --effective
-"""
-
-
-def add_profile_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the commands of this module to the parser of `trio-mp`."""
-    raw = argparse.RawDescriptionHelpFormatter
-    help_text = "show and change the profiles, from which nodes take their settings"
-    profile = commands.add_parser("profile", help=help_text, description=PROFILE, epilog=EXAMPLE, formatter_class=raw)
-    actions = profile.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("list", help="the names of the profiles, one a line; * marks the one in use")
-    show = actions.add_parser("show", help="a profile as it is written; without a name the whole file")
-    show.add_argument("name", metavar="NAME", nargs="?")
-    show.add_argument(
-        "--effective", action="store_true", help="all settings that a node would take, and where each is from"
-    )
-    for action, text in (
-        ("set", "set a setting; several values, or one with commas, are a list; `[]` is an empty one"),
-        ("add", f"add values to a list: {', '.join(LISTS)}"),
-        ("remove", "remove values from a list"),
-    ):
-        parser = actions.add_parser(action, help=text)
-        parser.add_argument("name", metavar="NAME")
-        parser.add_argument("setting", metavar="SETTING", choices=EDITABLE if action == "set" else LISTS)
-        parser.add_argument("values", metavar="VALUE", nargs="+")
-    unset = actions.add_parser("unset", help="remove a setting from a profile")
-    unset.add_argument("name", metavar="NAME")
-    unset.add_argument("setting", metavar="SETTING", choices=EDITABLE)
-    use = actions.add_parser("use", help="say which profile programs get that name none; without a name, none")
-    use.add_argument("name", metavar="NAME", nargs="?")
-    delete = actions.add_parser("delete", help="delete a profile")
-    delete.add_argument("name", metavar="NAME")
-    commands.add_parser(
-        "init",
-        help="make the file with the profiles, and a file with a new secret beside it",
-        description="Makes both files where they are missing, so that nobody else can read them, and says where.",
-    )
-    secret = commands.add_parser("secret", help="make secrets")
-    new = secret.add_subparsers(dest="action", required=True, metavar="ACTION").add_parser(
-        "new", help="print a new secret, or write it to a file that only you can read"
-    )
-    new.add_argument("--file", type=Path, metavar="PATH", help="the file, which must not exist yet")
-
 
 def run_profile(parsed: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> int:
-    """Run one of the commands of this module; returns its exit status."""
+    """Run one of the commands of this module; returns its exit status.
+
+    Raises:
+      ConfigurationError, OSError: the file, or what shall be in it, is wrong.
+    """
     run: dict[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] = {
-        "list": _list,
-        "show": _show,
-        "new": _new_secret,
+        "init": _init,
+        "profile list": _list,
+        "profile show": _show,
+        "secret new": _new_secret,
     }
-    try:
-        if parsed.command == "init":
-            return _init(environ)
-        return run.get(parsed.action, _edit)(parsed, environ)
-    except (ConfigurationError, OSError) as error:
-        print(f"trio-mp: {error}", file=sys.stderr)
-        return USAGE
+    return run.get(parsed.command, _edit)(parsed, environ)
 
 
-def _list(_: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    document = read_configuration(environ)
+def _list(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    document, out = read_configuration(environ), Output(parsed)
     for name, table in document.profiles.items():
-        parent = f"  (parent: {table['parent']})" if "parent" in table else ""
-        Screen().print(f"{'*' if name == document.use else ' '} {name}{parent}")
-    return YES if document.profiles else NO
+        parent = table.get("parent")
+        told = f"{'*' if name == document.use else ' '} {name}{f'  (parent: {parent})' if parent else ''}"
+        out.row({"name": name, "parent": parent, "in_use": name == document.use}, told)
+    return OK if document.profiles else NO
 
 
 def _show(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    screen = Screen()
+    out = Output(parsed)
     if parsed.effective:
         name = None if parsed.name == DEFAULT else parsed.name
         merged = gather(Request(name or True, frozenset(), {}), environ, lambda: read_configuration(environ))
-        table = Table(["setting", "value", "from"])
-        for setting, given in merged.chosen.items():
-            table.add(setting, HIDDEN if setting == "secret" else _in_short(given.value), given.source)
-        screen.print(table.draw(screen.width))
-        return YES
+        rows = [
+            (setting, HIDDEN if setting == "secret" else _in_short(given.value), given.source)
+            for setting, given in merged.chosen.items()
+        ]
+        out.table(["setting", "value", "from"], rows)
+        return OK
     # As it is written, by whoever may read it.
     path = _path(environ)
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    screen.print((ProfileEditor(text, str(path)).written(parsed.name) if parsed.name else text).rstrip())
-    return YES
+    out.own((ProfileEditor(text, str(path)).written(parsed.name) if parsed.name else text).rstrip())
+    return OK
 
 
 def _in_short(value: object) -> str:
@@ -138,7 +86,7 @@ def _edit(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     path = _path(environ)
     editor = ProfileEditor(path.read_text(encoding="utf-8") if path.exists() else "", str(path))
     done = True
-    match parsed.action:
+    match parsed.command.split()[1]:
         case "set":
             if parsed.setting == "secret":
                 raise ConfigurationError(
@@ -161,11 +109,11 @@ def _edit(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return NO
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
     document = read_document(editor.text, str(path), mode if mode & 0o044 and os.name == "posix" else None)
-    if parsed.action not in ("use", "delete"):
+    if parsed.command.split()[1] not in ("use", "delete"):
         # What a node would refuse is not written.
         document.layers(None if parsed.name == DEFAULT else parsed.name)
     _write(path, editor.text, mode)
-    return YES
+    return OK
 
 
 def _value(setting: str, texts: list[str]) -> object:
@@ -219,28 +167,28 @@ def _write(path: Path, text: str, mode: int) -> None:
         raise
 
 
-def _init(environ: Mapping[str, str]) -> int:
+def _init(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     path = _path(environ)
     secret = path.parent / "secret"
-    screen = Screen()
+    out = Output(parsed)
     made = [
         (each, text) for each, text in ((path, SKELETON), (secret, f"{secrets.token_hex(16)}\n")) if not each.exists()
     ]
     for each, text in made:
         _write(each, text, 0o600)
-        screen.print(f"made {each}")
+        out.row({"made": str(each)}, f"made {each}")
     if not made:
         print(f"trio-mp: {path} and {secret} are there already; nothing was changed", file=sys.stderr)
         return NO
-    screen.print(f"Copy {secret} to all machines of the network, so that nobody else can read it.")
-    return YES
+    out.say(f"copy {secret} to all machines of the network, so that nobody else can read it")
+    return OK
 
 
 def _new_secret(parsed: argparse.Namespace, _: Mapping[str, str]) -> int:
     secret = secrets.token_hex(16)
     if parsed.file is None:
-        Screen().print(secret)
-        return YES
+        Output(parsed).row({"secret": secret}, secret)
+        return OK
     with open(parsed.file, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         file.write(f"{secret}\n")
-    return YES
+    return OK

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from ..sockets import check_unix_sockets
 from ..text import Screen
 from .catalogue import GROUPS, QUICK_SCALE, Workload, WorkloadGroup
 from .results import BenchResults, make_results, read_results, write_results
@@ -100,6 +101,12 @@ def _key(text: str) -> str:
 def options_of(arguments: argparse.Namespace) -> BenchOptions:
     """Make the options of the parsed arguments."""
     return BenchOptions(arguments.quick, arguments.json, arguments.compare, tuple(arguments.only))
+
+
+def run_parsed(arguments: argparse.Namespace) -> int:
+    """Run `trio-mp bench`; returns its exit status."""
+    check_unix_sockets("bench")
+    return run_bench(options_of(arguments))[0]
 
 
 def _chosen(group: WorkloadGroup, workload: Workload, only: tuple[str, ...]) -> bool:

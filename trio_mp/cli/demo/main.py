@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ..sockets import check_unix_sockets
 from ..text import Screen
 from .board import DemoBoard, Failure, NodeState
 from .checker import Verdict, check
@@ -24,9 +26,6 @@ from .summary import figures_line, summarise
 
 if TYPE_CHECKING:
     from .live import LivePicture
-
-DEFAULT_NODES, MINIMUM_NODES, MAXIMUM_NODES = 4, 2, 12
-DEFAULT_SECONDS, MINIMUM_SECONDS = 12.0, 3.0
 
 TOTAL_RATE = 4000
 """How many messages all nodes together send in a second: two slow cores manage that easily."""
@@ -75,6 +74,12 @@ class DemoOutcome:
         if self.interrupted:
             return _INTERRUPTED
         return 0 if self.verdict is not None and self.verdict.holds and not self.failure else 1
+
+
+def run_parsed(arguments: argparse.Namespace) -> int:
+    """Run `trio-mp demo`; returns its exit status."""
+    check_unix_sockets("demo")
+    return run_demo(DemoOptions(nodes=arguments.nodes, seconds=arguments.seconds, plain=arguments.plain))
 
 
 def run_demo(options: DemoOptions) -> int:

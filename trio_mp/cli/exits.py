@@ -1,0 +1,119 @@
+"""The exit statuses of `trio-mp`, and how an exception becomes one of them with a line on the standard error."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from typing import Final
+
+from .harmless import harmless, harmless_lines
+
+OK: Final = 0
+"""Yes: what was asked for has happened."""
+
+NO: Final = 1
+"""No: the port is dead, the node is not there, the answer was an error."""
+
+USAGE: Final = 2
+"""The command line, a variable or the file of profiles is wrong."""
+
+CANNOT_JOIN: Final = 3
+"""The tool could not join the network."""
+
+REFUSED: Final = 4
+"""A node does not allow it."""
+
+TIME_RAN_OUT: Final = 5
+"""The time of `--timeout` has passed."""
+
+OUR_ERROR: Final = 70
+"""An error in this program."""
+
+CTRL_C: Final = 130
+"""Interrupted by Ctrl-C."""
+
+STATUSES: dict[int, str] = {
+    OK: "yes: what was asked for has happened",
+    NO: "no: the port is dead, the node is not there, the answer was an error",
+    USAGE: "the command line, a variable or the file of profiles is wrong",
+    CANNOT_JOIN: "the command could not join the network",
+    REFUSED: "a node refuses it",
+    TIME_RAN_OUT: "the time of --timeout has passed",
+    OUR_ERROR: "an error in trio-mp itself",
+    CTRL_C: "interrupted by Ctrl-C",
+}
+"""All statuses, for the documentation."""
+
+TRACE = "TRIO_MP_TRACE"
+"""The variable that shows the traceback of an error of this program, as `-v` does."""
+
+
+class CommandFailed(Exception):
+    """A command ends, with a status and a line for people.
+
+    Args:
+      status: one of the statuses of this module.
+      text: what is wrong, and what to do.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def report(error: BaseException, arguments: argparse.Namespace) -> int:
+    """Say on the standard error why a command has ended, in one line. Returns the exit status."""
+    error = _single(error)
+    status = status_of(error)
+    if isinstance(error, BrokenPipeError):
+        # Nobody reads the output any more. Python flushes it again when it exits, which would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return status
+    if status == OUR_ERROR:
+        if os.environ.get(TRACE) or getattr(arguments, "verbose", False):
+            for line in harmless_lines("".join(traceback.format_exception(error))):
+                print(line, file=sys.stderr)
+        name = type(error).__name__
+        told = f"an error in trio-mp itself: {name}: {error}; please report it, with what -v shows"
+    elif status == TIME_RAN_OUT:
+        told = f"the {arguments.timeout:g} s of --timeout have passed"
+    else:
+        told = str(error)
+    if status != CTRL_C:
+        print(f"trio-mp: {harmless(told)}", file=sys.stderr)
+    return status
+
+
+def status_of(error: BaseException) -> int:
+    """Return the exit status of a command that has ended by this exception."""
+    if isinstance(error, CommandFailed):
+        return error.status
+    if isinstance(error, KeyboardInterrupt):
+        return CTRL_C
+    import trio  # now at the latest: the parser, whose errors never come here, does without it
+
+    from .._errors import CallError, ConfigurationError, PortDied  # as well
+
+    match error:
+        case trio.TooSlowError():
+            return TIME_RAN_OUT
+        case CallError():
+            return REFUSED if error.type_name == "refused" else NO
+        case PortDied() | BrokenPipeError():
+            return NO
+        case ConfigurationError() | OSError():
+            return USAGE
+        case _:
+            return OUR_ERROR
+
+
+def _single(error: BaseException) -> BaseException:
+    """Return the one exception in a group; the group, if there are several. Ctrl-C wins over all others."""
+    if isinstance(error, BaseExceptionGroup):
+        if error.subgroup(KeyboardInterrupt):
+            return KeyboardInterrupt()
+        if len(error.exceptions) == 1:
+            return _single(error.exceptions[0])
+    return error

@@ -1,0 +1,114 @@
+"""Joining the network for the length of one command."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+from .._errors import ConfigurationError
+from .._node.node import Node
+from .._node.opening import open_node_from
+from .._profiles.sources import Given, Layer, checked
+from .exits import CANNOT_JOIN, CommandFailed
+from .harmless import harmless_lines
+from .output import Output
+
+JOINING = 10.0
+"""How long a command may take to join if `--timeout` does not say how long it may take in all, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What a command needs that has joined the network.
+
+    Attributes:
+      node: the command's own node, as a tool.
+      arguments: what the command line says.
+      out: where the command prints.
+    """
+
+    node: Node
+    arguments: argparse.Namespace
+    out: Output
+
+
+def run_tool(arguments: argparse.Namespace, main: Callable[[Tool], Awaitable[int]]) -> int:
+    """Run a command as a member of the network. Returns the exit status.
+
+    Args:
+      arguments: of the command line, with those of a command that joins.
+      main: what runs when the command's node has joined; returns the exit status.
+
+    Raises:
+      CommandFailed: the network cannot be joined.
+      trio.TooSlowError: the time of `--timeout` is up.
+      ConfigurationError: the settings cannot work.
+      whatever else `main` raises.
+    """
+    _log_to_people(verbose=arguments.verbose)
+    return trio.run(_run, arguments, main)
+
+
+async def _run(arguments: argparse.Namespace, main: Callable[[Tool], Awaitable[int]]) -> int:
+    seconds = math.inf if arguments.timeout is None else arguments.timeout
+    async with open_node_from(_command_line(arguments), profile=arguments.profile or True) as node:
+        # The node closes outside of it, so that an error that comes with the last moment stays what it is.
+        ends = trio.current_time() + seconds
+        await _join(node, min(JOINING, seconds))
+        with trio.fail_at(ends):
+            return await main(Tool(node, arguments, Output(arguments)))
+
+
+def _command_line(arguments: argparse.Namespace) -> Layer:
+    """The settings that the command line gives, and those that a tool does not take from a profile."""
+    layer = {name: Given(name, (), "trio-mp") for name in ("binds", "services", "spawn_modules")}
+    if arguments.seeds:
+        layer["seeds"] = checked("seeds", arguments.seeds, "--seed")
+    if arguments.secret_file is not None:
+        layer["secret_file"] = checked("secret_file", arguments.secret_file, "--secret-file")
+    return layer
+
+
+async def _join(node: Node, seconds: float) -> None:
+    """Wait until a node has joined the network."""
+    network = node._runtime.network
+    if network is None:
+        raise ConfigurationError(
+            "seeds: expected the address of a node of the network, got none; give it by --seed, by TRIO_MP_SEEDS or by"
+            " a profile: see `trio-mp profile --help`"
+        )
+    with trio.move_on_after(seconds) as scope:
+        async with node.watch_nodes() as changes:
+            # There is one only when this node is attached: a node of the network has sent what it knows.
+            await anext(changes)
+            return
+    assert scope.cancelled_caught
+    tried = "; ".join(f"{name}: {why}" for name, why in network.failures.items())
+    seeds = ", ".join(map(str, network.settings.seeds))
+    raise CommandFailed(CANNOT_JOIN, f"cannot join the network: {tried or f'no answer from {seeds}'}")
+
+
+class HarmlessFormatter(logging.Formatter):
+    """Formats log records, which may hold what other nodes say, for a terminal. Further lines are indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of a record."""
+        return "\n    ".join(harmless_lines(super().format(record)))
+
+
+def _log_to_people(*, verbose: bool) -> None:
+    """Show the log with `-v` alone: what matters of it a command says itself, once."""
+    logger = logging.getLogger("trio_mp")
+    if verbose:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(HarmlessFormatter("%(name)s: %(levelname)s: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    else:
+        logger.addHandler(logging.NullHandler())

@@ -1,0 +1,1 @@
+"""The rows of the commands, a module for each group; see `Command`."""
