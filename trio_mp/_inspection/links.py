@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import replace
 
 import trio
@@ -17,7 +18,7 @@ MOST = 500
 """How many links an answer has, at most: fewer than 500 KiB."""
 
 
-async def list_links(network: Network | None, after: str, slices: Slices) -> LinkPage:
+async def list_links(network: Network | None, after: str, slices: Slices, place_of: Callable[[str], str]) -> LinkPage:
     """The links with the nodes whose IDs come behind this one. A checkpoint, if it takes longer than a slice."""
     found: list[str] = []
     for place, node_id in enumerate(tuple(network.peers) if network is not None else ()):
@@ -30,18 +31,19 @@ async def list_links(network: Network | None, after: str, slices: Slices) -> Lin
     for node_id in chosen:
         peer = network.peers.get(node_id) if network is not None else None
         if peer is not None:
-            links.append(view_of(peer))
+            links.append(view_of(peer, place_of(node_id)))
         await slices.pause()
     return LinkPage(links, chosen[-1] if len(found) > len(chosen) else None)
 
 
-def view_of(peer: Peer) -> LinkView:
-    """What is shown of the link with a peer."""
+def view_of(peer: Peer, place: str) -> LinkView:
+    """What is shown of the link with a peer, which has this place in the network: see `LinkView`."""
     connection = peer.current
     outbox, queue = peer.outbox, peer.queue
     link = LinkView(
         node=peer.id,
         state="up" if connection is not None else "waiting" if peer.association.wants_connection else "known",
+        place=place,
         queued=queue.appended - queue.written,
         queued_size=queue.size,
         monitors=len(outbox.monitors),

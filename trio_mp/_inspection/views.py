@@ -79,6 +79,8 @@ class LinkView:
         `"none"`; empty without a connection.
       seconds: for how long the connection is in use; None without one.
       provider: the program and the version that the other node runs; empty without a connection.
+      place: what the other node is to the one that is inspected: `"anchor"`, the global node that this one is attached
+        to; `"guest"`, it is attached to this one; `"global"`, another global node; empty for any other.
       queued: how many messages wait to be written.
       queued_size: how many bytes those have.
       monitors: how many ports of the other node are monitored here, calls that wait for an answer among them.
@@ -95,6 +97,7 @@ class LinkView:
     encryption: str = ""
     seconds: float | None = None
     provider: str = ""
+    place: str = ""
     queued: int = 0
     queued_size: int = 0
     monitors: int = 0

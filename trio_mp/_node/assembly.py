@@ -135,7 +135,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     streams = Streams(runtime, spawner, pending_streams, look_up)
     channels = Channels(runtime, spawner)
     logs = LogService(runtime, partial(watch_nodes, database))
-    inspections = InspectionService(runtime, calls)
+    inspections = InspectionService(runtime, calls, membership.place_of if membership is not None else _no_place)
 
     # Who is told, in this order.
     observers.forgotten += [runtime.routes.clear]
@@ -223,3 +223,8 @@ async def _nowhere(_: str) -> tuple[Address, ...]:
     """Where other nodes listen, as far as a node without a network knows. A checkpoint."""
     await trio.lowlevel.checkpoint()
     return ()
+
+
+def _no_place(_: str) -> str:
+    """What another node is to one without a network."""
+    return ""

@@ -395,9 +395,7 @@ _CALL_FAILED = Schema(
     *("call_error", CallFailed, _OWN_TICKET, _BEGUN, TEXT.called("type"), TEXT.called("text"), TEXT.called("traceback"))
 )
 _CALL_DIED = Schema("call_died", CallDied, _OWN_TICKET, _BEGUN, rest="reason")
-_REFUSED = Schema(
-    *("refused", RefusedMessages, NAME, Field("count", _is_count), Field("text", _is_reason_text))
-)
+_REFUSED = Schema(*("refused", RefusedMessages, NAME, Field("count", _is_count), Field("text", _is_reason_text)))
 _OPEN_STREAM = Schema("stream", OpenStream, NAME, Field("token", _is_token), _FUNCTION, rest="args")
 _STREAM_READY = Schema("stream_ready", StreamReady, NAME)
 _DIAL_STREAM = Schema("stream_dial", DialStream, NAME)
