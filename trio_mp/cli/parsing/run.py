@@ -16,12 +16,18 @@ and the profile, and its services run with it. Without MODULE the services alone
 
 The program ends by itself, or by SIGTERM, which cancels it: it unwinds, and what it has sent still
 goes out. Options stand before MODULE; what is behind it belongs to the program.
+
+With --workers each of N processes runs all of that, in a node of its own; none of them outlives the
+process that supervises them. That one has the binds of the settings. It gives up when there are more
+than three restarts a worker within half a minute.
 """
+
+RESTARTS = ("never", "on-failure", "always")
 
 RUN_STATUS = """\
 exit status: 0 the program has ended, or SIGTERM has ended it; 1 it has raised an exception, which is
-shown; 2 there is no such program, or a setting is wrong; 3 the node cannot listen where it should;
-130 Ctrl-C. What the program gives to sys.exit() wins."""
+shown, or a worker has failed; 2 there is no such program, or a setting is wrong; 3 the node cannot
+listen where it should; 130 Ctrl-C. What the program gives to sys.exit() wins."""
 
 SEED = """\
 Runs a node by which others find the network, and nothing else: it has no services, and no program.
@@ -82,6 +88,20 @@ def _run(parser: argparse.ArgumentParser) -> None:
     # Of its own argparse would show `...` for the words.
     parser.usage = "%(prog)s [OPTION …] [MODULE[:FUNCTION] [ARGUMENT …]]"
     add_node_options(parser)
+    workers = parser.add_argument_group("processes")
+    workers.add_argument(
+        "--workers",
+        type=whole_number(1),
+        metavar="N",
+        help="run the program in N processes, with the node IDs ID/1 to ID/N, beside a node ID that supervises them",
+    )
+    workers.add_argument(
+        "--restart",
+        choices=RESTARTS,
+        help="when a worker is started again that has ended (default: on-failure)",
+    )
+    # How the supervising process starts a worker.
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument(
         "words",
         metavar="MODULE[:FUNCTION] [ARGUMENT …]",
@@ -123,7 +143,8 @@ COMMANDS: list[Command] = [
         "run",
         "run",
         "run a program and the services of a profile in a node",
-        "trio-mp run --id ruth --seed seed.example:4040 app:main eggs spam",
+        "trio-mp run --id ruth --seed seed.example:4040 app:main eggs spam\n"
+        "trio-mp run --profile ruth --workers 4 --restart always",
         _run,
         "trio_mp.cli.run:run",
         joins=False,
