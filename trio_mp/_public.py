@@ -25,6 +25,8 @@ from ._errors import (
 )
 from ._groups.group import Group as Group
 from ._ids import node_of as node_of
+from ._inspection.inspector import Inspector as Inspector
+from ._inspection.views import LinkView as LinkView, PortPage as PortPage, PortView as PortView
 from ._node.child import open_child_node as open_child_node
 from ._node.node import Node as Node
 from ._node.opening import open_node as open_node
@@ -48,6 +50,7 @@ from ._services.logs import LogCollector as LogCollector
 from ._services.nodes import NodeChange as NodeChange, NodeChanges as NodeChanges
 from ._services.spawning import spawnable as spawnable
 from ._services.starting import Started as Started
+from ._services.statistics import NodeStatistics as NodeStatistics, PeerStatistics as PeerStatistics
 from ._supervision.arguments import Backoff as Backoff
 from ._supervision.errors import SupervisorFailed as SupervisorFailed
 from ._supervision.places import Family as Family

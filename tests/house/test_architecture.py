@@ -34,6 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"_streams"}),
     frozenset({"_supervision"}),
     frozenset({"_workers"}),
+    frozenset({"_inspection"}),
     frozenset({"_node"}),
     frozenset({"", "_public", "abc", "lowlevel"}),
     frozenset({"testing"}),
@@ -292,9 +293,9 @@ def test_pytest_is_for_its_plugin_only() -> None:
     report([str(one) for one in found if one.target == plugin])
 
 
-def test_rich_is_for_the_live_picture_only() -> None:
+def test_rich_is_for_live_pictures_only() -> None:
     outside = [one for one in all_imports(package_modules()) if one.target.split(".")[0] == "rich"]
-    assert {one.importer for one in outside} == {f"{PACKAGE}.cli.demo.live"}
+    assert {one.importer for one in outside} == {f"{PACKAGE}.cli.demo.live", f"{PACKAGE}.cli.look.live"}
 
 
 def test_tomlkit_is_for_changing_profiles_only() -> None:

@@ -2,8 +2,146 @@
 
 from __future__ import annotations
 
-from ..command import Command, CommandFamily
+import argparse
 
-FAMILIES: list[CommandFamily] = []
+from ..command import Command, CommandFamily, seconds, whole_number
 
-COMMANDS: list[Command] = []
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+SET = """\
+An entry of the database belongs to the node that has set it, and goes with that node. So this command keeps its
+entry until Ctrl-C, or for --seconds.
+"""
+
+LOGS = """\
+No node keeps its log records. So this command shows those that are logged from now on: for --seconds, or with -f
+until Ctrl-C. A node whose setting share_logs is off sends none.
+"""
+
+
+LINKS = """\
+Global nodes stand at the left, with their guests below them. A connection between other nodes is marked with ↔, and
+shown once. A node whose setting inspect is "off" says nothing, but its peers name it.
+"""
+
+
+def _links(parser: argparse.ArgumentParser) -> None:
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--dot", action="store_true", help="for Graphviz: trio-mp links --dot | dot -Tsvg > network.svg")
+    forms.add_argument("--mermaid", action="store_true", help="for Mermaid, as Markdown takes it")
+    parser.add_argument("--all", action="store_true", help="all connections, however many one node has")
+
+
+def _node(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("node", metavar="NODE", help="the ID of the node")
+
+
+def _ports(parser: argparse.ArgumentParser) -> None:
+    _node(parser)
+    parser.add_argument(
+        "--by",
+        choices=("queue", "rate", "age"),
+        default="queue",
+        help="which come first: those with most messages waiting, those that get most, or the oldest"
+        " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--limit", type=whole_number(1), default=20, metavar="N", help="how many are shown (default: %(default)s)"
+    )
+
+
+def _nothing(_: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _family(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("family", metavar="FAMILY", help="the name of a family; trio_mp.nodes has the nodes")
+
+
+def _get(parser: argparse.ArgumentParser) -> None:
+    _family(parser)
+    parser.add_argument("key", metavar="KEY", nargs="?", help="show only the value of this key")
+
+
+def _set(parser: argparse.ArgumentParser) -> None:
+    _family(parser)
+    parser.add_argument("key", metavar="KEY")
+    parser.add_argument("value", metavar="VALUE", help="text; or JSON, if it begins with [ or {")
+    parser.add_argument("--typed", action="store_true", help="VALUE is JSON in any case, so that 5 is a number")
+    _for_seconds(parser, None, "how long the entry is kept (default: until Ctrl-C)")
+
+
+def _for_seconds(parser: argparse.ArgumentParser, default: float | None, text: str) -> None:
+    parser.add_argument("--seconds", type=seconds(0, 1e9), default=default, metavar="S", help=text)
+
+
+def _logs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-f", "--follow", action="store_true", help="until Ctrl-C")
+    parser.add_argument(
+        "--node", dest="nodes", metavar="ID", action="append", help="only records of this node; may be repeated"
+    )
+    parser.add_argument(
+        "--level", choices=LEVELS, default="INFO", type=str.upper, help="the lowest level (default: %(default)s)"
+    )
+    _for_seconds(parser, 10.0, "how long records are awaited without -f (default: %(default)g)")
+
+
+FAMILIES = [CommandFamily("db", "look", "read and follow the database that all nodes share, and set entries")]
+
+_HERE = "trio_mp.cli.look"
+
+COMMANDS = [
+    Command(
+        name="links",
+        group="look",
+        help="show which nodes there are, and which are connected, as a tree",
+        description=LINKS,
+        example="trio-mp links\ntrio-mp links --dot | dot -Tsvg > network.svg",
+        add_arguments=_links,
+        run=f"{_HERE}.links:links",
+    ),
+    Command(
+        name="ports",
+        group="look",
+        help="show the ports of a node: those with the longest queues first",
+        example="trio-mp ports w1 --by queue --limit 5",
+        add_arguments=_ports,
+        run=f"{_HERE}.ports:ports",
+    ),
+    Command("db list", "look", "list the families", "trio-mp db list", _nothing, f"{_HERE}.database:list_families"),
+    Command(
+        name="db get",
+        group="look",
+        help="show a family, or the value of one key",
+        example="trio-mp db get doublers",
+        add_arguments=_get,
+        run=f"{_HERE}.database:get",
+        status="exit status: 0 if there is such an entry, 1 if not, 2 wrong usage, 3 cannot join, 5 time ran out",
+    ),
+    Command(
+        name="db watch",
+        group="look",
+        help="show a family, and then each change of it, until Ctrl-C",
+        example="trio-mp db watch doublers",
+        add_arguments=_family,
+        run=f"{_HERE}.database:watch",
+    ),
+    Command(
+        name="db set",
+        group="look",
+        help="set an entry, for as long as the command runs",
+        description=SET,
+        example="trio-mp db set limits busy --typed 5",
+        add_arguments=_set,
+        run=f"{_HERE}.database:set_entry",
+    ),
+    Command(
+        name="logs",
+        group="look",
+        help="show the log records of all nodes",
+        description=LOGS,
+        example="trio-mp logs -f --node w1 --level WARNING",
+        add_arguments=_logs,
+        run=f"{_HERE}.logs:logs",
+    ),
+]
