@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..command import Command, CommandFamily, whole_number
+from .run import add_node_options
 
 RUN_PROFILE = "trio_mp.cli.profile:run_profile"
 
@@ -64,6 +65,14 @@ def _rotate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file", metavar="PATH", help="the file with the secret; that of the profile by default")
     parser.add_argument("--profile", metavar="NAME", help="the profile whose secret_file it is")
     parser.add_argument("--step", type=whole_number(1, 3), metavar="N", help="the step to do: 1, 2 or 3")
+
+
+CHECK = """\
+Reads the options, the variables TRIO_MP_… and the profile, as a node would, and shows the settings
+and where each is from. Then it tries what a node would do with them: it reads the file with secrets
+and those of the certificate, imports the services, listens for a moment, and resolves the names of
+seeds. It names all that is wrong. For a connection with the seeds, see `trio-mp doctor`.
+"""
 
 
 def _pair(parser: argparse.ArgumentParser, days: int) -> None:
@@ -208,5 +217,14 @@ COMMANDS: list[Command] = [
         add_arguments=_cert_show,
         run="trio_mp.cli.cert:show",
         status="exit status: 0 all certificates are valid now, 1 one is not, 2 a file is wrong",
+    ),
+    _row(
+        name="check",
+        help="say what a node would be started with, and all that is wrong with it",
+        description=CHECK,
+        example="trio-mp check --profile ruth",
+        add_arguments=add_node_options,
+        run="trio_mp.cli.check:check",
+        status="exit status: 0 nothing is wrong, 1 something is, 2 an option is wrong",
     ),
 ]
