@@ -197,9 +197,9 @@ class Watch:
                     self._delivered(node, join_port(node.id, name), sender, key_of(tuple(message)))
             return stop
 
-        def died(port: Any, reason: Any, *error: Any) -> None:
+        def died(port: Any, reason: Any, *error: Any, **how: Any) -> None:
             alive = dispatcher.ports.get(port.name) is port
-            die(port, reason, *error)
+            die(port, reason, *error, **how)
             if alive and str(port) in self._ports:
                 self.oracle.port_died(str(port), reason)
 

@@ -46,6 +46,7 @@ unmonitored_death = "raise"
 services = ["app.web", ["app.mail:start", "imap", 3]]
 spawn_modules = ["json"]
 share_logs = false
+tool = false
 
 [profile.seed]
 binds = ["*:4040"]

@@ -41,6 +41,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.services == ()
     assert settings.spawn_modules == ()
     assert settings.share_logs is True
+    assert settings.tool is False
 
 
 def test_every_setting_can_be_given() -> None:
@@ -68,6 +69,7 @@ def test_every_setting_can_be_given() -> None:
         "services": ["app.web", ("app.mail:start", "imap", 3), ["_a.b:_c"]],
         "spawn_modules": ["json"],
         "share_logs": False,
+        "tool": False,
     }
     settings = check_settings("me", arguments)
     assert settings.node_id == "me"
@@ -129,6 +131,7 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("services", [[5, "json"]]),
     ("spawn_modules", "json"),
     ("share_logs", 1),
+    ("tool", 1),
     ("spawn_modules", [5]),
 ]
 WRONG_VALUES: list[tuple[str, Any]] = [

@@ -81,6 +81,7 @@ class Peer:
         )
         self.connections: dict[str, PeerConnection] = {}
         self.current: PeerConnection | None = None
+        self.is_tool = False
         self.up = trio.lowlevel.ParkingLot()
         # How many ports that it has spawned on this node have not unwound.
         self.spawned = 0
@@ -435,6 +436,7 @@ class Peer:
 
     def _went_up(self, connection: PeerConnection) -> None:
         self.current = connection
+        self.is_tool = connection.info is not None and connection.info.tool
         connection.writer.write_queue_of(self.association, self._flushed)
         self._idleness.connected(trio.current_time())
         self._missing.cancel()
