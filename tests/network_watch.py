@@ -204,7 +204,7 @@ class Watch:
                 self.oracle.port_died(str(port), reason)
 
         dispatcher.dispatch_batch = dispatch_batch  # type: ignore[method-assign, assignment]
-        lifecycle.die = died  # type: ignore[method-assign, assignment]
+        lifecycle.die = died  # type: ignore[method-assign]
 
     def _delivered(self, node: Node, port: str, sender: str, key: bytes) -> None:
         stream = self._streams.get((sender, port))

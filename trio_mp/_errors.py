@@ -39,9 +39,9 @@ class CallError(Exception):
 
     Attributes:
       type_name: the name of the exception's type, with its module if that is not `builtins`, such as `KeyError` or
-        `app.NotFound`. Or a word of this package: `busy` (too many calls of one node were in flight), `expired` (the
-        time of the call was up over there, and its handler did not begin, or was cancelled), `bad_reply` (the reply is
-        none of the type that the caller expects).
+        `app.NotFound`. Or a word of this package: `busy` (too many calls of one node were in flight), `bad_message`
+        (the port refuses the message), `expired` (the time of the call was up over there, and its handler did not
+        begin, or was cancelled), `bad_reply` (the reply is none of the type that the caller expects).
       text: what the exception said.
       maybe_delivered: False if it is proven that no handler got the message of the call; True in all other cases.
     """

@@ -18,8 +18,12 @@ NORMAL: Reason = ()
 
 SHUTDOWN = "shutdown"
 
+OTHER = "other"
+"""The identifier under which reasons are counted that have none."""
+
 _LONGEST_TEXT = 4000
 _LONGEST_NAME = 100
+_LONGEST_IDENTIFIER = 64
 
 _BELOW_PROGRAMS = sys.stdlib_module_names | {"trio", "outcome"}
 """The packages below programs. An exception that was raised in them may still be the program's mistake."""
@@ -28,6 +32,18 @@ _BELOW_PROGRAMS = sys.stdlib_module_names | {"trio", "outcome"}
 def is_normal(reason: Reason) -> bool:
     """Whether a death for this reason leaves linked ports alone."""
     return not reason
+
+
+def identifier_of(reason: Reason) -> str:
+    """The word under which deaths of this reason are counted: its first element, `normal` for a normal death.
+
+    Programs make reasons of their own. One that begins with something else than a text is counted as `other`, and a
+    text counts by its first 64 characters.
+    """
+    if not reason:
+        return "normal"
+    first = reason[0]
+    return first[:_LONGEST_IDENTIFIER] if isinstance(first, str) else OTHER
 
 
 def exception_reason(error: BaseException) -> Reason:

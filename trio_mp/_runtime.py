@@ -53,6 +53,8 @@ class Runtime:
       epochs: the latest number of a life, by the names of supervisors.
       ending: why all ports are to die, once the node stops its supervisors; None before.
       node_port: serves what is sent to the node itself; see `serve_by`.
+      started: when the node was made: by the time of day, in seconds since 1970, and by Trio's clock.
+      restarts: how often supervisors of this node have started children again.
     """
 
     node_port: NodePort
@@ -82,6 +84,8 @@ class Runtime:
         self.supervisors: dict[Supervising, None] = {}
         self.epochs: dict[str, int] = {}
         self.ending: Reason | None = None
+        self.started = (environment.wall_clock(), trio.current_time())
+        self.restarts = 0
         self._finishing = False
         self._thread = threading.get_ident()
         self._name_prefix = f"{self.incarnation[:8]}."
@@ -169,7 +173,7 @@ class Runtime:
             # Each time anew, and not among the routes: it moves.
             target = port.find_target()
             if target is None:
-                self.lifecycle.losses.note(port.port, 1, 0, not_running(port.port))
+                self.lifecycle.losses.note_not_running(port.port)
                 return None, NOWHERE
             return self.route(target)
         node_id, name = split_port(port)

@@ -661,6 +661,105 @@ class TestOnManyNodes:
             assert answers == [(1,)]
 
 
+class TestMembersOfFullNodes:
+    """A node that has as many calls of one other node in flight as may be answers `busy`: nobody has got the call."""
+
+    @staticmethod
+    def workers(nodes: list[Node], handled: list[str]) -> dict[str, str]:
+        """Two members on each node, which say where they work; returns a port on each node that only waits."""
+        waiting: dict[str, str] = {}
+        for node in nodes:
+            for _ in range(2):
+                port = node.port()
+
+                @port.on("work", reply=True)
+                def work(node: Node = node) -> str:
+                    handled.append(node.id)
+                    return node.id
+
+                node.database.register("workers", port)
+            waits = node.port()
+            waits.on("wait", reply=True)(trio.sleep)
+            waiting[node.id] = str(waits)
+        return waiting
+
+    @staticmethod
+    @asynccontextmanager
+    async def calls_to(node: Node, *calls: tuple[str, int]) -> AsyncGenerator[trio.Nursery, None]:
+        """Calls of these ports are in flight, each for so many seconds."""
+        async with trio.open_nursery() as nursery:
+            for port, seconds in calls:
+                nursery.start_soon(node.call, port, "wait", seconds)
+            await trio.sleep(0.1)
+            yield nursery
+            nursery.cancel_scope.cancel()
+
+    @pytest.mark.parametrize("by", ["round_robin", "least_busy"])
+    async def test_the_call_goes_to_a_member_of_another_node(
+        self, by: Any, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_star("a", "b", "c", call_limit=2) as (_, a, b, c), c.open_group("workers") as group:
+            handled: list[str] = []
+            waiting = self.workers([a, b], handled)
+            await group.wait(4)
+            async with self.calls_to(c, *[(waiting["a"], 1000)] * 2):
+                for _ in range(12):
+                    before = trio.current_time()
+                    assert await group.call("work", by=by, reply=str) == "b"
+                    assert trio.current_time() - before < 0.005, "at once, and not past the other member of that node"
+            assert handled == ["b"] * 12, "each once"
+
+    async def test_while_all_nodes_are_full_the_call_waits(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with open_star("a", "b", "c", call_limit=2) as (_, a, b, c), c.open_group("workers") as group:
+            handled: list[str] = []
+            waiting = self.workers([a, b], handled)
+            await group.wait(4)
+            calls = [(waiting[node_id], seconds) for node_id, seconds in (("a", 99), ("a", 99), ("b", 20), ("b", 20))]
+            answers: list[str] = []
+
+            async def ask() -> None:
+                answers.append(await group.call("work", by="least_busy", reply=str))
+
+            async with self.calls_to(c, *calls) as nursery:
+                nursery.start_soon(ask)
+                await trio.sleep(18)
+                assert not handled
+                await trio.sleep(5)
+                assert answers == handled == ["b"]
+
+    async def test_a_call_of_a_key_waits_for_its_member(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with open_star("a", "b", "c", call_limit=2) as (_, a, b, c), c.open_group("workers") as group:
+            waiting = self.workers([a, b], [])
+            await group.wait(4)
+            place = group._roster.choose_by_key("k")
+            assert place is not None
+            async with self.calls_to(c, *[(waiting[place.node_id], 10)] * 2):
+                before = trio.current_time()
+                assert await group.call("work", key="k", reply=str) == place.node_id
+                assert 9 < trio.current_time() - before < 12
+
+    async def test_an_error_of_a_handler_that_looks_like_it_is_an_answer(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_star("a", "b") as (_, a, b), b.open_group("workers") as group:
+            kind = type("busy", (Exception,), {"__module__": "builtins"})
+            asked: list[None] = []
+
+            def refuse() -> None:
+                asked.append(None)
+                raise kind("I have no time")
+
+            for _ in range(2):
+                port = a.port()
+                port.on("work", reply=True, errors=(kind,))(refuse)
+                a.database.register("workers", port)
+            await group.wait(2)
+            with pytest.raises(CallError, match="I have no time") as caught:
+                await group.call("work", again=True)
+            assert caught.value.type_name == "busy"
+            assert len(asked) == 1
+
+
 @pytest.mark.timeout(30)
 async def test_calls_that_kill_one_new_member_after_the_other_leave_time_to_others(
     autojump_clock: trio.testing.MockClock,

@@ -9,6 +9,7 @@ _CALLS = "_services/calls.py"
 _OUTGOING = "_services/outgoing_calls.py"
 _ARRIVED = "_ports/calls.py"
 _WORDS = "tests/services/test_call_words.py"
+_KNOWN = "tests/services/test_maybe_delivered.py"
 _REPLYING = "tests/services/test_replying.py"
 _TICKETS = "tests/protocol/test_tickets.py"
 
@@ -72,13 +73,13 @@ CALLS = (
         "all_lost_calls_were_perhaps_delivered",
         "a call that was never written is said to have been delivered, perhaps",
         (Change(_OUTGOING, "return self._number <= self.peer.outbox.begun", "return True"),),
-        (f"{_WORDS}::test_a_call_that_waited_behind_what_was_not_written",),
+        (f"{_KNOWN}::test_what_is_known_of_a_call_that_has_failed[was_not_written-there]",),
     ),
     Fault(
         "no_lost_call_was_delivered",
         "a call that was written before its connection was lost is said to be certainly undelivered",
         (Change("_protocol/association/outbox.py", "            self.begun = begun\n", ""),),
-        (f"{_WORDS}::test_a_call_that_was_written_to_a_connection_that_is_lost",),
+        (f"{_KNOWN}::test_what_is_known_of_a_call_that_has_failed[was_written_and_lost-there]",),
     ),
     Fault(
         "misfit_calls_wait_for_ever",
@@ -90,7 +91,7 @@ CALLS = (
                 "                if False:\n",
             ),
         ),
-        (f"{_WORDS}::test_a_call_that_the_other_node_does_not_take",),
+        (f"{_KNOWN}::test_what_is_known_of_a_call_that_has_failed[was_not_taken-there]",),
         hangs=True,
     ),
     Fault(
@@ -116,5 +117,41 @@ CALLS = (
         "the death of a port is not told to who waits there for the answer to a call",
         (Change(_CALLERS, "            if self._calls.find(ticket) is call:\n", "            if False:\n"),),
         (f"{_WORDS}::test_what_waits_in_a_busy_port_when_it_dies_was_not_begun",),
+    ),
+    Fault(
+        "the_dead_answer",
+        "the value that the handler of a dead port returns is the reply",
+        (Change(_ARRIVED, "        if not port.alive:\n", "        if False:\n"),),
+        (f"{_REPLYING}::test_the_answer_of_a_port_that_has_died_is_dropped_and_the_caller_is_told",),
+    ),
+    Fault(
+        "errors_of_any_kind",
+        "interrupts and cancellations may be named among the errors that are for the caller",
+        (Change("_ports/port.py", "issubclass(one, Exception) for one in errors", "True for one in errors"),),
+        (f"{_REPLYING}::test_arguments_of_on",),
+    ),
+    Fault(
+        "interrupts_are_answers",
+        "an interrupt of an async handler goes to the caller as an error",
+        (
+            Change(
+                _ARRIVED,
+                "        except self._errors as error:\n            failure = error\n",
+                "        except (*self._errors, KeyboardInterrupt) as error:\n            failure = error\n",
+            ),
+        ),
+        (f"{_REPLYING}::test_an_interrupt_is_no_error_for_the_caller",),
+    ),
+    Fault(
+        "reasons_are_believed",
+        "a call whose port dies of a reason that says there is no such port is said to be certainly undelivered",
+        (
+            Change(
+                _CALLERS,
+                "        begun = call.was_begun\n",
+                '        begun = call.was_begun and reason[:1] != ("no_such_port",)\n',
+            ),
+        ),
+        (f"{_KNOWN}::test_what_is_known_of_a_call_that_has_failed[died_with_a_reason_that_lies-there]",),
     ),
 )

@@ -398,7 +398,7 @@ CONNECTIONS = (
         (
             Change(
                 _CONNECTION,
-                '        self._note_end("this node is closing")\n        self.writer.finish()\n',
+                '        self._note_end("this node is closing", CLOSING)\n        self.writer.finish()\n',
                 '        self.close("this node is closing")\n',
             ),
         ),

@@ -16,6 +16,7 @@ _NODE_PORT = "_peers/node_port.py"
 _RULES = "tests/protocol/groups/test_roster.py"
 _ONE = "tests/groups/test_groups.py::TestOnOneNode"
 _MANY = "tests/groups/test_groups.py::TestOnManyNodes"
+_FULL = "tests/groups/test_groups.py::TestMembersOfFullNodes"
 _END = "tests/groups/test_groups.py::TestTheEnd"
 _FAULTY = "tests/groups/test_groups_under_faults.py"
 
@@ -299,5 +300,36 @@ GROUPS = (
         "the singleton: the entry of a candidate that has ended stays",
         (Change(_TAKER, "self._database.drop_own(self._family, self._candidate.key)", "pass"),),
         (f"{_TURNS}::TestOnOneNode::test_returns_what_the_function_returns_and_frees_the_place",),
+    ),
+    Fault(
+        "busy_is_an_answer",
+        "groups: a call that a full node has refused goes to no other member",
+        (Change(_GROUP, "if error.type_name != BUSY or error.maybe_delivered:", "if True:"),),
+        (f"{_FULL}::test_the_call_goes_to_a_member_of_another_node",),
+    ),
+    Fault(
+        "any_error_is_busy",
+        "groups: a call goes to another member though a handler has raised an exception whose name is busy",
+        (Change(_GROUP, "if error.type_name != BUSY or error.maybe_delivered:", "if error.type_name != BUSY:"),),
+        (f"{_FULL}::test_an_error_of_a_handler_that_looks_like_it_is_an_answer",),
+        hangs=True,
+    ),
+    Fault(
+        "full_nodes_asked_again",
+        "groups: a call goes to the next member of a node that is known to be full",
+        (Change(_ROSTER, "        if full:\n", "        if False:\n"),),
+        (f"{_RULES}::test_a_member_of_a_full_node_is_chosen_only_if_there_is_no_other_one",),
+    ),
+    Fault(
+        "full_for_ever",
+        "groups: a node that was full is passed over although all others are full now",
+        (
+            Change(
+                _ROSTER,
+                "            if place is not None:\n                return place\n        return choose((p",
+                "            return place\n        return choose((p",
+            ),
+        ),
+        (f"{_RULES}::test_a_member_of_a_full_node_is_chosen_only_if_there_is_no_other_one",),
     ),
 )

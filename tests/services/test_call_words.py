@@ -1,4 +1,4 @@
-"""Calls on the wire: what the two sides say, what they believe, and what is known of a call that has failed."""
+"""Calls on the wire: what the two sides say, and what they believe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import trio.testing
 from network_helpers import (
     NO_PORT,
     FakeNetwork,
-    Inbox,
     RawPeer,
     a_member,
     open_pair,
@@ -21,8 +20,7 @@ from network_helpers import (
 )
 from trio.testing import wait_all_tasks_blocked
 
-from trio_mp import CallError, Node, PortDied, open_node
-from trio_mp._ids import join_port
+from trio_mp import CallError, Node, PortDied
 
 TICKET = "TTTTTTTTTTTTTTTT"
 KNOWS: dict[str, Any] = {"words": ("call",)}
@@ -224,119 +222,6 @@ async def test_too_many_calls_are_told_so_and_have_certainly_not_been_delivered(
             assert caught.value.type_name == "busy"
             assert not caught.value.maybe_delivered
         assert await one.call(str(port), "wait", 0) == (None,)
-
-
-# What is known of a call that has failed --------------------------------------------------------------------------
-
-
-async def failed(node: Node, port: str, *message: object) -> PortDied:
-    with pytest.raises(PortDied) as caught:
-        await node.call(port, *message)
-    return caught.value
-
-
-async def test_no_such_port_here(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_node() as node:
-        error = await failed(node, f"{node.id}#{NO_PORT}")
-        assert (error.reason[0], error.maybe_delivered) == ("no_such_port", False)
-
-
-async def test_no_such_port_there(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_pair(FakeNetwork()) as (one, other):
-        error = await failed(one, f"{other.id}#{NO_PORT}")
-        assert (error.reason[0], error.maybe_delivered) == ("no_such_port", False)
-
-
-async def test_a_reason_that_only_looks_like_it_proves_nothing(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_pair(FakeNetwork()) as (one, other):
-        port = other.port()
-        port.on("die", reply=True)(lambda: port.kill("no_such_port", f"there is no port {port}"))
-        port.on("die by message")(lambda _: port.kill("no_such_port", f"there is no port {port}"))
-        assert (await failed(one, str(port), "die by message")).maybe_delivered
-
-
-async def test_a_spawn_that_fails(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_pair(FakeNetwork()) as (one, other):
-        error = await failed(one, one.spawn(other.id, "no_module:nothing"))
-        assert (error.reason[0], error.maybe_delivered) == ("spawn_failed", False)
-
-
-async def test_a_port_that_dies_before_the_call_has_begun(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_pair(FakeNetwork()) as (one, other):
-        port = other.port()
-        port.on("wait", reply=True)(trio.sleep)
-        async with trio.open_nursery() as nursery:
-            one.send(str(port), "wait", 5)
-            errors: list[PortDied] = []
-
-            async def call() -> None:
-                errors.append(await failed(one, str(port), "wait", 1))
-
-            nursery.start_soon(call)
-            await until(lambda: len(peer_of(other, "a").callers))
-            other.kill(port, "enough")
-        assert (errors[0].reason, errors[0].maybe_delivered) == (("enough",), False)
-
-
-async def test_a_port_that_dies_while_it_answers(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_pair(FakeNetwork()) as (one, other):
-        port = other.port()
-
-        @port.on("wait", reply=True)
-        async def wait() -> None:
-            port.kill("enough")
-            await trio.sleep_forever()
-
-        error = await failed(one, str(port), "wait")
-        assert (error.reason, error.maybe_delivered) == (("enough",), True)
-
-
-async def test_a_call_that_was_never_written(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_test_node(FakeNetwork(), "a") as node:
-        error = await failed(node, f"nowhere#{NO_PORT}")
-        assert (error.reason[0], error.maybe_delivered) == ("transport_error", False)
-
-
-async def test_a_call_that_was_written_to_a_connection_that_is_lost(autojump_clock: trio.testing.MockClock) -> None:
-    network = FakeNetwork()
-    async with open_pair(network) as (one, other):
-        port = other.port(lambda *_: None)
-        async with trio.open_nursery() as nursery:
-            caller = Caller(one, "x", port=str(port))
-            nursery.start_soon(caller.run)
-            await until(lambda: len(peer_of(other, "a").callers))
-            network.wire.cut()
-        assert caller.result.reason[0] == "transport_error"
-        assert caller.result.maybe_delivered
-
-
-async def test_a_call_that_waited_behind_what_was_not_written(autojump_clock: trio.testing.MockClock) -> None:
-    network = FakeNetwork()
-    async with open_pair(network) as (one, other):
-        inbox = Inbox(other)
-        network.wire.stall()
-        for _ in range(40):
-            one.send(str(inbox.port), b"x" * 60_000)
-        async with trio.open_nursery() as nursery:
-            caller = Caller(one, "x", port=str(inbox.port))
-            nursery.start_soon(caller.run)
-        assert caller.result.reason[0] == "transport_error"
-        assert not caller.result.maybe_delivered
-
-
-async def test_a_call_that_the_other_node_does_not_take(autojump_clock: trio.testing.MockClock) -> None:
-    network = FakeNetwork()
-    async with open_test_node(network, "a") as node, trio.open_nursery() as nursery:
-        large, other = Caller(node, b"x" * 100_000), Caller(node, "x", port=join_port("0", "B" * 16))
-        nursery.start_soon(large.run)
-        nursery.start_soon(other.run)
-        await trio.sleep(1)
-        async with a_member(network, node, limit=64 * 1024, **KNOWS) as raw:
-            error = await large.end()
-            assert (error.reason[0], error.maybe_delivered) == ("transport_error", False)
-            ticket = (await word_of(raw, "call"))[2]
-            await raw.send(("", "reply", ticket, "one"))
-            assert await other.end() == ("one",)
 
 
 # A peer that says anything --------------------------------------------------------------------------------------

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import pytest
 import trio
 import trio.testing
+from here_and_there import both, two_nodes
 from network_helpers import FakeNetwork, Inbox, open_pair, peer_of, until, warnings_in
 from trio.testing import wait_all_tasks_blocked
 
-from trio_mp import ANY, CallError, CurrentCall, Node, PortDied, current_call, open_node
-
-
-@asynccontextmanager
-async def two_nodes(kind: str, **settings: Any) -> AsyncGenerator[tuple[Node, Node], None]:
-    """The node that calls, and the one of the port: the same, or another one."""
-    if kind == "here":
-        async with open_node(**settings) as node:
-            yield node, node
-    else:
-        async with open_pair(FakeNetwork(), **settings) as pair:
-            yield pair
-
-
-both = pytest.mark.parametrize("kind", ["here", "there"])
+from trio_mp import ANY, CallError, CurrentCall, PortDied, current_call, open_node
 
 
 @both
@@ -330,6 +315,88 @@ async def test_a_reply_counts_though_the_port_dies_right_behind_it(
 
         assert await one.call(str(port), "last") == ("words",)
         await until(lambda: not port.alive)
+
+
+@both
+@pytest.mark.parametrize("how", ["returns", "raises", "wants to be cancelled", "sends"])
+async def test_the_answer_of_a_port_that_has_died_is_dropped_and_the_caller_is_told(
+    kind: str, how: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with two_nodes(kind) as (one, other):
+        port = other.port()
+        ended: list[bool] = []
+
+        async def last(*reply: str) -> str:
+            port.kill("enough")
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+            ended.append(port.alive)
+            if how == "raises":
+                raise LookupError("words")
+            for each in reply:
+                other.send(each, "words")
+            return "words"
+
+        if how == "sends":
+            port.on("last")(last)
+        else:
+            port.on("last", reply=True, errors=(LookupError,), cancel=how == "wants to be cancelled")(last)
+        with pytest.raises(PortDied) as caught:
+            await one.call(str(port), "last")
+        assert (caught.value.reason, caught.value.maybe_delivered) == (("enough",), True)
+        assert ended == [False], "it had died before it answered"
+
+
+@both
+async def test_a_cancellation_is_no_error_for_the_caller(kind: str, autojump_clock: trio.testing.MockClock) -> None:
+    async with two_nodes(kind) as (one, other), trio.open_nursery() as nursery:
+        port = other.port()
+
+        @port.on("wait", reply=True, errors=(Exception,))
+        async def wait() -> None:
+            begun.set()
+            await trio.sleep_forever()
+
+        begun = trio.Event()
+
+        async def die() -> None:
+            await begun.wait()
+            other.kill(port, "enough")
+
+        nursery.start_soon(die)
+        with pytest.raises(PortDied, match="enough"):
+            await one.call(str(port), "wait")
+
+
+@both
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_an_interrupt_is_no_error_for_the_caller(kind: str, asynchronous: bool, error: type[BaseException]) -> None:
+    ends: list[BaseException] = []
+
+    async def main() -> None:
+        async with two_nodes(kind) as (one, other):
+            port = other.port()
+
+            def interrupted() -> None:
+                raise error
+
+            async def later() -> None:
+                await trio.lowlevel.checkpoint()
+                interrupted()
+
+            port.on("work", reply=True, errors=(Exception,))(later if asynchronous else interrupted)
+            try:
+                await one.call(str(port), "work")
+            except BaseException as caught:
+                ends.append(caught)
+                raise
+
+    with pytest.raises((error, BaseExceptionGroup)) as caught:
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert isinstance(caught.value, error) or caught.group_contains(error)
+    # It ends the node, and with that the call.
+    assert [type(each) for each in ends] in ([trio.Cancelled], [PortDied])
 
 
 # Calling off ------------------------------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ from trio_mp.testing import SimulatedNetwork, address_of, simulate
 
 
 @asynccontextmanager
-async def open_test_tool(network: FakeNetwork, seed: str, **settings: object) -> AsyncGenerator[Node, None]:
+async def open_test_tool(network: FakeNetwork, seed: str) -> AsyncGenerator[Node, None]:
     """A tool that has joined by a seed."""
-    async with open_test_node(network, "tool", seeds=[seed], listen=False, tool=True, **settings) as tool:
+    async with open_test_node(network, "tool", seeds=[seed], listen=False, tool=True) as tool:
         await until(lambda: rules_of(tool).anchor)
         yield tool
 
@@ -164,7 +164,7 @@ async def test_nothing_is_remembered_of_tools(autojump_clock: trio.testing.MockC
 async def test_a_tool_listens_nowhere_and_can_be_called(autojump_clock: trio.testing.MockClock) -> None:
     network = FakeNetwork()
     async with (
-        open_test_node(network, "s") as s,
+        open_test_node(network, "s"),
         open_test_node(network, "a", seeds=["s"]) as a,
         open_test_tool(network, "s") as tool,
         tool.open_port() as port,
@@ -234,7 +234,7 @@ async def test_a_tool_that_is_killed_leaves_nothing_behind(short_directory: Path
             process = await trio.lowlevel.open_process([*COMMAND, *words], stdout=subprocess.DEVNULL)
             came = await anext(changes)
             assert (came.up, came.tool) == (True, True)
-            await until_spoken(s)
+            assert came.node_id in rules_of(s).guests
             process.send_signal(signal.SIGKILL)
             assert await process.wait() == -signal.SIGKILL
             assert await anext(changes) == NodeChange(came.node_id, up=False, tool=True)
@@ -244,8 +244,3 @@ async def test_a_tool_that_is_killed_leaves_nothing_behind(short_directory: Path
         assert not network_of(s).peers[came.node_id].connections
         assert not any(short_directory.glob("*.sock"))
 
-
-async def until_spoken(node: Node) -> None:
-    """Wait until another node has said `attach`."""
-    while not rules_of(node).guests:
-        await trio.sleep(0.01)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -12,11 +12,12 @@ from typing import Any, TypeVar, overload
 
 import trio
 
-from .._errors import PortDied
+from .._errors import CallError, PortDied
 from .._ids import node_of
 from .._ports.context import running_variable
 from .._ports.monitor import Monitor
 from .._ports.port import Port, new_port
+from .._protocol.calls import BUSY
 from .._protocol.database.entries import read_port
 from .._protocol.groups.choice import CHOICES, Choice
 from .._protocol.groups.events import EventLog, Joined, MembershipEvent
@@ -174,8 +175,10 @@ class Group(AsyncIterator[MembershipEvent]):
         With `at_once`, it waits as well while all members have so many calls of this group; with a `key`, while the
         member of that key has.
 
-        Another member is called when it is proven that the first one never got the message: it had died before, or the
-        connection was lost before the message was written.
+        Another member is called when it is proven that the first one never got the message: it had died before, the
+        connection was lost before the message was written, or as many calls of this node were in flight on the
+        member's node as may be (`busy`). While that holds for the nodes of all members, or for the member of the key,
+        it is tried again after a pause of up to a second.
 
         A checkpoint. Cancelled, the call is called off, as for `Node.call`.
 
@@ -196,20 +199,24 @@ class Group(AsyncIterator[MembershipEvent]):
 
         Raises:
           PortDied: the member died first, or messages to it may have been lost, and `again` was not given.
-          CallError: the member answered by an error, as for `Node.call`; no other member is called.
+          CallError: the member answered by an error, as for `Node.call`; no other member is called, but for `busy`.
           TypeError, ValueError: a key and a rule were given, or a rule that is unknown; or the message cannot travel.
           trio.ClosedResourceError: the block of the group was left, or the node is closed.
         """
         _check_choice(by, key)
         self._check()
         failures, pause = 0, None
+        # The nodes that had no room, since all had none.
+        full: set[str] = set()
         while True:
             if failures > 1:
                 # Else many calls that kill one new member after the other, by its full mailbox, would leave no time to
                 # anybody. The second member is called at once.
                 pause = pause or RetryDelay(self._runtime.environment.jitter, _LONGEST_PAUSE, _FIRST_PAUSE)
                 await trio.sleep(pause.next())
-            place = await self._find(by, key)
+            place = await self._find(by, key, full)
+            if place.node_id in full:
+                full.clear()
             self._roster.begin_use(place)
             try:
                 return await self._call_member(place.port, message, reply)
@@ -218,6 +225,13 @@ class Group(AsyncIterator[MembershipEvent]):
                 if error.port != place.port or (error.maybe_delivered and not again):
                     raise
                 log.debug("%s: a call goes to another member: %s", self.family, error)
+                failures += 1
+            except CallError as error:
+                # All others are answers. A handler may raise what has the same name: then the member has got it.
+                if error.type_name != BUSY or error.maybe_delivered:
+                    raise
+                log.debug("%s: a call goes to another node: %s", self.family, error)
+                full.add(place.node_id)
                 failures += 1
             finally:
                 self._execute(self._roster.end_use(place))
@@ -282,11 +296,14 @@ class Group(AsyncIterator[MembershipEvent]):
         """The one place where a member is called."""
         return await self._calls.call(port, message, reply)
 
-    async def _find(self, by: Choice, key: str | None) -> GroupPlace:
-        """A member that has joined and has room; waits for one. A checkpoint only if it waits."""
+    async def _find(self, by: Choice, key: str | None, full: Set[str]) -> GroupPlace:
+        """A member that has joined and has room; waits for one. A checkpoint only if it waits.
+
+        Without a key, one on a full node is returned only if there is no other one.
+        """
         while True:
             if key is None:
-                place = self._roster.choose(by, self._at_once)
+                place = self._roster.choose(by, self._at_once, full)
                 if place is not None:
                     return place
                 await self._park(self._queue)

@@ -12,7 +12,7 @@ from .._errors import ConfigurationError
 from .._profiles.first import FIRST_NODE
 from .._profiles.gathering import ONCE, TAKEN, check_request, explain, explain_barred, gather
 from .._profiles.sources import Layer, Merged
-from .._profiles.variables import FOLDERS, PREFIX, find_misspelt
+from .._profiles.variables import FOLDERS, PREFIX, PROFILE, find_misspelt
 from .._services.spawning import import_modules
 from .._settings.settings import SettingArguments, check_settings
 from .services import find_services
@@ -36,7 +36,7 @@ def from_outside(
 
     Args:
       node_id, profile, fixed, settings: see `open_node`.
-      command_line: the settings that a command line gives.
+      command_line: the settings that a command line gives; then it has given `profile`, too.
 
     Raises:
       TypeError, ConfigurationError: see `open_node`.
@@ -52,6 +52,9 @@ def from_outside(
         return
     # As they are now: a program may have set some. Not all of them: a copy would take as long as opening a node.
     environ = {name: os.environ[name] for name in os.environ if name.startswith(PREFIX) or name in FOLDERS}
+    if command_line is not None and isinstance(profile, str):
+        # The command line wins over the variable, as for every setting, so nobody needs to be told.
+        environ.pop(PROFILE, None)
     merged = gather(request, environ, lambda: _read_file(environ), command_line=command_line)
     if not any(name in merged.outside for name in ONCE):
         yield _checked(merged, environ)

@@ -32,6 +32,7 @@ from .own_errors import explain, survives
 from .peer import Peer
 from .reader import Reader
 from .stream_handover import AwaitedStream, StreamHandshake
+from .traffic import CLOSED, CLOSING, ERROR, FAULT, GIVEN_UP, PARTED, SILENT, Traffic
 from .writer import Writer
 
 log = logging.getLogger("trio_mp.connection")
@@ -45,6 +46,7 @@ class Connection:
       pipe: the bytes.
       dialler: whether this side dialled.
       address: where to, or where from, for people.
+      transport: what carries it: `tcp` or `unix`.
       awaited: the byte stream that this side has dialled for, if it was for one. What others bring their greeting says.
 
     Attributes:
@@ -53,6 +55,8 @@ class Connection:
       was_up: whether it ever was in use.
       settled: set when it is in use, or handed over to a stream, or over.
       why: why it ended.
+      cause: the same, as a word of `CAUSES`.
+      traffic: what it has carried; together with all others with the peer, once it is in use.
       refused: why the other side refused it.
       fault: what the other side did that the protocol does not allow.
       closed: why it was closed, if it was: a list, for `Dispatcher.dispatch_batch`.
@@ -67,10 +71,12 @@ class Connection:
         *,
         dialler: bool,
         address: str,
+        transport: str,
         awaited: AwaitedStream | None = None,
     ) -> None:
         self.network = network
         self.address = address
+        self.transport = transport
         self.pipe = pipe
         pipe.busy_poll = network.settings.busy_poll
         self.session = Session(
@@ -89,17 +95,23 @@ class Connection:
         self.info: PeerInfo | None = None
         self.was_up = False
         self.settled = trio.Event()
-        self.why = self.refused = self.fault = ""
+        self.why = self.refused = self.fault = self.cause = ""
         self.error: Exception | None = None
         self.suspect = False
         self._running: Running | None = None
         self._scope = trio.CancelScope(deadline=trio.current_time() + network.settings.handshake_timeout)
         self.closed: list[str] = []
+        self.traffic = Traffic()
         self.writer = Writer(
-            pipe, self.session, network.dispatcher.lifecycle, ended=self._note_end, failed=self._cannot_encrypt
+            pipe,
+            self.session,
+            network.dispatcher.lifecycle,
+            ended=self._note_error,
+            failed=self._cannot_encrypt,
+            traffic=self.traffic,
         )
         self.reader = Reader(
-            pipe, self.session, network.dispatcher, self.writer, self.closed, self._handle, self._serve
+            pipe, self.session, network.dispatcher, self.writer, self.closed, self._handle, self._serve, self.traffic
         )
 
     # Life ----------------------------------------------------------------------------------------------------------
@@ -121,8 +133,9 @@ class Connection:
                 self.closed.append("over")
                 self.writer.stop()
                 self.pipe.close()
+                self._note_end("the node is closing", CLOSING)
                 if self.peer is not None:
-                    self.peer.connection_ended(self.id, self.why or "the node is closing")
+                    self.peer.connection_ended(self.id, self.why)
         except Exception as error:  # noqa: BLE001 - whatever it is
             self.fail(error)
 
@@ -142,16 +155,16 @@ class Connection:
             elif not is_over and not self.closed:
                 is_over = await self.reader.read_messages(running)
             if is_over:
-                self._note_end("the other side closed the connection")
+                self._note_end("the other side closed the connection", CLOSED)
         except RemoteProtocolError as error:
-            self._note_end(str(error))
+            self._note_end(str(error), FAULT)
             self.fault = str(error)
             with contextlib.suppress(OSError):
                 self.pipe.send_nowait(self.session.outgoing)
         except trio.ClosedResourceError:
             pass
         except OSError as error:
-            self._note_end(error.strerror or str(error))
+            self._note_error(error.strerror or str(error))
         except Exception as error:  # noqa: BLE001 - an error of this program
             self.fail(error)
         finally:
@@ -188,11 +201,16 @@ class Connection:
             if self.peer is not None:
                 self.peer.connection_ended(self.id, explain(error))
 
-    def _note_end(self, why: str) -> None:
+    def _note_end(self, why: str, cause: str) -> None:
         self.why = self.why or why
+        self.cause = self.cause or cause
+
+    def _note_error(self, why: str) -> None:
+        self._note_end(why, ERROR)
 
     def _cannot_encrypt(self, why: str) -> None:
         self.fault = why
+        self._note_end(why, FAULT)
         self.close(why)
 
     # The handshake -------------------------------------------------------------------------------------------------
@@ -274,6 +292,9 @@ class Connection:
     def opened(self) -> None:
         """See `PeerConnection.opened`."""
         self.was_up = True
+        assert self.peer is not None
+        self.peer.traffic.add(self.traffic)
+        self.traffic = self.reader.traffic = self.writer.traffic = self.peer.traffic
         self.settled.set()
         self._scope.deadline = float("inf")
         if self.network.closes_at is not None:
@@ -299,7 +320,8 @@ class Connection:
         writer.wrote = False
         silence, limit = now - self.reader.received_at, 3 * self.info.heartbeat
         if silence >= limit and self.suspect:
-            self.close(f"nothing was heard from the other side for {silence:.1f} s")
+            self._note_end(f"nothing was heard from the other side for {silence:.1f} s", SILENT)
+            self.close(self.why)
         self.suspect = silence >= limit - interval
 
     def say(self, word: str) -> None:
@@ -311,7 +333,7 @@ class Connection:
         """See `PeerConnection.finish`. The other side's last bytes are read to their end, or it would see a reset."""
         if not self.was_up and not self.closed:
             self.session.refuse(why)
-        self._note_end(why)
+        self._note_end(why, PARTED if self.was_up else GIVEN_UP)
         self.writer.finish()
         self._scope.deadline = min(
             self._scope.deadline, trio.current_time() + self.network.settings.handshake_timeout / 2
@@ -320,7 +342,7 @@ class Connection:
 
     def close_gracefully(self, deadline: float) -> None:
         """Flush, then half-close, then read to the end; until a time of Trio's clock."""
-        self._note_end("this node is closing")
+        self._note_end("this node is closing", CLOSING)
         self.writer.finish()
         self._scope.deadline = deadline
         self.flush()
@@ -331,6 +353,6 @@ class Connection:
             self.stream.close(why)
         elif not self.closed:
             self.closed.append(why)
-            self._note_end(why)
+            self._note_end(why, GIVEN_UP)
             self.writer.stop()
             self.pipe.close()

@@ -28,6 +28,7 @@ from .observers import Observers
 from .peer import Peer
 from .secret_file import Secrets
 from .stream_handover import AwaitedStream, ClaimStream
+from .traffic import Traffic
 
 EXPLAINED = 5
 """How many seeds, and how many nodes, the reason of a loss names."""
@@ -56,6 +57,9 @@ class Network:
       binds: where it listens.
       failures: why seeds could not be used the last time, by what they are called.
       node_port: serves the requests of other nodes; see `serve_by`.
+      past: what has gone over the connections with nodes that are forgotten.
+      delay, greatest_delay: how late this node's beat woke, in seconds, the last time and at worst: so long did other
+        tasks keep the thread. None before the first beat.
     """
 
     node_port: NodePort
@@ -86,6 +90,9 @@ class Network:
         self.peers: dict[str, Peer] = {}
         self.binds: tuple[str, ...] = ()
         self.failures: dict[str, str] = {}
+        self.past = Traffic()
+        self.delay: float | None = None
+        self.greatest_delay: float | None = None
         self._listeners: list[Listener] = []
         # Connections of others that have not authenticated.
         self._strangers: Admission[Connection] = Admission()
@@ -184,8 +191,11 @@ class Network:
         interval = self.settings.heartbeat / 2
         before, stalls = trio.current_time(), self.dispatcher.stalls
         while True:
-            await trio.sleep(interval)
+            due = trio.current_time() + interval
+            await trio.sleep_until(due)
             now = trio.current_time()
+            self.delay = max(0.0, now - due)
+            self.greatest_delay = max(self.delay, self.greatest_delay or 0.0)
             if now - before > 3 * interval and stalls == self.dispatcher.stalls:
                 # Whoever else it was, it was no handler: the dispatcher names those.
                 log.warning(
@@ -207,6 +217,8 @@ class Network:
             self._limited_log.summarise(now)
             forgotten = [peer for peer in self.peers.values() if peer.is_forgotten(now)]
             for peer in forgotten:
+                self.past.add(peer.traffic)
+                self.past.written += peer.queue.delivered
                 del self.peers[peer.id]
             if forgotten:
                 for tell in self.observers.forgotten:
@@ -243,7 +255,8 @@ class Network:
             pipe.close()
             return
         try:
-            connection = Connection(self, pipe, dialler=False, address=_describe(listener, pipe))
+            address, transport = _describe(listener, pipe), _kind_of(listener.address)
+            connection = Connection(self, pipe, dialler=False, address=address, transport=transport)
         except Exception as error:  # noqa: BLE001 - whatever it is, others want to be accepted, too
             text = "an error in this program, when a connection was accepted"
             self._limited_log.warn(trio.current_time(), text, error=error)
@@ -321,7 +334,7 @@ class Network:
             # Nobody would close one that is made now, and closing would wait for it.
             pipe.close()
             return Dialled("", "this node is closing", None)
-        connection = Connection(self, pipe, dialler=True, address=str(address))
+        connection = Connection(self, pipe, dialler=True, address=str(address), transport=_kind_of(str(address)))
         self.dispatcher.lifecycle.start_system_task(self._run, connection)
         await connection.settled.wait()
         handshake = connection.session.handshake
@@ -361,7 +374,8 @@ class Network:
             pipe = await self.environment.transport.dial(address)
         except OSError as error:
             return error.strerror or str(error)
-        connection = Connection(self, pipe, dialler=True, address=str(address), awaited=awaited)
+        transport = _kind_of(str(address))
+        connection = Connection(self, pipe, dialler=True, address=str(address), transport=transport, awaited=awaited)
         self.dispatcher.lifecycle.start_system_task(self._run, connection)
         try:
             await connection.settled.wait()
@@ -418,3 +432,7 @@ class Network:
 def _describe(listener: Listener, pipe: Pipe) -> str:
     """An accepted connection, for the log. Who connects to a Unix socket mostly has no address."""
     return f"a connection to {listener.address} from {pipe.peer_address.removeprefix('unix:') or 'this machine'}"
+
+
+def _kind_of(address: str) -> str:
+    return "unix" if address.startswith("unix:") else "tcp"

@@ -29,6 +29,7 @@ from .observers import Observers
 from .own_errors import explain, survives, tell_all
 from .peer_connection import PeerConnection
 from .refusals import Refusals
+from .traffic import FAILED, GIVEN_UP, PARTED, Traffic
 from .watchers import Watchers
 
 log = logging.getLogger("trio_mp.connection")
@@ -57,7 +58,10 @@ class Peer:
       outbox, queue: those of the association.
       watchers: our ports that it monitors.
       callers: its calls of our ports.
+      calling: how many calls of its ports are in flight.
       refusals: its messages that our ports have refused.
+      traffic: what has gone over all connections with it that were in use.
+      up_since: since when the connection in use is that, by Trio's clock.
       up: a parking lot, woken when a connection is in use and may be written to, and when what waited was dropped.
     """
 
@@ -82,6 +86,9 @@ class Peer:
         self.connections: dict[str, PeerConnection] = {}
         self.current: PeerConnection | None = None
         self.is_tool = False
+        self.traffic = Traffic()
+        self.up_since = 0.0
+        self.calling = 0
         self.up = trio.lowlevel.ParkingLot()
         # How many ports that it has spawned on this node have not unwound.
         self.spawned = 0
@@ -375,7 +382,7 @@ class Peer:
             case effects.HalfClose(connection):
                 self.connections[connection].finish("nothing depended on the connection")
             case effects.NodeDown(_, why):
-                self._went_down(why)
+                self._went_down(why, PARTED)
                 self._tell_down()
             case effects.Dropped():
                 self._lost(effect)
@@ -407,7 +414,7 @@ class Peer:
         self.callers.end_all()
         self._dirty = False
         self.queue.tell_next()
-        self._lost(loss)
+        self._lost(loss, FAILED)
         log.error("%s: %s, so all that waits for this peer is given up", self.id, why, exc_info=error)
 
     @survives
@@ -427,7 +434,7 @@ class Peer:
         messages, size = self.outbox.take_dropped()
         if messages:
             text = "%s: %d more messages (%d bytes) were dropped before the monitors fired"
-            self._tell_dropped(fire.reason, logging.WARNING, text, self.id, messages, size)
+            self._tell_dropped(fire.reason, messages, logging.WARNING, text, self.id, messages, size)
         self._dispatcher.lifecycle.fire(cast("list[Monitor]", list(fire.monitors)), fire.reason)
         self._tell_down()
         decided = self.association.fired()
@@ -438,36 +445,41 @@ class Peer:
         self.current = connection
         self.is_tool = connection.info is not None and connection.info.tool
         connection.writer.write_queue_of(self.association, self._flushed)
-        self._idleness.connected(trio.current_time())
+        self.up_since = trio.current_time()
+        self._idleness.connected(self.up_since)
         self._missing.cancel()
         log.info("%s is up, by way of %s", self.id, connection.address)
         connection.opened()
+        self.traffic.connections += 1
         self.up.unpark_all()
         for tell in self._observers.up:
             tell(self.id)
 
-    def _lost(self, loss: effects.Dropped) -> None:
+    def _lost(self, loss: effects.Dropped, cause: str = "") -> None:
         self._missing.cancel()
         what = describe(loss.reason)
         if loss.messages:
             # What was queued behind the end of the stream could not arrive, and whom it was for knows of the end.
             level = logging.DEBUG if self.current is not None and self.current.writer.said_all else logging.WARNING
             text = "%s: %d messages (%d bytes) were dropped: %s"
-            self._tell_dropped(loss.reason, level, text, self.id, loss.messages, loss.size, what)
+            self._tell_dropped(loss.reason, loss.messages, level, text, self.id, loss.messages, loss.size, what)
         if loss.was_up:
-            self._went_down(what)
+            self._went_down(what, cause)
         self._flushed.unpark_all()
         self.up.unpark_all()  # who waits to have the queue flushed need not wait any longer
 
-    def _tell_dropped(self, reason: Reason, level: int, text: str, *arguments: object) -> None:
+    def _tell_dropped(self, reason: Reason, dropped: int, level: int, text: str, *arguments: object) -> None:
         """Tell of messages that were dropped: the log, and the program if it wants to know, behind the monitors."""
         log.log(level, text, *arguments)
+        self.traffic.lost += dropped
+        self._dispatcher.losses.counted.add_reason(reason, dropped)
         for (name, certain), (count, size) in self.queue.take_lost().items():
             port = join_port(self.id, name) if name else self.id
             self._dispatcher.losses.note(port, count, size, reason, certain=certain)
 
-    def _went_down(self, why: str) -> None:
+    def _went_down(self, why: str, cause: str) -> None:
         if self.current is not None:
+            self.traffic.broken.add(cause or self.current.cause or GIVEN_UP)
             self._is_untold = True
             self.current.writer.leave_queue()
             self.current = None

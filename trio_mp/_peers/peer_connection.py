@@ -7,17 +7,27 @@ from typing import Protocol
 from .._protocol.handshake.events import PeerInfo
 from .._protocol.handshake.session import Session
 from .reader import Reader
+from .traffic import Traffic
 from .writer import Writer
 
 
 class PeerConnection(Protocol):
-    """A connection, as far as its peer knows it."""
+    """A connection, as far as its peer knows it.
+
+    Attributes:
+      cause: why it has ended, as a word of `CAUSES`; empty while it has not.
+      traffic: what it has carried.
+      transport: what carries it: `tcp` or `unix`.
+    """
 
     info: PeerInfo | None
     session: Session
     address: str
+    transport: str
+    cause: str
     reader: Reader
     writer: Writer
+    traffic: Traffic
 
     def flush(self) -> None:
         """Write what is queued, as far as it goes without blocking."""

@@ -17,6 +17,7 @@ from .._protocol.handshake.session import Incoming, Session
 from .._protocol.requests import says_nothing
 from .._protocol.wire.framing import Batch
 from .._transport.pipe import Pipe
+from .traffic import Traffic
 from .writer import Writer
 
 READ_SIZE = 64 * 1024
@@ -37,14 +38,17 @@ class Reader:
       ended: not empty once the connection has ended: nothing is read or dispatched any more.
       handle: takes the events of the handshake, in order.
       serve: takes messages to the node port.
+      traffic: see below.
 
     Attributes:
       received_at: when something was received last, by Trio's clock.
       batches: how many were received that were more than a sign of life.
+      traffic: counts what is received.
     """
 
     __slots__ = (
         *("_dispatcher", "_ended", "_handle", "_pipe", "_serve", "_session", "_writer", "batches", "received_at"),
+        "traffic",
     )
 
     def __init__(
@@ -56,6 +60,7 @@ class Reader:
         ended: Sequence[str],
         handle: Callable[[Event], None],
         serve: Callable[[tuple[object, ...]], None],
+        traffic: Traffic,
     ) -> None:
         self._pipe = pipe
         self._session = session
@@ -66,6 +71,7 @@ class Reader:
         self._serve = serve
         self.received_at = trio.current_time()
         self.batches = 0
+        self.traffic = traffic
 
     async def read_handshake(self, running: Running) -> bool:
         """Read until the handshake is over, or the connection has ended. A checkpoint.
@@ -88,11 +94,13 @@ class Reader:
             if not data:
                 return True
             self.received_at = trio.current_time()
+            self.traffic.bytes_in += len(data)
             # Refused: what comes now was sent before that was known; unread, it would reset our last bytes.
             for event in () if self._writer.is_finishing else session.receive(data):
                 if self._ended:
                     break
                 if isinstance(event, Messages):
+                    self.traffic.messages_in += len(event.batch)
                     await self._dispatch_rest(running, event.batch, 0)
                 else:
                     self._handle(event)
@@ -113,6 +121,8 @@ class Reader:
                 if not count:
                     return True
                 self.received_at = trio.current_time()
+                traffic = self.traffic
+                traffic.bytes_in += count
                 for batch in batches:
                     if self._ended:
                         # What is left of it must not overtake, or be overtaken by, what comes another way.
@@ -120,6 +130,7 @@ class Reader:
                     # In line what most batches need, a coroutine for the others.
                     if len(batch) != 1 or (batch[0] and batch[0][0]) or not says_nothing(batch[0]):
                         self.batches += 1
+                        traffic.messages_in += len(batch)
                     done = dispatcher.dispatch_batch(running, batch, 0, self._serve, self._ended)
                     if done < len(batch):
                         await self._dispatch_rest(running, batch, done)

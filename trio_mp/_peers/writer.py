@@ -10,6 +10,7 @@ from .._ports.boundary import Deaths
 from .._protocol.association.association import Association
 from .._protocol.handshake.session import Session
 from .._transport.pipe import Pipe
+from .traffic import Traffic
 
 WRITE_SHARE = 4 * 1024 * 1024
 """What is written in one go, in bytes, before other tasks have their turn."""
@@ -30,15 +31,17 @@ class Writer:
       deaths: while monitors are being fired nothing of the queue is written.
       ended: called with the reason when the pipe takes nothing any more.
       failed: called with the reason when TLS encrypts nothing any more, because of what the other side did.
+      traffic: see below.
 
     Attributes:
+      traffic: counts what is written.
       wrote: whether anything was written since this was set to False.
       said_all: whether the other side was told that nothing comes any more.
     """
 
     __slots__ = (
         *("_association", "_blocked", "_deaths", "_encrypts", "_ended", "_failed", "_finishing", "_flushed"),
-        *("_in_session", "_pipe", "_session", "_stopped", "said_all", "wrote"),
+        *("_in_session", "_pipe", "_session", "_stopped", "said_all", "traffic", "wrote"),
     )
 
     def __init__(
@@ -49,10 +52,12 @@ class Writer:
         *,
         ended: Callable[[str], None],
         failed: Callable[[str], None],
+        traffic: Traffic,
     ) -> None:
         self._pipe = pipe
         self._session = session
         self._deaths = deaths
+        self.traffic = traffic
         self._ended = ended
         self._failed = failed
         # Whose queue this writes, while the connection is in use.
@@ -126,6 +131,7 @@ class Writer:
             while not session.failure:
                 if outgoing:
                     sent = pipe.send_nowait(outgoing)
+                    self.traffic.bytes_out += sent
                     self.wrote = True
                     if sent < len(outgoing):
                         del outgoing[:sent]
@@ -152,6 +158,7 @@ class Writer:
                 else:
                     sent = pipe.send_nowait(chunk)
                     association.outbox.queue.advance(sent)
+                    self.traffic.bytes_out += sent
                     self.wrote = True
                     if sent < len(chunk):
                         self._blocked.set()

@@ -25,6 +25,7 @@ from .calls import CallMessage
 from .context import Running
 from .monitor import Monitor
 from .port import Port
+from .tally import Tally
 
 Message: TypeAlias = tuple[Any, ...]
 Serve: TypeAlias = Callable[[Message], None]
@@ -155,6 +156,11 @@ class LossReports(Protocol):
     """
 
     wanted: bool
+
+    @property
+    def counted(self) -> Tally:
+        """How many messages were lost, by the identifier of the reason. Whoever notes a loss counts it here, once."""
+        ...
 
     def note(self, port: str, count: int, size: int, reason: Reason, *, certain: bool = True) -> None:
         """Messages for a port are lost: have it told soon, behind the monitors that are about to fire.

@@ -16,7 +16,7 @@ import logging
 import math
 from collections.abc import Callable, Coroutine
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import trio
 
@@ -208,6 +208,15 @@ class CallMessage(tuple[Any, ...]):  # noqa: SLOT001 - a tuple with slots cannot
     call: ArrivedCall
 
 
+class Mortal(Protocol):
+    """What may be dead; see `Port`."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is alive."""
+        ...
+
+
 class Answering:
     """A handler whose result is the reply: what `Port.on(reply=True)` installs.
 
@@ -280,12 +289,17 @@ class Answering:
         call.reply(result)
         return None
 
-    async def finish(self, call: ArrivedCall, result: Coroutine[Any, Any, object]) -> None:
-        """Run an async handler, and answer."""
+    async def finish(self, port: Mortal, call: ArrivedCall, result: Coroutine[Any, Any, object]) -> None:
+        """Run an async handler, and answer.
+
+        If the port has died meanwhile, nothing is answered: a dead port sends nothing, and the call hears of the death.
+        (A sync handler returns before anything can kill its port: a kill keeps its place in the queue.)
+        """
         running = running_variable.get()
         assert running is not None
         running.handled_call = call
         value: object = None
+        failure: Exception | None = None
         try:
             if self._cancel:
                 with call.move_on_cancel() as scope:
@@ -296,11 +310,15 @@ class Answering:
             else:
                 value = await result
         except self._errors as error:
-            call.fail(error)
-            return
+            failure = error
         finally:
             running.handled_call = None
-        call.reply(value)
+        if not port.alive:
+            log.debug("%s: the answer to a call is dropped: the port has died before it", port, exc_info=failure)
+        elif failure is not None:
+            call.fail(failure)
+        else:
+            call.reply(value)
 
 
 def current_call() -> CurrentCall | None:

@@ -53,6 +53,8 @@ class Dispatcher:
       stalls: how many passes took so long that they were logged.
       expired: how many calls were not begun, because nobody waited for them any more.
       tell_expired: is called with the port and the message of each; for a simulation.
+      taken: how many messages and jobs of this node the passes have taken from the queue.
+      jobs: how many of them were jobs.
     """
 
     def __init__(self, queue: RunQueue, lifecycle: Lifecycle, *, stall: float) -> None:
@@ -62,7 +64,7 @@ class Dispatcher:
         self.ports = lifecycle.ports
         self.losses = lifecycle.losses
         self.stalls = 0
-        self.expired = 0
+        self.expired = self.taken = self.jobs = 0
         self.tell_expired: Callable[[Port, tuple[Any, ...]], None] = _ignore
         self._items = queue.items
         self._clock = lifecycle.clock
@@ -129,7 +131,9 @@ class Dispatcher:
         end = clock() + PASS_SECONDS
         left, step = PASS_MESSAGES, 1
         while left and queue:
-            for place in range(min(step, len(queue))):
+            count = min(step, len(queue))
+            self.taken += count
+            for place in range(count):
                 port, message = queue.popleft()
                 latest[place] = port
                 tags = port._tags
@@ -236,6 +240,7 @@ class Dispatcher:
     def deliver(self, running: Running, port: Target, message: tuple[Any, ...], received: object = False) -> None:
         """See `LocalPorts.deliver`. A job may stand in the place of a port; it is run."""
         if isinstance(port, Job):
+            self.jobs += 1
             running.port = None
             try:
                 port.function(*message)
@@ -360,7 +365,7 @@ class Dispatcher:
             # The handler has killed its own port, or the node is closed: nobody is going to run it.
             result.close()
             return None
-        return handler.finish(call, result)
+        return handler.finish(port, call, result)
 
     def _handle_result(self, port: Port, result: object) -> None:
         """Look at what a handler returned. A coroutine is run in a task, and the port is busy until it has ended."""

@@ -21,11 +21,12 @@ from .backlog import Backlog
 from .boundary import RemoteMonitor
 from .context import Running, running_variable
 from .losses import Losses
-from .monitor import Monitor
+from .monitor import CallMonitor, Monitor
 from .port import Port, PortLifecycle, rearm, state_of
 from .port_state import Gravestone, PortState
 from .reply_port import ReplyPort
 from .run_queue import Job, RunQueue
+from .tally import Tally
 
 if TYPE_CHECKING:
     # For type checkers only: the room of `Node` is above this one, and nothing here calls it.
@@ -62,6 +63,9 @@ class Lifecycle(PortLifecycle):
       cause: the exception that has killed the port whose monitors are being fired; None if it died of no exception,
         or on another node.
       losses: who is told of messages that were dropped.
+      deaths: how many ports have died, by the identifier of the reason. Those that `retire` forgets are not counted.
+      monitored: how many monitors there are on ports of this node, of programs and of other nodes; without calls.
+      mailboxes: how many live ports have a mailbox.
       nursery: the nursery around the node's block, where tasks run, and where what crashes the node is raised. None
         before, and when the last task has ended.
       closing: whether the node is closing.
@@ -90,6 +94,8 @@ class Lifecycle(PortLifecycle):
         self.nursery: trio.Nursery | None = None
         self.closing = False
         self.losses = Losses(node_id, queue)
+        self.deaths = Tally()
+        self.monitored = self.mailboxes = 0
         # The scopes of all tasks. A dict for its order: simulations are repeated.
         self._scopes: dict[trio.CancelScope, None] = {}
         self._cancelled = self._stopping = False
@@ -255,6 +261,7 @@ class Lifecycle(PortLifecycle):
                 log.error("%s: a handler failed after the port had died", port, exc_info=error)
             return
         del self.ports[name]
+        self.deaths.add_reason(reason)
         self.unwinding[name] = port
         if isinstance(port, ReplyPort):
             port.taker.reply_port_died(reason, error)
@@ -272,6 +279,7 @@ class Lifecycle(PortLifecycle):
         state.handlers = type(state.handlers)()
         rearm(port)
         if state.mailbox is not None:
+            self.mailboxes -= 1
             quietly = not reason or (self.closing and reason == node_closed(self.id))
             state.mailbox.die(reason, quietly=quietly, cause=_raised(error))
         for owned in tuple(state.owned):
@@ -377,6 +385,7 @@ class Lifecycle(PortLifecycle):
         for callback in state.unwound:
             callback()
         monitors, state.monitors = tuple(state.monitors), {}
+        self.monitored -= sum([not isinstance(monitor, CallMonitor) for monitor in monitors])
         # The exception is not kept, because its traceback would keep frames, and all that they hold, alive.
         error, state.error = state.error, None
         if not is_normal(state.reason) and error is not None:
@@ -404,6 +413,7 @@ class Lifecycle(PortLifecycle):
         """See `Deaths.add_local_monitor`."""
         port = self.find(name)
         if port is not None:
+            self.monitored += 1
             state_of(port).monitors[monitor] = None
         else:
             self._queue.enqueue(Job(self._fire_missing), (monitor, no_such_port(join_port(self.id, name))))
@@ -417,8 +427,8 @@ class Lifecycle(PortLifecycle):
     def remove_local_monitor(self, name: str, monitor: Monitor | RemoteMonitor) -> None:
         """See `Deaths.remove_local_monitor`."""
         port = self.find(name)
-        if port is not None:
-            state_of(port).monitors.pop(monitor, None)
+        if port is not None and state_of(port).monitors.pop(monitor, self) is not self:
+            self.monitored -= 1
 
     def fire(self, monitors: list[Monitor], reason: Reason, cause: Exception | None = None) -> None:
         """See `Deaths.fire`. Callbacks find the cause in `cause`."""

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._ids import is_port_name, join_port
-from .._reason import Reason, bad_message, no_such_port
+from .._reason import Reason, bad_message, no_such_port, not_running
 from .context import running_variable
 from .port import Port, state_of
 from .run_queue import Job, RunQueue
+from .tally import Tally
 
 _REMEMBERED = 1000
 """Of how many ports of this node it is known that a refusal was logged."""
@@ -87,10 +88,12 @@ class Losses:
 
     Attributes:
       wanted: whether anybody listens. Who drops messages looks at it first.
+      counted: how many messages were lost, by the identifier of the reason, whether anybody listens or not.
     """
 
     def __init__(self, node_id: str, queue: RunQueue) -> None:
         self.wanted = False
+        self.counted = Tally()
         self._node_id = node_id
         self._queue = queue
         self._job = Job(self._tell_some)
@@ -124,7 +127,10 @@ class Losses:
             self._untold.clear()
 
     def note(self, port: str, count: int, size: int, reason: Reason, *, certain: bool = True) -> None:
-        """Messages are lost: have it told soon, if anybody wants to know. See `Lost` for the arguments."""
+        """Messages are lost, and counted: have it told soon, if anybody wants to know.
+
+        See `Lost` for the arguments.
+        """
         if not self.wanted:
             return
         if not self._untold:
@@ -135,6 +141,7 @@ class Losses:
 
     def note_dead(self, name: str, count: int = 1) -> None:
         """Messages for a port of this node are dropped, because it is dead, or there was never one of that name."""
+        self.counted.add("no_such_port", count)
         if self.wanted:
             # Another node may say anything in the place of a name.
             port = join_port(self._node_id, name) if is_port_name(name) else self._node_id
@@ -149,7 +156,13 @@ class Losses:
             self._refused[port] = self._refused.pop(port, 0) + count
             if len(self._refused) > _REMEMBERED:
                 del self._refused[next(iter(self._refused))]
+        self.counted.add("bad_message", count)
         self.note(port, count, 0, bad_message(text))
+
+    def note_not_running(self, port: str) -> None:
+        """A message for a supervised child is dropped, because no life of it runs; the latest one had this port."""
+        self.counted.add("not_running")
+        self.note(port, 1, 0, not_running(port))
 
     def _tell_some(self) -> None:
         """Tell those who listen, as many losses as have their turn now."""

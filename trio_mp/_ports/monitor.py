@@ -101,6 +101,12 @@ class Monitor:
         self.cancel()
 
 
+class CallMonitor(Monitor):
+    """The monitor that a call of a port of this node has on that port. It is counted as a call, not as a monitor."""
+
+    __slots__ = ()
+
+
 class DeathScope:
     """A cancel scope that is tied to a port; made by `Node.move_on_death` and `Node.fail_on_death`, to be entered once.
 

@@ -38,10 +38,12 @@ class PortLifecycle(ABC):
       ports: the live ports, by name.
       clock: a monotonic clock, in seconds, for fairness only.
       public: the node as users see it.
+      mailboxes: how many live ports have a mailbox.
     """
 
     id: str
     ports: dict[str, Port]
+    mailboxes: int
     clock: Callable[[], float]
     public: Node
 
@@ -449,5 +451,6 @@ def attach_mailbox(port: Port) -> None:
     state = state_of(port)
     if isinstance(state.handlers, RefusingTable):
         state.handlers.takes_rest = True
+    lifecycle.mailboxes += 1
     state.mailbox = Mailbox(port, lifecycle.new_backlog(), lifecycle.clock, overflow)
     rearm(port)

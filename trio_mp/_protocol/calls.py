@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 C = TypeVar("C")
+
+BUSY: Final = "busy"
+"""What is in the place of an exception's name when a call is refused because too many are in flight."""
 
 
 class TicketFate(enum.Enum):

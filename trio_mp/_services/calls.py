@@ -58,9 +58,14 @@ class Calls:
 
     Args:
       runtime: the node.
+
+    Attributes:
+      made: how many calls were begun.
+      in_flight: how many of them have not ended.
     """
 
     def __init__(self, runtime: Runtime) -> None:
+        self.made = self.in_flight = 0
         self._runtime = runtime
         # Those that wait for a connection with their node. Of the others each is found by its reply port.
         self._waiting: dict[RemoteCall, None] = {}
@@ -100,6 +105,10 @@ class Calls:
                 # What cannot travel is refused before a monitor is set over there.
                 plain_message(message, thorough=True)
             call = PlainCall(runtime, target, message, port)
+        self.made += 1
+        self.in_flight += 1
+        if peer is not None:
+            peer.calling += 1
         try:
             call.start(name, deadline)
             runtime.dispatcher.queue.flush_early()
@@ -109,6 +118,9 @@ class Calls:
                 call.task = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(call.stop_waiting)
         finally:
+            self.in_flight -= 1
+            if peer is not None:
+                peer.calling -= 1
             call.stop()
         if call.error is not None:
             error, call.error = call.error, None

@@ -10,7 +10,7 @@ from .._errors import CallError, PortDied
 from .._ids import PortReference
 from .._peers.peer import Peer
 from .._ports.calls import FOREVER, ArrivedCall, CallMessage
-from .._ports.monitor import Monitor
+from .._ports.monitor import CallMonitor, Monitor
 from .._ports.port import state_of
 from .._ports.reply_port import ReplyPort
 from .._ports.run_queue import Job
@@ -156,7 +156,7 @@ class LocalCall(ArrivedCall, OutgoingCall):
         ArrivedCall.__init__(self, runtime.id, deadline)
         lifecycle = runtime.lifecycle
         # It needs no owner: if the port dies whose task waits here, that task is cancelled.
-        monitor = self._monitor = Monitor(runtime, self.target, self._died, None, (None, name))
+        monitor = self._monitor = CallMonitor(runtime, self.target, self._died, None, (None, name))
         port = lifecycle.ports.get(name)
         if port is None:
             # It is dead; its monitors have fired, or are going to.

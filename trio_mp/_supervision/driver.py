@@ -320,6 +320,7 @@ class Driver:
 
     def _note_restart(self, child: Child, restarts: int, delay: float) -> None:
         self.restarts += 1
+        self.runtime.restarts += 1
         child.reference.restarts += 1
         log.warning(
             "%s: %s is started again after %.3g s, its restart number %d (%d of at most %d within %g s): %s",

@@ -8,6 +8,8 @@ import sys
 import traceback
 from typing import Final
 
+from .harmless import harmless, harmless_lines
+
 OK: Final = 0
 """Yes: what was asked for has happened."""
 
@@ -71,7 +73,8 @@ def report(error: BaseException, arguments: argparse.Namespace) -> int:
         return status
     if status == OUR_ERROR:
         if os.environ.get(TRACE) or getattr(arguments, "verbose", False):
-            traceback.print_exception(error)
+            for line in harmless_lines("".join(traceback.format_exception(error))):
+                print(line, file=sys.stderr)
         name = type(error).__name__
         told = f"an error in trio-mp itself: {name}: {error}; please report it, with what -v shows"
     elif status == TIME_RAN_OUT:
@@ -79,7 +82,7 @@ def report(error: BaseException, arguments: argparse.Namespace) -> int:
     else:
         told = str(error)
     if status != CTRL_C:
-        print(f"trio-mp: {told}", file=sys.stderr)
+        print(f"trio-mp: {harmless(told)}", file=sys.stderr)
     return status
 
 

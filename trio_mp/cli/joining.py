@@ -16,6 +16,7 @@ from .._node.node import Node
 from .._node.opening import open_node_from
 from .._profiles.sources import Given, Layer, checked
 from .exits import CANNOT_JOIN, CommandFailed
+from .harmless import harmless_lines
 from .output import Output
 
 JOINING = 10.0
@@ -93,12 +94,20 @@ async def _join(node: Node, seconds: float) -> None:
     raise CommandFailed(CANNOT_JOIN, f"cannot join the network: {tried or f'no answer from {seeds}'}")
 
 
+class HarmlessFormatter(logging.Formatter):
+    """Formats log records, which may hold what other nodes say, for a terminal. Further lines are indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of a record."""
+        return "\n    ".join(harmless_lines(super().format(record)))
+
+
 def _log_to_people(*, verbose: bool) -> None:
     """Show the log with `-v` alone: what matters of it a command says itself, once."""
     logger = logging.getLogger("trio_mp")
     if verbose:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(name)s: %(levelname)s: %(message)s"))
+        handler.setFormatter(HarmlessFormatter("%(name)s: %(levelname)s: %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
     else:

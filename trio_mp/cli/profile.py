@@ -74,7 +74,7 @@ def _show(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     # As it is written, by whoever may read it.
     path = _path(environ)
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    out.text((ProfileEditor(text, str(path)).written(parsed.name) if parsed.name else text).rstrip())
+    out.own((ProfileEditor(text, str(path)).written(parsed.name) if parsed.name else text).rstrip())
     return OK
 
 

@@ -354,3 +354,28 @@ def test_the_next_port_of_a_key_is_monitored_when_the_former_has_left() -> None:
 
 def test_no_more_than_the_limit_are_monitored() -> None:
     assert len(attempts_of(Roster("node", 3).update({str(number): ("port", None) for number in range(9)}))) == 3
+
+
+def test_a_member_of_a_full_node_is_chosen_only_if_there_is_no_other_one() -> None:
+    roster = Roster("node", 9)
+    ports = {f"{node_id}{number}": (f"{node_id}#{number:016}", None) for node_id in "ab" for number in range(2)}
+    for attempt in attempts_of(roster.update(ports)):
+        roster.answered(attempt)
+
+    def chosen(at_once: float, *full: str) -> set[str]:
+        found = set()
+        for _ in range(8):
+            place = roster.choose("round_robin", at_once, set(full))
+            assert place is not None
+            roster.begin_use(place)
+            roster.end_use(place)
+            found.add(place.key)
+        return found
+
+    assert chosen(9) == {"a0", "a1", "b0", "b1"}
+    assert chosen(9, "a", "c") == {"b0", "b1"}
+    assert chosen(9, "a", "b") == {"a0", "a1", "b0", "b1"}
+    for place in tuple(roster.joined):
+        if place.node_id == "b":
+            roster.begin_use(place)
+    assert chosen(1, "a") == {"a0", "a1"}, "those of the other node have no room"

@@ -36,6 +36,7 @@ class OutgoingQueue:
     Attributes:
       framing: how the messages in it are packed; MessagePack as long as nobody knows what the peer reads.
       losses: how often the queue was dropped.
+      discarded: messages ever dropped, what the nodes say for themselves included.
       dropped: messages and bytes dropped and not yet reported.
       closed_size: bytes in it that are in complete frames.
       lost: what was dropped, for which ports, and not yet reported; if somebody wants to know.
@@ -46,7 +47,7 @@ class OutgoingQueue:
     __slots__ = (
         *("_append", "_before", "_checked", "_closed", "_count", "_frame", "_frames", "_high_water", "_largest"),
         *("_awaited", "_mark", "is_much", "_offset", "_target", "closed_size", "dropped", "framing", "losses"),
-        *("_wants_names", "in_hand", "lost"),
+        *("_wants_names", "discarded", "in_hand", "lost"),
     )
 
     def __init__(
@@ -58,6 +59,7 @@ class OutgoingQueue:
         self._awaited = False
         self.is_much = False
         self.losses = 0
+        self.discarded = 0
         self.dropped = (0, 0)
         self._wants_names = wants_names
         self.lost: Amounts = {}
@@ -89,6 +91,11 @@ class OutgoingQueue:
     def written(self) -> int:
         """Messages ever handed on completely, or dropped."""
         return self._before - self._closed
+
+    @property
+    def delivered(self) -> int:
+        """Messages ever handed on completely."""
+        return self.written - self.discarded
 
     @property
     def begun(self) -> int:
@@ -199,6 +206,7 @@ class OutgoingQueue:
             self.dropped = (messages + self._closed + self._count, size + self.size)
             if self._wants_names():
                 self._note_names()
+        self.discarded += self._closed + self._count
         self.losses += 1
         self._empty(MSGPACK)
 
@@ -310,6 +318,7 @@ class OutgoingQueue:
         if dropped:
             # Whoever waits for them must not be told that they were written.
             self.losses += 1
+            self.discarded += dropped
             self.dropped = (self.dropped[0] + dropped, self.dropped[1] + max(0, size - self.size))
         return concerned
 

@@ -21,11 +21,12 @@ what comes late, of an attempt that is over, changes nothing.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from math import inf
 from typing import TypeAlias
 
+from ..._ids import node_of
 from ..._reason import Reason
 from .choice import Choice, choose, choose_by_key, weigh
 from .events import Joined, Left
@@ -74,6 +75,11 @@ class GroupPlace:
     busy: int = 0
     used: int = 0
     wanted: int = 0
+
+    @property
+    def node_id(self) -> str:
+        """The node of the port."""
+        return node_of(self.port)
 
     def has_joined(self) -> bool:
         """Whether it is a member."""
@@ -178,8 +184,12 @@ class Roster:
         """All places of the family."""
         return iter(self._places.values())
 
-    def choose(self, by: Choice, at_once: float = inf) -> GroupPlace | None:
-        """A member that has joined and has fewer than so many calls, or None."""
+    def choose(self, by: Choice, at_once: float = inf, full: Set[str] = frozenset()) -> GroupPlace | None:
+        """A member that has joined and has fewer than so many calls, or None. One on a full node only if need be."""
+        if full:
+            place = choose((one for one in self.joined if one.busy < at_once and one.node_id not in full), by)
+            if place is not None:
+                return place
         return choose((place for place in self.joined if place.busy < at_once), by)
 
     def choose_by_key(self, key: str) -> GroupPlace | None:

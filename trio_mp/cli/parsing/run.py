@@ -9,6 +9,30 @@ from ..command import Command, CommandFamily, seconds, whole_number
 DEFAULT_NODES, MINIMUM_NODES, MAXIMUM_NODES = 4, 2, 12
 DEFAULT_SECONDS, MINIMUM_SECONDS, MAXIMUM_SECONDS = 12.0, 3.0, 3600.0
 
+RUN = """\
+Imports MODULE, whose folder may be the current one, and runs its async function FUNCTION in a node:
+`async def main(node, *arguments)`. The node's settings are from the options, the variables TRIO_MP_…
+and the profile, and its services run with it. Without MODULE the services alone run.
+
+The program ends by itself, or by SIGTERM, which cancels it: it unwinds, and what it has sent still
+goes out. Options stand before MODULE; what is behind it belongs to the program.
+"""
+
+RUN_STATUS = """\
+exit status: 0 the program has ended, or SIGTERM has ended it; 1 it has raised an exception, which is
+shown; 2 there is no such program, or a setting is wrong; 3 the node cannot listen where it should;
+130 Ctrl-C. What the program gives to sys.exit() wins."""
+
+SEED = """\
+Runs a node by which others find the network, and nothing else: it has no services, and no program.
+It prints where it listens, one address a line, and runs until it is stopped.
+"""
+
+SEED_STATUS = """\
+exit status: 0 SIGTERM has ended it; 2 a setting is wrong; 3 it cannot listen where it should;
+130 Ctrl-C."""
+
+
 DEMO = """\
 Starts a seed and several nodes as processes of this machine. They connect by Unix sockets in a
 temporary directory, with a random secret; there is nothing to configure. Every node sends numbered
@@ -30,6 +54,40 @@ The benchmark takes up to twenty minutes, and needs a machine that does nothing 
 """
 
 FAMILIES: list[CommandFamily] = []
+
+
+def add_node_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that give the settings of a node; they win over variables and profiles."""
+    group = parser.add_argument_group("the node")
+    group.add_argument("--profile", metavar="NAME", help="the profile to take the settings from")
+    group.add_argument("--id", dest="node_id", metavar="ID", help="the node ID; random by default")
+    group.add_argument(
+        "--seed",
+        dest="seeds",
+        metavar="ADDRESS",
+        action="append",
+        help="a node to find the network by: host:port or unix:PATH; may be repeated",
+    )
+    group.add_argument(
+        "--bind",
+        dest="binds",
+        metavar="ADDRESS",
+        action="append",
+        help="where to listen: host:port, where the host may be `*`, or unix:PATH; may be repeated",
+    )
+    group.add_argument("--secret-file", metavar="PATH", help="the file with the secret of the network")
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    # Of its own argparse would show `...` for the words.
+    parser.usage = "%(prog)s [OPTION …] [MODULE[:FUNCTION] [ARGUMENT …]]"
+    add_node_options(parser)
+    parser.add_argument(
+        "words",
+        metavar="MODULE[:FUNCTION] [ARGUMENT …]",
+        nargs=argparse.REMAINDER,
+        help="the program, and what its function gets behind the node; FUNCTION is `main` by default",
+    )
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +119,28 @@ def _bench(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS: list[Command] = [
+    Command(
+        "run",
+        "run",
+        "run a program and the services of a profile in a node",
+        "trio-mp run --id ruth --seed seed.example:4040 app:main eggs spam",
+        _run,
+        "trio_mp.cli.run:run",
+        joins=False,
+        description=RUN,
+        status=RUN_STATUS,
+    ),
+    Command(
+        "seed",
+        "run",
+        "run a node by which others find the network, and nothing else",
+        "trio-mp seed --bind '*:4040' --secret-file secret",
+        add_node_options,
+        "trio_mp.cli.run:seed",
+        joins=False,
+        description=SEED,
+        status=SEED_STATUS,
+    ),
     Command(
         "demo",
         "run",

@@ -1,0 +1,320 @@
+"""Tables, trees and networks as text: what fits, what is left out, and what texts of other nodes cannot do."""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+
+import pytest
+from hypothesis import given, strategies as st
+
+from trio_mp.cli.harmless import MARKS, fit, harmless, harmless_lines, width_of
+from trio_mp.cli.look.drawing import (
+    DEEPEST,
+    Branch,
+    Column,
+    Line,
+    Tone,
+    draw_table,
+    draw_tree,
+    duration_text,
+    fit_line,
+    line,
+    number_text,
+    plain,
+    size_text,
+)
+from trio_mp.cli.look.logs import draw_record
+from trio_mp.cli.look.network import (
+    MOST,
+    SeenConnection,
+    SeenNode,
+    draw_dot,
+    draw_mermaid,
+    draw_network,
+    join_networks,
+)
+
+HOSTILE = "\x1b[2J\x1b]0;mine\x07\r\x08\x9b6n\x00\x7f\u202e\u2066\u200d\ufeff\n\u2028\ud800 ok"
+"""It clears the screen, sets the title, goes back, asks for an answer, and changes the direction of writing."""
+
+COLUMNS = (Column("name"), Column("size", right=True), Column("text", rank=1), Column("age", right=True, rank=2))
+
+
+def texts(lines: list[Line]) -> list[str]:
+    return [plain(each) for each in lines]
+
+
+def is_harmless(text: str) -> bool:
+    return text.isprintable()
+
+
+# Texts of other nodes ----------------------------------------------------------------------------------------------
+
+
+def test_a_terminal_obeys_nothing_of_a_hostile_text() -> None:
+    told = harmless(HOSTILE)
+    assert is_harmless(told)
+    assert told.endswith(r"\n\u2028\ud800 ok")
+    assert told.startswith(r"\x1b[2J\x1b]0;mine\x07\r\x08\x9b6n\x00\x7f\u202e")
+
+
+@given(st.text())
+def test_any_text_becomes_harmless_and_stays_so(text: str) -> None:
+    told = harmless(text)
+    assert is_harmless(told)
+    assert harmless(told) == told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("text", ["plain", "naïve", "漢字", "Ωμέγα", "e\u0301", "🙂", "", r"C:\new"])
+def test_ordinary_text_stays_as_it_is(text: str) -> None:
+    assert harmless(text) == text
+
+
+def test_marks_without_end_take_room() -> None:
+    told = harmless("a" + 1000 * "\u0301")
+    assert sum(unicodedata.combining(each) > 0 for each in told) == MARKS
+    assert width_of(fit(told, 20)) == 20
+    # The mark at the beginning would belong to a character of this program.
+    assert harmless("\u0301") == r"\u0301"
+
+
+def test_lines_of_a_text() -> None:
+    assert harmless_lines("one\r\ntwo\x1b\n\n") == [r"one\r", r"two\x1b"]
+
+
+def test_width_counts_what_a_terminal_shows() -> None:
+    assert (width_of("ab"), width_of("漢字"), width_of("e\u0301")) == (2, 4, 1)
+    assert fit("漢字漢字", 5) == "漢字…"
+    assert fit("漢字漢字", 4) == "漢…"
+    assert fit("abc", 0) == ""
+    assert fit("abc", 1) == "…"
+
+
+# Tables ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_wide_and_narrow() -> None:
+    rows = [
+        [line("first"), line("12"), line("a text that is rather long, and longer still"), line("5 s")],
+        [line("second"), line("1,234")],
+    ]
+    assert texts(draw_table(COLUMNS, rows, 100)) == [
+        "name     size  text                                          age",
+        "first      12  a text that is rather long, and longer still  5 s",
+        "second  1,234",
+    ]
+    assert texts(draw_table(COLUMNS, rows, 36)) == [
+        "name     size  text              age",
+        "first      12  a text that is …  5 s",
+        "second  1,234",
+    ]
+    # What is ranked is left out, the greatest rank first.
+    assert texts(draw_table(COLUMNS, rows, 30)) == [
+        "name     size  text",
+        "first      12  a text that is…",
+        "second  1,234",
+    ]
+    assert texts(draw_table(COLUMNS, rows, 20)) == ["name     size", "first      12", "second  1,234"]
+    assert texts(draw_table(COLUMNS, rows, 4)) == ["name", "fir…", "sec…"]
+
+
+def test_a_column_without_a_value_is_left_out() -> None:
+    assert texts(draw_table(COLUMNS, [[line("a"), line("1"), (), line("2 s")]], 80)) == [
+        "name  size  age",
+        "a        1  2 s",
+    ]
+    assert texts(draw_table(COLUMNS, [], 80)) == ["name  size"]
+
+
+@given(st.lists(st.lists(st.text(max_size=60), max_size=4), max_size=5), st.integers(min_value=1, max_value=120))
+def test_no_line_is_wider_than_the_terminal(rows: list[list[str]], width: int) -> None:
+    for each in draw_table(COLUMNS, [[line(cell, Tone.BAD) for cell in row] for row in rows], width):
+        assert width_of(plain(each)) <= width
+        assert is_harmless(plain(each))
+
+
+def test_a_line_of_several_pieces_is_cut_in_the_right_one() -> None:
+    pieces = line("abc", Tone.BAD) + line("def") + line("ghi")
+    assert texts([fit_line(pieces, width) for width in (9, 8, 6, 4, 3, 1, 0)]) == [
+        *("abcdefghi", "abcdefg…", "abcde…", "abc…", "ab…", "…", ""),
+    ]
+
+
+# Trees -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_tree() -> None:
+    tree = Branch(
+        [line("root"), line("1")],
+        [Branch([line("a")], [Branch([line("aa\x1b"), line("12")])]), Branch([line("b"), line("3")])],
+    )
+    assert texts(draw_tree(COLUMNS[:2], [tree, Branch([line("next")])], 60)) == [
+        "name          size",
+        "root             1",
+        "├─ a",
+        r"│  └─ aa\x1b    12",
+        "└─ b             3",
+        "next",
+    ]
+
+
+def test_a_tree_as_deep_as_another_node_likes() -> None:
+    tree = Branch([line("leaf")])
+    for level in range(3000):
+        tree = Branch([line(f"level {level}")], [tree])
+    drawn = texts(draw_tree(COLUMNS[:1], [tree], 300, heading=False))
+    assert len(drawn) == 3001
+    assert drawn[-1] == "   " * DEEPEST + "└─ leaf"
+    # On a narrow terminal the names have most of the line.
+    assert "leaf" in texts(draw_tree(COLUMNS[:1], [tree], 40))[-1]
+
+
+# Networks ----------------------------------------------------------------------------------------------------------
+
+
+def connection(first: str, second: str, *queued: int) -> SeenConnection:
+    return SeenConnection(first, second, "unix", "secret", dict(zip((first, second), queued, strict=False)), 65.0)
+
+
+NETWORK = join_networks(
+    [
+        SeenNode("seed1", True),
+        SeenNode("seed2", True),
+        SeenNode("w1", False, "seed1"),
+        SeenNode("w2", False, "seed2"),
+        SeenNode("w3", None, None, "inspection is off"),
+    ],
+    [
+        connection("seed1", "seed2", 0, 0),
+        connection("seed1", "w1", 2048),
+        # What the other side says of the same connection.
+        SeenConnection("seed1", "w1", "unix", "secret", {"w1": 5}, 64.0),
+        connection("seed2", "w2", 0, 0),
+        connection("w1", "w2", 0, 3 << 20),
+        connection("seed2", "w3"),
+        connection("seed1", "w9"),
+    ],
+)
+
+
+def test_a_network_as_a_tree() -> None:
+    assert texts(draw_network(NETWORK, 100)) == [
+        "node        kind    connection             queued      since  remark",
+        "seed1       global",
+        "├─ w1       guest   unix, secret  5 B → ← 2.0 KiB  1 min 4 s",
+        "│  └─ ↔ w2          unix, secret        ← 3.0 MiB  1 min 5 s",
+        "├─ w9       ?       unix, secret                ?  1 min 5 s  only its peers name it",
+        "└─ ↔ seed2          unix, secret              0 B  1 min 5 s",
+        "seed2       global",
+        "├─ w2       guest   unix, secret              0 B  1 min 5 s",
+        "└─ w3       ?       unix, secret                ?  1 min 5 s  inspection is off",
+    ]
+
+
+def test_a_network_on_a_narrow_terminal() -> None:
+    drawn = texts(draw_network(NETWORK, 44))
+    assert drawn[0].split() == ["node", "connection", "queued"]
+    assert [each.split()[0] for each in drawn[1:3]] == ["seed1", "├─"]
+    assert max(map(len, drawn)) <= 44
+
+
+def test_a_node_without_a_global_one_is_a_root_behind_the_others() -> None:
+    network = join_networks([SeenNode("alone", None, None, "unreachable"), SeenNode("seed", True)], [])
+    assert [each.split()[0] for each in texts(draw_network(network, 80))[1:]] == ["seed", "alone"]
+
+
+def test_many_connections_of_one_node() -> None:
+    nodes = [SeenNode("a", True), *(SeenNode(f"g{number:02}", True) for number in range(20))]
+    network = join_networks(nodes, [connection("a", f"g{number:02}") for number in range(20)])
+    drawn = texts(draw_network(network, 80))
+    assert sum("↔" in each for each in drawn) == MOST - 1
+    assert any("… and 13 more connections: --all" in each for each in drawn)
+    assert sum("↔" in each for each in texts(draw_network(network, 80, whole=True))) == 20
+
+
+def test_a_network_for_graphviz() -> None:
+    drawn = draw_dot(NETWORK)
+    assert drawn[0] == "graph network {"
+    assert drawn[-1] == "}"
+    assert r'  "seed1" [label="seed1\nglobal", style=bold];' in drawn
+    assert r'  "w3" [label="w3\n?\ninspection is off", style=dashed];' in drawn
+    assert '  "seed1" -- "w1" [label="unix, secret, 2.0 KiB queued", style=bold];' in drawn
+    assert '  "seed1" -- "seed2" [label="unix, secret"];' in drawn
+
+
+def test_a_network_for_mermaid() -> None:
+    drawn = draw_mermaid(NETWORK)
+    assert drawn[0] == "graph LR"
+    assert '  n0["seed1<br>global"]:::global' in drawn
+    assert '  n0 ===|"unix, secret, 2.0 KiB queued"| n2' in drawn
+    assert '  n0 ---|"unix, secret"| n1' in drawn
+
+
+def test_what_nodes_say_cannot_leave_its_place_in_a_diagram() -> None:
+    evil = 'x"];\n evil -- "</script><br>`#quot;%%{init}\\N' + HOSTILE
+    network = join_networks(
+        [SeenNode("a", True, None, evil), SeenNode("b")], [SeenConnection("a", "b", evil, evil, {"a": 1})]
+    )
+    for drawn in (draw_dot(network), draw_mermaid(network)):
+        assert all(map(is_harmless, drawn))
+    dot = [each for each in draw_dot(network) if each.startswith('  "')]
+    for each in dot:
+        # Outside of quotes there is nothing of theirs.
+        outside = each.replace("\\\\", "").replace('\\"', "").split('"')[::2]
+        assert not any(word in "".join(outside) for word in ("evil", "script"))
+    for each in draw_mermaid(network):
+        assert each.count('"') in (0, 2)
+        assert "</script>" not in each
+        assert "`" not in each
+
+
+# Log records -------------------------------------------------------------------------------------------------------
+
+
+def test_a_record_cannot_pass_for_one_of_another_node() -> None:
+    record = logging.LogRecord("app", logging.ERROR, "w1", 0, "", (), None)
+    record.exc_text = "Traceback\n  \x1b[31mline\n"
+    drawn = texts(draw_record(record, "w1", "first\n10:00:00.000 seed INFO app: forged\x1b[A"))
+    head, *rest = drawn
+    assert head.split(" ", 1)[1] == "w1 ERROR   app: first"
+    assert rest == [r"    10:00:00.000 seed INFO app: forged\x1b[A", "    Traceback", r"      \x1b[31mline"]
+
+
+# Numbers -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        *((0, "0 s"), (0.0123, "12 ms"), (0.9999, "1 s"), (59.4, "59 s"), (59.9, "1 min 0 s"), (125, "2 min 5 s")),
+        *((3599.9, "1 h 0 min"), (601, "10 min"), (90_000, "1 d 1 h"), (1e8, "1,157 d"), (-5, "0 s")),
+        *((float("nan"), "?"), (float("inf"), "?"), (1e300, "?")),
+    ],
+)
+def test_lengths_of_time(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "size, text",
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (200 << 10, "200 KiB"),
+        (5 << 30, "5.0 GiB"),
+        (1 << 45, "32768 GiB"),
+    ],
+)
+def test_sizes(size: int, text: str) -> None:
+    assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    "number, text",
+    [(0, "0"), (0.42, "0.4"), (9999, "9,999"), (12_345, "12.3 k"), (123_456, "123 k"), (5e9, "5,000 M"), (1e300, "?")],
+)
+def test_numbers(number: float, text: str) -> None:
+    assert number_text(number) == text

@@ -1,0 +1,238 @@
+"""`trio-mp run` and `trio-mp seed`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+from command_lines import environment, open_command, run_command
+from running_programs import SECRET
+
+from trio_mp import open_node
+from trio_mp.cli import main
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets, and signals")
+
+APP = """\
+import sys
+import trio
+
+async def main(node, *words):
+    print("main", node.id, *words)
+
+async def failing(node):
+    raise LookupError("no eggs")
+
+async def leaving(node, port):
+    node.send(port, "last words")
+    sys.exit(7)
+
+async def sleeping(node, port=""):
+    try:
+        print("sleeps")
+        await trio.sleep_forever()
+    finally:
+        print("unwinds")
+        if port:
+            node.send(port, "last words")
+
+async def stubborn(node):
+    print("sleeps")
+    with trio.CancelScope(shield=True):
+        try:
+            await trio.sleep(1000)
+        except KeyboardInterrupt:
+            pass
+
+async def one(node, word):
+    pass
+
+def sync(node):
+    print("service", node.id)
+
+spam = 5
+"""
+
+
+@pytest.fixture
+def folder(short_directory: Path) -> Path:
+    (short_directory / "app.py").write_text(APP)
+    return short_directory
+
+
+# The program ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_program_runs_with_the_services_of_its_profile_and_the_command_line_decides(folder: Path) -> None:
+    (folder / "profiles.toml").write_text(
+        '[profile.eggs]\nnode_id = "profile"\nservices = ["app:sync"]\nheartbeat = 1\n'
+    )
+    variables = environment(TRIO_MP_CONFIG="profiles.toml", TRIO_MP_NODE_ID="variable", TRIO_MP_PROFILE="spam")
+    said = run_command("run", "--profile", "eggs", "--id", "ruth", "app", "a", "--id", "b", cwd=folder, env=variables)
+    assert said.stdout == "service ruth\nmain ruth a --id b\n"
+    assert said.stderr == "trio-mp: app:main run in the node ruth\n"
+    assert said.returncode == 0
+
+
+def test_the_exception_of_a_program_is_shown_from_where_the_program_begins(folder: Path) -> None:
+    said = run_command("run", "-q", "app:failing", cwd=folder, env=environment())
+    assert said.returncode == 1
+    assert said.stdout == ""
+    lines = said.stderr.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[1].endswith('app.py", line 8, in failing')
+    assert lines[-1] == "LookupError: no eggs"
+    assert len(lines) <= 5
+
+
+async def test_sigterm_has_the_program_unwind_and_what_it_sends_goes_out(folder: Path) -> None:
+    async with (
+        open_node("hub", binds=[f"unix:{folder}/hub"], secret=SECRET, profile=False) as hub,
+        hub.open_port() as port,
+        open_command(
+            *("run", "--seed", f"unix:{folder}/hub", "app:sleeping", str(port)),
+            cwd=folder,
+            env=environment(TRIO_MP_SECRET=SECRET),
+        ) as program,
+    ):
+        await program.expect("^sleeps$")
+        program.process.send_signal(signal.SIGTERM)
+        assert await port.receive() == ("last words",)
+        assert await program.process.wait() == 0
+        await program.expect("^unwinds$")
+
+
+async def test_a_program_that_leaves_by_sys_exit_has_its_status_and_what_it_has_sent_goes_out(folder: Path) -> None:
+    async with (
+        open_node("hub", binds=[f"unix:{folder}/hub"], secret=SECRET, profile=False) as hub,
+        hub.open_port() as port,
+        open_command(
+            *("run", "--seed", f"unix:{folder}/hub", "app:leaving", str(port)),
+            cwd=folder,
+            env=environment(TRIO_MP_SECRET=SECRET),
+        ) as program,
+    ):
+        assert await port.receive() == ("last words",)
+        assert await program.process.wait() == 7
+
+
+async def test_ctrl_c_is_one_line(folder: Path) -> None:
+    async with open_command("run", "-q", "app:sleeping", cwd=folder) as program:
+        await program.expect("^sleeps$")
+        program.process.send_signal(signal.SIGINT)
+        assert await program.process.wait() == 130
+        await program.expect("interrupted")
+        assert program.lines == ["sleeps", "unwinds", "trio-mp: interrupted"]
+
+
+async def test_a_second_sigterm_ends_a_program_that_does_not_unwind(folder: Path) -> None:
+    async with open_command("run", "app:stubborn", cwd=folder) as program:
+        await program.expect("^sleeps$")
+        program.process.send_signal(signal.SIGTERM)
+        while program.process.returncode is None:
+            # The second may come before Python has handled the first one; then a third one is needed.
+            program.process.send_signal(signal.SIGTERM)
+            with trio.move_on_after(0.05):
+                await program.process.wait()
+        assert program.process.returncode == -signal.SIGTERM
+
+
+async def test_services_alone_run_until_they_are_stopped(folder: Path) -> None:
+    variables = environment(TRIO_MP_SERVICES="app:sync,app:sleeping", TRIO_MP_NODE_ID="ruth")
+    async with open_command("run", cwd=folder, env=variables) as program:
+        await program.expect("^service ruth$")
+        await program.expect("^sleeps$")
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 0
+        await program.expect("^unwinds$")
+
+
+# What cannot run -----------------------------------------------------------------------------------------------------
+
+WRONG = [
+    (["ap"], "expected the name of a module that Python finds in {} or where packages are installed, got 'ap'"),
+    (["app.py"], "expected the name of a module, got the file app.py; write app"),
+    (["app:"], "expected MODULE or MODULE:FUNCTION, got 'app:'"),
+    (["app:mian"], "no function mian in the module app; did you mean app:main?"),
+    (["json"], "no function main in the module json; write `async def main(node)`"),
+    (["app:spam"], "expected an async function, `async def spam(node)`, got 5"),
+    (["app:sync"], "expected an async function, `async def sync(node)`, got a sync one"),
+    (
+        ["app:one"],
+        "app:one(node, word): the arguments [] behind the node do not fit: missing a required argument: 'word'",
+    ),
+    (["app:one", "a", "b"], "app:one(node, word): the arguments ['a', 'b'] behind the node do not fit: too many"),
+    ([], "expected MODULE, or services in the profile, got neither"),
+    (["--id", "/%", "app"], "--id: expected 1 to 255 of the characters"),
+    (["--seed", "x:y", "app"], "--seed: expected"),
+    (["--bind", "unix:s", "app"], "secret: expected one, or a secret_file or a certificate"),
+    (["--profile", "nobody", "app"], "expected a profile 'nobody'"),
+]
+
+
+@pytest.mark.parametrize("words, text", WRONG, ids=[" ".join(words) or "nothing" for words, _ in WRONG])
+def test_what_cannot_run_is_one_line(
+    folder: Path, words: list[str], text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "app", raising=False)
+    assert main(["run", *words]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("trio-mp: ")
+    assert text.format(Path.cwd()) in told.err
+    assert told.err.count("\n") == 1
+
+
+def test_a_module_that_cannot_be_imported_is_shown_by_its_traceback(folder: Path) -> None:
+    (folder / "broken.py").write_text("import no_such_thing\n")
+    said = run_command("run", "broken", cwd=folder, env=environment())
+    assert said.returncode == 1
+    assert "broken.py" in said.stderr
+    assert said.stderr.endswith("ModuleNotFoundError: No module named 'no_such_thing'\n")
+    assert len(said.stderr.splitlines()) == 4
+
+
+def test_an_address_that_is_taken_is_one_line(folder: Path) -> None:
+    (folder / "taken").write_text("")
+    said = run_command(*("run", "--bind", "unix:taken", "app"), cwd=folder, env=environment(TRIO_MP_SECRET=SECRET))
+    assert said.returncode == 3
+    assert said.stdout == ""
+    assert said.stderr.startswith("trio-mp: cannot listen on unix:taken: there is a file of that name")
+    assert said.stderr.count("\n") == 1
+
+
+# A seed --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_seed_runs_nothing_is_global_and_says_where_it_listens(folder: Path) -> None:
+    secret = folder / "secret"
+    secret.write_text(SECRET)
+    secret.chmod(0o600)
+    # It is one of two seeds, and the other one is away: it must not wait for that one.
+    (folder / "profiles.toml").write_text(
+        '[default]\nseeds = ["unix:other", "unix:seed"]\nsecret_file = "secret"\nservices = ["app:sync"]\n'
+    )
+    variables = environment(TRIO_MP_CONFIG="profiles.toml")
+    async with open_command("seed", "--id", "seed", "--bind", "unix:seed", cwd=folder, env=variables) as program:
+        after = await program.expect("^unix:seed$")
+        async with open_node("eggs", seeds=[f"unix:{folder}/seed"], secret=SECRET, profile=False) as node:
+            assert await node.call("seed", "info") == ("seed",)
+            async with node.watch_nodes() as changes:
+                async for change in changes:
+                    if change.node_id == "seed":
+                        break
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 0
+        assert not [line for line in program.lines if line.startswith("service")]
+        assert program.lines[after - 2] == "trio-mp: the seed seed runs until it is stopped; it listens at"
+
+
+def test_a_seed_needs_an_address(folder: Path) -> None:
+    said = run_command("seed", "--bind", "[]", cwd=folder, env=environment(TRIO_MP_SECRET=SECRET))
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr == "trio-mp: binds: expected an address to listen on for a seed, got none; give --bind ADDRESS\n"

@@ -1,0 +1,145 @@
+"""The node of a command that runs until it is stopped: its settings are from outside, and signals end it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+
+import trio
+
+from .._errors import ConfigurationError
+from .._node.node import Node
+from .._node.opening import open_node_in
+from .._node.outside import from_outside
+from .._node.services import find_services, start_services
+from .._profiles.sources import Given, Layer, checked
+from .._settings import texts
+from .._settings.checks import services as checked_services
+from .._settings.environment import Environment
+from .._settings.settings import SettingArguments
+from .exits import CANNOT_JOIN, CTRL_C, NO, OK, CommandFailed
+from .stopping import cancelled_by_sigterm
+
+_OURS = frozenset({"trio", "trio_mp", "contextlib", "importlib"})
+
+
+def command_line_layer(arguments: argparse.Namespace) -> Layer:
+    """Give the settings that the options of `add_node_options` say.
+
+    Raises:
+      ConfigurationError: one has a value that cannot work; the text begins with the option.
+    """
+    given = {
+        "--id": ("node_id", arguments.node_id),
+        "--seed": ("seeds", _words(arguments.seeds)),
+        "--bind": ("binds", _words(arguments.binds)),
+        "--secret-file": ("secret_file", arguments.secret_file),
+    }
+    return {name: checked(name, value, option) for option, (name, value) in given.items() if value is not None}
+
+
+def _words(given: list[str] | None) -> object:
+    """The addresses of an option that may be repeated, and may have commas in it; None if it was not given."""
+    return None if given is None else texts.words(",".join(given))
+
+
+class DeployedNode:
+    """Runs a node whose settings a command line, variables and profiles give.
+
+    Args:
+      arguments: with the options of `add_node_options`.
+      main: runs in the node until it returns, or until SIGTERM cancels it.
+      defaults: settings that count where nothing from outside gives them.
+      fixed: settings that nothing can change.
+      adjust: takes the settings that were found, and returns those of the node; may raise `ConfigurationError`.
+    """
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        main: Callable[[Node], Awaitable[None]],
+        *,
+        defaults: Mapping[str, object] | None = None,
+        fixed: Mapping[str, object] | None = None,
+        adjust: Callable[[SettingArguments], SettingArguments] = lambda settings: settings,
+    ) -> None:
+        self._arguments = arguments
+        self._main = main
+        self._defaults = defaults or {}
+        self._fixed = fixed or {}
+        self._adjust = adjust
+        # From then on an exception is one of the program.
+        self._opened = False
+
+    def run(self) -> int:
+        """Run the node until its main function has ended; returns the exit status of the command.
+
+        Raises:
+          ConfigurationError: a setting cannot work.
+          CommandFailed: the node cannot listen where it should.
+          SystemExit: the program has raised it.
+        """
+        if self._arguments.verbose:
+            logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        try:
+            left = trio.run(self._serve)
+        except BaseException as error:
+            if not self._opened and isinstance(error, ConfigurationError):
+                raise
+            if not self._opened and isinstance(error, OSError):
+                raise CommandFailed(CANNOT_JOIN, error.strerror or str(error)) from None
+            return report_program(error)
+        if left is not None:
+            raise left
+        return OK
+
+    async def _serve(self) -> SystemExit | None:
+        """Open the node and run the main function; returns the exception by which that has ended the process."""
+        profile = self._arguments.profile or True
+        command_line = dict(command_line_layer(self._arguments))
+        command_line |= {name: Given(name, value, "trio-mp") for name, value in self._fixed.items()}
+        with (
+            cancelled_by_sigterm() as scope,
+            from_outside(None, profile, (), self._defaults, command_line) as (node_id, found),
+        ):
+            settings = self._adjust(found)
+            # Started here and not by the node, so that their exceptions can be told from those of its opening.
+            services = find_services(checked_services("services", settings.pop("services", ())))
+            async with open_node_in(Environment(), node_id, **settings) as node:
+                self._opened = True
+                with scope:
+                    start_services(node, services)
+                    try:
+                        await self._main(node)
+                    except SystemExit as left:
+                        # The node closes in good order first: what was sent before still goes out.
+                        return left
+        return None
+
+
+def report_program(error: BaseException) -> int:
+    """Show the traceback of an exception that a program has raised; returns the exit status of the command.
+
+    For an interrupt by Ctrl-C it is one line instead.
+    """
+    interrupted = isinstance(error, KeyboardInterrupt)
+    rest: BaseException | None = error
+    if isinstance(error, BaseExceptionGroup):
+        interrupts, rest = error.split(KeyboardInterrupt)
+        interrupted = interrupts is not None
+    if rest is not None and not isinstance(rest, KeyboardInterrupt):
+        sys.excepthook(type(rest), _without_ours(rest), rest.__traceback__)
+    if interrupted:
+        print("trio-mp: interrupted", file=sys.stderr)
+    return CTRL_C if interrupted else NO
+
+
+def _without_ours(error: BaseException) -> BaseException:
+    """Take the calls away from the beginning of a traceback by which this package and Trio came to the program."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+        trace = trace.tb_next
+    # Without any call of the program it is about this package, and all of it counts.
+    return error.with_traceback(trace) if trace is not None else error
