@@ -36,9 +36,10 @@ def command_line_layer(arguments: argparse.Namespace) -> Layer:
       ConfigurationError: one has a value that cannot work; the text begins with the option.
     """
     given = {
-        "--id": ("node_id", arguments.node_id),
+        # A tool has neither of these two.
+        "--id": ("node_id", getattr(arguments, "node_id", None)),
+        "--bind": ("binds", _words(getattr(arguments, "binds", None))),
         "--seed": ("seeds", _words(arguments.seeds)),
-        "--bind": ("binds", _words(arguments.binds)),
         "--secret-file": ("secret_file", arguments.secret_file),
     }
     return {name: checked(name, value, option) for option, (name, value) in given.items() if value is not None}

@@ -39,6 +39,13 @@ exit status: 0 SIGTERM has ended it; 2 a setting is wrong; 3 it cannot listen wh
 130 Ctrl-C."""
 
 
+DOCTOR = """\
+Tries, for each seed, what a node does to join the network: it resolves the name, dials, proves that it
+has the secret and asks for the same, compares versions and clocks, and waits until it has joined. Each
+line is `ok`, a `warning`, or `wrong`, with what to do about it. What is wrong with the configuration
+itself says `trio-mp check`.
+"""
+
 DEMO = """\
 Starts a seed and several nodes as processes of this machine. They connect by Unix sockets in a
 temporary directory, with a random secret; there is nothing to configure. Every node sends numbered
@@ -185,5 +192,15 @@ COMMANDS: list[Command] = [
         prints=False,
         description=BENCH,
         status="exit status: 0 if every workload gave a figure, else 1, with the reason.",
+    ),
+    Command(
+        "doctor",
+        "run",
+        "try all that a node needs to join the network, and say what to do about what does not work",
+        "trio-mp doctor --seed seed.example:4040 --secret-file secret",
+        lambda _: None,
+        "trio_mp.cli.doctor:doctor",
+        description=DOCTOR,
+        status="exit status: 0 nothing is wrong, 1 something is, 2 a setting is wrong, 5 time ran out",
     ),
 ]
