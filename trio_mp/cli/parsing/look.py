@@ -19,6 +19,12 @@ until Ctrl-C. A node whose setting share_logs is off sends none.
 """
 
 
+SHELL = """\
+A Python prompt in which `node` is open, as a tool that has joined the network, and `await` works: `await
+node.call("w1", "time")`. All of it runs here; other nodes get messages, and evaluate nothing. Lines may also come from
+a pipe; then the exit status is 1 if one of them has raised.
+"""
+
 LINKS = """\
 Global nodes stand at the left, with their guests below them. A connection between other nodes is marked with ↔, and
 shown once. A node whose setting inspect is "off" says nothing, but its peers name it.
@@ -91,6 +97,15 @@ FAMILIES = [CommandFamily("db", "look", "read and follow the database that all n
 _HERE = "trio_mp.cli.look"
 
 COMMANDS = [
+    Command(
+        name="shell",
+        group="look",
+        help="a Python prompt with a node that has joined the network",
+        description=SHELL,
+        example="""trio-mp shell\necho 'await node.call("w1", "time")' | trio-mp shell""",
+        add_arguments=_nothing,
+        run=f"{_HERE}.shell:shell",
+    ),
     Command(
         name="links",
         group="look",
