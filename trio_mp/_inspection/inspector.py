@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from .._errors import CallError
-from . import ports
+from . import ports, tasks
 from .service import InspectionService
-from .views import LinkPage, LinkView, PortPage
+from .views import LinkPage, LinkView, PortPage, SupervisorPage, SupervisorView, TaskView
 
 T = TypeVar("T")
 
@@ -58,10 +58,7 @@ class Inspector:
         """
         if by not in ports.ORDERS:
             raise ValueError(f"ports(): expected by to be one of {', '.join(ports.ORDERS)}, got {by!r}")
-        if isinstance(limit, bool) or not isinstance(limit, int):
-            raise TypeError(f"ports(): expected limit to be an int, got {limit!r}")
-        if not 1 <= limit <= ports.MOST:
-            raise ValueError(f"ports(): expected a limit of 1 to {ports.MOST}, got {limit}")
+        _check_limit("ports()", limit, ports.MOST)
         return await self._ask(PortPage, "ports", by=by, limit=limit, after=after)
 
     async def links(self) -> list[LinkView]:
@@ -76,6 +73,25 @@ class Inspector:
             after = page.after
         return links
 
+    async def tasks(self, *, stacks: bool = False, limit: int = 500) -> TaskView:
+        """The tasks of the node as a tree, whose root stands for the node: its own tasks, and those of its ports.
+
+        The tasks of the program that are not inside ports are not among them: they are not the node's.
+
+        Args:
+          stacks: whether each task comes with its stack. That needs `inspect="act"` on the node, and is logged there.
+          limit: how many tasks there may be in all, at most 1000; `TaskView.hidden` says what is left out.
+
+        Raises:
+          TypeError, ValueError: an argument cannot work.
+        """
+        _check_limit("tasks()", limit, tasks.MOST)
+        return await self._ask(TaskView, "tasks", stacks=bool(stacks), limit=limit)
+
+    async def supervisors(self) -> list[SupervisorView]:
+        """The supervisors that are open on the node, in the order in which they were opened, with their children."""
+        return (await self._ask(SupervisorPage, "supervisors")).supervisors
+
     async def _ask(self, kind: type[T], question: str, **arguments: object) -> T:
         answer = await self._service.ask(self.node_id, question, arguments)
         try:
@@ -83,3 +99,10 @@ class Inspector:
         except msgspec.ValidationError as error:
             text = f"{question} of {self.node_id}: expected a {kind.__name__}: {error}"
             raise CallError("bad_reply", text) from None
+
+
+def _check_limit(method: str, limit: object, most: int) -> None:
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise TypeError(f"{method}: expected limit to be an int, got {limit!r}")
+    if not 1 <= limit <= most:
+        raise ValueError(f"{method}: expected a limit of 1 to {most}, got {limit}")

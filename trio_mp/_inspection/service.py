@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -21,11 +22,13 @@ from .._protocol.calls import TicketFate
 from .._protocol.requests import Inspect
 from .._runtime import Runtime
 from .._services.calls import Calls
-from . import links, ports
+from . import links, ports, supervisors, tasks
 from .errors import Unanswered
 from .ports import PortLister
 from .slices import Slices
-from .views import LinkPage, PortPage
+from .stacks import write_stack
+from .tasks import Growing
+from .views import LinkPage, PortPage, SupervisorPage, TaskView
 
 MOST_OF_ONE = 16
 """How many questions one other node may have in flight here."""
@@ -54,6 +57,17 @@ class LinksAsked(Asked, frozen=True, forbid_unknown_fields=True):
     after: Annotated[str, msgspec.Meta(max_length=255)] = ""
 
 
+class TasksAsked(Asked, frozen=True, forbid_unknown_fields=True):
+    """The arguments of `tasks`."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=tasks.MOST)]
+    stacks: bool = False
+
+
+class NothingAsked(Asked, frozen=True, forbid_unknown_fields=True):
+    """A question without arguments."""
+
+
 class InspectionService:
     """Answers the questions of other nodes, and of this one about itself.
 
@@ -75,6 +89,8 @@ class InspectionService:
         self._questions: dict[str, Callable[[str, dict[str, object]], Awaitable[object]]] = {
             "ports": self._list_ports,
             "links": self._list_links,
+            "tasks": self._list_tasks,
+            "supervisors": self._list_supervisors,
         }
 
     # Who may ask ---------------------------------------------------------------------------------------------------
@@ -181,6 +197,41 @@ class InspectionService:
         asked = _read(arguments, LinksAsked)
         async with self._turn:
             return await links.list_links(self._runtime.network, asked.after, Slices(self._clock), self._place_of)
+
+    async def _list_tasks(self, asker: str, arguments: dict[str, object]) -> TaskView:
+        asked = _read(arguments, TasksAsked)
+        if asked.stacks:
+            self._check_may_act(asker, "the stacks of tasks")
+            self._log_act(asker, "looks at the stacks of all tasks")
+        slices = Slices(self._clock)
+        async with self._turn:
+            tree = await tasks.list_tasks(self._runtime.lifecycle, self._ports.numbers, asked.limit, slices)
+            if asked.stacks:
+                return await self._runtime.environment.in_thread(lambda: _grown(tree, stacks=True))
+            return _grown(tree, stacks=False)
+
+    async def _list_supervisors(self, asker: str, arguments: dict[str, object]) -> SupervisorPage:
+        _read(arguments, NothingAsked)
+        async with self._turn:
+            return await supervisors.list_supervisors(
+                self._runtime, self._ports.numbers, Slices(self._clock), ids=self.may_act(asker)
+            )
+
+    # Acts ----------------------------------------------------------------------------------------------------------
+
+    def _log_act(self, asker: str, what: str) -> None:
+        """Log what another node does here, or looks at. Never left out: this is the record of who has done it."""
+        log.warning("%s %s", asker, what)
+
+
+def _grown(tree: Growing, *, stacks: bool) -> TaskView:
+    """The view of a tree of tasks. With stacks, this reads source."""
+    return replace(
+        tree.view,
+        children=[_grown(child, stacks=stacks) for child in tree.children],
+        hidden=tree.hidden,
+        stack=write_stack(tree.places) if stacks and tree.places else None,
+    )
 
 
 def _read(arguments: dict[str, object], kind: type[A]) -> A:
