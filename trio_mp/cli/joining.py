@@ -57,7 +57,7 @@ def run_tool(arguments: argparse.Namespace, main: Callable[[Tool], Awaitable[int
 
 async def _run(arguments: argparse.Namespace, main: Callable[[Tool], Awaitable[int]]) -> int:
     seconds = math.inf if arguments.timeout is None else arguments.timeout
-    async with open_node_from(_command_line(arguments), profile=arguments.profile or True) as node:
+    async with open_node_from(_command_line(arguments), profile=arguments.profile or True, tool=True) as node:
         # The node closes outside of it, so that an error that comes with the last moment stays what it is.
         ends = trio.current_time() + seconds
         await _join(node, min(JOINING, seconds))
@@ -66,8 +66,8 @@ async def _run(arguments: argparse.Namespace, main: Callable[[Tool], Awaitable[i
 
 
 def _command_line(arguments: argparse.Namespace) -> Layer:
-    """The settings that the command line gives, and those that a tool does not take from a profile."""
-    layer = {name: Given(name, (), "trio-mp") for name in ("binds", "services", "spawn_modules")}
+    """The settings that the command line gives."""
+    layer: dict[str, Given] = {}
     if arguments.seeds:
         layer["seeds"] = checked("seeds", arguments.seeds, "--seed")
     if arguments.secret_file is not None:
