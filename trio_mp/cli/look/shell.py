@@ -46,10 +46,11 @@ async def _shell(tool: Tool) -> int:
     ended = trio.Event()
 
     async def interact() -> None:
-        await trio.to_thread.run_sync(console.run, interactive)
+        # If this command ends before its input, as by --timeout, the thread is left alone, which reads a line.
+        await trio.to_thread.run_sync(console.run, interactive, abandon_on_cancel=True)
         ended.set()
 
-    with _harmless_stdout(), _history(console, interactive=interactive):
+    with _terminal(interactive=interactive), _harmless_stdout(), _history(console, interactive=interactive):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(interact)
             while not ended.is_set():
@@ -100,22 +101,31 @@ class ShellConsole(code.InteractiveConsole):
         """Run a line, and show the exception that it raises, but for SystemExit."""
         function = types.FunctionType(compiled, self.locals)
         ended: outcome.Outcome[object] = trio.from_thread.run(self._evaluate, function)
+        if not isinstance(ended, outcome.Error):
+            return
+        error = ended.error
+        if isinstance(error, SystemExit):
+            raise error
+        self.status = OK if self._interactive else NO
         try:
-            ended.unwrap()
-        except SystemExit:
-            raise
+            # The first frame is that of `_evaluate`.
+            raise error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
         except BaseException:  # noqa: BLE001 - whatever it is, it is shown, and the next line is read
-            self.status = OK if self._interactive else NO
             self.showtraceback()
 
     async def _evaluate(self, function: types.FunctionType) -> outcome.Outcome[object]:
+        ended: outcome.Outcome[object] = outcome.Error(KeyboardInterrupt())
         with trio.CancelScope() as self._scope:
-            if inspect.iscoroutinefunction(function):
-                ended: outcome.Outcome[object] = await outcome.acapture(function)
-            else:
-                ended = outcome.capture(function)
-        if self._scope.cancelled_caught or (isinstance(ended, outcome.Error) and self._scope.cancel_called):
-            ended = outcome.Error(KeyboardInterrupt())
+            try:
+                result = function()
+                if inspect.iscoroutinefunction(function):
+                    result = await result
+                ended = outcome.Value(result)
+            except trio.Cancelled:
+                # By Ctrl-C, and the scope takes it; or this command ends.
+                raise
+            except BaseException as error:  # noqa: BLE001 - the prompt shows it
+                ended = outcome.Error(error)
         self._scope = None
         return ended
 
@@ -124,7 +134,7 @@ class ShellConsole(code.InteractiveConsole):
         if self._scope is not None:
             self._scope.cancel()
         else:
-            self.write("\nCtrl-D ends this shell\n")
+            self.write("\nCtrl-D ends this shell\n>>> ")
 
     def write(self, data: str) -> None:
         """Show words, such as a traceback."""
@@ -169,6 +179,22 @@ class HarmlessStream:
         """Write several texts, as `write` does."""
         for text in texts:
             self.write(text)
+
+
+@contextlib.contextmanager
+def _terminal(*, interactive: bool) -> Generator[None, None, None]:
+    """Leave the terminal as it was, even if readline is in the middle of a line."""
+    try:
+        import termios  # not on Windows
+    except ImportError:
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin) if interactive else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
 @contextlib.contextmanager
