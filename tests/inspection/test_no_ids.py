@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from network_helpers import FakeNetwork, open_pair
 
-from trio_mp import Inspector, Node, Port
+from trio_mp import Inspector, Port
 
 
 async def everything(inspector: Inspector) -> str:

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from .._errors import CallError
+from .._protocol.wire.values import plain_message
+from .._services.statistics import NodeStatistics
 from . import ports, tasks
 from .service import InspectionService
 from .views import LinkPage, LinkView, PortPage, SupervisorPage, SupervisorView, TaskView
@@ -39,6 +41,10 @@ class Inspector:
 
     def __repr__(self) -> str:
         return f"<Inspector of {self.node_id}>"
+
+    async def statistics(self) -> NodeStatistics:
+        """What the node has counted since it was opened; see `Node.statistics`."""
+        return await self._ask(NodeStatistics, "statistics")
 
     async def ports(self, by: str = "queue", limit: int = 50, after: str | None = None) -> PortPage:
         """Ports of the node, in an order; the following pages by `after`, which the page before has said.
@@ -92,6 +98,40 @@ class Inspector:
         """The supervisors that are open on the node, in the order in which they were opened, with their children."""
         return (await self._ask(SupervisorPage, "supervisors")).supervisors
 
+    # Acts ----------------------------------------------------------------------------------------------------------
+
+    async def kill(self, number: int, *reason: Any) -> None:
+        """Kill a port of the node; as `Node.kill`, which takes the ID. The port is dead when this returns.
+
+        It needs `inspect="act"` on the node, which logs it with the ID of this node.
+
+        Args:
+          number: what the node calls the port: `PortView.number`.
+          reason: why it dies; without any it ends normally.
+
+        Raises:
+          CallError: also `gone`, there is no such port any more.
+          TypeError, ValueError: the number is no positive int; or a part of the reason cannot travel.
+        """
+        _check_number("kill()", number)
+        plain = list(plain_message(reason, thorough=True, what="reason"))
+        await self._ask(bool, "kill", number=number, reason=plain)
+
+    async def stacks(self, number: int) -> str:
+        """The stacks of all tasks of a port, as tracebacks show them; empty if it has none.
+
+        It needs `inspect="act"` on the node, which logs it with the ID of this node.
+
+        Args:
+          number: what the node calls the port: `PortView.number`.
+
+        Raises:
+          CallError: also `gone`, there is no such port any more.
+          TypeError, ValueError: the number is no positive int.
+        """
+        _check_number("stacks()", number)
+        return await self._ask(str, "stacks", number=number)
+
     async def _ask(self, kind: type[T], question: str, **arguments: object) -> T:
         answer = await self._service.ask(self.node_id, question, arguments)
         try:
@@ -106,3 +146,10 @@ def _check_limit(method: str, limit: object, most: int) -> None:
         raise TypeError(f"{method}: expected limit to be an int, got {limit!r}")
     if not 1 <= limit <= most:
         raise ValueError(f"{method}: expected a limit of 1 to {most}, got {limit}")
+
+
+def _check_number(method: str, number: object) -> None:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"{method}: expected the number of a port, an int, got {number!r}")
+    if not 0 < number <= 2**62:
+        raise ValueError(f"{method}: expected the number of a port, 1 or greater, got {number}")

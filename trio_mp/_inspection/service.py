@@ -8,25 +8,30 @@ wait for one slice at most. What is not work, such as waiting for messages to tr
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from itertools import islice
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 import trio
 
 from .._peers.callers import CallOfPeer
 from .._peers.peer import Peer
+from .._ports.port import state_of
 from .._protocol.calls import TicketFate
 from .._protocol.requests import Inspect
+from .._reason import describe
 from .._runtime import Runtime
 from .._services.calls import Calls
+from .._services.statistics import NodeStatistics, measure
 from . import links, ports, supervisors, tasks
 from .errors import Unanswered
 from .ports import PortLister
 from .slices import Slices
-from .stacks import write_stack
+from .stacks import Place, family_of, stack_of, title_of, write_stack
 from .tasks import Growing
 from .views import LinkPage, PortPage, SupervisorPage, TaskView
 
@@ -35,7 +40,7 @@ MOST_OF_ONE = 16
 
 log = logging.getLogger("trio_mp.inspect")
 
-Number: TypeAlias = Annotated[int, msgspec.Meta(ge=1, lt=2**63)]
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
 A = TypeVar("A")
 
 
@@ -68,6 +73,19 @@ class NothingAsked(Asked, frozen=True, forbid_unknown_fields=True):
     """A question without arguments."""
 
 
+class PortAsked(Asked, frozen=True, forbid_unknown_fields=True):
+    """The arguments of a question about one port."""
+
+    number: Number
+
+
+class KillAsked(Asked, frozen=True, forbid_unknown_fields=True):
+    """The arguments of `kill`."""
+
+    number: Number
+    reason: list[Any]
+
+
 class InspectionService:
     """Answers the questions of other nodes, and of this one about itself.
 
@@ -87,10 +105,13 @@ class InspectionService:
         self._turn = trio.Lock()
         self._in_flight: Counter[str] = Counter()
         self._questions: dict[str, Callable[[str, dict[str, object]], Awaitable[object]]] = {
+            "statistics": self._measure,
             "ports": self._list_ports,
             "links": self._list_links,
             "tasks": self._list_tasks,
             "supervisors": self._list_supervisors,
+            "kill": self._kill,
+            "stacks": self._show_stacks,
         }
 
     # Who may ask ---------------------------------------------------------------------------------------------------
@@ -145,9 +166,7 @@ class InspectionService:
             if self._in_flight[peer.id] >= MOST_OF_ONE:
                 raise Unanswered("busy", f"{peer.id} has {MOST_OF_ONE} questions in flight, the limit")
         except Unanswered as error:
-            if error.word == "refused":
-                self._runtime.errands.complain(peer.id, "inspect", log, "%s is refused: %s", peer.id, error.text)
-            call.answer_by_error(error.word, error.text)
+            self._fail(peer.id, call, error)
             return True
         self._in_flight[peer.id] += 1
         self._runtime.lifecycle.start_system_task(self._serve, peer.id, call, request)
@@ -167,11 +186,11 @@ class InspectionService:
             if scope.cancelled_caught:
                 call.expire()
         except Unanswered as error:
-            call.answer_by_error(error.word, error.text)
+            self._fail(asker, call, error)
         except Exception as error:  # noqa: BLE001 - a question of another node must not end this one
             self._runtime.errands.complain(
-                *(asker, "inspection", log, "an error in this program, while it answered a question of %s: %r"),
-                *(asker, error),
+                *(asker, "inspection", log, "an error in this program, while it answered a question of %s:\n%s"),
+                *(asker, "".join(traceback.format_exception(error))),
                 level=logging.ERROR,
             )
             call.answer_by_error("failed", "an error in the program of the node; its log says more")
@@ -179,12 +198,23 @@ class InspectionService:
             self._in_flight[asker] -= 1
             self._in_flight += Counter()
 
+    def _fail(self, asker: str, call: CallOfPeer, error: Unanswered) -> None:
+        if error.word == "refused":
+            text = "an inspection by %s is refused: %s"
+            self._runtime.errands.complain(asker, "inspect", log, text, asker, error.text)
+        call.answer_by_error(error.word, error.text)
+
     async def _answer(self, asker: str, question: str, arguments: dict[str, object]) -> object:
         """The answer to a question, of plain values. Raises `Unanswered`."""
         answer = self._questions.get(question)
         if answer is None:
             raise Unanswered("bad_question", f"{self._runtime.id} does not know the question {question!r:.100}")
         return msgspec.to_builtins(await answer(asker, arguments))
+
+    async def _measure(self, _: str, arguments: dict[str, object]) -> NodeStatistics:
+        _read(arguments, NothingAsked)
+        await trio.lowlevel.checkpoint()
+        return measure(self._runtime, self._calls)
 
     async def _list_ports(self, asker: str, arguments: dict[str, object]) -> PortPage:
         asked = _read(arguments, PortsAsked)
@@ -219,9 +249,39 @@ class InspectionService:
 
     # Acts ----------------------------------------------------------------------------------------------------------
 
+    async def _kill(self, asker: str, arguments: dict[str, object]) -> bool:
+        """Kill a port, in order with what was sent to it before. It is dead when this returns."""
+        asked = _read(arguments, KillAsked)
+        self._check_may_act(asker, "to kill a port")
+        port = self._ports.numbers.find(asked.number)
+        reason = tuple(asked.reason)
+        self._log_act(asker, f"kills the port {asked.number}, {port}: {describe(reason)}")
+        self._runtime.lifecycle.kill(port.name, reason)
+        done = trio.Event()
+        self._runtime.dispatcher.queue.call_behind(done.set)
+        await done.wait()
+        return True
+
+    async def _show_stacks(self, asker: str, arguments: dict[str, object]) -> str:
+        """The stacks of the tasks of a port, and of those in their nurseries."""
+        asked = _read(arguments, PortAsked)
+        self._check_may_act(asker, "the stacks of tasks")
+        port = self._ports.numbers.find(asked.number)
+        self._log_act(asker, f"looks at the stacks of the port {asked.number}, {port}")
+        slices = Slices(self._clock)
+        stacks: list[tuple[str, list[Place]]] = []
+        async with self._turn:
+            for top in tuple(state_of(port).scopes.values()):
+                for task in islice(family_of(top), tasks.MOST - len(stacks)):
+                    stacks.append((title_of(task), stack_of(task)))
+                    await slices.pause()
+            return await self._runtime.environment.in_thread(
+                lambda: "\n".join([part for title, places in stacks for part in (title, write_stack(places))])
+            )
+
     def _log_act(self, asker: str, what: str) -> None:
         """Log what another node does here, or looks at. Never left out: this is the record of who has done it."""
-        log.warning("%s %s", asker, what)
+        log.warning("%s %.1000s", asker, what)
 
 
 def _grown(tree: Growing, *, stacks: bool) -> TaskView:
