@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ..._services.statistics import NodeStatistics
+from ... import NodeStatistics
 from .drawing import Column, Line, Tone, draw_table, duration_text, line, number_text
 
 COLUMNS = (
@@ -49,6 +49,7 @@ class BoardRow:
       node_id: its ID.
       statistics: what it has said of itself last; None if it has said nothing.
       rates: of the time between its last two answers; None as long as there are no two.
+      calls: how many calls it has in flight, in both directions.
       remark: why it says nothing now; empty if it does.
       text: the same, with all that is known.
     """
@@ -56,6 +57,7 @@ class BoardRow:
     node_id: str
     statistics: NodeStatistics | None = None
     rates: NodeRates | None = None
+    calls: int = 0
     remark: str = ""
     text: str = ""
 
@@ -80,9 +82,11 @@ class TopBoard:
     """All that is known of a network, for `top`.
 
     Attributes:
+      observer: the ID of the node that asks: its own questions are not among the calls in flight.
       rows: of each node, by its ID.
     """
 
+    observer: str = ""
     rows: dict[str, BoardRow] = field(default_factory=dict)
 
     def take(self, node_id: str, statistics: NodeStatistics) -> None:
@@ -91,7 +95,9 @@ class TopBoard:
         rates = None
         if before is not None and before.statistics is not None:
             rates = rates_of(before.statistics, statistics) or before.rates
-        self.rows[node_id] = BoardRow(node_id, statistics, rates)
+        asked = sum(peer.calls_in for peer in statistics.peers if peer.node == self.observer)
+        calls = max(0, statistics.calls_in - asked) + statistics.calls_out
+        self.rows[node_id] = BoardRow(node_id, statistics, rates, calls)
 
     def take_silence(self, node_id: str, remark: str, text: str) -> None:
         """A node has not answered. What it has said before is not shown any more: it would be taken for the present."""
@@ -136,7 +142,7 @@ def _value(row: BoardRow, by: str) -> float:
         case "ports":
             return found.ports
         case "calls":
-            return found.calls_in + found.calls_out
+            return row.calls
         case "restarts":
             return found.restarts
         case "delay":
@@ -178,7 +184,6 @@ def _cells(row: BoardRow) -> list[Line]:
     found, rates = row.statistics, row.rates
     if found is None:
         return [line(row.node_id, Tone.DIM), *[()] * (len(COLUMNS) - 2), line(row.remark, Tone.DOUBTFUL)]
-    calls = found.calls_in + found.calls_out
     return [
         line(row.node_id, Tone.NAME),
         line(duration_text(found.uptime)),
@@ -187,7 +192,7 @@ def _cells(row: BoardRow) -> list[Line]:
         *(line(number_text(each)) for each in ((rates.into, rates.out, rates.here) if rates is not None else ())),
         *([line("–", Tone.DIM)] * 3 if rates is None else ()),
         _counted(row.lost, Tone.BAD),
-        _counted(calls, Tone.PLAIN),
+        _counted(row.calls, Tone.PLAIN),
         _counted(found.restarts, Tone.DOUBTFUL),
         _delay(found.delay),
     ]

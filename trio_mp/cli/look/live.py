@@ -28,11 +28,12 @@ def as_text(pieces: Line) -> Text:
 
 
 class LiveLines:
-    """Lines that are drawn again and again in the same place, on a screen of their own that is gone afterwards."""
+    """Lines that are drawn again and again, on a screen of their own. The last ones are printed when that is left."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, screen=True)
+        self._lines: list[Line] = []
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -40,9 +41,10 @@ class LiveLines:
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
+        print_lines(self._lines)
 
     def show(self, draw: Callable[[int, int], list[Line]]) -> None:
         """Draw lines, for the width and the height of the terminal as it is now, in characters."""
         size = self._console.size
-        lines = draw(size.width, size.height)
-        self._live.update(Group(*map(as_text, lines)), refresh=True)
+        self._lines = draw(size.width, size.height)
+        self._live.update(Group(*map(as_text, self._lines)), refresh=True)

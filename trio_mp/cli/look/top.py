@@ -6,7 +6,6 @@ import argparse
 
 import trio
 
-from ... import Inspector, NodeStatistics
 from ..exits import NO, OK
 from ..joining import Tool, run_tool
 from .asking import PATIENCE, ask_all, nodes_now
@@ -20,17 +19,17 @@ def top(arguments: argparse.Namespace) -> int:
 
 
 async def _top(tool: Tool) -> int:
-    board = TopBoard()
+    board = TopBoard(tool.node.id)
     by, seconds = tool.arguments.sort, tool.arguments.interval
     if is_picture(tool.out) and not tool.arguments.once:
         from .live import LiveLines  # Rich takes longer to import than Trio, and may not be there
 
         with LiveLines() as live:
-            await _measure(tool, board)
             while True:
-                live.show(lambda width, height: draw_board(board, by, width, height))
-                await trio.sleep(seconds)
+                began = trio.current_time()
                 await _measure(tool, board)
+                live.show(lambda width, height: draw_board(board, by, width, height))
+                await trio.sleep_until(began + seconds)
     # A rate takes two answers.
     await _measure(tool, board)
     await trio.sleep(seconds)
@@ -45,12 +44,10 @@ async def _top(tool: Tool) -> int:
 
 async def _measure(tool: Tool, board: TopBoard) -> None:
     """Ask all nodes, those that have come since the last time too."""
-
-    async def statistics(inspector: Inspector) -> NodeStatistics:
-        return await inspector.statistics()
-
     node_ids = await nodes_now(tool.node)
-    answers = await ask_all(tool.node, node_ids, statistics, min(PATIENCE, 2 * tool.arguments.interval))
+    # What is unreachable must not hold up the picture of all others.
+    patience = min(PATIENCE, 2 * tool.arguments.interval)
+    answers = await ask_all(tool.node, node_ids, lambda inspector: inspector.statistics(), patience)
     board.keep_only(answers)
     for node_id, answer in answers.items():
         if answer.value is not None:
@@ -73,8 +70,7 @@ def row_of(row: BoardRow) -> dict[str, object]:
         "out_per_second": rates and rates.out,
         "here_per_second": rates and rates.here,
         "lost": row.lost,
-        "calls_in": found.calls_in,
-        "calls_out": found.calls_out,
+        "calls": row.calls,
         "restarts": found.restarts,
         "delay": found.delay,
         "remark": "",
