@@ -228,7 +228,9 @@ def strangers_to_ports(modules: dict[str, Module]) -> list[str]:
 def docstring_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """The lines of its docstring: that of `open_node` is a list of all settings, which no concept makes shorter."""
     first = function.body[0]
-    is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    is_text = (
+        isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    )
     return (first.end_lineno or first.lineno) - first.lineno + 1 if is_text else 0
 
 

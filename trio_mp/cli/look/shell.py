@@ -93,8 +93,9 @@ class ShellConsole(code.InteractiveConsole):
         if self._interactive:
             return super().raw_input(prompt)
         line = sys.stdin.readline()
-        if not line:
-            raise EOFError
+        if not line and not self.buffer:
+            raise SystemExit(self.status)
+        # At the end of the input an empty line comes: it ends a block, which would be left out otherwise.
         return line.rstrip("\n")
 
     def runcode(self, compiled: types.CodeType) -> None:
