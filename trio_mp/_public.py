@@ -26,6 +26,7 @@ from ._errors import (
 from ._groups.group import Group as Group
 from ._ids import node_of as node_of
 from ._inspection.inspector import Inspector as Inspector
+from ._inspection.trace_reader import PortTrace as PortTrace
 from ._inspection.views import (
     ChildView as ChildView,
     LinkView as LinkView,
@@ -33,6 +34,7 @@ from ._inspection.views import (
     PortView as PortView,
     SupervisorView as SupervisorView,
     TaskView as TaskView,
+    TracedMessage as TracedMessage,
 )
 from ._node.child import open_child_node as open_child_node
 from ._node.node import Node as Node

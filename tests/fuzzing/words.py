@@ -37,6 +37,13 @@ QUESTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
     "statistics": {},
     "supervisors": {},
     "stacks": {"number": (1, 2, 3, 2**62, 0)},
+    "trace": {
+        "number": (1, 2, 3, None, 2**62),
+        "port": (None, None, "n#x", "#"),
+        "to": ("T" * 16, "mine.1.mine.1.mine", "", "x" * 65),
+        "limit": (1, 3, 10_000, 10_001),
+        "seconds": (0.1, 5.0, 1, 0, 3601.0),
+    },
     # Of no port that there is: one of a bystander would be killed as it should.
     "kill": {"number": (2**62, 0, -1), "reason": ([], ["x"], ["killed", {"by": [None]}], None)},
 }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import msgspec
 
 from .._errors import CallError
+from .._ids import node_of
 from .._protocol.wire.values import plain_message
 from .._services.statistics import NodeStatistics
-from . import ports, tasks
+from . import ports, tasks, tracing
 from .service import InspectionService
+from .trace_reader import PortTrace, open_trace
 from .views import LinkPage, LinkView, PortPage, SupervisorPage, SupervisorView, TaskView
 
 T = TypeVar("T")
@@ -131,6 +134,40 @@ class Inspector:
         """
         _check_number("stacks()", number)
         return await self._ask(str, "stacks", number=number)
+
+    def trace(
+        self, port: int | str, *, limit: int = 100, seconds: float = 60.0
+    ) -> AbstractAsyncContextManager[PortTrace]:
+        """The messages that a port of the node gets, as text: `async with inspector.trace(7) as messages:`.
+
+        It needs `inspect="act"` on the node, which logs it with the ID of this node. The port gets what it would get,
+        and when it would. A port is traced by one operator at a time.
+
+        Args:
+          port: what the node calls the port, `PortView.number`; or its ID.
+          limit: how many messages are shown, at most 10,000. Then the trace ends.
+          seconds: after how many seconds it ends, at most 3600.
+
+        Entering waits until the trace has begun, and raises what keeps it from that: `CallError`, also `gone`, there is
+        no such port any more, and `busy`, somebody traces it. Leaving ends the trace; it is no checkpoint.
+
+        Raises:
+          TypeError, ValueError: an argument cannot work.
+        """
+        where: dict[str, object] = {"number": port}
+        if isinstance(port, str):
+            if node_of(port) != self.node_id:
+                raise ValueError(f"trace(): expected a port of {self.node_id}, got {port}")
+            where = {"port": str.__str__(port)}
+        else:
+            _check_number("trace()", port)
+        _check_limit("trace()", limit, tracing.MOST)
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            raise TypeError(f"trace(): expected a number of seconds, got {seconds!r}")
+        if not 0 < seconds <= tracing.LONGEST_TIME:
+            raise ValueError(f"trace(): expected at most {tracing.LONGEST_TIME:g} seconds, above 0, got {seconds!r}")
+        arguments = {**where, "limit": limit, "seconds": float(seconds)}
+        return open_trace(self._service, self.node_id, arguments, limit)
 
     async def _ask(self, kind: type[T], question: str, **arguments: object) -> T:
         answer = await self._service.ask(self.node_id, question, arguments)

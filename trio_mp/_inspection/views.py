@@ -213,3 +213,34 @@ class SupervisorPage:
 
     supervisors: list[SupervisorView] = field(default_factory=list)
     hidden: int = 0
+
+
+@dataclass(frozen=True)
+class TracedMessage:
+    """A message that a port has got.
+
+    Attributes:
+      number: which one it is since the trace has begun, from 1 on.
+      seconds: how long after the beginning of the trace a handler, or the mailbox, got it.
+      text: its elements, as Python writes them, of at most 500 characters. In the place of an object of the program
+        stands its type.
+    """
+
+    number: int
+    seconds: float
+    text: str
+
+
+@dataclass(frozen=True)
+class TraceEnd:
+    """How a trace has ended.
+
+    Attributes:
+      why: `"limit"`, `"time"` or `"died"`.
+      count: how many messages the port has got meanwhile.
+      dropped: how many of them were left out.
+    """
+
+    why: str
+    count: int = 0
+    dropped: int = 0
