@@ -57,8 +57,8 @@ class Lifecycle(PortLifecycle):
     Attributes:
       ports: the ports that are alive, by name.
       unwinding: ports that are dead, but whose tasks have not unwound, so that their monitors have not fired.
-      lingering: how many dead ports have tasks that have not ended. While there are any, each send looks whether such
-        a task calls it, and refuses.
+      lingering: how many dead ports have tasks that have not ended, and one more when the node is closed. While it is
+        not 0, each send looks whether such a task calls it, or the node is closed, and refuses.
       firing: how many firings are going on, one in another. Above zero nothing may be written to other nodes.
       cause: the exception that has killed the port whose monitors are being fired; None if it died of no exception,
         or on another node.
