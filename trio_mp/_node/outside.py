@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from .._errors import ConfigurationError
+from .._events import fields
 from .._profiles.first import FIRST_NODE
 from .._profiles.gathering import ONCE, TAKEN, check_request, explain, explain_barred, gather
 from .._profiles.sources import Layer, Merged
@@ -83,7 +84,7 @@ def _checked(merged: Merged, environ: Mapping[str, str]) -> tuple[str | None, Se
     node_id = cast("str | None", values.pop("node_id", None))
     settings = cast(SettingArguments, values)
     for text in find_misspelt(environ):
-        log.warning("%s", text)
+        log.warning("%s", text, extra=fields("settings", node_id or ""))
     if not merged.outside:
         # Whoever opens the node checks the same once more, and no error needs a place in it.
         _tell(merged)
@@ -103,7 +104,7 @@ def _checked(merged: Merged, environ: Mapping[str, str]) -> tuple[str | None, Se
 def _tell(merged: Merged) -> None:
     """Say in the log where the settings are from, and which have no effect."""
     for text in explain_barred(merged):
-        log.warning("%s", text)
+        log.warning("%s", text, extra=fields("settings"))
     told = explain(merged)
     if told:
-        log.info("settings of the node: %s", "; ".join(told))
+        log.info("settings of the node: %s", "; ".join(told), extra=fields("settings"))

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import trio
 
+from .._events import fields
 from .._ids import join_port
 from .._reason import exception_reason, mailbox_full, unhandled_message
 from .backlog import Backlog
@@ -246,6 +247,7 @@ class Dispatcher:
             "%s computed for %.1f s, and nothing else of this program ran meanwhile, heartbeats included:"
             " use trio.to_thread, or a node of its own",
             *(who, seconds),
+            extra=fields("stalled", self.id),
         )
 
     def deliver(self, running: Running, port: Target, message: tuple[Any, ...], received: object = False) -> None:
