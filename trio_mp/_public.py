@@ -25,6 +25,8 @@ from ._errors import (
 )
 from ._groups.group import Group as Group
 from ._ids import node_of as node_of
+from ._inspection.inspector import Inspector as Inspector
+from ._inspection.views import LinkView as LinkView, PortPage as PortPage, PortView as PortView
 from ._node.child import open_child_node as open_child_node
 from ._node.node import Node as Node
 from ._node.opening import open_node as open_node

@@ -35,7 +35,7 @@ from trio_mp.testing._network import SECRET
 from trio_mp.testing._nodes import NodeTransport
 
 from .programs import serve
-from .words import MODULE, Speaker
+from .words import CHANNELS, MODULE, Speaker
 
 MESSAGES = 2000
 """About how many messages the members say in one round."""
@@ -54,6 +54,7 @@ SETTINGS: dict[str, Any] = {
     "port_limit": 50,
     "monitor_limit": 50,
     "mailbox_limit": 200,
+    "inspect": "act",
 }
 
 EXPECTED = re.compile(
@@ -125,7 +126,7 @@ class Member:
             limit=numbers.choice((65536, 1 << 20)),
             provider="member",
             framings=("json",) if self.json else ("msgpack",),
-            words=("call",) if numbers.random() < 0.8 else (),
+            words=("call", "inspect") if numbers.random() < 0.8 else (),
         )
         session = Session(local, numbers.randbytes(NONCE_SIZE), dialler=dialler, peer_address="", make_tls=no_tls)
         if stream:
@@ -201,6 +202,9 @@ class Member:
         for message in batch:
             if message[:2] == ("", "start") and len(message) > 2:
                 self.speaker.asked = [*self.speaker.asked[-20:], str(message[2])]
+                if len(message) > 7 and message[3] in CHANNELS:
+                    # A program over there has opened a channel: this is the port of its side.
+                    self.speaker.channels = [*self.speaker.channels[-10:], str(message[7]).partition("#")[2]]
             if message[:2] == ("", "call") and len(message) > 3:
                 self.speaker.called = [*self.speaker.called[-20:], str(message[3])]
             # The IDs of ports in what it was told.

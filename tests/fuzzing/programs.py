@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import trio
 
-from trio_mp import Node, Port, PortDied, current_node, spawnable
+from trio_mp import ChannelReceiver, ChannelSender, Node, Port, PortDied, current_node, spawnable
 
 REFUSED = (TypeError, ValueError, RuntimeError, PortDied, trio.ClosedResourceError)
 """The exceptions that a program must expect when it uses arguments that came from others."""
@@ -72,6 +73,47 @@ async def breaks_off(stream: trio.abc.HalfCloseableStream, *_arguments: Any) -> 
     raise ValueError("asked for")
 
 
+@spawnable
+async def pumps(receive: ChannelReceiver[Any], send: ChannelSender[Any], *_arguments: Any) -> None:
+    """Send back what comes."""
+    async for item in receive:
+        await send.send(item)
+
+
+@spawnable
+async def takes(receive: ChannelReceiver[Any], _send: ChannelSender[Any], *_arguments: Any) -> None:
+    """Take what comes, slowly, by two clones."""
+    async with receive.clone() as other, trio.open_nursery() as nursery:
+
+        async def take(receiver: ChannelReceiver[Any]) -> None:
+            async for _ in receiver:
+                await trio.sleep(0.01)
+
+        nursery.start_soon(take, other)
+        await take(receive)
+
+
+@spawnable
+async def ends_early(receive: ChannelReceiver[Any], send: ChannelSender[Any], *_arguments: Any) -> None:
+    """Take nothing, send a little, and end."""
+    receive.close()
+    await send.send("all")
+
+
+@spawnable
+async def rows(*_arguments: Any) -> AsyncGenerator[int, None]:
+    """Yield numbers."""
+    for number in range(1000):
+        yield number
+
+
+@spawnable
+async def no_rows(*_arguments: Any) -> AsyncGenerator[int, None]:
+    """Raise after the first row."""
+    yield 1
+    raise ValueError("asked for")
+
+
 def try_to(function: Any, *arguments: Any) -> None:
     """Do what others ask; ignore that it cannot be done."""
     try:
@@ -110,6 +152,29 @@ def serve(node: Node, port: Port) -> None:
             try:
                 await node.start_on(other, "fuzzing.programs:starts", *message)  # type: ignore[arg-type]
             except REFUSED:
+                pass
+
+    @port.on("channel")
+    async def channel(other: object, *_: object) -> None:
+        with trio.move_on_after(5):
+            try:
+                async with node.open_channel(other, "fuzzing.programs:pumps", buffer=4) as (send, receive):  # type: ignore[arg-type]
+                    for number in range(20):
+                        await send.send(number)
+                    await send.aclose()
+                    async for _item in receive:
+                        pass
+            except (*REFUSED, trio.BrokenResourceError):
+                pass
+
+    @port.on("source")
+    async def source(other: object, *_: object) -> None:
+        with trio.move_on_after(5):
+            try:
+                async with node.open_source(other, "fuzzing.programs:rows", buffer=4) as receive:  # type: ignore[arg-type]
+                    async for _item in receive:
+                        await trio.sleep(0.01)
+            except (*REFUSED, trio.BrokenResourceError):
                 pass
 
     @port.on("stream")

@@ -26,6 +26,18 @@ FUNCTIONS = (
     *("installs", "echoes", "fails", "ends", "streams", "breaks_off", "sleeps", "starts", "never_starts", "absent"),
     "__import__",
 )
+QUESTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
+    "ports": {
+        "by": ("queue", "age", "rate"),
+        "limit": (1, 2, 50, 1000, 1001, 0),
+        "after": (None, None, "queue.1.1", "age.2.1", "queue.1.999999999", "queue..", "x" * 101),
+    },
+    "links": {"after": ("", "", "a", "x" * 255, "x" * 256)},
+}
+"""The questions to the inspection service of a node, with values of their arguments."""
+CHANNELS = {"trio_mp:channel": ("pumps", "takes", "ends_early"), "trio_mp:source": ("rows", "no_rows")}
+"""The names under which the far ends of channels are started, and the functions that these then run."""
+
 MODULE = "fuzzing.programs"
 
 
@@ -43,6 +55,7 @@ class Speaker:
       ports: the IDs of ports that it was told.
       asked: the names of ports that it was asked to start.
       called: the tickets of calls of its ports.
+      channels: the names of ports over there that serve a channel.
     """
 
     def __init__(
@@ -57,6 +70,7 @@ class Speaker:
         self.ports: list[str] = []
         self.asked: list[str] = []
         self.called: list[str] = []
+        self.channels: list[str] = []
         self._counter = 0
         # The beginning of the names that it gives.
         self._mark = spawner_mark(node_id, incarnation)
@@ -65,8 +79,10 @@ class Speaker:
         # The tickets of its own calls.
         self._tickets = ["C" * 16]
         self._sequence = 0
+        self._question = ""
         self._patterns = self._all_patterns()
         self._words = list(self._patterns)
+        self._channel_patterns = self._all_channel_patterns()
 
     # What belongs in the blanks ------------------------------------------------------------------------------------
 
@@ -145,6 +161,18 @@ class Speaker:
     def seconds_left(self) -> float | None:
         """Return how long it waits for the answer to a call."""
         return self.numbers.choice((None, None, 0, 0.0, 0.01, 5, 1e308, -1.0, 2**64 - 1))
+
+    def question(self) -> str:
+        """Return what is asked of a node."""
+        self._question = self.numbers.choice((*QUESTIONS, *QUESTIONS, "", "eval", "x" * 300))
+        return self._question
+
+    def asked_of_a_node(self) -> dict[str, Any]:
+        """Return the arguments of the question: mostly those that it has."""
+        arguments = {name: self.numbers.choice(values) for name, values in QUESTIONS.get(self._question, {}).items()}
+        if self.numbers.random() < 0.3:
+            arguments[self.numbers.choice((*arguments, "more"))] = self.value()
+        return arguments
 
     def addresses(self) -> list[Any]:
         """Return addresses on which a node may listen."""
@@ -229,6 +257,7 @@ class Speaker:
             ("started",): (self.asked_name, self.value, lambda: self.numbers.choice((5.0, 0, 0.5, -1.0, 1e308))),
             ("keep",): (self.name,),
             ("call",): (self.name, self.new_ticket, self.seconds_left, self._asked_of_a_port),
+            ("inspect",): (self.new_ticket, self.seconds_left, self.question, self.asked_of_a_node),
             ("call_off",): (lambda: tuple(self.own_ticket() for _ in range(self.numbers.randrange(4))),),
             ("reply",): (self.called_ticket, self.value),
             ("call_error",): (self.called_ticket, flag, *(lambda: self.numbers.choice(("", "busy", "x" * 300)),) * 3),
@@ -264,6 +293,36 @@ class Speaker:
         }
         return patterns
 
+    def _all_channel_patterns(self) -> dict[str, tuple[Callable[[], Any], ...]]:
+        """Return the pattern of each word of a channel."""
+        absurd = (0, -1, True, 1.0, 2**31, 2**63, None, "1")
+        credit = lambda: self.numbers.choice((*(1, 1, 1, 1, 1, 1, 2, 2, 4, 32) * 4, *absurd))  # noqa: E731
+        item = (lambda: self.numbers.choice((self.value(), "x" * 5000, b"" if self.json else bytes(70_000))),)
+        return {"item": item, "credit": (credit,), "wait": (), "end": (), "closed": ()}
+
+    def channel(self) -> str:
+        """Return the name of a port that serves a channel: mostly of the latest ones."""
+        return self.numbers.choice(self.channels[-self.numbers.choice((1, 1, 3, 10)) :] or [self.name()])
+
+    def _open_channel(self) -> Message:
+        """Return a request for the far end of a channel, whose near end is a port of the member."""
+        kind = self.numbers.choice(list(CHANNELS))
+        name = self.new_name()
+        self.channels = [*self.channels[-10:], name]
+        near = self.port() if self.numbers.random() < 0.1 else f"{self.node_id}#{self.incarnation}.{self._counter}"
+        buffer, size = self.numbers.choice((1, 2, 64, 64, 200, 201, 0)), self.numbers.choice((1, 4096, 1 << 20, 2**63))
+        function = f"{MODULE}:{self.numbers.choice(CHANNELS[kind])}"
+        rest = tuple(self.value() for _ in range(self.numbers.randrange(2)))
+        if self.numbers.random() < 0.1:
+            return self._spoilt(("", "spawn", name, kind, function, near, buffer, size, *rest), 2)
+        return self._spoilt(("", "start", name, kind, None, self.epoch(), function, near, buffer, size, *rest), 2)
+
+    def _say_in_a_channel(self) -> Message:
+        """Return a word for a port that serves a channel. Items and credit come more often than all else."""
+        words = [*self._channel_patterns, *["item"] * 5, *["credit"] * 5, *["wait"] * 2]
+        word = self.numbers.choice(words)
+        return self._spoilt((self.channel(), word, *self._blanks(self._channel_patterns[word])), 1)
+
     def _asked_of_a_port(self) -> Message:
         """Return the message of a call to a port of a program."""
         what = self.numbers.choice(("answer", "answer_slowly", "send", "call", self.value()))
@@ -274,7 +333,9 @@ class Speaker:
         choice = self.numbers.random()
         if choice < 0.25 and self.ports:
             # To a port of a program, which does what others ask.
-            what = self.numbers.choice(("send", "watch", "stream", "call", "start", "kill", "link", "set", "later"))
+            what = self.numbers.choice(
+                ("send", "watch", "stream", "call", "start", "kill", "link", "set", "later", "channel", "source")
+            )
             name = self.numbers.choice(self.ports).partition("#")[2]
             return self._spoilt((name, what, self.port(), self.value(), self.value()), 1)
         if choice < 0.28 and self.ports:
@@ -283,9 +344,13 @@ class Speaker:
             level, created = self.numbers.choice((0, 10, 40, 2**63)), self.numbers.choice((0.0, -1.0, 1.6e9))
             logger = self.numbers.choice(("x", "", "trio_mp", "trio_mp.trace", "x.y.z", "x" * 300))
             return self._spoilt((name, "record", logger, level, created, "text", self.key(), self.ticket()), 2)
-        if choice < 0.282:
+        if choice < 0.4 and self.channels:
+            return self._say_in_a_channel()
+        if choice < 0.43:
+            return self._open_channel()
+        if choice < 0.432:
             return ("", self.numbers.choice(("idle", "bye", "busy")))
-        if choice < 0.3:
+        if choice < 0.45:
             return ("", *(self.value() for _ in range(self.numbers.randrange(4))))
         word = self.numbers.choice(self._words)
         return self._spoilt(("", *word, *self._blanks(self._patterns[word])), 1 + len(word))

@@ -34,6 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"_streams"}),
     frozenset({"_supervision"}),
     frozenset({"_workers"}),
+    frozenset({"_inspection"}),
     frozenset({"_node"}),
     frozenset({"", "_public", "abc", "lowlevel"}),
     frozenset({"testing"}),

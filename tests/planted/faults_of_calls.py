@@ -65,7 +65,7 @@ CALLS = (
     Fault(
         "no_falling_back",
         "a call that has waited for a connection is lost if the other node does not understand the word",
-        (Change(_CALLS, "if peer is not None and not peer.understands(WORD):", "if False:"),),
+        (Change(_CALLS, "if call.peer is peer and not call.peer.understands(call.word):", "if False:"),),
         (f"{_WORDS}::test_a_call_that_waits_for_a_connection_takes_the_form_that_is_understood",),
         hangs=True,
     ),

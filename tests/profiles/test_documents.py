@@ -45,6 +45,8 @@ call_limit = 1
 unmonitored_death = "raise"
 services = ["app.web", ["app.mail:start", "imap", 3]]
 spawn_modules = ["json"]
+inspect = "read"
+inspect_from = ["ops"]
 share_logs = false
 
 [profile.seed]

@@ -37,6 +37,8 @@ EVERYTHING: dict[str, tuple[str, object]] = {
     "TRIO_MP_UNMONITORED_DEATH": ("raise", "raise"),
     "TRIO_MP_SERVICES": ("app.web, app.mail:start", ["app.web", "app.mail:start"]),
     "TRIO_MP_SPAWN_MODULES": ("json", ["json"]),
+    "TRIO_MP_INSPECT": ("act", "act"),
+    "TRIO_MP_INSPECT_FROM": ("ops, top", ["ops", "top"]),
     "TRIO_MP_SHARE_LOGS": ("0", False),
 }
 

@@ -40,6 +40,8 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.unmonitored_death == "log"
     assert settings.services == ()
     assert settings.spawn_modules == ()
+    assert settings.inspect == "off"
+    assert settings.inspect_from == ()
     assert settings.share_logs is True
 
 
@@ -67,6 +69,8 @@ def test_every_setting_can_be_given() -> None:
         "unmonitored_death": "raise",
         "services": ["app.web", ("app.mail:start", "imap", 3), ["_a.b:_c"]],
         "spawn_modules": ["json"],
+        "inspect": "act",
+        "inspect_from": ["ops", "tools/top"],
         "share_logs": False,
     }
     settings = check_settings("me", arguments)
@@ -129,6 +133,8 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("services", [[5, "json"]]),
     ("spawn_modules", "json"),
     ("share_logs", 1),
+    ("inspect_from", "ops"),
+    ("inspect_from", [5]),
     ("spawn_modules", [5]),
 ]
 WRONG_VALUES: list[tuple[str, Any]] = [
@@ -166,6 +172,9 @@ WRONG_VALUES: list[tuple[str, Any]] = [
     ("message_limit", 10),
     ("mailbox_limit", 0),
     ("mailbox_limit", -5),
+    ("inspect", "write"),
+    ("inspect", True),
+    ("inspect_from", ["a b"]),
     ("unmonitored_death", "ignore"),
     ("unmonitored_death", None),
     ("unmonitored_death", ["log"]),

@@ -10,7 +10,7 @@ import settings_table
 
 from trio_mp._settings.settings import TABLE, SettingArguments, Settings
 
-CONVERTED = {"binds", "seeds", "secret", "secret_file", "services", "spawn_modules"}
+CONVERTED = {"binds", "inspect_from", "seeds", "secret", "secret_file", "services", "spawn_modules"}
 """The settings that a program gives in another type than the node works with."""
 
 COMMAND = "python docs/settings_table.py"

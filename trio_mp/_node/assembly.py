@@ -17,6 +17,7 @@ import trio
 
 from .._channels.service import Channels
 from .._ids import random_token
+from .._inspection.service import InspectionService
 from .._peers.errands import Errands
 from .._peers.network import Network
 from .._peers.node_port import NodePort
@@ -70,6 +71,7 @@ class Parts:
     database: Database
     membership: MembershipService | None
     logs: LogService
+    inspections: InspectionService
     tasks: tuple[Callable[[], Awaitable[None]], ...]
 
 
@@ -133,6 +135,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     streams = Streams(runtime, spawner, pending_streams, look_up)
     channels = Channels(runtime, spawner)
     logs = LogService(runtime, partial(watch_nodes, database))
+    inspections = InspectionService(runtime, calls, membership.place_of if membership is not None else _no_place)
 
     # Who is told, in this order.
     observers.forgotten += [runtime.routes.clear]
@@ -159,6 +162,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         starts=starts,
         calls=calls,
         streams=streams,
+        inspections=inspections,
         services={
             LOGS: logs.asked,
             DATABASE: database.receive,
@@ -178,7 +182,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         tasks += [membership.run, database.renew_voucher]
     if network is not None and settings.secret_file is not None:
         tasks += [SecretFileWatch(network, settings.secret_file, environment.in_thread).run]
-    return Parts(runtime, calls, spawner, streams, channels, database, membership, logs, tuple(tasks))
+    return Parts(runtime, calls, spawner, streams, channels, database, membership, logs, inspections, tuple(tasks))
 
 
 def _introduce(settings: Settings, node_id: str, incarnation: str) -> LocalInfo:
@@ -219,3 +223,8 @@ async def _nowhere(_: str) -> tuple[Address, ...]:
     """Where other nodes listen, as far as a node without a network knows. A checkpoint."""
     await trio.lowlevel.checkpoint()
     return ()
+
+
+def _no_place(_: str) -> str:
+    """What another node is to one without a network."""
+    return ""

@@ -12,6 +12,8 @@ import trio
 from .._channels.ends import ChannelReceiver, ChannelSender
 from .._groups.group import Group, GroupBlock, check_group
 from .._groups.singleton import TurnTaker, check_singleton
+from .._ids import node_of
+from .._inspection.inspector import Inspector
 from .._peers.peer import Peer
 from .._ports.losses import LossListener, Lost
 from .._ports.monitor import DeathScope, Monitor
@@ -29,14 +31,7 @@ from .._services.starting import Started, start, start_on
 from .._services.statistics import NodeStatistics, measure
 from .._settings.environment import Environment
 from .._settings.settings import Settings
-from .._supervision.arguments import (
-    DEFAULT_BACKOFF,
-    AutoShutdownName,
-    Backoff,
-    Epochs,
-    StrategyName,
-    check_supervisor,
-)
+from .._supervision.arguments import DEFAULT_BACKOFF, AutoShutdownName, Backoff, Epochs, StrategyName, check_supervisor
 from .._supervision.block import SupervisorBlock
 from .._supervision.reference import ChildRef
 from .._supervision.supervisor import Supervisor
@@ -71,6 +66,7 @@ class Node:
         self._database = parts.database
         self._membership = parts.membership
         self._logs = parts.logs
+        self._inspections = parts.inspections
         self._tasks = parts.tasks
 
     def __repr__(self) -> str:
@@ -706,15 +702,7 @@ class Node:
           trio.ClosedResourceError: the node is closed or closing; on leaving, that this has ended the supervisor.
           PortDied: this is called by a task of a port that has died.
         """
-        settings = check_supervisor(
-            strategy=strategy,
-            limit=limit,
-            within=within,
-            backoff=backoff,
-            auto_shutdown=auto_shutdown,
-            name=name,
-            epochs=epochs,
-        )
+        settings = check_supervisor(strategy, limit, within, backoff, auto_shutdown, name, epochs)
         return SupervisorBlock(self._runtime, self._spawner, self._database, settings)
 
     # Workers -------------------------------------------------------------------------------------------------------
@@ -796,3 +784,11 @@ class Node:
           trio.ClosedResourceError: the node is closed.
         """
         return self._logs.collect(check_level(level))
+
+    def inspect(self, node_or_port: str) -> Inspector:
+        """Look into a node, this one or another, and act on it: `await node.inspect("w1").ports()`. Asks nothing yet.
+
+        Raises:
+          TypeError, ValueError: it is no node ID, and no port ID.
+        """
+        return Inspector(self._inspections, node_of(node_or_port))

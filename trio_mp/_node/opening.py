@@ -101,6 +101,12 @@ async def open_node(
           dies.
         - `spawn_modules`: modules, imported when the node opens, whose `@spawnable` functions other
           nodes may spawn.
+        - `inspect` ("off"): what other nodes may see of this one: nothing, its state without IDs
+          (`"read"`), or all, and act (`"act"`). With `act` they see the IDs of ports and stacks,
+          trace messages, and kill ports; each act is logged here. A node may always inspect itself.
+        - `inspect_from`: the IDs of the nodes that may inspect this one; without any, every node of
+          the network may. Where certificates name nodes the ID is proven. With a secret alone every
+          member may claim any ID, so this keeps out mistakes, and nobody who means harm.
         - `share_logs` (True): whether other nodes get log records of this process when they ask for
           them.
 

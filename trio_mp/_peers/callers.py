@@ -80,6 +80,12 @@ class CallOfPeer(ArrivedCall):
         """See `ArrivedCall.forget`."""
         self._callers.forget(self)
 
+    def answer_by_error(self, type_name: str, text: str) -> None:
+        """Answer by an error that is no exception of a handler; see `CallError` for the two."""
+        self._callers.tell_error(self, type_name, text)
+        self.close()
+        self.forget()
+
 
 class Callers:
     """The calls that a peer has in flight on this node. They end with the connection in use.
@@ -117,15 +123,9 @@ class Callers:
         name, ticket, seconds = request.name, request.ticket, request.seconds
         deadline = FOREVER if seconds is None else deadline_of(seconds, trio.current_time())
         call = CallOfPeer(self, ticket, name, deadline)
-        fate = self._calls.admit(ticket, call)
+        fate = self._admit(call)
         if fate is not TicketFate.ADMITTED:
-            if fate is TicketFate.TWICE:
-                return False
-            text = f"{self.peer_id} has {self._limit} calls in flight to {self._dispatcher.id}, the limit"
-            self._peer.send("", requests.call_failed(ticket, False, BUSY, text, ""))
-            return True
-        # It needs the connection.
-        self._peer.association.watched.add(ticket)
+            return fate is TicketFate.TOO_MANY
         port = self._dispatcher.ports.get(name)
         if port is not None:
             message = CallMessage(request.message)
@@ -141,6 +141,30 @@ class Callers:
         else:
             self._watch(call)
         return True
+
+    def begin_question(self, ticket: str, seconds: float | None) -> tuple[CallOfPeer, TicketFate]:
+        """Take up a call of the node itself, and of no port: whoever serves it answers it, or lets it fail.
+
+        Args:
+          ticket, seconds: as in the request.
+
+        Returns:
+          The call, and whether it is in flight. If it is one too many, the peer was told so.
+        """
+        deadline = FOREVER if seconds is None else deadline_of(seconds, trio.current_time())
+        call = CallOfPeer(self, ticket, "", deadline)
+        return call, self._admit(call)
+
+    def _admit(self, call: CallOfPeer) -> TicketFate:
+        ticket = call.ticket
+        fate = self._calls.admit(ticket, call)
+        if fate is TicketFate.ADMITTED:
+            # It needs the connection.
+            self._peer.association.watched.add(ticket)
+        elif fate is TicketFate.TOO_MANY:
+            text = f"{self.peer_id} has {self._limit} calls in flight to {self._dispatcher.id}, the limit"
+            self._peer.send("", requests.call_failed(ticket, False, BUSY, text, ""))
+        return fate
 
     def call_off(self, ticket: str) -> None:
         """The peer does not wait for the answer to a call any longer, or has it."""
@@ -201,6 +225,10 @@ class Callers:
     def tell_expired(self, call: CallOfPeer) -> None:
         """See `ArrivedCall.tell_expired`."""
         self._fail(call, "expired", "the time of the call was up", "")
+
+    def tell_error(self, call: CallOfPeer, type_name: str, text: str) -> None:
+        """See `CallOfPeer.answer_by_error`."""
+        self._fail(call, type_name, text, "")
 
     def _fail(self, call: CallOfPeer, type_name: str, text: str, trace: str) -> None:
         if self._calls.find(call.ticket) is call:

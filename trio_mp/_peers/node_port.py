@@ -93,6 +93,14 @@ class StreamService(Protocol):
         ...
 
 
+class InspectionDoor(Protocol):
+    """What lets other nodes look into this one; see `InspectionService`."""
+
+    def begin(self, peer: Peer, request: requests.Inspect) -> bool:
+        """Answer a question of a peer, later; returns False if its ticket is that of another call, and does nothing."""
+        ...
+
+
 class NodePort:
     """Serves the requests of `requests.py`.
 
@@ -104,6 +112,7 @@ class NodePort:
       starts: knows the starts that are under way with other nodes.
       calls: knows the calls of this node that others have not answered.
       streams: sets up byte streams.
+      inspections: lets other nodes look into this one.
       services: the parts of the node that answer other requests, by the word that these begin with. Each takes the
         sender's node ID and the rest of the message, and returns whether it has understood it.
       up_nodes, known_nodes: say the IDs of the nodes that are connected, and of all that are known.
@@ -121,6 +130,7 @@ class NodePort:
         starts: StartService,
         calls: CallService,
         streams: StreamService,
+        inspections: InspectionDoor,
         services: Mapping[str, Service],
         up_nodes: Callable[[], Iterable[str]],
         known_nodes: Callable[[], Iterable[str]],
@@ -137,6 +147,7 @@ class NodePort:
         self.errands = errands
         self._spawned_names = SpawnedNames()
         self._streams = streams
+        self._inspections = inspections
         self.services = dict(services)
         self._up_nodes = up_nodes
         self._known_nodes = known_nodes
@@ -179,6 +190,9 @@ class NodePort:
                 self._calls.failed(peer, failure)
             case requests.CallDied() as death:
                 self._calls.died(peer, death)
+            case requests.Inspect() as question:
+                if not self._inspections.begin(peer, question):
+                    self._warn(peer, "ticket", "%s: a question with the ticket of a call is ignored", peer.id)
             case requests.RefusedMessages(name, count, text):
                 self._refused(peer, join_port(peer.id, name), count, text)
             case requests.OpenStream() as stream:

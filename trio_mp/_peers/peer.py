@@ -56,6 +56,7 @@ class Peer:
       association: what was decided, what is queued, who monitors what.
       connections: those known to belong to it, by ID.
       current: the one in use.
+      up_since: since when it is in use, by Trio's clock.
       outbox, queue: those of the association.
       watchers: our ports that it monitors.
       callers: its calls of our ports.

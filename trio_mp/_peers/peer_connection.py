@@ -6,6 +6,7 @@ from typing import Protocol
 
 from .._protocol.handshake.events import PeerInfo
 from .._protocol.handshake.session import Session
+from .._transport.pipe import Pipe
 from .reader import Reader
 from .traffic import Traffic
 from .writer import Writer
@@ -23,6 +24,7 @@ class PeerConnection(Protocol):
     info: PeerInfo | None
     session: Session
     address: str
+    pipe: Pipe
     transport: str
     cause: str
     reader: Reader

@@ -64,6 +64,11 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._messages)
 
+    @property
+    def size(self) -> int:
+        """How many bytes of memory those messages take that were received from other nodes."""
+        return self._size
+
     def append(self, message: tuple[object, ...], received: object) -> str:
         """Add a message; returns why there is no room for it, in which case it is not added, or an empty text.
 

@@ -51,6 +51,11 @@ class Mailbox:
     def __len__(self) -> int:
         return len(self._messages)
 
+    @property
+    def size(self) -> int:
+        """How many bytes of memory those messages take that were received from other nodes."""
+        return self._messages.size
+
     def put(self, *message: object, received: bool = False) -> None:
         """Hand a message to the task that waits for it, or keep it.
 

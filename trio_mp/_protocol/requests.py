@@ -20,7 +20,7 @@ import msgspec
 from .._ids import is_token
 from .._reason import Reason
 from .membership.messages import MEMBERSHIP
-from .schema import FLAG, NAME, PORT, TEXT, Field, Message, Schema, Vocabulary
+from .schema import FLAG, NAME, PORT, TABLE, TEXT, Field, Message, Schema, Vocabulary
 from .wire.amount import holds_at_most
 
 _LONGEST_TEXT = 1000
@@ -125,6 +125,23 @@ class Call(msgspec.Struct, frozen=True):
     ticket: str
     seconds: float | None
     message: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """`inspect`: tell me something of this node, or do something here, and answer me under this ticket.
+
+    Attributes:
+      ticket: as for `Call`.
+      seconds: how long the asker still waits for the answer; None for ever.
+      question: what is asked.
+      arguments: what the question is about, by the names of the arguments.
+    """
+
+    ticket: str
+    seconds: float | None
+    question: str
+    arguments: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +287,7 @@ class Malformed:
 ForNewPort: TypeAlias = Spawn | StartPort | OpenStream
 """What asks for a port, under a name that the asker gives it."""
 
-Calling: TypeAlias = Call | CallOff | Reply | CallFailed | CallDied
+Calling: TypeAlias = Call | Inspect | CallOff | Reply | CallFailed | CallDied
 Streaming: TypeAlias = OpenStream | StreamReady | DialStream
 Request: TypeAlias = (
     StartMonitor
@@ -368,15 +385,17 @@ _TICKET = NAME.called("ticket")
 _OWN_TICKET = TEXT.called("ticket")
 _BEGUN = FLAG.called("begun")
 _CALL = Schema("call", Call, NAME, _TICKET, Field("seconds", _is_seconds_or_none), rest="message")
+_INSPECT = Schema(
+    *("inspect", Inspect, _TICKET, Field("seconds", _is_seconds_or_none), TEXT.called("question")),
+    TABLE.called("arguments"),
+)
 _CALL_OFF: Schema[..., Any] = Schema("call_off", _call_off, rest="tickets")
 _REPLY = Schema("reply", Reply, _OWN_TICKET, Field("value", _is_anything))
 _CALL_FAILED = Schema(
     *("call_error", CallFailed, _OWN_TICKET, _BEGUN, TEXT.called("type"), TEXT.called("text"), TEXT.called("traceback"))
 )
 _CALL_DIED = Schema("call_died", CallDied, _OWN_TICKET, _BEGUN, rest="reason")
-_REFUSED = Schema(
-    *("refused", RefusedMessages, NAME, Field("count", _is_count), Field("text", _is_reason_text))
-)
+_REFUSED = Schema(*("refused", RefusedMessages, NAME, Field("count", _is_count), Field("text", _is_reason_text)))
 _OPEN_STREAM = Schema("stream", OpenStream, NAME, Field("token", _is_token), _FUNCTION, rest="args")
 _STREAM_READY = Schema("stream_ready", StreamReady, NAME)
 _DIAL_STREAM = Schema("stream_dial", DialStream, NAME)
@@ -396,7 +415,7 @@ _SERVICES: list[Schema[..., ForService]] = [
 
 REQUESTS: Vocabulary[Request] = Vocabulary(
     *(_START_MONITOR, _STOP_MONITOR, _DIED, _KILL, _SPAWN, _SPAWN_LINKED, _START, _HAS_STARTED, _KEEP),
-    *(_CALL, _CALL_OFF, _REPLY, _CALL_FAILED, _CALL_DIED, _REFUSED),
+    *(_CALL, _INSPECT, _CALL_OFF, _REPLY, _CALL_FAILED, _CALL_DIED, _REFUSED),
     *(_OPEN_STREAM, _STREAM_READY, _DIAL_STREAM, _FORWARD, _PING, _PONG),
     *_QUERIES,
     *_PARTING,
@@ -414,6 +433,7 @@ start = _START.write
 started = _HAS_STARTED.write
 keep = _KEEP.write
 call = _CALL.write
+inspect = _INSPECT.write
 call_off = _CALL_OFF.write
 reply = _REPLY.write
 call_failed = _CALL_FAILED.write
@@ -426,9 +446,9 @@ ping = _PING.write
 pong = _PONG.write
 IDLE, BYE, BUSY = (schema.write() for schema in _PARTING)
 
-CALL, REFUSED = _CALL.word, _REFUSED.word
+CALL, REFUSED, INSPECT = _CALL.word, _REFUSED.word, _INSPECT.word
 
-WORDS: tuple[str, ...] = (CALL, REFUSED)
+WORDS: tuple[str, ...] = (CALL, REFUSED, INSPECT)
 """What begins the requests that a node makes only of those that have said, in their greeting, that they understand."""
 
 INFO = "info"
@@ -468,8 +488,9 @@ def parse(message: Message) -> Request:
 
 
 def ticket_of(message: Message) -> str | None:
-    """The ticket of a request that is a call; None of any other."""
-    request = _CALL.read(message) if message and message[0] == _CALL.word else None
+    """The ticket of a request that is answered under one; None of any other."""
+    word = message[0] if message else None
+    request = _CALL.read(message) if word == _CALL.word else _INSPECT.read(message) if word == _INSPECT.word else None
     return request.ticket if request is not None else None
 
 

@@ -34,7 +34,7 @@ from .._protocol.requests import QUERIES
 from .._protocol.wire.values import plain_message
 from .._reason import not_running
 from .._runtime import Runtime
-from .outgoing_calls import LocalCall, OutgoingCall, PlainCall, RemoteCall
+from .outgoing_calls import InspectingCall, LocalCall, OutgoingCall, PlainCall, RemoteCall, not_understood
 
 WORD = requests.CALL
 """What a peer says in its greeting that it understands."""
@@ -109,6 +109,7 @@ class Calls:
         self.in_flight += 1
         if peer is not None:
             peer.calling += 1
+        # As `_wait_for`, which would be a coroutine more: that is a part of what a call costs.
         try:
             call.start(name, deadline)
             runtime.dispatcher.queue.flush_early()
@@ -126,6 +127,40 @@ class Calls:
             error, call.error = call.error, None
             raise error
         return call.answer if expected is UNTYPED else _convert(call.answer, expected)
+
+    async def inspect(self, node_id: str, question: str, arguments: dict[str, object]) -> object:
+        """Ask the inspection service of another node; returns its answer. A checkpoint. Cancelled, it is called off.
+
+        Raises:
+          CallError: the other node refuses to answer, does not know the word, or has failed.
+          PortDied: the question or the answer may have been lost.
+          what `Node.send` raises.
+        """
+        peer, _ = self._runtime.route(node_id)
+        assert peer is not None, "a node asks itself without a call"
+        if not peer.understands(requests.INSPECT):
+            await trio.lowlevel.checkpoint()
+            raise not_understood(peer)
+        call = InspectingCall(self._runtime, peer, question, arguments, self._waiting)
+        (answer,) = await self._wait_for(call, "", trio.current_effective_deadline())
+        return answer
+
+    async def _wait_for(self, call: OutgoingCall, name: str, deadline: float) -> tuple[Any, ...]:
+        """Begin a call, wait until it has ended, and return its answer; or raise what it has failed with."""
+        try:
+            call.start(name, deadline)
+            self._runtime.dispatcher.queue.flush_early()
+            if call.is_over:
+                await trio.lowlevel.checkpoint()
+            else:
+                call.task = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(call.stop_waiting)
+        finally:
+            call.stop()
+        if call.error is not None:
+            error, call.error = call.error, None
+            raise error
+        return call.answer
 
     def _deliver_here(self, port: Port, message: CallMessage) -> None:
         """Hand the message of a call to a port of this node; behind what was sent to it before."""
@@ -168,10 +203,9 @@ class Calls:
         All calls of it that are not over wait in the queue: a loss has ended those that were written before.
         """
         peer, _ = self._runtime.route(node_id)
-        if peer is not None and not peer.understands(WORD):
-            for call in tuple(self._waiting):
-                if call.peer is peer:
-                    call.fall_back()
+        for call in tuple(self._waiting):
+            if call.peer is peer and not call.peer.understands(call.word):
+                call.fall_back()
 
 
 def _settle(call: OutgoingCall, answer: tuple[object, ...], error: Exception | None) -> None:

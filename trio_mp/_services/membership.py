@@ -305,6 +305,15 @@ class MembershipService:
     def _complain(self, node_id: str, kind: str, text: str, *arguments: object) -> None:
         self.network.errands.complain(node_id, kind, log, text, *arguments)
 
+    def place_of(self, node_id: str) -> str:
+        """What another node is to this one: its `"anchor"`, its `"guest"`, a `"global"` node; empty for any other."""
+        rules = self.rules
+        if node_id == rules.anchor:
+            return "anchor"
+        if node_id in rules.guests:
+            return "guest"
+        return "global" if node_id in rules.globals else ""
+
     def known_nodes(self) -> list[str]:
         """The IDs of all nodes of the network, as far as this one knows them; its own is not among them."""
         known = [*self._directory.held_nodes(), *self.rules.globals, *self.network.peers]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import trio
 
@@ -235,7 +235,10 @@ class RemoteCall(OutgoingCall):
 
     Attributes:
       peer: the node of the port.
+      word: what that node has to understand.
     """
+
+    word: str = requests.CALL
 
     def __init__(
         self,
@@ -265,7 +268,7 @@ class RemoteCall(OutgoingCall):
         # waits here, that task is cancelled.
         peer.outbox.expect(ticket, Monitor(runtime, self.target, self._died, None, (peer, ticket)))
         try:
-            peer.send("", requests.call(name, ticket, seconds, self._message))
+            peer.send("", self._request(name, ticket, seconds))
         except (TypeError, ValueError):
             # To name the place in what the program has sent, and not in the request.
             plain_message(self._message, thorough=True)
@@ -276,6 +279,10 @@ class RemoteCall(OutgoingCall):
             # What is sent is a snapshot: this may be said again, in the other form.
             self._message = tuple([plain_value(value, "message") for value in self._message])
             self._waiting[self] = None
+
+    def _request(self, name: str, ticket: str, seconds: float | None) -> tuple[object, ...]:
+        """What the other node is told."""
+        return requests.call(name, ticket, seconds, self._message)
 
     def stop(self) -> None:
         """See `OutgoingCall.stop`."""
@@ -318,3 +325,46 @@ class RemoteCall(OutgoingCall):
         if not self.is_over:
             self._monitor = self._runtime.monitor(self.target, self._died, None)
             self._runtime.send(self.target, (*self._message, self._reply_port))
+
+
+class InspectingCall(RemoteCall):
+    """A question to the inspection service of another node.
+
+    Args:
+      runtime, peer, waiting: see `RemoteCall`.
+      question, arguments: what is asked.
+    """
+
+    word = requests.INSPECT
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        peer: Peer,
+        question: str,
+        arguments: dict[str, object],
+        waiting: dict[RemoteCall, None],
+    ) -> None:
+        super().__init__(runtime, peer.id, (arguments,), peer, waiting)
+        self._question = question
+
+    def _request(self, name: str, ticket: str, seconds: float | None) -> tuple[object, ...]:
+        """See `RemoteCall._request`."""
+        (arguments,) = self._message
+        return requests.inspect(ticket, seconds, self._question, cast("dict[str, object]", arguments))
+
+    def fall_back(self) -> None:
+        """See `RemoteCall.fall_back`. There is no other form: the question fails."""
+        self._is_forgotten = True
+        self.settle(not_understood(self.peer))
+
+
+def not_understood(peer: Peer) -> CallError:
+    """The error of a question to a node of before there was the word."""
+    provider = peer.current.info.provider if peer.current is not None and peer.current.info is not None else ""
+    return CallError(
+        "not_understood",
+        f"{peer.id} does not know the word `inspect`{f': it runs {provider:.100}' if provider else ''};"
+        " it needs a newer version of trio_mp",
+        maybe_delivered=False,
+    )

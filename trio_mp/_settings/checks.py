@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from .._errors import ConfigurationError
+from .._ids import check_node_id
 from .._protocol.handshake.auth import MINIMUM_SECRET
 from .._protocol.handshake.greeting import MINIMUM_LIMIT
 from .._transport.addresses import Address, TCPAddress, parse_address
 from .._transport.certificate_files import Certificate
 
 UnmonitoredDeath = Literal["log", "raise"]
+InspectionLevel = Literal["off", "read", "act"]
 
 SERVICE_FUNCTION = "main"
 """The function that is the service of a module if the setting names the module alone."""
@@ -217,3 +219,21 @@ def unmonitored_death(name: str, value: object) -> UnmonitoredDeath:
     if value not in get_args(UnmonitoredDeath):
         raise ConfigurationError(f"{name}: expected 'log' or 'raise', got {value!r}")
     return value  # type: ignore[return-value]
+
+
+def inspection_level(name: str, value: object) -> InspectionLevel:
+    """Check what other nodes may see of a node."""
+    if value not in get_args(InspectionLevel):
+        raise ConfigurationError(f"{name}: expected 'off', 'read' or 'act', got {value!r}")
+    return value  # type: ignore[return-value]
+
+
+def node_ids(name: str, value: object) -> tuple[str, ...]:
+    """Check that a value is several node IDs, in a list or another iterable."""
+    found = strings(name, value)
+    for index, node_id in enumerate(found):
+        try:
+            check_node_id(node_id)
+        except ValueError as error:
+            raise ConfigurationError(f"{name}[{index}]: {error}") from None
+    return found

@@ -18,7 +18,7 @@ from .._ids import check_node_id
 from .._transport.addresses import Address
 from .._transport.certificate_files import Certificate
 from . import checks, texts
-from .checks import ServiceReference, UnmonitoredDeath
+from .checks import InspectionLevel, ServiceReference, UnmonitoredDeath
 
 T = TypeVar("T")
 
@@ -54,6 +54,8 @@ class SettingArguments(TypedDict, total=False):
     unmonitored_death: UnmonitoredDeath
     services: Iterable[str | Sequence[Any]]
     spawn_modules: Iterable[str]
+    inspect: InspectionLevel
+    inspect_from: Iterable[str]
     share_logs: bool
 
 
@@ -239,6 +241,20 @@ class Settings:
         (),
         checks.strings,
         "modules, imported when the node opens, whose `@spawnable` functions other nodes may spawn",
+    )
+    inspect: InspectionLevel = _entry(  # noqa: RUF009 - a field, which is what dataclasses take
+        "off",
+        checks.inspection_level,
+        'what other nodes may see of this one: nothing, its state without IDs (`"read"`), or all, and act (`"act"`)',
+        more="With `act` they see the IDs of ports and stacks, trace messages, and kill ports; each act is logged here."
+        " A node may always inspect itself.",
+    )
+    inspect_from: tuple[str, ...] = _entry(
+        (),
+        checks.node_ids,
+        "the IDs of the nodes that may inspect this one; without any, every node of the network may",
+        more="Where certificates name nodes the ID is proven. With a secret alone every member may claim any ID, so"
+        " this keeps out mistakes, and nobody who means harm.",
     )
     share_logs: bool = _entry(
         True,

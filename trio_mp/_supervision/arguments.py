@@ -87,7 +87,6 @@ class ChildSettings:
 
 
 def check_supervisor(
-    *,
     strategy: object,
     limit: object,
     within: object,

@@ -86,7 +86,7 @@ class LineBuffer:
         return len(self._data)
 
 
-class Inspector(Protocol):
+class FrameInspector(Protocol):
     """Looks at a large frame while it comes."""
 
     def look(self, data_untrusted: memoryview, end: int, /) -> None:
@@ -120,7 +120,7 @@ class FrameBuffer(Generic[T]):
         take: Callable[[memoryview], T],
         large: int = LARGE,
         *,
-        inspect: Callable[[], Inspector] | None = None,
+        inspect: Callable[[], FrameInspector] | None = None,
         take_inspected: Callable[[memoryview], T] | None = None,
     ) -> None:
         self._limit = limit
@@ -128,7 +128,7 @@ class FrameBuffer(Generic[T]):
         self._take_inspected = take_inspected or take
         self._large = large
         self._make_inspector = inspect
-        self._inspector: Inspector | None = None
+        self._inspector: FrameInspector | None = None
         # What is there of the next frame's length.
         self._head = b""
         # The frame that has begun: its size, 0 if there is none; how much of it is there, and where.

@@ -77,19 +77,17 @@ class SeenNetwork:
     nodes: dict[str, SeenNode]
     connections: dict[tuple[str, str], SeenConnection]
 
-    def global_nodes(self) -> list[str]:
-        """The IDs of the global nodes, sorted."""
-        return sorted(node_id for node_id, node in self.nodes.items() if node.is_global)
-
-    def parent_of(self, node_id: str) -> str | None:
-        """Below which global node a node is drawn: its anchor, or else one that it is connected with; None for none."""
-        node = self.nodes[node_id]
-        if node.is_global:
-            return None
-        if node.anchor in self.nodes:
-            return node.anchor
-        connected = [each.other(node_id) for each in self.connections.values() if node_id in (each.first, each.second)]
-        return min((other for other in connected if self.nodes[other].is_global), default=None)
+    def parents(self) -> dict[str, str | None]:
+        """Below which global node each node is drawn: its anchor, or else one that it is connected with; or None."""
+        found: dict[str, str | None] = {}
+        for node_id, node in self.nodes.items():
+            found[node_id] = node.anchor if not node.is_global and node.anchor in self.nodes else None
+        for first, second in sorted(self.connections, reverse=True):
+            for guest, other in ((first, second), (second, first)):
+                node = self.nodes[guest]
+                if not node.is_global and node.anchor not in self.nodes and self.nodes[other].is_global:
+                    found[guest] = other
+        return found
 
 
 def draw_network(network: SeenNetwork, width: int, *, whole: bool = False) -> list[Line]:
@@ -101,7 +99,7 @@ def draw_network(network: SeenNetwork, width: int, *, whole: bool = False) -> li
       whole: whether all connections are shown, however many one node has.
     """
     branches = {node_id: Branch(_node_cells(node)) for node_id, node in sorted(network.nodes.items())}
-    parents = {node_id: network.parent_of(node_id) for node_id in branches}
+    parents = network.parents()
     others: dict[str, list[SeenConnection]] = {node_id: [] for node_id in branches}
     for (first, second), connection in sorted(network.connections.items()):
         if parents[second] == first or parents[first] == second:
@@ -176,8 +174,9 @@ def draw_dot(network: SeenNetwork) -> list[str]:
         style = "bold" if node.is_global else "dashed" if node.remark else "solid"
         text = "\n".join(filter(None, [node_id, _kind(node), node.remark]))
         lines.append(f"  {_dot_text(node_id)} [label={_dot_text(text)}, style={style}];")
+    parents = network.parents()
     for (first, second), connection in sorted(network.connections.items()):
-        bold = network.parent_of(first) == second or network.parent_of(second) == first
+        bold = parents[first] == second or parents[second] == first
         style = ", style=bold" if bold else ""
         lines.append(f"  {_dot_text(first)} -- {_dot_text(second)} [label={_dot_text(_label(connection))}{style}];")
     return [*lines, "}"]
@@ -199,8 +198,9 @@ def draw_mermaid(network: SeenNetwork) -> list[str]:
         texts = [node_id, _kind(node), *filter(None, [node.remark])]
         group = "global" if node.is_global else "silent" if node.remark else "guest"
         lines.append(f'  {name}["{"<br>".join(map(_mermaid_text, texts))}"]:::{group}')
+    parents = network.parents()
     for (first, second), connection in sorted(network.connections.items()):
-        bold = network.parent_of(first) == second or network.parent_of(second) == first
+        bold = parents[first] == second or parents[second] == first
         arrow = "===" if bold else "---"
         lines.append(f'  {names[first]} {arrow}|"{_mermaid_text(_label(connection))}"| {names[second]}')
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..command import Command, CommandFamily, seconds
+from ..command import Command, CommandFamily, seconds, whole_number
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -17,6 +17,37 @@ LOGS = """\
 No node keeps its log records. So this command shows those that are logged from now on: for --seconds, or with -f
 until Ctrl-C. A node whose setting share_logs is off sends none.
 """
+
+
+LINKS = """\
+Global nodes stand at the left, with their guests below them. A connection between other nodes is marked with ↔, and
+shown once. A node whose setting inspect is "off" says nothing, but its peers name it.
+"""
+
+
+def _links(parser: argparse.ArgumentParser) -> None:
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--dot", action="store_true", help="for Graphviz: trio-mp links --dot | dot -Tsvg > network.svg")
+    forms.add_argument("--mermaid", action="store_true", help="for Mermaid, as Markdown takes it")
+    parser.add_argument("--all", action="store_true", help="all connections, however many one node has")
+
+
+def _node(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("node", metavar="NODE", help="the ID of the node")
+
+
+def _ports(parser: argparse.ArgumentParser) -> None:
+    _node(parser)
+    parser.add_argument(
+        "--by",
+        choices=("queue", "rate", "age"),
+        default="queue",
+        help="which come first: those with most messages waiting, those that get most, or the oldest"
+        " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--limit", type=whole_number(1), default=20, metavar="N", help="how many are shown (default: %(default)s)"
+    )
 
 
 def _nothing(_: argparse.ArgumentParser) -> None:
@@ -60,6 +91,23 @@ FAMILIES = [CommandFamily("db", "look", "read and follow the database that all n
 _HERE = "trio_mp.cli.look"
 
 COMMANDS = [
+    Command(
+        name="links",
+        group="look",
+        help="show which nodes there are, and which are connected, as a tree",
+        description=LINKS,
+        example="trio-mp links\ntrio-mp links --dot | dot -Tsvg > network.svg",
+        add_arguments=_links,
+        run=f"{_HERE}.links:links",
+    ),
+    Command(
+        name="ports",
+        group="look",
+        help="show the ports of a node: those with the longest queues first",
+        example="trio-mp ports w1 --by queue --limit 5",
+        add_arguments=_ports,
+        run=f"{_HERE}.ports:ports",
+    ),
     Command("db list", "look", "list the families", "trio-mp db list", _nothing, f"{_HERE}.database:list_families"),
     Command(
         name="db get",

@@ -1,0 +1,119 @@
+"""What an inspection shows: plain frozen values, which travel as tables of their fields.
+
+A reader takes the fields that it knows, so nodes of different versions can inspect each other: a field that is new gets
+a default, and none changes its meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class PortView:
+    """One port, as its node sees it.
+
+    Attributes:
+      number: what the node calls it: a running number of its own, which no other port ever gets. Never a part of the
+        port's ID.
+      function: the function that the port runs, or one of its handlers, as `package.module:name`; empty if it has none.
+      kind: `"task"` for a port with tasks of its own, `"mailbox"` for one that only has a mailbox, `"reply"` for one
+        that takes the reply to a call, `"handlers"` for all others.
+      state: `"idle"`; `"busy"`, an async handler runs; or `"unwinding"`, it is dead and its tasks have not ended.
+      queued: how many messages wait in it.
+      queued_size: how many bytes of memory those of them take that came from other nodes.
+      monitors: how many monitors wait for its death, those of other nodes and of calls among them.
+      tasks: how many tasks it has.
+      age: for how many seconds it is there; None if the node does not know.
+      delivered: how many messages it has got; None if the node does not count.
+      rate: how many messages it has got per second, of late; None if the node does not know yet.
+      last: how many seconds ago it got the latest one; None if it has got none, or the node does not know.
+      reason: why it died, if it unwinds; otherwise empty.
+      id: its ID; None unless the setting `inspect` of its node is `"act"`.
+    """
+
+    number: int
+    function: str
+    kind: str
+    state: str
+    queued: int = 0
+    queued_size: int = 0
+    monitors: int = 0
+    tasks: int = 0
+    age: float | None = None
+    delivered: int | None = None
+    rate: float | None = None
+    last: float | None = None
+    reason: str = ""
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class PortPage:
+    """Some ports of a node, in the order that was asked for.
+
+    Attributes:
+      ports: the ports.
+      after: what `Inspector.ports` takes to go on behind the last of them; None if no port is left. It is good for a
+        minute.
+      count: how many ports the node has in all, those of calls and those that unwind among them.
+    """
+
+    ports: list[PortView]
+    after: str | None = None
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class LinkView:
+    """What a node keeps about another one: the connection with it, and what waits for it.
+
+    Attributes:
+      node: the ID of the other node.
+      state: `"up"`, there is a connection in use; `"waiting"`, one is wanted; or `"known"`, there is none, and nothing
+        needs one.
+      kind: `"unix"`, `"tcp"` or `"memory"`; empty without a connection.
+      address: where the connection leads to, or where it came from, for people; empty without a connection.
+      dialled: whether the node that is inspected has dialled.
+      encryption: `"certificates"`, `"secret"` (TLS with a certificate that nobody trusts, bound to the secret), or
+        `"none"`; empty without a connection.
+      seconds: for how long the connection is in use; None without one.
+      provider: the program and the version that the other node runs; empty without a connection.
+      place: what the other node is to the one that is inspected: `"anchor"`, the global node that this one is attached
+        to; `"guest"`, it is attached to this one; `"global"`, another global node; empty for any other.
+      queued: how many messages wait to be written.
+      queued_size: how many bytes those have.
+      monitors: how many ports of the other node are monitored here, calls that wait for an answer among them.
+      monitored: how many ports here the other node monitors.
+      calls: how many calls of the other node are in flight here.
+      spawned: how many live ports the other node has spawned here.
+    """
+
+    node: str
+    state: str
+    kind: str = ""
+    address: str = ""
+    dialled: bool = False
+    encryption: str = ""
+    seconds: float | None = None
+    provider: str = ""
+    place: str = ""
+    queued: int = 0
+    queued_size: int = 0
+    monitors: int = 0
+    monitored: int = 0
+    calls: int = 0
+    spawned: int = 0
+
+
+@dataclass(frozen=True)
+class LinkPage:
+    """Some links of a node, ordered by the IDs of the other nodes.
+
+    Attributes:
+      links: the links.
+      after: the ID behind which the next page begins; None if none is left.
+    """
+
+    links: list[LinkView] = field(default_factory=list)
+    after: str | None = None
