@@ -12,6 +12,7 @@ from .._errors import ConfigurationError
 from .._events import fields
 from .._profiles.first import FIRST_NODE
 from .._profiles.gathering import ONCE, TAKEN, check_request, explain, explain_barred, gather
+from .._profiles.log_levels import LOG, LOG_VARIABLE
 from .._profiles.sources import Layer, Merged
 from .._profiles.variables import FOLDERS, PREFIX, PROFILE, find_misspelt
 from .._services.spawning import import_modules
@@ -56,6 +57,8 @@ def from_outside(
     if command_line is not None and isinstance(profile, str):
         # The command line wins over the variable, as for every setting, so nobody needs to be told.
         environ.pop(PROFILE, None)
+    # First: what is said below may be what the operator wants to see.
+    LOG_VARIABLE.take(environ.get(LOG, ""))
     merged = gather(request, environ, lambda: _read_file(environ), command_line=command_line)
     if not any(name in merged.outside for name in ONCE):
         yield _checked(merged, environ)
