@@ -14,6 +14,7 @@ import ast
 import inspect
 import re
 import sys
+import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -184,8 +185,9 @@ def command_section(command: rows.Command) -> str:
     command.add_arguments(own)
     does = f"{command.help[0].upper()}{command.help[1:]}."
     parts = [f"### `trio-mp {command.name}`", does, f"```text\n{usage_of(own)}\n```"]
-    if command.description:
-        parts.append(command.description.strip())
+    for paragraph in command.description.strip("\n").split("\n\n") if command.description else ():
+        indented = all(line.startswith("  ") for line in paragraph.splitlines())
+        parts.append(f"```text\n{textwrap.dedent(paragraph)}\n```" if indented else paragraph.strip())
     arguments = arguments_of(own, {str(group.title) for group in own._action_groups})
     if arguments:
         parts.append("\n".join(["| argument | |", "| --- | --- |", *arguments]))
