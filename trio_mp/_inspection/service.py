@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import msgspec
 import trio
 
-from .._ids import is_port_name
 from .._events import fields
+from .._ids import is_port_name
 from .._peers.callers import CallOfPeer
 from .._peers.peer import Peer
 from .._ports.port import Port, state_of
