@@ -24,6 +24,7 @@ import settings_table
 
 import trio_mp
 from trio_mp import _reason
+from trio_mp._events import EVENTS
 from trio_mp._protocol.groups import roster
 from trio_mp.cli import command as rows, exits
 from trio_mp.cli.parser import all_commands, all_families, parser_of
@@ -147,6 +148,13 @@ def loggers_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def events_table() -> str:
+    """All events that log records name."""
+    return (
+        "\n".join(["| event | |", "| --- | --- |", *(f"| `{name}` | {text} |" for name, text in EVENTS.items())]) + "\n"
+    )
+
+
 # Commands -------------------------------------------------------------------------------------------------------------
 
 
@@ -243,6 +251,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "each setting": settings_table.sections,
     "reasons": reasons_table,
     "loggers": loggers_table,
+    "events": events_table,
     "commands": commands_text,
     "exit statuses": statuses_table,
 }
