@@ -292,8 +292,12 @@ def terminal_of_crew(crew: tuple[Node, Node], short_directory: Path) -> Terminal
     return Terminal(crew[0], short_directory)
 
 
-async def test_what_is_connected(terminal_of_crew: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_what_is_connected(
+    crew: tuple[Node, Node], terminal_of_crew: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
     here = Here(terminal_of_crew, capsys)
+    # A node may claim that there are others, of any name.
+    crew[0].database.set_own("trio_mp.nodes", HOSTILE, ["incarnation"])
     tree = await here.run("links")
     assert tree.status == 0
     assert tree.err == "trio-mp: 1 of 3 nodes do not say what they are connected with; --json shows why\n"
@@ -337,7 +341,11 @@ async def test_the_ports_of_a_node(terminal_of_crew: Terminal, capsys: pytest.Ca
     assert (refused.status, refused.out) == (4, "")
     assert "the setting `inspect` of w2 is 'off'" in refused.err
     nobody = await here.run("ports w3")
-    assert (nobody.status, nobody.out, nobody.err) == (1, "", "trio-mp: there is no node w3 in the network\n")
+    assert (nobody.status, nobody.out, nobody.err) == (
+        1,
+        "",
+        "trio-mp: there is no node w3 in the network; did you mean w2?\n",
+    )
 
 
 async def test_tasks_and_supervisors(terminal_of_crew: Terminal, capsys: pytest.CaptureFixture[str]) -> None:

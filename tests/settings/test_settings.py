@@ -135,9 +135,9 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("services", [[5, "json"]]),
     ("spawn_modules", "json"),
     ("share_logs", 1),
+    ("tool", 1),
     ("inspect_from", "ops"),
     ("inspect_from", [5]),
-    ("tool", 1),
     ("spawn_modules", [5]),
 ]
 WRONG_VALUES: list[tuple[str, Any]] = [

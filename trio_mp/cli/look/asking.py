@@ -8,8 +8,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-from ... import CallError, Inspector, Node, PortDied
-from ..exits import NO, CommandFailed
+from ... import CallError, Inspector, Node, PortDied, node_of
 from ..joining import Tool
 
 T = TypeVar("T")
@@ -24,7 +23,7 @@ _REMARKS = {"refused": "inspection is refused", "not_understood": "of a version 
 
 
 @dataclass(frozen=True)
-class Answer(Generic[T]):
+class AnswerOf(Generic[T]):
     """What a node has answered.
 
     Attributes:
@@ -40,7 +39,7 @@ class Answer(Generic[T]):
     text: str = ""
 
 
-async def ask(inspector: Inspector, question: Callable[[Inspector], Awaitable[T]], seconds: float) -> Answer[T]:
+async def ask(inspector: Inspector, question: Callable[[Inspector], Awaitable[T]], seconds: float) -> AnswerOf[T]:
     """Ask one node. A checkpoint.
 
     Args:
@@ -50,12 +49,12 @@ async def ask(inspector: Inspector, question: Callable[[Inspector], Awaitable[T]
     """
     with trio.move_on_after(seconds):
         try:
-            return Answer(inspector.node_id, await question(inspector))
+            return AnswerOf(inspector.node_id, await question(inspector))
         except CallError as error:
-            return Answer(inspector.node_id, None, remark_of(error), str(error))
+            return AnswerOf(inspector.node_id, None, remark_of(error), str(error))
         except PortDied as error:
-            return Answer(inspector.node_id, None, "unreachable", str(error))
-    return Answer(inspector.node_id, None, "no answer", f"no answer within {seconds:g} s")
+            return AnswerOf(inspector.node_id, None, "unreachable", str(error))
+    return AnswerOf(inspector.node_id, None, "no answer", f"no answer within {seconds:g} s")
 
 
 def remark_of(error: CallError) -> str:
@@ -67,7 +66,7 @@ def remark_of(error: CallError) -> str:
 
 async def ask_all(
     node: Node, node_ids: Iterable[str], question: Callable[[Inspector], Awaitable[T]], seconds: float = PATIENCE
-) -> dict[str, Answer[T]]:
+) -> dict[str, AnswerOf[T]]:
     """Ask several nodes, many at a time. A checkpoint.
 
     Args:
@@ -79,7 +78,7 @@ async def ask_all(
     Returns:
       The answers, by the IDs of the nodes, in the order in which these were given.
     """
-    answers: dict[str, Answer[T] | None] = dict.fromkeys(node_ids)
+    answers: dict[str, AnswerOf[T] | None] = dict.fromkeys(node_ids)
     room = trio.CapacityLimiter(AT_ONCE)
 
     async def ask_one(node_id: str) -> None:
@@ -94,7 +93,15 @@ async def ask_all(
 
 async def nodes_now(node: Node) -> list[str]:
     """The IDs of the nodes that are in the network now, sorted, without this one, which is a tool. A checkpoint."""
-    return sorted(node_id for node_id in await node.database.keys("trio_mp.nodes") if node_id != node.id)
+    return sorted(key for key in await node.database.keys("trio_mp.nodes") if key != node.id and _is_node_id(key))
+
+
+def _is_node_id(key: str) -> bool:
+    # Other nodes may have set anything there.
+    try:
+        return node_of(key) == key
+    except ValueError:
+        return False
 
 
 async def find(tool: Tool, node_id: str) -> Inspector:
@@ -103,6 +110,5 @@ async def find(tool: Tool, node_id: str) -> Inspector:
     Raises:
       CommandFailed: there is no such node. A question to it would wait until a connection is given up.
     """
-    if node_id not in (tool.node.id, *await nodes_now(tool.node)):
-        raise CommandFailed(NO, f"there is no node {node_id} in the network")
+    await tool.check_node(node_id)
     return tool.node.inspect(node_id)
