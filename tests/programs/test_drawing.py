@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import logging
 import unicodedata
 
 import pytest
 from hypothesis import given, strategies as st
 
-from trio_mp import NodeStatistics, PeerStatistics
+from trio_mp import CallError, NodeStatistics, PeerStatistics
+from trio_mp.cli.exits import report
 from trio_mp.cli.harmless import MARKS, fit, harmless, harmless_lines, width_of
+from trio_mp.cli.joining import HarmlessFormatter
 from trio_mp.cli.look.board import TopBoard, draw_board
 from trio_mp.cli.look.drawing import (
     DEEPEST,
@@ -37,6 +41,7 @@ from trio_mp.cli.look.network import (
     draw_network,
     join_networks,
 )
+from trio_mp.cli.output import Output
 
 HOSTILE = "\x1b[2J\x1b]0;mine\x07\r\x08\x9b6n\x00\x7f\u202e\u2066\u200d\ufeff\n\u2028\ud800 ok"
 """It clears the screen, sets the title, goes back, asks for an answer, and changes the direction of writing."""
@@ -93,6 +98,42 @@ def test_width_counts_what_a_terminal_shows() -> None:
     assert fit("漢字漢字", 4) == "漢…"
     assert fit("abc", 0) == ""
     assert fit("abc", 1) == "…"
+
+
+def test_the_line_of_an_error_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = argparse.Namespace(verbose=True, quiet=False, json=False)
+    assert report(CallError("refused", HOSTILE), arguments) == 4
+    assert report(ValueError(HOSTILE), arguments) == 70
+    Output(arguments).say(HOSTILE)
+    told = capsys.readouterr().err
+    assert all(map(is_harmless, told.splitlines()))
+    # The line break in the text is no line break here, but for the traceback.
+    assert told.splitlines()[0] == f"trio-mp: refused: {harmless(HOSTILE)}"
+    assert told.splitlines()[-1] == f"trio-mp: {harmless(HOSTILE)}"
+
+
+def test_what_v_shows_of_the_log_is_harmless() -> None:
+    record = logging.LogRecord("trio_mp", logging.INFO, "", 0, "%s\nforged", (HOSTILE,), None)
+    first, *others = HarmlessFormatter("%(message)s").format(record).split("\n")
+    assert all(map(is_harmless, (first, *others)))
+    assert all(other.startswith("    ") for other in others)
+
+
+def test_rows_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (False, True):
+        out = Output(argparse.Namespace(json=as_json))
+        out.row({"key": HOSTILE, HOSTILE: [HOSTILE]})
+        out.row({"key": 1}, HOSTILE)
+        out.table(["key"], [[HOSTILE]])
+        out.text(HOSTILE)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(map(is_harmless, lines))
+    assert [json.loads(each) for each in lines[-4:]] == [
+        {"key": HOSTILE, HOSTILE: [HOSTILE]},
+        {"key": 1},
+        {"key": HOSTILE},
+        {"text": HOSTILE},
+    ]
 
 
 # Tables ------------------------------------------------------------------------------------------------------------
