@@ -10,6 +10,7 @@ from .faults_of_connections import CONNECTIONS
 from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
 from .faults_of_logs import LOGS
+from .faults_of_looking import LOOKING
 from .faults_of_losses import LOSSES
 from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
@@ -48,6 +49,7 @@ FAULTS: tuple[Fault, ...] = (
     *REMOTE_CHILDREN,
     *WORKERS,
     *LOGS,
+    *LOOKING,
     *AMOUNTS,
     *HAMMER,
     *COMMAND_LINE,
