@@ -201,7 +201,7 @@ PROFILES = (
     Fault(
         "permissions_lost",
         "a file that is changed gets other permissions",
-        (Change("cli/profile.py", "        Path(temporary).chmod(mode)\n", ""),),
+        (Change("cli/files.py", "        Path(temporary).chmod(mode)\n", ""),),
         (f"{_COMMAND}::test_permissions_and_links_stay",),
     ),
     Fault(
