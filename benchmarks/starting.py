@@ -42,7 +42,7 @@ NODE = """
 import sys, trio, trio_mp
 
 async def main():
-    async with trio_mp.open_node("w1", binds=["unix:" + sys.argv[1]], secret_file=sys.argv[2], profile=False):
+    async with trio_mp.open_node("w1", profile=False, binds=["unix:" + sys.argv[1]], secret_file=sys.argv[2]):
         print("up", flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)
 
