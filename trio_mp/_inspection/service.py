@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import msgspec
 import trio
 
+from .._events import fields
 from .._ids import is_port_name
 from .._peers.callers import CallOfPeer
 from .._peers.peer import Peer
@@ -344,7 +345,7 @@ class InspectionService:
         """Log what another node does here, or looks at. Never left out: this is the record of who has done it."""
         # What the program does to its own node is no news to it.
         level = logging.DEBUG if asker == self.runtime.id else logging.WARNING
-        log.log(level, "%s %.1000s", asker, what)
+        log.log(level, "%s %.1000s", asker, what, extra=fields("inspected", self.runtime.id, peer=asker))
 
 
 def _grown(tree: Growing, *, stacks: bool) -> TaskView:
