@@ -49,6 +49,7 @@ from ._ports.port import (
     current_node as current_node,
     current_port as current_port,
 )
+from ._ports.port_statistics import PortStatistics as PortStatistics
 from ._ports.timer import Timer as Timer
 from ._protocol.groups.events import Joined as Joined, Left as Left
 from ._protocol.groups.singleton import TurnEpoch as TurnEpoch

@@ -78,8 +78,8 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                '        log.info("%s is down: %s", self.id, why)\n',
-                '        log.info("%s is down: %s", self.id, why)\n        self._tell_down()\n',
+                '        log.info("%s is down: %s", self.id, why, extra=extra)\n',
+                '        log.info("%s is down: %s", self.id, why, extra=extra)\n        self._tell_down()\n',
             ),
         ),
         (_OBSERVED,),
@@ -161,6 +161,19 @@ CONNECTIONS = (
         "an_error_ends_the_node",
         "an error in the work for one connection ends the node",
         (Change("_peers/own_errors.py", "            self.fail(error)\n            return None", "            raise"),),
+        (f"{_OWN_ERRORS}::test_an_error_at_any_line_of_the_heart_of_it",),
+    ),
+    Fault(
+        "an_error_in_a_request_ends_the_node",
+        "an error in the work for a request of another node ends this node",
+        (
+            Change(
+                "_peers/connection.py",
+                "self._running)\n        except RemoteProtocolError:\n            raise\n"
+                "        except Exception as error:  # noqa: BLE001 - whatever it is\n            self.fail(error)",
+                "self._running)\n        except RemoteProtocolError:\n            raise",
+            ),
+        ),
         (f"{_OWN_ERRORS}::test_an_error_of_a_service_ends_the_connection_and_nothing_else",),
     ),
     Fault(

@@ -84,7 +84,7 @@ class Node:
 
     @property
     def peers(self) -> tuple[str, ...]:
-        """The IDs of the nodes with which this node has a connection in use now."""
+        """The IDs of the nodes with which this node has a connection in use now, without tools."""
         return tuple(self._runtime.network.up_nodes()) if self._runtime.network is not None else ()
 
     @property
@@ -207,14 +207,15 @@ class Node:
           trio.ClosedResourceError: the node is closed.
         """
         # The hot path, without calls that can be spared: `Runtime.send` and `Peer.send` say the same.
-        if port.__class__ is Port and port._lifecycle is self._lifecycle:  # pyright: ignore[reportAttributeAccessIssue]
-            if self._runtime.closed or self._lifecycle.lingering:
+        lifecycle = self._lifecycle
+        if port.__class__ is Port and port._lifecycle is lifecycle:  # pyright: ignore[reportAttributeAccessIssue]
+            if lifecycle.lingering:
                 self._runtime.check_open()
             if self._queue.parked is not None:
                 self._queue.wake()
             self._items.append((port, message))
             return
-        if self._runtime.closed or self._lifecycle.lingering:
+        if lifecycle.lingering:
             self._runtime.check_open()
         try:
             peer, name = self._routes[port]
@@ -746,20 +747,24 @@ class Node:
 
     # The network ---------------------------------------------------------------------------------------------------
 
-    def watch_nodes(self) -> AbstractAsyncContextManager[NodeChanges]:
+    def watch_nodes(self, *, tools: bool = False) -> AbstractAsyncContextManager[NodeChanges]:
         """Nodes that join the network and leave it: `async with node.watch_nodes() as changes:`.
 
         `changes` is an async iterator of `NodeChange`: at first the nodes that are there, this one among them, as if
         each had just joined; then each that joins or leaves, as it becomes known here. A node that has run anew leaves
         and joins. It says which nodes the network has; `peers` says which of them are connected with this one.
 
-        Entering is a checkpoint, and waits while this node is not attached to the network; so does each step of the
-        iterator. Cancelled, nothing is lost.
+        Args:
+          tools: whether to tell of tools as well, such as the commands of `trio-mp` while they run. They have joined
+            with the setting `tool`, and no program should count on them.
+
+        Entering is a checkpoint. Each step of the iterator is one, too, and waits while this node is not attached to
+        the network. Cancelled, nothing is lost.
 
         Raises:
           trio.ClosedResourceError: the node is closed.
         """
-        return watch_nodes(self._database)
+        return watch_nodes(self._database, tools=tools)
 
     def collect_logs(self, level: int | str = logging.WARNING) -> LogCollector:
         """Have all nodes of the network, those that join later too, send this one their log records.

@@ -6,21 +6,22 @@ What the database is, and who tells whom what, is in `_protocol/database/replica
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from typing import Any
 
 import trio
 
 from .._errors import PortDied, RemoteProtocolError
+from .._events import fields
 from .._ids import PortReference
 from .._ports.port import Port, state_of
 from .._ports.port_state import Owned
 from .._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused
 from .._protocol.database.entries import check_entry, check_text, is_port_id, named_entry, read_port
 from .._protocol.database.messages import WORD
-from .._protocol.database.records import FAMILIES, NODES, Table
+from .._protocol.database.records import FAMILIES, NODES, TOOLS, Table
 from .._protocol.database.replica import Replica
 from .._protocol.membership.messages import Addresses
 from .._protocol.membership.rules import (
@@ -318,8 +319,19 @@ class Database:
         if name == FAMILIES:
             raise ValueError(f"watch(): expected a family that somebody sets, got {name!r}; use families()")
         await trio.lowlevel.checkpoint()
+        with self.follow(name) as watch:
+            yield watch
+
+    @contextmanager
+    def follow(self, name: str, news: trio.lowlevel.ParkingLot | None = None) -> Generator[FamilyWatch]:
+        """Follow a family for the length of the block, as `watch` does; not for users, who have that.
+
+        Args:
+          name: the name of the family.
+          news: a parking lot that is woken for each change; see `FamilyWatch`.
+        """
         self._runtime.check_open()
-        watch = FamilyWatch(lambda: self._replica.table(name), self._check_open)
+        watch = FamilyWatch(lambda: self._replica.table(name), self._check_open, news)
         self._watches.setdefault(name, {})[watch] = None
         self._execute(self._replica.subscribe(name))
         try:
@@ -423,7 +435,11 @@ class Database:
         except Exception:
             # An error about what others said ends their connection. Here that has ended already, so the log has it:
             # it must not end this node.
-            log.exception("%s: an error in this program, while the entries by way of that node were forgotten", node_id)
+            log.exception(
+                "%s: an error in this program, while the entries by way of that node were forgotten",
+                node_id,
+                extra=fields("own_error", self._runtime.id, peer=node_id),
+            )
 
     def _check_open(self) -> None:
         if self._runtime.closed:
@@ -478,7 +494,8 @@ class Database:
         return True
 
     def _say_where(self, addresses: Addresses) -> None:
-        self._execute(self._replica.set(NODES, self._runtime.id, [self._runtime.incarnation, *addresses]))
+        family = TOOLS if self._runtime.settings.tool else NODES
+        self._execute(self._replica.set(family, self._runtime.id, [self._runtime.incarnation, *addresses]))
 
     def held_nodes(self) -> Table:
         """See `Directory.held_nodes`."""

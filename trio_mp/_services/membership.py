@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
+from .._events import fields
 from .._peers.connection import Connection
 from .._peers.network import Network
 from .._peers.node_port import Service
@@ -70,7 +71,10 @@ class MembershipService:
         # Rediallers of seeds have an address as their key, all others a node ID.
         self._rediallers: dict[str, Redialler] = {}
         permissions = permissions_of(network, self._rediallers.values)
-        self.rules = Membership(network.dispatcher.id, is_global=not network.settings.seeds, permissions=permissions)
+        settings = network.settings
+        self.rules = Membership(
+            network.dispatcher.id, is_global=not settings.seeds, permissions=permissions, is_tool=settings.tool
+        )
         self._effects = EffectQueue(self._do)
         self.observers: list[Callable[[MembershipEffect], None]] = []
         self.sightings = Sightings(directory)
@@ -98,7 +102,7 @@ class MembershipService:
 
     async def _watch_seed(self, address: Address) -> None:
         """Keep a redialler for every address of a seed. Its name is looked up again and again, since it may move."""
-        seed, backoff = Seed(str(address)), RetryDelay(self.network.environment.jitter)
+        seed, backoff = Seed(str(address), self.network.dispatcher.id), RetryDelay(self.network.environment.jitter)
         while True:
             try:
                 found = await self.network.environment.transport.resolve(address)
@@ -139,7 +143,11 @@ class MembershipService:
             try:
                 return await redialler.run()
             except Exception:
-                log.exception("%s: an error in this program, while it kept a connection there", redialler.addresses[0])
+                log.exception(
+                    "%s: an error in this program, while it kept a connection there",
+                    redialler.addresses[0],
+                    extra=fields("own_error", self.network.dispatcher.id),
+                )
                 await trio.sleep(LAST_RETRY)
 
     def _meet_globals(self) -> None:
@@ -228,7 +236,7 @@ class MembershipService:
 
     def _service(self, word: str) -> Service:
         def serve(node_id: str, arguments: tuple[object, ...]) -> bool:
-            effects = self.rules.received(node_id, word, arguments)
+            effects = self.rules.received(node_id, word, arguments, from_tool=self.network.peer(node_id).is_tool)
             self.execute(effects or [])
             return effects is not None
 
@@ -243,7 +251,9 @@ class MembershipService:
         current = self.network.peer(node_id).current
         if isinstance(current, Connection) and self._own_addresses.note(current.pipe.local_host):
             self._update_addresses()
-        self.sightings.connected(node_id, map(str, self.network.addresses_of(node_id)))
+        if not self.network.peer(node_id).is_tool:
+            # A tool is not dialled, and many that come and go shall not push out the nodes that are remembered.
+            self.sightings.connected(node_id, map(str, self.network.addresses_of(node_id)))
         self._changed.unpark_all()
 
     def went_down(self, node_id: str) -> None:
@@ -262,11 +272,19 @@ class MembershipService:
             case Send(node_id, message):
                 self._send(node_id, message)
             case BecameGlobal():
-                log.info("this node is global now")
+                log.info("this node is global now", extra=fields("global", self.network.dispatcher.id))
             case Attached(anchor):
-                log.info("this node is attached to %s, its anchor", anchor)
+                log.info(
+                    "this node is attached to %s, its anchor",
+                    anchor,
+                    extra=fields("attached", self.network.dispatcher.id, peer=anchor),
+                )
             case Detached(anchor):
-                log.info("this node is no longer attached to %s, which was its anchor", anchor)
+                log.info(
+                    "this node is no longer attached to %s, which was its anchor",
+                    anchor,
+                    extra=fields("detached", self.network.dispatcher.id, peer=anchor),
+                )
                 self._shuffle()
             case GlobalUp() | GlobalDown() | GuestUp() | GuestDown() | AddressesChanged():
                 # Only the node that has dialled, or has attached itself, keeps the connection: nothing to do here.
@@ -302,8 +320,9 @@ class MembershipService:
         return "global" if node_id in rules.globals else ""
 
     def known_nodes(self) -> list[str]:
-        """The IDs of all nodes of the network, as far as this one knows them; its own is not among them."""
-        known = [*self._directory.held_nodes(), *self.rules.globals, *self.network.peers]
+        """The IDs of all nodes of the network, as far as this one knows them, without its own and those of tools."""
+        peers = [peer.id for peer in self.network.peers.values() if not peer.is_tool]
+        known = [*self._directory.held_nodes(), *self.rules.globals, *peers]
         return [node_id for node_id in dict.fromkeys(known) if node_id != self.network.dispatcher.id]
 
     # Where this node is --------------------------------------------------------------------------------------------

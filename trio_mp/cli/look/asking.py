@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 import trio
 
 from ... import CallError, Inspector, Node, PortDied
+from ..exits import NO, CommandFailed
+from ..joining import Tool
 
 T = TypeVar("T")
 
@@ -93,3 +95,14 @@ async def ask_all(
 async def nodes_now(node: Node) -> list[str]:
     """The IDs of the nodes that are in the network now, sorted, without this one, which is a tool. A checkpoint."""
     return sorted(node_id for node_id in await node.database.keys("trio_mp.nodes") if node_id != node.id)
+
+
+async def find(tool: Tool, node_id: str) -> Inspector:
+    """Look into a node of the network. A checkpoint.
+
+    Raises:
+      CommandFailed: there is no such node. A question to it would wait until a connection is given up.
+    """
+    if node_id not in (tool.node.id, *await nodes_now(tool.node)):
+        raise CommandFailed(NO, f"there is no node {node_id} in the network")
+    return tool.node.inspect(node_id)
