@@ -6,6 +6,7 @@ Texts of records are for people and change from version to version; these words 
 from __future__ import annotations
 
 EVENTS = {
+    "act": "another node has done something here, or has looked at what only those may see who may act",
     "answer_dropped": "the answer to a call, or an exception for its caller, is dropped",
     "attached": "this node is attached to a global node, its anchor",
     "callback_failed": "a function of the program raised that the package has called",

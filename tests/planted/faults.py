@@ -9,6 +9,7 @@ from .faults_of_channels import CHANNELS
 from .faults_of_connections import CONNECTIONS
 from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
+from .faults_of_inspection import INSPECTION
 from .faults_of_logs import LOGS
 from .faults_of_losses import LOSSES
 from .faults_of_parting import PARTING
@@ -47,6 +48,7 @@ FAULTS: tuple[Fault, ...] = (
     *PROFILES,
     *REMOTE_CHILDREN,
     *WORKERS,
+    *INSPECTION,
     *LOGS,
     *AMOUNTS,
     *HAMMER,

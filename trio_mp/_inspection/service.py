@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import msgspec
 import trio
 
+from .._events import fields
 from .._ids import is_port_name
 from .._peers.callers import CallOfPeer
 from .._peers.peer import Peer
@@ -230,9 +231,16 @@ class InspectionService:
 
     async def _list_ports(self, asker: str, arguments: dict[str, object]) -> PortPage:
         asked = _read(arguments, PortsAsked)
+        before = self._ports.census
+        if asked.by == ports.RATE and asked.after is None and before is None:
+            # What a port gets per second is known between two counts. Nobody else waits meanwhile.
+            async with self._turn:
+                before = await self._ports.count(Slices(self._clock))
+            await trio.sleep(ports.SAMPLE)
         async with self._turn:
+            slices, ids = Slices(self._clock), self.may_act(asker)
             return await self._ports.page(
-                asker, asked.by, asked.limit, asked.after, Slices(self._clock), ids=self.may_act(asker)
+                asker, asked.by, asked.limit, asked.after, slices, before=before, ids=ids
             )
 
     async def _list_links(self, asker: str, arguments: dict[str, object]) -> LinkPage:
@@ -344,7 +352,7 @@ class InspectionService:
         """Log what another node does here, or looks at. Never left out: this is the record of who has done it."""
         # What the program does to its own node is no news to it.
         level = logging.DEBUG if asker == self.runtime.id else logging.WARNING
-        log.log(level, "%s %.1000s", asker, what)
+        log.log(level, "%s %.1000s", asker, what, extra=fields("act", self.runtime.id, peer=asker))
 
 
 def _grown(tree: Growing, *, stacks: bool) -> TaskView:

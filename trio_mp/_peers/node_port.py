@@ -351,7 +351,8 @@ class NodePort:
         try:
             self._try_to_send(query.port, (*query.prefix, await self._find_registered(query.name)))
         except Exception as error:  # noqa: BLE001 - nothing can be raised to a program that has asked by message
-            log.warning("a lookup of this program is not answered: %s", error)
+            extra = fields("request", self._dispatcher.id)
+            log.warning("a lookup of this program is not answered: %s", error, extra=extra)
 
     def _answer_for(self, peer: Peer, port: str, message: tuple[object, ...]) -> None:
         """Send an answer for another node, as far as that is no burden."""
