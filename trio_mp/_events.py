@@ -6,7 +6,6 @@ Texts of records are for people and change from version to version; these words 
 from __future__ import annotations
 
 EVENTS = {
-    "act": "another node has done something here, or has looked at what only those may see who may act",
     "answer_dropped": "the answer to a call, or an exception for its caller, is dropped",
     "attached": "this node is attached to a global node, its anchor",
     "callback_failed": "a function of the program raised that the package has called",
@@ -24,6 +23,7 @@ EVENTS = {
     "failed": "a task, handler or function of a port failed, when that could not kill the port any more",
     "family": "a family of the database has no usable member, or a key that names none",
     "global": "this node is global now",
+    "inspected": "another node has looked at this one, or has done something here, by inspection",
     "listening": "this node listens nowhere",
     "member": "the members of a group have changed, or a call goes to another one",
     "own_error": "an error in this program, which ended what it was about",

@@ -282,6 +282,7 @@ async def test_a_hundred_thousand_ports_stall_nothing() -> None:
             note()
             longest = 0.0
             page = await node.inspect("a").ports(by="queue", limit=500)
+            note()
         finally:
             trio.lowlevel.remove_instrument(watching)
         assert [view.queued for view in page.ports[:5]] == [9, 5, 3, 0, 0]

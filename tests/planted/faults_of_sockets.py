@@ -92,7 +92,7 @@ SOCKETS = (
     Fault(
         "level_of_another_line",
         "a logger writes a line of another level, and the documentation does not know it",
-        (Change("_groups/group.py", 'log.warning("the key', 'log.critical("the key'),),
+        (Change("_groups/group.py", 'log.warning(\n                    "the key', 'log.critical("the key'),),
         ("tests/programs/test_reference.py::test_the_page_is_as_the_code_is[loggers.md]",),
     ),
     Fault(

@@ -352,7 +352,7 @@ class InspectionService:
         """Log what another node does here, or looks at. Never left out: this is the record of who has done it."""
         # What the program does to its own node is no news to it.
         level = logging.DEBUG if asker == self.runtime.id else logging.WARNING
-        log.log(level, "%s %.1000s", asker, what, extra=fields("act", self.runtime.id, peer=asker))
+        log.log(level, "%s %.1000s", asker, what, extra=fields("inspected", self.runtime.id, peer=asker))
 
 
 def _grown(tree: Growing, *, stacks: bool) -> TaskView:

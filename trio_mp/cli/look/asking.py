@@ -24,7 +24,7 @@ _REMARKS = {"refused": "inspection is refused", "not_understood": "of a version 
 
 
 @dataclass(frozen=True)
-class Answer(Generic[T]):
+class AnswerOf(Generic[T]):
     """What a node has answered.
 
     Attributes:
@@ -40,7 +40,7 @@ class Answer(Generic[T]):
     text: str = ""
 
 
-async def ask(inspector: Inspector, question: Callable[[Inspector], Awaitable[T]], seconds: float) -> Answer[T]:
+async def ask(inspector: Inspector, question: Callable[[Inspector], Awaitable[T]], seconds: float) -> AnswerOf[T]:
     """Ask one node. A checkpoint.
 
     Args:
@@ -50,12 +50,12 @@ async def ask(inspector: Inspector, question: Callable[[Inspector], Awaitable[T]
     """
     with trio.move_on_after(seconds):
         try:
-            return Answer(inspector.node_id, await question(inspector))
+            return AnswerOf(inspector.node_id, await question(inspector))
         except CallError as error:
-            return Answer(inspector.node_id, None, remark_of(error), str(error))
+            return AnswerOf(inspector.node_id, None, remark_of(error), str(error))
         except PortDied as error:
-            return Answer(inspector.node_id, None, "unreachable", str(error))
-    return Answer(inspector.node_id, None, "no answer", f"no answer within {seconds:g} s")
+            return AnswerOf(inspector.node_id, None, "unreachable", str(error))
+    return AnswerOf(inspector.node_id, None, "no answer", f"no answer within {seconds:g} s")
 
 
 def remark_of(error: CallError) -> str:
@@ -67,7 +67,7 @@ def remark_of(error: CallError) -> str:
 
 async def ask_all(
     node: Node, node_ids: Iterable[str], question: Callable[[Inspector], Awaitable[T]], seconds: float = PATIENCE
-) -> dict[str, Answer[T]]:
+) -> dict[str, AnswerOf[T]]:
     """Ask several nodes, many at a time. A checkpoint.
 
     Args:
@@ -79,7 +79,7 @@ async def ask_all(
     Returns:
       The answers, by the IDs of the nodes, in the order in which these were given.
     """
-    answers: dict[str, Answer[T] | None] = dict.fromkeys(node_ids)
+    answers: dict[str, AnswerOf[T] | None] = dict.fromkeys(node_ids)
     room = trio.CapacityLimiter(AT_ONCE)
 
     async def ask_one(node_id: str) -> None:
