@@ -9,6 +9,7 @@ from .faults_of_channels import CHANNELS
 from .faults_of_connections import CONNECTIONS
 from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
+from .faults_of_inspection import INSPECTION
 from .faults_of_logs import LOGS
 from .faults_of_looking import LOOKING
 from .faults_of_losses import LOSSES
@@ -48,6 +49,7 @@ FAULTS: tuple[Fault, ...] = (
     *PROFILES,
     *REMOTE_CHILDREN,
     *WORKERS,
+    *INSPECTION,
     *LOGS,
     *LOOKING,
     *AMOUNTS,
