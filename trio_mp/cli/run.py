@@ -83,8 +83,8 @@ def seed(arguments: argparse.Namespace) -> int:
 
 
 def _with_services(settings: SettingArguments) -> SettingArguments:
-    """The settings of a node that has nothing to do but its services."""
-    if not settings.get("services"):
+    """The settings of a node that has nothing to do but its services, and what other nodes spawn on it."""
+    if not (settings.get("services") or settings.get("spawn_modules")):
         raise ConfigurationError(
             "run: expected MODULE, or services in the profile, got neither; name a program, or run"
             " `trio-mp profile add NAME services MODULE`, and give --profile NAME"
