@@ -194,7 +194,7 @@ class Runtime:
     @trio.lowlevel.enable_ki_protection
     def send(self, port: str | PortReference, message: tuple[object, ...]) -> None:
         """Send to any port, for code of the package. `Node.send` does the same without this call, for speed."""
-        if self.closed or self.lifecycle.lingering:
+        if self.lifecycle.lingering:
             self.check_open()
         try:
             peer, name = self.routes[port]
@@ -439,6 +439,7 @@ class Runtime:
             dispatcher.finish(running)
         finally:
             self.closed = True
+            lifecycle.lingering += 1
             running_variable.reset(token)
             for tell in self.observers.ended:
                 tell()

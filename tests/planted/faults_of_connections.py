@@ -78,8 +78,8 @@ CONNECTIONS = (
         (
             Change(
                 _PEER,
-                '        log.info("%s is down: %s", self.id, why)\n',
-                '        log.info("%s is down: %s", self.id, why)\n        self._tell_down()\n',
+                '        log.info("%s is down: %s", self.id, why, extra=extra)\n',
+                '        log.info("%s is down: %s", self.id, why, extra=extra)\n        self._tell_down()\n',
             ),
         ),
         (_OBSERVED,),

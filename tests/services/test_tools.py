@@ -243,4 +243,3 @@ async def test_a_tool_that_is_killed_leaves_nothing_behind(short_directory: Path
         assert not rules_of(s).heard
         assert not network_of(s).peers[came.node_id].connections
         assert not any(short_directory.glob("*.sock"))
-

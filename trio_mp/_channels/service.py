@@ -12,11 +12,12 @@ from typing import Any
 import trio
 
 from .._errors import PortDied
+from .._events import fields
 from .._ids import PortReference, node_of, split_port
 from .._ports.lifecycle import call_async
 from .._ports.port import Port, lifecycle_of, new_port
 from .._protocol.wire.values import plain_message
-from .._reason import NORMAL, Reason, channel_broken, describe, exception_reason, spawn_failed
+from .._reason import NORMAL, Reason, channel_broken, describe, exception_reason, identifier_of, spawn_failed
 from .._runtime import Runtime
 from .._services.spawning import Spawner, check_reference
 from .._services.starting import start_on
@@ -141,7 +142,13 @@ class Channels:
                 raise
             # The function was told that the channel is over, and that is how it ended: no news to anybody.
             reason = channel.broken.reason if channel.broken is not None else NORMAL
-            log.debug("%s: the function of a channel ended with it: %s", port, describe(reason), exc_info=error)
+            log.debug(
+                "%s: the function of a channel ended with it: %s",
+                port,
+                describe(reason),
+                exc_info=error,
+                extra=fields("channel", node_of(port), reason=identifier_of(reason)),
+            )
             lifecycle_of(port).die(port, reason or channel_broken("the other side takes nothing any more"))
         else:
             channel.leave()

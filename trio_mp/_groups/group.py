@@ -13,6 +13,7 @@ from typing import Any, TypeVar, overload
 import trio
 
 from .._errors import CallError, PortDied
+from .._events import fields
 from .._ids import node_of
 from .._ports.context import running_variable
 from .._ports.monitor import Monitor
@@ -224,13 +225,23 @@ class Group(AsyncIterator[MembershipEvent]):
                 # Of another port: the caller's own has died, or the reply port.
                 if error.port != place.port or (error.maybe_delivered and not again):
                     raise
-                log.debug("%s: a call goes to another member: %s", self.family, error)
+                log.debug(
+                    "%s: a call goes to another member: %s",
+                    self.family,
+                    error,
+                    extra=fields("member", self._runtime.id),
+                )
                 failures += 1
             except CallError as error:
                 # All others are answers. A handler may raise what has the same name: then the member has got it.
                 if error.type_name != BUSY or error.maybe_delivered:
                     raise
-                log.debug("%s: a call goes to another node: %s", self.family, error)
+                log.debug(
+                    "%s: a call goes to another node: %s",
+                    self.family,
+                    error,
+                    extra=fields("member", self._runtime.id, peer=place.node_id),
+                )
                 full.add(place.node_id)
                 failures += 1
             finally:
@@ -375,7 +386,12 @@ class Group(AsyncIterator[MembershipEvent]):
             if not self._has_complained:
                 # Once: other nodes may have set anything there, and any number of it.
                 self._has_complained = True
-                log.warning("the key %.200r of the family %s names no port, and is no member", key, self.family)
+                log.warning(
+                    "the key %.200r of the family %s names no port, and is no member",
+                    key,
+                    self.family,
+                    extra=fields("family", self._runtime.id),
+                )
         self._execute(self._roster.update(entries, gone))
         self._wake()
 
@@ -427,7 +443,7 @@ class Group(AsyncIterator[MembershipEvent]):
             case TryLater(attempt, seconds):
                 self._start_clock(attempt, seconds * (0.5 + self._runtime.environment.jitter()), self._due)
             case Tell(event):
-                log.debug("%s: %s", self.family, event)
+                log.debug("%s: %s", self.family, event, extra=fields("member", self._runtime.id))
                 # The value is the reader's own.
                 self._log.add(replace(event, value=copy_value(event.value)) if isinstance(event, Joined) else event)
                 self._news.unpark_all()

@@ -108,7 +108,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         assert network is not None, "only other nodes have errands"
         return network.peer(other)
 
-    errands = Errands(settings.queue_limit, find_peer, make_peer)
+    errands = Errands(settings.queue_limit, find_peer, make_peer, node_id)
     network: Network | None = None
     if settings.networked:
         make_tls, notary = _make_tls(settings, environment, node_id)

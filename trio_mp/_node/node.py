@@ -207,14 +207,15 @@ class Node:
           trio.ClosedResourceError: the node is closed.
         """
         # The hot path, without calls that can be spared: `Runtime.send` and `Peer.send` say the same.
-        if port.__class__ is Port and port._lifecycle is self._lifecycle:  # pyright: ignore[reportAttributeAccessIssue]
-            if self._runtime.closed or self._lifecycle.lingering:
+        lifecycle = self._lifecycle
+        if port.__class__ is Port and port._lifecycle is lifecycle:  # pyright: ignore[reportAttributeAccessIssue]
+            if lifecycle.lingering:
                 self._runtime.check_open()
             if self._queue.parked is not None:
                 self._queue.wake()
             self._items.append((port, message))
             return
-        if self._runtime.closed or self._lifecycle.lingering:
+        if lifecycle.lingering:
             self._runtime.check_open()
         try:
             peer, name = self._routes[port]

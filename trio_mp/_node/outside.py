@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from .._errors import ConfigurationError
+from .._events import fields
 from .._profiles.first import FIRST_NODE
 from .._profiles.gathering import ONCE, TAKEN, check_request, explain, explain_barred, gather
+from .._profiles.log_levels import LOG, LOG_VARIABLE
 from .._profiles.sources import Layer, Merged
 from .._profiles.variables import FOLDERS, PREFIX, PROFILE, find_misspelt
 from .._services.spawning import import_modules
@@ -55,6 +57,8 @@ def from_outside(
     if command_line is not None and isinstance(profile, str):
         # The command line wins over the variable, as for every setting, so nobody needs to be told.
         environ.pop(PROFILE, None)
+    # First: what is said below may be what the operator wants to see.
+    LOG_VARIABLE.take(environ.get(LOG, ""))
     merged = gather(request, environ, lambda: _read_file(environ), command_line=command_line)
     if not any(name in merged.outside for name in ONCE):
         yield _checked(merged, environ)
@@ -83,7 +87,7 @@ def _checked(merged: Merged, environ: Mapping[str, str]) -> tuple[str | None, Se
     node_id = cast("str | None", values.pop("node_id", None))
     settings = cast(SettingArguments, values)
     for text in find_misspelt(environ):
-        log.warning("%s", text)
+        log.warning("%s", text, extra=fields("settings", node_id or ""))
     if not merged.outside:
         # Whoever opens the node checks the same once more, and no error needs a place in it.
         _tell(merged)
@@ -103,7 +107,7 @@ def _checked(merged: Merged, environ: Mapping[str, str]) -> tuple[str | None, Se
 def _tell(merged: Merged) -> None:
     """Say in the log where the settings are from, and which have no effect."""
     for text in explain_barred(merged):
-        log.warning("%s", text)
+        log.warning("%s", text, extra=fields("settings"))
     told = explain(merged)
     if told:
-        log.info("settings of the node: %s", "; ".join(told))
+        log.info("settings of the node: %s", "; ".join(told), extra=fields("settings"))

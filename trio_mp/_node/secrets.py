@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from functools import partial
 
+from .._events import fields
 from .._peers.secret_file import read_secret_file
 from .._settings.environment import Environment
 from .._settings.settings import Settings
@@ -26,5 +27,5 @@ async def load_secrets(settings: Settings, environment: Environment) -> Settings
     # In a thread: stretching a secret takes 50 ms. The network finds the keys in the cache.
     found = await environment.in_thread(partial(read_secret_file, settings.secret_file))
     if found.warning:
-        log.warning("%s", found.warning)
+        log.warning("%s", found.warning, extra=fields("secret", settings.node_id or ""))
     return dataclasses.replace(settings, secret=found.secrets)

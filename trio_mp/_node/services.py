@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._errors import ConfigurationError
+from .._events import fields
 from .._ports.port import Port
 from .._services.spawning import import_modules
 from .._settings.checks import ServiceReference
@@ -63,7 +64,7 @@ def start_services(node: Node, services: Iterable[FoundService]) -> None:
     for service in services:
         if inspect.iscoroutinefunction(service.function):
             port = node.start_port(_serve, node, service)
-            log.info("the service %s is the port %s", service.name, port)
+            log.info("the service %s is the port %s", service.name, port, extra=fields("service", node.id))
             continue
         result = service.function(node, *service.arguments)
         if inspect.iscoroutine(result):

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import trio
 
+from .._events import fields
 from .limited_log import LimitedLog
 from .peer import Peer
 
@@ -64,17 +65,23 @@ class Errands:
       queue_limit: how many bytes may be queued for one node.
       find_peer: finds what is kept about a node, if anything is.
       make_peer: makes that, if there is nothing.
+      node_id: the ID of this node.
     """
 
     def __init__(
-        self, queue_limit: int, find_peer: Callable[[str], Peer | None], make_peer: Callable[[str], Peer]
+        self,
+        queue_limit: int,
+        find_peer: Callable[[str], Peer | None],
+        make_peer: Callable[[str], Peer],
+        node_id: str = "",
     ) -> None:
+        self._node_id = node_id
         self._find_peer = find_peer
         self._make_peer = make_peer
         self._most_bytes = queue_limit // ANSWERS_SHARE
         self._searches: set[str] = set()
         self._answers: WeakKeyDictionary[Peer, _Waiting] = WeakKeyDictionary()
-        self._bucket = LimitedLog(log, trio.current_time())
+        self._bucket = LimitedLog(log, trio.current_time(), node_id)
         # By node ID and kind: when it was said, and how often it has happened since. The longest ago comes first.
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
 
@@ -139,6 +146,6 @@ class Errands:
             if omitted:
                 text, arguments = text + " (and %d times more since this line was logged last)", (*arguments, omitted)
             self._said[key] = (now, 0)
-            logger.log(level, text, *arguments)
+            logger.log(level, text, *arguments, extra=fields("complaint", self._node_id, peer=node_id, reason=kind))
         if len(self._said) > REMEMBERED:
             del self._said[next(iter(self._said))]

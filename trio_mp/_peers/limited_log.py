@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from .._events import fields
+
 BURST = 25
 """How many lines may be written at once."""
 
@@ -23,9 +25,11 @@ class LimitedLog:
     Args:
       log: where the lines go, as warnings.
       now: a monotonic time in seconds; later ones must be given to the methods.
+      node_id: the ID of the node that logs.
     """
 
-    def __init__(self, log: logging.Logger, now: float) -> None:
+    def __init__(self, log: logging.Logger, now: float, node_id: str = "") -> None:
+        self._node_id = node_id
         self._log = log
         self._left = float(BURST)
         self._filled_at = self._told_at = now
@@ -36,7 +40,13 @@ class LimitedLog:
     def warn(self, now: float, text: str, *arguments: object, error: Exception | None = None) -> None:
         """Log a line, or count it: a warning or, of an error of this program, an error with its traceback."""
         if self.allows(now):
-            self._log.log(logging.ERROR if error else logging.WARNING, text, *arguments, exc_info=error)
+            self._log.log(
+                logging.ERROR if error else logging.WARNING,
+                text,
+                *arguments,
+                exc_info=error,
+                extra=fields("own_error" if error else "stranger", self._node_id),
+            )
         else:
             self.omit(now)
 
@@ -69,5 +79,6 @@ class LimitedLog:
             self._log.warning(
                 "%d more connections were refused in the last %d s, and not logged one by one",
                 *(self._omitted, round(now - self._told_at)),
+                extra=fields("stranger", self._node_id),
             )
             self._omitted = 0

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
+from .._events import fields
 from .._ports.boundary import LocalPorts
 from .._protocol.handshake.greeting import LocalInfo
 from .._protocol.handshake.handshake import Step
@@ -96,7 +97,7 @@ class Network:
         self._listeners: list[Listener] = []
         # Connections of others that have not authenticated.
         self._strangers: Admission[Connection] = Admission()
-        self._limited_log = LimitedLog(log, trio.current_time())
+        self._limited_log = LimitedLog(log, trio.current_time(), dispatcher.id)
         # A dict for its order: that of a set of objects differs from run to run, and simulations are repeated.
         self._connections: dict[Connection, None] = {}
         # When everything has to be closed, by Trio's clock; None while the node is not closing.
@@ -162,7 +163,11 @@ class Network:
             listeners = await self.environment.transport.listen_beside(dialled, pipe, name)
         except OSError as error:
             why = error.strerror or str(error)
-            log.warning("this node listens nowhere, so others cannot dial it: %s", why)
+            log.warning(
+                "this node listens nowhere, so others cannot dial it: %s",
+                why,
+                extra=fields("listening", self.dispatcher.id),
+            )
             return
         if self._listeners or self._accepting.cancel_called:
             # Two seeds at once; or too late.
@@ -202,6 +207,7 @@ class Network:
                     "nothing of this program ran for %.1f s, heartbeats included: it was stopped, or a task computed"
                     " without a checkpoint",
                     now - before - interval,
+                    extra=fields("stalled", self.dispatcher.id),
                 )
             stalls = self.dispatcher.stalls
             # Silence is judged only after a read has found nothing: whoever has something to read, such as what came
@@ -307,7 +313,11 @@ class Network:
         if connection.session.handshake.talks_to_itself:
             # No warning, but strangers can cause this line, too.
             if self._limited_log.allows(trio.current_time()):
-                log.info("%s: the other side is this node itself", connection.address)
+                log.info(
+                    "%s: the other side is this node itself",
+                    connection.address,
+                    extra=fields("stranger", self.dispatcher.id, peer=self.dispatcher.id),
+                )
         elif connection.fault and connection.session.handshake.meets_original:
             # It tries again every few seconds, for as long as both run.
             text, source = "%s: %s", source_of(connection.pipe.peer_address)

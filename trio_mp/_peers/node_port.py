@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeAlias
 
+from .._events import fields
 from .._ids import join_port, node_of, split_port
 from .._ports.boundary import LocalPorts
 from .._ports.context import Running
@@ -235,6 +236,7 @@ class NodePort:
                 log.warning(
                     "a message of this program to its node port: expected one of %s, got %s",
                     *(", ".join(sorted(requests.QUERIES)), _short(message)),
+                    extra=fields("request", self._dispatcher.id),
                 )
 
     def _refused(self, peer: Peer, port: str, count: int, text: str) -> None:
@@ -328,7 +330,12 @@ class NodePort:
         try:
             self._send(port, message)
         except (TypeError, ValueError, RuntimeError) as error:
-            log.warning("a message for %s, which the node port was to send, is not sent: %s", port, error)
+            log.warning(
+                "a message for %s, which the node port was to send, is not sent: %s",
+                port,
+                error,
+                extra=fields("request", self._dispatcher.id),
+            )
 
     def _not_understood(self, message: tuple[object, ...], peer: Peer) -> None:
         text = "%s: a request to the node port is not understood: %r"

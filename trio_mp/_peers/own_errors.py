@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar, cast
 
 from .._errors import RemoteProtocolError
+from .._events import fields
 
 log = logging.getLogger("trio_mp.connection")
 
@@ -63,7 +64,11 @@ def tell_all(callbacks: Iterable[Callable[[str], object]], node_id: str) -> None
         try:
             callback(node_id)
         except Exception:
-            log.exception("%s: an error in this program, at the end of the connection", node_id)
+            log.exception(
+                "%s: an error in this program, at the end of the connection",
+                node_id,
+                extra=fields("own_error", peer=node_id),
+            )
 
 
 def explain(error: Exception) -> str:

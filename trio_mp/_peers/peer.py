@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import trio
 
+from .._events import fields
 from .._ids import join_port
 from .._ports.boundary import LocalPorts
 from .._ports.monitor import Monitor
@@ -20,7 +21,7 @@ from .._protocol.association import effects
 from .._protocol.association.association import Association
 from .._protocol.association.outbox import INLINE_SHARE, Fence
 from .._protocol.handshake.handshake import Step
-from .._reason import Reason, describe
+from .._reason import Reason, describe, identifier_of
 from .._settings.settings import Settings
 from .callers import Callers
 from .deadline import Deadline
@@ -290,7 +291,11 @@ class Peer:
             return
         if association.is_asked:
             if self._idleness.is_overdue(now):
-                log.info("%s: the peer does not say whether it needs the connection, which stays in use", self.id)
+                log.info(
+                    "%s: the peer does not say whether it needs the connection, which stays in use",
+                    self.id,
+                    extra=fields("parting", self._dispatcher.id, peer=self.id),
+                )
                 self._go_on()
         elif self._idleness.is_due(now, (self.queue.appended, connection.reader.batches), idle=self._is_idle()):
             self.ask_to_part()
@@ -416,7 +421,13 @@ class Peer:
         self._dirty = False
         self.queue.tell_next()
         self._lost(loss, FAILED)
-        log.error("%s: %s, so all that waits for this peer is given up", self.id, why, exc_info=error)
+        log.error(
+            "%s: %s, so all that waits for this peer is given up",
+            self.id,
+            why,
+            exc_info=error,
+            extra=fields("own_error", self._dispatcher.id, peer=self.id),
+        )
 
     @survives
     def _fire_loss(self) -> None:
@@ -449,7 +460,12 @@ class Peer:
         self.up_since = trio.current_time()
         self._idleness.connected(self.up_since)
         self._missing.cancel()
-        log.info("%s is up, by way of %s", self.id, connection.address)
+        log.info(
+            "%s is up, by way of %s",
+            self.id,
+            connection.address,
+            extra=fields("connection_up", self._dispatcher.id, peer=self.id),
+        )
         connection.opened()
         self.traffic.connections += 1
         self.up.unpark_all()
@@ -471,7 +487,12 @@ class Peer:
 
     def _tell_dropped(self, reason: Reason, dropped: int, level: int, text: str, *arguments: object) -> None:
         """Tell of messages that were dropped: the log, and the program if it wants to know, behind the monitors."""
-        log.log(level, text, *arguments)
+        log.log(
+            level,
+            text,
+            *arguments,
+            extra=fields("dropped", self._dispatcher.id, peer=self.id, reason=identifier_of(reason)),
+        )
         self.traffic.lost += dropped
         self._dispatcher.losses.counted.add_reason(reason, dropped)
         for (name, certain), (count, size) in self.queue.take_lost().items():
@@ -480,13 +501,15 @@ class Peer:
 
     def _went_down(self, why: str, cause: str) -> None:
         if self.current is not None:
-            self.traffic.broken.add(cause or self.current.cause or GIVEN_UP)
+            cause = cause or self.current.cause or GIVEN_UP
+            self.traffic.broken.add(cause)
             self._is_untold = True
             self.current.writer.leave_queue()
             self.current = None
         self._probe.cancel()
         self.refusals.end_all()
-        log.info("%s is down: %s", self.id, why)
+        extra = fields("connection_down", self._dispatcher.id, peer=self.id, reason=cause)
+        log.info("%s is down: %s", self.id, why, extra=extra)
 
     def _tell_down(self) -> None:
         """Tell the observers that no connection is in use any more, unless they know it."""

@@ -18,6 +18,7 @@ from typing import Protocol
 import trio
 
 from .._errors import ConfigurationError
+from .._events import fields
 from .._protocol.handshake.auth import MINIMUM_SECRET, stretch_secret
 
 LOOK_AGAIN = 5.0
@@ -141,12 +142,12 @@ class SecretFileWatch:
             return
         if isinstance(found, str):
             self._complained = found
-            log.warning("%s; the secrets that were read before stay in force", found)
+            log.warning("%s; the secrets that were read before stay in force", found, extra=fields("secret"))
             return
         self._complained = ""
         if found.secrets != self._user.secrets:
             self._user.use_secrets(found)
-            log.info("%s has changed: %d secrets are in force", self._path, len(found.secrets))
+            log.info("%s has changed: %d secrets are in force", self._path, len(found.secrets), extra=fields("secret"))
 
     def _is_new(self, found: Secrets | str) -> bool:
         if isinstance(found, str):

@@ -20,6 +20,8 @@ from typing import Any, Final, Protocol, cast
 
 import trio
 
+from .._events import fields
+from .._ids import node_of
 from .context import Running, find_running, running_variable
 
 log = logging.getLogger("trio_mp.port")
@@ -139,7 +141,11 @@ class ArrivedCall(CurrentCall):
         if self._wanted and (self.deadline == FOREVER or self.deadline > trio.current_time()):
             self._stage = CallStage.RUNNING
             return True
-        log.debug("a call from %s was not begun: nobody waits for it any more", self.caller)
+        log.debug(
+            "a call from %s was not begun: nobody waits for it any more",
+            self.caller,
+            extra=fields("expired", peer=self.caller),
+        )
         if self._wanted:
             self.tell_expired()
         self._end()
@@ -257,7 +263,11 @@ class Answering:
         try:
             result = self._function(*arguments)
         except self._errors as error:
-            log.debug("an exception for a caller, of whom there is none, is dropped", exc_info=error)
+            log.debug(
+                "an exception for a caller, of whom there is none, is dropped",
+                exc_info=error,
+                extra=fields("answer_dropped"),
+            )
             return None
         return self._drop_errors(result) if inspect.iscoroutine(result) and self._errors else result
 
@@ -265,7 +275,11 @@ class Answering:
         try:
             await running
         except self._errors as error:
-            log.debug("an exception for a caller, of whom there is none, is dropped", exc_info=error)
+            log.debug(
+                "an exception for a caller, of whom there is none, is dropped",
+                exc_info=error,
+                extra=fields("answer_dropped"),
+            )
 
     def answer(self, call: ArrivedCall, running: Running, arguments: tuple[object, ...]) -> object:
         """Handle the message of a call, and answer; or return a coroutine, for `finish`, or a generator, a mistake.
@@ -314,7 +328,12 @@ class Answering:
         finally:
             running.handled_call = None
         if not port.alive:
-            log.debug("%s: the answer to a call is dropped: the port has died before it", port, exc_info=failure)
+            log.debug(
+                "%s: the answer to a call is dropped: the port has died before it",
+                port,
+                exc_info=failure,
+                extra=fields("answer_dropped", node_of(str(port))),
+            )
         elif failure is not None:
             call.fail(failure)
         else:

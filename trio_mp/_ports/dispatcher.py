@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import trio
 
+from .._events import fields
 from .._ids import join_port
 from .._reason import exception_reason, mailbox_full, unhandled_message
 from .backlog import Backlog
@@ -68,6 +69,8 @@ class Dispatcher:
         self.tell_expired: Callable[[Port, tuple[Any, ...]], None] = _ignore
         self._items = queue.items
         self._clock = lifecycle.clock
+        # When the latest pass began, by that clock: what is handed to ports outside of its loop counts as used then.
+        self._now = 0.0
         self._stall = stall
         self._stride = _CLOCK_STRIDE
         self._quiet = trio.lowlevel.ParkingLot()
@@ -128,14 +131,17 @@ class Dispatcher:
     def _drain(self, running: Running) -> None:
         queue, clock, stride = self._items, self._clock, self._stride
         latest: list[Target | None] = [None] * stride
-        end = clock() + PASS_SECONDS
-        left, step = PASS_MESSAGES, 1
+        now = self._now = clock()
+        end = now + PASS_SECONDS
+        left, step, taken = PASS_MESSAGES, 1, 0
         while left and queue:
             count = min(step, len(queue))
-            self.taken += count
+            taken += count
             for place in range(count):
                 port, message = queue.popleft()
                 latest[place] = port
+                port._received += 1
+                port._used = now
                 tags = port._tags
                 if tags is not None:
                     try:
@@ -157,11 +163,13 @@ class Dispatcher:
                     else:
                         if result is not None:
                             self._handle_result(port, result)
-            if clock() > end:
+            now = clock()
+            if now > end:
                 break
             left -= step
             step = min(stride, left)
         running.port = None
+        self.taken += taken
         if clock() > end + self._stall:
             self._report_stall(clock() - end, [str(port) for port in latest if isinstance(port, Port)])
 
@@ -173,7 +181,8 @@ class Dispatcher:
         if self.queue.parked is not None:
             self.queue.hold_pump()
         ports, clock, stride = self.ports, self._clock, self._stride
-        end = clock() + PASS_SECONDS
+        now = self._now = clock()
+        end = now + PASS_SECONDS
         done, step, stop = start, 1, min(len(batch), start + PASS_MESSAGES)
         while done < stop:
             for message in batch[done : done + step]:
@@ -190,6 +199,8 @@ class Dispatcher:
                         # The port is dead, and those who monitor it have been told: no name is given twice.
                         self.losses.note_dead(message[0])
                     continue
+                port._received += 1
+                port._used = now
                 tags = port._tags
                 if tags is not None:
                     try:
@@ -213,7 +224,8 @@ class Dispatcher:
                         if result is not None:
                             self._handle_result(port, result)
             done += step
-            if clock() > end:
+            now = clock()
+            if now > end:
                 break
             step = min(stride, stop - done)
         running.port = None
@@ -235,6 +247,7 @@ class Dispatcher:
             "%s computed for %.1f s, and nothing else of this program ran meanwhile, heartbeats included:"
             " use trio.to_thread, or a node of its own",
             *(who, seconds),
+            extra=fields("stalled", self.id),
         )
 
     def deliver(self, running: Running, port: Target, message: tuple[Any, ...], received: object = False) -> None:
@@ -268,6 +281,8 @@ class Dispatcher:
     def deliver_call(self, running: Running, port: Port, message: CallMessage, received: bool = False) -> None:
         """See `LocalPorts.deliver_call`."""
         # The short way, as in the loops above: the port is alive and idle, and its handlers are in the port itself.
+        port._received += 1
+        port._used = self._now
         handler = None
         tags = port._tags
         if tags is not None:
@@ -325,6 +340,8 @@ class Dispatcher:
                 if not message.call.begin():
                     self._drop_call(port, message)
                     return None
+                if state.tracer is not None:
+                    state.tracer(message)
                 answering = state.handlers.find_answering(message)
                 if answering is not None:
                     handler, arguments = answering
@@ -334,6 +351,8 @@ class Dispatcher:
                 message = (*message, message.call.hand_on())
                 found = state.handlers.find_other(message)
             else:
+                if state.tracer is not None:
+                    state.tracer(message)
                 found = state.handlers.find(message)
             if found is not None:
                 function, arguments = found

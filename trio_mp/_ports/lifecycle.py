@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 import trio
 
 from .._errors import PortDied
+from .._events import fields
 from .._ids import join_port
-from .._reason import NORMAL, Reason, exception_reason, is_normal, no_such_port, node_closed
+from .._reason import NORMAL, Reason, exception_reason, identifier_of, is_normal, no_such_port, node_closed
 from .backlog import Backlog
 from .boundary import RemoteMonitor
 from .context import Running, running_variable
@@ -57,8 +58,8 @@ class Lifecycle(PortLifecycle):
     Attributes:
       ports: the ports that are alive, by name.
       unwinding: ports that are dead, but whose tasks have not unwound, so that their monitors have not fired.
-      lingering: how many dead ports have tasks that have not ended. While there are any, each send looks whether such
-        a task calls it, and refuses.
+      lingering: how many dead ports have tasks that have not ended, and one more when the node is closed. While it is
+        not 0, each send looks whether such a task calls it, or the node is closed, and refuses.
       firing: how many firings are going on, one in another. Above zero nothing may be written to other nodes.
       cause: the exception that has killed the port whose monitors are being fired; None if it died of no exception,
         or on another node.
@@ -148,7 +149,9 @@ class Lifecycle(PortLifecycle):
             if state.alive:
                 self.die(port, exception_reason(error), error)
             elif not _is_own_death(error, port):
-                log.error("%s: a task failed while it was unwinding", port, exc_info=error)
+                log.error(
+                    "%s: a task failed while it was unwinding", port, exc_info=error, extra=fields("failed", self.id)
+                )
         finally:
             state.scopes.pop(scope, None)
             state.tasks -= 1
@@ -258,7 +261,12 @@ class Lifecycle(PortLifecycle):
         name = port.name
         if self.ports.get(name) is not port:
             if error is not None and not _is_own_death(error, port):
-                log.error("%s: a handler failed after the port had died", port, exc_info=error)
+                log.error(
+                    "%s: a handler failed after the port had died",
+                    port,
+                    exc_info=error,
+                    extra=fields("failed", self.id),
+                )
             return
         del self.ports[name]
         self.deaths.add_reason(reason)
@@ -367,6 +375,7 @@ class Lifecycle(PortLifecycle):
             "%s died %g s ago and %d of its tasks have not ended; its monitors fire now. What runs still,"
             " for a shielded scope or a thread:\n%s",
             *(port, limit, state.tasks, describe_tasks(state.scopes.values())),
+            extra=fields("unwinding", self.id),
         )
         self._unwound(port, state)
 
@@ -391,12 +400,23 @@ class Lifecycle(PortLifecycle):
         if not is_normal(state.reason) and error is not None:
             if monitors or state.heard:
                 # A monitor gets the reason, without a traceback; people find that in the log.
-                log.debug("%s died, and %d monitors are told", port, len(monitors), exc_info=error)
+                log.debug(
+                    "%s died, and %d monitors are told",
+                    port,
+                    len(monitors),
+                    exc_info=error,
+                    extra=fields("port_died", self.id, reason=identifier_of(state.reason)),
+                )
             elif self._raise_unmonitored:
                 self.crash(error)
                 return
             else:
-                log.error("%s died and nobody monitors it", port, exc_info=error)
+                log.error(
+                    "%s died and nobody monitors it",
+                    port,
+                    exc_info=error,
+                    extra=fields("port_died", self.id, reason=identifier_of(state.reason)),
+                )
         # The notices to other nodes are queued before any callback can send there.
         for monitor in monitors:
             if isinstance(monitor, RemoteMonitor):

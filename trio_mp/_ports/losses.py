@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .._ids import is_port_name, join_port
+from .._events import fields
+from .._ids import is_port_name, join_port, node_of
 from .._reason import Reason, bad_message, no_such_port, not_running
 from .context import running_variable
 from .port import Port, state_of
@@ -152,7 +153,12 @@ class Losses:
         if not is_logged:
             # Once for many: a program may send in a loop.
             if port not in self._refused:
-                log.warning("%s refuses a message of this node: %s (later ones are not logged)", port, text)
+                log.warning(
+                    "%s refuses a message of this node: %s (later ones are not logged)",
+                    port,
+                    text,
+                    extra=fields("dropped", self._node_id, peer=node_of(port), reason="bad_message"),
+                )
             self._refused[port] = self._refused.pop(port, 0) + count
             if len(self._refused) > _REMEMBERED:
                 del self._refused[next(iter(self._refused))]
@@ -187,7 +193,11 @@ class Losses:
                 result.close()
                 raise TypeError(f"on_lost(): expected a sync function, got {listener._function!r}")
         except Exception:
-            log.exception("the function of on_lost() has failed, and is not called again; it was told %r", lost)
+            log.exception(
+                "the function of on_lost() has failed, and is not called again; it was told %r",
+                lost,
+                extra=fields("callback_failed", self._node_id),
+            )
             listener.cancel()
         finally:
             running.port = None

@@ -18,6 +18,7 @@ from .context import Running, find_running, running_variable
 from .handlers import Handler, HandlerTable, Pattern, RefusingTable, is_tag
 from .mailbox import Mailbox
 from .port_state import Gravestone, PortState
+from .port_statistics import PortStatistics
 
 if TYPE_CHECKING:
     # For type checkers only: the room of `Node` is above this one, and nothing here calls it.
@@ -88,12 +89,15 @@ class Port(PortID):
     # no other patterns. For any other port both are None, and the dispatcher asks `state_of`. A port without a state is
     # of the first kind, and its handlers are kept nowhere else. If there is a mailbox and no handler, the default puts
     # messages of this node there; the dispatcher measures those of other nodes, and takes the long way with them.
-    __slots__ = ("_default", "_lifecycle", "_state", "_tags")
+    # `_received` and `_used` are for `statistics`: two words in each of a million idle ports, and not one more.
+    __slots__ = ("_default", "_lifecycle", "_received", "_state", "_tags", "_used")
 
     _default: Handler | None
     _lifecycle: PortLifecycle | None
+    _received: int
     _state: PortState | Gravestone | None
     _tags: dict[object, Handler] | None
+    _used: float | None
 
     def __new__(cls, port_id: str) -> Port:
         """A port ID that is nothing but that; ports that receive are made by a node."""
@@ -102,6 +106,8 @@ class Port(PortID):
         port._tags = None
         port._default = None
         port._state = None
+        port._received = 0
+        port._used = None
         return port
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
@@ -114,6 +120,8 @@ class Port(PortID):
         port._tags = None
         port._default = handler
         port._state = None
+        port._received = 0
+        port._used = None
         return port
 
     @property
@@ -312,6 +320,25 @@ class Port(PortID):
 
         return run_in_port
 
+    def statistics(self) -> PortStatistics:
+        """What this port has received, and what waits in it. Not a checkpoint. Works on a dead port, too.
+
+        Raises:
+          RuntimeError: this is only a port ID.
+        """
+        lifecycle, state = lifecycle_of(self), self._state if isinstance(self._state, PortState) else None
+        mailbox = state.mailbox if state is not None else None
+        waiting = (len(mailbox) if mailbox is not None else 0) + (len(state.pending or ()) if state is not None else 0)
+        return PortStatistics(
+            alive=self.alive,
+            received=self._received,
+            waiting=waiting,
+            idle=max(0.0, lifecycle.clock() - self._used) if self._used is not None else None,
+            mailbox=mailbox is not None,
+            tasks=state.tasks if state is not None else 0,
+            monitors=len(state.monitors) if state is not None else 0,
+        )
+
     def kill(self, *reason: object) -> None:
         """Kill the port; as `Node.kill`."""
         lifecycle_of(self).public.kill(self, *reason)
@@ -356,7 +383,7 @@ def rearm(port: Port) -> None:
     state = state_of(port)
     handlers = state.handlers
     port._tags = port._default = None
-    if state.busy or not state.alive:
+    if state.busy or not state.alive or state.tracer is not None:
         return
     if state.mailbox is None:
         if not handlers.patterns and type(handlers) is HandlerTable:

@@ -42,6 +42,8 @@ class ReplyPort(Port):
         port._tags = None
         port._default = taker.take_reply
         port._state = None
+        port._received = 0
+        port._used = None
         port.taker = taker
         lifecycle.ports[name] = port
         return port

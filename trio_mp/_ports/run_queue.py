@@ -23,13 +23,16 @@ WRONG_THREAD = (
 class Job:
     """Work of the package that keeps its place among the messages: in the queue it stands where a port would."""
 
-    __slots__ = ("function",)
+    __slots__ = ("_received", "_used", "function")
     # The dispatcher looks at these two first, in a port as in a job.
     _tags = None
     _default = None
 
     def __init__(self, function: Callable[..., None]) -> None:
         self.function = function
+        # The dispatcher counts in a job as in a port: to ask first which one it is would cost more.
+        self._received = 0
+        self._used: float | None = None
 
 
 Target: TypeAlias = Port | Job

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from .._errors import ConfigurationError
 from .._settings import texts
 from .._settings.settings import TABLE
+from .log_levels import LOG
 from .sources import KEYS, Given, Layer, checked
 
 PREFIX = "TRIO_MP_"
@@ -27,7 +28,7 @@ NETWORK = (PROFILE, "TRIO_MP_SEEDS", "TRIO_MP_BINDS")
 FOLDERS = ("XDG_CONFIG_HOME", "APPDATA")
 """The variables of the platforms that say where the configuration of a user is."""
 
-_OTHERS = (CONFIG, PROFILE, "TRIO_MP_LOG", "TRIO_MP_TRACE", "TRIO_MP_PARENT_PIPE")
+_OTHERS = (CONFIG, PROFILE, LOG, "TRIO_MP_TRACE", "TRIO_MP_PARENT_PIPE")
 
 
 def variables_layer(environ: Mapping[str, str]) -> Layer:

@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from .._errors import PortDied, RemoteProtocolError
+from .._events import fields
 from .._ids import PortReference
 from .._ports.port import Port, state_of
 from .._ports.port_state import Owned
@@ -414,7 +415,11 @@ class Database:
         except Exception:
             # An error about what others said ends their connection. Here that has ended already, so the log has it:
             # it must not end this node.
-            log.exception("%s: an error in this program, while the entries by way of that node were forgotten", node_id)
+            log.exception(
+                "%s: an error in this program, while the entries by way of that node were forgotten",
+                node_id,
+                extra=fields("own_error", self._runtime.id, peer=node_id),
+            )
 
     def _check_open(self) -> None:
         if self._runtime.closed:

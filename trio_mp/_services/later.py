@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 
+from .._events import fields
 from .._ids import PortReference, join_port
 from .._ports.monitor import MonitorCallback
 from .._ports.timer import Timer
@@ -167,7 +168,7 @@ def _notify(runtime: Runtime, port: str | PortReference, message: tuple[object, 
 
 def _lose(runtime: Runtime, port: str | PortReference, error: Exception, what: str) -> None:
     """Tell of a message that the program gave earlier, and that cannot be sent now: to the log, to monitors, to all."""
-    log.error("%s: %s", what, error)
+    log.error("%s: %s", what, error, extra=fields("dropped", runtime.id, reason="transport_error"))
     peer, name = runtime.route(port)
     if peer is not None:
         why = f"a message that was to be sent later is lost: {error}"

@@ -35,8 +35,8 @@ LONGEST = 16_000
 SILENT = "trio_mp.trace"
 """The logger of single messages. Its records are not sent: sending one is a message, which would log another one."""
 
-FROM_NODE = "node"
-"""The attribute of a record that came from another node, which it names."""
+FROM_NODE = "from_other_node"
+"""The attribute of a record that came from another node. (Those of this process have a `node`, too.)"""
 
 _CallHandlers: TypeAlias = Callable[[logging.Logger, logging.LogRecord], None]
 

@@ -16,6 +16,7 @@ from weakref import WeakSet
 
 import trio
 
+from .._events import fields
 from .._ids import node_of, split_port
 from .._ports.monitor import Monitor
 from .._ports.port import Port, new_port
@@ -143,7 +144,11 @@ class LogService:
             # The collector's node is lost, or this node has closed. The collector asks again when it is back.
             self._end(port)
         except Exception:
-            log.exception("%s: an error in this program, while log records were sent to that port", port)
+            log.exception(
+                "%s: an error in this program, while log records were sent to that port",
+                port,
+                extra=fields("own_error", self._runtime.id),
+            )
             self._end(port)
         finally:
             tap.remove(subscription)
@@ -222,7 +227,7 @@ class _Collecting:
             # then keeps the time of its arrival.
             record.created, record.msecs = created, (created % 1) * 1000
         record.exc_text = trace or None
-        setattr(record, FROM_NODE, node_id)
+        record.__dict__.update(fields("", node_id), **{FROM_NODE: True})
         if left_out:
             record.msg += f" ({left_out} records before it were left out)"
         # `handle` and not `log`: the program has asked for these records, whatever the level of the logger is here.
@@ -230,7 +235,11 @@ class _Collecting:
             _logger_of(name).handle(record)
         except Exception:
             # A handler that fails must not end what comes from that node.
-            log.exception("%s: a handler of this program failed for a log record of that node", node_id)
+            log.exception(
+                "%s: a handler of this program failed for a log record of that node",
+                node_id,
+                extra=fields("callback_failed", self._runtime.id, peer=node_id),
+            )
 
 
 def _logger_of(name: str) -> logging.Logger:

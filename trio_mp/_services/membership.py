@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
+from .._events import fields
 from .._peers.connection import Connection
 from .._peers.network import Network
 from .._peers.node_port import Service
@@ -101,7 +102,7 @@ class MembershipService:
 
     async def _watch_seed(self, address: Address) -> None:
         """Keep a redialler for every address of a seed. Its name is looked up again and again, since it may move."""
-        seed, backoff = Seed(str(address)), RetryDelay(self.network.environment.jitter)
+        seed, backoff = Seed(str(address), self.network.dispatcher.id), RetryDelay(self.network.environment.jitter)
         while True:
             try:
                 found = await self.network.environment.transport.resolve(address)
@@ -142,7 +143,11 @@ class MembershipService:
             try:
                 return await redialler.run()
             except Exception:
-                log.exception("%s: an error in this program, while it kept a connection there", redialler.addresses[0])
+                log.exception(
+                    "%s: an error in this program, while it kept a connection there",
+                    redialler.addresses[0],
+                    extra=fields("own_error", self.network.dispatcher.id),
+                )
                 await trio.sleep(LAST_RETRY)
 
     def _meet_globals(self) -> None:
@@ -267,11 +272,19 @@ class MembershipService:
             case Send(node_id, message):
                 self._send(node_id, message)
             case BecameGlobal():
-                log.info("this node is global now")
+                log.info("this node is global now", extra=fields("global", self.network.dispatcher.id))
             case Attached(anchor):
-                log.info("this node is attached to %s, its anchor", anchor)
+                log.info(
+                    "this node is attached to %s, its anchor",
+                    anchor,
+                    extra=fields("attached", self.network.dispatcher.id, peer=anchor),
+                )
             case Detached(anchor):
-                log.info("this node is no longer attached to %s, which was its anchor", anchor)
+                log.info(
+                    "this node is no longer attached to %s, which was its anchor",
+                    anchor,
+                    extra=fields("detached", self.network.dispatcher.id, peer=anchor),
+                )
                 self._shuffle()
             case GlobalUp() | GlobalDown() | GuestUp() | GuestDown() | AddressesChanged():
                 # Only the node that has dialled, or has attached itself, keeps the connection: nothing to do here.

@@ -10,6 +10,7 @@ from typing import Protocol
 import trio
 
 from .._errors import ConfigurationError
+from .._events import fields
 from .._peers.dialled import Dialled
 from .._peers.network import Network
 from .._peers.peer import Peer
@@ -101,6 +102,7 @@ class Seed:
 
     Args:
       name: the seed as the settings have it, for the log.
+      own_id: the ID of this node.
 
     Attributes:
       addresses: the addresses of the seed when its name was last looked up.
@@ -108,8 +110,9 @@ class Seed:
       said: the failures that were logged since the seed could be used for the last time.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, own_id: str = "") -> None:
         self.name = name
+        self._own_id = own_id
         self.addresses: frozenset[str] = frozenset()
         self.rediallers: list[Redialler] = []
         self.said: set[str] = set()
@@ -126,11 +129,19 @@ class Seed:
         """
         hopeless = all(redialler.failed_at is not None for redialler in self.rediallers)
         if not (id_in_use or hopeless):
-            log.info("the seed %s cannot be used at %s: %s", self.name, address, failure)
+            log.info(
+                "the seed %s cannot be used at %s: %s", self.name, address, failure, extra=fields("seed", self._own_id)
+            )
         elif failure not in self.said and len(self.said) < FAILURES:
             level = logging.ERROR if id_in_use else logging.WARNING
             called = self.name if self.name == address else f"{self.name} ({address})"
-            log.log(level, "the seed %s cannot be used: %s; trying again for as long as it takes", called, failure)
+            log.log(
+                level,
+                "the seed %s cannot be used: %s; trying again for as long as it takes",
+                called,
+                failure,
+                extra=fields("seed", self._own_id),
+            )
             self.said.add(failure)
 
 
@@ -230,7 +241,9 @@ class Redialler:
         """
         if self._owner.is_own(address):
             if not self.is_itself:
-                log.info("the seed %s is this node itself", address)
+                log.info(
+                    "the seed %s is this node itself", address, extra=fields("seed", self._owner.network.dispatcher.id)
+                )
                 self._succeeded(address)
             self.is_itself = True
             backoff.lengthen()
@@ -297,7 +310,13 @@ class Redialler:
             if not quiet:
                 self.seed.complain(str(address), failure, id_in_use=id_in_use)
         else:
-            log.debug("%s cannot be reached at %s: %s", self.node_id, address, failure)
+            log.debug(
+                "%s cannot be reached at %s: %s",
+                self.node_id,
+                address,
+                failure,
+                extra=fields("seed", self._owner.network.dispatcher.id, peer=self.node_id),
+            )
 
 
 def parse_addresses(texts: Iterable[str]) -> tuple[Address, ...]:

@@ -8,10 +8,11 @@ from typing import Protocol
 
 import trio
 
+from .._events import fields
 from .._ids import node_of
 from .._ports.monitor import Monitor
 from .._ports.port_state import Owned
-from .._reason import is_doubtful
+from .._reason import identifier_of, is_doubtful
 from .._runtime import Runtime
 from .redialler import RetryDelay
 
@@ -88,7 +89,12 @@ class EntryOfPeer:
         if not is_doubtful(reason, self._node_id):
             self._delete()
             return
-        log.debug("%s may live: its entry stays, and this node monitors it again: %r", self._port, reason)
+        log.debug(
+            "%s may live: its entry stays, and this node monitors it again: %r",
+            self._port,
+            reason,
+            extra=fields("doubt", self._runtime.id, peer=node_of(self._port), reason=identifier_of(reason)),
+        )
         self._waiting = trio.CancelScope()
         self._runtime.lifecycle.start_system_task(self._monitor_again, self._waiting)
 
@@ -99,4 +105,9 @@ class EntryOfPeer:
                 self._monitor = self._runtime.monitor(self._port, self._died, None)
             except trio.ClosedResourceError:
                 # The entry goes with this node.
-                log.debug("%s: this node closes, and no longer monitors %s", self._runtime.id, self._port)
+                log.debug(
+                    "%s: this node closes, and no longer monitors %s",
+                    self._runtime.id,
+                    self._port,
+                    extra=fields("doubt", self._runtime.id, peer=node_of(self._port)),
+                )

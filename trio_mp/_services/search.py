@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
+from .._events import fields
 from .._peers.network import Network
 from .._peers.peer import Peer
 from .._protocol.membership.messages import Addresses
@@ -167,6 +168,10 @@ class DialsForOthers:
                     if peer is not None and (peer.is_up() or peer.association.incarnation):
                         return
         except Exception:
-            log.exception("%s: an error in this program, while that node was dialled at another's request", node_id)
+            log.exception(
+                "%s: an error in this program, while that node was dialled at another's request",
+                node_id,
+                extra=fields("own_error", self._network.dispatcher.id, peer=node_id),
+            )
         finally:
             self._asked.discard(node_id)

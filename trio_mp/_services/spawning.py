@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeGuard, TypeVar, overload
 
 from .._errors import ConfigurationError
+from .._events import fields
 from .._ids import PortReference, node_of
 from .._ports.port import OnBad, Port, check_on_bad, new_port, refuse_bad, state_of
 from .._ports.run_queue import Job
@@ -253,7 +254,7 @@ class Spawner:
         if asker:
             self._runtime.errands.complain(asker, "function", log, text, *arguments)
         else:
-            log.warning(text, *arguments)
+            log.warning(text, *arguments, extra=fields("spawn", self._runtime.id))
 
     def find(self, reference: str, *, remote: bool, source: bool = False) -> Callable[..., Any]:
         """The function of this reference, if it may be spawned. Raises `LookupError`, with a text that says why not.

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import trio
 
 from .._errors import PortDied
+from .._events import fields
 from .._ids import PortReference, join_port
 from .._peers.peer import Peer
 from .._ports.monitor import Monitor, MonitorCallback
@@ -211,7 +212,12 @@ class Starting(ABC):
                 scope.deadline = trio.current_time() + limit
             await self.outcome.gone.wait()
         if scope.cancelled_caught:
-            log.warning("%s: its start was cancelled %g s ago, and it has not ended yet", self.port, limit)
+            log.warning(
+                "%s: its start was cancelled %g s ago, and it has not ended yet",
+                self.port,
+                limit,
+                extra=fields("unwinding", self._runtime.id),
+            )
 
 
 class StartingHere(Starting):

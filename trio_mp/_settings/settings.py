@@ -1,8 +1,8 @@
 """The settings of a node. The table of all of them is the class `Settings`.
 
 A new setting needs a line in `Settings`, with the function of `checks.py` that checks it, and a line in
-`SettingArguments`, which tells type checkers what a program may write. `python docs/settings_table.py` then writes the
-docstring of `open_node` and the table of docs/api.md anew; a test holds all of these against each other.
+`SettingArguments`, which tells type checkers what a program may write. `python docs/reference.py` then writes the
+docstring of `open_node` and docs/settings.md anew; a test holds all of these against each other.
 """
 
 from __future__ import annotations

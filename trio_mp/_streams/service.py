@@ -20,6 +20,7 @@ from typing import Any
 
 import trio
 
+from .._events import fields
 from .._ids import PortReference, node_of, random_token
 from .._peers.network import Network
 from .._peers.peer import Peer
@@ -170,7 +171,12 @@ class Streams:
             stream.abort()
             if isinstance(error, Exception) and state_of(port).monitors:
                 # A death without monitors is logged in any case.
-                log.error("%s: the function of a byte stream failed", port, exc_info=error)
+                log.error(
+                    "%s: the function of a byte stream failed",
+                    port,
+                    exc_info=error,
+                    extra=fields("stream", node_of(port)),
+                )
             raise
 
     async def _run_there(

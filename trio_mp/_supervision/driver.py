@@ -7,16 +7,17 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from itertools import takewhile
+from itertools import islice, takewhile
 
 import trio
 
 from .._errors import PortDied
+from .._events import fields
 from .._ports.context import running_variable
 from .._ports.port import Port, state_of
 from .._ports.port_state import Supervising
 from .._protocol.supervision import Action, Ended, Start, State, Stop, Supervision, Wait
-from .._reason import Reason, describe, exception_reason, is_expected
+from .._reason import Reason, describe, exception_reason, identifier_of, is_expected
 from .._runtime import Runtime
 from .._services.database import Database
 from .._services.effect_queue import EffectQueue
@@ -177,6 +178,19 @@ class Driver:
         """References to all children, in their order."""
         return tuple([child.reference for child in self._children.values()])
 
+    def look(self, limit: int) -> tuple[list[tuple[Child, str]], int]:
+        """The first children, each with what it does, a word of `State`; and how many children there are in all."""
+        states = self._rules.children
+        found = [
+            (child, states[key].state.value) for key, child in islice(self._children.items(), limit) if key in states
+        ]
+        return found, len(self._children)
+
+    @property
+    def owner(self) -> Port | None:
+        """The port whose task has opened the supervisor, if one has."""
+        return self._owner
+
     async def add(self, kind: Kind, name: str, settings: ChildSettings) -> ChildRef:
         """Add a child behind all others, and wait until its first life has started.
 
@@ -200,7 +214,13 @@ class Driver:
         except BaseException:
             await self._withdraw(child)
             if child.failure is not None:
-                log.warning("%s: %s failed while its start was cancelled", self.label, name, exc_info=child.failure)
+                log.warning(
+                    "%s: %s failed while its start was cancelled",
+                    self.label,
+                    name,
+                    exc_info=child.failure,
+                    extra=fields("start_failed", self.runtime.id),
+                )
             raise
         failure, child.failure = child.failure, None
         if failure is not None:
@@ -326,6 +346,7 @@ class Driver:
             "%s: %s is started again after %.3g s, its restart number %d (%d of at most %d within %g s): %s",
             *(self.label, child.key, delay, child.reference.restarts, restarts, self.settings.limit),
             *(self.settings.within, describe(child.reference.reason)),
+            extra=fields("restart", self.runtime.id, reason=identifier_of(child.reference.reason)),
         )
 
     def _stop(self, child: Child, turn: Turn) -> None:
@@ -457,7 +478,13 @@ class Driver:
             if rules_child.new and rules_child.state is State.STARTING:
                 child.failure = failure
             else:
-                log.warning("%s: a start of %s failed", self.label, child.key, exc_info=failure)
+                log.warning(
+                    "%s: a start of %s failed",
+                    self.label,
+                    child.key,
+                    exc_info=failure,
+                    extra=fields("start_failed", self.runtime.id),
+                )
             child.reference.reason = exception_reason(failure)
             self._keep_error(child, failure)
         self._feed(self._rules.failed(child.key, trio.current_time(), self.runtime.environment.jitter()), child.key)
@@ -487,7 +514,15 @@ class Driver:
         if self._rules.children[child.key].state is State.UP:
             self._keep_error(child, error if error is not None else PortDied(str(life.port), reason))
             level = logging.INFO if expected else logging.WARNING
-            log.log(level, "%s: %s died: %s", self.label, child.key, describe(reason), exc_info=error)
+            log.log(
+                level,
+                "%s: %s died: %s",
+                self.label,
+                child.key,
+                describe(reason),
+                exc_info=error,
+                extra=fields("child_died", self.runtime.id, reason=identifier_of(reason)),
+            )
         self._feed(self._rules.died(child.key, now, self.runtime.environment.jitter(), normal=expected), child.key)
 
     @trio.lowlevel.enable_ki_protection

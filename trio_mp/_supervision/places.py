@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from .._events import fields
 from .._ids import node_of, split_port
 from .._runtime import Runtime
 from .._services.database import Database
@@ -87,7 +88,11 @@ class PlacePicker:
     async def _pick_member(self, family: str) -> str:
         members = self._nodes_of(await self._database.family(family))
         if not members:
-            log.warning("the family %s is empty: a child that is to run on a node of it waits for one", family)
+            log.warning(
+                "the family %s is empty: a child that is to run on a node of it waits for one",
+                family,
+                extra=fields("family", self._runtime.id),
+            )
             async with self._database.watch(family) as changes:
                 async for change in changes:
                     members = self._nodes_of(change.table)
@@ -103,5 +108,9 @@ class PlacePicker:
             try:
                 found[node_of(key)] = None
             except ValueError:
-                log.warning("the key %r of a family of the database is no port and no node ID, and is skipped", key)
+                log.warning(
+                    "the key %r of a family of the database is no port and no node ID, and is skipped",
+                    key,
+                    extra=fields("family", self._runtime.id),
+                )
         return sorted(found)

@@ -24,9 +24,10 @@ from typing import Any, TypeAlias
 
 import trio
 
+from .._events import fields
 from .._ids import node_of
 from .._ports.port import Port, new_port
-from .._reason import NORMAL, Reason, describe, process_ended
+from .._reason import NORMAL, Reason, describe, identifier_of, process_ended
 from .._runtime import Runtime
 from .._transport.addresses import UNIX_PATH_LIMIT, Address, TCPAddress, UnixAddress, parse_address
 from .process_invitation import Invitation, ParentPipe
@@ -154,7 +155,9 @@ class ChildProcess:
         finally:
             if self._process.returncode is None:
                 if self._patience.cancelled_caught:
-                    log.warning("process %d is killed: %s", self.pid, self._verdict)
+                    log.warning(
+                        "process %d is killed: %s", self.pid, self._verdict, extra=fields("process", self._runtime.id)
+                    )
                 self.kill(self._verdict if self._patience.cancelled_caught else "the node of its parent has ended")
             with trio.CancelScope(shield=True):
                 await self._process.wait()
@@ -164,7 +167,12 @@ class ChildProcess:
 
     def _end(self) -> None:
         self.reason = self._judge(self._process.returncode or 0)
-        log.debug("process %d has ended: %s", self.pid, describe(self.reason))
+        log.debug(
+            "process %d has ended: %s",
+            self.pid,
+            describe(self.reason),
+            extra=fields("process", self._runtime.id, reason=identifier_of(self.reason)),
+        )
         self.ended.set()
         self._progress.unpark_all()
         if self.on_ended is not None:
@@ -190,7 +198,12 @@ class ChildProcess:
         self._runtime.send(reply_to, (os.getpid(),))
         self.ready.set()
         self._progress.unpark_all()
-        log.debug("process %d is ready, as the node %s", self.pid, self.node_id)
+        log.debug(
+            "process %d is ready, as the node %s",
+            self.pid,
+            self.node_id,
+            extra=fields("process", self._runtime.id, peer=self.node_id),
+        )
 
     def _is_lost(self, *reason: object) -> None:
         """Stop the process, whose port has died or whose connection is lost."""

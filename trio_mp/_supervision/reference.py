@@ -9,7 +9,8 @@ from typing import Any
 import trio
 
 from .._errors import PortDied
-from .._ids import PortReference
+from .._events import fields
+from .._ids import PortReference, node_of
 from .._ports.monitor import Monitor
 from .._reason import Reason, not_running
 
@@ -102,7 +103,10 @@ class ChildRef(PortReference):
         if self._lost == 1:
             # Once for each time between two lives, because a program may send in a loop.
             log.warning(
-                "%s: %s is not running: what is sent to it is lost until it is up again", self._label, self.name
+                "%s: %s is not running: what is sent to it is lost until it is up again",
+                self._label,
+                self.name,
+                extra=fields("child_missing", node_of(self._port), reason="not_running"),
             )
         return None
 
@@ -118,7 +122,13 @@ class ChildRef(PortReference):
     def _begin(self, port: str, value: Any, epoch: int) -> None:
         """Move to the next life, which has started. Monitors that were set while no life ran fire now at the latest."""
         if self._lost > 1:
-            log.warning("%s: %d messages to %s were lost", self._label, self._lost, self.name)
+            log.warning(
+                "%s: %d messages to %s were lost",
+                self._label,
+                self._lost,
+                self.name,
+                extra=fields("child_missing", node_of(self._port), reason="not_running"),
+            )
         self._lost = 0
         last, monitors, self._monitors = self._port, self._monitors, []
         self._port, self.value, self.epoch, self._running = port, value, epoch, True

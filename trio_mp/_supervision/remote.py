@@ -26,10 +26,12 @@ from typing import Any
 import trio
 
 from .._errors import PortDied
+from .._events import fields
+from .._ids import node_of
 from .._peers.peer import Peer
 from .._ports.monitor import Monitor
 from .._ports.port import Port, new_port
-from .._reason import NORMAL, Reason, describe, is_doubtful
+from .._reason import NORMAL, Reason, describe, identifier_of, is_doubtful
 from .._runtime import Runtime
 from .._services.database import Database
 from .._services.spawning import Spawner
@@ -140,7 +142,12 @@ class RemoteLife:
             return
         self._given_up = True
         if doubt is not None:
-            log.warning("%s may have been lost, and is killed to make sure: %s", self.port, describe(doubt))
+            log.warning(
+                "%s may have been lost, and is killed to make sure: %s",
+                self.port,
+                describe(doubt),
+                extra=fields("doubt", self._runtime.id, peer=node_of(self.port), reason=identifier_of(doubt)),
+            )
             self._places.lost = self.node_id
             self._ended.lost(doubt)
         self._runtime.lifecycle.start_system_task(self._make_sure, doubt)
@@ -173,6 +180,7 @@ class RemoteLife:
             "%s was to end %.3g s ago, and its node has not said that it has: it has ended by now, unless it shields"
             " itself, computes without a checkpoint, or was stopped",
             *(self.port, trio.current_time() - begun),
+            extra=fields("doubt", self._runtime.id, peer=node_of(self.port)),
         )
         return order
 

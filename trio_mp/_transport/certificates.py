@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from .._errors import ConfigurationError
+from .._events import fields
 from .._ids import check_node_id, is_node_id
 from .certificate_files import Certificate
 from .tls import MemoryTLS, explain_verification, make_context
@@ -286,16 +287,25 @@ class CertificateTLS:
         except Exception as error:  # noqa: BLE001 - cryptography raises many things, and whoever has connected cannot help it
             if stamp != self._complained:
                 self._complained = stamp
-                log.warning("%s (the files have changed; what was loaded before stays in use)", error)
+                log.warning(
+                    "%s (the files have changed; what was loaded before stays in use)",
+                    error,
+                    extra=fields("certificate", self._node_id),
+                )
             return
         self._warned = False
-        log.info("certificate: %s loaded anew, valid until %s", self._certificate.chain, self._loaded.expires)
+        log.info(
+            "certificate: %s loaded anew, valid until %s",
+            self._certificate.chain,
+            self._loaded.expires,
+            extra=fields("certificate", self._node_id),
+        )
 
     def _look_at_expiry(self) -> None:
         if not self._warned and self._loaded.expires - self._now() < _WARN_BEFORE:
             self._warned = True
             text = "certificate: %s expires on %s; replace it: the new one is taken up without a restart"
-            log.warning(text, self._certificate.chain, self._loaded.expires)
+            log.warning(text, self._certificate.chain, self._loaded.expires, extra=fields("certificate", self._node_id))
 
     def _stamps(self) -> _Stamp:
         return tuple(map(_stamp, (self._certificate.chain, self._certificate.key, self._certificate.authority)))

@@ -15,8 +15,9 @@ from typing import Any
 import trio
 
 from .._errors import WorkerLost
+from .._events import fields
 from .._protocol.wire.values import plain_message
-from .._reason import Reason, describe
+from .._reason import Reason, describe, identifier_of
 from .._runtime import Runtime
 from .assignment import SLOW, Durations, least_busy
 from .failures import rebuild
@@ -97,7 +98,7 @@ class Pool:
         # No owner, so that it fires even if the pool's port dies.
         self._runtime.monitor(port, lost, None)
         self.workers.append(worker)
-        log.info("%s is up", worker)
+        log.info("%s is up", worker, extra=fields("worker", self._runtime.id))
         self.changed.unpark_all()
         self._assign()
 
@@ -127,7 +128,13 @@ class Pool:
         begun, reason = await self._find_begun(worker)
         reason = reason or seen
         if not self.closed:
-            log.warning("%s ended with %d tasks: %s", worker, len(items), describe(reason))
+            log.warning(
+                "%s ended with %d tasks: %s",
+                worker,
+                len(items),
+                describe(reason),
+                extra=fields("worker", self._runtime.id, reason=identifier_of(reason)),
+            )
         for ticket, item in items.items():
             if item.finished:
                 # The pool was closed meanwhile.
@@ -342,6 +349,7 @@ class Pool:
                 log.warning(
                     "%s is killed: a task has not ended within %g s after it was cancelled",
                     *(worker, self._shutdown_timeout),
+                    extra=fields("worker", self._runtime.id),
                 )
                 self._kill(worker)
         for item in overdue:

@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from .._errors import ConfigurationError
+from .._events import fields
 from .._reason import NORMAL, Reason, describe
 from .._runtime import Runtime
 from .._supervision.child import EndOfLife
@@ -58,7 +59,12 @@ class WorkerKind:
                 with trio.move_on_after(_LONG) as scope:
                     await staff.pool.changed.park()
                 if scope.cancelled_caught:
-                    log.warning("%s has not imported its modules after %g s; it is waited for", self._name, _LONG)
+                    log.warning(
+                        "%s has not imported its modules after %g s; it is waited for",
+                        self._name,
+                        _LONG,
+                        extra=fields("worker"),
+                    )
         except BaseException:
             process.kill("its start was given up")
             with trio.CancelScope(shield=True):

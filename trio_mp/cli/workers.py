@@ -61,13 +61,13 @@ def worker_opener(parent: Parent, node_id: str) -> NodeFrom:
       node_id: the ID of the worker's node.
     """
 
-    def open_worker(_: str | None, settings: SettingArguments) -> AbstractAsyncContextManager[Node]:
+    def open_worker_node(_: str | None, settings: SettingArguments) -> AbstractAsyncContextManager[Node]:
         found = settings.copy()
         for name in _OF_THE_PARENT:
             found.pop(name, None)  # type: ignore[misc]
         return open_node_beside(parent, node_id, **found)
 
-    return open_worker
+    return open_worker_node
 
 
 def _private(settings: SettingArguments, stack: ExitStack) -> SettingArguments:

@@ -47,7 +47,7 @@ class _RecordsOfOthers(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record, if it is one of those. All records of other nodes come in the thread that runs Trio."""
-        node_id = getattr(record, "node", self._node_id)
+        node_id = getattr(record, "node", "") or self._node_id
         if node_id == self._node_id or (self._wanted and node_id not in self._wanted):
             return
         try:
