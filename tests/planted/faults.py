@@ -18,6 +18,7 @@ from .faults_of_ports import PORTS
 from .faults_of_processes import PROCESSES
 from .faults_of_profiles import PROFILES
 from .faults_of_remote_children import REMOTE_CHILDREN
+from .faults_of_running import RUNNING
 from .faults_of_sockets import SOCKETS
 from .faults_of_starting import STARTING
 from .faults_of_streams import STREAMS
@@ -47,6 +48,7 @@ FAULTS: tuple[Fault, ...] = (
     *SUPERVISION,
     *PROCESSES,
     *PROFILES,
+    *RUNNING,
     *REMOTE_CHILDREN,
     *WORKERS,
     *INSPECTION,
