@@ -15,6 +15,7 @@ from .._groups.singleton import TurnTaker, check_singleton
 from .._ids import node_of
 from .._inspection.inspector import Inspector
 from .._peers.peer import Peer
+from .._ports.instruments import Instrument
 from .._ports.losses import LossListener, Lost
 from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import OnBad, Port, check_on_bad, new_port, refuse_bad
@@ -101,11 +102,16 @@ class Node:
         return self._context
 
     def statistics(self) -> NodeStatistics:
-        """What this node has counted: messages, ports, calls, deaths, connections, each other node. Not a checkpoint.
-
-        It takes some microseconds for each other node, however many ports there are. It works on a closed node, too.
-        """
+        """What this node has counted, also on a closed node: microseconds for each other node. Not a checkpoint."""
         return measure(self._runtime, self._calls)
+
+    def add_instrument(self, instrument: Instrument) -> None:
+        """Have a `trio_mp.abc.Instrument` watch this node until its end. Not a checkpoint. Raises `TypeError`."""
+        self._lifecycle.instruments.add(instrument)
+
+    def remove_instrument(self, instrument: Instrument) -> None:
+        """Have an instrument watch this node no more. Not a checkpoint. Raises `KeyError` if it does not watch it."""
+        self._lifecycle.instruments.remove(instrument)
 
     # Ports ---------------------------------------------------------------------------------------------------------
 

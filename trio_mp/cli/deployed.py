@@ -14,6 +14,7 @@ from .._node.node import Node
 from .._node.opening import open_node_in
 from .._node.outside import from_outside
 from .._node.services import find_services, start_services
+from .._node.trace import trace_of_environment
 from .._profiles.sources import Given, Layer, checked
 from .._settings import texts
 from .._settings.checks import services as checked_services
@@ -107,7 +108,8 @@ class DeployedNode:
             settings = self._adjust(found)
             # Started here and not by the node, so that their exceptions can be told from those of its opening.
             services = find_services(checked_services("services", settings.pop("services", ())))
-            async with open_node_in(Environment(), node_id, **settings) as node:
+            instruments = trace_of_environment()
+            async with open_node_in(Environment(), node_id, instruments=instruments, **settings) as node:
                 self._opened = True
                 with scope:
                     start_services(node, services)
