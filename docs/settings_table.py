@@ -1,21 +1,22 @@
-"""Writes what the documentation says of the settings, from their table in `trio_mp/_settings/settings.py`.
+"""What the documentation says of the settings, from their table in `trio_mp/_settings/settings.py`.
 
-python docs/settings_table.py
-
-That is the list in the docstring of `open_node`, and the table in docs/api.md. A test fails where they differ.
+That is the list in the docstring of `open_node`, and the tables of docs/settings.md; `reference.py` writes both.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from trio_mp._errors import ConfigurationError
+from trio_mp._profiles.editing import LISTS
+from trio_mp._profiles.gathering import ONCE
 from trio_mp._settings.settings import MIB, TABLE, SettingArguments, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "api.md"
 OPENING = ROOT / "trio_mp" / "_node" / "opening.py"
 
 WIDTH = 100
@@ -58,26 +59,84 @@ def docstring_list(margin: str) -> str:
 
 
 def markdown_table() -> str:
-    """The table for docs/api.md."""
+    """All settings, one in a row."""
     lines = ["| setting | type | default | what it is |", "| --- | --- | --- | --- |"]
     for name, entry in TABLE.items():
         kind = type_of(name).replace("|", "\\|")
-        lines.append(f"| `{name}` | `{kind}` | {default_of(name) or 'none'} | {entry.text} |")
+        lines.append(f"| [`{name}`](#{name}) | `{kind}` | {default_of(name) or 'none'} | {entry.text} |")
     return "\n".join(lines) + "\n"
+
+
+EXAMPLES: dict[str, object] = {
+    "binds": ["*:4040", "unix:/run/app.sock"],
+    "seeds": ["one.example:4040", "two.example:4040"],
+    "secret": "use a long random text instead",
+    "secret_file": "secret",
+    "certificate": {"chain": "node.pem", "key": "node.key", "authority": "authority.pem"},
+    "services": ["chat.server", "irc.backend:start"],
+    "spawn_modules": ["app.jobs", "app.reports"],
+    "inspect_from": ["ruth", "ops/1"],
+}
+"""A value of each setting that has no default; of the others the default serves as the example."""
+
+
+def example_of(name: str) -> object:
+    """A value of a setting, as a profile has it."""
+    return EXAMPLES[name] if name in EXAMPLES else getattr(Settings(), name)
+
+
+def in_toml(value: object) -> str:
+    """A value as a profile has it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {in_toml(one)}" for key, one in value.items()) + "}"
+    # JSON and TOML write texts, numbers, booleans and lists of them alike.
+    return json.dumps(value)
+
+
+def in_variable(value: object) -> str:
+    """A value as the variable of its setting has it."""
+    if isinstance(value, list):
+        return ",".join(value)
+    return value if isinstance(value, str) else in_toml(value)
+
+
+_PROBES = (object(), "", "x", -1, 0, 1, 10**9, [""], [b""], ["x"])
+"""Values of which each check refuses some."""
+
+
+def expected_of(name: str) -> list[str]:
+    """What a value of a setting must be, in the words of the errors about values that are not like that."""
+    found: dict[str, None] = {}
+    for probe in _PROBES:
+        try:
+            TABLE[name].check(name, probe)
+        except (TypeError, ConfigurationError) as error:
+            wanted = re.match(r"[^:]*: expected (.*?), got ", str(error))
+            found |= dict.fromkeys([wanted[1]] if wanted else [])
+    return list(found)
+
+
+def sections() -> str:
+    """What there is to say of each setting: more of what it is, what it must be, and how it is given from outside."""
+    parts = []
+    for name, entry in TABLE.items():
+        value = example_of(name)
+        lines = [
+            f"- In a program: `{type_of(name)}`; {default_of(name) or 'none'} by default.",
+            f"- Expected: {'; '.join(expected_of(name))}.",
+            f"- Variable: `TRIO_MP_{name.upper()}={in_variable(value)}`",
+            f"- In a profile: `{name} = {in_toml(value)}`",
+        ]
+        if name in LISTS:
+            lines.append("- `trio-mp profile add` and `remove` change one value of it.")
+        if name in ONCE:
+            lines.append("- Only the first node of a process takes it from outside.")
+        text = f"{entry.text[0].upper()}{entry.text[1:]}. {entry.more}".strip()
+        parts += [f"### `{name}`", text, "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
 
 
 def fill_docstring(module: str) -> str:
     """The text of `opening.py`, with the list of its docstring as it should be."""
     pattern = rf"^( +)- `{FIRST}`.*?^\1- `{LAST}`.*?\n(?=\n)"
     return re.sub(pattern, lambda found: docstring_list(found[1]), module, count=1, flags=re.DOTALL | re.MULTILINE)
-
-
-def fill_page(page: str) -> str:
-    """The text of docs/api.md, with the table as it should be."""
-    pattern = r"(<!-- begin: settings -->\n).*?(<!-- end: settings -->)"
-    return re.sub(pattern, lambda found: found[1] + markdown_table() + found[2], page, count=1, flags=re.DOTALL)
-
-
-if __name__ == "__main__":
-    for path, fill in ((OPENING, fill_docstring), (PAGE, fill_page)):
-        path.write_text(fill(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -31,9 +31,10 @@ async def passes_on(receive: ChannelReceiver[Any], send: ChannelSender[Any], buf
                 await allowed.acquire()
                 await receive.receive()
         following, *rest = nodes
-        async with current_node().open_channel(
-            following, f"{MODULE}:passes_on", buffer, *rest, buffer=buffer
-        ) as (onward, _):
+        async with current_node().open_channel(following, f"{MODULE}:passes_on", buffer, *rest, buffer=buffer) as (
+            onward,
+            _,
+        ):
             async for item in receive:
                 await onward.send(item)
     except trio.BrokenResourceError as error:

@@ -197,14 +197,14 @@ class Watch:
                     self._delivered(node, join_port(node.id, name), sender, key_of(tuple(message)))
             return stop
 
-        def died(port: Any, reason: Any, *error: Any) -> None:
+        def died(port: Any, reason: Any, *error: Any, **how: Any) -> None:
             alive = dispatcher.ports.get(port.name) is port
-            die(port, reason, *error)
+            die(port, reason, *error, **how)
             if alive and str(port) in self._ports:
                 self.oracle.port_died(str(port), reason)
 
         dispatcher.dispatch_batch = dispatch_batch  # type: ignore[method-assign, assignment]
-        lifecycle.die = died  # type: ignore[method-assign, assignment]
+        lifecycle.die = died  # type: ignore[method-assign]
 
     def _delivered(self, node: Node, port: str, sender: str, key: bytes) -> None:
         stream = self._streams.get((sender, port))

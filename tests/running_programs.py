@@ -25,11 +25,13 @@ class Program:
     Attributes:
       process: the process.
       lines: what it has printed.
+      ended: set when nobody can print anything more: neither the program nor a process that it has started.
     """
 
     def __init__(self, process: trio.Process) -> None:
         self.process = process
         self.lines: list[str] = []
+        self.ended = trio.Event()
         self._changed = trio.Event()
 
     async def read(self) -> None:
@@ -40,6 +42,7 @@ class Program:
             self.lines += [line.decode() for line in lines]
             self._changed.set()
             self._changed = trio.Event()
+        self.ended.set()
 
     async def expect(self, pattern: str, after: int = 0) -> int:
         """Wait for a line; returns how many lines there are up to it."""

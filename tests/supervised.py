@@ -67,4 +67,3 @@ class Story:
             with trio.CancelScope(shield=True):
                 await trio.sleep(self.unwinding.get(name, 0))
             self.lines.append(f"-{name}")
-

@@ -26,7 +26,16 @@ from ._errors import (
 from ._groups.group import Group as Group
 from ._ids import node_of as node_of
 from ._inspection.inspector import Inspector as Inspector
-from ._inspection.views import LinkView as LinkView, PortPage as PortPage, PortView as PortView
+from ._inspection.trace_reader import PortTrace as PortTrace
+from ._inspection.views import (
+    ChildView as ChildView,
+    LinkView as LinkView,
+    PortPage as PortPage,
+    PortView as PortView,
+    SupervisorView as SupervisorView,
+    TaskView as TaskView,
+    TracedMessage as TracedMessage,
+)
 from ._node.child import open_child_node as open_child_node
 from ._node.node import Node as Node
 from ._node.opening import open_node as open_node

@@ -47,9 +47,10 @@ def identifier_of(reason: Reason) -> str:
 
 
 def exception_reason(error: BaseException) -> Reason:
-    """The reason of a port that was killed by an exception: `("die", "ValueError: the text (worker.py:12, in take)")`.
+    """The reason of a port that an exception of a handler or a task has killed.
 
-    The brackets hold the place in the program where the exception was raised, as far as that is known.
+    Such as `("die", "ValueError: the text (worker.py:12, in take)")`: the brackets hold the place in the program where
+    the exception was raised, as far as that is known.
     """
     message = text_of(error)
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
@@ -150,12 +151,15 @@ def unhandled_message(tag: str) -> Reason:
 
 
 def bad_message(text: str) -> Reason:
-    """The reason of a loss: a port has refused messages, and lives; the text says why."""
+    """The reason of a loss, in `Lost`: a port has refused messages, and lives; the text says why."""
     return ("bad_message", text)
 
 
 def mailbox_full(text: str) -> Reason:
-    """The reason of a port in which too many messages waited; the text says how many."""
+    """The reason of a port in which too many messages waited, in its mailbox or for its async handler.
+
+    They were more than `mailbox_limit`, or those of other nodes took more memory than `mailbox_size_limit`.
+    """
     return ("mailbox_full", text)
 
 
@@ -170,7 +174,7 @@ def spawn_failed(text: str) -> Reason:
 
 
 def start_cancelled() -> Reason:
-    """The reason of a port whose start was cancelled before it had started."""
+    """The reason of a port whose starter stopped waiting before it had started."""
     return ("start_cancelled", "whoever started it stopped waiting before it had started")
 
 

@@ -231,7 +231,7 @@ class Member:
                         continue
                 framing.close_frame(frame, count)
                 self.outcome.said += count
-                if numbers.random() < 0.002:
+                if numbers.random() < 0.002 and frame:
                     # Break the frame itself.
                     frame[numbers.randrange(len(frame))] ^= 1 << numbers.randrange(8)
                 session.send(frame)

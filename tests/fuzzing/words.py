@@ -33,6 +33,19 @@ QUESTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
         "after": (None, None, "queue.1.1", "age.2.1", "queue.1.999999999", "queue..", "x" * 101),
     },
     "links": {"after": ("", "", "a", "x" * 255, "x" * 256)},
+    "tasks": {"limit": (1, 5, 1000, 1001), "stacks": (True, False)},
+    "statistics": {},
+    "supervisors": {},
+    "stacks": {"number": (1, 2, 3, 2**62, 0)},
+    "trace": {
+        "number": (1, 2, 3, None, 2**62),
+        "port": (None, None, "n#x", "#"),
+        "to": ("T" * 16, "mine.1.mine.1.mine", "", "x" * 65),
+        "limit": (1, 3, 10_000, 10_001),
+        "seconds": (0.1, 5.0, 1, 0, 3601.0),
+    },
+    # Of no port that there is: one of a bystander would be killed as it should.
+    "kill": {"number": (2**62, 0, -1), "reason": ([], ["x"], ["killed", {"by": [None]}], None)},
 }
 """The questions to the inspection service of a node, with values of their arguments."""
 CHANNELS = {"trio_mp:channel": ("pumps", "takes", "ends_early"), "trio_mp:source": ("rows", "no_rows")}

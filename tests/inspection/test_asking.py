@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
-from network_helpers import FakeNetwork, Inbox, a_member, open_pair, open_test_node
+from network_helpers import FakeNetwork, Inbox, a_member, open_pair, open_test_node, peer_of
 
-from trio_mp import CallError, LinkView, Port, open_node
+from trio_mp import CallError, LinkView, Port, PortDied, open_node
+from trio_mp._inspection.service import MOST_OF_ONE
 
 
 async def test_a_node_shows_its_ports_to_another(autojump_clock: trio.testing.MockClock) -> None:
@@ -120,3 +121,111 @@ async def test_a_question_that_has_waited_for_an_older_node_fails(autojump_clock
         async with a_member(network, node, words=("call",)):
             await trio.testing.wait_all_tasks_blocked()
         assert answers == ["not_understood"]
+
+
+async def test_the_statistics_of_another_node_are_those_that_it_gives_itself(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair(FakeNetwork(), inspect="read") as (a, b):
+        await a.flush("b")
+        found = await a.inspect("b").statistics()
+        own = b.statistics()
+        assert (found.node, found.ports, found.mailboxes) == ("b", own.ports, own.mailboxes)
+        assert [peer.node for peer in found.peers] == ["a"]
+        assert found.messages_in >= 1
+
+
+async def test_one_node_may_have_few_questions_in_flight(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_pair(FakeNetwork(), inspect="read") as (a, b):
+        answers: list[str] = []
+
+        async def ask() -> None:
+            try:
+                await a.inspect("b").links()
+                answers.append("links")
+            except CallError as error:
+                answers.append(error.type_name)
+
+        # While somebody has it, no question is answered.
+        await b._inspections._turn.acquire()
+        async with trio.open_nursery() as nursery:
+            for _ in range(MOST_OF_ONE + 3):
+                nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            assert answers == ["busy"] * 3
+            b._inspections._turn.release()
+        assert sorted(answers) == ["busy"] * 3 + ["links"] * MOST_OF_ONE
+        assert not b._inspections._in_flight
+
+
+async def test_who_waits_no_longer_calls_the_question_off(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(FakeNetwork(), inspect="read") as (a, b):
+        await b._inspections._turn.acquire()
+        with trio.move_on_after(1):
+            await a.inspect("b").links()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not b._inspections._in_flight
+        assert len(peer_of(b, "a").callers) == 0
+        b._inspections._turn.release()
+        assert len(await a.inspect("b").links()) == 1
+
+
+async def test_a_lost_asker_calls_its_questions_off(autojump_clock: trio.testing.MockClock) -> None:
+    network = FakeNetwork()
+    async with open_pair(network, inspect="read") as (a, b):
+        await b._inspections._turn.acquire()
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                with pytest.raises(PortDied):
+                    await a.inspect("b").links()
+
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            assert b._inspections._in_flight == {"a": 1}
+            peer_of(b, "a").current.close("a fault in the network")  # type: ignore[union-attr]
+            await trio.testing.wait_all_tasks_blocked()
+            assert not b._inspections._in_flight
+
+
+@pytest.mark.parametrize(
+    "question, arguments",
+    [
+        ("eval", {}),
+        ("ports", {}),
+        ("ports", {"by": "name", "limit": 1}),
+        ("ports", {"by": "age", "limit": 1001}),
+        ("ports", {"by": "age", "limit": True}),
+        ("ports", {"by": "age", "limit": 1, "newer": 1}),
+        ("links", {"after": None}),
+        ("tasks", {"limit": 0}),
+        ("supervisors", {"after": 1}),
+        ("kill", {"number": "1", "reason": []}),
+    ],
+    ids=str,
+)
+async def test_a_question_that_is_not_understood_is_refused_with_what_is_wrong(
+    question: str, arguments: dict[str, object], autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_pair(FakeNetwork(), inspect="act") as (a, _):
+        with pytest.raises(CallError) as raised:
+            await a._inspections.ask("b", question, arguments)
+        assert raised.value.type_name == "bad_question"
+        assert raised.value.text
+
+
+async def test_an_error_of_this_program_is_the_answer_and_nothing_ends(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("an error")
+
+    async with open_pair(FakeNetwork(), inspect="read") as (a, _):
+        monkeypatch.setattr("trio_mp._inspection.links.view_of", fails)
+        with pytest.raises(CallError) as raised:
+            await a.inspect("b").links()
+        assert raised.value.type_name == "failed"
+        assert "ZeroDivisionError: an error" in caplog.text
+        assert (await a.inspect("b").ports()).ports == []

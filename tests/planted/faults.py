@@ -21,6 +21,7 @@ from .faults_of_starting import STARTING
 from .faults_of_streams import STREAMS
 from .faults_of_supervision import SUPERVISION
 from .faults_of_the_association import ASSOCIATION
+from .faults_of_the_command_line import COMMAND_LINE
 from .faults_of_the_database import DATABASE
 from .faults_of_the_hammer import HAMMER
 from .faults_of_the_membership import MEMBERSHIP
@@ -49,4 +50,5 @@ FAULTS: tuple[Fault, ...] = (
     *LOGS,
     *AMOUNTS,
     *HAMMER,
+    *COMMAND_LINE,
 )

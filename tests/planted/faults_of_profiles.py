@@ -36,7 +36,7 @@ PROFILES = (
     Fault(
         "fixed_changes",
         "a setting that the program has fixed is changed from outside",
-        (Change(_GATHERING, 'return dict.fromkeys(self.fixed, "the program has fixed it")', "return {}"),),
+        (Change(_GATHERING, '**dict.fromkeys(self.fixed, "the program has fixed it"), ', ""),),
         (f"{_MERGING}::test_what_is_fixed_cannot_be_changed_and_that_is_said",),
     ),
     Fault(
@@ -201,7 +201,7 @@ PROFILES = (
     Fault(
         "permissions_lost",
         "a file that is changed gets other permissions",
-        (Change("cli/profile.py", "        Path(temporary).chmod(mode)\n", ""),),
+        (Change("cli/files.py", "        Path(temporary).chmod(mode)\n", ""),),
         (f"{_COMMAND}::test_permissions_and_links_stay",),
     ),
     Fault(

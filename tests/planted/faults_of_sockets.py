@@ -90,6 +90,12 @@ SOCKETS = (
         ("tests/settings/test_settings_table.py::test_the_page_has_the_table",),
     ),
     Fault(
+        "level_of_another_line",
+        "a logger writes a line of another level, and the documentation does not know it",
+        (Change("_groups/group.py", 'log.warning(\n                    "the key', 'log.critical("the key'),),
+        ("tests/programs/test_reference.py::test_the_page_is_as_the_code_is[loggers.md]",),
+    ),
+    Fault(
         "asyncio_not_told",
         "a program of asyncio hears of a bad yield, and not that Trio is needed",
         (Change("_node/opening.py", "    _check_trio()\n", ""),),

@@ -50,9 +50,7 @@ async def test_ticks_that_were_overrun_are_skipped(mock_clock: trio.testing.Mock
         assert seen == [1, 6.25, 7, 8]
 
 
-@given(
-    due=st.floats(0, 1e9), seconds=st.floats(1e-9, 1e9), late=st.one_of(st.floats(0, 1e-6), st.floats(0, 1e9))
-)
+@given(due=st.floats(0, 1e9), seconds=st.floats(1e-9, 1e9), late=st.one_of(st.floats(0, 1e-6), st.floats(0, 1e9)))
 def test_the_next_tick_is_the_first_one_behind_now(due: float, seconds: float, late: float) -> None:
     now = due + late
     following = next_tick(due, seconds, now)

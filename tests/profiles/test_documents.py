@@ -48,6 +48,7 @@ spawn_modules = ["json"]
 inspect = "read"
 inspect_from = ["ops"]
 share_logs = false
+tool = false
 
 [profile.seed]
 binds = ["*:4040"]

@@ -40,6 +40,7 @@ EVERYTHING: dict[str, tuple[str, object]] = {
     "TRIO_MP_INSPECT": ("act", "act"),
     "TRIO_MP_INSPECT_FROM": ("ops, top", ["ops", "top"]),
     "TRIO_MP_SHARE_LOGS": ("0", False),
+    "TRIO_MP_TOOL": ("true", True),
 }
 
 

@@ -245,10 +245,12 @@ def test_every_command_has_a_row_that_is_whole(capsys: pytest.CaptureFixture[str
         assert run_main(*command.name.split(), "--help") == 0
         told = capsys.readouterr().out
         assert command.example.splitlines()[0] in told
-        # The example is a command line that the parser takes.
-        found, words = find_command(shlex.split(command.example)[1:])
-        assert found is command
-        parse(command, words)
+        # The example is a command line that the parser takes, perhaps with others behind a pipe.
+        for line in command.example.splitlines():
+            own = shlex.split(re.split(r" [|>] ", line)[0])
+            found, words = find_command(own[1:])
+            assert found is command
+            parse(command, words)
 
 
 def test_the_help_of_a_family(capsys: pytest.CaptureFixture[str]) -> None:

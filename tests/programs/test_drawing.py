@@ -288,7 +288,15 @@ def test_a_record_cannot_pass_for_one_of_another_node() -> None:
 @pytest.mark.parametrize(
     "seconds, text",
     [
-        *((0, "0 s"), (0.0123, "12 ms"), (0.9999, "1 s"), (59.4, "59 s"), (59.9, "1 min 0 s"), (125, "2 min 5 s")),
+        *(
+            (0, "0 s"),
+            (0.0123, "12 ms"),
+            (0.00042, "0.4 ms"),
+            (0.9999, "1 s"),
+            (59.4, "59 s"),
+            (59.9, "1 min 0 s"),
+            (125, "2 min 5 s"),
+        ),
         *((3599.9, "1 h 0 min"), (601, "10 min"), (90_000, "1 d 1 h"), (1e8, "1,157 d"), (-5, "0 s")),
         *((float("nan"), "?"), (float("inf"), "?"), (1e300, "?")),
     ],

@@ -7,16 +7,20 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 from command_line import COMMAND, LIMIT, SECRET, Terminal, Told
 
-from trio_mp import Node, open_node
+from trio_mp import Node, Port, open_node
+from trio_mp.cli import main
 
 HOSTILE = "\x1b[2J\x9b6n\u202e\nforged"
 """What a terminal would obey, and a line of its own."""
@@ -218,3 +222,311 @@ async def test_log_records_of_all_nodes(seed: Node, terminal: Terminal) -> None:
         ("seed", "WARNING", "app.disks"),
     }
     assert (nobody.status, nobody.out, nobody.err) == (0, "", "")
+
+
+# Inspection --------------------------------------------------------------------------------------------------------
+
+
+class Here:
+    """Runs commands in a thread of this process: what they print, without the start of a process for each.
+
+    Args:
+      terminal: joins the network.
+      capture: has what is printed.
+    """
+
+    def __init__(self, terminal: Terminal, capture: pytest.CaptureFixture[str]) -> None:
+        self._terminal = terminal
+        self._capture = capture
+
+    async def run(self, line: str) -> Told:
+        """Run a command until it ends."""
+        with trio.fail_after(LIMIT):
+            words = [*line.split(), *self._terminal.joining]
+            status = await trio.to_thread.run_sync(main, words)
+        return Told(status, *self._capture.readouterr())
+
+
+async def waits(port: Port, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    task_status.started()
+    await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def open_crew(folder: Path) -> AsyncGenerator[tuple[Node, Node], None]:
+    """A seed and a guest that may be inspected, and a guest `w2` that may not. The seed has two supervisors."""
+    binds = [f"unix:{folder}/s"]
+    async with (
+        open_node("seed", binds=binds, secret=SECRET, profile=False, inspect="act") as seed,
+        open_node("w1", seeds=binds, secret=SECRET, profile=False, inspect="read") as guest,
+        open_node("w2", seeds=binds, secret=SECRET, profile=False),
+        seed.open_supervisor(name=HOSTILE) as outer,
+        seed.open_supervisor("one_for_all", name="inner") as inner,
+    ):
+        await outer.start(waits)
+        await inner.start(waits)
+        busy = guest.start_port(waits)
+        guest.port(handles)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(3):
+            seed.send(busy, number)
+        await seed.call("w1", "time")
+        yield seed, guest
+
+
+def handles(*message: object) -> None:
+    """Does nothing; its name is what matters."""
+
+
+handles.__qualname__ = HOSTILE
+
+
+@pytest.fixture
+async def crew(short_directory: Path) -> AsyncGenerator[tuple[Node, Node], None]:
+    async with open_crew(short_directory) as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def terminal_of_crew(crew: tuple[Node, Node], short_directory: Path) -> Terminal:
+    return Terminal(crew[0], short_directory)
+
+
+async def test_what_is_connected(terminal_of_crew: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
+    here = Here(terminal_of_crew, capsys)
+    tree = await here.run("links")
+    assert tree.status == 0
+    assert tree.err == "trio-mp: 1 of 3 nodes do not say what they are connected with; --json shows why\n"
+    head, seed, first, second = tree.out.splitlines()
+    assert head.split() == ["node", "kind", "connection", "queued", "since", "remark"]
+    assert seed.split() == ["seed", "global"]
+    assert first.split()[:6] == ["├─", "w1", "guest", "unix,", "encrypted", "0"]
+    assert second.split()[:6] == ["└─", "w2", "guest", "unix,", "encrypted", "0"]
+    assert second.endswith("inspect is off")
+    dot = await here.run("links --dot -q")
+    assert dot.out.startswith("graph network {\n")
+    assert '  "seed" -- "w1" [label="unix, encrypted", style=bold];\n' in dot.out
+    mermaid = await here.run("links --mermaid -q")
+    assert mermaid.out.startswith('graph LR\n  n0["seed<br>global"]:::global\n')
+    rows = (await here.run("links --json -q")).rows
+    assert [row for row in rows if "node" in row] == [
+        {"node": "seed", "global": True, "anchor": None, "remark": ""},
+        {"node": "w1", "global": False, "anchor": "seed", "remark": ""},
+        {"node": "w2", "global": False, "anchor": "seed", "remark": "inspect is off"},
+    ]
+    assert [row["connection"] for row in rows if "connection" in row] == [["seed", "w1"], ["seed", "w2"]]
+    assert [set(row["queued"]) for row in rows if "connection" in row] == [{"seed", "w1"}, {"seed"}]
+
+
+async def test_the_ports_of_a_node(terminal_of_crew: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
+    here = Here(terminal_of_crew, capsys)
+    told = await here.run("ports w1")
+    assert (told.status, told.err) == (0, "")
+    head, first, second = told.out.splitlines()
+    assert "port" not in head.split()
+    assert first.split()[:4] == ["1", f"{__name__}:waits", "idle", "3"]
+    assert second.split()[0] == "2"
+    assert SHOWN in second
+    rows = (await here.run("ports w1 --json --limit 1 --by age")).rows
+    assert [(row["node"], row["number"], row["queued"], row["id"]) for row in rows] == [("w1", 1, 3, None)]
+    limited = await here.run("ports w1 --limit 1")
+    assert limited.err == "trio-mp: 1 of 2 ports; --limit shows more\n"
+    # Who may act sees the IDs.
+    assert "  seed#" in (await here.run("ports seed")).out
+    refused = await here.run("ports w2")
+    assert (refused.status, refused.out) == (4, "")
+    assert "the setting `inspect` of w2 is 'off'" in refused.err
+    nobody = await here.run("ports w3")
+    assert (nobody.status, nobody.out, nobody.err) == (1, "", "trio-mp: there is no node w3 in the network\n")
+
+
+async def test_tasks_and_supervisors(terminal_of_crew: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
+    here = Here(terminal_of_crew, capsys)
+    tree = await here.run("ps seed --tree")
+    assert tree.status == 0
+    assert tree.err.endswith("tasks of the node itself are not shown: --all\n")
+    head, root, *branches = tree.out.splitlines()
+    assert head.split() == ["name", "port", "state", "at", "waits", "for", "remark"]
+    assert root == "seed"
+    assert [branch.split()[:-1][:5] for branch in branches] == [
+        ["└─", "supervisor", SHOWN, "running", "one_for_one,"],
+        ["├─", "waits", "1", "up", "line"],
+        ["└─", "supervisor", "inner", "running", "one_for_all,"],
+        ["└─", "waits", "2", "up", "line"],
+    ]
+    assert [len(branch) - len(branch.lstrip("│ ")) for branch in branches] == [0, 3, 3, 6]
+    whole = await here.run("ps seed --tree --all")
+    assert len(whole.out.splitlines()) > len(branches) + 5
+    assert whole.err == ""
+    tasks = await here.run("ps seed -q")
+    assert [line.split()[:2] for line in tasks.out.splitlines()[1:]] == [
+        ["1", f"{__name__}:waits"],
+        ["2", f"{__name__}:waits"],
+    ]
+    assert tasks.out.splitlines()[1].endswith(f"{SHOWN}: waits")
+    stacks = await here.run("ps seed --stacks -q")
+    assert stacks.out.count("in waits\n    await trio.sleep_forever()\n") == 2
+    rows = (await here.run("ps seed --json")).rows
+    assert [(row["name"], row["parent"]) for row in rows if row["what"] == "supervisor"] == [
+        (HOSTILE, None),
+        ("inner", 0),
+    ]
+    assert [(row["name"], row["supervisor"], row["port"]) for row in rows if row["what"] == "child"] == [
+        ("waits", 0, 1),
+        ("waits", 1, 2),
+    ]
+    tasks_of_ports = [row for row in rows if row["what"] == "task" and row["port"] is not None]
+    assert [(row["port"], row["above"]) for row in tasks_of_ports] == [(1, 0), (2, 0)]
+    refused = await here.run("ps w1 --stacks")
+    assert (refused.status, refused.out) == (4, "")
+
+
+async def test_what_all_nodes_do(
+    crew: tuple[Node, Node], terminal_of_crew: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed, _ = crew
+    port = seed.port(lambda *_: None)
+
+    async def load() -> None:
+        while True:
+            seed.send(port, "x")
+            await trio.sleep(0.01)
+
+    here = Here(terminal_of_crew, capsys)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(load)
+        told = await here.run("top --interval 0.3")
+        rows = (await here.run("top --interval 0.3 --json --sort node")).rows
+        nursery.cancel_scope.cancel()
+    assert (told.status, told.err) == (0, "")
+    summary, empty, head, *table = told.out.splitlines()
+    assert summary.startswith("3 nodes, ")
+    assert summary.endswith(", 1 without an answer")
+    assert empty == ""
+    assert head.split()[:7] == ["node", "up", "ports", "queued", "in/s", "out/s", "here/s"]
+    # The busiest one is the first; what does not answer is the last.
+    assert [line.split()[0] for line in table] == ["seed", "w1", "w2"]
+    assert table[-1].split() == ["w2", "inspect", "is", "off"]
+    by_node = {row["node"]: row for row in rows}
+    assert list(by_node) == ["seed", "w1", "w2"]
+    assert by_node["seed"]["ports"] == 3
+    assert by_node["seed"]["here_per_second"] > 5
+    # The question of this command is not counted.
+    assert by_node["seed"]["calls"] == 0
+    assert by_node["w2"]["remark"] == "inspect is off"
+    assert "'off'" in by_node["w2"]["text"]
+
+
+async def test_each_of_them_is_a_command(terminal_of_crew: Terminal) -> None:
+    links, ports, ps, top = await run_all(
+        terminal_of_crew, "links -q", "ports w1", "ps seed --tree -q", "top --once --interval 0.1"
+    )
+    for told in (links, ports, ps, top):
+        assert (told.status, told.err) == (0, "")
+        assert all(line.isprintable() for line in told.out.splitlines())
+        assert "forged" not in [line.strip() for line in told.out.splitlines()]
+
+
+# The shell ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_shell_runs_what_comes_by_a_pipe(terminal_of_crew: Terminal) -> None:
+    lines = [
+        'len(await node.call("w1", "time"))',
+        "for number in range(2):",
+        "    await trio.sleep(0)",
+        "",
+        f"print({HOSTILE!r})",
+        "1 / 0",
+        "if number:",
+        "    number",
+    ]
+    with trio.fail_after(LIMIT):
+        done = await trio.run_process(
+            [*COMMAND, "shell", *terminal_of_crew.joining],
+            stdin="\n".join(lines).encode() + b"\n",
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+    # A line break is no hostile one where the operator's own line prints.
+    assert done.stdout.decode() == "1\n\\x1b[2J\\x9b6n\\u202e\nforged\n1\n"
+    assert done.stderr.decode() == (
+        "Traceback (most recent call last):\n"
+        '  File "<console>", line 1, in <module>\n'
+        "ZeroDivisionError: division by zero\n"
+    )
+    assert done.returncode == 1
+
+
+class Typist:
+    """Types on a terminal, and reads what is shown there."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+        self.shown = ""
+
+    async def type(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+    async def expect(self, text: str) -> None:
+        """Read until this is shown."""
+        while text not in self.shown:
+            await trio.lowlevel.wait_readable(self._terminal)
+            self.shown += os.read(self._terminal, 4096).decode()
+        self.shown = self.shown.partition(text)[2]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such terminals")
+async def test_a_shell_on_a_terminal(terminal_of_crew: Terminal, tmp_path: Path) -> None:
+    import pty  # not on Windows
+
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "dumb", "XDG_STATE_HOME": str(tmp_path)}
+    process = await trio.lowlevel.open_process(
+        [*COMMAND, "shell", *terminal_of_crew.joining],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=partial(make_terminal_of_session, theirs),
+    )
+    os.close(theirs)
+    typist = Typist(ours)
+    try:
+        with trio.fail_after(LIMIT):
+            await typist.expect("`node` is open: ")
+            await typist.expect(">>> ")
+            await typist.type("6 * 7\n")
+            await typist.expect("42")
+            await typist.expect(">>> ")
+            await typist.type("await trio.sleep_forever()\n")
+            await typist.expect("forever()")
+            # Ctrl-C ends the line, and not the shell.
+            while "KeyboardInterrupt" not in typist.shown:
+                await typist.type("\x03")
+                with trio.move_on_after(0.2):
+                    await typist.expect(">>> ")
+                    break
+            await typist.type('print("still here")\n')
+            await typist.expect("still here")
+            await typist.expect("still here")
+            await typist.type("\x04")
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        os.close(ours)
+    history = tmp_path / "trio_mp" / "shell_history"
+    assert "6 * 7" in history.read_text(encoding="utf-8").splitlines()
+    assert history.stat().st_mode & 0o077 == 0
+
+
+def make_terminal_of_session(terminal: int) -> None:
+    """Have Ctrl-C on this terminal interrupt this process, which leads a session."""
+    import fcntl  # not on Windows
+    import termios  # as that
+
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)

@@ -153,6 +153,7 @@ async def test_services_alone_run_until_they_are_stopped(folder: Path) -> None:
 # What cannot run -----------------------------------------------------------------------------------------------------
 
 WRONG = [
+    (["--restart", "always", "app"], "--restart: expected it with --workers, got it alone; give --workers 1"),
     (["ap"], "expected the name of a module that Python finds in {} or where packages are installed, got 'ap'"),
     (["app.py"], "expected the name of a module, got the file app.py; write app"),
     (["app:"], "expected MODULE or MODULE:FUNCTION, got 'app:'"),

@@ -14,12 +14,13 @@ import trio
 import trio.testing
 from network_helpers import FakeNetwork, Inbox, network_of, open_test_node, place, until, warnings_in
 
-from trio_mp import Certificate, Node, make_authority, make_certificate
+from trio_mp import Certificate, ConfigurationError, Node, make_authority, make_certificate
 from trio_mp._protocol.handshake.greeting import NONCE_SIZE, LocalInfo
 from trio_mp._protocol.handshake.session import Session
 from trio_mp._protocol.membership.rules import Membership
 from trio_mp._transport.addresses import parse_address
 from trio_mp._transport.throwaway import throwaway_tls
+from trio_mp.lowlevel import open_node_in
 
 
 class Authority:
@@ -200,3 +201,21 @@ async def test_a_greeting_alone_makes_nobody_a_seed(
             await trio.sleep(10)
             assert not rules_of(a).is_global
         nursery.cancel_scope.cancel()
+
+
+async def test_a_tool_has_the_id_that_its_certificate_names(
+    autojump_clock: trio.testing.MockClock, authority: Authority
+) -> None:
+    async with open_nodes(authority, g1="") as nodes:
+        environment = nodes["g1"]._runtime.environment
+        settings: dict[str, Any] = {"seeds": [place("g1")], "tool": True}
+        async with open_node_in(environment, certificate=authority.issue("operator"), **settings) as tool:
+            assert tool.id == "operator"
+            assert await tool.call("g1", "info") == ("g1",)
+        nameless = authority.issue("nameless", verify_node_id=False)
+        async with open_node_in(environment, certificate=nameless, **settings) as tool:
+            assert tool.id.startswith("anon/")
+        missing = Certificate(authority.folder / "nowhere.pem", nameless.key, nameless.authority)
+        with pytest.raises(ConfigurationError, match=r"nowhere\.pem: cannot be read"):
+            async with open_node_in(environment, certificate=missing, **settings):
+                pass

@@ -245,9 +245,7 @@ class TestTheNamesOfFamilies:
             with pytest.raises(ValueError, match="as those of the package do"):
                 node.database.set("trio_mp.families", "k")
 
-    async def test_are_not_made_up_where_the_global_node_cannot_say_them(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_are_not_made_up_where_the_global_node_cannot_say_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with open_node("a") as node:
             # What a node of an older version answers: to it, nobody has set that family.
             monkeypatch.setattr("trio_mp._protocol.database.records.FAMILIES", "another name")

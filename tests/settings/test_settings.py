@@ -43,6 +43,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.inspect == "off"
     assert settings.inspect_from == ()
     assert settings.share_logs is True
+    assert settings.tool is False
 
 
 def test_every_setting_can_be_given() -> None:
@@ -72,6 +73,7 @@ def test_every_setting_can_be_given() -> None:
         "inspect": "act",
         "inspect_from": ["ops", "tools/top"],
         "share_logs": False,
+        "tool": False,
     }
     settings = check_settings("me", arguments)
     assert settings.node_id == "me"
@@ -133,6 +135,7 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("services", [[5, "json"]]),
     ("spawn_modules", "json"),
     ("share_logs", 1),
+    ("tool", 1),
     ("inspect_from", "ops"),
     ("inspect_from", [5]),
     ("spawn_modules", [5]),

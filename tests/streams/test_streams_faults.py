@@ -149,7 +149,6 @@ def test_a_simulation_with_streams_can_be_repeated() -> None:
     assert traced(1) == traced(1) != traced(2)
 
 
-
 def test_a_machine_that_vanishes_is_noticed_by_who_waits_for_its_bytes() -> None:
     async def run(network: SimulatedNetwork) -> None:
         async def wait(node: Node) -> None:

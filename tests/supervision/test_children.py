@@ -326,9 +326,10 @@ async def test_epochs_of_a_given_source(waits: bool, autojump_clock: MockClock) 
         await trio.sleep(2)
         return next(numbers)
 
-    async with open_node() as node, node.open_supervisor(
-        backoff=None, epochs=next_epoch if waits else lambda: next(numbers)
-    ) as crew:
+    async with (
+        open_node() as node,
+        node.open_supervisor(backoff=None, epochs=next_epoch if waits else lambda: next(numbers)) as crew,
+    ):
         child = await crew.start(tell_epoch, told)
         node.send(child, "die")
         await trio.sleep(5)

@@ -36,9 +36,7 @@ async def test_a_child_that_raises_at_once_uses_the_limit_up(autojump_clock: Moc
                 child = await crew.start(fail_at_once)
                 await crew.wait()
         assert trio.current_time() < 1
-    assert caught.value.message == (
-        "supervisor team has given up: more than 3 restarts within 5 s, of fail_at_once"
-    )
+    assert caught.value.message == ("supervisor team has given up: more than 3 restarts within 5 s, of fail_at_once")
     (error,) = caught.value.exceptions
     assert isinstance(error, Crash)
     assert error.__traceback__ is not None

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import msgspec
 
 from .._errors import CallError
-from . import ports
+from .._ids import node_of
+from .._protocol.wire.values import plain_message
+from .._services.statistics import NodeStatistics
+from . import ports, tasks, tracing
 from .service import InspectionService
-from .views import LinkPage, LinkView, PortPage
+from .trace_reader import PortTrace, open_trace
+from .views import LinkPage, LinkView, PortPage, SupervisorPage, SupervisorView, TaskView
 
 T = TypeVar("T")
 
@@ -40,6 +45,10 @@ class Inspector:
     def __repr__(self) -> str:
         return f"<Inspector of {self.node_id}>"
 
+    async def statistics(self) -> NodeStatistics:
+        """What the node has counted since it was opened; see `Node.statistics`."""
+        return await self._ask(NodeStatistics, "statistics")
+
     async def ports(self, by: str = "queue", limit: int = 50, after: str | None = None) -> PortPage:
         """Ports of the node, in an order; the following pages by `after`, which the page before has said.
 
@@ -58,10 +67,7 @@ class Inspector:
         """
         if by not in ports.ORDERS:
             raise ValueError(f"ports(): expected by to be one of {', '.join(ports.ORDERS)}, got {by!r}")
-        if isinstance(limit, bool) or not isinstance(limit, int):
-            raise TypeError(f"ports(): expected limit to be an int, got {limit!r}")
-        if not 1 <= limit <= ports.MOST:
-            raise ValueError(f"ports(): expected a limit of 1 to {ports.MOST}, got {limit}")
+        _check_limit("ports()", limit, ports.MOST)
         return await self._ask(PortPage, "ports", by=by, limit=limit, after=after)
 
     async def links(self) -> list[LinkView]:
@@ -76,6 +82,93 @@ class Inspector:
             after = page.after
         return links
 
+    async def tasks(self, *, stacks: bool = False, limit: int = 500) -> TaskView:
+        """The tasks of the node as a tree, whose root stands for the node: its own tasks, and those of its ports.
+
+        The tasks of the program that are not inside ports are not among them: they are not the node's.
+
+        Args:
+          stacks: whether each task comes with its stack. That needs `inspect="act"` on the node, and is logged there.
+          limit: how many tasks there may be in all, at most 1000; `TaskView.hidden` says what is left out.
+
+        Raises:
+          TypeError, ValueError: an argument cannot work.
+        """
+        _check_limit("tasks()", limit, tasks.MOST)
+        return await self._ask(TaskView, "tasks", stacks=bool(stacks), limit=limit)
+
+    async def supervisors(self) -> list[SupervisorView]:
+        """The supervisors that are open on the node, in the order in which they were opened, with their children."""
+        return (await self._ask(SupervisorPage, "supervisors")).supervisors
+
+    # Acts ----------------------------------------------------------------------------------------------------------
+
+    async def kill(self, number: int, *reason: Any) -> None:
+        """Kill a port of the node; as `Node.kill`, which takes the ID. The port is dead when this returns.
+
+        It needs `inspect="act"` on the node, which logs it with the ID of this node.
+
+        Args:
+          number: what the node calls the port: `PortView.number`.
+          reason: why it dies; without any it ends normally.
+
+        Raises:
+          CallError: also `gone`, there is no such port any more.
+          TypeError, ValueError: the number is no positive int; or a part of the reason cannot travel.
+        """
+        _check_number("kill()", number)
+        plain = list(plain_message(reason, thorough=True, what="reason"))
+        await self._ask(bool, "kill", number=number, reason=plain)
+
+    async def stacks(self, number: int) -> str:
+        """The stacks of all tasks of a port, as tracebacks show them; empty if it has none.
+
+        It needs `inspect="act"` on the node, which logs it with the ID of this node.
+
+        Args:
+          number: what the node calls the port: `PortView.number`.
+
+        Raises:
+          CallError: also `gone`, there is no such port any more.
+          TypeError, ValueError: the number is no positive int.
+        """
+        _check_number("stacks()", number)
+        return await self._ask(str, "stacks", number=number)
+
+    def trace(
+        self, port: int | str, *, limit: int = 100, seconds: float = 60.0
+    ) -> AbstractAsyncContextManager[PortTrace]:
+        """The messages that a port of the node gets, as text: `async with inspector.trace(7) as messages:`.
+
+        It needs `inspect="act"` on the node, which logs it with the ID of this node. The port gets what it would get,
+        and when it would. A port is traced by one operator at a time.
+
+        Args:
+          port: what the node calls the port, `PortView.number`; or its ID.
+          limit: how many messages are shown, at most 10,000. Then the trace ends.
+          seconds: after how many seconds it ends, at most 3600.
+
+        Entering waits until the trace has begun, and raises what keeps it from that: `CallError`, also `gone`, there is
+        no such port any more, and `busy`, somebody traces it. Leaving ends the trace; it is no checkpoint.
+
+        Raises:
+          TypeError, ValueError: an argument cannot work.
+        """
+        where: dict[str, object] = {"number": port}
+        if isinstance(port, str):
+            if node_of(port) != self.node_id:
+                raise ValueError(f"trace(): expected a port of {self.node_id}, got {port}")
+            where = {"port": str.__str__(port)}
+        else:
+            _check_number("trace()", port)
+        _check_limit("trace()", limit, tracing.MOST)
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            raise TypeError(f"trace(): expected a number of seconds, got {seconds!r}")
+        if not 0 < seconds <= tracing.LONGEST_TIME:
+            raise ValueError(f"trace(): expected at most {tracing.LONGEST_TIME:g} seconds, above 0, got {seconds!r}")
+        arguments = {**where, "limit": limit, "seconds": float(seconds)}
+        return open_trace(self._service, self.node_id, arguments, limit)
+
     async def _ask(self, kind: type[T], question: str, **arguments: object) -> T:
         answer = await self._service.ask(self.node_id, question, arguments)
         try:
@@ -83,3 +176,17 @@ class Inspector:
         except msgspec.ValidationError as error:
             text = f"{question} of {self.node_id}: expected a {kind.__name__}: {error}"
             raise CallError("bad_reply", text) from None
+
+
+def _check_limit(method: str, limit: object, most: int) -> None:
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise TypeError(f"{method}: expected limit to be an int, got {limit!r}")
+    if not 1 <= limit <= most:
+        raise ValueError(f"{method}: expected a limit of 1 to {most}, got {limit}")
+
+
+def _check_number(method: str, number: object) -> None:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"{method}: expected the number of a port, an int, got {number!r}")
+    if not 0 < number <= 2**62:
+        raise ValueError(f"{method}: expected the number of a port, 1 or greater, got {number}")

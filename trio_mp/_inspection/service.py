@@ -8,31 +8,41 @@ wait for one slice at most. What is not work, such as waiting for messages to tr
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from dataclasses import replace
+from itertools import islice
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 import trio
 
+from .._events import fields
+from .._ids import is_port_name
 from .._peers.callers import CallOfPeer
 from .._peers.peer import Peer
+from .._ports.port import Port, state_of
 from .._protocol.calls import TicketFate
 from .._protocol.requests import Inspect
+from .._reason import describe
 from .._runtime import Runtime
 from .._services.calls import Calls
-from . import links, ports
+from .._services.statistics import NodeStatistics, measure
+from . import links, ports, supervisors, tasks, tracing
 from .errors import Unanswered
 from .ports import PortLister
 from .slices import Slices
-from .views import LinkPage, PortPage
+from .stacks import Place, family_of, stack_of, title_of, write_stack
+from .tasks import Growing
+from .views import LinkPage, PortPage, SupervisorPage, TaskView, TraceEnd
 
 MOST_OF_ONE = 16
 """How many questions one other node may have in flight here."""
 
 log = logging.getLogger("trio_mp.inspect")
 
-Number: TypeAlias = Annotated[int, msgspec.Meta(ge=1, lt=2**63)]
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
 A = TypeVar("A")
 
 
@@ -54,6 +64,40 @@ class LinksAsked(Asked, frozen=True, forbid_unknown_fields=True):
     after: Annotated[str, msgspec.Meta(max_length=255)] = ""
 
 
+class TasksAsked(Asked, frozen=True, forbid_unknown_fields=True):
+    """The arguments of `tasks`."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=tasks.MOST)]
+    stacks: bool = False
+
+
+class NothingAsked(Asked, frozen=True, forbid_unknown_fields=True):
+    """A question without arguments."""
+
+
+class PortAsked(Asked, frozen=True, forbid_unknown_fields=True):
+    """The arguments of a question about one port."""
+
+    number: Number
+
+
+class KillAsked(Asked, frozen=True, forbid_unknown_fields=True):
+    """The arguments of `kill`."""
+
+    number: Number
+    reason: list[Any]
+
+
+class TraceAsked(Asked, frozen=True, forbid_unknown_fields=True):
+    """The arguments of `trace`: the number of a port, or its ID, and the name of the asker's port for the messages."""
+
+    to: Annotated[str, msgspec.Meta(max_length=64)]
+    limit: Annotated[int, msgspec.Meta(ge=1, le=tracing.MOST)]
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=tracing.LONGEST_TIME)]
+    number: Number | None = None
+    port: Annotated[str, msgspec.Meta(max_length=320)] | None = None
+
+
 class InspectionService:
     """Answers the questions of other nodes, and of this one about itself.
 
@@ -64,7 +108,7 @@ class InspectionService:
     """
 
     def __init__(self, runtime: Runtime, calls: Calls, place_of: Callable[[str], str]) -> None:
-        self._runtime = runtime
+        self.runtime = runtime
         self._place_of = place_of
         self._calls = calls
         self._clock = runtime.lifecycle.clock
@@ -73,19 +117,25 @@ class InspectionService:
         self._turn = trio.Lock()
         self._in_flight: Counter[str] = Counter()
         self._questions: dict[str, Callable[[str, dict[str, object]], Awaitable[object]]] = {
+            "statistics": self._measure,
             "ports": self._list_ports,
             "links": self._list_links,
+            "tasks": self._list_tasks,
+            "supervisors": self._list_supervisors,
+            "kill": self._kill,
+            "stacks": self._show_stacks,
+            "trace": self._trace,
         }
 
     # Who may ask ---------------------------------------------------------------------------------------------------
 
     def may_act(self, asker: str) -> bool:
         """Whether that node, which may read, may also act, and see IDs. This node may always."""
-        return asker == self._runtime.id or self._runtime.settings.inspect == "act"
+        return asker == self.runtime.id or self.runtime.settings.inspect == "act"
 
     def _check_may_read(self, asker: str) -> None:
         """Check that a node may ask. Raises `Unanswered`."""
-        runtime = self._runtime
+        runtime = self.runtime
         settings = runtime.settings
         if asker == runtime.id:
             return
@@ -99,7 +149,7 @@ class InspectionService:
     def _check_may_act(self, asker: str, what: str) -> None:
         """Check that a node that may ask may also act. Raises `Unanswered`."""
         if not self.may_act(asker):
-            here, level = self._runtime.id, self._runtime.settings.inspect
+            here, level = self.runtime.id, self.runtime.settings.inspect
             raise Unanswered("refused", f"{what} needs inspect='act' on {here}, whose setting `inspect` is {level!r}")
 
     # Questions -----------------------------------------------------------------------------------------------------
@@ -110,9 +160,9 @@ class InspectionService:
         Raises:
           what `Calls.inspect` raises.
         """
-        if node_id != self._runtime.id:
+        if node_id != self.runtime.id:
             return await self._calls.inspect(node_id, question, arguments)
-        self._runtime.check_open()
+        self.runtime.check_open()
         await trio.lowlevel.checkpoint()
         try:
             return await self._answer(node_id, question, arguments)
@@ -129,12 +179,10 @@ class InspectionService:
             if self._in_flight[peer.id] >= MOST_OF_ONE:
                 raise Unanswered("busy", f"{peer.id} has {MOST_OF_ONE} questions in flight, the limit")
         except Unanswered as error:
-            if error.word == "refused":
-                self._runtime.errands.complain(peer.id, "inspect", log, "%s is refused: %s", peer.id, error.text)
-            call.answer_by_error(error.word, error.text)
+            self._fail(peer.id, call, error)
             return True
         self._in_flight[peer.id] += 1
-        self._runtime.lifecycle.start_system_task(self._serve, peer.id, call, request)
+        self.runtime.lifecycle.start_system_task(self._serve, peer.id, call, request)
         return True
 
     async def _serve(self, asker: str, call: CallOfPeer, request: Inspect) -> None:
@@ -151,11 +199,11 @@ class InspectionService:
             if scope.cancelled_caught:
                 call.expire()
         except Unanswered as error:
-            call.answer_by_error(error.word, error.text)
+            self._fail(asker, call, error)
         except Exception as error:  # noqa: BLE001 - a question of another node must not end this one
-            self._runtime.errands.complain(
-                *(asker, "inspection", log, "an error in this program, while it answered a question of %s: %r"),
-                *(asker, error),
+            self.runtime.errands.complain(
+                *(asker, "inspection", log, "an error in this program, while it answered a question of %s:\n%s"),
+                *(asker, "".join(traceback.format_exception(error))),
                 level=logging.ERROR,
             )
             call.answer_by_error("failed", "an error in the program of the node; its log says more")
@@ -163,12 +211,23 @@ class InspectionService:
             self._in_flight[asker] -= 1
             self._in_flight += Counter()
 
+    def _fail(self, asker: str, call: CallOfPeer, error: Unanswered) -> None:
+        if error.word == "refused":
+            text = "an inspection by %s is refused: %s"
+            self.runtime.errands.complain(asker, "inspect", log, text, asker, error.text)
+        call.answer_by_error(error.word, error.text)
+
     async def _answer(self, asker: str, question: str, arguments: dict[str, object]) -> object:
         """The answer to a question, of plain values. Raises `Unanswered`."""
         answer = self._questions.get(question)
         if answer is None:
-            raise Unanswered("bad_question", f"{self._runtime.id} does not know the question {question!r:.100}")
+            raise Unanswered("bad_question", f"{self.runtime.id} does not know the question {question!r:.100}")
         return msgspec.to_builtins(await answer(asker, arguments))
+
+    async def _measure(self, _: str, arguments: dict[str, object]) -> NodeStatistics:
+        _read(arguments, NothingAsked)
+        await trio.lowlevel.checkpoint()
+        return measure(self.runtime, self._calls)
 
     async def _list_ports(self, asker: str, arguments: dict[str, object]) -> PortPage:
         asked = _read(arguments, PortsAsked)
@@ -180,7 +239,123 @@ class InspectionService:
     async def _list_links(self, asker: str, arguments: dict[str, object]) -> LinkPage:
         asked = _read(arguments, LinksAsked)
         async with self._turn:
-            return await links.list_links(self._runtime.network, asked.after, Slices(self._clock), self._place_of)
+            return await links.list_links(self.runtime.network, asked.after, Slices(self._clock), self._place_of)
+
+    async def _list_tasks(self, asker: str, arguments: dict[str, object]) -> TaskView:
+        asked = _read(arguments, TasksAsked)
+        if asked.stacks:
+            self._check_may_act(asker, "the stacks of tasks")
+            self._log_act(asker, "looks at the stacks of all tasks")
+        slices = Slices(self._clock)
+        async with self._turn:
+            tree = await tasks.list_tasks(self.runtime.lifecycle, self._ports.numbers, asked.limit, slices)
+            if asked.stacks:
+                return await self.runtime.environment.in_thread(lambda: _grown(tree, stacks=True))
+            return _grown(tree, stacks=False)
+
+    async def _list_supervisors(self, asker: str, arguments: dict[str, object]) -> SupervisorPage:
+        _read(arguments, NothingAsked)
+        async with self._turn:
+            return await supervisors.list_supervisors(
+                self.runtime, self._ports.numbers, Slices(self._clock), ids=self.may_act(asker)
+            )
+
+    # Acts ----------------------------------------------------------------------------------------------------------
+
+    async def _kill(self, asker: str, arguments: dict[str, object]) -> bool:
+        """Kill a port, in order with what was sent to it before. It is dead when this returns."""
+        asked = _read(arguments, KillAsked)
+        self._check_may_act(asker, "to kill a port")
+        port = self._ports.numbers.find(asked.number)
+        reason = tuple(asked.reason)
+        self._log_act(asker, f"kills the port {asked.number}, {port}: {describe(reason)}")
+        self.runtime.lifecycle.kill(port.name, reason)
+        await self._wait_turn()
+        return True
+
+    async def _show_stacks(self, asker: str, arguments: dict[str, object]) -> str:
+        """The stacks of the tasks of a port, and of those in their nurseries."""
+        asked = _read(arguments, PortAsked)
+        self._check_may_act(asker, "the stacks of tasks")
+        port = self._ports.numbers.find(asked.number)
+        self._log_act(asker, f"looks at the stacks of the port {asked.number}, {port}")
+        slices = Slices(self._clock)
+        stacks: list[tuple[str, list[Place]]] = []
+        async with self._turn:
+            for top in tuple(state_of(port).scopes.values()):
+                for task in islice(family_of(top), tasks.MOST - len(stacks)):
+                    stacks.append((title_of(task), stack_of(task)))
+                    await slices.pause()
+            return await self.runtime.environment.in_thread(
+                lambda: "\n".join([part for title, places in stacks for part in (title, write_stack(places))])
+            )
+
+    async def _trace(self, asker: str, arguments: dict[str, object]) -> TraceEnd:
+        """Show the messages that a port gets, until as many were shown as are wanted, or for some time."""
+        asked = _read(arguments, TraceAsked)
+        self._check_may_act(asker, "to trace a port")
+        port = self._port_to_trace(asked)
+        number = self._ports.numbers.of(port)
+        is_here = asker == self.runtime.id
+        if not is_port_name(asked.to) or (is_here and asked.to == port.name):
+            raise Unanswered("bad_question", "to: expected the name of another port, for what is traced")
+
+        def tell(message: tuple[object, ...]) -> str:
+            if is_here:
+                self.runtime.send_here(asked.to, message)
+                return ""
+            return self.runtime.errands.answer(asker, asked.to, message)
+
+        tracer = tracing.Tracer(port, asked.limit, tell)
+        tracer.begin(number)
+        self._log_act(asker, f"traces the port {number}, {port}, for {asked.limit} messages or {asked.seconds:g} s")
+        try:
+            with trio.move_on_after(asked.seconds):
+                await tracer.ended.wait()
+        finally:
+            end = tracer.end("time")
+        if is_here:
+            # Behind what was sent to the asker's port: to another node the order is that of the connection.
+            await self._wait_turn()
+        return end
+
+    def _port_to_trace(self, asked: TraceAsked) -> Port:
+        if (asked.number is None) == (asked.port is None):
+            raise Unanswered("bad_question", "expected either the number of a port, or its ID")
+        lifecycle = self.runtime.lifecycle
+        if asked.number is not None:
+            port = self._ports.numbers.find(asked.number)
+        else:
+            node_id, _, name = str(asked.port).partition("#")
+            found = lifecycle.ports.get(name) if node_id == self.runtime.id else None
+            if found is None:
+                raise Unanswered("gone", f"there is no port {asked.port} on {self.runtime.id}, or it has died")
+            port = found
+        if not port.alive:
+            raise Unanswered("gone", f"the port {asked.number} has died, and unwinds")
+        return port
+
+    async def _wait_turn(self) -> None:
+        """Wait until the messages and kills that wait on this node now have been dispatched."""
+        done = trio.Event()
+        self.runtime.dispatcher.queue.call_behind(done.set)
+        await done.wait()
+
+    def _log_act(self, asker: str, what: str) -> None:
+        """Log what another node does here, or looks at. Never left out: this is the record of who has done it."""
+        # What the program does to its own node is no news to it.
+        level = logging.DEBUG if asker == self.runtime.id else logging.WARNING
+        log.log(level, "%s %.1000s", asker, what, extra=fields("inspected", self.runtime.id, peer=asker))
+
+
+def _grown(tree: Growing, *, stacks: bool) -> TaskView:
+    """The view of a tree of tasks. With stacks, this reads source."""
+    return replace(
+        tree.view,
+        children=[_grown(child, stacks=stacks) for child in tree.children],
+        hidden=tree.hidden,
+        stack=write_stack(tree.places) if stacks and tree.places else None,
+    )
 
 
 def _read(arguments: dict[str, object], kind: type[A]) -> A:

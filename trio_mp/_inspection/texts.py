@@ -28,6 +28,7 @@ _NAMES = re.compile(
     r"|(?<![A-Za-z0-9_\-])[A-Za-z0-9_\-]{16}\.[0-9]{1,19}\.[A-Za-z0-9_\-]{16}(?![A-Za-z0-9_\-])"
 )
 _PACKAGE = str(Path(__file__).resolve().parents[1])
+_TRIO = str(Path(trio.__file__).resolve().parent)
 
 
 def without_ids(text: str) -> str:
@@ -68,6 +69,11 @@ def name_of(function: Callable[..., Any]) -> str:
 def is_ours(code: CodeType) -> bool:
     """Whether this is code of the package itself."""
     return code.co_filename.startswith(_PACKAGE)
+
+
+def is_trios(code: CodeType) -> bool:
+    """Whether this is code of Trio."""
+    return code.co_filename.startswith(_TRIO)
 
 
 def name_of_code(frame: FrameType) -> str:

@@ -117,3 +117,130 @@ class LinkPage:
 
     links: list[LinkView] = field(default_factory=list)
     after: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """One task, with the tasks in its nurseries.
+
+    Attributes:
+      name: the function that it runs, as `package.module:name`; of the root the ID of the node.
+      port: the number of the port that it belongs to; None if it is a task of the node itself, or of another task.
+      where: the innermost function of the program that it is in; empty if it runs none.
+      line: the line in that function where it waits; 0 if it runs none.
+      waits_for: the function that it waits in, such as `trio:sleep`.
+      children: the tasks in its nurseries.
+      hidden: how many of these are left out, for lack of room.
+      stack: where it is, as a traceback shows it; None unless stacks were asked for.
+    """
+
+    name: str
+    port: int | None = None
+    where: str = ""
+    line: int = 0
+    waits_for: str = ""
+    children: list[TaskView] = field(default_factory=list)
+    hidden: int = 0
+    stack: str | None = None
+
+
+@dataclass(frozen=True)
+class ChildView:
+    """One child of a supervisor.
+
+    Attributes:
+      name: its name in logs.
+      kind: `"local"`, its lives are ports of this node; `"remote"`, of other nodes; `"process"`, processes; or
+        `"worker"`, worker processes.
+      restart: `"permanent"`, `"transient"` or `"temporary"`.
+      state: `"down"`, `"starting"`, `"up"` or `"stopping"`.
+      restarts: how often it was started again.
+      significant: whether the supervisor may end when it ends.
+      node: where its present life runs, or where the last one ran; empty before the first.
+      port: the number of its port, if that is one of the node that is inspected.
+      reason: why its latest life has ended; empty if none has, or normally.
+      id: the ID of the port of its life; None unless the setting `inspect` of the node is `"act"`.
+    """
+
+    name: str
+    kind: str
+    restart: str
+    state: str
+    restarts: int = 0
+    significant: bool = False
+    node: str = ""
+    port: int | None = None
+    reason: str = ""
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class SupervisorView:
+    """One supervisor that is open.
+
+    Attributes:
+      name: the name that the program has given it; may be empty.
+      strategy: `"one_for_one"`, `"one_for_all"` or `"rest_for_one"`.
+      state: `"running"`; or `"ending"`, it stops its children.
+      restarts: how many restarts it has made, of all children.
+      limit, within: it gives up with more than so many restarts within so many seconds.
+      parent: the index, in the list of all, of the supervisor around it; None if there is none.
+      port: the number of the port whose task has opened it; None if no port has.
+      children: its children, in their order.
+      hidden: how many of these are left out, for lack of room.
+    """
+
+    name: str
+    strategy: str
+    state: str
+    restarts: int = 0
+    limit: int = 0
+    within: float = 0.0
+    parent: int | None = None
+    port: int | None = None
+    children: list[ChildView] = field(default_factory=list)
+    hidden: int = 0
+
+
+@dataclass(frozen=True)
+class SupervisorPage:
+    """The supervisors of a node.
+
+    Attributes:
+      supervisors: in the order in which they were opened.
+      hidden: how many are left out, for lack of room.
+    """
+
+    supervisors: list[SupervisorView] = field(default_factory=list)
+    hidden: int = 0
+
+
+@dataclass(frozen=True)
+class TracedMessage:
+    """A message that a port has got.
+
+    Attributes:
+      number: which one it is since the trace has begun, from 1 on.
+      seconds: how long after the beginning of the trace a handler, or the mailbox, got it.
+      text: its elements, as Python writes them, of at most 500 characters. In the place of an object of the program
+        stands its type.
+    """
+
+    number: int
+    seconds: float
+    text: str
+
+
+@dataclass(frozen=True)
+class TraceEnd:
+    """How a trace has ended.
+
+    Attributes:
+      why: `"limit"`, `"time"` or `"died"`.
+      count: how many messages the port has got meanwhile.
+      dropped: how many of them were left out.
+    """
+
+    why: str
+    count: int = 0
+    dropped: int = 0

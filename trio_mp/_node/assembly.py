@@ -83,7 +83,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
       settings, environment: the node's.
     """
     incarnation = random_token(environment.entropy)
-    node_id = settings.node_id or f"anon/{random_token(environment.entropy)}"
+    node_id = settings.node_id or _certified_id(settings) or f"anon/{random_token(environment.entropy)}"
     observers = Observers()
     pending_streams = PendingStreams()
 
@@ -197,6 +197,7 @@ def _introduce(settings: Settings, node_id: str, incarnation: str) -> LocalInfo:
         limit=settings.message_limit,
         provider=PROVIDER,
         words=WORDS,
+        tool=settings.tool,
         certificates=certificate is not None,
         verify_node_id=certificate is not None and certificate.verify_node_id,
     )
@@ -217,6 +218,16 @@ def _make_tls(
         # Now, so that no handshake waits for it.
         importlib.import_module("trio_mp._transport.throwaway")
     return environment.make_tls, None
+
+
+def _certified_id(settings: Settings) -> str:
+    """The ID that the certificate of a tool names; empty if there is none, or if certificates need not name nodes."""
+    certificate = settings.certificate
+    if not settings.tool or certificate is None or not certificate.verify_node_id:
+        return ""
+    from .._transport.certificates import first_node_id  # with what reads them: 9 MiB, which others need not
+
+    return first_node_id(certificate)
 
 
 async def _nowhere(_: str) -> tuple[Address, ...]:

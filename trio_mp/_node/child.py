@@ -49,28 +49,74 @@ async def open_child_node(
         this is.
       context: as for `open_node`.
       settings: as for `open_node(profile=False)`: none comes from the environment, which is the parent's, or from a
-        profile. `seeds`, `secret` and `encryption` are the parent's and cannot be given. In a network
-        with certificates the process needs a `certificate` of its own: the parent hands over no private key.
+        profile. `seeds`, `secret` and `encryption` are the parent's and cannot be given. A `secret_file` takes the
+        place of the parent's secret, so that a process that runs takes up new secrets. In a network with certificates
+        the process needs a `certificate` of its own: the parent hands over no private key.
 
     Raises:
       RuntimeError: nobody has launched this process in this way, or its node was opened before.
       PortDied: the parent's node cannot be reached; or the port of the handler has died abnormally.
       TypeError, ConfigurationError, OSError: as `open_node`.
     """
-    pipe, invitation = accept_invitation()
-    token = trio.lowlevel.current_trio_token()
-    block = trio.CancelScope()
+    async with open_node_beside(Parent(), node_id, handler=handler, context=context, **settings) as node:
+        yield node
 
-    def leave() -> None:
+
+class Parent:
+    """The process that has launched this one. From now on a thread watches it.
+
+    If the parent stops this process, or dies, the block of the node is cancelled. If the parent has died, the thread
+    ends this process 0.75 seconds later, whatever it does. A parent does not stop a process whose node is not open yet.
+
+    Attributes:
+      invitation: what it has told this process.
+      block: the scope of the node's block.
+
+    Raises:
+      RuntimeError: nobody has launched this process in this way, or its node was opened before.
+    """
+
+    def __init__(self) -> None:
+        pipe, self.invitation = accept_invitation()
+        self.block = trio.CancelScope()
+        self._token: trio.lowlevel.TrioToken | None = None
+        ParentWatch(pipe, self.invitation.pid, self._leave).start()
+
+    def enter_trio(self) -> None:
+        """Note that the task that calls this is to be reached by a cancellation of `block`."""
+        self._token = trio.lowlevel.current_trio_token()
+
+    def _leave(self) -> None:
+        """Cancel the block. Called in the thread of the watch."""
+        if self._token is None:
+            # Only a parent that has died gets here, and then the watch ends this process.
+            return
         try:
             # Also before the block is entered: then it is cancelled on entry. A parent does not stop a process that is
             # not ready, and if the parent dies while the node is opened, the watch ends the process.
-            token.run_sync_soon(block.cancel)
+            self._token.run_sync_soon(self.block.cancel)
         except trio.RunFinishedError:
             # Trio has ended, and the program is about to.
             return
 
-    ParentWatch(pipe, invitation.pid, leave).start()
+
+@asynccontextmanager
+async def open_node_beside(
+    parent: Parent,
+    node_id: str | None = None,
+    *,
+    handler: Callable[..., Any] | None = None,
+    context: Any = None,
+    **settings: Unpack[SettingArguments],
+) -> AsyncGenerator[Node, None]:
+    """Run a node as `open_child_node` does, in a process that has begun to watch its parent before.
+
+    Args:
+      parent: the parent.
+      node_id, handler, context, settings: as for `open_child_node`.
+    """
+    parent.enter_trio()
+    invitation = parent.invitation
     arguments = _settings_with(invitation, settings)
     # Nothing from outside: the environment is the parent's, with the parent's node ID and binds in it.
     async with open_node(node_id, profile=False, context=context, **arguments) as node:
@@ -80,7 +126,7 @@ async def open_child_node(
             state_of(port).epoch = invitation.epoch
         await node.call(invitation.parent, READY, port if port is not None else node.id)
         life = node.move_on_death(port) if port is not None else None
-        with block:
+        with parent.block:
             if life is None:
                 yield node
             else:
@@ -102,7 +148,8 @@ def _settings_with(invitation: Invitation, given: SettingArguments) -> SettingAr
         )
     settings = given.copy()
     settings["seeds"] = invitation.seeds
-    settings["secret"] = invitation.secrets or None
+    if given.get("secret_file") is None:
+        settings["secret"] = invitation.secrets or None
     settings["encryption"] = invitation.encryption
     return settings
 

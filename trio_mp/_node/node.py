@@ -85,7 +85,7 @@ class Node:
 
     @property
     def peers(self) -> tuple[str, ...]:
-        """The IDs of the nodes with which this node has a connection in use now."""
+        """The IDs of the nodes with which this node has a connection in use now, without tools."""
         return tuple(self._runtime.network.up_nodes()) if self._runtime.network is not None else ()
 
     @property
@@ -239,16 +239,13 @@ class Node:
             peer.fail(error)
 
     def send_after(self, seconds: float, port: str | ChildRef, *message: Any) -> Timer:
-        """Send a message later.
+        """Send a message later. Returns a handle; its `cancel()` sees to it that the message is not sent.
 
         Args:
           seconds: how much later, by Trio's clock.
           port, message: as for `send`; what travels is a snapshot taken now.
 
         Called by the code of a port, it ends with that port: once that has died, the message is not sent.
-
-        Returns:
-          A handle; its `cancel()` sees to it that the message is not sent.
 
         Raises:
           ValueError: the number of seconds is negative or not a number.
@@ -259,6 +256,8 @@ class Node:
     def send_every(self, seconds: float, port: str | ChildRef, *message: Any) -> Timer:
         """Send a message again and again: the first after so many seconds, the others at the same distance.
 
+        Returns a handle; after its `cancel()` nothing more is sent.
+
         Ticks that were overrun, because the program computed or its machine slept, are skipped: there is never a burst
         of them, and the later ones keep their times. Nobody waits until a tick was handled.
 
@@ -268,9 +267,6 @@ class Node:
         Args:
           seconds: how far apart, by Trio's clock.
           port, message: as for `send`; what travels is a snapshot taken now.
-
-        Returns:
-          A handle; after its `cancel()` nothing more is sent.
 
         Raises:
           ValueError: the number of seconds is not above 0.
@@ -753,20 +749,24 @@ class Node:
 
     # The network ---------------------------------------------------------------------------------------------------
 
-    def watch_nodes(self) -> AbstractAsyncContextManager[NodeChanges]:
+    def watch_nodes(self, *, tools: bool = False) -> AbstractAsyncContextManager[NodeChanges]:
         """Nodes that join the network and leave it: `async with node.watch_nodes() as changes:`.
 
         `changes` is an async iterator of `NodeChange`: at first the nodes that are there, this one among them, as if
         each had just joined; then each that joins or leaves, as it becomes known here. A node that has run anew leaves
         and joins. It says which nodes the network has; `peers` says which of them are connected with this one.
 
-        Entering is a checkpoint, and waits while this node is not attached to the network; so does each step of the
-        iterator. Cancelled, nothing is lost.
+        Args:
+          tools: whether to tell of tools as well, such as the commands of `trio-mp` while they run. They have joined
+            with the setting `tool`, and no program should count on them.
+
+        Entering is a checkpoint. Each step of the iterator is one, too, and waits while this node is not attached to
+        the network. Cancelled, nothing is lost.
 
         Raises:
           trio.ClosedResourceError: the node is closed.
         """
-        return watch_nodes(self._database)
+        return watch_nodes(self._database, tools=tools)
 
     def collect_logs(self, level: int | str = logging.WARNING) -> LogCollector:
         """Have all nodes of the network, those that join later too, send this one their log records.

@@ -113,6 +113,11 @@ async def open_node(
           member may claim any ID, so this keeps out mistakes, and nobody who means harm.
         - `share_logs` (True): whether other nodes get log records of this process when they ask for
           them.
+        - `tool` (False): whether the node is a tool: a member that comes to look or to say
+          something, and goes. It listens nowhere, is never global, and does not make another node
+          global. `watch_nodes` and `peers` of other nodes leave it out; `watch_nodes(tools=True)`
+          does not. Its node ID is the one that its certificate names, else a random one. From
+          outside it takes no node ID, `binds`, `services` or `spawn_modules`.
 
     Leaving the block kills the ports, with the reason `("node_closed", nodeid)`, or `("node_failed", …)` after an
     exception; it waits until they have unwound, flushes the queues for other nodes, and closes. After a cancellation
@@ -132,14 +137,16 @@ async def open_node(
 
 
 @asynccontextmanager
-async def open_node_from(command_line: Layer, *, profile: str | bool | None = None) -> AsyncGenerator[Node, None]:
+async def open_node_from(
+    command_line: Layer, *, profile: str | bool | None = None, **settings: Unpack[SettingArguments]
+) -> AsyncGenerator[Node, None]:
     """Open a node as `open_node` does, for a command whose user can give settings that decide about all others.
 
     Args:
       command_line: these settings.
-      profile: as for `open_node`.
+      profile, settings: as for `open_node`.
     """
-    with from_outside(None, profile, (), {}, command_line) as (found_id, found):
+    with from_outside(None, profile, (), settings, command_line) as (found_id, found):
         async with open_node_in(Environment(), found_id, instruments=trace_of_environment(profile), **found) as node:
             yield node
 

@@ -127,8 +127,8 @@ class Network:
         self.local = dataclasses.replace(self.local, keys=secrets.keys)
 
     def up_nodes(self) -> list[str]:
-        """The IDs of the nodes with a connection in use."""
-        return [peer.id for peer in self.peers.values() if peer.current is not None]
+        """The IDs of the nodes with a connection in use, without tools."""
+        return [peer.id for peer in self.peers.values() if peer.current is not None and not peer.is_tool]
 
     def why_missing(self, node_id: str) -> str:
         """Why there may be no connection with a node, for people."""

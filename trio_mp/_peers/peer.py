@@ -87,6 +87,7 @@ class Peer:
         )
         self.connections: dict[str, PeerConnection] = {}
         self.current: PeerConnection | None = None
+        self.is_tool = False
         self.traffic = Traffic()
         self.up_since = 0.0
         self.calling = 0
@@ -454,6 +455,7 @@ class Peer:
 
     def _went_up(self, connection: PeerConnection) -> None:
         self.current = connection
+        self.is_tool = connection.info is not None and connection.info.tool
         connection.writer.write_queue_of(self.association, self._flushed)
         self.up_since = trio.current_time()
         self._idleness.connected(self.up_since)

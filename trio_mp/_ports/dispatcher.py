@@ -384,6 +384,8 @@ class Dispatcher:
                 if not message.call.begin():
                     self._drop_call(port, message)
                     return None
+                if state.tracer is not None:
+                    state.tracer(message)
                 answering = state.handlers.find_answering(message)
                 if answering is not None:
                     handler, arguments = answering
@@ -393,6 +395,8 @@ class Dispatcher:
                 message = (*message, message.call.hand_on())
                 found = state.handlers.find_other(message)
             else:
+                if state.tracer is not None:
+                    state.tracer(message)
                 found = state.handlers.find(message)
             if found is not None:
                 function, arguments = found

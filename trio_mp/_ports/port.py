@@ -383,7 +383,7 @@ def rearm(port: Port) -> None:
     state = state_of(port)
     handlers = state.handlers
     port._tags = port._default = None
-    if state.busy or not state.alive:
+    if state.busy or not state.alive or state.tracer is not None:
         return
     if state.mailbox is None:
         if not handlers.patterns and type(handlers) is HandlerTable:

@@ -88,6 +88,7 @@ class PortState:
       epoch: which life of a supervised child it is; None if no supervisor has started it.
       unwind_limit: how long they may take for that, in seconds; None for as long as the node's setting says.
       supervisors: those that its tasks have opened and that have not ended: they come before that time.
+      tracer: is called with each message before a handler, or the mailbox, gets it; None if nobody traces the port.
     """
 
     __slots__ = (
@@ -105,6 +106,7 @@ class PortState:
         "scopes",
         "supervisors",
         "tasks",
+        "tracer",
         "unwind_limit",
         "unwinding",
         "unwound",
@@ -129,3 +131,4 @@ class PortState:
         self.epoch: int | None = None
         self.unwind_limit: float | None = None
         self.supervisors: dict[Supervising, None] | None = None
+        self.tracer: Callable[[tuple[object, ...]], None] | None = None

@@ -20,6 +20,12 @@ ONCE = ("node_id", "binds", "services")
 TAKEN = "another node of this process has taken its own from outside"
 """Why a setting of `ONCE` cannot come from outside."""
 
+NOT_FOR_TOOLS = ("node_id", "binds", "services", "spawn_modules")
+"""What a profile says of the service that it is for, and not of a tool that joins the same network with it."""
+
+A_TOOL = "the node is a tool"
+"""Why a setting of `NOT_FOR_TOOLS` cannot come from outside. It is no mistake, so nobody is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -38,7 +44,8 @@ class Request:
     @property
     def barred(self) -> dict[str, str]:
         """The settings that cannot come from outside, each with the reason."""
-        return dict.fromkeys(self.fixed, "the program has fixed it")
+        tool = dict.fromkeys(NOT_FOR_TOOLS, A_TOOL) if self.arguments.get("tool") else {}
+        return {**dict.fromkeys(self.fixed, "the program has fixed it"), **tool}
 
     @property
     def wants_network(self) -> bool:
@@ -129,5 +136,5 @@ def explain(merged: Merged) -> list[str]:
 
 def explain_barred(merged: Merged) -> list[str]:
     """Say which settings from outside have no effect because the program does not let them, a text for each."""
-    barred = [one for one in merged.overridden if one.barred and one.why != TAKEN]
+    barred = [one for one in merged.overridden if one.barred and one.why not in (TAKEN, A_TOOL)]
     return [f"{one.given.source} has no effect: {one.why}" for one in barred]

@@ -143,9 +143,15 @@ class FamilyWatch(AsyncIterator[Change]):
     Args:
       read: returns the table as it is now; None as long as this node does not know it.
       check_open: raises `trio.ClosedResourceError` if the node is closed.
+      news: a parking lot that is woken for each change; one of its own by default.
     """
 
-    def __init__(self, read: Callable[[], Table | None], check_open: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Table | None],
+        check_open: Callable[[], None],
+        news: trio.lowlevel.ParkingLot | None = None,
+    ) -> None:
         self._read = read
         self._check_open = check_open
         self._closed = False
@@ -154,7 +160,8 @@ class FamilyWatch(AsyncIterator[Change]):
         self._waiting: deque[Difference] = deque()
         self._keys = 0
         self._missed = False
-        self._news = trio.lowlevel.ParkingLot()
+        # Not `or`: an empty parking lot counts as false.
+        self._news = trio.lowlevel.ParkingLot() if news is None else news
         self._reading = False
 
     async def __anext__(self) -> Change:
@@ -170,13 +177,17 @@ class FamilyWatch(AsyncIterator[Change]):
         try:
             await trio.lowlevel.checkpoint()
             while True:
-                self._check()
-                change = self._next()
+                change = self.take()
                 if change is not None:
                     return change
                 await self._news.park()
         finally:
             self._reading = False
+
+    def take(self) -> Change | None:
+        """Take the next change, if there is one. Raises `trio.ClosedResourceError` as iterating does."""
+        self._check()
+        return self._next()
 
     def put(self, change: Difference) -> None:
         """Let a change of the table wait for the reader. Too many of them become one, made when the reader comes."""

@@ -6,8 +6,8 @@ What the database is, and who tells whom what, is in `_protocol/database/replica
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import trio
@@ -20,7 +20,7 @@ from .._ports.port_state import Owned
 from .._protocol.database.effects import Answer, Changed, Effect, Grace, Ignored, Opened, Refused
 from .._protocol.database.entries import check_entry, check_text, is_port_id, named_entry, read_port
 from .._protocol.database.messages import WORD
-from .._protocol.database.records import FAMILIES, NODES, Table
+from .._protocol.database.records import FAMILIES, NODES, TOOLS, Table
 from .._protocol.database.replica import Replica
 from .._protocol.membership.messages import Addresses
 from .._protocol.membership.rules import (
@@ -299,8 +299,19 @@ class Database:
         if name == FAMILIES:
             raise ValueError(f"watch(): expected a family that somebody sets, got {name!r}; use families()")
         await trio.lowlevel.checkpoint()
+        with self.follow(name) as watch:
+            yield watch
+
+    @contextmanager
+    def follow(self, name: str, news: trio.lowlevel.ParkingLot | None = None) -> Generator[FamilyWatch]:
+        """Follow a family for the length of the block, as `watch` does; not for users, who have that.
+
+        Args:
+          name: the name of the family.
+          news: a parking lot that is woken for each change; see `FamilyWatch`.
+        """
         self._runtime.check_open()
-        watch = FamilyWatch(lambda: self._replica.table(name), self._check_open)
+        watch = FamilyWatch(lambda: self._replica.table(name), self._check_open, news)
         self._watches.setdefault(name, {})[watch] = None
         self._execute(self._replica.subscribe(name))
         try:
@@ -463,7 +474,8 @@ class Database:
         return True
 
     def _say_where(self, addresses: Addresses) -> None:
-        self._execute(self._replica.set(NODES, self._runtime.id, [self._runtime.incarnation, *addresses]))
+        family = TOOLS if self._runtime.settings.tool else NODES
+        self._execute(self._replica.set(family, self._runtime.id, [self._runtime.incarnation, *addresses]))
 
     def held_nodes(self) -> Table:
         """See `Directory.held_nodes`."""

@@ -71,7 +71,10 @@ class MembershipService:
         # Rediallers of seeds have an address as their key, all others a node ID.
         self._rediallers: dict[str, Redialler] = {}
         permissions = permissions_of(network, self._rediallers.values)
-        self.rules = Membership(network.dispatcher.id, is_global=not network.settings.seeds, permissions=permissions)
+        settings = network.settings
+        self.rules = Membership(
+            network.dispatcher.id, is_global=not settings.seeds, permissions=permissions, is_tool=settings.tool
+        )
         self._effects = EffectQueue(self._do)
         self.observers: list[Callable[[MembershipEffect], None]] = []
         self.sightings = Sightings(directory)
@@ -233,7 +236,7 @@ class MembershipService:
 
     def _service(self, word: str) -> Service:
         def serve(node_id: str, arguments: tuple[object, ...]) -> bool:
-            effects = self.rules.received(node_id, word, arguments)
+            effects = self.rules.received(node_id, word, arguments, from_tool=self.network.peer(node_id).is_tool)
             self.execute(effects or [])
             return effects is not None
 
@@ -248,7 +251,9 @@ class MembershipService:
         current = self.network.peer(node_id).current
         if isinstance(current, Connection) and self._own_addresses.note(current.pipe.local_host):
             self._update_addresses()
-        self.sightings.connected(node_id, map(str, self.network.addresses_of(node_id)))
+        if not self.network.peer(node_id).is_tool:
+            # A tool is not dialled, and many that come and go shall not push out the nodes that are remembered.
+            self.sightings.connected(node_id, map(str, self.network.addresses_of(node_id)))
         self._changed.unpark_all()
 
     def went_down(self, node_id: str) -> None:
@@ -315,8 +320,9 @@ class MembershipService:
         return "global" if node_id in rules.globals else ""
 
     def known_nodes(self) -> list[str]:
-        """The IDs of all nodes of the network, as far as this one knows them; its own is not among them."""
-        known = [*self._directory.held_nodes(), *self.rules.globals, *self.network.peers]
+        """The IDs of all nodes of the network, as far as this one knows them, without its own and those of tools."""
+        peers = [peer.id for peer in self.network.peers.values() if not peer.is_tool]
+        known = [*self._directory.held_nodes(), *self.rules.globals, *peers]
         return [node_id for node_id in dict.fromkeys(known) if node_id != self.network.dispatcher.id]
 
     # Where this node is --------------------------------------------------------------------------------------------

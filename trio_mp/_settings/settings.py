@@ -1,8 +1,8 @@
 """The settings of a node. The table of all of them is the class `Settings`.
 
 A new setting needs a line in `Settings`, with the function of `checks.py` that checks it, and a line in
-`SettingArguments`, which tells type checkers what a program may write. `python docs/settings_table.py` then writes the
-docstring of `open_node` and the table of docs/api.md anew; a test holds all of these against each other.
+`SettingArguments`, which tells type checkers what a program may write. `python docs/reference.py` then writes the
+docstring of `open_node` and docs/settings.md anew; a test holds all of these against each other.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class SettingArguments(TypedDict, total=False):
     inspect: InspectionLevel
     inspect_from: Iterable[str]
     share_logs: bool
+    tool: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +262,14 @@ class Settings:
         checks.flag,
         "whether other nodes get log records of this process when they ask for them",
     )
+    tool: bool = _entry(
+        False,
+        checks.flag,
+        "whether the node is a tool: a member that comes to look or to say something, and goes",
+        more="It listens nowhere, is never global, and does not make another node global. `watch_nodes` and `peers` of"
+        " other nodes leave it out; `watch_nodes(tools=True)` does not. Its node ID is the one that its certificate"
+        " names, else a random one. From outside it takes no node ID, `binds`, `services` or `spawn_modules`.",
+    )
 
     @property
     def networked(self) -> bool:
@@ -287,9 +296,20 @@ def check_settings(node_id: str | None, arguments: SettingArguments) -> Settings
     checked: dict[str, Any] = {name: TABLE[name].check(name, value) for name, value in given.items()}
     if node_id is not None and node_id != "anon/":
         checked["node_id"] = check_node_id(node_id)
+    if checked.get("tool"):
+        _check_tool(checked)
     settings = Settings(**checked)
     _check_together(settings)
     return settings
+
+
+def _check_tool(checked: dict[str, Any]) -> None:
+    """Have a tool listen nowhere. Raises `ConfigurationError` where it is told to listen."""
+    if checked.get("binds"):
+        raise ConfigurationError(
+            f"binds: expected none in a tool, which listens nowhere, got {checked['binds'][0]}; leave it or tool away"
+        )
+    checked["binds"] = ()
 
 
 def _nearest(name: str) -> str:

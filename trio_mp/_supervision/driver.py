@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from itertools import takewhile
+from itertools import islice, takewhile
 
 import trio
 
@@ -177,6 +177,19 @@ class Driver:
     def references(self) -> tuple[ChildRef, ...]:
         """References to all children, in their order."""
         return tuple([child.reference for child in self._children.values()])
+
+    def look(self, limit: int) -> tuple[list[tuple[Child, str]], int]:
+        """The first children, each with what it does, a word of `State`; and how many children there are in all."""
+        states = self._rules.children
+        found = [
+            (child, states[key].state.value) for key, child in islice(self._children.items(), limit) if key in states
+        ]
+        return found, len(self._children)
+
+    @property
+    def owner(self) -> Port | None:
+        """The port whose task has opened the supervisor, if one has."""
+        return self._owner
 
     async def add(self, kind: Kind, name: str, settings: ChildSettings) -> ChildRef:
         """Add a child behind all others, and wait until its first life has started.

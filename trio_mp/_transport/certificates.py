@@ -72,6 +72,16 @@ def node_ids_in(der_untrusted: bytes) -> frozenset[str]:
     return frozenset(filter(is_node_id, found))
 
 
+def first_node_id(certificate: Certificate) -> str:
+    """The first node ID that a certificate names, in the order of the alphabet; empty if it names none.
+
+    Raises:
+      ConfigurationError: its file cannot be read.
+    """
+    leaf = _first_of(certificate.chain, _read_certificates(certificate.chain))
+    return min(node_ids_in(leaf.public_bytes(serialization.Encoding.DER)), default="")
+
+
 def _wrong_file(file: str, why: str) -> ConfigurationError:
     """The error about a file of certificates that the program gave."""
     return ConfigurationError(f"certificate: {file}: {why}")

@@ -117,7 +117,7 @@ async def open_workers(runtime: Runtime, open_node: NodeOpener, settings: Worker
     # Also here, so that a failing import raises in the program, with its traceback.
     import_modules(settings.modules, "modules")
     callables = Callables(settings.modules)
-    with _private_directory() as directory:
+    with private_directory() as directory:
         async with open_node(
             Environment(),
             binds=[f"unix:{directory}/pool"],
@@ -170,7 +170,7 @@ async def _start_all(supervisor: SupervisorBlock, staff: Staff, settings: Worker
 
 
 @contextmanager
-def _private_directory() -> Iterator[Path]:
+def private_directory() -> Iterator[Path]:
     """Make a directory that only this user can read, for the length of the block."""
     # Paths of Unix sockets must be short, and $TMPDIR may be long.
     parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it private

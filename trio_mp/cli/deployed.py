@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 
 import trio
 
@@ -23,6 +24,9 @@ from .._settings.settings import SettingArguments
 from .exits import CANNOT_JOIN, CTRL_C, NO, OK, CommandFailed
 from .stopping import cancelled_by_sigterm
 
+NOTHING: Mapping[str, object] = {"services": (), "spawn_modules": ()}
+"""The settings of a node that runs nothing that a profile names."""
+
 _OURS = frozenset({"trio", "trio_mp", "contextlib", "importlib"})
 
 
@@ -33,9 +37,10 @@ def command_line_layer(arguments: argparse.Namespace) -> Layer:
       ConfigurationError: one has a value that cannot work; the text begins with the option.
     """
     given = {
-        "--id": ("node_id", arguments.node_id),
+        # A tool has neither of these two.
+        "--id": ("node_id", getattr(arguments, "node_id", None)),
+        "--bind": ("binds", _words(getattr(arguments, "binds", None))),
         "--seed": ("seeds", _words(arguments.seeds)),
-        "--bind": ("binds", _words(arguments.binds)),
         "--secret-file": ("secret_file", arguments.secret_file),
     }
     return {name: checked(name, value, option) for option, (name, value) in given.items() if value is not None}
@@ -46,31 +51,42 @@ def _words(given: list[str] | None) -> object:
     return None if given is None else texts.words(",".join(given))
 
 
+NodeFrom = Callable[[str | None, SettingArguments], AbstractAsyncContextManager[Node]]
+"""Opens a node with this ID and these settings."""
+
+
+def _open(node_id: str | None, settings: SettingArguments) -> AbstractAsyncContextManager[Node]:
+    return open_node_in(Environment(), node_id, instruments=trace_of_environment(), **settings)
+
+
 class DeployedNode:
     """Runs a node whose settings a command line, variables and profiles give.
 
     Args:
       arguments: with the options of `add_node_options`.
-      main: runs in the node until it returns, or until SIGTERM cancels it.
+      main: runs in the node until it returns the exit status, or until SIGTERM cancels it.
       defaults: settings that count where nothing from outside gives them.
       fixed: settings that nothing can change.
       adjust: takes the settings that were found, and returns those of the node; may raise `ConfigurationError`.
+      open_node: opens the node.
     """
 
     def __init__(
         self,
         arguments: argparse.Namespace,
-        main: Callable[[Node], Awaitable[None]],
+        main: Callable[[Node], Awaitable[int]],
         *,
         defaults: Mapping[str, object] | None = None,
         fixed: Mapping[str, object] | None = None,
         adjust: Callable[[SettingArguments], SettingArguments] = lambda settings: settings,
+        open_node: NodeFrom = _open,
     ) -> None:
         self._arguments = arguments
         self._main = main
         self._defaults = defaults or {}
         self._fixed = fixed or {}
         self._adjust = adjust
+        self._open_node = open_node
         # From then on an exception is one of the program.
         self._opened = False
 
@@ -85,19 +101,19 @@ class DeployedNode:
         if self._arguments.verbose:
             logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
         try:
-            left = trio.run(self._serve)
+            ended = trio.run(self._serve)
         except BaseException as error:
             if not self._opened and isinstance(error, ConfigurationError):
                 raise
             if not self._opened and isinstance(error, OSError):
                 raise CommandFailed(CANNOT_JOIN, error.strerror or str(error)) from None
             return report_program(error)
-        if left is not None:
-            raise left
-        return OK
+        if isinstance(ended, SystemExit):
+            raise ended
+        return ended
 
-    async def _serve(self) -> SystemExit | None:
-        """Open the node and run the main function; returns the exception by which that has ended the process."""
+    async def _serve(self) -> int | SystemExit:
+        """Open the node and run the main function; returns its status, or the exception by which it wants to leave."""
         profile = self._arguments.profile or True
         command_line = dict(command_line_layer(self._arguments))
         command_line |= {name: Given(name, value, "trio-mp") for name, value in self._fixed.items()}
@@ -108,17 +124,27 @@ class DeployedNode:
             settings = self._adjust(found)
             # Started here and not by the node, so that their exceptions can be told from those of its opening.
             services = find_services(checked_services("services", settings.pop("services", ())))
-            instruments = trace_of_environment()
-            async with open_node_in(Environment(), node_id, instruments=instruments, **settings) as node:
+            async with self._open_node(node_id, settings) as node:
                 self._opened = True
                 with scope:
                     start_services(node, services)
                     try:
-                        await self._main(node)
+                        return await self._main(node)
                     except SystemExit as left:
                         # The node closes in good order first: what was sent before still goes out.
                         return left
-        return None
+        # SIGTERM, or the parent of this process, has ended it.
+        return OK
+
+
+def where(node: Node) -> str:
+    """Say where a node listens, behind its name; empty if it does not listen."""
+    return f", which listens at {', '.join(node.binds)}" if node.binds else ""
+
+
+def complain(text: str) -> None:
+    """Say what has failed, on the standard error, also with `-q`."""
+    print(f"trio-mp: {text}", file=sys.stderr)
 
 
 def report_program(error: BaseException) -> int:
@@ -134,7 +160,7 @@ def report_program(error: BaseException) -> int:
     if rest is not None and not isinstance(rest, KeyboardInterrupt):
         sys.excepthook(type(rest), _without_ours(rest), rest.__traceback__)
     if interrupted:
-        print("trio-mp: interrupted", file=sys.stderr)
+        complain("interrupted")
     return CTRL_C if interrupted else NO
 
 

@@ -46,6 +46,9 @@ STATUSES: dict[int, str] = {
 }
 """All statuses, for the documentation."""
 
+_OF_CALLS = {"refused": REFUSED, "expired": TIME_RAN_OUT}
+"""What a call is answered with that has a status of its own. Its time is that of `--timeout`."""
+
 TRACE = "TRIO_MP_TRACE"
 """The variable that shows the traceback of an error of this program, as `-v` does."""
 
@@ -100,7 +103,7 @@ def status_of(error: BaseException) -> int:
         case trio.TooSlowError():
             return TIME_RAN_OUT
         case CallError():
-            return REFUSED if error.type_name == "refused" else NO
+            return _OF_CALLS.get(error.type_name, NO)
         case PortDied() | BrokenPipeError():
             return NO
         case ConfigurationError() | OSError():

@@ -8,6 +8,8 @@ import math
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
 
 import trio
 
@@ -15,7 +17,9 @@ from .._errors import ConfigurationError
 from .._node.node import Node
 from .._node.opening import open_node_from
 from .._profiles.sources import Given, Layer, checked
-from .exits import CANNOT_JOIN, CommandFailed
+from .._protocol.database.records import NODES, TOOLS
+from .._services.nodes import is_node
+from .exits import CANNOT_JOIN, NO, CommandFailed
 from .harmless import harmless_lines
 from .output import Output
 
@@ -37,6 +41,32 @@ class Tool:
     arguments: argparse.Namespace
     out: Output
 
+    async def node_entries(self) -> dict[str, list[str]]:
+        """The nodes of the network: the incarnation and the addresses of each, by node ID. A checkpoint."""
+        return _entries(await self.node.database.family(NODES))
+
+    async def tool_entries(self) -> dict[str, list[str]]:
+        """The tools in the network, this one among them: the incarnation of each, by node ID. A checkpoint."""
+        return _entries(await self.node.database.family(TOOLS))
+
+    async def check_node(self, node_id: str) -> None:
+        """Raise `CommandFailed` if there is no such node in the network: who waited for it would wait for long."""
+        known = await self.node_entries()
+        if node_id in known or node_id in await self.tool_entries():
+            return
+        near = get_close_matches(node_id, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else "; `trio-mp nodes` shows which there are"
+        raise CommandFailed(NO, f"there is no node {node_id} in the network{hint}")
+
+
+def _entries(said: dict[str, Any]) -> dict[str, list[str]]:
+    """The entries of nodes that make sense, because other nodes may have set anything."""
+    return {
+        node_id: [text for text in entry if isinstance(text, str)]
+        for node_id, entry in said.items()
+        if is_node(node_id, entry)
+    }
+
 
 def run_tool(arguments: argparse.Namespace, main: Callable[[Tool], Awaitable[int]]) -> int:
     """Run a command as a member of the network. Returns the exit status.
@@ -57,7 +87,7 @@ def run_tool(arguments: argparse.Namespace, main: Callable[[Tool], Awaitable[int
 
 async def _run(arguments: argparse.Namespace, main: Callable[[Tool], Awaitable[int]]) -> int:
     seconds = math.inf if arguments.timeout is None else arguments.timeout
-    async with open_node_from(_command_line(arguments), profile=arguments.profile or True) as node:
+    async with open_node_from(_command_line(arguments), profile=arguments.profile or True, tool=True) as node:
         # The node closes outside of it, so that an error that comes with the last moment stays what it is.
         ends = trio.current_time() + seconds
         await _join(node, min(JOINING, seconds))
@@ -66,8 +96,8 @@ async def _run(arguments: argparse.Namespace, main: Callable[[Tool], Awaitable[i
 
 
 def _command_line(arguments: argparse.Namespace) -> Layer:
-    """The settings that the command line gives, and those that a tool does not take from a profile."""
-    layer = {name: Given(name, (), "trio-mp") for name in ("binds", "services", "spawn_modules")}
+    """The settings that the command line gives."""
+    layer: dict[str, Given] = {}
     if arguments.seeds:
         layer["seeds"] = checked("seeds", arguments.seeds, "--seed")
     if arguments.secret_file is not None:

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from .._profiles.finding import configuration_file, read_configuration
 from .._profiles.gathering import Request, gather
 from .._settings.settings import TABLE
 from .exits import NO, OK
+from .files import write_at_once
 from .output import Output
 
 HIDDEN = "(hidden)"
@@ -112,7 +112,7 @@ def _edit(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if parsed.command.split()[1] not in ("use", "delete"):
         # What a node would refuse is not written.
         document.layers(None if parsed.name == DEFAULT else parsed.name)
-    _write(path, editor.text, mode)
+    write_at_once(path, editor.text.encode(), mode)
     return OK
 
 
@@ -153,20 +153,6 @@ def _path(environ: Mapping[str, str]) -> Path:
     return path.resolve()
 
 
-def _write(path: Path, text: str, mode: int) -> None:
-    """Write a file at once: nobody reads half of it, and a crash leaves the old one."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(file, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def _init(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
     path = _path(environ)
     secret = path.parent / "secret"
@@ -175,7 +161,7 @@ def _init(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
         (each, text) for each, text in ((path, SKELETON), (secret, f"{secrets.token_hex(16)}\n")) if not each.exists()
     ]
     for each, text in made:
-        _write(each, text, 0o600)
+        write_at_once(each, text.encode(), 0o600)
         out.row({"made": str(each)}, f"made {each}")
     if not made:
         print(f"trio-mp: {path} and {secret} are there already; nothing was changed", file=sys.stderr)

@@ -7,13 +7,16 @@ import argparse
 import trio
 
 from .._errors import ConfigurationError
+from .._node.child import Parent
 from .._node.node import Node
 from .._settings.checks import addresses
 from .._settings.settings import SettingArguments
 from .._transport.addresses import TCPAddress
-from .deployed import DeployedNode, report_program
+from .deployed import NOTHING, DeployedNode, report_program, where
+from .exits import OK
 from .output import Output
 from .program import find_modules_here, find_program
+from .workers import run_workers, worker_opener
 
 EVERYWHERE = "*:4040"
 """Where a seed listens that nobody has told where."""
@@ -28,7 +31,13 @@ def run(arguments: argparse.Namespace) -> int:
       SystemExit: the program has raised it.
     """
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
+    # Before the program is imported, which may take long: a worker whose parent dies must not outlive it.
+    parent = Parent() if arguments.worker is not None else None
     find_modules_here()
+    if arguments.restart is not None and arguments.workers is None:
+        raise ConfigurationError("--restart: expected it with --workers, got it alone; give --workers 1")
+    if arguments.workers is not None:
+        return run_workers(arguments)
     try:
         program = find_program(words) if words else None
     except ConfigurationError:
@@ -40,14 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
     def adjust(settings: SettingArguments) -> SettingArguments:
         return settings if program else _with_services(settings)
 
-    async def main(node: Node) -> None:
-        output.say(f"{program.name if program else 'the services'} run in the node {node.id}{_where(node)}")
+    async def main(node: Node) -> int:
+        output.say(f"{program.name if program else 'the services'} run in the node {node.id}{where(node)}")
         if program:
             await program.run(node)
         else:
             await trio.sleep_forever()
+        return OK
 
-    return DeployedNode(arguments, main, adjust=adjust).run()
+    if parent is None:
+        return DeployedNode(arguments, main, adjust=adjust).run()
+    return DeployedNode(arguments, main, adjust=adjust, open_node=worker_opener(parent, arguments.worker)).run()
 
 
 def seed(arguments: argparse.Namespace) -> int:
@@ -59,19 +71,15 @@ def seed(arguments: argparse.Namespace) -> int:
     """
     output = Output(arguments)
 
-    async def main(node: Node) -> None:
+    async def main(node: Node) -> int:
         output.say(f"the seed {node.id} runs until it is stopped; it listens at")
         for bind in node.binds:
             output.row({"bind": bind})
         await trio.sleep_forever()
 
     # Given on the command line, so that the modules that a profile names are not even imported.
-    nothing = {"services": (), "spawn_modules": ()}
-    return DeployedNode(arguments, main, defaults={"binds": [EVERYWHERE]}, fixed=nothing, adjust=_as_seed).run()
-
-
-def _where(node: Node) -> str:
-    return f", which listens at {', '.join(node.binds)}" if node.binds else ""
+    defaults = {"binds": [EVERYWHERE]}
+    return DeployedNode(arguments, main, defaults=defaults, fixed=NOTHING, adjust=_as_seed).run()
 
 
 def _with_services(settings: SettingArguments) -> SettingArguments:

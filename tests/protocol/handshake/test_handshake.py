@@ -22,7 +22,15 @@ from trio_mp._protocol.handshake.events import (
     ProofWanted,
     RefusedByPeer,
 )
-from trio_mp._protocol.handshake.greeting import MINIMUM_LIMIT, NONCE_SIZE, LocalInfo, escape, parse_greeting, unescape
+from trio_mp._protocol.handshake.greeting import (
+    MINIMUM_LIMIT,
+    NONCE_SIZE,
+    LocalInfo,
+    escape,
+    parse_greeting,
+    unescape,
+    write_greeting,
+)
 from trio_mp._protocol.handshake.handshake import Handshake, Step
 
 KEY = bytes(range(32))
@@ -98,6 +106,18 @@ def test_a_greeting_says_to_the_peer_what_it_says() -> None:
     )
     assert isinstance(event, Greeted)
     assert event.peer == side.peer == peer
+
+
+@pytest.mark.parametrize("tool", [True, False])
+def test_a_tool_says_that_it_is_one(tool: bool) -> None:
+    greeting = write_greeting(dataclasses.replace(ALICE, tool=tool), bytes(NONCE_SIZE), "here")
+    assert (";kind=tool" in greeting.fields) == tool
+    assert parse_greeting(greeting).tool is tool
+
+
+def test_a_kind_that_is_not_known_is_ignored() -> None:
+    greeting = write_greeting(ALICE, bytes(NONCE_SIZE), "here")
+    assert not parse_greeting(Greeting(f"{greeting.fields};kind=robot", greeting.nonce)).tool
 
 
 def test_both_sides_give_the_connection_the_same_id() -> None:

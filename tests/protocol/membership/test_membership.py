@@ -682,3 +682,34 @@ def test_a_network_forms_whatever_the_order(seeds: dict[str, frozenset[str]], se
     network.check()
     # Some messages for each pair, and not again and again.
     assert network.delivered < 40 * len(seeds) ** 2
+
+
+# Tools ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_tool_declines_to_be_global() -> None:
+    rules = Membership("tool", is_global=False, is_tool=True)
+    rules.reached("h")
+    rules.received("h", "welcome", ([address("h")], {}))
+    effects = rules.received("x", "join", (True, [address("x")]))
+    why = "it is a tool, and tools are never global"
+    assert effects == [NotAllowed("x", why), Send("x", ("decline", why))]
+    assert not rules.is_global
+    assert rules.anchor == "h"
+
+
+def test_a_tool_is_sent_to_the_global_nodes() -> None:
+    rules = make_guest("n", "h", **{f"g{number}": [address(f"g{number}")] for number in range(5)}, silent=[])
+    (sent,) = rules.received("tool", "join", (False, []), from_tool=True) or []
+    assert isinstance(sent, Send)
+    known = " or ".join(f"{name} ({address(name)})" for name in ("g0", "g1", "g2"))
+    assert sent == Send("tool", ("decline", f"no tool makes n global; join by {known}"))
+    assert not rules.is_global
+    alone = make("n")
+    assert alone.received("tool", "join", (False, []), from_tool=True) == [
+        Send("tool", ("decline", "no tool makes n global; join by a seed of the network"))
+    ]
+    # A global node takes it as any other.
+    (welcome,) = make_global("n").received("tool", "join", (False, []), from_tool=True) or []
+    assert isinstance(welcome, Send)
+    assert welcome.message[0] == "welcome"

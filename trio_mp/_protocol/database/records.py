@@ -24,6 +24,10 @@ Table: TypeAlias = dict[str, object]
 NODES = "trio_mp.nodes"
 """The family of nodes: by node ID, the incarnation of each and the addresses where it listens."""
 
+TOOLS = "trio_mp.tools"
+"""The family of tools: by node ID, the incarnation of each. They are not among the nodes, so programs that follow these
+see none of them, whatever their version."""
+
 VOUCHERS = "trio_mp.vouchers"
 """The family of vouchers, by node ID: in each record its owner's. Users do not see it; see `vouchers.py`."""
 
@@ -226,4 +230,4 @@ def _may_set(owner: str, family: str, key: str) -> bool:
     not count are left out here, where families are put together, and not where a record comes: so they do not count
     whoever has passed them on.
     """
-    return family not in (VOUCHERS, FAMILIES) and (family != NODES or key == owner)
+    return family not in (VOUCHERS, FAMILIES) and (family not in (NODES, TOOLS) or key == owner)

@@ -132,12 +132,12 @@ RosterEffect: TypeAlias = WatchPlace | AskPlace | DropPlace | TryLater | Tell
 
 
 def unregistered(key: str) -> Reason:
-    """The reason of a member that leaves because its entry has gone."""
+    """The reason of a member, in `Left`, whose entry has gone from the family; the port may be alive."""
     return ("unregistered", f"its entry {key} has gone from the family")
 
 
 def not_watched(limit: int) -> Reason:
-    """The reason of a member that leaves to make room for another one."""
+    """The reason of a member, in `Left`, in whose place the group monitors another one; the port may be alive."""
     return ("not_watched", f"this group monitors {limit} members, and another one was wanted")
 
 

@@ -21,6 +21,7 @@ class PeerInfo:
       heartbeat: it sends something at least this often, in seconds, between 0.1 and 60.
       limit: the largest message it takes, in bytes.
       provider: program and version.
+      tool: whether it is a tool, which programs do not count among the nodes.
       words: what it understands beyond the first version of the protocol, such as `call`.
       stream: the token of the byte stream that the connection is to carry; empty if it is to carry messages.
     """
@@ -35,6 +36,7 @@ class PeerInfo:
     provider: str
     stream: str = ""
     words: frozenset[str] = frozenset()
+    tool: bool = False
 
 
 @dataclass(frozen=True, slots=True)

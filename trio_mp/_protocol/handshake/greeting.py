@@ -45,6 +45,7 @@ class LocalInfo:
       limit: the largest message it takes, in bytes.
       provider: program and version.
       words: what it understands beyond the first version of the protocol.
+      tool: whether it is a tool, which programs of other nodes do not count among the nodes.
     """
 
     node_id: str
@@ -58,6 +59,7 @@ class LocalInfo:
     verify_node_id: bool = True
     framings: tuple[str, ...] = tuple(FRAMINGS)
     words: tuple[str, ...] = ()
+    tool: bool = False
 
     def __post_init__(self) -> None:
         """Raise `LocalProtocolError` for what would let anybody in."""
@@ -101,6 +103,7 @@ def write_greeting(local: LocalInfo, nonce: bytes, peer_address: str) -> Greetin
         f"heartbeat={min(max(local.heartbeat, _HEARTBEATS[0]), _HEARTBEATS[1]):g}",
         f"limit={local.limit}",
         *([f"words={','.join(local.words)}"] if local.words else []),
+        *(["kind=tool"] if local.tool else []),
     ]
     return Greeting(";".join(map(escape, fields)), base64.b64encode(nonce).decode("ascii"))
 
@@ -162,6 +165,7 @@ def parse_greeting(greeting: Greeting) -> PeerInfo:
         provider=keys.get("provider", ""),
         stream=stream,
         words=frozenset(filter(None, keys.get("words", "").split(","))),
+        tool=keys.get("kind") == "tool",
     )
 
 

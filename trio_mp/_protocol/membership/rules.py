@@ -27,6 +27,10 @@ Only the second node itself may begin a `dial`, and only its anchor passes it on
 at most three times. A `welcome` that answers nothing does nothing, nor does an `attach` of who has not said `join` by
 the same connection: it may have waited since the one before.
 
+A *tool* says in its greeting that it is one. It attaches as others do, and is never global. A node that is not global
+does not become so at the `join` of a tool, which may have been pointed at any node: it answers `decline`, and names the
+global nodes that it knows.
+
 Where certificates name nodes, not everybody may be global: see `permissions.py`. Who may not become global, or is told
 `join` by one that says it is global and may not be, answers `decline`; whoever has said `join` is not welcomed by that.
 
@@ -58,6 +62,11 @@ WELCOME_SIZE = 32 * 1024
 """About how many bytes of global nodes a `welcome` names: any node must be able to take it."""
 
 _WHY_SIZE = 300
+
+_NAMED = 3
+"""How many global nodes are named to a tool that is sent to them."""
+
+_A_TOOL = "it is a tool, and tools are never global"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +154,7 @@ class Membership:
       node_id: its node ID.
       is_global: whether it is global from the start, having no seeds.
       permissions: who may be global.
+      is_tool: whether it is a tool, which is never global, whoever asks.
 
     Attributes:
       is_global: whether it is global.
@@ -161,11 +171,14 @@ class Membership:
 
     __slots__ = (
         *("addresses", "former", "globals", "guests", "heard", "anchor", "is_global"),
-        *("joined", "mesh", "node_id", "permissions"),
+        *("is_tool", "joined", "mesh", "node_id", "permissions"),
     )
 
-    def __init__(self, node_id: str, *, is_global: bool, permissions: Permissions | None = None) -> None:
+    def __init__(
+        self, node_id: str, *, is_global: bool, permissions: Permissions | None = None, is_tool: bool = False
+    ) -> None:
         self.permissions = permissions or EverybodyMay()
+        self.is_tool = is_tool
         self.node_id = node_id
         self.is_global = is_global
         self.anchor: str | None = None
@@ -232,10 +245,20 @@ class Membership:
         """Whether the part of the network that this node belongs to has heard of that global node."""
         return node_id in {self.node_id, self.anchor} or node_id in self.globals
 
-    def received(self, node_id: str, word: str, arguments: tuple[object, ...]) -> list[MembershipEffect] | None:
-        """Take a message about membership from a connected node. Returns None if the message makes no sense."""
+    def received(
+        self, node_id: str, word: str, arguments: tuple[object, ...], *, from_tool: bool = False
+    ) -> list[MembershipEffect] | None:
+        """Take a message about membership from a connected node. Returns None if the message makes no sense.
+
+        Args:
+          node_id: the node.
+          word, arguments: the message.
+          from_tool: whether the node is a tool.
+        """
         match MEMBERSHIP.read((word, *arguments)):
             case Join(is_global, addresses):
+                if from_tool and not self.is_global:
+                    return [Send(node_id, messages.decline(self._where_else()))]
                 return self._joined(node_id, is_global, addresses)
             case Welcome(addresses, others):
                 return self._welcomed(node_id, addresses, others)
@@ -286,7 +309,7 @@ class Membership:
     def _joined(self, node_id: str, is_global: bool, addresses: Addresses) -> list[MembershipEffect]:
         why = self.permissions.of(node_id) if is_global else ""
         if not why and not self.is_global:
-            why = self.permissions.own(node_id)
+            why = _A_TOOL if self.is_tool else self.permissions.own(node_id)
         if why:
             return [NotAllowed(node_id, why), Send(node_id, messages.decline(why))]
         effects = self.became_seed()
@@ -301,6 +324,11 @@ class Membership:
         elif self.globals.get(node_id) != before:
             effects += self._tell_guests()
         return effects
+
+    def _where_else(self) -> str:
+        """Say to a tool, which must not make this node global, by which nodes it can join."""
+        known = [f"{node_id} ({', '.join(its)})" for node_id, its in self.globals.items() if its]
+        return f"no tool makes {self.node_id} global; join by {' or '.join(known[:_NAMED]) or 'a seed of the network'}"
 
     def _mesh_with(self, node_id: str) -> list[MembershipEffect]:
         effects: list[MembershipEffect] = []

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 import trio
 
 from ... import CallError, Inspector, Node, PortDied
+from ..exits import NO, CommandFailed
+from ..joining import Tool
 
 T = TypeVar("T")
 
@@ -22,7 +24,7 @@ _REMARKS = {"refused": "inspection is refused", "not_understood": "of a version 
 
 
 @dataclass(frozen=True)
-class Answer(Generic[T]):
+class AnswerOf(Generic[T]):
     """What a node has answered.
 
     Attributes:
@@ -38,7 +40,7 @@ class Answer(Generic[T]):
     text: str = ""
 
 
-async def ask(inspector: Inspector, question: Callable[[Inspector], Awaitable[T]], seconds: float) -> Answer[T]:
+async def ask(inspector: Inspector, question: Callable[[Inspector], Awaitable[T]], seconds: float) -> AnswerOf[T]:
     """Ask one node. A checkpoint.
 
     Args:
@@ -48,12 +50,12 @@ async def ask(inspector: Inspector, question: Callable[[Inspector], Awaitable[T]
     """
     with trio.move_on_after(seconds):
         try:
-            return Answer(inspector.node_id, await question(inspector))
+            return AnswerOf(inspector.node_id, await question(inspector))
         except CallError as error:
-            return Answer(inspector.node_id, None, remark_of(error), str(error))
+            return AnswerOf(inspector.node_id, None, remark_of(error), str(error))
         except PortDied as error:
-            return Answer(inspector.node_id, None, "unreachable", str(error))
-    return Answer(inspector.node_id, None, "no answer", f"no answer within {seconds:g} s")
+            return AnswerOf(inspector.node_id, None, "unreachable", str(error))
+    return AnswerOf(inspector.node_id, None, "no answer", f"no answer within {seconds:g} s")
 
 
 def remark_of(error: CallError) -> str:
@@ -65,7 +67,7 @@ def remark_of(error: CallError) -> str:
 
 async def ask_all(
     node: Node, node_ids: Iterable[str], question: Callable[[Inspector], Awaitable[T]], seconds: float = PATIENCE
-) -> dict[str, Answer[T]]:
+) -> dict[str, AnswerOf[T]]:
     """Ask several nodes, many at a time. A checkpoint.
 
     Args:
@@ -77,7 +79,7 @@ async def ask_all(
     Returns:
       The answers, by the IDs of the nodes, in the order in which these were given.
     """
-    answers: dict[str, Answer[T] | None] = dict.fromkeys(node_ids)
+    answers: dict[str, AnswerOf[T] | None] = dict.fromkeys(node_ids)
     room = trio.CapacityLimiter(AT_ONCE)
 
     async def ask_one(node_id: str) -> None:
@@ -93,3 +95,14 @@ async def ask_all(
 async def nodes_now(node: Node) -> list[str]:
     """The IDs of the nodes that are in the network now, sorted, without this one, which is a tool. A checkpoint."""
     return sorted(node_id for node_id in await node.database.keys("trio_mp.nodes") if node_id != node.id)
+
+
+async def find(tool: Tool, node_id: str) -> Inspector:
+    """Look into a node of the network. A checkpoint.
+
+    Raises:
+      CommandFailed: there is no such node. A question to it would wait until a connection is given up.
+    """
+    if node_id not in (tool.node.id, *await nodes_now(tool.node)):
+        raise CommandFailed(NO, f"there is no node {node_id} in the network")
+    return tool.node.inspect(node_id)

@@ -214,7 +214,10 @@ def duration_text(seconds: float) -> str:
     if not seconds < 1e11:
         return "?"
     if seconds < 0.9995:
-        return f"{max(0.0, seconds) * 1000:.0f} ms" if seconds >= 0.0005 else "0 s"
+        milliseconds = max(0.0, seconds) * 1000
+        return (
+            f"{milliseconds:.1f} ms" if 0 < milliseconds < 9.95 else f"{milliseconds:.0f} ms" if milliseconds else "0 s"
+        )
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from ... import LinkView
 from ..exits import NO, OK
 from ..joining import Tool, run_tool
-from .asking import Answer, ask_all, nodes_now
+from .asking import AnswerOf, ask_all, nodes_now
 from .network import SeenConnection, SeenNetwork, SeenNode, draw_dot, draw_mermaid, draw_network, join_networks
 from .screen import show
 
@@ -39,7 +39,7 @@ async def _links(tool: Tool) -> int:
     return OK if silent < len(answers) else NO
 
 
-def network_of(answers: Mapping[str, Answer[list[LinkView]]], without: Iterable[str]) -> SeenNetwork:
+def network_of(answers: Mapping[str, AnswerOf[list[LinkView]]], without: Iterable[str]) -> SeenNetwork:
     """Put together what nodes say of their links.
 
     Args:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ... import PortView
 from ..exits import OK
 from ..joining import Tool, run_tool
+from .asking import find
 from .drawing import Column, Line, Tone, draw_table, duration_text, line, number_text, size_text
 from .screen import show
 
@@ -40,7 +41,7 @@ def ports(arguments: argparse.Namespace) -> int:
 
 async def _ports(tool: Tool) -> int:
     arguments = tool.arguments
-    inspector = tool.node.inspect(arguments.node)
+    inspector = await find(tool, arguments.node)
     found: list[PortView] = []
     after: str | None = None
     while True:

@@ -6,7 +6,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from ..command import Command, CommandFamily
+from ..command import Command, CommandFamily, whole_number
+from .run import add_node_options
 
 RUN_PROFILE = "trio_mp.cli.profile:run_profile"
 
@@ -17,7 +18,8 @@ the file, and its order, stay.
 
 FAMILIES = [
     CommandFamily("profile", "configure", "show and change the profiles, from which nodes take their settings"),
-    CommandFamily("secret", "configure", "make secrets"),
+    CommandFamily("secret", "configure", "make secrets, and replace them while the network runs"),
+    CommandFamily("cert", "configure", "make the certificates of an authority and of nodes, and show them"),
 ]
 
 
@@ -44,6 +46,74 @@ def _setting(parser: argparse.ArgumentParser, *, values: bool = True) -> None:
 
 def _new_secret(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file", type=Path, metavar="PATH", help="the file, which must not exist yet")
+
+
+ROTATE = """\
+Replaces the secret of a network in three steps, while it runs. The file says itself which step it is
+in; without --step, the command begins a rotation, or says how to go on with one. Do each step on one
+machine, copy the file to all others, and give the nodes some seconds before the next one:
+
+  1  adds a new secret: nodes accept both, and dial with the old one
+  2  moves it first: nodes dial with the new one, and still accept the old one
+  3  removes the old one
+
+The command never prints a secret. A step that is done already changes nothing.
+"""
+
+
+def _rotate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--file", metavar="PATH", help="the file with the secret; that of the profile by default")
+    parser.add_argument("--profile", metavar="NAME", help="the profile whose secret_file it is")
+    parser.add_argument("--step", type=whole_number(1, 3), metavar="N", help="the step to do: 1, 2 or 3")
+
+
+CHECK = """\
+Reads the options, the variables TRIO_MP_… and the profile, as a node would, and shows the settings
+and where each is from. Then it tries what a node would do with them: it reads the file with secrets
+and those of the certificate, imports the services, listens for a moment, and resolves the names of
+seeds. It names all that is wrong. For a connection with the seeds, see `trio-mp doctor`.
+"""
+
+
+def _pair(parser: argparse.ArgumentParser, days: int) -> None:
+    parser.add_argument(
+        "--days", type=int, default=days, metavar="N", help="how many days it is valid (default: %(default)s)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace files that are there already")
+
+
+def _cert_authority(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--certificate", default="authority.pem", metavar="PATH", help="the new file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--key", default="authority.key", metavar="PATH", help="the new file with its key (default: %(default)s)"
+    )
+    parser.add_argument("--name", default="trio_mp authority", help="its name (default: %(default)s)")
+    _pair(parser, 3650)
+
+
+def _cert_node(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("node_ids", metavar="ID", nargs="+", help="a node that the certificate names")
+    parser.add_argument("--chain", metavar="PATH", help="the new file (default: the first ID, with .pem)")
+    parser.add_argument("--key", metavar="PATH", help="the new file with its key (default: the first ID, with .key)")
+    parser.add_argument(
+        "--authority", default="authority.pem", metavar="PATH", help="who signs it (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--authority-key", default="authority.key", metavar="PATH", help="with this key (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--global",
+        dest="may_be_global",
+        action="store_true",
+        help="the nodes may be global for all others: for seeds, unless all nodes name the same seeds",
+    )
+    _pair(parser, 365)
+
+
+def _cert_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a file with certificates, or with a key")
 
 
 _row = partial(Command, group="configure", run=RUN_PROFILE, joins=False)
@@ -114,5 +184,47 @@ COMMANDS: list[Command] = [
         help="print a new secret, or write it to a file that only you can read",
         example="trio-mp secret new --file secret",
         add_arguments=_new_secret,
+    ),
+    _row(
+        name="secret rotate",
+        help="replace the secret of a network in three steps, while it runs",
+        description=ROTATE,
+        example="trio-mp secret rotate --file secret --step 1",
+        add_arguments=_rotate,
+        run="trio_mp.cli.rotate:rotate",
+        status="exit status: 0 the file is in that step, 1 another step comes first, 2 the file is wrong",
+    ),
+    _row(
+        name="cert authority",
+        help="make the certificate of an authority, and its key",
+        example="trio-mp cert authority --days 3650",
+        add_arguments=_cert_authority,
+        run="trio_mp.cli.cert:authority",
+        status="exit status: 0 both files are made, 2 nothing was changed",
+    ),
+    _row(
+        name="cert node",
+        help="make the certificate of a node, or of several that share it, and its key",
+        example="trio-mp cert node ruth --days 90",
+        add_arguments=_cert_node,
+        run="trio_mp.cli.cert:node",
+        status="exit status: 0 both files are made, 2 nothing was changed",
+    ),
+    _row(
+        name="cert show",
+        help="show what is in a file with certificates or with a key: the nodes, and until when it is valid",
+        example="trio-mp cert show authority.pem",
+        add_arguments=_cert_show,
+        run="trio_mp.cli.cert:show",
+        status="exit status: 0 all certificates are valid now, 1 one is not, 2 a file is wrong",
+    ),
+    _row(
+        name="check",
+        help="say what a node would be started with, and all that is wrong with it",
+        description=CHECK,
+        example="trio-mp check --profile ruth",
+        add_arguments=add_node_options,
+        run="trio_mp.cli.check:check",
+        status="exit status: 0 nothing is wrong, 1 something is, 2 an option is wrong",
     ),
 ]

@@ -19,6 +19,42 @@ until Ctrl-C. A node whose setting share_logs is off sends none.
 """
 
 
+TOP = """\
+Asks all nodes again and again, and shows on a terminal what they say. Elsewhere, and with --once, it shows one table.
+A row has the messages of each second (from other nodes, to others, and within the node), what waits, what was lost,
+the calls in flight, the restarts by supervisors, and the delay of the scheduler. Ctrl-C ends it.
+"""
+
+ORDERS = ("rate", "queued", "lost", "ports", "calls", "restarts", "delay", "up", "node")
+
+
+def _top(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--once", action="store_true", help="show one table, also on a terminal")
+    parser.add_argument(
+        "--sort", choices=ORDERS, default="rate", help="the column whose greatest come first (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--interval",
+        type=seconds(0.1, 3600),
+        default=1.0,
+        metavar="S",
+        help="the time between two pictures, and for which rates are measured, in seconds (default: %(default)g)",
+    )
+
+
+def _ps(parser: argparse.ArgumentParser) -> None:
+    _node(parser)
+    parser.add_argument("--tree", action="store_true", help="as a tree: supervisors, their children, and all tasks")
+    parser.add_argument("--stacks", action="store_true", help='where each task is; the node needs inspect = "act"')
+    parser.add_argument("--all", action="store_true", help="the tasks of the node itself, too")
+
+
+SHELL = """\
+A Python prompt in which `node` is open, as a tool that has joined the network, and `await` works: `await
+node.call("w1", "time")`. All of it runs here; other nodes get messages, and evaluate nothing. Lines may also come from
+a pipe; then the exit status is 1 if one of them has raised.
+"""
+
 LINKS = """\
 Global nodes stand at the left, with their guests below them. A connection between other nodes is marked with ↔, and
 shown once. A node whose setting inspect is "off" says nothing, but its peers name it.
@@ -91,6 +127,32 @@ FAMILIES = [CommandFamily("db", "look", "read and follow the database that all n
 _HERE = "trio_mp.cli.look"
 
 COMMANDS = [
+    Command(
+        name="top",
+        group="look",
+        help="show what all nodes do now, again and again",
+        description=TOP,
+        example="trio-mp top --sort queued",
+        add_arguments=_top,
+        run=f"{_HERE}.top:top",
+    ),
+    Command(
+        name="ps",
+        group="look",
+        help="show the tasks of a node, its supervisors, and their children",
+        example="trio-mp ps w1 --tree",
+        add_arguments=_ps,
+        run=f"{_HERE}.processes:ps",
+    ),
+    Command(
+        name="shell",
+        group="look",
+        help="a Python prompt with a node that has joined the network",
+        description=SHELL,
+        example="""trio-mp shell\necho 'await node.call("w1", "time")' | trio-mp shell""",
+        add_arguments=_nothing,
+        run=f"{_HERE}.shell:shell",
+    ),
     Command(
         name="links",
         group="look",

@@ -16,12 +16,18 @@ and the profile, and its services run with it. Without MODULE the services alone
 
 The program ends by itself, or by SIGTERM, which cancels it: it unwinds, and what it has sent still
 goes out. Options stand before MODULE; what is behind it belongs to the program.
+
+With --workers each of N processes runs all of that, in a node of its own; none of them outlives the
+process that supervises them. That one has the binds of the settings. It gives up when there are more
+than three restarts a worker within half a minute.
 """
+
+RESTARTS = ("never", "on-failure", "always")
 
 RUN_STATUS = """\
 exit status: 0 the program has ended, or SIGTERM has ended it; 1 it has raised an exception, which is
-shown; 2 there is no such program, or a setting is wrong; 3 the node cannot listen where it should;
-130 Ctrl-C. What the program gives to sys.exit() wins."""
+shown, or a worker has failed; 2 there is no such program, or a setting is wrong; 3 the node cannot
+listen where it should; 130 Ctrl-C. What the program gives to sys.exit() wins."""
 
 SEED = """\
 Runs a node by which others find the network, and nothing else: it has no services, and no program.
@@ -32,6 +38,13 @@ SEED_STATUS = """\
 exit status: 0 SIGTERM has ended it; 2 a setting is wrong; 3 it cannot listen where it should;
 130 Ctrl-C."""
 
+
+DOCTOR = """\
+Tries, for each seed, what a node does to join the network: it resolves the name, dials, proves that it
+has the secret and asks for the same, compares versions and clocks, and waits until it has joined. Each
+line is `ok`, a `warning`, or `wrong`, with what to do about it. What is wrong with the configuration
+itself says `trio-mp check`.
+"""
 
 DEMO = """\
 Starts a seed and several nodes as processes of this machine. They connect by Unix sockets in a
@@ -82,6 +95,20 @@ def _run(parser: argparse.ArgumentParser) -> None:
     # Of its own argparse would show `...` for the words.
     parser.usage = "%(prog)s [OPTION …] [MODULE[:FUNCTION] [ARGUMENT …]]"
     add_node_options(parser)
+    workers = parser.add_argument_group("processes")
+    workers.add_argument(
+        "--workers",
+        type=whole_number(1),
+        metavar="N",
+        help="run the program in N processes, with the node IDs ID/1 to ID/N, beside a node ID that supervises them",
+    )
+    workers.add_argument(
+        "--restart",
+        choices=RESTARTS,
+        help="when a worker is started again that has ended (default: on-failure)",
+    )
+    # How the supervising process starts a worker.
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument(
         "words",
         metavar="MODULE[:FUNCTION] [ARGUMENT …]",
@@ -123,7 +150,8 @@ COMMANDS: list[Command] = [
         "run",
         "run",
         "run a program and the services of a profile in a node",
-        "trio-mp run --id ruth --seed seed.example:4040 app:main eggs spam",
+        "trio-mp run --id ruth --seed seed.example:4040 app:main eggs spam\n"
+        "trio-mp run --profile ruth --workers 4 --restart always",
         _run,
         "trio_mp.cli.run:run",
         joins=False,
@@ -164,5 +192,15 @@ COMMANDS: list[Command] = [
         prints=False,
         description=BENCH,
         status="exit status: 0 if every workload gave a figure, else 1, with the reason.",
+    ),
+    Command(
+        "doctor",
+        "run",
+        "try all that a node needs to join the network, and say what to do about what does not work",
+        "trio-mp doctor --seed seed.example:4040 --secret-file secret",
+        lambda _: None,
+        "trio_mp.cli.doctor:doctor",
+        description=DOCTOR,
+        status="exit status: 0 nothing is wrong, 1 something is, 2 a setting is wrong, 5 time ran out",
     ),
 ]

@@ -1,0 +1,91 @@
+"""`trio-mp doctor`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+from command_lines import environment, run_command
+from running_programs import SECRET
+
+from trio_mp import open_node
+from trio_mp._node import assembly
+from trio_mp._node.opening import open_node_in
+from trio_mp._settings.environment import Environment
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
+
+LONG = f"{'x' * 64}.example"
+"""A name that nobody has, which is known without asking anybody."""
+
+
+async def doctor(folder: Path, *words: str, secret: str = SECRET) -> subprocess.CompletedProcess[str]:
+    """Run the command while the nodes of the test go on."""
+    variables = environment(TRIO_MP_SECRET=secret)
+    return await trio.to_thread.run_sync(partial(run_command, "doctor", *words, cwd=folder, env=variables))
+
+
+def lines(said: subprocess.CompletedProcess[str]) -> list[tuple[str, str, str]]:
+    """The result, the subject and the text of each line, without the first one: it is about this machine."""
+    first, *rows = [json.loads(line) for line in said.stdout.splitlines()]
+    assert first["subject"] == "open files"
+    return [(row["result"], row["subject"], row["text"]) for row in rows]
+
+
+async def test_a_network_in_which_a_clock_and_a_version_differ(
+    short_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = Environment(wall_clock=lambda: time.time() + 100)
+    async with open_node("a", binds=[f"unix:{short_directory}/a"], secret=SECRET, profile=False):
+        monkeypatch.setattr(assembly, "PROVIDER", "trio_mp/0.0.1")
+        seeds = [f"unix:{short_directory}/a"]
+        async with open_node_in(fast, "b", binds=[f"unix:{short_directory}/b"], seeds=seeds, secret=SECRET):
+            said = await doctor(short_directory, "--json", "--seed", "unix:a", "--seed", "unix:b")
+    assert said.returncode == 0
+    assert said.stderr == ""
+    found = lines(said)
+    assert [line[:2] for line in found] == [
+        ("ok", "unix:a"),
+        ("ok", "a: version"),
+        ("ok", "a: clock"),
+        ("ok", "unix:b"),
+        ("warning", "b: version"),
+        ("warning", "b: clock"),
+        ("ok", "network"),
+    ]
+    texts = [text for _, _, text in found]
+    assert texts[0] == "the node a is there, and the secret agrees"
+    assert texts[4].startswith("trio_mp/0.0.1; this node is trio_mp/")
+    assert texts[5].startswith("differs by +100.")
+    assert texts[6] == "this node has joined it; nodes there: 2"
+
+
+async def test_what_is_wrong_and_what_to_do(short_directory: Path) -> None:
+    async with open_node("a", binds=[f"unix:{short_directory}/a"], secret=SECRET, profile=False):
+        seeds = ("--seed", "unix:a", "--seed", "unix:nothing", "--seed", f"{LONG}:4040")
+        said = await doctor(short_directory, "--json", *seeds, secret="another secret than theirs")
+    assert said.returncode == 1
+    found = lines(said)
+    assert [line[:2] for line in found] == [("wrong", "unix:a"), ("wrong", "unix:nothing"), ("wrong", f"{LONG}:4040")]
+    texts = [text for _, _, text in found]
+    assert texts[0].startswith("the port is open, and the handshake fails: ")
+    assert "is the secret the same on both sides?" in texts[0]
+    assert texts[1].startswith("no connection: No such file or directory")
+    assert "does the node run" in texts[1]
+    assert texts[2].startswith("the name cannot be resolved: expected a host name")
+
+
+def test_without_seeds_and_what_people_see(tmp_path: Path) -> None:
+    said = run_command("doctor", cwd=tmp_path, env=environment())
+    assert said.returncode == 1
+    _, last = said.stdout.splitlines()
+    assert last == ("wrong    seeds: there are none, so this node finds nobody; give --seed, or set them in a profile")
+    said = run_command("doctor", "--seed", "unix:a", cwd=tmp_path, env=environment())
+    assert (said.returncode, said.stderr.count("\n")) == (2, 1)
+    assert said.stderr.startswith("trio-mp: secret: expected one, or a secret_file or a certificate")

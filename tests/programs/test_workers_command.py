@@ -1,0 +1,116 @@
+"""`trio-mp run --workers`: processes that run the same program, and what their end says."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+from command_lines import environment, open_command, run_command
+from running_programs import SECRET
+
+from trio_mp import open_node
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets, and signals")
+
+APP = """\
+import os
+import pathlib
+import time
+import trio
+
+async def main(node, mode):
+    print(mode, node.id)
+    if mode == "fails":
+        raise ValueError(mode)
+    if mode == "once" and not pathlib.Path("failed").exists():
+        pathlib.Path("failed").touch()
+        raise ValueError(mode)
+    if mode == "sleeps":
+        try:
+            print("pid", os.getpid())
+            await trio.sleep_forever()
+        finally:
+            print("unwinds", node.id)
+
+async def blocking(node):
+    print("pid", os.getpid())
+    time.sleep(1000)
+"""
+
+
+@pytest.fixture
+def folder(short_directory: Path) -> Path:
+    (short_directory / "app.py").write_text(APP)
+    return short_directory
+
+
+async def test_workers_are_nodes_of_the_network_and_unwind_when_their_parent_is_stopped(folder: Path) -> None:
+    variables = environment(TRIO_MP_SECRET=SECRET, TRIO_MP_CONNECT_TIMEOUT="20")
+    options = ("--id", "ruth", "--bind", "unix:ruth", "--workers", "2", "--restart", "always")
+    async with open_command("run", *options, "app", "sleeps", cwd=folder, env=variables) as program:
+        await program.expect("^sleeps ruth/1$")
+        await program.expect("^sleeps ruth/2$")
+        async with open_node("eggs", seeds=[f"unix:{folder}/ruth"], secret=SECRET, profile=False) as node:
+            for name in ("ruth", "ruth/1", "ruth/2"):
+                assert await node.call(name, "info") == (name,)
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 0
+        await program.expect("^unwinds ruth/1$")
+        await program.expect("^unwinds ruth/2$")
+
+
+def test_workers_that_end_by_themselves_end_their_parent_and_need_no_network_of_their_user(folder: Path) -> None:
+    # One of the two fails at first, and is started again, because that is the default.
+    said = run_command("run", "--id", "ruth", "--workers", "2", "app", "once", cwd=folder, env=environment())
+    assert said.returncode == 0
+    lines = sorted(said.stdout.splitlines())
+    assert set(lines) == {"once ruth/1", "once ruth/2"}
+    assert len(lines) == 3
+    assert "is started again" in said.stderr
+
+
+@pytest.mark.parametrize("restart, lives", [("never", 1), ("on-failure", 4)])
+def test_the_exit_status_says_whether_a_worker_has_failed(folder: Path, restart: str, lives: int) -> None:
+    words = ("--id", "ruth", "--workers", "1", "--restart", restart, "app", "fails")
+    said = run_command("run", *words, cwd=folder, env=environment())
+    assert said.returncode == 1
+    assert said.stdout == "fails ruth/1\n" * lives
+    last = said.stderr.splitlines()[-1]
+    if restart == "never":
+        assert last.startswith("trio-mp: the worker ruth/1 has failed: process_ended: ")
+        assert last.endswith("exit status 1")
+    else:
+        assert last == ("trio-mp: supervisor of the workers has given up: more than 3 restarts within 30 s, of ruth/1")
+
+
+def test_what_is_wrong_with_the_program_is_said_once(folder: Path) -> None:
+    said = run_command("run", "-q", "--id", "ruth", "--workers", "3", "ap", cwd=folder, env=environment())
+    assert said.returncode == 1
+    first, last = said.stderr.splitlines()
+    assert first.startswith("trio-mp: run: expected the name of a module that Python finds in")
+    assert last.startswith("trio-mp: the workers cannot be started: ")
+
+
+async def test_ctrl_c_stops_the_workers(folder: Path) -> None:
+    async with open_command("run", "-q", "--id", "ruth", "--workers", "1", "app", "sleeps", cwd=folder) as program:
+        await program.expect("^pid ")
+        program.process.send_signal(signal.SIGINT)
+        assert await program.process.wait() == 130
+        await program.expect("^unwinds ruth/1$")
+        await program.expect("interrupted$")
+        # The text depends on what the worker was doing.
+        assert not [line for line in program.lines if "Traceback" in line]
+
+
+async def test_no_worker_outlives_a_parent_that_is_killed(folder: Path) -> None:
+    async with open_command("run", "--id", "ruth", "--workers", "2", "app:blocking", cwd=folder) as program:
+        first = await program.expect("^pid ")
+        await program.expect("^pid ", first)
+        program.process.kill()
+        await program.process.wait()
+        # The output of the command is theirs, too: it ends with the last of them.
+        with trio.fail_after(10):
+            await program.ended.wait()
