@@ -79,7 +79,7 @@ def seed(arguments: argparse.Namespace) -> int:
 
     # Given on the command line, so that the modules that a profile names are not even imported.
     defaults = {"binds": [EVERYWHERE]}
-    return DeployedNode(arguments, main, defaults=defaults, fixed=NOTHING, adjust=_as_seed).run()
+    return DeployedNode(arguments, main, defaults=defaults, fixed=NOTHING, adjust=as_seed).run()
 
 
 def _with_services(settings: SettingArguments) -> SettingArguments:
@@ -92,7 +92,7 @@ def _with_services(settings: SettingArguments) -> SettingArguments:
     return settings
 
 
-def _as_seed(settings: SettingArguments) -> SettingArguments:
+def as_seed(settings: SettingArguments) -> SettingArguments:
     """The settings of a node that is a seed, and global.
 
     A node is global if it has no seeds, or is among them. So a seed of a network that has several of them gets its own
