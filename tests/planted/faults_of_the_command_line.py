@@ -88,4 +88,14 @@ COMMAND_LINE: tuple[Fault, ...] = (
         (Change("_node/assembly.py", "settings.node_id or _certified_id(settings) or", "settings.node_id or"),),
         ("tests/services/test_certified_globals.py::test_a_tool_has_the_id_that_its_certificate_names",),
     ),
+    Fault(
+        "kill_does_not_wait_for_the_death",
+        "trio-mp kill says that a port may live whose tasks have not unwound yet",
+        (
+            Change(
+                "cli/talk.py", "        await died.wait()\n", '        await tool.node.call(node_of(port), "info")\n'
+            ),
+        ),
+        ("tests/programs/test_talking.py::test_a_port_is_killed_whose_tasks_take_their_time_to_unwind",),
+    ),
 )
