@@ -220,7 +220,7 @@ def _history(console: ShellConsole, *, interactive: bool) -> Generator[None, Non
             with contextlib.suppress(OSError):
                 path = history_file()
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                # Lines may hold what is secret.
+                # Lines may hold what is secret, and not every library behind `readline` thinks of that.
                 path.touch(mode=0o600)
                 readline.set_history_length(HISTORY)
                 readline.write_history_file(str(path))
