@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -266,6 +267,34 @@ async def test_nobody_reads_any_more(short_directory: Path) -> None:
             await process.stdout.aclose()
             assert await process.wait() == 1
             assert await process.stderr.receive_some() == b""
+
+
+def test_no_words_with_q(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in ([], ["-q"]):
+        path = tmp_path / f"{len(options)}" / "profiles.toml"
+        monkeypatch.setenv("TRIO_MP_CONFIG", str(path))
+        assert main(["init", *options]) == 0
+        told = capsys.readouterr()
+        assert told.out.startswith(f"made {path}")
+        assert bool(told.err) == (not options)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+@pytest.mark.parametrize("words", [["--help"], ["send", "--help"], ["profile", "--help"], ["completion", "bash"]])
+def test_nobody_reads_at_all(words: list[str]) -> None:
+    # With a buffer, as users have it.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [*COMMAND, *words], stdout=writing, stderr=subprocess.PIPE, check=False, timeout=60, env=environ
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_an_error_of_our_own_says_how_to_report_it(
