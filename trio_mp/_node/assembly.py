@@ -168,6 +168,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
             DATABASE: database.receive,
             **(membership.services() if membership is not None else {}),
         },
+        find_registered=database.find_registered,
         up_nodes=network.up_nodes if network is not None else tuple,
         known_nodes=membership.known_nodes if membership is not None else tuple,
         port_limit=settings.port_limit,
