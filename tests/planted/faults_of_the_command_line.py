@@ -99,7 +99,7 @@ COMMAND_LINE: tuple[Fault, ...] = (
                 "            pass\n    if",
             ),
         ),
-        (f"{_TALKING}::test_what_becomes_of_a_message_is_said",),
+        (f"{_TALKING}::test_a_message_that_is_refused",),
     ),
     Fault(
         "nobody_asked_behind",
@@ -111,13 +111,13 @@ COMMAND_LINE: tuple[Fault, ...] = (
                 "            await trio.sleep(0)\n",
             ),
         ),
-        (f"{_TALKING}::test_what_becomes_of_a_message_is_said",),
+        (f"{_TALKING}::test_a_message_to_a_dead_port",),
     ),
     Fault(
         "killed_unasked",
         "kill kills a port without --yes",
         (Change("cli/talk.py", "if not arguments.yes:", "if False:"),),
-        (f"{_TALKING}::test_from_the_first_to_the_last_of_a_port",),
+        (f"{_TALKING}::test_wrong_arguments_are_one_line",),
     ),
     Fault(
         "profile_over_the_option",
