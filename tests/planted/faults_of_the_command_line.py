@@ -90,18 +90,6 @@ COMMAND_LINE: tuple[Fault, ...] = (
         ("tests/services/test_certified_globals.py::test_a_tool_has_the_id_that_its_certificate_names",),
     ),
     Fault(
-        "refusal_not_awaited",
-        "send says that a message was delivered which the port has refused",
-        (
-            Change(
-                "cli/talk.py",
-                "            reason = await _after(tool, port, lambda: None)\n    if",
-                "            pass\n    if",
-            ),
-        ),
-        (f"{_TALKING}::test_a_message_that_is_refused",),
-    ),
-    Fault(
         "nobody_asked_behind",
         "send says that a message was delivered as soon as it is on its way",
         (

@@ -63,7 +63,8 @@ class Shell:
         words = shlex.split(PORT.sub(lambda found: self.ports.get(found[0], found[0]), step.typed))
         if words[0] == "export":
             for word in words[1:]:
-                name, _, self.environ[name] = word.partition("=")
+                name, _, value = word.partition("=")
+                self.environ[name] = value
             return []
         environ = dict(self.environ)
         while "=" in words[0]:
