@@ -9,7 +9,9 @@ from .faults_of_channels import CHANNELS
 from .faults_of_connections import CONNECTIONS
 from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
+from .faults_of_inspection import INSPECTION
 from .faults_of_logs import LOGS
+from .faults_of_looking import LOOKING
 from .faults_of_losses import LOSSES
 from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
@@ -49,7 +51,9 @@ FAULTS: tuple[Fault, ...] = (
     *RUNNING,
     *REMOTE_CHILDREN,
     *WORKERS,
+    *INSPECTION,
     *LOGS,
+    *LOOKING,
     *AMOUNTS,
     *HAMMER,
     *COMMAND_LINE,

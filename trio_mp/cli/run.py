@@ -129,8 +129,8 @@ class ServicesWatch:
 
 
 def _with_services(settings: SettingArguments) -> SettingArguments:
-    """The settings of a node that has nothing to do but its services."""
-    if not settings.get("services"):
+    """The settings of a node that has nothing to do but its services, and what other nodes spawn on it."""
+    if not (settings.get("services") or settings.get("spawn_modules")):
         raise ConfigurationError(
             "run: expected MODULE, or services in the profile, got neither; name a program, or run"
             " `trio-mp profile add NAME services MODULE`, and give --profile NAME"
