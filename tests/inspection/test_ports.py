@@ -275,7 +275,11 @@ async def test_a_hundred_thousand_ports_stall_nothing() -> None:
             longest, before = max(longest, now - before), now
 
         class Steps(trio.abc.Instrument):
-            before_task_step = after_task_step = staticmethod(note)
+            def before_task_step(self, task: trio.lowlevel.Task) -> None:
+                note()
+
+            def after_task_step(self, task: trio.lowlevel.Task) -> None:
+                note()
 
         trio.lowlevel.add_instrument(watching := Steps())
         try:
