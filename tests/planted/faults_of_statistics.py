@@ -126,7 +126,7 @@ STATISTICS = (
         "a_closed_node_sends",
         "a send on a closed node is not refused, because nothing makes it look",
         (Change("_runtime.py", "            lifecycle.lingering += 1\n", ""),),
-        ("tests/node/test_node_closed.py",),
+        ("tests/node/test_closing.py::test_a_closed_node_refuses_to_send_to_whatever_port",),
     ),
     Fault(
         "an_instrument_takes_the_node_along",
