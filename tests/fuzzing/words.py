@@ -281,6 +281,7 @@ class Speaker:
             ("stream_dial",): (self.name,),
             ("snd",): (self.port, rest),
             **{(word,): (self.port, rest) for word in ("info", "time", "up_nodes", "known_nodes")},
+            ("lookup",): (self.family, self.port, rest),
             **{(word,): () for word in ("ping", "pong", "devnull", "")},
             ("join",): (flag, self.addresses),
             ("welcome",): (self.addresses, globals_),

@@ -90,6 +90,7 @@ WORDS += ["start", "started", "keep", "ping", "pong", "idle", "devnull", "", *so
         (("time", PORT, "answer"), Query("time", PORT, ("answer",))),
         (("up_nodes", PORT, 1, 2), Query("up_nodes", PORT, (1, 2))),
         (("known_nodes", "node#"), Query("known_nodes", "node#", ())),
+        (("lookup", "chatter", PORT, "resolved"), Query("lookup", PORT, ("resolved",), "chatter")),
     ],
     ids=repr,
 )
@@ -180,6 +181,9 @@ BAD_PORTS: list[object] = ["", "#", f"#{NAME}", "node#name", "no de", f"{PORT}#"
         *(("spawn", NAME, bad) for bad in (None, 7, b"m:f", ["m:f"])),
         *(("spawn_linked", NAME, bad, PORT) for bad in (None, 7, b"m:f", ["m:f"])),
         *((word, bad) for word in ("snd", *sorted(QUERIES)) for bad in BAD_PORTS),
+        *(("lookup", "chatter", bad) for bad in BAD_PORTS),
+        *(("lookup", bad, PORT) for bad in (None, 7, b"chatter", ["chatter"])),
+        ("lookup", "chatter"),
     ],
     ids=repr,
 )

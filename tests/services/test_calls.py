@@ -287,7 +287,7 @@ async def test_a_monitor_of_a_reply_port_that_is_set_too_late_fires() -> None:
 
 async def test_what_a_node_port_does_not_answer_cannot_be_called() -> None:
     async with open_node("here") as node:
-        with pytest.raises(ValueError, match="info, known_nodes, time, up_nodes"):
+        with pytest.raises(ValueError, match="info, known_nodes, lookup, time, up_nodes"):
             await node.call("here", "whatever")
         with pytest.raises(ValueError, match=r"got \(\['info'\],\)"):
             await node.call("here", ["info"])

@@ -25,6 +25,16 @@ ORDERS = ("queue", "age", "rate")
 MOST = 1000
 """How many ports a page has, at most: fewer than 600 KiB."""
 
+RATE = "rate"
+SAMPLE = 1.0
+"""For how many seconds messages are counted, when nobody has counted them of late."""
+
+FRESH, STALE = 0.5, 60.0
+"""How old a count must be, and may be, in seconds, so that a rate can be made of it and of the next one."""
+
+SHOWN = 10_000
+"""Of how many ports it is known how much they had got when they were shown last."""
+
 KEPT_FOR = 60.0
 """For how many seconds an order is kept after a page of it was asked for."""
 
@@ -85,6 +95,49 @@ class Numbers:
         self._tidied = len(self._numbers)
 
 
+class Census:
+    """How many messages each port had got at one moment.
+
+    Attributes:
+      at: when, by Trio's clock.
+      ports: the ports, in the order in which they were made.
+      received: how many messages each of them had got.
+    """
+
+    def __init__(self, ports: list[Port]) -> None:
+        self.at = trio.current_time()
+        self.ports = ports
+        self.received = array("Q", bytes(8 * len(ports)))
+
+    async def count(self, slices: Slices) -> None:
+        """Count. A checkpoint, if that takes longer than a slice."""
+        for start in range(0, len(self.ports), STRIDE):
+            for index in range(start, min(start + STRIDE, len(self.ports))):
+                self.received[index] = self.ports[index]._received
+            await slices.pause()
+
+    async def since(self, before: Census, slices: Slices) -> array[float]:
+        """How many messages each port has got per second since an earlier census. A checkpoint, as `count` is.
+
+        A table of ports keeps the order in which they were made, and none comes back: so what is in both is found by
+        walking through both at once, without another table. Ports that are new have no rate yet: theirs is 0.
+        """
+        rates = array("d", bytes(8 * len(self.ports)))
+        seconds = max(self.at - before.at, FRESH)
+        place = 0
+        for index, port in enumerate(self.ports):
+            # Those of the earlier census that come before this one have died. One that was new then, and has died
+            # since, is in neither place; so is one that has only begun to unwind.
+            while place < len(before.ports) and before.ports[place] is not port and not before.ports[place].alive:
+                place += 1
+            if place < len(before.ports) and before.ports[place] is port:
+                rates[index] = (self.received[index] - before.received[place]) / seconds
+                place += 1
+            if index % STRIDE == 0:
+                await slices.pause()
+        return rates
+
+
 class _Kept:
     """An order that is kept, because not all of its pages have been asked for.
 
@@ -118,9 +171,22 @@ class PortLister:
         # By their tokens, the one that was used longest ago first.
         self._kept: dict[str, _Kept] = {}
         self._tokens = 0
+        # The latest count of all ports, and that of those that were shown: when, and how many messages they had got.
+        self._census: Census | None = None
+        self._shown: dict[str, tuple[float, int]] = {}
         self._scope: trio.CancelScope | None = None
 
-    async def page(self, asker: str, by: str, limit: int, after: str | None, slices: Slices, *, ids: bool) -> PortPage:
+    async def page(
+        self,
+        asker: str,
+        by: str,
+        limit: int,
+        after: str | None,
+        slices: Slices,
+        *,
+        before: Census | None,
+        ids: bool,
+    ) -> PortPage:
         """Some ports, in an order. A checkpoint, if it takes longer than a slice.
 
         Args:
@@ -129,6 +195,7 @@ class PortLister:
           limit: how many there may be.
           after: what the page before has said, or None for the first one.
           slices: those of this work.
+          before: the count with which rates are compared, for the first page by `rate`.
           ids: whether the asker may know the IDs.
 
         Raises:
@@ -137,13 +204,14 @@ class PortLister:
         await self.numbers.tidy(slices)
         token, start, kept = self._find(asker, by, after)
         if kept is None:
-            kept = _Kept(asker, await self._rank(by, slices))
+            kept = _Kept(asker, await self._rank(by, slices, before))
         found, following = await kept.ranking.page(start, limit, slices)
         views = []
-        for port in found:
+        for port, key in found:
             # It may have died since.
             if self._is_there(port):
-                views.append(self.view(port, ids=ids))
+                rate = self._rate_of(port)
+                views.append(self.view(port, -key if by == RATE and key is not None else rate, ids=ids))
             await slices.pause()
         if following is None:
             self._kept.pop(token, None)
@@ -152,8 +220,9 @@ class PortLister:
         self._keep(token, kept)
         return PortPage(views, f"{by}.{token}.{following}", self._count())
 
-    def view(self, port: Port, *, ids: bool) -> PortView:
+    def view(self, port: Port, rate: float | None, *, ids: bool) -> PortView:
         """What is shown of a port, with its ID or without."""
+        counted = port.statistics()
         state = port._state if isinstance(port._state, PortState) else None
         messages, size = queued_in(port)
         reason = describe(state.reason) if state is not None and not port.alive else ""
@@ -166,9 +235,24 @@ class PortLister:
             queued_size=size,
             monitors=len(state.monitors) if state is not None else 0,
             tasks=state.tasks if state is not None else 0,
+            delivered=counted.received,
+            rate=rate,
+            last=counted.idle,
             reason=shortened(reason if ids else without_ids(reason)),
             id=str.__str__(port) if ids else None,
         )
+
+    def _rate_of(self, port: Port) -> float | None:
+        """How many messages a port has got per second since it was shown before; None if that was not of late."""
+        now, received = trio.current_time(), port._received
+        at, before = self._shown.get(port.name, (-STALE, 0))
+        if now - at < FRESH:
+            return None
+        self._shown.pop(port.name, None)
+        self._shown[port.name] = now, received
+        if len(self._shown) > SHOWN:
+            del self._shown[next(iter(self._shown))]
+        return (received - before) / (now - at) if now - at < STALE else None
 
     def _is_there(self, port: Port) -> bool:
         return self._lifecycle.find(port.name) is port
@@ -176,7 +260,31 @@ class PortLister:
     def _count(self) -> int:
         return len(self._lifecycle.ports) + len(self._lifecycle.unwinding)
 
-    async def _rank(self, by: str, slices: Slices) -> Ranking:
+    @property
+    def census(self) -> Census | None:
+        """The latest count of all ports, if rates can be made of it and of one that is made now."""
+        census = self._census
+        return census if census is not None and FRESH <= trio.current_time() - census.at <= STALE else None
+
+    async def count(self, slices: Slices) -> Census:
+        """Count what all ports have got. A checkpoint, if that takes longer than a slice."""
+        census = Census(list(self._lifecycle.ports.values()))
+        await census.count(slices)
+        self._census = census
+        self._begin_to_forget()
+        return census
+
+    async def _rank(self, by: str, slices: Slices, before: Census | None) -> Ranking:
+        if by == RATE:
+            census = await self.count(slices)
+            rates = await census.since(before or census, slices)
+            for start in range(0, len(rates), STRIDE):
+                for index in range(start, min(start + STRIDE, len(rates))):
+                    rates[index] = -rates[index]
+                await slices.pause()
+            ranking = Ranking(census.ports, rates, self._is_there)
+            await ranking.sort(slices)
+            return ranking
         # Both tables at one moment, so that no port is missed that moves from the one to the other. A dict keeps the
         # order in which ports were made.
         ports = [*self._lifecycle.unwinding.values(), *self._lifecycle.ports.values()]
@@ -225,18 +333,25 @@ class PortLister:
             del self._kept[one]
         while len(self._kept) > KEPT:
             del self._kept[next(iter(self._kept))]
+        self._begin_to_forget()
+
+    def _begin_to_forget(self) -> None:
         if self._scope is None:
             self._scope = self._lifecycle.start_system_task(self._forget_kept)
 
     async def _forget_kept(self) -> None:
-        """Forget orders whose time is up: they keep ports in memory that have died."""
+        """Forget orders whose time is up, and the count of all ports: they keep ports in memory that have died."""
         try:
-            while self._kept:
+            while self._kept or self._census is not None:
                 # Each use puts an order behind the others, with a later end.
-                await trio.sleep_until(next(iter(self._kept.values())).until)
+                times = [kept.until for kept in self._kept.values()]
+                times += [self._census.at + STALE] if self._census is not None else []
+                await trio.sleep_until(min(times))
                 now = trio.current_time()
                 for token in [token for token, kept in self._kept.items() if kept.until <= now]:
                     del self._kept[token]
+                if self._census is not None and self._census.at + STALE <= now:
+                    self._census = None
         finally:
             self._scope = None
 

@@ -56,19 +56,21 @@ class Ranking:
             self._runs.append(run)
             await slices.pause()
 
-    async def page(self, start: int, limit: int, slices: Slices) -> tuple[list[Port], int | None]:
+    async def page(self, start: int, limit: int, slices: Slices) -> tuple[list[tuple[Port, float | None]], int | None]:
         """The ports from this place on that are still there, so many at most; and where the next page begins.
+
+        Each port comes with its key, or None where there are none.
 
         The place is None behind the last port. A checkpoint, if that takes longer than a slice.
         """
-        found: list[Port] = []
+        found: list[tuple[Port, float | None]] = []
         place = start
         while place < len(self._ports) and len(found) < limit:
             index = self._index_at(place)
             place += 1
             port = self._ports[index]
             if self._is_there(port):
-                found.append(port)
+                found.append((port, self._keys[index] if self._keys is not None else None))
             if place % STRIDE == 0:
                 await slices.pause()
         return found, place if place < len(self._ports) else None

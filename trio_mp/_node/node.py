@@ -323,7 +323,7 @@ class Node:
             over there; or the reply is not of the type that was asked for.
           TypeError: `reply` is no type that values can be converted to.
           ValueError: `port` is a node port, and the message begins with none of `info`, `time`, `up_nodes`,
-            `known_nodes`: nothing else is answered there.
+            `known_nodes`, `lookup`: nothing else is answered there.
           what `send` raises.
         """
         # Not an async function that awaits this: a coroutine more is a part of what a call costs.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol, TypeAlias
+
+import trio
 
 from .._events import fields
 from .._ids import join_port, node_of, split_port
@@ -18,6 +20,12 @@ from .._settings.environment import Environment
 from .errands import Errands
 from .peer import Peer
 from .spawned_names import SpawnedNames
+
+LOOKUPS = 16
+"""How many lookups of one other node may be in flight here."""
+
+LOOKUP_SECONDS = 30.0
+"""After how many seconds a lookup of another node is not answered any more, while this one waits for its anchor."""
 
 log = logging.getLogger("trio_mp")
 spawn_log = logging.getLogger("trio_mp.spawn")
@@ -115,6 +123,8 @@ class NodePort:
       inspections: lets other nodes look into this one.
       services: the parts of the node that answer other requests, by the word that these begin with. Each takes the
         sender's node ID and the rest of the message, and returns whether it has understood it.
+      find_registered: finds the port that is registered under a name in the database, or None; a checkpoint. It
+        raises `ValueError` for what can be no name.
       up_nodes, known_nodes: say the IDs of the nodes that are connected, and of all that are known.
       port_limit: how many ports that another node has spawned here may be alive.
       errands: bounds what is done for others.
@@ -132,6 +142,7 @@ class NodePort:
         streams: StreamService,
         inspections: InspectionDoor,
         services: Mapping[str, Service],
+        find_registered: Callable[[str], Awaitable[str | None]],
         up_nodes: Callable[[], Iterable[str]],
         known_nodes: Callable[[], Iterable[str]],
         port_limit: int,
@@ -149,6 +160,9 @@ class NodePort:
         self._streams = streams
         self._inspections = inspections
         self.services = dict(services)
+        self._find_registered = find_registered
+        # The lookups of other nodes that are not answered yet.
+        self._looking_up: dict[str, list[requests.Query]] = {}
         self._up_nodes = up_nodes
         self._known_nodes = known_nodes
 
@@ -203,6 +217,12 @@ class NodePort:
                 self._streams.dial(peer, name)
             case requests.Forward(port, forwarded):
                 self._forward(running, peer, port, forwarded)
+            case requests.Query(requests.LOOKUP) as query:
+                if len(self._looking_up.setdefault(peer.id, [])) >= LOOKUPS:
+                    self._warn(peer, "lookup", "%s: that node has %d lookups in flight, the limit", peer.id, LOOKUPS)
+                else:
+                    self._looking_up[peer.id].append(query)
+                    self._dispatcher.lifecycle.start_system_task(self._look_up_for, peer, query)
             case requests.Query(what, port, prefix):
                 # Behind the report of each port that was missing when the peer asked to monitor it before: so who is
                 # answered behind a monitor knows that the port was there.
@@ -230,6 +250,8 @@ class NodePort:
                 self._dispatcher.lifecycle.kill_now(name, reason)
             case requests.Forward(port, forwarded):
                 self._try_to_send(port, forwarded)
+            case requests.Query(requests.LOOKUP) as query:
+                self._dispatcher.lifecycle.start_system_task(self._look_up_here, query)
             case requests.Query(what, port, prefix):
                 self._try_to_send(port, (*prefix, *self._answer(what)))
             case _:
@@ -309,6 +331,28 @@ class NodePort:
         if what == "up_nodes":
             return tuple(self._up_nodes())
         return (self._dispatcher.id, *self._known_nodes())
+
+    async def _look_up_for(self, peer: Peer, query: requests.Query) -> None:
+        """Answer a `lookup` of another node, if there is an answer in time."""
+        try:
+            with trio.move_on_after(LOOKUP_SECONDS):
+                answer = (*query.prefix, await self._find_registered(query.name))
+                self._dispatcher.queue.call_behind(self._answer_for, peer, query.port, answer)
+        except Exception as error:  # noqa: BLE001 - a question of another node must not end this one
+            self._warn(peer, "lookup", "%s: a lookup is not answered: %s", peer.id, error)
+        finally:
+            waiting = self._looking_up[peer.id]
+            waiting.remove(query)
+            if not waiting:
+                del self._looking_up[peer.id]
+
+    async def _look_up_here(self, query: requests.Query) -> None:
+        """Answer a `lookup` of a program of this node."""
+        try:
+            self._try_to_send(query.port, (*query.prefix, await self._find_registered(query.name)))
+        except Exception as error:  # noqa: BLE001 - nothing can be raised to a program that has asked by message
+            extra = fields("request", self._dispatcher.id)
+            log.warning("a lookup of this program is not answered: %s", error, extra=extra)
 
     def _answer_for(self, peer: Peer, port: str, message: tuple[object, ...]) -> None:
         """Send an answer for another node, as far as that is no burden."""

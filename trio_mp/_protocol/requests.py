@@ -240,11 +240,19 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """`info`, `time`, `up_nodes`, `known_nodes`: send the answer to the reply port."""
+    """`info`, `time`, `up_nodes`, `known_nodes`, `lookup`: send the answer to the reply port.
+
+    Attributes:
+      what: the word.
+      port: the reply port.
+      prefix: what stands before the answer.
+      name: of `lookup`, the name that is looked up: a family of the database.
+    """
 
     what: str
     port: str
     prefix: tuple[object, ...]
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +371,10 @@ def _call_off(tickets: tuple[object, ...]) -> CallOff | None:
     return CallOff(cast("tuple[str, ...]", tickets)) if all(map(NAME.accepts, tickets)) else None
 
 
+def _lookup(name: str, port: str, prefix: tuple[object, ...]) -> Query:
+    return Query(LOOKUP, port, prefix, name)
+
+
 def _nothing(_anything: tuple[object, ...]) -> Nothing:
     return Nothing()
 
@@ -406,6 +418,7 @@ _QUERY_WORDS = ("info", "time", "up_nodes", "known_nodes")
 _QUERIES: list[Schema[..., Query]] = [
     Schema(word, partial(Query, word), PORT.called("reply port"), rest="prefix") for word in _QUERY_WORDS
 ]
+_QUERIES.append(Schema("lookup", _lookup, TEXT.called("name"), PORT.called("reply port"), rest="prefix"))
 _PARTING: list[Schema[..., Parting]] = [Schema(word, partial(Parting, word)) for word in ("idle", "bye", "busy")]
 _NOTHING: list[Schema[..., Nothing]] = [Schema(word, _nothing, rest="anything") for word in ("", "devnull")]
 _SERVICE_WORDS = ("db", "log", *(schema.word for schema in MEMBERSHIP.schemas))
@@ -450,6 +463,9 @@ CALL, REFUSED, INSPECT = _CALL.word, _REFUSED.word, _INSPECT.word
 
 WORDS: tuple[str, ...] = (CALL, REFUSED, INSPECT)
 """What begins the requests that a node makes only of those that have said, in their greeting, that they understand."""
+
+LOOKUP = "lookup"
+"""The question for a port that is registered under a name: followed by the name and the reply port."""
 
 INFO = "info"
 """The question that a node answers with its ID, behind what the asker has said before: followed by the reply port."""
