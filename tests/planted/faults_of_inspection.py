@@ -39,6 +39,12 @@ INSPECTION = (
         (f"{_NO_IDS}::test_nothing_that_is_shown_holds_an_id",),
     ),
     Fault(
+        "ids_in_counts",
+        "deaths are counted under texts with IDs in them for who may only read",
+        (Change(_SERVICE, "deaths=_without_ids(found.deaths)", "deaths=found.deaths"),),
+        (f"{_NO_IDS}::test_nothing_that_is_shown_holds_an_id",),
+    ),
+    Fault(
         "readers_act",
         "who may only read may also act",
         (Change(_SERVICE, 'self.runtime.settings.inspect == "act"', 'self.runtime.settings.inspect != "off"'),),
