@@ -14,6 +14,7 @@ import ast
 import inspect
 import re
 import sys
+import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ import settings_table
 
 import trio_mp
 from trio_mp import _reason
+from trio_mp._events import EVENTS
 from trio_mp._protocol.groups import roster
 from trio_mp.cli import command as rows, exits
 from trio_mp.cli.parser import all_commands, all_families, parser_of
@@ -146,6 +148,13 @@ def loggers_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def events_table() -> str:
+    """All events that log records name."""
+    return (
+        "\n".join(["| event | |", "| --- | --- |", *(f"| `{name}` | {text} |" for name, text in EVENTS.items())]) + "\n"
+    )
+
+
 # Commands -------------------------------------------------------------------------------------------------------------
 
 
@@ -184,8 +193,9 @@ def command_section(command: rows.Command) -> str:
     command.add_arguments(own)
     does = f"{command.help[0].upper()}{command.help[1:]}."
     parts = [f"### `trio-mp {command.name}`", does, f"```text\n{usage_of(own)}\n```"]
-    if command.description:
-        parts.append(command.description.strip())
+    for paragraph in command.description.strip("\n").split("\n\n") if command.description else ():
+        indented = all(line.startswith("  ") for line in paragraph.splitlines())
+        parts.append(f"```text\n{textwrap.dedent(paragraph)}\n```" if indented else paragraph.strip())
     arguments = arguments_of(own, {str(group.title) for group in own._action_groups})
     if arguments:
         parts.append("\n".join(["| argument | |", "| --- | --- |", *arguments]))
@@ -241,6 +251,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "each setting": settings_table.sections,
     "reasons": reasons_table,
     "loggers": loggers_table,
+    "events": events_table,
     "commands": commands_text,
     "exit statuses": statuses_table,
 }

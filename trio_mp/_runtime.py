@@ -443,6 +443,7 @@ class Runtime:
             running_variable.reset(token)
             for tell in self.observers.ended:
                 tell()
+            lifecycle.instruments.remove_all()
 
 
 def _is_out_of_reach(peer: Peer) -> bool:

@@ -20,7 +20,7 @@ SOURCE = Path(__file__).resolve().parents[2] / PACKAGE
 
 # From the ground up. A module stands on the floor that names its first part below `trio_mp`; "" is the package itself.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"_errors", "_events", "_ids", "_reason"}),
+    frozenset({"_errors", "_events", "_ids", "_reason", "_version"}),
     frozenset({"_ports"}),
     frozenset({"_protocol"}),
     frozenset({"_transport"}),

@@ -11,12 +11,14 @@ from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
 from .faults_of_inspection import INSPECTION
 from .faults_of_logs import LOGS
+from .faults_of_looking import LOOKING
 from .faults_of_losses import LOSSES
 from .faults_of_parting import PARTING
 from .faults_of_ports import PORTS
 from .faults_of_processes import PROCESSES
 from .faults_of_profiles import PROFILES
 from .faults_of_remote_children import REMOTE_CHILDREN
+from .faults_of_running import RUNNING
 from .faults_of_sockets import SOCKETS
 from .faults_of_starting import STARTING
 from .faults_of_streams import STREAMS
@@ -46,10 +48,12 @@ FAULTS: tuple[Fault, ...] = (
     *SUPERVISION,
     *PROCESSES,
     *PROFILES,
+    *RUNNING,
     *REMOTE_CHILDREN,
     *WORKERS,
     *INSPECTION,
     *LOGS,
+    *LOOKING,
     *AMOUNTS,
     *HAMMER,
     *COMMAND_LINE,

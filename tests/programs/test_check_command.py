@@ -101,7 +101,7 @@ def test_all_that_is_wrong_is_said_at_once(
         f"{file}: default.heartbeat: expected 0.1 to 60 seconds, got 99",
         "heartbeat: expected less than a third of the connect_timeout of 5 s, got 5 s; lower the one or raise the",
         f"{file}: profile.ruth.services: services[0]: cannot import 'no_such_module'",
-        f"{file}: profile.ruth.services: services[0]: expected a function other(node) in the module spam_service",
+        f"{file}: profile.ruth.services: services[1]: expected a function other(node) in the module spam_service",
         f"{file}: profile.ruth.services: importing a module ends the program: SystemExit: 5",
         f"{file}: profile.ruth.spawn_modules: spawn_modules: cannot import 'no_such_module'",
         f"{file}: profile.ruth.seeds: unix:no/such/folder/seed: there is no folder {Path.cwd()}/no/such/folder",
@@ -111,6 +111,19 @@ def test_all_that_is_wrong_is_said_at_once(
     assert len(wrong) == len(expected)
     for text, beginning in zip(wrong, expected, strict=True):
         assert text.startswith(beginning)
+
+
+def test_each_variable_is_read_by_itself(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, GOOD)
+    monkeypatch.setenv("TRIO_MP_CALL_LIMIT", "many")
+    monkeypatch.setenv("TRIO_MP_PORT_LIMIT", "few")
+    monkeypatch.setenv("TRIO_MP_HEARTBEAT", "2")
+    status, settings, wrong = check(capsys)
+    assert status == 1
+    assert settings["heartbeat"] == (2, "TRIO_MP_HEARTBEAT")
+    assert sorted(text.partition(":")[0] for text in wrong) == ["TRIO_MP_CALL_LIMIT", "TRIO_MP_PORT_LIMIT"]
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import logging
 import unicodedata
 
 import pytest
 from hypothesis import given, strategies as st
 
+from trio_mp import CallError, NodeStatistics, PeerStatistics
+from trio_mp.cli.exits import report
 from trio_mp.cli.harmless import MARKS, fit, harmless, harmless_lines, width_of
+from trio_mp.cli.joining import HarmlessFormatter
+from trio_mp.cli.look.board import TopBoard, draw_board
 from trio_mp.cli.look.drawing import (
     DEEPEST,
     Branch,
     Column,
     Line,
+    Spanning,
     Tone,
     draw_table,
     draw_tree,
@@ -34,6 +41,7 @@ from trio_mp.cli.look.network import (
     draw_network,
     join_networks,
 )
+from trio_mp.cli.output import Output
 
 HOSTILE = "\x1b[2J\x1b]0;mine\x07\r\x08\x9b6n\x00\x7f\u202e\u2066\u200d\ufeff\n\u2028\ud800 ok"
 """It clears the screen, sets the title, goes back, asks for an answer, and changes the direction of writing."""
@@ -92,6 +100,42 @@ def test_width_counts_what_a_terminal_shows() -> None:
     assert fit("abc", 1) == "…"
 
 
+def test_the_line_of_an_error_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = argparse.Namespace(verbose=True, quiet=False, json=False)
+    assert report(CallError("refused", HOSTILE), arguments) == 4
+    assert report(ValueError(HOSTILE), arguments) == 70
+    Output(arguments).say(HOSTILE)
+    told = capsys.readouterr().err
+    assert all(map(is_harmless, told.splitlines()))
+    # The line break in the text is no line break here, but for the traceback.
+    assert told.splitlines()[0] == f"trio-mp: refused: {harmless(HOSTILE)}"
+    assert told.splitlines()[-1] == f"trio-mp: {harmless(HOSTILE)}"
+
+
+def test_what_v_shows_of_the_log_is_harmless() -> None:
+    record = logging.LogRecord("trio_mp", logging.INFO, "", 0, "%s\nforged", (HOSTILE,), None)
+    first, *others = HarmlessFormatter("%(message)s").format(record).split("\n")
+    assert all(map(is_harmless, (first, *others)))
+    assert all(other.startswith("    ") for other in others)
+
+
+def test_rows_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (False, True):
+        out = Output(argparse.Namespace(json=as_json))
+        out.row({"key": HOSTILE, HOSTILE: [HOSTILE]})
+        out.row({"key": 1}, HOSTILE)
+        out.table(["key"], [[HOSTILE]])
+        out.text(HOSTILE)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(map(is_harmless, lines))
+    assert [json.loads(each) for each in lines[-4:]] == [
+        {"key": HOSTILE, HOSTILE: [HOSTILE]},
+        {"key": 1},
+        {"key": HOSTILE},
+        {"text": HOSTILE},
+    ]
+
+
 # Tables ------------------------------------------------------------------------------------------------------------
 
 
@@ -140,6 +184,79 @@ def test_a_line_of_several_pieces_is_cut_in_the_right_one() -> None:
     assert texts([fit_line(pieces, width) for width in (9, 8, 6, 4, 3, 1, 0)]) == [
         *("abcdefghi", "abcdefg…", "abcde…", "abc…", "ab…", "…", ""),
     ]
+
+
+def test_a_row_that_spans_the_other_columns() -> None:
+    rows = [
+        [line("first"), line("1"), line("text"), line("2 s")],
+        Spanning(line("w2"), line("nobody knows why it is silent")),
+    ]
+    assert texts(draw_table(COLUMNS, rows, 80)) == [
+        "name   size  text  age",
+        "first     1  text  2 s",
+        "w2     nobody knows why it is silent",
+    ]
+    assert texts(draw_table(COLUMNS, rows, 16)) == ["name   size", "first     1", "w2     nobody k…"]
+
+
+# Boards ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_board_of_all_nodes() -> None:
+    board = TopBoard("me")
+    first = NodeStatistics(node="w1", started=1.0, uptime=10.0, messages_in=5, messages_out=7, messages_here=100)
+    board.take("w1", first)
+    board.take("w2", NodeStatistics(node="w2", started=2.0, uptime=1.0))
+    board.take_silence("w3", "unreachable", "a long story")
+    # The first picture has no rates.
+    assert texts(draw_board(board, "rate", 80)) == [
+        "3 nodes, 1 without an answer",
+        "",
+        "node    up  ports  queued  in/s  out/s  here/s  lost  calls  restarts  delay",
+        "w1    10 s      0       0     –      –       –     0      0         0      –",
+        "w2     1 s      0       0     –      –       –     0      0         0      –",
+        "w3    unreachable",
+    ]
+    board.take(
+        "w2",
+        NodeStatistics(
+            node="w2",
+            started=2.0,
+            uptime=3.0,
+            messages_in=40,
+            messages_out=2,
+            messages_here=400,
+            waiting=3,
+            lost={"transport_error": 4},
+            calls_in=2,
+            calls_out=1,
+            restarts=6,
+            delay=0.25,
+            ports=12_345,
+            peers=(PeerStatistics(node="w1", queued=5), PeerStatistics(node="me", calls_in=1)),
+        ),
+    )
+    # It has run anew: what it has counted began at nothing.
+    board.take("w1", NodeStatistics(node="w1", started=9.0, uptime=1.0))
+    drawn = texts(draw_board(board, "rate", 90))
+    assert drawn[0] == "3 nodes, 220 messages/s, 4 lost, 1 without an answer"
+    assert drawn[3].split() == ["w2", "3", "s", "12.3", "k", "8", "20", "1", "200", "4", "2", "6", "250", "ms"]
+    assert drawn[4].split()[4:8] == ["0", "–", "–", "–"]
+    assert [row.node_id for row in board.sorted_rows("node")] == ["w1", "w2", "w3"]
+    assert [row.node_id for row in board.sorted_rows("lost")] == ["w2", "w1", "w3"]
+    board.keep_only(["w1"])
+    assert list(board.rows) == ["w1"]
+
+
+def test_a_board_that_is_too_high() -> None:
+    board = TopBoard("me")
+    for number in range(30):
+        board.take(f"w{number:02}", NodeStatistics(node=f"w{number:02}", uptime=number))
+    drawn = texts(draw_board(board, "up", 60, 12))
+    assert len(drawn) == 12
+    assert drawn[3].startswith("w29")
+    assert drawn[-1] == "… and 22 more nodes"
+    assert len(draw_board(board, "up", 60, 33)) == 33
 
 
 # Trees -------------------------------------------------------------------------------------------------------------
@@ -225,13 +342,20 @@ def test_a_node_without_a_global_one_is_a_root_behind_the_others() -> None:
     assert [each.split()[0] for each in texts(draw_network(network, 80))[1:]] == ["seed", "alone"]
 
 
-def test_many_connections_of_one_node() -> None:
-    nodes = [SeenNode("a", True), *(SeenNode(f"g{number:02}", True) for number in range(20))]
-    network = join_networks(nodes, [connection("a", f"g{number:02}") for number in range(20)])
-    drawn = texts(draw_network(network, 80))
-    assert sum("↔" in each for each in drawn) == MOST - 1
-    assert any("… and 13 more connections: --all" in each for each in drawn)
-    assert sum("↔" in each for each in texts(draw_network(network, 80, whole=True))) == 20
+def test_connections_of_one_node_that_are_alike_share_a_line() -> None:
+    nodes = [SeenNode("a", True), *(SeenNode(f"g{number}", True) for number in range(9))]
+    connections = [connection("a", f"g{number}", 0, 7 if number == 3 else 0) for number in range(9)]
+    network = join_networks(nodes, [*connections, connection("g0", "g1")])
+    drawn = texts(draw_network(network, 90))
+    assert [each.partition("  ")[0] for each in drawn[2:6]] == [
+        "├─ ↔ g0, g1, g2, g4, g5, g6 … and 2 more",
+        "└─ ↔ g3",
+        "g0",
+        "└─ ↔ g1",
+    ]
+    assert "← 7 B" in drawn[3]
+    assert MOST == 6
+    assert sum("↔" in each for each in texts(draw_network(network, 80, whole=True))) == 10
 
 
 def test_a_network_for_graphviz() -> None:

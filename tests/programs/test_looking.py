@@ -292,8 +292,12 @@ def terminal_of_crew(crew: tuple[Node, Node], short_directory: Path) -> Terminal
     return Terminal(crew[0], short_directory)
 
 
-async def test_what_is_connected(terminal_of_crew: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_what_is_connected(
+    crew: tuple[Node, Node], terminal_of_crew: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
     here = Here(terminal_of_crew, capsys)
+    # A node may claim that there are others, of any name.
+    crew[0].database.set_own("trio_mp.nodes", HOSTILE, ["incarnation"])
     tree = await here.run("links")
     assert tree.status == 0
     assert tree.err == "trio-mp: 1 of 3 nodes do not say what they are connected with; --json shows why\n"
@@ -337,7 +341,11 @@ async def test_the_ports_of_a_node(terminal_of_crew: Terminal, capsys: pytest.Ca
     assert (refused.status, refused.out) == (4, "")
     assert "the setting `inspect` of w2 is 'off'" in refused.err
     nobody = await here.run("ports w3")
-    assert (nobody.status, nobody.out, nobody.err) == (1, "", "trio-mp: there is no node w3 in the network\n")
+    assert (nobody.status, nobody.out, nobody.err) == (
+        1,
+        "",
+        "trio-mp: there is no node w3 in the network; did you mean w2?\n",
+    )
 
 
 async def test_tasks_and_supervisors(terminal_of_crew: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
@@ -530,3 +538,59 @@ def make_terminal_of_session(terminal: int) -> None:
     import termios  # as that
 
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+
+# Traces ------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_messages_of_a_port(crew: tuple[Node, Node], terminal_of_crew: Terminal) -> None:
+    seed, guest = crew
+    port = seed.port(lambda *_: None)
+
+    async def load() -> None:
+        while True:
+            guest.send(port, "work", HOSTILE)
+            await trio.sleep(0.02)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(load)
+        number = next(view.number for view in (await seed.inspect("seed").ports()).ports if view.id == port)
+        as_text, as_json = await run_all(
+            terminal_of_crew,
+            f"trace seed {number} --limit 2",
+            f"trace {seed.port(lambda *_: None)} --seconds 0.2 --json",
+        )
+        nursery.cancel_scope.cancel()
+    assert as_text.status == 0
+    first, second = as_text.out.splitlines()
+    assert first.split()[0] == "1"
+    assert second.split()[0] == "2"
+    assert "forged" in first
+    assert first.isprintable()
+    assert as_text.err == "trio-mp: seed says what the port gets; Ctrl-C ends it\ntrio-mp: --limit is reached\n"
+    assert (as_json.status, as_json.out) == (0, "")
+    assert as_json.err.endswith("trio-mp: the time of --seconds is over\n")
+
+
+@pytest.mark.parametrize(
+    "words, text",
+    [
+        ("trace w1", "expected a port, got the node w1; `trio-mp ports w1` shows the numbers of its ports"),
+        ("trace w1#x 5", "expected the ID of a port, or a node and a number, got w1#x 5"),
+        ("trace w1 0", "expected a whole number of at least 1, got '0'"),
+        ("links --dot --mermaid", "not allowed with argument"),
+        ("ports", "NODE"),
+        ("ports w1 --by size", "'size'"),
+        ("top --sort size", "'size'"),
+        ("logs --level loud", "'LOUD'"),
+    ],
+)
+def test_wrong_words_get_one_line(words: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        status = main(words.split())
+    except SystemExit as end:
+        status = int(end.code or 0)
+    told = capsys.readouterr()
+    assert (status, told.out) == (2, "")
+    assert text in told.err
+    assert told.err.count("\n") == 1

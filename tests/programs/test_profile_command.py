@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +12,6 @@ import pytest
 
 from trio_mp import open_node
 from trio_mp.cli import main
-
-ROOT = Path(__file__).resolve().parents[2]
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
 
@@ -199,19 +196,6 @@ def test_a_new_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["secret", "new", "--file", str(path)]) == 2
     assert "File exists" in capsys.readouterr().err
     assert path.read_text() == text
-
-
-def test_the_commands_that_stand_for_those_of_the_original(file: Path) -> None:
-    page = (ROOT / "docs" / "from-anyevent-mp.md").read_text(encoding="utf-8")
-    section = page.partition("## The `aemp` utility")[2].partition("\n## ")[0]
-    commands = re.findall(r"`trio-mp ([^`]+)`", section)
-    # Two rows have two commands, and two are the head of the table.
-    assert len(commands) == section.count("\n| ")
-    unset = "profile unset ruth node_id"
-    for command in commands:
-        # Nothing to remove is a no.
-        assert main(shlex.split(command)) == (1 if command == unset else 0), command
-    assert run("list") == 0
 
 
 def test_as_a_process(file: Path) -> None:

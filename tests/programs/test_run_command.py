@@ -13,6 +13,7 @@ from running_programs import SECRET
 
 from trio_mp import open_node
 from trio_mp.cli import main
+from trio_mp.cli.run import as_seed
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets, and signals")
 
@@ -25,6 +26,9 @@ async def main(node, *words):
 
 async def failing(node):
     raise LookupError("no eggs")
+
+async def full(node):
+    raise OSError("no room")
 
 async def leaving(node, port):
     node.send(port, "last words")
@@ -86,6 +90,13 @@ def test_the_exception_of_a_program_is_shown_from_where_the_program_begins(folde
     assert lines[1].endswith('app.py", line 8, in failing')
     assert lines[-1] == "LookupError: no eggs"
     assert len(lines) <= 5
+
+
+def test_an_error_of_the_program_that_looks_like_one_of_ours(folder: Path) -> None:
+    said = run_command("run", "-q", "app:full", cwd=folder, env=environment())
+    assert said.returncode == 1
+    assert said.stderr.startswith("Traceback")
+    assert said.stderr.endswith("OSError: no room\n")
 
 
 async def test_sigterm_has_the_program_unwind_and_what_it_sends_goes_out(folder: Path) -> None:
@@ -231,6 +242,13 @@ async def test_a_seed_runs_nothing_is_global_and_says_where_it_listens(folder: P
         assert await program.process.wait() == 0
         assert not [line for line in program.lines if line.startswith("service")]
         assert program.lines[after - 2] == "trio-mp: the seed seed runs until it is stopped; it listens at"
+
+
+def test_a_seed_is_among_its_own_seeds() -> None:
+    # So it is global, even if no other seed is up. Where it listens at a free port, nobody can say that before.
+    found = as_seed({"binds": ["*:4040", "127.0.0.1:0", "unix:s"], "seeds": ["other:4040", "unix:s"]})
+    assert found["seeds"] == ["other:4040", "unix:s", "*:4040"]
+    assert as_seed({"binds": ["*:4040"]}) == {"binds": ["*:4040"]}
 
 
 def test_a_seed_needs_an_address(folder: Path) -> None:

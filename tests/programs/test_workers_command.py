@@ -35,6 +35,9 @@ async def main(node, mode):
         finally:
             print("unwinds", node.id)
 
+def service(node):
+    print("service", node.id, node._runtime.settings.secret_file)
+
 async def blocking(node):
     print("pid", os.getpid())
     time.sleep(1000)
@@ -92,6 +95,18 @@ def test_what_is_wrong_with_the_program_is_said_once(folder: Path) -> None:
     first, last = said.stderr.splitlines()
     assert first.startswith("trio-mp: run: expected the name of a module that Python finds in")
     assert last.startswith("trio-mp: the workers cannot be started: ")
+
+
+def test_workers_run_the_services_and_read_the_secrets_themselves(folder: Path) -> None:
+    secret = folder / "secret"
+    secret.write_text(SECRET)
+    secret.chmod(0o600)
+    options = ("--id", "ruth", "--secret-file", "secret", "--workers", "1")
+    variables = environment(TRIO_MP_SERVICES="app:service")
+    said = run_command("run", "-q", *options, "app", "ends", cwd=folder, env=variables)
+    # Not in the process that supervises it; and what is new in the file reaches the worker, too.
+    assert said.stdout == "service ruth/1 secret\nends ruth/1\n"
+    assert (said.returncode, said.stderr) == (0, "")
 
 
 async def test_ctrl_c_stops_the_workers(folder: Path) -> None:

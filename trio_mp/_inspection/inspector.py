@@ -25,13 +25,13 @@ class Inspector:
     What may be seen, and done, is for the settings `inspect` and `inspect_from` of that node to say. Each method is a
     question to it, and a checkpoint. Cancelled, the question is called off. All of them raise:
 
-      CallError: the node does not answer, and `type_name` says why: `refused`, its settings do not allow it, and the
-        text names the setting; `not_understood`, it runs a version without inspections; `bad_question`, it runs one
-        without this question; `busy`, this node has too many questions in flight; `gone`, what the question was about
-        is not there any more; `too_large`, the answer has no room in a message; `failed`, it has an error.
-      PortDied: the question or the answer may have been lost with the connection.
-      RuntimeError: it is another node, and this one has no network.
-      trio.ClosedResourceError: this node is closed.
+    - `CallError`: the node does not answer, and `type_name` says why: `refused`, its settings do not allow it, and the
+      text names the setting; `not_understood`, it runs a version without inspections; `bad_question`, it runs one
+      without this question; `busy`, this node has too many questions in flight; `gone`, what the question was about
+      is not there any more; `too_large`, the answer has no room in a message; `failed`, it has an error.
+    - `PortDied`: the question or the answer may have been lost with the connection.
+    - `RuntimeError`: it is another node, and this one has no network.
+    - `trio.ClosedResourceError`: this node is closed.
 
     Attributes:
       node_id: the ID of the node that it looks into.

@@ -7,7 +7,6 @@ one is made after it, and the two meet here.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -48,11 +47,12 @@ from .._settings.settings import Settings
 from .._streams.pending import PendingStreams
 from .._streams.service import Streams
 from .._transport.addresses import Address
+from .._version import VERSION
 
 if TYPE_CHECKING:
     from .node import Node
 
-PROVIDER = f"trio_mp/{importlib.metadata.version('trio_mp')}"
+PROVIDER = f"trio_mp/{VERSION}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +215,8 @@ def _make_tls(
 
         make_tls = CertificateTLS(certificate, node_id)
         return make_tls, CertificateNotary(make_tls, node_id, names_nodes=certificate.verify_node_id)
-    if settings.encryption:
-        # Now, so that no handshake waits for it.
+    if settings.encryption and not settings.tool:
+        # Now, so that no handshake waits for it. A tool dials, and half of the nodes that do need no certificate.
         importlib.import_module("trio_mp._transport.throwaway")
     return environment.make_tls, None
 

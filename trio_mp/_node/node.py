@@ -15,6 +15,7 @@ from .._groups.singleton import TurnTaker, check_singleton
 from .._ids import node_of
 from .._inspection.inspector import Inspector
 from .._peers.peer import Peer
+from .._ports.instruments import Instrument
 from .._ports.losses import LossListener, Lost
 from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import OnBad, Port, check_on_bad, new_port, refuse_bad
@@ -101,11 +102,16 @@ class Node:
         return self._context
 
     def statistics(self) -> NodeStatistics:
-        """What this node has counted: messages, ports, calls, deaths, connections, each other node. Not a checkpoint.
-
-        It takes some microseconds for each other node, however many ports there are. It works on a closed node, too.
-        """
+        """What this node has counted, also on a closed node: microseconds for each other node. Not a checkpoint."""
         return measure(self._runtime, self._calls)
+
+    def add_instrument(self, instrument: Instrument) -> None:
+        """Have a `trio_mp.abc.Instrument` watch this node until its end. Not a checkpoint. Raises `TypeError`."""
+        self._lifecycle.instruments.add(instrument)
+
+    def remove_instrument(self, instrument: Instrument) -> None:
+        """Have an instrument watch this node no more. Not a checkpoint. Raises `KeyError` if it does not watch it."""
+        self._lifecycle.instruments.remove(instrument)
 
     # Ports ---------------------------------------------------------------------------------------------------------
 
@@ -233,16 +239,13 @@ class Node:
             peer.fail(error)
 
     def send_after(self, seconds: float, port: str | ChildRef, *message: Any) -> Timer:
-        """Send a message later.
+        """Send a message later. Returns a handle; its `cancel()` sees to it that the message is not sent.
 
         Args:
           seconds: how much later, by Trio's clock.
           port, message: as for `send`; what travels is a snapshot taken now.
 
         Called by the code of a port, it ends with that port: once that has died, the message is not sent.
-
-        Returns:
-          A handle; its `cancel()` sees to it that the message is not sent.
 
         Raises:
           ValueError: the number of seconds is negative or not a number.
@@ -253,6 +256,8 @@ class Node:
     def send_every(self, seconds: float, port: str | ChildRef, *message: Any) -> Timer:
         """Send a message again and again: the first after so many seconds, the others at the same distance.
 
+        Returns a handle; after its `cancel()` nothing more is sent.
+
         Ticks that were overrun, because the program computed or its machine slept, are skipped: there is never a burst
         of them, and the later ones keep their times. Nobody waits until a tick was handled.
 
@@ -262,9 +267,6 @@ class Node:
         Args:
           seconds: how far apart, by Trio's clock.
           port, message: as for `send`; what travels is a snapshot taken now.
-
-        Returns:
-          A handle; after its `cancel()` nothing more is sent.
 
         Raises:
           ValueError: the number of seconds is not above 0.

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 import trio
 
+from .._ports.instruments import Instrument, check_instruments
 from .._profiles.sources import Layer
 from .._reason import node_failed
 from .._services.spawning import import_modules
@@ -18,6 +19,7 @@ from .node import Node
 from .outside import from_outside
 from .secrets import load_secrets
 from .services import find_services, start_services
+from .trace import trace_of_environment
 
 
 @asynccontextmanager
@@ -27,6 +29,7 @@ async def open_node(
     profile: str | bool | None = None,
     fixed: Iterable[str] = (),
     context: Any = None,
+    instruments: Iterable[Instrument] = (),
     **settings: Unpack[SettingArguments],
 ) -> AsyncGenerator[Node, None]:
     """Run a node for the length of the block.
@@ -42,6 +45,7 @@ async def open_node(
         a node ID, `binds` or `services` from outside.
       fixed: names of settings, or `node_id`, that cannot be changed from outside.
       context: any object of the program, which `Node.context` gives back, and which is never sent.
+      instruments: instruments that watch the node from its first moment; see `trio_mp.abc.Instrument`.
       settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
 
         - `binds`: addresses to listen on: `unix:PATH` or `host:port`. `*` stands for all
@@ -127,7 +131,8 @@ async def open_node(
       RuntimeError: no task of Trio's calls this; asyncio runs the caller, for example.
     """
     with from_outside(node_id, profile, fixed, settings) as (found_id, found):
-        async with open_node_in(Environment(), found_id, context=context, **found) as node:
+        watching = (*check_instruments(instruments), *trace_of_environment(profile))
+        async with open_node_in(Environment(), found_id, context=context, instruments=watching, **found) as node:
             yield node
 
 
@@ -142,7 +147,7 @@ async def open_node_from(
       profile, settings: as for `open_node`.
     """
     with from_outside(None, profile, (), settings, command_line) as (found_id, found):
-        async with open_node_in(Environment(), found_id, **found) as node:
+        async with open_node_in(Environment(), found_id, instruments=trace_of_environment(profile), **found) as node:
             yield node
 
 
@@ -152,6 +157,7 @@ async def open_node_in(
     node_id: str | None = None,
     *,
     context: Any = None,
+    instruments: Iterable[Instrument] = (),
     **settings: Unpack[SettingArguments],
 ) -> AsyncGenerator[Node, None]:
     """Open a node as `open_node` does, with a transport, clocks and randomness that tests and simulations can replace.
@@ -160,9 +166,10 @@ async def open_node_in(
 
     Args:
       environment: the source of randomness, the transport and the clocks.
-      node_id, context, settings: as for `open_node`.
+      node_id, context, instruments, settings: as for `open_node`.
     """
     _check_trio()
+    watching = check_instruments(instruments)
     checked = check_settings(node_id, settings)
     import_modules(checked.spawn_modules, "spawn_modules")
     services = find_services(checked.services)
@@ -170,6 +177,8 @@ async def open_node_in(
     node = Node(checked, environment, context, open_node_in)
     runtime = node._runtime
     await runtime.prepare()
+    for instrument in watching:
+        node.add_instrument(instrument)
     failure: BaseException | None = None
     failures: list[BaseExceptionGroup[BaseException]] = []
     try:

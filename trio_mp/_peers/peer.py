@@ -466,6 +466,7 @@ class Peer:
             connection.address,
             extra=fields("connection_up", self._dispatcher.id, peer=self.id),
         )
+        self._dispatcher.instruments.tell("connection_up", self.id, connection.address)
         connection.opened()
         self.traffic.connections += 1
         self.up.unpark_all()
@@ -494,7 +495,7 @@ class Peer:
             extra=fields("dropped", self._dispatcher.id, peer=self.id, reason=identifier_of(reason)),
         )
         self.traffic.lost += dropped
-        self._dispatcher.losses.counted.add_reason(reason, dropped)
+        self._dispatcher.losses.count(self.id, dropped, identifier_of(reason))
         for (name, certain), (count, size) in self.queue.take_lost().items():
             port = join_port(self.id, name) if name else self.id
             self._dispatcher.losses.note(port, count, size, reason, certain=certain)
@@ -510,6 +511,7 @@ class Peer:
         self.refusals.end_all()
         extra = fields("connection_down", self._dispatcher.id, peer=self.id, reason=cause)
         log.info("%s is down: %s", self.id, why, extra=extra)
+        self._dispatcher.instruments.tell("connection_down", self.id, cause)
 
     def _tell_down(self) -> None:
         """Tell the observers that no connection is in use any more, unless they know it."""

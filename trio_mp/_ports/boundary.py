@@ -23,9 +23,9 @@ import trio
 from .._reason import Reason
 from .calls import CallMessage
 from .context import Running
+from .instruments import Instruments
 from .monitor import Monitor
 from .port import Port
-from .tally import Tally
 
 Message: TypeAlias = tuple[Any, ...]
 Serve: TypeAlias = Callable[[Message], None]
@@ -157,9 +157,8 @@ class LossReports(Protocol):
 
     wanted: bool
 
-    @property
-    def counted(self) -> Tally:
-        """How many messages were lost, by the identifier of the reason. Whoever notes a loss counts it here, once."""
+    def count(self, port: str, count: int, identifier: str) -> None:
+        """Count messages that are lost, by the identifier of the reason; each once. `note` counts nothing."""
         ...
 
     def note(self, port: str, count: int, size: int, reason: Reason, *, certain: bool = True) -> None:
@@ -184,11 +183,13 @@ class LocalPorts(Protocol):
     Attributes:
       id: the node ID.
       stalls: how many passes took so long that they were logged.
+      instruments: who watches this node.
       ports: those that are alive, by name.
     """
 
     id: str
     stalls: int
+    instruments: Instruments
     ports: dict[str, Port]
 
     @property

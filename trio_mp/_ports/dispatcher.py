@@ -51,6 +51,7 @@ class Dispatcher:
       id: the node ID.
       ports: the ports that are alive, by name; the lifecycle owns this table.
       losses: who is told of messages that were dropped.
+      instruments: who watches this node.
       stalls: how many passes took so long that they were logged.
       expired: how many calls were not begun, because nobody waited for them any more.
       tell_expired: is called with the port and the message of each; for a simulation.
@@ -64,6 +65,7 @@ class Dispatcher:
         self.id = lifecycle.id
         self.ports = lifecycle.ports
         self.losses = lifecycle.losses
+        self.instruments = lifecycle.instruments
         self.stalls = 0
         self.expired = self.taken = self.jobs = 0
         self.tell_expired: Callable[[Port, tuple[Any, ...]], None] = _ignore
@@ -106,7 +108,10 @@ class Dispatcher:
     def run_pass(self, running: Running) -> None:
         """See `LocalPorts.run_pass`."""
         if self._items:
-            self._drain(running)
+            if self.instruments.messages:
+                self._drain_watched(running)
+            else:
+                self._drain(running)
         self.queue.flush()
         self.queue.release_pump()
 
@@ -128,12 +133,23 @@ class Dispatcher:
         if errors:
             raise ExceptionGroup("while the node was closing", errors)
 
-    def _drain(self, running: Running) -> None:
+    def _drain_watched(self, running: Running) -> None:
+        """Dispatch as `_drain` does, and tell the instruments of each message before the port gets it."""
+        end = self._clock() + PASS_SECONDS
+        for _ in range(PASS_MESSAGES):
+            port, message = self._items[0]
+            if isinstance(port, Port) and port.alive:
+                self.instruments.tell("message_received", str.__str__(port), message)
+            self._drain(running, 1)
+            if not self._items or self._clock() > end:
+                break
+
+    def _drain(self, running: Running, most: int = PASS_MESSAGES) -> None:
         queue, clock, stride = self._items, self._clock, self._stride
         latest: list[Target | None] = [None] * stride
         now = self._now = clock()
         end = now + PASS_SECONDS
-        left, step, taken = PASS_MESSAGES, 1, 0
+        left, step, taken = most, 1, 0
         while left and queue:
             count = min(step, len(queue))
             taken += count
@@ -178,12 +194,24 @@ class Dispatcher:
         self, running: Running, batch: list[Message], start: int, serve: Serve, ended: Sequence[object] = ()
     ) -> int:
         """See `LocalPorts.dispatch_batch`."""
+        dispatch = self._dispatch_watched if self.instruments.messages else self._dispatch
+        return dispatch(running, batch, start, serve, ended)
+
+    def _dispatch(
+        self,
+        running: Running,
+        batch: list[Message],
+        start: int,
+        serve: Serve,
+        ended: Sequence[object],
+        most: int = PASS_MESSAGES,
+    ) -> int:
         if self.queue.parked is not None:
             self.queue.hold_pump()
         ports, clock, stride = self.ports, self._clock, self._stride
         now = self._now = clock()
         end = now + PASS_SECONDS
-        done, step, stop = start, 1, min(len(batch), start + PASS_MESSAGES)
+        done, step, stop = start, 1, min(len(batch), start + most)
         while done < stop:
             for message in batch[done : done + step]:
                 if ended:
@@ -232,6 +260,20 @@ class Dispatcher:
         if clock() > end + self._stall:
             latest = batch[max(start, done - stride) : done]
             self._report_stall(clock() - end, [join_port(self.id, str(message[0])) for message in latest if message])
+        return done
+
+    def _dispatch_watched(
+        self, running: Running, batch: list[Message], start: int, serve: Serve, ended: Sequence[object]
+    ) -> int:
+        """Dispatch as `dispatch_batch` does, and tell the instruments of each message before the port gets it."""
+        end, done = self._clock() + PASS_SECONDS, start
+        while done < len(batch):
+            port = self.ports.get(batch[done][0]) if batch[done] and not ended else None
+            if port is not None:
+                self.instruments.tell("message_received", str.__str__(port), batch[done][1:])
+            done = self._dispatch(running, batch, done, serve, ended, 1)
+            if done >= start + PASS_MESSAGES or self._clock() > end:
+                break
         return done
 
     def _report_stall(self, seconds: float, ports: list[str]) -> None:
@@ -283,6 +325,8 @@ class Dispatcher:
         # The short way, as in the loops above: the port is alive and idle, and its handlers are in the port itself.
         port._received += 1
         port._used = self._now
+        if self.instruments.messages:
+            self.instruments.tell("message_received", str.__str__(port), message)
         handler = None
         tags = port._tags
         if tags is not None:

@@ -21,6 +21,7 @@ from .._reason import NORMAL, Reason, exception_reason, identifier_of, is_normal
 from .backlog import Backlog
 from .boundary import RemoteMonitor
 from .context import Running, running_variable
+from .instruments import Instruments
 from .losses import Losses
 from .monitor import CallMonitor, Monitor
 from .port import Port, PortLifecycle, rearm, state_of
@@ -64,6 +65,7 @@ class Lifecycle(PortLifecycle):
       cause: the exception that has killed the port whose monitors are being fired; None if it died of no exception,
         or on another node.
       losses: who is told of messages that were dropped.
+      instruments: who watches.
       deaths: how many ports have died, by the identifier of the reason. Those that `retire` forgets are not counted.
       monitored: how many monitors there are on ports of this node, of programs and of other nodes; without calls.
       mailboxes: how many live ports have a mailbox.
@@ -94,7 +96,8 @@ class Lifecycle(PortLifecycle):
         self.cause: Exception | None = None
         self.nursery: trio.Nursery | None = None
         self.closing = False
-        self.losses = Losses(node_id, queue)
+        self.instruments = Instruments(node_id)
+        self.losses = Losses(node_id, queue, self.instruments)
         self.deaths = Tally()
         self.monitored = self.mailboxes = 0
         # The scopes of all tasks. A dict for its order: simulations are repeated.
@@ -270,6 +273,8 @@ class Lifecycle(PortLifecycle):
             return
         del self.ports[name]
         self.deaths.add_reason(reason)
+        if self.instruments.deaths:
+            self.instruments.tell("port_died", str.__str__(port), reason)
         self.unwinding[name] = port
         if isinstance(port, ReplyPort):
             port.taker.reply_port_died(reason, error)

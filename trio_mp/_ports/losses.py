@@ -17,6 +17,7 @@ from .._events import fields
 from .._ids import is_port_name, join_port, node_of
 from .._reason import Reason, bad_message, no_such_port, not_running
 from .context import running_variable
+from .instruments import Instruments
 from .port import Port, state_of
 from .run_queue import Job, RunQueue
 from .tally import Tally
@@ -86,14 +87,16 @@ class Losses:
     Args:
       node_id: the node ID.
       queue: where the telling waits for its turn.
+      instruments: are told of each loss.
 
     Attributes:
       wanted: whether anybody listens. Who drops messages looks at it first.
       counted: how many messages were lost, by the identifier of the reason, whether anybody listens or not.
     """
 
-    def __init__(self, node_id: str, queue: RunQueue) -> None:
+    def __init__(self, node_id: str, queue: RunQueue, instruments: Instruments) -> None:
         self.wanted = False
+        self._instruments = instruments
         self.counted = Tally()
         self._node_id = node_id
         self._queue = queue
@@ -128,7 +131,7 @@ class Losses:
             self._untold.clear()
 
     def note(self, port: str, count: int, size: int, reason: Reason, *, certain: bool = True) -> None:
-        """Messages are lost, and counted: have it told soon, if anybody wants to know.
+        """Messages are lost, and counted by `count`: have it told soon, if anybody wants to know.
 
         See `Lost` for the arguments.
         """
@@ -140,13 +143,21 @@ class Losses:
         messages, before = self._untold.get(key, (0, 0))
         self._untold[key] = (messages + count, before + size)
 
+    def count(self, port: str, count: int, identifier: str) -> None:
+        """Count messages that are lost, by the identifier of the reason. Each is counted once, and noted perhaps."""
+        self.counted.add(identifier, count)
+        if self._instruments.losses:
+            self._instruments.tell("messages_lost", port, count, identifier)
+
     def note_dead(self, name: str, count: int = 1) -> None:
         """Messages for a port of this node are dropped, because it is dead, or there was never one of that name."""
-        self.counted.add("no_such_port", count)
-        if self.wanted:
+        if self.wanted or self._instruments.losses:
             # Another node may say anything in the place of a name.
             port = join_port(self._node_id, name) if is_port_name(name) else self._node_id
+            self.count(port, count, "no_such_port")
             self.note(port, count, 0, no_such_port(port))
+        else:
+            self.counted.add("no_such_port", count)
 
     def note_refused(self, port: str, count: int, text: str, *, is_logged: bool = False) -> None:
         """A port has refused so many messages of this node; the text says why. It is logged, unless it was."""
@@ -162,12 +173,12 @@ class Losses:
             self._refused[port] = self._refused.pop(port, 0) + count
             if len(self._refused) > _REMEMBERED:
                 del self._refused[next(iter(self._refused))]
-        self.counted.add("bad_message", count)
+        self.count(port, count, "bad_message")
         self.note(port, count, 0, bad_message(text))
 
     def note_not_running(self, port: str) -> None:
         """A message for a supervised child is dropped, because no life of it runs; the latest one had this port."""
-        self.counted.add("not_running")
+        self.count(port, 1, "not_running")
         self.note(port, 1, 0, not_running(port))
 
     def _tell_some(self) -> None:

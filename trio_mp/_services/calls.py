@@ -107,6 +107,9 @@ class Calls:
             call = PlainCall(runtime, target, message, port)
         self.made += 1
         self.in_flight += 1
+        number, instruments = self.made, runtime.lifecycle.instruments
+        if instruments.calls:
+            instruments.tell("call_begun", number, target)
         if peer is not None:
             peer.calling += 1
         # As `_wait_for`, which would be a coroutine more: that is a part of what a call costs.
@@ -123,6 +126,8 @@ class Calls:
             if peer is not None:
                 peer.calling -= 1
             call.stop()
+            if instruments.calls:
+                instruments.tell("call_ended", number, _outcome_of(call))
         if call.error is not None:
             error, call.error = call.error, None
             raise error
@@ -206,6 +211,15 @@ class Calls:
         for call in tuple(self._waiting):
             if call.peer is peer and not call.peer.understands(call.word):
                 call.fall_back()
+
+
+def _outcome_of(call: OutgoingCall) -> str:
+    """How a call has ended, as `Instrument.call_ended` has it. Not over, it was cancelled, or could not be sent."""
+    if not call.is_over:
+        return "cancelled"
+    if call.error is None:
+        return "answered"
+    return "died" if isinstance(call.error, PortDied) else "failed"
 
 
 def _settle(call: OutgoingCall, answer: tuple[object, ...], error: Exception | None) -> None:

@@ -174,5 +174,5 @@ def _lose(runtime: Runtime, port: str | PortReference, error: Exception, what: s
         why = f"a message that was to be sent later is lost: {error}"
         peer.act(peer.association.message_lost, name, why)
         port_id = join_port(peer.id, name) if name else peer.id
-        runtime.lifecycle.losses.counted.add("transport_error")
+        runtime.lifecycle.losses.count(port_id, 1, "transport_error")
         runtime.lifecycle.losses.note(port_id, 1, 0, transport_error(peer.id, why))

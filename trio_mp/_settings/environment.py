@@ -15,6 +15,7 @@ from .._ids import Entropy
 from .._protocol.handshake.session import TLSChannel
 from .._transport.pipe import Transport
 from .._transport.sockets import SocketTransport
+from .._transport.tls import client_tls
 
 T = TypeVar("T")
 
@@ -28,6 +29,8 @@ class InThread(Protocol):
 
 
 def _throwaway_tls(server_side: bool) -> TLSChannel:
+    if not server_side:
+        return client_tls()
     from .._transport.throwaway import throwaway_tls  # here, as nodes that do not encrypt need not load its 9 MiB
 
     return throwaway_tls(server_side)

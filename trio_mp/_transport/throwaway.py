@@ -21,13 +21,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from .tls import MemoryTLS, make_context
+from .tls import MemoryTLS, client_context, client_tls, make_context
 
 
 def throwaway_tls(server_side: bool) -> MemoryTLS:
     """Make the TLS object of one connection with the throw-away certificate. Raises what `throwaway_contexts` does."""
-    server, client, fingerprint = throwaway_contexts()
-    return MemoryTLS(server, fingerprint) if server_side else MemoryTLS(client, b"")
+    if not server_side:
+        return client_tls()
+    server, _, fingerprint = throwaway_contexts()
+    return MemoryTLS(server, fingerprint)
 
 
 @functools.lru_cache(maxsize=1)
@@ -51,7 +53,6 @@ def throwaway_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext, bytes]:
         .sign(key, hashes.SHA256())
     )
     server = make_context(server_side=True, verify=False)
-    client = make_context(server_side=False, verify=False)
     chain_pem = certificate.public_bytes(serialization.Encoding.PEM)
     key_pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -61,7 +62,7 @@ def throwaway_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext, bytes]:
     except OSError:
         # No /dev/fd here: Windows, a FreeBSD without fdescfs, a chroot without /proc, a security policy.
         load_through_file(server, chain_pem, key_pem)
-    return server, client, hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest()
+    return server, client_context(), hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest()
 
 
 def load_through_pipes(context: ssl.SSLContext, chain_pem: bytes, key_pem: bytes) -> None:

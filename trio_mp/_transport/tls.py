@@ -7,6 +7,7 @@ sees it, show that nobody stands in between. It is made in `throwaway`; those of
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import ssl
 from collections.abc import Callable
@@ -90,6 +91,17 @@ def make_context(*, server_side: bool, verify: bool = True) -> ssl.SSLContext:
         # Connections are never resumed: every one shows its certificates.
         context.num_tickets = 0
     return context
+
+
+@functools.lru_cache(maxsize=1)
+def client_context() -> ssl.SSLContext:
+    """The client's context where certificates are not verified, and it has none; one per process."""
+    return make_context(server_side=False, verify=False)
+
+
+def client_tls() -> MemoryTLS:
+    """Make the TLS object of the client of one connection, with `client_context`."""
+    return MemoryTLS(client_context(), b"")
 
 
 class MemoryTLS:

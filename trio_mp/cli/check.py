@@ -107,8 +107,12 @@ def _check_certificate(given: Given, merged: Merged) -> list[str]:
 
 
 def _check_services(given: Given, _: Merged) -> list[str]:
-    services = checks.services("services", given.value)
-    return _try([lambda one=one: find_services([one]) for one in services])  # type: ignore[misc]
+    found: list[str] = []
+    for index, service in enumerate(checks.services("services", given.value)):
+        # Each by itself, so that one does not hide the others; the error takes it for the first.
+        wrong = _try([lambda one=service: find_services([one])])  # type: ignore[misc]
+        found += [text.replace("services[0]", f"services[{index}]", 1) for text in wrong]
+    return found
 
 
 def _check_spawn_modules(given: Given, _: Merged) -> list[str]:

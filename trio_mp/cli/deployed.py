@@ -15,6 +15,7 @@ from .._node.node import Node
 from .._node.opening import open_node_in
 from .._node.outside import from_outside
 from .._node.services import find_services, start_services
+from .._node.trace import trace_of_environment
 from .._profiles.sources import Given, Layer, checked
 from .._settings import texts
 from .._settings.checks import services as checked_services
@@ -55,7 +56,7 @@ NodeFrom = Callable[[str | None, SettingArguments], AbstractAsyncContextManager[
 
 
 def _open(node_id: str | None, settings: SettingArguments) -> AbstractAsyncContextManager[Node]:
-    return open_node_in(Environment(), node_id, **settings)
+    return open_node_in(Environment(), node_id, instruments=trace_of_environment(), **settings)
 
 
 class DeployedNode:

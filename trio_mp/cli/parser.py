@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
+from .._version import VERSION
 from . import exits
 from .command import GROUPS, Command, CommandFamily, seconds
 from .parsing import configure, look, run, talk
@@ -130,9 +131,7 @@ def find_command(words: Sequence[str]) -> tuple[Command, Sequence[str]]:
     if word in ("-h", "--help", "help"):
         _print_and_exit(help_of_all())
     if word == "--version":
-        import importlib.metadata  # for this alone, and it takes as long as all the rest
-
-        _print_and_exit(f"trio-mp {importlib.metadata.version('trio_mp')}")
+        _print_and_exit(f"trio-mp {VERSION}")
     family = [command for command in commands if command.name.startswith(f"{word} ")]
     if family and word:
         if words[1:2] and words[1] in ("-h", "--help"):

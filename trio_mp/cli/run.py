@@ -79,12 +79,12 @@ def seed(arguments: argparse.Namespace) -> int:
 
     # Given on the command line, so that the modules that a profile names are not even imported.
     defaults = {"binds": [EVERYWHERE]}
-    return DeployedNode(arguments, main, defaults=defaults, fixed=NOTHING, adjust=_as_seed).run()
+    return DeployedNode(arguments, main, defaults=defaults, fixed=NOTHING, adjust=as_seed).run()
 
 
 def _with_services(settings: SettingArguments) -> SettingArguments:
-    """The settings of a node that has nothing to do but its services."""
-    if not settings.get("services"):
+    """The settings of a node that has nothing to do but its services, and what other nodes spawn on it."""
+    if not (settings.get("services") or settings.get("spawn_modules")):
         raise ConfigurationError(
             "run: expected MODULE, or services in the profile, got neither; name a program, or run"
             " `trio-mp profile add NAME services MODULE`, and give --profile NAME"
@@ -92,7 +92,7 @@ def _with_services(settings: SettingArguments) -> SettingArguments:
     return settings
 
 
-def _as_seed(settings: SettingArguments) -> SettingArguments:
+def as_seed(settings: SettingArguments) -> SettingArguments:
     """The settings of a node that is a seed, and global.
 
     A node is global if it has no seeds, or is among them. So a seed of a network that has several of them gets its own

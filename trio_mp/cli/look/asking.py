@@ -8,8 +8,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-from ... import CallError, Inspector, Node, PortDied
-from ..exits import NO, CommandFailed
+from ... import CallError, Inspector, Node, PortDied, node_of
 from ..joining import Tool
 
 T = TypeVar("T")
@@ -94,7 +93,15 @@ async def ask_all(
 
 async def nodes_now(node: Node) -> list[str]:
     """The IDs of the nodes that are in the network now, sorted, without this one, which is a tool. A checkpoint."""
-    return sorted(node_id for node_id in await node.database.keys("trio_mp.nodes") if node_id != node.id)
+    return sorted(key for key in await node.database.keys("trio_mp.nodes") if key != node.id and _is_node_id(key))
+
+
+def _is_node_id(key: str) -> bool:
+    # Other nodes may have set anything there.
+    try:
+        return node_of(key) == key
+    except ValueError:
+        return False
 
 
 async def find(tool: Tool, node_id: str) -> Inspector:
@@ -103,6 +110,5 @@ async def find(tool: Tool, node_id: str) -> Inspector:
     Raises:
       CommandFailed: there is no such node. A question to it would wait until a connection is given up.
     """
-    if node_id not in (tool.node.id, *await nodes_now(tool.node)):
-        raise CommandFailed(NO, f"there is no node {node_id} in the network")
+    await tool.check_node(node_id)
     return tool.node.inspect(node_id)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ... import NodeStatistics
-from .drawing import Column, Line, Tone, draw_table, duration_text, line, number_text
+from .drawing import Column, Line, Spanning, Tone, draw_table, duration_text, line, number_text
 
 COLUMNS = (
     Column("node"),
@@ -20,7 +20,6 @@ COLUMNS = (
     Column("calls", right=True, rank=7),
     Column("restarts", right=True, rank=8),
     Column("delay", right=True, rank=9),
-    Column("remark", rank=2),
 )
 
 LATE = 0.1
@@ -180,10 +179,10 @@ def _head(rows: Sequence[BoardRow]) -> Line:
     return head + line(f", {silent} without an answer" if silent else "", Tone.DOUBTFUL)
 
 
-def _cells(row: BoardRow) -> list[Line]:
+def _cells(row: BoardRow) -> list[Line] | Spanning:
     found, rates = row.statistics, row.rates
     if found is None:
-        return [line(row.node_id, Tone.DIM), *[()] * (len(COLUMNS) - 2), line(row.remark, Tone.DOUBTFUL)]
+        return Spanning(line(row.node_id, Tone.DIM), line(row.remark, Tone.DOUBTFUL))
     return [
         line(row.node_id, Tone.NAME),
         line(duration_text(found.uptime)),

@@ -17,7 +17,7 @@ GAP = "  "
 """What stands between two columns."""
 
 LEAST = 12
-"""The width below which no column of text is narrowed, in characters: then columns are left out instead."""
+"""The width below which a column of text is not narrowed if it does not say otherwise, in characters."""
 
 LEAST_OF_NAMES = 36
 """The same for columns that are never left out, as long as there are others to leave out."""
@@ -66,11 +66,20 @@ class Column(NamedTuple):
       heading: what stands above it.
       right: whether its cells are aligned to the right, as numbers are. Such a column is never narrowed.
       rank: how early it is left out if there is no room; the greatest first, 0 never.
+      least: the width below which it is not narrowed, in characters: then columns are left out instead.
     """
 
     heading: str
     right: bool = False
     rank: int = 0
+    least: int = LEAST
+
+
+class Spanning(NamedTuple):
+    """A row of a table whose second cell takes the room of all columns but the first."""
+
+    first: Line
+    rest: Line
 
 
 @dataclass
@@ -86,7 +95,7 @@ class Branch:
     branches: list[Branch] = field(default_factory=list)
 
 
-def draw_table(columns: Sequence[Column], rows: Iterable[Sequence[Line]], width: int) -> list[Line]:
+def draw_table(columns: Sequence[Column], rows: Iterable[Sequence[Line] | Spanning], width: int) -> list[Line]:
     """Draw a table: a line with the headings, and one for each row.
 
     If it is too wide, columns of text are narrowed, the widest first. If that is not enough, columns are left out, that
@@ -98,8 +107,17 @@ def draw_table(columns: Sequence[Column], rows: Iterable[Sequence[Line]], width:
       rows: the cells of each row; those that are missing at its end are empty.
       width: how many characters a line may have.
     """
-    table = [[line(column.heading, Tone.DIM) for column in columns]]
-    table += [[*cells, *[()] * (len(columns) - len(cells))] for cells in rows]
+    rows = list(rows)
+    heading = [line(column.heading, Tone.DIM) for column in columns]
+    table = [
+        heading,
+        *(
+            [*cells[:1], *[()] * (len(columns) - 1)]
+            if isinstance(cells, Spanning)
+            else [*cells, *[()] * (len(columns) - len(cells))]
+            for cells in rows
+        ),
+    ]
     shown = [
         place
         for place, column in enumerate(columns)
@@ -115,7 +133,13 @@ def draw_table(columns: Sequence[Column], rows: Iterable[Sequence[Line]], width:
             widths = _narrowed([(columns[place], natural[place]) for place in shown], width, LEAST)
             break
         shown.remove(max(droppable, key=lambda place: columns[place].rank))
-    return [_draw_row([(columns[place], cells[place]) for place in shown], widths, width) for cells in table]
+    drawn = [_draw_row([(columns[place], cells[place]) for place in shown], widths, width) for cells in table]
+    for number, row in enumerate(rows, 1):
+        if isinstance(row, Spanning):
+            room = max(0, width - widths[0] - len(GAP))
+            padding = Piece(" " * (widths[0] - _width_of(fit_line(row.first, widths[0]))) + GAP)
+            drawn[number] = (*fit_line(row.first, widths[0]), padding, *fit_line(row.rest, room))
+    return drawn
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -124,7 +148,7 @@ def _total(widths: Sequence[int]) -> int:
 
 def _narrowed(columns: Sequence[tuple[Column, int]], width: int, least_of_names: int = LEAST_OF_NAMES) -> list[int]:
     widths = [natural for _, natural in columns]
-    least = [LEAST if column.rank else least_of_names for column, _ in columns]
+    least = [column.least if column.rank else least_of_names for column, _ in columns]
     while (excess := _total(widths) - width) > 0:
         wide = [place for place, (column, _) in enumerate(columns) if not column.right and widths[place] > least[place]]
         if not wide:
@@ -236,4 +260,4 @@ def number_text(number: float) -> str:
         if abs(number) < 10_000 or unit == " G":
             break
         number /= 1000
-    return f"{number:,.0f}{unit}" if number >= 100 or number == int(number) else f"{number:.1f}{unit}"
+    return f"{number:,.0f}{unit}" if number >= (100 if unit else 10) or number == int(number) else f"{number:.1f}{unit}"

@@ -5,14 +5,15 @@ No input or output: what was found out comes in, text goes out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..harmless import harmless
 from .drawing import Branch, Column, Line, Tone, draw_tree, duration_text, line, size_text
 
-MOST = 8
-"""How many connections are shown below one node, beside those with its guests, unless all are asked for."""
+MOST = 6
+"""How many nodes are named in a line of several connections, unless all are asked for."""
 
 COLUMNS = (
     Column("node"),
@@ -96,7 +97,8 @@ def draw_network(network: SeenNetwork, width: int, *, whole: bool = False) -> li
     Args:
       network: what there is.
       width: how many characters a line may have.
-      whole: whether all connections are shown, however many one node has.
+      whole: whether each connection has a line of its own. Otherwise those of one node that are alike, and in which
+        nothing waits, share a line.
     """
     branches = {node_id: Branch(_node_cells(node)) for node_id, node in sorted(network.nodes.items())}
     parents = network.parents()
@@ -114,17 +116,22 @@ def draw_network(network: SeenNetwork, width: int, *, whole: bool = False) -> li
         (roots if parent is None else branches[parent].branches).append(branch)
     # What is connected beside the tree comes behind the guests, each connection once.
     for node_id, connections in others.items():
-        shown = connections if whole or len(connections) <= MOST else connections[: MOST - 1]
-        branches[node_id].branches += [
-            Branch([line("↔ ", Tone.DIM) + line(each.other(node_id)), (), *_connection_cells(each, node_id)])
-            for each in shown
-        ]
-        if len(shown) < len(connections):
-            text = f"… and {len(connections) - len(shown)} more connections: --all"
-            branches[node_id].branches.append(Branch([line(text, Tone.DIM)]))
+        alike: dict[object, list[SeenConnection]] = {}
+        for each in connections:
+            is_idle = not whole and each.queued and not any(each.queued.values())
+            alike.setdefault(_described(each) if is_idle else id(each), []).append(each)
+        branches[node_id].branches += [_connected(node_id, group) for group in alike.values()]
     # Those that nobody knows the place of come last.
     roots.sort(key=lambda root: not network.nodes[root.cells[0][0].text].is_global)
     return draw_tree(COLUMNS, roots, width)
+
+
+def _connected(node_id: str, connections: list[SeenConnection]) -> Branch:
+    """The line of one connection of a node, or of several that are alike."""
+    others = [each.other(node_id) for each in connections]
+    named = ", ".join(others[:MOST]) + (f" … and {len(others) - MOST} more" if len(others) > MOST else "")
+    youngest = min(connections, key=lambda each: each.age if each.age is not None else math.inf)
+    return Branch([line("↔ ", Tone.DIM) + line(named), (), *_connection_cells(youngest, node_id)])
 
 
 def _node_cells(node: SeenNode) -> list[Line]:

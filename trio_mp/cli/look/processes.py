@@ -24,8 +24,8 @@ TREE = (
     Column("state", rank=1),
     Column("restarts", right=True, rank=2),
     Column("at", rank=5),
-    Column("waits for", rank=6),
-    Column("remark", rank=3),
+    Column("waits for", rank=6, least=20),
+    Column("remark", rank=3, least=28),
 )
 
 TASKS = (
@@ -172,7 +172,8 @@ def _restarts(number: int) -> Line:
 
 
 def _child_branch(child: ChildView, tasks: Sequence[TaskView]) -> Branch:
-    first = tasks[0] if len(tasks) == 1 else None
+    """The branch of a child, with its first task in the same line, and its others below."""
+    first = tasks[0] if tasks else None
     where = place_of(first) if first is not None else ""
     if child.kind != "local":
         where = f"{child.kind} on {child.node}" if child.kind == "remote" and child.node else child.kind
@@ -183,16 +184,19 @@ def _child_branch(child: ChildView, tasks: Sequence[TaskView]) -> Branch:
         _restarts(child.restarts),
         line(where),
         line(_waits_for(first) if first is not None else ""),
-        line(child.reason, Tone.BAD),
+        # A supervisor stops children all the time, to start them again.
+        line(child.reason, Tone.DIM if child.reason.startswith("shutdown") else Tone.BAD),
     ]
-    if first is not None:
-        return _task_branch(first, set(), cells)
-    return Branch(cells, [_task_branch(task, set(), _task_cells(task)) for task in tasks])
+    branch = _task_branch(first, set(), cells) if first is not None else Branch(cells)
+    for task in tasks[1:]:
+        name, _, *others = _task_cells(task)
+        branch.branches.append(_task_branch(task, set(), [name, (), *others]))
+    return branch
 
 
 def _task_cells(task: TaskView) -> list[Line]:
     return [
-        line(public_name(task.name), Tone.NAME if _is_of_program(task) else Tone.DIM),
+        line(public_name(task.name), Tone.NAME if task.where else Tone.DIM),
         line(str(task.port) if task.port is not None else ""),
         (),
         (),

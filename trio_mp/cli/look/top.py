@@ -6,6 +6,7 @@ import argparse
 
 import trio
 
+from ... import Node
 from ..exits import NO, OK
 from ..joining import Tool, run_tool
 from .asking import PATIENCE, ask_all, nodes_now
@@ -27,13 +28,13 @@ async def _top(tool: Tool) -> int:
         with LiveLines() as live:
             while True:
                 began = trio.current_time()
-                await _measure(tool, board)
+                await measure(tool.node, board, seconds)
                 live.show(lambda width, height: draw_board(board, by, width, height))
                 await trio.sleep_until(began + seconds)
     # A rate takes two answers.
-    await _measure(tool, board)
+    await measure(tool.node, board, seconds)
     await trio.sleep(seconds)
-    await _measure(tool, board)
+    await measure(tool.node, board, seconds)
     if tool.out.json:
         for row in board.sorted_rows(by):
             tool.out.row(row_of(row))
@@ -42,12 +43,17 @@ async def _top(tool: Tool) -> int:
     return OK if any(row.statistics is not None for row in board.rows.values()) else NO
 
 
-async def _measure(tool: Tool, board: TopBoard) -> None:
-    """Ask all nodes, those that have come since the last time too."""
-    node_ids = await nodes_now(tool.node)
+async def measure(node: Node, board: TopBoard, interval: float) -> None:
+    """Ask all nodes, those that have come since the last time too. A checkpoint.
+
+    Args:
+      node: this node.
+      board: what takes the answers.
+      interval: how often the nodes are asked, in seconds.
+    """
     # What is unreachable must not hold up the picture of all others.
-    patience = min(PATIENCE, 2 * tool.arguments.interval)
-    answers = await ask_all(tool.node, node_ids, lambda inspector: inspector.statistics(), patience)
+    patience = min(PATIENCE, 2 * interval)
+    answers = await ask_all(node, await nodes_now(node), lambda inspector: inspector.statistics(), patience)
     board.keep_only(answers)
     for node_id, answer in answers.items():
         if answer.value is not None:

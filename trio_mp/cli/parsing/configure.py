@@ -37,6 +37,10 @@ def _show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--effective", action="store_true", help=text)
 
 
+def _completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", metavar="SHELL", choices=["bash", "zsh", "fish"], help="bash, zsh or fish")
+
+
 def _setting(parser: argparse.ArgumentParser, *, values: bool = True) -> None:
     _name(parser)
     parser.add_argument("setting", metavar="SETTING")
@@ -226,5 +230,16 @@ COMMANDS: list[Command] = [
         add_arguments=add_node_options,
         run="trio_mp.cli.check:check",
         status="exit status: 0 nothing is wrong, 1 something is, 2 an option is wrong",
+    ),
+    Command(
+        "completion",
+        "configure",
+        "print a script by which a shell completes the commands and their options",
+        "trio-mp completion bash > ~/.local/share/bash-completion/completions/trio-mp",
+        _completion,
+        "trio_mp.cli.completion:completion",
+        joins=False,
+        prints=False,
+        description="The script says where it belongs. Make it anew after an update of trio_mp.",
     ),
 ]

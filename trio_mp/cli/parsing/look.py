@@ -49,6 +49,33 @@ def _ps(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="the tasks of the node itself, too")
 
 
+TRACE = """\
+Shows each message that a port gets, as it comes. The port gets what it would get, and when it would. The node needs
+inspect = "act", and logs who traces.
+"""
+
+
+def _trace(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("port", metavar="PORT", help="the ID of a port; or the ID of a node, before NUMBER")
+    parser.add_argument(
+        "number", metavar="NUMBER", nargs="?", type=whole_number(1), help="what `trio-mp ports` calls the port"
+    )
+    parser.add_argument(
+        "--limit",
+        type=whole_number(1, 10_000),
+        default=100,
+        metavar="N",
+        help="how many messages are shown (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=seconds(0, 3600),
+        default=60.0,
+        metavar="S",
+        help="after how many seconds it ends (default: %(default)g)",
+    )
+
+
 SHELL = """\
 A Python prompt in which `node` is open, as a tool that has joined the network, and `await` works: `await
 node.call("w1", "time")`. All of it runs here; other nodes get messages, and evaluate nothing. Lines may also come from
@@ -143,6 +170,15 @@ COMMANDS = [
         example="trio-mp ps w1 --tree",
         add_arguments=_ps,
         run=f"{_HERE}.processes:ps",
+    ),
+    Command(
+        name="trace",
+        group="look",
+        help="show the messages that one port gets",
+        description=TRACE,
+        example="trio-mp trace w1 7 --limit 20",
+        add_arguments=_trace,
+        run=f"{_HERE}.trace:trace",
     ),
     Command(
         name="shell",
