@@ -137,8 +137,14 @@ INSPECTION = (
     Fault(
         "traced_for_ever",
         "a trace does not end with its limit",
-        (Change("_inspection/tracing.py", "if self._count >= self._limit:", "if False:"),),
+        (Change("_inspection/tracing.py", "elif self._count - self._dropped >= self._limit:", "elif False:"),),
         (f"{_TRACING}::test_an_operator_sees_the_messages_of_a_port",),
+    ),
+    Fault(
+        "a_flood_is_traced",
+        "a trace shows messages as fast as they come, and slows the port",
+        (Change("_inspection/tracing.py", "        if self._room < 1:\n            return False\n", ""),),
+        (f"{_TRACING}::test_a_flood_is_shown_in_part",),
     ),
     Fault(
         "the_trace_stays",
