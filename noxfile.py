@@ -84,10 +84,11 @@ def tests(session: nox.Session) -> None:
 def tests_debian(session: nox.Session) -> None:
     """The tests that are not long, on Debian 12's own Python, where CI has it.
 
-    Those of the simulated network and of the pure core are left out, too: their results are those of `tests-3.11`.
+    Those of the simulated network, of the pure core, and of what is built of messages alone are left out, too: their
+    results are those of `tests-3.11`.
     """
     install(session, "test")
-    same = (*SAME, "--ignore=tests/testing", "--ignore=tests/protocol")
+    same = (*SAME, *[f"--ignore=tests/{room}" for room in ("testing", "protocol", "channels", "groups")])
     session.run(*PYTEST, *PARALLEL, "-m", "not exhaustive and not hypothesis", *same, *session.posargs, env=SAFE)
 
 

@@ -85,6 +85,9 @@ def run_by(command: str, root: Path) -> Path | None:
     match command.split():
         case ["trio-mp"]:
             return find("cli/parser.py", root)
+        case ["trio-mp", command, *_]:
+            rows = "".join(file.read_text(encoding="utf-8") for file in (root / "trio_mp/cli/parsing").glob("*.py"))
+            return find("cli/parser.py", root) if re.search(rf'"{command}[ "]', rows) else None
         case ["python", "-m", module, *_]:
             return find(f"{module.replace('.', '/')}.py", root) or find(module.replace(".", "/"), root)
         case ["python", script, *_]:

@@ -274,7 +274,11 @@ async def test_a_hundred_thousand_ports_stall_nothing() -> None:
             longest, before = max(longest, now - before), now
 
         class Steps(trio.abc.Instrument):
-            before_task_step = after_task_step = staticmethod(note)
+            def before_task_step(self, task: trio.lowlevel.Task) -> None:
+                note()
+
+            def after_task_step(self, task: trio.lowlevel.Task) -> None:
+                note()
 
         trio.lowlevel.add_instrument(watching := Steps())
         # The garbage collector takes as long as the objects of all tests before this one have it.

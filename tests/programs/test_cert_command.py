@@ -89,9 +89,9 @@ def test_a_certificate_that_has_expired_is_a_no(
 ) -> None:
     import datetime
 
-    from trio_mp._transport import issuing
+    from trio_mp._transport import certificates, issuing
 
-    now = issuing.utc_now()
+    now = certificates.utc_now()
     monkeypatch.setattr(issuing, "utc_now", lambda: now - datetime.timedelta(days=10))
     cert("authority", "--days", "3")
     capsys.readouterr()

@@ -13,7 +13,7 @@ import pytest
 from command_lines import environment, run_command
 
 from trio_mp import make_authority, make_certificate, open_node
-from trio_mp._transport import issuing
+from trio_mp._transport import certificates, issuing
 from trio_mp.cli import main
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX, and Unix sockets")
@@ -163,7 +163,7 @@ def test_a_certificate_of_another_node_one_with_another_key_and_one_that_has_exp
     make_authority("authority.pem", "authority.key")
     make_certificate("ruth", "ruth.pem", "ruth.key", authority="authority.pem", authority_key="authority.key")
     make_certificate("eggs", "eggs.pem", "eggs.key", authority="authority.pem", authority_key="authority.key")
-    now = issuing.utc_now()
+    now = certificates.utc_now()
     monkeypatch.setattr(issuing, "utc_now", lambda: now - datetime.timedelta(days=10))
     make_certificate("ruth", "old.pem", "old.key", authority="authority.pem", authority_key="authority.key", days=3)
     place = f"{folder}/profiles.toml: profile.ruth.certificate: certificate: {folder}"

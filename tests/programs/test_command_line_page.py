@@ -62,7 +62,9 @@ class Shell:
         """Run one step. Returns what it has printed; of a command that goes on, as many lines as stand there."""
         words = shlex.split(PORT.sub(lambda found: self.ports.get(found[0], found[0]), step.typed))
         if words[0] == "export":
-            self.environ.update(word.split("=", 1) for word in words[1:])
+            for word in words[1:]:
+                name, _, value = word.partition("=")
+                self.environ[name] = value
             return []
         environ = dict(self.environ)
         while "=" in words[0]:

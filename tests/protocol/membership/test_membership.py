@@ -699,7 +699,8 @@ def test_a_tool_declines_to_be_global() -> None:
 
 
 def test_a_tool_is_sent_to_the_global_nodes() -> None:
-    rules = make_guest("n", "h", **{f"g{number}": [address(f"g{number}")] for number in range(5)}, silent=[])
+    others: dict[str, list[object]] = {f"g{number}": [address(f"g{number}")] for number in range(5)}
+    rules = make_guest("n", "h", **others, silent=[])
     (sent,) = rules.received("tool", "join", (False, []), from_tool=True) or []
     assert isinstance(sent, Send)
     known = " or ".join(f"{name} ({address(name)})" for name in ("g0", "g1", "g2"))
