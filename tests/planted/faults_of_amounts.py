@@ -93,7 +93,7 @@ AMOUNTS: tuple[Fault, ...] = (
         (
             Change(
                 "_protocol/requests.py",
-                "isinstance(request, ForService) and not holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE)",
+                "isinstance(request, ForService | Inspect) and not holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE)",
                 "False",
             ),
         ),
