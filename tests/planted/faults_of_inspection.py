@@ -120,7 +120,7 @@ INSPECTION = (
         "work_in_one_piece",
         "an inspection does not let others have their turn",
         (Change("_inspection/slices.py", "            await trio.lowlevel.checkpoint()\n", ""),),
-        (f"{_PAGES}::test_a_hundred_thousand_ports_stall_nothing",),
+        (f"{_PAGES}::test_many_ports_are_looked_at_in_slices",),
     ),
     Fault(
         "any_number_of_questions",
