@@ -247,9 +247,7 @@ class InspectionService:
             await trio.sleep(ports.SAMPLE)
         async with self._turn:
             slices, ids = Slices(self._clock), self.may_act(asker)
-            return await self._ports.page(
-                asker, asked.by, asked.limit, asked.after, slices, before=before, ids=ids
-            )
+            return await self._ports.page(asker, asked.by, asked.limit, asked.after, slices, before=before, ids=ids)
 
     async def _list_links(self, asker: str, arguments: dict[str, object]) -> LinkPage:
         asked = _read(arguments, LinksAsked)
