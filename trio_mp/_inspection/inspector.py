@@ -101,7 +101,10 @@ class Inspector:
         return await self._ask(TaskView, "tasks", stacks=bool(stacks), limit=limit)
 
     async def supervisors(self) -> list[SupervisorView]:
-        """The supervisors that are open on the node, in the order in which they were opened, with their children."""
+        """The supervisors that are open on the node, in the order in which they were opened, with their children.
+
+        At most 2000 supervisors, and 2000 children of all of them; `SupervisorView.hidden` says what is left out.
+        """
         return (await self._ask(SupervisorPage, "supervisors")).supervisors
 
     # Acts ----------------------------------------------------------------------------------------------------------

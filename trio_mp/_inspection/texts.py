@@ -81,8 +81,9 @@ def is_trios(code: CodeType) -> bool:
 
 
 def name_of_code(frame: FrameType) -> str:
-    """The name of the function that a frame runs, as `package.module:name`."""
-    module = frame.f_globals.get("__name__")
+    """The name of the function that a frame runs, as `package.module:name`; one of Trio as `trio:name`."""
+    # Programs do not know the modules of Trio.
+    module = "trio" if is_trios(frame.f_code) else frame.f_globals.get("__name__")
     return _code_name(module if isinstance(module, str) else "?", frame.f_code.co_qualname)
 
 
