@@ -90,6 +90,16 @@ COMMAND_LINE: tuple[Fault, ...] = (
         ("tests/services/test_certified_globals.py::test_a_tool_has_the_id_that_its_certificate_names",),
     ),
     Fault(
+        "kill_does_not_wait_for_the_death",
+        "trio-mp kill says that a port may live whose tasks have not unwound yet",
+        (
+            Change(
+                "cli/talk.py", "        await died.wait()\n", '        await tool.node.call(node_of(port), "info")\n'
+            ),
+        ),
+        ("tests/programs/test_talking.py::test_a_port_is_killed_whose_tasks_take_their_time_to_unwind",),
+    ),
+    Fault(
         "nobody_asked_behind",
         "send says that a message was delivered as soon as it is on its way",
         (

@@ -18,7 +18,7 @@ import trio
 from command_line import COMMAND, SECRET, Terminal, Told, run
 from spawned_functions import picky, store
 
-from trio_mp import Node, NodeChange, open_node
+from trio_mp import Node, NodeChange, Port, open_node
 from trio_mp.cli import main
 
 NOBODY = "w1#0000000000000000"
@@ -163,6 +163,21 @@ async def test_some_of_several_deaths(short_directory: Path) -> None:
         told = await terminal.run("monitor", port, NOBODY, "--count", "1")
         assert told.out.startswith(f"{NOBODY}: no_such_port: ")
         assert (await terminal.run("kill", port, "--yes")).out == f"{port}: killed: by trio-mp kill\n"
+
+
+async def test_a_port_is_killed_whose_tasks_take_their_time_to_unwind(short_directory: Path) -> None:
+    async with open_network(short_directory) as (terminal, _, w1):
+
+        async def slow(_: Port) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(0.5)
+
+        port = w1.start_port(slow)
+        told = await terminal.run("kill", str(port), "--yes", "too", "slow")
+        assert (told.status, told.out) == (0, f"{port}: too: slow\n")
 
 
 # Looking -------------------------------------------------------------------------------------------------------------
