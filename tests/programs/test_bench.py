@@ -552,6 +552,19 @@ def test_where_the_time_goes(document: ModuleType, monkeypatch: pytest.MonkeyPat
         profiles.read_profiles(document.FIGURES)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
+@pytest.mark.usefixtures("document")
+def test_how_commands_start(tmp_path: Path) -> None:
+    starting = importlib.import_module("benchmarks.starting")
+    path, out = tmp_path / "starting.json", StringIO()
+    # Coverage and other processes slow some of them down more than others: how fast they are is no matter here.
+    assert starting.main(["--rounds", "0", "--json", str(path)], Screen(out)) in (0, 1)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert set(starting.TARGETS) < set(found) == set(starting.commands("unix:s", path))
+    assert all(times["processor"] > 0 and times["wall"] > 0 for times in found.values())
+    assert all(name in out.getvalue() for name in found)
+
+
 @pytest.mark.parametrize(
     "ours, theirs, verdict",
     [
