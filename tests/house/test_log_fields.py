@@ -11,6 +11,7 @@ import pytest
 
 import trio_mp
 from trio_mp._events import EVENTS, fields
+from trio_mp._peers.traffic import CAUSES
 
 SOURCE = Path(trio_mp.__file__).parent
 LOGGING = {"debug", "info", "warning", "error", "exception", "log", "critical"}
@@ -71,3 +72,10 @@ def test_fields_are_texts_and_hide_nothing_of_a_record() -> None:
     assert found == {"node": "a", "peer": "b", "event": "seed", "reason": "c"}
     record = logging.LogRecord("trio_mp", logging.INFO, "path", 1, "text", (), None)
     assert not set(found) & set(vars(record))
+
+
+@pytest.mark.parametrize("table", [EVENTS, CAUSES], ids=["events", "causes"])
+def test_the_page_has_each_row(table: dict[str, str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "observing.md").read_text(encoding="utf-8")
+    rows = "".join(f"| `{word}` | {text} |\n" for word, text in table.items())
+    assert f"| --- | --- |\n{rows}\n" in page, f"docs/observing.md: expected this table:\n{rows}"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from network_helpers import FakeNetwork, open_test_node
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 from trio_mp import Node, Port, PortDied, open_node
@@ -735,3 +736,14 @@ def test_closing_can_be_cancelled_at_every_point(turns: int) -> None:
             node.port()
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_a_closed_node_refuses_to_send_to_whatever_port(autojump_clock: MockClock) -> None:
+    async with open_test_node(FakeNetwork(), "a") as node:
+        port = node.port()
+        other = "b#there-is-no-such-port"
+    for target in (port, str(port), other, "a", "b"):
+        for send in (node.send, lambda target, *message: node._runtime.send(target, message)):
+            with pytest.raises(trio.ClosedResourceError, match="node a is closed"):
+                send(target, "too late")
+    assert not node._items

@@ -21,6 +21,7 @@ from .faults_of_remote_children import REMOTE_CHILDREN
 from .faults_of_running import RUNNING
 from .faults_of_sockets import SOCKETS
 from .faults_of_starting import STARTING
+from .faults_of_statistics import STATISTICS
 from .faults_of_streams import STREAMS
 from .faults_of_supervision import SUPERVISION
 from .faults_of_the_association import ASSOCIATION
@@ -57,4 +58,5 @@ FAULTS: tuple[Fault, ...] = (
     *AMOUNTS,
     *HAMMER,
     *COMMAND_LINE,
+    *STATISTICS,
 )

@@ -84,8 +84,9 @@ class TestLocal:
                 node.kill(mailbox)
                 await settle()
                 found = node.statistics()
-                assert (found.ports, found.unwinding, found.mailboxes) == (4, 1, 0)
+                # First: what lingers would keep a test open that fails.
                 released.set()
+                assert (found.ports, found.unwinding, found.mailboxes) == (4, 1, 0)
                 await settle()
                 assert node.statistics().unwinding == 0
             assert node.statistics().mailboxes == 0
