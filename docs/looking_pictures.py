@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Literal
 
 import trio
 from rich.console import Console
@@ -136,7 +137,7 @@ async def run_node(name: str) -> None:
     """Run one of the nodes."""
     seeds = ["unix:seed1.sock", "unix:seed2.sock"]
     binds = [f"unix:{name}.sock"]
-    inspect = "off" if name == "payments" else "act"
+    inspect: Literal["off", "act"] = "off" if name == "payments" else "act"
     async with open_node(name, binds=binds, seeds=seeds, secret=SECRET, inspect=inspect, profile=False) as node:
         await NODES[name](node)
 

@@ -65,6 +65,12 @@ LOOKING = (
         (f"{_DRAWN}::test_what_v_shows_of_the_log_is_harmless",),
     ),
     Fault(
+        "late_record_obeyed",
+        "a log record of another node that comes late is printed by `logging`, as it is",
+        (Change(_JOINING, "    logging.getLogger().addHandler(logging.NullHandler())\n", ""),),
+        (f"{_DRAWN}::test_without_v_nothing_of_the_log_is_shown",),
+    ),
+    Fault(
         "record_forged",
         "a log record of several lines passes for several records",
         (Change(_LOGS, 'line(f"    {each}", Tone.DIM)', "line(each, Tone.DIM)"),),

@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 from trio_mp import CallError, NodeStatistics, PeerStatistics
 from trio_mp.cli.exits import report
 from trio_mp.cli.harmless import MARKS, fit, harmless, harmless_lines, width_of
-from trio_mp.cli.joining import HarmlessFormatter
+from trio_mp.cli.joining import HarmlessFormatter, log_to_people
 from trio_mp.cli.look.board import TopBoard, draw_board
 from trio_mp.cli.look.drawing import (
     DEEPEST,
@@ -117,6 +117,18 @@ def test_what_v_shows_of_the_log_is_harmless() -> None:
     first, *others = HarmlessFormatter("%(message)s").format(record).split("\n")
     assert all(map(is_harmless, (first, *others)))
     assert all(other.startswith("    ") for other in others)
+
+
+def test_without_v_nothing_of_the_log_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without any handler `logging` prints warnings as they are: those of other nodes, too, that come late.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("trio_mp"), "handlers", [])
+    log_to_people(verbose=False)
+    logging.getLogger("an.app").warning(HOSTILE)
+    logging.getLogger("trio_mp.port").warning(HOSTILE)
+    assert capsys.readouterr().err == ""
 
 
 def test_rows_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,7 @@ def run_tool(arguments: argparse.Namespace, main: Callable[[Tool], Awaitable[int
       ConfigurationError: the settings cannot work.
       whatever else `main` raises.
     """
-    _log_to_people(verbose=arguments.verbose)
+    log_to_people(verbose=arguments.verbose)
     return trio.run(_run, arguments, main)
 
 
@@ -132,13 +132,13 @@ class HarmlessFormatter(logging.Formatter):
         return "\n    ".join(harmless_lines(super().format(record)))
 
 
-def _log_to_people(*, verbose: bool) -> None:
+def log_to_people(*, verbose: bool) -> None:
     """Show the log with `-v` alone: what matters of it a command says itself, once."""
+    # Where nobody takes a record, `logging` prints warnings as they are, and records of other nodes may come.
+    logging.getLogger().addHandler(logging.NullHandler())
     logger = logging.getLogger("trio_mp")
     if verbose:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(HarmlessFormatter("%(name)s: %(levelname)s: %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
-    else:
-        logger.addHandler(logging.NullHandler())

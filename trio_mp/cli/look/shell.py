@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import ast
 import builtins
-import code
 import contextlib
 import inspect
 import os
 import sys
 import types
+from code import InteractiveConsole
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -60,7 +60,7 @@ async def _shell(tool: Tool) -> int:
     return console.status
 
 
-class ShellConsole(code.InteractiveConsole):
+class ShellConsole(InteractiveConsole):
     """Reads lines in a thread of Trio's, and runs them in the thread that runs Trio.
 
     Args:
@@ -97,9 +97,9 @@ class ShellConsole(code.InteractiveConsole):
         # At the end of the input an empty line comes: it ends a block, which would be left out otherwise.
         return line.rstrip("\n")
 
-    def runcode(self, compiled: types.CodeType) -> None:
+    def runcode(self, code: types.CodeType) -> None:
         """Run a line, and show the exception that it raises, but for SystemExit."""
-        function = types.FunctionType(compiled, self.locals)
+        function = types.FunctionType(code, self.locals)
         error = trio.from_thread.run(self._evaluate, function)
         if error is None:
             return
