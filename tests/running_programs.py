@@ -43,13 +43,15 @@ class Program:
             self._changed.set()
             self._changed = trio.Event()
         self.ended.set()
+        self._changed.set()
 
     async def expect(self, pattern: str, after: int = 0) -> int:
-        """Wait for a line; returns how many lines there are up to it."""
+        """Wait for a line; returns how many lines there are up to it. Fails when no further line can come."""
         while True:
             for index, line in enumerate(self.lines[after:], after):
                 if re.search(pattern, line):
                     return index + 1
+            assert not self.ended.is_set(), f"expected a line {pattern!r}, got no more than {self.lines}"
             await self._changed.wait()
 
     async def type(self, line: str) -> None:

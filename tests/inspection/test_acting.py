@@ -86,6 +86,8 @@ async def test_an_operator_kills_a_port_by_its_number(autojump_clock: trio.testi
                 await inspector.kill(number)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=r"reason\[0\]"):
             await inspector.kill(1, object())
+        with pytest.raises(ValueError, match="expected a reason of at most 1000 values"):
+            await inspector.kill(1, ["x"] * 1000)
 
 
 async def test_stacks_show_where_tasks_wait(autojump_clock: trio.testing.MockClock) -> None:

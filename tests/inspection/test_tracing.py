@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from network_helpers import FakeNetwork, Inbox, open_pair, peer_of, until
 
 from trio_mp import CallError, Node, Port, PortDied, PortTrace, TracedMessage, open_node
-from trio_mp._inspection.tracing import LONGEST, text_of_message
+from trio_mp._inspection.tracing import BURST, LONGEST, text_of_message
 from trio_mp._ports.port import state_of
 
 
@@ -113,7 +113,7 @@ async def test_what_has_no_room_on_its_way_is_dropped_and_counted(
 ) -> None:
     async with open_pair(FakeNetwork(), inspect="act") as (a, b):
         inbox = Inbox(b)
-        async with a.inspect("b").trace(inbox.port, limit=4) as trace:
+        async with a.inspect("b").trace(inbox.port, limit=3) as trace:
             monkeypatch.setattr(b._runtime.errands, "answer", lambda *_: "no room")
             b.send(inbox.port, 1)
             await inbox.wait(1)
@@ -123,6 +123,22 @@ async def test_what_has_no_room_on_its_way_is_dropped_and_counted(
             assert [message.number async for message in trace] == [2, 3, 4]
             assert (trace.ended, trace.dropped) == ("limit", 1)
         assert len(inbox.messages) == 4
+
+
+async def test_a_flood_is_shown_in_part(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(FakeNetwork(), inspect="act") as (a, b):
+        inbox = Inbox(b)
+        async with a.inspect("b").trace(inbox.port, limit=BURST + 10) as trace:
+            for number in range(10 * BURST):
+                b.send(inbox.port, number)
+            await inbox.wait(10 * BURST)
+            await trio.sleep(1)
+            for number in range(20):
+                b.send(inbox.port, number)
+            numbers = [message.number async for message in trace]
+            assert numbers == [*range(1, BURST + 1), *range(10 * BURST + 1, 10 * BURST + 11)]
+            assert (trace.ended, trace.dropped) == ("limit", 9 * BURST)
+        assert len(await inbox.wait(10 * BURST + 20)) == 10 * BURST + 20
 
 
 async def test_arguments_that_cannot_work_are_refused_at_the_call() -> None:

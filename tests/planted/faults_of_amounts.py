@@ -93,8 +93,8 @@ AMOUNTS: tuple[Fault, ...] = (
         (
             Change(
                 "_protocol/requests.py",
-                "isinstance(request, ForService) and not holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE)",
-                "False",
+                "ForService | Inspect) and not holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE)",
+                "ForService | Inspect) and False",
             ),
         ),
         (f"{_TESTS}::test_a_service_does_not_look_at_every_value_of_what_no_node_sends",),

@@ -39,6 +39,12 @@ INSPECTION = (
         (f"{_NO_IDS}::test_nothing_that_is_shown_holds_an_id",),
     ),
     Fault(
+        "ids_in_counts",
+        "deaths are counted under texts with IDs in them for who may only read",
+        (Change(_SERVICE, "deaths=_without_ids(found.deaths)", "deaths=found.deaths"),),
+        (f"{_NO_IDS}::test_nothing_that_is_shown_holds_an_id",),
+    ),
+    Fault(
         "readers_act",
         "who may only read may also act",
         (Change(_SERVICE, 'self.runtime.settings.inspect == "act"', 'self.runtime.settings.inspect != "off"'),),
@@ -131,8 +137,14 @@ INSPECTION = (
     Fault(
         "traced_for_ever",
         "a trace does not end with its limit",
-        (Change("_inspection/tracing.py", "if self._count >= self._limit:", "if False:"),),
+        (Change("_inspection/tracing.py", "elif self._count - self._dropped >= self._limit:", "elif False:"),),
         (f"{_TRACING}::test_an_operator_sees_the_messages_of_a_port",),
+    ),
+    Fault(
+        "a_flood_is_traced",
+        "a trace shows messages as fast as they come, and slows the port",
+        (Change("_inspection/tracing.py", "        if self._room < 1:\n            return False\n", ""),),
+        (f"{_TRACING}::test_a_flood_is_shown_in_part",),
     ),
     Fault(
         "the_trace_stays",

@@ -13,7 +13,6 @@ _NETWORK = "cli/look/network.py"
 _BOARD = "cli/look/board.py"
 _LOGS = "cli/look/logs.py"
 _DATABASE = "cli/look/database.py"
-_ASKING = "cli/look/asking.py"
 _LINKS = "cli/look/links.py"
 _PROCESSES = "cli/look/processes.py"
 _SHELL = "cli/look/shell.py"
@@ -138,12 +137,6 @@ LOOKING = (
         (f"{_LOOKING}::test_what_is_connected",),
     ),
     Fault(
-        "any_name_asked",
-        "a claim that there is a node of an impossible name ends the command",
-        (Change(_ASKING, "key != node.id and _is_node_id(key)", "key != node.id"),),
-        (f"{_LOOKING}::test_what_is_connected",),
-    ),
-    Fault(
         "own_question_counted",
         "top counts its own question among the calls in flight",
         (Change(_BOARD, "max(0, statistics.calls_in - asked)", "statistics.calls_in"),),
@@ -207,12 +200,6 @@ LOOKING = (
         "ctrl_c_ends_the_shell",
         "Ctrl-C ends the shell, and not only the line that waits",
         (Change(_SHELL, "                except KeyboardInterrupt:\n", "                except trio.TooSlowError:\n"),),
-        (f"{_LOOKING}::test_a_shell_on_a_terminal",),
-    ),
-    Fault(
-        "history_for_all",
-        "other users may read the history of the shell",
-        (Change(_SHELL, "path.touch(mode=0o600)", "path.touch()"),),
         (f"{_LOOKING}::test_a_shell_on_a_terminal",),
     ),
 )

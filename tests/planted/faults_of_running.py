@@ -87,6 +87,19 @@ RUNNING = (
         (f"{_RUN_TESTS}::test_an_error_of_the_program_that_looks_like_one_of_ours",),
     ),
     Fault(
+        "ended_services_idle",
+        "a process whose services have all failed stays, and nobody starts it again",
+        (Change(_RUN, "                if not self._running:\n", "                if False:\n"),),
+        (f"{_RUN_TESTS}::test_services_that_have_ended_end_the_command",),
+        hangs=True,
+    ),
+    Fault(
+        "failed_service_is_well",
+        "the exit status does not say that a service has failed",
+        (Change(_RUN, "                self._failed = True\n", "                pass\n"),),
+        (f"{_RUN_TESTS}::test_services_that_have_ended_end_the_command[failed]",),
+    ),
+    Fault(
         "seed_runs_services",
         "a seed imports and runs what a profile names",
         (Change(_RUN, "defaults=defaults, fixed=NOTHING, adjust=as_seed", "defaults=defaults, adjust=as_seed"),),
@@ -105,14 +118,14 @@ RUNNING = (
         (
             Change(
                 _RUN,
-                "    parent = Parent() if arguments.worker is not None else None\n    find_modules_here()\n",
+                "    parent = _parent() if arguments.worker is not None else None\n    find_modules_here()\n",
                 "    find_modules_here()\n",
             ),
             Change(
                 _RUN,
-                "    output = Output(arguments)\n\n    def adjust(",
-                "    parent = Parent() if arguments.worker is not None else None\n"
-                "    output = Output(arguments)\n\n    def adjust(",
+                "    output, services = Output(arguments), ServicesWatch()\n\n    def adjust(",
+                "    parent = _parent() if arguments.worker is not None else None\n"
+                "    output, services = Output(arguments), ServicesWatch()\n\n    def adjust(",
             ),
         ),
         (f"{_WORKERS_TESTS}::test_no_worker_outlives_a_parent_that_is_killed",),

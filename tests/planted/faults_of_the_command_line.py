@@ -5,6 +5,7 @@ from __future__ import annotations
 from .fault import Change, Fault
 
 _TOOLS = "tests/services/test_tools.py"
+_TALKING = "tests/programs/test_talking.py"
 _RULES = "tests/protocol/membership/test_membership.py"
 
 COMMAND_LINE: tuple[Fault, ...] = (
@@ -87,5 +88,81 @@ COMMAND_LINE: tuple[Fault, ...] = (
         "a tool with a certificate has another ID than its certificate names",
         (Change("_node/assembly.py", "settings.node_id or _certified_id(settings) or", "settings.node_id or"),),
         ("tests/services/test_certified_globals.py::test_a_tool_has_the_id_that_its_certificate_names",),
+    ),
+    Fault(
+        "kill_does_not_wait_for_the_death",
+        "trio-mp kill says that a port may live whose tasks have not unwound yet",
+        (
+            Change(
+                "cli/talk.py", "        await died.wait()\n", '        await tool.node.call(node_of(port), "info")\n'
+            ),
+        ),
+        ("tests/programs/test_talking.py::test_a_port_is_killed_whose_tasks_take_their_time_to_unwind",),
+    ),
+    Fault(
+        "nobody_asked_behind",
+        "send says that a message was delivered as soon as it is on its way",
+        (
+            Change(
+                "cli/talk.py",
+                '            await tool.node.call(node_of(port), "info")\n',
+                "            await trio.sleep(0)\n",
+            ),
+        ),
+        (f"{_TALKING}::test_a_message_to_a_dead_port",),
+    ),
+    Fault(
+        "killed_unasked",
+        "kill kills a port without --yes",
+        (Change("cli/talk.py", "if not arguments.yes:", "if False:"),),
+        (f"{_TALKING}::test_wrong_arguments_are_one_line",),
+    ),
+    Fault(
+        "profile_over_the_option",
+        "a variable decides where the command line gives the setting",
+        (
+            Change(
+                "_profiles/gathering.py",
+                "[command_line or {}, variables_layer(environ)]",
+                "[variables_layer(environ), command_line or {}]",
+            ),
+        ),
+        (f"{_TALKING}::test_settings_of_the_command_line_decide",),
+    ),
+    Fault(
+        "failures_unsaid",
+        "a command that cannot join does not say what was wrong with the addresses",
+        (Change("cli/joining.py", '"; ".join(f"{name}: {why}" for name, why in network.failures.items())', '""'),),
+        (f"{_TALKING}::test_a_network_that_cannot_be_joined_is_named",),
+    ),
+    Fault(
+        "heavy_parser",
+        "the parser imports Trio",
+        (Change("cli/parser.py", "from . import exits\n", "import trio\nfrom . import exits\n"),),
+        ("tests/programs/test_cli.py::test_the_parser_imports_neither_trio_nor_the_package",),
+    ),
+    Fault(
+        "heavy_package",
+        "the package loads all that it offers before anybody wants it",
+        (Change("__init__.py", "if not TYPE_CHECKING:\n", "if not TYPE_CHECKING:\n    from . import _public\n"),),
+        ("tests/programs/test_cli.py::test_the_package_alone_imports_neither_trio_nor_its_parts",),
+    ),
+    Fault(
+        "our_error_is_a_no",
+        "an error of the command itself looks like the answer no",
+        (Change("cli/exits.py", "            return OUR_ERROR\n", "            return NO\n"),),
+        (f"{_TALKING}::test_an_error_of_our_own_says_how_to_report_it",),
+    ),
+    Fault(
+        "help_to_nobody",
+        "a help that nobody reads ends with an error of Python's",
+        (Change("cli/parser.py", "print(text, flush=True)", "print(text)"),),
+        (f"{_TALKING}::test_nobody_reads_at_all",),
+    ),
+    Fault(
+        "files_not_completed",
+        "the shell offers options where a file is expected",
+        (Change("cli/completion.py", "if action.type is Path or action.metavar in FILES:", "if False:"),),
+        ("tests/programs/test_completion.py::test_bash_offers",),
     ),
 )

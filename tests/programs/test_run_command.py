@@ -43,6 +43,10 @@ async def sleeping(node, port=""):
         if port:
             node.send(port, "last words")
 
+async def short(node, word=""):
+    if word:
+        raise LookupError(word)
+
 async def stubborn(node):
     print("sleeps")
     with trio.CancelScope(shield=True):
@@ -159,6 +163,20 @@ async def test_services_alone_run_until_they_are_stopped(folder: Path) -> None:
         program.process.send_signal(signal.SIGTERM)
         assert await program.process.wait() == 0
         await program.expect("^unwinds$")
+
+
+@pytest.mark.parametrize("service, status", [("app:short", 0), (["app:short", "no eggs"], 1)], ids=["well", "failed"])
+def test_services_that_have_ended_end_the_command(folder: Path, service: object, status: int) -> None:
+    (folder / "profiles.toml").write_text(f"[default]\nservices = ['app:short', {service!r}]\n")
+    said = run_command("run", "-q", cwd=folder, env=environment(TRIO_MP_CONFIG="profiles.toml"))
+    assert said.returncode == status
+    assert ("LookupError: no eggs" in said.stderr) == (status == 1)
+
+
+def test_nobody_is_a_worker_by_himself(folder: Path) -> None:
+    said = run_command("run", "--worker", "ruth/1", "app", cwd=folder, env=environment())
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr == "trio-mp: --worker: expected a process that `run --workers` has started, got another\n"
 
 
 # What cannot run -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -17,8 +18,11 @@ import trio
 from command_line import COMMAND, SECRET, Terminal, Told, run
 from spawned_functions import picky, store
 
-from trio_mp import Node, NodeChange, open_node
+from trio_mp import Node, NodeChange, Port, open_node
 from trio_mp.cli import main
+
+NOBODY = "w1#0000000000000000"
+"""A port that never was."""
 
 
 @asynccontextmanager
@@ -45,7 +49,7 @@ def is_one_line(told: Told, status: int, text: str) -> None:
 # Sending -------------------------------------------------------------------------------------------------------------
 
 
-async def test_what_becomes_of_a_message_is_said(short_directory: Path) -> None:
+async def test_a_message_that_is_delivered(short_directory: Path) -> None:
     async with open_network(short_directory) as (terminal, _, w1), w1.open_port() as port:
         told = await terminal.run("send", str(port), "greet", "ruth")
         assert (told.status, told.out, told.err) == (0, "delivered\n", "")
@@ -54,26 +58,30 @@ async def test_what_becomes_of_a_message_is_said(short_directory: Path) -> None:
         assert told.rows == [{"port": str(port), "outcome": "delivered"}]
         assert await port.receive("n") == ("n", 5, [True, None])
         # Options may stand anywhere; behind -- all is the message.
-        told = await terminal.run("send", "--json", "-q", str(port), "--", "-q")
-        assert told.status == 2
         told = await run("send", *terminal.joining, str(port), "--", "-q", "--json")
         assert told.out == "delivered\n"
         assert await port.receive("-q") == ("-q", "--json")
 
-        kept = w1.port()
-        store(kept)
-        told = await terminal.run("send", str(kept), "crash")
+
+async def test_a_message_to_a_dead_port(short_directory: Path) -> None:
+    async with open_network(short_directory) as (terminal, _, w1):
+        port = w1.port()
+        store(port)
+        told = await terminal.run("send", str(port), "crash")
         assert told.status == 1
         assert told.out.startswith("dead: die: ValueError: as you wish")
-        told = await terminal.run("send", str(kept), "put", "x", "--json")
+        told = await terminal.run("send", str(port), "put", "x", "--json")
         assert (told.status, told.rows[0]["outcome"], told.rows[0]["reason"][0]) == (1, "dead", "no_such_port")
 
-        refusing = w1.port(on_bad="refuse")
-        picky(refusing)
-        told = await terminal.run("send", str(refusing), "number", "5", "6")
+
+async def test_a_message_that_is_refused(short_directory: Path) -> None:
+    async with open_network(short_directory) as (terminal, _, w1):
+        port = w1.port(on_bad="refuse")
+        picky(port)
+        told = await terminal.run("send", str(port), "number", "5", "6")
         assert told.status == 1
         assert told.out.startswith("refused: bad_message: ")
-        assert (await terminal.run("send", str(refusing), "number", "5")).out == "delivered\n"
+        assert (await terminal.run("send", str(port), "number", "5")).out == "delivered\n"
 
 
 async def test_a_message_whose_connection_breaks_is_perhaps_lost(short_directory: Path) -> None:
@@ -119,7 +127,7 @@ async def test_answers_are_printed(short_directory: Path) -> None:
 # Spawning, monitoring, killing ---------------------------------------------------------------------------------------
 
 
-async def test_from_the_first_to_the_last_of_a_port(short_directory: Path) -> None:
+async def test_spawning(short_directory: Path) -> None:
     async with open_network(short_directory) as (terminal, _, w1):
         told = await terminal.run("spawn", "w1", "spawned_functions:store", "x")
         assert told.status == 0
@@ -129,17 +137,18 @@ async def test_from_the_first_to_the_last_of_a_port(short_directory: Path) -> No
         told = await terminal.run("spawn", "w1", "spawned_functions:short", "--json")
         assert told.rows[0]["port"].startswith("w1#")
         is_one_line(await terminal.run("spawn", "w1", "spawned_functions:nothing"), 1, "spawn_failed")
-        is_one_line(await terminal.run("spawn", "w1", "spawned functions"), 2, "package.module:function")
 
-        is_one_line(await terminal.run("kill", port), 2, "expected --yes")
-        assert await w1.call(port, "get") == (["x"],)
-        command = [*COMMAND, "monitor", port, "w1#0000000000000000", "--json", *terminal.joining]
-        with trio.fail_after(30):
+
+async def test_monitoring_and_killing(short_directory: Path) -> None:
+    async with open_network(short_directory) as (terminal, _, w1):
+        port = str(w1.port())
+        command = [*COMMAND, "monitor", port, NOBODY, "--json", *terminal.joining]
+        with trio.fail_after(60):
             process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
             assert process.stdout is not None
             # The port that never was is reported when both monitors are set.
             first = json.loads(await process.stdout.receive_some())
-            assert (first["port"], first["reason"][0]) == ("w1#0000000000000000", "no_such_port")
+            assert (first["port"], first["reason"][0]) == (NOBODY, "no_such_port")
             told = await terminal.run("kill", port, "--yes", "too", "slow")
             assert (told.status, told.out) == (0, f"{port}: too: slow\n")
             assert json.loads(await process.stdout.receive_some()) == {"port": port, "reason": ["too", "slow"]}
@@ -147,10 +156,28 @@ async def test_from_the_first_to_the_last_of_a_port(short_directory: Path) -> No
             await process.stdout.aclose()
         is_one_line(await terminal.run("kill", port, "--yes"), 1, "is dead already")
 
-        second = w1.port()
-        told = await terminal.run("monitor", str(second), "w1#0000000000000000", "--count", "1")
-        assert told.out.startswith("w1#0000000000000000: no_such_port: ")
-        assert (await terminal.run("kill", str(second), "--yes")).out == f"{second}: killed: by trio-mp kill\n"
+
+async def test_some_of_several_deaths(short_directory: Path) -> None:
+    async with open_network(short_directory) as (terminal, _, w1):
+        port = str(w1.port())
+        told = await terminal.run("monitor", port, NOBODY, "--count", "1")
+        assert told.out.startswith(f"{NOBODY}: no_such_port: ")
+        assert (await terminal.run("kill", port, "--yes")).out == f"{port}: killed: by trio-mp kill\n"
+
+
+async def test_a_port_is_killed_whose_tasks_take_their_time_to_unwind(short_directory: Path) -> None:
+    async with open_network(short_directory) as (terminal, _, w1):
+
+        async def slow(_: Port) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(0.5)
+
+        port = w1.start_port(slow)
+        told = await terminal.run("kill", str(port), "--yes", "too", "slow")
+        assert (told.status, told.out) == (0, f"{port}: too: slow\n")
 
 
 # Looking -------------------------------------------------------------------------------------------------------------
@@ -268,6 +295,34 @@ async def test_nobody_reads_any_more(short_directory: Path) -> None:
             assert await process.stderr.receive_some() == b""
 
 
+def test_no_words_with_q(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in ([], ["-q"]):
+        path = tmp_path / f"{len(options)}" / "profiles.toml"
+        monkeypatch.setenv("TRIO_MP_CONFIG", str(path))
+        assert main(["init", *options]) == 0
+        told = capsys.readouterr()
+        assert told.out.startswith(f"made {path}")
+        assert bool(told.err) == (not options)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+@pytest.mark.parametrize("words", [["--help"], ["send", "--help"], ["profile", "--help"], ["completion", "bash"]])
+def test_nobody_reads_at_all(words: list[str]) -> None:
+    # With a buffer, as users have it.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [*COMMAND, *words], stdout=writing, stderr=subprocess.PIPE, check=False, timeout=60, env=environ
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_an_error_of_our_own_says_how_to_report_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,6 +341,8 @@ def test_an_error_of_our_own_says_how_to_report_it(
 
 
 WRONG = [
+    (["kill", NOBODY, "too", "slow"], f"kill: expected --yes, because others may monitor {NOBODY}"),
+    (["spawn", "w1", "spawned functions"], "package.module:function"),
     (["send"], "the following arguments are required: PORT"),
     (["send", "no port"], "expected the ID of a port, NODE#NAME, or of a node, got 'no port'"),
     (["send", "w1", "[1,"], "expected a list of JSON, because the one word begins with [, got '[1,'"),

@@ -15,6 +15,7 @@ from trio_mp._protocol.requests import (
     Died,
     Forward,
     HasStarted,
+    Inspect,
     Keep,
     Kill,
     Malformed,
@@ -29,12 +30,15 @@ from trio_mp._protocol.requests import (
     StartPort,
     StopMonitor,
     StreamReady,
+    call,
+    inspect,
     is_upkeep,
     keep,
     parse,
     says_nothing,
     start,
     started,
+    ticket_of,
 )
 
 NAME = "abcdefghABCDEFGH.7"
@@ -90,6 +94,7 @@ WORDS += ["start", "started", "keep", "ping", "pong", "idle", "devnull", "", *so
         (("time", PORT, "answer"), Query("time", PORT, ("answer",))),
         (("up_nodes", PORT, 1, 2), Query("up_nodes", PORT, (1, 2))),
         (("known_nodes", "node#"), Query("known_nodes", "node#", ())),
+        (("inspect", NAME, 5.0, "links", {"after": ""}), Inspect(NAME, 5.0, "links", {"after": ""})),
         (("lookup", "chatter", PORT, "resolved"), Query("lookup", PORT, ("resolved",), "chatter")),
     ],
     ids=repr,
@@ -184,6 +189,13 @@ BAD_PORTS: list[object] = ["", "#", f"#{NAME}", "node#name", "no de", f"{PORT}#"
         *(("lookup", "chatter", bad) for bad in BAD_PORTS),
         *(("lookup", bad, PORT) for bad in (None, 7, b"chatter", ["chatter"])),
         ("lookup", "chatter"),
+        ("inspect", NAME, None, "links"),
+        ("inspect", NAME, None, "links", {}, 1),
+        ("inspect", NAME, None, "links", []),
+        ("inspect", NAME, None, 7, {}),
+        ("inspect", NAME, "5", "links", {}),
+        ("inspect", NAME, None, "kill", {"reason": [None] * 2**15}),
+        *(("inspect", bad, None, "links", {}) for bad in BAD_NAMES),
     ],
     ids=repr,
 )
@@ -260,3 +272,9 @@ def test_what_is_said_about_a_start_is_read_as_it_was_written(word: str, rest: l
             assert keep(name) == message
         case other:
             assert other == Malformed(message)
+
+
+def test_what_is_answered_under_a_ticket_has_one() -> None:
+    assert ticket_of(call(NAME, "tickettickettick", None, ("tag",))) == "tickettickettick"
+    assert ticket_of(inspect("tickettickettick", 5.0, "links", {"after": ""})) == "tickettickettick"
+    assert [ticket_of(message) for message in ((), ("ping",), ("inspect", 7), ("call", NAME))] == [None] * 4

@@ -9,12 +9,15 @@ import msgspec
 
 from .._errors import CallError
 from .._ids import node_of
+from .._protocol.wire.amount import holds_at_most
 from .._protocol.wire.values import plain_message
 from .._services.statistics import NodeStatistics
 from . import ports, tasks, tracing
 from .service import InspectionService
 from .trace_reader import PortTrace, open_trace
 from .views import LinkPage, LinkView, PortPage, SupervisorPage, SupervisorView, TaskView
+
+_REASON_VALUES, _REASON_SIZE = 1000, 2**16
 
 T = TypeVar("T")
 
@@ -114,10 +117,12 @@ class Inspector:
 
         Raises:
           CallError: also `gone`, there is no such port any more.
-          TypeError, ValueError: the number is no positive int; or a part of the reason cannot travel.
+          TypeError, ValueError: the number is no positive int; or the reason cannot travel, or is too long.
         """
         _check_number("kill()", number)
         plain = list(plain_message(reason, thorough=True, what="reason"))
+        if not holds_at_most(tuple(plain), _REASON_VALUES, _REASON_SIZE):
+            raise ValueError(f"kill(): expected a reason of at most {_REASON_VALUES} values and {_REASON_SIZE} bytes")
         await self._ask(bool, "kill", number=number, reason=plain)
 
     async def stacks(self, number: int) -> str:

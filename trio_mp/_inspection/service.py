@@ -35,10 +35,14 @@ from .ports import PortLister
 from .slices import Slices
 from .stacks import Place, family_of, stack_of, title_of, write_stack
 from .tasks import Growing
+from .texts import without_ids
 from .views import LinkPage, PortPage, SupervisorPage, TaskView, TraceEnd
 
 MOST_OF_ONE = 16
 """How many questions one other node may have in flight here."""
+
+CUT = 64
+"""How long the texts are, at most, by which reasons are counted."""
 
 log = logging.getLogger("trio_mp.inspect")
 
@@ -224,10 +228,14 @@ class InspectionService:
             raise Unanswered("bad_question", f"{self.runtime.id} does not know the question {question!r:.100}")
         return msgspec.to_builtins(await answer(asker, arguments))
 
-    async def _measure(self, _: str, arguments: dict[str, object]) -> NodeStatistics:
+    async def _measure(self, asker: str, arguments: dict[str, object]) -> NodeStatistics:
         _read(arguments, NothingAsked)
         await trio.lowlevel.checkpoint()
-        return measure(self.runtime, self._calls)
+        found = measure(self.runtime, self._calls)
+        if self.may_act(asker):
+            return found
+        # Programs make the reasons by whose beginnings these are counted.
+        return replace(found, deaths=_without_ids(found.deaths), lost=_without_ids(found.lost))
 
     async def _list_ports(self, asker: str, arguments: dict[str, object]) -> PortPage:
         asked = _read(arguments, PortsAsked)
@@ -239,9 +247,7 @@ class InspectionService:
             await trio.sleep(ports.SAMPLE)
         async with self._turn:
             slices, ids = Slices(self._clock), self.may_act(asker)
-            return await self._ports.page(
-                asker, asked.by, asked.limit, asked.after, slices, before=before, ids=ids
-            )
+            return await self._ports.page(asker, asked.by, asked.limit, asked.after, slices, before=before, ids=ids)
 
     async def _list_links(self, asker: str, arguments: dict[str, object]) -> LinkPage:
         asked = _read(arguments, LinksAsked)
@@ -353,6 +359,16 @@ class InspectionService:
         # What the program does to its own node is no news to it.
         level = logging.DEBUG if asker == self.runtime.id else logging.WARNING
         log.log(level, "%s %.1000s", asker, what, extra=fields("inspected", self.runtime.id, peer=asker))
+
+
+def _without_ids(counts: dict[str, int]) -> dict[str, int]:
+    """Counts by texts, without the names of ports in the texts."""
+    hidden: Counter[str] = Counter()
+    for text, count in counts.items():
+        # One that was cut may end in the middle of a name, which is not known by its form then.
+        known = without_ids(text)
+        hidden[known[: CUT // 2] + "…" if len(text) >= CUT else known] += count
+    return dict(hidden)
 
 
 def _grown(tree: Growing, *, stacks: bool) -> TaskView:

@@ -22,11 +22,14 @@ LONGEST = 200
 _HIDDEN = "…"
 # The names that a node gives to its ports, in both forms: see `_ids.py`. What else stands behind a node ID and a `#` is
 # hidden as well, since another program may name its ports differently.
+_BEHIND_NODE = r"(?<=#)[A-Za-z0-9_.\-]{4,64}"
 _NAMES = re.compile(
-    r"(?<=#)[A-Za-z0-9_.\-]{4,64}"
+    rf"{_BEHIND_NODE}"
     r"|(?<![A-Za-z0-9_\-])[A-Za-z0-9_\-]{8}\.[A-Za-z0-9_\-]{16}(?![A-Za-z0-9_\-])"
     r"|(?<![A-Za-z0-9_\-])[A-Za-z0-9_\-]{16}\.[0-9]{1,19}\.[A-Za-z0-9_\-]{16}(?![A-Za-z0-9_\-])"
 )
+# In the name of a function only this: `package.a_function_of_16` looks like the name of a port.
+_IN_CODE = re.compile(_BEHIND_NODE)
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 _TRIO = str(Path(trio.__file__).resolve().parent)
 
@@ -58,12 +61,13 @@ def name_of(function: Callable[..., Any]) -> str:
             if not callable(wrapped):
                 break
             function = wrapped
-    if inspect.isfunction(function):
-        return shortened(without_ids(f"{function.__module__}:{function.__qualname__}"))
-    kind = type(function)
-    if inspect.isbuiltin(function):
-        return shortened(without_ids(f"{function.__module__ or 'builtins'}:{function.__qualname__}"))
-    return shortened(without_ids(f"{kind.__module__}:{kind.__qualname__}"))
+    if inspect.isfunction(function) or inspect.isbuiltin(function) or inspect.isclass(function):
+        return _code_name(function.__module__ or "builtins", function.__qualname__)
+    return _code_name(type(function).__module__, type(function).__qualname__)
+
+
+def _code_name(module: object, name: str) -> str:
+    return shortened(_IN_CODE.sub(_HIDDEN, f"{module}:{name}"))
 
 
 def is_ours(code: CodeType) -> bool:
@@ -79,7 +83,7 @@ def is_trios(code: CodeType) -> bool:
 def name_of_code(frame: FrameType) -> str:
     """The name of the function that a frame runs, as `package.module:name`."""
     module = frame.f_globals.get("__name__")
-    return shortened(without_ids(f"{module if isinstance(module, str) else '?'}:{frame.f_code.co_qualname}"))
+    return _code_name(module if isinstance(module, str) else "?", frame.f_code.co_qualname)
 
 
 def program_function(task: trio.lowlevel.Task) -> str:

@@ -22,6 +22,10 @@ LONGEST = 500
 MOST = 10_000
 """How many messages one trace shows, at most: 5 MB."""
 
+BURST, RATE = 200, 2000.0
+"""How many messages are shown at once, and per second after that. Each takes 20 us, so a port that gets more than that
+is slowed by less than a twentieth; what is beyond is left out."""
+
 LONGEST_TIME = 3600.0
 """For how many seconds a port is traced, at most."""
 
@@ -51,6 +55,8 @@ class Tracer:
         self._tell = tell
         self._began = trio.current_time()
         self._count = self._dropped = 0
+        # How many may be shown now, and since when.
+        self._room, self._at = float(BURST), self._began
         self._why = ""
         self.ended = trio.Event()
 
@@ -70,13 +76,22 @@ class Tracer:
         """Tell of a message that the port is about to get. Raises nothing: the port has to get it."""
         self._count += 1
         try:
-            text = text_of_message(message)
-            if self._tell((TRACED, self._count, trio.current_time() - self._began, text)):
-                self._dropped += 1
+            is_shown = self._show(message)
         except Exception:  # noqa: BLE001 - whatever it is, the port is not at fault
+            is_shown = False
+        if not is_shown:
             self._dropped += 1
-        if self._count >= self._limit:
+        elif self._count - self._dropped >= self._limit:
             self.end("limit")
+
+    def _show(self, message: tuple[object, ...]) -> bool:
+        """Show a message to the operator, if there is room for it; whether there was."""
+        now = trio.current_time()
+        self._room, self._at = min(BURST, self._room + (now - self._at) * RATE), now
+        if self._room < 1:
+            return False
+        self._room -= 1
+        return not self._tell((TRACED, self._count, now - self._began, text_of_message(message)))
 
     def cancel(self) -> None:
         """See `Owned.cancel`: the port has died."""

@@ -123,9 +123,14 @@ class Callers:
         name, ticket, seconds = request.name, request.ticket, request.seconds
         deadline = FOREVER if seconds is None else deadline_of(seconds, trio.current_time())
         call = CallOfPeer(self, ticket, name, deadline)
-        fate = self._admit(call)
+        # As in `begin_question`. A method for both would be one call more for each call.
+        fate = self._calls.admit(ticket, call)
         if fate is not TicketFate.ADMITTED:
+            if fate is TicketFate.TOO_MANY:
+                self._tell_busy(ticket)
             return fate is TicketFate.TOO_MANY
+        # It needs the connection.
+        self._peer.association.watched.add(ticket)
         port = self._dispatcher.ports.get(name)
         if port is not None:
             message = CallMessage(request.message)
@@ -153,18 +158,17 @@ class Callers:
         """
         deadline = FOREVER if seconds is None else deadline_of(seconds, trio.current_time())
         call = CallOfPeer(self, ticket, "", deadline)
-        return call, self._admit(call)
-
-    def _admit(self, call: CallOfPeer) -> TicketFate:
-        ticket = call.ticket
         fate = self._calls.admit(ticket, call)
         if fate is TicketFate.ADMITTED:
             # It needs the connection.
             self._peer.association.watched.add(ticket)
         elif fate is TicketFate.TOO_MANY:
-            text = f"{self.peer_id} has {self._limit} calls in flight to {self._dispatcher.id}, the limit"
-            self._peer.send("", requests.call_failed(ticket, False, BUSY, text, ""))
-        return fate
+            self._tell_busy(ticket)
+        return call, fate
+
+    def _tell_busy(self, ticket: str) -> None:
+        text = f"{self.peer_id} has {self._limit} calls in flight to {self._dispatcher.id}, the limit"
+        self._peer.send("", requests.call_failed(ticket, False, BUSY, text, ""))
 
     def call_off(self, ticket: str) -> None:
         """The peer does not wait for the answer to a call any longer, or has it."""

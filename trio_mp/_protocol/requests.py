@@ -28,8 +28,8 @@ _LONGEST_TEXT = 1000
 
 SERVICE_VALUES = 2**15
 SERVICE_SIZE = 2**20
-"""How many values, and bytes of text, a message of a service may have: nodes send far smaller ones, and services look
-at each value."""
+"""How many values, and bytes of text, a message of a service, or an inspection, may have: nodes send far smaller ones,
+and services look at each value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,7 +498,7 @@ def parse(message: Message) -> Request:
     request = REQUESTS.read(message)
     if request is None:
         return Malformed(message)
-    if isinstance(request, ForService) and not holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE):
+    if isinstance(request, ForService | Inspect) and not holds_at_most(message, SERVICE_VALUES, SERVICE_SIZE):
         return Malformed(message)
     return request
 

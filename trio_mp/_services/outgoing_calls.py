@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import trio
@@ -240,6 +241,9 @@ class RemoteCall(OutgoingCall):
 
     word: str = requests.CALL
 
+    # What the other node is told. Not a method, which would be one call more.
+    _write: Callable[..., tuple[object, ...]] = staticmethod(requests.call)
+
     def __init__(
         self,
         runtime: Runtime,
@@ -268,7 +272,7 @@ class RemoteCall(OutgoingCall):
         # waits here, that task is cancelled.
         peer.outbox.expect(ticket, Monitor(runtime, self.target, self._died, None, (peer, ticket)))
         try:
-            peer.send("", self._request(name, ticket, seconds))
+            peer.send("", self._write(name, ticket, seconds, self._message))
         except (TypeError, ValueError):
             # To name the place in what the program has sent, and not in the request.
             plain_message(self._message, thorough=True)
@@ -279,10 +283,6 @@ class RemoteCall(OutgoingCall):
             # What is sent is a snapshot: this may be said again, in the other form.
             self._message = tuple([plain_value(value, "message") for value in self._message])
             self._waiting[self] = None
-
-    def _request(self, name: str, ticket: str, seconds: float | None) -> tuple[object, ...]:
-        """What the other node is told."""
-        return requests.call(name, ticket, seconds, self._message)
 
     def stop(self) -> None:
         """See `OutgoingCall.stop`."""
@@ -347,10 +347,12 @@ class InspectingCall(RemoteCall):
     ) -> None:
         super().__init__(runtime, peer.id, (arguments,), peer, waiting)
         self._question = question
+        self._write = self._write_question
 
-    def _request(self, name: str, ticket: str, seconds: float | None) -> tuple[object, ...]:
-        """See `RemoteCall._request`."""
-        (arguments,) = self._message
+    def _write_question(
+        self, _: str, ticket: str, seconds: float | None, message: tuple[object, ...]
+    ) -> tuple[object, ...]:
+        (arguments,) = message
         return requests.inspect(ticket, seconds, self._question, cast("dict[str, object]", arguments))
 
     def fall_back(self) -> None:

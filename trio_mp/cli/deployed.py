@@ -14,7 +14,7 @@ from .._errors import ConfigurationError
 from .._node.node import Node
 from .._node.opening import open_node_in
 from .._node.outside import from_outside
-from .._node.services import find_services, start_services
+from .._node.services import FoundService, find_services, start_services
 from .._node.trace import trace_of_environment
 from .._profiles.sources import Given, Layer, checked
 from .._settings import texts
@@ -55,7 +55,8 @@ NodeFrom = Callable[[str | None, SettingArguments], AbstractAsyncContextManager[
 """Opens a node with this ID and these settings."""
 
 
-def _open(node_id: str | None, settings: SettingArguments) -> AbstractAsyncContextManager[Node]:
+def open_deployed(node_id: str | None, settings: SettingArguments) -> AbstractAsyncContextManager[Node]:
+    """Open a node as programs do."""
     return open_node_in(Environment(), node_id, instruments=trace_of_environment(), **settings)
 
 
@@ -69,6 +70,7 @@ class DeployedNode:
       fixed: settings that nothing can change.
       adjust: takes the settings that were found, and returns those of the node; may raise `ConfigurationError`.
       open_node: opens the node.
+      watch: takes each service before it is started, and returns what is started in its place.
     """
 
     def __init__(
@@ -79,7 +81,8 @@ class DeployedNode:
         defaults: Mapping[str, object] | None = None,
         fixed: Mapping[str, object] | None = None,
         adjust: Callable[[SettingArguments], SettingArguments] = lambda settings: settings,
-        open_node: NodeFrom = _open,
+        open_node: NodeFrom = open_deployed,
+        watch: Callable[[FoundService], FoundService] = lambda service: service,
     ) -> None:
         self._arguments = arguments
         self._main = main
@@ -87,6 +90,7 @@ class DeployedNode:
         self._fixed = fixed or {}
         self._adjust = adjust
         self._open_node = open_node
+        self._watch = watch
         # From then on an exception is one of the program.
         self._opened = False
 
@@ -127,7 +131,7 @@ class DeployedNode:
             async with self._open_node(node_id, settings) as node:
                 self._opened = True
                 with scope:
-                    start_services(node, services)
+                    start_services(node, map(self._watch, services))
                     try:
                         return await self._main(node)
                     except SystemExit as left:

@@ -12,18 +12,26 @@ import importlib
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .._version import VERSION
 from . import exits
 from .command import GROUPS, Command, CommandFamily, seconds
 from .parsing import configure, look, run, talk
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
 ABOUT = "Message passing for Trio programs: nodes, ports, monitors, and no silent holes."
 
 
 class ArgumentParser(argparse.ArgumentParser):
     """A parser that answers a wrong command line with one line, which says where the help is."""
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help, at once; see `_print_and_exit`."""
+        print(self.format_help(), end="", file=file)
+        sys.stdout.flush()
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong, and exit with the status 2."""
@@ -147,7 +155,8 @@ def find_command(words: Sequence[str]) -> tuple[Command, Sequence[str]]:
 
 
 def _print_and_exit(text: str) -> NoReturn:
-    print(text)
+    # Now, so that an error comes where it is caught: nobody may read it any more, as in `trio-mp --help | head -1`.
+    print(text, flush=True)
     raise SystemExit(exits.OK)
 
 
@@ -184,11 +193,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
       SystemExit: the command line is wrong (2), or asks for help or the version (0).
     """
-    command, rest = find_command(sys.argv[1:] if arguments is None else arguments)
-    parsed = parse(command, rest)
-    parsed.command = command.name
-    module, _, function = command.run.partition(":")
+    parsed = argparse.Namespace()
     try:
+        command, rest = find_command(sys.argv[1:] if arguments is None else arguments)
+        parsed = parse(command, rest)
+        parsed.command = command.name
+        module, _, function = command.run.partition(":")
         run_command: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(module), function)
         status = run_command(parsed)
         sys.stdout.flush()

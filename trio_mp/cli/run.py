@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import inspect
 
 import trio
 
 from .._errors import ConfigurationError
 from .._node.child import Parent
 from .._node.node import Node
+from .._node.services import FoundService
 from .._settings.checks import addresses
 from .._settings.settings import SettingArguments
 from .._transport.addresses import TCPAddress
-from .deployed import NOTHING, DeployedNode, report_program, where
-from .exits import OK
+from .deployed import NOTHING, DeployedNode, open_deployed, report_program, where
+from .exits import NO, OK, USAGE, CommandFailed
 from .output import Output
 from .program import find_modules_here, find_program
 from .workers import run_workers, worker_opener
@@ -32,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     # Before the program is imported, which may take long: a worker whose parent dies must not outlive it.
-    parent = Parent() if arguments.worker is not None else None
+    parent = _parent() if arguments.worker is not None else None
     find_modules_here()
     if arguments.restart is not None and arguments.workers is None:
         raise ConfigurationError("--restart: expected it with --workers, got it alone; give --workers 1")
@@ -44,22 +47,20 @@ def run(arguments: argparse.Namespace) -> int:
         raise
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever a module raises when it is imported
         return report_program(error)
-    output = Output(arguments)
+    output, services = Output(arguments), ServicesWatch()
 
     def adjust(settings: SettingArguments) -> SettingArguments:
         return settings if program else _with_services(settings)
 
     async def main(node: Node) -> int:
         output.say(f"{program.name if program else 'the services'} run in the node {node.id}{where(node)}")
-        if program:
-            await program.run(node)
-        else:
-            await trio.sleep_forever()
+        if program is None:
+            return await services.wait()
+        await program.run(node)
         return OK
 
-    if parent is None:
-        return DeployedNode(arguments, main, adjust=adjust).run()
-    return DeployedNode(arguments, main, adjust=adjust, open_node=worker_opener(parent, arguments.worker)).run()
+    open_node = open_deployed if parent is None else worker_opener(parent, arguments.worker)
+    return DeployedNode(arguments, main, adjust=adjust, open_node=open_node, watch=services.watch).run()
 
 
 def seed(arguments: argparse.Namespace) -> int:
@@ -80,6 +81,51 @@ def seed(arguments: argparse.Namespace) -> int:
     # Given on the command line, so that the modules that a profile names are not even imported.
     defaults = {"binds": [EVERYWHERE]}
     return DeployedNode(arguments, main, defaults=defaults, fixed=NOTHING, adjust=as_seed).run()
+
+
+def _parent() -> Parent:
+    """Begin to watch the process that has started this worker."""
+    try:
+        return Parent()
+    except RuntimeError:
+        raise CommandFailed(
+            USAGE, "--worker: expected a process that `run --workers` has started, got another"
+        ) from None
+
+
+class ServicesWatch:
+    """Notices when the services of a node have ended."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._failed = False
+        self._ended = trio.Event()
+
+    def watch(self, service: FoundService) -> FoundService:
+        """Give the service that is started in place of this one."""
+        self._running += 1
+        if not inspect.iscoroutinefunction(service.function):
+            # What it has set up runs as long as the node.
+            return service
+
+        async def run(node: Node, *arguments: object) -> None:
+            try:
+                await service.function(node, *arguments)
+            except BaseException:
+                # A cancellation, too: somebody has killed its port. Nobody asks when the node closes.
+                self._failed = True
+                raise
+            finally:
+                self._running -= 1
+                if not self._running:
+                    self._ended.set()
+
+        return dataclasses.replace(service, function=run)
+
+    async def wait(self) -> int:
+        """Wait until all services have ended; returns the exit status. A checkpoint."""
+        await self._ended.wait()
+        return NO if self._failed else OK
 
 
 def _with_services(settings: SettingArguments) -> SettingArguments:

@@ -200,10 +200,15 @@ async def _monitor(tool: Tool) -> int:
 async def _kill(tool: Tool, reason: Reason) -> int:
     port = tool.arguments.port
     await tool.check_node(node_of(port))
-    reason = reason or KILLED
-    told = await _after(tool, port, lambda: tool.node.kill(port, *reason))
-    if told is None or is_doubtful(told, node_of(port)):
-        raise CommandFailed(NO, f"{port} may live: {describe(told) if told else 'its node says nothing of its death'}")
+    died = trio.Event()
+    # Not by `_after`: the monitor fires when the port's tasks have unwound, or have taken too long for that.
+    with tool.node.monitor(port, lambda *_: died.set()) as monitor:
+        _act(lambda: tool.node.kill(port, *(reason or KILLED)))
+        await died.wait()
+    told = monitor.reason
+    assert told is not None
+    if is_doubtful(told, node_of(port)):
+        raise CommandFailed(NO, f"{port} may live: {describe(told)}")
     if told[:1] == no_such_port(port)[:1]:
         raise CommandFailed(NO, f"{port} is dead already: {describe(told)}")
     tool.out.row({"port": port, "reason": told}, f"{port}: {describe(told)}")

@@ -22,7 +22,6 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-import outcome
 import trio
 
 import trio_mp
@@ -101,10 +100,9 @@ class ShellConsole(code.InteractiveConsole):
     def runcode(self, compiled: types.CodeType) -> None:
         """Run a line, and show the exception that it raises, but for SystemExit."""
         function = types.FunctionType(compiled, self.locals)
-        ended: outcome.Outcome[object] = trio.from_thread.run(self._evaluate, function)
-        if not isinstance(ended, outcome.Error):
+        error = trio.from_thread.run(self._evaluate, function)
+        if error is None:
             return
-        error = ended.error
         if isinstance(error, SystemExit):
             raise error
         self.status = OK if self._interactive else NO
@@ -114,19 +112,20 @@ class ShellConsole(code.InteractiveConsole):
         except BaseException:  # noqa: BLE001 - whatever it is, it is shown, and the next line is read
             self.showtraceback()
 
-    async def _evaluate(self, function: types.FunctionType) -> outcome.Outcome[object]:
-        ended: outcome.Outcome[object] = outcome.Error(KeyboardInterrupt())
+    async def _evaluate(self, function: types.FunctionType) -> BaseException | None:
+        """Run a line in the thread of Trio; returns what it has raised."""
+        ended: BaseException | None = KeyboardInterrupt()
         with trio.CancelScope() as self._scope:
             try:
                 result = function()
                 if inspect.iscoroutinefunction(function):
-                    result = await result
-                ended = outcome.Value(result)
+                    await result
+                ended = None
             except trio.Cancelled:
                 # By Ctrl-C, and the scope takes it; or this command ends.
                 raise
             except BaseException as error:  # noqa: BLE001 - the prompt shows it
-                ended = outcome.Error(error)
+                ended = error
         self._scope = None
         return ended
 
@@ -220,7 +219,7 @@ def _history(console: ShellConsole, *, interactive: bool) -> Generator[None, Non
             with contextlib.suppress(OSError):
                 path = history_file()
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                # Lines may hold what is secret.
+                # Lines may hold what is secret, and not every library behind `readline` thinks of that.
                 path.touch(mode=0o600)
                 readline.set_history_length(HISTORY)
                 readline.write_history_file(str(path))

@@ -55,7 +55,8 @@ def _new_secret(parser: argparse.ArgumentParser) -> None:
 ROTATE = """\
 Replaces the secret of a network in three steps, while it runs. The file says itself which step it is
 in; without --step, the command begins a rotation, or says how to go on with one. Do each step on one
-machine, copy the file to all others, and give the nodes some seconds before the next one:
+machine, copy the file to all others, and give the nodes some seconds before the next one. The first
+step makes a random secret, so on two machines it would make two that do not fit:
 
   1  adds a new secret: nodes accept both, and dial with the old one
   2  moves it first: nodes dial with the new one, and still accept the old one

@@ -12,7 +12,8 @@ DEFAULT_SECONDS, MINIMUM_SECONDS, MAXIMUM_SECONDS = 12.0, 3.0, 3600.0
 RUN = """\
 Imports MODULE, whose folder may be the current one, and runs its async function FUNCTION in a node:
 `async def main(node, *arguments)`. The node's settings are from the options, the variables TRIO_MP_…
-and the profile, and its services run with it. Without MODULE the services alone run.
+and the profile, and its services run with it. Without MODULE the services run alone, until the last of
+them has ended.
 
 The program ends by itself, or by SIGTERM, which cancels it: it unwinds, and what it has sent still
 goes out. Options stand before MODULE; what is behind it belongs to the program.
