@@ -160,9 +160,10 @@ class Dispatcher:
                 port._used = now
                 tags = port._tags
                 if tags is not None:
+                    # Not by `get`, whose call takes as long as the count above. Mostly the tag is there.
                     try:
-                        handler = tags.get(message[0])
-                    except Exception:  # noqa: BLE001 - empty, unhashable, or with a __hash__ or __eq__ that raises
+                        handler = tags[message[0]]
+                    except Exception:  # noqa: BLE001 - not there, empty, unhashable, or with a __hash__ or __eq__ that raises
                         handler = None
                     arguments = message[1:]
                 else:
@@ -232,8 +233,8 @@ class Dispatcher:
                 tags = port._tags
                 if tags is not None:
                     try:
-                        handler = tags.get(message[1])
-                    except Exception:  # noqa: BLE001 - empty, unhashable, or a tag of the program's whose __eq__ raises
+                        handler = tags[message[1]]
+                    except Exception:  # noqa: BLE001 - not there, empty, unhashable, or a tag whose __eq__ raises
                         handler = None
                     arguments = message[2:]
                 else:
