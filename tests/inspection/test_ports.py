@@ -91,9 +91,8 @@ async def test_the_busiest_comes_first(autojump_clock: trio.testing.MockClock) -
             views = (await node.inspect("a").ports(by="age")).ports
             assert [view.rate for view in views] == pytest.approx([20, 0, 50, 10], rel=0.2)
             assert views[1].delivered == 0
-            assert views[1].last is None
             assert views[0].delivered > 200  # type: ignore[operator]
-            assert views[0].last is not None
+            assert views[0].age is not None
             nursery.cancel_scope.cancel()
         await trio.sleep(100)
         assert node._inspections._ports._census is None
@@ -176,7 +175,8 @@ async def test_a_page_that_is_not_kept_any_more_is_refused(autojump_clock: trio.
         page = await inspector.ports(limit=1)
         await trio.sleep(inspected_ports.KEPT_FOR - 1)
         again = await inspector.ports(limit=1, after=page.after)
-        assert again == await inspector.ports(limit=1, after=page.after)
+        (view,), (same,) = again.ports, (await inspector.ports(limit=1, after=page.after)).ports
+        assert (view.number, view.id) == (same.number, same.id)
         await trio.sleep(inspected_ports.KEPT_FOR + 1)
         assert node._inspections._ports._kept == {}
         for after in (again.after, "queue.99.1"):

@@ -105,10 +105,10 @@ STATISTICS = (
         (f"{_STATISTICS}::TestLocal::test_counts_ports_mailboxes_and_those_that_unwind",),
     ),
     Fault(
-        "calls_of_peers_leave_no_time",
-        "a call does not count as a use of its port",
-        (Change(_DISPATCHER, "        port._used = self._now\n", ""),),
-        (f"{_PORTS}::test_says_for_how_long_no_message_has_come",),
+        "ports_are_as_old_as_the_node",
+        "all ports of a node are said to be as old as the first",
+        (Change("_ports/port.py", "if now - self._moment > SAME_MOMENT:", "if not self._moment:"),),
+        (f"{_PORTS}::test_says_how_old_a_port_is",),
     ),
     Fault(
         "messages_of_others_leave_no_count",

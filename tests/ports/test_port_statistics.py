@@ -13,6 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import trio_mp
 from trio_mp import Port
+from trio_mp._ports.port import SAME_MOMENT
 from trio_mp.lowlevel import Environment, open_node_in
 
 
@@ -41,33 +42,35 @@ async def test_counts_messages_and_calls_from_other_nodes(autojump_clock: trio.t
         assert port.statistics().received == 2
 
 
-async def test_says_for_how_long_no_message_has_come() -> None:
+async def test_says_how_old_a_port_is() -> None:
     clock = ManualClock()
     async with open_node_in(Environment(fairness_clock=clock), "n") as node:
-        port, called = node.port(lambda *_: None), node.port()
-        called.on("ask", reply=True)(lambda: 5)
-        assert port.statistics().idle is None
         clock.now += 100
-        node.send(port)
-        await node.call(called, "ask")
+        port = node.port(lambda *_: None)
+        assert port.statistics().age == 0
         clock.now += 5
-        assert port.statistics().idle == called.statistics().idle == 5
+        later = node.port()
+        assert later.statistics().age == 0
         node.send(port)
         await wait_all_tasks_blocked()
-        assert port.statistics().idle == 0
+        assert port.statistics().age == 5
+        clock.now += 2
+        assert later.statistics().age == 2
+        node.kill(port)
+        await wait_all_tasks_blocked()
+        assert port.statistics().age == 7
 
 
-async def test_says_for_how_long_no_message_of_another_node_has_come(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
+async def test_ports_that_are_made_together_share_the_time() -> None:
     clock = ManualClock()
-    async with open_pair(FakeNetwork(), fairness_clock=clock) as (one, two):
+    async with open_node_in(Environment(fairness_clock=clock), "n") as node:
         clock.now += 100
-        inbox = Inbox(two)
-        one.send(inbox.port)
-        await inbox.wait(1)
-        clock.now += 7
-        assert inbox.port.statistics().idle == 7
+        first = node.port()
+        clock.now += SAME_MOMENT / 2
+        second = node.port()
+        assert second._born is first._born
+        clock.now += SAME_MOMENT
+        assert node.port().statistics().age == 0
 
 
 async def test_says_what_waits() -> None:
@@ -113,8 +116,9 @@ async def test_an_idle_port_costs_two_words_for_it() -> None:
     async with trio_mp.open_node("n") as node:
         port = node.port(lambda *_: None)
         others = {"_default", "_lifecycle", "_state", "_tags"}
-        assert set(Port.__slots__) - others == {"_received", "_used"}
+        assert set(Port.__slots__) - others == {"_born", "_received"}
         bare = type("Bare", (str,), {"__slots__": tuple(others)})
         assert sys.getsizeof(port) <= sys.getsizeof(bare(str.__str__(port))) + 16
-        # Nothing of its own is referred to before the first message.
-        assert (port._received, port._used) == (0, None)
+        # What they refer to is shared: a small number, and the time of all ports that are made together.
+        assert port._received == 0
+        assert port._born is node.port()._born

@@ -237,7 +237,7 @@ class PortLister:
             tasks=state.tasks if state is not None else 0,
             delivered=counted.received,
             rate=rate,
-            last=counted.idle,
+            age=counted.age,
             reason=shortened(reason if ids else without_ids(reason)),
             id=str.__str__(port) if ids else None,
         )

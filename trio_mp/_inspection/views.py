@@ -24,11 +24,10 @@ class PortView:
       queued_size: how many bytes of memory those of them take that came from other nodes.
       monitors: how many monitors wait for its death, those of other nodes and of calls among them.
       tasks: how many tasks it has.
-      age: for how many seconds it is there; None, because nodes of this version do not keep it: they order by it.
+      age: for how many seconds it is there, to a tenth of a second; None for the reply port of a call.
       delivered: how many messages and calls have come to it, those that wait among them.
       rate: how many have come per second since it was shown before, at least half a second ago; None if that is more
         than a minute ago, or it never was.
-      last: how many seconds ago the latest one came; None if none has.
       reason: why it died, if it unwinds; otherwise empty.
       id: its ID; None unless the setting `inspect` of its node is `"act"`.
     """
@@ -44,7 +43,6 @@ class PortView:
     age: float | None = None
     delivered: int | None = None
     rate: float | None = None
-    last: float | None = None
     reason: str = ""
     id: str | None = None
 

@@ -71,8 +71,6 @@ class Dispatcher:
         self.tell_expired: Callable[[Port, tuple[Any, ...]], None] = _ignore
         self._items = queue.items
         self._clock = lifecycle.clock
-        # When the latest pass began, by that clock: what is handed to ports outside of its loop counts as used then.
-        self._now = 0.0
         self._stall = stall
         self._stride = _CLOCK_STRIDE
         self._quiet = trio.lowlevel.ParkingLot()
@@ -147,8 +145,7 @@ class Dispatcher:
     def _drain(self, running: Running, most: int = PASS_MESSAGES) -> None:
         queue, clock, stride = self._items, self._clock, self._stride
         latest: list[Target | None] = [None] * stride
-        now = self._now = clock()
-        end = now + PASS_SECONDS
+        end = clock() + PASS_SECONDS
         left, step, taken = most, 1, 0
         while left and queue:
             count = min(step, len(queue))
@@ -157,7 +154,6 @@ class Dispatcher:
                 port, message = queue.popleft()
                 latest[place] = port
                 port._received += 1
-                port._used = now
                 tags = port._tags
                 if tags is not None:
                     # Not by `get`, whose call takes as long as the count above. Mostly the tag is there.
@@ -180,8 +176,7 @@ class Dispatcher:
                     else:
                         if result is not None:
                             self._handle_result(port, result)
-            now = clock()
-            if now > end:
+            if clock() > end:
                 break
             left -= step
             step = min(stride, left)
@@ -210,8 +205,7 @@ class Dispatcher:
         if self.queue.parked is not None:
             self.queue.hold_pump()
         ports, clock, stride = self.ports, self._clock, self._stride
-        now = self._now = clock()
-        end = now + PASS_SECONDS
+        end = clock() + PASS_SECONDS
         done, step, stop = start, 1, min(len(batch), start + most)
         while done < stop:
             for message in batch[done : done + step]:
@@ -229,7 +223,6 @@ class Dispatcher:
                         self.losses.note_dead(message[0])
                     continue
                 port._received += 1
-                port._used = now
                 tags = port._tags
                 if tags is not None:
                     try:
@@ -253,8 +246,7 @@ class Dispatcher:
                         if result is not None:
                             self._handle_result(port, result)
             done += step
-            now = clock()
-            if now > end:
+            if clock() > end:
                 break
             step = min(stride, stop - done)
         running.port = None
@@ -325,7 +317,6 @@ class Dispatcher:
         """See `LocalPorts.deliver_call`."""
         # The short way, as in the loops above: the port is alive and idle, and its handlers are in the port itself.
         port._received += 1
-        port._used = self._now
         if self.instruments.messages:
             self.instruments.tell("message_received", str.__str__(port), message)
         handler = None

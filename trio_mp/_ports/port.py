@@ -31,6 +31,10 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+SAME_MOMENT = 0.1
+"""For how many seconds the ports that are made have the same time of birth: a float takes 24 bytes."""
+
+
 class PortLifecycle(ABC):
     """What ports ask of the lifecycle that keeps them.
 
@@ -47,6 +51,14 @@ class PortLifecycle(ABC):
     mailboxes: int
     clock: Callable[[], float]
     public: Node
+    _moment = 0.0
+
+    def moment(self) -> float:
+        """The time by `clock`, at most `SAME_MOMENT` late. Ports that are made together share the object that it is."""
+        now = self.clock()
+        if now - self._moment > SAME_MOMENT:
+            self._moment = now
+        return self._moment
 
     @abstractmethod
     def new_backlog(self) -> Backlog:
@@ -89,15 +101,15 @@ class Port(PortID):
     # no other patterns. For any other port both are None, and the dispatcher asks `state_of`. A port without a state is
     # of the first kind, and its handlers are kept nowhere else. If there is a mailbox and no handler, the default puts
     # messages of this node there; the dispatcher measures those of other nodes, and takes the long way with them.
-    # `_received` and `_used` are for `statistics`: two words in each of a million idle ports, and not one more.
-    __slots__ = ("_default", "_lifecycle", "_received", "_state", "_tags", "_used")
+    # `_received` and `_born` are for `statistics`: two words in each of a million idle ports, and not one more.
+    __slots__ = ("_born", "_default", "_lifecycle", "_received", "_state", "_tags")
 
+    _born: float | None
     _default: Handler | None
     _lifecycle: PortLifecycle | None
     _received: int
     _state: PortState | Gravestone | None
     _tags: dict[object, Handler] | None
-    _used: float | None
 
     def __new__(cls, port_id: str) -> Port:
         """A port ID that is nothing but that; ports that receive are made by a node."""
@@ -107,7 +119,7 @@ class Port(PortID):
         port._default = None
         port._state = None
         port._received = 0
-        port._used = None
+        port._born = None
         return port
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
@@ -121,7 +133,7 @@ class Port(PortID):
         port._default = handler
         port._state = None
         port._received = 0
-        port._used = None
+        port._born = lifecycle.moment()
         return port
 
     @property
@@ -333,7 +345,7 @@ class Port(PortID):
             alive=self.alive,
             received=self._received,
             waiting=waiting,
-            idle=max(0.0, lifecycle.clock() - self._used) if self._used is not None else None,
+            age=max(0.0, lifecycle.clock() - self._born) if self._born is not None else None,
             mailbox=mailbox is not None,
             tasks=state.tasks if state is not None else 0,
             monitors=len(state.monitors) if state is not None else 0,

@@ -14,7 +14,7 @@ class PortStatistics:
       received: how many messages and calls have come to it, those that still wait in it included. Messages on their
         way within the node are not there yet.
       waiting: how many messages wait in it: in its mailbox, or behind an async handler that runs.
-      idle: for how many seconds no message has come to it, to some milliseconds; None if none ever has.
+      age: for how many seconds it is there, to a tenth of a second; None for the reply port of a call.
       mailbox: whether it has a mailbox.
       tasks: how many tasks of it run.
       monitors: how many monitors there are on it, of other nodes too, and of calls that wait for an answer.
@@ -23,7 +23,7 @@ class PortStatistics:
     alive: bool
     received: int
     waiting: int
-    idle: float | None
+    age: float | None
     mailbox: bool
     tasks: int
     monitors: int

@@ -43,7 +43,7 @@ class ReplyPort(Port):
         port._default = taker.take_reply
         port._state = None
         port._received = 0
-        port._used = None
+        port._born = None
         port.taker = taker
         lifecycle.ports[name] = port
         return port

@@ -23,7 +23,7 @@ WRONG_THREAD = (
 class Job:
     """Work of the package that keeps its place among the messages: in the queue it stands where a port would."""
 
-    __slots__ = ("_received", "_used", "function")
+    __slots__ = ("_received", "function")
     # The dispatcher looks at these two first, in a port as in a job.
     _tags = None
     _default = None
@@ -32,7 +32,6 @@ class Job:
         self.function = function
         # The dispatcher counts in a job as in a port: to ask first which one it is would cost more.
         self._received = 0
-        self._used: float | None = None
 
 
 Target: TypeAlias = Port | Job
