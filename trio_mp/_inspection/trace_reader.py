@@ -31,7 +31,7 @@ class PortTrace:
     """
 
     def __init__(self, limit: int) -> None:
-        self.number = 0
+        self.number: int = 0
         self.ended: str = ""
         self.dropped: int = 0
         self._begun = trio.Event()

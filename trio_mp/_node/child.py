@@ -77,8 +77,9 @@ class Parent:
     """
 
     def __init__(self) -> None:
-        pipe, self.invitation = accept_invitation()
-        self.block = trio.CancelScope()
+        pipe, invitation = accept_invitation()
+        self.invitation: Invitation = invitation
+        self.block: trio.CancelScope = trio.CancelScope()
         self._token: trio.lowlevel.TrioToken | None = None
         ParentWatch(pipe, self.invitation.pid, self._leave).start()
 

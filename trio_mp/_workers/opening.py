@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, Unpack
 
 import trio
 
+from .._ports.instruments import Instrument
 from .._protocol.supervision import Restart
 from .._runtime import Runtime
 from .._services.spawning import import_modules
@@ -39,7 +40,12 @@ class NodeOpener(Protocol):
     """Opens a node; see `open_node_in`."""
 
     def __call__(
-        self, environment: Environment, node_id: str | None = None, **settings: Unpack[SettingArguments]
+        self,
+        environment: Environment,
+        node_id: str | None = None,
+        *,
+        instruments: Iterable[Instrument] = (),
+        **settings: Unpack[SettingArguments],
     ) -> AbstractAsyncContextManager[Node]:
         """See `open_node_in`."""
         ...

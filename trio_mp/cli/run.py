@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         await program.run(node)
         return OK
 
-    open_node = open_deployed if parent is None else worker_opener(parent, arguments.worker)
+    open_node = open_deployed if parent is None else worker_opener(parent, str(arguments.worker))
     return DeployedNode(arguments, main, adjust=adjust, open_node=open_node, watch=services.watch).run()
 
 

@@ -76,7 +76,7 @@ class ShellConsole(InteractiveConsole):
         self._tool = tool
         self._interactive = False
         self._scope: trio.CancelScope | None = None
-        self.status = OK
+        self.status: int = OK
 
     def run(self, interactive: bool) -> None:
         """Read lines until their end, and run them. Called in a thread of Trio's."""
