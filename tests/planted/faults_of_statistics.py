@@ -107,7 +107,7 @@ STATISTICS = (
     Fault(
         "ports_are_as_old_as_the_node",
         "all ports of a node are said to be as old as the first",
-        (Change("_ports/port.py", "if now - self._moment > SAME_MOMENT:", "if not self._moment:"),),
+        (Change("_ports/port.py", "if now - lifecycle.moment > SAME_MOMENT:", "if not lifecycle.moment:"),),
         (f"{_PORTS}::test_says_how_old_a_port_is",),
     ),
     Fault(

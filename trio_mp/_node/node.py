@@ -130,7 +130,7 @@ class Node:
           ValueError: `on_bad` is neither.
           trio.ClosedResourceError: the node is closed or closing.
         """
-        refuses = check_on_bad("port", on_bad)
+        refuses = on_bad != "die" and check_on_bad("port", on_bad)
         port = new_port(self._lifecycle, self._runtime.next_name(), handler)
         return refuse_bad(port) if refuses else port
 

@@ -44,6 +44,7 @@ class PortLifecycle(ABC):
       clock: a monotonic clock, in seconds, for fairness only.
       public: the node as users see it.
       mailboxes: how many live ports have a mailbox.
+      moment: when a port was made last, by that clock, or up to `SAME_MOMENT` before.
     """
 
     id: str
@@ -51,14 +52,7 @@ class PortLifecycle(ABC):
     mailboxes: int
     clock: Callable[[], float]
     public: Node
-    _moment = 0.0
-
-    def moment(self) -> float:
-        """The time by `clock`, at most `SAME_MOMENT` late. Ports that are made together share the object that it is."""
-        now = self.clock()
-        if now - self._moment > SAME_MOMENT:
-            self._moment = now
-        return self._moment
+    moment = 0.0
 
     @abstractmethod
     def new_backlog(self) -> Backlog:
@@ -133,7 +127,10 @@ class Port(PortID):
         port._default = handler
         port._state = None
         port._received = 0
-        port._born = lifecycle.moment()
+        now = lifecycle.clock()
+        if now - lifecycle.moment > SAME_MOMENT:
+            lifecycle.moment = now
+        port._born = lifecycle.moment
         return port
 
     @property
