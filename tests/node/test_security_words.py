@@ -243,7 +243,7 @@ DANGEROUS = frozenset({"pickle", "cPickle", "_pickle", "marshal", "shelve", "dil
 CALLS = frozenset({"eval", "exec", "compile", "__import__", "import_module"})
 
 
-IMPORTS = ["_services/spawning.py: import_module()", "cli/parser.py: import_module()", "cli/program.py: import_module()"]
+IMPORTS = [f"{path}: import_module()" for path in ("_services/spawning.py", "cli/parser.py", "cli/program.py")]
 """The first is for what the settings name, `spawn_modules` and `services`, and for the `modules` of workers. The others
 are for the module of a command, which the table of commands names, and for the program that `trio-mp run` is to run."""
 
