@@ -99,6 +99,18 @@ STATISTICS = (
         (f"{_STATISTICS}::TestLocal::test_counts_calls_and_not_their_monitors",),
     ),
     Fault(
+        "messages_of_dead_ports_wait",
+        "messages in the mailbox of a dead port are counted as waiting for ever",
+        (Change("_ports/mailbox.py", "        self._messages.drop()\n", ""),),
+        (f"{_STATISTICS}::TestLocal::test_counts_what_waits_in_ports_until_it_is_taken_or_its_port_dies",),
+    ),
+    Fault(
+        "messages_for_busy_ports_wait",
+        "messages for a busy port that has died are counted as waiting for ever",
+        (Change(_LIFECYCLE, "            state.pending.drop()\n", ""),),
+        (f"{_STATISTICS}::TestLocal::test_counts_what_waits_in_ports_until_it_is_taken_or_its_port_dies",),
+    ),
+    Fault(
         "mailboxes_for_ever",
         "mailboxes of dead ports are counted",
         (Change(_LIFECYCLE, "            self.mailboxes -= 1\n", ""),),

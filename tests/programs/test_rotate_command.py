@@ -37,8 +37,17 @@ def in_force(file: Path) -> tuple[bytes, ...]:
     return found.secrets
 
 
-def test_three_steps_each_of_which_can_be_repeated(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_step_nothing_is_changed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = file.read_bytes()
     assert rotate(file) == 0
+    assert file.read_bytes() == before
+    told = capsys.readouterr()
+    assert told.out == f"{file.resolve()}: it holds one secret, and no rotation is under way\n"
+    assert f"`trio-mp secret rotate --file {file.resolve()} --step 1` begins one" in told.err
+
+
+def test_three_steps_each_of_which_can_be_repeated(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rotate(file, "--step", "1") == 0
     old, new = in_force(file)
     assert (old, len(new)) == (OLD, 32)
     # Without a step it only says where the rotation stands.
@@ -84,7 +93,7 @@ def test_no_step_is_left_out(file: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert rotate(file, "--step", "2") == 1
     assert "expected step 1 before step 2, got it holds one secret" in capsys.readouterr().err
     assert in_force(file) == (OLD,)
-    rotate(file)
+    rotate(file, "--step", "1")
     before = in_force(file)
     assert rotate(file, "--step", "3") == 1
     assert "expected step 2 before step 3, got step 1 of 3" in capsys.readouterr().err
@@ -92,7 +101,7 @@ def test_no_step_is_left_out(file: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_step_waits_until_nodes_have_read_the_last_one(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rotate(file)
+    rotate(file, "--step", "1")
     almost = time.time() - 7.7
     os.utime(file, (almost, almost))
     assert main(["secret", "rotate", "--file", str(file), "--step", "2"]) == 0
@@ -125,7 +134,7 @@ def test_the_file_of_the_profile_behind_a_link_as_a_process(file: Path, tmp_path
     (tmp_path / "link").symlink_to(file)
     (tmp_path / "profiles.toml").write_text('[profile.a]\nsecret_file = "link"\n')
     variables = environment(TRIO_MP_CONFIG=str(tmp_path / "profiles.toml"))
-    said = run_command("secret", "rotate", "--profile", "a", cwd=tmp_path, env=variables)
+    said = run_command("secret", "rotate", "--profile", "a", "--step", "1", cwd=tmp_path, env=variables)
     assert (said.returncode, said.stdout.startswith(f"{file.resolve()}: step 1 of 3")) == (0, True)
     assert (tmp_path / "link").is_symlink()
     assert in_force(file)[0] == OLD
@@ -137,5 +146,5 @@ def test_the_file_of_the_profile_behind_a_link_as_a_process(file: Path, tmp_path
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_that_root_changes_keeps_its_owner(file: Path) -> None:
     os.chown(file, 4040, 4041)
-    assert rotate(file) == 0
+    assert rotate(file, "--step", "1") == 0
     assert (file.stat().st_uid, file.stat().st_gid) == (4040, 4041)

@@ -58,6 +58,31 @@ class TestLocal:
             await settle()
             assert node.statistics().messages_here == 6
 
+    async def test_counts_what_waits_in_ports_until_it_is_taken_or_its_port_dies(self) -> None:
+        async with trio_mp.open_node("n") as node, node.open_port() as mailbox, node.open_port() as other:
+            busy = node.port()
+
+            @busy.on("slowly")
+            async def slowly() -> None:
+                await trio.sleep_forever()
+
+            for port in (busy, mailbox, other):
+                for _ in range(4):
+                    node.send(port, "slowly")
+            await settle()
+            # The handler has one, the rest waits.
+            assert node.statistics().waiting_in_ports == 3 + 4 + 4
+            await mailbox.receive()
+            await mailbox.receive("slowly")
+            assert node.statistics().waiting_in_ports == 3 + 2 + 4
+            node.kill(busy)
+            node.kill(other)
+            await settle()
+            assert node.statistics().waiting_in_ports == 2
+            await mailbox.receive()
+            await mailbox.receive()
+            assert node.statistics().waiting_in_ports == 0
+
     async def test_says_since_when(self, autojump_clock: trio.testing.MockClock) -> None:
         environment = Environment(wall_clock=lambda: 1000.0)
         async with open_node_in(environment, "n") as node:

@@ -145,7 +145,9 @@ class InspectionService:
             return
         if settings.inspect == "off":
             raise Unanswered(
-                "refused", f"the setting `inspect` of {runtime.id} is 'off'; open that node with inspect='read'"
+                "refused",
+                f"the setting `inspect` of {runtime.id} is 'off'; open that node with inspect='read', or say so in its"
+                " profile",
             )
         if settings.inspect_from and asker not in settings.inspect_from:
             raise Unanswered("refused", f"the setting `inspect_from` of {runtime.id} does not name {asker}")

@@ -18,7 +18,7 @@ from .._errors import PortDied
 from .._events import fields
 from .._ids import join_port
 from .._reason import NORMAL, Reason, exception_reason, identifier_of, is_normal, no_such_port, node_closed
-from .backlog import Backlog
+from .backlog import Backlog, Waiting
 from .boundary import RemoteMonitor
 from .context import Running, running_variable
 from .instruments import Instruments
@@ -69,6 +69,7 @@ class Lifecycle(PortLifecycle):
       deaths: how many ports have died, by the identifier of the reason. Those that `retire` forgets are not counted.
       monitored: how many monitors there are on ports of this node, of programs and of other nodes; without calls.
       mailboxes: how many live ports have a mailbox.
+      waiting: how many messages wait in ports.
       nursery: the nursery around the node's block, where tasks run, and where what crashes the node is raised. None
         before, and when the last task has ended.
       closing: whether the node is closing.
@@ -100,6 +101,7 @@ class Lifecycle(PortLifecycle):
         self.losses = Losses(node_id, queue, self.instruments)
         self.deaths = Tally()
         self.monitored = self.mailboxes = 0
+        self.waiting = Waiting()
         # The scopes of all tasks. A dict for its order: simulations are repeated.
         self._scopes: dict[trio.CancelScope, None] = {}
         self._cancelled = self._stopping = False
@@ -115,7 +117,7 @@ class Lifecycle(PortLifecycle):
 
     def new_backlog(self) -> Backlog:
         """See `PortLifecycle.new_backlog`."""
-        return Backlog(*self._mailbox_limits)
+        return Backlog(*self._mailbox_limits, self.waiting)
 
     # Tasks ---------------------------------------------------------------------------------------------------------
 
@@ -288,6 +290,7 @@ class Lifecycle(PortLifecycle):
         state.heard = heard
         if state.pending:
             self.losses.note_dead(name, len(state.pending))
+            state.pending.drop()
         state.pending = None
         state.handlers = type(state.handlers)()
         rearm(port)

@@ -84,6 +84,7 @@ class Mailbox:
         self._quietly = quietly
         self._cause = cause if self._task is not None or self._yielding else None
         # A limit of 0 refuses what a dispatch that is going on may still put in.
+        self._messages.drop()
         self._messages = Backlog(0, 0)
         if self._task is not None:
             self._wake(self._task)

@@ -77,6 +77,7 @@ class NodeStatistics:
       messages_here: messages from this node to its own ports that were handed to them. Calls are not among them.
       messages_in, messages_out, bytes_in, bytes_out: as for `PeerStatistics`, of all other nodes together.
       waiting: how many local messages and jobs wait for their turn.
+      waiting_in_ports: how many messages wait in ports: in mailboxes, and for handlers that run.
       lost: messages that were dropped or refused, by the identifier of the reason: see `Lost`. Of what was on its way
         when a connection was lost nobody knows how much it was.
       ports: how many ports are alive, with those that wait for the answers to calls.
@@ -110,6 +111,7 @@ class NodeStatistics:
     bytes_in: int = 0
     bytes_out: int = 0
     waiting: int = 0
+    waiting_in_ports: int = 0
     lost: dict[str, int] = field(default_factory=dict)
     ports: int = 0
     unwinding: int = 0
@@ -167,6 +169,7 @@ def measure(runtime: Runtime, calls: Calls) -> NodeStatistics:
         bytes_in=total.bytes_in,
         bytes_out=total.bytes_out,
         waiting=len(dispatcher.queue),
+        waiting_in_ports=lifecycle.waiting.count,
         lost=dict(lifecycle.losses.counted.counts),
         ports=len(lifecycle.ports),
         unwinding=len(lifecycle.unwinding),

@@ -49,7 +49,7 @@ def rotate(arguments: argparse.Namespace) -> int:
         out.say(found.warning)
     lines = [line.strip() for line in path.read_bytes().splitlines()]
     state = step_of(lines, str(path))
-    wanted = arguments.step if arguments.step is not None else max(state, 1)
+    wanted = arguments.step if arguments.step is not None else state
     if wanted > state + 1 and not (wanted == LAST and state == 0):
         first = f"first run `{_command(path, state + 1)}`"
         raise CommandFailed(

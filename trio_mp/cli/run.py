@@ -15,7 +15,7 @@ from .._node.services import FoundService
 from .._settings.checks import addresses
 from .._settings.settings import SettingArguments
 from .._transport.addresses import TCPAddress
-from .deployed import NOTHING, DeployedNode, open_deployed, report_program, where
+from .deployed import NOTHING, DeployedNode, complain, open_deployed, report_program, where
 from .exits import NO, OK, USAGE, CommandFailed
 from .output import Output
 from .program import find_modules_here, find_program
@@ -55,7 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
     async def main(node: Node) -> int:
         output.say(f"{program.name if program else 'the services'} run in the node {node.id}{where(node)}")
         if program is None:
-            return await services.wait()
+            status = await services.wait()
+            if status:
+                complain(f"no service of {node.id} runs any more, and one has failed or was killed: the node ends")
+            return status
         await program.run(node)
         return OK
 

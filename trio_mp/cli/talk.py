@@ -24,7 +24,7 @@ KILLED: Reason = ("killed", "by trio-mp kill")
 
 def send(arguments: argparse.Namespace) -> int:
     """Run `trio-mp send`."""
-    check_ports(arguments.port)
+    check_ports(arguments.port, node_ports=False)
     return run_tool(arguments, partial(_send, message=message_of(arguments.words)))
 
 
@@ -105,7 +105,11 @@ def check_ports(*ports: str, node_ports: bool = True) -> None:
                 USAGE, f"expected the ID of a port, NODE#NAME{', or of a node' if node_ports else ''}, got {port!r}"
             ) from None
         if not (name or node_ports):
-            raise CommandFailed(USAGE, f"expected the ID of a port, NODE#NAME, got {port!r}, which is that of a node")
+            raise CommandFailed(
+                USAGE,
+                f"expected the ID of a port, NODE#NAME, got {port!r}, which is that of a node; `trio-mp ports {port}`"
+                " and `trio-mp db` show ports",
+            )
 
 
 # What they do --------------------------------------------------------------------------------------------------------

@@ -62,9 +62,11 @@ class BoardRow:
 
     @property
     def queued(self) -> int:
-        """How many messages wait in the node: for its own turn, and for other nodes."""
+        """How many messages wait in the node: in its ports, for its own turn, and for other nodes."""
         found = self.statistics
-        return found.waiting + sum(peer.queued for peer in found.peers) if found is not None else 0
+        if found is None:
+            return 0
+        return found.waiting + found.waiting_in_ports + sum(peer.queued for peer in found.peers)
 
     @property
     def lost(self) -> int:

@@ -62,7 +62,8 @@ step makes a random secret, so on two machines it would make two that do not fit
   2  moves it first: nodes dial with the new one, and still accept the old one
   3  removes the old one
 
-The command never prints a secret. A step that is done already changes nothing.
+Without --step it says where the rotation stands, and changes nothing. A step that is done already
+changes nothing either. The command never prints a secret.
 """
 
 

@@ -19,10 +19,17 @@ until Ctrl-C. A node whose setting share_logs is off sends none.
 """
 
 
-TOP = """\
+INSPECT = """\
+A node shows this to others only if its setting inspect says so, which is off by default:
+`trio-mp profile set default inspect read`, and start the nodes again. With `act` they show the IDs of
+ports and stacks, too, and let others trace and kill.
+"""
+
+TOP = f"""\
+{INSPECT}
 Asks all nodes again and again, and shows on a terminal what they say. Elsewhere, and with --once, it shows one table.
-A row has the messages of each second (from other nodes, to others, and within the node), what waits, what was lost,
-the calls in flight, the restarts by supervisors, and the delay of the scheduler. Ctrl-C ends it.
+A row has the messages of each second (from other nodes, to others, and within the node), what waits in the node, what
+was lost, the calls in flight, the restarts by supervisors, and the delay of the scheduler. Ctrl-C ends it.
 """
 
 ORDERS = ("rate", "queued", "lost", "ports", "calls", "restarts", "delay", "up", "node")
@@ -82,7 +89,8 @@ node.call("w1", "time")`. All of it runs here; other nodes get messages, and eva
 a pipe; then the exit status is 1 if one of them has raised.
 """
 
-LINKS = """\
+LINKS = f"""\
+{INSPECT}
 Global nodes stand at the left, with their guests below them. A connection between other nodes is marked with ↔, and
 shown once. A node whose setting inspect is "off" says nothing, but its peers name it.
 """
@@ -167,6 +175,7 @@ COMMANDS = [
         name="ps",
         group="look",
         help="show the tasks of a node, its supervisors, and their children",
+        description=INSPECT,
         example="trio-mp ps w1 --tree",
         add_arguments=_ps,
         run=f"{_HERE}.processes:ps",
@@ -202,6 +211,7 @@ COMMANDS = [
         name="ports",
         group="look",
         help="show the ports of a node: those with the longest queues first",
+        description=INSPECT,
         example="trio-mp ports w1 --by queue --limit 5",
         add_arguments=_ports,
         run=f"{_HERE}.ports:ports",
