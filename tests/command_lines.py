@@ -17,14 +17,16 @@ _COMMAND = (sys.executable, "-c", "import sys; del sys.path[0]; from trio_mp.cli
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The variables of this process, and these."""
-    return {**os.environ, "PYTHONUNBUFFERED": "1", **variables}
+    """The variables of this process, and these; without the one by which no program finds modules in its folder."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    return {**own, "PYTHONUNBUFFERED": "1", **variables}
 
 
 def run_command(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command line, and wait until it has ended."""
+    environ = env or environment()
     return subprocess.run(
-        [*_COMMAND, *words], capture_output=True, text=True, timeout=LIMIT, check=False, cwd=cwd, env=env
+        [*_COMMAND, *words], capture_output=True, text=True, timeout=LIMIT, check=False, cwd=cwd, env=environ
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -19,6 +20,10 @@ FOR_TESTS = frozenset({"TRIO_MP_REQUIRE_TCP", "TRIO_MP_TEST_INSTALLED", "TRIO_MP
 for name in [name for name in os.environ if name.startswith("TRIO_MP_") and name not in FOR_TESTS]:
     del os.environ[name]
 os.environ["TRIO_MP_CONFIG"] = os.devnull
+
+# Shells have what runs in the background ignore Ctrl-C, and so would each process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("dev", deadline=None)
 # The same examples every time, so many of them find nothing more; `thorough` has many.

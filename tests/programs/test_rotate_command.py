@@ -145,6 +145,9 @@ def test_the_file_of_the_profile_behind_a_link_as_a_process(file: Path, tmp_path
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_that_root_changes_keeps_its_owner(file: Path) -> None:
-    os.chown(file, 4040, 4041)
+    try:
+        os.chown(file, 4040, 4041)
+    except OSError:
+        pytest.skip("this namespace has one user")
     assert rotate(file, "--step", "1") == 0
     assert (file.stat().st_uid, file.stat().st_gid) == (4040, 4041)

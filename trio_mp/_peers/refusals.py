@@ -61,19 +61,28 @@ class Refusals:
         self._waiting[name] = (count + 1, first)
         if not self._telling:
             self._telling = True
-            self._dispatcher.lifecycle.start_system_task(self._tell)
+            # Before the answer to whatever the peer has asked behind the message: so who is answered knows of it.
+            self._dispatcher.queue.call_behind(self._begin)
 
     def end_all(self) -> None:
         """The connection has ended by which the messages came."""
         self._waiting.clear()
 
-    async def _tell(self) -> None:
+    def _begin(self) -> None:
+        self._tell()
+        self._dispatcher.lifecycle.start_system_task(self._go_on)
+
+    def _tell(self) -> None:
+        for name in tuple(self._waiting)[:AT_ONCE]:
+            count, text = self._waiting.pop(name)
+            if self._peer.is_up() and self._peer.understands(requests.REFUSED):
+                self._peer.send("", requests.refused(name, count, text))
+
+    async def _go_on(self) -> None:
         try:
+            await trio.sleep(INTERVAL)
             while self._waiting:
-                for name in tuple(self._waiting)[:AT_ONCE]:
-                    count, text = self._waiting.pop(name)
-                    if self._peer.is_up() and self._peer.understands(requests.REFUSED):
-                        self._peer.send("", requests.refused(name, count, text))
+                self._tell()
                 await trio.sleep(INTERVAL)
         finally:
             self._telling = False

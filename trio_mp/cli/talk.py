@@ -143,9 +143,6 @@ async def _send(tool: Tool, message: tuple[Any, ...]) -> int:
     refusals: list[Lost] = []
     with tool.node.on_lost(refusals.append):
         reason = await _after(tool, port, lambda: tool.node.send(port, *message))
-        if reason is None:
-            # The port's node tells of a refusal a moment after it: once more, and that has come before this.
-            reason = await _after(tool, port, lambda: None)
     if reason is None and not refusals:
         tool.out.row({"port": port, "outcome": "delivered"}, "delivered")
         return OK
