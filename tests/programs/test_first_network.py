@@ -147,6 +147,8 @@ async def test_the_page_runs(short_directory: Path, monkeypatch: pytest.MonkeyPa
             for line, shown in zip(printed, step.lines, strict=True):
                 for found, of_page in zip(PORT.finditer(line), PORT.finditer(shown), strict=True):
                     assert real.setdefault(of_page[0], found[0]) == found[0], "one ID on the page is one port"
+        # It has ended by itself, when its only service was killed.
+        assert await terminals.pop("w1").process.wait() == 1
         for program in terminals.values():
             program.process.send_signal(signal.SIGTERM)
             assert await program.process.wait() == 0

@@ -80,9 +80,10 @@ class Refusals:
 
     async def _go_on(self) -> None:
         try:
-            await trio.sleep(INTERVAL)
-            while self._waiting:
-                self._tell()
+            while True:
                 await trio.sleep(INTERVAL)
+                if not self._waiting:
+                    break
+                self._tell()
         finally:
             self._telling = False
