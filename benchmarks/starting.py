@@ -42,8 +42,8 @@ NODE = """
 import sys, trio, trio_mp
 
 async def main():
-    async with trio_mp.open_node("w1", profile=False, binds=["unix:" + sys.argv[1]], secret_file=sys.argv[2]):
-        print("up", flush=True)
+    async with trio_mp.open_node("w1", profile=False, binds=["unix:" + sys.argv[1]], secret_file=sys.argv[2]) as node:
+        print(node.port(lambda *_: None), flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)
 
 trio.run(main)
@@ -67,7 +67,7 @@ def measure(command: list[str], environ: dict[str, str]) -> Times:
     return Times(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, ended - began)
 
 
-def commands(address: str, secret_file: Path) -> dict[str, list[str]]:
+def commands(address: str, secret_file: Path, port: str) -> dict[str, list[str]]:
     """What is measured, by its name."""
     joining = ["--seed", address, "--secret-file", str(secret_file)]
     python = [sys.executable, "-P", "-c"]
@@ -77,20 +77,19 @@ def commands(address: str, secret_file: Path) -> dict[str, list[str]]:
         "import trio_mp": [*python, "import trio_mp; trio_mp.open_node"],
         "trio-mp --help": [*python, MAIN, "--help"],
         "trio-mp send --help": [*python, MAIN, "send", "--help"],
-        "trio-mp send": [*python, MAIN, "send", "w1", "devnull", *joining],
+        "trio-mp send": [*python, MAIN, "send", port, "x", *joining],
         "trio-mp nodes": [*python, MAIN, "nodes", *joining],
     }
 
 
 @contextmanager
-def running_node(address: str, secret_file: Path) -> Generator[None]:
-    """A node that runs in a process of its own, for the length of the block."""
+def running_node(address: str, secret_file: Path) -> Generator[str]:
+    """A node that runs in a process of its own, for the length of the block; gives the ID of a port of it."""
     path = address.removeprefix("unix:")
     command = [sys.executable, "-P", "-c", NODE, path, str(secret_file)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"up\n"
-        yield
+        yield process.stdout.readline().decode().strip()
         process.communicate()
 
 
@@ -103,9 +102,9 @@ def run(rounds: int) -> dict[str, Times]:
         secret_file, address = Path(folder) / "secret", f"unix:{folder}/s"
         secret_file.write_text(f"{SECRET}\n", encoding="utf-8")
         secret_file.chmod(0o600)
-        with running_node(address, secret_file):
+        with running_node(address, secret_file) as port:
             for _ in range(rounds + 1):
-                for name, command in commands(address, secret_file).items():
+                for name, command in commands(address, secret_file, port).items():
                     times = measure(command, environ)
                     least[name] = Times(*map(min, least.get(name, times), times))
     return least

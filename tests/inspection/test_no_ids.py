@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,8 +13,9 @@ import trio
 import trio.testing
 from network_helpers import FakeNetwork, open_pair
 
+import trio_mp
 from trio_mp import Inspector, Port
-from trio_mp._inspection.texts import name_of, without_ids
+from trio_mp._inspection.texts import is_ours, is_trios, name_of, without_ids
 
 
 async def everything(inspector: Inspector) -> str:
@@ -119,3 +121,14 @@ def test_the_names_of_functions_are_those_of_their_code() -> None:
     assert name_of(printer) == "packages:a_function_of_16"
     printer.__qualname__ = "w1#6utYygTd.TC2o8T8eA47a4aPY"
     assert name_of(printer) == "packages:w1#…"
+
+
+def test_code_of_this_package_is_not_taken_for_code_of_trio() -> None:
+    # Installed, both are in one folder, and one name begins with the other.
+    code = trio.sleep.__code__
+    assert (is_trios(code), is_ours(code)) == (True, False)
+    beside = code.replace(co_filename=str(Path(trio.__file__).parent) + "_mp/mailbox.py")
+    assert not is_trios(beside)
+    ours = Port.statistics.__code__
+    assert (is_trios(ours), is_ours(ours)) == (False, True)
+    assert not is_ours(ours.replace(co_filename=str(Path(trio_mp.__file__).parent) + "_of_mine/app.py"))

@@ -273,10 +273,13 @@ async def test_a_process_behind_a_shell_is_killed_with_it(unix_bind: str, tmp_pa
     async with open_parent(unix_bind) as node:
         child = await launch(node._runtime, shell, env=environment())
         assert int((tmp_path / "shell").read_text()) == child.pid
+        gone = trio.Event()
+        # Before the kill: somebody who asks behind it may wait until the node was looked for in vain.
+        node.monitor(child.node_id, lambda *_: gone.set())
         child.kill()
         await child.wait()
         # Its node was not the shell's process, so nobody here has waited for it: its connection tells.
-        await node.wait_death(child.node_id)
+        await gone.wait()
         assert not (tmp_path / "left").exists(), "it was killed, and not only noticed that its parent let go of it"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -30,8 +31,9 @@ _NAMES = re.compile(
 )
 # In the name of a function only this: `package.a_function_of_16` looks like the name of a port.
 _IN_CODE = re.compile(_BEHIND_NODE)
-_PACKAGE = str(Path(__file__).resolve().parents[1])
-_TRIO = str(Path(trio.__file__).resolve().parent)
+# With the separator behind them: both folders stand in one, and the name of one begins with that of the other.
+_PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
+_TRIO = str(Path(trio.__file__).resolve().parent) + os.sep
 
 
 def without_ids(text: str) -> str:
