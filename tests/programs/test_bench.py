@@ -560,7 +560,7 @@ def test_how_commands_start(tmp_path: Path) -> None:
     # Coverage and other processes slow some of them down more than others: how fast they are is no matter here.
     assert starting.main(["--rounds", "0", "--json", str(path)], Screen(out)) in (0, 1)
     found = json.loads(path.read_text(encoding="utf-8"))
-    assert set(starting.TARGETS) < set(found) == set(starting.commands("unix:s", path))
+    assert set(starting.TARGETS) < set(found) == set(starting.commands("unix:s", path, "w1#x"))
     assert all(times["processor"] > 0 and times["wall"] > 0 for times in found.values())
     assert all(name in out.getvalue() for name in found)
 
