@@ -1,4 +1,4 @@
-"""StreamClient and closing a node: what leaves the block, what is done before, and who is told."""
+"""Opening and closing a node: what leaves the block, what is done before, and who is told."""
 
 # ruff: noqa: PT012 - what leaves a whole block is what many of these tests are about
 

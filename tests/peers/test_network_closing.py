@@ -438,3 +438,33 @@ async def test_close_does_not_wait_for_what_was_given_up(autojump_clock: trio.te
         await trio.sleep(1)
         began = trio.current_time()
     assert trio.current_time() - began < 10
+
+
+async def test_a_connection_that_comes_in_the_pass_in_which_the_node_closes_ends_nothing(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept = FakeListener.accept
+
+    async def was_to_run_already(self: FakeListener) -> Any:
+        try:
+            return await accept(self)
+        except trio.Cancelled:
+            # As Trio has it: a task that was woken is not cancelled, and finds that its listener was closed.
+            raise trio.ClosedResourceError from None
+
+    monkeypatch.setattr(FakeListener, "accept", was_to_run_already)
+    async with open_test_node(FakeNetwork(), "a"):
+        await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_a_listener_that_is_closed_under_a_node_is_an_error(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def closed(self: FakeListener) -> Any:
+        await trio.lowlevel.checkpoint()
+        raise trio.ClosedResourceError
+
+    monkeypatch.setattr(FakeListener, "accept", closed)
+    with pytest.RaisesGroup(trio.ClosedResourceError, flatten_subgroups=True):
+        async with open_test_node(FakeNetwork(), "a"):
+            await trio.sleep_forever()

@@ -164,6 +164,21 @@ CONNECTIONS = (
         (f"{_OWN_ERRORS}::test_an_error_at_any_line_of_the_heart_of_it",),
     ),
     Fault(
+        "accepting_ends_the_node",
+        "a connection that comes in the pass in which a node closes makes the node fail",
+        (
+            Change(
+                "_peers/network.py",
+                "                if self._accepting.cancel_called:\n                    return\n",
+                "",
+            ),
+        ),
+        (
+            "tests/peers/test_network_closing.py::"
+            "test_a_connection_that_comes_in_the_pass_in_which_the_node_closes_ends_nothing",
+        ),
+    ),
+    Fault(
         "an_error_in_a_request_ends_the_node",
         "an error in the work for a request of another node ends this node",
         (

@@ -242,13 +242,21 @@ class Network:
 
     async def _accept(self, listener: Listener) -> None:
         while True:
-            self._let_in(listener, await listener.accept())
+            try:
+                pipe = await listener.accept()
+            except trio.ClosedResourceError:
+                # Somebody has dialled in the pass in which the node closes: this task was to run already, so it was not
+                # cancelled, and its listener was closed before its turn.
+                if self._accepting.cancel_called:
+                    return
+                raise
+            self._let_in(listener, pipe)
             # A flood is got rid of faster than it comes; else a friend waits behind it, unseen.
             for number in range(ACCEPT_SHARE):
-                pipe = listener.accept_nowait()
-                if pipe is None:
+                more = listener.accept_nowait()
+                if more is None:
                     break
-                self._let_in(listener, pipe, crowd=number >= CROWD)
+                self._let_in(listener, more, crowd=number >= CROWD)
 
     def _let_in(self, listener: Listener, pipe: Pipe, *, crowd: bool = False) -> None:
         if self._outreach.cancel_called:
