@@ -100,6 +100,7 @@ def test_the_size_is_the_number_of_bytes_still_to_be_written(payloads: list[byte
     stream = drain(queue, step)
     assert len(stream) == size
     assert (queue.size, queue.written) == (0, len(payloads))
+    assert queue.delivered == len(payloads)
     assert messages_of(stream) == [("p", payload) for payload in payloads]
 
 
@@ -133,6 +134,7 @@ def test_dropping_counts_messages_and_bytes_not_yet_written() -> None:
     queue.drop()
     assert queue.dropped == (3, size)
     assert (queue.size, queue.losses, queue.written) == (0, 1, queue.appended)
+    assert queue.delivered == queue.appended - queue.dropped[0]
     assert queue.next_chunk() is None
     queue.append("p", (4,), LIMIT)
     queue.drop()
