@@ -44,7 +44,7 @@ def view_of(peer: Peer, place: str) -> LinkView:
         node=peer.id,
         state="up" if connection is not None else "waiting" if peer.association.wants_connection else "known",
         place=place,
-        queued=queue.appended - queue.written,
+        queued=queue.waiting,
         queued_size=queue.size,
         monitors=len(outbox.monitors),
         monitored=len(peer.watchers),

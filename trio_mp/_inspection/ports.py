@@ -9,7 +9,7 @@ import trio
 
 from .._ports.handlers import Handler
 from .._ports.lifecycle import Lifecycle
-from .._ports.port import Port
+from .._ports.port import Port, queued_in
 from .._ports.port_state import PortState
 from .._ports.reply_port import ReplyPort
 from .._reason import describe
@@ -354,19 +354,6 @@ class PortLister:
                     self._census = None
         finally:
             self._scope = None
-
-
-def queued_in(port: Port) -> tuple[int, int]:
-    """How many messages wait in a port, and how many bytes those of other nodes take."""
-    state = port._state
-    if not isinstance(state, PortState):
-        return 0, 0
-    messages = size = 0
-    if state.pending is not None:
-        messages, size = len(state.pending), state.pending.size
-    if state.mailbox is not None:
-        messages, size = messages + len(state.mailbox), size + state.mailbox.size
-    return messages, size
 
 
 def function_of(port: Port) -> str:

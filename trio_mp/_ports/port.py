@@ -337,11 +337,10 @@ class Port(PortID):
         """
         lifecycle, state = lifecycle_of(self), self._state if isinstance(self._state, PortState) else None
         mailbox = state.mailbox if state is not None else None
-        waiting = (len(mailbox) if mailbox is not None else 0) + (len(state.pending or ()) if state is not None else 0)
         return PortStatistics(
             alive=self.alive,
             received=self._received,
-            waiting=waiting,
+            waiting=queued_in(self)[0],
             age=max(0.0, lifecycle.clock() - self._born) if self._born is not None else None,
             mailbox=mailbox is not None,
             tasks=state.tasks if state is not None else 0,
@@ -409,6 +408,19 @@ def new_port(lifecycle: PortLifecycle, name: str, handler: Handler | None = None
     port = Port._make(lifecycle, f"{lifecycle.id}#{name}", handler)
     lifecycle.ports[name] = port
     return port
+
+
+def queued_in(port: Port) -> tuple[int, int]:
+    """How many messages wait in a port, and how many bytes those of other nodes take."""
+    state = port._state
+    if not isinstance(state, PortState):
+        return 0, 0
+    messages = size = 0
+    if state.pending is not None:
+        messages, size = len(state.pending), state.pending.size
+    if state.mailbox is not None:
+        messages, size = messages + len(state.mailbox), size + state.mailbox.size
+    return messages, size
 
 
 def check_on_bad(method: str, on_bad: object) -> bool:

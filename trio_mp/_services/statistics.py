@@ -216,7 +216,7 @@ def _measure_peer(peer: Peer, now: float) -> PeerStatistics:
         messages_out=queue.delivered,
         bytes_in=traffic.bytes_in,
         bytes_out=traffic.bytes_out,
-        queued=queue.appended - queue.written,
+        queued=queue.waiting,
         queued_size=queue.size,
         lost=traffic.lost,
         monitors_out=len(peer.outbox.monitors),

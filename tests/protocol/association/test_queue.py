@@ -97,6 +97,7 @@ def test_the_size_is_the_number_of_bytes_still_to_be_written(payloads: list[byte
         queue.append("p", (payload,), LIMIT)
     size = queue.size
     assert (queue.appended, queue.written) == (len(payloads), 0)
+    assert queue.waiting == len(payloads)
     stream = drain(queue, step)
     assert len(stream) == size
     assert (queue.size, queue.written) == (0, len(payloads))

@@ -93,6 +93,11 @@ class OutgoingQueue:
         return self._before - self._closed
 
     @property
+    def waiting(self) -> int:
+        """Messages that are in it, the one that is being handed on among them."""
+        return self.appended - self.written
+
+    @property
     def delivered(self) -> int:
         """Messages ever handed on completely."""
         return self.written - self.discarded
