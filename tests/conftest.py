@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,14 @@ settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=5000, stateful_step_count=100)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(autouse=True)
+def end_of_counted_memory() -> Iterator[None]:
+    """A test that counts memory and fails does not leave it counted: the next would count what this one took."""
+    yield
+    if tracemalloc.is_tracing():
+        tracemalloc.stop()
 
 
 @pytest.fixture(scope="session")
