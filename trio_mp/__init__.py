@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Reason as Reason,
         RemoteProtocolError as RemoteProtocolError,
         Started as Started,
+        Stopping as Stopping,
         Supervisor as Supervisor,
         SupervisorFailed as SupervisorFailed,
         SupervisorView as SupervisorView,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
         open_child_node as open_child_node,
         open_node as open_node,
         spawnable as spawnable,
+        stop_on_signals as stop_on_signals,
     )
 
 __all__ = [
@@ -114,6 +116,7 @@ __all__ = [
     "Reason",
     "RemoteProtocolError",
     "Started",
+    "Stopping",
     "Supervisor",
     "SupervisorFailed",
     "SupervisorView",
@@ -134,6 +137,7 @@ __all__ = [
     "open_child_node",
     "open_node",
     "spawnable",
+    "stop_on_signals",
 ]
 
 

@@ -208,6 +208,9 @@ async def open_node_in(
     except ExceptionGroup as group:
         failures += [group]
     _raise_all(failure, failures)
+    if runtime.exit_status is not None:
+        # An operator has asked for it; see `stop_on_signals`. Before, it would have kept the node from closing.
+        raise SystemExit(runtime.exit_status)
 
 
 def _told(failure: BaseException) -> BaseException | None:
