@@ -94,6 +94,7 @@ class Runtime:
       restarts: how often supervisors of this node have started children again.
       stopping: ends this process in good order; None if its program has not asked for that by `stop_on_signals`.
       exit_status: the exit status by which the program ends when the node has closed; None if that is its own matter.
+      ends_in_order: whether the node closes in good order although its block is cancelled; see `stop_on_signals`.
       launched: whether a supervisor of another node has launched this process.
     """
 
@@ -128,6 +129,7 @@ class Runtime:
         self.restarts = 0
         self.stopping: StopDoor | None = None
         self.exit_status: int | None = None
+        self.ends_in_order = False
         self.launched = False
         self._finishing = False
         self._thread = threading.get_ident()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import trio
-from network_helpers import FakeNetwork, Notices, open_pair, open_test_node
+from network_helpers import FakeNetwork, Inbox, Notices, open_pair, open_test_node
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_mp import CallError, Drained, Inspector, Node, stop_on_signals
@@ -181,8 +182,7 @@ async def test_a_node_that_is_to_start_again_closes_and_then_leaves_by_status_75
     network = FakeNetwork()
     async with open_test_node(network, "a") as a, trio.open_nursery() as nursery:
         answers: list[Drained] = []
-        told = Notices()
-        a.monitor("b", told)
+        inbox = Inbox(a)
 
         async def restart() -> None:
             answers.append(await a.inspect("b").restart(force=force))
@@ -193,10 +193,10 @@ async def test_a_node_that_is_to_start_again_closes_and_then_leaves_by_status_75
                     nursery.start_soon(restart)
                     await trio.sleep_forever()
                 assert stopping.exit_status == 75
-                b.send("a", "last words")
+                b.send(inbox.port, "last words")
         assert raised.value.code == 75
         assert answers == [Drained()]
-        assert (await told.wait())[0] == "node_closed", "it has closed in good order"
+        assert inbox.messages == [("last words",)], "it has closed in good order"
 
 
 async def test_a_program_that_fails_meanwhile_fails(autojump_clock: MockClock) -> None:
@@ -232,8 +232,6 @@ async def test_a_program_that_stops_already_is_not_started_again(autojump_clock:
 
 
 async def test_a_signal_after_an_operator_is_the_first_one(autojump_clock: MockClock) -> None:
-    import signal
-
     async with open_pair(FakeNetwork(), inspect="act") as (a, b), trio.open_nursery() as nursery:
         b.send(busy_port(b, 6), "work")
         await wait_all_tasks_blocked()

@@ -2,7 +2,7 @@
 
 The kernel stops processes, not nodes. So all blocks of a process stop together: each has its node drain, and when the
 last node has drained, or its time is up, all blocks are cancelled. A block that was cancelled earlier would take the
-blocks inside it along, whose nodes still drain.
+blocks inside it along, whose nodes still drain. The nodes inside it close in good order all the same.
 """
 
 from __future__ import annotations
@@ -172,6 +172,7 @@ class Stopping:
 
     def cancel(self) -> None:
         """Cancel the block. Not a checkpoint."""
+        self._node._runtime.ends_in_order = True
         self._scope.cancel()
 
     async def stop(self, cause: str, *, restart: bool) -> None:
@@ -191,7 +192,8 @@ class Stopping:
         await self.begun.wait()
         self._say_begun()
         self._patience.deadline = trio.current_time() + self._seconds
-        with self._patience:
+        # A node that closes was left by its program at the same moment.
+        with suppress(trio.ClosedResourceError), self._patience:
             self.unfinished = (await self._drain()).unfinished
         if self._patience.cancelled_caught:
             self.cut_short = True
@@ -213,17 +215,17 @@ class Stopping:
         self._tell(f"{self.cause}: the node {node_id} drains, for at most {self._seconds:g} s")
 
     def _say_over(self) -> None:
-        node_id = self._node.id
-        if not (self.cut_short or self.unfinished):
-            log.info("the node %s has drained", node_id, extra=fields("stopping", node_id))
-            return
-        how = "was cut short while it drained" if self.cut_short else "has drained"
-        log.warning(
-            "the node %s %s; unfinished: %s",
-            *(node_id, how, told_unfinished(self.unfinished)),
-            extra=fields("stopping", node_id),
-        )
-        self._tell(f"the node {node_id} {how}; unfinished: {told_unfinished(self.unfinished)}")
+        node_id, told = self._node.id, told_unfinished(self.unfinished)
+        if self.cut_short:
+            log.warning(
+                "the node %s was cut short while it drained; unfinished: %s",
+                *(node_id, told),
+                extra=fields("stopping", node_id),
+            )
+            self._tell(f"the node {node_id} was cut short; unfinished: {told}")
+        elif self.unfinished:
+            # The log has it from the drain.
+            self._tell(f"the node {node_id} has drained; unfinished: {told}")
 
 
 def told_unfinished(unfinished: tuple[Unfinished, ...]) -> str:

@@ -118,9 +118,7 @@ class DeployedNode:
         if self._arguments.verbose:
             logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
         try:
-            # Also while the node is opened, and while it closes.
-            with STOPPING_PROCESS.hearing():
-                ended = trio.run(self._serve)
+            ended = trio.run(self._serve)
         except SystemExit:
             raise
         except BaseException as error:
@@ -138,7 +136,11 @@ class DeployedNode:
         profile = self._arguments.profile or True
         command_line = dict(command_line_layer(self._arguments))
         command_line |= {name: Given(name, value, "trio-mp") for name, value in self._fixed.items()}
-        with from_outside(None, profile, (), self._defaults, command_line) as (node_id, found):
+        with (
+            # Also while the node is opened, and while it closes. Not around Trio's run, which has a handler of its own.
+            STOPPING_PROCESS.hearing(),
+            from_outside(None, profile, (), self._defaults, command_line) as (node_id, found),
+        ):
             settings = self._adjust(found)
             # Started here and not by the node, so that their exceptions can be told from those of its opening.
             services = find_services(checked_services("services", settings.pop("services", ())))
