@@ -15,6 +15,7 @@ from ._peers.network import Network
 from ._peers.node_port import NodePort
 from ._peers.observers import Observers
 from ._peers.peer import Peer
+from ._peers.standing import Standing
 from ._ports.context import Running, find_running, running_variable
 from ._ports.dispatcher import Dispatcher
 from ._ports.monitor import Monitor, MonitorCallback
@@ -96,6 +97,7 @@ class Runtime:
       exit_status: the exit status by which the program ends when the node has closed; None if that is its own matter.
       ends_in_order: whether the node closes in good order although its block is cancelled; see `stop_on_signals`.
       launched: whether a supervisor of another node has launched this process.
+      standing: whether the node is ready, and why not.
     """
 
     node_port: NodePort
@@ -131,6 +133,7 @@ class Runtime:
         self.exit_status: int | None = None
         self.ends_in_order = False
         self.launched = False
+        self.standing = Standing(network.failures if network is not None else None)
         self._finishing = False
         self._thread = threading.get_ident()
         self._name_prefix = f"{self.incarnation[:8]}."
@@ -433,6 +436,7 @@ class Runtime:
         Args:
           reason: why the ports die in which they were opened, and their children.
         """
+        self.standing.begin_closing()
         if not self.supervisors:
             return
         self.closing = self.lifecycle.closing = True
@@ -470,6 +474,7 @@ class Runtime:
           error: what the node's block was left with, if it was by an exception.
         """
         dispatcher, lifecycle = self.dispatcher, self.lifecycle
+        self.standing.begin_closing()
         self.closing = lifecycle.closing = self._finishing = True
         running = Running(lifecycle.public, None, trio.lowlevel.current_task())
         token = running_variable.set(running)
