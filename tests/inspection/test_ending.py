@@ -122,11 +122,10 @@ async def test_an_operator_stops_a_program_and_has_the_answer_before_the_node_cl
         async def stop() -> None:
             drained.append(await inspector.stop())
 
-        async with trio.open_nursery() as nursery:
-            async with stop_on_signals(b) as stopping:
-                nursery.start_soon(stop)
-                nursery.start_soon(stop)
-                await trio.sleep_forever()
+        async with trio.open_nursery() as nursery, stop_on_signals(b) as stopping:
+            nursery.start_soon(stop)
+            nursery.start_soon(stop)
+            await trio.sleep_forever()
         assert trio.current_time() - start == pytest.approx(5, abs=1)
         assert drained == [Drained(), Drained()]
         assert stopping.cause == "stop by a"
@@ -150,10 +149,9 @@ async def test_what_was_unfinished_is_in_the_answer(autojump_clock: MockClock) -
         async def stop() -> None:
             found.append(await a.inspect("b").stop())
 
-        async with trio.open_nursery() as nursery:
-            async with stop_on_signals(b) as stopping:
-                nursery.start_soon(stop)
-                await trio.sleep_forever()
+        async with trio.open_nursery() as nursery, stop_on_signals(b) as stopping:
+            nursery.start_soon(stop)
+            await trio.sleep_forever()
         (drained,) = found
         (unfinished,) = drained.unfinished
         assert unfinished.port == port
@@ -187,13 +185,16 @@ async def test_a_node_that_is_to_start_again_closes_and_then_leaves_by_status_75
         async def restart() -> None:
             answers.append(await a.inspect("b").restart(force=force))
 
-        with pytest.raises(SystemExit) as raised:
+        async def serve() -> None:
             async with open_test_node(network, "b", seeds=["a"], inspect="act") as b:
                 async with Stopping(b, b.drain, seconds=9, restarter="" if force else "the test") as stopping:
                     nursery.start_soon(restart)
                     await trio.sleep_forever()
                 assert stopping.exit_status == 75
                 b.send(inbox.port, "last words")
+
+        with pytest.raises(SystemExit) as raised:
+            await serve()
         assert raised.value.code == 75
         assert answers == [Drained()]
         assert inbox.messages == [("last words",)], "it has closed in good order"
@@ -206,13 +207,16 @@ async def test_a_program_that_fails_meanwhile_fails(autojump_clock: MockClock) -
         async def restart() -> None:
             await a.inspect("b").restart(force=True)
 
-        with pytest.raises(ZeroDivisionError):
+        async def serve() -> None:
             async with open_test_node(network, "b", seeds=["a"], inspect="act") as b, stop_on_signals(b):
                 nursery.start_soon(restart)
                 try:
                     await trio.sleep_forever()
                 finally:
                     raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await serve()
 
 
 async def test_a_program_that_stops_already_is_not_started_again(autojump_clock: MockClock) -> None:

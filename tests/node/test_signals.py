@@ -141,15 +141,18 @@ async def test_sigint_has_its_own_handler_again_at_once(autojump_clock: MockCloc
 
 
 def test_a_second_ctrl_c_interrupts() -> None:
+    async def interrupted_twice(node: Node) -> None:
+        async with stop_on_signals(node):
+            signal.raise_signal(signal.SIGINT)
+            await trio.sleep(1)
+            signal.raise_signal(signal.SIGINT)
+            await trio.sleep_forever()
+
     async def main() -> None:
         before = signal.getsignal(signal.SIGINT)
         async with pair_with_a_call(1000, drain_timeout=500) as (node, _):
             with pytest.raises(KeyboardInterrupt):
-                async with stop_on_signals(node):
-                    signal.raise_signal(signal.SIGINT)
-                    await trio.sleep(1)
-                    signal.raise_signal(signal.SIGINT)
-                    await trio.sleep_forever()
+                await interrupted_twice(node)
             assert signal.getsignal(signal.SIGINT) is before
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
@@ -329,7 +332,7 @@ async def test_all_nodes_of_the_process_drain_before_the_first_block_is_cancelle
                 await trio.sleep_forever()
             await trio.sleep_forever()
         assert trio.current_time() - start == pytest.approx(8, abs=0.2)
-    assert not (outer.cut_short or inner.cut_short)
+    assert (outer.cut_short, inner.cut_short) == (False, False)
 
 
 async def test_a_node_inside_another_closes_in_good_order_although_both_are_cancelled(

@@ -138,7 +138,8 @@ async def test_each_worker_drains_once_whoever_else_is_told_to_stop(folder: Path
 
 async def test_a_worker_that_is_cut_short_is_a_failure(folder: Path) -> None:
     variables = environment(BUSY="1000", TRIO_MP_DRAIN_TIMEOUT="0.2")
-    async with open_command("run", "--id", "ruth", "--workers", "1", "app", "busy", cwd=folder, env=variables) as program:
+    words = ("run", "--id", "ruth", "--workers", "1", "app", "busy")
+    async with open_command(*words, cwd=folder, env=variables) as program:
         await program.expect("^pid ")
         program.process.send_signal(signal.SIGTERM)
         assert await program.process.wait() == 1
@@ -148,7 +149,8 @@ async def test_a_worker_that_is_cut_short_is_a_failure(folder: Path) -> None:
 
 async def test_a_second_ctrl_c_stops_the_workers_now(folder: Path) -> None:
     variables = environment(BUSY="1000")
-    async with open_command("run", "--id", "ruth", "--workers", "1", "app", "busy", cwd=folder, env=variables) as program:
+    words = ("run", "--id", "ruth", "--workers", "1", "app", "busy")
+    async with open_command(*words, cwd=folder, env=variables) as program:
         await program.expect("^pid ")
         program.process.send_signal(signal.SIGINT)
         await program.expect("the node ruth/1 drains")

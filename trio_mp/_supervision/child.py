@@ -33,7 +33,7 @@ class EndOfLife(Protocol):
         ...
 
     def asks_again(self) -> None:
-        """Say that the life asks to be started again, and does not end by a failure. It calls the object itself next."""
+        """Say that the life asks to be started again, and does not end by a failure. The call of the object follows."""
         ...
 
     def __call__(self, reason: Reason, error: Exception | None, /) -> None:

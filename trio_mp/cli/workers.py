@@ -113,7 +113,8 @@ def _command(arguments: argparse.Namespace, node_id: str, restart: str) -> list[
     safe = ["-P"] if sys.flags.safe_path else []
     # Behind `--` all is the program's, even if it looks like an option.
     words = ["--", *arguments.words] if arguments.words[:1] != ["--"] else arguments.words
-    return [sys.executable, *safe, "-m", "trio_mp.cli", "run", "--worker", node_id, "--restart", restart, *options, *words]
+    run = [sys.executable, *safe, "-m", "trio_mp.cli", "run"]
+    return [*run, "--worker", node_id, "--restart", restart, *options, *words]
 
 
 class WorkerCrew:
