@@ -69,6 +69,7 @@ class Stopping:
       over: set when the node has drained, or its time was up; the block is cancelled then.
       unfinished: what was unfinished then, by ports.
       cut_short: whether the node had not drained: its time was up, or a second signal came.
+      restarter: who starts the process again when it ends with the status 75, for people; empty if nobody is known.
     """
 
     def __init__(
