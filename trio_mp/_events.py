@@ -18,6 +18,7 @@ EVENTS = {
     "connection_up": "a connection with another node is in use",
     "detached": "this node is no longer attached to its anchor",
     "doubt": "a port of another node may be dead or alive, and is killed or monitored again",
+    "draining": "this node drains, or has drained; or another node says that it drains",
     "dropped": "messages for another node were dropped, or are refused by a port",
     "expired": "a call was not begun: its time was up, or nobody waited any more",
     "failed": "a task, handler or function of a port failed, when that could not kill the port any more",

@@ -51,6 +51,7 @@ from ._ports.port import (
 )
 from ._ports.port_statistics import PortStatistics as PortStatistics
 from ._ports.timer import Timer as Timer
+from ._protocol.drain import Drained as Drained, Unfinished as Unfinished
 from ._protocol.groups.events import Joined as Joined, Left as Left
 from ._protocol.groups.singleton import TurnEpoch as TurnEpoch
 from ._reason import Reason as Reason

@@ -18,7 +18,8 @@ to end first.
 5. The first restart of a child is made at once, later ones after a delay that doubles, up to its maximum, with jitter:
    a factor between a half and one. When a child dies that was up for longer than `within`, the delays begin anew.
 6. A frozen supervisor starts no child any more, and every death is for good, because what is around the supervisor is
-   about to end, and will end it. Children that run go on until then.
+   about to end, and will end it. Children that run go on until then. One that restarts nothing, because its node
+   drains, takes every death for good as well, but starts what is added.
 7. A significant child that ends by itself for good can end the supervisor (`auto_shutdown`): any of them, or the last.
 
 After J. Armstrong's OTP, module `supervisor`, of which `test_supervision_otp.py` has recorded answers. There the
@@ -186,6 +187,7 @@ class Supervision:
       children: by name, in their order.
       ending: whether all is to end.
       frozen: whether nothing is started any more.
+      restarts_nothing: whether no child that has been up is started any more.
       ended: whether all has.
 
     Raises:
@@ -199,7 +201,7 @@ class Supervision:
     __slots__ = (
         *("_doomed", "_failed", "_recent", "_stale", "_unsettled"),
         *("auto_shutdown", "children", "ended", "ending", "first_delay", "frozen", "last_delay"),
-        *("limit", "strategy", "within"),
+        *("limit", "restarts_nothing", "strategy", "within"),
     )
 
     def __init__(
@@ -227,7 +229,7 @@ class Supervision:
         self.children: dict[str, Child] = {}
         self.ending = False
         self.ended = False
-        self.frozen = False
+        self.frozen = self.restarts_nothing = False
         self._failed: tuple[str, ...] = ()
         # When, and for whom, of the restarts that count.
         self._recent: deque[tuple[float, str]] = deque()
@@ -275,6 +277,20 @@ class Supervision:
     def freeze(self, now: float) -> list[Action]:
         """Start nothing any more."""
         self.frozen = True
+        return self._next(now)
+
+    def stop_restarting(self, now: float) -> list[Action]:
+        """Start no child again that has been up; restarts that wait are called off. Children that run go on."""
+        self.restarts_nothing = self._stale = True
+        for child in tuple(self.children.values()):
+            if not child.wanted:
+                continue
+            if child.doomed and child.state is not State.STOPPING:
+                # It runs, and was to be stopped for the sake of a restart.
+                child.doomed = False
+            elif not child.new and child.state in (State.DOWN, State.STOPPING):
+                child.wanted, child.leaving = False, True
+                self._tidy(child)
         return self._next(now)
 
     # What has happened ---------------------------------------------------------------------------------------------
@@ -350,7 +366,7 @@ class Supervision:
     def _restart(self, child: Child, now: float, jitter: float) -> None:
         """Rules 1, 2, 3, 5 and 6: a child is down that is to run."""
         self._stale = True
-        if self.frozen:
+        if self.frozen or self.restarts_nothing:
             child.wanted, child.leaving = False, True
             self._tidy(child)
             return

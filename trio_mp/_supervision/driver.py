@@ -100,6 +100,8 @@ class Driver:
             state.supervisors = state.supervisors or {}
             state.supervisors[self] = None
         _around.set(self)
+        if self.runtime.standing.draining.is_set():
+            self.stop_restarting()
 
     def leave(self) -> None:
         """Note that the block is left: supervisors that are opened from now on are not inside this one."""
@@ -140,6 +142,11 @@ class Driver:
     def freeze(self) -> None:
         """See `Supervising.freeze`."""
         self._feed(self._rules.freeze(trio.current_time()))
+
+    @trio.lowlevel.enable_ki_protection
+    def stop_restarting(self) -> None:
+        """See `Supervising.stop_restarting`."""
+        self._feed(self._rules.stop_restarting(trio.current_time()))
 
     async def wait_ended(self) -> None:
         """See `Supervising.wait_ended`."""
