@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Reason as Reason,
         RemoteProtocolError as RemoteProtocolError,
         Started as Started,
+        Stopping as Stopping,
         Supervisor as Supervisor,
         SupervisorFailed as SupervisorFailed,
         SupervisorView as SupervisorView,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
         open_child_node as open_child_node,
         open_node as open_node,
         spawnable as spawnable,
+        stop_on_signals as stop_on_signals,
     )
 
 __all__ = [
@@ -117,6 +119,7 @@ __all__ = [
     "Reason",
     "RemoteProtocolError",
     "Started",
+    "Stopping",
     "Supervisor",
     "SupervisorFailed",
     "SupervisorView",
@@ -138,6 +141,7 @@ __all__ = [
     "open_child_node",
     "open_node",
     "spawnable",
+    "stop_on_signals",
 ]
 
 

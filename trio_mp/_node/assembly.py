@@ -137,9 +137,10 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     streams = Streams(runtime, spawner, pending_streams, look_up)
     channels = Channels(runtime, spawner)
     logs = LogService(runtime, partial(watch_nodes, database))
-    inspections = InspectionService(runtime, calls, membership.place_of if membership is not None else _no_place)
-
     drains = DrainService(runtime, database)
+    inspections = InspectionService(
+        runtime, calls, membership.place_of if membership is not None else _no_place, drains.drain
+    )
 
     # Who is told, in this order.
     observers.forgotten += [runtime.routes.clear]
