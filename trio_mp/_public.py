@@ -17,6 +17,7 @@ from ._errors import (
     CallError as CallError,
     ConfigurationError as ConfigurationError,
     LocalProtocolError as LocalProtocolError,
+    NotAttached as NotAttached,
     PortDied as PortDied,
     ProtocolError as ProtocolError,
     RemoteProtocolError as RemoteProtocolError,

@@ -15,6 +15,7 @@ from ._peers.network import Network
 from ._peers.node_port import NodePort
 from ._peers.observers import Observers
 from ._peers.peer import Peer
+from ._peers.standing import Standing
 from ._ports.context import Running, find_running, running_variable
 from ._ports.dispatcher import Dispatcher
 from ._ports.monitor import Monitor, MonitorCallback
@@ -55,6 +56,7 @@ class Runtime:
       node_port: serves what is sent to the node itself; see `serve_by`.
       started: when the node was made: by the time of day, in seconds since 1970, and by Trio's clock.
       restarts: how often supervisors of this node have started children again.
+      standing: whether the node is ready, and why not.
     """
 
     node_port: NodePort
@@ -86,6 +88,7 @@ class Runtime:
         self.ending: Reason | None = None
         self.started = (environment.wall_clock(), trio.current_time())
         self.restarts = 0
+        self.standing = Standing(network.failures if network is not None else None)
         self._finishing = False
         self._thread = threading.get_ident()
         self._name_prefix = f"{self.incarnation[:8]}."
@@ -388,6 +391,7 @@ class Runtime:
         Args:
           reason: why the ports die in which they were opened, and their children.
         """
+        self.standing.begin_closing()
         if not self.supervisors:
             return
         self.closing = self.lifecycle.closing = True
@@ -425,6 +429,7 @@ class Runtime:
           error: what the node's block was left with, if it was by an exception.
         """
         dispatcher, lifecycle = self.dispatcher, self.lifecycle
+        self.standing.begin_closing()
         self.closing = lifecycle.closing = self._finishing = True
         running = Running(lifecycle.public, None, trio.lowlevel.current_task())
         token = running_variable.set(running)

@@ -130,7 +130,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     starts = Starts(runtime)
     spawner = Spawner(runtime, starts)
     database = Database(runtime, is_global=not settings.networked or not settings.seeds)
-    membership = MembershipService(network, database) if network is not None else None
+    membership = MembershipService(network, database, runtime.standing) if network is not None else None
     look_up = membership.search.look_up if membership is not None else _nowhere
     streams = Streams(runtime, spawner, pending_streams, look_up)
     channels = Channels(runtime, spawner)

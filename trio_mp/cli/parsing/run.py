@@ -28,7 +28,8 @@ RESTARTS = ("never", "on-failure", "always")
 RUN_STATUS = """\
 exit status: 0 the program has ended, or SIGTERM has ended it; 1 it has raised an exception, which is
 shown, or a worker has failed; 2 there is no such program, or a setting is wrong; 3 the node cannot
-listen where it should; 130 Ctrl-C. What the program gives to sys.exit() wins."""
+listen where it should, or is not in the network within its attach_timeout; 130 Ctrl-C. What the
+program gives to sys.exit() wins."""
 
 SEED = """\
 Runs a node by which others find the network, and nothing else: it has no services, and no program.
@@ -36,8 +37,8 @@ It prints where it listens, one address a line, and runs until it is stopped.
 """
 
 SEED_STATUS = """\
-exit status: 0 SIGTERM has ended it; 2 a setting is wrong; 3 it cannot listen where it should;
-130 Ctrl-C."""
+exit status: 0 SIGTERM has ended it; 2 a setting is wrong; 3 it cannot listen where it should, or is
+not in the network within its attach_timeout; 130 Ctrl-C."""
 
 
 DOCTOR = """\
