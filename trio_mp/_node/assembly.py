@@ -193,6 +193,7 @@ def _introduce(settings: Settings, node_id: str, incarnation: str) -> LocalInfo:
         node_id=node_id,
         incarnation=incarnation,
         keys=tuple(map(stretch_secret, settings.secret)),
+        keys_from=settings.secret_file or "",
         encryption=settings.encryption,
         heartbeat=settings.heartbeat,
         limit=settings.message_limit,

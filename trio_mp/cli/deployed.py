@@ -16,39 +16,18 @@ from .._node.opening import open_unstarted
 from .._node.outside import from_outside
 from .._node.services import FoundService, find_services, start_services
 from .._node.trace import trace_of_environment
-from .._profiles.sources import Given, Layer, checked
-from .._settings import texts
+from .._profiles.sources import Given
 from .._settings.checks import services as checked_services
 from .._settings.environment import Environment
 from .._settings.settings import SettingArguments
 from .exits import CANNOT_JOIN, CTRL_C, NO, OK, CommandFailed
+from .options import command_line_layer
 from .stopping import cancelled_by_sigterm
 
 NOTHING: Mapping[str, object] = {"services": (), "spawn_modules": ()}
 """The settings of a node that runs nothing that a profile names."""
 
 _OURS = frozenset({"trio", "trio_mp", "contextlib", "importlib"})
-
-
-def command_line_layer(arguments: argparse.Namespace) -> Layer:
-    """Give the settings that the options of `add_node_options` say.
-
-    Raises:
-      ConfigurationError: one has a value that cannot work; the text begins with the option.
-    """
-    given = {
-        # A tool has neither of these two.
-        "--id": ("node_id", getattr(arguments, "node_id", None)),
-        "--bind": ("binds", _words(getattr(arguments, "binds", None))),
-        "--seed": ("seeds", _words(arguments.seeds)),
-        "--secret-file": ("secret_file", arguments.secret_file),
-    }
-    return {name: checked(name, value, option) for option, (name, value) in given.items() if value is not None}
-
-
-def _words(given: list[str] | None) -> object:
-    """The addresses of an option that may be repeated, and may have commas in it; None if it was not given."""
-    return None if given is None else texts.words(",".join(given))
 
 
 NodeFrom = Callable[[str | None, SettingArguments], AbstractAsyncContextManager[Node]]
