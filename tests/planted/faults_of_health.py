@@ -33,8 +33,8 @@ HEALTH = (
         (f"{_STANDING_TESTS}::test_another_thread_may_ask_while_seeds_fail",),
     ),
     Fault(
-        "waits_for_a_closed_node",
-        "who waits for a node to be attached waits on when it closes",
+        "ready_while_it_closes",
+        "a node that closes says so only when it has closed",
         (
             Change(
                 _RUNTIME,
@@ -43,7 +43,6 @@ HEALTH = (
             ),
         ),
         (f"{_ATTACHED}::test_who_waits_outside_of_the_block_is_told_that_the_node_closes",),
-        hangs=True,
     ),
     Fault(
         "starts_too_early",

@@ -161,8 +161,10 @@ async def test_a_name_that_cannot_be_resolved_counts_as_tried(
 async def test_who_waits_outside_of_the_block_is_told_that_the_node_closes(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
+    said: list[str] = []
     async with trio.open_nursery() as nursery:
         async with open_test_node(FakeNetwork(), "n", seeds=["s"]) as n:
+            n.monitor(n.port(), lambda *_: said.append(standing_of(n).why_not_ready()))
 
             async def wait() -> None:
                 with pytest.raises(trio.ClosedResourceError, match="node n closes"):
@@ -172,7 +174,8 @@ async def test_who_waits_outside_of_the_block_is_told_that_the_node_closes(
             await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(trio.ClosedResourceError, match="node n is closed"):
             await n.wait_attached()
-    assert standing_of(n).why_not_ready() == "closing"
+    said.append(standing_of(n).why_not_ready())
+    assert said == ["closing", "closing"]
 
 
 # The setting ----------------------------------------------------------------------------------------------------------
