@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._public import (
         ANY as ANY,
         Backoff as Backoff,
+        BlockStatistics as BlockStatistics,
         CallError as CallError,
         Certificate as Certificate,
         Change as Change,
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ANY",
     "Backoff",
+    "BlockStatistics",
     "CallError",
     "Certificate",
     "Change",

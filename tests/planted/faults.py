@@ -30,6 +30,7 @@ from .faults_of_the_command_line import COMMAND_LINE
 from .faults_of_the_database import DATABASE
 from .faults_of_the_hammer import HAMMER
 from .faults_of_the_membership import MEMBERSHIP
+from .faults_of_the_watchdog import WATCHDOG
 from .faults_of_workers import WORKERS
 
 FAULTS: tuple[Fault, ...] = (
@@ -52,6 +53,7 @@ FAULTS: tuple[Fault, ...] = (
     *PROFILES,
     *RUNNING,
     *REMOTE_CHILDREN,
+    *WATCHDOG,
     *WORKERS,
     *INSPECTION,
     *LOGS,

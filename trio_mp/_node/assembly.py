@@ -48,6 +48,7 @@ from .._streams.pending import PendingStreams
 from .._streams.service import Streams
 from .._transport.addresses import Address
 from .._version import VERSION
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from .node import Node
@@ -72,6 +73,7 @@ class Parts:
     membership: MembershipService | None
     logs: LogService
     inspections: InspectionService
+    watchdog: Watchdog
     tasks: tuple[Callable[[], Awaitable[None]], ...]
 
 
@@ -99,7 +101,8 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         raise_unmonitored=settings.unmonitored_death == "raise",
         clock=environment.fairness_clock,
     )
-    dispatcher = Dispatcher(queue, lifecycle, stall=settings.heartbeat)
+    watchdog = Watchdog(node_id)
+    dispatcher = Dispatcher(queue, lifecycle, stall=settings.heartbeat, lately=watchdog.lately)
 
     def find_peer(other: str) -> Peer | None:
         return network.peers.get(other) if network is not None else None
@@ -122,6 +125,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
             notary=notary,
             make_tls=make_tls,
             claim_stream=pending_streams.claim,
+            lately=watchdog.lately,
         )
     runtime = Runtime(settings, environment, incarnation, dispatcher, network, errands, observers)
 
@@ -180,10 +184,13 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
 
     tasks: list[Callable[[], Awaitable[None]]] = []
     if membership is not None:
-        tasks += [membership.run, database.renew_voucher]
+        tasks += [watchdog.run, membership.run, database.renew_voucher]
     if network is not None and settings.secret_file is not None:
         tasks += [SecretFileWatch(network, settings.secret_file, environment.in_thread).run]
-    return Parts(runtime, calls, spawner, streams, channels, database, membership, logs, inspections, tuple(tasks))
+    return Parts(
+        *(runtime, calls, spawner, streams, channels, database, membership, logs, inspections, watchdog),
+        tasks=tuple(tasks),
+    )
 
 
 def _introduce(settings: Settings, node_id: str, incarnation: str) -> LocalInfo:

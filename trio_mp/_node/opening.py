@@ -50,9 +50,11 @@ async def open_node(
       settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
 
         - `binds`: addresses to listen on: `unix:PATH` or `host:port`. `*` stands for all
-          interfaces, and port 0 for any free port. Without `binds` a node with seeds listens beside
-          the first seed that it reaches: on a socket in the directory of a `unix:` seed, else on a
-          free port of the IP address from which it reaches the seed. With `()` it listens nowhere.
+          interfaces, and port 0 for any free port. `fd:N` is a listening socket with which the
+          process was started, by the number of its descriptor, and `fd:NAME` one that systemd
+          passes by this name. Without `binds` a node with seeds listens beside the first seed that
+          it reaches: on a socket in the directory of a `unix:` seed, else on a free port of the IP
+          address from which it reaches the seed. With `()` it listens nowhere.
         - `seeds`: addresses of nodes by which the node finds the network. A host name stands for
           all of its IP addresses, and `*` for `localhost`. The node dials seeds until they answer.
           A node with `binds` or `seeds` needs a `secret` or a `certificate`. Where it has both, a

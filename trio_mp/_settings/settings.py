@@ -15,7 +15,7 @@ from typing import Any, TypedDict, TypeVar
 
 from .._errors import ConfigurationError
 from .._ids import check_node_id
-from .._transport.addresses import Address
+from .._transport.addresses import Address, BindAddress
 from .._transport.certificate_files import Certificate
 from . import checks, texts
 from .checks import InspectionLevel, ServiceReference, UnmonitoredDeath
@@ -105,13 +105,15 @@ class Settings:
 
     # The node ID is an argument of `open_node` and no line of the table.
     node_id: str | None = None
-    binds: tuple[Address, ...] | None = _entry(
+    binds: tuple[BindAddress, ...] | None = _entry(
         None,
         checks.binds,
         "addresses to listen on: `unix:PATH` or `host:port`",
-        more="`*` stands for all interfaces, and port 0 for any free port. Without `binds` a node with seeds listens"
-        " beside the first seed that it reaches: on a socket in the directory of a `unix:` seed, else on a free port"
-        " of the IP address from which it reaches the seed. With `()` it listens nowhere.",
+        more="`*` stands for all interfaces, and port 0 for any free port. `fd:N` is a listening socket with which the"
+        " process was started, by the number of its descriptor, and `fd:NAME` one that systemd passes by this name."
+        " Without `binds` a node with seeds listens beside the first seed that it reaches: on a socket in the directory"
+        " of a `unix:` seed, else on a free port of the IP address from which it reaches the seed. With `()` it listens"
+        " nowhere.",
         read=texts.words,
     )
     seeds: tuple[Address, ...] = _entry(
