@@ -402,11 +402,21 @@ async def test_a_block_that_is_entered_while_others_drain_drains_at_once(autojum
 
 
 async def test_a_signal_that_comes_before_the_node_is_open(autojump_clock: MockClock) -> None:
-    with STOPPING_PROCESS.hearing():
+    with STOPPING_PROCESS.hearing() as opening:
         signal.raise_signal(signal.SIGTERM)
         async with open_node() as node, stop_on_signals(node) as stopping:
             await trio.sleep_forever()
         assert (stopping.cause, stopping.exit_status) == ("SIGTERM", 0)
+        # From there on it is not this scope that a signal cancels, also not while the node closes.
+        with opening:
+            signal.raise_signal(signal.SIGTERM)
+            await trio.sleep(1)
+        assert not opening.cancelled_caught
+    with STOPPING_PROCESS.hearing() as opening, opening:
+        signal.raise_signal(signal.SIGTERM)
+        async with open_node(seeds=["unix:/nobody"], secret="at least 16 bytes", attach_timeout=1000) as node:
+            raise AssertionError("expected a node that waits")
+    assert opening.cancelled_caught
 
 
 async def test_a_program_that_ends_by_itself_while_it_drains(autojump_clock: MockClock) -> None:
