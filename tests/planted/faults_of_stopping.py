@@ -115,8 +115,20 @@ STOPPING = (
         "early_signal_lost",
         "a signal that comes while a command opens its node is forgotten",
         (Change(_SIGNALS, "            self._cause = self._cause or name\n", "            pass\n"),),
-        (f"{_TESTS}::test_a_signal_that_comes_before_the_node_is_open",),
+        (f"{_TESTS}::test_a_block_that_is_entered_after_a_signal_drains_at_once",),
         hangs=True,
+    ),
+    Fault(
+        "opening_waits_on",
+        "a signal does not reach a command whose node waits for its network",
+        (Change(_SIGNALS, "            self._opening.cancel()\n", "            pass\n"),),
+        (f"{_TESTS}::test_a_signal_while_a_command_opens_its_node",),
+    ),
+    Fault(
+        "closing_is_cut",
+        "a signal cuts a node that is closing",
+        (Change(_SIGNALS, "        self._opening = None\n        self._blocks", "        self._blocks"),),
+        (f"{_TESTS}::test_a_signal_while_a_command_closes_its_node",),
     ),
     Fault(
         "cut_short_is_well",
