@@ -68,6 +68,7 @@ class Node:
         self._membership = parts.membership
         self._logs = parts.logs
         self._inspections = parts.inspections
+        self._watchdog = parts.watchdog
         self._tasks = parts.tasks
 
     def __repr__(self) -> str:
