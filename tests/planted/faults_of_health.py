@@ -210,6 +210,16 @@ HEALTH = (
         (f"{_HEALTH_TESTS}::test_a_client_that_goes_on_after_its_answer_gets_the_answer_and_is_left",),
     ),
     Fault(
+        "reads_on_and_on",
+        "a client that sends on behind its request is read for as long as it likes",
+        (
+            Change(_SERVER, "if not found or client.read > MOST:", "if not found:"),
+            Change(_SERVER, "LINGER = 1.0", "LINGER = 100.0"),
+        ),
+        (f"{_HEALTH_TESTS}::test_a_client_that_goes_on_after_its_answer_gets_the_answer_and_is_left",),
+        hangs=True,
+    ),
+    Fault(
         "a_head_without_end",
         "the head of a request may be of any length",
         (Change(_SERVER, "if len(head) > HEAD:", "if False:"),),
@@ -231,7 +241,13 @@ HEALTH = (
     Fault(
         "one_error_ends_the_answers",
         "an error of this program ends the answers to all others",
-        (Change(_SERVER, "        except Exception:  # noqa", "        except ZeroDivisionError:  # noqa"),),
+        (
+            Change(
+                _SERVER,
+                "        except Exception as error:  # noqa: BLE001 - whatever it is, the others",
+                "        except ZeroDivisionError as error:  # noqa: BLE001 - whatever it is, the others",
+            ),
+        ),
         (f"{_HEALTH_TESTS}::test_an_error_of_ours_costs_one_client_and_one_line",),
     ),
     # Who answers.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
 from trio_mp import open_node
 from trio_mp.cli import main
@@ -107,7 +107,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("words", "said"), WRONG)
+@pytest.mark.parametrize("words, said", WRONG)
 def test_nobody_is_asked_without_an_address(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +153,6 @@ async def test_as_a_process_it_imports_neither_trio_nor_the_settings(short_direc
             "print(status, *[one for one in ('trio', 'tomllib', 'cryptography') if one in sys.modules])"
         )
         command = [sys.executable, "-P", "-c", code]
-        # Synchronous on purpose: the loop of the node does not turn meanwhile.
-        said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=short_directory, timeout=60)
-    assert said.stdout == "ready\n0\n"
-    assert said.stderr == ""
+        said = await trio.run_process(command, capture_stdout=True, capture_stderr=True, cwd=short_directory)
+    assert said.stdout == b"ready\n0\n"
+    assert said.stderr == b""

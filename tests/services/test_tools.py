@@ -207,7 +207,8 @@ async def test_a_tool_takes_the_network_of_a_profile_and_not_its_service(
             assert tool.id.startswith("anon/")
             assert tool.binds == ()
             await tool.call("s", "time")
-        async with open_node(profile="service", fixed=["services", "spawn_modules", "attach_timeout", "health"]) as service:
+        fixed = ["services", "spawn_modules", "attach_timeout", "health"]
+        async with open_node(profile="service", fixed=fixed) as service:
             assert service.id == "service"
             async with open_node(tool=True, profile="service") as tool:
                 assert await tool.call("service", "time")

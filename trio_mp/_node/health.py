@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-import trio
-
 from .._events import fields
 from .._peers.standing import Standing
+from .._ports.blocked import Blocked
 from .._transport.addresses import Address
 from .._transport.sockets import SocketListener, SocketTransport
 from .probe_server import BACKLOG, ProbeServer
-from .._ports.blocked import Blocked
 
 log = logging.getLogger("trio_mp")
 

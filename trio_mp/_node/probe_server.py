@@ -24,10 +24,14 @@ SECONDS = 5.0
 """How long a connection may take in all, in seconds."""
 
 LINGER = 1.0
-"""How long an answered connection is read on, in seconds. Closed before the client has read, it would lose the answer."""
+"""How long an answered connection is read on, in seconds. Closed with something unread, it would be reset, and the
+client might lose the answer."""
 
 HEAD = 8192
 """The longest head of a request, in bytes."""
+
+MOST = 65536
+"""How many bytes are read from a client in all, those behind its request among them."""
 
 AT_ONCE = 100
 WINDOW = 1.0
@@ -48,12 +52,13 @@ log = logging.getLogger("trio_mp")
 class _Client:
     """One connection: what it has sent so far, what it is still to be sent, and when it ends."""
 
-    __slots__ = ("answered", "connected", "ends", "received", "unsent")
+    __slots__ = ("answered", "connected", "ends", "read", "received", "unsent")
 
     def __init__(self, connected: socket.socket, ends: float) -> None:
         self.connected = connected
         self.ends = ends
         self.received = b""
+        self.read = 0
         self.unsent = b""
         self.answered = False
 
@@ -112,8 +117,8 @@ class ProbeServer:
                 for key, _ in self._selector.select(self._patience(time.monotonic())):
                     self._turn(key.fileobj, key.data)
                 self._end_late(time.monotonic())
-        except Exception:
-            self._complain("an error in this program has ended the answers to probes")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread must not end without a word
+            self._complain("an error in this program has ended the answers to probes", error)
         finally:
             for client in tuple(self._clients):
                 self._drop(client)
@@ -133,15 +138,15 @@ class ProbeServer:
             self._serve(client)
         except OSError:
             self._drop(client)
-        except Exception:  # noqa: BLE001 - whatever it is, the others want an answer, too
-            self._complain("an error in this program, when a probe was answered")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others want an answer, too
+            self._complain("an error in this program, when a probe was answered", error)
             self._drop(client)
 
-    def _complain(self, text: str) -> None:
+    def _complain(self, text: str, error: Exception) -> None:
         if not self._has_failed:
             # Once: a client that comes again and again shall fill no disk.
             self._has_failed = True
-            log.exception(text, extra=fields("own_error", self._node_id))
+            log.error(text, exc_info=error, extra=fields("own_error", self._node_id))
 
     def _patience(self, now: float) -> float | None:
         """How long nothing has to be done, in seconds; None if only clients can change that."""
@@ -193,7 +198,8 @@ class ProbeServer:
             return
         with contextlib.suppress(BlockingIOError, InterruptedError):
             found = client.connected.recv(4096)
-            if not found:
+            client.read += len(found)
+            if not found or client.read > MOST:
                 self._drop(client)
             elif not client.answered:
                 client.received += found

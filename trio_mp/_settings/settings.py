@@ -284,7 +284,7 @@ class Settings:
         checks.flag,
         "whether other nodes get log records of this process when they ask for them",
     )
-    health: Address | None = _entry(
+    health: Address | None = _entry(  # noqa: RUF009 - a field, which is what dataclasses take
         None,
         checks.health,
         "where the node answers probes over HTTP, at `/ready` and `/live`: `unix:PATH` or `127.0.0.1:PORT`",
