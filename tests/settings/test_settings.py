@@ -44,6 +44,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.inspect == "off"
     assert settings.inspect_from == ()
     assert settings.share_logs is True
+    assert settings.health is None
     assert settings.tool is False
 
 
@@ -75,6 +76,7 @@ def test_every_setting_can_be_given() -> None:
         "inspect": "act",
         "inspect_from": ["ops", "tools/top"],
         "share_logs": False,
+        "health": "unix:/tmp/health",
         "tool": False,
     }
     settings = check_settings("me", arguments)
@@ -117,6 +119,8 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("connect_timeout", 1j),
     ("handshake_timeout", [10]),
     ("attach_timeout", "30"),
+    ("health", 8081),
+    ("health", ["127.0.0.1:8081"]),
     ("shutdown_timeout", False),
     ("queue_limit", 1e9),
     ("queue_limit", "1"),
@@ -168,6 +172,8 @@ WRONG_VALUES: list[tuple[str, Any]] = [
     ("connect_timeout", 10**400),
     ("handshake_timeout", -1),
     ("attach_timeout", 0),
+    ("health", "127.0.0.1"),
+    ("health", "unix:"),
     ("shutdown_timeout", 0),
     ("busy_poll", -1e-6),
     ("busy_poll", 0.0011),
