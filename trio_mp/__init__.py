@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         CurrentCall as CurrentCall,
         Database as Database,
         DeathScope as DeathScope,
+        Drained as Drained,
         Family as Family,
         Group as Group,
         Inspector as Inspector,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         NodeChange as NodeChange,
         NodeChanges as NodeChanges,
         NodeStatistics as NodeStatistics,
+        NotAttached as NotAttached,
         PeerStatistics as PeerStatistics,
         Port as Port,
         PortDied as PortDied,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
         Reason as Reason,
         RemoteProtocolError as RemoteProtocolError,
         Started as Started,
+        Stopping as Stopping,
         Supervisor as Supervisor,
         SupervisorFailed as SupervisorFailed,
         SupervisorView as SupervisorView,
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
         Timer as Timer,
         TracedMessage as TracedMessage,
         TurnEpoch as TurnEpoch,
+        Unfinished as Unfinished,
         WorkerError as WorkerError,
         WorkerLost as WorkerLost,
         Workers as Workers,
@@ -72,6 +76,7 @@ if TYPE_CHECKING:
         open_child_node as open_child_node,
         open_node as open_node,
         spawnable as spawnable,
+        stop_on_signals as stop_on_signals,
     )
 
 __all__ = [
@@ -90,6 +95,7 @@ __all__ = [
     "CurrentCall",
     "Database",
     "DeathScope",
+    "Drained",
     "Family",
     "Group",
     "Inspector",
@@ -105,6 +111,7 @@ __all__ = [
     "NodeChange",
     "NodeChanges",
     "NodeStatistics",
+    "NotAttached",
     "PeerStatistics",
     "Port",
     "PortDied",
@@ -116,6 +123,7 @@ __all__ = [
     "Reason",
     "RemoteProtocolError",
     "Started",
+    "Stopping",
     "Supervisor",
     "SupervisorFailed",
     "SupervisorView",
@@ -123,6 +131,7 @@ __all__ = [
     "Timer",
     "TracedMessage",
     "TurnEpoch",
+    "Unfinished",
     "WorkerError",
     "WorkerLost",
     "Workers",
@@ -136,6 +145,7 @@ __all__ = [
     "open_child_node",
     "open_node",
     "spawnable",
+    "stop_on_signals",
 ]
 
 

@@ -9,6 +9,7 @@ from .faults_of_channels import CHANNELS
 from .faults_of_connections import CONNECTIONS
 from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
+from .faults_of_health import HEALTH
 from .faults_of_inspection import INSPECTION
 from .faults_of_logs import LOGS
 from .faults_of_looking import LOOKING
@@ -61,4 +62,5 @@ FAULTS: tuple[Fault, ...] = (
     *HAMMER,
     *COMMAND_LINE,
     *STATISTICS,
+    *HEALTH,
 )

@@ -37,6 +37,7 @@ from .._protocol.requests import WORDS
 from .._runtime import Runtime
 from .._services.calls import Calls
 from .._services.database import Database
+from .._services.drain import DrainService
 from .._services.logs import LogService
 from .._services.membership import MembershipService
 from .._services.nodes import watch_nodes
@@ -73,6 +74,7 @@ class Parts:
     membership: MembershipService | None
     logs: LogService
     inspections: InspectionService
+    drains: DrainService
     watchdog: Watchdog
     tasks: tuple[Callable[[], Awaitable[None]], ...]
 
@@ -134,17 +136,22 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     starts = Starts(runtime)
     spawner = Spawner(runtime, starts)
     database = Database(runtime, is_global=not settings.networked or not settings.seeds)
-    membership = MembershipService(network, database) if network is not None else None
+    membership = MembershipService(network, database, runtime.standing) if network is not None else None
     look_up = membership.search.look_up if membership is not None else _nowhere
     streams = Streams(runtime, spawner, pending_streams, look_up)
     channels = Channels(runtime, spawner)
     logs = LogService(runtime, partial(watch_nodes, database))
-    inspections = InspectionService(runtime, calls, membership.place_of if membership is not None else _no_place)
+    drains = DrainService(runtime, database)
+    inspections = InspectionService(
+        runtime, calls, membership.place_of if membership is not None else _no_place, drains.drain
+    )
 
     # Who is told, in this order.
     observers.forgotten += [runtime.routes.clear]
     observers.ended += [database.closed]
-    observers.up += [calls.went_up]
+    observers.up += [calls.went_up, drains.went_up]
+    observers.down += [drains.went_down]
+    observers.heard += [drains.heard]
     if membership is not None:
         observers.up += [membership.went_up]
         observers.down += [membership.went_down, database.went_down]
@@ -177,6 +184,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         known_nodes=membership.known_nodes if membership is not None else tuple,
         port_limit=settings.port_limit,
         errands=errands,
+        standing=runtime.standing,
     )
     runtime.serve_by(node_port)
     if network is not None:
@@ -188,7 +196,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     if network is not None and settings.secret_file is not None:
         tasks += [SecretFileWatch(network, settings.secret_file, environment.in_thread).run]
     return Parts(
-        *(runtime, calls, spawner, streams, channels, database, membership, logs, inspections, watchdog),
+        *(runtime, calls, spawner, streams, channels, database, membership, logs, inspections, drains, watchdog),
         tasks=tuple(tasks),
     )
 
@@ -200,6 +208,7 @@ def _introduce(settings: Settings, node_id: str, incarnation: str) -> LocalInfo:
         node_id=node_id,
         incarnation=incarnation,
         keys=tuple(map(stretch_secret, settings.secret)),
+        keys_from=settings.secret_file or "",
         encryption=settings.encryption,
         heartbeat=settings.heartbeat,
         limit=settings.message_limit,

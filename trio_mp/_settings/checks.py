@@ -172,6 +172,11 @@ def seconds(name: str, value: object) -> float:
         raise ConfigurationError(f"{name}: expected a number of seconds, got one too large for a float") from None
 
 
+def optional_seconds(name: str, value: object) -> float | None:
+    """Check a time, in seconds, or None for no limit."""
+    return None if value is None else seconds(name, value)
+
+
 def heartbeat(name: str, value: object) -> float:
     """Check the interval of heartbeats, in seconds: the protocol allows 0.1 to 60."""
     found = seconds(name, value)

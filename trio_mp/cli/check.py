@@ -22,8 +22,8 @@ from .._settings.settings import TABLE, check_settings
 from .._transport.addresses import Address, InheritedBind, UnixAddress
 from .._transport.certificate_files import Certificate
 from .._transport.sockets import SocketTransport
-from .deployed import command_line_layer
 from .exits import NO, OK
+from .options import command_line_layer
 from .output import Output
 from .profile import HIDDEN
 from .program import find_modules_here

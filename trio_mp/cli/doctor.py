@@ -17,8 +17,8 @@ from .._peers.dialled import Dialled
 from .._peers.network import Network
 from .._protocol.database.records import NODES
 from .._transport.addresses import Address
-from .deployed import command_line_layer
 from .exits import NO, OK
+from .options import command_line_layer
 from .output import Output
 
 FINE, WARNING, WRONG = "ok", "warning", "wrong"
