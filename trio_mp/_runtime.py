@@ -57,6 +57,7 @@ class Runtime:
       started: when the node was made: by the time of day, in seconds since 1970, and by Trio's clock.
       restarts: how often supervisors of this node have started children again.
       standing: whether the node is ready, and why not.
+      leaving: the nodes that have said that they drain, by ID, as long as there is a connection with them.
     """
 
     node_port: NodePort
@@ -88,6 +89,7 @@ class Runtime:
         self.ending: Reason | None = None
         self.started = (environment.wall_clock(), trio.current_time())
         self.restarts = 0
+        self.leaving: set[str] = set()
         self.standing = Standing(network.failures if network is not None else None)
         self._finishing = False
         self._thread = threading.get_ident()
