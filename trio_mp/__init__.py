@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._public import (
         ANY as ANY,
         Backoff as Backoff,
+        BlockStatistics as BlockStatistics,
         CallError as CallError,
         Certificate as Certificate,
         Change as Change,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         NodeChange as NodeChange,
         NodeChanges as NodeChanges,
         NodeStatistics as NodeStatistics,
+        NotAttached as NotAttached,
         PeerStatistics as PeerStatistics,
         Port as Port,
         PortDied as PortDied,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
         Reason as Reason,
         RemoteProtocolError as RemoteProtocolError,
         Started as Started,
+        Stopping as Stopping,
         Supervisor as Supervisor,
         SupervisorFailed as SupervisorFailed,
         SupervisorView as SupervisorView,
@@ -73,11 +76,13 @@ if TYPE_CHECKING:
         open_child_node as open_child_node,
         open_node as open_node,
         spawnable as spawnable,
+        stop_on_signals as stop_on_signals,
     )
 
 __all__ = [
     "ANY",
     "Backoff",
+    "BlockStatistics",
     "CallError",
     "Certificate",
     "Change",
@@ -106,6 +111,7 @@ __all__ = [
     "NodeChange",
     "NodeChanges",
     "NodeStatistics",
+    "NotAttached",
     "PeerStatistics",
     "Port",
     "PortDied",
@@ -117,6 +123,7 @@ __all__ = [
     "Reason",
     "RemoteProtocolError",
     "Started",
+    "Stopping",
     "Supervisor",
     "SupervisorFailed",
     "SupervisorView",
@@ -138,6 +145,7 @@ __all__ = [
     "open_child_node",
     "open_node",
     "spawnable",
+    "stop_on_signals",
 ]
 
 

@@ -40,6 +40,7 @@ EVENTS = {
     "spawn": "a port cannot be spawned or started",
     "stalled": "a handler, a task or the machine has kept everything else from running",
     "start_failed": "the start of a child of a supervisor failed",
+    "stopping": "the program is to stop: its node drains, has drained, or was cut short",
     "stranger": "something was wrong with a connection before its other side was known",
     "stream": "the function of a byte stream failed",
     "unwinding": "tasks of a dead port, or a cancelled start, take too long to end",

@@ -7,8 +7,10 @@ from .faults_of_amounts import AMOUNTS
 from .faults_of_calls import CALLS
 from .faults_of_channels import CHANNELS
 from .faults_of_connections import CONNECTIONS
+from .faults_of_draining import DRAINING
 from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
+from .faults_of_health import HEALTH
 from .faults_of_inspection import INSPECTION
 from .faults_of_logs import LOGS
 from .faults_of_looking import LOOKING
@@ -29,6 +31,7 @@ from .faults_of_the_command_line import COMMAND_LINE
 from .faults_of_the_database import DATABASE
 from .faults_of_the_hammer import HAMMER
 from .faults_of_the_membership import MEMBERSHIP
+from .faults_of_the_watchdog import WATCHDOG
 from .faults_of_workers import WORKERS
 
 FAULTS: tuple[Fault, ...] = (
@@ -41,6 +44,7 @@ FAULTS: tuple[Fault, ...] = (
     *STARTING,
     *CALLS,
     *LOSSES,
+    *DRAINING,
     *STREAMS,
     *CHANNELS,
     *MEMBERSHIP,
@@ -51,6 +55,7 @@ FAULTS: tuple[Fault, ...] = (
     *PROFILES,
     *RUNNING,
     *REMOTE_CHILDREN,
+    *WATCHDOG,
     *WORKERS,
     *INSPECTION,
     *LOGS,
@@ -59,4 +64,5 @@ FAULTS: tuple[Fault, ...] = (
     *HAMMER,
     *COMMAND_LINE,
     *STATISTICS,
+    *HEALTH,
 )

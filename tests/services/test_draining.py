@@ -685,6 +685,19 @@ class TestAMember:
             assert await node.drain() == Drained(())
             assert said_to(raw, "draining") == []
 
+    async def test_a_connection_that_parts_behind_the_word_has_lost_nothing(self, autojump_clock: object) -> None:
+        network = FakeNetwork()
+        async with open_test_node(network, "n") as node, a_member(network, node, words=WORDS) as raw:
+            # Its last word. The next one waits for the answer.
+            assert peer_of(node, "0").ask_to_part()
+            async with drain_of(node) as drain:
+                await trio.sleep(0.1)
+                assert not drain.is_over
+                await raw.send(("", "bye"))
+                await until(lambda: drain.is_over)
+                assert drain.result == Drained(())
+                assert said_to(raw, "draining") == []
+
     async def test_an_older_node_may_say_the_words_at_any_time(self) -> None:
         network = FakeNetwork()
         async with open_test_node(network, "n") as node, a_member(network, node) as raw:

@@ -15,6 +15,7 @@ from .._peers.connection import Connection
 from .._peers.network import Network
 from .._peers.node_port import Service
 from .._peers.peer import Peer
+from .._peers.standing import Standing
 from .._protocol.membership.messages import MEMBERSHIP
 from .._protocol.membership.permissions import Declined, NotAllowed
 from .._protocol.membership.rules import (
@@ -57,6 +58,7 @@ class MembershipService:
     Args:
       network: the network of this node.
       directory: the entries of nodes in the shared database.
+      standing: is told whether this node is attached.
 
     Attributes:
       rules: they know which nodes are global, and which are attached to which.
@@ -65,13 +67,15 @@ class MembershipService:
       search: looks for the nodes with which this one has no connection, and something waits for one.
     """
 
-    def __init__(self, network: Network, directory: Directory) -> None:
+    def __init__(self, network: Network, directory: Directory, standing: Standing) -> None:
         self.network = network
         self._directory = directory
+        self._standing = standing
         # Rediallers of seeds have an address as their key, all others a node ID.
         self._rediallers: dict[str, Redialler] = {}
         permissions = permissions_of(network, self._rediallers.values)
         settings = network.settings
+        self._seeds = [Seed(str(address), network.dispatcher.id) for address in settings.seeds]
         self.rules = Membership(
             network.dispatcher.id, is_global=not settings.seeds, permissions=permissions, is_tool=settings.tool
         )
@@ -84,14 +88,15 @@ class MembershipService:
         self._changed = trio.lowlevel.ParkingLot()
         # Keys of rediallers that have no task yet.
         self._fresh: list[str] = []
+        self._tell_standing()
 
     async def run(self) -> None:
         """Dial seeds and global nodes, for as long as the node lives."""
         self._shuffle()
         self._update_addresses()
         async with trio.open_nursery() as nursery:
-            for seed in self.network.settings.seeds:
-                nursery.start_soon(self._watch_seed, seed)
+            for address, seed in zip(self.network.settings.seeds, self._seeds, strict=True):
+                nursery.start_soon(self._watch_seed, address, seed)
             while True:
                 fresh, self._fresh = self._fresh, []
                 for key in fresh:
@@ -100,9 +105,9 @@ class MembershipService:
 
     # Rediallers ------------------------------------------------------------------------------------------------------
 
-    async def _watch_seed(self, address: Address) -> None:
+    async def _watch_seed(self, address: Address, seed: Seed) -> None:
         """Keep a redialler for every address of a seed. Its name is looked up again and again, since it may move."""
-        seed, backoff = Seed(str(address), self.network.dispatcher.id), RetryDelay(self.network.environment.jitter)
+        backoff = RetryDelay(self.network.environment.jitter)
         while True:
             try:
                 found = await self.network.environment.transport.resolve(address)
@@ -110,6 +115,7 @@ class MembershipService:
                 why = error.strerror or str(error)
                 self.network.failures[seed.name] = why
                 seed.complain(seed.name, why)
+                self._looked_up(seed)
                 await trio.sleep(backoff.next())
                 continue
             self.network.failures.pop(seed.name, None)
@@ -120,9 +126,15 @@ class MembershipService:
                     redialler = Redialler(self, (one,), seed=seed)
                     seed.rediallers.append(redialler)
                     self._start(str(one), redialler)
+            # Only now: a name whose addresses are not dialled yet was not tried.
+            self._looked_up(seed)
             if found == [address]:
                 return
             await trio.sleep(RESOLVE_AGAIN * (0.5 + self.network.environment.jitter()))
+
+    def _looked_up(self, seed: Seed) -> None:
+        seed.looked_up = True
+        self._tell_standing()
 
     def _start(self, key: str, redialler: Redialler) -> None:
         self._rediallers[key] = redialler
@@ -220,6 +232,10 @@ class MembershipService:
         """See `RediallerOwner.reached`."""
         self.execute(self.rules.reached(peer.id))
 
+    def tried(self) -> None:
+        """See `RediallerOwner.tried`."""
+        self._tell_standing()
+
     def is_own(self, address: Address) -> bool:
         """See `RediallerOwner.is_own`."""
         transport = self.network.environment.transport
@@ -227,6 +243,48 @@ class MembershipService:
             return False
         self.execute(self.rules.became_seed())
         return True
+
+    # Whether this node is attached -----------------------------------------------------------------------------------
+
+    def _tell_standing(self) -> None:
+        if self.rules.anchor is not None:
+            self._standing.attach(self.rules.anchor)
+        elif self.rules.is_global and (self._standing.attached.is_set() or self._has_tried()):
+            self._standing.attach("")
+        else:
+            self._standing.detach()
+
+    def _has_tried(self) -> bool:
+        """Whether this node, a global one, has tried all of its seeds: else it may be about to find a network there."""
+        return all(
+            seed.looked_up and all(one.was_tried or one.node_id in self.rules.mesh for one in seed.rediallers)
+            for seed in self._seeds
+        )
+
+    def give_up(self) -> dict[str, str]:
+        """Wait no longer for seeds that neither answer nor fail.
+
+        Returns:
+          What is wrong at each seed, if this node is not attached; else nothing. A global node is attached now: its
+          attempts have lasted for as long as anybody waits.
+        """
+        if self.rules.is_global:
+            self._standing.attach("")
+        return {} if self._standing.attached.is_set() else self._wrong_at_seeds()
+
+    def _wrong_at_seeds(self) -> dict[str, str]:
+        failures = self.network.failures
+        wrong: dict[str, str] = {}
+        for seed in self._seeds:
+            if not seed.rediallers:
+                wrong[seed.name] = failures.get(seed.name) or (
+                    "the name has no address" if seed.looked_up else "the name was not resolved yet"
+                )
+            for redialler in seed.rediallers:
+                address = str(redialler.addresses[0])
+                known = f"{redialler.node_id} has not let this node join yet" if redialler.node_id else ""
+                wrong[address] = failures.get(address) or known or "no answer yet"
+        return wrong
 
     # What happens --------------------------------------------------------------------------------------------------
 
@@ -266,6 +324,7 @@ class MembershipService:
         if self._effects.execute(effects):
             self._meet_globals()
             self._changed.unpark_all()
+            self._tell_standing()
 
     def _do(self, effect: MembershipEffect) -> None:
         match effect:

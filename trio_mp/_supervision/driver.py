@@ -312,7 +312,8 @@ class Driver:
         match action:
             case Start(key, restarts, delay):
                 child = self._children[key]
-                if restarts:
+                if child.settled.is_set():
+                    # It has been up.
                     self._note_restart(child, restarts, delay)
                 child.scope = trio.CancelScope(shield=True)
                 child.turn = Turn()
@@ -530,7 +531,8 @@ class Driver:
                 exc_info=error,
                 extra=fields("child_died", self.runtime.id, reason=identifier_of(reason)),
             )
-        self._feed(self._rules.died(child.key, now, self.runtime.environment.jitter(), normal=expected), child.key)
+        jitter = self.runtime.environment.jitter()
+        self._feed(self._rules.died(child.key, now, jitter, normal=expected, again=turn.again), child.key)
 
     @trio.lowlevel.enable_ki_protection
     def _leave_life(self, child: Child, turn: Turn, reason: Reason) -> None:
@@ -558,6 +560,10 @@ class End:
     def lost(self, reason: Reason) -> None:
         """See `EndOfLife.lost`."""
         self._driver.lost_life(self._child, self._turn, reason)
+
+    def asks_again(self) -> None:
+        """See `EndOfLife.asks_again`."""
+        self._turn.again = True
 
     def __call__(self, reason: Reason, error: Exception | None, /) -> None:
         """See `EndOfLife`."""

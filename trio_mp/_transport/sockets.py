@@ -13,7 +13,8 @@ from pathlib import Path
 import trio
 
 from . import unix_sockets
-from .addresses import Address, TCPAddress, UnixAddress
+from .addresses import Address, InheritedBind, TCPAddress, UnixAddress
+from .inherited import INHERITED, InheritedSockets
 from .interfaces import interface_hosts, is_own_host
 from .pipe import Listener, Pipe, Transport
 
@@ -199,7 +200,14 @@ class SocketListener(Listener):
 
 
 class SocketTransport(Transport):
-    """Reaches other nodes over the sockets of the operating system."""
+    """Reaches other nodes over the sockets of the operating system.
+
+    Args:
+      inherited: the sockets that this process was started with.
+    """
+
+    def __init__(self, inherited: InheritedSockets = INHERITED) -> None:
+        self._inherited = inherited
 
     async def dial(self, address: Address) -> Pipe:
         """See `Transport.dial`."""
@@ -236,6 +244,13 @@ class SocketTransport(Transport):
         for listener in listeners:
             name = listener.socket.getsockname()
             found.append(SocketListener(listener, str(TCPAddress(str(name[0]), int(name[1]))), None))
+        return found
+
+    def listen_inherited(self, bind: InheritedBind) -> list[Listener]:
+        """See `Transport.listen_inherited`. The file of a Unix socket stays: whoever has made it removes it."""
+        found: list[Listener] = []
+        for inherited, address in self._inherited.open(bind.name):
+            found.append(SocketListener(trio.SocketListener(trio.socket.from_stdlib_socket(inherited)), address, None))
         return found
 
     def own_hosts(self) -> list[str]:
