@@ -566,10 +566,10 @@ class TestPeers:
         async with open_pair(FakeNetwork(), **modules) as (a, b):
             await b.drain()
             text = "b is draining, and starts nothing for others"
-            spawned = a.spawn("b", HERE)
-            assert await a.wait_death(spawned) == ("spawn_failed", text)
             with pytest.raises(PortDied, match=text):
                 await a.start_on("b", HERE)
+            spawned = a.spawn("b", HERE)
+            assert await a.wait_death(spawned) == ("spawn_failed", text)
             with pytest.raises(PortDied, match=text):
                 async with a.open_stream("b", HERE):
                     pass
