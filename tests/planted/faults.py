@@ -7,6 +7,7 @@ from .faults_of_amounts import AMOUNTS
 from .faults_of_calls import CALLS
 from .faults_of_channels import CHANNELS
 from .faults_of_connections import CONNECTIONS
+from .faults_of_draining import DRAINING
 from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
 from .faults_of_health import HEALTH
@@ -43,6 +44,7 @@ FAULTS: tuple[Fault, ...] = (
     *STARTING,
     *CALLS,
     *LOSSES,
+    *DRAINING,
     *STREAMS,
     *CHANNELS,
     *MEMBERSHIP,
