@@ -24,6 +24,7 @@ from .faults_of_running import RUNNING
 from .faults_of_sockets import SOCKETS
 from .faults_of_starting import STARTING
 from .faults_of_statistics import STATISTICS
+from .faults_of_stopping import STOPPING
 from .faults_of_streams import STREAMS
 from .faults_of_supervision import SUPERVISION
 from .faults_of_the_association import ASSOCIATION
@@ -54,6 +55,7 @@ FAULTS: tuple[Fault, ...] = (
     *PROCESSES,
     *PROFILES,
     *RUNNING,
+    *STOPPING,
     *REMOTE_CHILDREN,
     *WATCHDOG,
     *WORKERS,

@@ -30,6 +30,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.handshake_timeout == 10
     assert settings.attach_timeout is None
     assert settings.shutdown_timeout == 5
+    assert settings.drain_timeout == 25
     assert settings.busy_poll == 0
     assert settings.queue_limit == 256 * 1024**2
     assert settings.message_limit == 64 * 1024**2
@@ -62,6 +63,7 @@ def test_every_setting_can_be_given() -> None:
         "handshake_timeout": 2,
         "attach_timeout": 30,
         "shutdown_timeout": 0.5,
+        "drain_timeout": 7.5,
         "busy_poll": 50e-6,
         "queue_limit": 1024**2,
         "message_limit": 256 * 1024,

@@ -68,8 +68,8 @@ class Play:
                 case Ended(failed):
                     self.story.append(" ".join(["ended", *failed]))
 
-    def die(self, name: str, *, normal: bool = False, jitter: float = 0.0) -> str:
-        return self.do(self.rules.died(name, self.now, jitter, normal=normal))
+    def die(self, name: str, *, normal: bool = False, jitter: float = 0.0, again: bool = False) -> str:
+        return self.do(self.rules.died(name, self.now, jitter, normal=normal, again=again))
 
     def fail(self, name: str) -> str:
         return self.do(self.rules.failed(name, self.now, 0.0))
@@ -101,6 +101,32 @@ def test_which_are_restarted(strategy: str, story: str) -> None:
 )
 def test_when_a_child_is_restarted(restart: str, normal: bool, story: str) -> None:
     assert Play("one_for_one", restart).die("a", normal=normal) == story
+
+
+@pytest.mark.parametrize("restart, story", [(P, "+a"), (TR, "+a"), (TE, "")])
+def test_which_children_are_started_again_when_they_ask_for_it(restart: str, story: str) -> None:
+    assert Play("one_for_one", restart).die("a", normal=True, again=True) == story
+
+
+def test_a_child_that_asks_to_be_started_again_does_not_count() -> None:
+    play = Play("one_for_one", TR, TR, limit=1, within=5.0, first_delay=1.0, last_delay=100.0)
+    assert play.die("a", normal=True, again=True) == "+a"
+    # The delays grow, so that a child that does nothing else keeps nobody busy.
+    for delay in (1.0, 2.0, 4.0):
+        assert play.die("a", normal=True, again=True) == ""
+        play.now += delay
+        assert play.waits.pop() == play.now
+        assert play.do(play.rules.woken(play.now)) == "+a"
+    # Others still have all their restarts, and it has, too.
+    assert play.die("b") == "+b"
+    assert play.die("a") == "-b ended b a"
+
+
+def test_a_child_that_asks_to_be_started_again_takes_others_along_and_a_frozen_supervisor_starts_none() -> None:
+    play = Play("rest_for_one", P, TR, TR)
+    assert play.die("b", normal=True, again=True) == "-c +b +c"
+    play.do(play.rules.freeze(play.now))
+    assert play.die("a", normal=True, again=True) == ""
 
 
 def test_a_temporary_child_is_taken_out_when_it_ends_and_when_others_are_restarted() -> None:
