@@ -87,7 +87,8 @@ async def test_the_memory_that_a_stranger_costs(short_directory: Path, said: byt
         open_node("m", binds=[address], secret="0123456789abcdef", handshake_timeout=600) as m,
         contextlib.AsyncExitStack() as stack,
     ):
-        network_of(m)._strangers = Admission(slots=2 * count)
+        # Below half of the slots nobody is refused at random.
+        network_of(m)._strangers = Admission(slots=4 * count)
         strangers = []
 
         async def connect(number: int) -> None:
