@@ -57,6 +57,21 @@ def test_other_variables_and_empty_ones_say_nothing() -> None:
     assert variables_layer({"HOME": "/", "TRIO_MP_PARENT_PIPE": "5", **empty}) == {}
 
 
+def test_a_list_of_toml_says_what_commas_cannot() -> None:
+    layer = variables_layer(
+        {
+            "TRIO_MP_SEEDS": '["unix:/run/a,b", "[::1]:4040"]',
+            "TRIO_MP_BINDS": "[::1],[::2]",
+            "TRIO_MP_SERVICES": ' [ ["irc:start", "irc.example", 6667], "chat" ] ',
+        }
+    )
+    assert {name: one.value for name, one in layer.items()} == {
+        "seeds": ["unix:/run/a,b", "[::1]:4040"],
+        "binds": ["[::1]", "[::2]"],
+        "services": [["irc:start", "irc.example", 6667], "chat"],
+    }
+
+
 def test_no_address_at_all_can_be_said() -> None:
     layer = variables_layer({"TRIO_MP_BINDS": "[]", "TRIO_MP_SEEDS": " , "})
     assert {name: one.value for name, one in layer.items()} == {"binds": [], "seeds": []}
@@ -72,6 +87,7 @@ def test_no_address_at_all_can_be_said() -> None:
         ("NODE_ID", "a b", "expected 1 to 255 of the characters .* got 'a b'"),
         ("SEEDS", "*:0", "expected addresses that can be dialled"),
         ("BINDS", "a b", ".*'a b'"),
+        ("BINDS", '["a"', "expected a list of TOML in one line"),
         ("SECRET", "short", "expected at least 16 bytes, got 5"),
         ("UNMONITORED_DEATH", "ignore", "expected 'log' or 'raise', got 'ignore'"),
         ("CERTIFICATE", "node.pem", "expected a table of TOML in one line"),

@@ -83,6 +83,9 @@ async def open_node(
         - `handshake_timeout` (10 s): how long dialling an address may take, and then the handshake.
         - `shutdown_timeout` (5 s): how long the tasks of a dead port may take to unwind, and a
           closing node to flush what is queued.
+        - `drain_timeout` (25 s): how long the node may drain when a signal or an operator stops it,
+          in `stop_on_signals` and `trio-mp run`. Then it is cut short. Whoever runs the process
+          should give it this time, the `shutdown_timeout`, and some seconds more.
         - `busy_poll` (0 s): how long a connection is polled after each read from it, at most 0.001.
           Answers then come in a fraction of the time, for processor time: 50e-6 is usual where
           latency is what counts, and where each process has a core. Polling stops as soon as
@@ -201,6 +204,10 @@ async def open_node_in(
                 # Not after Cancelled, a KeyboardInterrupt, or a group with one: then the node ends without closing.
                 if failure is None or isinstance(failure, Exception):
                     await runtime.close(failure)
+                elif runtime.ends_in_order and isinstance(failure, trio.Cancelled):
+                    # It is inside the block of another node, which the same signal has stopped, too.
+                    with trio.CancelScope(shield=True):
+                        await runtime.close(None)
                 else:
                     await runtime.stop_supervisors(node_failed(_told(failure)))
             finally:
@@ -214,6 +221,9 @@ async def open_node_in(
     except ExceptionGroup as group:
         failures += [group]
     _raise_all(failure, failures)
+    if runtime.exit_status is not None:
+        # An operator has asked for it; see `stop_on_signals`. Before, it would have kept the node from closing.
+        raise SystemExit(runtime.exit_status)
 
 
 def _told(failure: BaseException) -> BaseException | None:

@@ -380,6 +380,8 @@ class Network:
         if handshake.step is Step.PROOF and not connection.fault:
             # It does not say why: that is in its log.
             hint = "is the secret the same on both sides?"
+            if self.local.keys_from:
+                hint += f" ours is in the secret_file {self.local.keys_from}"
             if not self.secrets:
                 hint = "does our certificate name this node, and is its authority trusted there?"
             return Dialled(node_id, f"{connection.why} during authentication ({hint})", connection, doubtful=True)

@@ -25,8 +25,8 @@ from .._transport.addresses import Address, DirectorySeed, SeedAddress, UnixAddr
 from .._transport.certificate_files import Certificate
 from .._transport.seed_files import read_seed_files
 from .._transport.sockets import SocketTransport
-from .deployed import command_line_layer
 from .exits import NO, OK
+from .options import command_line_layer
 from .output import Output
 from .profile import HIDDEN
 from .program import find_modules_here

@@ -19,8 +19,8 @@ from .._protocol.database.records import NODES
 from .._services.seed_names import SeedName
 from .._transport.addresses import Address, DirectorySeed, SeedAddress
 from .._transport.seed_files import SeedFiles, read_seed_files
-from .deployed import command_line_layer
 from .exits import NO, OK
+from .options import command_line_layer
 from .output import Output
 
 FINE, WARNING, WRONG = "ok", "warning", "wrong"
