@@ -9,6 +9,7 @@ from .faults_of_channels import CHANNELS
 from .faults_of_connections import CONNECTIONS
 from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
+from .faults_of_health import HEALTH
 from .faults_of_inspection import INSPECTION
 from .faults_of_logs import LOGS
 from .faults_of_looking import LOOKING
@@ -29,6 +30,7 @@ from .faults_of_the_command_line import COMMAND_LINE
 from .faults_of_the_database import DATABASE
 from .faults_of_the_hammer import HAMMER
 from .faults_of_the_membership import MEMBERSHIP
+from .faults_of_the_watchdog import WATCHDOG
 from .faults_of_workers import WORKERS
 
 FAULTS: tuple[Fault, ...] = (
@@ -51,6 +53,7 @@ FAULTS: tuple[Fault, ...] = (
     *PROFILES,
     *RUNNING,
     *REMOTE_CHILDREN,
+    *WATCHDOG,
     *WORKERS,
     *INSPECTION,
     *LOGS,
@@ -59,4 +62,5 @@ FAULTS: tuple[Fault, ...] = (
     *HAMMER,
     *COMMAND_LINE,
     *STATISTICS,
+    *HEALTH,
 )

@@ -13,6 +13,7 @@ import pytest
 import trio
 from command_lines import environment, run_command
 from running_programs import SECRET
+from watched_nodes import until
 
 from trio_mp import open_node
 from trio_mp._node import assembly
@@ -101,9 +102,7 @@ async def test_a_directory_as_a_seed(short_directory: Path) -> None:
     async with open_node(
         "a", binds=[f"unix:{short_directory}/a"], seeds=[f"dir:{jobs}"], secret=SECRET, profile=False
     ) as a:
-        with trio.fail_after(30):
-            while not list(jobs.glob("*.node")):
-                await trio.sleep(0.01)
+        await until(lambda: list(jobs.glob("*.node")), 30)
         (jobs / f"{'A' * 16}.node").touch()
         said = await doctor(short_directory, "--json", *place)
         assert a.id == "a"
