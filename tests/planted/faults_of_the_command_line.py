@@ -162,7 +162,13 @@ COMMAND_LINE: tuple[Fault, ...] = (
     Fault(
         "option_with_one_address",
         "an option takes commas for a part of an address, as no variable does",
-        (Change("cli/options.py", "for text in given for one in cast(\"list[object]\", texts.words(text))]", "for one in given]"),),
+        (
+            Change(
+                "cli/options.py",
+                'for text in given for one in cast("list[object]", texts.words(text))]',
+                "for one in given]",
+            ),
+        ),
         (f"{_TALKING}::test_settings_of_the_command_line_decide",),
     ),
     Fault(
