@@ -49,7 +49,8 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
 def test_every_setting_can_be_given() -> None:
     arguments: SettingArguments = {
         "binds": ["127.0.0.1:0", "unix:/tmp/x.sock"],
-        "seeds": ("localhost",),
+        "advertise": ["one.example", "unix:/tmp/x.sock"],
+        "seeds": ("localhost", "srv:_app._tcp.example", "dir:/shared/job"),
         "secret": (SECRET, b"the one before this"),
         "secret_file": None,
         "certificate": None,
@@ -78,7 +79,8 @@ def test_every_setting_can_be_given() -> None:
     settings = check_settings("me", arguments)
     assert settings.node_id == "me"
     assert [str(address) for address in settings.binds or ()] == ["127.0.0.1:0", "unix:/tmp/x.sock"]
-    assert [str(address) for address in settings.seeds] == ["localhost:4040"]
+    assert [str(address) for address in settings.advertise] == ["one.example:4040", "unix:/tmp/x.sock"]
+    assert [str(seed) for seed in settings.seeds] == ["localhost:4040", "srv:_app._tcp.example", "dir:/shared/job"]
     assert settings.secret == (SECRET.encode(), b"the one before this")
     assert settings.heartbeat == 1.0
     assert isinstance(settings.heartbeat, float)

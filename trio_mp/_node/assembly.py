@@ -110,6 +110,8 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
 
     errands = Errands(settings.queue_limit, find_peer, make_peer, node_id)
     network: Network | None = None
+    for seed in settings.seeds:
+        environment.transport.check_seed(seed)
     if settings.networked:
         make_tls, notary = _make_tls(settings, environment, node_id)
         network = Network(

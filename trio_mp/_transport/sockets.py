@@ -13,9 +13,10 @@ from pathlib import Path
 import trio
 
 from . import unix_sockets
-from .addresses import Address, TCPAddress, UnixAddress
+from .addresses import Address, SeedAddress, ServiceSeed, TCPAddress, UnixAddress
 from .interfaces import interface_hosts, is_own_host
 from .pipe import Listener, Pipe, Transport
+from .service_records import ServiceRecords, check_dns, find_records
 
 _BACKLOG = 4096
 _ACCEPT_RETRY = 0.05
@@ -199,7 +200,14 @@ class SocketListener(Listener):
 
 
 class SocketTransport(Transport):
-    """Reaches other nodes over the sockets of the operating system."""
+    """Reaches other nodes over the sockets of the operating system.
+
+    Args:
+      server: the IP address and the port of the server of DNS to ask for SRV records; by default the machine's.
+    """
+
+    def __init__(self, server: tuple[str, int] | None = None) -> None:
+        self._server = server
 
     async def dial(self, address: Address) -> Pipe:
         """See `Transport.dial`."""
@@ -250,6 +258,15 @@ class SocketTransport(Transport):
             everywhere = "::" if ":" in dialled.host else "0.0.0.0"  # noqa: S104 - it is compared with
             return bind.host == dialled.host or (bind.host == everywhere and is_own_host(dialled.host))
         return False
+
+    def check_seed(self, seed: SeedAddress) -> None:
+        """See `Transport.check_seed`."""
+        if isinstance(seed, ServiceSeed):
+            check_dns()
+
+    async def find_service(self, name: str) -> ServiceRecords:
+        """See `Transport.find_service`."""
+        return await find_records(name, self._server)
 
     async def resolve(self, address: Address) -> list[Address]:
         """See `Transport.resolve`."""

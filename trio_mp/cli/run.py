@@ -12,9 +12,9 @@ from .._errors import ConfigurationError
 from .._node.child import Parent
 from .._node.node import Node
 from .._node.services import FoundService
-from .._settings.checks import addresses
+from .._settings.checks import addresses, strings
 from .._settings.settings import SettingArguments
-from .._transport.addresses import TCPAddress
+from .._transport.addresses import TCPAddress, parse_seed
 from .deployed import NOTHING, DeployedNode, complain, open_deployed, report_program, where
 from .exits import NO, OK, USAGE, CommandFailed
 from .output import Output
@@ -151,7 +151,7 @@ def as_seed(settings: SettingArguments) -> SettingArguments:
     binds = addresses("binds", found.get("binds") or ())
     if not binds:
         raise ConfigurationError("binds: expected an address to listen on for a seed, got none; give --bind ADDRESS")
-    seeds = [str(address) for address in addresses("seeds", found.get("seeds") or ())]
+    seeds = [str(parse_seed(text, setting="seeds")) for text in strings("seeds", found.get("seeds") or ())]
     own = [str(bind) for bind in binds if not (isinstance(bind, TCPAddress) and bind.port == 0)]
     if seeds:
         found["seeds"] = list(dict.fromkeys([*seeds, *own]))
