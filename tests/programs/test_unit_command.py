@@ -129,6 +129,7 @@ def test_a_secret_is_refused_and_never_shown(
         (["socket", "--bind", "unix:/run/a/s", "app"], "binds: expected a TCP address, or --user USER"),
         (["compose", "--image", "a", "--seed", "unix:/s", "app"], "seeds: expected addresses of TCP"),
         (["k8s", "--image", "a", "--id", "ruth", "--replicas", "2", "app"], "--replicas: expected 1"),
+        (["k8s", "--image", "a", "--seed", "dir:/s", "app"], "seeds: expected addresses of TCP"),
         (["slurm"], "unit slurm: expected MODULE"),
         (["slurm", "--id", "ruth", "app"], "node_id: expected none"),
         (["slurm", "--bind", "*:4040", "app"], "binds: expected none"),
@@ -188,6 +189,7 @@ SYSTEMD = {
     "seed": ["--bind", "*:4040", "--secret-file", "/etc/app/secret"],
     "odd": ["--bind", "*:443", "--user", "app", "--secret-file", "/etc/app/secret", "app", ODD],
     "unix": ["--bind", "unix:/run/app/s", "--secret-file", "/etc/app/secret", "app"],
+    "directory": ["--user", "app", "--seed", "dir:/srv/app", "--secret-file", "/s", "app"],
     "socket": ["--bind", "*:4040,[::1]:4041", "--socket", "--secret-file", "/s", "app"],
 }
 
@@ -264,3 +266,66 @@ def test_a_certificate_is_files_as_the_secret_is(
     unit = printed(capsys, "systemd", "--user", "ruth", "--seed", "a", "app")
     assert lines_of(unit, "LoadCredential") == []
     assert "/a/n.key" in "".join(lines_of(unit, "Environment"))
+
+
+# Slurm ----------------------------------------------------------------------------------------------------------------
+
+SRUN = """\
+#!/bin/bash
+# As srun starts the tasks of a job on one machine, and waits for all of them.
+while [[ $1 == --* ]]; do shift; done
+for ((SLURM_PROCID = 0; SLURM_PROCID < 2; SLURM_PROCID++)); do
+    export SLURM_PROCID
+    "$@" &
+    tasks+=($!)
+done
+status=0
+for task in "${tasks[@]}"; do wait "$task" || status=$?; done
+exit "$status"
+"""
+
+TASK = """\
+import os, stat, sys
+from pathlib import Path
+import trio
+
+async def main(node, word):
+    number = os.environ["SLURM_PROCID"]
+    if number == "0" and not Path("again").exists():
+        Path("again").touch()
+        sys.exit(75)
+    async with node.watch_nodes() as changes:
+        async for change in changes:
+            if change.node_id != node.id:
+                break
+    mode = stat.S_IMODE(os.stat(os.environ["TRIO_MP_SECRET_FILE"]).st_mode)
+    Path(f"done-{number}").write_text(f"{word} {mode:o} {os.environ.get('TRIO_MP_CALL_LIMIT')}")
+    while not all(Path(f"done-{one}").exists() for one in (0, 1)):
+        await trio.sleep(0.02)
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_the_tasks_of_a_job_are_a_network_of_their_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "task.py").write_text(TASK)
+    (folder / "job.sh").write_text(printed(capsys, "slurm", "--name", "eggs", "--tasks", "2", "task", ODD))
+    programs = folder / "bin"
+    programs.mkdir()
+    (programs / "srun").write_text(SRUN)
+    (programs / "srun").chmod(0o755)
+    environ = {
+        **{name: text for name, text in os.environ.items() if name != "PYTHONSAFEPATH"},
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        # What the user has set for something else is for no task.
+        "TRIO_MP_CALL_LIMIT": "5",
+        "TRIO_MP_SEEDS": "nobody.example",
+        "SLURM_JOB_ID": "7",
+    }
+    done = subprocess.run(
+        ["bash", "job.sh"], capture_output=True, text=True, timeout=60, check=False, cwd=folder, env=environ
+    )
+    assert done.returncode == 0, done.stderr
+    assert [(folder / f"done-{number}").read_text() for number in (0, 1)] == [f"{ODD} 600 None"] * 2
+    assert (folder / "again").exists()
+    # Nothing is left of the job, above all not its secret.
+    assert not list(folder.glob(".eggs-*"))
