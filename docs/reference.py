@@ -84,6 +84,7 @@ ABOUT = {
     "trio_mp.connection": "connections, peers and seeds: who comes and goes, what is refused, what is lost",
     "trio_mp.inspect": "who has inspected this node, and what was done",
     "trio_mp.port": "ports: deaths, losses, refused messages, handlers that compute for too long",
+    "trio_mp.drain": "draining: what this node waits for, what was not finished",
     "trio_mp.database": "the shared database and its entries",
     "trio_mp.group": "groups: who joins and leaves, calls that go to another member",
     "trio_mp.spawn": "what other nodes start here: ports, byte streams, channels",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         CurrentCall as CurrentCall,
         Database as Database,
         DeathScope as DeathScope,
+        Drained as Drained,
         Family as Family,
         Group as Group,
         Inspector as Inspector,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         Reason as Reason,
         RemoteProtocolError as RemoteProtocolError,
         Started as Started,
+        Stopping as Stopping,
         Supervisor as Supervisor,
         SupervisorFailed as SupervisorFailed,
         SupervisorView as SupervisorView,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
         Timer as Timer,
         TracedMessage as TracedMessage,
         TurnEpoch as TurnEpoch,
+        Unfinished as Unfinished,
         WorkerError as WorkerError,
         WorkerLost as WorkerLost,
         Workers as Workers,
@@ -71,6 +74,7 @@ if TYPE_CHECKING:
         open_child_node as open_child_node,
         open_node as open_node,
         spawnable as spawnable,
+        stop_on_signals as stop_on_signals,
     )
 
 __all__ = [
@@ -88,6 +92,7 @@ __all__ = [
     "CurrentCall",
     "Database",
     "DeathScope",
+    "Drained",
     "Family",
     "Group",
     "Inspector",
@@ -114,6 +119,7 @@ __all__ = [
     "Reason",
     "RemoteProtocolError",
     "Started",
+    "Stopping",
     "Supervisor",
     "SupervisorFailed",
     "SupervisorView",
@@ -121,6 +127,7 @@ __all__ = [
     "Timer",
     "TracedMessage",
     "TurnEpoch",
+    "Unfinished",
     "WorkerError",
     "WorkerLost",
     "Workers",
@@ -134,6 +141,7 @@ __all__ = [
     "open_child_node",
     "open_node",
     "spawnable",
+    "stop_on_signals",
 ]
 
 

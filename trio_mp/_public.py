@@ -39,6 +39,7 @@ from ._inspection.views import (
 from ._node.child import open_child_node as open_child_node
 from ._node.node import Node as Node
 from ._node.opening import open_node as open_node
+from ._node.signals import Stopping as Stopping, stop_on_signals as stop_on_signals
 from ._ports.calls import CurrentCall as CurrentCall, current_call as current_call
 from ._ports.handlers import ANY as ANY
 from ._ports.losses import LossListener as LossListener, Lost as Lost
@@ -51,6 +52,7 @@ from ._ports.port import (
 )
 from ._ports.port_statistics import PortStatistics as PortStatistics
 from ._ports.timer import Timer as Timer
+from ._protocol.drain import Drained as Drained, Unfinished as Unfinished
 from ._protocol.groups.events import Joined as Joined, Left as Left
 from ._protocol.groups.singleton import TurnEpoch as TurnEpoch
 from ._reason import Reason as Reason

@@ -207,6 +207,14 @@ def process_ended(text: str) -> Reason:
     return ("process_ended", text)
 
 
+def asks_again(text: str) -> Reason:
+    """The reason of a process of `Supervisor.run_process` that has ended with the status 75: start it again at once.
+
+    As with each `shutdown`, this is no failure.
+    """
+    return (SHUTDOWN, text)
+
+
 def reason_lost(error: Exception) -> Reason:
     """The reason that monitors get in place of one that cannot travel to their node."""
     return ("reason_lost", f"the reason could not travel: {error}")

@@ -282,7 +282,7 @@ class Speaker:
             ("snd",): (self.port, rest),
             **{(word,): (self.port, rest) for word in ("info", "time", "up_nodes", "known_nodes")},
             ("lookup",): (self.family, self.port, rest),
-            **{(word,): () for word in ("ping", "pong", "devnull", "")},
+            **{(word,): () for word in ("ping", "pong", "draining", "heard", "devnull", "")},
             ("join",): (flag, self.addresses),
             ("welcome",): (self.addresses, globals_),
             ("attach",): (),

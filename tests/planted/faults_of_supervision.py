@@ -29,7 +29,7 @@ SUPERVISION = (
     Fault(
         "restarts_while_frozen",
         "rule 6: a death counts, and is to be followed by a restart, although the node is closing",
-        (Change(_FILE, "if self.frozen:\n            child.wanted", "if False:\n            child.wanted"),),
+        (Change(_FILE, "if self.frozen or self.restarts_nothing:", "if self.restarts_nothing:"),),
         (f"{_TESTS}::test_a_frozen_supervisor_starts_nothing_and_stops_all_at_its_end",),
     ),
     Fault(

@@ -18,6 +18,7 @@ from trio_mp.cli.run import as_seed
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets, and signals")
 
 APP = """\
+import signal
 import sys
 import trio
 
@@ -55,6 +56,25 @@ async def stubborn(node):
         except KeyboardInterrupt:
             pass
 
+async def busy(node):
+    port = node.port()
+
+    @port.on("work")
+    async def work():
+        print("works")
+        await trio.sleep_forever()
+
+    node.send(port, "work")
+    await trio.sleep_forever()
+
+async def stuck(node):
+    ours = signal.getsignal(signal.SIGINT)
+    print("works")
+    while True:
+        if signal.getsignal(signal.SIGINT) != ours:
+            print("heard")
+            ours = signal.getsignal(signal.SIGINT)
+
 async def one(node, word):
     pass
 
@@ -91,7 +111,7 @@ def test_the_exception_of_a_program_is_shown_from_where_the_program_begins(folde
     assert said.stdout == ""
     lines = said.stderr.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
-    assert lines[1].endswith('app.py", line 8, in failing')
+    assert lines[1].endswith('app.py", line 9, in failing')
     assert lines[-1] == "LookupError: no eggs"
     assert len(lines) <= 5
 
@@ -134,13 +154,37 @@ async def test_a_program_that_leaves_by_sys_exit_has_its_status_and_what_it_has_
         assert await program.process.wait() == 7
 
 
-async def test_ctrl_c_is_one_line(folder: Path) -> None:
-    async with open_command("run", "-q", "app:sleeping", cwd=folder) as program:
+async def test_ctrl_c_drains_and_is_one_line(folder: Path) -> None:
+    async with open_command("run", "--id", "ruth", "app:sleeping", cwd=folder) as program:
         await program.expect("^sleeps$")
         program.process.send_signal(signal.SIGINT)
+        assert await program.process.wait() == 0
+        await program.expect("^unwinds$")
+        first, *lines = program.lines
+        assert first == "trio-mp: app:sleeping run in the node ruth"
+        assert lines == ["sleeps", "trio-mp: SIGINT: the node ruth drains, for at most 25 s", "unwinds"]
+
+
+async def test_a_drain_that_is_cut_short_is_a_failure(folder: Path) -> None:
+    variables = environment(TRIO_MP_DRAIN_TIMEOUT="0.1", TRIO_MP_NODE_ID="ruth")
+    async with open_command("run", "app:busy", cwd=folder, env=variables) as program:
+        await program.expect("^works$")
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 1
+        await program.expect("^trio-mp: the node ruth was cut short; unfinished: ruth#.*: its handler runs$")
+
+
+@pytest.mark.parametrize("what, heard", [("busy", "the node ruth drains"), ("stuck", "^heard$")])
+async def test_a_second_ctrl_c_ends_a_program_that_is_busy_or_stuck(folder: Path, what: str, heard: str) -> None:
+    async with open_command("run", "--id", "ruth", f"app:{what}", cwd=folder) as program:
+        await program.expect("^works$")
+        program.process.send_signal(signal.SIGINT)
+        await program.expect(heard)
+        program.process.send_signal(signal.SIGINT)
         assert await program.process.wait() == 130
-        await program.expect("interrupted")
-        assert program.lines == ["sleeps", "unwinds", "trio-mp: interrupted"]
+        await program.ended.wait()
+        assert program.lines[-1] == "trio-mp: interrupted"
+        assert not [line for line in program.lines if "Traceback" in line]
 
 
 async def test_a_second_sigterm_ends_a_program_that_does_not_unwind(folder: Path) -> None:

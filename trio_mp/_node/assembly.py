@@ -37,6 +37,7 @@ from .._protocol.requests import WORDS
 from .._runtime import Runtime
 from .._services.calls import Calls
 from .._services.database import Database
+from .._services.drain import DrainService
 from .._services.logs import LogService
 from .._services.membership import MembershipService
 from .._services.nodes import watch_nodes
@@ -72,6 +73,7 @@ class Parts:
     membership: MembershipService | None
     logs: LogService
     inspections: InspectionService
+    drains: DrainService
     tasks: tuple[Callable[[], Awaitable[None]], ...]
 
 
@@ -137,12 +139,17 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     streams = Streams(runtime, spawner, pending_streams, look_up)
     channels = Channels(runtime, spawner)
     logs = LogService(runtime, partial(watch_nodes, database))
-    inspections = InspectionService(runtime, calls, membership.place_of if membership is not None else _no_place)
+    drains = DrainService(runtime, database)
+    inspections = InspectionService(
+        runtime, calls, membership.place_of if membership is not None else _no_place, drains.drain
+    )
 
     # Who is told, in this order.
     observers.forgotten += [runtime.routes.clear]
     observers.ended += [database.closed]
-    observers.up += [calls.went_up]
+    observers.up += [calls.went_up, drains.went_up]
+    observers.down += [drains.went_down]
+    observers.heard += [drains.heard]
     if membership is not None:
         observers.up += [membership.went_up]
         observers.down += [membership.went_down, database.went_down]
@@ -175,6 +182,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         known_nodes=membership.known_nodes if membership is not None else tuple,
         port_limit=settings.port_limit,
         errands=errands,
+        standing=runtime.standing,
     )
     runtime.serve_by(node_port)
     if network is not None:
@@ -185,7 +193,9 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         tasks += [membership.run, database.renew_voucher]
     if network is not None and settings.secret_file is not None:
         tasks += [SecretFileWatch(network, settings.secret_file, environment.in_thread).run]
-    return Parts(runtime, calls, spawner, streams, channels, database, membership, logs, inspections, tuple(tasks))
+    return Parts(
+        runtime, calls, spawner, streams, channels, database, membership, logs, inspections, drains, tuple(tasks)
+    )
 
 
 def _introduce(settings: Settings, node_id: str, incarnation: str) -> LocalInfo:

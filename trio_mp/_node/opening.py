@@ -201,6 +201,10 @@ async def open_node_in(
                 # Not after Cancelled, a KeyboardInterrupt, or a group with one: then the node ends without closing.
                 if failure is None or isinstance(failure, Exception):
                     await runtime.close(failure)
+                elif runtime.ends_in_order and isinstance(failure, trio.Cancelled):
+                    # It is inside the block of another node, which the same signal has stopped, too.
+                    with trio.CancelScope(shield=True):
+                        await runtime.close(None)
                 else:
                     await runtime.stop_supervisors(node_failed(_told(failure)))
             finally:
@@ -214,6 +218,9 @@ async def open_node_in(
     except ExceptionGroup as group:
         failures += [group]
     _raise_all(failure, failures)
+    if runtime.exit_status is not None:
+        # An operator has asked for it; see `stop_on_signals`. Before, it would have kept the node from closing.
+        raise SystemExit(runtime.exit_status)
 
 
 def _told(failure: BaseException) -> BaseException | None:

@@ -355,12 +355,14 @@ class Dispatcher:
     def hold(self, port: Port) -> None:
         """Let the messages for a port wait until `release` is called."""
         state_of(port).busy = True
+        self.lifecycle.busy[port] = None
         rearm(port)
 
     def release(self, port: Port) -> None:
         """Let a port that was held handle its messages, first those that have come meanwhile."""
         state = state_of(port)
         pending, state.pending, state.busy = state.pending, None, False
+        self.lifecycle.busy.pop(port, None)
         rearm(port)
         running = running_variable.get()
         assert running is not None
@@ -435,6 +437,7 @@ class Dispatcher:
             result.close()
             return
         state.busy = True
+        self.lifecycle.busy[port] = None
         rearm(port)
         self.lifecycle.start_task(port, self._finish_handler, (port, state, result))
 
@@ -458,6 +461,7 @@ class Dispatcher:
                     end = self._clock() + PASS_SECONDS
         finally:
             state.busy = False
+            self.lifecycle.busy.pop(port, None)
             rearm(port)
 
 

@@ -173,7 +173,7 @@ def measure(runtime: Runtime, calls: Calls) -> NodeStatistics:
         lost=dict(lifecycle.losses.counted.counts),
         ports=len(lifecycle.ports),
         unwinding=len(lifecycle.unwinding),
-        mailboxes=lifecycle.mailboxes,
+        mailboxes=len(lifecycle.mailboxes),
         monitors_here=lifecycle.monitored,
         monitors_out=sum([peer.monitors_out for peer in peers]),
         calls_made=calls.made,

@@ -44,6 +44,7 @@ class SettingArguments(TypedDict, total=False):
     idle_timeout: float
     handshake_timeout: float
     shutdown_timeout: float
+    drain_timeout: float
     busy_poll: float
     queue_limit: int
     message_limit: int
@@ -186,6 +187,14 @@ class Settings:
         5.0,
         checks.seconds,
         "how long the tasks of a dead port may take to unwind, and a closing node to flush what is queued",
+        unit="s",
+    )
+    drain_timeout: float = _entry(
+        25.0,
+        checks.seconds,
+        "how long the node may drain when a signal or an operator stops it, in `stop_on_signals` and `trio-mp run`",
+        more="Then it is cut short. Whoever runs the process should give it this time, the `shutdown_timeout`, and some"
+        " seconds more.",
         unit="s",
     )
     busy_poll: float = _entry(

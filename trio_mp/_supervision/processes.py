@@ -27,7 +27,7 @@ import trio
 from .._events import fields
 from .._ids import node_of
 from .._ports.port import Port, new_port
-from .._reason import NORMAL, Reason, describe, identifier_of, process_ended
+from .._reason import NORMAL, Reason, asks_again, describe, identifier_of, process_ended
 from .._runtime import Runtime
 from .._transport.addresses import (
     UNIX_PATH_LIMIT,
@@ -43,6 +43,9 @@ StrPath: TypeAlias = str | os.PathLike[str]
 
 READY = "ready"
 """The tag of the message by which a process tells its parent's port its own port and a reply port."""
+
+RESTART_STATUS = 75
+"""The exit status of a process that asks to be started again: EX_TEMPFAIL of sysexits.h, "try again later"."""
 
 START_TIMEOUT = 60.0
 """How long a process may take to open its node by default, in seconds."""
@@ -95,7 +98,7 @@ class ChildProcess:
         """Its exit status, negative for a signal; None while it runs."""
         return self._process.returncode
 
-    def stop(self, limit: float | None) -> None:
+    def stop(self, limit: float | None, *, drains: bool = False) -> None:
         """Ask the process to leave, and kill it if it has not ended after a time. Not a checkpoint.
 
         This cancels the `open_child_node` block of its program; `ended` is set later. A process whose node is not open
@@ -104,11 +107,15 @@ class ChildProcess:
         Args:
           limit: how long the process may take, in seconds; None for as long as it takes. If `stop` was called before,
             the shorter time counts.
+          drains: whether its node drains before.
         """
         if not self.ready.is_set():
             self.kill("it was stopped before it was ready")
             return
-        self._pipe.ask_to_stop()
+        if drains:
+            self._pipe.ask_to_drain()
+        else:
+            self._pipe.ask_to_stop()
         if limit is not None:
             self._give(limit, f"it was told to stop, and had not ended after {limit:g} s")
 
@@ -189,6 +196,8 @@ class ChildProcess:
         """Return why the process has ended, from its exit status."""
         if status == 0 and not self._why_killed:
             return NORMAL
+        if status == RESTART_STATUS and not self._why_killed:
+            return asks_again(f"process {self.pid}: exit status {status}, by which it asks to be started again")
         how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit status {status}"
         because = f" ({self._why_killed})" if self._why_killed else ""
         return process_ended(f"{shlex.join(self.command)}, process {self.pid}: {how}{because}")

@@ -15,11 +15,11 @@ from .._node.services import FoundService
 from .._settings.checks import addresses, strings
 from .._settings.settings import SettingArguments
 from .._transport.addresses import TCPAddress, parse_seed
-from .deployed import NOTHING, DeployedNode, complain, open_deployed, report_program, where
+from .deployed import NOTHING, DeployedNode, complain, report_program, where
 from .exits import NO, OK, USAGE, CommandFailed
 from .output import Output
 from .program import find_modules_here, find_program
-from .workers import run_workers, worker_opener
+from .workers import run_workers, worker_opener, worker_stopper
 
 EVERYWHERE = "*:4040"
 """Where a seed listens that nobody has told where."""
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Before the program is imported, which may take long: a worker whose parent dies must not outlive it.
     parent = _parent() if arguments.worker is not None else None
     find_modules_here()
-    if arguments.restart is not None and arguments.workers is None:
+    if arguments.restart is not None and arguments.workers is None and parent is None:
         raise ConfigurationError("--restart: expected it with --workers, got it alone; give --workers 1")
     if arguments.workers is not None:
         return run_workers(arguments)
@@ -62,8 +62,16 @@ def run(arguments: argparse.Namespace) -> int:
         await program.run(node)
         return OK
 
-    open_node = open_deployed if parent is None else worker_opener(parent, str(arguments.worker))
-    return DeployedNode(arguments, main, adjust=adjust, open_node=open_node, watch=services.watch).run()
+    if parent is None:
+        return DeployedNode(arguments, main, adjust=adjust, watch=services.watch).run()
+    return DeployedNode(
+        arguments,
+        main,
+        adjust=adjust,
+        open_node=worker_opener(parent, arguments.worker),
+        watch=services.watch,
+        stop=worker_stopper(arguments.restart),
+    ).run()
 
 
 def seed(arguments: argparse.Namespace) -> int:

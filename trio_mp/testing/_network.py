@@ -23,7 +23,7 @@ from .._transport.addresses import DirectorySeed
 from .._transport.seed_files import read_seed_files
 from .._transport.throwaway import throwaway_tls
 from ._faults import Faults
-from ._formation import Ties, are_bound, find_fault, runs_known_to, standings_of
+from ._formation import Ties, are_bound, find_fault, places_of, runs_known_to
 from ._nodes import FairnessClock, NodeTransport, Place, silence
 from ._oracle import Oracle
 from ._postman import Postman
@@ -196,10 +196,10 @@ class SimulatedNetwork(Faults):
         self.heal()
         await trio.sleep(self.oracle.bounds.longest + 1)
         self.oracle.check()
-        standings = standings_of(self.nodes, self.seeds_of)
-        self.oracle.formed(find_fault(standings))
-        for one, other in itertools.combinations(standings, 2):
-            bound = are_bound(standings, one, other)
+        places = places_of(self.nodes, self.seeds_of)
+        self.oracle.formed(find_fault(places))
+        for one, other in itertools.combinations(places, 2):
+            bound = are_bound(places, one, other)
             self.oracle.connections(one, other, self.uses(one, other), self.uses(other, one), bound=bound)
         self.check_memory()
         self.oracle.finish()

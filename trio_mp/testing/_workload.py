@@ -279,10 +279,11 @@ class Player(Witness):
 
     async def receive_slowly(self, port: Port) -> None:
         """Receive the messages of a port, in its task."""
-        while True:
-            self.handle(*self.unwrap(port, await port.receive()))
-            if self._random.random() < 0.1:
-                await trio.sleep(self._random.expovariate(1 / 0.5))
+        async for stamped in port:
+            with self.work(port, stamped):
+                self.handle(*self.unwrap(port, stamped))
+                if self._random.random() < 0.1:
+                    await trio.sleep(self._random.expovariate(1 / 0.5))
 
     def _kill(self) -> None:
         port = self._target()
