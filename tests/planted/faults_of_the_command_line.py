@@ -162,7 +162,6 @@ COMMAND_LINE: tuple[Fault, ...] = (
     Fault(
         "option_with_one_address",
         "an option takes commas for a part of an address, as no variable does",
-<<<<<<< HEAD
         (
             Change(
                 "cli/options.py",
@@ -170,9 +169,6 @@ COMMAND_LINE: tuple[Fault, ...] = (
                 "for one in given]",
             ),
         ),
-=======
-        (Change("cli/options.py", 'for text in given for one in cast("list[object]", texts.words(text))]', "for one in given]"),),
->>>>>>> b7dcf31ad25d7a4aaaa7a7c0c7986c0262f3bd19
         (f"{_TALKING}::test_settings_of_the_command_line_decide",),
     ),
     Fault(
