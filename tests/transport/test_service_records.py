@@ -89,7 +89,7 @@ async def test_silence(server: DNSServer, autojump_clock: trio.testing.MockClock
 async def test_nobody_is_there(require_tcp: None, autojump_clock: trio.testing.MockClock) -> None:
     async with open_dns_server() as server:
         address = server.address
-    with pytest.raises(OSError, match="DNS|nobody"):
+    with pytest.raises(OSError, match=r"DNS|nobody"):
         await find_records(NAME, address)
 
 
@@ -115,7 +115,8 @@ def names_in_circles(question: dns.message.QueryMessage, _: bool) -> bytes:
 def pointer_to_itself(question: dns.message.QueryMessage, _: bool) -> bytes:
     wire = bytearray(dns.message.make_response(question).to_wire())
     wire[7] = 1  # one answer, whose name is a pointer to itself
-    return bytes(wire) + bytes([0xC0, len(wire)]) + b"\x00\x21\x00\x01\x00\x00\x00\x05\x00\x07\x00\x00\x00\x00\x00\x01\x00"
+    record = b"\x00\x21\x00\x01\x00\x00\x00\x05\x00\x07\x00\x00\x00\x00\x00\x01\x00"
+    return bytes(wire) + bytes([0xC0, len(wire)]) + record
 
 
 def garbage(question: dns.message.QueryMessage, _: bool) -> bytes:
@@ -128,7 +129,7 @@ async def test_answers_that_make_no_sense(
 ) -> None:
     server.answerer = answerer  # type: ignore[assignment]
     start = trio.current_time()
-    with pytest.raises(OSError, match="DNS|SRV"):
+    with pytest.raises(OSError, match=r"DNS|SRV"):
         await find(server)
     assert trio.current_time() - start <= LONGEST + 1
     assert server.asked <= 30
@@ -159,7 +160,7 @@ async def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPa
     real = builtins.__import__
 
     def without(name: str, *arguments: object, **named: object) -> object:
-        if name.split(".")[0] == "dns":
+        if name.partition(".")[0] == "dns":
             raise ImportError("No module named 'dns'")
         return real(name, *arguments, **named)  # type: ignore[arg-type]
 

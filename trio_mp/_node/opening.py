@@ -83,6 +83,9 @@ async def open_node(
         - `handshake_timeout` (10 s): how long dialling an address may take, and then the handshake.
         - `shutdown_timeout` (5 s): how long the tasks of a dead port may take to unwind, and a
           closing node to flush what is queued.
+        - `drain_timeout` (25 s): how long the node may drain when a signal or an operator stops it,
+          in `stop_on_signals` and `trio-mp run`. Then it is cut short. Whoever runs the process
+          should give it this time, the `shutdown_timeout`, and some seconds more.
         - `busy_poll` (0 s): how long a connection is polled after each read from it, at most 0.001.
           Answers then come in a fraction of the time, for processor time: 50e-6 is usual where
           latency is what counts, and where each process has a core. Polling stops as soon as
