@@ -29,6 +29,7 @@ from .faults_of_the_command_line import COMMAND_LINE
 from .faults_of_the_database import DATABASE
 from .faults_of_the_hammer import HAMMER
 from .faults_of_the_membership import MEMBERSHIP
+from .faults_of_units import UNITS
 from .faults_of_workers import WORKERS
 
 FAULTS: tuple[Fault, ...] = (
@@ -58,5 +59,6 @@ FAULTS: tuple[Fault, ...] = (
     *AMOUNTS,
     *HAMMER,
     *COMMAND_LINE,
+    *UNITS,
     *STATISTICS,
 )

@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from container_texts import in_compose, in_kubernetes
 from hypothesis import example, given, strategies as st
 
 from trio_mp import ConfigurationError
+from trio_mp._profiles.variables import VARIABLES
 from trio_mp.cli import main
+from trio_mp.cli.unit import compose, kubernetes
 from trio_mp.cli.unit.systemd import quoted
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="managers of services of POSIX")
@@ -25,8 +28,8 @@ ODD = "100 % of $HOME's \"eggs\" \\ `spam`; é\t#"
 @pytest.fixture(autouse=True)
 def folder(short_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder, and an environment that gives no settings."""
-    for name in [name for name in os.environ if name.startswith("TRIO_MP_")]:
-        monkeypatch.delenv(name)
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(short_directory)
     monkeypatch.setenv("TRIO_MP_CONFIG", str(short_directory / "profiles.toml"))
     (short_directory / "profiles.toml").touch(0o600)
@@ -268,6 +271,29 @@ def test_a_certificate_is_files_as_the_secret_is(
     assert "/a/n.key" in "".join(lines_of(unit, "Environment"))
 
 
+# Containers -----------------------------------------------------------------------------------------------------------
+
+
+@given(st.text(st.sampled_from("$({})a"), max_size=8))
+def test_dollars_stay_dollars(text: str) -> None:
+    assert in_compose(compose.dollars(text)) == text
+    assert in_kubernetes(kubernetes.dollars(text)) == text
+
+
+def test_a_program_with_a_node_id_never_runs_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    """That the files pass their schemas is tested where these are."""
+    common = ("k8s", "--image", "app:1", "--seed", "seed.example:4040")
+    alike = printed(capsys, *common, "app:main")
+    assert "kind: Deployment\n" in alike
+    assert "  replicas: 3\n" in alike
+    one = printed(capsys, *common, "--id", "ruth", "app:main")
+    assert "kind: Deployment\n" not in one
+    assert "kind: StatefulSet\n" in one
+    assert "  replicas: 1\n" in one
+    one = printed(capsys, "compose", *common[1:], "--id", "ruth", "app:main")
+    assert "order: stop-first\n" in one
+
+
 # Slurm ----------------------------------------------------------------------------------------------------------------
 
 SRUN = """\
@@ -290,6 +316,10 @@ from pathlib import Path
 import trio
 
 async def main(node, word):
+    with trio.fail_after(15):
+        await run(node, word)
+
+async def run(node, word):
     number = os.environ["SLURM_PROCID"]
     if number == "0" and not Path("again").exists():
         Path("again").touch()

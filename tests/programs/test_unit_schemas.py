@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
 import subprocess
 import sys
 from functools import cache
@@ -17,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from container_texts import in_compose, in_kubernetes
 from doc_pages import ROOT, pieces_of
 from hypothesis import example, given, strategies as st
 
+from trio_mp._profiles.variables import VARIABLES
 from trio_mp.cli import main
-from trio_mp.cli.unit import compose, kubernetes
 from trio_mp.cli.unit.yaml import Note, write_yaml
 
 
@@ -57,32 +57,6 @@ def test_a_comment_is_no_key() -> None:
     assert yaml.safe_load(text) == {"a": [{"b": 1}], "c": 2}
 
 
-def in_compose(text: str) -> str:
-    """What Compose makes of a text, by its reference: `$$` is a dollar, and any other one begins a variable."""
-    assert not re.search(r"(?<!\$)(\$\$)*\$(?!\$)", text)
-    return text.replace("$$", "$")
-
-
-def in_kubernetes(text: str) -> str:
-    """What Kubernetes makes of a text, as its function Expand does it."""
-    found, place = [], 0
-    while place < len(text):
-        if text[place] == "$" and place + 1 < len(text):
-            place += 1
-            assert text[place] != "(", "a variable"
-            found.append("$" if text[place] == "$" else f"${text[place]}")
-        else:
-            found.append(text[place])
-        place += 1
-    return "".join(found)
-
-
-@given(st.text(st.sampled_from("$({})a"), max_size=8))
-def test_dollars_stay_dollars(text: str) -> None:
-    assert in_compose(compose.dollars(text)) == text
-    assert in_kubernetes(kubernetes.dollars(text)) == text
-
-
 NAME = "app.kubernetes.io/name"
 
 CASES = [
@@ -103,8 +77,8 @@ def compose_schema() -> Any:
 
 
 def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
-    for name in [name for name in os.environ if name.startswith("TRIO_MP_")]:
-        monkeypatch.delenv(name)
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TRIO_MP_CONFIG", os.devnull)
     assert main(["unit", *words]) == 0
     return capsys.readouterr().out

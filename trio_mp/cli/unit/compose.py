@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from .containers import READY, SECRETS, USER, ContainerOptions, ContainerPlan, label, plan_containers
+from .containers import HEALTH, READY, SECRETS, USER, ContainerOptions, ContainerPlan, label, plan_containers
 from .plan import UnitPlan
 from .yaml import Note, write_yaml
 
@@ -15,7 +15,7 @@ def write_compose(plan: UnitPlan, options: ContainerOptions) -> str:
     Raises:
       ConfigurationError: containers cannot run a node with such settings.
     """
-    seeds, own = plan_containers(plan, options)
+    seeds, own = plan_containers(plan, options, health=HEALTH)
     services = {one.name: _service(plan, one, options) for one in (seeds, own) if one is not None}
     files = {**({"secret": plan.secret_file or "./secret"} if plan.proves_by_secret else {}), **plan.certificate_files}
     document: dict[str, object] = {"name": label(plan.name), "services": services}
@@ -50,13 +50,12 @@ def _service(plan: UnitPlan, one: ContainerPlan, options: ContainerOptions) -> d
         "restart": "on-failure",
         "healthcheck": {
             "test": ["CMD", *READY],
-            "interval": "5s",
+            "interval": "10s",
             "timeout": "5s",
             Note("Longer than three heartbeats: others think that it is lost by then."): None,
-            "retries": -(-plan.blocked_seconds // 5),
+            "retries": -(-plan.blocked_seconds // 10),
             "start_period": "30s",
         },
-        "init": True,
         "user": f"{USER}:{USER}",
         "read_only": True,
         "tmpfs": ["/tmp"],  # noqa: S108 - of the container

@@ -19,11 +19,12 @@ USER = 10001
 SECRETS = "/run/secrets/trio_mp"
 """The folder of the secret, and of the files of the certificate, in the container."""
 
-HEALTH = "127.0.0.1:4041"
-"""Where a node says whether it is ready, if its settings do not say where."""
+HEALTH_PORT = 4041
+HEALTH = f"127.0.0.1:{HEALTH_PORT}"
+"""Where a node says whether it is ready, to whoever is in its container, if its settings do not say where."""
 
-READY = ["trio-mp", "health", "--ready"]
-LIVE = ["trio-mp", "health", "--live"]
+READY = ("trio-mp", "health", "--ready")
+"""The question of a probe that is a command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,6 @@ class ContainerPlan:
       command: the words of the command.
       variables: the variables.
       replicas: how many there are.
-      unplanned: how long one may be blocked, in seconds.
     """
 
     name: str
@@ -62,8 +62,14 @@ def label(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-").strip("-")
 
 
-def plan_containers(plan: UnitPlan, options: ContainerOptions) -> tuple[ContainerPlan | None, ContainerPlan]:
+def plan_containers(
+    plan: UnitPlan, options: ContainerOptions, *, health: str
+) -> tuple[ContainerPlan | None, ContainerPlan]:
     """Plan the containers: those of seeds, if the network has none elsewhere, and those of the node itself.
+
+    Args:
+      plan, options: what is to run.
+      health: where nodes answer probes whose settings do not say it.
 
     Raises:
       ConfigurationError: containers cannot run a node with such settings.
@@ -71,7 +77,7 @@ def plan_containers(plan: UnitPlan, options: ContainerOptions) -> tuple[Containe
     _check(plan)
     name = label(plan.name)
     common = {"PYTHONUNBUFFERED": "1", **_proof(plan)}
-    health = {} if "health" in plan.values else variables_of({"health": HEALTH})
+    probed = variables_of({"health": health})
     if plan.settings.node_id is not None and (options.replicas or 1) > 1:
         raise ConfigurationError(
             f"--replicas: expected 1, because only one node can have the ID {plan.settings.node_id}, got"
@@ -81,7 +87,7 @@ def plan_containers(plan: UnitPlan, options: ContainerOptions) -> tuple[Containe
     alone = plan.is_seed and plan.finds_nobody
     usual = SEEDS if plan.is_seed else 3
     replicas = options.replicas or (1 if plan.settings.node_id is not None else usual)
-    own = {**common, **health, **plan.variables}
+    own = {**common, **probed, **plan.variables}
     if not plan.finds_nobody:
         return None, ContainerPlan(name, ("trio-mp", *plan.command), own, replicas)
     seeds = name if alone else f"{name}-seeds"
@@ -91,7 +97,7 @@ def plan_containers(plan: UnitPlan, options: ContainerOptions) -> tuple[Containe
         ("trio-mp", "seed"),
         {
             **common,
-            **variables_of({"health": HEALTH}),
+            **probed,
             **plan.variables_of_a_seed,
             **variables_of({"binds": [f"*:{PORT}"]}),
             **found,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shlex
 
-from .containers import LIVE, PORT, READY, SECRETS, USER, ContainerOptions, ContainerPlan, plan_containers
+from .containers import HEALTH_PORT, PORT, SECRETS, USER, ContainerOptions, ContainerPlan, plan_containers
 from .plan import UnitPlan
 from .yaml import Note, write_yaml
+
+HEALTH = f"*:{HEALTH_PORT}"
+"""Where a node answers probes: Kubernetes asks from outside of the pod."""
 
 PERIOD = 10
 """How often Kubernetes asks whether a node lives, in seconds."""
@@ -23,7 +26,7 @@ def write_kubernetes(plan: UnitPlan, options: ContainerOptions) -> str:
     Raises:
       ConfigurationError: containers cannot run a node with such settings.
     """
-    seeds, own = plan_containers(plan, options)
+    seeds, own = plan_containers(plan, options, health=HEALTH)
     documents: list[tuple[str, dict[str, object]]] = []
     if seeds is not None:
         documents += _seeds(plan, seeds, options)
@@ -125,10 +128,10 @@ def _template(plan: UnitPlan, one: ContainerPlan, options: ContainerOptions) -> 
         "image": options.image,
         "command": list(map(dollars, one.command)),
         "env": variables,
-        "startupProbe": _probe(LIVE, period=2, failures=60),
-        "readinessProbe": _probe(READY, period=5, failures=2),
-        # Longer than three heartbeats: others think that it is lost by then.
-        "livenessProbe": _probe(LIVE, period=PERIOD, failures=-(-plan.blocked_seconds // PERIOD)),
+        "startupProbe": _probe(one, "live", period=2, failures=60),
+        "readinessProbe": _probe(one, "ready", period=5, failures=2),
+        Note("Longer than three heartbeats: others think that it is lost by then."): None,
+        "livenessProbe": _probe(one, "live", period=PERIOD, failures=-(-plan.blocked_seconds // PERIOD)),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -164,10 +167,10 @@ def _template(plan: UnitPlan, one: ContainerPlan, options: ContainerOptions) -> 
     }
 
 
-def _probe(command: list[str], *, period: int, failures: int) -> dict[str, object]:
-    return {
-        "exec": {"command": command},
-        "periodSeconds": period,
-        "timeoutSeconds": 5,
-        "failureThreshold": failures,
-    }
+def _probe(one: ContainerPlan, question: str, *, period: int, failures: int) -> dict[str, object]:
+    """Ask by HTTP, which costs no process; where the node answers in its container alone, by a command in there."""
+    if one.variables["TRIO_MP_HEALTH"] == HEALTH:
+        asked: dict[str, object] = {"httpGet": {"path": f"/{question}", "port": HEALTH_PORT}}
+    else:
+        asked = {"exec": {"command": ["trio-mp", "health", f"--{question}"]}}
+    return {**asked, "periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures}

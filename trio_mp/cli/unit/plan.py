@@ -35,7 +35,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,48}[A-Za-z0-9])?")
 _APART = ("node_id", "secret", "secret_file", "certificate")
 """Settings that a file says in another way than by their variables."""
 
-_OF_ONE_NODE = ("binds", "advertise", "seeds", "services", "spawn_modules", "attach_timeout")
+_OF_ONE_NODE = ("binds", "advertise", "seeds", "services", "spawn_modules", "attach_timeout", "health")
 """Settings that a seed beside the node does not share with it."""
 
 
@@ -106,7 +106,7 @@ class UnitPlan:
     @property
     def stop_seconds(self) -> int:
         """How long the manager waits between SIGTERM and SIGKILL: longer than the node drains, unwinds and closes."""
-        return math.ceil(getattr(self.settings, "drain_timeout", 25.0) + 2 * self.settings.shutdown_timeout + MARGIN)
+        return math.ceil(self.settings.drain_timeout + 2 * self.settings.shutdown_timeout + MARGIN)
 
     @property
     def blocked_seconds(self) -> int:

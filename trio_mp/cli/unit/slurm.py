@@ -28,7 +28,7 @@ mkdir -- "$job"
 trap 'rm -rf -- "$job"' EXIT
 {variables}
 
-# With 75 a node asks for another start, as `trio-mp restart` does. SIGTERM is for the node, and not for its shell.
+# With 75 a node asks for another start, as `trio-mp restart --force` has it do. SIGTERM is for the node alone.
 cat >"$job/start" <<'END'
 trap : TERM
 status=75
