@@ -89,6 +89,7 @@ ABOUT = {
     "trio_mp.group": "groups: who joins and leaves, calls that go to another member",
     "trio_mp.spawn": "what other nodes start here: ports, byte streams, channels",
     "trio_mp.supervisor": "supervisors: children that die, restarts, processes",
+    "trio_mp.watchdog": "event loops that do not turn, and where they stand",
     "trio_mp.workers": "worker processes and their tasks",
 }
 """What the lines of each logger are about. A logger that is missing here is an error."""

@@ -74,6 +74,7 @@ EXAMPLES: dict[str, object] = {
     "secret": "use a long random text instead",
     "secret_file": "secret",
     "certificate": {"chain": "node.pem", "key": "node.key", "authority": "authority.pem"},
+    "attach_timeout": 30,
     "services": ["chat.server", "irc.backend:start"],
     "spawn_modules": ["app.jobs", "app.reports"],
     "inspect_from": ["ruth", "ops/1"],

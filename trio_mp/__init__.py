@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._public import (
         ANY as ANY,
         Backoff as Backoff,
+        BlockStatistics as BlockStatistics,
         CallError as CallError,
         Certificate as Certificate,
         Change as Change,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         NodeChange as NodeChange,
         NodeChanges as NodeChanges,
         NodeStatistics as NodeStatistics,
+        NotAttached as NotAttached,
         PeerStatistics as PeerStatistics,
         Port as Port,
         PortDied as PortDied,
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ANY",
     "Backoff",
+    "BlockStatistics",
     "CallError",
     "Certificate",
     "Change",
@@ -108,6 +111,7 @@ __all__ = [
     "NodeChange",
     "NodeChanges",
     "NodeStatistics",
+    "NotAttached",
     "PeerStatistics",
     "Port",
     "PortDied",

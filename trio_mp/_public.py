@@ -17,6 +17,7 @@ from ._errors import (
     CallError as CallError,
     ConfigurationError as ConfigurationError,
     LocalProtocolError as LocalProtocolError,
+    NotAttached as NotAttached,
     PortDied as PortDied,
     ProtocolError as ProtocolError,
     RemoteProtocolError as RemoteProtocolError,
@@ -62,7 +63,11 @@ from ._services.logs import LogCollector as LogCollector
 from ._services.nodes import NodeChange as NodeChange, NodeChanges as NodeChanges
 from ._services.spawning import spawnable as spawnable
 from ._services.starting import Started as Started
-from ._services.statistics import NodeStatistics as NodeStatistics, PeerStatistics as PeerStatistics
+from ._services.statistics import (
+    BlockStatistics as BlockStatistics,
+    NodeStatistics as NodeStatistics,
+    PeerStatistics as PeerStatistics,
+)
 from ._supervision.arguments import Backoff as Backoff
 from ._supervision.errors import SupervisorFailed as SupervisorFailed
 from ._supervision.places import Family as Family

@@ -9,6 +9,7 @@ from .faults_of_channels import CHANNELS
 from .faults_of_connections import CONNECTIONS
 from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
+from .faults_of_health import HEALTH
 from .faults_of_inspection import INSPECTION
 from .faults_of_logs import LOGS
 from .faults_of_looking import LOOKING
@@ -30,6 +31,7 @@ from .faults_of_the_database import DATABASE
 from .faults_of_the_hammer import HAMMER
 from .faults_of_the_membership import MEMBERSHIP
 from .faults_of_units import UNITS
+from .faults_of_the_watchdog import WATCHDOG
 from .faults_of_workers import WORKERS
 
 FAULTS: tuple[Fault, ...] = (
@@ -52,6 +54,7 @@ FAULTS: tuple[Fault, ...] = (
     *PROFILES,
     *RUNNING,
     *REMOTE_CHILDREN,
+    *WATCHDOG,
     *WORKERS,
     *INSPECTION,
     *LOGS,
@@ -61,4 +64,5 @@ FAULTS: tuple[Fault, ...] = (
     *COMMAND_LINE,
     *UNITS,
     *STATISTICS,
+    *HEALTH,
 )

@@ -34,6 +34,7 @@ heartbeat = 1
 connect_timeout = 10.5
 idle_timeout = 60
 handshake_timeout = 2
+attach_timeout = 30
 shutdown_timeout = 0.5
 busy_poll = 50e-6
 queue_limit = 1048576

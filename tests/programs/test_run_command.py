@@ -23,7 +23,7 @@ import sys
 import trio
 
 async def main(node, *words):
-    print("main", node.id, *words)
+    print("main", node.id, *words, node._runtime.standing.why_not_ready() or "ready")
 
 async def failing(node):
     raise LookupError("no eggs")
@@ -79,7 +79,7 @@ async def one(node, word):
     pass
 
 def sync(node):
-    print("service", node.id)
+    print("service", node.id, "|", node._runtime.standing.why_not_ready())
 
 spam = 5
 """
@@ -100,7 +100,7 @@ def test_a_program_runs_with_the_services_of_its_profile_and_the_command_line_de
     )
     variables = environment(TRIO_MP_CONFIG="profiles.toml", TRIO_MP_NODE_ID="variable", TRIO_MP_PROFILE="spam")
     said = run_command("run", "--profile", "eggs", "--id", "ruth", "app", "a", "--id", "b", cwd=folder, env=variables)
-    assert said.stdout == "service ruth\nmain ruth a --id b\n"
+    assert said.stdout == "service ruth | services are starting\nmain ruth a --id b ready\n"
     assert said.stderr == "trio-mp: app:main run in the node ruth\n"
     assert said.returncode == 0
 
@@ -202,7 +202,7 @@ async def test_a_second_sigterm_ends_a_program_that_does_not_unwind(folder: Path
 async def test_services_alone_run_until_they_are_stopped(folder: Path) -> None:
     variables = environment(TRIO_MP_SERVICES="app:sync,app:sleeping", TRIO_MP_NODE_ID="ruth")
     async with open_command("run", cwd=folder, env=variables) as program:
-        await program.expect("^service ruth$")
+        await program.expect("^service ruth ")
         await program.expect("^sleeps$")
         program.process.send_signal(signal.SIGTERM)
         assert await program.process.wait() == 0
@@ -280,6 +280,17 @@ def test_an_address_that_is_taken_is_one_line(folder: Path) -> None:
     assert said.stderr.count("\n") == 1
 
 
+def test_a_network_that_is_not_there_ends_it_when_its_time_is_up(folder: Path) -> None:
+    variables = environment(TRIO_MP_SECRET=SECRET, TRIO_MP_ATTACH_TIMEOUT="0.05")
+    said = run_command("run", "-q", "--seed", "unix:none", "app", cwd=folder, env=variables)
+    assert said.returncode == 3
+    assert said.stdout == ""
+    # The log has warned of the seed before.
+    last = said.stderr.splitlines()[-1]
+    assert last.startswith("trio-mp: no global node was reached within the attach_timeout of 0.05 s: unix:none: No")
+    assert "Traceback" not in said.stderr
+
+
 # A seed --------------------------------------------------------------------------------------------------------------
 
 
@@ -317,3 +328,8 @@ def test_a_seed_needs_an_address(folder: Path) -> None:
     said = run_command("seed", "--bind", "[]", cwd=folder, env=environment(TRIO_MP_SECRET=SECRET))
     assert (said.returncode, said.stdout) == (2, "")
     assert said.stderr == "trio-mp: binds: expected an address to listen on for a seed, got none; give --bind ADDRESS\n"
+
+
+def test_a_seed_that_has_a_directory_or_a_service_for_a_seed_is_among_its_seeds() -> None:
+    found = as_seed({"binds": ["unix:s"], "seeds": ["dir:jobs", "srv:_app._tcp.example"]})
+    assert found["seeds"] == ["dir:jobs", "srv:_app._tcp.example", "unix:s"]

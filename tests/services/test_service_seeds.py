@@ -58,7 +58,7 @@ class ServiceNetwork(FakeNetwork):
 
 async def test_over_sockets_and_with_a_real_server(require_tcp: None) -> None:
     async with open_dns_server() as server:
-        transport = SocketTransport(server.address)
+        transport = SocketTransport(server=server.address)
         with trio.fail_after(60):
             async with open_node_in(Environment(), "s", binds=["127.0.0.1:0"], secret=SECRET) as s:
                 port = s.binds[0].rpartition(":")[2]

@@ -28,6 +28,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.connect_timeout == 30
     assert settings.idle_timeout == 600
     assert settings.handshake_timeout == 10
+    assert settings.attach_timeout is None
     assert settings.shutdown_timeout == 5
     assert settings.busy_poll == 0
     assert settings.queue_limit == 256 * 1024**2
@@ -59,6 +60,7 @@ def test_every_setting_can_be_given() -> None:
         "connect_timeout": 10.5,
         "idle_timeout": 60,
         "handshake_timeout": 2,
+        "attach_timeout": 30,
         "shutdown_timeout": 0.5,
         "busy_poll": 50e-6,
         "queue_limit": 1024**2,
@@ -116,6 +118,7 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("connect_timeout", "30"),
     ("connect_timeout", 1j),
     ("handshake_timeout", [10]),
+    ("attach_timeout", "30"),
     ("shutdown_timeout", False),
     ("queue_limit", 1e9),
     ("queue_limit", "1"),
@@ -166,6 +169,7 @@ WRONG_VALUES: list[tuple[str, Any]] = [
     ("connect_timeout", float("nan")),
     ("connect_timeout", 10**400),
     ("handshake_timeout", -1),
+    ("attach_timeout", 0),
     ("shutdown_timeout", 0),
     ("busy_poll", -1e-6),
     ("busy_poll", 0.0011),

@@ -49,6 +49,7 @@ from .._streams.pending import PendingStreams
 from .._streams.service import Streams
 from .._transport.addresses import Address
 from .._version import VERSION
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from .node import Node
@@ -74,6 +75,7 @@ class Parts:
     logs: LogService
     inspections: InspectionService
     drains: DrainService
+    watchdog: Watchdog
     tasks: tuple[Callable[[], Awaitable[None]], ...]
 
 
@@ -101,7 +103,8 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         raise_unmonitored=settings.unmonitored_death == "raise",
         clock=environment.fairness_clock,
     )
-    dispatcher = Dispatcher(queue, lifecycle, stall=settings.heartbeat)
+    watchdog = Watchdog(node_id)
+    dispatcher = Dispatcher(queue, lifecycle, stall=settings.heartbeat, lately=watchdog.lately)
 
     def find_peer(other: str) -> Peer | None:
         return network.peers.get(other) if network is not None else None
@@ -126,6 +129,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
             notary=notary,
             make_tls=make_tls,
             claim_stream=pending_streams.claim,
+            lately=watchdog.lately,
         )
     runtime = Runtime(settings, environment, incarnation, dispatcher, network, errands, observers)
 
@@ -134,7 +138,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     starts = Starts(runtime)
     spawner = Spawner(runtime, starts)
     database = Database(runtime, is_global=not settings.networked or not settings.seeds)
-    membership = MembershipService(network, database) if network is not None else None
+    membership = MembershipService(network, database, runtime.standing) if network is not None else None
     look_up = membership.search.look_up if membership is not None else _nowhere
     streams = Streams(runtime, spawner, pending_streams, look_up)
     channels = Channels(runtime, spawner)
@@ -190,11 +194,12 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
 
     tasks: list[Callable[[], Awaitable[None]]] = []
     if membership is not None:
-        tasks += [membership.run, database.renew_voucher]
+        tasks += [watchdog.run, membership.run, database.renew_voucher]
     if network is not None and settings.secret_file is not None:
         tasks += [SecretFileWatch(network, settings.secret_file, environment.in_thread).run]
     return Parts(
-        runtime, calls, spawner, streams, channels, database, membership, logs, inspections, drains, tuple(tasks)
+        *(runtime, calls, spawner, streams, channels, database, membership, logs, inspections, drains, watchdog),
+        tasks=tuple(tasks),
     )
 
 

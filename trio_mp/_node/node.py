@@ -47,8 +47,9 @@ T = TypeVar("T")
 class Node:
     """One membership in the network: its ports, and the way to all others. Made by `open_node`.
 
-    Everything but `open_port`, `open_stream`, `flush`, `call`, `wait_death` and `drain` is sync and never blocks. All
-    of it belongs to the thread that runs Trio; from others use `trio.from_thread.run_sync(node.send, …)`.
+    Everything but `open_port`, `open_stream`, `flush`, `call`, `wait_death`, `wait_attached` and `drain` is sync
+    and never blocks. All of it belongs to the thread that runs Trio; from others use
+    `trio.from_thread.run_sync(node.send, …)`.
     """
 
     def __init__(self, settings: Settings, environment: Environment, context: Any, open_node: NodeOpener) -> None:
@@ -787,6 +788,22 @@ class Node:
         return open_workers(self._runtime, self._open_node, settings)
 
     # The network ---------------------------------------------------------------------------------------------------
+
+    async def wait_attached(self) -> None:
+        """Wait until this node is in the network: it has a global node, or is one and has tried each of its seeds once.
+
+        Without a network it returns at once. With the setting `attach_timeout` the node is attached when its block
+        begins. A node that has been attached stays so for this: when it loses its global node it looks for another, and
+        what is sent meanwhile waits.
+
+        A checkpoint. Cancelled, it changes nothing.
+
+        Raises:
+          trio.ClosedResourceError: the node is closed, or closes before it is attached.
+          PortDied: this is called by a task of a port that has died.
+        """
+        self._runtime.check_open()
+        await self._runtime.standing.wait_attached(self.id)
 
     def watch_nodes(self, *, tools: bool = False) -> AbstractAsyncContextManager[NodeChanges]:
         """Nodes that join the network and leave it: `async with node.watch_nodes() as changes:`.

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 import trio
 
+from .._errors import NotAttached
 from .._ports.instruments import Instrument, check_instruments
 from .._profiles.sources import Layer
 from .._reason import node_failed
@@ -49,9 +50,11 @@ async def open_node(
       settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
 
         - `binds`: addresses to listen on: `unix:PATH` or `host:port`. `*` stands for all
-          interfaces, and port 0 for any free port. Without `binds` a node with seeds listens beside
-          the first seed that it reaches: on a socket in the directory of a `unix:` seed, else on a
-          free port of the IP address from which it reaches the seed. With `()` it listens nowhere.
+          interfaces, and port 0 for any free port. `fd:N` is a listening socket with which the
+          process was started, by the number of its descriptor, and `fd:NAME` one that systemd
+          passes by this name. Without `binds` a node with seeds listens beside the first seed that
+          it reaches: on a socket in the directory of a `unix:` seed, else on a free port of the IP
+          address from which it reaches the seed. With `()` it listens nowhere.
         - `advertise`: addresses that other nodes are told, in place of those where the node
           listens. For a node with `binds` that others reach by other addresses: through a published
           port of a container, or address translation. The node takes a seed at one of these
@@ -81,6 +84,10 @@ async def open_node(
           Closing it loses nothing: the next message opens another one. Of the two sides' settings
           the shorter one counts.
         - `handshake_timeout` (10 s): how long dialling an address may take, and then the handshake.
+        - `attach_timeout`: how long `open_node` waits until the node is in the network; then it
+          raises `NotAttached`. The services and the block begin when the node has a global node, or
+          is one and has tried each of its seeds once. Without this setting they begin at once, and
+          the node dials its seeds for as long as it takes.
         - `shutdown_timeout` (5 s): how long the tasks of a dead port may take to unwind, and a
           closing node to flush what is queued.
         - `drain_timeout` (25 s): how long the node may drain when a signal or an operator stops it,
@@ -126,7 +133,8 @@ async def open_node(
           something, and goes. It listens nowhere, is never global, and does not make another node
           global. `watch_nodes` and `peers` of other nodes leave it out; `watch_nodes(tools=True)`
           does not. Its node ID is the one that its certificate names, else a random one. From
-          outside it takes no node ID, `binds`, `advertise`, `services` or `spawn_modules`.
+          outside it takes no node ID, `binds`, `advertise`, `services`, `spawn_modules` or
+          `attach_timeout`.
 
     Leaving the block kills the ports, with the reason `("node_closed", nodeid)`, or `("node_failed", …)` after an
     exception; it waits until they have unwound, flushes the queues for other nodes, and closes. After a cancellation
@@ -137,6 +145,7 @@ async def open_node(
       TypeError, ConfigurationError: a setting is unknown, or has a value that cannot work; or the file of profiles
         cannot be used. The text names the place.
       OSError: it cannot listen where it should; the text names the address.
+      NotAttached: the setting `attach_timeout` is given, and the node was not in the network when it had passed.
       RuntimeError: no task of Trio's calls this; asyncio runs the caller, for example.
     """
     with from_outside(node_id, profile, fixed, settings) as (found_id, found):
@@ -177,6 +186,25 @@ async def open_node_in(
       environment: the source of randomness, the transport and the clocks.
       node_id, context, instruments, settings: as for `open_node`.
     """
+    async with open_unstarted(environment, node_id, context=context, instruments=instruments, **settings) as node:
+        node._runtime.standing.start()
+        yield node
+
+
+@asynccontextmanager
+async def open_unstarted(
+    environment: Environment,
+    node_id: str | None = None,
+    *,
+    context: Any = None,
+    instruments: Iterable[Instrument] = (),
+    **settings: Unpack[SettingArguments],
+) -> AsyncGenerator[Node, None]:
+    """Open a node as `open_node_in` does, for callers that start more services: when they have, they tell its standing.
+
+    Args:
+      environment, node_id, context, instruments, settings: as for `open_node_in`.
+    """
     _check_trio()
     watching = check_instruments(instruments)
     checked = check_settings(node_id, settings)
@@ -195,6 +223,7 @@ async def open_node_in(
             runtime.start(nursery, node._tasks)
             try:
                 try:
+                    await _attach(node, checked.attach_timeout)
                     start_services(node, services)
                     yield node
                     # A cancelled block must not begin to close in good order, so a pending cancellation is raised here.
@@ -224,6 +253,21 @@ async def open_node_in(
     if runtime.exit_status is not None:
         # An operator has asked for it; see `stop_on_signals`. Before, it would have kept the node from closing.
         raise SystemExit(runtime.exit_status)
+
+
+async def _attach(node: Node, seconds: float | None) -> None:
+    """Wait until a node is attached, for so many seconds at most. A checkpoint, unless there is no limit.
+
+    Raises:
+      NotAttached: the time is up.
+    """
+    if seconds is None:
+        return
+    with trio.move_on_after(seconds):
+        await node.wait_attached()
+    wrong = node._membership.give_up() if node._membership is not None else None
+    if wrong:
+        raise NotAttached(seconds, wrong)
 
 
 def _told(failure: BaseException) -> BaseException | None:

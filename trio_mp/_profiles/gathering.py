@@ -20,7 +20,7 @@ ONCE = ("node_id", "binds", "advertise", "services")
 TAKEN = "another node of this process has taken its own from outside"
 """Why a setting of `ONCE` cannot come from outside."""
 
-NOT_FOR_TOOLS = ("node_id", "binds", "advertise", "services", "spawn_modules")
+NOT_FOR_TOOLS = ("node_id", "binds", "advertise", "services", "spawn_modules", "attach_timeout")
 """What a profile says of the service that it is for, and not of a tool that joins the same network with it."""
 
 A_TOOL = "the node is a tool"

@@ -16,6 +16,7 @@ from .._peers.connection import Connection
 from .._peers.network import Network
 from .._peers.node_port import Service
 from .._peers.peer import Peer
+from .._peers.standing import Standing
 from .._protocol.membership.messages import MEMBERSHIP
 from .._protocol.membership.permissions import Declined, NotAllowed
 from .._protocol.membership.rules import (
@@ -61,6 +62,7 @@ class MembershipService:
     Args:
       network: the network of this node.
       directory: the entries of nodes in the shared database.
+      standing: is told whether this node is attached.
 
     Attributes:
       rules: they know which nodes are global, and which are attached to which.
@@ -69,13 +71,18 @@ class MembershipService:
       search: looks for the nodes with which this one has no connection, and something waits for one.
     """
 
-    def __init__(self, network: Network, directory: Directory) -> None:
+    def __init__(self, network: Network, directory: Directory, standing: Standing) -> None:
         self.network = network
         self._directory = directory
+        self._standing = standing
         # Rediallers of seeds have an address as their key, all others a node ID.
         self._rediallers: dict[str, Redialler] = {}
         permissions = permissions_of(network, self._rediallers.values)
         settings = network.settings
+        self._seeds = [
+            Seed(str(address), network.dispatcher.id, is_directory=isinstance(address, DirectorySeed))
+            for address in settings.seeds
+        ]
         self.rules = Membership(
             network.dispatcher.id, is_global=not settings.seeds, permissions=permissions, is_tool=settings.tool
         )
@@ -88,17 +95,18 @@ class MembershipService:
         self._changed = trio.lowlevel.ParkingLot()
         # Keys of rediallers that have no task yet.
         self._fresh: list[str] = []
+        self._tell_standing()
 
     async def run(self) -> None:
         """Dial seeds and global nodes, for as long as the node lives."""
         self._shuffle()
         self._update_addresses()
         async with trio.open_nursery() as nursery:
-            for seed in self.network.settings.seeds:
-                if isinstance(seed, DirectorySeed):
-                    nursery.start_soon(self._watch_directory, seed)
+            for address, seed in zip(self.network.settings.seeds, self._seeds, strict=True):
+                if isinstance(address, DirectorySeed):
+                    nursery.start_soon(self._watch_directory, address, seed)
                 else:
-                    nursery.start_soon(self._watch_seed, seed)
+                    nursery.start_soon(self._watch_seed, address, seed)
             if self.network.settings.advertise:
                 nursery.start_soon(self._watch_advertised)
             while True:
@@ -109,9 +117,9 @@ class MembershipService:
 
     # Rediallers ------------------------------------------------------------------------------------------------------
 
-    async def _watch_seed(self, address: Address | ServiceSeed) -> None:
+    async def _watch_seed(self, address: Address | ServiceSeed, seed: Seed) -> None:
         """Keep a redialler for every address of a seed. Its name is looked up again and again, since it may move."""
-        seed, backoff = Seed(str(address), self.network.dispatcher.id), RetryDelay(self.network.environment.jitter)
+        backoff = RetryDelay(self.network.environment.jitter)
         name = SeedName(address, self.network.environment.transport)
         while True:
             try:
@@ -121,6 +129,7 @@ class MembershipService:
                     why = error.strerror or str(error)
                     self.network.failures[seed.name] = why
                     seed.complain(seed.name, why)
+                self._looked_up(seed)
                 await trio.sleep(backoff.next())
                 continue
             self.network.failures.pop(seed.name, None)
@@ -132,9 +141,15 @@ class MembershipService:
                     redialler = Redialler(self, (place.address,), seed=seed)
                     seed.rediallers.append(redialler)
                     self._start(redialler.key, redialler)
+            # Only now: a name whose addresses are not dialled yet was not tried.
+            self._looked_up(seed)
             if [place.address for place in found] == [address]:
                 return
             await trio.sleep(RESOLVE_AGAIN * (0.5 + self.network.environment.jitter()))
+
+    def _looked_up(self, seed: Seed) -> None:
+        seed.looked_up = True
+        self._tell_standing()
 
     async def _watch_advertised(self) -> None:
         """Look up again and again where this node says that it is, and whether one of its seeds is there."""
@@ -154,9 +169,8 @@ class MembershipService:
         self.execute(self.rules.became_seed())
         return True
 
-    async def _watch_directory(self, address: DirectorySeed) -> None:
+    async def _watch_directory(self, address: DirectorySeed, seed: Seed) -> None:
         """Keep a redialler for every run that is written in a directory, and write this one if it is needed."""
-        seed = Seed(str(address), self.network.dispatcher.id, is_directory=True)
         owner = DirectoryOwner(
             own_addresses=self._own_addresses.to_write,
             found=partial(self._found, seed),
@@ -167,7 +181,9 @@ class MembershipService:
         directory, backoff = SeedDirectory(self.network, address, owner), RetryDelay(self.network.environment.jitter)
         try:
             while True:
-                done, placed = await directory.look(), self._is_placed()
+                done = await directory.look()
+                self._looked_up(seed)
+                placed = self._is_placed()
                 seconds = backoff.next()
                 if done and placed:
                     backoff.reset()
@@ -309,6 +325,10 @@ class MembershipService:
         """See `RediallerOwner.reached`."""
         self.execute(self.rules.reached(peer.id))
 
+    def tried(self) -> None:
+        """See `RediallerOwner.tried`."""
+        self._tell_standing()
+
     def is_own(self, address: Address) -> bool:
         """See `RediallerOwner.is_own`."""
         transport = self.network.environment.transport
@@ -320,6 +340,48 @@ class MembershipService:
     def is_advertised(self, address: Address) -> bool:
         """See `RediallerOwner.is_advertised`."""
         return self._own_addresses.is_advertised(address)
+
+    # Whether this node is attached -----------------------------------------------------------------------------------
+
+    def _tell_standing(self) -> None:
+        if self.rules.anchor is not None:
+            self._standing.attach(self.rules.anchor)
+        elif self.rules.is_global and (self._standing.attached.is_set() or self._has_tried()):
+            self._standing.attach("")
+        else:
+            self._standing.detach()
+
+    def _has_tried(self) -> bool:
+        """Whether this node, a global one, has tried all of its seeds: else it may be about to find a network there."""
+        return all(
+            seed.looked_up
+            and all(one.was_tried or one.node_id in self.rules.mesh or seed.is_spare(one) for one in seed.rediallers)
+            for seed in self._seeds
+        )
+
+    def give_up(self) -> dict[str, str]:
+        """Wait no longer for seeds that neither answer nor fail.
+
+        Returns:
+          What is wrong at each seed, if this node is not attached; else nothing. A global node is attached now: its
+          attempts have lasted for as long as anybody waits.
+        """
+        if self.rules.is_global:
+            self._standing.attach("")
+        return {} if self._standing.attached.is_set() else self._wrong_at_seeds()
+
+    def _wrong_at_seeds(self) -> dict[str, str]:
+        failures = self.network.failures
+        wrong: dict[str, str] = {}
+        for seed in self._seeds:
+            if not seed.rediallers:
+                wrong[seed.name] = failures.get(seed.name) or (
+                    "the name has no address" if seed.looked_up else "the name was not resolved yet"
+                )
+            for redialler in seed.rediallers:
+                known = f"{redialler.node_id} has not let this node join yet" if redialler.node_id else ""
+                wrong[redialler.key] = failures.get(redialler.key) or known or "no answer yet"
+        return wrong
 
     # What happens --------------------------------------------------------------------------------------------------
 
@@ -359,6 +421,7 @@ class MembershipService:
         if self._effects.execute(effects):
             self._meet_globals()
             self._changed.unpark_all()
+            self._tell_standing()
 
     def _do(self, effect: MembershipEffect) -> None:
         match effect:

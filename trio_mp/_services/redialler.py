@@ -98,6 +98,10 @@ class RediallerOwner(Protocol):
         """Take up that there is a connection with this peer, which a redialler has reached."""
         ...
 
+    def tried(self) -> None:
+        """Take up that an address of a seed was tried, whatever came of it."""
+        ...
+
     def is_own(self, address: Address) -> bool:
         """Whether this node itself listens at an address that answered as this node; then it becomes global."""
         ...
@@ -122,6 +126,7 @@ class Seed:
     Attributes:
       places: what the seed stood for when it was last looked up, by the keys of the rediallers.
       rediallers: one redialler for each address; of a directory one for each run that is written there.
+      looked_up: whether its name was looked up, with whatever result.
       said: the failures that were logged since the seed could be used for the last time.
     """
 
@@ -130,6 +135,7 @@ class Seed:
         self._is_directory = is_directory
         self._own_id = own_id
         self.places: dict[str, SeedPlace] = {}
+        self.looked_up = False
         self.rediallers: list[Redialler] = []
         self.said: set[str] = set()
 
@@ -196,6 +202,7 @@ class Redialler:
       failed_at: since when no attempt has succeeded, by Trio's clock; None if the last one did.
       misses: how many attempts have failed since the last one that did not.
       is_itself: whether this node itself answered there the last time, at an address of its own.
+      was_tried: whether an attempt has come to its end, whatever that was.
     """
 
     def __init__(
@@ -220,6 +227,7 @@ class Redialler:
         self.misses = 0
         self.is_itself = False
         self._last_retry = LAST_RETRY_OF_WRITTEN if written_run else LAST_RETRY
+        self.was_tried = False
         # Whether the cause of the last failure is only guessed.
         self._doubtful = False
         self._owner = owner
@@ -303,9 +311,18 @@ class Redialler:
                 self._succeeded(address)
             self.is_itself = True
             backoff.lengthen()
+            self._ended_attempt()
         else:
             self.is_itself = False
             self._failed(address, ITSELF)
+
+    def _ended_attempt(self) -> None:
+        """Note that this address was tried: nobody who is needed was there, or this node itself, or the end has come.
+
+        A connection that is in use does not count yet: the node there may be about to welcome this one.
+        """
+        self.was_tried = True
+        self._owner.tried()
 
     def _is_unproven(self) -> bool:
         """Whether it matters who is there, and nobody has proven it: the greeting alone says what a stranger likes."""
@@ -348,6 +365,7 @@ class Redialler:
                 await self._owner.wait_changed()
         finally:
             peer.release("redialler")
+        self._ended_attempt()
         if peer.current is current:
             peer.ask_to_part()
 
@@ -368,6 +386,7 @@ class Redialler:
             self._owner.network.failures[self._called(address)] = failure
             if not quiet:
                 self.seed.complain(str(address), failure, id_in_use=id_in_use)
+            self._ended_attempt()
         else:
             log.debug(
                 "%s cannot be reached at %s: %s",

@@ -18,7 +18,16 @@ from .._errors import ConfigurationError
 from .._ids import check_node_id
 from .._protocol.handshake.auth import MINIMUM_SECRET
 from .._protocol.handshake.greeting import MINIMUM_LIMIT
-from .._transport.addresses import Address, SeedAddress, TCPAddress, can_be_dialled, parse_address, parse_seed
+from .._transport.addresses import (
+    Address,
+    BindAddress,
+    SeedAddress,
+    TCPAddress,
+    can_be_dialled,
+    parse_address,
+    parse_bind,
+    parse_seed,
+)
 from .._transport.certificate_files import Certificate
 
 UnmonitoredDeath = Literal["log", "raise"]
@@ -88,9 +97,9 @@ def addresses(name: str, value: object) -> tuple[Address, ...]:
     return tuple(parse_address(text, setting=name) for text in strings(name, value))
 
 
-def binds(name: str, value: object) -> tuple[Address, ...] | None:
+def binds(name: str, value: object) -> tuple[BindAddress, ...] | None:
     """Parse addresses to listen on. None leaves it to the node where to listen."""
-    return None if value is None else addresses(name, value)
+    return None if value is None else tuple(parse_bind(text, setting=name) for text in strings(name, value))
 
 
 def seeds(name: str, value: object) -> tuple[SeedAddress, ...]:
@@ -182,6 +191,11 @@ def seconds(name: str, value: object) -> float:
         return float(value)
     except OverflowError:
         raise ConfigurationError(f"{name}: expected a number of seconds, got one too large for a float") from None
+
+
+def optional_seconds(name: str, value: object) -> float | None:
+    """Check a time, in seconds, or None for no limit."""
+    return None if value is None else seconds(name, value)
 
 
 def heartbeat(name: str, value: object) -> float:

@@ -15,7 +15,7 @@ from typing import Any, TypedDict, TypeVar
 
 from .._errors import ConfigurationError
 from .._ids import check_node_id
-from .._transport.addresses import Address, SeedAddress
+from .._transport.addresses import Address, BindAddress, SeedAddress
 from .._transport.certificate_files import Certificate
 from . import checks, texts
 from .checks import InspectionLevel, ServiceReference, UnmonitoredDeath
@@ -43,6 +43,7 @@ class SettingArguments(TypedDict, total=False):
     connect_timeout: float
     idle_timeout: float
     handshake_timeout: float
+    attach_timeout: float | None
     shutdown_timeout: float
     drain_timeout: float
     busy_poll: float
@@ -106,13 +107,15 @@ class Settings:
 
     # The node ID is an argument of `open_node` and no line of the table.
     node_id: str | None = None
-    binds: tuple[Address, ...] | None = _entry(
+    binds: tuple[BindAddress, ...] | None = _entry(
         None,
         checks.binds,
         "addresses to listen on: `unix:PATH` or `host:port`",
-        more="`*` stands for all interfaces, and port 0 for any free port. Without `binds` a node with seeds listens"
-        " beside the first seed that it reaches: on a socket in the directory of a `unix:` seed, else on a free port"
-        " of the IP address from which it reaches the seed. With `()` it listens nowhere.",
+        more="`*` stands for all interfaces, and port 0 for any free port. `fd:N` is a listening socket with which the"
+        " process was started, by the number of its descriptor, and `fd:NAME` one that systemd passes by this name."
+        " Without `binds` a node with seeds listens beside the first seed that it reaches: on a socket in the directory"
+        " of a `unix:` seed, else on a free port of the IP address from which it reaches the seed. With `()` it listens"
+        " nowhere.",
         read=texts.words,
     )
     advertise: tuple[Address, ...] = _entry(
@@ -182,6 +185,15 @@ class Settings:
         checks.seconds,
         "how long dialling an address may take, and then the handshake",
         unit="s",
+    )
+    attach_timeout: float | None = _entry(
+        None,
+        checks.optional_seconds,
+        "how long `open_node` waits until the node is in the network; then it raises `NotAttached`",
+        more="The services and the block begin when the node has a global node, or is one and has tried each of its"
+        " seeds once. Without this setting they begin at once, and the node dials its seeds for as long as it takes.",
+        unit="s",
+        read=texts.number,
     )
     shutdown_timeout: float = _entry(
         5.0,
@@ -287,8 +299,8 @@ class Settings:
         "whether the node is a tool: a member that comes to look or to say something, and goes",
         more="It listens nowhere, is never global, and does not make another node global. `watch_nodes` and `peers` of"
         " other nodes leave it out; `watch_nodes(tools=True)` does not. Its node ID is the one that its certificate"
-        " names, else a random one. From outside it takes no node ID, `binds`, `advertise`, `services` or"
-        " `spawn_modules`.",
+        " names, else a random one. From outside it takes no node ID, `binds`, `advertise`, `services`, `spawn_modules`"
+        " or `attach_timeout`.",
     )
 
     @property

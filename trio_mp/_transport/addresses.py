@@ -1,4 +1,4 @@
-"""Addresses as people write them: `unix:PATH` and `host:port`; as seeds also `srv:NAME` and `dir:PATH`."""
+"""Addresses as people write them: `unix:PATH` and `host:port`; some more are binds alone, or seeds alone."""
 
 from __future__ import annotations
 
@@ -46,8 +46,25 @@ class TCPAddress:
         return f"{host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class InheritedBind:
+    """Listening sockets that whoever has started this process has opened for it, as `fd:3` or `fd:api`.
+
+    Attributes:
+      name: the number of the descriptor, or the name that systemd gives the sockets.
+    """
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"fd:{self.name}"
+
+
 Address: TypeAlias = UnixAddress | TCPAddress
 """Where a node listens, or is dialled."""
+
+BindAddress: TypeAlias = Address | InheritedBind
+"""Where a node is told to listen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +114,10 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
         raise TypeError(f"{setting}: expected a str such as 'unix:/run/app.sock' or 'host:4040', got {text!r}")
     if text.startswith("unix:"):
         return _unix_address(text[5:], setting)
-    if kind := _kind_of_seed(text):
+    only, kind = ("bind", "fd:") if text.startswith("fd:") else ("seed", _kind_of_seed(text))
+    if kind:
         raise ConfigurationError(
-            f"{setting}: expected 'host:port' or 'unix:PATH', got {text!r}; only a seed can be a {kind!r}"
+            f"{setting}: expected 'host:port' or 'unix:PATH', got {text!r}; only a {only} can be a {kind!r}"
         )
     host, port = _split_host(text)
     if host in {"", "unix"} or any(character.isspace() or character in "/[]" for character in host):
@@ -133,6 +151,25 @@ def parse_seed(text: object, *, setting: str = "seeds") -> SeedAddress:
     if "\0" in rest:
         raise ConfigurationError(f"{setting}: expected the path of a directory behind 'dir:', got {rest!r}")
     return DirectorySeed(rest)
+
+
+def parse_bind(text: object, *, setting: str = "binds") -> BindAddress:
+    """The address to listen on in a text.
+
+    Args:
+      text: `fd:N`, `fd:NAME`, or an address as for `parse_address`.
+      setting: the place that an error names, such as the name of a setting.
+
+    Raises:
+      TypeError, ConfigurationError: `text` is none.
+    """
+    if not isinstance(text, str) or not text.startswith("fd:"):
+        return parse_address(text, setting=setting)
+    name = text[3:]
+    is_number = name.isascii() and name.isdigit()
+    if not name or not name.isprintable() or ":" in name or (is_number and len(name) > 9):
+        raise ConfigurationError(f"{setting}: expected the number or the name of a socket behind 'fd:', got {name!r}")
+    return InheritedBind(name)
 
 
 def can_be_dialled(address: Address) -> bool:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import trio
 
-from .addresses import Address, SeedAddress, TCPAddress, UnixAddress
+from .._errors import ConfigurationError
+from .addresses import Address, InheritedBind, SeedAddress, TCPAddress, UnixAddress
 from .service_records import ServiceRecords
 
 
@@ -110,6 +111,13 @@ class Transport(ABC):
 
         Raises `OSError`, with the address in its text.
         """
+
+    def listen_inherited(self, bind: InheritedBind) -> list[Listener]:
+        """Listen on sockets that whoever has started this process has opened for it. Not a checkpoint.
+
+        Raises `ConfigurationError` if there are no such sockets.
+        """
+        raise ConfigurationError(f"binds: expected addresses of this transport, got {bind}: it has no descriptors")
 
     async def listen_beside(self, dialled: Address, pipe: Pipe, name: str) -> list[Listener]:
         """Listen where nodes that reach the other end of a pipe should reach this side, too. A checkpoint.

@@ -38,8 +38,11 @@ MOST_READ = 64
 MOST_ADDRESSES = 16
 """How many addresses of one node are written, and read."""
 
-LARGEST = 4096
-"""How many bytes a file of a node may have."""
+LONGEST_WRITTEN = 300
+"""How many characters an address may have, to be written. No other node believes a longer one."""
+
+LARGEST = 32 * 1024
+"""How many bytes a file of a node may have: more than those addresses need, each character as six."""
 
 _NAME = re.compile(r"([A-Za-z0-9]{16})\.node")
 _UNFINISHED = re.compile(r"\.([A-Za-z0-9]{16})\.tmp")
@@ -116,9 +119,23 @@ def read_seed_files(directory: str, *, old_before: float) -> SeedFiles:
             continue
         except OSError as error:
             faults.append(f"{name} cannot be read: {error.strerror or error}")
-        except (ValueError, RecursionError):
+        except ValueError:
             faults.append(f"{name} is no file of a node")
     return SeedFiles(tuple(sorted(files, key=lambda file: file.run)), tuple(sorted(faults)))
+
+
+def parse_seed_file(content_untrusted: bytes, renewed_at: float) -> SeedFile:
+    """Parse what is in a file. Raises `ValueError`."""
+    try:
+        said = json.loads(content_untrusted)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    match said:
+        case {"run": str(run), "node": str(node_id), "addresses": list(texts)}:
+            addresses = tuple(map(_parse, texts[:MOST_ADDRESSES]))
+            if is_incarnation(run) and is_node_id(node_id) and addresses:
+                return SeedFile(run, node_id, addresses, renewed_at)
+    raise ValueError("it says something else")
 
 
 def write_seed_file(directory: str, file: SeedFile) -> None:
@@ -126,7 +143,8 @@ def write_seed_file(directory: str, file: SeedFile) -> None:
     folder = Path(directory)
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    said = {"run": file.run, "node": file.node_id, "addresses": [str(address) for address in file.addresses]}
+    addresses = [text for text in map(str, file.addresses) if len(text) <= LONGEST_WRITTEN][:MOST_ADDRESSES]
+    said = {"run": file.run, "node": file.node_id, "addresses": addresses}
     aside = folder / f".{file.run}.tmp"
     with contextlib.suppress(FileNotFoundError):
         aside.unlink()
@@ -179,22 +197,19 @@ def _read(path: Path, renewed_at: float) -> SeedFile:
         content = os.read(descriptor, LARGEST)
     finally:
         os.close(descriptor)
-    said = json.loads(content)
-    match said:
-        case {"run": str(run), "node": str(node_id), "addresses": list(texts)}:
-            addresses = tuple(map(_parse, texts[:MOST_ADDRESSES]))
-            if is_incarnation(run) and name_of(run) == path.name and is_node_id(node_id) and addresses:
-                return SeedFile(run, node_id, addresses, renewed_at)
-    raise ValueError("it says something else")
+    file = parse_seed_file(content, renewed_at)
+    if name_of(file.run) != path.name:
+        raise ValueError("it is the file of another run")
+    return file
 
 
 def _parse(text: object) -> Address:
     """Parse the address of a node. Raises `ValueError`."""
-    if not str(text).isprintable():
+    if not isinstance(text, str) or not text.isprintable():
         raise ValueError("it cannot be printed")
     try:
         address = parse_address(text)
-    except (ConfigurationError, TypeError) as error:
+    except ConfigurationError as error:
         raise ValueError(str(error)) from error
     if not can_be_dialled(address):
         raise ValueError("nobody can dial it")

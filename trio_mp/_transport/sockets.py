@@ -13,7 +13,8 @@ from pathlib import Path
 import trio
 
 from . import unix_sockets
-from .addresses import Address, SeedAddress, ServiceSeed, TCPAddress, UnixAddress
+from .addresses import Address, InheritedBind, SeedAddress, ServiceSeed, TCPAddress, UnixAddress
+from .inherited import INHERITED, InheritedSockets
 from .interfaces import interface_hosts, is_own_host
 from .pipe import Listener, Pipe, Transport
 from .service_records import ServiceRecords, check_dns, find_records
@@ -203,10 +204,12 @@ class SocketTransport(Transport):
     """Reaches other nodes over the sockets of the operating system.
 
     Args:
+      inherited: the sockets that this process was started with.
       server: the IP address and the port of the server of DNS to ask for SRV records; by default the machine's.
     """
 
-    def __init__(self, server: tuple[str, int] | None = None) -> None:
+    def __init__(self, inherited: InheritedSockets = INHERITED, server: tuple[str, int] | None = None) -> None:
+        self._inherited = inherited
         self._server = server
 
     async def dial(self, address: Address) -> Pipe:
@@ -244,6 +247,13 @@ class SocketTransport(Transport):
         for listener in listeners:
             name = listener.socket.getsockname()
             found.append(SocketListener(listener, str(TCPAddress(str(name[0]), int(name[1]))), None))
+        return found
+
+    def listen_inherited(self, bind: InheritedBind) -> list[Listener]:
+        """See `Transport.listen_inherited`. The file of a Unix socket stays: whoever has made it removes it."""
+        found: list[Listener] = []
+        for inherited, address in self._inherited.open(bind.name):
+            found.append(SocketListener(trio.SocketListener(trio.socket.from_stdlib_socket(inherited)), address, None))
         return found
 
     def own_hosts(self) -> list[str]:

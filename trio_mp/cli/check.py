@@ -21,7 +21,7 @@ from .._services.seed_names import SeedName
 from .._services.spawning import import_modules
 from .._settings import checks
 from .._settings.settings import TABLE, check_settings
-from .._transport.addresses import Address, DirectorySeed, SeedAddress, UnixAddress
+from .._transport.addresses import Address, DirectorySeed, InheritedBind, SeedAddress, UnixAddress
 from .._transport.certificate_files import Certificate
 from .._transport.seed_files import read_seed_files
 from .._transport.sockets import SocketTransport
@@ -126,7 +126,9 @@ def _check_spawn_modules(given: Given, _: Merged) -> list[str]:
 
 
 def _check_binds(given: Given, _: Merged) -> list[str]:
-    return trio.run(_each, _try_to_listen, checks.addresses("binds", given.value))
+    binds = checks.binds("binds", given.value) or ()
+    # Sockets that systemd passes are not there now, and another process must not listen on those that are.
+    return trio.run(_each, _try_to_listen, [bind for bind in binds if not isinstance(bind, InheritedBind)])
 
 
 def _check_seeds(given: Given, _: Merged) -> list[str]:

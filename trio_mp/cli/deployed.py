@@ -10,9 +10,9 @@ from contextlib import AbstractAsyncContextManager
 
 import trio
 
-from .._errors import ConfigurationError
+from .._errors import ConfigurationError, NotAttached
 from .._node.node import Node
-from .._node.opening import open_node_in
+from .._node.opening import open_unstarted
 from .._node.outside import from_outside
 from .._node.services import FoundService, find_services, start_services
 from .._node.signals import STOPPING_PROCESS, Stopping
@@ -36,8 +36,8 @@ NodeFrom = Callable[[str | None, SettingArguments], AbstractAsyncContextManager[
 
 
 def open_deployed(node_id: str | None, settings: SettingArguments) -> AbstractAsyncContextManager[Node]:
-    """Open a node as programs do."""
-    return open_node_in(Environment(), node_id, instruments=trace_of_environment(), **settings)
+    """Open a node as programs do, whose services the caller starts."""
+    return open_unstarted(Environment(), node_id, instruments=trace_of_environment(), **settings)
 
 
 StopFrom = Callable[[Node, Callable[[str], object]], Stopping]
@@ -91,7 +91,7 @@ class DeployedNode:
 
         Raises:
           ConfigurationError: a setting cannot work.
-          CommandFailed: the node cannot listen where it should.
+          CommandFailed: the node cannot listen where it should, or is not attached in its time.
           SystemExit: the program has raised it; or an operator wants the process to be started again.
         """
         if self._arguments.verbose:
@@ -105,6 +105,8 @@ class DeployedNode:
                 raise
             if not self._opened and isinstance(error, OSError):
                 raise CommandFailed(CANNOT_JOIN, error.strerror or str(error)) from None
+            if not self._opened and isinstance(error, NotAttached):
+                raise CommandFailed(CANNOT_JOIN, str(error)) from None
             return report_program(error)
         if isinstance(ended, SystemExit):
             raise ended
@@ -127,6 +129,7 @@ class DeployedNode:
                 self._opened = True
                 async with self._stop(node, Output(self._arguments).say) as stopping:
                     start_services(node, map(self._watch, services))
+                    node._runtime.standing.start()
                     try:
                         return await self._main(node)
                     except SystemExit as left:

@@ -30,8 +30,9 @@ RESTARTS = ("never", "on-failure", "always")
 RUN_STATUS = """\
 exit status: 0 the program has ended, or the node has drained and was stopped; 1 it was cut short while
 it drained, or the program has raised an exception, which is shown, or a worker has failed; 2 there is no
-such program, or a setting is wrong; 3 the node cannot listen where it should; 75 an operator wants it
-to be started again; 130 a second Ctrl-C. What the program gives to sys.exit() wins."""
+such program, or a setting is wrong; 3 the node cannot listen where it should, or is not in the network
+within its attach_timeout; 75 an operator wants it to be started again; 130 a second Ctrl-C. What the
+program gives to sys.exit() wins."""
 
 SEED = """\
 Runs a node by which others find the network, and nothing else: it has no services, and no program.
@@ -40,7 +41,8 @@ It prints where it listens, one address a line, and runs until it is stopped.
 
 SEED_STATUS = """\
 exit status: 0 it was stopped, and had drained; 1 it was cut short; 2 a setting is wrong; 3 it cannot
-listen where it should; 75 an operator wants it to be started again; 130 a second Ctrl-C."""
+listen where it should, or is not in the network within its attach_timeout; 75 an operator wants it
+to be started again; 130 a second Ctrl-C."""
 
 DRAIN = """\
 Has the node take leave of its work, and waits until it has: what was registered there is withdrawn, others
