@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import _version
+
 if TYPE_CHECKING:
     from ._public import (
         ANY as ANY,
@@ -72,6 +74,8 @@ if TYPE_CHECKING:
         open_node as open_node,
         spawnable as spawnable,
     )
+
+__version__ = _version.VERSION
 
 __all__ = [
     "ANY",
