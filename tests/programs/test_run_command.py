@@ -336,3 +336,8 @@ def test_a_seed_needs_an_address(folder: Path) -> None:
     said = run_command("seed", "--bind", "[]", cwd=folder, env=environment(TRIO_MP_SECRET=SECRET))
     assert (said.returncode, said.stdout) == (2, "")
     assert said.stderr == "trio-mp: binds: expected an address to listen on for a seed, got none; give --bind ADDRESS\n"
+
+
+def test_a_seed_that_has_a_directory_or_a_service_for_a_seed_is_among_its_seeds() -> None:
+    found = as_seed({"binds": ["unix:s"], "seeds": ["dir:jobs", "srv:_app._tcp.example"]})
+    assert found["seeds"] == ["dir:jobs", "srv:_app._tcp.example", "unix:s"]
