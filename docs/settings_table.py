@@ -69,6 +69,7 @@ def markdown_table() -> str:
 
 EXAMPLES: dict[str, object] = {
     "binds": ["*:4040", "unix:/run/app.sock"],
+    "advertise": ["one.example:14040"],
     "seeds": ["one.example:4040", "two.example:4040"],
     "secret": "use a long random text instead",
     "secret_file": "secret",

@@ -24,6 +24,7 @@ heartbeat = 2
 [profile."all of it"]
 parent = "seed"
 node_id = "me"
+advertise = ["one.example:4040"]
 seeds = []
 secret = ["0123456789abcdef", "the one before this"]
 secret_file = "secret"

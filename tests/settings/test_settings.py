@@ -30,6 +30,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.handshake_timeout == 10
     assert settings.attach_timeout is None
     assert settings.shutdown_timeout == 5
+    assert settings.drain_timeout == 25
     assert settings.busy_poll == 0
     assert settings.queue_limit == 256 * 1024**2
     assert settings.message_limit == 64 * 1024**2
@@ -51,7 +52,8 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
 def test_every_setting_can_be_given() -> None:
     arguments: SettingArguments = {
         "binds": ["127.0.0.1:0", "unix:/tmp/x.sock"],
-        "seeds": ("localhost",),
+        "advertise": ["one.example", "unix:/tmp/x.sock"],
+        "seeds": ("localhost", "srv:_app._tcp.example", "dir:/shared/job"),
         "secret": (SECRET, b"the one before this"),
         "secret_file": None,
         "certificate": None,
@@ -62,6 +64,7 @@ def test_every_setting_can_be_given() -> None:
         "handshake_timeout": 2,
         "attach_timeout": 30,
         "shutdown_timeout": 0.5,
+        "drain_timeout": 7.5,
         "busy_poll": 50e-6,
         "queue_limit": 1024**2,
         "message_limit": 256 * 1024,
@@ -82,7 +85,8 @@ def test_every_setting_can_be_given() -> None:
     settings = check_settings("me", arguments)
     assert settings.node_id == "me"
     assert [str(address) for address in settings.binds or ()] == ["127.0.0.1:0", "unix:/tmp/x.sock"]
-    assert [str(address) for address in settings.seeds] == ["localhost:4040"]
+    assert [str(address) for address in settings.advertise] == ["one.example:4040", "unix:/tmp/x.sock"]
+    assert [str(seed) for seed in settings.seeds] == ["localhost:4040", "srv:_app._tcp.example", "dir:/shared/job"]
     assert settings.secret == (SECRET.encode(), b"the one before this")
     assert settings.heartbeat == 1.0
     assert isinstance(settings.heartbeat, float)

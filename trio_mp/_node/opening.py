@@ -43,7 +43,7 @@ async def open_node(
         takes the settings of the variables `TRIO_MP_…`; and those of the configured profile, if the program gives
         `binds` or `seeds`, or `TRIO_MP_PROFILE`, `TRIO_MP_BINDS` or `TRIO_MP_SEEDS` is set. What comes from outside
         replaces what the program says. Of the nodes of a process that are open at the same time, only the first takes
-        a node ID, `binds`, `services` or `health` from outside.
+        a node ID, `binds`, `advertise`, `services` or `health` from outside.
       fixed: names of settings, or `node_id`, that cannot be changed from outside.
       context: any object of the program, which `Node.context` gives back, and which is never sent.
       instruments: instruments that watch the node from its first moment; see `trio_mp.abc.Instrument`.
@@ -55,10 +55,16 @@ async def open_node(
           passes by this name. Without `binds` a node with seeds listens beside the first seed that
           it reaches: on a socket in the directory of a `unix:` seed, else on a free port of the IP
           address from which it reaches the seed. With `()` it listens nowhere.
+        - `advertise`: addresses that other nodes are told, in place of those where the node
+          listens. For a node with `binds` that others reach by other addresses: through a published
+          port of a container, or address translation. The node takes a seed at one of these
+          addresses for itself.
         - `seeds`: addresses of nodes by which the node finds the network. A host name stands for
-          all of its IP addresses, and `*` for `localhost`. The node dials seeds until they answer.
-          A node with `binds` or `seeds` needs a `secret` or a `certificate`. Where it has both, a
-          peer must prove both.
+          all of its IP addresses, and `*` for `localhost`. `srv:NAME` stands for what the SRV
+          records of a name say, and needs the extra `dns`. `dir:PATH` is a directory in which nodes
+          write where they listen; without `binds` a node that writes itself there listens at a free
+          port of all interfaces. The node dials seeds until they answer. A node with `binds` or
+          `seeds` needs a `secret` or a `certificate`. Where it has both, a peer must prove both.
         - `secret`: at least 16 bytes, as str or bytes, which all nodes of the network know and
           nobody else. Of a tuple of secrets the node dials with the first, and accepts each.
         - `secret_file`: the path of a file with secrets, one a line, in place of `secret`. The node
@@ -131,8 +137,8 @@ async def open_node(
           something, and goes. It listens nowhere, is never global, and does not make another node
           global. `watch_nodes` and `peers` of other nodes leave it out; `watch_nodes(tools=True)`
           does not. Its node ID is the one that its certificate names, else a random one. From
-          outside it takes no node ID, `binds`, `services`, `spawn_modules`, `attach_timeout` or
-          `health`.
+          outside it takes no node ID, `binds`, `advertise`, `services`, `spawn_modules`,
+          `attach_timeout` or `health`.
 
     Leaving the block kills the ports, with the reason `("node_closed", nodeid)`, or `("node_failed", …)` after an
     exception; it waits until they have unwound, flushes the queues for other nodes, and closes. After a cancellation
