@@ -276,6 +276,12 @@ HEALTH = (
         ("tests/programs/test_workers_command.py::test_workers_run_the_services_and_read_the_secrets_themselves",),
     ),
     Fault(
+        "check_without_health",
+        "a check does not try to listen where probes are answered",
+        (Change("cli/check.py", '    "health": _check_health,\n', ""),),
+        ("tests/programs/test_check_command.py::test_all_that_is_wrong_is_said_at_once",),
+    ),
+    Fault(
         "answers_at_the_port_of_nodes",
         "an address without a port is that of the port at which nodes listen",
         (Change(_CHECKS, "not _WITH_PORT.search(str(value))", "False"),),
