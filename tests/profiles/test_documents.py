@@ -24,6 +24,7 @@ heartbeat = 2
 [profile."all of it"]
 parent = "seed"
 node_id = "me"
+advertise = ["one.example:4040"]
 seeds = []
 secret = ["0123456789abcdef", "the one before this"]
 secret_file = "secret"
@@ -49,6 +50,7 @@ spawn_modules = ["json"]
 inspect = "read"
 inspect_from = ["ops"]
 share_logs = false
+health = "127.0.0.1:8081"
 tool = false
 
 [profile.seed]

@@ -13,6 +13,7 @@ from trio_mp._profiles.variables import VARIABLES, find_misspelt, variables_laye
 EVERYTHING: dict[str, tuple[str, object]] = {
     "TRIO_MP_NODE_ID": ("me", "me"),
     "TRIO_MP_BINDS": ("*:4040, unix:/tmp/s", ["*:4040", "unix:/tmp/s"]),
+    "TRIO_MP_ADVERTISE": ("one.example, two.example:1", ["one.example", "two.example:1"]),
     "TRIO_MP_SEEDS": ("localhost,[::1]:4040", ["localhost", "[::1]:4040"]),
     "TRIO_MP_SECRET": ("a secret, with a comma", "a secret, with a comma"),
     "TRIO_MP_SECRET_FILE": ("secret", "secret"),
@@ -41,6 +42,7 @@ EVERYTHING: dict[str, tuple[str, object]] = {
     "TRIO_MP_INSPECT": ("act", "act"),
     "TRIO_MP_INSPECT_FROM": ("ops, top", ["ops", "top"]),
     "TRIO_MP_SHARE_LOGS": ("0", False),
+    "TRIO_MP_HEALTH": ("127.0.0.1:8081", "127.0.0.1:8081"),
     "TRIO_MP_TOOL": ("true", True),
 }
 

@@ -116,6 +116,8 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
 
     errands = Errands(settings.queue_limit, find_peer, make_peer, node_id)
     network: Network | None = None
+    for seed in settings.seeds:
+        environment.transport.check_seed(seed)
     if settings.networked:
         make_tls, notary = _make_tls(settings, environment, node_id)
         network = Network(
@@ -151,8 +153,9 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     observers.forgotten += [runtime.routes.clear]
     observers.ended += [database.closed]
     observers.up += [calls.went_up, drains.went_up]
-    observers.down += [drains.went_down]
+    observers.down += [drains.went_down, runtime.leaving.discard]
     observers.heard += [drains.heard]
+    observers.draining += [runtime.leaving.add]
     if membership is not None:
         observers.up += [membership.went_up]
         observers.down += [membership.went_down, database.went_down]

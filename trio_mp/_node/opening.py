@@ -15,7 +15,7 @@ from .._profiles.sources import Layer
 from .._reason import node_failed
 from .._services.spawning import import_modules
 from .._settings.environment import Environment
-from .._settings.settings import SettingArguments, check_settings
+from .._settings.settings import SettingArguments, Settings, check_settings
 from .node import Node
 from .outside import from_outside
 from .secrets import load_secrets
@@ -44,7 +44,7 @@ async def open_node(
         takes the settings of the variables `TRIO_MP_…`; and those of the configured profile, if the program gives
         `binds` or `seeds`, or `TRIO_MP_PROFILE`, `TRIO_MP_BINDS` or `TRIO_MP_SEEDS` is set. What comes from outside
         replaces what the program says. Of the nodes of a process that are open at the same time, only the first takes
-        a node ID, `binds` or `services` from outside.
+        a node ID, `binds`, `advertise` or `services` from outside.
       fixed: names of settings, or `node_id`, that cannot be changed from outside.
       context: any object of the program, which `Node.context` gives back, and which is never sent.
       instruments: instruments that watch the node from its first moment; see `trio_mp.abc.Instrument`.
@@ -56,10 +56,16 @@ async def open_node(
           passes by this name. Without `binds` a node with seeds listens beside the first seed that
           it reaches: on a socket in the directory of a `unix:` seed, else on a free port of the IP
           address from which it reaches the seed. With `()` it listens nowhere.
+        - `advertise`: addresses that other nodes are told, in place of those where the node
+          listens. For a node with `binds` that others reach by other addresses: through a published
+          port of a container, or address translation. The node takes a seed at one of these
+          addresses for itself.
         - `seeds`: addresses of nodes by which the node finds the network. A host name stands for
-          all of its IP addresses, and `*` for `localhost`. The node dials seeds until they answer.
-          A node with `binds` or `seeds` needs a `secret` or a `certificate`. Where it has both, a
-          peer must prove both.
+          all of its IP addresses, and `*` for `localhost`. `srv:NAME` stands for what the SRV
+          records of a name say, and needs the extra `dns`. `dir:PATH` is a directory in which nodes
+          write where they listen; without `binds` a node that writes itself there listens at a free
+          port of all interfaces. The node dials seeds until they answer. A node with `binds` or
+          `seeds` needs a `secret` or a `certificate`. Where it has both, a peer must prove both.
         - `secret`: at least 16 bytes, as str or bytes, which all nodes of the network know and
           nobody else. Of a tuple of secrets the node dials with the first, and accepts each.
         - `secret_file`: the path of a file with secrets, one a line, in place of `secret`. The node
@@ -124,11 +130,16 @@ async def open_node(
           member may claim any ID, so this keeps out mistakes, and nobody who means harm.
         - `share_logs` (True): whether other nodes get log records of this process when they ask for
           them.
+        - `health`: where the node answers probes over HTTP, at `/ready` and `/live`: `unix:PATH` or
+          `127.0.0.1:PORT`. Nobody has to prove anything to ask. A Unix socket answers this user
+          alone, `127.0.0.1` everybody on this machine, and `*` everybody who reaches it. A node is
+          live as long as its loop turns within three heartbeats.
         - `tool` (False): whether the node is a tool: a member that comes to look or to say
           something, and goes. It listens nowhere, is never global, and does not make another node
           global. `watch_nodes` and `peers` of other nodes leave it out; `watch_nodes(tools=True)`
           does not. Its node ID is the one that its certificate names, else a random one. From
-          outside it takes no node ID, `binds`, `services`, `spawn_modules` or `attach_timeout`.
+          outside it takes no node ID, `binds`, `advertise`, `services`, `spawn_modules`,
+          `attach_timeout` or `health`.
 
     Leaving the block kills the ports, with the reason `("node_closed", nodeid)`, or `("node_failed", …)` after an
     exception; it waits until they have unwound, flushes the queues for other nodes, and closes. After a cancellation
@@ -208,7 +219,7 @@ async def open_unstarted(
     checked = await load_secrets(checked, environment)
     node = Node(checked, environment, context, open_node_in)
     runtime = node._runtime
-    await runtime.prepare()
+    await _listen(node, checked)
     for instrument in watching:
         node.add_instrument(instrument)
     failure: BaseException | None = None
@@ -216,6 +227,9 @@ async def open_unstarted(
     try:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             runtime.start(nursery, node._tasks)
+            if runtime.probed_at and runtime.network is None:
+                # With a network it is one of the tasks.
+                runtime.lifecycle.start_system_task(node._watchdog.run)
             try:
                 try:
                     await _attach(node, checked.attach_timeout)
@@ -248,6 +262,26 @@ async def open_unstarted(
     if runtime.exit_status is not None:
         # An operator has asked for it; see `stop_on_signals`. Before, it would have kept the node from closing.
         raise SystemExit(runtime.exit_status)
+
+
+async def _listen(node: Node, settings: Settings) -> None:
+    """Begin to listen, for other nodes and for probes. A checkpoint. Raises `OSError`, and then it listens nowhere."""
+    runtime = node._runtime
+    await runtime.prepare()
+    if settings.health is None:
+        return
+    from .health import Health, open_health  # with a server: for those who are probed
+
+    health = Health(runtime.standing, node._watchdog.blocked, 3 * settings.heartbeat)
+    try:
+        listener = await open_health(settings.health, health, node.id)
+    except BaseException:
+        if runtime.network is not None:
+            await runtime.network.stop_listening()
+        raise
+    runtime.probed_at = listener.addresses
+    # At the very end, so that there are answers while the node closes.
+    runtime.observers.ended += [listener.close]
 
 
 async def _attach(node: Node, seconds: float | None) -> None:

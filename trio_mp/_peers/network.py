@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import trio
 
@@ -17,7 +18,7 @@ from .._protocol.handshake.session import TLSChannel
 from .._protocol.membership.permissions import Notary
 from .._settings.environment import Environment
 from .._settings.settings import Settings
-from .._transport.addresses import Address, InheritedBind, parse_address
+from .._transport.addresses import Address, InheritedBind, TCPAddress, parse_address
 from .._transport.admission import CROWD, Admission, source_of
 from .._transport.pipe import Listener, Pipe
 from .._transport.unix_sockets import socket_name
@@ -165,12 +166,22 @@ class Network:
 
         A checkpoint. Where it cannot, it listens nowhere, and says so in the log.
         """
+        name = socket_name(self.dispatcher.id)
+        await self._listen_late(partial(self.environment.transport.listen_beside, dialled, pipe, name))
+
+    async def listen_anywhere(self) -> None:
+        """Listen at a free port of all interfaces, unless the settings say where, or it listens already.
+
+        A checkpoint. For the first nodes of a network in which nobody knows an address before.
+        """
+        await self._listen_late(partial(self.environment.transport.listen, TCPAddress("*", 0)))
+
+    async def _listen_late(self, listen: Callable[[], Awaitable[list[Listener]]]) -> None:
         if self.settings.binds is not None or self._listeners or self._nursery is None:
             await trio.lowlevel.checkpoint()
             return
-        name = socket_name(self.dispatcher.id)
         try:
-            listeners = await self.environment.transport.listen_beside(dialled, pipe, name)
+            listeners = await listen()
         except OSError as error:
             why = error.strerror or str(error)
             log.warning(

@@ -15,7 +15,7 @@ from typing import Any, TypedDict, TypeVar
 
 from .._errors import ConfigurationError
 from .._ids import check_node_id
-from .._transport.addresses import Address, BindAddress
+from .._transport.addresses import Address, BindAddress, SeedAddress
 from .._transport.certificate_files import Certificate
 from . import checks, texts
 from .checks import InspectionLevel, ServiceReference, UnmonitoredDeath
@@ -33,6 +33,7 @@ class SettingArguments(TypedDict, total=False):
     """
 
     binds: Iterable[str] | None
+    advertise: Iterable[str]
     seeds: Iterable[str]
     secret: str | bytes | Iterable[str | bytes] | None
     secret_file: str | os.PathLike[str] | None
@@ -59,6 +60,7 @@ class SettingArguments(TypedDict, total=False):
     inspect: InspectionLevel
     inspect_from: Iterable[str]
     share_logs: bool
+    health: str | None
     tool: bool
 
 
@@ -117,13 +119,22 @@ class Settings:
         " nowhere.",
         read=texts.words,
     )
-    seeds: tuple[Address, ...] = _entry(
+    advertise: tuple[Address, ...] = _entry(
+        (),
+        checks.advertised,
+        "addresses that other nodes are told, in place of those where the node listens",
+        more="For a node with `binds` that others reach by other addresses: through a published port of a container, or"
+        " address translation. The node takes a seed at one of these addresses for itself.",
+    )
+    seeds: tuple[SeedAddress, ...] = _entry(
         (),
         checks.seeds,
         "addresses of nodes by which the node finds the network",
-        more="A host name stands for all of its IP addresses, and `*` for `localhost`. The node dials seeds until they"
-        " answer. A node with `binds` or `seeds` needs a `secret` or a `certificate`. Where it has both, a peer must"
-        " prove both.",
+        more="A host name stands for all of its IP addresses, and `*` for `localhost`. `srv:NAME` stands for what the"
+        " SRV records of a name say, and needs the extra `dns`. `dir:PATH` is a directory in which nodes write where"
+        " they listen; without `binds` a node that writes itself there listens at a free port of all interfaces. The"
+        " node dials seeds until they answer. A node with `binds` or `seeds` needs a `secret` or a `certificate`. Where"
+        " it has both, a peer must prove both.",
     )
     secret: tuple[bytes, ...] = _entry(
         (),
@@ -283,14 +294,21 @@ class Settings:
         checks.flag,
         "whether other nodes get log records of this process when they ask for them",
     )
+    health: Address | None = _entry(  # noqa: RUF009 - a field, which is what dataclasses take
+        None,
+        checks.health,
+        "where the node answers probes over HTTP, at `/ready` and `/live`: `unix:PATH` or `127.0.0.1:PORT`",
+        more="Nobody has to prove anything to ask. A Unix socket answers this user alone, `127.0.0.1` everybody on this"
+        " machine, and `*` everybody who reaches it. A node is live as long as its loop turns within three heartbeats.",
+    )
     tool: bool = _entry(
         False,
         checks.flag,
         "whether the node is a tool: a member that comes to look or to say something, and goes",
         more="It listens nowhere, is never global, and does not make another node global. `watch_nodes` and `peers` of"
         " other nodes leave it out; `watch_nodes(tools=True)` does not. Its node ID is the one that its certificate"
-        " names, else a random one. From outside it takes no node ID, `binds`, `services`, `spawn_modules` or"
-        " `attach_timeout`.",
+        " names, else a random one. From outside it takes no node ID, `binds`, `advertise`, `services`, `spawn_modules`,"
+        " `attach_timeout` or `health`.",
     )
 
     @property
@@ -341,6 +359,11 @@ def _nearest(name: str) -> str:
 
 def _check_together(settings: Settings) -> None:
     """Raise `ConfigurationError` for settings that contradict each other."""
+    if settings.networked and settings.advertise and not settings.binds:
+        raise ConfigurationError(
+            f"advertise: expected it in a node with binds, got {settings.advertise[0]} and no binds; say in binds where"
+            " the node listens, or leave advertise away"
+        )
     if settings.secret and settings.secret_file is not None:
         raise ConfigurationError("secret_file: expected it without a secret, got both; leave one of them away")
     if not (settings.secret or settings.secret_file or settings.certificate) and settings.networked:

@@ -27,9 +27,16 @@ import trio
 from .._events import fields
 from .._ids import node_of
 from .._ports.port import Port, new_port
-from .._reason import NORMAL, Reason, asks_again, describe, identifier_of, process_ended
+from .._reason import NORMAL, Reason, describe, identifier_of, process_ended, shutdown
 from .._runtime import Runtime
-from .._transport.addresses import UNIX_PATH_LIMIT, Address, TCPAddress, UnixAddress, parse_address
+from .._transport.addresses import (
+    UNIX_PATH_LIMIT,
+    DirectorySeed,
+    ServiceSeed,
+    TCPAddress,
+    UnixAddress,
+    parse_seed,
+)
 from .process_invitation import Invitation, ParentPipe
 
 StrPath: TypeAlias = str | os.PathLike[str]
@@ -190,7 +197,7 @@ class ChildProcess:
         if status == 0 and not self._why_killed:
             return NORMAL
         if status == RESTART_STATUS and not self._why_killed:
-            return asks_again(f"process {self.pid}: exit status {status}, by which it asks to be started again")
+            return shutdown(f"process {self.pid}: exit status {status}, by which it asks to be started again")
         how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit status {status}"
         because = f" ({self._why_killed})" if self._why_killed else ""
         return process_ended(f"{shlex.join(self.command)}, process {self.pid}: {how}{because}")
@@ -348,8 +355,12 @@ def _invite(runtime: Runtime, port: Port, epoch: int | None, *, moved: bool) -> 
 
 
 def _as_dialled_here(text: str, *, moved: bool) -> str:
-    """Return an address of the parent as a process on the same machine, perhaps in another directory, dials it."""
-    address: Address = parse_address(text)
+    """Return a seed or a bind of the parent as a process on the same machine, perhaps in another directory, uses it."""
+    address = parse_seed(text)
+    if isinstance(address, ServiceSeed):
+        return text
+    if isinstance(address, DirectorySeed):
+        return str(DirectorySeed(str(Path(address.path).absolute())))
     if isinstance(address, UnixAddress):
         path = str(Path(address.path).absolute())
         # A relative path whose absolute form is too long still works in the same directory.

@@ -1,4 +1,4 @@
-"""Addresses as people write them: `unix:PATH` and `host:port`; as binds also `fd:N` and `fd:NAME`."""
+"""Addresses as people write them: `unix:PATH` and `host:port`; some more are binds alone, or seeds alone."""
 
 from __future__ import annotations
 
@@ -67,6 +67,38 @@ BindAddress: TypeAlias = Address | InheritedBind
 """Where a node is told to listen."""
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceSeed:
+    """A name of DNS whose SRV records say where seeds listen, as `srv:_app._tcp.example.org`.
+
+    Attributes:
+      name: the name, as it is looked up.
+    """
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"srv:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorySeed:
+    """A directory in which nodes write where they listen, as `dir:/shared/job-42`.
+
+    Attributes:
+      path: the path of the directory in the file system.
+    """
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"dir:{self.path}"
+
+
+SeedAddress: TypeAlias = Address | ServiceSeed | DirectorySeed
+"""What leads to seeds: the address of one, a host name of several, or a place that names them."""
+
+
 def parse_address(text: object, *, setting: str = "address") -> Address:
     """The address in a text.
 
@@ -82,9 +114,10 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
         raise TypeError(f"{setting}: expected a str such as 'unix:/run/app.sock' or 'host:4040', got {text!r}")
     if text.startswith("unix:"):
         return _unix_address(text[5:], setting)
-    if text.startswith("fd:"):
+    only, kind = ("bind", "fd:") if text.startswith("fd:") else ("seed", _kind_of_seed(text))
+    if kind:
         raise ConfigurationError(
-            f"{setting}: expected 'host:port' or 'unix:PATH', got {text!r}; only a bind can be a 'fd:'"
+            f"{setting}: expected 'host:port' or 'unix:PATH', got {text!r}; only a {only} can be a {kind!r}"
         )
     host, port = _split_host(text)
     if host in {"", "unix"} or any(character.isspace() or character in "/[]" for character in host):
@@ -97,6 +130,27 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
             f"{setting}: expected a TCP port (a number from 0 to 65535, or '*'), got {port!r} in {text!r}{_hint(text)}"
         )
     return TCPAddress(host, int(port))
+
+
+def parse_seed(text: object, *, setting: str = "seeds") -> SeedAddress:
+    """The seed in a text.
+
+    Args:
+      text: `srv:NAME`, `dir:PATH`, or an address as for `parse_address`.
+      setting: the place that an error names, such as the name of a setting.
+
+    Raises:
+      TypeError, ConfigurationError: `text` is no seed.
+    """
+    kind = _kind_of_seed(text) if isinstance(text, str) else ""
+    if not kind:
+        return parse_address(text, setting=setting)
+    rest = str(text)[len(kind) :]
+    if kind == "srv:":
+        return ServiceSeed(_service_name(rest, setting))
+    if "\0" in rest:
+        raise ConfigurationError(f"{setting}: expected the path of a directory behind 'dir:', got {rest!r}")
+    return DirectorySeed(rest)
 
 
 def parse_bind(text: object, *, setting: str = "binds") -> BindAddress:
@@ -121,6 +175,27 @@ def parse_bind(text: object, *, setting: str = "binds") -> BindAddress:
 def can_be_dialled(address: Address) -> bool:
     """Whether an address says where to dial; some say only where to listen."""
     return isinstance(address, UnixAddress) or (address.host != "*" and address.port != 0)
+
+
+def _kind_of_seed(text: str) -> str:
+    """`srv:` or `dir:` if a text begins so; empty for all others, such as the port of a host that is called `srv`."""
+    for kind in ("srv:", "dir:"):
+        rest = text.removeprefix(kind)
+        if rest != text and rest not in {"", "*"} and not (rest.isascii() and rest.isdigit()):
+            return kind
+    return ""
+
+
+def _service_name(name: str, setting: str) -> str:
+    """Check a name of DNS as far as one can without asking for it. The labels of services begin with `_`."""
+    labels = name.removesuffix(".").split(".")
+    # No punctuation beside these is in any name of a service, and some of it would be obeyed by a terminal.
+    fits = [label for label in labels if 0 < len(label) <= 63 and label.replace("-", "a").replace("_", "a").isalnum()]
+    if len(fits) != len(labels) or len(name) > 253:
+        raise ConfigurationError(
+            f"{setting}: expected a name of DNS behind 'srv:', such as '_app._tcp.example.org', got {name!r}"
+        )
+    return name
 
 
 def _hint(text: str) -> str:

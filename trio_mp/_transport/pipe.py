@@ -6,13 +6,15 @@ of its own. The simulated network provides the same three classes.
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 from pathlib import Path
 
 import trio
 
 from .._errors import ConfigurationError
-from .addresses import Address, InheritedBind, TCPAddress, UnixAddress
+from .addresses import Address, InheritedBind, SeedAddress, TCPAddress, UnixAddress
+from .service_records import ServiceRecords
 
 
 class Pipe(ABC):
@@ -143,6 +145,14 @@ class Transport(ABC):
           dialled: an address without a host name; see `resolve`.
         """
         return bind == dialled
+
+    def check_seed(self, seed: SeedAddress) -> None:  # noqa: B027 - most transports have nothing to check
+        """Raise `ConfigurationError` if this transport cannot look such a seed up. Not a checkpoint."""
+
+    async def find_service(self, name: str) -> ServiceRecords:
+        """The hosts of a service, by its name in DNS. A checkpoint. Raises `OSError`."""
+        await trio.lowlevel.checkpoint()
+        raise OSError(errno.ENOTSUP, f"there is no DNS here to look up {name}")
 
     async def resolve(self, address: Address) -> list[Address]:
         """The addresses behind a host name, or the address itself. A checkpoint. Raises `OSError`."""

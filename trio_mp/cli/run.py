@@ -12,9 +12,9 @@ from .._errors import ConfigurationError
 from .._node.child import Parent
 from .._node.node import Node
 from .._node.services import FoundService
-from .._settings.checks import addresses, binds as check_binds
+from .._settings.checks import binds as check_binds, strings
 from .._settings.settings import SettingArguments
-from .._transport.addresses import InheritedBind
+from .._transport.addresses import InheritedBind, parse_seed
 from .deployed import NOTHING, DeployedNode, complain, report_program, where
 from .exits import NO, OK, USAGE, CommandFailed
 from .output import Output
@@ -159,7 +159,7 @@ def as_seed(settings: SettingArguments) -> SettingArguments:
     binds = check_binds("binds", found.get("binds")) or ()
     if not binds:
         raise ConfigurationError("binds: expected an address to listen on for a seed, got none; give --bind ADDRESS")
-    seeds = [str(address) for address in addresses("seeds", found.get("seeds") or ())]
+    seeds = [str(parse_seed(text, setting="seeds")) for text in strings("seeds", found.get("seeds") or ())]
     # Of the others only a node that listens knows where that is.
     own = [str(bind) for bind in binds if not isinstance(bind, InheritedBind) and getattr(bind, "port", None) != 0]
     if seeds:
