@@ -27,13 +27,14 @@ from .faults_of_statistics import STATISTICS
 from .faults_of_stopping import STOPPING
 from .faults_of_streams import STREAMS
 from .faults_of_supervision import SUPERVISION
+from .faults_of_systemd import SYSTEMD
 from .faults_of_the_association import ASSOCIATION
 from .faults_of_the_command_line import COMMAND_LINE
 from .faults_of_the_database import DATABASE
 from .faults_of_the_hammer import HAMMER
 from .faults_of_the_membership import MEMBERSHIP
-from .faults_of_units import UNITS
 from .faults_of_the_watchdog import WATCHDOG
+from .faults_of_units import UNITS
 from .faults_of_workers import WORKERS
 
 FAULTS: tuple[Fault, ...] = (
@@ -58,6 +59,7 @@ FAULTS: tuple[Fault, ...] = (
     *RUNNING,
     *STOPPING,
     *REMOTE_CHILDREN,
+    *SYSTEMD,
     *WATCHDOG,
     *WORKERS,
     *INSPECTION,
