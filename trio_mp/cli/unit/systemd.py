@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import PurePosixPath
 
 from ..._errors import ConfigurationError
-from ..._transport.addresses import Address, TCPAddress, UnixAddress
+from ..._transport.addresses import Address, InheritedBind, TCPAddress, UnixAddress
 from .plan import UnitPlan, variables_of
 
 SECRET = "/etc/trio_mp/secret"  # noqa: S105 - a path
@@ -321,7 +321,12 @@ def _binds(plan: UnitPlan) -> list[Address]:
         return [TCPAddress("*", 4040)]
     if not binds:
         raise ConfigurationError("binds: expected an address, because systemd listens for the node, got none")
-    return binds
+    found: list[Address] = []
+    for bind in binds:
+        if isinstance(bind, InheritedBind):
+            raise ConfigurationError(f"binds: expected an address where systemd is to listen for the node, got {bind}")
+        found.append(bind)
+    return found
 
 
 def _listened(bind: Address) -> str:
