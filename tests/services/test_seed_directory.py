@@ -258,6 +258,40 @@ async def test_a_file_names_an_address_and_who_is_there_decides(
         assert not rules_of(network.nodes["n"]).is_global
 
 
+async def test_a_node_at_whose_address_another_one_is_written_is_not_global_by_that(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """Several machines may have the same address on a wire of their own, such as that of their containers."""
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, *"abc")
+        await settled(network, 3)
+        for file in tmp_path.iterdir():
+            said = json.loads(file.read_text())
+            file.write_text(json.dumps({**said, "addresses": ["d", *said["addresses"]]}))
+        start(network, tmp_path, "d")
+        await settled(network, 4)
+        assert not rules_of(network.nodes["d"]).is_global
+
+
+async def test_a_file_of_an_earlier_run_does_not_keep_a_node_from_being_dialled(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """Another node names it, with its present address; that is dialled, though the file leads elsewhere."""
+    async with open_simulated_network(seed=1) as network:
+        now = network._environment(network.host("t")).wall_clock()
+        leave(tmp_path, 1, renewed_at=now + OLD - 10, node_id="t")
+        network.start("s", run_forever, seeds=["t"])
+        network.start("t", run_forever, seeds=["s"])
+        await settled(network, 2)
+        start(network, tmp_path, "n", binds=())
+        network.crash("n")
+        network.start("n", run_forever, seeds=["s", f"dir:{tmp_path}"], binds=())
+        await until(lambda: rules_of(network.nodes["n"]).anchor == "s", 30)
+        await trio.sleep(5)
+        network.crash("s")
+        await until(lambda: rules_of(network.nodes["n"]).anchor == "t", 60)
+
+
 async def test_a_directory_that_cannot_be_used_for_a_while(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
