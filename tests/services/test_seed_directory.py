@@ -283,8 +283,6 @@ async def test_a_file_of_an_earlier_run_does_not_keep_a_node_from_being_dialled(
         network.start("s", run_forever, seeds=["t"])
         network.start("t", run_forever, seeds=["s"])
         await settled(network, 2)
-        start(network, tmp_path, "n", binds=())
-        network.crash("n")
         network.start("n", run_forever, seeds=["s", f"dir:{tmp_path}"], binds=())
         await until(lambda: rules_of(network.nodes["n"]).anchor == "s", 30)
         await trio.sleep(5)
