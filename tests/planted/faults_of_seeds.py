@@ -92,7 +92,7 @@ SEEDS: tuple[Fault, ...] = (
     ),
     Fault(
         "read_once",
-        "who has its place in the network reads the directory no more, so parts stay apart",
+        "who has its place in the network reads the directory no more, so parts may stay apart",
         (
             Change(
                 _MEMBERSHIP,
@@ -100,7 +100,7 @@ SEEDS: tuple[Fault, ...] = (
                 "                    seconds = 1e9\n",
             ),
         ),
-        (f"{_NETWORK}::test_parts_that_could_not_reach_each_other_become_one",),
+        (f"{_NETWORK}::test_a_node_that_lives_and_whose_file_is_gone_writes_itself_again",),
     ),
     Fault(
         "anybody_at_a_written_address",

@@ -284,7 +284,7 @@ async def test_a_file_of_an_earlier_run_does_not_keep_a_node_from_being_dialled(
         network.start("t", run_forever, seeds=["s"])
         await settled(network, 2)
         network.start("n", run_forever, seeds=["s", f"dir:{tmp_path}"], binds=())
-        await until(lambda: rules_of(network.nodes["n"]).anchor == "s", 30)
+        await until(lambda: "n" in network.nodes and rules_of(network.nodes["n"]).anchor == "s", 30)
         await trio.sleep(5)
         network.crash("s")
         await until(lambda: rules_of(network.nodes["n"]).anchor == "t", 60)
