@@ -75,6 +75,7 @@ EXAMPLES: dict[str, object] = {
     "secret_file": "secret",
     "certificate": {"chain": "node.pem", "key": "node.key", "authority": "authority.pem"},
     "attach_timeout": 30,
+    "health": "127.0.0.1:8081",
     "services": ["chat.server", "irc.backend:start"],
     "spawn_modules": ["app.jobs", "app.reports"],
     "inspect_from": ["ruth", "ops/1"],

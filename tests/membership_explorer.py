@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import pickle
 from collections import deque
 from typing import Any
 
@@ -52,11 +52,13 @@ def explore(network: Network, budget: int) -> int:
     seen = {key_of(network, budget)}
     while waiting:
         before, left = waiting.popleft()
+        # A copy of this in a third of the time of `copy.deepcopy`.
+        packed = pickle.dumps(before, pickle.HIGHEST_PROTOCOL)
         ordinary = len(before.events())
         if not ordinary:
             before.check()
         for number in range(ordinary + (len(accidents(before)) if left else 0)):
-            after = copy.deepcopy(before)
+            after: Network = pickle.loads(packed)
             spent = number >= ordinary
             step, *arguments = accidents(after)[number - ordinary] if spent else after.events()[number]
             step(*arguments)

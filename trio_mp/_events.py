@@ -24,6 +24,7 @@ EVENTS = {
     "failed": "a task, handler or function of a port failed, when that could not kill the port any more",
     "family": "a family of the database has no usable member, or a key that names none",
     "global": "this node is global now",
+    "health": "the node answers probes",
     "inspected": "another node has looked at this one, or has done something here, by inspection",
     "listening": "this node listens nowhere",
     "member": "the members of a group have changed, or a call goes to another one",

@@ -156,9 +156,12 @@ def not_running(port: str) -> Reason:
     return ("not_running", f"no life of the child runs; {port} was the last one")
 
 
-def shutdown() -> Reason:
-    """The reason of a port that its supervisor has stopped: a death as ordered, though not a normal one for links."""
-    return (SHUTDOWN, "its supervisor has stopped it")
+def shutdown(text: str = "its supervisor has stopped it") -> Reason:
+    """The reason of a port that its supervisor has stopped: a death as ordered, though not a normal one for links.
+
+    Also of a process of `Supervisor.run_process` that has ended with the status 75, to be started again.
+    """
+    return (SHUTDOWN, text)
 
 
 def is_expected(reason: Reason) -> bool:
@@ -226,14 +229,6 @@ def node_failed(error: BaseException | None) -> Reason:
 def process_ended(text: str) -> Reason:
     """The reason of a process of `Supervisor.run_process` that has not ended well; the text says which, and how."""
     return ("process_ended", text)
-
-
-def asks_again(text: str) -> Reason:
-    """The reason of a process of `Supervisor.run_process` that has ended with the status 75: start it again at once.
-
-    As with each `shutdown`, this is no failure.
-    """
-    return (SHUTDOWN, text)
 
 
 def reason_lost(error: Exception) -> Reason:

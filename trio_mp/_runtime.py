@@ -98,6 +98,8 @@ class Runtime:
       ends_in_order: whether the node closes in good order although its block is cancelled; see `stop_on_signals`.
       launched: whether a supervisor of another node has launched this process.
       standing: whether the node is ready, and why not.
+      leaving: the nodes that have said that they drain, by ID, as long as there is a connection with them.
+      probed_at: the addresses where the node answers probes, with the real TCP ports.
     """
 
     node_port: NodePort
@@ -129,6 +131,8 @@ class Runtime:
         self.ending: Reason | None = None
         self.started = (environment.wall_clock(), trio.current_time())
         self.restarts = 0
+        self.leaving: set[str] = set()
+        self.probed_at: tuple[str, ...] = ()
         self.stopping: StopDoor | None = None
         self.exit_status: int | None = None
         self.ends_in_order = False

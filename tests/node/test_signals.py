@@ -401,7 +401,27 @@ async def test_a_block_that_is_entered_while_others_drain_drains_at_once(autojum
     assert answers == ["done"]
 
 
-async def test_a_signal_that_comes_before_the_node_is_open(autojump_clock: MockClock) -> None:
+async def test_a_signal_while_a_command_opens_its_node(autojump_clock: MockClock) -> None:
+    with STOPPING_PROCESS.hearing() as opening, opening:
+        signal.raise_signal(signal.SIGTERM)
+        async with open_node(seeds=["unix:/nobody"], secret="at least 16 bytes", attach_timeout=1000):
+            raise AssertionError("expected a node that waits")
+    assert opening.cancelled_caught
+
+
+async def test_a_signal_while_a_command_closes_its_node(autojump_clock: MockClock) -> None:
+    with STOPPING_PROCESS.hearing() as opening, opening:
+        async with open_node() as node:
+            async with stop_on_signals(node):
+                pass
+            signal.raise_signal(signal.SIGTERM)
+            await trio.sleep(1)
+        # Nothing was cut.
+        await trio.sleep(1)
+    assert not opening.cancelled_caught
+
+
+async def test_a_block_that_is_entered_after_a_signal_drains_at_once(autojump_clock: MockClock) -> None:
     with STOPPING_PROCESS.hearing():
         signal.raise_signal(signal.SIGTERM)
         async with open_node() as node, stop_on_signals(node) as stopping:

@@ -7,6 +7,7 @@ from .faults_of_amounts import AMOUNTS
 from .faults_of_calls import CALLS
 from .faults_of_channels import CHANNELS
 from .faults_of_connections import CONNECTIONS
+from .faults_of_draining import DRAINING
 from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
 from .faults_of_health import HEALTH
@@ -24,6 +25,7 @@ from .faults_of_seeds import SEEDS
 from .faults_of_sockets import SOCKETS
 from .faults_of_starting import STARTING
 from .faults_of_statistics import STATISTICS
+from .faults_of_stopping import STOPPING
 from .faults_of_streams import STREAMS
 from .faults_of_supervision import SUPERVISION
 from .faults_of_the_association import ASSOCIATION
@@ -31,6 +33,7 @@ from .faults_of_the_command_line import COMMAND_LINE
 from .faults_of_the_database import DATABASE
 from .faults_of_the_hammer import HAMMER
 from .faults_of_the_membership import MEMBERSHIP
+from .faults_of_units import UNITS
 from .faults_of_the_watchdog import WATCHDOG
 from .faults_of_workers import WORKERS
 
@@ -45,6 +48,7 @@ FAULTS: tuple[Fault, ...] = (
     *STARTING,
     *CALLS,
     *LOSSES,
+    *DRAINING,
     *STREAMS,
     *CHANNELS,
     *MEMBERSHIP,
@@ -54,6 +58,7 @@ FAULTS: tuple[Fault, ...] = (
     *PROCESSES,
     *PROFILES,
     *RUNNING,
+    *STOPPING,
     *REMOTE_CHILDREN,
     *WATCHDOG,
     *WORKERS,
@@ -63,6 +68,7 @@ FAULTS: tuple[Fault, ...] = (
     *AMOUNTS,
     *HAMMER,
     *COMMAND_LINE,
+    *UNITS,
     *STATISTICS,
     *HEALTH,
 )

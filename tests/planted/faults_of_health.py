@@ -11,6 +11,16 @@ _OPENING = "_node/opening.py"
 _DEPLOYED = "cli/deployed.py"
 _RUNTIME = "_runtime.py"
 _GATHERING = "_profiles/gathering.py"
+_HEALTH = "_node/health.py"
+_SERVER = "_node/probe_server.py"
+_CHECKS = "_settings/checks.py"
+_SOCKETS = "_transport/sockets.py"
+_WORKERS = "cli/workers.py"
+_COMMAND = "cli/health.py"
+_HEALTH_TESTS = "tests/node/test_health.py"
+_COMMAND_TESTS = "tests/programs/test_health_command.py"
+_TOOL = "tests/services/test_tools.py::test_a_tool_takes_the_network_of_a_profile_and_not_its_service"
+_FIRST = f"{_HEALTH_TESTS}::test_of_a_process_the_first_node_takes_it_from_outside_and_no_tool_does"
 _STANDING_TESTS = "tests/peers/test_standing.py"
 _RUN = "tests/programs/test_run_command.py"
 _ATTACHED = "tests/services/test_attached.py"
@@ -116,7 +126,178 @@ HEALTH = (
     Fault(
         "a_tool_waits_as_a_service",
         "a tool takes the `attach_timeout` of the service whose profile it uses",
-        (Change(_GATHERING, '"spawn_modules", "attach_timeout"', '"spawn_modules"'),),
-        ("tests/services/test_tools.py::test_a_tool_takes_the_network_of_a_profile_and_not_its_service",),
+        (Change(_GATHERING, '"spawn_modules", "attach_timeout", "health"', '"spawn_modules", "health"'),),
+        (_TOOL,),
+    ),
+    # What probes are answered.
+    Fault(
+        "a_dead_loop_lives",
+        "a node whose loop stands is live, however long",
+        (Change(_HEALTH, "blocked.seconds >= self._patience else", "blocked.seconds < 0 else"),),
+        (f"{_HEALTH_TESTS}::test_a_loop_that_stands_is_neither_live_nor_ready",),
+    ),
+    Fault(
+        "ready_while_it_stands",
+        "a node whose loop stands is ready",
+        (Change(_HEALTH, "self._why_dead() or self._standing", "self._standing"),),
+        (f"{_HEALTH_TESTS}::test_a_loop_that_stands_is_neither_live_nor_ready",),
+    ),
+    Fault(
+        "nobody_watches_a_lonely_loop",
+        "nobody watches the loop of a node that answers probes and has no network",
+        (Change(_OPENING, "if runtime.probed_at and runtime.network is None", "if False"),),
+        (f"{_HEALTH_TESTS}::test_a_real_loop_that_stands_is_not_live_while_it_stands",),
+    ),
+    Fault(
+        "silent_while_it_closes",
+        "a node answers no probe any more as soon as its block is left",
+        (
+            Change(
+                _OPENING,
+                "runtime.observers.ended += [listener.close]",
+                "runtime.standing.observers += [lambda: runtime.standing.closing and listener.close()]",
+            ),
+        ),
+        (f"{_HEALTH_TESTS}::test_what_a_node_says_from_its_first_service_to_its_end",),
+    ),
+    Fault(
+        "half_a_node_is_left",
+        "a node that cannot answer probes where it should leaves its listeners open",
+        (Change(_OPENING, "            await runtime.network.stop_listening()\n", "            pass\n"),),
+        (f"{_HEALTH_TESTS}::test_the_socket_of_a_dead_process_is_replaced_and_a_live_one_is_not",),
+    ),
+    Fault(
+        "removes_the_file_of_another",
+        "a node that answers no more removes what another has put in the place of its socket",
+        (
+            Change(
+                _SOCKETS, "                if self._path.stat().st_ino == self._inode:\n", "                if True:\n"
+            ),
+        ),
+        (f"{_HEALTH_TESTS}::test_the_socket_of_a_dead_process_is_replaced_and_a_live_one_is_not",),
+    ),
+    # What clients can cost.
+    Fault(
+        "silent_clients_fill_it",
+        "when silent clients have taken all places, nobody else is answered",
+        (
+            Change(
+                _SERVER,
+                "            self._drop(next(iter(self._clients)))\n",
+                "            connected.close()\n            return\n",
+            ),
+        ),
+        (f"{_HEALTH_TESTS}::test_silent_clients_keep_nobody_from_an_answer",),
+        hangs=True,
+    ),
+    Fault(
+        "slow_clients_stay",
+        "a client that says nothing stays for as long as it likes",
+        (Change(_SERVER, "if one.ends <= now]", "if one.ends <= 0]"),),
+        (f"{_HEALTH_TESTS}::test_a_slow_client_is_left_after_its_time",),
+        hangs=True,
+    ),
+    Fault(
+        "closed_before_it_is_read",
+        "a connection is closed at once behind its answer, which is lost when the client has sent more",
+        (
+            Change(
+                _SERVER,
+                "        client.connected.shutdown(socket.SHUT_WR)\n",
+                "        self._drop(client)\n        return\n",
+            ),
+        ),
+        (f"{_HEALTH_TESTS}::test_a_client_that_goes_on_after_its_answer_gets_the_answer_and_is_left",),
+    ),
+    Fault(
+        "reads_on_and_on",
+        "a client that sends on behind its request is read for as long as it likes",
+        (
+            Change(_SERVER, "if not found or client.read > MOST:", "if not found:"),
+            Change(_SERVER, "LINGER = 1.0", "LINGER = 100.0"),
+        ),
+        (f"{_HEALTH_TESTS}::test_a_client_that_goes_on_after_its_answer_gets_the_answer_and_is_left",),
+        hangs=True,
+    ),
+    Fault(
+        "a_head_without_end",
+        "the head of a request may be of any length",
+        (Change(_SERVER, "if len(head) > HEAD:", "if False:"),),
+        (f"{_HEALTH_TESTS}::test_what_is_no_request_is_answered_and_ended",),
+        hangs=True,
+    ),
+    Fault(
+        "a_flood_at_once",
+        "a flood of connections is taken up as fast as it comes",
+        (Change(_SERVER, "if self._accepted >= AT_ONCE:", "if False:"),),
+        (f"{_HEALTH_TESTS}::test_a_flood_is_taken_up_slowly_and_nobody_is_lost",),
+    ),
+    Fault(
+        "tries_again_at_once",
+        "without a file descriptor the thread tries again at once, and keeps a core busy",
+        (Change(_SERVER, "self._pause(now + PAUSE)", "pass"),),
+        (f"{_HEALTH_TESTS}::test_without_a_file_descriptor_it_waits_and_goes_on",),
+    ),
+    Fault(
+        "one_error_ends_the_answers",
+        "an error of this program ends the answers to all others",
+        (
+            Change(
+                _SERVER,
+                "        except Exception as error:  # noqa: BLE001 - whatever it is, the others",
+                "        except ZeroDivisionError as error:  # noqa: BLE001 - whatever it is, the others",
+            ),
+        ),
+        (f"{_HEALTH_TESTS}::test_an_error_of_ours_costs_one_client_and_one_line",),
+    ),
+    # Who answers.
+    Fault(
+        "the_second_node_answers_too",
+        "two nodes of a process take the address from outside",
+        (
+            Change(
+                _GATHERING,
+                'ONCE = ("node_id", "binds", "services", "health")',
+                'ONCE = ("node_id", "binds", "services")',
+            ),
+        ),
+        (_FIRST,),
+    ),
+    Fault(
+        "a_tool_answers_as_a_service",
+        "a tool answers probes at the address of the service whose profile it uses",
+        (Change(_GATHERING, '"spawn_modules", "attach_timeout", "health"', '"spawn_modules", "attach_timeout"'),),
+        (_FIRST, _TOOL),
+    ),
+    Fault(
+        "workers_answer_too",
+        "a worker answers probes at the address of the process that supervises it",
+        (Change(_WORKERS, '"encryption", "health")', '"encryption")'),),
+        ("tests/programs/test_workers_command.py::test_workers_run_the_services_and_read_the_secrets_themselves",),
+    ),
+    Fault(
+        "answers_at_the_port_of_nodes",
+        "an address without a port is that of the port at which nodes listen",
+        (Change(_CHECKS, "not _WITH_PORT.search(str(value))", "False"),),
+        (f"{_HEALTH_TESTS}::test_what_is_no_address_to_answer_at",),
+    ),
+    # The command.
+    Fault(
+        "nobody_says_no",
+        "when nobody answers, the command says that the node is not ready",
+        (Change(_COMMAND, 'raise CommandFailed(CANNOT_JOIN, f"nobody', 'raise CommandFailed(NO, f"nobody'),),
+        (f"{_COMMAND_TESTS}::test_a_node_that_answers_on_all_interfaces_is_asked_on_this_machine",),
+    ),
+    Fault(
+        "another_program_says_no",
+        "what another program answers counts as the answer of a node",
+        (Change(_COMMAND, "int(found[1]) not in (200, 503)", "False"),),
+        (f"{_COMMAND_TESTS}::test_what_is_no_node_says_neither_yes_nor_no",),
+    ),
+    Fault(
+        "a_probe_imports_all",
+        "each probe imports Trio and the settings",
+        (Change(_COMMAND, "import argparse\n", "import argparse\n\nimport trio\n"),),
+        (f"{_COMMAND_TESTS}::test_as_a_process_it_imports_neither_trio_nor_the_settings",),
     ),
 )

@@ -105,7 +105,7 @@ SUPERVISION = (
     Fault(
         "counts_for_ever",
         "rule 3: a restart of long ago counts as well",
-        (Change(_FILE, "while now - self._recent[0][0] > self.within:", "while not self._recent:"),),
+        (Change(_FILE, "while self._recent and now - self._recent[0][0] > self.within:", "while False:"),),
         (f"{_TESTS}::test_restarts_of_long_ago_do_not_count",),
     ),
     Fault(

@@ -10,7 +10,7 @@ _REASON = "_reason.py"
 _CONNECTION = "_peers/connection.py"
 _TESTS = "tests/node/test_watchdog.py"
 _BEHIND = f"{_TESTS}::test_connections_that_end_behind_three_heartbeats"
-_LASTS = f"{_TESTS}::test_a_loop_that_stands_is_logged_while_it_lasts_with_the_place"
+_ONCE = f"{_TESTS}::test_the_reader_and_the_beat_put_down_the_same_time_once"
 
 WATCHDOG = (
     Fault(
@@ -35,7 +35,7 @@ WATCHDOG = (
         "stopped is blocked for who asks at once",
         "a process that was stopped says that it was blocked, until the watchdog has looked again",
         (Change(_WATCHDOG, "        _, stolen = self._thread.kept(now)\n", "        stolen = 0.0\n"),),
-        (f"{_TESTS}::test_a_process_that_was_stopped_is_not_blocked",),
+        (f"{_TESTS}::test_who_asks_before_the_watchdog_has_looked_hears_nothing_of_a_stop",),
     ),
     Fault(
         "the interpreter lock is the machine",
@@ -49,8 +49,8 @@ WATCHDOG = (
     Fault(
         "said at each look",
         "a loop that stands is logged twice a second",
-        (Change(_WATCHDOG, "turn.say_at = 2 * stood", "pass"),),
-        (f"{_TESTS}::test_it_is_said_again_at_growing_intervals_and_once_when_it_is_over",),
+        (Change(_WATCHDOG, "            while turn.say_at <= stood:\n                turn.say_at *= 2\n", ""),),
+        (f"{_TESTS}::test_it_is_said_at_each_doubling",),
     ),
     Fault(
         "told twice",
@@ -111,8 +111,14 @@ WATCHDOG = (
     Fault(
         "explained too long",
         "connections that end long behind a blocked loop are put down to it",
-        (Change(_BLOCKS, "self._open is None or now >= self._open_until:", "self._open is None:"),),
-        (_BEHIND,),
+        (
+            Change(
+                _BLOCKS,
+                "            self._tell_cost(self._open)\n            self._open = None\n",
+                "            self._tell_cost(self._open)\n",
+            ),
+        ),
+        (_BEHIND, _ONCE),
     ),
     Fault(
         "three heartbeats are none",
@@ -124,7 +130,7 @@ WATCHDOG = (
         "noted twice",
         "the reader and the beat put down the same time, each for itself",
         (Change(_BLOCKS, "        self._noted = True\n", ""),),
-        (_BEHIND,),
+        (_ONCE,),
     ),
     Fault(
         "no cost",

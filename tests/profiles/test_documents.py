@@ -50,6 +50,7 @@ spawn_modules = ["json"]
 inspect = "read"
 inspect_from = ["ops"]
 share_logs = false
+health = "127.0.0.1:8081"
 tool = false
 
 [profile.seed]

@@ -42,6 +42,7 @@ EVERYTHING: dict[str, tuple[str, object]] = {
     "TRIO_MP_INSPECT": ("act", "act"),
     "TRIO_MP_INSPECT_FROM": ("ops, top", ["ops", "top"]),
     "TRIO_MP_SHARE_LOGS": ("0", False),
+    "TRIO_MP_HEALTH": ("127.0.0.1:8081", "127.0.0.1:8081"),
     "TRIO_MP_TOOL": ("true", True),
 }
 

@@ -199,6 +199,14 @@ async def test_a_second_sigterm_ends_a_program_that_does_not_unwind(folder: Path
         assert program.process.returncode == -signal.SIGTERM
 
 
+async def test_sigterm_while_the_node_waits_for_its_network(folder: Path) -> None:
+    variables = environment(TRIO_MP_SECRET=SECRET, TRIO_MP_ATTACH_TIMEOUT="1000")
+    async with open_command("run", "-v", "--seed", "unix:nobody", "app:sleeping", cwd=folder, env=variables) as program:
+        await program.expect("the seed .* cannot be used")
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 0
+
+
 async def test_services_alone_run_until_they_are_stopped(folder: Path) -> None:
     variables = environment(TRIO_MP_SERVICES="app:sync,app:sleeping", TRIO_MP_NODE_ID="ruth")
     async with open_command("run", cwd=folder, env=variables) as program:

@@ -111,7 +111,8 @@ def test_workers_run_the_services_and_read_the_secrets_themselves(folder: Path) 
     secret.write_text(SECRET)
     secret.chmod(0o600)
     options = ("--id", "ruth", "--secret-file", "secret", "--workers", "1")
-    variables = environment(TRIO_MP_SERVICES="app:service")
+    # Only one process can answer probes there.
+    variables = environment(TRIO_MP_SERVICES="app:service", TRIO_MP_HEALTH="unix:health")
     said = run_command("run", "-q", *options, "app", "ends", cwd=folder, env=variables)
     # Not in the process that supervises it; and what is new in the file reaches the worker, too.
     assert said.stdout == "service ruth/1 secret\nends ruth/1\n"

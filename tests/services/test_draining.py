@@ -21,7 +21,7 @@ from network_helpers import (
 )
 from trio.testing import wait_all_tasks_blocked
 
-from trio_mp import Drained, Node, Port, PortDied, Unfinished, open_node, spawnable
+from trio_mp import Drained, Node, Port, PortDied, TurnEpoch, Unfinished, open_node, spawnable
 
 
 class Draining:
@@ -407,6 +407,55 @@ class TestEntries:
                 assert sorted(answers) == ["b", *["c"] * 5]
 
 
+    async def test_a_group_prefers_members_of_nodes_that_do_not_drain(self, autojump_clock: object) -> None:
+        network = FakeNetwork()
+        async with open_pair(network) as (a, b), open_test_node(network, "c", seeds=["a"]) as c:
+            ports: dict[str, Port] = {}
+            for node in (b, c):
+                ports[node.id] = node.port()
+                ports[node.id].on(reply=True)(lambda *_, name=node.id: name)
+                # Entries of a node that does not drain: they stay.
+                a.database.register("servers", ports[node.id])
+            async with a.open_group("servers") as group:
+                await group.wait(2)
+                keys = [str(number) for number in range(10)]
+                assert {await group.call("who", key=key, reply=str) for key in keys} == {"b", "c"}
+                await b.drain()
+                assert len(group) == 2
+                assert {group.pick() for _ in range(4)} == {ports["c"]}
+                assert [await group.call("who", reply=str) for _ in range(4)] == ["c"] * 4
+                assert {await group.call("who", key=key, reply=str) for key in keys} == {"c"}
+                ports["c"].kill()
+                await until(lambda: len(group) == 1)
+                assert await group.call("who", reply=str) == "b"
+                assert await group.call("who", key="1", reply=str) == "b"
+
+    async def test_a_candidate_gets_no_turn_on_a_node_that_drains_and_keeps_the_one_that_it_has(
+        self, autojump_clock: object
+    ) -> None:
+        turns: list[str] = []
+        ends = trio.Event()
+
+        async def lead(_epoch: TurnEpoch, name: str) -> None:
+            turns.append(name)
+            await ends.wait()
+
+        async with open_pair(FakeNetwork()) as (a, b), trio.open_nursery() as nursery:
+            nursery.start_soon(b.run_singleton, "leaders", lead, "b")
+            await until(lambda: turns == ["b"])
+            nursery.start_soon(b.run_singleton, "leaders", lead, "b again")
+            await trio.sleep(1)
+            assert await b.drain() == Drained(())
+            nursery.start_soon(a.run_singleton, "leaders", lead, "a")
+            await trio.sleep(10)
+            assert turns == ["b"]
+            ends.set()
+            await until(lambda: len(turns) == 2)
+            await trio.sleep(10)
+            assert turns == ["b", "a"]
+            nursery.cancel_scope.cancel()
+
+
 class TestSupervisors:
     async def test_nothing_is_restarted_and_what_is_added_is_started(self) -> None:
         starts: list[str] = []
@@ -517,10 +566,10 @@ class TestPeers:
         async with open_pair(FakeNetwork(), **modules) as (a, b):
             await b.drain()
             text = "b is draining, and starts nothing for others"
-            spawned = a.spawn("b", HERE)
-            assert await a.wait_death(spawned) == ("spawn_failed", text)
             with pytest.raises(PortDied, match=text):
                 await a.start_on("b", HERE)
+            spawned = a.spawn("b", HERE)
+            assert await a.wait_death(spawned) == ("spawn_failed", text)
             with pytest.raises(PortDied, match=text):
                 async with a.open_stream("b", HERE):
                     pass
@@ -635,6 +684,19 @@ class TestAMember:
             await until(lambda: peer_of(node, "0").has_parted)
             assert await node.drain() == Drained(())
             assert said_to(raw, "draining") == []
+
+    async def test_a_connection_that_parts_behind_the_word_has_lost_nothing(self, autojump_clock: object) -> None:
+        network = FakeNetwork()
+        async with open_test_node(network, "n") as node, a_member(network, node, words=WORDS) as raw:
+            # Its last word. The next one waits for the answer.
+            assert peer_of(node, "0").ask_to_part()
+            async with drain_of(node) as drain:
+                await trio.sleep(0.1)
+                assert not drain.is_over
+                await raw.send(("", "bye"))
+                await until(lambda: drain.is_over)
+                assert drain.result == Drained(())
+                assert said_to(raw, "draining") == []
 
     async def test_an_older_node_may_say_the_words_at_any_time(self) -> None:
         network = FakeNetwork()

@@ -30,6 +30,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.handshake_timeout == 10
     assert settings.attach_timeout is None
     assert settings.shutdown_timeout == 5
+    assert settings.drain_timeout == 25
     assert settings.busy_poll == 0
     assert settings.queue_limit == 256 * 1024**2
     assert settings.message_limit == 64 * 1024**2
@@ -44,6 +45,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.inspect == "off"
     assert settings.inspect_from == ()
     assert settings.share_logs is True
+    assert settings.health is None
     assert settings.tool is False
 
 
@@ -62,6 +64,7 @@ def test_every_setting_can_be_given() -> None:
         "handshake_timeout": 2,
         "attach_timeout": 30,
         "shutdown_timeout": 0.5,
+        "drain_timeout": 7.5,
         "busy_poll": 50e-6,
         "queue_limit": 1024**2,
         "message_limit": 256 * 1024,
@@ -76,6 +79,7 @@ def test_every_setting_can_be_given() -> None:
         "inspect": "act",
         "inspect_from": ["ops", "tools/top"],
         "share_logs": False,
+        "health": "unix:/tmp/health",
         "tool": False,
     }
     settings = check_settings("me", arguments)
@@ -119,6 +123,8 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("connect_timeout", 1j),
     ("handshake_timeout", [10]),
     ("attach_timeout", "30"),
+    ("health", 8081),
+    ("health", ["127.0.0.1:8081"]),
     ("shutdown_timeout", False),
     ("queue_limit", 1e9),
     ("queue_limit", "1"),
@@ -170,6 +176,8 @@ WRONG_VALUES: list[tuple[str, Any]] = [
     ("connect_timeout", 10**400),
     ("handshake_timeout", -1),
     ("attach_timeout", 0),
+    ("health", "127.0.0.1"),
+    ("health", "unix:"),
     ("shutdown_timeout", 0),
     ("busy_poll", -1e-6),
     ("busy_poll", 0.0011),

@@ -152,8 +152,9 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     observers.forgotten += [runtime.routes.clear]
     observers.ended += [database.closed]
     observers.up += [calls.went_up, drains.went_up]
-    observers.down += [drains.went_down]
+    observers.down += [drains.went_down, runtime.leaving.discard]
     observers.heard += [drains.heard]
+    observers.draining += [runtime.leaving.add]
     if membership is not None:
         observers.up += [membership.went_up]
         observers.down += [membership.went_down, database.went_down]

@@ -70,6 +70,7 @@ class Node:
         self._membership = parts.membership
         self._logs = parts.logs
         self._inspections = parts.inspections
+        self._watchdog = parts.watchdog
         self._drains = parts.drains
         self._tasks = parts.tasks
 

@@ -15,7 +15,7 @@ from .._profiles.sources import Layer
 from .._reason import node_failed
 from .._services.spawning import import_modules
 from .._settings.environment import Environment
-from .._settings.settings import SettingArguments, check_settings
+from .._settings.settings import SettingArguments, Settings, check_settings
 from .node import Node
 from .outside import from_outside
 from .secrets import load_secrets
@@ -129,12 +129,16 @@ async def open_node(
           member may claim any ID, so this keeps out mistakes, and nobody who means harm.
         - `share_logs` (True): whether other nodes get log records of this process when they ask for
           them.
+        - `health`: where the node answers probes over HTTP, at `/ready` and `/live`: `unix:PATH` or
+          `127.0.0.1:PORT`. Nobody has to prove anything to ask. A Unix socket answers this user
+          alone, `127.0.0.1` everybody on this machine, and `*` everybody who reaches it. A node is
+          live as long as its loop turns within three heartbeats.
         - `tool` (False): whether the node is a tool: a member that comes to look or to say
           something, and goes. It listens nowhere, is never global, and does not make another node
           global. `watch_nodes` and `peers` of other nodes leave it out; `watch_nodes(tools=True)`
           does not. Its node ID is the one that its certificate names, else a random one. From
-          outside it takes no node ID, `binds`, `advertise`, `services`, `spawn_modules` or
-          `attach_timeout`.
+          outside it takes no node ID, `binds`, `advertise`, `services`, `spawn_modules`,
+          `attach_timeout` or `health`.
 
     Leaving the block kills the ports, with the reason `("node_closed", nodeid)`, or `("node_failed", …)` after an
     exception; it waits until they have unwound, flushes the queues for other nodes, and closes. After a cancellation
@@ -213,7 +217,7 @@ async def open_unstarted(
     checked = await load_secrets(checked, environment)
     node = Node(checked, environment, context, open_node_in)
     runtime = node._runtime
-    await runtime.prepare()
+    await _listen(node, checked)
     for instrument in watching:
         node.add_instrument(instrument)
     failure: BaseException | None = None
@@ -221,6 +225,9 @@ async def open_unstarted(
     try:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             runtime.start(nursery, node._tasks)
+            if runtime.probed_at and runtime.network is None:
+                # With a network it is one of the tasks.
+                runtime.lifecycle.start_system_task(node._watchdog.run)
             try:
                 try:
                     await _attach(node, checked.attach_timeout)
@@ -253,6 +260,26 @@ async def open_unstarted(
     if runtime.exit_status is not None:
         # An operator has asked for it; see `stop_on_signals`. Before, it would have kept the node from closing.
         raise SystemExit(runtime.exit_status)
+
+
+async def _listen(node: Node, settings: Settings) -> None:
+    """Begin to listen, for other nodes and for probes. A checkpoint. Raises `OSError`, and then it listens nowhere."""
+    runtime = node._runtime
+    await runtime.prepare()
+    if settings.health is None:
+        return
+    from .health import Health, open_health  # with a server: for those who are probed
+
+    health = Health(runtime.standing, node._watchdog.blocked, 3 * settings.heartbeat)
+    try:
+        listener = await open_health(settings.health, health, node.id)
+    except BaseException:
+        if runtime.network is not None:
+            await runtime.network.stop_listening()
+        raise
+    runtime.probed_at = listener.addresses
+    # At the very end, so that there are answers while the node closes.
+    runtime.observers.ended += [listener.close]
 
 
 async def _attach(node: Node, seconds: float | None) -> None:

@@ -69,6 +69,7 @@ class Stopping:
       over: set when the node has drained, or its time was up; the block is cancelled then.
       unfinished: what was unfinished then, by ports.
       cut_short: whether the node had not drained: its time was up, or a second signal came.
+      restarter: who starts the process again when it ends with the status 75, for people; empty if nobody is known.
     """
 
     def __init__(
@@ -264,6 +265,9 @@ class StoppingProcess:
         # How many signals have come, and how many of them the blocks know.
         self._signals = 0
         self._cause = ""
+        # What a signal cancels before the first block is entered, and the way there.
+        self._opening: trio.CancelScope | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
 
     @property
     def hears(self) -> bool:
@@ -271,21 +275,28 @@ class StoppingProcess:
         return self._hearers > 0
 
     @contextmanager
-    def hearing(self) -> Generator[None]:
-        """Hear signals for the length of the block, also while no `Stopping` is entered: one that is later begins then.
+    def hearing(self) -> Generator[trio.CancelScope]:
+        """Hear signals for the length of the block, also before a `Stopping` is entered, and after it was left.
+
+        Gives a scope, to be entered, that a signal cancels which comes before: there is nothing to drain yet, and a
+        node that is being opened may wait for long. To be used in a task of Trio's.
 
         Raises:
           RuntimeError: this is not the main thread.
         """
+        self._opening = opening = trio.CancelScope()
+        self._token = trio.lowlevel.current_trio_token()
         self._hear()
         try:
-            yield
+            yield opening
         finally:
+            self._opening = self._token = None
             self._stop_hearing()
 
     def enter(self, block: Stopping) -> None:
         """Note that a block is entered. Raises `RuntimeError` in another thread than the main thread."""
         self._hear()
+        self._opening = None
         self._blocks[block] = None
         if self._cause:
             block.begin(self._cause)
@@ -366,10 +377,17 @@ class StoppingProcess:
         block = next(iter(self._blocks), None)
         if block is None:
             self._cause = self._cause or name
+            if self._token is not None:
+                self._token.run_sync_soon(self._cancel_opening)
         elif self._signals > 1:
             block.run_soon(self._cut)
         else:
             block.run_soon(lambda: self.begin(name))
+
+    def _cancel_opening(self) -> None:
+        # A block that was entered meanwhile drains.
+        if self._opening is not None:
+            self._opening.cancel()
 
     def _cut(self) -> None:
         for block in tuple(self._blocks):

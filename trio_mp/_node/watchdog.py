@@ -202,7 +202,7 @@ class WatchedLoop:
         if said is not None and said is self._turn:
             self._said = said
         elif said is not None and said.found is not None and not self._is_told:
-            log.info("the event loop turns again: it was %s", said.found, extra=self._fields())
+            log.info("the event loop turns again: it was %s", said.found, extra=fields("stalled", self._who()))
         now, turn = self._thread.clock(), self._turn
         if turn is None:
             if frame is not None and is_waiting(frame):
@@ -210,7 +210,7 @@ class WatchedLoop:
                     # It was code of another thread, or code of the loop that has ended meanwhile.
                     blocked = Blocked(held, "")
                     self._note(blocked)
-                    log.warning("the event loop was %s", blocked, extra=self._fields())
+                    log.warning("the event loop was %s", blocked, extra=fields("stalled", self._who()))
                 return
             turn = AwaitedTurn(now - held, before if held else self._waited, self._thread.patience)
             turn.places[place_of_frame(frame)] += 1
@@ -221,16 +221,17 @@ class WatchedLoop:
             turn.places[place_of_frame(frame)] += 1
         stood = turn.stood(now, self._waited)
         if stood >= turn.say_at:
-            turn.say_at = 2 * stood
+            while turn.say_at <= stood:
+                turn.say_at *= 2
             self._said, self._is_told = turn, False
             log.warning(
                 "the event loop is %s, and nothing else runs in it, heartbeats included: use trio.to_thread, or await",
                 Blocked(stood, place_of_frame(frame)),
-                extra=self._fields(),
+                extra=fields("stalled", self._who()),
             )
 
-    def _fields(self) -> dict[str, object]:
-        return fields("stalled", self.nodes[0] if len(self.nodes) == 1 else "")
+    def _who(self) -> str:
+        return self.nodes[0] if len(self.nodes) == 1 else ""
 
 
 def is_waiting(frame: FrameType) -> bool:

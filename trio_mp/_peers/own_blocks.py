@@ -100,7 +100,7 @@ class OwnBlocks:
         """What to add to the reason of a connection's end that was none of this node's: empty, or why the node was
         silent before."""
         self._note(now)
-        if self._open is None or now >= self._open_until:
+        if self._open is None:
             return ""
         if peer not in self._open.peers:
             self._open.peers.append(peer)
@@ -122,16 +122,16 @@ class OwnBlocks:
         self.latest.append(self._open)
 
     def _tell(self, late: float) -> None:
-        blocked, extra = self._lately(late), fields("stalled", self._dispatcher.id)
+        blocked = self._lately(late)
         if blocked is not None:
             text = "this node was %s, and nothing else of this program ran meanwhile, heartbeats included"
-            log.warning(text, blocked, extra=extra)
+            log.warning(text, blocked, extra=fields("stalled", self._dispatcher.id))
             return
         log.warning(
             "nothing of this program ran for %.1f s, heartbeats included: it was stopped, or a task computed"
             " without a checkpoint",
             late,
-            extra=extra,
+            extra=fields("stalled", self._dispatcher.id),
         )
 
     def _tell_cost(self, block: OwnBlock) -> None:

@@ -38,6 +38,8 @@ SERVICE_FUNCTION = "main"
 
 _SERVICE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?::([A-Za-z_]\w*))?", re.ASCII)
 
+_WITH_PORT = re.compile(r":(?:\d+|\*)$", re.ASCII)
+
 MAXIMUM_POLL = 0.001
 """The longest time for which a connection may be polled, in seconds."""
 
@@ -129,6 +131,16 @@ def advertised(name: str, value: object) -> tuple[Address, ...]:
 def _of_this_host(seed: SeedAddress) -> SeedAddress:
     """A seed as it can be dialled: `*`, which only a listener can use, becomes `localhost`."""
     return TCPAddress("localhost", seed.port) if isinstance(seed, TCPAddress) and seed.host == "*" else seed
+
+
+def health(name: str, value: object) -> Address | None:
+    """Parse the address at which a node answers probes; None if it answers nowhere."""
+    if value is None:
+        return None
+    found = parse_address(value, setting=name)
+    if isinstance(found, TCPAddress) and not _WITH_PORT.search(str(value)):
+        raise ConfigurationError(f"{name}: expected 'unix:PATH' or an address with a port, 'host:port', got {value!r}")
+    return found
 
 
 def secrets(name: str, value: object) -> tuple[bytes, ...]:

@@ -60,6 +60,7 @@ class SettingArguments(TypedDict, total=False):
     inspect: InspectionLevel
     inspect_from: Iterable[str]
     share_logs: bool
+    health: str | None
     tool: bool
 
 
@@ -293,14 +294,21 @@ class Settings:
         checks.flag,
         "whether other nodes get log records of this process when they ask for them",
     )
+    health: Address | None = _entry(  # noqa: RUF009 - a field, which is what dataclasses take
+        None,
+        checks.health,
+        "where the node answers probes over HTTP, at `/ready` and `/live`: `unix:PATH` or `127.0.0.1:PORT`",
+        more="Nobody has to prove anything to ask. A Unix socket answers this user alone, `127.0.0.1` everybody on this"
+        " machine, and `*` everybody who reaches it. A node is live as long as its loop turns within three heartbeats.",
+    )
     tool: bool = _entry(
         False,
         checks.flag,
         "whether the node is a tool: a member that comes to look or to say something, and goes",
         more="It listens nowhere, is never global, and does not make another node global. `watch_nodes` and `peers` of"
         " other nodes leave it out; `watch_nodes(tools=True)` does not. Its node ID is the one that its certificate"
-        " names, else a random one. From outside it takes no node ID, `binds`, `advertise`, `services`, `spawn_modules`"
-        " or `attach_timeout`.",
+        " names, else a random one. From outside it takes no node ID, `binds`, `advertise`, `services`,"
+        " `spawn_modules`, `attach_timeout` or `health`.",
     )
 
     @property

@@ -27,7 +27,7 @@ import trio
 from .._events import fields
 from .._ids import node_of
 from .._ports.port import Port, new_port
-from .._reason import NORMAL, Reason, asks_again, describe, identifier_of, process_ended
+from .._reason import NORMAL, Reason, describe, identifier_of, process_ended, shutdown
 from .._runtime import Runtime
 from .._transport.addresses import (
     UNIX_PATH_LIMIT,
@@ -197,7 +197,7 @@ class ChildProcess:
         if status == 0 and not self._why_killed:
             return NORMAL
         if status == RESTART_STATUS and not self._why_killed:
-            return asks_again(f"process {self.pid}: exit status {status}, by which it asks to be started again")
+            return shutdown(f"process {self.pid}: exit status {status}, by which it asks to be started again")
         how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit status {status}"
         because = f" ({self._why_killed})" if self._why_killed else ""
         return process_ended(f"{shlex.join(self.command)}, process {self.pid}: {how}{because}")

@@ -190,13 +190,27 @@ class SocketListener(Listener):
             return _to_pipe(trio.SocketStream(trio.socket.from_stdlib_socket(connected)))
         return None
 
-    async def aclose(self) -> None:
-        """See `Listener.aclose`."""
+    def take_socket(self, backlog: int) -> socket.socket:
+        """Hand the plain socket over to a thread that accepts by itself, and closes it.
+
+        Args:
+          backlog: how many connections may wait there until they are accepted.
+        """
+        taken = socket.socket(fileno=self._listener.socket.detach())
+        taken.listen(backlog)
+        return taken
+
+    def remove_file(self) -> None:
+        """Remove the file of a Unix socket. Raises nothing. Not a checkpoint."""
         if self._path is not None:
             # The file may be another node's by now, which took the place of one that somebody removed.
             with contextlib.suppress(OSError):
                 if self._path.stat().st_ino == self._inode:
                     self._path.unlink()
+
+    async def aclose(self) -> None:
+        """See `Listener.aclose`."""
+        self.remove_file()
         await self._listener.aclose()
 
 

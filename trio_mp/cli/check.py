@@ -131,6 +131,11 @@ def _check_binds(given: Given, _: Merged) -> list[str]:
     return trio.run(_each, _try_to_listen, [bind for bind in binds if not isinstance(bind, InheritedBind)])
 
 
+def _check_health(given: Given, _: Merged) -> list[str]:
+    address = checks.health("health", given.value)
+    return trio.run(_each, _try_to_listen, [address] if address is not None else [])
+
+
 def _check_seeds(given: Given, _: Merged) -> list[str]:
     return trio.run(_each, _try_to_find, checks.seeds("seeds", given.value))
 
@@ -198,5 +203,6 @@ _CHECKS: dict[str, Callable[[Given, Merged], list[str]]] = {
     "spawn_modules": _check_spawn_modules,
     "binds": _check_binds,
     "seeds": _check_seeds,
+    "health": _check_health,
 }
 """What is tried for each setting; each function returns what is wrong."""

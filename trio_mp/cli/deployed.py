@@ -21,7 +21,7 @@ from .._profiles.sources import Given
 from .._settings.checks import services as checked_services
 from .._settings.environment import Environment
 from .._settings.settings import SettingArguments
-from .exits import CANNOT_JOIN, CTRL_C, NO, CommandFailed
+from .exits import CANNOT_JOIN, CTRL_C, NO, OK, CommandFailed
 from .options import command_line_layer
 from .output import Output
 
@@ -119,8 +119,9 @@ class DeployedNode:
         command_line |= {name: Given(name, value, "trio-mp") for name, value in self._fixed.items()}
         with (
             # Also while the node is opened, and while it closes. Not around Trio's run, which has a handler of its own.
-            STOPPING_PROCESS.hearing(),
+            STOPPING_PROCESS.hearing() as opening,
             from_outside(None, profile, (), self._defaults, command_line) as (node_id, found),
+            opening,
         ):
             settings = self._adjust(found)
             # Started here and not by the node, so that their exceptions can be told from those of its opening.
@@ -135,8 +136,9 @@ class DeployedNode:
                     except SystemExit as left:
                         # The node closes in good order first: what was sent before still goes out.
                         return left
-        # A signal, an operator or the parent of this process has ended it.
-        return stopping.exit_status
+            # A signal, an operator or the parent of this process has ended it.
+            return stopping.exit_status
+        return OK
 
 
 def where(node: Node) -> str:

@@ -24,7 +24,7 @@ STATUSES: dict[int, str] = {
     OK: "yes: what was asked for has happened",
     NO: "no: the port is dead, the node is not there, the answer was an error",
     USAGE: "the command line, a variable or the file of profiles is wrong",
-    CANNOT_JOIN: "the command could not join the network",
+    CANNOT_JOIN: "the command could not join the network, or nobody answers where it asks",
     REFUSED: "a node refuses it",
     TIME_RAN_OUT: "the time of --timeout has passed",
     OUR_ERROR: "an error in trio-mp itself",

@@ -34,8 +34,8 @@ RESTARTS = {"never": Restart.TEMPORARY, "on-failure": Restart.TRANSIENT, "always
 LIMIT, WITHIN = 3, 30.0
 """How many restarts there may be for each worker within so many seconds, before the supervisor gives up."""
 
-_OF_THE_PARENT = ("binds", "advertise", "seeds", "secret", "encryption")
-"""The settings that a worker has from the process that supervises it."""
+_OF_THE_PARENT = ("binds", "advertise", "seeds", "secret", "encryption", "health")
+"""The settings that a worker has from the process that supervises it, or leaves to that process."""
 
 
 def run_workers(arguments: argparse.Namespace) -> int:

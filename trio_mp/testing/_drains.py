@@ -31,6 +31,54 @@ _SETTLED = 0.5
 """How much longer than its bound the end of a drain may take where nothing is left, in seconds."""
 
 
+class DrainJudge:
+    """The rules that drains are under.
+
+    Args:
+      network: the simulated network.
+    """
+
+    def __init__(self, network: SimulatedNetwork) -> None:
+        self._network = network
+
+    def ended(self, node: Node, run: str, drained: Drained) -> None:
+        """Check what must hold when a drain ends. No checkpoint may lie between its end and this."""
+        network, oracle = self._network, self._network.oracle
+        if not oracle.lives(run):
+            return
+        named = {each.port for each in drained.unfinished}
+        oracle.drained(run, named, {str(port) for port in node._runtime.lifecycle.ports.values()}, self._losses(node))
+        for peer in node._runtime.network.peers.values() if node._runtime.network is not None else ():
+            other = network.nodes.get(peer.id)
+            if peer.is_up() and other is not None and peer.id not in named and not peer.has_parted:
+                oracle.has_heard(network.run_of(other), run)
+        self._judge_entries(node, run)
+
+    async def cut_off(self, node: Node, run: str) -> None:
+        """Check what must hold when a drain was cut off: it says why, or ends now. A checkpoint."""
+        oracle = self._network.oracle
+        self._judge_entries(node, run)
+        if not node.unfinished():
+            with trio.move_on_after(_SETTLED):
+                await node.drain()
+                return
+            if not node.unfinished() and oracle.lives(run):
+                oracle.fail(Rule.DRAIN_ENDS, f"{run} does not end its drain, and says that nothing is unfinished", run)
+
+    def _judge_entries(self, node: Node, run: str) -> None:
+        for family, table in node.database._replica.all_owned().items():
+            for key, value in table.items():
+                if not family.startswith(RESERVED) and read_port(key, value) is not None:
+                    self._network.oracle.fail(Rule.WITHDRAWN, f"{run} drains, and {family}/{key} names a port", run)
+
+    def _losses(self, node: Node) -> Callable[[str], int]:
+        def losses(run: str) -> int:
+            other = self._network.nodes.get(run.rpartition("/")[0])
+            return losses_of(other, node.id) if other is not None and self._network.run_of(other) == run else -1
+
+        return losses
+
+
 class Drainer:
     """Has nodes drain. Its random numbers are its own, and change nothing else of a seed.
 
@@ -47,6 +95,7 @@ class Drainer:
         self.count: int = 0
         self.nodes: list[str] = []
         self._network = network
+        self._judge = DrainJudge(network)
         self._random: random.Random = network.generator("drains")
         if self._random.random() < SHARE:
             self.nodes = hosts_of(plan)
@@ -74,9 +123,9 @@ class Drainer:
         try:
             with trio.move_on_after(numbers.choice((0.0, 2.0, 10.0, 40.0))):
                 drained = await node.drain()
-                self._judge(node, run, drained)
+                self._judge.ended(node, run, drained)
             if drained is None:
-                await self._judge_unfinished(node, run)
+                await self._judge.cut_off(node, run)
         except trio.ClosedResourceError:
             # It was crashed meanwhile. Who crashes nodes starts them again.
             return
@@ -88,40 +137,3 @@ class Drainer:
             await trio.sleep(numbers.choice((0.0, 1.0, 5.0)))
             if not network.is_up(name) and not network.was_crashed(name):
                 network.restart(name)
-
-    def _judge(self, node: Node, run: str, drained: Drained) -> None:
-        """Check what must hold when a drain ends. No checkpoint may lie between its end and this."""
-        network, oracle = self._network, self._network.oracle
-        if not oracle.lives(run):
-            return
-        named = {each.port for each in drained.unfinished}
-        oracle.drained(run, named, {str(port) for port in node._runtime.lifecycle.ports.values()}, self._losses(node))
-        for peer in node._runtime.network.peers.values() if node._runtime.network is not None else ():
-            other = network.nodes.get(peer.id)
-            if peer.is_up() and other is not None and peer.id not in named and not peer.has_parted:
-                oracle.has_heard(network.run_of(other), run)
-        self._judge_entries(node, run)
-
-    async def _judge_unfinished(self, node: Node, run: str) -> None:
-        """Check what must hold when a drain was cut off: it says why, or ends now. A checkpoint."""
-        oracle = self._network.oracle
-        self._judge_entries(node, run)
-        if not node.unfinished():
-            with trio.move_on_after(_SETTLED):
-                await node.drain()
-                return
-            if not node.unfinished() and oracle.lives(run):
-                oracle.fail(Rule.DRAIN_ENDS, f"{run} does not end its drain, and says that nothing is unfinished", run)
-
-    def _judge_entries(self, node: Node, run: str) -> None:
-        for family, table in node.database._replica.all_owned().items():
-            for key, value in table.items():
-                if not family.startswith(RESERVED) and read_port(key, value) is not None:
-                    self._network.oracle.fail(Rule.WITHDRAWN, f"{run} drains, and {family}/{key} names a port", run)
-
-    def _losses(self, node: Node) -> Callable[[str], int]:
-        def losses(run: str) -> int:
-            other = self._network.nodes.get(run.rpartition("/")[0])
-            return losses_of(other, node.id) if other is not None and self._network.run_of(other) == run else -1
-
-        return losses

@@ -36,7 +36,7 @@ class Rule(enum.Enum):
         " the sender has lost the connection, or the drain names either"
     )
     DRAIN_ENDS = "a drain ends, or says what is unfinished; at rest it has all fences"
-    WITHDRAWN = "a node that drains has no entry that names a port, and makes no port for others"
+    WITHDRAWN = "a node that drains has no entry that names a port"
     CONVERGES = "at rest the members of a group are the registered ports that live"
     ITEMS = "the items of a channel are received in their order, none twice, and none is missing before a later one"
     FALSE_END = "the end of a channel is received when it was said, behind all items"
