@@ -180,3 +180,12 @@ async def test_a_node_without_a_network_tells_nobody_anything() -> None:
     """What is set for a process counts for its node with a network alone."""
     async with open_node("a", advertise=["host:1"], profile=False) as a:
         assert a.binds == ()
+
+
+@pytest.mark.parametrize("seed", [OUTSIDE, NAME])
+async def test_a_node_that_knows_itself_by_its_seed_is_attached(
+    autojump_clock: trio.testing.MockClock, seed: str
+) -> None:
+    async with open_test_node(TranslatingNetwork(), "a", seeds=[seed], advertise=[seed]) as a:
+        with trio.fail_after(5):
+            await a.wait_attached()
