@@ -21,6 +21,7 @@ from .faults_of_processes import PROCESSES
 from .faults_of_profiles import PROFILES
 from .faults_of_remote_children import REMOTE_CHILDREN
 from .faults_of_running import RUNNING
+from .faults_of_seeds import SEEDS
 from .faults_of_sockets import SOCKETS
 from .faults_of_starting import STARTING
 from .faults_of_statistics import STATISTICS
@@ -44,6 +45,7 @@ FAULTS: tuple[Fault, ...] = (
     *CONNECTIONS,
     *PORTS,
     *SOCKETS,
+    *SEEDS,
     *STARTING,
     *CALLS,
     *LOSSES,
