@@ -18,6 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_mp import Node, Stopping, open_node, stop_on_signals
 from trio_mp._node.signals import STOPPING_PROCESS, StoppingProcess, manager_of
+from trio_mp._transport.service_manager import SERVICE_MANAGER
 
 both_signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
@@ -456,6 +457,11 @@ async def test_a_program_that_ends_by_itself_while_it_drains(autojump_clock: Moc
 )
 def test_who_starts_a_process_again(environ: dict[str, str], manager: str) -> None:
     assert manager_of(environ) == manager
+
+
+def test_a_manager_whose_variables_were_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SERVICE_MANAGER, "address", "@manager")
+    assert manager_of({}) == "systemd"
 
 
 def test_the_first_process_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from .._events import fields
 from .._protocol.drain import Drained, Unfinished
 from .._supervision.processes import RESTART_STATUS
 from .._transport.service_manager import SERVICE_MANAGER
+from .._transport.service_manager import SERVICE_MANAGER
 from .node import Node
 
 _MOST_LOGGED = 10
@@ -234,7 +235,7 @@ def manager_of(environ: Mapping[str, str]) -> str:
     itself, which is known since systemd 248. Slurm is not among them: it starts no task again.
     """
     own = environ.get("SYSTEMD_EXEC_PID", str(os.getpid())) == str(os.getpid())
-    if own and ("INVOCATION_ID" in environ or "NOTIFY_SOCKET" in environ):
+    if own and ("INVOCATION_ID" in environ or "NOTIFY_SOCKET" in environ or SERVICE_MANAGER.address):
         return "systemd"
     if "KUBERNETES_SERVICE_HOST" in environ:
         return "Kubernetes"
