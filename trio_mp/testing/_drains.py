@@ -111,7 +111,7 @@ class Drainer:
             name = self._random.choice(self.nodes)
             if self._network.is_up(name):
                 # Some messages are on their way.
-                trial.provoke(self._random)
+                trial.provoke_at(name, self._random)
                 await self._drain(name)
 
     async def _drain(self, name: str) -> None:
