@@ -164,6 +164,54 @@ def docs(session: nox.Session) -> None:
     session.run(*PYTEST, "tests/programs/test_unit_schemas.py", env={**SAFE, "TRIO_MP_REQUIRE_SCHEMAS": "1"})
 
 
+@nox.session(default=False, python=COVERED)
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that pyproject.toml allows, on the oldest Python. Arguments go to pytest.
+
+    The extras and the tools of the tests are at their lowest, too; what those require in their turn is not.
+    """
+    backend, dependencies = PROJECT["build-system"]["requires"], PROJECT["project"]["dependencies"]
+    requirements = (*backend, *dependencies, *nox.project.dependency_groups(PROJECT, "test"))
+    session.install(*[requirement.replace(">=", "==") for requirement in requirements])
+    session.install("--no-build-isolation", "--no-deps", "--force-reinstall", ".")
+    session.run("python", "-m", "pip", "check")
+    arguments = session.posargs or ("-m", "not exhaustive and not hypothesis", *SAME)
+    session.run(*PYTEST, *PARALLEL, *arguments, env=SAFE)
+
+
+@nox.session(default=False, python=COVERED)
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel, twice, check them, and run the demo of the wheel where nothing else is. They are in dist/.
+
+    Everything is built without the network: the tools are those of the dependency group `build`.
+    """
+    install(session, "build", package=False)
+    folder = Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder)
+    first, second, third = (folder / name for name in ("first", "second", "from-the-checkout"))
+    for output in (first, second):
+        # The wheel is built from the sdist.
+        session.run("python", "-m", "build", "--no-isolation", "--outdir", str(output), silent=True)
+    session.run("python", "-m", "build", "--no-isolation", "--wheel", "--outdir", str(third), silent=True)
+    session.run("python", "-P", "tests/distributions.py", str(first), str(second), str(third))
+    made = [str(path) for path in sorted(first.iterdir())]
+    wheels = [path for path in made if path.endswith(".whl")]
+    session.run("twine", "check", "--strict", *made)
+    session.run("check-wheel-contents", *wheels)
+    bare = folder / "bare"
+    session.run("python", "-m", "virtualenv", "--quiet", str(bare))
+    scripts = bare / ("Scripts" if os.name == "nt" else "bin")
+    session.run(str(scripts / "python"), "-m", "pip", "install", "--quiet", *wheels, external=True)
+    # Neither the folder nor the environment says where the checkout is.
+    outside = {"PYTHONPATH": None, "PYTHONSAFEPATH": "1"}
+    with session.chdir(folder):
+        code = "import sys, trio_mp; assert trio_mp.__file__.startswith(sys.prefix), trio_mp.__file__"
+        session.run(str(scripts / "python"), "-c", code, env=outside, external=True)
+        session.run(str(scripts / "trio-mp"), "demo", "--seconds", "4", env=outside, external=True)
+    shutil.rmtree("dist", ignore_errors=True)
+    shutil.copytree(first, "dist")
+
+
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Run the benchmarks beside the peers that can be installed. Arguments go to `python -m benchmarks`: --quick, …

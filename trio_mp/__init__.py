@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import _version
+
 if TYPE_CHECKING:
     from ._public import (
         ANY as ANY,
@@ -78,6 +80,8 @@ if TYPE_CHECKING:
         spawnable as spawnable,
         stop_on_signals as stop_on_signals,
     )
+
+__version__ = _version.VERSION
 
 __all__ = [
     "ANY",

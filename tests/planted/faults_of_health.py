@@ -68,7 +68,7 @@ HEALTH = (
         "has_not_tried",
         "a global node says that it is attached before it has tried its other seeds",
         (
-            Change(_MEMBERSHIP, "seed.looked_up and all(one.was_tried or", "all(one.was_tried or"),
+            Change(_MEMBERSHIP, "            seed.looked_up\n            and all(", "            all("),
             Change(_REDIALLER, "        self.was_tried = False\n", "        self.was_tried = True\n"),
         ),
         (f"{_ATTACHED}::test_a_global_node_has_tried_each_of_its_seeds_first",),
@@ -257,8 +257,8 @@ HEALTH = (
         (
             Change(
                 _GATHERING,
-                'ONCE = ("node_id", "binds", "services", "health")',
-                'ONCE = ("node_id", "binds", "services")',
+                'ONCE = ("node_id", "binds", "advertise", "services", "health")',
+                'ONCE = ("node_id", "binds", "advertise", "services")',
             ),
         ),
         (_FIRST,),
@@ -274,6 +274,12 @@ HEALTH = (
         "a worker answers probes at the address of the process that supervises it",
         (Change(_WORKERS, '"encryption", "health")', '"encryption")'),),
         ("tests/programs/test_workers_command.py::test_workers_run_the_services_and_read_the_secrets_themselves",),
+    ),
+    Fault(
+        "check_without_health",
+        "a check does not try to listen where probes are answered",
+        (Change("cli/check.py", '    "health": _check_health,\n', ""),),
+        ("tests/programs/test_check_command.py::test_all_that_is_wrong_is_said_at_once",),
     ),
     Fault(
         "answers_at_the_port_of_nodes",

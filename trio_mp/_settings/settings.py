@@ -307,8 +307,8 @@ class Settings:
         "whether the node is a tool: a member that comes to look or to say something, and goes",
         more="It listens nowhere, is never global, and does not make another node global. `watch_nodes` and `peers` of"
         " other nodes leave it out; `watch_nodes(tools=True)` does not. Its node ID is the one that its certificate"
-        " names, else a random one. From outside it takes no node ID, `binds`, `advertise`, `services`, `spawn_modules`,"
-        " `attach_timeout` or `health`.",
+        " names, else a random one. From outside it takes no node ID, `binds`, `advertise`, `services`,"
+        " `spawn_modules`, `attach_timeout` or `health`.",
     )
 
     @property

@@ -1,0 +1,146 @@
+"""What a release says of itself is said once, and agrees with the source: version, extras, addresses, changes.
+
+These tests read the source of the checkout. Each check is shown to fail on something that is broken.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+IMPORTED_AS = {"dnspython": "dns"}
+"""The names by which packages are imported that have another name than their distribution."""
+
+
+def name_of(requirement: str) -> str:
+    """The package that a requirement is about, by the name by which it is imported."""
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert found is not None, requirement
+    name = found[0].lower().replace("-", "_")
+    return IMPORTED_AS.get(name, name)
+
+
+def imported_by(files: list[Path]) -> set[str]:
+    """The packages from elsewhere that these modules import, in functions too. `_typeshed` is there for types alone."""
+    names: set[str] = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add((node.module or "").partition(".")[0])
+    return names - sys.stdlib_module_names - {"_typeshed", "trio_mp"}
+
+
+def wrong_requirements(project: dict[str, Any], imported: set[str]) -> list[str]:
+    """What the package imports and does not require, requires and does not import, and what `test` lacks of extras."""
+    extras: dict[str, list[str]] = project["project"]["optional-dependencies"]
+    optional = [requirement for requirements in extras.values() for requirement in requirements]
+    required = {name_of(each) for each in [*project["project"]["dependencies"], *optional]}
+    tested = {each for each in project["dependency-groups"]["test"] if isinstance(each, str)}
+    return [
+        *(f"expected a requirement or an extra for {name}, got none" for name in sorted(imported - required)),
+        *(f"expected an import of {name}, got none" for name in sorted(required - imported)),
+        *(f"expected {each} of an extra in the group `test`, too" for each in sorted(set(optional) - tested)),
+    ]
+
+
+OUTSIDE = {"trio", "msgspec", "cryptography", "rich", "tomlkit", "dns", "pytest", "pytest_trio"}
+"""pytest and pytest-trio are imported by the plugin, which only they load."""
+
+
+def test_dependencies_and_extras_are_those_that_the_package_imports() -> None:
+    imported = imported_by(sorted((ROOT / "trio_mp").rglob("*.py")))
+    assert imported <= OUTSIDE
+    assert wrong_requirements(PROJECT, imported - {"pytest", "pytest_trio"}) == []
+
+
+@pytest.mark.parametrize(
+    "extra, imported, said",
+    [
+        ([], {"trio", "rich"}, "expected a requirement or an extra for rich, got none"),
+        (["rich>=13"], {"trio"}, "expected an import of rich, got none"),
+        (["rich>=13"], {"trio", "rich"}, None),
+        (["Rich>=14"], {"trio", "rich"}, "expected Rich>=14 of an extra in the group `test`, too"),
+    ],
+)
+def test_a_wrong_extra_is_found(extra: list[str], imported: set[str], said: str | None) -> None:
+    project = {
+        "project": {"dependencies": ["trio>=0.27"], "optional-dependencies": {"cli": extra}},
+        "dependency-groups": {"test": ["rich>=13"]},
+    }
+    assert wrong_requirements(project, imported) == ([said] if said else [])
+
+
+# The version ----------------------------------------------------------------------------------------------------------
+
+
+def versions_in(text: str, version: str) -> list[str]:
+    """The lines of a module or a table that say the version as a text of their own."""
+    return [line.strip() for line in text.splitlines() if re.search(rf"""["']{re.escape(version)}["']""", line)]
+
+
+def test_the_version_is_said_in_one_place() -> None:
+    code = "import trio_mp; print(trio_mp.__version__); print('trio' in __import__('sys').modules)"
+    run = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    version, loads_trio = run.stdout.split()
+    assert loads_trio == "False"
+    files = [*(ROOT / "trio_mp").rglob("*.py"), ROOT / "docs" / "conf.py", ROOT / "pyproject.toml"]
+    said = {path.relative_to(ROOT).as_posix(): versions_in(path.read_text("utf-8"), version) for path in files}
+    assert {path: lines for path, lines in said.items() if lines} == {
+        "trio_mp/_version.py": [f'VERSION = "{version}"'],
+    }
+    assert PROJECT["project"]["dynamic"] == ["version"]
+    assert PROJECT["tool"]["hatch"]["version"]["path"] == "trio_mp/_version.py"
+
+
+@pytest.mark.parametrize("text, count", [("release = '0.1.0'", 1), ('version = "0.1.0"', 1), ("trio>=0.1.0", 0)])
+def test_a_second_version_is_found(text: str, count: int) -> None:
+    assert len(versions_in(text, "0.1.0")) == count
+
+
+# Addresses ------------------------------------------------------------------------------------------------------------
+
+
+def strange_addresses(text: str, urls: dict[str, str]) -> list[str]:
+    """The addresses of this project in a text that are none of those in pyproject.toml, nor below one of them."""
+    found = re.findall(r"https://[^\s<>()\"'`\]]*trio[-_]mp[^\s<>()\"'`\]]*", text)
+    known = tuple(f"{url.rstrip('/')}/" for url in urls.values())
+    return [each for each in found if not f"{each.rstrip('/.,')}/".startswith(known)]
+
+
+TEXTS = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").glob("*.md"),
+    *(path for path in (ROOT / ".github").rglob("*.*") if path.is_file()),
+]
+
+
+def test_addresses_of_the_project_are_those_that_pyproject_names() -> None:
+    urls = PROJECT["project"]["urls"]
+    assert {"Homepage", "Documentation", "Changelog", "Issues", "Security", "Source"} <= set(urls)
+    said = {path.relative_to(ROOT).as_posix(): strange_addresses(path.read_text("utf-8"), urls) for path in TEXTS}
+    assert not {path: found for path, found in said.items() if found}
+
+
+@pytest.mark.parametrize(
+    "text, count",
+    [
+        ("[x](https://example.org/trio_mp/issues/new) and https://example.org/trio_mp.", 0),
+        ("see <https://example.org/trio-mp>", 1),
+        ("https://trio.readthedocs.io", 0),
+    ],
+)
+def test_another_address_is_found(text: str, count: int) -> None:
+    assert len(strange_addresses(text, {"Homepage": "https://example.org/trio_mp"})) == count
