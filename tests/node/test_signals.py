@@ -430,6 +430,17 @@ async def test_a_block_that_is_entered_after_a_signal_drains_at_once(autojump_cl
         assert (stopping.cause, stopping.exit_status) == ("SIGTERM", 0)
 
 
+async def test_a_reader_that_is_gone_does_not_end_the_node(autojump_clock: MockClock) -> None:
+    def tell(_: str) -> None:
+        raise BrokenPipeError
+
+    async with open_node() as node:
+        async with Stopping(node, node.drain, seconds=1, tell=tell) as stopping:
+            signal.raise_signal(signal.SIGTERM)
+            await trio.sleep_forever()
+        assert (stopping.cut_short, stopping.exit_status) == (False, 0)
+
+
 async def test_a_program_that_ends_by_itself_while_it_drains(autojump_clock: MockClock) -> None:
     async with pair_with_a_call(100) as (node, _):
         async with stop_on_signals(node) as stopping:

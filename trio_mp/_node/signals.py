@@ -98,7 +98,7 @@ class Stopping:
         self.restarter: str = restarter
         self._drain: Callable[[], Awaitable[Drained]] = drain
         self._seconds = seconds
-        self._tell: Callable[[str], object] = tell or (lambda _: None)
+        self._tell_people: Callable[[str], object] = tell or (lambda _: None)
         self._scope = trio.CancelScope()
         self._patience = trio.CancelScope()
         self._task: trio.CancelScope | None = None
@@ -206,6 +206,11 @@ class Stopping:
             extra=fields("stopping", node_id),
         )
         self._tell(f"{self.cause}: the node {node_id} drains, for at most {self._seconds:g} s")
+
+    def _tell(self, text: str) -> None:
+        # Nobody may read the standard error any more; that must not end the node.
+        with suppress(OSError, ValueError):
+            self._tell_people(text)
 
     def _say_over(self) -> None:
         node_id, told = self._node.id, told_unfinished(self.unfinished)
