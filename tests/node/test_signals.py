@@ -18,7 +18,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_mp import Node, Stopping, open_node, stop_on_signals
 from trio_mp._node.signals import STOPPING_PROCESS, StoppingProcess, manager_of
-from trio_mp._transport.service_manager import SERVICE_MANAGER
 
 both_signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
@@ -348,7 +347,10 @@ async def test_a_node_inside_another_closes_in_good_order_although_both_are_canc
                 await inner.call("a", "info")
                 signal.raise_signal(signal.SIGTERM)
                 try:
-                    await trio.sleep_forever()
+                    # Its cancellation is a group.
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(trio.sleep_forever)
+                        await trio.sleep_forever()
                 finally:
                     inner.send(inbox.port, "last words")
             await trio.sleep_forever()
@@ -430,6 +432,19 @@ async def test_a_block_that_is_entered_after_a_signal_drains_at_once(autojump_cl
         assert (stopping.cause, stopping.exit_status) == ("SIGTERM", 0)
 
 
+async def test_another_scope_that_cancels_the_block_while_it_drains_cuts_it_short(autojump_clock: MockClock) -> None:
+    async with pair_with_a_call(100) as (node, _):
+        with trio.move_on_after(3) as scope:
+            async with stop_on_signals(node) as stopping:
+                signal.raise_signal(signal.SIGTERM)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(trio.sleep_forever)
+                    await trio.sleep_forever()
+        assert scope.cancelled_caught
+        assert (stopping.cut_short, stopping.exit_status) == (True, 1)
+        assert any(each.port.startswith("b#") for each in stopping.unfinished)
+
+
 async def test_a_reader_that_is_gone_does_not_end_the_node(autojump_clock: MockClock) -> None:
     def tell(_: str) -> None:
         raise BrokenPipeError
@@ -468,11 +483,6 @@ async def test_a_program_that_ends_by_itself_while_it_drains(autojump_clock: Moc
 )
 def test_who_starts_a_process_again(environ: dict[str, str], manager: str) -> None:
     assert manager_of(environ) == manager
-
-
-def test_a_manager_whose_variables_were_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SERVICE_MANAGER, "address", "@manager")
-    assert manager_of({}) == "systemd"
 
 
 def test_the_first_process_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:

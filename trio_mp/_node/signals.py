@@ -22,7 +22,6 @@ from .._events import fields
 from .._protocol.drain import Drained, Unfinished
 from .._supervision.processes import RESTART_STATUS
 from .._transport.service_manager import SERVICE_MANAGER
-from .._transport.service_manager import SERVICE_MANAGER
 from .node import Node
 
 _MOST_LOGGED = 10
@@ -136,7 +135,7 @@ class Stopping:
         # Also for operators that wait until it is over: the node may close now, and their answers are queued before.
         await trio.lowlevel.cancel_shielded_checkpoint()
         try:
-            self._leave(cancelled=isinstance(error, trio.Cancelled))
+            self._leave(cancelled=is_cancellation(error))
         finally:
             # Last, because it may raise what is left of the block's exceptions.
             caught = self._scope.__exit__(kind, error, trace)
@@ -147,7 +146,8 @@ class Stopping:
         self._task.cancel()
         if self.begun.is_set() and not self.over.is_set():
             # The program has ended by itself, or another scope ends it: whoever has asked hears how far the node is.
-            self.unfinished = self._node.unfinished()
+            with suppress(trio.ClosedResourceError):
+                self.unfinished = self._node.unfinished()
             self.cut_short = cancelled
             self.over.set()
         STOPPING_PROCESS.leave(self)
@@ -226,6 +226,13 @@ class Stopping:
             self._tell(f"the node {node_id} has drained; unfinished: {told}")
 
 
+def is_cancellation(error: BaseException | None) -> bool:
+    """Whether a block is left by cancellations alone: one, or a group of them, as a nursery makes it."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)
+
+
 def told_unfinished(unfinished: tuple[Unfinished, ...]) -> str:
     """Say what is unfinished, in one line of bounded length."""
     told = [str(each) for each in unfinished[:_MOST_LOGGED]]
@@ -240,7 +247,7 @@ def manager_of(environ: Mapping[str, str]) -> str:
     itself, which is known since systemd 248. Slurm is not among them: it starts no task again.
     """
     own = environ.get("SYSTEMD_EXEC_PID", str(os.getpid())) == str(os.getpid())
-    if own and ("INVOCATION_ID" in environ or "NOTIFY_SOCKET" in environ or SERVICE_MANAGER.address):
+    if own and ("INVOCATION_ID" in environ or "NOTIFY_SOCKET" in environ):
         return "systemd"
     if "KUBERNETES_SERVICE_HOST" in environ:
         return "Kubernetes"
