@@ -234,7 +234,7 @@ COMMANDS: list[Command] = [
         "restart",
         "run",
         "have a node drain and its program start anew",
-        "trio-mp restart w1 && trio-mp restart w2",
+        "trio-mp restart w1 --timeout 60",
         _restart,
         "trio_mp.cli.guest:restart",
         description=RESTART,
