@@ -380,8 +380,12 @@ async def run(node, word):
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_the_tasks_of_a_job_are_a_network_of_their_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder /= "a,b"
+    folder.mkdir()
     (folder / "task.py").write_text(TASK)
     (folder / "job.sh").write_text(printed(capsys, "slurm", "--name", "eggs", "--tasks", "2", "task", ODD))
+    left = folder / ".eggs-7"
+    left.mkdir()
     programs = folder / "bin"
     programs.mkdir()
     (programs / "srun").write_text(SRUN)

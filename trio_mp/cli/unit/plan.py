@@ -30,7 +30,8 @@ HEARTBEATS = 4
 """After how many heartbeats a manager may think that a node is blocked. After three its peers have told their programs
 that it is lost, so nothing is lost by its end that is not lost already."""
 
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,48}[A-Za-z0-9])?")
+# With `node-` before it and `-seeds` behind it, it is the name of a StatefulSet, which may have 52 characters.
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,38}[A-Za-z0-9])?")
 
 _APART = ("node_id", "secret", "secret_file", "certificate")
 """Settings that a file says in another way than by their variables."""
@@ -199,7 +200,7 @@ def _name(arguments: argparse.Namespace, node_id: str | None, words: tuple[str, 
     if given is not None:
         if not _NAME.fullmatch(given):
             raise ConfigurationError(
-                f"--name: expected 1 to 50 letters, digits and, between them, `_`, `.` and `-`, got {given!r}"
+                f"--name: expected 1 to 40 letters, digits and, between them, `_`, `.` and `-`, got {given!r}"
             )
         return given
     module = words[0].partition(":")[0].removesuffix(".py").rpartition("/")[2] if words else ""

@@ -24,6 +24,8 @@ for variable in "${{!TRIO_MP_@}}"; do unset "$variable"; done
 
 # In the folder of the job, which all its machines share: the secret of this run, and where its nodes listen.
 job=$PWD/.{name}-$SLURM_JOB_ID
+# Of a run of this job that was killed, and queued again.
+rm -rf -- "$job"
 mkdir -- "$job"
 trap 'rm -rf -- "$job"' EXIT
 {variables}
@@ -77,7 +79,8 @@ def write_slurm(plan: UnitPlan, options: SlurmOptions) -> str:
         exports |= variables_of({"secret_file": plan.secret_file})
     lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
     if not plan.settings.seeds:
-        lines.append('export TRIO_MP_SEEDS="dir:$job/nodes"')
+        # A list of TOML, because the folder may have a comma in its name.
+        lines.append("""export TRIO_MP_SEEDS="['dir:$job/nodes']\"""")
         if plan.proves_by_secret:
             lines.append(f'{shlex.join(options.command)} secret new --file "$job/secret"')
             lines.append('export TRIO_MP_SECRET_FILE="$job/secret"')
