@@ -124,6 +124,8 @@ def test_a_secret_is_refused_and_never_shown(
         (["systemd", "--bind", "unix:/srv/a/s", "app"], "binds: expected --user USER"),
         (["systemd", "--bind", "unix:s", "app"], "binds: expected an absolute path"),
         (["systemd", "--secret-file", "/etc/a\nUser=root", "--bind", "*:1", "app"], "without control characters"),
+        (["systemd", "--workers", "2"], "--workers: expected it with MODULE"),
+        (["systemd", "--restart", "never", "app"], "--restart: expected it with --workers"),
         (["systemd", "--seed", "nobody:0", "app"], "--seed: expected"),
         (["systemd", "--secret-file", "/a", "--seed", "a", "app", "\x01"], "without control characters"),
         (["systemd", "--secret-file", "/a", "--seed", "a", "app", "\udc80"], "expected texts of Unicode"),
@@ -143,6 +145,13 @@ def test_a_secret_is_refused_and_never_shown(
 )
 def test_what_cannot_work_is_one_line(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert text in refused(capsys, *words)
+
+
+def test_several_processes_run_it_as_trio_mp_run_does(capsys: pytest.CaptureFixture[str]) -> None:
+    unit = printed(capsys, "systemd", "--workers", "4", "--restart", "always", "app", "--workers")
+    assert lines_of(unit, "ExecStart")[0].endswith(" run --workers 4 --restart always app --workers")
+    unit = printed(capsys, "k8s", "--image", "app:1", "--workers", "2", "app")
+    assert '            - run\n            - "--workers"\n            - "2"\n            - app\n' in unit
 
 
 def test_names_come_from_the_node_the_profile_or_the_program(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
