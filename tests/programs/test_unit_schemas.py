@@ -132,7 +132,8 @@ def test_the_schemas_of_kubernetes_accept_the_objects(words: list[str], printed:
         selector = one["spec"]["selector"]
         assert selector.get("matchLabels", selector) in labels
     (app,) = [pod for pod in pods if pod["metadata"]["labels"] == {NAME: objects[-1]["metadata"]["name"]}]
-    values = {one["name"]: one["value"] for one in app["spec"]["containers"][0]["env"]}
+    values = {one["name"]: one.get("value") for one in app["spec"]["containers"][0]["env"]}
+    assert values["TRIO_MP_NODE_ID"] == ("ruth" if "--id" in words else None)
     # Asked from outside of the pod, unless the node answers in there alone.
     kind = "exec" if "probed" in words else "httpGet"
     container = app["spec"]["containers"][0]

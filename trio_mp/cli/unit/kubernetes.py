@@ -122,7 +122,11 @@ def _disruption_budget(one: ContainerPlan) -> dict[str, object]:
 
 def _template(plan: UnitPlan, one: ContainerPlan, options: ContainerOptions) -> dict[str, object]:
     files = [*(["secret"] if plan.proves_by_secret else []), *plan.certificate_files]
-    variables = [{"name": name, "value": dollars(value)} for name, value in one.variables.items()]
+    variables: list[dict[str, object]] = []
+    if "TRIO_MP_NODE_ID" not in one.variables and plan.certificate is None:
+        # As the pod, so that people find one by the other. A certificate names those that it is for.
+        variables.append({"name": "TRIO_MP_NODE_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
+    variables += [{"name": name, "value": dollars(value)} for name, value in one.variables.items()]
     container: dict[str, object] = {
         "name": "node",
         "image": options.image,

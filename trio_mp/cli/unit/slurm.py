@@ -32,7 +32,7 @@ trap 'rm -rf -- "$job"' EXIT
 
 # With 75 a node asks for another start, as `trio-mp restart --force` has it do. SIGTERM is for the node alone.
 cat >"$job/start" <<'END'
-trap : TERM
+{node_id}trap : TERM
 status=75
 while [ "$status" -eq 75 ]; do
     status=0
@@ -41,6 +41,11 @@ done
 exit "$status"
 END
 srun --kill-on-bad-exit=0 bash "$job/start" {command}
+"""
+
+_NODE_ID = """\
+# Nobody else is in this network, so the number of a task is enough.
+export TRIO_MP_NODE_ID="{name}/$SLURM_PROCID"
 """
 
 
@@ -89,5 +94,6 @@ def write_slurm(plan: UnitPlan, options: SlurmOptions) -> str:
         tasks=options.tasks,
         stop=plan.stop_seconds,
         variables="\n".join(lines),
+        node_id=_NODE_ID.format(name=plan.name) if not plan.settings.seeds and plan.certificate is None else "",
         command=shlex.join([*options.command, *plan.command]),
     )
