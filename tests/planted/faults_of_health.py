@@ -48,7 +48,7 @@ HEALTH = (
         (
             Change(
                 _RUNTIME,
-                '        """\n        self.standing.begin_closing()\n        if not',
+                '        """\n        self.standing.begin_closing(failed=reason != node_closed(self.id))\n        if not',
                 '        """\n        if not',
             ),
         ),
@@ -68,7 +68,7 @@ HEALTH = (
         "has_not_tried",
         "a global node says that it is attached before it has tried its other seeds",
         (
-            Change(_MEMBERSHIP, "            and all(one.was_tried or", "            or all(one.was_tried or"),
+            Change(_MEMBERSHIP, "seed.looked_up and all(one.was_tried or", "all(one.was_tried or"),
             Change(_REDIALLER, "        self.was_tried = False\n", "        self.was_tried = True\n"),
         ),
         (f"{_ATTACHED}::test_a_global_node_has_tried_each_of_its_seeds_first",),
