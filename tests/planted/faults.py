@@ -21,19 +21,21 @@ from .faults_of_processes import PROCESSES
 from .faults_of_profiles import PROFILES
 from .faults_of_remote_children import REMOTE_CHILDREN
 from .faults_of_running import RUNNING
+from .faults_of_seeds import SEEDS
 from .faults_of_sockets import SOCKETS
 from .faults_of_starting import STARTING
 from .faults_of_statistics import STATISTICS
 from .faults_of_stopping import STOPPING
 from .faults_of_streams import STREAMS
 from .faults_of_supervision import SUPERVISION
+from .faults_of_systemd import SYSTEMD
 from .faults_of_the_association import ASSOCIATION
 from .faults_of_the_command_line import COMMAND_LINE
 from .faults_of_the_database import DATABASE
 from .faults_of_the_hammer import HAMMER
 from .faults_of_the_membership import MEMBERSHIP
-from .faults_of_units import UNITS
 from .faults_of_the_watchdog import WATCHDOG
+from .faults_of_units import UNITS
 from .faults_of_workers import WORKERS
 
 FAULTS: tuple[Fault, ...] = (
@@ -43,6 +45,7 @@ FAULTS: tuple[Fault, ...] = (
     *CONNECTIONS,
     *PORTS,
     *SOCKETS,
+    *SEEDS,
     *STARTING,
     *CALLS,
     *LOSSES,
@@ -58,6 +61,7 @@ FAULTS: tuple[Fault, ...] = (
     *RUNNING,
     *STOPPING,
     *REMOTE_CHILDREN,
+    *SYSTEMD,
     *WATCHDOG,
     *WORKERS,
     *INSPECTION,

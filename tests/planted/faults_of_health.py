@@ -68,7 +68,7 @@ HEALTH = (
         "has_not_tried",
         "a global node says that it is attached before it has tried its other seeds",
         (
-            Change(_MEMBERSHIP, "            and all(one.was_tried or", "            or all(one.was_tried or"),
+            Change(_MEMBERSHIP, "            seed.looked_up\n            and all(", "            all("),
             Change(_REDIALLER, "        self.was_tried = False\n", "        self.was_tried = True\n"),
         ),
         (f"{_ATTACHED}::test_a_global_node_has_tried_each_of_its_seeds_first",),
@@ -257,8 +257,8 @@ HEALTH = (
         (
             Change(
                 _GATHERING,
-                '"services", "health")\n"""What two nodes',
-                '"services")\n"""What two nodes',
+                'ONCE = ("node_id", "binds", "advertise", "services", "health")',
+                'ONCE = ("node_id", "binds", "advertise", "services")',
             ),
         ),
         (_FIRST,),

@@ -226,8 +226,8 @@ STOPPING = (
         (
             Change(
                 _WORKERS,
-                "                if kind.process is not None and not kind.process.ended.is_set():\n",
-                "                if False:\n",
+                "            if kind.process is not None and not kind.process.ended.is_set():\n",
+                "            if False:\n",
             ),
         ),
         (f"{_WORKERS_TESTS}::test_a_second_ctrl_c_stops_the_workers_now",),

@@ -126,7 +126,9 @@ def test_a_secret_is_refused_and_never_shown(
         (["systemd", "--seed", "nobody:0", "app"], "--seed: expected"),
         (["systemd", "--secret-file", "/a", "--seed", "a", "app", "\x01"], "without control characters"),
         (["systemd", "--secret-file", "/a", "--seed", "a", "app", "\udc80"], "expected texts of Unicode"),
-        (["socket", "app"], "binds: expected an address"),
+        (["socket", "app"], "binds: expected addresses at which systemd listens for the node, got none"),
+        (["socket", "--bind", "fd:3", "app"], "which systemd listens for the node, got fd:3"),
+        (["k8s", "--image", "a", "--bind", "fd:3", "app"], "binds: expected addresses of TCP"),
         (["socket", "--bind", "seed.example:4040", "app"], "binds: expected an IP address or `*`"),
         (["socket", "--bind", "*:0", "app"], "binds: expected a port"),
         (["socket", "--bind", "unix:/run/a/s", "app"], "binds: expected a TCP address, or --user USER"),
@@ -223,11 +225,9 @@ def test_a_unit_that_systemd_starts_by_a_socket(capsys: pytest.CaptureFixture[st
     socket = printed(capsys, "socket", *words)
     assert lines_of(socket, "ListenStream") == ["4040", "[::1]:4041"]
     service = printed(capsys, "systemd", "--socket", *words)
-    assert "TRIO_MP_BINDS=fd:3,fd:4" in lines_of(service, "Environment")
+    assert "TRIO_MP_BINDS=fd:node" in lines_of(service, "Environment")
     assert lines_of(service, "Requires") == ["app.socket"]
-    service = printed(capsys, "systemd", "--socket", *words[:1], "*:4040", *words[2:])
-    assert "TRIO_MP_BINDS=fd:app" in lines_of(service, "Environment")
-    assert lines_of(socket, "FileDescriptorName") == ["app"]
+    assert lines_of(socket, "FileDescriptorName") == ["node"]
     seed = printed(capsys, "socket", "--secret-file", "/s")
     assert lines_of(seed, "ListenStream") == ["4040"]
     binds = "unix:@eggs,unix:/run/a/s"

@@ -16,7 +16,7 @@ import trio.testing
 from membership_helpers import is_settled, rules_of
 from network_helpers import SECRET, Inbox, Notices, network_of, until, warnings_in
 
-from trio_mp import Node, open_node
+from trio_mp import Node, NotAttached, open_node
 from trio_mp._protocol.membership.written import ENOUGH, OLD
 from trio_mp._services import seed_directory
 from trio_mp._services.seed_directory import NOBODY
@@ -258,6 +258,38 @@ async def test_a_file_names_an_address_and_who_is_there_decides(
         assert not rules_of(network.nodes["n"]).is_global
 
 
+async def test_a_node_at_whose_address_another_one_is_written_is_not_global_by_that(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """Several machines may have the same address on a wire of their own, such as that of their containers."""
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, *"abc")
+        await settled(network, 3)
+        for file in tmp_path.iterdir():
+            said = json.loads(file.read_text())
+            file.write_text(json.dumps({**said, "addresses": ["d", *said["addresses"]]}))
+        start(network, tmp_path, "d")
+        await settled(network, 4)
+        assert not rules_of(network.nodes["d"]).is_global
+
+
+async def test_a_file_of_an_earlier_run_does_not_keep_a_node_from_being_dialled(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """Another node names it, with its present address; that is dialled, though the file leads elsewhere."""
+    async with open_simulated_network(seed=1) as network:
+        now = network._environment(network.host("t")).wall_clock()
+        leave(tmp_path, 1, renewed_at=now + OLD - 10, node_id="t")
+        network.start("s", run_forever, seeds=["t"])
+        network.start("t", run_forever, seeds=["s"])
+        await settled(network, 2)
+        network.start("n", run_forever, seeds=["s", f"dir:{tmp_path}"], binds=())
+        await until(lambda: "n" in network.nodes and rules_of(network.nodes["n"]).anchor == "s", 30)
+        await trio.sleep(5)
+        network.crash("s")
+        await until(lambda: rules_of(network.nodes["n"]).anchor == "t", 60)
+
+
 async def test_a_directory_that_cannot_be_used_for_a_while(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -305,3 +337,51 @@ async def test_without_binds_the_first_listens_at_any_port_and_the_others_reach_
                 a.send(inbox.port, "hello")
                 await inbox.wait(1)
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+async def test_two_users_jobs_in_one_directory_are_two_networks(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, *"ab", secret="the secret of one user")
+        await settled(network, 2)
+        theirs = list(tmp_path.iterdir())
+        for file in theirs:
+            os.chown(file, 4711, 4711)
+        start(network, tmp_path, *"cd", secret="the secret of the other one")
+        await trio.sleep(OLD + 60)
+        assert [is_settled([network.nodes[name] for name in names]) for names in ("ab", "cd")] == [True, True]
+        assert all(file.exists() for file in theirs)
+    assert sum("has files that are not read" in line for line in warnings_in(caplog)) == 4
+
+
+# What a node says of it ----------------------------------------------------------------------------------------------
+
+
+async def test_a_node_that_finds_nobody_is_attached_when_it_is_written(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, "a")
+        await until(lambda: "a" in network.nodes, 5)
+        a = network.nodes["a"]
+        with trio.fail_after(5):
+            await a.wait_attached()
+        assert rules_of(a).is_global
+        assert written_in(tmp_path) == {"a"}
+
+
+async def test_a_node_that_cannot_be_written_says_what_is_wrong(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    async with open_simulated_network(seed=1) as network:
+        seeds = [f"dir:{tmp_path}"]
+        with pytest.raises(NotAttached, match=f"dir:{tmp_path}: {NOBODY}"):
+            async with network.open_node("deaf", seeds=seeds, binds=(), attach_timeout=20):
+                raise AssertionError("it opened all the same")
+        now = network._environment(network.host("a")).wall_clock()
+        leave(tmp_path, 1, renewed_at=now)
+        with pytest.raises(NotAttached, match=f"dir:{tmp_path}/0*1: nobody listens on dead1"):
+            async with network.open_node("deaf", seeds=seeds, binds=(), attach_timeout=20):
+                raise AssertionError("it opened all the same")

@@ -20,6 +20,7 @@ from .node import Node
 from .outside import from_outside
 from .secrets import load_secrets
 from .services import find_services, start_services
+from .systemd import find_manager
 from .trace import trace_of_environment
 
 
@@ -154,7 +155,8 @@ async def open_node(
     """
     with from_outside(node_id, profile, fixed, settings) as (found_id, found):
         watching = (*check_instruments(instruments), *trace_of_environment(profile))
-        async with open_node_in(Environment(), found_id, context=context, instruments=watching, **found) as node:
+        environment = Environment(manager=find_manager(found) if profile is not False else None)
+        async with open_node_in(environment, found_id, context=context, instruments=watching, **found) as node:
             yield node
 
 

@@ -21,6 +21,7 @@ import trio
 from .._events import fields
 from .._protocol.drain import Drained, Unfinished
 from .._supervision.processes import RESTART_STATUS
+from .._transport.service_manager import SERVICE_MANAGER
 from .node import Node
 
 _MOST_LOGGED = 10
@@ -92,7 +93,7 @@ class Stopping:
         self._node: Node = node
         if restarter is None:
             # The variables of a manager reach the processes that a supervisor has launched, too.
-            restarter = "" if self._node._runtime.launched else manager_of(os.environ)
+            restarter = "" if self._node._runtime.launched else manager_of(os.environ) or SERVICE_MANAGER.name
         self.restarter: str = restarter
         self._drain: Callable[[], Awaitable[Drained]] = drain
         self._seconds = seconds

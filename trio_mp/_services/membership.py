@@ -354,10 +354,13 @@ class MembershipService:
     def _has_tried(self) -> bool:
         """Whether this node, a global one, has tried all of its seeds: else it may be about to find a network there."""
         return all(
-            seed.looked_up
-            and all(one.was_tried or one.node_id in self.rules.mesh or seed.is_spare(one) for one in seed.rediallers)
+            seed.looked_up and all(one.was_tried or self._is_joined_or_spare(one) for one in seed.rediallers)
             for seed in self._seeds
         )
+
+    def _is_joined_or_spare(self, redialler: Redialler) -> bool:
+        spare = redialler.seed is not None and redialler.seed.is_spare(redialler)
+        return spare or redialler.node_id in self.rules.mesh
 
     def give_up(self) -> dict[str, str]:
         """Wait no longer for seeds that neither answer nor fail.

@@ -10,13 +10,16 @@ from ipaddress import ip_address
 from pathlib import PurePosixPath
 
 from ..._errors import ConfigurationError
-from ..._transport.addresses import Address, TCPAddress, UnixAddress
+from ..._transport.addresses import DEFAULT_PORT, Address, InheritedBind, TCPAddress, UnixAddress
 from .plan import UnitPlan, variables_of
 
 SECRET = "/etc/trio_mp/secret"  # noqa: S105 - a path
 """Where the secret is if the settings do not say it."""
 
 FOLDER = "/etc/systemd/system"
+
+DESCRIPTORS = "node"
+"""What systemd calls the sockets that it opens for a node."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_/.:=,@+*\[\]-]+")
 _HOMES = ("/home", "/root", "/run/user")
@@ -122,7 +125,7 @@ def write_socket(plan: UnitPlan, user: str) -> str:
             "",
             "[Socket]",
             *(f"ListenStream={_listened(bind)}" for bind in binds),
-            f"FileDescriptorName={plan.name}",
+            f"FileDescriptorName={DESCRIPTORS}",
             *(["SocketMode=0600", f"SocketUser={user}"] if user else ["SocketMode=0600"]),
             "",
             "[Install]",
@@ -180,10 +183,8 @@ def _starting(plan: UnitPlan, options: SystemdOptions) -> Iterator[str]:
         yield f"WorkingDirectory={_raw(options.directory)}"
     variables = plan.variables
     if options.activated:
-        # Numbers, and not names, where there are several: sockets of one unit share their name.
-        binds = _binds(plan)
-        names = [plan.name] if len(binds) == 1 else [str(3 + index) for index in range(len(binds))]
-        variables |= variables_of({"binds": [f"fd:{name}" for name in names]})
+        _binds(plan)
+        variables |= variables_of({"binds": [f"fd:{DESCRIPTORS}"]})
     yield from _environment({"PYTHONUNBUFFERED": "1", "TRIO_MP_CONFIG": "/dev/null", **variables})
 
 
@@ -316,12 +317,14 @@ def _below(path: str, folders: Sequence[str]) -> bool:
 
 def _binds(plan: UnitPlan) -> list[Address]:
     """Where systemd is to listen for the node."""
-    binds = list(plan.settings.binds or ())
+    binds = plan.settings.binds or ()
+    found = [bind for bind in binds if not isinstance(bind, InheritedBind)]
     if not binds and plan.is_seed:
-        return [TCPAddress("*", 4040)]
-    if not binds:
-        raise ConfigurationError("binds: expected an address, because systemd listens for the node, got none")
-    return binds
+        return [TCPAddress("*", DEFAULT_PORT)]
+    if not found or len(found) < len(binds):
+        got = ", ".join(map(str, binds)) or "none"
+        raise ConfigurationError(f"binds: expected addresses at which systemd listens for the node, got {got}")
+    return found
 
 
 def _listened(bind: Address) -> str:
