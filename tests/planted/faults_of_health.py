@@ -48,8 +48,8 @@ HEALTH = (
         (
             Change(
                 _RUNTIME,
-                '        """\n        self.standing.begin_closing()\n        if not',
-                '        """\n        if not',
+                "        self.standing.begin_closing(failed=reason != node_closed(self.id))\n",
+                "",
             ),
         ),
         (f"{_ATTACHED}::test_who_waits_outside_of_the_block_is_told_that_the_node_closes",),
@@ -68,7 +68,7 @@ HEALTH = (
         "has_not_tried",
         "a global node says that it is attached before it has tried its other seeds",
         (
-            Change(_MEMBERSHIP, "            seed.looked_up\n            and all(", "            all("),
+            Change(_MEMBERSHIP, "            seed.looked_up and all(", "            all("),
             Change(_REDIALLER, "        self.was_tried = False\n", "        self.was_tried = True\n"),
         ),
         (f"{_ATTACHED}::test_a_global_node_has_tried_each_of_its_seeds_first",),
