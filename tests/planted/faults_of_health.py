@@ -146,7 +146,7 @@ HEALTH = (
         "nobody_watches_a_lonely_loop",
         "nobody watches the loop of a node that answers probes and has no network",
         (Change(_OPENING, "if runtime.probed_at and runtime.network is None", "if False"),),
-        (f"{_HEALTH_TESTS}::test_a_real_loop_that_stands_is_not_live_while_it_stands",),
+        (f"{_COMMAND_TESTS}::test_a_process_that_is_blocked_killed_and_started_again",),
     ),
     Fault(
         "silent_while_it_closes",
@@ -165,6 +165,12 @@ HEALTH = (
         "a node that cannot answer probes where it should leaves its listeners open",
         (Change(_OPENING, "            await runtime.network.stop_listening()\n", "            pass\n"),),
         (f"{_HEALTH_TESTS}::test_the_socket_of_a_dead_process_is_replaced_and_a_live_one_is_not",),
+    ),
+    Fault(
+        "sockets_without_a_thread",
+        "a node that can have no thread to answer probes leaves its sockets open",
+        (Change(_SERVER, "            self._close_all()\n            self._waker.close()\n", ""),),
+        (f"{_HEALTH_TESTS}::test_without_a_thread_nothing_of_the_node_is_left",),
     ),
     Fault(
         "removes_the_file_of_another",
