@@ -48,8 +48,8 @@ HEALTH = (
         (
             Change(
                 _RUNTIME,
-                '        """\n        self.standing.begin_closing()\n        if not',
-                '        """\n        if not',
+                "        self.standing.begin_closing(failed=reason != node_closed(self.id))\n        if not",
+                "        if not",
             ),
         ),
         (f"{_ATTACHED}::test_who_waits_outside_of_the_block_is_told_that_the_node_closes",),
