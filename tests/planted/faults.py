@@ -33,8 +33,8 @@ from .faults_of_the_command_line import COMMAND_LINE
 from .faults_of_the_database import DATABASE
 from .faults_of_the_hammer import HAMMER
 from .faults_of_the_membership import MEMBERSHIP
-from .faults_of_units import UNITS
 from .faults_of_the_watchdog import WATCHDOG
+from .faults_of_units import UNITS
 from .faults_of_workers import WORKERS
 
 FAULTS: tuple[Fault, ...] = (
