@@ -96,7 +96,7 @@ SEEDS: tuple[Fault, ...] = (
         (
             Change(
                 _SEEDS,
-                "                    seconds = RESOLVE_AGAIN * (0.5 + self.network.environment.jitter())\n",
+                "                    seconds = RESOLVE_AGAIN * (0.5 + self._network.environment.jitter())\n",
                 "                    seconds = 1e9\n",
             ),
         ),
