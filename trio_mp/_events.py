@@ -37,6 +37,7 @@ EVENTS = {
     "secret": "the file of secrets has changed, cannot be used, or may be read by others",
     "seed": "a seed or a global node cannot be reached, or is this node itself",
     "service": "a service of the settings has started",
+    "service_manager": "the manager of this process as a service, such as systemd, cannot be told how the node stands",
     "settings": "where the settings of the node come from, and what is wrong with them",
     "spawn": "a port cannot be spawned or started",
     "stalled": "a handler, a task or the machine has kept everything else from running",

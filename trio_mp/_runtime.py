@@ -440,7 +440,7 @@ class Runtime:
         Args:
           reason: why the ports die in which they were opened, and their children.
         """
-        self.standing.begin_closing()
+        self.standing.begin_closing(failed=reason != node_closed(self.id))
         if not self.supervisors:
             return
         self.closing = self.lifecycle.closing = True
@@ -478,7 +478,7 @@ class Runtime:
           error: what the node's block was left with, if it was by an exception.
         """
         dispatcher, lifecycle = self.dispatcher, self.lifecycle
-        self.standing.begin_closing()
+        self.standing.begin_closing(failed=error is not None)
         self.closing = lifecycle.closing = self._finishing = True
         running = Running(lifecycle.public, None, trio.lowlevel.current_task())
         token = running_variable.set(running)

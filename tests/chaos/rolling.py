@@ -31,15 +31,17 @@ import trio
 
 from trio_mp import Group, Node, PortDied, open_node, stop_on_signals
 
+from .crew import environment
+
 SECRET = "the secret of a rolling restart"
 FAMILY = "rolling"
 HEARTBEAT = 1.0
 """In seconds: shorter than the usual one, so that a process that does not leave in good order is noticed."""
 
-WORKING = 0.003
+WORKING = 0.01
 """How long one call takes, in seconds: some are always in flight."""
 
-CLIENTS = 6
+CLIENTS = 4
 PROCESSES = 10
 
 
@@ -194,6 +196,7 @@ class Service:
             self._lines += [line.decode().split() for line in lines]
             self._changed.set()
             self._changed = trio.Event()
+        raise RuntimeError("the process that forks the others has ended")
 
     async def start(self, name: str) -> int:
         """Start a process, and wait until it serves. Returns its process ID."""
@@ -220,9 +223,10 @@ class Service:
 @asynccontextmanager
 async def open_service(directory: Path) -> AsyncGenerator[Service, None]:
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-W", "error", "-m", "chaos.rolling", "--forge", str(directory)],
+        [sys.executable, "-P", "-W", "error", "-m", "chaos.rolling", "--forge", str(directory)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env=environment(),
     )
     try:
         async with trio.open_nursery() as nursery:

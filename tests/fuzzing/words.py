@@ -44,6 +44,9 @@ QUESTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
         "limit": (1, 3, 10_000, 10_001),
         "seconds": (0.1, 5.0, 1, 0, 3601.0),
     },
+    # Not as a drain is asked for: it would end what the other members of the round may expect.
+    "drain": {"at_once": (True,)},
+    "stop": {"restart": (True, False, 1), "force": (True, None)},
     # Of no port that there is: one of a bystander would be killed as it should.
     "kill": {"number": (2**62, 0, -1), "reason": ([], ["x"], ["killed", {"by": [None]}], None)},
 }

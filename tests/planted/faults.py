@@ -28,6 +28,7 @@ from .faults_of_statistics import STATISTICS
 from .faults_of_stopping import STOPPING
 from .faults_of_streams import STREAMS
 from .faults_of_supervision import SUPERVISION
+from .faults_of_systemd import SYSTEMD
 from .faults_of_the_association import ASSOCIATION
 from .faults_of_the_command_line import COMMAND_LINE
 from .faults_of_the_database import DATABASE
@@ -60,6 +61,7 @@ FAULTS: tuple[Fault, ...] = (
     *RUNNING,
     *STOPPING,
     *REMOTE_CHILDREN,
+    *SYSTEMD,
     *WATCHDOG,
     *WORKERS,
     *INSPECTION,

@@ -258,8 +258,8 @@ HEALTH = (
         (
             Change(
                 _GATHERING,
-                'ONCE = ("node_id", "binds", "advertise", "services", "health")',
-                'ONCE = ("node_id", "binds", "advertise", "services")',
+                '"services", "health")\n"""What two nodes',
+                '"services")\n"""What two nodes',
             ),
         ),
         (_FIRST,),
@@ -275,6 +275,12 @@ HEALTH = (
         "a worker answers probes at the address of the process that supervises it",
         (Change(_WORKERS, '"encryption", "health")', '"encryption")'),),
         ("tests/programs/test_workers_command.py::test_workers_run_the_services_and_read_the_secrets_themselves",),
+    ),
+    Fault(
+        "check_without_health",
+        "a check does not try to listen where probes are answered",
+        (Change("cli/check.py", '    "health": _check_health,\n', ""),),
+        ("tests/programs/test_check_command.py::test_all_that_is_wrong_is_said_at_once",),
     ),
     Fault(
         "answers_at_the_port_of_nodes",

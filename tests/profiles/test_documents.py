@@ -36,6 +36,7 @@ idle_timeout = 60
 handshake_timeout = 2
 attach_timeout = 30
 shutdown_timeout = 0.5
+drain_timeout = 7.5
 busy_poll = 50e-6
 queue_limit = 1048576
 message_limit = 262144

@@ -87,7 +87,8 @@ def test_all_that_is_wrong_is_said_at_once(
         folder,
         '[default]\nheartbeats = 1\nheartbeat = 99\nconnect_timeout = 5\n[profile.ruth]\nnode_id = "a b"\n'
         'services = ["no_such_module", "spam_service:other", "exits"]\nspawn_modules = ["no_such_module"]\n'
-        f'seeds = ["unix:no/such/folder/seed", "{LONG}:4040"]\nsecret_file = "nothing"\n',
+        f'seeds = ["unix:no/such/folder/seed", "{LONG}:4040"]\nsecret_file = "nothing"\n'
+        'health = "unix:no/such/folder/health"\n',
     )
     monkeypatch.setenv("TRIO_MP_HEARTBEET", "1")
     monkeypatch.setenv("TRIO_MP_CALL_LIMIT", "many")
@@ -109,6 +110,7 @@ def test_all_that_is_wrong_is_said_at_once(
         f"{file}: profile.ruth.seeds: unix:no/such/folder/seed: there is no folder {Path.cwd()}/no/such/folder",
         f"{file}: profile.ruth.seeds: {LONG}:4040: the name cannot be resolved: ",
         f"{file}: profile.ruth.secret_file: secret_file: {folder}/nothing: cannot be read: No such file or directory",
+        f"{file}: profile.ruth.health: cannot listen on unix:no/such/folder/health: No such file or directory",
     ]
     assert len(wrong) == len(expected)
     for text, beginning in zip(wrong, expected, strict=True):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import trio
+from command_lines import environment, open_command
+from network_helpers import until
 
 from trio_mp import open_node
 from trio_mp.cli import main
@@ -156,3 +158,39 @@ async def test_as_a_process_it_imports_neither_trio_nor_the_settings(short_direc
         said = await trio.run_process(command, capture_stdout=True, capture_stderr=True, cwd=short_directory)
     assert said.stdout == b"ready\n0\n"
     assert said.stderr == b""
+
+
+APP = """\
+import time
+import trio
+
+async def main(node, word):
+    await trio.sleep(0.05)
+    print(word, flush=True)
+    if word == "blocks":
+        time.sleep(60)
+    await trio.sleep_forever()
+"""
+
+
+async def test_a_process_that_is_blocked_killed_and_started_again(
+    short_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (short_directory / "app.py").write_text(APP)
+    where = f"unix:{short_directory}/health"
+    variables = environment(TRIO_MP_HEALTH=where, TRIO_MP_HEARTBEAT="0.1")
+    assert main(["health", where]) == 3
+    async with open_command("run", "-q", "app", "blocks", cwd=short_directory, env=variables) as program:
+        await program.expect("^blocks$")
+        await until(lambda: main(["health", "--live", where]) == 1, 10)
+        assert main(["health", "--ready", where]) == 1
+        assert "app.py:8, in main" in capsys.readouterr().out.splitlines()[-1]
+    # It was killed, so the file of its socket is there.
+    assert (short_directory / "health").exists()
+    assert main(["health", where]) == 3
+    async with open_command("run", "-q", "app", "sleeps", cwd=short_directory, env=variables) as program:
+        await program.expect("^sleeps$")
+        assert main(["health", where]) == main(["health", "--live", where]) == 0
+        program.process.terminate()
+        await program.process.wait()
+    assert not (short_directory / "health").exists()

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -33,7 +34,7 @@ def needed(name: str) -> Any:
 yaml, jsonschema, kubernetes_validate = map(needed, ("yaml", "jsonschema", "kubernetes_validate"))
 needed("check_jsonschema")
 
-ODD = "100 % of $HOME's \"eggs\" \\ `spam`; é\t#: $(HOME) $$"
+ODD = '100 % of $HOME\'s "eggs" \\ `spam`; é\t#: $(HOME) $$'
 """What no format takes as it is."""
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
@@ -66,6 +67,7 @@ CASES = [
     pytest.param(["--id", "ruth", "app:main"], id="one"),
     pytest.param(["--seed", "seed.example:4040", "app:main"], id="elsewhere"),
     pytest.param(["--bind", "*:4040", "app:main"], id="alone"),
+    pytest.param(["--profile", "probed", "app:main"], id="probed"),
 ]
 
 
@@ -76,19 +78,31 @@ def compose_schema() -> Any:
     return jsonschema.validators.validator_for(schema)(schema)
 
 
-def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
+@pytest.fixture
+def profiles(tmp_path: Path) -> Path:
+    path = tmp_path / "profiles.toml"
+    path.write_text('[profile.probed]\nhealth = "unix:/tmp/health"\n')
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def printed(profiles: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Prints a file, where nothing but the profile `probed` is configured."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TRIO_MP_CONFIG", os.devnull)
-    assert main(["unit", *words]) == 0
-    return capsys.readouterr().out
+    monkeypatch.setenv("TRIO_MP_CONFIG", str(profiles))
+
+    def run(*words: str) -> str:
+        assert main(["unit", *words]) == 0
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.mark.parametrize("words", CASES)
-def test_the_schema_of_compose_accepts_the_file(
-    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = yaml.safe_load(printed(capsys, monkeypatch, "compose", "--image", "app:1", *words))
+def test_the_schema_of_compose_accepts_the_file(words: list[str], printed: Callable[..., str]) -> None:
+    found = yaml.safe_load(printed("compose", "--image", "app:1", *words))
     compose_schema().validate(found)
     for service in found["services"].values():
         assert service["stop_grace_period"] == "45s"
@@ -99,10 +113,8 @@ def test_the_schema_of_compose_accepts_the_file(
 
 
 @pytest.mark.parametrize("words", CASES)
-def test_the_schemas_of_kubernetes_accept_the_objects(
-    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = printed(capsys, monkeypatch, "k8s", "--image", "app:1", *words)
+def test_the_schemas_of_kubernetes_accept_the_objects(words: list[str], printed: Callable[..., str]) -> None:
+    text = printed("k8s", "--image", "app:1", *words)
     objects: list[dict[str, Any]] = list(yaml.safe_load_all(text))
     for one in objects:
         kubernetes_validate.validate(one, "1.30", strict=True)
@@ -120,6 +132,11 @@ def test_the_schemas_of_kubernetes_accept_the_objects(
         assert selector.get("matchLabels", selector) in labels
     (app,) = [pod for pod in pods if pod["metadata"]["labels"] == {NAME: objects[-1]["metadata"]["name"]}]
     values = {one["name"]: one["value"] for one in app["spec"]["containers"][0]["env"]}
+    # Asked from outside of the pod, unless the node answers in there alone.
+    kind = "exec" if "probed" in words else "httpGet"
+    container = app["spec"]["containers"][0]
+    assert all(kind in container[f"{name}Probe"] for name in ("startup", "readiness", "liveness"))
+    assert values["TRIO_MP_HEALTH"] == ("unix:/tmp/health" if "probed" in words else "*:4041")
     if "Service" in kinds:
         assert values["TRIO_MP_SEEDS"] == f"{objects[0]['metadata']['name']}:{objects[0]['spec']['ports'][0]['port']}"
     if ODD in words:
@@ -130,11 +147,9 @@ SCRIPTS = [("slurm",), ("slurm", "--seed", "a,b"), ("slurm", "--name", "eggs", "
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
-def test_shellcheck_finds_nothing_in_scripts(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_shellcheck_finds_nothing_in_scripts(printed: Callable[..., str], tmp_path: Path) -> None:
     # It takes a dollar, a backtick or a backslash between quotes for a mistake.
-    texts = [printed(capsys, monkeypatch, *words, "app:main", "it's; \"odd\"") for words in SCRIPTS]
+    texts = [printed(*words, "app:main", 'it\'s; "odd"') for words in SCRIPTS]
     for page in sorted((ROOT / "docs").glob("*.md")):
         texts += [piece.text for piece in pieces_of(page.read_text(encoding="utf-8")) if piece.kind == "bash"]
     files = []

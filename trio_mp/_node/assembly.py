@@ -49,6 +49,7 @@ from .._streams.pending import PendingStreams
 from .._streams.service import Streams
 from .._transport.addresses import Address
 from .._version import VERSION
+from .systemd import ManagerReport
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -195,7 +196,8 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
 
     tasks: list[Callable[[], Awaitable[None]]] = []
     if membership is not None:
-        tasks += [watchdog.run, membership.run, database.renew_voucher]
+        tasks += [watchdog.run, ManagerReport(environment.manager, runtime.standing).run]
+        tasks += [membership.run, database.renew_voucher]
     if network is not None and settings.secret_file is not None:
         tasks += [SecretFileWatch(network, settings.secret_file, environment.in_thread).run]
     return Parts(

@@ -20,6 +20,7 @@ from .node import Node
 from .outside import from_outside
 from .secrets import load_secrets
 from .services import find_services, start_services
+from .systemd import find_manager
 from .trace import trace_of_environment
 
 
@@ -43,7 +44,7 @@ async def open_node(
         takes the settings of the variables `TRIO_MP_…`; and those of the configured profile, if the program gives
         `binds` or `seeds`, or `TRIO_MP_PROFILE`, `TRIO_MP_BINDS` or `TRIO_MP_SEEDS` is set. What comes from outside
         replaces what the program says. Of the nodes of a process that are open at the same time, only the first takes
-        a node ID, `binds`, `advertise` or `services` from outside.
+        a node ID, `binds`, `advertise`, `services` or `health` from outside.
       fixed: names of settings, or `node_id`, that cannot be changed from outside.
       context: any object of the program, which `Node.context` gives back, and which is never sent.
       instruments: instruments that watch the node from its first moment; see `trio_mp.abc.Instrument`.
@@ -154,7 +155,8 @@ async def open_node(
     """
     with from_outside(node_id, profile, fixed, settings) as (found_id, found):
         watching = (*check_instruments(instruments), *trace_of_environment(profile))
-        async with open_node_in(Environment(), found_id, context=context, instruments=watching, **found) as node:
+        environment = Environment(manager=find_manager(found) if profile is not False else None)
+        async with open_node_in(environment, found_id, context=context, instruments=watching, **found) as node:
             yield node
 
 

@@ -150,7 +150,8 @@ class Network:
     async def listen(self) -> None:
         """Listen where the settings say. A checkpoint. Raises `OSError`, `ConfigurationError`."""
         try:
-            for bind in self.settings.binds or ():
+            # Inherited sockets come last: closed, because another place cannot be had, they would be gone for good.
+            for bind in sorted(self.settings.binds or (), key=lambda bind: isinstance(bind, InheritedBind)):
                 if isinstance(bind, InheritedBind):
                     self._listeners += self.environment.transport.listen_inherited(bind)
                 else:

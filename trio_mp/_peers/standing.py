@@ -33,6 +33,7 @@ class Standing:
       draining: set when this node has begun to drain; never unset.
       drained: whether nothing is unfinished any more that a drain waits for.
       closing: whether this node closes, or has closed.
+      failed: whether it does so after an exception or a cancellation, and not in good order.
       unfinished: says for people what a drain still waits for, such as "3 calls, 1 mailbox"; empty if it does not know.
       observers: called, without arguments, when the text of `status` has changed.
     """
@@ -44,6 +45,7 @@ class Standing:
         self.draining = trio.Event()
         self.drained = False
         self.closing = False
+        self.failed = False
         self.unfinished: Callable[[], str] = str
         self.observers: list[Callable[[], object]] = []
         # The global node that this node is attached to; empty if it is global itself; None if it looks for one.
@@ -76,8 +78,10 @@ class Standing:
         self.draining.set()
         self.changed()
 
-    def begin_closing(self) -> None:
-        """Note that this node closes. Whoever waits for it to be attached is told."""
+    def begin_closing(self, *, failed: bool) -> None:
+        """Note that this node closes, and whether it has failed. Whoever waits for it to be attached is told."""
+        if not self.closing:
+            self.failed = failed
         self.closing = True
         self.changed()
 

@@ -54,6 +54,7 @@ class InheritedSockets:
         if not (count.isascii() and count.isdigit() and len(count) < 5):
             self._why = f"LISTEN_FDS is {count!r}, and no number"
             return
+        self._why = f"LISTEN_FDS is {count}"
         if len(names) != int(count):
             names = [UNNAMED] * int(count)
         self._named = [(name, FIRST + number) for number, name in enumerate(names)]

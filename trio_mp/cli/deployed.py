@@ -16,6 +16,7 @@ from .._node.opening import open_unstarted
 from .._node.outside import from_outside
 from .._node.services import FoundService, find_services, start_services
 from .._node.signals import STOPPING_PROCESS, Stopping
+from .._node.systemd import find_manager
 from .._node.trace import trace_of_environment
 from .._profiles.sources import Given
 from .._settings.checks import services as checked_services
@@ -37,7 +38,8 @@ NodeFrom = Callable[[str | None, SettingArguments], AbstractAsyncContextManager[
 
 def open_deployed(node_id: str | None, settings: SettingArguments) -> AbstractAsyncContextManager[Node]:
     """Open a node as programs do, whose services the caller starts."""
-    return open_unstarted(Environment(), node_id, instruments=trace_of_environment(), **settings)
+    environment = Environment(manager=find_manager(settings))
+    return open_unstarted(environment, node_id, instruments=trace_of_environment(), **settings)
 
 
 StopFrom = Callable[[Node, Callable[[str], object]], Stopping]

@@ -51,7 +51,7 @@ def _find_address(arguments: argparse.Namespace) -> Address:
             raise CommandFailed(
                 USAGE,
                 f"health: expected an address, got none; give ADDRESS, or {VARIABLE}, or a profile with the setting"
-                " health: what a program itself gives to open_node() is not known here",
+                " health: what a program itself says is not known here",
             )
         address = parse_address(found[0], setting=found[1])
     if isinstance(address, TCPAddress) and address.port == 0:

@@ -166,33 +166,44 @@ class WorkerCrew:
             self._has_ended.set()
 
     async def _run(self) -> int:
-        restart = self._arguments.restart or "on-failure"
         async with self._crew as self._supervisor:
-            names = [f"{self._node.id}/{number}" for number in range(1, self._arguments.workers + 1)]
-            child = ChildSettings(RESTARTS[restart], self._shutdown, significant=False, listed=None)
-
-            async def start(name: str) -> None:
-                command = _command(self._arguments, name, restart)
-                kind = ProcessKind(self._node._runtime, command, None, None, START_TIMEOUT, drains=True)
-                self._kinds.append(kind)
-                self._workers.append(await self._crew.add(kind, name, child))
-
             try:
-                # One before the others: what is wrong with the program is said once.
-                await start(names[0])
-                await _at_once(start, names[1:])
-            except trio.ClosedResourceError:
-                if not self._stops:
-                    raise
-                # It was stopped before all of them had started.
-            except (RuntimeError, OSError, trio.TooSlowError) as error:
-                complain(f"the workers cannot be started: {error}")
-                return NO
-            await self._supervisor.wait()
+                if not await self._start():
+                    return NO
+                await self._supervisor.wait()
+            except BaseException:
+                # Before the supervisor stops them, for which they would have the time to drain.
+                self._cut()
+                raise
         failed = [worker for worker in self._workers if not is_expected(worker.reason)]
         for worker in failed:
             complain(f"the worker {worker.name} has failed: {describe(worker.reason)}")
         return NO if failed else OK
+
+    async def _start(self) -> bool:
+        """Start all workers; returns whether that has succeeded, as far as they were not stopped meanwhile."""
+        names = [f"{self._node.id}/{number}" for number in range(1, self._arguments.workers + 1)]
+        try:
+            # One before the others: what is wrong with the program is said once.
+            await self._start_one(names[0])
+            await _at_once(self._start_one, names[1:])
+        except trio.ClosedResourceError:
+            if not self._stops:
+                raise
+        except (RuntimeError, OSError, trio.TooSlowError) as error:
+            complain(f"the workers cannot be started: {error}")
+            return False
+        return True
+
+    async def _start_one(self, name: str) -> None:
+        if self._stops:
+            raise trio.ClosedResourceError(f"the workers are stopped, so {name} cannot be started")
+        restart = self._arguments.restart or "on-failure"
+        command = _command(self._arguments, name, restart)
+        kind = ProcessKind(self._node._runtime, command, None, None, START_TIMEOUT, drains=True)
+        self._kinds.append(kind)
+        child = ChildSettings(RESTARTS[restart], self._shutdown, significant=False, listed=None)
+        self._workers.append(await self._crew.add(kind, name, child))
 
     async def _drain(self) -> Drained:
         """Have all workers drain and end, at once. Returns when `run` has. Cancelled, they end now."""
@@ -206,11 +217,15 @@ class WorkerCrew:
                         nursery.start_soon(self._supervisor.stop, worker)
             await self._has_ended.wait()
         except BaseException:
-            for kind in self._kinds:
-                if kind.process is not None and not kind.process.ended.is_set():
-                    kind.process.stop(self._node._runtime.settings.shutdown_timeout)
+            self._cut()
             raise
         return Drained()
+
+    def _cut(self) -> None:
+        """Have the workers that still run end now."""
+        for kind in self._kinds:
+            if kind.process is not None and not kind.process.ended.is_set():
+                kind.process.stop(self._node._runtime.settings.shutdown_timeout)
 
 
 async def _at_once(start: Callable[[str], Awaitable[None]], names: Sequence[str]) -> None:
