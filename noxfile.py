@@ -158,10 +158,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; a warning is an error."""
-    install(session, "docs")
+    """Build the documentation; a warning is an error. Check the files that `trio-mp unit` prints by their schemas."""
+    install(session, "docs", "units")
     output = Path(session.create_tmp()) / "html"
     session.run("python", "-P", "-m", "sphinx", "-W", "--keep-going", "-E", "-b", "html", "docs", str(output))
+    session.run(*PYTEST, "tests/programs/test_unit_schemas.py", env={**SAFE, "TRIO_MP_REQUIRE_SCHEMAS": "1"})
 
 
 @nox.session(default=False, python=COVERED)

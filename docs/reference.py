@@ -12,11 +12,13 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
+import os
 import re
 import sys
 import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,17 @@ import settings_table
 import trio_mp
 from trio_mp import _reason
 from trio_mp._events import EVENTS
+from trio_mp._profiles.variables import CONFIG
 from trio_mp._protocol.groups import roster
+from trio_mp._protocol.requests import WORDS
 from trio_mp.cli import command as rows, exits
-from trio_mp.cli.parser import all_commands, all_families, parser_of
+from trio_mp.cli.parser import all_commands, all_families, find_command, parse, parser_of
+from trio_mp.cli.unit.compose import write_compose
+from trio_mp.cli.unit.containers import ContainerOptions
+from trio_mp.cli.unit.kubernetes import write_kubernetes
+from trio_mp.cli.unit.plan import make_plan
+from trio_mp.cli.unit.slurm import SlurmOptions, write_slurm
+from trio_mp.cli.unit.systemd import SystemdOptions, write_service, write_socket
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(trio_mp.__file__).parent
@@ -84,10 +94,12 @@ ABOUT = {
     "trio_mp.connection": "connections, peers and seeds: who comes and goes, what is refused, what is lost",
     "trio_mp.inspect": "who has inspected this node, and what was done",
     "trio_mp.port": "ports: deaths, losses, refused messages, handlers that compute for too long",
+    "trio_mp.drain": "draining: what this node waits for, what was not finished",
     "trio_mp.database": "the shared database and its entries",
     "trio_mp.group": "groups: who joins and leaves, calls that go to another member",
     "trio_mp.spawn": "what other nodes start here: ports, byte streams, channels",
     "trio_mp.supervisor": "supervisors: children that die, restarts, processes",
+    "trio_mp.watchdog": "event loops that do not turn, and where they stand",
     "trio_mp.workers": "worker processes and their tasks",
 }
 """What the lines of each logger are about. A logger that is missing here is an error."""
@@ -244,6 +256,65 @@ def statuses_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+# Files of managers ----------------------------------------------------------------------------------------------------
+
+UNITS: dict[str, tuple[str, str]] = {
+    "unit systemd": ("ini", "trio-mp unit systemd --bind *:4040 --secret-file /etc/app/secret app:main"),
+    "unit socket": ("ini", "trio-mp unit socket --bind *:4040 --secret-file /etc/app/secret app:main"),
+    "unit compose": ("yaml", "trio-mp unit compose --image app:1.0 app:main"),
+    "unit k8s": ("yaml", "trio-mp unit k8s --image app:1.0 --replicas 10 app:main"),
+    "unit slurm": ("bash", "trio-mp unit slurm --tasks 64 app:main"),
+}
+"""The command lines whose output pages show, and the language of that."""
+
+INSTALLED = ("/opt/app/bin/trio-mp",)
+"""Where these pages have the program."""
+
+
+def unit_block(name: str) -> str:
+    """What a command line prints on a machine where nothing else is configured, under the command line."""
+    language, line = UNITS[name]
+    _, *words = line.split()
+    command, rest = find_command(words)
+    environ = {CONFIG: os.devnull}
+    arguments = parse(command, rest)
+    plan = make_plan(arguments, environ)
+    match command.name.split()[1]:
+        case "systemd":
+            text = write_service(plan, SystemdOptions(INSTALLED, "", "", arguments.socket))
+        case "socket":
+            text = write_socket(plan, "")
+        case "compose":
+            text = write_compose(plan, ContainerOptions(arguments.image, arguments.replicas))
+        case "k8s":
+            text = write_kubernetes(plan, ContainerOptions(arguments.image, arguments.replicas))
+        case _:
+            text = write_slurm(plan, SlurmOptions(INSTALLED, arguments.tasks))
+    shown = line.replace(" *:4040", " '*:4040'")
+    return f"```console\n{shown}\n```\n\n```{language}\n{text}```\n"
+
+
+# Words of the wire ----------------------------------------------------------------------------------------------------
+
+LACKING = {
+    "call": "calls go there as messages with a reply port; an exception of a handler arrives as the death of the port",
+    "refused": "a sender there is not told which messages a port here has refused; the log here says it",
+    "inspect": "`trio-mp top`, `ps` and the like fail with `refused`, and name the node",
+    "draining": "it gives no fence: a drain here cannot wait for what is on its way from there, and the log says so",
+}
+"""What is different with a node whose greeting lacks a word. A word that is missing here is an error."""
+
+
+def words_table() -> str:
+    """What nodes do with an older node, by the words that its greeting lacks."""
+    lines = ["| word | with a node that does not know it |", "| --- | --- |"]
+    for word in WORDS:
+        if word not in LACKING:
+            raise LookupError(f"{word}: say in LACKING of docs/reference.py what nodes do without it")
+        lines.append(f"| `{word}` | {LACKING[word]} |")
+    return "\n".join(lines) + "\n"
+
+
 # Pages ----------------------------------------------------------------------------------------------------------------
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -254,6 +325,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "events": events_table,
     "commands": commands_text,
     "exit statuses": statuses_table,
+    "words": words_table,
+    **{name: partial(unit_block, name) for name in UNITS},
 }
 
 _BLOCK = re.compile(rf"(<!-- begin: ({'|'.join(BLOCKS)}) -->\n)(.*?)(<!-- end: \2 -->)", re.DOTALL)

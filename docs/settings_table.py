@@ -69,10 +69,13 @@ def markdown_table() -> str:
 
 EXAMPLES: dict[str, object] = {
     "binds": ["*:4040", "unix:/run/app.sock"],
+    "advertise": ["one.example:14040"],
     "seeds": ["one.example:4040", "two.example:4040"],
     "secret": "use a long random text instead",
     "secret_file": "secret",
     "certificate": {"chain": "node.pem", "key": "node.key", "authority": "authority.pem"},
+    "attach_timeout": 30,
+    "health": "127.0.0.1:8081",
     "services": ["chat.server", "irc.backend:start"],
     "spawn_modules": ["app.jobs", "app.reports"],
     "inspect_from": ["ruth", "ops/1"],

@@ -21,6 +21,9 @@ FOR_TESTS = frozenset({"TRIO_MP_REQUIRE_TCP", "TRIO_MP_TEST_INSTALLED", "TRIO_MP
 for name in [name for name in os.environ if name.startswith("TRIO_MP_") and name not in FOR_TESTS]:
     del os.environ[name]
 os.environ["TRIO_MP_CONFIG"] = os.devnull
+# Nor does one believe that the manager of whoever runs the tests starts it again.
+for name in ("INVOCATION_ID", "NOTIFY_SOCKET", "KUBERNETES_SERVICE_HOST"):
+    os.environ.pop(name, None)
 
 # Shells have what runs in the background ignore Ctrl-C, and so would each process that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -146,6 +146,10 @@ class Process(Model):
         if not deaf:
             self.do(self.rules.located((address(node_id),)))
 
+    def key(self) -> object:
+        """What else the future depends on, in a subclass."""
+        return None
+
     def do(self, effects: list[MembershipEffect]) -> None:
         self.believe(effects)
         for effect in effects:
@@ -184,6 +188,10 @@ class Network:
         self.processes: dict[str, Process] = {}
         self.blocked: set[frozenset[str]] = set()
         self.delivered = 0
+
+    def key(self) -> object:
+        """What else the future depends on, in a subclass."""
+        return None
 
     def start(self, node_id: str, seeds: frozenset[str], *, deaf: bool = False) -> None:
         self.processes[node_id] = Process(node_id, seeds, deaf=deaf and bool(seeds))

@@ -23,6 +23,11 @@ def sync(node: Node, *arguments: object) -> None:
     calls.append(("sync", node.id, *arguments))
 
 
+def note_why_not_ready(node: Node) -> None:
+    standing = node._runtime.standing
+    node.context.extend([standing.why_not_ready(), "attached" if standing.attached.is_set() else "alone"])
+
+
 def open_a_port(node: Node, family: str) -> None:
     port = node.port()
 

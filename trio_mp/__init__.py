@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._public import (
         ANY as ANY,
         Backoff as Backoff,
+        BlockStatistics as BlockStatistics,
         CallError as CallError,
         Certificate as Certificate,
         Change as Change,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         CurrentCall as CurrentCall,
         Database as Database,
         DeathScope as DeathScope,
+        Drained as Drained,
         Family as Family,
         Group as Group,
         Inspector as Inspector,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         NodeChange as NodeChange,
         NodeChanges as NodeChanges,
         NodeStatistics as NodeStatistics,
+        NotAttached as NotAttached,
         PeerStatistics as PeerStatistics,
         Port as Port,
         PortDied as PortDied,
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
         Reason as Reason,
         RemoteProtocolError as RemoteProtocolError,
         Started as Started,
+        Stopping as Stopping,
         Supervisor as Supervisor,
         SupervisorFailed as SupervisorFailed,
         SupervisorView as SupervisorView,
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
         Timer as Timer,
         TracedMessage as TracedMessage,
         TurnEpoch as TurnEpoch,
+        Unfinished as Unfinished,
         WorkerError as WorkerError,
         WorkerLost as WorkerLost,
         Workers as Workers,
@@ -73,6 +78,7 @@ if TYPE_CHECKING:
         open_child_node as open_child_node,
         open_node as open_node,
         spawnable as spawnable,
+        stop_on_signals as stop_on_signals,
     )
 
 __version__ = _version.VERSION
@@ -80,6 +86,7 @@ __version__ = _version.VERSION
 __all__ = [
     "ANY",
     "Backoff",
+    "BlockStatistics",
     "CallError",
     "Certificate",
     "Change",
@@ -92,6 +99,7 @@ __all__ = [
     "CurrentCall",
     "Database",
     "DeathScope",
+    "Drained",
     "Family",
     "Group",
     "Inspector",
@@ -107,6 +115,7 @@ __all__ = [
     "NodeChange",
     "NodeChanges",
     "NodeStatistics",
+    "NotAttached",
     "PeerStatistics",
     "Port",
     "PortDied",
@@ -118,6 +127,7 @@ __all__ = [
     "Reason",
     "RemoteProtocolError",
     "Started",
+    "Stopping",
     "Supervisor",
     "SupervisorFailed",
     "SupervisorView",
@@ -125,6 +135,7 @@ __all__ = [
     "Timer",
     "TracedMessage",
     "TurnEpoch",
+    "Unfinished",
     "WorkerError",
     "WorkerLost",
     "Workers",
@@ -138,6 +149,7 @@ __all__ = [
     "open_child_node",
     "open_node",
     "spawnable",
+    "stop_on_signals",
 ]
 
 

@@ -6,6 +6,8 @@ Trio's exceptions keep Trio's meanings and are raised as they are: `trio.ClosedR
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ._reason import Reason, describe
 
 
@@ -100,6 +102,29 @@ class WorkerError(Exception):
 
 class ConfigurationError(ValueError):
     """A setting has a value that cannot work. The text names the setting, the value and what is wrong with it."""
+
+
+class NotAttached(Exception):
+    """A node has found no global node within its `attach_timeout`, so it is not in the network.
+
+    Raised by `open_node`, before its block begins.
+
+    Attributes:
+      seconds: the `attach_timeout`.
+      failures: what was wrong, by the address of each seed; or by its name, where that could not be resolved.
+    """
+
+    def __init__(self, seconds: float, failures: Mapping[str, str]) -> None:
+        super().__init__(seconds, failures)
+        self.seconds = seconds
+        self.failures = failures
+
+    def __str__(self) -> str:
+        wrong = "; ".join(f"{seed}: {why}" for seed, why in self.failures.items())
+        return (
+            f"no global node was reached within the attach_timeout of {self.seconds:g} s: {wrong};"
+            " `trio-mp doctor` tries each step, and says what to do"
+        )
 
 
 class ProtocolError(Exception):

@@ -17,6 +17,7 @@ from ._errors import (
     CallError as CallError,
     ConfigurationError as ConfigurationError,
     LocalProtocolError as LocalProtocolError,
+    NotAttached as NotAttached,
     PortDied as PortDied,
     ProtocolError as ProtocolError,
     RemoteProtocolError as RemoteProtocolError,
@@ -39,6 +40,7 @@ from ._inspection.views import (
 from ._node.child import open_child_node as open_child_node
 from ._node.node import Node as Node
 from ._node.opening import open_node as open_node
+from ._node.signals import Stopping as Stopping, stop_on_signals as stop_on_signals
 from ._ports.calls import CurrentCall as CurrentCall, current_call as current_call
 from ._ports.handlers import ANY as ANY
 from ._ports.losses import LossListener as LossListener, Lost as Lost
@@ -51,6 +53,7 @@ from ._ports.port import (
 )
 from ._ports.port_statistics import PortStatistics as PortStatistics
 from ._ports.timer import Timer as Timer
+from ._protocol.drain import Drained as Drained, Unfinished as Unfinished
 from ._protocol.groups.events import Joined as Joined, Left as Left
 from ._protocol.groups.singleton import TurnEpoch as TurnEpoch
 from ._reason import Reason as Reason
@@ -60,7 +63,11 @@ from ._services.logs import LogCollector as LogCollector
 from ._services.nodes import NodeChange as NodeChange, NodeChanges as NodeChanges
 from ._services.spawning import spawnable as spawnable
 from ._services.starting import Started as Started
-from ._services.statistics import NodeStatistics as NodeStatistics, PeerStatistics as PeerStatistics
+from ._services.statistics import (
+    BlockStatistics as BlockStatistics,
+    NodeStatistics as NodeStatistics,
+    PeerStatistics as PeerStatistics,
+)
 from ._supervision.arguments import Backoff as Backoff
 from ._supervision.errors import SupervisorFailed as SupervisorFailed
 from ._supervision.places import Family as Family

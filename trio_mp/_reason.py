@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from types import FrameType
+from types import CodeType, FrameType
 from typing import TypeAlias
 
 Reason: TypeAlias = tuple[object, ...]
@@ -97,12 +97,33 @@ def _place_of(error: BaseException) -> str:
         if closeness and closeness >= closest:
             closest, found = closeness, trace
         trace = trace.tb_next
-    if found is None:
-        return ""
-    code = found.tb_frame.f_code
+    return "" if found is None else f" ({_place_in(found.tb_frame.f_code, found.tb_lineno)})"
+
+
+def place_of_frame(frame: FrameType | None) -> str:
+    """Where a thread is that runs this frame: the innermost one of the program's own code, as `app.py:40, in take`.
+
+    It looks no further out than Trio's loop, because outside of that is only what has started it. Where only this
+    package, Trio and Python run, it is the innermost frame of all; empty if there is none.
+    """
+    found, closest = frame, 1
+    while frame is not None and not is_loop(frame):
+        closeness = _closeness(frame)
+        if closeness > closest:
+            closest, found = closeness, frame
+        frame = frame.f_back
+    return "" if found is None else _printable(_place_in(found.f_code, found.f_lineno))
+
+
+def is_loop(frame: FrameType) -> bool:
+    """Whether a frame is the one in which Trio runs all tasks."""
+    return frame.f_code.co_name == "unrolled_run" and frame.f_globals.get("__name__") == "trio._core._run"
+
+
+def _place_in(code: CodeType, line: int) -> str:
     file = re.split(r"[/\\]", code.co_filename)[-1]
     function = code.co_qualname.rpartition("<locals>.")[2]
-    return f" ({file:.{_LONGEST_NAME}}:{found.tb_lineno}, in {function:.{_LONGEST_NAME}})"
+    return f"{file:.{_LONGEST_NAME}}:{line}, in {function:.{_LONGEST_NAME}}"
 
 
 def _closeness(frame: FrameType) -> int:
@@ -135,9 +156,12 @@ def not_running(port: str) -> Reason:
     return ("not_running", f"no life of the child runs; {port} was the last one")
 
 
-def shutdown() -> Reason:
-    """The reason of a port that its supervisor has stopped: a death as ordered, though not a normal one for links."""
-    return (SHUTDOWN, "its supervisor has stopped it")
+def shutdown(text: str = "its supervisor has stopped it") -> Reason:
+    """The reason of a port that its supervisor has stopped: a death as ordered, though not a normal one for links.
+
+    Also of a process of `Supervisor.run_process` that has ended with the status 75, to be started again.
+    """
+    return (SHUTDOWN, text)
 
 
 def is_expected(reason: Reason) -> bool:

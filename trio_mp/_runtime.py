@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import trio
 
@@ -15,6 +15,7 @@ from ._peers.network import Network
 from ._peers.node_port import NodePort
 from ._peers.observers import Observers
 from ._peers.peer import Peer
+from ._peers.standing import Standing
 from ._ports.context import Running, find_running, running_variable
 from ._ports.dispatcher import Dispatcher
 from ._ports.monitor import Monitor, MonitorCallback
@@ -22,6 +23,7 @@ from ._ports.port import Port, lifecycle_of, running_port, state_of
 from ._ports.port_state import Supervising
 from ._ports.run_queue import WRONG_THREAD, Job
 from ._protocol import requests
+from ._protocol.drain import Unfinished
 from ._protocol.wire.values import plain_message
 from ._reason import Reason, node_closed, node_failed, not_running, reason_lost, transport_error
 from ._settings.environment import Environment
@@ -31,6 +33,42 @@ _ROUTES = 10_000
 
 NOWHERE = "-" * 16
 """The name of no port: what goes to a reference between two lives goes there."""
+
+
+class StopDoor(Protocol):
+    """Ends this process in good order, because an operator has asked for it. A block of `stop_on_signals` fills it in.
+
+    Attributes:
+      cause: why the process is stopping; empty if it is not.
+      restarter: who starts the process again when it ends with the status that asks for it; empty if nobody is known.
+      unfinished: what was unfinished when the node had drained.
+    """
+
+    @property
+    def cause(self) -> str:
+        """See above."""
+        ...
+
+    @property
+    def restarter(self) -> str:
+        """See above."""
+        ...
+
+    @property
+    def unfinished(self) -> tuple[Unfinished, ...]:
+        """See above."""
+        ...
+
+    async def stop(self, cause: str, *, restart: bool) -> None:
+        """Have the process stop, and wait until the node has drained, or was cut short. A checkpoint.
+
+        Cancelled, the process stops all the same. The node closes behind the answer that the caller then sends.
+
+        Args:
+          cause: why, for people.
+          restart: whether the process asks to be started again, by its exit status.
+        """
+        ...
 
 
 class Runtime:
@@ -55,6 +93,13 @@ class Runtime:
       node_port: serves what is sent to the node itself; see `serve_by`.
       started: when the node was made: by the time of day, in seconds since 1970, and by Trio's clock.
       restarts: how often supervisors of this node have started children again.
+      stopping: ends this process in good order; None if its program has not asked for that by `stop_on_signals`.
+      exit_status: the exit status by which the program ends when the node has closed; None if that is its own matter.
+      ends_in_order: whether the node closes in good order although its block is cancelled; see `stop_on_signals`.
+      launched: whether a supervisor of another node has launched this process.
+      standing: whether the node is ready, and why not.
+      leaving: the nodes that have said that they drain, by ID, as long as there is a connection with them.
+      probed_at: the addresses where the node answers probes, with the real TCP ports.
     """
 
     node_port: NodePort
@@ -86,6 +131,13 @@ class Runtime:
         self.ending: Reason | None = None
         self.started = (environment.wall_clock(), trio.current_time())
         self.restarts = 0
+        self.leaving: set[str] = set()
+        self.probed_at: tuple[str, ...] = ()
+        self.stopping: StopDoor | None = None
+        self.exit_status: int | None = None
+        self.ends_in_order = False
+        self.launched = False
+        self.standing = Standing(network.failures if network is not None else None)
         self._finishing = False
         self._thread = threading.get_ident()
         self._name_prefix = f"{self.incarnation[:8]}."
@@ -388,6 +440,7 @@ class Runtime:
         Args:
           reason: why the ports die in which they were opened, and their children.
         """
+        self.standing.begin_closing(failed=reason != node_closed(self.id))
         if not self.supervisors:
             return
         self.closing = self.lifecycle.closing = True
@@ -425,6 +478,7 @@ class Runtime:
           error: what the node's block was left with, if it was by an exception.
         """
         dispatcher, lifecycle = self.dispatcher, self.lifecycle
+        self.standing.begin_closing(failed=error is not None)
         self.closing = lifecycle.closing = self._finishing = True
         running = Running(lifecycle.public, None, trio.lowlevel.current_task())
         token = running_variable.set(running)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import json
 from collections.abc import Callable
 
 from cryptography import x509
@@ -111,6 +112,17 @@ def _addresses() -> list[bytes]:
     return [*(text.encode() for text in texts), *longest, "unix:ä".encode()]
 
 
+def _seed_names() -> list[bytes]:
+    texts = ["srv:_app._tcp.example.org", "srv:4040", "srv:a..b", "srv:ä.example", "dir:/shared/job 42", "dir:4040"]
+    return [*(text.encode() for text in [*texts, "dir:a\0b", "host:4040"]), b"srv:" + b"a" * 64, b"dir:\xff"]
+
+
+def _seed_files() -> list[bytes]:
+    good = {"run": "A" * 16, "node": "eggs/1", "addresses": ["10.0.0.1:4040", "unix:/run/eggs"]}
+    others: list[object] = [{**good, "addresses": ["*:1"]}, {**good, "node": "a b"}, {**good, "run": 5}, [good]]
+    return [*(json.dumps(one).encode() for one in [good, *others]), b"[" * 5000, b'{"run": "\\ud800"}']
+
+
 def _sayings(setup: Setup) -> list[bytes]:
     """Return inputs that come behind the proof: the lines of a decision by either side, then frames."""
     message = json_of(BATCHES[0]) if Setup.JSON in setup else frames_of(BATCHES[0]) + frames_of(BATCHES[3])
@@ -191,6 +203,8 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "handshake_acceptor": lambda: _conversations(dialler=False),
     "tls": _encrypted,
     "addresses": _addresses,
+    "seed_names": _seed_names,
+    "seed_files": _seed_files,
     "json": _json,
     "certificates": _certificates,
     "chunks": _chunks,

@@ -20,8 +20,9 @@ from trio_mp._protocol.wire.buffer import LINE_LIMIT, FrameBuffer, LineBuffer
 from trio_mp._protocol.wire.chunks import ChunkReader
 from trio_mp._protocol.wire.json_framing import JSONBuffer, append_json
 from trio_mp._protocol.wire.limits import MAXIMUM_DEPTH
-from trio_mp._transport.addresses import parse_address
+from trio_mp._transport.addresses import can_be_dialled, parse_address, parse_seed
 from trio_mp._transport.certificates import node_ids_in
+from trio_mp._transport.seed_files import MOST_ADDRESSES, parse_seed_file
 
 from .conversation import (
     LOCAL,
@@ -258,6 +259,29 @@ def addresses(data: bytes) -> None:
         check_text(error, 200 + 2 * len("\\U00000000") * len(text))
         return
     assert parse_address(str(address)) == address
+    assert parse_seed(text) == address
+
+
+def seed_names(data: bytes) -> None:
+    """Try the parser of seeds; write and read its result again."""
+    text = data.decode("utf-8", "surrogateescape")
+    try:
+        seed = parse_seed(text)
+    except ConfigurationError as error:
+        check_text(error, 300 + 2 * len("\\U00000000") * len(text))
+        return
+    assert parse_seed(str(seed)) == seed
+
+
+def seed_files(data: bytes) -> None:
+    """Try the parser of the files in a directory of seeds."""
+    try:
+        file = parse_seed_file(data, 0.0)
+    except ValueError:
+        return
+    assert is_node_id(file.node_id)
+    assert 1 <= len(file.addresses) <= MOST_ADDRESSES
+    assert all(can_be_dialled(address) and str(address).isprintable() for address in file.addresses)
 
 
 def json(data: bytes) -> None:
@@ -323,6 +347,8 @@ TARGETS: dict[str, Target] = {
     "handshake_acceptor": handshake_acceptor,
     "tls": tls,
     "addresses": addresses,
+    "seed_names": seed_names,
+    "seed_files": seed_files,
     "json": json,
     "certificates": certificates,
     "chunks": chunks,

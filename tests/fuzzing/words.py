@@ -44,6 +44,9 @@ QUESTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
         "limit": (1, 3, 10_000, 10_001),
         "seconds": (0.1, 5.0, 1, 0, 3601.0),
     },
+    # Not as a drain is asked for: it would end what the other members of the round may expect.
+    "drain": {"at_once": (True,)},
+    "stop": {"restart": (True, False, 1), "force": (True, None)},
     # Of no port that there is: one of a bystander would be killed as it should.
     "kill": {"number": (2**62, 0, -1), "reason": ([], ["x"], ["killed", {"by": [None]}], None)},
 }
@@ -282,7 +285,7 @@ class Speaker:
             ("snd",): (self.port, rest),
             **{(word,): (self.port, rest) for word in ("info", "time", "up_nodes", "known_nodes")},
             ("lookup",): (self.family, self.port, rest),
-            **{(word,): () for word in ("ping", "pong", "devnull", "")},
+            **{(word,): () for word in ("ping", "pong", "draining", "heard", "devnull", "")},
             ("join",): (flag, self.addresses),
             ("welcome",): (self.addresses, globals_),
             ("attach",): (),

@@ -19,11 +19,16 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
+IMPORTED_AS = {"dnspython": "dns"}
+"""The names by which packages are imported that have another name than their distribution."""
+
+
 def name_of(requirement: str) -> str:
-    """The package that a requirement is about."""
+    """The package that a requirement is about, by the name by which it is imported."""
     found = re.match(r"[A-Za-z0-9._-]+", requirement)
     assert found is not None, requirement
-    return found[0].lower().replace("-", "_")
+    name = found[0].lower().replace("-", "_")
+    return IMPORTED_AS.get(name, name)
 
 
 def imported_by(files: list[Path]) -> set[str]:
@@ -51,7 +56,7 @@ def wrong_requirements(project: dict[str, Any], imported: set[str]) -> list[str]
     ]
 
 
-OUTSIDE = {"trio", "msgspec", "cryptography", "rich", "tomlkit", "pytest", "pytest_trio"}
+OUTSIDE = {"trio", "msgspec", "cryptography", "rich", "tomlkit", "dns", "pytest", "pytest_trio"}
 """pytest and pytest-trio are imported by the plugin, which only they load."""
 
 

@@ -166,6 +166,20 @@ async def test_a_secret_is_replaced_while_the_network_runs(
             assert (await late.wait_death("a"))[0] == "transport_error"
 
 
+async def test_two_files_that_differ_are_both_named(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = FakeNetwork()
+    ours, theirs = write(tmp_path / "ours", NEW), write(tmp_path / "theirs", OLD)
+    async with (
+        open_test_node(network, "a", secret_file=ours),
+        open_test_node(network, "b", seeds=["a"], secret_file=theirs, connect_timeout=20) as b,
+    ):
+        *_, text = await b.wait_death("a")
+        assert f"is the secret the same on both sides? ours is in the secret_file {theirs}" in str(text)
+        assert any("another secret than ours" in line and str(ours) in line for line in warnings_in(caplog))
+
+
 async def test_a_change_is_in_force_soon_and_said(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

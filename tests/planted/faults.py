@@ -7,8 +7,10 @@ from .faults_of_amounts import AMOUNTS
 from .faults_of_calls import CALLS
 from .faults_of_channels import CHANNELS
 from .faults_of_connections import CONNECTIONS
+from .faults_of_draining import DRAINING
 from .faults_of_groups import GROUPS
 from .faults_of_handshakes import HANDSHAKES
+from .faults_of_health import HEALTH
 from .faults_of_inspection import INSPECTION
 from .faults_of_logs import LOGS
 from .faults_of_looking import LOOKING
@@ -19,16 +21,21 @@ from .faults_of_processes import PROCESSES
 from .faults_of_profiles import PROFILES
 from .faults_of_remote_children import REMOTE_CHILDREN
 from .faults_of_running import RUNNING
+from .faults_of_seeds import SEEDS
 from .faults_of_sockets import SOCKETS
 from .faults_of_starting import STARTING
 from .faults_of_statistics import STATISTICS
+from .faults_of_stopping import STOPPING
 from .faults_of_streams import STREAMS
 from .faults_of_supervision import SUPERVISION
+from .faults_of_systemd import SYSTEMD
 from .faults_of_the_association import ASSOCIATION
 from .faults_of_the_command_line import COMMAND_LINE
 from .faults_of_the_database import DATABASE
 from .faults_of_the_hammer import HAMMER
 from .faults_of_the_membership import MEMBERSHIP
+from .faults_of_the_watchdog import WATCHDOG
+from .faults_of_units import UNITS
 from .faults_of_workers import WORKERS
 
 FAULTS: tuple[Fault, ...] = (
@@ -38,9 +45,11 @@ FAULTS: tuple[Fault, ...] = (
     *CONNECTIONS,
     *PORTS,
     *SOCKETS,
+    *SEEDS,
     *STARTING,
     *CALLS,
     *LOSSES,
+    *DRAINING,
     *STREAMS,
     *CHANNELS,
     *MEMBERSHIP,
@@ -50,7 +59,10 @@ FAULTS: tuple[Fault, ...] = (
     *PROCESSES,
     *PROFILES,
     *RUNNING,
+    *STOPPING,
     *REMOTE_CHILDREN,
+    *SYSTEMD,
+    *WATCHDOG,
     *WORKERS,
     *INSPECTION,
     *LOGS,
@@ -58,5 +70,7 @@ FAULTS: tuple[Fault, ...] = (
     *AMOUNTS,
     *HAMMER,
     *COMMAND_LINE,
+    *UNITS,
     *STATISTICS,
+    *HEALTH,
 )

@@ -174,8 +174,10 @@ CONNECTIONS = (
             ),
         ),
         (
-            ("tests/peers/test_network_closing.py::"
-            "test_a_connection_that_comes_in_the_pass_in_which_the_node_closes_ends_nothing"),
+            (
+                "tests/peers/test_network_closing.py::"
+                "test_a_connection_that_comes_in_the_pass_in_which_the_node_closes_ends_nothing"
+            ),
         ),
     ),
     Fault(

@@ -104,7 +104,13 @@ PROFILES = (
     Fault(
         "services_run_twice",
         "the second node of a process runs the services of the configuration once more",
-        (Change(_GATHERING, 'ONCE = ("node_id", "binds", "services")', 'ONCE = ("node_id", "binds")'),),
+        (
+            Change(
+                _GATHERING,
+                'ONCE = ("node_id", "binds", "advertise", "services", ',
+                'ONCE = ("node_id", "binds", "advertise", ',
+            ),
+        ),
         (f"{_SERVICES}::test_a_profile_names_services",),
     ),
     Fault(

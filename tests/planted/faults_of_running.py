@@ -5,7 +5,6 @@ from __future__ import annotations
 from .fault import Change, Fault
 
 _DEPLOYED = "cli/deployed.py"
-_STOPPING = "cli/stopping.py"
 _PROGRAM = "cli/program.py"
 _RUN = "cli/run.py"
 _WORKERS = "cli/workers.py"
@@ -31,35 +30,10 @@ _GLOBAL = f"{_RUN_TESTS}::test_a_seed_runs_nothing_is_global_and_says_where_it_l
 RUNNING = (
     # Programs.
     Fault(
-        "sigterm_cuts_the_node",
-        "SIGTERM cancels the node, too, so that what the program sends last is lost",
-        (
-            Change(
-                _DEPLOYED,
-                "            async with self._open_node(node_id, settings) as node:\n"
-                "                self._opened = True\n"
-                "                with scope:\n",
-                "            with scope:\n"
-                "              async with self._open_node(node_id, settings) as node:\n"
-                "                self._opened = True\n"
-                "                if True:\n",
-            ),
-        ),
-        (f"{_RUN_TESTS}::test_sigterm_has_the_program_unwind_and_what_it_sends_goes_out",),
-        hangs=True,
-    ),
-    Fault(
         "exit_cuts_the_node",
         "what a program has sent before it leaves by sys.exit() is lost",
         (Change(_DEPLOYED, "except SystemExit as left:", "except ZeroDivisionError as left:"),),
         (f"{_RUN_TESTS}::test_a_program_that_leaves_by_sys_exit_has_its_status_and_what_it_has_sent_goes_out",),
-        hangs=True,
-    ),
-    Fault(
-        "sigterm_only_once",
-        "a program that does not unwind cannot be ended by SIGTERM",
-        (Change(_STOPPING, "        signal.signal(number, before)\n        token", "        token"),),
-        (f"{_RUN_TESTS}::test_a_second_sigterm_ends_a_program_that_does_not_unwind",),
         hangs=True,
     ),
     Fault(

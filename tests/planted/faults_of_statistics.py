@@ -113,7 +113,7 @@ STATISTICS = (
     Fault(
         "mailboxes_for_ever",
         "mailboxes of dead ports are counted",
-        (Change(_LIFECYCLE, "            self.mailboxes -= 1\n", ""),),
+        (Change(_LIFECYCLE, "            del self.mailboxes[port]\n", ""),),
         (f"{_STATISTICS}::TestLocal::test_counts_ports_mailboxes_and_those_that_unwind",),
     ),
     Fault(

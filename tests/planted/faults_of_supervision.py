@@ -29,7 +29,7 @@ SUPERVISION = (
     Fault(
         "restarts_while_frozen",
         "rule 6: a death counts, and is to be followed by a restart, although the node is closing",
-        (Change(_FILE, "if self.frozen:\n            child.wanted", "if False:\n            child.wanted"),),
+        (Change(_FILE, "if self.frozen or self.restarts_nothing:", "if self.restarts_nothing:"),),
         (f"{_TESTS}::test_a_frozen_supervisor_starts_nothing_and_stops_all_at_its_end",),
     ),
     Fault(
@@ -105,7 +105,7 @@ SUPERVISION = (
     Fault(
         "counts_for_ever",
         "rule 3: a restart of long ago counts as well",
-        (Change(_FILE, "while now - self._recent[0][0] > self.within:", "while not self._recent:"),),
+        (Change(_FILE, "while self._recent and now - self._recent[0][0] > self.within:", "while False:"),),
         (f"{_TESTS}::test_restarts_of_long_ago_do_not_count",),
     ),
     Fault(

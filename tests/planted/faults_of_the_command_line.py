@@ -154,6 +154,54 @@ COMMAND_LINE: tuple[Fault, ...] = (
         (f"{_TALKING}::test_an_error_of_our_own_says_how_to_report_it",),
     ),
     Fault(
+        "our_error_hides",
+        "a command that has no -v shows nothing of an error of its own",
+        (Change("cli/exits.py", 'getattr(arguments, "verbose", True)', 'getattr(arguments, "verbose", False)'),),
+        (f"{_TALKING}::test_a_command_without_verbose_shows_an_error_of_our_own_at_once",),
+    ),
+    Fault(
+        "option_with_one_address",
+        "an option takes commas for a part of an address, as no variable does",
+        (
+            Change(
+                "cli/options.py",
+                'for text in given for one in cast("list[object]", texts.words(text))]',
+                "for one in given]",
+            ),
+        ),
+        (f"{_TALKING}::test_settings_of_the_command_line_decide",),
+    ),
+    Fault(
+        "comma_in_a_text",
+        "a list is written with commas between its texts although one of these has a comma",
+        (
+            Change(
+                "_settings/texts.py",
+                "return joined if not _LIST.match(joined) and words(joined) == list(value) else in_toml(value)",
+                "return joined if not _LIST.match(joined) else in_toml(value)",
+            ),
+        ),
+        ("tests/settings/test_texts.py::test_a_list_is_written_as_it_is_read",),
+    ),
+    Fault(
+        "unnamed_secret_file",
+        "a node that dials with another secret does not say in which file its own is",
+        (Change("_peers/network.py", "            if self.local.keys_from:\n", "            if False:\n"),),
+        ("tests/peers/test_secret_file.py::test_two_files_that_differ_are_both_named",),
+    ),
+    Fault(
+        "unnamed_secret_file_when_dialled",
+        "a node that refuses another secret does not say in which file its own is",
+        (
+            Change(
+                "_protocol/handshake/handshake.py",
+                ' if self.local.keys_from else ""\n',
+                ' if not self.local.keys_from else ""\n',
+            ),
+        ),
+        ("tests/protocol/handshake/test_handshake_admits.py::test_who_refuses_a_secret_says_in_which_file_its_own_is",),
+    ),
+    Fault(
         "help_to_nobody",
         "a help that nobody reads ends with an error of Python's",
         (Change("cli/parser.py", "print(text, flush=True)", "print(text)"),),

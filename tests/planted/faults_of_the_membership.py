@@ -159,7 +159,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "mistaken_for_global",
         "whoever is found at the address of a global node is taken for it, and becomes global",
-        (Change(_REDIALLER, "if self.seed:\n            self.node_id =", "if True:\n            self.node_id ="),),
+        (Change(_REDIALLER, "if self.seed and not self.written_run:\n", "if True:\n"),),
         (f"{_NETWORK}::test_a_global_node_whose_address_is_anothers_by_now",),
     ),
     Fault(

@@ -24,6 +24,7 @@ heartbeat = 2
 [profile."all of it"]
 parent = "seed"
 node_id = "me"
+advertise = ["one.example:4040"]
 seeds = []
 secret = ["0123456789abcdef", "the one before this"]
 secret_file = "secret"
@@ -33,7 +34,9 @@ heartbeat = 1
 connect_timeout = 10.5
 idle_timeout = 60
 handshake_timeout = 2
+attach_timeout = 30
 shutdown_timeout = 0.5
+drain_timeout = 7.5
 busy_poll = 50e-6
 queue_limit = 1048576
 message_limit = 262144
@@ -48,6 +51,7 @@ spawn_modules = ["json"]
 inspect = "read"
 inspect_from = ["ops"]
 share_logs = false
+health = "127.0.0.1:8081"
 tool = false
 
 [profile.seed]

@@ -13,6 +13,7 @@ from trio_mp._profiles.variables import VARIABLES, find_misspelt, variables_laye
 EVERYTHING: dict[str, tuple[str, object]] = {
     "TRIO_MP_NODE_ID": ("me", "me"),
     "TRIO_MP_BINDS": ("*:4040, unix:/tmp/s", ["*:4040", "unix:/tmp/s"]),
+    "TRIO_MP_ADVERTISE": ("one.example, two.example:1", ["one.example", "two.example:1"]),
     "TRIO_MP_SEEDS": ("localhost,[::1]:4040", ["localhost", "[::1]:4040"]),
     "TRIO_MP_SECRET": ("a secret, with a comma", "a secret, with a comma"),
     "TRIO_MP_SECRET_FILE": ("secret", "secret"),
@@ -25,7 +26,9 @@ EVERYTHING: dict[str, tuple[str, object]] = {
     "TRIO_MP_CONNECT_TIMEOUT": ("10", 10.0),
     "TRIO_MP_IDLE_TIMEOUT": ("60", 60.0),
     "TRIO_MP_HANDSHAKE_TIMEOUT": ("2", 2.0),
+    "TRIO_MP_ATTACH_TIMEOUT": ("30", 30.0),
     "TRIO_MP_SHUTDOWN_TIMEOUT": ("1e-3", 0.001),
+    "TRIO_MP_DRAIN_TIMEOUT": ("7.5", 7.5),
     "TRIO_MP_BUSY_POLL": ("50e-6", 50e-6),
     "TRIO_MP_QUEUE_LIMIT": ("1048576", 1048576),
     "TRIO_MP_MESSAGE_LIMIT": ("262144", 262144),
@@ -40,6 +43,7 @@ EVERYTHING: dict[str, tuple[str, object]] = {
     "TRIO_MP_INSPECT": ("act", "act"),
     "TRIO_MP_INSPECT_FROM": ("ops, top", ["ops", "top"]),
     "TRIO_MP_SHARE_LOGS": ("0", False),
+    "TRIO_MP_HEALTH": ("127.0.0.1:8081", "127.0.0.1:8081"),
     "TRIO_MP_TOOL": ("true", True),
 }
 
@@ -54,6 +58,21 @@ def test_every_setting_can_be_in_the_environment() -> None:
 def test_other_variables_and_empty_ones_say_nothing() -> None:
     empty = dict.fromkeys(VARIABLES, "")
     assert variables_layer({"HOME": "/", "TRIO_MP_PARENT_PIPE": "5", **empty}) == {}
+
+
+def test_a_list_of_toml_says_what_commas_cannot() -> None:
+    layer = variables_layer(
+        {
+            "TRIO_MP_SEEDS": '["unix:/run/a,b", "[::1]:4040"]',
+            "TRIO_MP_BINDS": "[::1],[::2]",
+            "TRIO_MP_SERVICES": ' [ ["irc:start", "irc.example", 6667], "chat" ] ',
+        }
+    )
+    assert {name: one.value for name, one in layer.items()} == {
+        "seeds": ["unix:/run/a,b", "[::1]:4040"],
+        "binds": ["[::1]", "[::2]"],
+        "services": [["irc:start", "irc.example", 6667], "chat"],
+    }
 
 
 def test_no_address_at_all_can_be_said() -> None:
@@ -71,6 +90,7 @@ def test_no_address_at_all_can_be_said() -> None:
         ("NODE_ID", "a b", "expected 1 to 255 of the characters .* got 'a b'"),
         ("SEEDS", "*:0", "expected addresses that can be dialled"),
         ("BINDS", "a b", ".*'a b'"),
+        ("BINDS", '["a"', "expected a list of TOML in one line"),
         ("SECRET", "short", "expected at least 16 bytes, got 5"),
         ("UNMONITORED_DEATH", "ignore", "expected 'log' or 'raise', got 'ignore'"),
         ("CERTIFICATE", "node.pem", "expected a table of TOML in one line"),

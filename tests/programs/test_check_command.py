@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import json
 import os
 import re
@@ -10,10 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
 from command_lines import environment, run_command
 
 from trio_mp import make_authority, make_certificate, open_node
-from trio_mp._transport import certificates, issuing
+from trio_mp._transport import certificates, issuing, sockets
 from trio_mp.cli import main
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX, and Unix sockets")
@@ -85,7 +87,8 @@ def test_all_that_is_wrong_is_said_at_once(
         folder,
         '[default]\nheartbeats = 1\nheartbeat = 99\nconnect_timeout = 5\n[profile.ruth]\nnode_id = "a b"\n'
         'services = ["no_such_module", "spam_service:other", "exits"]\nspawn_modules = ["no_such_module"]\n'
-        f'seeds = ["unix:no/such/folder/seed", "{LONG}:4040"]\nsecret_file = "nothing"\n',
+        f'seeds = ["unix:no/such/folder/seed", "{LONG}:4040"]\nsecret_file = "nothing"\n'
+        'health = "unix:no/such/folder/health"\n',
     )
     monkeypatch.setenv("TRIO_MP_HEARTBEET", "1")
     monkeypatch.setenv("TRIO_MP_CALL_LIMIT", "many")
@@ -107,6 +110,7 @@ def test_all_that_is_wrong_is_said_at_once(
         f"{file}: profile.ruth.seeds: unix:no/such/folder/seed: there is no folder {Path.cwd()}/no/such/folder",
         f"{file}: profile.ruth.seeds: {LONG}:4040: the name cannot be resolved: ",
         f"{file}: profile.ruth.secret_file: secret_file: {folder}/nothing: cannot be read: No such file or directory",
+        f"{file}: profile.ruth.health: cannot listen on unix:no/such/folder/health: No such file or directory",
     ]
     assert len(wrong) == len(expected)
     for text, beginning in zip(wrong, expected, strict=True):
@@ -208,3 +212,41 @@ def test_a_file_that_cannot_be_read(
     assert (status, len(found)) == (1, 1)
     assert found[0].startswith(f"{folder}/profiles.toml: ")
     assert wrong in found[0]
+
+
+@pytest.mark.parametrize(
+    "seed, wrong",
+    [
+        ("dir:jobs", ""),
+        ("dir:new", ""),
+        ("dir:no/such/folder", "dir:no/such/folder: there is no folder "),
+        ("dir:secret", "dir:secret: the directory cannot be read: Not a directory"),
+        ("dir:broken", f"dir:broken: {'A' * 16}.node is no file of a node"),
+        ("srv:_app._tcp.example", "srv:_app._tcp.example: the name cannot be resolved: there is no such name"),
+        ("srv:two words", "seeds: expected a name of DNS behind 'srv:'"),
+    ],
+)
+def test_directories_and_services_as_seeds(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, seed: str, wrong: str
+) -> None:
+    async def find_nothing(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise OSError(errno.ENOENT, "there is no such name")
+
+    monkeypatch.setattr(sockets, "find_records", find_nothing)
+    for name in ("jobs", "broken"):
+        (folder / name).mkdir()
+    (folder / "broken" / f"{'A' * 16}.node").touch()
+    write(folder, GOOD.replace("unix:seed", seed))
+    status, _, found = check(capsys)
+    assert status == (1 if wrong else 0)
+    assert all(wrong in text for text in found)
+    assert len(found) == (1 if wrong else 0)
+    assert not (folder / "new").exists()
+
+
+def test_what_is_advertised_is_checked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, f'{GOOD}advertise = ["*:4040"]\n')
+    status, _, (wrong,) = check(capsys)
+    assert status == 1
+    assert "advertise: expected addresses that others can dial, got '*:4040'" in wrong

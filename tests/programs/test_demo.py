@@ -22,7 +22,7 @@ from trio_mp.cli.demo.crew import Crew, last_words
 from trio_mp.cli.demo.journal import EntryKind, Journal, JournalEntry, JournalWriter, parse_journal, read_journal
 from trio_mp.cli.demo.main import DemoOptions, run_demo
 from trio_mp.cli.demo.relay import Cut, Relay
-from trio_mp.cli.demo.talk import Assignment, Drained, Fired, LineDecoder, Ready, Report, encode_line
+from trio_mp.cli.demo.talk import AllArrived, Assignment, Fired, LineDecoder, Ready, Report, encode_line
 
 # The verdict ----------------------------------------------------------------------------------------------------------
 
@@ -206,7 +206,7 @@ def test_a_torn_record_at_the_end_is_left_out() -> None:
 
 
 def test_lines_in_pieces() -> None:
-    reports: list[Report] = [Ready(), Fired(1.5, 2, "transport_error"), Drained()]
+    reports: list[Report] = [Ready(), Fired(1.5, 2, "transport_error"), AllArrived()]
     data = b"".join(encode_line(report) for report in reports)
     decoder = LineDecoder(Report)
     assert [found for index in range(len(data)) for found in decoder.feed(data[index : index + 1])] == reports

@@ -13,6 +13,7 @@ import pytest
 import trio
 from command_lines import environment, run_command
 from running_programs import SECRET
+from watched_nodes import until
 
 from trio_mp import open_node
 from trio_mp._node import assembly
@@ -89,3 +90,31 @@ def test_without_seeds_and_what_people_see(tmp_path: Path) -> None:
     said = run_command("doctor", "--seed", "unix:a", cwd=tmp_path, env=environment())
     assert (said.returncode, said.stderr.count("\n")) == (2, 1)
     assert said.stderr.startswith("trio-mp: secret: expected one, or a secret_file or a certificate")
+
+
+async def test_a_directory_as_a_seed(short_directory: Path) -> None:
+    jobs = short_directory / "jobs"
+    place = ["--seed", "dir:jobs"]
+    said = await doctor(short_directory, "--json", *place)
+    assert said.returncode == 1
+    ((_, _, text),) = lines(said)
+    assert text.startswith("the directory cannot be read: No such file or directory; is the path right")
+    async with open_node(
+        "a", binds=[f"unix:{short_directory}/a"], seeds=[f"dir:{jobs}"], secret=SECRET, profile=False
+    ) as a:
+        await until(lambda: list(jobs.glob("*.node")), 30)
+        (jobs / f"{'A' * 16}.node").touch()
+        said = await doctor(short_directory, "--json", *place)
+        assert a.id == "a"
+    found = lines(said)
+    assert [line[:2] for line in found] == [
+        ("warning", "dir:jobs"),
+        ("ok", "dir:jobs"),
+        ("ok", f"unix:{short_directory}/a"),
+        ("ok", "a: version"),
+        ("ok", "a: clock"),
+        ("ok", "network"),
+    ]
+    texts = [text for _, _, text in found]
+    assert texts[0] == f"files that are not read: {'A' * 16}.node is no file of a node"
+    assert texts[1] == "these nodes are written there: a"

@@ -18,11 +18,12 @@ from trio_mp.cli.run import as_seed
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets, and signals")
 
 APP = """\
+import signal
 import sys
 import trio
 
 async def main(node, *words):
-    print("main", node.id, *words)
+    print("main", node.id, *words, node._runtime.standing.why_not_ready() or "ready")
 
 async def failing(node):
     raise LookupError("no eggs")
@@ -55,11 +56,30 @@ async def stubborn(node):
         except KeyboardInterrupt:
             pass
 
+async def busy(node):
+    port = node.port()
+
+    @port.on("work")
+    async def work():
+        print("works")
+        await trio.sleep_forever()
+
+    node.send(port, "work")
+    await trio.sleep_forever()
+
+async def stuck(node):
+    ours = signal.getsignal(signal.SIGINT)
+    print("works")
+    while True:
+        if signal.getsignal(signal.SIGINT) != ours:
+            print("heard")
+            ours = signal.getsignal(signal.SIGINT)
+
 async def one(node, word):
     pass
 
 def sync(node):
-    print("service", node.id)
+    print("service", node.id, "|", node._runtime.standing.why_not_ready())
 
 spam = 5
 """
@@ -80,7 +100,7 @@ def test_a_program_runs_with_the_services_of_its_profile_and_the_command_line_de
     )
     variables = environment(TRIO_MP_CONFIG="profiles.toml", TRIO_MP_NODE_ID="variable", TRIO_MP_PROFILE="spam")
     said = run_command("run", "--profile", "eggs", "--id", "ruth", "app", "a", "--id", "b", cwd=folder, env=variables)
-    assert said.stdout == "service ruth\nmain ruth a --id b\n"
+    assert said.stdout == "service ruth | services are starting\nmain ruth a --id b ready\n"
     assert said.stderr == "trio-mp: app:main run in the node ruth\n"
     assert said.returncode == 0
 
@@ -91,7 +111,7 @@ def test_the_exception_of_a_program_is_shown_from_where_the_program_begins(folde
     assert said.stdout == ""
     lines = said.stderr.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
-    assert lines[1].endswith('app.py", line 8, in failing')
+    assert lines[1].endswith('app.py", line 9, in failing')
     assert lines[-1] == "LookupError: no eggs"
     assert len(lines) <= 5
 
@@ -134,13 +154,37 @@ async def test_a_program_that_leaves_by_sys_exit_has_its_status_and_what_it_has_
         assert await program.process.wait() == 7
 
 
-async def test_ctrl_c_is_one_line(folder: Path) -> None:
-    async with open_command("run", "-q", "app:sleeping", cwd=folder) as program:
+async def test_ctrl_c_drains_and_is_one_line(folder: Path) -> None:
+    async with open_command("run", "--id", "ruth", "app:sleeping", cwd=folder) as program:
         await program.expect("^sleeps$")
         program.process.send_signal(signal.SIGINT)
+        assert await program.process.wait() == 0
+        await program.expect("^unwinds$")
+        first, *lines = program.lines
+        assert first == "trio-mp: app:sleeping run in the node ruth"
+        assert lines == ["sleeps", "trio-mp: SIGINT: the node ruth drains, for at most 25 s", "unwinds"]
+
+
+async def test_a_drain_that_is_cut_short_is_a_failure(folder: Path) -> None:
+    variables = environment(TRIO_MP_DRAIN_TIMEOUT="0.1", TRIO_MP_NODE_ID="ruth")
+    async with open_command("run", "app:busy", cwd=folder, env=variables) as program:
+        await program.expect("^works$")
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 1
+        await program.expect("^trio-mp: the node ruth was cut short; unfinished: ruth#.*: its handler runs$")
+
+
+@pytest.mark.parametrize("what, heard", [("busy", "the node ruth drains"), ("stuck", "^heard$")])
+async def test_a_second_ctrl_c_ends_a_program_that_is_busy_or_stuck(folder: Path, what: str, heard: str) -> None:
+    async with open_command("run", "--id", "ruth", f"app:{what}", cwd=folder) as program:
+        await program.expect("^works$")
+        program.process.send_signal(signal.SIGINT)
+        await program.expect(heard)
+        program.process.send_signal(signal.SIGINT)
         assert await program.process.wait() == 130
-        await program.expect("interrupted")
-        assert program.lines == ["sleeps", "unwinds", "trio-mp: interrupted"]
+        await program.ended.wait()
+        assert program.lines[-1] == "trio-mp: interrupted"
+        assert not [line for line in program.lines if "Traceback" in line]
 
 
 async def test_a_second_sigterm_ends_a_program_that_does_not_unwind(folder: Path) -> None:
@@ -155,10 +199,18 @@ async def test_a_second_sigterm_ends_a_program_that_does_not_unwind(folder: Path
         assert program.process.returncode == -signal.SIGTERM
 
 
+async def test_sigterm_while_the_node_waits_for_its_network(folder: Path) -> None:
+    variables = environment(TRIO_MP_SECRET=SECRET, TRIO_MP_ATTACH_TIMEOUT="1000")
+    async with open_command("run", "-v", "--seed", "unix:nobody", "app:sleeping", cwd=folder, env=variables) as program:
+        await program.expect("the seed .* cannot be used")
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 0
+
+
 async def test_services_alone_run_until_they_are_stopped(folder: Path) -> None:
     variables = environment(TRIO_MP_SERVICES="app:sync,app:sleeping", TRIO_MP_NODE_ID="ruth")
     async with open_command("run", cwd=folder, env=variables) as program:
-        await program.expect("^service ruth$")
+        await program.expect("^service ruth ")
         await program.expect("^sleeps$")
         program.process.send_signal(signal.SIGTERM)
         assert await program.process.wait() == 0
@@ -236,6 +288,17 @@ def test_an_address_that_is_taken_is_one_line(folder: Path) -> None:
     assert said.stderr.count("\n") == 1
 
 
+def test_a_network_that_is_not_there_ends_it_when_its_time_is_up(folder: Path) -> None:
+    variables = environment(TRIO_MP_SECRET=SECRET, TRIO_MP_ATTACH_TIMEOUT="0.05")
+    said = run_command("run", "-q", "--seed", "unix:none", "app", cwd=folder, env=variables)
+    assert said.returncode == 3
+    assert said.stdout == ""
+    # The log has warned of the seed before.
+    last = said.stderr.splitlines()[-1]
+    assert last.startswith("trio-mp: no global node was reached within the attach_timeout of 0.05 s: unix:none: No")
+    assert "Traceback" not in said.stderr
+
+
 # A seed --------------------------------------------------------------------------------------------------------------
 
 
@@ -273,3 +336,8 @@ def test_a_seed_needs_an_address(folder: Path) -> None:
     said = run_command("seed", "--bind", "[]", cwd=folder, env=environment(TRIO_MP_SECRET=SECRET))
     assert (said.returncode, said.stdout) == (2, "")
     assert said.stderr == "trio-mp: binds: expected an address to listen on for a seed, got none; give --bind ADDRESS\n"
+
+
+def test_a_seed_that_has_a_directory_or_a_service_for_a_seed_is_among_its_seeds() -> None:
+    found = as_seed({"binds": ["unix:s"], "seeds": ["dir:jobs", "srv:_app._tcp.example"]})
+    assert found["seeds"] == ["dir:jobs", "srv:_app._tcp.example", "unix:s"]

@@ -250,6 +250,12 @@ async def test_settings_of_the_command_line_decide(short_directory: Path) -> Non
         is_one_line(told, 2, "expected a profile 'wrong'")
         told = await run("ping", "w1", "--seed", "a b")
         is_one_line(told, 2, "--seed")
+        # As all commands read them.
+        joined = f"unix:{short_directory}/nobody,unix:{short_directory}/s"
+        told = await terminal.run("ping", "w1", "--count", "1", "--seed", joined)
+        assert told.status == 0
+        told = await run("ping", "w1", "--seed", '["a')
+        is_one_line(told, 2, "--seed: expected a list of TOML in one line")
 
 
 async def test_no_seed_is_wrong_usage() -> None:
@@ -334,10 +340,25 @@ def test_an_error_of_our_own_says_how_to_report_it(
     told = capsys.readouterr().err
     assert told == "trio-mp: an error in trio-mp itself: RuntimeError: a bug; please report it, with what -v shows\n"
     assert main(["profile", "list", "-v"]) == 70
-    assert "Traceback" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "in run_profile" in told
+    assert told.endswith("RuntimeError: a bug; please report it, with the lines above\n")
     monkeypatch.setenv("TRIO_MP_TRACE", "1")
     assert main(["profile", "list"]) == 70
-    assert "in run_profile" in capsys.readouterr().err
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_command_without_verbose_shows_an_error_of_our_own_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def completion(_: object) -> int:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("trio_mp.cli.completion.completion", completion)
+    assert main(["completion", "bash"]) == 70
+    told = capsys.readouterr().err
+    assert "in completion" in told
+    assert told.endswith("RuntimeError: a bug; please report it, with the lines above\n")
 
 
 WRONG = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import trio
 from command_lines import environment, open_command, run_command
 from running_programs import SECRET
 
-from trio_mp import open_node
+from trio_mp import CallError, Drained, open_node
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets, and signals")
 
@@ -27,12 +28,26 @@ async def main(node, mode):
     if mode == "once" and not pathlib.Path("failed").exists():
         pathlib.Path("failed").touch()
         raise ValueError(mode)
+    if mode == "busy":
+        await answer(node)
     if mode == "sleeps":
         try:
             print("pid", os.getpid())
             await trio.sleep_forever()
         finally:
             print("unwinds", node.id)
+
+async def answer(node):
+    port = node.port()
+
+    @port.on("work")
+    async def work(seconds):
+        await trio.sleep(seconds)
+        print("answered", node.id)
+
+    node.send(port, "work", float(os.environ["BUSY"]))
+    print("pid", os.getpid())
+    await trio.sleep_forever()
 
 def service(node):
     print("service", node.id, node._runtime.settings.secret_file)
@@ -96,22 +111,74 @@ def test_workers_run_the_services_and_read_the_secrets_themselves(folder: Path) 
     secret.write_text(SECRET)
     secret.chmod(0o600)
     options = ("--id", "ruth", "--secret-file", "secret", "--workers", "1")
-    variables = environment(TRIO_MP_SERVICES="app:service")
+    # Only one process can answer probes there.
+    variables = environment(TRIO_MP_SERVICES="app:service", TRIO_MP_HEALTH="unix:health")
     said = run_command("run", "-q", *options, "app", "ends", cwd=folder, env=variables)
     # Not in the process that supervises it; and what is new in the file reaches the worker, too.
     assert said.stdout == "service ruth/1 secret\nends ruth/1\n"
     assert (said.returncode, said.stderr) == (0, "")
 
 
-async def test_ctrl_c_stops_the_workers(folder: Path) -> None:
-    async with open_command("run", "-q", "--id", "ruth", "--workers", "1", "app", "sleeps", cwd=folder) as program:
+async def test_each_worker_drains_once_whoever_else_is_told_to_stop(folder: Path) -> None:
+    options = ("--id", "ruth", "--workers", "2", "--restart", "always")
+    async with open_command("run", *options, "app", "busy", cwd=folder, env=environment(BUSY="0.5")) as program:
+        first = await program.expect("^pid ")
+        second = await program.expect("^pid ", after=first)
+        # As systemd does, which tells all processes of a service: the workers hear it twice.
+        for line in (first, second):
+            os.kill(int(program.lines[line - 1].split()[1]), signal.SIGTERM)
+        program.process.send_signal(signal.SIGINT)
+        assert await program.process.wait() == 0
+        await program.ended.wait()
+        assert sorted(line for line in program.lines if line.startswith("answered")) == [
+            "answered ruth/1",
+            "answered ruth/2",
+        ]
+        assert not [line for line in program.lines if "started again" in line or "Traceback" in line]
+
+
+async def test_a_worker_that_is_cut_short_is_a_failure(folder: Path) -> None:
+    variables = environment(BUSY="1000", TRIO_MP_DRAIN_TIMEOUT="0.2")
+    words = ("run", "--id", "ruth", "--workers", "1", "app", "busy")
+    async with open_command(*words, cwd=folder, env=variables) as program:
+        await program.expect("^pid ")
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 1
+        await program.expect("^trio-mp: the node ruth/1 was cut short; unfinished: ruth/1#")
+        await program.expect("^trio-mp: the worker ruth/1 has failed: .* exit status 1$")
+
+
+async def test_a_second_ctrl_c_stops_the_workers_now(folder: Path) -> None:
+    variables = environment(BUSY="1000")
+    words = ("run", "--id", "ruth", "--workers", "1", "app", "busy")
+    async with open_command(*words, cwd=folder, env=variables) as program:
         await program.expect("^pid ")
         program.process.send_signal(signal.SIGINT)
+        await program.expect("the node ruth/1 drains")
+        program.process.send_signal(signal.SIGINT)
         assert await program.process.wait() == 130
-        await program.expect("^unwinds ruth/1$")
-        await program.expect("interrupted$")
-        # The text depends on what the worker was doing.
-        assert not [line for line in program.lines if "Traceback" in line]
+        # The output of the command is the worker's, too.
+        await program.ended.wait()
+        assert program.lines[-1] == "trio-mp: interrupted"
+
+
+async def test_a_worker_is_started_again_when_an_operator_says_so(folder: Path) -> None:
+    variables = environment(TRIO_MP_SECRET=SECRET, TRIO_MP_INSPECT="act")
+    options = ("--id", "ruth", "--bind", "unix:ruth", "--workers", "1")
+    async with (
+        open_command("run", *options, "app", "sleeps", cwd=folder, env=variables) as program,
+        open_node("eggs", seeds=[f"unix:{folder}/ruth"], secret=SECRET, profile=False) as node,
+    ):
+        began = await program.expect("^sleeps ruth/1$")
+        assert await node.inspect("ruth/1").restart() == Drained()
+        again = await program.expect("^sleeps ruth/1$", after=began)
+        assert "unwinds ruth/1" in program.lines[:again]
+        # It was no restart that counts.
+        await program.expect(r"is started again .* \(0 of at most 3 within 30 s\): shutdown: .* exit status 75")
+        with pytest.raises(CallError, match="nobody is known who would start ruth again"):
+            await node.inspect("ruth").restart()
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 0
 
 
 async def test_no_worker_outlives_a_parent_that_is_killed(folder: Path) -> None:

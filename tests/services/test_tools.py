@@ -194,6 +194,8 @@ async def test_a_tool_takes_the_network_of_a_profile_and_not_its_service(
         binds = ["unix:{short_directory}/service"]
         services = ["no_such_module"]
         spawn_modules = ["no_such_module"]
+        attach_timeout = 0.000001
+        health = "unix:{short_directory}/no/such/folder"
         seeds = ["unix:{short_directory}/s"]
         secret_file = "secret"
         """
@@ -205,11 +207,12 @@ async def test_a_tool_takes_the_network_of_a_profile_and_not_its_service(
             assert tool.id.startswith("anon/")
             assert tool.binds == ()
             await tool.call("s", "time")
-        async with open_node(profile="service", fixed=["services", "spawn_modules"]) as service:
+        fixed = ["services", "spawn_modules", "attach_timeout", "health"]
+        async with open_node(profile="service", fixed=fixed) as service:
             assert service.id == "service"
             async with open_node(tool=True, profile="service") as tool:
                 assert await tool.call("service", "time")
-    assert [record.msg for record in caplog.records if "effect" in record.getMessage()] == ["%s", "%s"]
+    assert [record.msg for record in caplog.records if "effect" in record.getMessage()] == ["%s", "%s", "%s", "%s"]
 
 
 def test_in_a_simulation() -> None:

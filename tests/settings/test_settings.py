@@ -28,7 +28,9 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.connect_timeout == 30
     assert settings.idle_timeout == 600
     assert settings.handshake_timeout == 10
+    assert settings.attach_timeout is None
     assert settings.shutdown_timeout == 5
+    assert settings.drain_timeout == 25
     assert settings.busy_poll == 0
     assert settings.queue_limit == 256 * 1024**2
     assert settings.message_limit == 64 * 1024**2
@@ -43,13 +45,15 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.inspect == "off"
     assert settings.inspect_from == ()
     assert settings.share_logs is True
+    assert settings.health is None
     assert settings.tool is False
 
 
 def test_every_setting_can_be_given() -> None:
     arguments: SettingArguments = {
         "binds": ["127.0.0.1:0", "unix:/tmp/x.sock"],
-        "seeds": ("localhost",),
+        "advertise": ["one.example", "unix:/tmp/x.sock"],
+        "seeds": ("localhost", "srv:_app._tcp.example", "dir:/shared/job"),
         "secret": (SECRET, b"the one before this"),
         "secret_file": None,
         "certificate": None,
@@ -58,7 +62,9 @@ def test_every_setting_can_be_given() -> None:
         "connect_timeout": 10.5,
         "idle_timeout": 60,
         "handshake_timeout": 2,
+        "attach_timeout": 30,
         "shutdown_timeout": 0.5,
+        "drain_timeout": 7.5,
         "busy_poll": 50e-6,
         "queue_limit": 1024**2,
         "message_limit": 256 * 1024,
@@ -73,12 +79,14 @@ def test_every_setting_can_be_given() -> None:
         "inspect": "act",
         "inspect_from": ["ops", "tools/top"],
         "share_logs": False,
+        "health": "unix:/tmp/health",
         "tool": False,
     }
     settings = check_settings("me", arguments)
     assert settings.node_id == "me"
     assert [str(address) for address in settings.binds or ()] == ["127.0.0.1:0", "unix:/tmp/x.sock"]
-    assert [str(address) for address in settings.seeds] == ["localhost:4040"]
+    assert [str(address) for address in settings.advertise] == ["one.example:4040", "unix:/tmp/x.sock"]
+    assert [str(seed) for seed in settings.seeds] == ["localhost:4040", "srv:_app._tcp.example", "dir:/shared/job"]
     assert settings.secret == (SECRET.encode(), b"the one before this")
     assert settings.heartbeat == 1.0
     assert isinstance(settings.heartbeat, float)
@@ -114,6 +122,9 @@ WRONG_TYPES: list[tuple[str, Any]] = [
     ("connect_timeout", "30"),
     ("connect_timeout", 1j),
     ("handshake_timeout", [10]),
+    ("attach_timeout", "30"),
+    ("health", 8081),
+    ("health", ["127.0.0.1:8081"]),
     ("shutdown_timeout", False),
     ("queue_limit", 1e9),
     ("queue_limit", "1"),
@@ -164,6 +175,9 @@ WRONG_VALUES: list[tuple[str, Any]] = [
     ("connect_timeout", float("nan")),
     ("connect_timeout", 10**400),
     ("handshake_timeout", -1),
+    ("attach_timeout", 0),
+    ("health", "127.0.0.1"),
+    ("health", "unix:"),
     ("shutdown_timeout", 0),
     ("busy_poll", -1e-6),
     ("busy_poll", 0.0011),

@@ -15,7 +15,17 @@ from trio_mp._profiles.editing import LISTS
 from trio_mp._profiles.gathering import ONCE
 from trio_mp._settings.settings import TABLE, SettingArguments, Settings
 
-CONVERTED = {"binds", "inspect_from", "seeds", "secret", "secret_file", "services", "spawn_modules"}
+CONVERTED = {
+    "advertise",
+    "binds",
+    "health",
+    "inspect_from",
+    "seeds",
+    "secret",
+    "secret_file",
+    "services",
+    "spawn_modules",
+}
 """The settings that a program gives in another type than the node works with."""
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "settings.md"

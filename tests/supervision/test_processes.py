@@ -25,7 +25,7 @@ from watched_nodes import until
 import trio_mp
 from trio_mp._supervision import process_invitation
 from trio_mp._supervision.process_invitation import VARIABLE, Invitation, ParentPipe, accept_invitation
-from trio_mp._supervision.processes import ChildProcess, launch
+from trio_mp._supervision.processes import ChildProcess, _as_dialled_here, launch
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, and descriptors that are inherited")
 
@@ -54,6 +54,9 @@ async def test_a_process_without_a_handler_is_reached_by_its_node(unix_bind: str
         child = await launch_program(node, "idle")
         assert child.port == child.node_id
         assert (await node.call(child.port, "time"))[0] > 0
+        # Its program is in no block of `stop_on_signals`, so it leaves without draining.
+        child.stop(None, drains=True)
+        assert await child.wait() == ()
 
 
 async def test_the_secret_is_told_by_the_pipe_alone(unix_bind: str) -> None:
@@ -126,6 +129,13 @@ async def test_a_parent_with_seeds_becomes_no_seed(short_directory: Path) -> Non
         assert await seed.call(child.port, "double", 4) == (8,)
         assert node._membership is not None
         assert not node._membership.rules.is_global
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_seeds_of_a_parent_that_are_no_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _as_dialled_here("srv:_app._tcp.example", moved=moved) == "srv:_app._tcp.example"
+    assert _as_dialled_here("dir:jobs/42", moved=moved) == f"dir:{Path.cwd()}/jobs/42"
 
 
 async def test_the_seeds_of_a_parent_may_be_away(short_directory: Path) -> None:

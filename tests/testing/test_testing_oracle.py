@@ -8,7 +8,7 @@ import pytest
 
 from trio_mp import Reason
 from trio_mp.testing import Bounds, Cause, Oracle, PromiseBroken, Rule
-from trio_mp.testing._formation import Standing, are_bound, find_fault
+from trio_mp.testing._formation import NodePlace, are_bound, find_fault
 from trio_mp.testing._liar import repair_bound
 
 PORT = "b#0123456789abcdef.1"
@@ -528,8 +528,8 @@ def test_connections() -> None:
 
 def standing(
     seeds: str = "", *, is_global: bool = True, host: str | None = None, mesh: str = "", guests: str = ""
-) -> Standing:
-    return Standing(frozenset(seeds), bool(seeds), is_global, host, frozenset(mesh), frozenset(guests))
+) -> NodePlace:
+    return NodePlace(frozenset(seeds), bool(seeds), is_global, host, frozenset(mesh), frozenset(guests))
 
 
 FORMED = {
@@ -564,7 +564,7 @@ def test_what_form_a_network_should_have() -> None:
         {"b": standing("sx", is_global=False, host="s"), "s": standing(mesh="t", guests="ab")},
     ],
 )
-def test_a_network_without_that_form(change: dict[str, Standing]) -> None:
+def test_a_network_without_that_form(change: dict[str, NodePlace]) -> None:
     breaks(Rule.FORM, lambda h: h.oracle.formed(find_fault({**FORMED, **change})))
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from trio_mp import ConfigurationError
-from trio_mp._transport.addresses import DEFAULT_PORT, UNIX_PATH_LIMIT, TCPAddress, UnixAddress, parse_address
+from trio_mp._transport.addresses import (
+    DEFAULT_PORT,
+    UNIX_PATH_LIMIT,
+    DirectorySeed,
+    ServiceSeed,
+    TCPAddress,
+    UnixAddress,
+    parse_address,
+    parse_seed,
+)
 
 
 @pytest.mark.parametrize(
@@ -76,3 +85,53 @@ def test_what_is_not_an_address_says_so(text: str, part: str) -> None:
 def test_an_address_is_a_str(value: object) -> None:
     with pytest.raises(TypeError, match="seeds: expected a str "):
         parse_address(value, setting="seeds")
+
+
+@pytest.mark.parametrize(
+    "text, seed",
+    [
+        ("srv:_app._tcp.example.org", ServiceSeed("_app._tcp.example.org")),
+        ("srv:example.org.", ServiceSeed("example.org.")),
+        ("srv:seeds", ServiceSeed("seeds")),
+        ("dir:/shared/job 42", DirectorySeed("/shared/job 42")),
+        ("dir:seeds", DirectorySeed("seeds")),
+        ("dir:./4040", DirectorySeed("./4040")),
+        ("host:1", TCPAddress("host", 1)),
+        ("unix:/run/app.sock", UnixAddress("/run/app.sock")),
+        # Hosts may be called so, as before.
+        ("srv", TCPAddress("srv", DEFAULT_PORT)),
+        ("srv:", TCPAddress("srv", DEFAULT_PORT)),
+        ("srv:4040", TCPAddress("srv", 4040)),
+        ("dir:*", TCPAddress("dir", 0)),
+    ],
+)
+def test_what_is_a_seed(text: str, seed: object) -> None:
+    assert parse_seed(text) == seed
+    assert parse_seed(str(seed)) == seed
+    if isinstance(seed, ServiceSeed | DirectorySeed):
+        with pytest.raises(ConfigurationError, match=r"^binds: expected .*; only a seed can be a '(srv|dir):'$"):
+            parse_address(text, setting="binds")
+    else:
+        assert parse_address(text) == seed
+
+
+@pytest.mark.parametrize(
+    "text, part",
+    [
+        ("srv:two words", "expected a name of DNS behind 'srv:', such as '_app._tcp.example.org', got 'two words'"),
+        ("srv:a..b", "expected a name of DNS behind 'srv:'"),
+        ("srv:_app._tcp.example.org:4040", "expected a name of DNS behind 'srv:'"),
+        ("srv:" + "a" * 64, "expected a name of DNS behind 'srv:'"),
+        ("srv:" + "a." * 130, "expected a name of DNS behind 'srv:'"),
+        ("dir:a\0b", "expected the path of a directory behind 'dir:'"),
+        ("dir:a\ud800b", "expected the path of a directory behind 'dir:'"),
+        ("host:port", "expected a TCP port "),
+    ],
+)
+def test_what_is_no_seed_says_so(text: str, part: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_seed(text, setting="seeds")
+    assert str(caught.value).startswith("seeds: ")
+    assert part in str(caught.value)
+    with pytest.raises(TypeError, match=r"^seeds: expected a str"):
+        parse_seed(5)

@@ -144,7 +144,7 @@ class Group(AsyncIterator[MembershipEvent]):
         """
         self._check()
         _check_choice(by, None)
-        place = self._roster.choose(by)
+        place = self._roster.choose(by, full=self._runtime.leaving)
         if place is None:
             raise LookupError(f"no member of the group {self.family} has joined; await its wait() first")
         self._roster.begin_use(place)
@@ -310,16 +310,18 @@ class Group(AsyncIterator[MembershipEvent]):
     async def _find(self, by: Choice, key: str | None, full: Set[str]) -> GroupPlace:
         """A member that has joined and has room; waits for one. A checkpoint only if it waits.
 
-        Without a key, one on a full node is returned only if there is no other one.
+        Without a key, one on a full node is returned only if there is no other one; so is one on a node that drains,
+        whose entry is about to go.
         """
         while True:
+            leaving = self._runtime.leaving
             if key is None:
-                place = self._roster.choose(by, self._at_once, full)
+                place = self._roster.choose(by, self._at_once, full | leaving if leaving else full)
                 if place is not None:
                     return place
                 await self._park(self._queue)
                 continue
-            place = self._roster.choose_by_key(key)
+            place = self._roster.choose_by_key(key, leaving)
             if place is None:
                 await self._park(self._changed)
             elif place.has_joined():

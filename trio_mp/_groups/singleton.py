@@ -76,7 +76,12 @@ class TurnTaker:
     @trio.lowlevel.enable_ki_protection
     def _look(self, table: Mapping[str, object]) -> None:
         candidate = self._candidate
-        candidate.look(table)
+        waits = candidate.state in (CandidateState.WAITS, CandidateState.CLAIMS)
+        if waits and self._runtime.standing.draining.is_set():
+            # This node takes no new turn: the place is for others.
+            candidate.unwound()
+        else:
+            candidate.look(table)
         if candidate.state is CandidateState.YIELDS:
             if self._turn is not None:
                 self._turn.cancel()

@@ -9,6 +9,7 @@ import msgspec
 
 from .._errors import CallError
 from .._ids import node_of
+from .._protocol.drain import Drained
 from .._protocol.wire.amount import holds_at_most
 from .._protocol.wire.values import plain_message
 from .._services.statistics import NodeStatistics
@@ -128,6 +129,45 @@ class Inspector:
         if not holds_at_most(tuple(plain), _REASON_VALUES, _REASON_SIZE):
             raise ValueError(f"kill(): expected a reason of at most {_REASON_VALUES} values and {_REASON_SIZE} bytes")
         await self._ask(bool, "kill", number=number, reason=plain)
+
+    async def drain(self) -> Drained:
+        """Have the node drain, as `Node.drain` does, and wait until it has. That ends nothing, and cannot be undone.
+
+        It needs `inspect="act"` on the node, which logs it with the ID of this node. Cancelled, the node drains all the
+        same.
+        """
+        return await self._ask(Drained, "drain")
+
+    async def stop(self) -> Drained:
+        """Have the program of the node stop in good order, as the first SIGTERM does; see `stop_on_signals`.
+
+        This returns when the node has drained, or was cut short because its `drain_timeout` was up. Then the program
+        unwinds, the node closes, and the process ends. Cancelled, it stops all the same. It needs `inspect="act"` on
+        the node, which logs it with the ID of this node.
+
+        Returns:
+          What was unfinished.
+
+        Raises:
+          CallError: also `refused`, the program is not in a block of `stop_on_signals`.
+        """
+        return await self._ask(Drained, "stop")
+
+    async def restart(self, *, force: bool = False) -> Drained:
+        """As `stop`, but the process ends with the status 75, so that whoever runs it starts it again.
+
+        Args:
+          force: whether to do so also if the node knows of nobody who would start it again.
+
+        Raises:
+          CallError: also `refused`, the program stops already, or is not in a block of `stop_on_signals`; or nobody is
+            known who would start it again: its process is no worker of `trio-mp run --workers` that is restarted, no
+            service of systemd, not in Kubernetes, and not the first process of a container.
+          TypeError: `force` is not a bool.
+        """
+        if not isinstance(force, bool):
+            raise TypeError(f"restart(): expected force to be a bool, got {force!r}")
+        return await self._ask(Drained, "stop", restart=True, force=force)
 
     async def stacks(self, number: int) -> str:
         """The stacks of all tasks of a port, as tracebacks show them; empty if it has none.

@@ -24,6 +24,7 @@ from .._peers.callers import CallOfPeer
 from .._peers.peer import Peer
 from .._ports.port import Port, state_of
 from .._protocol.calls import TicketFate
+from .._protocol.drain import Drained
 from .._protocol.requests import Inspect
 from .._reason import describe
 from .._runtime import Runtime
@@ -92,6 +93,13 @@ class KillAsked(Asked, frozen=True, forbid_unknown_fields=True):
     reason: list[Any]
 
 
+class StopAsked(Asked, frozen=True, forbid_unknown_fields=True):
+    """The arguments of `stop`: whether to start again, and whether also if nobody is known who would do that."""
+
+    restart: bool = False
+    force: bool = False
+
+
 class TraceAsked(Asked, frozen=True, forbid_unknown_fields=True):
     """The arguments of `trace`: the number of a port, or its ID, and the name of the asker's port for the messages."""
 
@@ -109,10 +117,18 @@ class InspectionService:
       runtime: the node.
       calls: for questions to other nodes.
       place_of: says what another node is to this one: see `LinkView.place`.
+      drain: drains this node.
     """
 
-    def __init__(self, runtime: Runtime, calls: Calls, place_of: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        calls: Calls,
+        place_of: Callable[[str], str],
+        drain: Callable[[], Awaitable[Drained]],
+    ) -> None:
         self.runtime = runtime
+        self._drain_node = drain
         self._place_of = place_of
         self._calls = calls
         self._clock = runtime.lifecycle.clock
@@ -129,6 +145,8 @@ class InspectionService:
             "kill": self._kill,
             "stacks": self._show_stacks,
             "trace": self._trace,
+            "drain": self._drain,
+            "stop": self._stop,
         }
 
     # Who may ask ---------------------------------------------------------------------------------------------------
@@ -333,6 +351,38 @@ class InspectionService:
             # Behind what was sent to the asker's port: to another node the order is that of the connection.
             await self._wait_turn()
         return end
+
+    async def _drain(self, asker: str, arguments: dict[str, object]) -> Drained:
+        """Drain the node. If the asker waits no longer, the node drains all the same."""
+        _read(arguments, NothingAsked)
+        self._check_may_act(asker, "to drain the node")
+        self._log_act(asker, "has the node drain")
+        return await self._drain_node()
+
+    async def _stop(self, asker: str, arguments: dict[str, object]) -> Drained:
+        """Stop the program of the node in good order; answered when the node has drained, or was cut short."""
+        asked = _read(arguments, StopAsked)
+        what = "restart" if asked.restart else "stop"
+        self._check_may_act(asker, f"to {what} the node")
+        here, door = self.runtime.id, self.runtime.stopping
+        if door is None:
+            raise Unanswered(
+                "refused",
+                f"the program of {here} lets nobody {what} it: it is not in a block of stop_on_signals(); send its"
+                " process a signal",
+            )
+        if asked.restart and not (door.restarter or asked.force):
+            raise Unanswered(
+                "refused",
+                f"nobody is known who would start {here} again: it runs neither under `trio-mp run --workers` with"
+                " --restart, nor as a service of systemd, in Kubernetes or as the process of a container; stop it and"
+                " start it again, or use --force if you know better",
+            )
+        if asked.restart and door.cause:
+            raise Unanswered("refused", f"{here} stops already, because of {door.cause}")
+        self._log_act(asker, f"has the program {what}{f', by {door.restarter}' if asked.restart else ''}")
+        await door.stop(f"{what} by {asker}", restart=asked.restart)
+        return Drained(door.unfinished)
 
     def _port_to_trace(self, asked: TraceAsked) -> Port:
         if (asked.number is None) == (asked.port is None):

@@ -37,6 +37,7 @@ from .._protocol.requests import WORDS
 from .._runtime import Runtime
 from .._services.calls import Calls
 from .._services.database import Database
+from .._services.drain import DrainService
 from .._services.logs import LogService
 from .._services.membership import MembershipService
 from .._services.nodes import watch_nodes
@@ -48,6 +49,8 @@ from .._streams.pending import PendingStreams
 from .._streams.service import Streams
 from .._transport.addresses import Address
 from .._version import VERSION
+from .systemd import ManagerReport
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from .node import Node
@@ -72,6 +75,8 @@ class Parts:
     membership: MembershipService | None
     logs: LogService
     inspections: InspectionService
+    drains: DrainService
+    watchdog: Watchdog
     tasks: tuple[Callable[[], Awaitable[None]], ...]
 
 
@@ -99,7 +104,8 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         raise_unmonitored=settings.unmonitored_death == "raise",
         clock=environment.fairness_clock,
     )
-    dispatcher = Dispatcher(queue, lifecycle, stall=settings.heartbeat)
+    watchdog = Watchdog(node_id)
+    dispatcher = Dispatcher(queue, lifecycle, stall=settings.heartbeat, lately=watchdog.lately)
 
     def find_peer(other: str) -> Peer | None:
         return network.peers.get(other) if network is not None else None
@@ -110,6 +116,8 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
 
     errands = Errands(settings.queue_limit, find_peer, make_peer, node_id)
     network: Network | None = None
+    for seed in settings.seeds:
+        environment.transport.check_seed(seed)
     if settings.networked:
         make_tls, notary = _make_tls(settings, environment, node_id)
         network = Network(
@@ -122,6 +130,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
             notary=notary,
             make_tls=make_tls,
             claim_stream=pending_streams.claim,
+            lately=watchdog.lately,
         )
     runtime = Runtime(settings, environment, incarnation, dispatcher, network, errands, observers)
 
@@ -130,17 +139,23 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     starts = Starts(runtime)
     spawner = Spawner(runtime, starts)
     database = Database(runtime, is_global=not settings.networked or not settings.seeds)
-    membership = MembershipService(network, database) if network is not None else None
+    membership = MembershipService(network, database, runtime.standing) if network is not None else None
     look_up = membership.search.look_up if membership is not None else _nowhere
     streams = Streams(runtime, spawner, pending_streams, look_up)
     channels = Channels(runtime, spawner)
     logs = LogService(runtime, partial(watch_nodes, database))
-    inspections = InspectionService(runtime, calls, membership.place_of if membership is not None else _no_place)
+    drains = DrainService(runtime, database)
+    inspections = InspectionService(
+        runtime, calls, membership.place_of if membership is not None else _no_place, drains.drain
+    )
 
     # Who is told, in this order.
     observers.forgotten += [runtime.routes.clear]
     observers.ended += [database.closed]
-    observers.up += [calls.went_up]
+    observers.up += [calls.went_up, drains.went_up]
+    observers.down += [drains.went_down, runtime.leaving.discard]
+    observers.heard += [drains.heard]
+    observers.draining += [runtime.leaving.add]
     if membership is not None:
         observers.up += [membership.went_up]
         observers.down += [membership.went_down, database.went_down]
@@ -173,6 +188,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         known_nodes=membership.known_nodes if membership is not None else tuple,
         port_limit=settings.port_limit,
         errands=errands,
+        standing=runtime.standing,
     )
     runtime.serve_by(node_port)
     if network is not None:
@@ -180,10 +196,14 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
 
     tasks: list[Callable[[], Awaitable[None]]] = []
     if membership is not None:
+        tasks += [watchdog.run, ManagerReport(environment.manager, runtime.standing).run]
         tasks += [membership.run, database.renew_voucher]
     if network is not None and settings.secret_file is not None:
         tasks += [SecretFileWatch(network, settings.secret_file, environment.in_thread).run]
-    return Parts(runtime, calls, spawner, streams, channels, database, membership, logs, inspections, tuple(tasks))
+    return Parts(
+        *(runtime, calls, spawner, streams, channels, database, membership, logs, inspections, drains, watchdog),
+        tasks=tuple(tasks),
+    )
 
 
 def _introduce(settings: Settings, node_id: str, incarnation: str) -> LocalInfo:
@@ -193,6 +213,7 @@ def _introduce(settings: Settings, node_id: str, incarnation: str) -> LocalInfo:
         node_id=node_id,
         incarnation=incarnation,
         keys=tuple(map(stretch_secret, settings.secret)),
+        keys_from=settings.secret_file or "",
         encryption=settings.encryption,
         heartbeat=settings.heartbeat,
         limit=settings.message_limit,

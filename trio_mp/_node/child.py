@@ -18,6 +18,7 @@ from .._supervision.process_parent import ParentWatch
 from .._supervision.processes import READY
 from .node import Node
 from .opening import open_node
+from .signals import STOPPING_PROCESS
 
 _FROM_THE_PARENT = frozenset({"seeds", "secret", "encryption"})
 
@@ -81,7 +82,7 @@ class Parent:
         self.invitation: Invitation = invitation
         self.block: trio.CancelScope = trio.CancelScope()
         self._token: trio.lowlevel.TrioToken | None = None
-        ParentWatch(pipe, self.invitation.pid, self._leave).start()
+        ParentWatch(pipe, self.invitation.pid, self._leave, self._drain).start()
 
     def enter_trio(self) -> None:
         """Note that the task that calls this is to be reached by a cancellation of `block`."""
@@ -89,13 +90,26 @@ class Parent:
 
     def _leave(self) -> None:
         """Cancel the block. Called in the thread of the watch."""
+        # Also before the block is entered: then it is cancelled on entry. A parent does not stop a process that is not
+        # ready, and if the parent dies while the node is opened, the watch ends the process.
+        self._in_trio(self.block.cancel)
+
+    def _drain(self) -> None:
+        """Have the node drain. Called in the thread of the watch."""
+        self._in_trio(self._begin_draining)
+
+    def _begin_draining(self) -> None:
+        if STOPPING_PROCESS.hears:
+            STOPPING_PROCESS.begin("the supervisor")
+        else:
+            self.block.cancel()
+
+    def _in_trio(self, function: Callable[[], object]) -> None:
         if self._token is None:
             # Only a parent that has died gets here, and then the watch ends this process.
             return
         try:
-            # Also before the block is entered: then it is cancelled on entry. A parent does not stop a process that is
-            # not ready, and if the parent dies while the node is opened, the watch ends the process.
-            self._token.run_sync_soon(self.block.cancel)
+            self._token.run_sync_soon(function)
         except trio.RunFinishedError:
             # Trio has ended, and the program is about to.
             return
@@ -159,4 +173,5 @@ def _remember_parent(node: Node, invitation: Invitation) -> None:
     """Note the parent's addresses on this machine: its seeds may be unreachable, or not know the parent."""
     membership = node._membership
     assert membership is not None
+    node._runtime.launched = True
     membership.sightings.connected(node_of(invitation.parent), invitation.addresses)

@@ -20,6 +20,7 @@ from .._ports.losses import LossListener, Lost
 from .._ports.monitor import DeathScope, Monitor
 from .._ports.port import OnBad, Port, check_on_bad, new_port, refuse_bad
 from .._ports.timer import Timer
+from .._protocol.drain import Drained, Unfinished
 from .._reason import Reason
 from .._services.calls import UNTYPED
 from .._services.database import Database
@@ -46,8 +47,9 @@ T = TypeVar("T")
 class Node:
     """One membership in the network: its ports, and the way to all others. Made by `open_node`.
 
-    Everything but `open_port`, `open_stream`, `flush`, `call` and `wait_death` is sync and never blocks. All of it
-    belongs to the thread that runs Trio; from others use `trio.from_thread.run_sync(node.send, …)`.
+    Everything but `open_port`, `open_stream`, `flush`, `call`, `wait_death`, `wait_attached` and `drain` is sync
+    and never blocks. All of it belongs to the thread that runs Trio; from others use
+    `trio.from_thread.run_sync(node.send, …)`.
     """
 
     def __init__(self, settings: Settings, environment: Environment, context: Any, open_node: NodeOpener) -> None:
@@ -68,6 +70,8 @@ class Node:
         self._membership = parts.membership
         self._logs = parts.logs
         self._inspections = parts.inspections
+        self._watchdog = parts.watchdog
+        self._drains = parts.drains
         self._tasks = parts.tasks
 
     def __repr__(self) -> str:
@@ -441,6 +445,43 @@ class Node:
         self._runtime.check_open()
         return self._lifecycle.losses.listen(function, self._runtime.owner())
 
+    # The end -------------------------------------------------------------------------------------------------------
+
+    @property
+    def draining(self) -> trio.Event:
+        """Is set when this node has begun to drain, and never unset; long work may wait for it, and end early."""
+        return self._runtime.standing.draining
+
+    async def drain(self) -> Drained:
+        """Prepare the end of this node: get no new work, and wait until all that others have sent before is handled.
+
+        First the node is not ready any more. The entries of the database that name ports go, and with them the
+        memberships in groups; `draining` is set; supervisors restart nothing; ports that others ask for are refused.
+        Then each peer is told. When all have heard, and all that they had sent before has come, this waits until calls
+        are answered, handlers have ended, and the mailboxes are empty from which somebody receives. It closes nothing,
+        and cannot be undone: messages that are sent later still arrive.
+
+        It has no time of its own: `with trio.move_on_after(25): await node.drain()`. Called by the code of a port, it
+        does not wait for that port. Two that run at once wait for the same.
+
+        A checkpoint. Cancelled, the node goes on draining: `unfinished` says what is left, and another call waits on.
+
+        Returns:
+          What was lost meanwhile, or has nobody who would finish it; empty if all was handled.
+
+        Raises:
+          trio.ClosedResourceError: the node is closed or closing, perhaps since this was called.
+          PortDied: this is called by a task of a port that has died.
+        """
+        return await self._drains.drain()
+
+    def unfinished(self) -> tuple[Unfinished, ...]:
+        """What a drain would still wait for, by port, and what it could not finish. Not a checkpoint.
+
+        Before a drain it says what runs and waits in the ports now. Raises as `send` on a closed node.
+        """
+        return self._drains.unfinished()
+
     # Spawning ------------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
@@ -748,6 +789,22 @@ class Node:
         return open_workers(self._runtime, self._open_node, settings)
 
     # The network ---------------------------------------------------------------------------------------------------
+
+    async def wait_attached(self) -> None:
+        """Wait until this node is in the network: it has a global node, or is one and has tried each of its seeds once.
+
+        Without a network it returns at once. With the setting `attach_timeout` the node is attached when its block
+        begins. A node that has been attached stays so for this: when it loses its global node it looks for another, and
+        what is sent meanwhile waits.
+
+        A checkpoint. Cancelled, it changes nothing.
+
+        Raises:
+          trio.ClosedResourceError: the node is closed, or closes before it is attached.
+          PortDied: this is called by a task of a port that has died.
+        """
+        self._runtime.check_open()
+        await self._runtime.standing.wait_attached(self.id)
 
     def watch_nodes(self, *, tools: bool = False) -> AbstractAsyncContextManager[NodeChanges]:
         """Nodes that join the network and leave it: `async with node.watch_nodes() as changes:`.

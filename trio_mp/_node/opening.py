@@ -9,16 +9,18 @@ from typing import Any, Unpack
 
 import trio
 
+from .._errors import NotAttached
 from .._ports.instruments import Instrument, check_instruments
 from .._profiles.sources import Layer
 from .._reason import node_failed
 from .._services.spawning import import_modules
 from .._settings.environment import Environment
-from .._settings.settings import SettingArguments, check_settings
+from .._settings.settings import SettingArguments, Settings, check_settings
 from .node import Node
 from .outside import from_outside
 from .secrets import load_secrets
 from .services import find_services, start_services
+from .systemd import find_manager
 from .trace import trace_of_environment
 
 
@@ -42,20 +44,28 @@ async def open_node(
         takes the settings of the variables `TRIO_MP_…`; and those of the configured profile, if the program gives
         `binds` or `seeds`, or `TRIO_MP_PROFILE`, `TRIO_MP_BINDS` or `TRIO_MP_SEEDS` is set. What comes from outside
         replaces what the program says. Of the nodes of a process that are open at the same time, only the first takes
-        a node ID, `binds` or `services` from outside.
+        a node ID, `binds`, `advertise`, `services` or `health` from outside.
       fixed: names of settings, or `node_id`, that cannot be changed from outside.
       context: any object of the program, which `Node.context` gives back, and which is never sent.
       instruments: instruments that watch the node from its first moment; see `trio_mp.abc.Instrument`.
       settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
 
         - `binds`: addresses to listen on: `unix:PATH` or `host:port`. `*` stands for all
-          interfaces, and port 0 for any free port. Without `binds` a node with seeds listens beside
-          the first seed that it reaches: on a socket in the directory of a `unix:` seed, else on a
-          free port of the IP address from which it reaches the seed. With `()` it listens nowhere.
+          interfaces, and port 0 for any free port. `fd:N` is a listening socket with which the
+          process was started, by the number of its descriptor, and `fd:NAME` one that systemd
+          passes by this name. Without `binds` a node with seeds listens beside the first seed that
+          it reaches: on a socket in the directory of a `unix:` seed, else on a free port of the IP
+          address from which it reaches the seed. With `()` it listens nowhere.
+        - `advertise`: addresses that other nodes are told, in place of those where the node
+          listens. For a node with `binds` that others reach by other addresses: through a published
+          port of a container, or address translation. The node takes a seed at one of these
+          addresses for itself.
         - `seeds`: addresses of nodes by which the node finds the network. A host name stands for
-          all of its IP addresses, and `*` for `localhost`. The node dials seeds until they answer.
-          A node with `binds` or `seeds` needs a `secret` or a `certificate`. Where it has both, a
-          peer must prove both.
+          all of its IP addresses, and `*` for `localhost`. `srv:NAME` stands for what the SRV
+          records of a name say, and needs the extra `dns`. `dir:PATH` is a directory in which nodes
+          write where they listen; without `binds` a node that writes itself there listens at a free
+          port of all interfaces. The node dials seeds until they answer. A node with `binds` or
+          `seeds` needs a `secret` or a `certificate`. Where it has both, a peer must prove both.
         - `secret`: at least 16 bytes, as str or bytes, which all nodes of the network know and
           nobody else. Of a tuple of secrets the node dials with the first, and accepts each.
         - `secret_file`: the path of a file with secrets, one a line, in place of `secret`. The node
@@ -75,8 +85,15 @@ async def open_node(
           Closing it loses nothing: the next message opens another one. Of the two sides' settings
           the shorter one counts.
         - `handshake_timeout` (10 s): how long dialling an address may take, and then the handshake.
+        - `attach_timeout`: how long `open_node` waits until the node is in the network; then it
+          raises `NotAttached`. The services and the block begin when the node has a global node, or
+          is one and has tried each of its seeds once. Without this setting they begin at once, and
+          the node dials its seeds for as long as it takes.
         - `shutdown_timeout` (5 s): how long the tasks of a dead port may take to unwind, and a
           closing node to flush what is queued.
+        - `drain_timeout` (25 s): how long the node may drain when a signal or an operator stops it,
+          in `stop_on_signals` and `trio-mp run`. Then it is cut short. Whoever runs the process
+          should give it this time, the `shutdown_timeout`, and some seconds more.
         - `busy_poll` (0 s): how long a connection is polled after each read from it, at most 0.001.
           Answers then come in a fraction of the time, for processor time: 50e-6 is usual where
           latency is what counts, and where each process has a core. Polling stops as soon as
@@ -113,11 +130,16 @@ async def open_node(
           member may claim any ID, so this keeps out mistakes, and nobody who means harm.
         - `share_logs` (True): whether other nodes get log records of this process when they ask for
           them.
+        - `health`: where the node answers probes over HTTP, at `/ready` and `/live`: `unix:PATH` or
+          `127.0.0.1:PORT`. Nobody has to prove anything to ask. A Unix socket answers this user
+          alone, `127.0.0.1` everybody on this machine, and `*` everybody who reaches it. A node is
+          live as long as its loop turns within three heartbeats.
         - `tool` (False): whether the node is a tool: a member that comes to look or to say
           something, and goes. It listens nowhere, is never global, and does not make another node
           global. `watch_nodes` and `peers` of other nodes leave it out; `watch_nodes(tools=True)`
           does not. Its node ID is the one that its certificate names, else a random one. From
-          outside it takes no node ID, `binds`, `services` or `spawn_modules`.
+          outside it takes no node ID, `binds`, `advertise`, `services`, `spawn_modules`,
+          `attach_timeout` or `health`.
 
     Leaving the block kills the ports, with the reason `("node_closed", nodeid)`, or `("node_failed", …)` after an
     exception; it waits until they have unwound, flushes the queues for other nodes, and closes. After a cancellation
@@ -128,11 +150,13 @@ async def open_node(
       TypeError, ConfigurationError: a setting is unknown, or has a value that cannot work; or the file of profiles
         cannot be used. The text names the place.
       OSError: it cannot listen where it should; the text names the address.
+      NotAttached: the setting `attach_timeout` is given, and the node was not in the network when it had passed.
       RuntimeError: no task of Trio's calls this; asyncio runs the caller, for example.
     """
     with from_outside(node_id, profile, fixed, settings) as (found_id, found):
         watching = (*check_instruments(instruments), *trace_of_environment(profile))
-        async with open_node_in(Environment(), found_id, context=context, instruments=watching, **found) as node:
+        environment = Environment(manager=find_manager(found) if profile is not False else None)
+        async with open_node_in(environment, found_id, context=context, instruments=watching, **found) as node:
             yield node
 
 
@@ -168,6 +192,25 @@ async def open_node_in(
       environment: the source of randomness, the transport and the clocks.
       node_id, context, instruments, settings: as for `open_node`.
     """
+    async with open_unstarted(environment, node_id, context=context, instruments=instruments, **settings) as node:
+        node._runtime.standing.start()
+        yield node
+
+
+@asynccontextmanager
+async def open_unstarted(
+    environment: Environment,
+    node_id: str | None = None,
+    *,
+    context: Any = None,
+    instruments: Iterable[Instrument] = (),
+    **settings: Unpack[SettingArguments],
+) -> AsyncGenerator[Node, None]:
+    """Open a node as `open_node_in` does, for callers that start more services: when they have, they tell its standing.
+
+    Args:
+      environment, node_id, context, instruments, settings: as for `open_node_in`.
+    """
     _check_trio()
     watching = check_instruments(instruments)
     checked = check_settings(node_id, settings)
@@ -176,7 +219,7 @@ async def open_node_in(
     checked = await load_secrets(checked, environment)
     node = Node(checked, environment, context, open_node_in)
     runtime = node._runtime
-    await runtime.prepare()
+    await _listen(node, checked)
     for instrument in watching:
         node.add_instrument(instrument)
     failure: BaseException | None = None
@@ -184,8 +227,12 @@ async def open_node_in(
     try:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             runtime.start(nursery, node._tasks)
+            if runtime.probed_at and runtime.network is None:
+                # With a network it is one of the tasks.
+                runtime.lifecycle.start_system_task(node._watchdog.run)
             try:
                 try:
+                    await _attach(node, checked.attach_timeout)
                     start_services(node, services)
                     yield node
                     # A cancelled block must not begin to close in good order, so a pending cancellation is raised here.
@@ -195,6 +242,10 @@ async def open_node_in(
                 # Not after Cancelled, a KeyboardInterrupt, or a group with one: then the node ends without closing.
                 if failure is None or isinstance(failure, Exception):
                     await runtime.close(failure)
+                elif runtime.ends_in_order and isinstance(failure, trio.Cancelled):
+                    # It is inside the block of another node, which the same signal has stopped, too.
+                    with trio.CancelScope(shield=True):
+                        await runtime.close(None)
                 else:
                     await runtime.stop_supervisors(node_failed(_told(failure)))
             finally:
@@ -208,6 +259,44 @@ async def open_node_in(
     except ExceptionGroup as group:
         failures += [group]
     _raise_all(failure, failures)
+    if runtime.exit_status is not None:
+        # An operator has asked for it; see `stop_on_signals`. Before, it would have kept the node from closing.
+        raise SystemExit(runtime.exit_status)
+
+
+async def _listen(node: Node, settings: Settings) -> None:
+    """Begin to listen, for other nodes and for probes. A checkpoint. Raises `OSError`, and then it listens nowhere."""
+    runtime = node._runtime
+    await runtime.prepare()
+    if settings.health is None:
+        return
+    from .health import Health, open_health  # with a server: for those who are probed
+
+    health = Health(runtime.standing, node._watchdog.blocked, 3 * settings.heartbeat)
+    try:
+        listener = await open_health(settings.health, health, node.id)
+    except BaseException:
+        if runtime.network is not None:
+            await runtime.network.stop_listening()
+        raise
+    runtime.probed_at = listener.addresses
+    # At the very end, so that there are answers while the node closes.
+    runtime.observers.ended += [listener.close]
+
+
+async def _attach(node: Node, seconds: float | None) -> None:
+    """Wait until a node is attached, for so many seconds at most. A checkpoint, unless there is no limit.
+
+    Raises:
+      NotAttached: the time is up.
+    """
+    if seconds is None:
+        return
+    with trio.move_on_after(seconds):
+        await node.wait_attached()
+    wrong = node._membership.give_up() if node._membership is not None else None
+    if wrong:
+        raise NotAttached(seconds, wrong)
 
 
 def _told(failure: BaseException) -> BaseException | None:

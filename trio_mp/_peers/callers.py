@@ -112,6 +112,10 @@ class Callers:
     def __len__(self) -> int:
         return len(self._calls)
 
+    def in_flight(self) -> list[CallOfPeer]:
+        """The calls that are not answered, the oldest first. The name of a question to the node itself is empty."""
+        return self._calls.calls()
+
     def begin(self, request: requests.Call, running: Running, failure_of: Callable[[str], Reason | None]) -> bool:
         """Hand a call to its port; returns False if a call with its ticket is in flight, in which case nothing is done.
 

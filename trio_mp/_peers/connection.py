@@ -202,6 +202,9 @@ class Connection:
                 self.peer.connection_ended(self.id, explain(error))
 
     def _note_end(self, why: str, cause: str) -> None:
+        if not self.why and cause in {CLOSED, ERROR} and self.peer is not None and self.peer.current is self:
+            # The other side may have given this node up, because nothing was heard from it.
+            why += self.network.own_blocks.explain(self.peer.id, trio.current_time())
         self.why = self.why or why
         self.cause = self.cause or cause
 

@@ -11,6 +11,7 @@ from .._protocol.handshake.session import TLSChannel
 from .._settings.environment import Environment
 from .._settings.settings import Settings
 from .node_port import NodePort
+from .own_blocks import OwnBlocks
 from .peer import Peer
 from .stream_handover import ClaimStream
 
@@ -29,6 +30,7 @@ class ConnectionHost(Protocol[C_contra]):
     claim_stream: ClaimStream
     peers: dict[str, Peer]
     closes_at: float | None
+    own_blocks: OwnBlocks
 
     def peer(self, node_id: str) -> Peer:
         """What is kept about that node."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import trio
 
 from .._events import fields
+from .._ports.blocked import Lately
 from .._ports.boundary import LocalPorts
 from .._protocol.handshake.greeting import LocalInfo
 from .._protocol.handshake.handshake import Step
@@ -16,7 +18,7 @@ from .._protocol.handshake.session import TLSChannel
 from .._protocol.membership.permissions import Notary
 from .._settings.environment import Environment
 from .._settings.settings import Settings
-from .._transport.addresses import Address, parse_address
+from .._transport.addresses import Address, InheritedBind, TCPAddress, parse_address
 from .._transport.admission import CROWD, Admission, source_of
 from .._transport.pipe import Listener, Pipe
 from .._transport.unix_sockets import socket_name
@@ -26,6 +28,7 @@ from .errands import Errands
 from .limited_log import LimitedLog
 from .node_port import NodePort
 from .observers import Observers
+from .own_blocks import OwnBlocks
 from .peer import Peer
 from .secret_file import Secrets
 from .stream_handover import AwaitedStream, ClaimStream
@@ -52,6 +55,7 @@ class Network:
       notary: reads and verifies certificates, where there are some.
       make_tls: makes the TLS object of one connection; called with whether this side is the TLS server.
       claim_stream: finds who awaits the byte stream that a connection is for.
+      lately: says how the loop was blocked, if the watchdog has seen it.
 
     Attributes:
       peers: all nodes that have authenticated or to which something was sent, by node ID.
@@ -61,6 +65,7 @@ class Network:
       past: what has gone over the connections with nodes that are forgotten.
       delay, greatest_delay: how late this node's beat woke, in seconds, the last time and at worst: so long did other
         tasks keep the thread. None before the first beat.
+      own_blocks: the times when nothing of this node ran for so long that others gave it up.
     """
 
     node_port: NodePort
@@ -77,6 +82,7 @@ class Network:
         notary: Notary | None,
         make_tls: Callable[[bool], TLSChannel],
         claim_stream: ClaimStream,
+        lately: Lately,
     ) -> None:
         self.dispatcher = dispatcher
         self.settings = settings
@@ -94,6 +100,7 @@ class Network:
         self.past = Traffic()
         self.delay: float | None = None
         self.greatest_delay: float | None = None
+        self.own_blocks = OwnBlocks(dispatcher, settings.heartbeat, lately, environment.wall_clock)
         self._listeners: list[Listener] = []
         # Connections of others that have not authenticated.
         self._strangers: Admission[Connection] = Admission()
@@ -141,10 +148,14 @@ class Network:
         return "; ".join(parts[:EXPLAINED])
 
     async def listen(self) -> None:
-        """Listen where the settings say. A checkpoint. Raises `OSError`."""
+        """Listen where the settings say. A checkpoint. Raises `OSError`, `ConfigurationError`."""
         try:
-            for bind in self.settings.binds or ():
-                self._listeners += await self.environment.transport.listen(bind)
+            # Inherited sockets come last: closed, because another place cannot be had, they would be gone for good.
+            for bind in sorted(self.settings.binds or (), key=lambda bind: isinstance(bind, InheritedBind)):
+                if isinstance(bind, InheritedBind):
+                    self._listeners += self.environment.transport.listen_inherited(bind)
+                else:
+                    self._listeners += await self.environment.transport.listen(bind)
         except BaseException:
             await self._close_listeners()
             raise
@@ -155,12 +166,22 @@ class Network:
 
         A checkpoint. Where it cannot, it listens nowhere, and says so in the log.
         """
+        name = socket_name(self.dispatcher.id)
+        await self._listen_late(partial(self.environment.transport.listen_beside, dialled, pipe, name))
+
+    async def listen_anywhere(self) -> None:
+        """Listen at a free port of all interfaces, unless the settings say where, or it listens already.
+
+        A checkpoint. For the first nodes of a network in which nobody knows an address before.
+        """
+        await self._listen_late(partial(self.environment.transport.listen, TCPAddress("*", 0)))
+
+    async def _listen_late(self, listen: Callable[[], Awaitable[list[Listener]]]) -> None:
         if self.settings.binds is not None or self._listeners or self._nursery is None:
             await trio.lowlevel.checkpoint()
             return
-        name = socket_name(self.dispatcher.id)
         try:
-            listeners = await self.environment.transport.listen_beside(dialled, pipe, name)
+            listeners = await listen()
         except OSError as error:
             why = error.strerror or str(error)
             log.warning(
@@ -194,22 +215,15 @@ class Network:
 
     async def _keep_alive(self) -> None:
         interval = self.settings.heartbeat / 2
-        before, stalls = trio.current_time(), self.dispatcher.stalls
+        before = trio.current_time()
+        self.own_blocks.begin(before)
         while True:
             due = trio.current_time() + interval
             await trio.sleep_until(due)
             now = trio.current_time()
             self.delay = max(0.0, now - due)
             self.greatest_delay = max(self.delay, self.greatest_delay or 0.0)
-            if now - before > 3 * interval and stalls == self.dispatcher.stalls:
-                # Whoever else it was, it was no handler: the dispatcher names those.
-                log.warning(
-                    "nothing of this program ran for %.1f s, heartbeats included: it was stopped, or a task computed"
-                    " without a checkpoint",
-                    now - before - interval,
-                    extra=fields("stalled", self.dispatcher.id),
-                )
-            stalls = self.dispatcher.stalls
+            self.own_blocks.beat(now)
             # Silence is judged only after a read has found nothing: whoever has something to read, such as what came
             # while this process stood still, is woken in the next pass at the latest, and has read when that is over.
             await trio.lowlevel.checkpoint()
@@ -369,6 +383,8 @@ class Network:
         if handshake.step is Step.PROOF and not connection.fault:
             # It does not say why: that is in its log.
             hint = "is the secret the same on both sides?"
+            if self.local.keys_from:
+                hint += f" ours is in the secret_file {self.local.keys_from}"
             if not self.secrets:
                 hint = "does our certificate name this node, and is its authority trusted there?"
             return Dialled(node_id, f"{connection.why} during authentication ({hint})", connection, doubtful=True)

@@ -20,6 +20,7 @@ from .._settings.environment import Environment
 from .errands import Errands
 from .peer import Peer
 from .spawned_names import SpawnedNames
+from .standing import Standing
 
 LOOKUPS = 16
 """How many lookups of one other node may be in flight here."""
@@ -128,6 +129,7 @@ class NodePort:
       up_nodes, known_nodes: say the IDs of the nodes that are connected, and of all that are known.
       port_limit: how many ports that another node has spawned here may be alive.
       errands: bounds what is done for others.
+      standing: says whether this node drains, and makes no port for others.
     """
 
     def __init__(
@@ -147,6 +149,7 @@ class NodePort:
         known_nodes: Callable[[], Iterable[str]],
         port_limit: int,
         errands: Errands,
+        standing: Standing,
     ) -> None:
         self._dispatcher = dispatcher
         self._environment = environment
@@ -155,6 +158,7 @@ class NodePort:
         self._starts = starts
         self._calls = calls
         self._port_limit = port_limit
+        self._standing = standing
         self.errands = errands
         self._spawned_names = SpawnedNames()
         self._streams = streams
@@ -234,6 +238,8 @@ class NodePort:
                 peer.answered()
             case requests.Parting(word):
                 peer.parting_word(word)
+            case requests.Draining(word):
+                peer.draining_word(word)
             case requests.ForService(word, arguments):
                 service = self.services.get(word)
                 if service is None or not service(peer.id, arguments):
@@ -295,6 +301,8 @@ class NodePort:
 
     def _refusal(self, peer: Peer, request: requests.ForNewPort) -> str:
         """Why a port is not spawned for a peer, or nothing."""
+        if self._standing.draining.is_set():
+            return f"{self._dispatcher.id} is draining, and starts nothing for others"
         if peer.spawned >= self._port_limit:
             return f"{peer.id} has {self._port_limit} ports on this node, the limit"
         linked_to = "" if isinstance(request, requests.OpenStream) else request.linked_to

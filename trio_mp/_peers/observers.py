@@ -19,6 +19,8 @@ class Observers:
       up: called with the ID of a node when a connection with it is in use.
       down: called with the ID of a node when no connection with it is in use any more; after a loss when the monitors
         of its ports have fired, and before `up` is called for another connection.
+      draining: called with the ID of a node that says that it drains, once for each connection in use.
+      heard: called with the ID of a node that has heard that this one drains; all that it had queued has come before.
       wanted: called with the ID of a node when something waits for a connection with it, and there is none.
       explain: called with the ID of a node; says what is known about why there is no connection with it, for people.
       forgotten: called when peers were forgotten that nothing had bound to this node for long.
@@ -28,6 +30,8 @@ class Observers:
 
     up: list[Callable[[str], object]] = field(default_factory=list)
     down: list[Callable[[str], object]] = field(default_factory=list)
+    draining: list[Callable[[str], object]] = field(default_factory=list)
+    heard: list[Callable[[str], object]] = field(default_factory=list)
     wanted: list[Callable[[str], object]] = field(default_factory=list)
     explain: list[Callable[[str], list[str]]] = field(default_factory=list)
     forgotten: list[Callable[[], object]] = field(default_factory=list)

@@ -56,7 +56,8 @@ class Peer:
       association: what was decided, what is queued, who monitors what.
       connections: those known to belong to it, by ID.
       current: the one in use.
-      up_since: since when it is in use, by Trio's clock.
+      has_parted: whether the latest connection has parted: each side has read the last word of the other.
+      drains: whether the peer has said that it drains, on the connection in use.
       outbox, queue: those of the association.
       watchers: our ports that it monitors.
       callers: its calls of our ports.
@@ -91,6 +92,7 @@ class Peer:
         self.traffic = Traffic()
         self.up_since = 0.0
         self.calling = 0
+        self.has_parted = self.drains = False
         self.up = trio.lowlevel.ParkingLot()
         # How many ports that it has spawned on this node have not unwound.
         self.spawned = 0
@@ -318,6 +320,20 @@ class Peer:
             # It has answered, if it was probed as well.
             self.answered()
 
+    def draining_word(self, word: str) -> None:
+        """The peer drains, or has heard that this node does: see `requests.Draining`."""
+        if word != requests.DRAINING:
+            tell_all(self._observers.heard, self.id)
+            return
+        # Behind all that is queued: so nothing that was sent before this can arrive behind the answer.
+        self.send("", requests.SAY_HEARD)
+        if not self.drains:
+            self.drains = True
+            log.info(
+                "%s drains: it is about to end", self.id, extra=fields("draining", self._dispatcher.id, peer=self.id)
+            )
+            tell_all(self._observers.draining, self.id)
+
     def _go_on(self) -> None:
         self.association.busy_received()
         self.touch()
@@ -386,6 +402,7 @@ class Peer:
             case effects.Say(connection, word):
                 self.connections[connection].say(word)
             case effects.HalfClose(connection):
+                self.has_parted = True
                 self.connections[connection].finish("nothing depended on the connection")
             case effects.NodeDown(_, why):
                 self._went_down(why, PARTED)
@@ -455,6 +472,7 @@ class Peer:
 
     def _went_up(self, connection: PeerConnection) -> None:
         self.current = connection
+        self.has_parted = self.drains = False
         self.is_tool = connection.info is not None and connection.info.tool
         connection.writer.write_queue_of(self.association, self._flushed)
         self.up_since = trio.current_time()

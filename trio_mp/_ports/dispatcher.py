@@ -21,6 +21,7 @@ from .._events import fields
 from .._ids import join_port
 from .._reason import exception_reason, mailbox_full, unhandled_message
 from .backlog import Backlog
+from .blocked import Lately
 from .boundary import Message, MessageSource, Serve
 from .calls import Answering, ArrivedCall, CallMessage
 from .context import Running, running_variable
@@ -46,6 +47,7 @@ class Dispatcher:
       queue: the messages and jobs that wait.
       lifecycle: the ports of the node.
       stall: how many seconds one pass may take; after a longer one a warning names the port that took so long.
+      lately: says where the loop stood meanwhile, if the watchdog has seen it.
 
     Attributes:
       id: the node ID.
@@ -59,7 +61,7 @@ class Dispatcher:
       jobs: how many of them were jobs.
     """
 
-    def __init__(self, queue: RunQueue, lifecycle: Lifecycle, *, stall: float) -> None:
+    def __init__(self, queue: RunQueue, lifecycle: Lifecycle, *, stall: float, lately: Lately) -> None:
         self.queue = queue
         self.lifecycle = lifecycle
         self.id = lifecycle.id
@@ -72,6 +74,7 @@ class Dispatcher:
         self._items = queue.items
         self._clock = lifecycle.clock
         self._stall = stall
+        self._lately = lately
         self._stride = _CLOCK_STRIDE
         self._quiet = trio.lowlevel.ParkingLot()
 
@@ -276,12 +279,14 @@ class Dispatcher:
         if len(names) > 1:
             who = f"a handler of one of {', '.join(names)}"
         self.stalls += 1
+        blocked = self._lately(seconds)
+        place = f" ({blocked.place})" if blocked is not None and blocked.place else ""
         # From now on the clock is looked at after each message, so that the next line can name one port.
         self._stride = 1
         log.warning(
-            "%s computed for %.1f s, and nothing else of this program ran meanwhile, heartbeats included:"
+            "%s computed for %.1f s%s, and nothing else of this program ran meanwhile, heartbeats included:"
             " use trio.to_thread, or a node of its own",
-            *(who, seconds),
+            *(who, seconds, place),
             extra=fields("stalled", self.id),
         )
 
@@ -355,12 +360,14 @@ class Dispatcher:
     def hold(self, port: Port) -> None:
         """Let the messages for a port wait until `release` is called."""
         state_of(port).busy = True
+        self.lifecycle.busy[port] = None
         rearm(port)
 
     def release(self, port: Port) -> None:
         """Let a port that was held handle its messages, first those that have come meanwhile."""
         state = state_of(port)
         pending, state.pending, state.busy = state.pending, None, False
+        self.lifecycle.busy.pop(port, None)
         rearm(port)
         running = running_variable.get()
         assert running is not None
@@ -435,6 +442,7 @@ class Dispatcher:
             result.close()
             return
         state.busy = True
+        self.lifecycle.busy[port] = None
         rearm(port)
         self.lifecycle.start_task(port, self._finish_handler, (port, state, result))
 
@@ -458,6 +466,7 @@ class Dispatcher:
                     end = self._clock() + PASS_SECONDS
         finally:
             state.busy = False
+            self.lifecycle.busy.pop(port, None)
             rearm(port)
 
 

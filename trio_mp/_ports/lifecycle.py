@@ -24,7 +24,7 @@ from .context import Running, running_variable
 from .instruments import Instruments
 from .losses import Losses
 from .monitor import CallMonitor, Monitor
-from .port import Port, PortLifecycle, rearm, state_of
+from .port import Port, PortLifecycle, queued_in, rearm, state_of
 from .port_state import Gravestone, PortState
 from .reply_port import ReplyPort
 from .run_queue import Job, RunQueue
@@ -68,11 +68,14 @@ class Lifecycle(PortLifecycle):
       instruments: who watches.
       deaths: how many ports have died, by the identifier of the reason. Those that `retire` forgets are not counted.
       monitored: how many monitors there are on ports of this node, of programs and of other nodes; without calls.
-      mailboxes: how many live ports have a mailbox.
+      busy: the ports whose async handler runs, or that are not initialised yet.
+      mailboxes: the live ports that have a mailbox.
       waiting: how many messages wait in ports.
       nursery: the nursery around the node's block, where tasks run, and where what crashes the node is raised. None
         before, and when the last task has ended.
       closing: whether the node is closing.
+      tell_unfinished: is called with each port that dies while messages wait in it, or a handler runs; with how many
+        messages, and the reason. None if nobody wants to know.
     """
 
     def __init__(
@@ -100,7 +103,11 @@ class Lifecycle(PortLifecycle):
         self.instruments = Instruments(node_id)
         self.losses = Losses(node_id, queue, self.instruments)
         self.deaths = Tally()
-        self.monitored = self.mailboxes = 0
+        self.monitored = 0
+        # Dicts for their order: simulations are repeated.
+        self.busy: dict[Port, None] = {}
+        self.mailboxes: dict[Port, None] = {}
+        self.tell_unfinished: Callable[[Port, int, Reason], object] | None = None
         self.waiting = Waiting()
         # The scopes of all tasks. A dict for its order: simulations are repeated.
         self._scopes: dict[trio.CancelScope, None] = {}
@@ -288,6 +295,10 @@ class Lifecycle(PortLifecycle):
         state.reason = reason
         state.error = error
         state.heard = heard
+        if self.tell_unfinished is not None:
+            waiting = queued_in(port)[0]
+            if waiting or state.busy:
+                self.tell_unfinished(port, waiting, reason)
         if state.pending:
             self.losses.note_dead(name, len(state.pending))
             state.pending.drop()
@@ -295,7 +306,7 @@ class Lifecycle(PortLifecycle):
         state.handlers = type(state.handlers)()
         rearm(port)
         if state.mailbox is not None:
-            self.mailboxes -= 1
+            del self.mailboxes[port]
             quietly = not reason or (self.closing and reason == node_closed(self.id))
             state.mailbox.die(reason, quietly=quietly, cause=_raised(error))
         for owned in tuple(state.owned):

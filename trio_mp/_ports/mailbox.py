@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
@@ -27,7 +27,7 @@ class Mailbox:
     """
 
     __slots__ = (
-        *("_cause", "_clock", "_handed", "_messages", "_overflow", "_pattern", "_port"),
+        *("_cause", "_clock", "_handed", "_iterates", "_latest", "_messages", "_overflow", "_pattern", "_port"),
         *("_quietly", "_reason", "_task", "_yielded", "_yielding"),
     )
 
@@ -47,6 +47,10 @@ class Mailbox:
         self._yielded = 0.0
         # How many tasks have begun to receive, and let others run first.
         self._yielding = 0
+        # Whether the latest receive was by an iteration; None if there was none.
+        self._iterates: bool | None = None
+        # The task that has waited here last.
+        self._latest: trio.lowlevel.Task | None = None
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -55,6 +59,26 @@ class Mailbox:
     def size(self) -> int:
         """How many bytes of memory those messages take that were received from other nodes."""
         return self._messages.size
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether a task has ever received from it."""
+        return self._iterates is not None
+
+    @property
+    def is_waited_at(self) -> bool:
+        """Whether a task waits for a message."""
+        return self._task is not None
+
+    @property
+    def is_in_hand(self) -> bool:
+        """Whether a task that iterates has taken a message, and has not asked for the next one. It has not ended."""
+        ended = self._latest is not None and self._latest.coro.cr_frame is None
+        return self._iterates is True and self._task is None and not ended
+
+    def is_read_by(self, tasks: Container[trio.lowlevel.Task]) -> bool:
+        """Whether it is one of these tasks that has waited here last."""
+        return self._latest is not None and self._latest in tasks
 
     def put(self, *message: object, received: bool = False) -> None:
         """Hand a message to the task that waits for it, or keep it.
@@ -104,6 +128,7 @@ class Mailbox:
           pattern: which messages.
           iterates: whether to raise `StopAsyncIteration`, and not `PortDied`, if the port has died quietly.
         """
+        self._iterates = iterates
         await checkpoint_if_cancelled()  # imported by name, because looking it up in a module costs a measurable time
         if self._clock() - self._yielded >= YIELD_INTERVAL:
             self._yielding += 1
@@ -132,13 +157,14 @@ class Mailbox:
 
     async def _wait(self, pattern: Pattern) -> list[tuple[object, ...]]:
         """Wait for a message or for the death of the port; returns a list with the message, empty after a death."""
-        self._task = trio.lowlevel.current_task()
+        self._task = self._latest = trio.lowlevel.current_task()
         self._pattern = pattern
         # Each wait has a list of its own, because another task may begin to wait before this one runs again.
         handed = self._handed = []
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            self._task = None
+            # It has taken nothing.
+            self._task, self._iterates = None, False
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)

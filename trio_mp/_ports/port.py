@@ -43,13 +43,13 @@ class PortLifecycle(ABC):
       ports: the live ports, by name.
       clock: a monotonic clock, in seconds, for fairness only.
       public: the node as users see it.
-      mailboxes: how many live ports have a mailbox.
+      mailboxes: the live ports that have a mailbox.
       moment: when a port was made last, by that clock, or up to `SAME_MOMENT` before.
     """
 
     id: str
     ports: dict[str, Port]
-    mailboxes: int
+    mailboxes: dict[Port, None]
     clock: Callable[[], float]
     public: Node
     moment = 0.0
@@ -499,6 +499,6 @@ def attach_mailbox(port: Port) -> None:
     state = state_of(port)
     if isinstance(state.handlers, RefusingTable):
         state.handlers.takes_rest = True
-    lifecycle.mailboxes += 1
+    lifecycle.mailboxes[port] = None
     state.mailbox = Mailbox(port, lifecycle.new_backlog(), lifecycle.clock, overflow)
     rearm(port)

@@ -33,6 +33,10 @@ class Supervising(Protocol):
         """Start nothing any more, as the node closes. What runs goes on running."""
         ...
 
+    def stop_restarting(self) -> None:
+        """Start nothing again that ends, as the node drains. What runs goes on running."""
+        ...
+
     def cancel(self) -> object:
         """Begin to stop all children: the port around it has died."""
         ...

@@ -12,7 +12,7 @@ from .sources import KEYS, nearest
 DEFAULT = "default"
 """Stands for the table `[default]` where a command takes the name of a profile."""
 
-LISTS = ("binds", "seeds", "services", "spawn_modules", "inspect_from")
+LISTS = ("binds", "advertise", "seeds", "services", "spawn_modules", "inspect_from")
 """The settings that values can be added to and removed from."""
 
 EDITABLE = ("parent", *KEYS)

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     # For the type alone: programs without profiles do not load what reads them.
     from .document import Document
 
-ONCE = ("node_id", "binds", "services")
+ONCE = ("node_id", "binds", "advertise", "services", "health")
 """What two nodes cannot share, or should not run twice. So only the first node of a process takes it from outside."""
 
 TAKEN = "another node of this process has taken its own from outside"
 """Why a setting of `ONCE` cannot come from outside."""
 
-NOT_FOR_TOOLS = ("node_id", "binds", "services", "spawn_modules")
+NOT_FOR_TOOLS = ("node_id", "binds", "advertise", "services", "spawn_modules", "attach_timeout", "health")
 """What a profile says of the service that it is for, and not of a tool that joins the same network with it."""
 
 A_TOOL = "the node is a tool"

@@ -273,6 +273,13 @@ class Parting:
 
 
 @dataclass(frozen=True, slots=True)
+class Draining:
+    """`draining`: my node is about to end; answer behind all that you have queued for me. `heard`: the answer."""
+
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """`devnull`, the empty word, no word: that it arrived is all there is to it."""
 
@@ -314,6 +321,7 @@ Request: TypeAlias = (
     | Ping
     | Pong
     | Parting
+    | Draining
     | Nothing
     | ForService
     | Malformed
@@ -420,6 +428,7 @@ _QUERIES: list[Schema[..., Query]] = [
 ]
 _QUERIES.append(Schema("lookup", _lookup, TEXT.called("name"), PORT.called("reply port"), rest="prefix"))
 _PARTING: list[Schema[..., Parting]] = [Schema(word, partial(Parting, word)) for word in ("idle", "bye", "busy")]
+_DRAINING: list[Schema[..., Draining]] = [Schema(word, partial(Draining, word)) for word in ("draining", "heard")]
 _NOTHING: list[Schema[..., Nothing]] = [Schema(word, _nothing, rest="anything") for word in ("", "devnull")]
 _SERVICE_WORDS = ("db", "log", *(schema.word for schema in MEMBERSHIP.schemas))
 _SERVICES: list[Schema[..., ForService]] = [
@@ -432,6 +441,7 @@ REQUESTS: Vocabulary[Request] = Vocabulary(
     *(_OPEN_STREAM, _STREAM_READY, _DIAL_STREAM, _FORWARD, _PING, _PONG),
     *_QUERIES,
     *_PARTING,
+    *_DRAINING,
     *_NOTHING,
     *_SERVICES,
 )
@@ -458,10 +468,12 @@ dial_stream = _DIAL_STREAM.write
 ping = _PING.write
 pong = _PONG.write
 IDLE, BYE, BUSY = (schema.write() for schema in _PARTING)
+SAY_DRAINING, SAY_HEARD = (schema.write() for schema in _DRAINING)
 
 CALL, REFUSED, INSPECT = _CALL.word, _REFUSED.word, _INSPECT.word
+DRAINING = _DRAINING[0].word
 
-WORDS: tuple[str, ...] = (CALL, REFUSED, INSPECT)
+WORDS: tuple[str, ...] = (CALL, REFUSED, INSPECT, DRAINING)
 """What begins the requests that a node makes only of those that have said, in their greeting, that they understand."""
 
 LOOKUP = "lookup"
@@ -486,7 +498,7 @@ UPKEEP = SERVICES | {
     "",
     *(schema.word for schema in (_START_MONITOR, _STOP_MONITOR, _DIED, _KEEP, _CALL_OFF, _REFUSED)),
     *(schema.word for schema in (_STREAM_READY, _PING, _PONG)),
-    *(schema.word for schema in _PARTING),
+    *(schema.word for schema in (*_PARTING, *_DRAINING)),
 }
 """What begins the messages that are the nodes' own: see `is_upkeep`."""
 

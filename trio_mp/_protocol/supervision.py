@@ -18,8 +18,11 @@ to end first.
 5. The first restart of a child is made at once, later ones after a delay that doubles, up to its maximum, with jitter:
    a factor between a half and one. When a child dies that was up for longer than `within`, the delays begin anew.
 6. A frozen supervisor starts no child any more, and every death is for good, because what is around the supervisor is
-   about to end, and will end it. Children that run go on until then.
+   about to end, and will end it. Children that run go on until then. One that restarts nothing, because its node
+   drains, takes every death for good as well, but starts what is added.
 7. A significant child that ends by itself for good can end the supervisor (`auto_shutdown`): any of them, or the last.
+8. A child that asks to be started again when it ends is wanted again, unless it is temporary, and its death does not
+   count towards the limit. The delays of rule 5 grow all the same: so a child that does nothing else is no busy loop.
 
 After J. Armstrong's OTP, module `supervisor`, of which `test_supervision_otp.py` has recorded answers. There the
 supervisor waits for each start and stop; here deaths that come meanwhile change what is to be true at once. The delay
@@ -186,6 +189,7 @@ class Supervision:
       children: by name, in their order.
       ending: whether all is to end.
       frozen: whether nothing is started any more.
+      restarts_nothing: whether no child that has been up is started any more.
       ended: whether all has.
 
     Raises:
@@ -199,7 +203,7 @@ class Supervision:
     __slots__ = (
         *("_doomed", "_failed", "_recent", "_stale", "_unsettled"),
         *("auto_shutdown", "children", "ended", "ending", "first_delay", "frozen", "last_delay"),
-        *("limit", "strategy", "within"),
+        *("limit", "restarts_nothing", "strategy", "within"),
     )
 
     def __init__(
@@ -227,7 +231,7 @@ class Supervision:
         self.children: dict[str, Child] = {}
         self.ending = False
         self.ended = False
-        self.frozen = False
+        self.frozen = self.restarts_nothing = False
         self._failed: tuple[str, ...] = ()
         # When, and for whom, of the restarts that count.
         self._recent: deque[tuple[float, str]] = deque()
@@ -277,6 +281,20 @@ class Supervision:
         self.frozen = True
         return self._next(now)
 
+    def stop_restarting(self, now: float) -> list[Action]:
+        """Start no child again that has been up; restarts that wait are called off. Children that run go on."""
+        self.restarts_nothing = self._stale = True
+        for child in tuple(self.children.values()):
+            if not child.wanted:
+                continue
+            if child.doomed and child.state is not State.STOPPING:
+                # It runs, and was to be stopped for the sake of a restart.
+                child.doomed = False
+            elif not child.new and child.state in (State.DOWN, State.STOPPING):
+                child.wanted, child.leaving = False, True
+                self._tidy(child)
+        return self._next(now)
+
     # What has happened ---------------------------------------------------------------------------------------------
 
     def started(self, name: str, now: float) -> list[Action]:
@@ -301,8 +319,11 @@ class Supervision:
             self._restart(child, now, jitter)
         return self._next(now, child)
 
-    def died(self, name: str, now: float, jitter: float, *, normal: bool) -> list[Action]:
-        """A child has ended by itself, normally or not. `jitter` is a random number from 0 to 1."""
+    def died(self, name: str, now: float, jitter: float, *, normal: bool, again: bool = False) -> list[Action]:
+        """A child has ended by itself, normally or not. `jitter` is a random number from 0 to 1.
+
+        If it asks to be started again, `again`, rule 8 says what follows.
+        """
         child = self._child(name)
         stopping = self._move(child, ChildEvent.DIED) is State.STOPPING
         if now - child.up_at > self.within:
@@ -310,6 +331,8 @@ class Supervision:
         if stopping or child.doomed:
             # It was stopped, or its turn to be stopped had not come: it was to be started again, or to leave, anyway.
             self._down(child)
+        elif again and child.restart is not Restart.TEMPORARY:
+            self._restart(child, now, jitter, counts=False)
         elif child.restart is Restart.PERMANENT or (child.restart is Restart.TRANSIENT and not normal):
             self._restart(child, now, jitter)
         else:
@@ -347,15 +370,16 @@ class Supervision:
         child.state = after
         return before
 
-    def _restart(self, child: Child, now: float, jitter: float) -> None:
-        """Rules 1, 2, 3, 5 and 6: a child is down that is to run."""
+    def _restart(self, child: Child, now: float, jitter: float, *, counts: bool = True) -> None:
+        """Rules 1, 2, 3, 5, 6 and 8: a child is down that is to run."""
         self._stale = True
-        if self.frozen:
+        if self.frozen or self.restarts_nothing:
             child.wanted, child.leaving = False, True
             self._tidy(child)
             return
-        self._recent.append((now, child.name))
-        while now - self._recent[0][0] > self.within:
+        if counts:
+            self._recent.append((now, child.name))
+        while self._recent and now - self._recent[0][0] > self.within:
             self._recent.popleft()
         if len(self._recent) > self.limit:
             latest_first = dict.fromkeys(name for _, name in reversed(self._recent))

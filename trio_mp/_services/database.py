@@ -195,6 +195,15 @@ class Database:
         """
         return self._replica.table(family) or {}
 
+    def withdraw_ports(self) -> None:
+        """Delete the entries of this node that name ports: nobody is to find them any more. Not a checkpoint.
+
+        Call it when the node drains: from then on such entries are not set.
+        """
+        for family, table in self._replica.all_owned().items():
+            if not family.startswith(RESERVED):
+                self._delete(family, [key for key, value in table.items() if read_port(key, value) is not None])
+
     def drop_own(self, family: str, key: str) -> None:
         """As `delete`, for code of the package, whichever port's task runs."""
         self._delete(family, [key])
@@ -349,6 +358,12 @@ class Database:
     def _set(self, family: str, key: str, value: object) -> None:
         value = check_entry(family, key, value)
         self._forget_registration(family, key)
+        if self._runtime.standing.draining.is_set() and read_port(key, value) is not None:
+            # As if it was withdrawn at once. To raise would make handlers fail that do what they were asked before.
+            text = "%s/%s is not set: this node drains, and others are not to find its ports any more"
+            log.info(text, family, key, extra=fields("draining", self._runtime.id))
+            self._execute(self._replica.delete(family, [key]))
+            return
         self._execute(self._replica.set(family, key, value))
 
     @trio.lowlevel.enable_ki_protection

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import trio
 
@@ -15,6 +16,7 @@ from .._peers.connection import Connection
 from .._peers.network import Network
 from .._peers.node_port import Service
 from .._peers.peer import Peer
+from .._peers.standing import Standing
 from .._protocol.membership.messages import MEMBERSHIP
 from .._protocol.membership.permissions import Declined, NotAllowed
 from .._protocol.membership.rules import (
@@ -31,12 +33,15 @@ from .._protocol.membership.rules import (
     MembershipEffect,
 )
 from .._protocol.schema import Send
-from .._transport.addresses import Address, parse_address
+from .._transport.addresses import Address, DirectorySeed, ServiceSeed, parse_address
+from .._transport.seed_files import SeedFile
 from .certified import permissions_of
 from .effect_queue import EffectQueue
 from .own_addresses import OwnAddresses
 from .redialler import LAST_RETRY, Redialler, RetryDelay, Seed, parse_addresses
 from .search import DialsForOthers, Search
+from .seed_directory import DirectoryOwner, SeedDirectory
+from .seed_names import SeedName, SeedPlace
 from .sightings import Directory, Sightings
 
 STAGGER = 0.5
@@ -57,6 +62,7 @@ class MembershipService:
     Args:
       network: the network of this node.
       directory: the entries of nodes in the shared database.
+      standing: is told whether this node is attached.
 
     Attributes:
       rules: they know which nodes are global, and which are attached to which.
@@ -65,13 +71,18 @@ class MembershipService:
       search: looks for the nodes with which this one has no connection, and something waits for one.
     """
 
-    def __init__(self, network: Network, directory: Directory) -> None:
+    def __init__(self, network: Network, directory: Directory, standing: Standing) -> None:
         self.network = network
         self._directory = directory
+        self._standing = standing
         # Rediallers of seeds have an address as their key, all others a node ID.
         self._rediallers: dict[str, Redialler] = {}
         permissions = permissions_of(network, self._rediallers.values)
         settings = network.settings
+        self._seeds = [
+            Seed(str(address), network.dispatcher.id, is_directory=isinstance(address, DirectorySeed))
+            for address in settings.seeds
+        ]
         self.rules = Membership(
             network.dispatcher.id, is_global=not settings.seeds, permissions=permissions, is_tool=settings.tool
         )
@@ -84,14 +95,20 @@ class MembershipService:
         self._changed = trio.lowlevel.ParkingLot()
         # Keys of rediallers that have no task yet.
         self._fresh: list[str] = []
+        self._tell_standing()
 
     async def run(self) -> None:
         """Dial seeds and global nodes, for as long as the node lives."""
         self._shuffle()
         self._update_addresses()
         async with trio.open_nursery() as nursery:
-            for seed in self.network.settings.seeds:
-                nursery.start_soon(self._watch_seed, seed)
+            for address, seed in zip(self.network.settings.seeds, self._seeds, strict=True):
+                if isinstance(address, DirectorySeed):
+                    nursery.start_soon(self._watch_directory, address, seed)
+                else:
+                    nursery.start_soon(self._watch_seed, address, seed)
+            if self.network.settings.advertise:
+                nursery.start_soon(self._watch_advertised)
             while True:
                 fresh, self._fresh = self._fresh, []
                 for key in fresh:
@@ -100,29 +117,109 @@ class MembershipService:
 
     # Rediallers ------------------------------------------------------------------------------------------------------
 
-    async def _watch_seed(self, address: Address) -> None:
+    async def _watch_seed(self, address: Address | ServiceSeed, seed: Seed) -> None:
         """Keep a redialler for every address of a seed. Its name is looked up again and again, since it may move."""
-        seed, backoff = Seed(str(address), self.network.dispatcher.id), RetryDelay(self.network.environment.jitter)
+        backoff = RetryDelay(self.network.environment.jitter)
+        name = SeedName(address, self.network.environment.transport)
         while True:
             try:
-                found = await self.network.environment.transport.resolve(address)
+                found = await name.look_up()
             except OSError as error:
-                why = error.strerror or str(error)
-                self.network.failures[seed.name] = why
-                seed.complain(seed.name, why)
+                if not self._find_itself(address):
+                    why = error.strerror or str(error)
+                    self.network.failures[seed.name] = why
+                    seed.complain(seed.name, why)
+                self._looked_up(seed)
                 await trio.sleep(backoff.next())
                 continue
             self.network.failures.pop(seed.name, None)
             backoff.reset()
-            seed.addresses = frozenset(map(str, found))
-            for one in found:
-                if str(one) not in self._rediallers:
-                    redialler = Redialler(self, (one,), seed=seed)
+            seed.places = {str(place.address): place for place in found}
+            self._find_itself(address, *(place.address for place in found))
+            for place in found:
+                if str(place.address) not in self._rediallers:
+                    redialler = Redialler(self, (place.address,), seed=seed)
                     seed.rediallers.append(redialler)
-                    self._start(str(one), redialler)
-            if found == [address]:
+                    self._start(redialler.key, redialler)
+            # Only now: a name whose addresses are not dialled yet was not tried.
+            self._looked_up(seed)
+            if [place.address for place in found] == [address]:
                 return
             await trio.sleep(RESOLVE_AGAIN * (0.5 + self.network.environment.jitter()))
+
+    def _looked_up(self, seed: Seed) -> None:
+        seed.looked_up = True
+        self._tell_standing()
+
+    async def _watch_advertised(self) -> None:
+        """Look up again and again where this node says that it is, and whether one of its seeds is there."""
+        while await self._own_addresses.look_up():
+            for redialler in tuple(self._rediallers.values()):
+                if redialler.seed and not redialler.written_run:
+                    self._find_itself(*redialler.addresses)
+            await trio.sleep(RESOLVE_AGAIN * (0.5 + self.network.environment.jitter()))
+
+    def _find_itself(self, *addresses: Address | ServiceSeed) -> bool:
+        """Whether this node is at an address of a seed, as its settings say; then it is global.
+
+        It need not reach itself there: many networks do not lead back by the address that they show to others.
+        """
+        if not any(map(self._own_addresses.is_advertised, addresses)):
+            return False
+        self.execute(self.rules.became_seed())
+        return True
+
+    async def _watch_directory(self, address: DirectorySeed, seed: Seed) -> None:
+        """Keep a redialler for every run that is written in a directory, and write this one if it is needed."""
+        owner = DirectoryOwner(
+            own_addresses=self._own_addresses.to_write,
+            found=partial(self._found, seed),
+            judge=partial(self._judge, seed),
+            became_seed=lambda: self.execute(self.rules.became_seed()),
+            listens=self._update_addresses,
+        )
+        directory, backoff = SeedDirectory(self.network, address, owner), RetryDelay(self.network.environment.jitter)
+        try:
+            while True:
+                done = await directory.look()
+                self._looked_up(seed)
+                placed = self._is_placed()
+                seconds = backoff.next()
+                if done and placed:
+                    backoff.reset()
+                    seconds = RESOLVE_AGAIN * (0.5 + self.network.environment.jitter())
+                with trio.move_on_after(seconds):
+                    # Who has lost its place looks at once.
+                    while not (placed and not self._is_placed()):
+                        await self._changed.park()
+        finally:
+            await directory.leave()
+
+    def _is_placed(self) -> bool:
+        """Whether this node has its place in the network: it is global, or has an anchor."""
+        return self.rules.is_global or self.rules.anchor is not None
+
+    def _found(self, seed: Seed, files: Iterable[SeedFile]) -> None:
+        """Have a redialler for each of these runs, which are written in a directory; the others are to go."""
+        known = {redialler.written_run: redialler for redialler in seed.rediallers}
+        # A file with this node's own ID is of an earlier run, or of another network.
+        others = [file for file in files if file.node_id != self.network.dispatcher.id]
+        seed.places = {f"{seed.name}/{file.run}": SeedPlace(file.addresses[0]) for file in others}
+        for file in others:
+            if file.run in known:
+                known[file.run].addresses = file.addresses
+            else:
+                redialler = Redialler(self, file.addresses, seed=seed, node_id=file.node_id, written_run=file.run)
+                seed.rediallers.append(redialler)
+                self._start(redialler.key, redialler)
+
+    def _judge(self, seed: Seed, file: SeedFile) -> tuple[bool, bool]:
+        """Whether the node of a file is in this network, and whether it could not be reached there."""
+        rules, node_id = self.rules, file.node_id
+        used = rules.mesh if rules.is_global else rules.globals if rules.anchor is not None else ()
+        tried = next((one for one in seed.rediallers if one.written_run == file.run), None)
+        failed = node_id == self.network.dispatcher.id or (tried is not None and tried.misses >= len(tried.addresses))
+        return node_id in used, failed
 
     def _start(self, key: str, redialler: Redialler) -> None:
         self._rediallers[key] = redialler
@@ -172,7 +269,10 @@ class MembershipService:
     def _draw_turn(self, redialler: Redialler) -> None:
         # At random, so that the nodes of a network do not all choose the same anchor. Global nodes that the anchors
         # no longer name come behind all others.
-        redialler.turn = self.network.environment.jitter() + (redialler.node_id in self.rules.former)
+        drawn = self.network.environment.jitter()
+        if redialler.seed is not None:
+            drawn = redialler.seed.turn_of(redialler, drawn)
+        redialler.turn = drawn + (redialler.node_id in self.rules.former)
 
     def is_wanted(self, redialler: Redialler) -> bool:
         """See `RediallerOwner.is_wanted`."""
@@ -180,14 +280,14 @@ class MembershipService:
         if redialler.seed:
             # A seed that the global nodes do not know has to be introduced to them, so it is dialled in any case.
             return not node_id or not rules.knows(node_id) or rules.wants(node_id)
-        claimed = any(other.seed and other.node_id == node_id for other in self._rediallers.values())
+        claimed = any(other.claims(node_id) for other in self._rediallers.values())
         return not claimed and node_id in rules.dialled() and rules.wants(node_id)
 
     def is_gone(self, redialler: Redialler) -> bool:
         """See `RediallerOwner.is_gone`."""
         failing = trio.current_time() - redialler.failed_at if redialler.failed_at is not None else 0.0
         if redialler.seed:
-            vanished = str(redialler.addresses[0]) not in redialler.seed.addresses
+            vanished = redialler.key not in redialler.seed.places
             return vanished and (failing > 0 or redialler.is_itself)
         if failing > FORGOTTEN and redialler.node_id not in self.rules.mesh:
             self.rules.forget(redialler.node_id)
@@ -198,7 +298,8 @@ class MembershipService:
         await trio.lowlevel.checkpoint()
         since = trio.current_time()
         while not self.is_gone(redialler):
-            if not self.is_wanted(redialler):
+            spare = redialler.seed is not None and redialler.seed.is_spare(redialler)
+            if spare or not self.is_wanted(redialler):
                 await self._changed.park()
                 since = trio.current_time()
             elif self.rules.is_global or self.rules.anchor is not None:
@@ -216,17 +317,73 @@ class MembershipService:
         """See `RediallerOwner.wait_changed`."""
         await self._changed.park()
 
+    def failed(self) -> None:
+        """See `RediallerOwner.failed`."""
+        self._changed.unpark_all()
+
     def reached(self, peer: Peer) -> None:
         """See `RediallerOwner.reached`."""
         self.execute(self.rules.reached(peer.id))
+
+    def tried(self) -> None:
+        """See `RediallerOwner.tried`."""
+        self._tell_standing()
 
     def is_own(self, address: Address) -> bool:
         """See `RediallerOwner.is_own`."""
         transport = self.network.environment.transport
         if not any(transport.is_at(parse_address(bind), address) for bind in self.network.binds):
-            return False
+            return self._find_itself(address)
         self.execute(self.rules.became_seed())
         return True
+
+    def is_advertised(self, address: Address) -> bool:
+        """See `RediallerOwner.is_advertised`."""
+        return self._own_addresses.is_advertised(address)
+
+    # Whether this node is attached -----------------------------------------------------------------------------------
+
+    def _tell_standing(self) -> None:
+        if self.rules.anchor is not None:
+            self._standing.attach(self.rules.anchor)
+        elif self.rules.is_global and (self._standing.attached.is_set() or self._has_tried()):
+            self._standing.attach("")
+        else:
+            self._standing.detach()
+
+    def _has_tried(self) -> bool:
+        """Whether this node, a global one, has tried all of its seeds: else it may be about to find a network there."""
+        return all(
+            seed.looked_up and all(one.was_tried or self._is_joined_or_spare(one) for one in seed.rediallers)
+            for seed in self._seeds
+        )
+
+    def _is_joined_or_spare(self, redialler: Redialler) -> bool:
+        spare = redialler.seed is not None and redialler.seed.is_spare(redialler)
+        return spare or redialler.node_id in self.rules.mesh
+
+    def give_up(self) -> dict[str, str]:
+        """Wait no longer for seeds that neither answer nor fail.
+
+        Returns:
+          What is wrong at each seed, if this node is not attached; else nothing. A global node is attached now: its
+          attempts have lasted for as long as anybody waits.
+        """
+        if self.rules.is_global:
+            self._standing.attach("")
+        return {} if self._standing.attached.is_set() else self._wrong_at_seeds()
+
+    def _wrong_at_seeds(self) -> dict[str, str]:
+        failures = self.network.failures
+        wrong: dict[str, str] = {}
+        for seed in self._seeds:
+            if not seed.rediallers:
+                nobody = "nobody is written there" if seed.name.startswith("dir:") else "the name has no address"
+                wrong[seed.name] = failures.get(seed.name) or (nobody if seed.looked_up else "it was not looked up yet")
+            for redialler in seed.rediallers:
+                known = f"{redialler.node_id} has not let this node join yet" if redialler.node_id else ""
+                wrong[redialler.key] = failures.get(redialler.key) or known or "no answer yet"
+        return wrong
 
     # What happens --------------------------------------------------------------------------------------------------
 
@@ -266,6 +423,7 @@ class MembershipService:
         if self._effects.execute(effects):
             self._meet_globals()
             self._changed.unpark_all()
+            self._tell_standing()
 
     def _do(self, effect: MembershipEffect) -> None:
         match effect:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from ipaddress import ip_address
 
 import trio
 
 from .._peers.network import Network
 from .._protocol.membership.messages import Addresses
-from .._transport.addresses import TCPAddress, parse_address
+from .._transport.addresses import SeedAddress, TCPAddress, parse_address
 
 ANY_HOST = frozenset({"0.0.0.0", "::"})  # noqa: S104 - it is compared with, not listened on
 
@@ -17,6 +18,8 @@ INTERFACES_AGAIN = 30.0
 """How often the machine is asked for its addresses at most, in seconds."""
 
 _HOSTS = 8
+
+_LOOPBACK = ("127.0.0.1", "::1")
 
 
 class OwnAddresses:
@@ -28,6 +31,9 @@ class OwnAddresses:
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self._advertised: Addresses = tuple(map(str, network.settings.advertise))
+        # These, and what the names among them stood for when they were looked up last.
+        self._itself = frozenset(self._advertised)
         # The IP addresses at which others have reached this node, or from which it has reached others.
         self._hosts: dict[str, None] = {}
         self._interfaces = Interfaces(network.environment.transport.own_hosts)
@@ -40,12 +46,36 @@ class OwnAddresses:
         return True
 
     def reached(self) -> Addresses:
-        """Where this node listens; where that is on all interfaces, at the IP addresses that have proven to work."""
-        return self._at(self._hosts)
+        """Where this node listens; where that is on all interfaces, at the IP addresses that have proven to work.
+
+        The settings may say something else, which is told in place of it.
+        """
+        return self._advertised or self._at(self._hosts)
 
     def possible(self) -> Addresses:
-        """Where this node listens; where that is on all interfaces, at each IP address that its machine has."""
-        return self._at(self._interfaces.hosts())
+        """Where this node listens; where that is on all interfaces, at each IP address that its machine has.
+
+        The settings may say something else, which is told in place of it.
+        """
+        return self._advertised or self._at(self._interfaces.hosts())
+
+    def to_write(self) -> Addresses:
+        """The addresses of `possible`; those on this machine alone where it has no others."""
+        return self.possible() or self._at(_LOOPBACK)
+
+    def is_advertised(self, address: SeedAddress) -> bool:
+        """Whether the settings say that others reach this node at an address, or what they say leads there."""
+        return str(address) in self._itself
+
+    async def look_up(self) -> bool:
+        """Look up the names among the advertised addresses. A checkpoint. Returns whether there are any."""
+        found: set[str] = set()
+        for address in self._network.settings.advertise:
+            with suppress(OSError):
+                found.update(map(str, await self._network.environment.transport.resolve(address)))
+        await trio.lowlevel.checkpoint()
+        self._itself = frozenset({*self._advertised, *found})
+        return not found <= set(self._advertised)
 
     def _at(self, hosts: Iterable[str]) -> Addresses:
         addresses: dict[str, None] = {}

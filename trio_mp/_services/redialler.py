@@ -15,7 +15,9 @@ from .._peers.dialled import Dialled
 from .._peers.network import Network
 from .._peers.peer import Peer
 from .._protocol.membership.messages import ADDRESS_LIMIT
+from .._protocol.membership.services import is_spare, turn_of
 from .._transport.addresses import Address, can_be_dialled, parse_address
+from .seed_names import SeedPlace
 
 FIRST_RETRY = 0.1
 LAST_RETRY = 5.0
@@ -24,6 +26,10 @@ the one before."""
 
 LAST_RETRY_OF_ITSELF = 40.0
 """The longest wait where this node has reached itself, in seconds: with the jitter, a minute at most."""
+
+LAST_RETRY_OF_WRITTEN = 20.0
+"""The longest wait for a run that is written in a directory, in seconds: it may be of another network, which would be
+bothered by every node of this one."""
 
 ITSELF = "this node itself answers there, though it does not listen there"
 
@@ -84,12 +90,24 @@ class RediallerOwner(Protocol):
         """Whether this redialler is not needed any more and may be forgotten."""
         ...
 
+    def failed(self) -> None:
+        """Take up that the redialler of a seed fails, which did not before: a spare one may have its turn now."""
+        ...
+
     def reached(self, peer: Peer) -> None:
         """Take up that there is a connection with this peer, which a redialler has reached."""
         ...
 
+    def tried(self) -> None:
+        """Take up that an address of a seed was tried, whatever came of it."""
+        ...
+
     def is_own(self, address: Address) -> bool:
         """Whether this node itself listens at an address that answered as this node; then it becomes global."""
+        ...
+
+    def is_advertised(self, address: Address) -> bool:
+        """Whether others are told by the settings that they reach this node at an address."""
         ...
 
     def listens(self) -> None:
@@ -103,19 +121,39 @@ class Seed:
     Args:
       name: the seed as the settings have it, for the log.
       own_id: the ID of this node.
+      is_directory: whether nodes write themselves there. Killed ones leave files, which is nothing to warn of.
 
     Attributes:
-      addresses: the addresses of the seed when its name was last looked up.
-      rediallers: one redialler for each address.
+      places: what the seed stood for when it was last looked up, by the keys of the rediallers.
+      rediallers: one redialler for each address; of a directory one for each run that is written there.
+      looked_up: whether its name was looked up, with whatever result.
       said: the failures that were logged since the seed could be used for the last time.
     """
 
-    def __init__(self, name: str, own_id: str = "") -> None:
+    def __init__(self, name: str, own_id: str = "", *, is_directory: bool = False) -> None:
         self.name = name
+        self._is_directory = is_directory
         self._own_id = own_id
-        self.addresses: frozenset[str] = frozenset()
+        self.places: dict[str, SeedPlace] = {}
+        self.looked_up = False
         self.rediallers: list[Redialler] = []
         self.said: set[str] = set()
+
+    def turn_of(self, redialler: Redialler, drawn: float) -> float:
+        """When one of the rediallers has its turn among the others, by what was drawn for it, from 0 to 1."""
+        place = self.places.get(redialler.key)
+        if place is None:
+            return drawn
+        weights = [other.weight for other in self.places.values() if other.priority == place.priority]
+        return turn_of(place.weight, max(weights), drawn)
+
+    def is_spare(self, redialler: Redialler) -> bool:
+        """Whether one of the rediallers has nothing to do, because those of a better priority may reach somebody."""
+        place = self.places.get(redialler.key)
+        if place is None:
+            return False
+        found = [(self.places.get(other.key), other.failed_at is not None) for other in self.rediallers]
+        return is_spare(place.priority, [(theirs.priority, failed) for theirs, failed in found if theirs is not None])
 
     def complain(self, address: str, failure: str, *, id_in_use: bool = False) -> None:
         """Log that an address of this seed cannot be used: once for each failure, and a warning only if none can.
@@ -127,7 +165,7 @@ class Seed:
           failure: why it cannot be used.
           id_in_use: whether it is because another node has the ID of this one: an error, and not of the network's.
         """
-        hopeless = all(redialler.failed_at is not None for redialler in self.rediallers)
+        hopeless = not self._is_directory and all(one.failed_at is not None for one in self.rediallers)
         if not (id_in_use or hopeless):
             log.info(
                 "the seed %s cannot be used at %s: %s", self.name, address, failure, extra=fields("seed", self._own_id)
@@ -153,14 +191,18 @@ class Redialler:
       addresses: where to dial; replaced when other addresses become known.
       seed: the seed whose address this is; None for a node that others have named.
       node_id: the ID of the node there; empty as long as it is not known.
+      written_run: of a run that is written in a directory, its incarnation; then no other node there will do.
 
     Attributes:
+      key: what it is called: by its seed, its membership, and where it says why it fails.
       texts: the addresses of the node as others named them last.
       turn: rediallers that wait for the same thing are dialled in the order of this number.
       proven_id: the ID that the node there has proven when it was reached last.
       refusal: why the node that is there is no global one for this one; empty as long as that is not known.
       failed_at: since when no attempt has succeeded, by Trio's clock; None if the last one did.
+      misses: how many attempts have failed since the last one that did not.
       is_itself: whether this node itself answered there the last time, at an address of its own.
+      was_tried: whether an attempt has come to its end, whatever that was.
     """
 
     def __init__(
@@ -170,16 +212,22 @@ class Redialler:
         *,
         seed: Seed | None = None,
         node_id: str = "",
+        written_run: str = "",
     ) -> None:
         self.addresses = addresses
         self.seed = seed
         self.node_id = node_id
+        self.written_run = written_run
+        self.key = f"{seed.name}/{written_run}" if seed and written_run else node_id or str(addresses[0])
         self.texts: tuple[str, ...] = ()
         self.turn = 0.0
         self.proven_id = ""
         self.failed_at: float | None = None
         self.refusal = ""
+        self.misses = 0
         self.is_itself = False
+        self._last_retry = LAST_RETRY_OF_WRITTEN if written_run else LAST_RETRY
+        self.was_tried = False
         # Whether the cause of the last failure is only guessed.
         self._doubtful = False
         self._owner = owner
@@ -187,7 +235,7 @@ class Redialler:
     async def run(self) -> bool:
         """Dial, and keep the connection for as long as it is wanted; returns whether this may be forgotten then."""
         network = self._owner.network
-        backoff, index = RetryDelay(network.environment.jitter), 0
+        backoff, index = RetryDelay(network.environment.jitter, self._last_retry), 0
         own_backoff = RetryDelay(network.environment.jitter, LAST_RETRY_OF_ITSELF)
         while True:
             await self._owner.wait_turn(self)
@@ -198,7 +246,7 @@ class Redialler:
             if peer is None or not peer.is_up() or self._is_unproven():
                 address = self.addresses[index % len(self.addresses)]
                 outcome = await network.dial(address)
-                if self.seed and outcome.node_id == network.dispatcher.id:
+                if self._is_itself(address, outcome):
                     self._met_itself(address, own_backoff)
                     await trio.sleep(own_backoff.next())
                     continue
@@ -233,6 +281,22 @@ class Redialler:
                     continue
             await trio.sleep(backoff.next())
 
+    def claims(self, node_id: str) -> bool:
+        """Whether that node needs no other redialler, because this one dials it, as a seed.
+
+        The file of an earlier run of the node may be all that a directory has, so it has to lead there.
+        """
+        there = self.seed is not None and self.node_id == node_id
+        return there and not (self.written_run and self.failed_at is not None)
+
+    def _is_itself(self, address: Address, outcome: Dialled) -> bool:
+        """Whether this node itself is at the address of a seed, as far as it can tell."""
+        if not self.seed or self.written_run:
+            return False
+        # Many networks do not lead back by the address that they show to others: then nobody answers.
+        unanswered = outcome.connection is None and self._owner.is_advertised(address)
+        return unanswered or outcome.node_id == self._owner.network.dispatcher.id
+
     def _met_itself(self, address: Address, backoff: RetryDelay) -> None:
         """Take up that this node itself answered at an address.
 
@@ -247,9 +311,18 @@ class Redialler:
                 self._succeeded(address)
             self.is_itself = True
             backoff.lengthen()
+            self._ended_attempt()
         else:
             self.is_itself = False
             self._failed(address, ITSELF)
+
+    def _ended_attempt(self) -> None:
+        """Note that this address was tried: nobody who is needed was there, or this node itself, or the end has come.
+
+        A connection that is in use does not count yet: the node there may be about to welcome this one.
+        """
+        self.was_tried = True
+        self._owner.tried()
 
     def _is_unproven(self) -> bool:
         """Whether it matters who is there, and nobody has proven it: the greeting alone says what a stranger likes."""
@@ -262,7 +335,7 @@ class Redialler:
         # has proven who it is: else any stranger at a seed's address could send this one away to another node.
         if outcome.failure and not (outcome.proven and self._is_in_use(outcome.node_id)):
             return outcome.failure
-        if self.seed:
+        if self.seed and not self.written_run:
             self.node_id = outcome.node_id
         # Another node may have the address by now. That connection is fine, but it is not the one that is wanted.
         return "" if self.node_id == outcome.node_id else f"{outcome.node_id} is there now"
@@ -292,12 +365,14 @@ class Redialler:
                 await self._owner.wait_changed()
         finally:
             peer.release("redialler")
+        self._ended_attempt()
         if peer.current is current:
             peer.ask_to_part()
 
     def _succeeded(self, address: Address) -> None:
-        self._owner.network.failures.pop(str(address), None)
+        self._owner.network.failures.pop(self._called(address), None)
         self.failed_at = None
+        self.misses = 0
         self._doubtful = False
         if self.seed and not self.refusal:
             self.seed.said.clear()
@@ -305,10 +380,14 @@ class Redialler:
     def _failed(self, address: Address, failure: str, *, quiet: bool = False, id_in_use: bool = False) -> None:
         if self.failed_at is None:
             self.failed_at = trio.current_time()
+            if self.seed:
+                self._owner.failed()
+        self.misses += 1
         if self.seed:
-            self._owner.network.failures[str(address)] = failure
+            self._owner.network.failures[self._called(address)] = failure
             if not quiet:
                 self.seed.complain(str(address), failure, id_in_use=id_in_use)
+            self._ended_attempt()
         else:
             log.debug(
                 "%s cannot be reached at %s: %s",
@@ -317,6 +396,10 @@ class Redialler:
                 failure,
                 extra=fields("seed", self._owner.network.dispatcher.id, peer=self.node_id),
             )
+
+    def _called(self, address: Address) -> str:
+        """What a failure is told of. A run that is written in a directory may have several addresses."""
+        return self.key if self.written_run else str(address)
 
 
 def parse_addresses(texts: Iterable[str]) -> tuple[Address, ...]:

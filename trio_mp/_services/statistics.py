@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from .._peers.network import Network
+from .._peers.own_blocks import OwnBlock
 from .._peers.peer import Peer
 from .._peers.traffic import Traffic
 from .._runtime import Runtime
@@ -67,6 +68,23 @@ class PeerStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlockStatistics:
+    """A time of more than three heartbeats when nothing of a node ran, so that other nodes may have given it up.
+
+    Attributes:
+      seconds: how long it was.
+      what: the same for people, with the place if the watchdog has seen it: `blocked 18.2 s at app.py:40, in take`.
+      ended: when it had ended, by the node's time of day, in seconds since 1970.
+      peers: the nodes whose connections with this one have ended by it.
+    """
+
+    seconds: float = 0.0
+    what: str = ""
+    ended: float = 0.0
+    peers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatistics:
     """What a node has counted since it was opened; see `Node.statistics`.
 
@@ -99,6 +117,7 @@ class NodeStatistics:
       stalls: how often a handler has computed for longer than a heartbeat.
       delay, greatest_delay: how late, in seconds, the task woke that wakes twice in each heartbeat: the last time, and
         the worst time. So long other tasks and handlers have kept the thread to themselves. None without a network.
+      blocks: the last ten times of more than three heartbeats when nothing of the node ran, the latest last.
       peers: what was counted of each other node.
     """
 
@@ -130,6 +149,7 @@ class NodeStatistics:
     stalls: int = 0
     delay: float | None = None
     greatest_delay: float | None = None
+    blocks: tuple[BlockStatistics, ...] = ()
     peers: tuple[PeerStatistics, ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
@@ -173,7 +193,7 @@ def measure(runtime: Runtime, calls: Calls) -> NodeStatistics:
         lost=dict(lifecycle.losses.counted.counts),
         ports=len(lifecycle.ports),
         unwinding=len(lifecycle.unwinding),
-        mailboxes=lifecycle.mailboxes,
+        mailboxes=len(lifecycle.mailboxes),
         monitors_here=lifecycle.monitored,
         monitors_out=sum([peer.monitors_out for peer in peers]),
         calls_made=calls.made,
@@ -188,6 +208,7 @@ def measure(runtime: Runtime, calls: Calls) -> NodeStatistics:
         stalls=dispatcher.stalls,
         delay=network.delay if network is not None else None,
         greatest_delay=network.greatest_delay if network is not None else None,
+        blocks=tuple(map(_measure_block, network.own_blocks.latest)) if network is not None else (),
         peers=peers,
     )
 
@@ -200,6 +221,10 @@ def _measure_network(network: Network, now: float) -> tuple[Traffic, tuple[PeerS
         total.add(peer.traffic)
         total.written += peer.queue.delivered
     return total, tuple([_measure_peer(peer, now) for peer in network.peers.values()])
+
+
+def _measure_block(block: OwnBlock) -> BlockStatistics:
+    return BlockStatistics(seconds=block.seconds, what=block.what, ended=block.ended, peers=tuple(block.peers))
 
 
 def _measure_peer(peer: Peer, now: float) -> PeerStatistics:

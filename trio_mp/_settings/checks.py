@@ -18,7 +18,16 @@ from .._errors import ConfigurationError
 from .._ids import check_node_id
 from .._protocol.handshake.auth import MINIMUM_SECRET
 from .._protocol.handshake.greeting import MINIMUM_LIMIT
-from .._transport.addresses import Address, TCPAddress, parse_address
+from .._transport.addresses import (
+    Address,
+    BindAddress,
+    SeedAddress,
+    TCPAddress,
+    can_be_dialled,
+    parse_address,
+    parse_bind,
+    parse_seed,
+)
 from .._transport.certificate_files import Certificate
 
 UnmonitoredDeath = Literal["log", "raise"]
@@ -28,6 +37,8 @@ SERVICE_FUNCTION = "main"
 """The function that is the service of a module if the setting names the module alone."""
 
 _SERVICE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?::([A-Za-z_]\w*))?", re.ASCII)
+
+_WITH_PORT = re.compile(r":(?:\d+|\*)$", re.ASCII)
 
 MAXIMUM_POLL = 0.001
 """The longest time for which a connection may be polled, in seconds."""
@@ -88,14 +99,14 @@ def addresses(name: str, value: object) -> tuple[Address, ...]:
     return tuple(parse_address(text, setting=name) for text in strings(name, value))
 
 
-def binds(name: str, value: object) -> tuple[Address, ...] | None:
+def binds(name: str, value: object) -> tuple[BindAddress, ...] | None:
     """Parse addresses to listen on. None leaves it to the node where to listen."""
-    return None if value is None else addresses(name, value)
+    return None if value is None else tuple(parse_bind(text, setting=name) for text in strings(name, value))
 
 
-def seeds(name: str, value: object) -> tuple[Address, ...]:
-    """Parse addresses of seeds, each of which must be one that can be dialled."""
-    found = tuple(map(_of_this_host, addresses(name, value)))
+def seeds(name: str, value: object) -> tuple[SeedAddress, ...]:
+    """Parse seeds. Those that are addresses must be ones that can be dialled."""
+    found = tuple(_of_this_host(parse_seed(text, setting=name)) for text in strings(name, value))
     for address in found:
         if isinstance(address, TCPAddress) and address.port == 0:
             raise ConfigurationError(
@@ -105,9 +116,31 @@ def seeds(name: str, value: object) -> tuple[Address, ...]:
     return found
 
 
-def _of_this_host(seed: Address) -> Address:
+def advertised(name: str, value: object) -> tuple[Address, ...]:
+    """Parse the addresses that others are told, each of which must be one that they can dial."""
+    found = addresses(name, value)
+    for address in found:
+        if not can_be_dialled(address):
+            raise ConfigurationError(
+                f"{name}: expected addresses that others can dial, got {str(address)!r}, on which one can only listen;"
+                " give the host and the port by which they reach this node"
+            )
+    return found
+
+
+def _of_this_host(seed: SeedAddress) -> SeedAddress:
     """A seed as it can be dialled: `*`, which only a listener can use, becomes `localhost`."""
     return TCPAddress("localhost", seed.port) if isinstance(seed, TCPAddress) and seed.host == "*" else seed
+
+
+def health(name: str, value: object) -> Address | None:
+    """Parse the address at which a node answers probes; None if it answers nowhere."""
+    if value is None:
+        return None
+    found = parse_address(value, setting=name)
+    if isinstance(found, TCPAddress) and not _WITH_PORT.search(str(value)):
+        raise ConfigurationError(f"{name}: expected 'unix:PATH' or an address with a port, 'host:port', got {value!r}")
+    return found
 
 
 def secrets(name: str, value: object) -> tuple[bytes, ...]:
@@ -170,6 +203,11 @@ def seconds(name: str, value: object) -> float:
         return float(value)
     except OverflowError:
         raise ConfigurationError(f"{name}: expected a number of seconds, got one too large for a float") from None
+
+
+def optional_seconds(name: str, value: object) -> float | None:
+    """Check a time, in seconds, or None for no limit."""
+    return None if value is None else seconds(name, value)
 
 
 def heartbeat(name: str, value: object) -> float:

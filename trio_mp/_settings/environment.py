@@ -14,6 +14,7 @@ import trio
 from .._ids import Entropy
 from .._protocol.handshake.session import TLSChannel
 from .._transport.pipe import Transport
+from .._transport.service_manager import ServiceManager
 from .._transport.sockets import SocketTransport
 from .._transport.tls import client_tls
 
@@ -55,6 +56,7 @@ class Environment:
       fairness_clock: a monotonic clock in seconds, which decides only when other tasks have their turn.
       in_thread: runs a function that blocks, such as one that reads a file, and returns its result. A checkpoint.
         If it is cancelled, the function goes on, and its result is lost.
+      manager: the manager that runs this process as a service, if the node is to tell it how it stands.
       wall_clock: the time of day, in seconds since 1970. Answers to `time` and the database's records hold it.
     """
 
@@ -65,3 +67,4 @@ class Environment:
     fairness_clock: Callable[[], float] = time.perf_counter
     wall_clock: Callable[[], float] = time.time
     in_thread: InThread = _in_thread
+    manager: ServiceManager | None = None

@@ -15,7 +15,7 @@ from typing import Any, TypedDict, TypeVar
 
 from .._errors import ConfigurationError
 from .._ids import check_node_id
-from .._transport.addresses import Address
+from .._transport.addresses import Address, BindAddress, SeedAddress
 from .._transport.certificate_files import Certificate
 from . import checks, texts
 from .checks import InspectionLevel, ServiceReference, UnmonitoredDeath
@@ -33,6 +33,7 @@ class SettingArguments(TypedDict, total=False):
     """
 
     binds: Iterable[str] | None
+    advertise: Iterable[str]
     seeds: Iterable[str]
     secret: str | bytes | Iterable[str | bytes] | None
     secret_file: str | os.PathLike[str] | None
@@ -42,7 +43,9 @@ class SettingArguments(TypedDict, total=False):
     connect_timeout: float
     idle_timeout: float
     handshake_timeout: float
+    attach_timeout: float | None
     shutdown_timeout: float
+    drain_timeout: float
     busy_poll: float
     queue_limit: int
     message_limit: int
@@ -57,6 +60,7 @@ class SettingArguments(TypedDict, total=False):
     inspect: InspectionLevel
     inspect_from: Iterable[str]
     share_logs: bool
+    health: str | None
     tool: bool
 
 
@@ -104,22 +108,33 @@ class Settings:
 
     # The node ID is an argument of `open_node` and no line of the table.
     node_id: str | None = None
-    binds: tuple[Address, ...] | None = _entry(
+    binds: tuple[BindAddress, ...] | None = _entry(
         None,
         checks.binds,
         "addresses to listen on: `unix:PATH` or `host:port`",
-        more="`*` stands for all interfaces, and port 0 for any free port. Without `binds` a node with seeds listens"
-        " beside the first seed that it reaches: on a socket in the directory of a `unix:` seed, else on a free port"
-        " of the IP address from which it reaches the seed. With `()` it listens nowhere.",
+        more="`*` stands for all interfaces, and port 0 for any free port. `fd:N` is a listening socket with which the"
+        " process was started, by the number of its descriptor, and `fd:NAME` one that systemd passes by this name."
+        " Without `binds` a node with seeds listens beside the first seed that it reaches: on a socket in the directory"
+        " of a `unix:` seed, else on a free port of the IP address from which it reaches the seed. With `()` it listens"
+        " nowhere.",
         read=texts.words,
     )
-    seeds: tuple[Address, ...] = _entry(
+    advertise: tuple[Address, ...] = _entry(
+        (),
+        checks.advertised,
+        "addresses that other nodes are told, in place of those where the node listens",
+        more="For a node with `binds` that others reach by other addresses: through a published port of a container, or"
+        " address translation. The node takes a seed at one of these addresses for itself.",
+    )
+    seeds: tuple[SeedAddress, ...] = _entry(
         (),
         checks.seeds,
         "addresses of nodes by which the node finds the network",
-        more="A host name stands for all of its IP addresses, and `*` for `localhost`. The node dials seeds until they"
-        " answer. A node with `binds` or `seeds` needs a `secret` or a `certificate`. Where it has both, a peer must"
-        " prove both.",
+        more="A host name stands for all of its IP addresses, and `*` for `localhost`. `srv:NAME` stands for what the"
+        " SRV records of a name say, and needs the extra `dns`. `dir:PATH` is a directory in which nodes write where"
+        " they listen; without `binds` a node that writes itself there listens at a free port of all interfaces. The"
+        " node dials seeds until they answer. A node with `binds` or `seeds` needs a `secret` or a `certificate`. Where"
+        " it has both, a peer must prove both.",
     )
     secret: tuple[bytes, ...] = _entry(
         (),
@@ -172,10 +187,27 @@ class Settings:
         "how long dialling an address may take, and then the handshake",
         unit="s",
     )
+    attach_timeout: float | None = _entry(
+        None,
+        checks.optional_seconds,
+        "how long `open_node` waits until the node is in the network; then it raises `NotAttached`",
+        more="The services and the block begin when the node has a global node, or is one and has tried each of its"
+        " seeds once. Without this setting they begin at once, and the node dials its seeds for as long as it takes.",
+        unit="s",
+        read=texts.number,
+    )
     shutdown_timeout: float = _entry(
         5.0,
         checks.seconds,
         "how long the tasks of a dead port may take to unwind, and a closing node to flush what is queued",
+        unit="s",
+    )
+    drain_timeout: float = _entry(
+        25.0,
+        checks.seconds,
+        "how long the node may drain when a signal or an operator stops it, in `stop_on_signals` and `trio-mp run`",
+        more="Then it is cut short. Whoever runs the process should give it this time, the `shutdown_timeout`, and some"
+        " seconds more.",
         unit="s",
     )
     busy_poll: float = _entry(
@@ -262,13 +294,21 @@ class Settings:
         checks.flag,
         "whether other nodes get log records of this process when they ask for them",
     )
+    health: Address | None = _entry(  # noqa: RUF009 - a field, which is what dataclasses take
+        None,
+        checks.health,
+        "where the node answers probes over HTTP, at `/ready` and `/live`: `unix:PATH` or `127.0.0.1:PORT`",
+        more="Nobody has to prove anything to ask. A Unix socket answers this user alone, `127.0.0.1` everybody on this"
+        " machine, and `*` everybody who reaches it. A node is live as long as its loop turns within three heartbeats.",
+    )
     tool: bool = _entry(
         False,
         checks.flag,
         "whether the node is a tool: a member that comes to look or to say something, and goes",
         more="It listens nowhere, is never global, and does not make another node global. `watch_nodes` and `peers` of"
         " other nodes leave it out; `watch_nodes(tools=True)` does not. Its node ID is the one that its certificate"
-        " names, else a random one. From outside it takes no node ID, `binds`, `services` or `spawn_modules`.",
+        " names, else a random one. From outside it takes no node ID, `binds`, `advertise`, `services`,"
+        " `spawn_modules`, `attach_timeout` or `health`.",
     )
 
     @property
@@ -319,6 +359,11 @@ def _nearest(name: str) -> str:
 
 def _check_together(settings: Settings) -> None:
     """Raise `ConfigurationError` for settings that contradict each other."""
+    if settings.networked and settings.advertise and not settings.binds:
+        raise ConfigurationError(
+            f"advertise: expected it in a node with binds, got {settings.advertise[0]} and no binds; say in binds where"
+            " the node listens, or leave advertise away"
+        )
     if settings.secret and settings.secret_file is not None:
         raise ConfigurationError("secret_file: expected it without a secret, got both; leave one of them away")
     if not (settings.secret or settings.secret_file or settings.certificate) and settings.networked:

@@ -32,6 +32,10 @@ class EndOfLife(Protocol):
         """
         ...
 
+    def asks_again(self) -> None:
+        """Say that the life asks to be started again, and does not end by a failure. The call of the object follows."""
+        ...
+
     def __call__(self, reason: Reason, error: Exception | None, /) -> None:
         """Say that nothing of the life runs any more, or that the time for that is up; see `Kind.begin`."""
         ...
@@ -100,16 +104,18 @@ class Turn:
       life: stops the life; None until it has started.
       loss: why the life cannot be reached any more; None as long as nobody has noticed a loss.
       end: why the life has ended, and by which exception; None before.
+      again: whether it asks to be started again.
       owned: the entry of the database by which others find the life, while there is one.
     """
 
-    __slots__ = ("end", "epoch", "life", "loss", "owned")
+    __slots__ = ("again", "end", "epoch", "life", "loss", "owned")
 
     def __init__(self) -> None:
         self.epoch = 0
         self.life: Life | None = None
         self.loss: Reason | None = None
         self.end: tuple[Reason, Exception | None] | None = None
+        self.again = False
         self.owned: dict[Owned, None] = {}
 
 

@@ -100,6 +100,8 @@ class Driver:
             state.supervisors = state.supervisors or {}
             state.supervisors[self] = None
         _around.set(self)
+        if self.runtime.standing.draining.is_set():
+            self.stop_restarting()
 
     def leave(self) -> None:
         """Note that the block is left: supervisors that are opened from now on are not inside this one."""
@@ -140,6 +142,11 @@ class Driver:
     def freeze(self) -> None:
         """See `Supervising.freeze`."""
         self._feed(self._rules.freeze(trio.current_time()))
+
+    @trio.lowlevel.enable_ki_protection
+    def stop_restarting(self) -> None:
+        """See `Supervising.stop_restarting`."""
+        self._feed(self._rules.stop_restarting(trio.current_time()))
 
     async def wait_ended(self) -> None:
         """See `Supervising.wait_ended`."""
@@ -305,7 +312,8 @@ class Driver:
         match action:
             case Start(key, restarts, delay):
                 child = self._children[key]
-                if restarts:
+                if child.settled.is_set():
+                    # It has been up.
                     self._note_restart(child, restarts, delay)
                 child.scope = trio.CancelScope(shield=True)
                 child.turn = Turn()
@@ -523,7 +531,8 @@ class Driver:
                 exc_info=error,
                 extra=fields("child_died", self.runtime.id, reason=identifier_of(reason)),
             )
-        self._feed(self._rules.died(child.key, now, self.runtime.environment.jitter(), normal=expected), child.key)
+        jitter = self.runtime.environment.jitter()
+        self._feed(self._rules.died(child.key, now, jitter, normal=expected, again=turn.again), child.key)
 
     @trio.lowlevel.enable_ki_protection
     def _leave_life(self, child: Child, turn: Turn, reason: Reason) -> None:
@@ -551,6 +560,10 @@ class End:
     def lost(self, reason: Reason) -> None:
         """See `EndOfLife.lost`."""
         self._driver.lost_life(self._child, self._turn, reason)
+
+    def asks_again(self) -> None:
+        """See `EndOfLife.asks_again`."""
+        self._turn.again = True
 
     def __call__(self, reason: Reason, error: Exception | None, /) -> None:
         """See `EndOfLife`."""

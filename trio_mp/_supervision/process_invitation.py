@@ -25,6 +25,9 @@ VARIABLE = "TRIO_MP_PARENT_PIPE"
 STOP = b"stop\n"
 """What the parent writes into the pipe to have the process leave."""
 
+DRAIN = b"drain"
+"""What it writes to have the process drain before, as by a signal. As long as `STOP`, so that no read cuts a word."""
+
 BY_STANDARD_INPUT = sys.platform == "win32"
 """Whether the pipe is the standard input of the process: Windows has no other descriptors to inherit."""
 
@@ -131,9 +134,16 @@ class ParentPipe:
 
         Never blocks.
         """
+        self._say(STOP)
+
+    def ask_to_drain(self) -> None:
+        """Ask the process to drain, and then to leave; otherwise as `ask_to_stop`."""
+        self._say(DRAIN)
+
+    def _say(self, word: bytes) -> None:
         if self._write_end >= 0:
             try:
-                os.write(self._write_end, STOP)
+                os.write(self._write_end, word)
             except OSError:
                 # Nobody reads the pipe any more. `ChildProcess.run` notices the end of the process.
                 return

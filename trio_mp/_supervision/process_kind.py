@@ -9,21 +9,28 @@ from pathlib import Path
 from .._reason import Reason
 from .._runtime import Runtime
 from .child import EndOfLife
-from .processes import ChildProcess, StrPath, launch
+from .processes import RESTART_STATUS, ChildProcess, StrPath, launch
 
 
 class ProcessLife:
-    """A process; see `Life`."""
+    """A process; see `Life`.
 
-    def __init__(self, process: ChildProcess, value: object, shutdown_timeout: float) -> None:
+    Args:
+      process: it.
+      value, shutdown_timeout: see `Life`.
+      drains: whether it drains when it is stopped.
+    """
+
+    def __init__(self, process: ChildProcess, value: object, shutdown_timeout: float, *, drains: bool = False) -> None:
         self.port = process.port
         self.value = value
         self.shutdown_timeout = shutdown_timeout
         self._process = process
+        self._drains = drains
 
     def stop(self, limit: float | None) -> None:
         """See `Life.stop`. After the limit the process is killed."""
-        self._process.stop(limit)
+        self._process.stop(limit, drains=self._drains)
 
 
 class ProcessKind:
@@ -32,6 +39,10 @@ class ProcessKind:
     Args:
       runtime: the node beside which they run.
       command, cwd, env, start_timeout: see `launch`.
+      drains: whether the process drains when it is stopped, by its `stop_on_signals`.
+
+    Attributes:
+      process: the latest process; None before the first one is ready.
     """
 
     def __init__(
@@ -41,7 +52,11 @@ class ProcessKind:
         cwd: StrPath | None,
         env: Mapping[str, str] | None,
         start_timeout: float | None,
+        *,
+        drains: bool = False,
     ) -> None:
+        self.process: ChildProcess | None = None
+        self._drains = drains
         self._runtime = runtime
         self._command = command
         self._cwd = cwd
@@ -50,7 +65,7 @@ class ProcessKind:
 
     async def begin(self, epoch: int, ended: EndOfLife) -> ProcessLife:
         """See `Kind.begin`."""
-        process = await launch(
+        self.process = process = await launch(
             self._runtime,
             self._command,
             cwd=self._cwd,
@@ -60,11 +75,14 @@ class ProcessKind:
         )
 
         def tell(reason: Reason) -> None:
+            if process.returncode == RESTART_STATUS:
+                ended.asks_again()
             ended(reason, None)
 
         process.on_lost = ended.lost
         process.on_ended = tell
-        return ProcessLife(process, process.node_id, self._runtime.settings.shutdown_timeout)
+        timeout = self._runtime.settings.shutdown_timeout
+        return ProcessLife(process, process.node_id, timeout, drains=self._drains)
 
 
 def name_of_command(command: Sequence[str]) -> str:

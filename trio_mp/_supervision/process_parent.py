@@ -20,7 +20,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from .process_invitation import STOP
+from .process_invitation import DRAIN, STOP
 
 CHECK = 0.25
 """How often a process checks that it still has the same parent, in seconds."""
@@ -40,11 +40,13 @@ class ParentWatch:
       pipe: the descriptor of the pipe from the parent, behind the invitation.
       pid: the parent's process ID.
       leave: called in the thread when the process is to leave, perhaps more than once; it must not raise or block.
+      drain: called, as `leave` is, when the process is to drain before.
     """
 
-    def __init__(self, pipe: int, pid: int, leave: Callable[[], None]) -> None:
+    def __init__(self, pipe: int, pid: int, leave: Callable[[], None], drain: Callable[[], None]) -> None:
         self._pipe = pipe
         self._leave = leave
+        self._drain = drain
         # None if another process stands between the two: a shell, or the launcher of a virtual environment.
         self._pid = pid if sys.platform != "win32" and os.getppid() == pid else None
 
@@ -70,8 +72,10 @@ class ParentWatch:
             # The program has closed the pipe. This thread could not notice the parent's death any more, so it ends the
             # process now.
             return False
-        if said:
-            # Whatever the parent writes, it means `stop`.
+        if said == DRAIN:
+            self._drain()
+        elif said:
+            # Whatever else the parent writes, it means `stop`.
             self._leave()
         return bool(said)
 

@@ -27,15 +27,25 @@ import trio
 from .._events import fields
 from .._ids import node_of
 from .._ports.port import Port, new_port
-from .._reason import NORMAL, Reason, describe, identifier_of, process_ended
+from .._reason import NORMAL, Reason, describe, identifier_of, process_ended, shutdown
 from .._runtime import Runtime
-from .._transport.addresses import UNIX_PATH_LIMIT, Address, TCPAddress, UnixAddress, parse_address
+from .._transport.addresses import (
+    UNIX_PATH_LIMIT,
+    DirectorySeed,
+    ServiceSeed,
+    TCPAddress,
+    UnixAddress,
+    parse_seed,
+)
 from .process_invitation import Invitation, ParentPipe
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
 READY = "ready"
 """The tag of the message by which a process tells its parent's port its own port and a reply port."""
+
+RESTART_STATUS = 75
+"""The exit status of a process that asks to be started again: EX_TEMPFAIL of sysexits.h, "try again later"."""
 
 START_TIMEOUT = 60.0
 """How long a process may take to open its node by default, in seconds."""
@@ -88,7 +98,7 @@ class ChildProcess:
         """Its exit status, negative for a signal; None while it runs."""
         return self._process.returncode
 
-    def stop(self, limit: float | None) -> None:
+    def stop(self, limit: float | None, *, drains: bool = False) -> None:
         """Ask the process to leave, and kill it if it has not ended after a time. Not a checkpoint.
 
         This cancels the `open_child_node` block of its program; `ended` is set later. A process whose node is not open
@@ -97,11 +107,15 @@ class ChildProcess:
         Args:
           limit: how long the process may take, in seconds; None for as long as it takes. If `stop` was called before,
             the shorter time counts.
+          drains: whether its node drains before.
         """
         if not self.ready.is_set():
             self.kill("it was stopped before it was ready")
             return
-        self._pipe.ask_to_stop()
+        if drains:
+            self._pipe.ask_to_drain()
+        else:
+            self._pipe.ask_to_stop()
         if limit is not None:
             self._give(limit, f"it was told to stop, and had not ended after {limit:g} s")
 
@@ -182,6 +196,8 @@ class ChildProcess:
         """Return why the process has ended, from its exit status."""
         if status == 0 and not self._why_killed:
             return NORMAL
+        if status == RESTART_STATUS and not self._why_killed:
+            return shutdown(f"process {self.pid}: exit status {status}, by which it asks to be started again")
         how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit status {status}"
         because = f" ({self._why_killed})" if self._why_killed else ""
         return process_ended(f"{shlex.join(self.command)}, process {self.pid}: {how}{because}")
@@ -339,8 +355,12 @@ def _invite(runtime: Runtime, port: Port, epoch: int | None, *, moved: bool) -> 
 
 
 def _as_dialled_here(text: str, *, moved: bool) -> str:
-    """Return an address of the parent as a process on the same machine, perhaps in another directory, dials it."""
-    address: Address = parse_address(text)
+    """Return a seed or a bind of the parent as a process on the same machine, perhaps in another directory, uses it."""
+    address = parse_seed(text)
+    if isinstance(address, ServiceSeed):
+        return text
+    if isinstance(address, DirectorySeed):
+        return str(DirectorySeed(str(Path(address.path).absolute())))
     if isinstance(address, UnixAddress):
         path = str(Path(address.path).absolute())
         # A relative path whose absolute form is too long still works in the same directory.

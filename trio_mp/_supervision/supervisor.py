@@ -172,9 +172,11 @@ class Supervisor:
         Ctrl-C reaches this process alone.
 
         The process has ended when the operating system says so: normally with status 0, else with
-        `("process_ended", …)`. If its node is lost, and it has not ended `shutdown_timeout` later, it is killed. So
-        two lives never run at the same time. If this process dies, even by SIGKILL, the child is gone two seconds
-        later, unless it holds Python's interpreter lock for longer. Nobody watches the processes that it starts.
+        `("process_ended", …)`. With status 75 it asks to be started again: it is, unless it is temporary, at once, and
+        that does not count as a restart. If its node is lost, and it has not ended `shutdown_timeout` later, it is
+        killed. So two lives never run at the same time. If this process dies, even by SIGKILL, the child is gone two
+        seconds later, unless it holds Python's interpreter lock for longer. Nobody watches the processes that it
+        starts.
 
         Args:
           command: program and arguments, found as `subprocess` finds them. A launcher should replace itself by the

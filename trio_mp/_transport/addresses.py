@@ -1,4 +1,4 @@
-"""Addresses as people write them: `unix:PATH` and `host:port`."""
+"""Addresses as people write them: `unix:PATH` and `host:port`; some more are binds alone, or seeds alone."""
 
 from __future__ import annotations
 
@@ -46,8 +46,57 @@ class TCPAddress:
         return f"{host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class InheritedBind:
+    """Listening sockets that whoever has started this process has opened for it, as `fd:3` or `fd:api`.
+
+    Attributes:
+      name: the number of the descriptor, or the name that systemd gives the sockets.
+    """
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"fd:{self.name}"
+
+
 Address: TypeAlias = UnixAddress | TCPAddress
 """Where a node listens, or is dialled."""
+
+BindAddress: TypeAlias = Address | InheritedBind
+"""Where a node is told to listen."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSeed:
+    """A name of DNS whose SRV records say where seeds listen, as `srv:_app._tcp.example.org`.
+
+    Attributes:
+      name: the name, as it is looked up.
+    """
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"srv:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorySeed:
+    """A directory in which nodes write where they listen, as `dir:/shared/job-42`.
+
+    Attributes:
+      path: the path of the directory in the file system.
+    """
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"dir:{self.path}"
+
+
+SeedAddress: TypeAlias = Address | ServiceSeed | DirectorySeed
+"""What leads to seeds: the address of one, a host name of several, or a place that names them."""
 
 
 def parse_address(text: object, *, setting: str = "address") -> Address:
@@ -65,6 +114,11 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
         raise TypeError(f"{setting}: expected a str such as 'unix:/run/app.sock' or 'host:4040', got {text!r}")
     if text.startswith("unix:"):
         return _unix_address(text[5:], setting)
+    only, kind = ("bind", "fd:") if text.startswith("fd:") else ("seed", _kind_of_seed(text))
+    if kind:
+        raise ConfigurationError(
+            f"{setting}: expected 'host:port' or 'unix:PATH', got {text!r}; only a {only} can be a {kind!r}"
+        )
     host, port = _split_host(text)
     if host in {"", "unix"} or any(character.isspace() or character in "/[]" for character in host):
         raise ConfigurationError(f"{setting}: expected 'host:port' or 'unix:PATH', got {text!r}{_hint(text)}")
@@ -78,9 +132,74 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
     return TCPAddress(host, int(port))
 
 
+def parse_seed(text: object, *, setting: str = "seeds") -> SeedAddress:
+    """The seed in a text.
+
+    Args:
+      text: `srv:NAME`, `dir:PATH`, or an address as for `parse_address`.
+      setting: the place that an error names, such as the name of a setting.
+
+    Raises:
+      TypeError, ConfigurationError: `text` is no seed.
+    """
+    kind = _kind_of_seed(text) if isinstance(text, str) else ""
+    if not kind:
+        return parse_address(text, setting=setting)
+    rest = str(text)[len(kind) :]
+    if kind == "srv:":
+        return ServiceSeed(_service_name(rest, setting))
+    try:
+        path = os.fsencode(rest)
+    except UnicodeEncodeError:
+        path = b"\0"
+    if b"\0" in path:
+        raise ConfigurationError(f"{setting}: expected the path of a directory behind 'dir:', got {rest!r}")
+    return DirectorySeed(rest)
+
+
+def parse_bind(text: object, *, setting: str = "binds") -> BindAddress:
+    """The address to listen on in a text.
+
+    Args:
+      text: `fd:N`, `fd:NAME`, or an address as for `parse_address`.
+      setting: the place that an error names, such as the name of a setting.
+
+    Raises:
+      TypeError, ConfigurationError: `text` is none.
+    """
+    if not isinstance(text, str) or not text.startswith("fd:"):
+        return parse_address(text, setting=setting)
+    name = text[3:]
+    is_number = name.isascii() and name.isdigit()
+    if not name or not name.isprintable() or ":" in name or (is_number and len(name) > 9):
+        raise ConfigurationError(f"{setting}: expected the number or the name of a socket behind 'fd:', got {name!r}")
+    return InheritedBind(name)
+
+
 def can_be_dialled(address: Address) -> bool:
     """Whether an address says where to dial; some say only where to listen."""
     return isinstance(address, UnixAddress) or (address.host != "*" and address.port != 0)
+
+
+def _kind_of_seed(text: str) -> str:
+    """`srv:` or `dir:` if a text begins so; empty for all others, such as the port of a host that is called `srv`."""
+    for kind in ("srv:", "dir:"):
+        rest = text.removeprefix(kind)
+        if rest != text and rest not in {"", "*"} and not (rest.isascii() and rest.isdigit()):
+            return kind
+    return ""
+
+
+def _service_name(name: str, setting: str) -> str:
+    """Check a name of DNS as far as one can without asking for it. The labels of services begin with `_`."""
+    labels = name.removesuffix(".").split(".")
+    # No punctuation beside these is in any name of a service, and some of it would be obeyed by a terminal.
+    fits = [label for label in labels if 0 < len(label) <= 63 and label.replace("-", "a").replace("_", "a").isalnum()]
+    if len(fits) != len(labels) or len(name) > 253:
+        raise ConfigurationError(
+            f"{setting}: expected a name of DNS behind 'srv:', such as '_app._tcp.example.org', got {name!r}"
+        )
+    return name
 
 
 def _hint(text: str) -> str:

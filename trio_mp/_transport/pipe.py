@@ -6,12 +6,15 @@ of its own. The simulated network provides the same three classes.
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 from pathlib import Path
 
 import trio
 
-from .addresses import Address, TCPAddress, UnixAddress
+from .._errors import ConfigurationError
+from .addresses import Address, InheritedBind, SeedAddress, TCPAddress, UnixAddress
+from .service_records import ServiceRecords
 
 
 class Pipe(ABC):
@@ -109,6 +112,13 @@ class Transport(ABC):
         Raises `OSError`, with the address in its text.
         """
 
+    def listen_inherited(self, bind: InheritedBind) -> list[Listener]:
+        """Listen on sockets that whoever has started this process has opened for it. Not a checkpoint.
+
+        Raises `ConfigurationError` if there are no such sockets.
+        """
+        raise ConfigurationError(f"binds: expected addresses of this transport, got {bind}: it has no descriptors")
+
     async def listen_beside(self, dialled: Address, pipe: Pipe, name: str) -> list[Listener]:
         """Listen where nodes that reach the other end of a pipe should reach this side, too.
 
@@ -137,6 +147,14 @@ class Transport(ABC):
           dialled: an address without a host name; see `resolve`.
         """
         return bind == dialled
+
+    def check_seed(self, seed: SeedAddress) -> None:  # noqa: B027 - most transports have nothing to check
+        """Raise `ConfigurationError` if this transport cannot look such a seed up. Not a checkpoint."""
+
+    async def find_service(self, name: str) -> ServiceRecords:
+        """The hosts of a service, by its name in DNS. A checkpoint. Raises `OSError`."""
+        await trio.lowlevel.checkpoint()
+        raise OSError(errno.ENOTSUP, f"there is no DNS here to look up {name}")
 
     async def resolve(self, address: Address) -> list[Address]:
         """The addresses behind a host name, or the address itself. A checkpoint. Raises `OSError`."""

@@ -13,9 +13,11 @@ from pathlib import Path
 import trio
 
 from . import unix_sockets
-from .addresses import Address, TCPAddress, UnixAddress
+from .addresses import Address, InheritedBind, SeedAddress, ServiceSeed, TCPAddress, UnixAddress
+from .inherited import INHERITED, InheritedSockets
 from .interfaces import interface_hosts, is_own_host
 from .pipe import Listener, Pipe, Transport
+from .service_records import ServiceRecords, check_dns, find_records
 
 _BACKLOG = 4096
 _ACCEPT_RETRY = 0.05
@@ -188,18 +190,41 @@ class SocketListener(Listener):
             return _to_pipe(trio.SocketStream(trio.socket.from_stdlib_socket(connected)))
         return None
 
-    async def aclose(self) -> None:
-        """See `Listener.aclose`."""
+    def take_socket(self, backlog: int) -> socket.socket:
+        """Hand the plain socket over to a thread that accepts by itself, and closes it.
+
+        Args:
+          backlog: how many connections may wait there until they are accepted.
+        """
+        taken = socket.socket(fileno=self._listener.socket.detach())
+        taken.listen(backlog)
+        return taken
+
+    def remove_file(self) -> None:
+        """Remove the file of a Unix socket. Raises nothing. Not a checkpoint."""
         if self._path is not None:
             # The file may be another node's by now, which took the place of one that somebody removed.
             with contextlib.suppress(OSError):
                 if self._path.stat().st_ino == self._inode:
                     self._path.unlink()
+
+    async def aclose(self) -> None:
+        """See `Listener.aclose`."""
+        self.remove_file()
         await self._listener.aclose()
 
 
 class SocketTransport(Transport):
-    """Reaches other nodes over the sockets of the operating system."""
+    """Reaches other nodes over the sockets of the operating system.
+
+    Args:
+      inherited: the sockets that this process was started with.
+      server: the IP address and the port of the server of DNS to ask for SRV records; by default the machine's.
+    """
+
+    def __init__(self, inherited: InheritedSockets = INHERITED, server: tuple[str, int] | None = None) -> None:
+        self._inherited = inherited
+        self._server = server
 
     async def dial(self, address: Address) -> Pipe:
         """See `Transport.dial`."""
@@ -238,6 +263,13 @@ class SocketTransport(Transport):
             found.append(SocketListener(listener, str(TCPAddress(str(name[0]), int(name[1]))), None))
         return found
 
+    def listen_inherited(self, bind: InheritedBind) -> list[Listener]:
+        """See `Transport.listen_inherited`. The file of a Unix socket stays: whoever has made it removes it."""
+        found: list[Listener] = []
+        for inherited, address in self._inherited.open(bind.name):
+            found.append(SocketListener(trio.SocketListener(trio.socket.from_stdlib_socket(inherited)), address, None))
+        return found
+
     def own_hosts(self) -> list[str]:
         """See `Transport.own_hosts`."""
         return interface_hosts()
@@ -250,6 +282,15 @@ class SocketTransport(Transport):
             everywhere = "::" if ":" in dialled.host else "0.0.0.0"  # noqa: S104 - it is compared with
             return bind.host == dialled.host or (bind.host == everywhere and is_own_host(dialled.host))
         return False
+
+    def check_seed(self, seed: SeedAddress) -> None:
+        """See `Transport.check_seed`."""
+        if isinstance(seed, ServiceSeed):
+            check_dns()
+
+    async def find_service(self, name: str) -> ServiceRecords:
+        """See `Transport.find_service`."""
+        return await find_records(name, self._server)
 
     async def resolve(self, address: Address) -> list[Address]:
         """See `Transport.resolve`."""

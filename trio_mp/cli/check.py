@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -16,17 +17,21 @@ from .._peers.secret_file import read_secret_file
 from .._profiles.finding import read_configuration
 from .._profiles.mistakes import gather_all
 from .._profiles.sources import Given, Merged
+from .._services.seed_names import SeedName
 from .._services.spawning import import_modules
 from .._settings import checks
 from .._settings.settings import TABLE, check_settings
-from .._transport.addresses import Address, UnixAddress
+from .._transport.addresses import Address, DirectorySeed, InheritedBind, SeedAddress, UnixAddress
 from .._transport.certificate_files import Certificate
+from .._transport.seed_files import read_seed_files
 from .._transport.sockets import SocketTransport
-from .deployed import command_line_layer
 from .exits import NO, OK
+from .options import command_line_layer
 from .output import Output
 from .profile import HIDDEN
 from .program import find_modules_here
+
+T = TypeVar("T")
 
 RESOLVING = 5.0
 """How long resolving a name may take, in seconds."""
@@ -121,19 +126,26 @@ def _check_spawn_modules(given: Given, _: Merged) -> list[str]:
 
 
 def _check_binds(given: Given, _: Merged) -> list[str]:
-    return trio.run(_each, _try_to_listen, checks.addresses("binds", given.value))
+    binds = checks.binds("binds", given.value) or ()
+    # Sockets that systemd passes are not there now, and another process must not listen on those that are.
+    return trio.run(_each, _try_to_listen, [bind for bind in binds if not isinstance(bind, InheritedBind)])
+
+
+def _check_health(given: Given, _: Merged) -> list[str]:
+    address = checks.health("health", given.value)
+    return trio.run(_each, _try_to_listen, [address] if address is not None else [])
 
 
 def _check_seeds(given: Given, _: Merged) -> list[str]:
     return trio.run(_each, _try_to_find, checks.seeds("seeds", given.value))
 
 
-async def _each(attempt: Callable[[Address], object], tried: Iterable[Address]) -> list[str]:
+async def _each(attempt: Callable[[T], Awaitable[str]], tried: Iterable[T]) -> list[str]:
     """Try all addresses at once; returns what is wrong, in their order."""
-    found: dict[Address, str] = dict.fromkeys(tried, "")
+    found: dict[T, str] = dict.fromkeys(tried, "")
 
-    async def one(address: Address) -> None:
-        found[address] = await attempt(address)  # type: ignore[misc]
+    async def one(address: T) -> None:
+        found[address] = await attempt(address)
 
     async with trio.open_nursery() as nursery:
         for address in found:
@@ -152,18 +164,36 @@ async def _try_to_listen(address: Address) -> str:
     return ""
 
 
-async def _try_to_find(address: Address) -> str:
+async def _try_to_find(address: SeedAddress) -> str:
     """Resolve the name of a seed; returns why that is not possible. Whether a node is there is for the doctor."""
+    if isinstance(address, DirectorySeed):
+        return _try_to_use(address)
     if isinstance(address, UnixAddress):
         folder = Path(address.path).absolute().parent
         return "" if folder.is_dir() else f"{address}: there is no folder {folder}"
     with trio.move_on_after(RESOLVING):
         try:
-            found = await SocketTransport().resolve(address)
+            found = await SeedName(address, SocketTransport()).look_up()
+        except ConfigurationError as error:
+            return str(error)
         except OSError as error:
             return f"{address}: the name cannot be resolved: {error.strerror or error}"
         return "" if found else f"{address}: the name has no address"
     return f"{address}: the name was not resolved within {RESOLVING:g} s"
+
+
+def _try_to_use(seed: DirectorySeed) -> str:
+    """Look into a directory of seeds; returns why a node cannot use it. The first node there makes it."""
+    folder = Path(seed.path).absolute()
+    try:
+        listing = read_seed_files(seed.path, old_before=0)
+    except FileNotFoundError:
+        return "" if folder.parent.is_dir() else f"{seed}: there is no folder {folder.parent}"
+    except OSError as error:
+        return f"{seed}: the directory cannot be read: {error.strerror or error}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"{seed}: this user may not write there, so no node of this user can be a seed"
+    return f"{seed}: {'; '.join(listing.faults)}" if listing.faults else ""
 
 
 _CHECKS: dict[str, Callable[[Given, Merged], list[str]]] = {
@@ -173,5 +203,6 @@ _CHECKS: dict[str, Callable[[Given, Merged], list[str]]] = {
     "spawn_modules": _check_spawn_modules,
     "binds": _check_binds,
     "seeds": _check_seeds,
+    "health": _check_health,
 }
 """What is tried for each setting; each function returns what is wrong."""

@@ -10,19 +10,21 @@ from contextlib import AbstractAsyncContextManager
 
 import trio
 
-from .._errors import ConfigurationError
+from .._errors import ConfigurationError, NotAttached
 from .._node.node import Node
-from .._node.opening import open_node_in
+from .._node.opening import open_unstarted
 from .._node.outside import from_outside
 from .._node.services import FoundService, find_services, start_services
+from .._node.signals import STOPPING_PROCESS, Stopping
+from .._node.systemd import find_manager
 from .._node.trace import trace_of_environment
-from .._profiles.sources import Given, Layer, checked
-from .._settings import texts
+from .._profiles.sources import Given
 from .._settings.checks import services as checked_services
 from .._settings.environment import Environment
 from .._settings.settings import SettingArguments
 from .exits import CANNOT_JOIN, CTRL_C, NO, OK, CommandFailed
-from .stopping import cancelled_by_sigterm
+from .options import command_line_layer
+from .output import Output
 
 NOTHING: Mapping[str, object] = {"services": (), "spawn_modules": ()}
 """The settings of a node that runs nothing that a profile names."""
@@ -30,34 +32,23 @@ NOTHING: Mapping[str, object] = {"services": (), "spawn_modules": ()}
 _OURS = frozenset({"trio", "trio_mp", "contextlib", "importlib"})
 
 
-def command_line_layer(arguments: argparse.Namespace) -> Layer:
-    """Give the settings that the options of `add_node_options` say.
-
-    Raises:
-      ConfigurationError: one has a value that cannot work; the text begins with the option.
-    """
-    given = {
-        # A tool has neither of these two.
-        "--id": ("node_id", getattr(arguments, "node_id", None)),
-        "--bind": ("binds", _words(getattr(arguments, "binds", None))),
-        "--seed": ("seeds", _words(arguments.seeds)),
-        "--secret-file": ("secret_file", arguments.secret_file),
-    }
-    return {name: checked(name, value, option) for option, (name, value) in given.items() if value is not None}
-
-
-def _words(given: list[str] | None) -> object:
-    """The addresses of an option that may be repeated, and may have commas in it; None if it was not given."""
-    return None if given is None else texts.words(",".join(given))
-
-
 NodeFrom = Callable[[str | None, SettingArguments], AbstractAsyncContextManager[Node]]
 """Opens a node with this ID and these settings."""
 
 
 def open_deployed(node_id: str | None, settings: SettingArguments) -> AbstractAsyncContextManager[Node]:
-    """Open a node as programs do."""
-    return open_node_in(Environment(), node_id, instruments=trace_of_environment(), **settings)
+    """Open a node as programs do, whose services the caller starts."""
+    environment = Environment(manager=find_manager(settings))
+    return open_unstarted(environment, node_id, instruments=trace_of_environment(), **settings)
+
+
+StopFrom = Callable[[Node, Callable[[str], object]], Stopping]
+"""Makes what stops a node in good order, and tells people so."""
+
+
+def stop_node(node: Node, tell: Callable[[str], object]) -> Stopping:
+    """Have the node drain, and its program end, as `stop_on_signals` does."""
+    return Stopping(node, node.drain, seconds=node._runtime.settings.drain_timeout, tell=tell)
 
 
 class DeployedNode:
@@ -65,12 +56,13 @@ class DeployedNode:
 
     Args:
       arguments: with the options of `add_node_options`.
-      main: runs in the node until it returns the exit status, or until SIGTERM cancels it.
+      main: runs in the node until it returns the exit status, or until it is cancelled, when the node has drained.
       defaults: settings that count where nothing from outside gives them.
       fixed: settings that nothing can change.
       adjust: takes the settings that were found, and returns those of the node; may raise `ConfigurationError`.
       open_node: opens the node.
       watch: takes each service before it is started, and returns what is started in its place.
+      stop: makes what stops the node in good order; it gets the node, and what says something to people.
     """
 
     def __init__(
@@ -83,6 +75,7 @@ class DeployedNode:
         adjust: Callable[[SettingArguments], SettingArguments] = lambda settings: settings,
         open_node: NodeFrom = open_deployed,
         watch: Callable[[FoundService], FoundService] = lambda service: service,
+        stop: StopFrom = stop_node,
     ) -> None:
         self._arguments = arguments
         self._main = main
@@ -91,6 +84,7 @@ class DeployedNode:
         self._adjust = adjust
         self._open_node = open_node
         self._watch = watch
+        self._stop = stop
         # From then on an exception is one of the program.
         self._opened = False
 
@@ -99,18 +93,22 @@ class DeployedNode:
 
         Raises:
           ConfigurationError: a setting cannot work.
-          CommandFailed: the node cannot listen where it should.
-          SystemExit: the program has raised it.
+          CommandFailed: the node cannot listen where it should, or is not attached in its time.
+          SystemExit: the program has raised it; or an operator wants the process to be started again.
         """
         if self._arguments.verbose:
             logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
         try:
             ended = trio.run(self._serve)
+        except SystemExit:
+            raise
         except BaseException as error:
             if not self._opened and isinstance(error, ConfigurationError):
                 raise
             if not self._opened and isinstance(error, OSError):
                 raise CommandFailed(CANNOT_JOIN, error.strerror or str(error)) from None
+            if not self._opened and isinstance(error, NotAttached):
+                raise CommandFailed(CANNOT_JOIN, str(error)) from None
             return report_program(error)
         if isinstance(ended, SystemExit):
             raise ended
@@ -122,22 +120,26 @@ class DeployedNode:
         command_line = dict(command_line_layer(self._arguments))
         command_line |= {name: Given(name, value, "trio-mp") for name, value in self._fixed.items()}
         with (
-            cancelled_by_sigterm() as scope,
+            # Also while the node is opened, and while it closes. Not around Trio's run, which has a handler of its own.
+            STOPPING_PROCESS.hearing() as opening,
             from_outside(None, profile, (), self._defaults, command_line) as (node_id, found),
+            opening,
         ):
             settings = self._adjust(found)
             # Started here and not by the node, so that their exceptions can be told from those of its opening.
             services = find_services(checked_services("services", settings.pop("services", ())))
             async with self._open_node(node_id, settings) as node:
                 self._opened = True
-                with scope:
+                async with self._stop(node, Output(self._arguments).say) as stopping:
                     start_services(node, map(self._watch, services))
+                    node._runtime.standing.start()
                     try:
                         return await self._main(node)
                     except SystemExit as left:
                         # The node closes in good order first: what was sent before still goes out.
                         return left
-        # SIGTERM, or the parent of this process, has ended it.
+            # A signal, an operator or the parent of this process has ended it.
+            return stopping.exit_status
         return OK
 
 

@@ -16,9 +16,11 @@ from .._node.opening import open_node_from
 from .._peers.dialled import Dialled
 from .._peers.network import Network
 from .._protocol.database.records import NODES
-from .._transport.addresses import Address
-from .deployed import command_line_layer
+from .._services.seed_names import SeedName
+from .._transport.addresses import Address, DirectorySeed, SeedAddress
+from .._transport.seed_files import SeedFiles, read_seed_files
 from .exits import NO, OK
+from .options import command_line_layer
 from .output import Output
 
 FINE, WARNING, WRONG = "ok", "warning", "wrong"
@@ -106,22 +108,53 @@ def _look_at_limits(diagnosis: Diagnosis) -> None:
         diagnosis.say("open files", WARNING, f"at most {soft}, and each connection needs one; {todo}")
 
 
-async def _try_seed(seed: Address, node: Node, network: Network, diagnosis: Diagnosis) -> list[str]:
-    """Try to connect with a seed; returns the IDs of the nodes that are there."""
+async def _look_up(seed: SeedAddress, network: Network, diagnosis: Diagnosis) -> list[Address]:
+    """Find the addresses that a seed stands for, and say what they are; none if that is not possible."""
     begun = trio.current_time()
+    if isinstance(seed, DirectorySeed):
+        return await _look_into(seed, network, diagnosis)
     addresses: list[Address] = []
     with trio.move_on_after(RESOLVING):
         try:
-            addresses = await network.environment.transport.resolve(seed)
+            places = await SeedName(seed, network.environment.transport).look_up()
+            addresses = [place.address for place in places]
         except OSError as error:
             todo = "is it right, and does this machine resolve names?"
             diagnosis.say(f"{seed}", WRONG, f"the name cannot be resolved: {error.strerror or error}; {todo}", begun)
             return []
     if not addresses:
         diagnosis.say(f"{seed}", WRONG, f"the name has no address, or none within {RESOLVING:g} s", begun)
-        return []
-    if [str(address) for address in addresses] != [str(seed)]:
+    elif [str(address) for address in addresses] != [str(seed)]:
         diagnosis.say(f"{seed}", FINE, f"is {', '.join(map(str, addresses))}", begun)
+    return addresses
+
+
+async def _look_into(seed: DirectorySeed, network: Network, diagnosis: Diagnosis) -> list[Address]:
+    """Find the addresses that nodes have written in a directory, and say which nodes."""
+    begun = trio.current_time()
+    listing: SeedFiles | None = None
+    with trio.move_on_after(RESOLVING):
+        try:
+            listing = await network.environment.in_thread(lambda: read_seed_files(seed.path, old_before=0))
+        except OSError as error:
+            todo = "is the path right, may this user read it, and has a node with this seed run?"
+            text = f"the directory cannot be read: {error.strerror or error}; {todo}"
+            diagnosis.say(f"{seed}", WRONG, text, begun)
+            return []
+    if listing is None:
+        diagnosis.say(f"{seed}", WRONG, f"the file system does not answer within {RESOLVING:g} s", begun)
+        return []
+    if listing.faults:
+        diagnosis.say(f"{seed}", WARNING, f"files that are not read: {'; '.join(listing.faults)}", begun)
+    named = ", ".join(file.node_id for file in listing.files)
+    text = f"these nodes are written there: {named}" if named else "no node is written there; does one run?"
+    diagnosis.say(f"{seed}", FINE if named else WRONG, text, begun)
+    return list(dict.fromkeys(address for file in listing.files for address in file.addresses))
+
+
+async def _try_seed(seed: SeedAddress, node: Node, network: Network, diagnosis: Diagnosis) -> list[str]:
+    """Try to connect with a seed; returns the IDs of the nodes that are there."""
+    addresses = await _look_up(seed, network, diagnosis)
     tried: list[tuple[Address, Dialled, float]] = []
     for address in addresses:
         begun = trio.current_time()

@@ -10,48 +10,30 @@ from typing import Final
 
 from .harmless import harmless, harmless_lines
 
+# What each means stands once, in `STATUSES`.
 OK: Final = 0
-"""Yes: what was asked for has happened."""
-
 NO: Final = 1
-"""No: the port is dead, the node is not there, the answer was an error."""
-
 USAGE: Final = 2
-"""The command line, a variable or the file of profiles is wrong."""
-
 CANNOT_JOIN: Final = 3
-"""The tool could not join the network."""
-
 REFUSED: Final = 4
-"""A node does not allow it."""
-
 TIME_RAN_OUT: Final = 5
-"""The time of `--timeout` has passed."""
-
 OUR_ERROR: Final = 70
-"""An error in this program."""
-
 CTRL_C: Final = 130
-"""Interrupted by Ctrl-C."""
 
 STATUSES: dict[int, str] = {
     OK: "yes: what was asked for has happened",
     NO: "no: the port is dead, the node is not there, the answer was an error",
     USAGE: "the command line, a variable or the file of profiles is wrong",
-    CANNOT_JOIN: "the command could not join the network",
+    CANNOT_JOIN: "the command could not join the network, or nobody answers where it asks",
     REFUSED: "a node refuses it",
     TIME_RAN_OUT: "the time of --timeout has passed",
     OUR_ERROR: "an error in trio-mp itself",
     CTRL_C: "interrupted by Ctrl-C",
 }
-"""All statuses, for the documentation."""
+"""All exit statuses and what they mean, for who reads the code and for the documentation."""
 
 _OF_CALLS = {"refused": REFUSED, "expired": TIME_RAN_OUT}
 """What a call is answered with that has a status of its own. Its time is that of `--timeout`."""
-
-TRACE = "TRIO_MP_TRACE"
-"""The variable that shows the traceback of an error of this program, as `-v` does."""
-
 
 class CommandFailed(Exception):
     """A command ends, with a status and a line for people.
@@ -75,11 +57,13 @@ def report(error: BaseException, arguments: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return status
     if status == OUR_ERROR:
-        if os.environ.get(TRACE) or getattr(arguments, "verbose", False):
+        # A command without -v, or a command line that could not be read, shows all at once.
+        shown = getattr(arguments, "verbose", True)
+        if shown:
             for line in harmless_lines("".join(traceback.format_exception(error))):
                 print(line, file=sys.stderr)
-        name = type(error).__name__
-        told = f"an error in trio-mp itself: {name}: {error}; please report it, with what -v shows"
+        name, more = type(error).__name__, "the lines above" if shown else "what -v shows"
+        told = f"an error in trio-mp itself: {name}: {error}; please report it, with {more}"
     elif status == TIME_RAN_OUT:
         told = f"the {arguments.timeout:g} s of --timeout have passed"
     else:

@@ -16,11 +16,11 @@ import trio
 from .._errors import ConfigurationError
 from .._node.node import Node
 from .._node.opening import open_node_from
-from .._profiles.sources import Given, Layer, checked
 from .._protocol.database.records import NODES, TOOLS
 from .._services.nodes import is_node
 from .exits import CANNOT_JOIN, NO, CommandFailed
 from .harmless import harmless_lines
+from .options import command_line_layer
 from .output import Output
 
 JOINING = 10.0
@@ -87,22 +87,12 @@ def run_tool(arguments: argparse.Namespace, main: Callable[[Tool], Awaitable[int
 
 async def _run(arguments: argparse.Namespace, main: Callable[[Tool], Awaitable[int]]) -> int:
     seconds = math.inf if arguments.timeout is None else arguments.timeout
-    async with open_node_from(_command_line(arguments), profile=arguments.profile or True, tool=True) as node:
+    async with open_node_from(command_line_layer(arguments), profile=arguments.profile or True, tool=True) as node:
         # The node closes outside of it, so that an error that comes with the last moment stays what it is.
         ends = trio.current_time() + seconds
         await _join(node, min(JOINING, seconds))
         with trio.fail_at(ends):
             return await main(Tool(node, arguments, Output(arguments)))
-
-
-def _command_line(arguments: argparse.Namespace) -> Layer:
-    """The settings that the command line gives."""
-    layer: dict[str, Given] = {}
-    if arguments.seeds:
-        layer["seeds"] = checked("seeds", arguments.seeds, "--seed")
-    if arguments.secret_file is not None:
-        layer["secret_file"] = checked("secret_file", arguments.secret_file, "--secret-file")
-    return layer
 
 
 async def _join(node: Node, seconds: float) -> None:

@@ -140,7 +140,10 @@ def _items(setting: str, texts: list[str]) -> list[object]:
             except ValueError as error:
                 raise ConfigurationError(f"{setting}: expected a list of JSON, got {text!r}: {error}") from None
         else:
-            found = TABLE[setting].read(text)
+            try:
+                found = TABLE[setting].read(text)
+            except ValueError as error:
+                raise ConfigurationError(f"{setting}: {error}") from None
             items += found if isinstance(found, list) else [found]
     return items
 

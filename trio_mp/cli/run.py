@@ -12,14 +12,14 @@ from .._errors import ConfigurationError
 from .._node.child import Parent
 from .._node.node import Node
 from .._node.services import FoundService
-from .._settings.checks import addresses
+from .._settings.checks import binds as check_binds, strings
 from .._settings.settings import SettingArguments
-from .._transport.addresses import TCPAddress
-from .deployed import NOTHING, DeployedNode, complain, open_deployed, report_program, where
+from .._transport.addresses import InheritedBind, parse_seed
+from .deployed import NOTHING, DeployedNode, complain, report_program, where
 from .exits import NO, OK, USAGE, CommandFailed
 from .output import Output
 from .program import find_modules_here, find_program
-from .workers import run_workers, worker_opener
+from .workers import run_workers, worker_opener, worker_stopper
 
 EVERYWHERE = "*:4040"
 """Where a seed listens that nobody has told where."""
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Before the program is imported, which may take long: a worker whose parent dies must not outlive it.
     parent = _parent() if arguments.worker is not None else None
     find_modules_here()
-    if arguments.restart is not None and arguments.workers is None:
+    if arguments.restart is not None and arguments.workers is None and parent is None:
         raise ConfigurationError("--restart: expected it with --workers, got it alone; give --workers 1")
     if arguments.workers is not None:
         return run_workers(arguments)
@@ -62,8 +62,16 @@ def run(arguments: argparse.Namespace) -> int:
         await program.run(node)
         return OK
 
-    open_node = open_deployed if parent is None else worker_opener(parent, str(arguments.worker))
-    return DeployedNode(arguments, main, adjust=adjust, open_node=open_node, watch=services.watch).run()
+    if parent is None:
+        return DeployedNode(arguments, main, adjust=adjust, watch=services.watch).run()
+    return DeployedNode(
+        arguments,
+        main,
+        adjust=adjust,
+        open_node=worker_opener(parent, arguments.worker),
+        watch=services.watch,
+        stop=worker_stopper(arguments.restart),
+    ).run()
 
 
 def seed(arguments: argparse.Namespace) -> int:
@@ -148,11 +156,12 @@ def as_seed(settings: SettingArguments) -> SettingArguments:
     addresses as seeds, too.
     """
     found = settings.copy()
-    binds = addresses("binds", found.get("binds") or ())
+    binds = check_binds("binds", found.get("binds")) or ()
     if not binds:
         raise ConfigurationError("binds: expected an address to listen on for a seed, got none; give --bind ADDRESS")
-    seeds = [str(address) for address in addresses("seeds", found.get("seeds") or ())]
-    own = [str(bind) for bind in binds if not (isinstance(bind, TCPAddress) and bind.port == 0)]
+    seeds = [str(parse_seed(text, setting="seeds")) for text in strings("seeds", found.get("seeds") or ())]
+    # Of the others only a node that listens knows where that is.
+    own = [str(bind) for bind in binds if not isinstance(bind, InheritedBind) and getattr(bind, "port", None) != 0]
     if seeds:
         found["seeds"] = list(dict.fromkeys([*seeds, *own]))
     return found

@@ -12,6 +12,8 @@ import trio
 
 from .._node.child import Parent, open_node_beside
 from .._node.node import Node
+from .._node.signals import Stopping
+from .._protocol.drain import Drained
 from .._protocol.supervision import Restart
 from .._reason import describe, is_expected
 from .._settings.settings import SettingArguments
@@ -21,8 +23,9 @@ from .._supervision.errors import SupervisorFailed
 from .._supervision.process_kind import ProcessKind
 from .._supervision.processes import START_TIMEOUT
 from .._supervision.reference import ChildRef
+from .._supervision.supervisor import Supervisor
 from .._workers.opening import private_directory
-from .deployed import NOTHING, DeployedNode, NodeFrom, complain, where
+from .deployed import NOTHING, DeployedNode, NodeFrom, StopFrom, complain, where
 from .exits import NO, OK
 from .output import Output
 
@@ -31,8 +34,8 @@ RESTARTS = {"never": Restart.TEMPORARY, "on-failure": Restart.TRANSIENT, "always
 LIMIT, WITHIN = 3, 30.0
 """How many restarts there may be for each worker within so many seconds, before the supervisor gives up."""
 
-_OF_THE_PARENT = ("binds", "seeds", "secret", "encryption")
-"""The settings that a worker has from the process that supervises it."""
+_OF_THE_PARENT = ("binds", "advertise", "seeds", "secret", "encryption", "health")
+"""The settings that a worker has from the process that supervises it, or leaves to that process."""
 
 
 def run_workers(arguments: argparse.Namespace) -> int:
@@ -47,10 +50,17 @@ def run_workers(arguments: argparse.Namespace) -> int:
         def adjust(settings: SettingArguments) -> SettingArguments:
             return settings if settings.get("binds") or settings.get("seeds") else _private(settings, stack)
 
-        async def main(node: Node) -> int:
-            return await _supervise(node, arguments, Output(arguments))
+        crews: dict[Node, WorkerCrew] = {}
 
-        return DeployedNode(arguments, main, fixed=NOTHING, adjust=adjust).run()
+        def stop(node: Node, tell: Callable[[str], object]) -> Stopping:
+            crew = crews[node] = WorkerCrew(node, arguments)
+            return crew.stopping(tell)
+
+        async def main(node: Node) -> int:
+            Output(arguments).say(f"{arguments.workers} workers of the node {node.id}{where(node)}")
+            return await crews[node].run()
+
+        return DeployedNode(arguments, main, fixed=NOTHING, adjust=adjust, stop=stop).run()
 
 
 def worker_opener(parent: Parent, node_id: str) -> NodeFrom:
@@ -70,6 +80,21 @@ def worker_opener(parent: Parent, node_id: str) -> NodeFrom:
     return open_worker_node
 
 
+def worker_stopper(restart: str) -> StopFrom:
+    """Make the function that stops the node of a worker in good order.
+
+    Args:
+      restart: when the worker is started again: a word of `RESTARTS`.
+    """
+    restarter = "" if restart == "never" else f"`trio-mp run --workers` with --restart {restart}"
+
+    def stop_worker(node: Node, tell: Callable[[str], object]) -> Stopping:
+        seconds = node._runtime.settings.drain_timeout
+        return Stopping(node, node.drain, seconds=seconds, restarter=restarter, tell=tell)
+
+    return stop_worker
+
+
 def _private(settings: SettingArguments, stack: ExitStack) -> SettingArguments:
     """The settings of a node that has no network: one for its workers alone."""
     found = settings.copy()
@@ -79,7 +104,7 @@ def _private(settings: SettingArguments, stack: ExitStack) -> SettingArguments:
     return found
 
 
-def _command(arguments: argparse.Namespace, node_id: str) -> list[str]:
+def _command(arguments: argparse.Namespace, node_id: str, restart: str) -> list[str]:
     """The command line of a worker: that of this process, without what is for this process alone."""
     options: list[str] = []
     for option, value in (("--profile", arguments.profile), ("--secret-file", arguments.secret_file)):
@@ -88,48 +113,119 @@ def _command(arguments: argparse.Namespace, node_id: str) -> list[str]:
     safe = ["-P"] if sys.flags.safe_path else []
     # Behind `--` all is the program's, even if it looks like an option.
     words = ["--", *arguments.words] if arguments.words[:1] != ["--"] else arguments.words
-    return [sys.executable, *safe, "-m", "trio_mp.cli", "run", "--worker", node_id, *options, *words]
+    run = [sys.executable, *safe, "-m", "trio_mp.cli", "run"]
+    return [*run, "--worker", node_id, "--restart", restart, *options, *words]
 
 
-async def _supervise(node: Node, arguments: argparse.Namespace, output: Output) -> int:
-    count: int = arguments.workers
-    restart = RESTARTS[arguments.restart or "on-failure"]
-    settings = check_supervisor(
-        strategy="one_for_one",
-        limit=LIMIT * count,
-        within=WITHIN,
-        backoff=DEFAULT_BACKOFF,
-        auto_shutdown="never",
-        name="of the workers",
-        epochs=None,
-    )
-    output.say(f"{count} workers of the node {node.id}{where(node)}")
-    crew = SupervisorBlock(node._runtime, node._spawner, node.database, settings)
-    workers: list[ChildRef] = []
-    try:
-        async with crew as supervisor:
-            names = [f"{node.id}/{number}" for number in range(1, count + 1)]
-            child = ChildSettings(restart, None, significant=False, listed=None)
+class WorkerCrew:
+    """The workers of one command, and the supervisor of them.
 
-            async def start(name: str) -> None:
-                kind = ProcessKind(node._runtime, _command(arguments, name), None, None, START_TIMEOUT)
-                workers.append(await crew.add(kind, name, child))
+    Args:
+      node: of this process.
+      arguments: of the command line.
+    """
 
+    def __init__(self, node: Node, arguments: argparse.Namespace) -> None:
+        self._node = node
+        self._arguments = arguments
+        settings = node._runtime.settings
+        # A worker that has drained unwinds, and closes its node.
+        self._shutdown = settings.drain_timeout + 2 * settings.shutdown_timeout
+        self._crew = SupervisorBlock(
+            node._runtime,
+            node._spawner,
+            node.database,
+            check_supervisor(
+                strategy="one_for_one",
+                limit=LIMIT * arguments.workers,
+                within=WITHIN,
+                backoff=DEFAULT_BACKOFF,
+                auto_shutdown="never",
+                name="of the workers",
+                epochs=None,
+            ),
+        )
+        self._kinds: list[ProcessKind] = []
+        self._workers: list[ChildRef] = []
+        self._supervisor: Supervisor | None = None
+        self._has_ended = trio.Event()
+        self._stops = False
+
+    def stopping(self, tell: Callable[[str], object]) -> Stopping:
+        """Make what stops this process in good order: a little later than the last worker, which has its own time."""
+        return Stopping(self._node, self._drain, seconds=self._shutdown + 1, tell=tell)
+
+    async def run(self) -> int:
+        """Run the workers until all have ended for good; returns the exit status. A checkpoint."""
+        try:
+            return await self._run()
+        except SupervisorFailed as failure:
+            complain(failure.message)
+            return NO
+        finally:
+            self._has_ended.set()
+
+    async def _run(self) -> int:
+        async with self._crew as self._supervisor:
             try:
-                # One before the others: what is wrong with the program is said once.
-                await start(names[0])
-                await _at_once(start, names[1:])
-            except (RuntimeError, OSError, trio.TooSlowError) as error:
-                complain(f"the workers cannot be started: {error}")
-                return NO
-            await supervisor.wait()
-    except SupervisorFailed as failure:
-        complain(failure.message)
-        return NO
-    failed = [worker for worker in workers if not is_expected(worker.reason)]
-    for worker in failed:
-        complain(f"the worker {worker.name} has failed: {describe(worker.reason)}")
-    return NO if failed else OK
+                if not await self._start():
+                    return NO
+                await self._supervisor.wait()
+            except BaseException:
+                # Before the supervisor stops them, for which they would have the time to drain.
+                self._cut()
+                raise
+        failed = [worker for worker in self._workers if not is_expected(worker.reason)]
+        for worker in failed:
+            complain(f"the worker {worker.name} has failed: {describe(worker.reason)}")
+        return NO if failed else OK
+
+    async def _start(self) -> bool:
+        """Start all workers; returns whether that has succeeded, as far as they were not stopped meanwhile."""
+        names = [f"{self._node.id}/{number}" for number in range(1, self._arguments.workers + 1)]
+        try:
+            # One before the others: what is wrong with the program is said once.
+            await self._start_one(names[0])
+            await _at_once(self._start_one, names[1:])
+        except trio.ClosedResourceError:
+            if not self._stops:
+                raise
+        except (RuntimeError, OSError, trio.TooSlowError) as error:
+            complain(f"the workers cannot be started: {error}")
+            return False
+        return True
+
+    async def _start_one(self, name: str) -> None:
+        if self._stops:
+            raise trio.ClosedResourceError(f"the workers are stopped, so {name} cannot be started")
+        restart = self._arguments.restart or "on-failure"
+        command = _command(self._arguments, name, restart)
+        kind = ProcessKind(self._node._runtime, command, None, None, START_TIMEOUT, drains=True)
+        self._kinds.append(kind)
+        child = ChildSettings(RESTARTS[restart], self._shutdown, significant=False, listed=None)
+        self._workers.append(await self._crew.add(kind, name, child))
+
+    async def _drain(self) -> Drained:
+        """Have all workers drain and end, at once. Returns when `run` has. Cancelled, they end now."""
+        self._stops = True
+        try:
+            async with trio.open_nursery() as nursery:
+                # The node drains, too, so that its supervisor starts no worker again.
+                nursery.start_soon(self._node.drain)
+                if self._supervisor is not None:
+                    for worker in self._supervisor.children:
+                        nursery.start_soon(self._supervisor.stop, worker)
+            await self._has_ended.wait()
+        except BaseException:
+            self._cut()
+            raise
+        return Drained()
+
+    def _cut(self) -> None:
+        """Have the workers that still run end now."""
+        for kind in self._kinds:
+            if kind.process is not None and not kind.process.ended.is_set():
+                kind.process.stop(self._node._runtime.settings.shutdown_timeout)
 
 
 async def _at_once(start: Callable[[str], Awaitable[None]], names: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from .._services.nodes import is_node
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class NodePlace:
     """A node's place in the network.
 
     Attributes:
@@ -67,18 +67,18 @@ def runs_known_to(node: Node) -> dict[str, str]:
     return {node_id: said[0] for node_id, said in table.items() if isinstance(said, list) and is_node(node_id, said)}
 
 
-def standings_of(nodes: Mapping[str, Node], seeds_of: Callable[[str], Iterable[str]]) -> dict[str, Standing]:
+def places_of(nodes: Mapping[str, Node], seeds_of: Callable[[str], Iterable[str]]) -> dict[str, NodePlace]:
     """The places of these nodes. Nodes without a network have none.
 
     Args:
       nodes: the nodes that live, by ID.
       seeds_of: gives the IDs of those seeds of a node that live.
     """
-    standings: dict[str, Standing] = {}
+    places: dict[str, NodePlace] = {}
     for node_id, node in nodes.items():
         if node._membership is not None:
             rules = node._membership.rules
-            standings[node_id] = Standing(
+            places[node_id] = NodePlace(
                 seeds=frozenset(seeds_of(node_id)) & nodes.keys(),
                 has_seeds=bool(node._runtime.settings.seeds),
                 is_global=rules.is_global,
@@ -86,10 +86,10 @@ def standings_of(nodes: Mapping[str, Node], seeds_of: Callable[[str], Iterable[s
                 mesh=frozenset(rules.mesh),
                 guests=frozenset(rules.guests),
             )
-    return standings
+    return places
 
 
-def find_fault(nodes: Mapping[str, Standing]) -> str:
+def find_fault(nodes: Mapping[str, NodePlace]) -> str:
     """Say what is wrong with a network at rest, in which all nodes can reach each other; or an empty text."""
     parts = parts_of(nodes)
     for node_id, node in nodes.items():
@@ -114,12 +114,12 @@ def find_fault(nodes: Mapping[str, Standing]) -> str:
     return ""
 
 
-def are_bound(nodes: Mapping[str, Standing], one: str, other: str) -> bool:
+def are_bound(nodes: Mapping[str, NodePlace], one: str, other: str) -> bool:
     """Whether two nodes must be connected: both are global, or one is attached to the other."""
     return other in nodes[one].mesh or nodes[one].anchor == other or nodes[other].anchor == one
 
 
-def parts_of(nodes: Mapping[str, Standing]) -> dict[str, str]:
+def parts_of(nodes: Mapping[str, NodePlace]) -> dict[str, str]:
     """For each node, a name of the part of the network that it belongs to. Seeds hold the parts together."""
     parts = {node_id: node_id for node_id in nodes}
     for node_id, node in nodes.items():

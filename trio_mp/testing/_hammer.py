@@ -39,6 +39,7 @@ class Summary:
       turns: how many turns of singletons there were.
       answered: how many calls were answered whose handlers the hammer has followed.
       items: how many items were received from channels.
+      drains: how many drains have ended, or were cut off.
       faults: how many faults of each kind were injected.
       violations: the results with a violation.
     """
@@ -54,6 +55,7 @@ class Summary:
     turns: int = 0
     answered: int = 0
     items: int = 0
+    drains: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     violations: list[Result] = field(default_factory=list)
 
@@ -69,6 +71,7 @@ class Summary:
         self.turns += result.turns
         self.answered += result.answered
         self.items += result.items
+        self.drains += result.drains
         self.faults += result.faults
         if result.violation:
             self.violations.append(result)
@@ -138,6 +141,7 @@ def draw(summary: Summary) -> str:
     add("turns of singletons", f"{summary.turns:,}")
     add("calls followed", f"{summary.answered:,}", "answered")
     add("items of channels", f"{summary.items:,}")
+    add("drains", f"{summary.drains:,}")
     add("faults", f"{summary.faults.total():,}")
     for kind, count in sorted(summary.faults.items()):
         add(f"  {kind}", f"{count:,}")

@@ -10,7 +10,7 @@ import trio
 from .._node.node import Node
 from .._protocol.database.records import NODES, same
 from .._services.database import GRACE
-from ._formation import Standing, parts_of, standings_of
+from ._formation import NodePlace, parts_of, places_of
 from ._network import SimulatedNetwork
 from ._rules import Rule
 from ._workload import Trial
@@ -96,12 +96,12 @@ def judge_database(network: SimulatedNetwork) -> None:
     Raises:
       PromiseBroken: a global node holds something else.
     """
-    standings = standings_of(network.nodes, network.seeds_of)
-    parts = parts_of(standings)
+    places = places_of(network.nodes, network.seeds_of)
+    parts = parts_of(places)
     for node_id, node in network.nodes.items():
-        if node_id in standings and standings[node_id].is_global:
+        if node_id in places and places[node_id].is_global:
             said = node.database._replica.held(NODES)
-            expected = _true_nodes(network.nodes, standings, [one for one in parts if parts[one] == parts[node_id]])
+            expected = _true_nodes(network.nodes, places, [one for one in parts if parts[one] == parts[node_id]])
             if not same(dict(sorted(said.items())), expected):
                 network.oracle.fail(Rule.DATABASE, f"expected {node_id} to hold {expected}, got {said}")
             lies = node.database._replica.held("lies")
@@ -109,6 +109,6 @@ def judge_database(network: SimulatedNetwork) -> None:
                 network.oracle.fail(Rule.DATABASE, f"expected {node_id} to hold no lies, got {lies}")
 
 
-def _true_nodes(nodes: Mapping[str, Node], standings: Mapping[str, Standing], part: list[str]) -> dict[str, object]:
-    known = [one for one in sorted(part) if standings[one].is_global or standings[one].anchor is not None]
+def _true_nodes(nodes: Mapping[str, Node], places: Mapping[str, NodePlace], part: list[str]) -> dict[str, object]:
+    known = [one for one in sorted(part) if places[one].is_global or places[one].anchor is not None]
     return {one: [nodes[one]._runtime.incarnation, *nodes[one].binds] for one in known}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import random
@@ -16,11 +17,13 @@ from trio.testing import MockClock
 from .._node.node import Node
 from .._node.opening import open_node_in
 from .._protocol.handshake.session import TLSChannel
-from .._settings.environment import Environment
+from .._settings.environment import Environment, InThread
 from .._settings.settings import SettingArguments
+from .._transport.addresses import DirectorySeed
+from .._transport.seed_files import read_seed_files
 from .._transport.throwaway import throwaway_tls
 from ._faults import Faults
-from ._formation import Ties, are_bound, find_fault, runs_known_to, standings_of
+from ._formation import Ties, are_bound, find_fault, places_of, runs_known_to
 from ._nodes import FairnessClock, NodeTransport, Place, silence
 from ._oracle import Oracle
 from ._postman import Postman
@@ -41,10 +44,17 @@ Program: TypeAlias = Callable[[Node], Awaitable[object]]
 T = TypeVar("T")
 
 
-async def _at_once(function: Callable[[], T]) -> T:
-    """Run a function that blocks. Not in a thread: the virtual clock would jump while it runs."""
-    await trio.lowlevel.checkpoint()
-    return function()
+def _in_no_thread(transport: NodeTransport) -> InThread:
+    """Make what runs functions that block. Not in a thread: the virtual clock would jump while it runs."""
+
+    async def run_at_once(function: Callable[[], T]) -> T:
+        await trio.lowlevel.checkpoint()
+        if transport.dead:
+            # A killed process cannot even remove a file.
+            raise OSError(errno.EIO, "the node has crashed")
+        return function()
+
+    return run_at_once
 
 
 def address_of(node_id: str) -> str:
@@ -167,8 +177,14 @@ class SimulatedNetwork(Faults):
 
     def seeds_of(self, node_id: str) -> tuple[str, ...]:
         """The IDs of those seeds of a node that are nodes of this network and listen now."""
-        seeds = self.nodes[node_id]._runtime.settings.seeds
-        places = [self._places[str(seed)] for seed in seeds if str(seed) in self._places]
+        found: dict[str, None] = {}
+        for seed in self.nodes[node_id]._runtime.settings.seeds:
+            if isinstance(seed, DirectorySeed):
+                files = read_seed_files(seed.path, old_before=0).files
+                found.update((str(address), None) for file in files for address in file.addresses)
+            else:
+                found[str(seed)] = None
+        places = [self._places[address] for address in found if address in self._places]
         return tuple(place.transport.host.node_id for place in places)
 
     async def settle(self) -> None:
@@ -180,10 +196,10 @@ class SimulatedNetwork(Faults):
         self.heal()
         await trio.sleep(self.oracle.bounds.longest + 1)
         self.oracle.check()
-        standings = standings_of(self.nodes, self.seeds_of)
-        self.oracle.formed(find_fault(standings))
-        for one, other in itertools.combinations(standings, 2):
-            bound = are_bound(standings, one, other)
+        places = places_of(self.nodes, self.seeds_of)
+        self.oracle.formed(find_fault(places))
+        for one, other in itertools.combinations(places, 2):
+            bound = are_bound(places, one, other)
             self.oracle.connections(one, other, self.uses(one, other), self.uses(other, one), bound=bound)
         self.check_memory()
         self.oracle.finish()
@@ -208,13 +224,14 @@ class SimulatedNetwork(Faults):
         def make_tls(server: bool) -> TLSChannel:
             return SimulatedTLS(numbers.randbytes, server)
 
+        transport = NodeTransport(self, host)
         return Environment(
             entropy=numbers.randbytes,
             jitter=numbers.random,
-            transport=NodeTransport(self, host),
+            transport=transport,
             make_tls=throwaway_tls if self._real_tls else make_tls,
             fairness_clock=fairness,
-            in_thread=_at_once,
+            in_thread=_in_no_thread(transport),
             # The machine's, which goes on while no node runs on it.
             wall_clock=lambda: _EPOCH + trio.current_time() - self._begun + self._wall_offsets.get(node_id, 0.0),
         )

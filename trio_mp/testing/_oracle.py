@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NoReturn
 
 import trio
@@ -69,6 +69,10 @@ class Oracle:
         self._started_at = float("-inf")
         # Until when others may believe what a run has said of another node.
         self._lies: dict[tuple[str, str], float] = {}
+        # For a run, and one of another node that drains: how many messages to each port of it were sent before the
+        # first run heard of that. And the messages that a handler or a task has not done with, by port.
+        self._heard: dict[tuple[str, str], dict[str, int]] = {}
+        self._in_hand: dict[str, set[tuple[str, int]]] = {}
 
     # Nodes and ports -----------------------------------------------------------------------------------------------
 
@@ -138,8 +142,13 @@ class Oracle:
         """The number of the next message of a run to a port."""
         return len(self._stream(run, port).sent)
 
-    def message_sent(self, run: str, port: str) -> None:
-        """Note that a run has sent a message to a port, and that sending raised nothing."""
+    def message_sent(self, run: str, port: str, losses: int | None = None) -> None:
+        """Note that a run has sent a message to a port, and that sending raised nothing.
+
+        Args:
+          run, port: which.
+          losses: how often the node of the run had lost what it had queued for the port's node, before it sent this.
+        """
         if not self.lives(run):
             return
         stream = self._stream(run, port)
@@ -147,11 +156,14 @@ class Oracle:
         self.sent += 1
         self._note("sends", run, port, len(stream.sent), stream.epoch)
         stream.sent.append((stream.epoch, tuple(stream.monitors), self._now()))
+        stream.losses.append(losses)
 
     def message_withdrawn(self, run: str, port: str) -> None:
         """Take back the latest message of a run to a port: sending it has raised."""
         if self.lives(run):
-            self._stream(run, port).sent.pop()
+            stream = self._stream(run, port)
+            stream.sent.pop()
+            stream.losses.pop()
 
     def delivered_to(self, port: str, run: str, number: int, sent_to: str | None = None) -> None:
         """Note that a message was delivered to a port.
@@ -271,6 +283,61 @@ class Oracle:
         if self._is_lied_about(node_id):
             return float("-inf")
         return self.calm_since(max(when, self._untied_at, self._started_at))
+
+    # Drains --------------------------------------------------------------------------------------------------------
+
+    def drain_heard(self, run: str, drained: str) -> None:
+        """Note that a run hears that a run of another node drains, or of its own node. Only the first time counts."""
+        if self.lives(run) and self.lives(drained) and (run, drained) not in self._heard:
+            self._note("hears of the draining", run, drained)
+            self._heard[run, drained] = {
+                port: len(stream.sent)
+                for (sender, port), stream in self._streams.items()
+                if sender == run and self._ports.get(port, ("", False))[0] == drained
+            }
+
+    def work_begins(self, port: str, run: str, number: int) -> None:
+        """Note that a handler or a task works at a message that was delivered."""
+        self._in_hand.setdefault(port, set()).add((run, number))
+
+    def work_ends(self, port: str, run: str, number: int) -> None:
+        """Note that the handler or task has done with that message."""
+        self._in_hand.get(port, set()).discard((run, number))
+
+    def drained(
+        self, run: str, unfinished: Collection[str], ports: Collection[str], losses: Callable[[str], int]
+    ) -> None:
+        """Check that a run has handled what others had sent before they heard that it drains: its drain has ended now.
+
+        Args:
+          run: the run that has drained.
+          unfinished: the IDs of the ports and nodes that the drain has named.
+          ports: the IDs of the ports of that run that are alive.
+          losses: says of a run of a node how often it has lost what it had queued for the node that has drained.
+        """
+        self._note("drained", run, *unfinished)
+        for (sender, drained), ports_heard in self._heard.items():
+            if drained != run or not self.lives(sender) or sender.rpartition("/")[0] in unfinished:
+                continue
+            lost = losses(sender)
+            for port, count in ports_heard.items():
+                if port in ports and port not in unfinished:
+                    self._check_handled(port, sender, count, lost)
+
+    def has_heard(self, run: str, drained: str) -> None:
+        """Check that a run has heard that another one drains: they are connected, and the drain has ended."""
+        if self.lives(run) and (run, drained) not in self._heard:
+            self.fail(Rule.DRAINED, f"{drained} has drained, and {run}, which is connected, has not heard of it", run)
+
+    def _check_handled(self, port: str, sender: str, count: int, lost: int) -> None:
+        stream = self._streams[sender, port]
+        for number in range(count):
+            if stream.losses[number] != lost or number in stream.dropped:
+                continue
+            if number > stream.last:
+                self.fail(Rule.DRAINED, f"{port} has not got message {number} of {sender}", port)
+            if (sender, number) in self._in_hand.get(port, ()):
+                self.fail(Rule.DRAINED, f"{port} has not done with message {number} of {sender}", port)
 
     # The database --------------------------------------------------------------------------------------------------
 

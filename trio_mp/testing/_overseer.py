@@ -15,7 +15,7 @@ from .._services.spawning import spawnable
 from .._supervision.arguments import Backoff
 from .._supervision.reference import ChildRef
 from .._supervision.supervisor import Supervisor
-from ._formation import parts_of, standings_of
+from ._formation import parts_of, places_of
 from ._lives import Lives
 from ._network import SimulatedNetwork
 from ._scenario import Plan
@@ -131,7 +131,7 @@ class Overseer:
         await trio.lowlevel.checkpoint()
         wanted: dict[str, str] = {}
         astray: set[str] = set()
-        parts = parts_of(standings_of(self._network.nodes, self._network.seeds_of))
+        parts = parts_of(places_of(self._network.nodes, self._network.seeds_of))
         for node_id, (_, children) in self._crews.items():
             if self._network.is_up(node_id):
                 wanted.update((self._names[child], child.port) for child in children)

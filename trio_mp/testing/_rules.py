@@ -31,6 +31,12 @@ class Rule(enum.Enum):
     CALLED_OFF = "at rest no handler goes on that ends with its call, and for whose answer nobody waits"
     AGAIN = "a call to a group that may be made again is answered, where the group has a member"
     ROSTER = "a group tells in turn that a member joins and leaves, and calls those that have joined"
+    DRAINED = (
+        "when a node has drained, what others had sent before they heard of it is handled, unless its port has died,"
+        " the sender has lost the connection, or the drain names either"
+    )
+    DRAIN_ENDS = "a drain ends when all have heard that have not been lost, or says what is unfinished"
+    WITHDRAWN = "a node that drains has no entry that names a port"
     CONVERGES = "at rest the members of a group are the registered ports that live"
     ITEMS = "the items of a channel are received in their order, none twice, and none is missing before a later one"
     FALSE_END = "the end of a channel is received when it was said, behind all items"

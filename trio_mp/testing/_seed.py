@@ -11,6 +11,7 @@ import trio
 from ._channel_player import ChannelPlayer
 from ._circle import Circle
 from ._desks import Desks
+from ._drains import Drainer
 from ._ledger import CallLedger
 from ._liar import Liar, judge_database
 from ._network import SimulatedNetwork, simulate
@@ -36,6 +37,7 @@ class Result:
       turns: how many turns of singletons there were.
       answered: how many calls were answered whose handlers the hammer has followed.
       items: how many items were received from channels.
+      drains: how many drains have ended, or were cut off.
       faults: how many faults of each kind were injected.
       digest: the digest of the trace.
       violation: the rule that was broken, what happened, and a shortened trace; empty if none was.
@@ -51,6 +53,7 @@ class Result:
     turns: int = 0
     answered: int = 0
     items: int = 0
+    drains: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     digest: str = ""
     violation: str = ""
@@ -72,6 +75,7 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
     plan = make_plan(network.generator("plan"), network.generator("shape"))
     parter, liar = Parter(network), Liar(network)
     parter.adjust(plan.nodes)
+    drainer = Drainer(network, plan)
     network.default_link.be_like(plan.link)
     network.oracle.bounds = plan.bounds
     overseer = Overseer(network, plan)
@@ -86,6 +90,7 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
                 nursery.start_soon(_start_later, network, trial, overseer, name, start)
             nursery.start_soon(_disturb, network, trial)
             nursery.start_soon(parter.run, trial)
+            nursery.start_soon(drainer.run, trial)
             nursery.start_soon(liar.run, trial)
         await trio.sleep_until(trial.quiet_at)
         down = [name for name in plan.nodes if not network.is_up(name)]
@@ -109,6 +114,7 @@ async def _run(network: SimulatedNetwork, result: Result) -> None:
         result.seconds = trio.current_time()
         result.sent, result.delivered, result.fired = oracle.sent, oracle.delivered, oracle.fired
         result.asked = parter.asked
+        result.drains = drainer.count
         result.lives = overseer.lives.count
         result.answered = ledger.answered
         result.items = channels.flows.received

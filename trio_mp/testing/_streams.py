@@ -60,16 +60,18 @@ class Stream:
 
     Attributes:
       sent: for each message its epoch, the monitors then in place, and its time. An epoch ends when one fires.
+      losses: for each message how often the sender's node had lost what it had queued; None if that is not known.
       last: the number of the last message that was delivered.
       delivered: how many messages were delivered.
       dropped: the numbers of calls that were not begun, because their callers did not wait for them any longer.
       monitors: the monitors in place.
     """
 
-    __slots__ = ("delivered", "dropped", "epoch", "last", "monitors", "sent")
+    __slots__ = ("delivered", "dropped", "epoch", "last", "losses", "monitors", "sent")
 
     def __init__(self) -> None:
         self.sent: list[tuple[int, tuple[KnownMonitor, ...], float]] = []
+        self.losses: list[int | None] = []
         self.last = -1
         self.delivered = 0
         self.dropped: set[int] = set()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import trio
@@ -41,6 +43,7 @@ class Witness:
         self.run: str = network.run_of(node)
         self._calls = 0
         node._runtime.dispatcher.tell_expired = self._call_dropped
+        node._runtime.observers.draining.append(self._hears_of_drain)
 
     # Ports ---------------------------------------------------------------------------------------------------------
 
@@ -57,9 +60,24 @@ class Witness:
         @port.on(reply=reply, cancel=cancel)
         def take(*stamped: Any) -> Any:
             message = self.unwrap(port, stamped)
-            return handler(*message) if handler is not None else None
+            result = handler(*message) if handler is not None else None
+            return self._follow(port, stamped, result) if inspect.iscoroutine(result) else result
 
         return port
+
+    async def _follow(self, port: Port, stamped: tuple[Any, ...], result: Coroutine[Any, Any, Any]) -> Any:
+        with self.work(port, stamped):
+            return await result
+
+    @contextmanager
+    def work(self, port: Port, stamped: tuple[Any, ...]) -> Iterator[None]:
+        """Tell the oracle that a handler or a task works at a message, for the length of the block."""
+        _, run, number, *_ = stamped
+        self.oracle.work_begins(str(port), run, number)
+        try:
+            yield
+        finally:
+            self.oracle.work_ends(str(port), run, number)
 
     def adopt(self, port: Port) -> None:
         """Tell the oracle of a port of this node, and later of the port's death."""
@@ -89,8 +107,9 @@ class Witness:
     def send(self, port: str, *message: Any) -> None:
         """Send a stamped message, as `Node.send` does."""
         port = str(port)
+        losses = losses_of(self.node, node_of(port))
         self.node.send(port, *self._stamp(port), *message)
-        self.oracle.message_sent(self.run, port)
+        self.oracle.message_sent(self.run, port, losses)
         self._look_at_queue(node_of(port))
 
     def _stamp(self, port: str) -> tuple[str, str, int, str]:
@@ -105,7 +124,7 @@ class Witness:
         self.oracle.call_begins(self.run, number, port)
         # Nothing else runs before `call` has sent the message.
         self.oracle.call_sent(self.run, number, port)
-        self.oracle.message_sent(self.run, port)
+        self.oracle.message_sent(self.run, port, losses_of(self.node, node_of(port)))
         try:
             reply = await self.node.call(port, *stamp, *message)
             self.oracle.call_answered(self.run, number)
@@ -124,6 +143,12 @@ class Witness:
             self.oracle.queued(
                 self.run, node_id, peer.association.outbox.queue.size, settings.queue_limit, settings.message_limit
             )
+
+    def _hears_of_drain(self, node_id: str) -> None:
+        """Tell the oracle that the run of another node drains that this one is connected with, if that run lives."""
+        peer = self.node._runtime.network.peers[node_id] if self.node._runtime.network is not None else None
+        if peer is not None and self.network.is_run_alive(node_id, peer.association.incarnation):
+            self.oracle.drain_heard(self.run, self.network.run_of(self.network.nodes[node_id]))
 
     # The database --------------------------------------------------------------------------------------------------
 
@@ -158,3 +183,10 @@ class Witness:
         monitor = self.node.link(str(port), str(to))
         self.oracle.monitor_set(self.run, monitor)
         return monitor
+
+
+def losses_of(node: Node, other: str) -> int:
+    """How often a node has lost what it had queued for another one."""
+    network = node._runtime.network
+    peer = network.peers.get(other) if network is not None else None
+    return peer.queue.losses if peer is not None else 0

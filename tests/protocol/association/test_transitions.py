@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+import os
 import re
 from typing import Any
 from xml.etree import ElementTree
@@ -39,7 +40,10 @@ def pairs(table: Table) -> set[tuple[str, str]]:
 
 
 @pytest.mark.exhaustive
-def test_the_tables_of_the_association_are_what_the_code_does() -> None:
+def test_the_tables_of_the_association_are_what_the_code_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two connections take every row; with three, in the thorough run, one waits behind another that waits."""
+    if os.environ.get("HYPOTHESIS_PROFILE") != "thorough":
+        monkeypatch.setitem(transitions.VALUES, "connection", transitions.CONNECTIONS[:2])
     walks = [transitions.walk(decides=decides) for decides in (True, False)]
     assert [walk.past for walk in walks] == [set(), set()]
     assert walks[0].rows | walks[1].rows == {*FENCE.rows, *STAGES.rows}
@@ -48,7 +52,7 @@ def test_the_tables_of_the_association_are_what_the_code_does() -> None:
 @pytest.mark.exhaustive
 def test_a_transition_past_the_table_and_a_row_that_is_not_taken_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # Fewer connections than above: this one has many more states.
-    monkeypatch.setitem(transitions.VALUES, "connection", transitions.CONNECTIONS[:2])
+    monkeypatch.setitem(transitions.VALUES, "connection", transitions.CONNECTIONS[:1])
     walk = transitions.walk(decides=True, kind=WritesBeforeOk)
     assert (Stage.GREETED, Stage.IN_USE) in walk.past
     assert Stage.CHOSEN not in {row.before for row in walk.rows}

@@ -97,6 +97,13 @@ def test_the_second_secret_is_not_used_when_dialling() -> None:
         dialled.line_received(dialler.prove("").strip())
 
 
+def test_who_refuses_a_secret_says_in_which_file_its_own_is() -> None:
+    _, dialled = greeted(with_keys(ALICE, NEW), dataclasses.replace(with_keys(BOB, OLD), keys_from="/etc/app/secret"))
+    dialler, _ = greeted(with_keys(ALICE, NEW), with_keys(BOB, OLD))
+    with pytest.raises(RemoteProtocolError, match=r"another secret .*; ours is in the secret_file /etc/app/secret$"):
+        dialled.line_received(dialler.prove("").strip())
+
+
 def test_a_node_does_not_take_another_one_for_itself() -> None:
     dialler, dialled = greeted(with_keys(ALICE, NEW), with_keys(BOB, NEW))
     assert not dialler.talks_to_itself

@@ -5,73 +5,14 @@ The network, and what the runtime does in it, are those of `membership_model`; `
 
 from __future__ import annotations
 
-import copy
-from collections import deque
-from typing import Any
-
 import pytest
-from membership_model import Network, Process, Way
+from directory_model import DirectoryNetwork
+from membership_explorer import explore
+from membership_model import Network
+
+from trio_mp._protocol.membership import written
 
 pytestmark = pytest.mark.exhaustive
-
-LIMIT = 60_000
-"""More states than any of these networks has: one that never comes to rest would have no end."""
-
-
-def key_of(network: Network, budget: int) -> object:
-    """All that the future depends on."""
-    return budget, tuple((node_id, key_of_process(process)) for node_id, process in network.processes.items())
-
-
-def key_of_process(process: Process) -> object:
-    rules = process.rules
-    # Everybody may do everything here, and the object that says so prints differently in each copy.
-    state = [frozen(getattr(rules, slot)) for slot in type(rules).__slots__ if slot != "permissions"]
-    ways = [(key, way.node_id, use_of(process, way)) for key, way in sorted(process.ways.items())]
-    wires = [
-        (other, wire.whole, frozenset(wire.open), repr(wire.incoming[process.node_id]))
-        for other, wire in sorted(process.wires.items())
-    ]
-    return tuple(state), tuple(ways), tuple(wires)
-
-
-def use_of(process: Process, way: Way) -> str:
-    if way.used is None:
-        return "none"
-    return "this one" if process.wires.get(way.node_id) is way.used else "another"
-
-
-def frozen(value: object) -> object:
-    return frozenset((key, repr(item)) for key, item in value.items()) if isinstance(value, dict) else repr(value)
-
-
-def accidents(network: Network) -> list[tuple[Any, ...]]:
-    """A connection breaks, or a node dies."""
-    cuts = [(network.cut, wire) for wire in network.wires() if wire.whole]
-    return [*cuts, *((network.stop, node_id) for node_id in network.processes)]
-
-
-def explore(network: Network, budget: int) -> int:
-    """Walk through all states, with so many accidents; where nothing can happen any more, all must be as it should."""
-    waiting = deque([(network, budget)])
-    seen = {key_of(network, budget)}
-    while waiting:
-        before, left = waiting.popleft()
-        ordinary = len(before.events())
-        if not ordinary:
-            before.check()
-        for number in range(ordinary + (len(accidents(before)) if left else 0)):
-            after = copy.deepcopy(before)
-            spent = number >= ordinary
-            step, *arguments = accidents(after)[number - ordinary] if spent else after.events()[number]
-            step(*arguments)
-            key = key_of(after, left - spent)
-            if key not in seen:
-                seen.add(key)
-                waiting.append((after, left - spent))
-        assert len(seen) < LIMIT, "it does not come to rest"
-    return len(seen)
-
 
 @pytest.mark.parametrize(
     "seeds, budget",
@@ -91,4 +32,24 @@ def test_a_network_forms_in_every_order(seeds: dict[str, str], budget: int) -> N
     states = explore(network, budget)
     print(f"{states:,} states")
     # One in which nothing happens would be as it should, too.
+    assert states > 50
+
+
+@pytest.mark.parametrize(
+    "names, enough, budget",
+    [
+        pytest.param("ab", 3, 2, id="two nodes that all write themselves, and two accidents"),
+        pytest.param("ab", 1, 2, id="two nodes of which one is enough, and two accidents"),
+        pytest.param("abc", 1, 0, id="three nodes of which one is enough"),
+    ],
+)
+def test_nodes_that_only_know_a_directory_find_each_other_in_every_order(
+    monkeypatch: pytest.MonkeyPatch, names: str, enough: int, budget: int
+) -> None:
+    monkeypatch.setattr(written, "ENOUGH", enough)
+    network = DirectoryNetwork()
+    for name in names:
+        network.start_unwritten(name)
+    states = explore(network, budget)
+    print(f"{states:,} states")
     assert states > 50

@@ -68,8 +68,8 @@ class Play:
                 case Ended(failed):
                     self.story.append(" ".join(["ended", *failed]))
 
-    def die(self, name: str, *, normal: bool = False, jitter: float = 0.0) -> str:
-        return self.do(self.rules.died(name, self.now, jitter, normal=normal))
+    def die(self, name: str, *, normal: bool = False, jitter: float = 0.0, again: bool = False) -> str:
+        return self.do(self.rules.died(name, self.now, jitter, normal=normal, again=again))
 
     def fail(self, name: str) -> str:
         return self.do(self.rules.failed(name, self.now, 0.0))
@@ -101,6 +101,32 @@ def test_which_are_restarted(strategy: str, story: str) -> None:
 )
 def test_when_a_child_is_restarted(restart: str, normal: bool, story: str) -> None:
     assert Play("one_for_one", restart).die("a", normal=normal) == story
+
+
+@pytest.mark.parametrize("restart, story", [(P, "+a"), (TR, "+a"), (TE, "")])
+def test_which_children_are_started_again_when_they_ask_for_it(restart: str, story: str) -> None:
+    assert Play("one_for_one", restart).die("a", normal=True, again=True) == story
+
+
+def test_a_child_that_asks_to_be_started_again_does_not_count() -> None:
+    play = Play("one_for_one", TR, TR, limit=1, within=5.0, first_delay=1.0, last_delay=100.0)
+    assert play.die("a", normal=True, again=True) == "+a"
+    # The delays grow, so that a child that does nothing else keeps nobody busy.
+    for delay in (1.0, 2.0, 4.0):
+        assert play.die("a", normal=True, again=True) == ""
+        play.now += delay
+        assert play.waits.pop() == play.now
+        assert play.do(play.rules.woken(play.now)) == "+a"
+    # Others still have all their restarts, and it has, too.
+    assert play.die("b") == "+b"
+    assert play.die("a") == "-b ended b a"
+
+
+def test_a_child_that_asks_to_be_started_again_takes_others_along_and_a_frozen_supervisor_starts_none() -> None:
+    play = Play("rest_for_one", P, TR, TR)
+    assert play.die("b", normal=True, again=True) == "-c +b +c"
+    play.do(play.rules.freeze(play.now))
+    assert play.die("a", normal=True, again=True) == ""
 
 
 def test_a_temporary_child_is_taken_out_when_it_ends_and_when_others_are_restarted() -> None:
@@ -338,6 +364,57 @@ def test_a_restart_whose_start_fails_in_a_frozen_supervisor_is_taken_out() -> No
     assert play.do(play.rules.end(0.0)) == "ended"
 
 
+# On a node that drains ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", ["one_for_one", "one_for_all", "rest_for_one"])
+def test_one_that_restarts_nothing_takes_each_death_for_good_and_starts_what_is_added(strategy: str) -> None:
+    play = Play(strategy, P, TR, TE, limit=0)
+    assert play.do(play.rules.stop_restarting(0.0)) == ""
+    assert play.die("b") == ""
+    assert list(play.rules.children) == ["a", "c"]
+    assert play.do(play.rules.add("d", Restart.PERMANENT, 0.0)) == "+d"
+    assert play.die("d") == ""
+    assert play.do(play.rules.end(0.0)) == "-c -a ended"
+
+
+def test_restarts_that_wait_are_called_off_and_one_that_has_begun_goes_on() -> None:
+    play = Play("one_for_one", P, P, limit=9, first_delay=1.0, last_delay=1.0)
+    play.slow = "a"
+    assert play.die("a") == "+a"
+    play.die("b")
+    assert play.die("b") == ""
+    assert play.do(play.rules.stop_restarting(0.0)) == ""
+    assert list(play.rules.children) == ["a"]
+    assert play.do(play.rules.woken(1.0)) == ""
+    assert play.do(play.rules.started("a", 1.0)) == ""
+    assert play.rules.children["a"].state is State.UP
+
+
+def test_what_was_to_be_stopped_for_the_sake_of_a_restart_goes_on() -> None:
+    play = Play("one_for_all", P, P, P, limit=9)
+    play.slow = "c"
+    assert play.die("b") == "-c"
+    assert play.do(play.rules.stop_restarting(0.0)) == ""
+    assert play.do(play.rules.stopped("c", 0.0)) == ""
+    assert list(play.rules.children) == ["a"]
+    assert play.do(play.rules.end(0.0)) == "-a ended"
+
+
+def test_a_child_that_waits_for_its_first_start_is_started_and_one_that_is_taken_out_is_stopped() -> None:
+    play = Play("rest_for_one", P, limit=9)
+    play.slow = "b"
+    assert play.do(play.rules.add("b", Restart.PERMANENT, 0.0)) == "+b"
+    assert play.do(play.rules.add("c", Restart.PERMANENT, 0.0)) == ""
+    assert play.do(play.rules.stop_restarting(0.0)) == ""
+    assert play.do(play.rules.started("b", 0.0)) == "+c"
+    play.slow = "c"
+    assert play.do(play.rules.remove("c", 0.0)) == "-c"
+    assert play.do(play.rules.stop_restarting(0.0)) == ""
+    assert play.do(play.rules.stopped("c", 0.0)) == ""
+    assert list(play.rules.children) == ["a", "b"]
+
+
 # The table -----------------------------------------------------------------------------------------------------------
 
 
@@ -397,6 +474,8 @@ class World:
       waits: the times of waits that have not come.
       running: whether each child that runs is `starting`, `up`, `stopping`, or a start that is `cancelled`.
       frozen: whether nothing is to be started any more.
+      drains: whether nothing may be restarted from some moment on; and `drained`, whether that has come.
+      old: the children that have been up.
     """
 
     rules: Supervision
@@ -406,6 +485,9 @@ class World:
     running: dict[str, str] = dataclasses.field(default_factory=dict)
     over: bool = False
     frozen: bool = False
+    drains: bool = False
+    drained: bool = False
+    old: frozenset[str] = frozenset()
 
     def key(self) -> object:
         rules = self.rules
@@ -416,7 +498,7 @@ class World:
         )  # fmt: skip
         recent = tuple((self.now - when, name) for when, name in rules._recent)
         waits = tuple(when - self.now for when in self.waits)
-        said = rules.ending, rules.frozen, self.over, self.accidents
+        said = rules.ending, rules.frozen, self.over, self.accidents, self.drained
         return children, said, recent, waits, tuple(self.running.items())
 
     def do(self, actions: list[Action]) -> None:
@@ -429,6 +511,7 @@ class World:
                     assert name not in self.running, "two lives of one child"
                     assert not self.rules.ending, "a start while all is to end"
                     assert not self.frozen, "a start although nothing is to be started"
+                    assert not (self.drained and name in self.old), "a restart although there is to be none"
                     if tied:
                         names = list(self.rules.children)
                         before = names[: names.index(name)]
@@ -473,6 +556,8 @@ class World:
             yield "end", None
             if not self.frozen:
                 yield "freeze", None
+            if self.drains and not self.drained:
+                yield "drain", None
             for name in self.rules.children:
                 yield "remove", name
 
@@ -480,6 +565,7 @@ class World:
         rules = self.rules
         if event == "started":
             self.running[what] = "up"
+            self.old |= {what}
             self.do(rules.started(what, self.now))
         elif event == "stopped":
             del self.running[what]
@@ -495,6 +581,9 @@ class World:
             elif event == "freeze":
                 self.frozen = True
                 self.do(rules.freeze(self.now))
+            elif event == "drain":
+                self.drained = True
+                self.do(rules.stop_restarting(self.now))
             elif event == "crossed":
                 self.running[what] = "stopping"
                 self.do(rules.started(what, self.now))
@@ -554,6 +643,16 @@ def test_every_order_of_events_keeps_the_rules(strategy: Strategy, restarts: tup
     for name, restart in zip("abc", restarts, strict=False):
         world.do(rules.add(name, Restart(restart), 0.0))
     assert explore(world) > 200
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_every_order_of_events_on_a_node_that_drains(strategy: Strategy) -> None:
+    rules = Supervision(strategy, limit=2, within=5.0, first_delay=1.0, last_delay=2.0)
+    world = World(rules, accidents=2, drains=True)
+    for name, restart in zip("abc", (P, TR, TE), strict=False):
+        world.do(rules.add(name, Restart(restart), 0.0))
+    assert explore(world) > 100
 
 
 @pytest.mark.exhaustive

@@ -91,6 +91,10 @@ class Replica:
         """What this node itself has set in a family."""
         return dict(self._own.tables.get(family, ()))
 
+    def all_owned(self) -> dict[str, Table]:
+        """What this node itself has set, by family."""
+        return {family: dict(table) for family, table in self._own.tables.items()}
+
     def subscribe(self, family: str) -> list[Effect]:
         """Follow a family: `Opened` comes when its table is known, then `Changed` each time that it changes."""
         request = self._views.follow(family)

@@ -192,9 +192,14 @@ class Roster:
                 return place
         return choose((place for place in self.joined if place.busy < at_once), by)
 
-    def choose_by_key(self, key: str) -> GroupPlace | None:
-        """The place that a key belongs to, whether it has joined or not; one that cannot be reached is passed over."""
+    def choose_by_key(self, key: str, leaving: Set[str] = frozenset()) -> GroupPlace | None:
+        """The place that a key belongs to, whether it has joined or not; one that cannot be reached is passed over.
+
+        So is one on a node that is leaving, if there is another one.
+        """
         reachable = {place.key: place for place in self._places.values() if place.state is not PlaceState.TRIED}
+        if leaving:
+            reachable = {key: place for key, place in reachable.items() if place.node_id not in leaving} or reachable
         chosen = choose_by_key(key, reachable)
         return reachable[chosen] if chosen is not None else None
 

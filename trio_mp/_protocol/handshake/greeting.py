@@ -37,6 +37,7 @@ class LocalInfo:
       node_id, incarnation: its own.
       keys: the stretched secrets (`auth.stretch_secret`): the first is used when dialling, each is accepted. Without
         any, certificates alone prove who is there.
+      keys_from: the path of the file that holds the secrets, for texts about them; empty if the program gave them.
       encryption: whether connections are encrypted; the other side must say the same.
       certificates: whether TLS verifies certificates on both sides.
       verify_node_id: whether the other side's certificate must name its node ID.
@@ -58,6 +59,7 @@ class LocalInfo:
     certificates: bool = False
     verify_node_id: bool = True
     framings: tuple[str, ...] = tuple(FRAMINGS)
+    keys_from: str = ""
     words: tuple[str, ...] = ()
     tool: bool = False
 

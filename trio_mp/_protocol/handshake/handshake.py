@@ -295,7 +295,8 @@ class Handshake:
                 return key
         if self.local.keys:
             why = "the other side has another secret than ours, or somebody stands in between"
-            raise RemoteProtocolError(f"authentication failed: {why}")
+            where = f"; ours is in the secret_file {self.local.keys_from}" if self.local.keys_from else ""
+            raise RemoteProtocolError(f"authentication failed: {why}{where}")
         raise RemoteProtocolError("authentication failed: the greetings were changed on their way")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from .talk import Arrived, Drained, Figures, Fired, Ready, Report
+from .talk import AllArrived, Arrived, Figures, Fired, Ready, Report
 
 _RATE_FIGURES = 5
 """A rate is taken over this many reports of a node, which are about a second."""
@@ -161,7 +161,7 @@ class DemoBoard:
                 self.note(f"{node.name}: monitor on {self.nodes[report.about].name} fired: {report.reason}")
             case Arrived():
                 self._arrivals.setdefault((report.sender, number), []).append(report)
-            case Drained():
+            case AllArrived():
                 node.drained = True
         self._changed.unpark_all()
 

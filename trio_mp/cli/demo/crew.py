@@ -18,7 +18,7 @@ import trio
 
 from .board import DemoBoard, NodeState
 from .journal import Journal, read_journal
-from .talk import Assignment, Drain, LineDecoder, Order, Report, encode_line
+from .talk import Assignment, LineDecoder, Order, Report, SendNoMore, encode_line
 
 PATIENCE = 3.0
 """How long a process may take to end by itself, in seconds, before it is killed."""
@@ -151,7 +151,7 @@ class Crew:
     async def stop_traffic(self) -> None:
         """Tell all nodes to send no more, and to wait until all they sent was delivered or reported lost."""
         for node in self._board.nodes:
-            await self._tell(self._current(node.number), Drain())
+            await self._tell(self._current(node.number), SendNoMore())
 
     async def end(self) -> None:
         """End all processes: wait for `PATIENCE`, then send SIGKILL. Cancellation does not interrupt this."""

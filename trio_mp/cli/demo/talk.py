@@ -39,11 +39,11 @@ class Assignment(msgspec.Struct, tag=True, frozen=True):
     rate: float
 
 
-class Drain(msgspec.Struct, tag=True, frozen=True):
+class SendNoMore(msgspec.Struct, tag=True, frozen=True):
     """The second order: send no more, and report when all has arrived. The last order is the input's end."""
 
 
-Order: TypeAlias = Assignment | Drain
+Order: TypeAlias = Assignment | SendNoMore
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
@@ -97,11 +97,11 @@ class Arrived(msgspec.Struct, tag=True, frozen=True):
     run: int
 
 
-class Drained(msgspec.Struct, tag=True, frozen=True):
+class AllArrived(msgspec.Struct, tag=True, frozen=True):
     """Every message that this node has sent has arrived, or was reported lost."""
 
 
-Report: TypeAlias = Ready | Figures | Fired | Arrived | Drained
+Report: TypeAlias = Ready | Figures | Fired | Arrived | AllArrived
 
 
 def encode_line(something: Order | Report) -> bytes:

@@ -17,7 +17,7 @@ import trio
 import trio_mp
 
 from .journal import EntryKind, JournalEntry, JournalWriter
-from .talk import Assignment, Drain, Drained, Figures, LineDecoder, Order, Ready, Report, encode_line
+from .talk import AllArrived, Assignment, Figures, LineDecoder, Order, Ready, Report, SendNoMore, encode_line
 from .traffic import Books, Feed, books_variable
 
 REPORT_PAUSE = 0.25
@@ -98,7 +98,7 @@ class Worker:
                 for feed in feeds:
                     sending.start_soon(feed.run)
                     sending.start_soon(feed.ping)
-                await self._wait_order(Drain)
+                await self._wait_order(SendNoMore)
                 sending.cancel_scope.cancel()
             async with trio.open_nursery() as draining:
                 for feed in feeds:
@@ -106,7 +106,7 @@ class Worker:
             for feed in feeds:
                 feed.end()
             books.journal.write(JournalEntry(EntryKind.FINISHED, time.monotonic()))
-            books.report(Drained())
+            books.report(AllArrived())
             # Other nodes may still call this one. The end of the input cancels this.
             await trio.sleep_forever()
 

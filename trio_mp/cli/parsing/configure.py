@@ -20,6 +20,7 @@ FAMILIES = [
     CommandFamily("profile", "configure", "show and change the profiles, from which nodes take their settings"),
     CommandFamily("secret", "configure", "make secrets, and replace them while the network runs"),
     CommandFamily("cert", "configure", "make the certificates of an authority and of nodes, and show them"),
+    CommandFamily("unit", "configure", "print files by which systemd, Compose, Kubernetes and Slurm run a node"),
 ]
 
 
@@ -122,7 +123,63 @@ def _cert_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="a file with certificates, or with a key")
 
 
+UNIT = """\
+Prints a file that runs what `trio-mp run` would run with the same options, words and profile: a program, or
+services, or both; a seed, if there is neither. The settings are in the file, as variables. No secret is:
+it is a file of its own, and the text says how to make it.
+"""
+
+
+def _unit(parser: argparse.ArgumentParser) -> None:
+    # Of its own argparse would show `...` for the words.
+    parser.usage = "%(prog)s [OPTION …] [MODULE[:FUNCTION] [ARGUMENT …]]"
+    add_node_options(parser)
+    parser.add_argument("--name", metavar="NAME", help="what it is called there; by default as its node or profile")
+    parser.add_argument(
+        "words",
+        metavar="MODULE[:FUNCTION] [ARGUMENT …]",
+        nargs=argparse.REMAINDER,
+        help="the program, and what its function gets behind the node",
+    )
+
+
+def _unit_user(parser: argparse.ArgumentParser) -> None:
+    _unit(parser)
+    parser.add_argument("--user", metavar="USER", help="who runs it; by default a user that systemd makes for it")
+
+
+def _unit_systemd(parser: argparse.ArgumentParser) -> None:
+    _unit_user(parser)
+    parser.add_argument("--socket", action="store_true", help="systemd listens for it; see `trio-mp unit socket`")
+    parser.add_argument(
+        "--directory",
+        metavar="PATH",
+        help="where its modules are; by default the current folder, if they are in it",
+    )
+
+
+def _unit_container(parser: argparse.ArgumentParser) -> None:
+    _unit(parser)
+    parser.add_argument("--image", metavar="IMAGE", required=True, help="the image with trio-mp and the program")
+    parser.add_argument("--replicas", type=whole_number(1), metavar="N", help="how many run at once (default: 3)")
+
+
+def _unit_slurm(parser: argparse.ArgumentParser) -> None:
+    _unit(parser)
+    parser.add_argument(
+        "--tasks",
+        type=whole_number(1),
+        default=4,
+        metavar="N",
+        help="how many nodes the job has (default: %(default)s)",
+    )
+
+
 _row = partial(Command, group="configure", run=RUN_PROFILE, joins=False)
+
+_unit_row = partial(
+    _row, description=UNIT, status="exit status: 0 it is printed, 2 a setting is wrong, or cannot be said there"
+)
 
 COMMANDS: list[Command] = [
     _row(
@@ -232,6 +289,41 @@ COMMANDS: list[Command] = [
         add_arguments=add_node_options,
         run="trio_mp.cli.check:check",
         status="exit status: 0 nothing is wrong, 1 something is, 2 an option is wrong",
+    ),
+    _unit_row(
+        name="unit systemd",
+        help="print a service of systemd that runs a node",
+        example="trio-mp unit systemd --bind '*:4040' --secret-file /etc/app/secret app:main > app.service",
+        add_arguments=_unit_systemd,
+        run="trio_mp.cli.unit.main:print_service",
+    ),
+    _unit_row(
+        name="unit socket",
+        help="print the socket by which systemd listens for a node, so that connections wait while it starts anew",
+        example="trio-mp unit socket --bind '*:4040' --secret-file /etc/app/secret app:main > app.socket",
+        add_arguments=_unit_user,
+        run="trio_mp.cli.unit.main:print_socket",
+    ),
+    _unit_row(
+        name="unit compose",
+        help="print a file of Docker Compose that runs nodes, and seeds for them",
+        example="trio-mp unit compose --image app:1.0 app:main > compose.yaml",
+        add_arguments=_unit_container,
+        run="trio_mp.cli.unit.main:print_compose",
+    ),
+    _unit_row(
+        name="unit k8s",
+        help="print the objects by which Kubernetes runs nodes, and seeds for them",
+        example="trio-mp unit k8s --image app:1.0 --replicas 10 app:main > app.yaml",
+        add_arguments=_unit_container,
+        run="trio_mp.cli.unit.main:print_kubernetes",
+    ),
+    _unit_row(
+        name="unit slurm",
+        help="print a script for sbatch, whose tasks are nodes of a network of their own",
+        example="trio-mp unit slurm --tasks 64 app:main > app.sh",
+        add_arguments=_unit_slurm,
+        run="trio_mp.cli.unit.main:print_slurm",
     ),
     Command(
         "completion",

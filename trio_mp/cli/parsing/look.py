@@ -121,6 +121,31 @@ def _ports(parser: argparse.ArgumentParser) -> None:
     )
 
 
+HEALTH = """\
+For probes that run a command. Joins nothing: it asks at the address of the node's setting health, which it takes from
+ADDRESS, from TRIO_MP_HEALTH or from the profile. It prints the answer, one line.
+"""
+
+HEALTH_STATUS = """\
+exit status: 0 yes, 1 no, and the line says why, 2 there is no address or a wrong one, 3 nobody answers, or something
+that is no node, 5 time ran out"""
+
+
+def _health(parser: argparse.ArgumentParser) -> None:
+    questions = parser.add_mutually_exclusive_group()
+    questions.add_argument("--ready", action="store_true", help="ask whether others may use the node now: the default")
+    questions.add_argument("--live", action="store_true", help="ask whether the node works at all")
+    parser.add_argument("--profile", metavar="NAME", help="the profile to take the setting health from")
+    parser.add_argument(
+        "--timeout",
+        type=seconds(0, 3600),
+        default=5.0,
+        metavar="S",
+        help="how long the answer may take, in seconds (default: %(default)g)",
+    )
+    parser.add_argument("address", metavar="ADDRESS", nargs="?", help="unix:PATH or host:port")
+
+
 def _nothing(_: argparse.ArgumentParser) -> None:
     pass
 
@@ -197,6 +222,17 @@ COMMANDS = [
         example="""trio-mp shell\necho 'await node.call("w1", "time")' | trio-mp shell""",
         add_arguments=_nothing,
         run=f"{_HERE}.shell:shell",
+    ),
+    Command(
+        name="health",
+        group="look",
+        help="ask a node whether it is ready, or lives, for probes",
+        description=HEALTH,
+        example="trio-mp health --live 127.0.0.1:8081",
+        add_arguments=_health,
+        run="trio_mp.cli.health:health",
+        joins=False,
+        status=HEALTH_STATUS,
     ),
     Command(
         name="links",

@@ -15,8 +15,10 @@ Imports MODULE, whose folder may be the current one, and runs its async function
 and the profile, and its services run with it. Without MODULE the services run alone, until the last of
 them has ended.
 
-The program ends by itself, or by SIGTERM, which cancels it: it unwinds, and what it has sent still
-goes out. Options stand before MODULE; what is behind it belongs to the program.
+The program ends by itself, or by SIGTERM or Ctrl-C: then the node drains, for at most its drain_timeout;
+the program is cancelled and unwinds, and what it has sent still goes out. A second SIGTERM cancels it
+now, and a third one ends the process at once; a second Ctrl-C interrupts it. Options stand before
+MODULE; what is behind it belongs to the program.
 
 With --workers each of N processes runs all of that, in a node of its own; none of them outlives the
 process that supervises them. That one has the binds of the settings. It gives up when there are more
@@ -26,9 +28,11 @@ than three restarts a worker within half a minute.
 RESTARTS = ("never", "on-failure", "always")
 
 RUN_STATUS = """\
-exit status: 0 the program has ended, or SIGTERM has ended it; 1 it has raised an exception, which is
-shown, or a worker has failed; 2 there is no such program, or a setting is wrong; 3 the node cannot
-listen where it should; 130 Ctrl-C. What the program gives to sys.exit() wins."""
+exit status: 0 the program has ended, or the node has drained and was stopped; 1 it was cut short while
+it drained, or the program has raised an exception, which is shown, or a worker has failed; 2 there is no
+such program, or a setting is wrong; 3 the node cannot listen where it should, or is not in the network
+within its attach_timeout; 75 an operator wants it to be started again; 130 a second Ctrl-C. What the
+program gives to sys.exit() wins."""
 
 SEED = """\
 Runs a node by which others find the network, and nothing else: it has no services, and no program.
@@ -36,8 +40,34 @@ It prints where it listens, one address a line, and runs until it is stopped.
 """
 
 SEED_STATUS = """\
-exit status: 0 SIGTERM has ended it; 2 a setting is wrong; 3 it cannot listen where it should;
-130 Ctrl-C."""
+exit status: 0 it was stopped, and had drained; 1 it was cut short; 2 a setting is wrong; 3 it cannot
+listen where it should, or is not in the network within its attach_timeout; 75 an operator wants it
+to be started again; 130 a second Ctrl-C."""
+
+DRAIN = """\
+Has the node take leave of its work, and waits until it has: what was registered there is withdrawn, others
+are told that it goes, calls are answered, and messages that were sent before are handled. The node goes on
+running; send its process SIGTERM then, or see `trio-mp stop`. It cannot be undone, except by a new start.
+The node needs the setting inspect = "act".
+"""
+
+STOP = """\
+Has the program of the node end in good order, as SIGTERM does: the node drains, for at most its
+drain_timeout; then the program is cancelled, and the node closes. Waits until that has happened. It works
+with nodes of `trio-mp run` and `trio-mp seed`, and with programs that use stop_on_signals(). The node needs
+the setting inspect = "act".
+"""
+
+RESTART = """\
+As `trio-mp stop`, but the process ends with the status 75, by which it asks whoever runs it to start it
+again; waits until a node of that ID is in the network again. Refused if nobody is known who would start it:
+the process must be a worker of `trio-mp run --workers` that is restarted, or a service of systemd, or run
+in Kubernetes, or be the first process of a container.
+"""
+
+GUEST_STATUS = """\
+exit status: 0 nothing was unfinished; 1 something was, or there is no such node; 2 wrong usage; 3 cannot
+join; 4 refused; 5 time ran out, and the node goes on with it"""
 
 
 DOCTOR = """\
@@ -106,7 +136,8 @@ def _run(parser: argparse.ArgumentParser) -> None:
     workers.add_argument(
         "--restart",
         choices=RESTARTS,
-        help="when a worker is started again that has ended (default: on-failure)",
+        help="when a worker is started again that has ended (default: on-failure); with the exit status 75 it is"
+        " started again unless this is `never`",
     )
     # How the supervising process starts a worker.
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -116,6 +147,15 @@ def _run(parser: argparse.ArgumentParser) -> None:
         nargs=argparse.REMAINDER,
         help="the program, and what its function gets behind the node; FUNCTION is `main` by default",
     )
+
+
+def _node(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("node", metavar="NODE", help="the ID of the node")
+
+
+def _restart(parser: argparse.ArgumentParser) -> None:
+    _node(parser)
+    parser.add_argument("--force", action="store_true", help="also if the node knows of nobody who starts it again")
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
@@ -169,6 +209,36 @@ COMMANDS: list[Command] = [
         joins=False,
         description=SEED,
         status=SEED_STATUS,
+    ),
+    Command(
+        "drain",
+        "run",
+        "have a node finish its work and take no more",
+        "trio-mp drain w1 --timeout 60",
+        _node,
+        "trio_mp.cli.guest:drain",
+        description=DRAIN,
+        status=GUEST_STATUS,
+    ),
+    Command(
+        "stop",
+        "run",
+        "have a node drain and its program end",
+        "trio-mp stop w1",
+        _node,
+        "trio_mp.cli.guest:stop",
+        description=STOP,
+        status=GUEST_STATUS,
+    ),
+    Command(
+        "restart",
+        "run",
+        "have a node drain and its program start anew",
+        "trio-mp restart w1 && trio-mp restart w2",
+        _restart,
+        "trio_mp.cli.guest:restart",
+        description=RESTART,
+        status=GUEST_STATUS,
     ),
     Command(
         "demo",

@@ -1,0 +1,363 @@
+"""The setting `health`: what a node answers to probes, over real sockets, and what clients cannot do to it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import stat
+import sys
+import threading
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from health_probes import ask, connect, read_all
+from network_helpers import SECRET, until
+
+from trio_mp import ConfigurationError, open_node
+from trio_mp._node import probe_server
+from trio_mp._node.health import Health, open_health
+from trio_mp._peers.standing import Standing
+from trio_mp._ports.blocked import Blocked
+from trio_mp._transport.addresses import parse_address
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
+
+PATIENCE = 15.0
+
+
+class Loop:
+    """What a watchdog says of the loop."""
+
+    def __init__(self) -> None:
+        self.now: Blocked | None = None
+        self.is_broken = False
+
+    def blocked(self) -> Blocked | None:
+        if self.is_broken:
+            raise LookupError("of our own")
+        return self.now
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+@asynccontextmanager
+async def answering(address: str, loop: Loop, standing: Standing | None = None) -> AsyncGenerator[str]:
+    """Answer probes for the length of the block; gives the address."""
+    if standing is None:
+        standing = Standing()
+        standing.start()
+    found = await open_health(parse_address(address), Health(standing, loop.blocked, PATIENCE), "n")
+    try:
+        yield found.addresses[0]
+    finally:
+        found.close()
+
+
+# What it says --------------------------------------------------------------------------------------------------------
+
+
+async def test_what_a_node_says_from_its_first_service_to_its_end(bind: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "trio_mp")
+    begun: list[tuple[int, str]] = []
+    async with open_node("n", health=bind, services=["health_probes:ask_while_starting"], context=begun) as node:
+        (address,) = node._runtime.probed_at
+        assert f"the node answers probes at {address}" in [record.getMessage() for record in caplog.records]
+        assert begun == [(503, "services are starting\n")]
+        assert ask(address, "/ready") == (200, "ready\n")
+        assert ask(address, "/live") == (200, "live\n")
+        assert ask(address, "/live?verbose=1") == (200, "live\n")
+        assert ask(address, "/ready", "HEAD") == (200, "")
+        assert ask(address, "/ready", "POST")[0] == 405
+        assert ask(address, "/")[0] == 404
+        assert ask(address, "/ready/../live")[0] == 404
+        node._runtime.standing.begin_draining()
+        assert ask(address, "/ready") == (503, "draining\n")
+        assert ask(address, "/live") == (200, "live\n")
+        closing: list[tuple[int, str]] = []
+        node.monitor(node.port(), lambda *_: closing.append(ask(address, "/ready")))
+    assert closing == [(503, "closing\n")]
+    with pytest.raises((FileNotFoundError, ConnectionRefusedError)):
+        connect(address)
+    assert not bind.startswith("unix:") or not Path(bind[5:]).exists()
+    assert not [thread for thread in threading.enumerate() if "health" in thread.name]
+
+
+async def test_a_node_without_its_network_lives_and_is_not_ready(short_directory: Path) -> None:
+    where, seed = f"unix:{short_directory}/health", f"unix:{short_directory}/s"
+    async with open_node(seeds=[seed], secret=SECRET, health=where) as node:
+        await until(lambda: node._runtime.network and node._runtime.network.failures)
+        assert ask(where, "/ready") == (503, f"not attached: {seed}: No such file or directory\n")
+        assert ask(where, "/live") == (200, "live\n")
+        async with open_node(binds=[seed], secret=SECRET):
+            await node.wait_attached()
+            assert ask(where, "/ready") == (200, "ready\n")
+
+
+async def test_a_loop_that_stands_is_neither_live_nor_ready(short_directory: Path, loop: Loop) -> None:
+    async with answering(f"unix:{short_directory}/s", loop) as address:
+        loop.now = Blocked(PATIENCE - 0.1, "app.py:40, in take")
+        assert ask(address, "/live") == (200, "live\n")
+        loop.now = Blocked(18.2, "app.py:40, in take")
+        for path in ("/live", "/ready"):
+            assert ask(address, path) == (503, "blocked 18.2 s at app.py:40, in take\n")
+        loop.now = None
+        assert ask(address, "/ready") == (200, "ready\n")
+
+
+async def test_a_real_loop_that_stands_is_not_live_while_it_stands(short_directory: Path) -> None:
+    where, heard = f"unix:{short_directory}/s", list[tuple[int, str]]()
+    ended = threading.Event()
+
+    def probe() -> None:
+        for _ in range(600):
+            heard.append(ask(where, "/live"))
+            if heard[-1][0] == 503:
+                break
+            time.sleep(0.01)
+        ended.set()
+
+    async with open_node("n", health=where, heartbeat=0.1):
+        # The watchdog begins with the first turn.
+        await trio.testing.wait_all_tasks_blocked()
+        thread = threading.Thread(target=probe)
+        thread.start()
+        # The loop stands here.
+        assert ended.wait(10)
+        thread.join()
+        await until(lambda: ask(where, "/live")[0] == 200, 10)
+    assert heard[0] == (200, "live\n")
+    assert heard[-1][0] == 503
+    assert "blocked" in heard[-1][1]
+    assert "test_health.py:" in heard[-1][1] or "threading.py:" in heard[-1][1]
+
+
+# Clients -------------------------------------------------------------------------------------------------------------
+
+
+async def test_silent_clients_keep_nobody_from_an_answer(
+    bind: str, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_server, "AT_ONCE", 10_000)
+    async with answering(bind, loop) as address:
+        silent = [connect(address) for _ in range(3 * probe_server.CLIENTS)]
+        try:
+            for one in silent[::2]:
+                with contextlib.suppress(OSError):
+                    one.sendall(b"GET /ready HTT")
+            for _ in range(10):
+                assert ask(address, "/ready") == (200, "ready\n")
+        finally:
+            for one in silent:
+                one.close()
+
+
+async def test_a_slow_client_is_left_after_its_time(bind: str, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_server, "SECONDS", 0.05)
+    async with answering(bind, loop) as address:
+        with connect(address) as silent:
+            assert read_all(silent) == b""
+        assert ask(address, "/ready") == (200, "ready\n")
+
+
+async def test_a_client_that_goes_on_after_its_answer_gets_the_answer_and_is_left(bind: str, loop: Loop) -> None:
+    async with answering(bind, loop) as address:
+        with connect(address) as talker:
+            talker.sendall(b"POST /ready HTTP/1.1\r\n\r\n" + b"x" * 20_000)
+            # To its end, and no reset, by which another system than this one loses the answer.
+            answer = b"".join(iter(lambda: talker.recv(65536), b""))
+            assert answer.startswith(b"HTTP/1.1 405 ")
+            assert answer.endswith(b"\r\n\r\nexpected GET\n")
+            with pytest.raises((BrokenPipeError, ConnectionResetError)):
+                talker.sendall(b"x" * 100_000_000)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\n\n",
+        b"GET ready HTTP/1.1\r\n\r\n",
+        b"GET /ready HTTP/2\r\n\r\n",
+        b"GET /ready\r\n\r\n",
+        b"GET  /ready HTTP/1.1\r\n\r\n",
+        b"x" * (probe_server.HEAD + 5000),
+    ],
+    ids=["empty", "tls", "no-slash", "version", "old", "spaces", "endless"],
+)
+async def test_what_is_no_request_is_answered_and_ended(short_directory: Path, loop: Loop, sent: bytes) -> None:
+    async with answering(f"unix:{short_directory}/s", loop) as address:
+        with connect(address) as connected:
+            connected.sendall(sent)
+            assert read_all(connected).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert ask(address, "/ready") == (200, "ready\n")
+
+
+async def test_a_request_may_come_byte_by_byte_and_end_before_its_answer(short_directory: Path, loop: Loop) -> None:
+    async with answering(f"unix:{short_directory}/s", loop) as address:
+        with connect(address) as slow:
+            for byte in b"GET /live HTTP/1.0\n\n":
+                slow.sendall(bytes([byte]))
+            assert read_all(slow).endswith(b"\r\n\r\nlive\n")
+        for sent in (b"", b"GET", b"GET /live HTTP/1.1\r\n\r\n"):
+            for _ in range(20):
+                connected = connect(address)
+                connected.sendall(sent)
+                connected.close()
+        assert ask(address, "/ready") == (200, "ready\n")
+
+
+async def test_a_flood_is_taken_up_slowly_and_nobody_is_lost(
+    short_directory: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_server, "AT_ONCE", 5)
+    monkeypatch.setattr(probe_server, "WINDOW", 0.2)
+    async with answering(f"unix:{short_directory}/s", loop) as address:
+        begun = time.monotonic()
+        for _ in range(7):
+            assert ask(address, "/live") == (200, "live\n")
+        assert time.monotonic() - begun >= 0.2
+
+
+async def test_without_a_file_descriptor_it_waits_and_goes_on(
+    short_directory: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_server, "PAUSE", 0.05)
+    async with answering(f"unix:{short_directory}/s", loop) as address:
+        failures = [0]
+        accept = socket.socket.accept
+
+        def fail(one: socket.socket) -> object:
+            if failures[0] < 3:
+                failures[0] += 1
+                raise OSError(24, "Too many open files")
+            return accept(one)
+
+        monkeypatch.setattr(socket.socket, "accept", fail)
+        begun = time.monotonic()
+        assert ask(address, "/live") == (200, "live\n")
+        assert failures == [3]
+        assert time.monotonic() - begun >= 3 * 0.05
+
+
+async def test_an_error_of_ours_costs_one_client_and_one_line(
+    short_directory: Path, loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with answering(f"unix:{short_directory}/s", loop) as address:
+        loop.is_broken = True
+        for _ in range(3):
+            with connect(address) as connected:
+                connected.sendall(b"GET /live HTTP/1.1\r\n\r\n")
+                assert read_all(connected) == b""
+        loop.is_broken = False
+        assert ask(address, "/live") == (200, "live\n")
+    assert [record.getMessage() for record in caplog.records] == ["an error in this program, when a probe was answered"]
+
+
+# Where it listens ----------------------------------------------------------------------------------------------------
+
+
+async def test_only_this_user_may_ask_at_a_unix_socket(short_directory: Path, loop: Loop) -> None:
+    async with answering(f"unix:{short_directory}/s", loop):
+        assert stat.S_IMODE((short_directory / "s").stat().st_mode) == 0o600
+
+
+async def test_the_socket_of_a_dead_process_is_replaced_and_a_live_one_is_not(
+    short_directory: Path, loop: Loop
+) -> None:
+    path = short_directory / "s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    async with answering(f"unix:{path}", loop) as address:
+        assert ask(address, "/live") == (200, "live\n")
+        with pytest.raises(OSError, match=rf"^\[Errno \d+\] health: cannot listen on unix:{path}: something listens"):
+            async with open_node(health=f"unix:{path}", binds=[f"unix:{short_directory}/n"], secret=SECRET):
+                raise AssertionError("it must not open")
+        assert not (short_directory / "n").exists(), "nothing is left of the node"
+        # Another's file in its place is not removed.
+        path.unlink()
+        path.write_text("another's")
+    assert path.read_text() == "another's"
+
+
+async def test_a_node_that_cannot_listen_leaves_nothing(short_directory: Path) -> None:
+    (short_directory / "n").write_text("no socket")
+    where = short_directory / "s"
+    with pytest.raises(OSError, match=r"cannot listen on unix:.*/n: there is a file of that name"):
+        async with open_node(health=f"unix:{where}", binds=[f"unix:{short_directory}/n"], secret=SECRET):
+            raise AssertionError("it must not open")
+    assert not where.exists()
+    assert not [thread for thread in threading.enumerate() if "health" in thread.name]
+
+
+async def test_all_sockets_are_closed(bind: str, loop: Loop) -> None:
+    def count() -> int:
+        return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0  # noqa: PTH208
+
+    before = count()
+    async with answering(bind, loop) as address:
+        clients = [connect(address) for _ in range(5)]
+        assert ask(address, "/live") == (200, "live\n")
+    for one in clients:
+        assert read_all(one) == b""
+        one.close()
+    assert count() == before
+
+
+async def test_all_addresses_of_a_name_answer(require_tcp: None, loop: Loop) -> None:
+    found = await open_health(parse_address("localhost:0"), Health(Standing(), loop.blocked, PATIENCE), "n")
+    try:
+        assert found.addresses
+        for address in found.addresses:
+            assert ask(address, "/live") == (200, "live\n")
+            assert ask(address, "/ready") == (503, "services are starting\n")
+    finally:
+        found.close()
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["raised", "cancelled"])
+async def test_it_is_closed_however_the_node_ends(short_directory: Path, crash: bool) -> None:
+    path = short_directory / "s"
+    with contextlib.suppress(LookupError), trio.CancelScope() as scope:
+        async with open_node(health=f"unix:{path}"):
+            assert path.exists()
+            if crash:
+                scope.cancel()
+                await trio.sleep(1)
+            raise LookupError
+    assert not path.exists()
+
+
+# The setting ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["127.0.0.1", "*", "[::1]", "host:", "unix:", "/run/s", "host:99999", ""])
+async def test_what_is_no_address_to_answer_at(value: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^health: expected "):
+        async with open_node(health=value):
+            raise AssertionError("it must not open")
+
+
+async def test_of_a_process_the_first_node_takes_it_from_outside_and_no_tool_does(
+    short_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIO_MP_HEALTH", f"unix:{short_directory}/s")
+    async with open_node() as first, open_node() as second:
+        assert ask(f"unix:{short_directory}/s", "/live") == (200, "live\n")
+        for node, answers in ((first, True), (second, False)):
+            assert (node._runtime.settings.health is not None) == answers
+    where = f"unix:{short_directory}/n"
+    async with (
+        open_node(binds=[where], secret=SECRET, profile=False),
+        open_node(seeds=[where], secret=SECRET, tool=True) as tool,
+    ):
+        assert tool._runtime.settings.health is None

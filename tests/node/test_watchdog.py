@@ -1,0 +1,654 @@
+"""An event loop that does not turn is noticed, while it lasts and behind it; what the machine takes is none of it."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+from manual_clock import ManualClock
+from network_helpers import SECRET, FakeNetwork, Notices, RawPeer, network_of, open_test_node, place, until
+
+import trio_mp
+from trio_mp._node import watchdog
+from trio_mp._node.watchdog import AwaitedTurn, WatchdogThread, WatchedLoop, is_real_time, is_waiting, read_schedule
+from trio_mp._peers.own_blocks import OwnBlocks
+from trio_mp._ports.blocked import Blocked
+from trio_mp._ports.boundary import LocalPorts
+from trio_mp._reason import place_of_frame
+
+LONG = 20.0
+"""How long a test waits for what must come, in seconds."""
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> WatchdogThread:
+    """The watchdog of this process looks often, and has little patience."""
+    assert watchdog.WATCHDOG_THREAD._thread is None
+    monkeypatch.setattr(watchdog.WATCHDOG_THREAD, "_look", 0.02)
+    monkeypatch.setattr(watchdog.WATCHDOG_THREAD, "patience", 0.1)
+    return watchdog.WATCHDOG_THREAD
+
+
+@pytest.fixture(autouse=True)
+def all_lines(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "trio_mp.watchdog")
+
+
+def lines_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "trio_mp.watchdog"]
+
+
+def block(done: Callable[[], object]) -> None:
+    """Keep the loop from turning until something is true."""
+    end = time.monotonic() + LONG
+    while not done():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.001)
+
+
+def seconds_in(line: str) -> float:
+    found = re.search(r"blocked (\d+\.\d) s ", line)
+    assert found is not None, line
+    return float(found[1])
+
+
+def has_ended() -> bool:
+    return not [each for each in threading.enumerate() if each.name == "trio_mp: watches event loops"]
+
+
+def waiting_frame() -> FrameType:
+    """The frame of a loop that waits for the operating system."""
+    frames: list[FrameType] = []
+
+    def look(ident: int) -> None:
+        block(lambda: is_waiting(sys._current_frames()[ident]))
+        frames.append(sys._current_frames()[ident])
+
+    async def main() -> None:
+        await trio.to_thread.run_sync(look, threading.get_ident())
+
+    run = threading.Thread(target=trio.run, args=(main,))
+    run.start()
+    run.join()
+    return frames[0]
+
+
+# The thread, in real time --------------------------------------------------------------------------------------------
+
+
+async def test_a_loop_that_stands_is_logged_while_it_lasts_with_the_place(caplog: pytest.LogCaptureFixture) -> None:
+    thread = WatchdogThread(0.01, 0.05)
+    loop = thread.enter("n")
+    try:
+        block(lambda: lines_in(caplog))
+        (line,) = lines_in(caplog)
+        assert re.match(r"the event loop is blocked \d\.\d s at test_watchdog\.py:\d+, in block, ", line)
+        found = loop.blocked()
+        assert found is not None
+        assert found.seconds >= 0.05
+        assert re.fullmatch(r"test_watchdog\.py:\d+, in block", found.place)
+        assert caplog.records[-1].levelno == logging.WARNING
+        assert vars(caplog.records[-1])["event"] == "stalled"
+        assert vars(caplog.records[-1])["node"] == "n"
+    finally:
+        thread.leave(loop, "n")
+
+
+async def test_it_is_said_again_at_growing_intervals_and_once_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    thread = WatchdogThread(0.01, 0.1)
+    loop = thread.enter("n")
+    try:
+        block(lambda: len(lines_in(caplog)) == 3)
+        first, second, third = map(seconds_in, lines_in(caplog))
+        assert first >= 0.1
+        assert second >= 0.2
+        assert third >= 0.4
+        with trio.fail_after(LONG):
+            await until(lambda: len(lines_in(caplog)) == 4)
+        assert loop.blocked() is None
+        last = lines_in(caplog)[-1]
+        assert last.startswith("the event loop turns again: it was blocked")
+        assert seconds_in(last) >= third
+    finally:
+        thread.leave(loop, "n")
+
+
+async def test_who_asks_tells_of_it_and_the_watchdog_says_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    thread = WatchdogThread(0.01, 0.05)
+    loop = thread.enter("n")
+    try:
+        for when in ("before it has turned", "behind it"):
+            caplog.clear()
+            block(lambda: lines_in(caplog))
+            if when == "behind it":
+                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()
+            found = loop.lately(1.0)
+            assert found is not None
+            assert "in block" in found.place
+            # Two more looks.
+            await trio.sleep(0.05)
+            assert len(lines_in(caplog)) == 1, when
+        assert loop.lately(0.0) is None
+    finally:
+        thread.leave(loop, "n")
+
+
+async def test_a_loop_that_waits_sleeps_on() -> None:
+    """A busy one is asked, and turns."""
+
+    class Passes(trio.abc.Instrument):
+        def __init__(self) -> None:
+            self.count = 0
+
+        def before_io_wait(self, timeout: float) -> None:
+            self.count += 1
+
+    thread, passes = WatchdogThread(0.005, 1.0), Passes()
+    loop = thread.enter("n")
+    trio.lowlevel.add_instrument(passes)
+    try:
+        await trio.sleep(0.2)
+        assert passes.count <= 3, "forty looks"
+        asked = False
+        with trio.fail_after(LONG):
+            while not asked:
+                await trio.lowlevel.checkpoint()
+                asked = loop._turn is not None
+            while loop._turn is not None:
+                await trio.lowlevel.checkpoint()
+    finally:
+        trio.lowlevel.remove_instrument(passes)
+        thread.leave(loop, "n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a C library that is known to hold the interpreter lock")
+async def test_code_that_holds_the_interpreter_lock_is_told_of_behind_it(caplog: pytest.LogCaptureFixture) -> None:
+    """It does not even compute, so only the kernel's counts tell it from a process that is stopped."""
+    thread = WatchdogThread(0.01, 0.1)
+    loop = thread.enter("n")
+    try:
+        await trio.sleep(0.03)
+        ctypes.PyDLL(None).usleep(300_000)
+        found = loop.lately(1.0)
+        assert found is not None
+        assert 0.2 < found.seconds < LONG
+        assert "in test_code_that_holds_the_interpreter_lock_is_told_of_behind_it" in found.place
+        assert "in test_code_that_holds" in lines_in(caplog)[0]
+    finally:
+        thread.leave(loop, "n")
+
+
+async def test_the_thread_ends_with_the_last_node_and_comes_back(hasty: WatchdogThread, short_directory: Path) -> None:
+    for number in range(2):
+        async with trio_mp.open_node(binds=[f"unix:{short_directory}/{number}"], secret=SECRET):
+            async with trio_mp.open_node(binds=[f"unix:{short_directory}/{number}x"], secret=SECRET):
+                await trio.testing.wait_all_tasks_blocked()
+                (loop,) = hasty._loops.values()
+                assert len(loop.nodes) == 2
+                thread = hasty._thread
+                assert thread is not None
+                assert thread.daemon
+            assert hasty._thread is thread
+        thread.join(LONG)
+        assert has_ended()
+    assert not hasty._loops
+
+
+async def test_a_loop_that_has_ended_is_forgotten(hasty: WatchdogThread) -> None:
+    """Its nodes have crashed so badly that they could not leave."""
+    loops: list[WatchedLoop] = []
+
+    async def enter() -> None:
+        loops.append(hasty.enter("n"))
+
+    other = threading.Thread(target=trio.run, args=(enter,))
+    other.start()
+    other.join()
+    (loop,) = loops
+    thread = hasty._thread
+    assert thread is not None
+    thread.join(LONG)
+    assert not hasty._loops
+    assert not thread.is_alive()
+    assert loop.blocked() is None
+
+
+async def test_no_thread_without_a_network() -> None:
+    async with trio_mp.open_node() as node:
+        await trio.testing.wait_all_tasks_blocked()
+        assert has_ended()
+        assert node.statistics().blocks == ()
+
+
+async def test_no_thread_in_virtual_time(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_test_node(FakeNetwork(), "a"):
+        await trio.sleep(10)
+        assert has_ended()
+
+
+async def test_which_clocks_go_on_by_themselves() -> None:
+    assert is_real_time(trio.lowlevel.current_clock())
+    assert is_real_time(trio.testing.MockClock(rate=1.0))
+    assert not is_real_time(trio.testing.MockClock())
+    assert not is_real_time(trio.testing.MockClock(rate=1.0, autojump_threshold=0.0))
+
+
+FORKS = """
+import os, sys, threading, time, trio, warnings
+import trio_mp
+from trio_mp._node.watchdog import WATCHDOG_THREAD as watchdog
+
+watchdog._look, watchdog.patience = 0.01, 0.05
+up, stop = threading.Event(), threading.Event()
+
+async def main(name):
+    async with trio_mp.open_node(binds=["unix:" + sys.argv[1] + "/" + name], secret="a secret for the tests"):
+        token = trio.lowlevel.current_trio_token()
+        while token not in watchdog._loops:
+            await trio.sleep(0.001)
+        loop = watchdog._loops[token]
+        up.set()
+        end = time.monotonic() + 10
+        while name == "child" and loop.blocked() is None:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        while not stop.is_set():
+            await trio.sleep(0.01)
+
+parent = threading.Thread(target=trio.run, args=(main, "parent"))
+parent.start()
+up.wait()
+warnings.simplefilter("ignore", DeprecationWarning)
+with watchdog._lock:
+    child = os.fork()
+stop.set()
+if not child:
+    trio.run(main, "child")
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+parent.join()
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
+def test_a_fork_has_a_watchdog_of_its_own(short_directory: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", FORKS, str(short_directory)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+STOPPED = """
+import sys, threading, time, trio
+from trio_mp._node.watchdog import WatchdogThread
+import logging
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+
+async def main():
+    thread = WatchdogThread(0.02, 0.2)
+    loop = thread.enter("n")
+    await trio.sleep(0.1)
+    stopped, before = 0, time.monotonic()
+    print("up", flush=True)
+    # Busy, so that the loop has been asked when the process is stopped; and then waiting.
+    while stopped < 2:
+        if stopped:
+            await trio.sleep(0.01)
+        else:
+            time.sleep(0.01)
+            await trio.sleep(0)
+        before, now = time.monotonic(), before
+        if before - now > 0.25:
+            stopped += 1
+            print("lately", loop.lately(0.2), flush=True)
+    await trio.sleep(0.1)
+    print("over", flush=True)
+
+trio.run(main)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="SIGSTOP, and the kernel's counts")
+async def test_a_process_that_was_stopped_is_not_blocked() -> None:
+    with trio.fail_after(60):
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-W", "error", "-c", STOPPED], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+        )
+        assert process.stdout is not None
+        said = b""
+        try:
+            async for data in process.stdout:
+                said += data
+                if said.count(b"\n") - said.count(b"over") < 3 and data.endswith(b"\n"):
+                    process.send_signal(signal.SIGSTOP)
+                    await trio.sleep(0.4)
+                    process.send_signal(signal.SIGCONT)
+        finally:
+            process.kill()
+            await process.wait()
+    assert said.decode().splitlines() == ["up", "lately None", "lately None", "over"]
+
+
+# What is judged, to the moment ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def frame() -> FrameType:
+    return sys._getframe()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def loop(clock: ManualClock) -> WatchedLoop:
+    """A loop at which only the test looks."""
+    thread = WatchdogThread()
+    thread.clock = clock
+    return WatchedLoop(thread, trio.lowlevel.current_trio_token())
+
+
+def test_what_the_machine_takes_is_taken_off() -> None:
+    turn = AwaitedTurn(100.0, 5.0, 1.0)
+    assert turn.stood(103.0, 5.0) == 3.0
+    assert turn.stood(103.0, 6.5) == 1.5, "it was ready, and had no processor"
+    assert turn.stood(103.0, 5.0, 2.0) == 1.0, "the watchdog was late, and not by the interpreter lock"
+    turn.stolen = 1.0
+    assert turn.stood(103.0, 5.5, 0.5) == 1.0
+    assert turn.stood(103.0, 9.0) == 0.0
+
+
+async def test_a_second_is_long(
+    loop: WatchedLoop, clock: ManualClock, frame: FrameType, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop.look(frame, 0.0, 0.0)
+    clock.now += 0.99
+    loop.look(frame, 0.0, 0.0)
+    assert loop.blocked() is None
+    assert not lines_in(caplog)
+    # The kernel may have let this thread wait meanwhile.
+    clock.now += 1.0
+    loop.look(frame, 0.0, 0.0)
+    assert loop.blocked() is not None
+    assert len(lines_in(caplog)) == 1
+
+
+async def test_it_is_said_at_each_doubling(
+    loop: WatchedLoop, clock: ManualClock, frame: FrameType, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The kernel may have let this thread wait meanwhile: a hundredth of a second is far from what is looked at.
+    clock.now = 0.01
+    for _ in range(35):
+        loop.look(frame, 0.0, 0.0)
+        clock.now += 0.5
+    clock.now += 0.1
+    assert [round(seconds_in(line)) for line in lines_in(caplog)] in ([1, 2, 4, 8, 16], [2, 4, 8, 16])
+
+
+async def test_who_asks_before_the_watchdog_has_looked_hears_nothing_of_a_stop(
+    loop: WatchedLoop, clock: ManualClock, frame: FrameType
+) -> None:
+    """The process was stopped, and the loop runs on before the watchdog's thread does."""
+    loop.look(frame, 0.0, 0.0)
+    loop._thread._due, loop._thread._computed = clock.now + 0.5, time.process_time()
+    clock.now += 100
+    assert loop.blocked() is None
+    assert loop.lately(1000) is None
+    loop._thread._due = math.inf
+    assert loop.lately(1000) is not None
+
+
+async def test_time_that_the_machine_has_taken_does_not_count(
+    loop: WatchedLoop, clock: ManualClock, frame: FrameType, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop.look(frame, 0.0, 0.0)
+    clock.now += 3600
+    loop.look(frame, 0.0, 3599.5)
+    assert loop.blocked() is None
+    await trio.testing.wait_all_tasks_blocked()
+    assert loop.lately(10) is None
+    assert not lines_in(caplog)
+
+
+async def test_the_place_is_where_it_was_seen_most_often(loop: WatchedLoop, clock: ManualClock) -> None:
+    def mostly() -> FrameType:
+        return sys._getframe()
+
+    def once() -> FrameType:
+        return sys._getframe()
+
+    for function in (once, mostly, mostly, once, mostly):
+        loop.look(function(), 0.0, 0.0)
+        clock.now += 1
+    found = loop.blocked()
+    assert found is not None
+    assert found.place.endswith("in mostly")
+
+
+async def test_the_interpreter_lock_was_held_by_another_thread(
+    loop: WatchedLoop, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop.look(waiting_frame(), 0.9, 0.0)
+    assert not lines_in(caplog)
+    loop.look(waiting_frame(), 2.0, 0.0)
+    assert lines_in(caplog) == ["the event loop was blocked 2.0 s by code that held the interpreter lock"]
+    clock.now += 1
+    assert loop.lately(0.5) is None
+    assert str(loop.lately(1.5)) == "blocked 2.0 s by code that held the interpreter lock"
+
+
+@pytest.mark.parametrize(
+    "wakes, computed, held",
+    [(None, 0.0, False), (None, 9.0, True), (2, 9.0, False), (1900, 0.0, True)],
+    ids=["stopped", "computing", "starved", "waiting for the lock"],
+)
+def test_why_the_thread_was_late(
+    monkeypatch: pytest.MonkeyPatch, wakes: int | None, computed: float, held: bool
+) -> None:
+    """By what the kernel counts where it counts, else by the processor time of the process."""
+    thread, clock = WatchdogThread(), ManualClock()
+    thread.clock = clock
+    thread._due = 10.0
+    thread._slept = watchdog.Schedule(0.0, 100) if wakes is not None else None
+    thread._computed = time.process_time() - computed
+    monkeypatch.setattr(watchdog, "read_schedule", lambda _: watchdog.Schedule(0.0, 100 + (wakes or 0)))
+    assert thread.kept(10.05) == (0.0, 0.0)
+    assert thread.kept(20.0) == ((10.0, 0.0) if held else (0.0, 10.0))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's counts")
+def test_what_the_kernel_counts_of_a_thread() -> None:
+    before = read_schedule(threading.get_native_id())
+    assert before is not None
+    for _ in range(10):
+        time.sleep(0.0001)
+    after = read_schedule(threading.get_native_id())
+    assert after is not None
+    assert after.wakes >= before.wakes + 10
+    assert after.waited >= before.waited
+    assert read_schedule(0) is None
+
+
+# Places --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_thread_that_runs_nothing_is_nowhere() -> None:
+    assert place_of_frame(None) == ""
+
+
+async def test_the_programs_own_frame_is_named() -> None:
+    """Not the library that it has called, nor what has started the loop."""
+    found: list[str] = []
+
+    def compare(one: int, other: int) -> int:
+        return one
+
+    class Late:
+        def __del__(self) -> None:
+            found.append(place_of_frame(sys._getframe(1)))
+
+    def take() -> None:
+        late = Late()
+        del late
+
+    take()
+    assert re.fullmatch(r"test_watchdog\.py:\d+, in take", found.pop())
+    frames: list[FrameType] = []
+
+    def look(_: re.Match[str]) -> str:
+        frames.append(sys._getframe(1))
+        return ""
+
+    re.sub("x", look, "x")
+    # The innermost frame is one of `re`.
+    assert place_of_frame(frames[0]).endswith("in test_the_programs_own_frame_is_named")
+
+
+async def test_what_has_started_the_loop_is_not_the_place() -> None:
+    """Where only the package and Trio run, the innermost frame is better than nothing."""
+    found: list[str] = []
+    trio.lowlevel.current_trio_token().run_sync_soon(lambda: found.append(place_of_frame(sys._getframe(1))))
+    await trio.testing.wait_all_tasks_blocked()
+    assert re.fullmatch(r"_entry_queue\.py:\d+, in .*run_cb", found[0])
+
+
+def test_a_thread_that_waits_in_trio() -> None:
+    assert is_waiting(waiting_frame())
+    assert not is_waiting(sys._getframe())
+
+
+# What it costs -------------------------------------------------------------------------------------------------------
+
+
+class Other:
+    """A node in a loop and a thread of its own, which monitors another node, and says when it has lost it."""
+
+    def __init__(self, seed: str, heartbeat: float) -> None:
+        self.lost = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=trio.run, args=(self._main, seed, heartbeat))
+
+    async def _main(self, seed: str, heartbeat: float) -> None:
+        # Not long: the other loop waits for the end of this one, and answers nothing meanwhile.
+        settings: dict[str, Any] = {"secret": SECRET, "heartbeat": heartbeat, "shutdown_timeout": 0.05}
+        async with trio_mp.open_node("other", seeds=[seed], **settings) as node:
+            node.monitor("me", lambda *_: self.lost.set())
+            await trio.to_thread.run_sync(self._stop.wait)
+
+    def __enter__(self) -> Other:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+async def test_a_node_that_was_blocked_says_so_in_its_reasons_its_log_and_its_statistics(
+    hasty: WatchdogThread, short_directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings: dict[str, Any] = {"binds": [f"unix:{short_directory}/s"], "secret": SECRET, "heartbeat": 0.1}
+    with trio.fail_after(LONG):
+        async with trio_mp.open_node("me", **settings) as node:
+            with Other(node.binds[0], 0.1) as other:
+                await until(lambda: node.peers)
+                told = Notices()
+                node.monitor("other", told)
+                block(lambda: other.lost.is_set() and lines_in(caplog))
+                reason = await told.wait()
+                blocked = r"blocked \d\.\d s at test_watchdog\.py:\d+, in block"
+                assert reason[:2] == ("transport_error", "other")
+                assert re.search(f"; this node was {blocked}$", str(reason[2])), reason
+                found = node.statistics().blocks[-1]
+                assert re.fullmatch(blocked, found.what)
+                assert found.peers == ("other",)
+                assert 0.1 <= found.seconds < LONG
+                cost = f"this node was {blocked}, so others have given it up: it has lost the connections with other"
+                await until(lambda: [line for line in caplog.messages if re.fullmatch(cost, line)])
+                assert trio_mp.NodeStatistics.from_plain(node.statistics().to_plain()).blocks[-1] == found
+
+
+@pytest.mark.parametrize("seconds", [14.0, 16.0])
+@pytest.mark.parametrize("seen", ["by the reader", "by the beat", "later"])
+async def test_connections_that_end_behind_three_heartbeats(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, seconds: float, seen: str
+) -> None:
+    """In virtual time nobody knows where the loop stood. The beats come at 2.5 s, 5 s and so on."""
+    network = FakeNetwork()
+    async with open_test_node(network, "m", heartbeat=5.0, connect_timeout=300) as node:
+        start = trio.current_time()
+        peer = RawPeer(network.connect(place("m")).dialler, "a")
+        await peer.adopt()
+        told = Notices()
+        node.monitor("a", told)
+        await trio.sleep_until(start + 2.5)
+        await trio.testing.wait_all_tasks_blocked()
+        if seen == "by the reader":
+            peer.pipe.close()
+        autojump_clock.jump(seconds)
+        if seen != "by the reader":
+            await trio.testing.wait_all_tasks_blocked()
+            if seen == "later":
+                await trio.sleep(2.6)
+            peer.pipe.close()
+        reason = await told.wait()
+        long = seconds > 15 and seen != "later"
+        assert ("; this node was standing still for 13.5 s" in str(reason[2])) == long
+        assert [block.peers for block in node.statistics().blocks] == ([("a",) if long else ()] if seconds > 15 else [])
+        await trio.sleep(6)
+        costs = [line for line in caplog.messages if "it has lost the connections with a" in line]
+        assert len(costs) == long
+
+
+class Calm:
+    """A dispatcher of which no handler computes."""
+
+    id, stalls = "m", 0
+
+
+@pytest.mark.parametrize("first", ["reader", "beat"])
+def test_the_reader_and_the_beat_put_down_the_same_time_once(first: str) -> None:
+    """Whichever of them comes first when the loop turns again."""
+    blocks = OwnBlocks(cast("LocalPorts", Calm()), 5.0, lambda _: Blocked(18.2, "app.py:40, in take"), lambda: 1000.0)
+    blocks.begin(0.0)
+    if first == "beat":
+        blocks.beat(20.0)
+    assert blocks.explain("a", 20.0) == "; this node was blocked 18.2 s at app.py:40, in take"
+    assert blocks.explain("a", 20.0) != ""
+    if first == "reader":
+        blocks.beat(20.0)
+    assert blocks.explain("b", 21.0) != ""
+    blocks.beat(22.5)
+    assert blocks.explain("c", 23.0) == ""
+    assert [(block.peers, block.ended, block.seconds) for block in blocks.latest] == [(["a", "b"], 1000.0, 18.2)]
+
+
+async def test_only_the_last_ten_are_kept(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_test_node(FakeNetwork(), "m", heartbeat=5.0) as node:
+        await trio.sleep(1)
+        for number in range(12):
+            autojump_clock.jump(100 + number)
+            await trio.sleep(6)
+        found = node.statistics().blocks
+        assert len(found) == 10
+        assert found[-1].seconds > found[0].seconds
+        assert network_of(node).own_blocks.latest.maxlen == 10

@@ -1,0 +1,147 @@
+"""Faults in how a node notices that its loop stands, and what it says of it."""
+
+from __future__ import annotations
+
+from .fault import Change, Fault
+
+_WATCHDOG = "_node/watchdog.py"
+_BLOCKS = "_peers/own_blocks.py"
+_REASON = "_reason.py"
+_CONNECTION = "_peers/connection.py"
+_TESTS = "tests/node/test_watchdog.py"
+_BEHIND = f"{_TESTS}::test_connections_that_end_behind_three_heartbeats"
+_ONCE = f"{_TESTS}::test_the_reader_and_the_beat_put_down_the_same_time_once"
+
+WATCHDOG = (
+    Fault(
+        "idle loops are asked",
+        "the watchdog wakes a process that has nothing to do",
+        (Change(_WATCHDOG, "if frame is not None and is_waiting(frame):", "if frame is None:"),),
+        (f"{_TESTS}::test_a_loop_that_waits_sleeps_on",),
+    ),
+    Fault(
+        "starved is blocked",
+        "a loop that has no processor is taken for one that the program blocks",
+        (Change(_WATCHDOG, " - (waited - self._waited) - self.stolen", " - self.stolen"),),
+        (f"{_TESTS}::test_what_the_machine_takes_is_taken_off",),
+    ),
+    Fault(
+        "stopped is blocked",
+        "a process that was stopped is taken for one that the program blocks",
+        (Change(_WATCHDOG, "turn.stolen += stolen", "pass"),),
+        (f"{_TESTS}::test_time_that_the_machine_has_taken_does_not_count",),
+    ),
+    Fault(
+        "stopped is blocked for who asks at once",
+        "a process that was stopped says that it was blocked, until the watchdog has looked again",
+        (Change(_WATCHDOG, "        _, stolen = self._thread.kept(now)\n", "        stolen = 0.0\n"),),
+        (f"{_TESTS}::test_who_asks_before_the_watchdog_has_looked_hears_nothing_of_a_stop",),
+    ),
+    Fault(
+        "the interpreter lock is the machine",
+        "code that holds the interpreter lock is not noticed",
+        (Change(_WATCHDOG, "return (late, 0.0) if wanted >= late / 2 else (0.0, late)", "return 0.0, late"),),
+        (
+            f"{_TESTS}::test_why_the_thread_was_late",
+            f"{_TESTS}::test_code_that_holds_the_interpreter_lock_is_told_of_behind_it",
+        ),
+    ),
+    Fault(
+        "said at each look",
+        "a loop that stands is logged twice a second",
+        (Change(_WATCHDOG, "            while turn.say_at <= stood:\n                turn.say_at *= 2\n", ""),),
+        (f"{_TESTS}::test_it_is_said_at_each_doubling",),
+    ),
+    Fault(
+        "told twice",
+        "the end of a blocked loop is told by the node and by the watchdog",
+        (Change(_WATCHDOG, " and not self._is_told:", ":"),),
+        (f"{_TESTS}::test_who_asks_tells_of_it_and_the_watchdog_says_no_more",),
+    ),
+    Fault(
+        "the watchdog stays",
+        "the watchdog's thread does not end with the last node",
+        (
+            Change(
+                _WATCHDOG, "                if not loops:\n", "                if not loops and not self.patience:\n"
+            ),
+        ),
+        (f"{_TESTS}::test_the_thread_ends_with_the_last_node_and_comes_back",),
+    ),
+    Fault(
+        "forks have no watchdog",
+        "in a fork the watchdog of the parent is taken for one that runs",
+        (Change(_WATCHDOG, "    os.register_at_fork(", "    (lambda **_: None)("),),
+        (f"{_TESTS}::test_a_fork_has_a_watchdog_of_its_own",),
+    ),
+    Fault(
+        "watched in virtual time",
+        "a simulated node has a watchdog, which measures another time than the node's",
+        (Change(_WATCHDOG, "    return wait < 2 and ", "    return "),),
+        (f"{_TESTS}::test_which_clocks_go_on_by_themselves", f"{_TESTS}::test_no_thread_in_virtual_time"),
+    ),
+    Fault(
+        "the last place counts",
+        "a blocked loop is said to stand where it was seen last, however seldom",
+        (
+            Change(
+                _WATCHDOG, 'max(self.places, key=self.places.__getitem__, default="")', 'next(iter(self.places), "")'
+            ),
+        ),
+        (f"{_TESTS}::test_the_place_is_where_it_was_seen_most_often",),
+    ),
+    Fault(
+        "the place is outside of the loop",
+        "a blocked loop is said to stand where the program has started it",
+        (Change(_REASON, "while frame is not None and not is_loop(frame):", "while frame is not None:"),),
+        (f"{_TESTS}::test_what_has_started_the_loop_is_not_the_place",),
+    ),
+    Fault(
+        "no own reasons",
+        "the reasons of connections that a blocked node has lost do not say that it was blocked",
+        (
+            Change(
+                _CONNECTION,
+                "            why += self.network.own_blocks.explain(",
+                "            self.network.own_blocks.explain(",
+            ),
+        ),
+        (_BEHIND,),
+    ),
+    Fault(
+        "explained too long",
+        "connections that end long behind a blocked loop are put down to it",
+        (
+            Change(
+                _BLOCKS,
+                "            self._tell_cost(self._open)\n            self._open = None\n",
+                "            self._tell_cost(self._open)\n",
+            ),
+        ),
+        (_BEHIND, _ONCE),
+    ),
+    Fault(
+        "three heartbeats are none",
+        "connections are put down to times in which no other node can have given this one up",
+        (Change(_BLOCKS, "if passed < 3 * self._heartbeat or", "if passed < 2 * self._heartbeat or"),),
+        (_BEHIND,),
+    ),
+    Fault(
+        "noted twice",
+        "the reader and the beat put down the same time, each for itself",
+        (Change(_BLOCKS, "        self._noted = True\n", ""),),
+        (_ONCE,),
+    ),
+    Fault(
+        "no cost",
+        "the log does not say which connections a blocked loop has cost",
+        (
+            Change(
+                _BLOCKS,
+                "            self._tell_cost(self._open)\n            self._open = None\n",
+                "            self._open = None\n",
+            ),
+        ),
+        (_BEHIND,),
+    ),
+)

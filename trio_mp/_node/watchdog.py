@@ -1,0 +1,367 @@
+"""The watchdog: a thread that notices when an event loop of this process does not turn, and says where it stands.
+
+There is one thread for the process, for all of its nodes that have a network and live in real time. It starts with the
+first of them and ends with the last. It is a daemon, so it never keeps the process alive.
+
+Twice a second it looks at the frame that each loop's thread is in. A loop that waits for the operating system is well,
+and is not asked anything: so an idle process costs two short looks a second, and its loop sleeps on. Any other loop is
+asked to turn. From then until it does, it stands.
+
+Three things must not be mistaken for a loop that the program blocks:
+
+- The machine, or the whole process, stood still. Then this thread has woken too late, and takes that time off.
+- The process was starved. The kernel counts for how long a thread was ready and had no processor; of the loop's thread
+  that is taken off, too.
+- Neither of both, but this thread was late because somebody held the interpreter lock, as a computation in C may do.
+  A thread that waits for this lock wakes every few milliseconds, and the kernel counts how often it wakes. That time is
+  not taken off: nothing of the program could run meanwhile, and it is told as soon as the lock is free.
+
+Where the kernel does not count, which is everywhere but on Linux, the processor time of the process tells the third
+case from the first.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from types import FrameType
+
+import trio
+
+from .._events import fields
+from .._ports.blocked import Blocked
+from .._reason import place_of_frame
+
+LOOK = 0.5
+"""How often the thread looks, in seconds."""
+
+PATIENCE = 1.0
+"""How long a loop may stand before the log says so, in seconds."""
+
+_SLACK = 0.1
+"""By how much the thread may wake too late, in seconds, before it asks why."""
+
+log = logging.getLogger("trio_mp.watchdog")
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What the kernel has counted of a thread.
+
+    Attributes:
+      waited: for how many seconds it was ready to run, and had no processor.
+      wakes: how often it was given one.
+    """
+
+    waited: float
+    wakes: int
+
+
+def read_schedule(thread: int) -> Schedule | None:
+    """What the kernel has counted of a thread of this process, by its native ID. None where it does not say."""
+    try:
+        descriptor = os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        _, waited, wakes = os.read(descriptor, 100).split()
+        return Schedule(int(waited) / 1e9, int(wakes))
+    except (OSError, ValueError):
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def is_real_time(clock: trio.abc.Clock) -> bool:
+    """Whether a clock goes on by itself: not one of a test, which stands still until it is moved, or leaps."""
+    wait = clock.deadline_to_sleep_time(clock.current_time() + 1)
+    return wait < 2 and getattr(clock, "autojump_threshold", math.inf) == math.inf
+
+
+class AwaitedTurn:
+    """A turn of which a loop was asked, and which it has not made: for so long it stands.
+
+    Args:
+      asked: when it was asked, or since when it is known to stand, by the watchdog's clock.
+      waited: what the kernel had counted by then: see `Schedule`.
+
+    Attributes:
+      stolen: for how many seconds the machine stood still meanwhile.
+      places: where the loop was seen, and how often.
+      say_at: how many seconds it has to stand before the log says so again.
+      found: how it has stood, when it has turned; None if it was not for long.
+    """
+
+    __slots__ = ("_asked", "_waited", "found", "places", "say_at", "stolen")
+
+    def __init__(self, asked: float, waited: float, say_at: float) -> None:
+        self._asked = asked
+        self._waited = waited
+        self.stolen = 0.0
+        self.places: Counter[str] = Counter()
+        self.say_at = say_at
+        self.found: Blocked | None = None
+
+    def stood(self, now: float, waited: float, stolen: float = 0.0) -> float:
+        """For how many seconds the loop has stood. Arguments: as for `__init__`; what `stolen` does not hold yet."""
+        return max(0.0, now - self._asked - (waited - self._waited) - self.stolen - stolen)
+
+    def may_have_stood(self, now: float, seconds: float) -> bool:
+        """Whether the loop was asked so long ago."""
+        return now - self._asked >= seconds
+
+    def place(self) -> str:
+        """Where the loop was seen most often; empty if it never was."""
+        return max(self.places, key=self.places.__getitem__, default="")
+
+
+class WatchedLoop:
+    """One event loop of this process: whether it turns, and if not, since when and where it stands.
+
+    Args:
+      thread: the watchdog's.
+      token: the loop's, in whose thread this is made.
+
+    Attributes:
+      ident: the loop's thread.
+      nodes: the IDs of the nodes that run in it, and want it to be watched.
+    """
+
+    def __init__(self, thread: WatchdogThread, token: trio.lowlevel.TrioToken) -> None:
+        self.token = token
+        self.ident = threading.get_ident()
+        self.nodes: list[str] = []
+        self._thread = thread
+        self._native = threading.get_native_id()
+        self._waited = 0.0
+        self._turn: AwaitedTurn | None = None
+        # The turn of which the log has said that it does not come, and whether somebody has told of it since.
+        self._said: AwaitedTurn | None = None
+        self._is_told = False
+        # The latest time that it stood, and when that ended.
+        self._latest: Blocked | None = None
+        self._ended = -math.inf
+
+    def blocked(self) -> Blocked | None:
+        """How the loop is blocked now; None if it turns. Any thread may call this."""
+        turn = self._turn
+        return self._judge(turn) if turn is not None else None
+
+    def lately(self, seconds: float) -> Blocked | None:
+        """See `Lately`: how the loop is blocked, or was in the last so many seconds."""
+        found = self.blocked()
+        if found is None and self._thread.clock() - self._ended <= seconds:
+            found = self._latest
+        self._is_told = self._is_told or found is not None
+        return found
+
+    def _judge(self, turn: AwaitedTurn) -> Blocked | None:
+        now = self._thread.clock()
+        if not turn.may_have_stood(now, self._thread.patience):
+            return None
+        _, stolen = self._thread.kept(now)
+        seconds = turn.stood(now, self._read_waited(), stolen)
+        return Blocked(seconds, turn.place()) if seconds >= self._thread.patience else None
+
+    def _read_waited(self) -> float:
+        schedule = read_schedule(self._native)
+        return schedule.waited if schedule is not None else 0.0
+
+    def _turned(self, turn: AwaitedTurn) -> None:
+        """The loop turns again: it has called this itself."""
+        if self._turn is turn:
+            turn.found = self._judge(turn)
+            self._turn = None
+            if turn.found is not None:
+                self._note(turn.found)
+
+    def _note(self, found: Blocked) -> None:
+        self._latest, self._ended = found, self._thread.clock()
+
+    # In the watchdog's thread --------------------------------------------------------------------------------------
+
+    def look(self, frame: FrameType | None, held: float, stolen: float) -> None:
+        """See whether the loop turns.
+
+        Args:
+          frame: the innermost one of its thread.
+          held: for how many seconds the interpreter lock has kept the watchdog from looking.
+          stolen: for how many seconds the machine has.
+
+        Raises:
+          trio.RunFinishedError: the loop has ended.
+        """
+        before, self._waited = self._waited, self._read_waited()
+        said, self._said = self._said, None
+        if said is not None and said is self._turn:
+            self._said = said
+        elif said is not None and said.found is not None and not self._is_told:
+            log.info("the event loop turns again: it was %s", said.found, extra=fields("stalled", self._who()))
+        now, turn = self._thread.clock(), self._turn
+        if turn is None:
+            if frame is not None and is_waiting(frame):
+                if held >= self._thread.patience:
+                    # It was code of another thread, or code of the loop that has ended meanwhile.
+                    blocked = Blocked(held, "")
+                    self._note(blocked)
+                    log.warning("the event loop was %s", blocked, extra=fields("stalled", self._who()))
+                return
+            turn = AwaitedTurn(now - held, before if held else self._waited, self._thread.patience)
+            turn.places[place_of_frame(frame)] += 1
+            self._turn = turn
+            self.token.run_sync_soon(self._turned, turn)
+        else:
+            turn.stolen += stolen
+            turn.places[place_of_frame(frame)] += 1
+        stood = turn.stood(now, self._waited)
+        if stood >= turn.say_at:
+            while turn.say_at <= stood:
+                turn.say_at *= 2
+            self._said, self._is_told = turn, False
+            log.warning(
+                "the event loop is %s, and nothing else runs in it, heartbeats included: use trio.to_thread, or await",
+                Blocked(stood, place_of_frame(frame)),
+                extra=fields("stalled", self._who()),
+            )
+
+    def _who(self) -> str:
+        return self.nodes[0] if len(self.nodes) == 1 else ""
+
+
+def is_waiting(frame: FrameType) -> bool:
+    """Whether a thread, of which this is the innermost frame, waits in Trio's loop for the operating system."""
+    return frame.f_code.co_name == "get_events" and str(frame.f_globals.get("__name__")).startswith("trio.")
+
+
+class WatchdogThread:
+    """The thread that watches the event loops of a process.
+
+    Args:
+      look: how often it looks, in seconds.
+      patience: how long a loop may stand before the log says so, in seconds.
+    """
+
+    def __init__(self, look: float = LOOK, patience: float = PATIENCE) -> None:
+        self.clock = time.monotonic
+        self.patience = patience
+        self._look = look
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all loops, and the thread: in a fork of the process there is none of them."""
+        self._lock = threading.Lock()
+        self._bell = threading.Event()
+        self._loops: dict[trio.lowlevel.TrioToken, WatchedLoop] = {}
+        self._thread: threading.Thread | None = None
+        # When the thread is to wake, and what was counted of it and of the process when it went to sleep.
+        self._due = math.inf
+        self._native = 0
+        self._slept: Schedule | None = None
+        self._computed = 0.0
+
+    def enter(self, node_id: str) -> WatchedLoop:
+        """Watch the loop that runs the caller, for a node. Not a checkpoint."""
+        token = trio.lowlevel.current_trio_token()
+        with self._lock:
+            loop = self._loops.get(token)
+            if loop is None:
+                loop = self._loops[token] = WatchedLoop(self, token)
+            loop.nodes.append(node_id)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="trio_mp: watches event loops", daemon=True)
+                self._thread.start()
+        return loop
+
+    def leave(self, loop: WatchedLoop, node_id: str) -> None:
+        """Watch the loop no more for that node. The thread ends with the last one. Not a checkpoint."""
+        with self._lock:
+            loop.nodes.remove(node_id)
+            if not loop.nodes:
+                self._loops.pop(loop.token, None)
+            if not self._loops:
+                self._bell.set()
+
+    def kept(self, now: float) -> tuple[float, float]:
+        """How many seconds too late the thread is: by the interpreter lock, and by the machine. One of both is 0."""
+        late = now - self._due
+        if late < _SLACK:
+            return 0.0, 0.0
+        schedule = read_schedule(self._native) if self._slept is not None else None
+        if schedule is not None and self._slept is not None:
+            wanted = (schedule.wakes - self._slept.wakes) * sys.getswitchinterval()
+        else:
+            wanted = time.process_time() - self._computed
+        return (late, 0.0) if wanted >= late / 2 else (0.0, late)
+
+    def _run(self) -> None:
+        self._native = threading.get_native_id()
+        while True:
+            self._slept, self._computed = read_schedule(self._native), time.process_time()
+            self._due = self.clock() + self._look
+            if self._bell.wait(self._look):
+                self._bell.clear()
+            held, stolen = self.kept(self.clock())
+            self._due = math.inf
+            with self._lock:
+                loops = [*self._loops.values()]
+                if not loops:
+                    self._thread = None
+                    return
+            self._look_at(loops, held, stolen)
+
+    def _look_at(self, loops: list[WatchedLoop], held: float, stolen: float) -> None:
+        frames = sys._current_frames()
+        for loop in loops:
+            try:
+                loop.look(frames.get(loop.ident), held, stolen)
+            except trio.RunFinishedError:
+                with self._lock:
+                    self._loops.pop(loop.token, None)
+
+
+WATCHDOG_THREAD = WatchdogThread()
+"""Of this process."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=WATCHDOG_THREAD.forget)
+
+
+class Watchdog:
+    """The watchdog of one node.
+
+    Args:
+      node_id: the node.
+      thread: the one that watches.
+    """
+
+    def __init__(self, node_id: str, thread: WatchdogThread = WATCHDOG_THREAD) -> None:
+        self._node_id = node_id
+        self._thread = thread
+        self._loop: WatchedLoop | None = None
+
+    async def run(self) -> None:
+        """Have the loop that runs this task watched, until it is cancelled. In virtual time it ends at once."""
+        await trio.lowlevel.checkpoint()
+        if not is_real_time(trio.lowlevel.current_clock()):
+            return
+        loop = self._loop = self._thread.enter(self._node_id)
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._loop = None
+            self._thread.leave(loop, self._node_id)
+
+    def blocked(self) -> Blocked | None:
+        """How the node's loop is blocked now; None if it turns, or nobody watches it. Any thread may call this."""
+        loop = self._loop
+        return loop.blocked() if loop is not None else None
+
+    def lately(self, seconds: float) -> Blocked | None:
+        """See `Lately`. Only the node's own loop may call this."""
+        return self._loop.lately(seconds) if self._loop is not None else None

@@ -1,0 +1,230 @@
+"""A directory as a seed, at run time: this node reads who is written there, and writes itself if it is needed.
+
+The rules are in `_protocol/membership/written.py`, and the files in `_transport/seed_files.py`. All that blocks runs in
+a thread: the file system may be one over a network, and not answer.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from .._events import fields
+from .._peers.network import Network
+from .._protocol.membership.messages import Addresses
+from .._protocol.membership.written import OLD, WrittenRun, is_needed, is_one_too_many
+from .._transport.addresses import UNIX_PATH_LIMIT, Address, DirectorySeed, UnixAddress, parse_address
+from .._transport.seed_files import (
+    SeedFile,
+    SeedFiles,
+    read_seed_files,
+    remove_seed_files,
+    renew_seed_file,
+    write_seed_file,
+)
+
+SPREAD = 1.0
+"""For how long at most a node waits before it writes itself, in seconds: at random, so that others may be first."""
+
+WRITING, REMOVING = 5.0, 2.0
+"""How long a node waits for the file system to write its file, and to remove it when the node closes, in seconds."""
+
+NO_ANSWER = "the file system has not answered yet"
+NOBODY = "no other node is written there"
+
+_FAULTS_NAMED = 3
+
+log = logging.getLogger("trio_mp.connection")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryOwner:
+    """What a directory of seeds asks of the membership that it is part of, and tells it; see `MembershipService`.
+
+    Attributes:
+      own_addresses: gives the addresses that this node is to write.
+      found: takes the files of other runs, and has each of them dialled.
+      judge: says whether the run of a file is in use, and whether it could not be reached.
+      became_seed: takes up that this node is written, and so among its own seeds.
+      listens: takes up that this node listens somewhere now.
+    """
+
+    own_addresses: Callable[[], Addresses]
+    found: Callable[[tuple[SeedFile, ...]], object]
+    judge: Callable[[SeedFile], tuple[bool, bool]]
+    became_seed: Callable[[], object]
+    listens: Callable[[], object]
+
+
+class SeedDirectory:
+    """One directory that is a seed of this node.
+
+    Args:
+      network: the network of this node.
+      seed: the directory.
+      owner: what it belongs to.
+    """
+
+    def __init__(self, network: Network, seed: DirectorySeed, owner: DirectoryOwner) -> None:
+        self._network = network
+        self._name = str(seed)
+        self._path = seed.path
+        self._owner = owner
+        self._run = network.local.incarnation
+        # What this node has written; None while it is not written there.
+        self._written: SeedFile | None = None
+        self._has_tried = False
+        # The runs that were there at the last look.
+        self._seen: set[str] = set()
+        self._said: set[str] = set()
+
+    async def look(self) -> bool:
+        """Read the directory, have the others dialled, and write this node there or renew its file, if it is to be.
+
+        A checkpoint. Returns whether the directory could be used; if not, the log says why, once.
+        """
+        try:
+            others = await self._read()
+            if self._written is not None:
+                await self._renew(others)
+            elif self._may_write() and is_needed(others):
+                await trio.sleep(SPREAD * self._network.environment.jitter())
+                if is_needed(await self._read()):
+                    await self._enter()
+        except OSError as error:
+            why = error.strerror or str(error)
+            self._network.failures[self._name] = why
+            self._warn(why)
+            return False
+        return True
+
+    async def leave(self) -> None:
+        """Remove the file of this node, because it closes. Also when it is cancelled, and for a short time only."""
+        if self._has_tried:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + REMOVING), suppress(OSError):
+                await self._remove([self._run])
+
+    # Others ----------------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> list[WrittenRun]:
+        """Read who is written there, and remove the dead. A checkpoint. Raises `OSError`."""
+        now = self._network.environment.wall_clock()
+        self._network.failures.setdefault(self._name, NO_ANSWER)
+        listing = await self._in_thread(lambda: self._list(now))
+        if listing.faults:
+            named = "; ".join(listing.faults[:_FAULTS_NAMED])
+            more = f"; and {len(listing.faults) - _FAULTS_NAMED} more" if len(listing.faults) > _FAULTS_NAMED else ""
+            self._warn_of_files(f"{named}{more}")
+        files = [file for file in listing.files if file.run != self._run]
+        others = [self._judge(file, now) for file in files]
+        # Those behind the first few may withdraw in a moment, and whoever was dialled before becomes global.
+        lasting = [one.run for one in others if one.run in self._seen or not is_one_too_many(one.run, others)]
+        self._seen = {one.run for one in others}
+        self._owner.found(tuple(file for file in files if file.run in lasting))
+        if dead := [other.run for other in others if other.is_dead]:
+            await self._remove(dead)
+        if any(other.may_live for other in others):
+            self._network.failures.pop(self._name, None)
+        else:
+            self._network.failures[self._name] = NOBODY
+        return [other for other in others if not other.is_dead]
+
+    def _list(self, now: float) -> SeedFiles:
+        try:
+            return read_seed_files(self._path, old_before=now - OLD)
+        except FileNotFoundError:
+            if self._may_write():
+                # It is made by who writes itself.
+                return SeedFiles()
+            raise
+
+    def _judge(self, file: SeedFile, now: float) -> WrittenRun:
+        in_use, failed = self._owner.judge(file)
+        return WrittenRun(file.run, now - file.renewed_at, in_use=in_use, failed=failed)
+
+    # This node -------------------------------------------------------------------------------------------------------
+
+    def _may_write(self) -> bool:
+        """Whether this node can be a seed: it listens somewhere, or may choose where."""
+        return self._network.settings.binds != ()
+
+    async def _enter(self) -> None:
+        """Write this node, and have it be a seed unless others were first. A checkpoint. Raises `OSError`."""
+        await self._network.listen_anywhere()
+        self._owner.listens()
+        if not await self._write():
+            return
+        if is_one_too_many(self._run, await self._read()):
+            self._written = None
+            await self._remove([self._run])
+            return
+        log.info("this node is written in %s, as a seed", self._name, extra=fields("seed", self._network.dispatcher.id))
+        self._owner.became_seed()
+
+    async def _renew(self, others: Iterable[WrittenRun]) -> None:
+        """Say that this node lives. If its file is gone, it is written again if it is needed."""
+        assert self._written is not None
+        now = self._network.environment.wall_clock()
+        moved = self._written.addresses != self._own_addresses()
+        renewed = not moved and await self._in_thread(lambda: renew_seed_file(self._path, self._run, now))
+        if moved or (not renewed and is_needed(others)):
+            await self._write()
+
+    async def _write(self) -> bool:
+        """Write where this node listens; returns whether that is anywhere. A checkpoint. Raises `OSError`."""
+        addresses = self._own_addresses()
+        if not addresses:
+            await trio.lowlevel.checkpoint()
+            return False
+        now = self._network.environment.wall_clock()
+        file = SeedFile(self._run, self._network.dispatcher.id, addresses, now)
+        self._has_tried = True
+        # Shielded, because `leave` is to come behind it: a thread that nobody waits for would write it again.
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + WRITING):
+            await self._in_thread(lambda: write_seed_file(self._path, file))
+            self._written = file
+            return True
+        raise TimeoutError(errno.ETIMEDOUT, f"writing took longer than {WRITING:g} s")
+
+    def _own_addresses(self) -> tuple[Address, ...]:
+        """Where others find this node, from whatever directory they run in."""
+        return tuple(_from_anywhere(parse_address(text)) for text in self._owner.own_addresses())
+
+    async def _remove(self, runs: list[str]) -> None:
+        await self._in_thread(lambda: remove_seed_files(self._path, runs))
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        return await self._network.environment.in_thread(function)
+
+    # The log ---------------------------------------------------------------------------------------------------------
+
+    def _warn(self, why: str) -> None:
+        self._say(why, "the seed %s cannot be used: %s; trying again for as long as it takes")
+
+    def _warn_of_files(self, faults: str) -> None:
+        # One line is enough, because whoever can write there can change the files all the time.
+        self._say("", "the seed %s has files that are not read: %s", faults)
+
+    def _say(self, kind: str, text: str, *arguments: str) -> None:
+        if kind not in self._said and len(self._said) < _FAULTS_NAMED:
+            self._said.add(kind)
+            told = arguments or (kind,)
+            log.warning(text, self._name, *told, extra=fields("seed", self._network.dispatcher.id))
+
+
+def _from_anywhere(address: Address) -> Address:
+    """An address with an absolute path, unless that is too long: then only who runs in this directory can dial it."""
+    if isinstance(address, UnixAddress):
+        path = str(Path(address.path).absolute())
+        return UnixAddress(path) if len(os.fsencode(path)) <= UNIX_PATH_LIMIT else address
+    return address

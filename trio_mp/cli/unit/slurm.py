@@ -1,0 +1,90 @@
+"""`trio-mp unit slurm`: a script for `sbatch`, whose tasks are nodes of a network of their own."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..._errors import ConfigurationError
+from .plan import UnitPlan, variables_of
+
+_SCRIPT = """\
+#!/bin/bash
+# {name}: {tasks} nodes of trio_mp in a job of Slurm. Start it with `sbatch THIS_FILE`; add what the job needs.
+# `scancel --signal=TERM JOB` drains the nodes, and the job ends by itself. A plain scancel gives them KillWait (30 s).
+#SBATCH --job-name={name}
+#SBATCH --ntasks={tasks}
+# The nodes drain before the time of the job is up.
+#SBATCH --signal=TERM@{stop}
+set -euo pipefail
+umask 077
+# What `sbatch` was started with is for no node.
+for variable in "${{!TRIO_MP_@}}"; do unset "$variable"; done
+
+# In the folder of the job, which all its machines share: the secret of this run, and where its nodes listen.
+job=$PWD/.{name}-$SLURM_JOB_ID
+mkdir -- "$job"
+trap 'rm -rf -- "$job"' EXIT
+{variables}
+
+# With 75 a node asks for another start, as `trio-mp restart --force` has it do. SIGTERM is for the node alone.
+cat >"$job/start" <<'END'
+trap : TERM
+status=75
+while [ "$status" -eq 75 ]; do
+    status=0
+    "$@" || status=$?
+done
+exit "$status"
+END
+srun --kill-on-bad-exit=0 bash "$job/start" {command}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmOptions:
+    """What only a script for Slurm needs to know.
+
+    Attributes:
+      command: the program `trio-mp`, and words that belong to it.
+      tasks: how many nodes the job has.
+    """
+
+    command: Sequence[str]
+    tasks: int
+
+
+def write_slurm(plan: UnitPlan, options: SlurmOptions) -> str:
+    """Write the script of a job.
+
+    Raises:
+      ConfigurationError: the tasks of a job cannot have such settings.
+    """
+    if plan.is_seed:
+        raise ConfigurationError(
+            "unit slurm: expected MODULE, or services in the profile, got neither; the nodes of a job need no seed"
+        )
+    for name, got in (("node_id", plan.settings.node_id), ("binds", plan.settings.binds)):
+        if got:
+            raise ConfigurationError(
+                f"{name}: expected none, because all tasks of a job would have it, got {plan.values.get(name, got)}"
+            )
+    exports = {"TRIO_MP_CONFIG": "/dev/null", **plan.variables}
+    if plan.certificate is not None:
+        exports |= plan.certificate_variable(plan.certificate_files)
+    if plan.settings.seeds and plan.secret_file:
+        exports |= variables_of({"secret_file": plan.secret_file})
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
+    if not plan.settings.seeds:
+        lines.append('export TRIO_MP_SEEDS="dir:$job/nodes"')
+        if plan.proves_by_secret:
+            lines.append(f'{shlex.join(options.command)} secret new --file "$job/secret"')
+            lines.append('export TRIO_MP_SECRET_FILE="$job/secret"')
+    return _SCRIPT.format(
+        name=plan.name,
+        tasks=options.tasks,
+        stop=plan.stop_seconds,
+        variables="\n".join(lines),
+        command=shlex.join([*options.command, *plan.command]),
+    )
