@@ -149,10 +149,11 @@ def typing_compat(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Run ruff, and the test that walks the imports."""
+    """Run ruff, flake8-async over the async functions, and the test that walks the imports."""
     install(session, "lint", "test", package=False)
     session.run("ruff", "check", ".")
-    session.run(*PYTEST, "tests/house/test_architecture.py")
+    session.run("python", "-P", "tests/async_rules.py")
+    session.run(*PYTEST, "tests/house/test_architecture.py", "tests/house/test_async_rules.py")
 
 
 @nox.session
