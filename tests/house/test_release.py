@@ -77,7 +77,7 @@ def test_dependencies_and_extras_are_those_that_the_package_imports() -> None:
 )
 def test_a_wrong_extra_is_found(extra: list[str], imported: set[str], said: str | None) -> None:
     project = {
-        "project": {"dependencies": ["trio>=0.27"], "optional-dependencies": {"cli": extra}},
+        "project": {"dependencies": ["trio>=0.28"], "optional-dependencies": {"cli": extra}},
         "dependency-groups": {"test": ["rich>=13"]},
     }
     assert wrong_requirements(project, imported) == ([said] if said else [])

@@ -6,6 +6,7 @@ from .fault import Change, Fault
 
 _STANDING = "_peers/standing.py"
 _MEMBERSHIP = "_services/membership.py"
+_SEEDS = "_services/seeds.py"
 _REDIALLER = "_services/redialler.py"
 _OPENING = "_node/opening.py"
 _DEPLOYED = "cli/deployed.py"
@@ -68,7 +69,7 @@ HEALTH = (
         "has_not_tried",
         "a global node says that it is attached before it has tried its other seeds",
         (
-            Change(_MEMBERSHIP, "            seed.looked_up and all(", "            all("),
+            Change(_SEEDS, "seed.looked_up and all(one.was_tried or", "all(one.was_tried or"),
             Change(_REDIALLER, "        self.was_tried = False\n", "        self.was_tried = True\n"),
         ),
         (f"{_ATTACHED}::test_a_global_node_has_tried_each_of_its_seeds_first",),
@@ -88,7 +89,7 @@ HEALTH = (
     Fault(
         "a_name_is_never_tried",
         "a name that cannot be resolved never counts as tried, so a global node is never ready",
-        (Change(_MEMBERSHIP, "                self._looked_up(seed)\n                await", "                await"),),
+        (Change(_SEEDS, "                self._looked_up(seed)\n                await", "                await"),),
         (f"{_ATTACHED}::test_a_name_that_cannot_be_resolved_counts_as_tried",),
     ),
     Fault(
