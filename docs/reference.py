@@ -261,7 +261,6 @@ def statuses_table() -> str:
 UNITS: dict[str, tuple[str, str]] = {
     "unit systemd": ("ini", "trio-mp unit systemd --bind *:4040 --secret-file /etc/app/secret app:main"),
     "unit socket": ("ini", "trio-mp unit socket --bind *:4040 --secret-file /etc/app/secret app:main"),
-    "unit seed": ("ini", "trio-mp unit systemd --name seed --bind *:4040 --secret-file /etc/app/secret"),
     "unit compose": ("yaml", "trio-mp unit compose --image app:1.0 app:main"),
     "unit k8s": ("yaml", "trio-mp unit k8s --image app:1.0 --replicas 10 app:main"),
     "unit slurm": ("bash", "trio-mp unit slurm --tasks 64 app:main"),

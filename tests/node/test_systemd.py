@@ -75,8 +75,8 @@ def known(manager: Manager, **others: str) -> ServiceManager:
 
 
 def open_service(found: ServiceManager, network: FakeNetwork, node_id: str = "a", **settings: Any) -> Any:
-    settings = {"binds": [place(node_id)], "secret": SECRET, "encryption": False} | settings
-    return open_node_in(Environment(transport=network, manager=found), node_id, **settings)
+    given: dict[str, Any] = {"binds": [place(node_id)], "secret": SECRET, "encryption": False, **settings}
+    return open_node_in(Environment(transport=network, manager=found), node_id, **given)
 
 
 settle = trio.testing.wait_all_tasks_blocked
@@ -143,7 +143,8 @@ async def test_that_it_is_attached_is_its_status(manager: Manager, autojump_cloc
 
 async def test_it_asks_for_more_time_while_it_drains(manager: Manager, autojump_clock: trio.testing.MockClock) -> None:
     async with open_service(known(manager), FakeNetwork()) as node:
-        release, port = trio.Event(), node.port()
+        release = trio.Event()
+        port: trio_mp.Port = node.port()
 
         @port.on("work")
         async def work() -> None:

@@ -554,7 +554,12 @@ async def test_the_programs_own_frame_is_named() -> None:
     take()
     assert re.fullmatch(r"test_watchdog\.py:\d+, in take", found.pop())
     frames: list[FrameType] = []
-    re.sub("x", lambda _: frames.append(sys._getframe(1)) or "", "x")
+
+    def look(_: re.Match[str]) -> str:
+        frames.append(sys._getframe(1))
+        return ""
+
+    re.sub("x", look, "x")
     # The innermost frame is one of `re`.
     assert place_of_frame(frames[0]).endswith("in test_the_programs_own_frame_is_named")
 

@@ -29,7 +29,7 @@ STEPS: list[tuple[Callable[[Standing], object], str, str]] = [
     (lambda one: one.attach(""), "", "a global node"),
     (lambda one: one.begin_draining(), "draining", "draining"),
     (lambda one: one.attach("t"), "draining", "draining"),
-    (lambda one: one.begin_closing(), "closing", "closing"),
+    (lambda one: one.begin_closing(failed=False), "closing", "closing"),
     (lambda one: one.start(), "closing", "closing"),
 ]
 
@@ -115,7 +115,7 @@ async def test_who_waits_for_it_is_told_when_it_is_attached(autojump_clock: trio
         await trio.testing.wait_all_tasks_blocked()
         assert len(nursery.child_tasks) == 2
         standing.attach("s")
-    standing.begin_closing()
+    standing.begin_closing(failed=False)
     # Attached is attached.
     await standing.wait_attached("n")
 
@@ -130,4 +130,4 @@ async def test_who_waits_for_it_is_told_when_the_node_closes(autojump_clock: tri
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
-        standing.begin_closing()
+        standing.begin_closing(failed=False)

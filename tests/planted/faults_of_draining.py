@@ -246,6 +246,12 @@ DRAINING = (
         (f"{_JUDGE}::test_a_drain_that_tells_nobody",),
     ),
     Fault(
+        "fences_that_are_missing_unseen",
+        "the hammer: a drain may end before all have heard",
+        (Change("testing/_drains.py", "if node._drains._rules.awaited:", "if False:"),),
+        (f"{_JUDGE}::test_a_drain_that_ends_before_all_have_heard",),
+    ),
+    Fault(
         "endless_drains_unseen",
         "the hammer: a drain may never end, and not say why",
         (Change("testing/_drains.py", "if not node.unfinished() and oracle.lives(run):", "if False:"),),

@@ -166,7 +166,7 @@ SEEDS: tuple[Fault, ...] = (
     Fault(
         "spares_sleep_on",
         "when the better hosts fail, nobody wakes what dials the spare ones",
-        (Change(_REDIALLER, "            self._owner.failed()\n", "            pass\n"),),
+        (Change(_REDIALLER, "                self._owner.failed()\n", "                pass\n"),),
         (f"{_NAMED}::test_a_spare_seed_is_left_alone_while_a_better_one_works",),
     ),
     Fault(

@@ -20,7 +20,6 @@ _RULES_TESTS = "tests/protocol/supervision/test_supervision.py"
 _FIRST = f"{_TESTS}::test_the_first_signal_drains_cancels_the_block_and_the_program_goes_on"
 _SECOND = f"{_TESTS}::test_a_second_sigterm_cancels_now_and_a_third_one_is_no_more_ours"
 _NOTHING = f"{_TESTS}::test_nothing_comes_and_the_handlers_are_restored"
-_ANSWER = f"{_ENDING}::test_an_operator_stops_a_program_and_has_the_answer_before_the_node_closes"
 _DRAINS_ONCE = f"{_WORKERS_TESTS}::test_each_worker_drains_once_whoever_else_is_told_to_stop"
 _AGAIN = f"{_WORKERS_TESTS}::test_a_worker_is_started_again_when_an_operator_says_so"
 
@@ -137,12 +136,6 @@ STOPPING = (
         (f"{_TESTS}::test_when_the_time_is_up_the_log_names_what_was_unfinished",),
     ),
     # Operators.
-    Fault(
-        "node_closes_before_its_answer",
-        "a node that an operator stops closes before it has answered",
-        (Change(_SIGNALS, "        while self._waiting:\n", "        while False:\n"),),
-        (_ANSWER, f"{_ENDING}::test_the_node_closes_behind_the_answer"),
-    ),
     Fault(
         "reader_stops_nodes",
         "who may only look into a node can stop it",

@@ -73,6 +73,12 @@ UNITS: tuple[Fault, ...] = (
         (f"{_UNIT}::test_a_program_with_a_node_id_never_runs_twice",),
     ),
     Fault(
+        "never_ready",
+        "systemd waits for a word of a node that has no network, and so says none",
+        (Change("cli/unit/systemd.py", "    return plan.settings.networked or plan.is_seed\n", "    return True\n"),),
+        (f"{_UNIT}::test_a_program_without_a_network_tells_systemd_nothing",),
+    ),
+    Fault(
         "wide_capabilities",
         "a node whose port is below 1024 cannot listen there",
         (Change("cli/unit/systemd.py", "0 < bind.port < 1024", "0 < bind.port < 100"),),

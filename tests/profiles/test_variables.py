@@ -28,7 +28,7 @@ EVERYTHING: dict[str, tuple[str, object]] = {
     "TRIO_MP_HANDSHAKE_TIMEOUT": ("2", 2.0),
     "TRIO_MP_ATTACH_TIMEOUT": ("30", 30.0),
     "TRIO_MP_SHUTDOWN_TIMEOUT": ("1e-3", 0.001),
-    "TRIO_MP_DRAIN_TIMEOUT": ("20", 20.0),
+    "TRIO_MP_DRAIN_TIMEOUT": ("7.5", 7.5),
     "TRIO_MP_BUSY_POLL": ("50e-6", 50e-6),
     "TRIO_MP_QUEUE_LIMIT": ("1048576", 1048576),
     "TRIO_MP_MESSAGE_LIMIT": ("262144", 262144),

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
 from container_texts import in_compose, in_kubernetes
 from hypothesis import example, given, strategies as st
 
@@ -21,7 +22,7 @@ from trio_mp.cli.unit.systemd import quoted
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="managers of services of POSIX")
 
-ODD = "100 % of $HOME's \"eggs\" \\ `spam`; é\t#"
+ODD = '100 % of $HOME\'s "eggs" \\ `spam`; é\t#'
 """What no format takes as it is."""
 
 
@@ -144,9 +145,7 @@ def test_what_cannot_work_is_one_line(words: list[str], text: str, capsys: pytes
     assert text in refused(capsys, *words)
 
 
-def test_names_come_from_the_node_the_profile_or_the_program(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_names_come_from_the_node_the_profile_or_the_program(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "profiles.toml").write_text("[profile.eggs]\n")
     common = ("--secret-file", "/s", "--seed", "a")
     for words, name in (
@@ -230,10 +229,54 @@ def test_a_unit_that_systemd_starts_by_a_socket(capsys: pytest.CaptureFixture[st
     assert lines_of(socket, "FileDescriptorName") == ["node"]
     seed = printed(capsys, "socket", "--secret-file", "/s")
     assert lines_of(seed, "ListenStream") == ["4040"]
-    binds = "unix:@eggs,unix:/run/a/s"
-    unix = printed(capsys, "socket", "--user", "app", "--bind", binds, "--secret-file", "/s", "app")
-    assert lines_of(unix, "ListenStream") == ["@eggs", "/run/a/s"]
+    unix = printed(capsys, "socket", "--user", "app", "--bind", "unix:/run/a/s", "--secret-file", "/s", "app")
+    assert lines_of(unix, "ListenStream") == ["/run/a/s"]
     assert (lines_of(unix, "SocketUser"), lines_of(unix, "SocketMode")) == (["app"], ["0600"])
+
+
+def test_a_program_without_a_network_tells_systemd_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    unit = printed(capsys, "systemd", "app")
+    assert lines_of(unit, "Type") == ["exec"]
+    assert lines_of(unit, "WatchdogSec") == lines_of(unit, "LoadCredential") == []
+
+
+async def test_what_a_unit_says_is_what_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """This plays systemd: it starts what the unit says, hears that it is ready and lives, and stops it."""
+    (folder / "app.py").write_text(
+        "import trio\nasync def main(node, word):\n    print(node.id, word)\n    await trio.sleep_forever()\n"
+    )
+    (folder / "secret").write_text("0123456789abcdef\n")
+    (folder / "secret").chmod(0o600)
+    options = ("--user", "app", "--id", "ruth", "--bind", f"unix:{folder}/s", "--secret-file", "secret")
+    unit = printed(capsys, "systemd", *options, "app", ODD)
+    words = unquoted(lines_of(unit, "ExecStart")[0], command=True)
+    variables = dict(unquoted(line)[0].split("=", 1) for line in lines_of(unit, "Environment"))
+    manager = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_DGRAM)
+    with manager:
+        await manager.bind(f"{folder}/notify")
+        process = await trio.lowlevel.open_process(
+            words,
+            cwd=lines_of(unit, "WorkingDirectory")[0],
+            env={
+                **{name: text for name, text in os.environ.items() if name != "PYTHONSAFEPATH"},
+                **variables,
+                "NOTIFY_SOCKET": f"{folder}/notify",
+                "WATCHDOG_USEC": f"{int(lines_of(unit, 'WatchdogSec')[0]) * 1_000_000}",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        heard = b""
+        try:
+            with trio.fail_after(30):
+                while not {b"READY=1", b"WATCHDOG=1"} <= set(heard.split(b"\n")):
+                    heard += await manager.recv(10_000) + b"\n"
+                process.terminate()
+                assert await process.wait() == 0
+                assert process.stdout is not None
+                assert await process.stdout.receive_some() == f"ruth {ODD}\n".encode()
+        finally:
+            process.kill()
 
 
 def test_what_a_unit_protects_fits_what_the_node_uses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -562,7 +562,7 @@ class TestPeers:
                 assert got == [1, 2]
 
     async def test_spawns_starts_and_streams_of_others_are_refused_and_own_ones_are_not(self) -> None:
-        modules = {"spawn_modules": [__name__]}
+        modules: dict[str, Any] = {"spawn_modules": [__name__]}
         async with open_pair(FakeNetwork(), **modules) as (a, b):
             await b.drain()
             text = "b is draining, and starts nothing for others"

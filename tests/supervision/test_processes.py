@@ -54,6 +54,9 @@ async def test_a_process_without_a_handler_is_reached_by_its_node(unix_bind: str
         child = await launch_program(node, "idle")
         assert child.port == child.node_id
         assert (await node.call(child.port, "time"))[0] > 0
+        # Its program is in no block of `stop_on_signals`, so it leaves without draining.
+        child.stop(None, drains=True)
+        assert await child.wait() == ()
 
 
 async def test_the_secret_is_told_by_the_pipe_alone(unix_bind: str) -> None:

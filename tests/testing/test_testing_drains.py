@@ -82,6 +82,14 @@ def test_a_drain_that_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "b/1, which is connected, has not heard of it" in breaks(Rule.DRAINED, drain).what
 
 
+def test_a_drain_that_ends_before_all_have_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(judge: DrainJudge, drains: Witness, _sender: Witness) -> None:
+        judge.ended(drains.node, drains.run, await drains.node.drain())
+
+    monkeypatch.setattr(Drain, "is_done", lambda _, work: not work.is_awaited)
+    assert "a/1 has drained, and awaits ('b',)" in breaks(Rule.DRAIN_ENDS, scenario).what
+
+
 def test_a_drain_that_waits_for_no_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DrainService, "_look", lambda service: NodeWork(service._runtime.id, 0, ()))
     assert "has not done with message" in breaks(Rule.DRAINED, drain).what

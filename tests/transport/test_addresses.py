@@ -124,6 +124,7 @@ def test_what_is_a_seed(text: str, seed: object) -> None:
         ("srv:" + "a" * 64, "expected a name of DNS behind 'srv:'"),
         ("srv:" + "a." * 130, "expected a name of DNS behind 'srv:'"),
         ("dir:a\0b", "expected the path of a directory behind 'dir:'"),
+        ("dir:a\ud800b", "expected the path of a directory behind 'dir:'"),
         ("host:port", "expected a TCP port "),
     ],
 )

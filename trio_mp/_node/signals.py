@@ -102,9 +102,6 @@ class Stopping:
         self._patience = trio.CancelScope()
         self._task: trio.CancelScope | None = None
         self._token: trio.lowlevel.TrioToken | None = None
-        # The operators that wait for what comes of it.
-        self._waiting = 0
-        self._answered = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
         state = "over" if self.over.is_set() else f"begun by {self.cause}" if self.begun.is_set() else "not begun"
@@ -135,6 +132,7 @@ class Stopping:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        # Also for operators that wait until it is over: the node may close now, and their answers are queued before.
         await trio.lowlevel.cancel_shielded_checkpoint()
         try:
             self._leave(cancelled=isinstance(error, trio.Cancelled))
@@ -180,12 +178,7 @@ class Stopping:
     async def stop(self, cause: str, *, restart: bool) -> None:
         """See `StopDoor.stop`."""
         STOPPING_PROCESS.begin(cause, restart=restart)
-        self._waiting += 1
-        try:
-            await self.over.wait()
-        finally:
-            self._waiting -= 1
-            self._answered.unpark_all()
+        await self.over.wait()
 
     # What is done ----------------------------------------------------------------------------------------------------
 
@@ -202,9 +195,6 @@ class Stopping:
             self.unfinished = self._node.unfinished()
         self._say_over()
         self.over.set()
-        # The node may close soon: their answers are queued before.
-        while self._waiting:
-            await self._answered.park()
         STOPPING_PROCESS.settle()
 
     def _say_begun(self) -> None:

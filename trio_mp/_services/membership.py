@@ -378,9 +378,8 @@ class MembershipService:
         wrong: dict[str, str] = {}
         for seed in self._seeds:
             if not seed.rediallers:
-                wrong[seed.name] = failures.get(seed.name) or (
-                    "the name has no address" if seed.looked_up else "the name was not resolved yet"
-                )
+                nobody = "nobody is written there" if seed.name.startswith("dir:") else "the name has no address"
+                wrong[seed.name] = failures.get(seed.name) or (nobody if seed.looked_up else "it was not looked up yet")
             for redialler in seed.rediallers:
                 known = f"{redialler.node_id} has not let this node join yet" if redialler.node_id else ""
                 wrong[redialler.key] = failures.get(redialler.key) or known or "no answer yet"

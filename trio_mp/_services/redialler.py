@@ -91,7 +91,7 @@ class RediallerOwner(Protocol):
         ...
 
     def failed(self) -> None:
-        """Take up that a redialler fails, which did not before: others may have their turn now."""
+        """Take up that the redialler of a seed fails, which did not before: a spare one may have its turn now."""
         ...
 
     def reached(self, peer: Peer) -> None:
@@ -380,7 +380,8 @@ class Redialler:
     def _failed(self, address: Address, failure: str, *, quiet: bool = False, id_in_use: bool = False) -> None:
         if self.failed_at is None:
             self.failed_at = trio.current_time()
-            self._owner.failed()
+            if self.seed:
+                self._owner.failed()
         self.misses += 1
         if self.seed:
             self._owner.network.failures[self._called(address)] = failure

@@ -148,7 +148,11 @@ def parse_seed(text: object, *, setting: str = "seeds") -> SeedAddress:
     rest = str(text)[len(kind) :]
     if kind == "srv:":
         return ServiceSeed(_service_name(rest, setting))
-    if "\0" in rest:
+    try:
+        path = os.fsencode(rest)
+    except UnicodeEncodeError:
+        path = b"\0"
+    if b"\0" in path:
         raise ConfigurationError(f"{setting}: expected the path of a directory behind 'dir:', got {rest!r}")
     return DirectorySeed(rest)
 

@@ -46,6 +46,8 @@ class DrainJudge:
         network, oracle = self._network, self._network.oracle
         if not oracle.lives(run):
             return
+        if node._drains._rules.awaited:
+            oracle.fail(Rule.DRAIN_ENDS, f"{run} has drained, and awaits {node._drains._rules.awaited}", run)
         named = {each.port for each in drained.unfinished}
         oracle.drained(run, named, {str(port) for port in node._runtime.lifecycle.ports.values()}, self._losses(node))
         for peer in node._runtime.network.peers.values() if node._runtime.network is not None else ():
@@ -109,7 +111,7 @@ class Drainer:
             name = self._random.choice(self.nodes)
             if self._network.is_up(name):
                 # Some messages are on their way.
-                trial.provoke(self._random)
+                trial.provoke_at(name, self._random)
                 await self._drain(name)
 
     async def _drain(self, name: str) -> None:
@@ -117,14 +119,23 @@ class Drainer:
         network, numbers = self._network, self._random
         node = network.nodes[name]
         run = network.run_of(node)
-        drained: Drained | None = None
+        ended = trio.Event()
         network.trace.record("drains", run)
         network.oracle.drain_heard(run, run)
+
+        async def drain() -> None:
+            self._judge.ended(node, run, await node.drain())
+            ended.set()
+
+        in_a_port = numbers.random() < 0.3
         try:
             with trio.move_on_after(numbers.choice((0.0, 2.0, 10.0, 40.0))):
-                drained = await node.drain()
-                self._judge.ended(node, run, drained)
-            if drained is None:
+                if in_a_port:
+                    node.start_port(lambda _: drain())
+                    await ended.wait()
+                else:
+                    await drain()
+            if not ended.is_set():
                 await self._judge.cut_off(node, run)
         except trio.ClosedResourceError:
             # It was crashed meanwhile. Who crashes nodes starts them again.

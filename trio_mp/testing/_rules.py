@@ -35,7 +35,7 @@ class Rule(enum.Enum):
         "when a node has drained, what others had sent before they heard of it is handled, unless its port has died,"
         " the sender has lost the connection, or the drain names either"
     )
-    DRAIN_ENDS = "a drain ends, or says what is unfinished; at rest it has all fences"
+    DRAIN_ENDS = "a drain ends when all have heard that have not been lost, or says what is unfinished"
     WITHDRAWN = "a node that drains has no entry that names a port"
     CONVERGES = "at rest the members of a group are the registered ports that live"
     ITEMS = "the items of a channel are received in their order, none twice, and none is missing before a later one"

@@ -68,6 +68,14 @@ class Trial:
             if self.network.oracle.lives(player.run) and numbers.random() < 0.5:
                 player.burst()
 
+    def provoke_at(self, node_id: str, numbers: random.Random) -> None:
+        """Have some of the programs send messages now to ports of one node."""
+        ports = [port for port in self.ports if node_of(port) == node_id]
+        for player in self.players.values():
+            for port in ports:
+                if self.network.oracle.lives(player.run) and numbers.random() < 0.4:
+                    player.burst_at(port)
+
     def forget(self, port: str) -> None:
         """Let no program choose this port any more, because it is dead."""
         if port in self.ports:
@@ -135,9 +143,13 @@ class Player(Witness):
         """Send a few messages to a random port."""
         port = self._target()
         if port is not None:
-            if self._random.random() < 0.8:
-                self._ensure_monitor(port)
-            self._send_some(port)
+            self.burst_at(port)
+
+    def burst_at(self, port: str) -> None:
+        """Send a few messages to a port."""
+        if self._random.random() < 0.8:
+            self._ensure_monitor(port)
+        self._send_some(port)
 
     def _send_some(self, port: str) -> None:
         for _ in range(min(60, 1 + int(self._random.expovariate(1 / _BURST)))):

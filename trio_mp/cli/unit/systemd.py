@@ -111,7 +111,7 @@ def write_socket(plan: UnitPlan, user: str) -> str:
       ConfigurationError: systemd cannot listen where the settings say.
     """
     binds = _binds(plan)
-    if any(isinstance(bind, UnixAddress) and not bind.path.startswith("@") for bind in binds) and not user:
+    if any(isinstance(bind, UnixAddress) for bind in binds) and not user:
         raise ConfigurationError(
             "binds: expected a TCP address, or --user USER, because the socket of a unit belongs to root otherwise, got"
             f" {next(str(bind) for bind in binds if isinstance(bind, UnixAddress))}"
@@ -175,9 +175,13 @@ def _how_to(plan: UnitPlan, options: SystemdOptions) -> Iterator[str]:
 
 def _starting(plan: UnitPlan, options: SystemdOptions) -> Iterator[str]:
     words = [*options.command, *plan.command]
-    yield "# Ready when it listens and its services have started. `systemctl status` says whether it is attached."
-    yield "Type=notify"
-    yield "NotifyAccess=main"
+    if _has_network(plan):
+        yield "# Ready when it listens and its services have started. `systemctl status` says whether it is attached."
+        yield "Type=notify"
+        yield "NotifyAccess=main"
+    else:
+        yield "# It has no network, so it tells nobody when it is ready."
+        yield "Type=exec"
     yield f"ExecStart={' '.join(quoted(word, command=True) for word in words)}"
     if options.directory:
         yield f"WorkingDirectory={_raw(options.directory)}"
@@ -189,13 +193,16 @@ def _starting(plan: UnitPlan, options: SystemdOptions) -> Iterator[str]:
 
 
 def _ending(plan: UnitPlan) -> list[str]:
+    watchdog = [
+        "# A node that is blocked for longer than three heartbeats is lost for its peers already.",
+        f"WatchdogSec={plan.blocked_seconds}",
+    ]
     return [
         "# SIGTERM drains the node. It may take longer than the drain may, and tells systemd how long.",
         "# Its worker processes are told by the node: a SIGTERM of their own would be their second one.",
         "KillMode=mixed",
         f"TimeoutStopSec={plan.stop_seconds}",
-        "# A node that is blocked for longer than three heartbeats is lost for its peers already.",
-        f"WatchdogSec={plan.blocked_seconds}",
+        *(watchdog if _has_network(plan) else []),
         "# 75 asks for another start, as `trio-mp restart` does; with 2 the settings are wrong, and would be again.",
         "Restart=on-failure",
         "RestartSec=2",
@@ -248,7 +255,11 @@ def _raw(path: str) -> str:
 
 def _has_secret(plan: UnitPlan) -> bool:
     """Whether the node has a network, and proves itself there by a secret."""
-    return plan.proves_by_secret and (plan.settings.networked or plan.is_seed)
+    return plan.proves_by_secret and _has_network(plan)
+
+
+def _has_network(plan: UnitPlan) -> bool:
+    return plan.settings.networked or plan.is_seed
 
 
 def _absolute(name: str, path: str) -> str:
@@ -303,7 +314,7 @@ def _folders(plan: UnitPlan) -> list[str]:
     found = [
         str(PurePosixPath(_absolute(name, address.removeprefix("unix:"))).parent)
         for name, address in paths
-        if address.startswith("unix:") and not address.startswith("unix:@")
+        if address.startswith("unix:")
     ]
     found += [
         _absolute("seeds", seed.removeprefix("dir:")) for seed in map(str, settings.seeds) if seed.startswith("dir:")
@@ -329,7 +340,7 @@ def _binds(plan: UnitPlan) -> list[Address]:
 
 def _listened(bind: Address) -> str:
     if isinstance(bind, UnixAddress):
-        return _raw(bind.path if bind.path.startswith("@") else _absolute("binds", bind.path))
+        return _raw(_absolute("binds", bind.path))
     if bind.port == 0:
         raise ConfigurationError(f"binds: expected a port that can be told to systemd, got {bind}")
     if bind.host == "*":
