@@ -6,6 +6,7 @@ from .fault import Change, Fault
 
 _STANDING = "_peers/standing.py"
 _MEMBERSHIP = "_services/membership.py"
+_SEEDS = "_services/seeds.py"
 _REDIALLER = "_services/redialler.py"
 _OPENING = "_node/opening.py"
 _DEPLOYED = "cli/deployed.py"
@@ -48,8 +49,8 @@ HEALTH = (
         (
             Change(
                 _RUNTIME,
-                "        self.standing.begin_closing(failed=reason != node_closed(self.id))\n        if not",
-                "        if not",
+                "        self.standing.begin_closing(failed=reason != node_closed(self.id))\n",
+                "",
             ),
         ),
         (f"{_ATTACHED}::test_who_waits_outside_of_the_block_is_told_that_the_node_closes",),
@@ -68,7 +69,7 @@ HEALTH = (
         "has_not_tried",
         "a global node says that it is attached before it has tried its other seeds",
         (
-            Change(_MEMBERSHIP, "            seed.looked_up\n            and all(", "            all("),
+            Change(_SEEDS, "seed.looked_up and all(one.was_tried or", "all(one.was_tried or"),
             Change(_REDIALLER, "        self.was_tried = False\n", "        self.was_tried = True\n"),
         ),
         (f"{_ATTACHED}::test_a_global_node_has_tried_each_of_its_seeds_first",),
@@ -88,7 +89,7 @@ HEALTH = (
     Fault(
         "a_name_is_never_tried",
         "a name that cannot be resolved never counts as tried, so a global node is never ready",
-        (Change(_MEMBERSHIP, "                self._looked_up(seed)\n                await", "                await"),),
+        (Change(_SEEDS, "                self._looked_up(seed)\n                await", "                await"),),
         (f"{_ATTACHED}::test_a_name_that_cannot_be_resolved_counts_as_tried",),
     ),
     Fault(
@@ -146,7 +147,7 @@ HEALTH = (
         "nobody_watches_a_lonely_loop",
         "nobody watches the loop of a node that answers probes and has no network",
         (Change(_OPENING, "if runtime.probed_at and runtime.network is None", "if False"),),
-        (f"{_HEALTH_TESTS}::test_a_real_loop_that_stands_is_not_live_while_it_stands",),
+        (f"{_COMMAND_TESTS}::test_a_process_that_is_blocked_killed_and_started_again",),
     ),
     Fault(
         "silent_while_it_closes",
@@ -165,6 +166,12 @@ HEALTH = (
         "a node that cannot answer probes where it should leaves its listeners open",
         (Change(_OPENING, "            await runtime.network.stop_listening()\n", "            pass\n"),),
         (f"{_HEALTH_TESTS}::test_the_socket_of_a_dead_process_is_replaced_and_a_live_one_is_not",),
+    ),
+    Fault(
+        "sockets_without_a_thread",
+        "a node that can have no thread to answer probes leaves its sockets open",
+        (Change(_SERVER, "            self._close_all()\n            self._waker.close()\n", ""),),
+        (f"{_HEALTH_TESTS}::test_without_a_thread_nothing_of_the_node_is_left",),
     ),
     Fault(
         "removes_the_file_of_another",

@@ -8,7 +8,7 @@ _WRITTEN = "_protocol/membership/written.py"
 _SERVICES = "_protocol/membership/services.py"
 _FILES = "_transport/seed_files.py"
 _DIRECTORY = "_services/seed_directory.py"
-_MEMBERSHIP = "_services/membership.py"
+_SEEDS = "_services/seeds.py"
 _REDIALLER = "_services/redialler.py"
 _NAMES = "_services/seed_names.py"
 _OWN = "_services/own_addresses.py"
@@ -45,7 +45,7 @@ SEEDS: tuple[Fault, ...] = (
     Fault(
         "dials_who_may_withdraw",
         "who is written for a moment is dialled, and so becomes global",
-        (Change(_DIRECTORY, "one.run in self._seen or not is_one_too_many(one.run, others)", "True"),),
+        (Change(_DIRECTORY, "if not is_one_too_many(one.run, others))", "if True)"),),
         (f"{_NETWORK}::test_those_that_look_and_write_in_the_same_moment",),
     ),
     Fault(
@@ -95,8 +95,8 @@ SEEDS: tuple[Fault, ...] = (
         "who has its place in the network reads the directory no more, so parts may stay apart",
         (
             Change(
-                _MEMBERSHIP,
-                "                    seconds = RESOLVE_AGAIN * (0.5 + self.network.environment.jitter())\n",
+                _SEEDS,
+                "                    seconds = RESOLVE_AGAIN * (0.5 + self._network.environment.jitter())\n",
                 "                    seconds = 1e9\n",
             ),
         ),
@@ -123,7 +123,7 @@ SEEDS: tuple[Fault, ...] = (
     Fault(
         "lone_guests_count_the_dead",
         "who has lost its anchor takes the dead for connected with it, because the anchor named them",
-        (Change(_MEMBERSHIP, "rules.globals if rules.anchor is not None else ()", "rules.globals"),),
+        (Change(_SEEDS, "rules.globals if rules.anchor is not None else ()", "rules.globals"),),
         (f"{_NETWORK}::test_when_all_that_are_written_are_killed_others_take_their_place",),
     ),
     Fault(
@@ -215,7 +215,7 @@ SEEDS: tuple[Fault, ...] = (
     Fault(
         "strange_to_itself",
         "a node that cannot reach itself by what it advertises does not know that it is its own seed",
-        (Change(_MEMBERSHIP, "if not any(map(self._own_addresses.is_advertised, addresses)):", "if True:"),),
+        (Change(_SEEDS, "if not any(map(self._own_addresses.is_advertised, addresses)):", "if True:"),),
         (f"{_ADVERTISED}::test_a_node_that_is_among_its_seeds_by_what_it_advertises_is_global",),
     ),
     Fault(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import trio
@@ -20,8 +21,12 @@ from trio_mp import Node, NotAttached, open_node
 from trio_mp._protocol.membership.written import ENOUGH, OLD
 from trio_mp._services import seed_directory
 from trio_mp._services.seed_directory import NOBODY
+from trio_mp._settings.environment import InThread
 from trio_mp._transport.seed_files import name_of, read_seed_files
-from trio_mp.testing import SimulatedNetwork, open_simulated_network, simulate
+from trio_mp.testing import SimulatedNetwork, _network, open_simulated_network, simulate
+from trio_mp.testing._nodes import NodeTransport
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
 
@@ -40,6 +45,8 @@ def globals_of(nodes: Iterable[Node]) -> set[str]:
 
 
 def start(network: SimulatedNetwork, folder: Path, *names: str, **settings: Any) -> None:
+    # Few heartbeats, because each of them takes time here.
+    settings.setdefault("heartbeat", 9.9)
     for name in names:
         network.start(name, run_forever, seeds=[f"dir:{folder}"], **settings)
 
@@ -70,7 +77,7 @@ async def test_one_that_finds_nobody_becomes_global(
     assert not warnings_in(caplog)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_two_that_start_at_once_and_see_nobody_find_each_other(tmp_path: Path, seed: int) -> None:
     async def scenario(network: SimulatedNetwork) -> None:
         network.default_link.delay = 0.02
@@ -101,19 +108,40 @@ async def form(network: SimulatedNetwork, folder: Path, count: int) -> None:
     await trio.sleep(100)
     assert is_settled(network.nodes.values())
     assert len(globals_of(network.nodes.values())) <= 8
-    assert written_in(folder) == globals_of(network.nodes.values())
+    assert written_in(folder) <= globals_of(network.nodes.values())
+    assert len(written_in(folder)) >= ENOUGH
     for file in folder.iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert set(json.loads(file.read_text())) == {"run", "node", "addresses"}, "no secret, and nothing like it"
 
 
 def test_some_that_start_at_once(tmp_path: Path) -> None:
-    simulate(form, tmp_path, 15, seed=15)
+    simulate(form, tmp_path, 12, seed=12)
+
+
+def slow_files(seconds: float, seed: int) -> Callable[[NodeTransport], InThread]:
+    """Let all that is done with files take up to so many seconds before it is done, and after that."""
+    numbers = random.Random(seed)
+
+    def make(_: NodeTransport) -> InThread:
+        async def run(function: Callable[[], T]) -> T:
+            await trio.sleep(seconds * numbers.random())
+            result = function()
+            await trio.sleep(seconds * numbers.random())
+            return result
+
+        return run
+
+    return make
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("seed", range(3))
-def test_two_hundred_that_start_at_once(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("seed, seconds", [(1, 0.0), (2, 0.02), (3, 0.2)])
+def test_two_hundred_that_start_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, seconds: float
+) -> None:
+    """Also on a file system that shows late who is written."""
+    monkeypatch.setattr(_network, "_in_no_thread", slow_files(seconds, seed))
     simulate(form, tmp_path, 200, seed=seed)
 
 
@@ -125,14 +153,14 @@ async def test_when_all_that_are_written_are_killed_others_take_their_place(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, silently: bool
 ) -> None:
     async with open_simulated_network(seed=1) as network:
-        start(network, tmp_path, *"abcdefgh")
-        await settled(network, 8)
+        start(network, tmp_path, *"abcde")
+        await settled(network, 5)
         killed = written_in(tmp_path)
         for name in killed:
             network.crash(name, silently=silently)
-        left = 8 - len(killed)
+        left = 5 - len(killed)
         await until(lambda: globals_of(network.nodes.values()) and is_settled(network.nodes.values()), 60)
-        assert len(network.nodes) == left
+        assert len(network.nodes) == left == 2
         assert killed <= written_in(tmp_path), "they had no time to remove their files"
         await trio.sleep(OLD + 100)
         assert is_settled(network.nodes.values())
@@ -150,15 +178,15 @@ def leave(folder: Path, number: int, *, renewed_at: float, node_id: str = "", **
     return path
 
 
-@pytest.mark.parametrize("age", [0.0, 1000.0, -1000.0])
+@pytest.mark.parametrize("age", [0.0, 1000.0])
 async def test_files_that_killed_nodes_have_left(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture, age: float
 ) -> None:
     async with open_simulated_network(seed=1) as network:
         now = network._environment(network.host("a")).wall_clock()
         files = [leave(tmp_path, number, renewed_at=now - age) for number in range(6)]
-        start(network, tmp_path, *"abcde")
-        await settled(network, 5, 30)
+        start(network, tmp_path, *"abcd")
+        await settled(network, 4, 30)
         assert len(globals_of(network.nodes.values())) == ENOUGH
         await trio.sleep(OLD + 100)
         assert not any(file.exists() for file in files)
@@ -183,26 +211,26 @@ async def test_parts_that_could_not_reach_each_other_become_one(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
     async with open_simulated_network(seed=1) as network:
-        network.partition(["a", "b", "c", "d"], ["e", "f", "g", "h"])
-        start(network, tmp_path, *"abcdefgh")
+        network.partition(["a", "b"], ["c", "d"])
+        start(network, tmp_path, *"abcd")
         await trio.sleep(100)
-        parts = [[network.nodes[name] for name in names] for names in ("abcd", "efgh")]
+        parts = [[network.nodes[name] for name in names] for names in ("ab", "cd")]
         assert [is_settled(part) for part in parts] == [True, True]
         network.heal()
-        await settled(network, 8, 120)
+        await settled(network, 4, 120)
         await network.settle()
 
 
 async def test_a_later_run_at_another_address(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
     """The file of the run before is there, and leads nowhere."""
     async with open_simulated_network(seed=1) as network:
-        start(network, tmp_path, "a", "b", "c", "d", "e")
-        await settled(network, 5)
+        start(network, tmp_path, "a", "b", "c", "d")
+        await settled(network, 4)
         name = min(written_in(tmp_path))
         network.crash(name)
         start(network, tmp_path, name, binds=["elsewhere"])
-        await settled(network, 5, 60)
-        await trio.sleep(OLD + 100)
+        await settled(network, 4, 60)
+        await trio.sleep(60)
         assert is_settled(network.nodes.values())
 
 

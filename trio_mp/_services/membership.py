@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from functools import partial
 
 import trio
 
@@ -33,22 +32,17 @@ from .._protocol.membership.rules import (
     MembershipEffect,
 )
 from .._protocol.schema import Send
-from .._transport.addresses import Address, DirectorySeed, ServiceSeed, parse_address
-from .._transport.seed_files import SeedFile
+from .._transport.addresses import Address, parse_address
 from .certified import permissions_of
 from .effect_queue import EffectQueue
 from .own_addresses import OwnAddresses
-from .redialler import LAST_RETRY, Redialler, RetryDelay, Seed, parse_addresses
+from .redialler import LAST_RETRY, Redialler, parse_addresses
 from .search import DialsForOthers, Search
-from .seed_directory import DirectoryOwner, SeedDirectory
-from .seed_names import SeedName, SeedPlace
+from .seeds import Seeds
 from .sightings import Directory, Sightings
 
 STAGGER = 0.5
 """How long a node that looks for an anchor waits for one redialler before it lets the next one dial, in seconds."""
-
-RESOLVE_AGAIN = 30.0
-"""How often a seed's host name is looked up again, in seconds."""
 
 FORGOTTEN = 24 * 3600.0
 """How long a global node that is nobody's seed is dialled in vain, in seconds."""
@@ -79,10 +73,6 @@ class MembershipService:
         self._rediallers: dict[str, Redialler] = {}
         permissions = permissions_of(network, self._rediallers.values)
         settings = network.settings
-        self._seeds = [
-            Seed(str(address), network.dispatcher.id, is_directory=isinstance(address, DirectorySeed))
-            for address in settings.seeds
-        ]
         self.rules = Membership(
             network.dispatcher.id, is_global=not settings.seeds, permissions=permissions, is_tool=settings.tool
         )
@@ -92,6 +82,7 @@ class MembershipService:
         self._own_addresses = OwnAddresses(network)
         self.search = Search(network, self.rules, self.sightings, directory, self._own_addresses, self.execute)
         self._dials_for_others = DialsForOthers(network)
+        self._seeds = Seeds(network, self.rules, self._own_addresses, self)
         self._changed = trio.lowlevel.ParkingLot()
         # Keys of rediallers that have no task yet.
         self._fresh: list[str] = []
@@ -102,13 +93,8 @@ class MembershipService:
         self._shuffle()
         self._update_addresses()
         async with trio.open_nursery() as nursery:
-            for address, seed in zip(self.network.settings.seeds, self._seeds, strict=True):
-                if isinstance(address, DirectorySeed):
-                    nursery.start_soon(self._watch_directory, address, seed)
-                else:
-                    nursery.start_soon(self._watch_seed, address, seed)
-            if self.network.settings.advertise:
-                nursery.start_soon(self._watch_advertised)
+            for watch in self._seeds.watches():
+                nursery.start_soon(watch)
             while True:
                 fresh, self._fresh = self._fresh, []
                 for key in fresh:
@@ -117,111 +103,13 @@ class MembershipService:
 
     # Rediallers ------------------------------------------------------------------------------------------------------
 
-    async def _watch_seed(self, address: Address | ServiceSeed, seed: Seed) -> None:
-        """Keep a redialler for every address of a seed. Its name is looked up again and again, since it may move."""
-        backoff = RetryDelay(self.network.environment.jitter)
-        name = SeedName(address, self.network.environment.transport)
-        while True:
-            try:
-                found = await name.look_up()
-            except OSError as error:
-                if not self._find_itself(address):
-                    why = error.strerror or str(error)
-                    self.network.failures[seed.name] = why
-                    seed.complain(seed.name, why)
-                self._looked_up(seed)
-                await trio.sleep(backoff.next())
-                continue
-            self.network.failures.pop(seed.name, None)
-            backoff.reset()
-            seed.places = {str(place.address): place for place in found}
-            self._find_itself(address, *(place.address for place in found))
-            for place in found:
-                if str(place.address) not in self._rediallers:
-                    redialler = Redialler(self, (place.address,), seed=seed)
-                    seed.rediallers.append(redialler)
-                    self._start(redialler.key, redialler)
-            # Only now: a name whose addresses are not dialled yet was not tried.
-            self._looked_up(seed)
-            if [place.address for place in found] == [address]:
-                return
-            await trio.sleep(RESOLVE_AGAIN * (0.5 + self.network.environment.jitter()))
+    def has(self, key: str) -> bool:
+        """See `SeedsOwner.has`."""
+        return key in self._rediallers
 
-    def _looked_up(self, seed: Seed) -> None:
-        seed.looked_up = True
-        self._tell_standing()
-
-    async def _watch_advertised(self) -> None:
-        """Look up again and again where this node says that it is, and whether one of its seeds is there."""
-        while await self._own_addresses.look_up():
-            for redialler in tuple(self._rediallers.values()):
-                if redialler.seed and not redialler.written_run:
-                    self._find_itself(*redialler.addresses)
-            await trio.sleep(RESOLVE_AGAIN * (0.5 + self.network.environment.jitter()))
-
-    def _find_itself(self, *addresses: Address | ServiceSeed) -> bool:
-        """Whether this node is at an address of a seed, as its settings say; then it is global.
-
-        It need not reach itself there: many networks do not lead back by the address that they show to others.
-        """
-        if not any(map(self._own_addresses.is_advertised, addresses)):
-            return False
-        self.execute(self.rules.became_seed())
-        return True
-
-    async def _watch_directory(self, address: DirectorySeed, seed: Seed) -> None:
-        """Keep a redialler for every run that is written in a directory, and write this one if it is needed."""
-        owner = DirectoryOwner(
-            own_addresses=self._own_addresses.to_write,
-            found=partial(self._found, seed),
-            judge=partial(self._judge, seed),
-            became_seed=lambda: self.execute(self.rules.became_seed()),
-            listens=self._update_addresses,
-        )
-        directory, backoff = SeedDirectory(self.network, address, owner), RetryDelay(self.network.environment.jitter)
-        try:
-            while True:
-                done = await directory.look()
-                self._looked_up(seed)
-                placed = self._is_placed()
-                seconds = backoff.next()
-                if done and placed:
-                    backoff.reset()
-                    seconds = RESOLVE_AGAIN * (0.5 + self.network.environment.jitter())
-                with trio.move_on_after(seconds):
-                    # Who has lost its place looks at once.
-                    while not (placed and not self._is_placed()):
-                        await self._changed.park()
-        finally:
-            await directory.leave()
-
-    def _is_placed(self) -> bool:
-        """Whether this node has its place in the network: it is global, or has an anchor."""
-        return self.rules.is_global or self.rules.anchor is not None
-
-    def _found(self, seed: Seed, files: Iterable[SeedFile]) -> None:
-        """Have a redialler for each of these runs, which are written in a directory; the others are to go."""
-        known = {redialler.written_run: redialler for redialler in seed.rediallers}
-        # A file with this node's own ID is of an earlier run, or of another network.
-        others = [file for file in files if file.node_id != self.network.dispatcher.id]
-        seed.places = {f"{seed.name}/{file.run}": SeedPlace(file.addresses[0]) for file in others}
-        for file in others:
-            if file.run in known:
-                known[file.run].addresses = file.addresses
-            else:
-                redialler = Redialler(self, file.addresses, seed=seed, node_id=file.node_id, written_run=file.run)
-                seed.rediallers.append(redialler)
-                self._start(redialler.key, redialler)
-
-    def _judge(self, seed: Seed, file: SeedFile) -> tuple[bool, bool]:
-        """Whether the node of a file is in this network, and whether it could not be reached there."""
-        rules, node_id = self.rules, file.node_id
-        used = rules.mesh if rules.is_global else rules.globals if rules.anchor is not None else ()
-        tried = next((one for one in seed.rediallers if one.written_run == file.run), None)
-        failed = node_id == self.network.dispatcher.id or (tried is not None and tried.misses >= len(tried.addresses))
-        return node_id in used, failed
-
-    def _start(self, key: str, redialler: Redialler) -> None:
+    def start(self, redialler: Redialler) -> None:
+        """See `SeedsOwner.start`."""
+        key = redialler.key
         self._rediallers[key] = redialler
         self._draw_turn(redialler)
         self._fresh.append(key)
@@ -258,7 +146,7 @@ class MembershipService:
                 known.addresses = addresses or known.addresses
             elif addresses:
                 known = Redialler(self, addresses, node_id=node_id)
-                self._start(node_id, known)
+                self.start(known)
             if known is not None:
                 known.texts = texts
 
@@ -333,7 +221,7 @@ class MembershipService:
         """See `RediallerOwner.is_own`."""
         transport = self.network.environment.transport
         if not any(transport.is_at(parse_address(bind), address) for bind in self.network.binds):
-            return self._find_itself(address)
+            return self._seeds.find_itself(address)
         self.execute(self.rules.became_seed())
         return True
 
@@ -346,21 +234,10 @@ class MembershipService:
     def _tell_standing(self) -> None:
         if self.rules.anchor is not None:
             self._standing.attach(self.rules.anchor)
-        elif self.rules.is_global and (self._standing.attached.is_set() or self._has_tried()):
+        elif self.rules.is_global and (self._standing.attached.is_set() or self._seeds.were_tried()):
             self._standing.attach("")
         else:
             self._standing.detach()
-
-    def _has_tried(self) -> bool:
-        """Whether this node, a global one, has tried all of its seeds: else it may be about to find a network there."""
-        return all(
-            seed.looked_up and all(one.was_tried or self._is_joined_or_spare(one) for one in seed.rediallers)
-            for seed in self._seeds
-        )
-
-    def _is_joined_or_spare(self, redialler: Redialler) -> bool:
-        spare = redialler.seed is not None and redialler.seed.is_spare(redialler)
-        return spare or redialler.node_id in self.rules.mesh
 
     def give_up(self) -> dict[str, str]:
         """Wait no longer for seeds that neither answer nor fail.
@@ -371,19 +248,7 @@ class MembershipService:
         """
         if self.rules.is_global:
             self._standing.attach("")
-        return {} if self._standing.attached.is_set() else self._wrong_at_seeds()
-
-    def _wrong_at_seeds(self) -> dict[str, str]:
-        failures = self.network.failures
-        wrong: dict[str, str] = {}
-        for seed in self._seeds:
-            if not seed.rediallers:
-                nobody = "nobody is written there" if seed.name.startswith("dir:") else "the name has no address"
-                wrong[seed.name] = failures.get(seed.name) or (nobody if seed.looked_up else "it was not looked up yet")
-            for redialler in seed.rediallers:
-                known = f"{redialler.node_id} has not let this node join yet" if redialler.node_id else ""
-                wrong[redialler.key] = failures.get(redialler.key) or known or "no answer yet"
-        return wrong
+        return {} if self._standing.attached.is_set() else self._seeds.what_is_wrong()
 
     # What happens --------------------------------------------------------------------------------------------------
 

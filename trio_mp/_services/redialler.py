@@ -124,6 +124,7 @@ class Seed:
       is_directory: whether nodes write themselves there. Killed ones leave files, which is nothing to warn of.
 
     Attributes:
+      name, is_directory: the same.
       places: what the seed stood for when it was last looked up, by the keys of the rediallers.
       rediallers: one redialler for each address; of a directory one for each run that is written there.
       looked_up: whether its name was looked up, with whatever result.
@@ -132,7 +133,7 @@ class Seed:
 
     def __init__(self, name: str, own_id: str = "", *, is_directory: bool = False) -> None:
         self.name = name
-        self._is_directory = is_directory
+        self.is_directory = is_directory
         self._own_id = own_id
         self.places: dict[str, SeedPlace] = {}
         self.looked_up = False
@@ -165,7 +166,7 @@ class Seed:
           failure: why it cannot be used.
           id_in_use: whether it is because another node has the ID of this one: an error, and not of the network's.
         """
-        hopeless = not self._is_directory and all(one.failed_at is not None for one in self.rediallers)
+        hopeless = not self.is_directory and all(one.failed_at is not None for one in self.rediallers)
         if not (id_in_use or hopeless):
             log.info(
                 "the seed %s cannot be used at %s: %s", self.name, address, failure, extra=fields("seed", self._own_id)

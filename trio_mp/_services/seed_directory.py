@@ -31,8 +31,13 @@ from .._transport.seed_files import (
     write_seed_file,
 )
 
-SPREAD = 1.0
-"""For how long at most a node waits before it writes itself, in seconds: at random, so that others may be first."""
+SPREAD, TIMES = 1.0, 10
+"""For how long at most a node waits before it writes itself, in seconds: at random, so that others may be first. A file
+system that is slow shows late who was first, so it is so many times as long as reading takes, if that is longer."""
+
+LASTING = 10.0
+"""How long those behind the first few must have been written before they are dialled, in seconds. They may withdraw,
+and whoever was dialled before that is global."""
 
 WRITING, REMOVING = 5.0, 2.0
 """How long a node waits for the file system to write its file, and to remove it when the node closes, in seconds."""
@@ -84,8 +89,10 @@ class SeedDirectory:
         # What this node has written; None while it is not written there.
         self._written: SeedFile | None = None
         self._has_tried = False
-        # The runs that were there at the last look.
-        self._seen: set[str] = set()
+        # Since when each run has been there, by Trio's clock.
+        self._since: dict[str, float] = {}
+        # How long it took to read the directory, in seconds.
+        self._took = 0.0
         self._said: set[str] = set()
 
     async def look(self) -> bool:
@@ -98,7 +105,7 @@ class SeedDirectory:
             if self._written is not None:
                 await self._renew(others)
             elif self._may_write() and is_needed(others):
-                await trio.sleep(SPREAD * self._network.environment.jitter())
+                await trio.sleep(max(SPREAD, TIMES * self._took) * self._network.environment.jitter())
                 if is_needed(await self._read()):
                     await self._enter()
         except OSError as error:
@@ -120,16 +127,18 @@ class SeedDirectory:
         """Read who is written there, and remove the dead. A checkpoint. Raises `OSError`."""
         now = self._network.environment.wall_clock()
         self._network.failures.setdefault(self._name, NO_ANSWER)
+        begun = trio.current_time()
         listing = await self._in_thread(lambda: self._list(now))
+        self._took = trio.current_time() - begun
         if listing.faults:
             named = "; ".join(listing.faults[:_FAULTS_NAMED])
             more = f"; and {len(listing.faults) - _FAULTS_NAMED} more" if len(listing.faults) > _FAULTS_NAMED else ""
             self._warn_of_files(f"{named}{more}")
         files = [file for file in listing.files if file.run != self._run]
         others = [self._judge(file, now) for file in files]
-        # Those behind the first few may withdraw in a moment, and whoever was dialled before becomes global.
-        lasting = [one.run for one in others if one.run in self._seen or not is_one_too_many(one.run, others)]
-        self._seen = {one.run for one in others}
+        self._since = {one.run: self._since.get(one.run, begun) for one in others}
+        lasting = {run for run, since in self._since.items() if begun >= since + LASTING}
+        lasting.update(one.run for one in others if not is_one_too_many(one.run, others))
         self._owner.found(tuple(file for file in files if file.run in lasting))
         if dead := [other.run for other in others if other.is_dead]:
             await self._remove(dead)

@@ -6,7 +6,8 @@ and each reads it again and again, and dials whoever is written there.
 1. A node writes itself if fewer than `ENOUGH` others are there that may live. It looks, waits for a random time, and
    looks again before it writes. Of those that start together most then find that enough are written.
 2. When it has written itself it looks once more. Those that wrote at the same time are there now, so all but the first
-   few, in the order of their names, withdraw. The others are global from then on: each is among its own seeds.
+   few, in the order of their names, withdraw. The others are global from then on: each is among its own seeds. As
+   whoever is dialled as a seed becomes global, those behind the first few are dialled only when they have stayed.
 3. A run may live as long as nobody knows better: until it could not be reached, or its file is old. So a node dials the
    runs that it finds before it takes their place.
 4. A run is dead if it cannot be reached and its file is old, because a node that lives renews its file. Whoever finds
