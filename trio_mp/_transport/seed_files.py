@@ -135,6 +135,8 @@ def parse_seed_file(content_untrusted: bytes, renewed_at: float) -> SeedFile:
             addresses = tuple(map(_parse, texts[:MOST_ADDRESSES]))
             if is_incarnation(run) and is_node_id(node_id) and addresses:
                 return SeedFile(run, node_id, addresses, renewed_at)
+        case _:
+            pass
     raise ValueError("it says something else")
 
 
