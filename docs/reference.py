@@ -297,9 +297,9 @@ def unit_block(name: str) -> str:
 # Words of the wire ----------------------------------------------------------------------------------------------------
 
 LACKING = {
-    "call": "calls go there as messages with a reply port; an exception of a handler arrives as the death of the port",
+    "call": "a call goes there as a message with a reply port behind it, to which the port has to send the answer",
     "refused": "a sender there is not told which messages a port here has refused; the log here says it",
-    "inspect": "`trio-mp top`, `ps` and the like fail with `refused`, and name the node",
+    "inspect": "`trio-mp top`, `ps` and the like fail with `not_understood`, and name the node",
     "draining": "it gives no fence: a drain here cannot wait for what is on its way from there, and the log says so",
 }
 """What is different with a node whose greeting lacks a word. A word that is missing here is an error."""

@@ -126,7 +126,7 @@ class Member:
             limit=numbers.choice((65536, 1 << 20)),
             provider="member",
             framings=("json",) if self.json else ("msgpack",),
-            words=("call", "inspect") if numbers.random() < 0.8 else (),
+            words=("call", "inspect", "draining") if numbers.random() < 0.8 else (),
         )
         session = Session(local, numbers.randbytes(NONCE_SIZE), dialler=dialler, peer_address="", make_tls=no_tls)
         if stream:
@@ -344,6 +344,10 @@ async def scenario(network: SimulatedNetwork, outcome: Round, messages: int) -> 
                     await trio.sleep(1)
                     if outcome.said >= messages:
                         break
+                    if outcome.said >= messages / 2 and not q.draining.is_set():
+                        # It tells the members so, and awaits their fences, or never ends.
+                        nursery.start_soon(q.drain)
+                        await q.draining.wait()
                 nursery.cancel_scope.cancel()
         # More than three heartbeats, so that nodes notice peers that have fallen silent.
         await trio.sleep(20)

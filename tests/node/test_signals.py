@@ -347,7 +347,10 @@ async def test_a_node_inside_another_closes_in_good_order_although_both_are_canc
                 await inner.call("a", "info")
                 signal.raise_signal(signal.SIGTERM)
                 try:
-                    await trio.sleep_forever()
+                    # Its cancellation is a group.
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(trio.sleep_forever)
+                        await trio.sleep_forever()
                 finally:
                     inner.send(inbox.port, "last words")
             await trio.sleep_forever()
@@ -427,6 +430,30 @@ async def test_a_block_that_is_entered_after_a_signal_drains_at_once(autojump_cl
         async with open_node() as node, stop_on_signals(node) as stopping:
             await trio.sleep_forever()
         assert (stopping.cause, stopping.exit_status) == ("SIGTERM", 0)
+
+
+async def test_another_scope_that_cancels_the_block_while_it_drains_cuts_it_short(autojump_clock: MockClock) -> None:
+    async with pair_with_a_call(100) as (node, _):
+        with trio.move_on_after(3) as scope:
+            async with stop_on_signals(node) as stopping:
+                signal.raise_signal(signal.SIGTERM)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(trio.sleep_forever)
+                    await trio.sleep_forever()
+        assert scope.cancelled_caught
+        assert (stopping.cut_short, stopping.exit_status) == (True, 1)
+        assert any(each.port.startswith("b#") for each in stopping.unfinished)
+
+
+async def test_a_reader_that_is_gone_does_not_end_the_node(autojump_clock: MockClock) -> None:
+    def tell(_: str) -> None:
+        raise BrokenPipeError
+
+    async with open_node() as node:
+        async with Stopping(node, node.drain, seconds=1, tell=tell) as stopping:
+            signal.raise_signal(signal.SIGTERM)
+            await trio.sleep_forever()
+        assert (stopping.cut_short, stopping.exit_status) == (False, 0)
 
 
 async def test_a_program_that_ends_by_itself_while_it_drains(autojump_clock: MockClock) -> None:

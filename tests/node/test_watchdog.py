@@ -26,7 +26,17 @@ from network_helpers import SECRET, FakeNetwork, Notices, RawPeer, network_of, o
 
 import trio_mp
 from trio_mp._node import watchdog
-from trio_mp._node.watchdog import AwaitedTurn, WatchdogThread, WatchedLoop, is_real_time, is_waiting, read_schedule
+from trio_mp._node.watchdog import (
+    AwaitedTurn,
+    Starvation,
+    WatchdogThread,
+    WatchedLoop,
+    is_real_time,
+    is_waiting,
+    own_sleeps,
+    read_sleeps,
+    read_waited,
+)
 from trio_mp._peers.own_blocks import OwnBlocks
 from trio_mp._ports.blocked import Blocked
 from trio_mp._ports.boundary import LocalPorts
@@ -368,13 +378,44 @@ async def loop(clock: ManualClock) -> WatchedLoop:
 
 
 def test_what_the_machine_takes_is_taken_off() -> None:
-    turn = AwaitedTurn(100.0, 5.0, 1.0)
-    assert turn.stood(103.0, 5.0) == 3.0
-    assert turn.stood(103.0, 6.5) == 1.5, "it was ready, and had no processor"
-    assert turn.stood(103.0, 5.0, 2.0) == 1.0, "the watchdog was late, and not by the interpreter lock"
+    turn = AwaitedTurn(100.0, 0, 1.0)
+    assert turn.stood(103.0, 0.0) == 3.0
+    assert turn.stood(103.0, 1.5) == 1.5, "it was ready, and had no processor"
+    assert turn.stood(103.0, 0.0, 2.0) == 1.0, "the watchdog was late, and not by the interpreter lock"
     turn.stolen = 1.0
-    assert turn.stood(103.0, 5.5, 0.5) == 1.0
-    assert turn.stood(103.0, 9.0) == 0.0
+    assert turn.stood(103.0, 0.5, 0.5) == 1.0
+    assert turn.stood(103.0, 4.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    "own, others, sleeps, starved",
+    [
+        (2.0, [0.0], 0, 2.0),
+        (0.5, [3.0, 1.0], 0, 0.5),
+        (0.5, [3.0, 1.0], 400, 2.5),
+        (0.5, [1.0, 0.5], 400, 2.0),
+        (0.5, [], 400, 0.5),
+    ],
+    ids=["itself", "others, which it does not need", "who has the lock", "who has had the lock", "alone"],
+)
+def test_who_has_no_processor(
+    monkeypatch: pytest.MonkeyPatch, own: float, others: list[float], sleeps: int, starved: float
+) -> None:
+    counted = {1: 10.0, 2: 20.0, 3: 30.0}
+    slept = 1000
+    monkeypatch.setattr(watchdog, "_threads", lambda: [*counted])
+    monkeypatch.setattr(watchdog, "read_waited", lambda thread: counted[thread])
+    monkeypatch.setattr(watchdog, "read_sleeps", lambda _: slept)
+    monkeypatch.setattr(sys, "getswitchinterval", lambda: 0.005)
+    starvation = Starvation(1)
+    assert starvation.seconds() == 0.0
+    slept += sleeps
+    counted = {1: 10.0 + own} | {2 + place: 20.0 + 10 * place + seconds for place, seconds in enumerate(others)}
+    assert starvation.seconds() == starved
+    counted[9] = 0.1
+    assert starvation.seconds() == own + min(sum(others) + 0.1, sleeps * 0.005), "a thread that is new"
+    monkeypatch.setattr(watchdog, "read_sleeps", lambda _: None)
+    assert starvation.seconds() == own
 
 
 async def test_a_second_is_long(
@@ -401,7 +442,7 @@ async def test_it_is_said_at_each_doubling(
         loop.look(frame, 0.0, 0.0)
         clock.now += 0.5
     clock.now += 0.1
-    assert [round(seconds_in(line)) for line in lines_in(caplog)] in ([1, 2, 4, 8, 16], [2, 4, 8, 16])
+    assert [round(seconds_in(line)) for line in lines_in(caplog)] in ([1, 2, 4, 8, 16], [2, 2, 4, 8, 16])
 
 
 async def test_who_asks_before_the_watchdog_has_looked_hears_nothing_of_a_stop(
@@ -457,35 +498,35 @@ async def test_the_interpreter_lock_was_held_by_another_thread(
 
 
 @pytest.mark.parametrize(
-    "wakes, computed, held",
-    [(None, 0.0, False), (None, 9.0, True), (2, 9.0, False), (1900, 0.0, True)],
-    ids=["stopped", "computing", "starved", "waiting for the lock"],
+    "sleeps, computed, held",
+    [(None, 0.0, False), (None, 9.0, True), (2, 9.0, False), (200, 9.0, False), (300, 0.0, True)],
+    ids=["stopped", "computing", "starved", "often for a moment", "waiting for the lock"],
 )
 def test_why_the_thread_was_late(
-    monkeypatch: pytest.MonkeyPatch, wakes: int | None, computed: float, held: bool
+    monkeypatch: pytest.MonkeyPatch, sleeps: int | None, computed: float, held: bool
 ) -> None:
     """By what the kernel counts where it counts, else by the processor time of the process."""
     thread, clock = WatchdogThread(), ManualClock()
     thread.clock = clock
     thread._due = 10.0
-    thread._slept = watchdog.Schedule(0.0, 100) if wakes is not None else None
+    thread._sleeps = 100 if sleeps is not None else None
     thread._computed = time.process_time() - computed
-    monkeypatch.setattr(watchdog, "read_schedule", lambda _: watchdog.Schedule(0.0, 100 + (wakes or 0)))
+    monkeypatch.setattr(watchdog, "read_sleeps", lambda _: 100 + (sleeps or 0))
     assert thread.kept(10.05) == (0.0, 0.0)
     assert thread.kept(20.0) == ((10.0, 0.0) if held else (0.0, 10.0))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's counts")
 def test_what_the_kernel_counts_of_a_thread() -> None:
-    before = read_schedule(threading.get_native_id())
-    assert before is not None
+    own = threading.get_native_id()
+    waited, sleeps = read_waited(own), own_sleeps()
+    assert sleeps is not None
+    assert waited > 0 or not Path("/proc/self/schedstat").exists()
     for _ in range(10):
         time.sleep(0.0001)
-    after = read_schedule(threading.get_native_id())
-    assert after is not None
-    assert after.wakes >= before.wakes + 10
-    assert after.waited >= before.waited
-    assert read_schedule(0) is None
+    assert read_waited(own) >= waited
+    assert sleeps + 10 <= (read_sleeps(own) or 0) <= (own_sleeps() or 0)
+    assert (read_waited(0), read_sleeps(0)) == (0, None)
 
 
 # Places --------------------------------------------------------------------------------------------------------------

@@ -49,8 +49,8 @@ HEALTH = (
         (
             Change(
                 _RUNTIME,
-                '        """\n        self.standing.begin_closing()\n        if not',
-                '        """\n        if not',
+                "        self.standing.begin_closing(failed=reason != node_closed(self.id))\n",
+                "",
             ),
         ),
         (f"{_ATTACHED}::test_who_waits_outside_of_the_block_is_told_that_the_node_closes",),
@@ -147,7 +147,7 @@ HEALTH = (
         "nobody_watches_a_lonely_loop",
         "nobody watches the loop of a node that answers probes and has no network",
         (Change(_OPENING, "if runtime.probed_at and runtime.network is None", "if False"),),
-        (f"{_HEALTH_TESTS}::test_a_real_loop_that_stands_is_not_live_while_it_stands",),
+        (f"{_COMMAND_TESTS}::test_a_process_that_is_blocked_killed_and_started_again",),
     ),
     Fault(
         "silent_while_it_closes",
@@ -166,6 +166,12 @@ HEALTH = (
         "a node that cannot answer probes where it should leaves its listeners open",
         (Change(_OPENING, "            await runtime.network.stop_listening()\n", "            pass\n"),),
         (f"{_HEALTH_TESTS}::test_the_socket_of_a_dead_process_is_replaced_and_a_live_one_is_not",),
+    ),
+    Fault(
+        "sockets_without_a_thread",
+        "a node that can have no thread to answer probes leaves its sockets open",
+        (Change(_SERVER, "            self._close_all()\n            self._waker.close()\n", ""),),
+        (f"{_HEALTH_TESTS}::test_without_a_thread_nothing_of_the_node_is_left",),
     ),
     Fault(
         "removes_the_file_of_another",
@@ -258,8 +264,8 @@ HEALTH = (
         (
             Change(
                 _GATHERING,
-                '"services", "health")\n"""What two nodes',
-                '"services")\n"""What two nodes',
+                'ONCE = ("node_id", "binds", "advertise", "services", "health")',
+                'ONCE = ("node_id", "binds", "advertise", "services")',
             ),
         ),
         (_FIRST,),

@@ -22,8 +22,20 @@ WATCHDOG = (
     Fault(
         "starved is blocked",
         "a loop that has no processor is taken for one that the program blocks",
-        (Change(_WATCHDOG, " - (waited - self._waited) - self.stolen", " - self.stolen"),),
+        (Change(_WATCHDOG, " - starved - self.stolen", " - self.stolen"),),
         (f"{_TESTS}::test_what_the_machine_takes_is_taken_off",),
+    ),
+    Fault(
+        "who has the lock may starve",
+        "a loop is taken for blocked that waits for the interpreter lock of a thread that has no processor",
+        (Change(_WATCHDOG, "return own + min(others, wanted)", "return own"),),
+        (f"{_TESTS}::test_who_has_no_processor",),
+    ),
+    Fault(
+        "who starves has the lock",
+        "the watchdog takes off what threads wait for a processor of which the loop needs nothing",
+        (Change(_WATCHDOG, "min(others, wanted)", "others"),),
+        (f"{_TESTS}::test_who_has_no_processor",),
     ),
     Fault(
         "stopped is blocked",
@@ -40,7 +52,7 @@ WATCHDOG = (
     Fault(
         "the interpreter lock is the machine",
         "code that holds the interpreter lock is not noticed",
-        (Change(_WATCHDOG, "return (late, 0.0) if wanted >= late / 2 else (0.0, late)", "return 0.0, late"),),
+        (Change(_WATCHDOG, "return (late, 0.0) if is_held else (0.0, late)", "return 0.0, late"),),
         (
             f"{_TESTS}::test_why_the_thread_was_late",
             f"{_TESTS}::test_code_that_holds_the_interpreter_lock_is_told_of_behind_it",

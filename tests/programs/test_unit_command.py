@@ -124,6 +124,8 @@ def test_a_secret_is_refused_and_never_shown(
         (["systemd", "--bind", "unix:/srv/a/s", "app"], "binds: expected --user USER"),
         (["systemd", "--bind", "unix:s", "app"], "binds: expected an absolute path"),
         (["systemd", "--secret-file", "/etc/a\nUser=root", "--bind", "*:1", "app"], "without control characters"),
+        (["systemd", "--workers", "2"], "--workers: expected it with MODULE"),
+        (["systemd", "--restart", "never", "app"], "--restart: expected it with --workers"),
         (["systemd", "--seed", "nobody:0", "app"], "--seed: expected"),
         (["systemd", "--secret-file", "/a", "--seed", "a", "app", "\x01"], "without control characters"),
         (["systemd", "--secret-file", "/a", "--seed", "a", "app", "\udc80"], "expected texts of Unicode"),
@@ -143,6 +145,13 @@ def test_a_secret_is_refused_and_never_shown(
 )
 def test_what_cannot_work_is_one_line(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert text in refused(capsys, *words)
+
+
+def test_several_processes_run_it_as_trio_mp_run_does(capsys: pytest.CaptureFixture[str]) -> None:
+    unit = printed(capsys, "systemd", "--workers", "4", "--restart", "always", "app", "--workers")
+    assert lines_of(unit, "ExecStart")[0].endswith(" run --workers 4 --restart always app --workers")
+    unit = printed(capsys, "k8s", "--image", "app:1", "--workers", "2", "app")
+    assert '            - run\n            - "--workers"\n            - "2"\n            - app\n' in unit
 
 
 def test_names_come_from_the_node_the_profile_or_the_program(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -372,7 +381,7 @@ async def run(node, word):
             if change.node_id != node.id:
                 break
     mode = stat.S_IMODE(os.stat(os.environ["TRIO_MP_SECRET_FILE"]).st_mode)
-    Path(f"done-{number}").write_text(f"{word} {mode:o} {os.environ.get('TRIO_MP_CALL_LIMIT')}")
+    Path(f"done-{number}").write_text(f"{node.id} {word} {mode:o} {os.environ.get('TRIO_MP_CALL_LIMIT')}")
     while not all(Path(f"done-{one}").exists() for one in (0, 1)):
         await trio.sleep(0.02)
 """
@@ -380,8 +389,12 @@ async def run(node, word):
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_the_tasks_of_a_job_are_a_network_of_their_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder /= "a,b"
+    folder.mkdir()
     (folder / "task.py").write_text(TASK)
     (folder / "job.sh").write_text(printed(capsys, "slurm", "--name", "eggs", "--tasks", "2", "task", ODD))
+    left = folder / ".eggs-7"
+    left.mkdir()
     programs = folder / "bin"
     programs.mkdir()
     (programs / "srun").write_text(SRUN)
@@ -398,7 +411,8 @@ def test_the_tasks_of_a_job_are_a_network_of_their_own(folder: Path, capsys: pyt
         ["bash", "job.sh"], capture_output=True, text=True, timeout=60, check=False, cwd=folder, env=environ
     )
     assert done.returncode == 0, done.stderr
-    assert [(folder / f"done-{number}").read_text() for number in (0, 1)] == [f"{ODD} 600 None"] * 2
+    for number in (0, 1):
+        assert (folder / f"done-{number}").read_text() == f"eggs/{number} {ODD} 600 None"
     assert (folder / "again").exists()
     # Nothing is left of the job, above all not its secret.
     assert not list(folder.glob(".eggs-*"))

@@ -65,6 +65,7 @@ CASES = [
     pytest.param(["app:main", ODD], id="program"),
     pytest.param(["--replicas", "10", "--secret-file", "/etc/app/secret", "app:main"], id="many"),
     pytest.param(["--id", "ruth", "app:main"], id="one"),
+    pytest.param(["--name", "1.My_seeds", "app:main"], id="odd-name"),
     pytest.param(["--seed", "seed.example:4040", "app:main"], id="elsewhere"),
     pytest.param(["--bind", "*:4040", "app:main"], id="alone"),
     pytest.param(["--profile", "probed", "app:main"], id="probed"),
@@ -131,7 +132,8 @@ def test_the_schemas_of_kubernetes_accept_the_objects(words: list[str], printed:
         selector = one["spec"]["selector"]
         assert selector.get("matchLabels", selector) in labels
     (app,) = [pod for pod in pods if pod["metadata"]["labels"] == {NAME: objects[-1]["metadata"]["name"]}]
-    values = {one["name"]: one["value"] for one in app["spec"]["containers"][0]["env"]}
+    values = {one["name"]: one.get("value") for one in app["spec"]["containers"][0]["env"]}
+    assert values["TRIO_MP_NODE_ID"] == ("ruth" if "--id" in words else None)
     # Asked from outside of the pod, unless the node answers in there alone.
     kind = "exec" if "probed" in words else "httpGet"
     container = app["spec"]["containers"][0]

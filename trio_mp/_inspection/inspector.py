@@ -77,14 +77,15 @@ class Inspector:
     async def links(self) -> list[LinkView]:
         """What the node keeps about other nodes: connections, and what waits for them; ordered by their IDs."""
         links: list[LinkView] = []
-        after: str | None = ""
-        while after is not None:
+        after = ""
+        while True:
             page = await self._ask(LinkPage, "links", after=after)
             links += page.links
-            if page.after is not None and page.after <= after:
+            if page.after is None:
+                return links
+            if page.after <= after:
                 raise CallError("bad_reply", f"{self.node_id} lists its links in no order")
             after = page.after
-        return links
 
     async def tasks(self, *, stacks: bool = False, limit: int = 500) -> TaskView:
         """The tasks of the node as a tree, whose root stands for the node: its own tasks, and those of its ports.

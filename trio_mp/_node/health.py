@@ -58,14 +58,21 @@ class HealthListener:
         self._listeners = listeners
         self.addresses = tuple(listener.address for listener in listeners)
         self._server = ProbeServer([listener.take_socket(BACKLOG) for listener in listeners], health.answer, node_id)
-        self._server.start()
+        try:
+            self._server.start()
+        except RuntimeError:
+            self._remove_files()
+            raise
 
     def close(self) -> None:
         """Answer no more, and remove the file of a Unix socket. Not a checkpoint: it waits for the thread a moment."""
-        for listener in self._listeners:
-            # First, so that nobody finds the file of a socket that is closed.
-            listener.remove_file()
+        # First, so that nobody finds the file of a socket that is closed.
+        self._remove_files()
         self._server.stop()
+
+    def _remove_files(self) -> None:
+        for listener in self._listeners:
+            listener.remove_file()
 
 
 async def open_health(address: Address, health: Health, node_id: str) -> HealthListener:
@@ -73,6 +80,7 @@ async def open_health(address: Address, health: Health, node_id: str) -> HealthL
 
     Raises:
       OSError: it cannot listen there; the text names the address.
+      RuntimeError: the process can have no more threads.
     """
     try:
         # Real sockets, whatever the transport of the node is: probes come from outside.

@@ -20,6 +20,7 @@ from .node import Node
 from .outside import from_outside
 from .secrets import load_secrets
 from .services import find_services, start_services
+from .signals import is_cancellation
 from .systemd import find_manager
 from .trace import trace_of_environment
 
@@ -242,7 +243,7 @@ async def open_unstarted(
                 # Not after Cancelled, a KeyboardInterrupt, or a group with one: then the node ends without closing.
                 if failure is None or isinstance(failure, Exception):
                     await runtime.close(failure)
-                elif runtime.ends_in_order and isinstance(failure, trio.Cancelled):
+                elif runtime.ends_in_order and is_cancellation(failure):
                     # It is inside the block of another node, which the same signal has stopped, too.
                     with trio.CancelScope(shield=True):
                         await runtime.close(None)

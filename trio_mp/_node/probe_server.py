@@ -94,11 +94,16 @@ class ProbeServer:
         self._thread = threading.Thread(target=self._run, name=f"{node_id}: health", daemon=True)
 
     def start(self) -> None:
-        """Begin to answer. Not a checkpoint."""
+        """Begin to answer. Not a checkpoint. Raises `RuntimeError` if there can be no thread; then all is closed."""
         for one in self._listening:
             one.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._close_all()
+            self._waker.close()
+            raise
 
     def stop(self) -> None:
         """Close all sockets, and wait for the thread, which waits for nobody. Not a checkpoint."""
@@ -120,11 +125,14 @@ class ProbeServer:
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread must not end without a word
             self._complain("an error in this program has ended the answers to probes", error)
         finally:
-            for client in tuple(self._clients):
-                self._drop(client)
-            self._selector.close()
-            for one in (*self._listening, self._woken):
-                one.close()
+            self._close_all()
+
+    def _close_all(self) -> None:
+        for client in tuple(self._clients):
+            self._drop(client)
+        self._selector.close()
+        for one in (*self._listening, self._woken):
+            one.close()
 
     def _turn(self, ready: object, client: _Client | None) -> None:
         if client is None:
@@ -223,7 +231,7 @@ class ProbeServer:
         self._reply(client, status, line, body=method == b"GET")
 
     def _reply(self, client: _Client, status: int, line: str, *, body: bool = True) -> None:
-        content = f"{line}\n".encode()
+        content = f"{line}\n".encode(errors="backslashreplace")
         head = (
             f"HTTP/1.1 {status} {_TEXTS[status]}\r\nContent-Type: text/plain; charset=utf-8\r\n"
             f"Content-Length: {len(content)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"

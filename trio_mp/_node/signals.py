@@ -97,7 +97,7 @@ class Stopping:
         self.restarter: str = restarter
         self._drain: Callable[[], Awaitable[Drained]] = drain
         self._seconds = seconds
-        self._tell: Callable[[str], object] = tell or (lambda _: None)
+        self._tell_people: Callable[[str], object] = tell or (lambda _: None)
         self._scope = trio.CancelScope()
         self._patience = trio.CancelScope()
         self._task: trio.CancelScope | None = None
@@ -135,7 +135,7 @@ class Stopping:
         # Also for operators that wait until it is over: the node may close now, and their answers are queued before.
         await trio.lowlevel.cancel_shielded_checkpoint()
         try:
-            self._leave(cancelled=isinstance(error, trio.Cancelled))
+            self._leave(cancelled=is_cancellation(error))
         finally:
             # Last, because it may raise what is left of the block's exceptions.
             caught = self._scope.__exit__(kind, error, trace)
@@ -146,7 +146,8 @@ class Stopping:
         self._task.cancel()
         if self.begun.is_set() and not self.over.is_set():
             # The program has ended by itself, or another scope ends it: whoever has asked hears how far the node is.
-            self.unfinished = self._node.unfinished()
+            with suppress(trio.ClosedResourceError):
+                self.unfinished = self._node.unfinished()
             self.cut_short = cancelled
             self.over.set()
         STOPPING_PROCESS.leave(self)
@@ -206,6 +207,11 @@ class Stopping:
         )
         self._tell(f"{self.cause}: the node {node_id} drains, for at most {self._seconds:g} s")
 
+    def _tell(self, text: str) -> None:
+        # Nobody may read the standard error any more; that must not end the node.
+        with suppress(OSError, ValueError):
+            self._tell_people(text)
+
     def _say_over(self) -> None:
         node_id, told = self._node.id, told_unfinished(self.unfinished)
         if self.cut_short:
@@ -218,6 +224,13 @@ class Stopping:
         elif self.unfinished:
             # The log has it from the drain.
             self._tell(f"the node {node_id} has drained; unfinished: {told}")
+
+
+def is_cancellation(error: BaseException | None) -> bool:
+    """Whether a block is left by cancellations alone: one, or a group of them, as a nursery makes it."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)
 
 
 def told_unfinished(unfinished: tuple[Unfinished, ...]) -> str:

@@ -73,7 +73,8 @@ class Mailbox:
     @property
     def is_in_hand(self) -> bool:
         """Whether a task that iterates has taken a message, and has not asked for the next one. It has not ended."""
-        ended = self._latest is not None and self._latest.coro.cr_frame is None
+        # Trio takes coroutines of other compilers, too, which have no such attribute.
+        ended = self._latest is not None and getattr(self._latest.coro, "cr_frame", True) is None
         return self._iterates is True and self._task is None and not ended
 
     def is_read_by(self, tasks: Container[trio.lowlevel.Task]) -> bool:
@@ -110,6 +111,7 @@ class Mailbox:
         # A limit of 0 refuses what a dispatch that is going on may still put in.
         self._messages.drop()
         self._messages = Backlog(0, 0)
+        self._latest = None
         if self._task is not None:
             self._wake(self._task)
 

@@ -120,7 +120,9 @@ class Transport(ABC):
         raise ConfigurationError(f"binds: expected addresses of this transport, got {bind}: it has no descriptors")
 
     async def listen_beside(self, dialled: Address, pipe: Pipe, name: str) -> list[Listener]:
-        """Listen where nodes that reach the other end of a pipe should reach this side, too. A checkpoint.
+        """Listen where nodes that reach the other end of a pipe should reach this side, too.
+
+        A checkpoint, unless the pipe says no host of this side: then there is nowhere to listen.
 
         Args:
           dialled: the address that was dialled.

@@ -18,6 +18,7 @@ CANNOT_JOIN: Final = 3
 REFUSED: Final = 4
 TIME_RAN_OUT: Final = 5
 OUR_ERROR: Final = 70
+START_AGAIN: Final = 75
 CTRL_C: Final = 130
 
 STATUSES: dict[int, str] = {
@@ -28,7 +29,8 @@ STATUSES: dict[int, str] = {
     REFUSED: "a node refuses it",
     TIME_RAN_OUT: "the time of --timeout has passed",
     OUR_ERROR: "an error in trio-mp itself",
-    CTRL_C: "interrupted by Ctrl-C",
+    START_AGAIN: "whoever runs this process is to start it again: `trio-mp restart` has asked for that",
+    CTRL_C: "interrupted by Ctrl-C; a command that runs programs, by the second one",
 }
 """All exit statuses and what they mean, for who reads the code and for the documentation."""
 

@@ -135,7 +135,8 @@ class Drainer:
                     await ended.wait()
                 else:
                     await drain()
-            if not ended.is_set():
+            # Else it was cut off before the task of its port had begun.
+            if not ended.is_set() and node.draining.is_set():
                 await self._judge.cut_off(node, run)
         except trio.ClosedResourceError:
             # It was crashed meanwhile. Who crashes nodes starts them again.

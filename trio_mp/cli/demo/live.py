@@ -41,13 +41,14 @@ class LivePicture:
     async def showing(self, board: DemoBoard, seconds: float) -> AsyncGenerator[None, None]:
         """Show the board for the length of a block, which takes about `seconds`. Entry and exit are checkpoints."""
         console = self._console
-        async with trio.open_nursery() as nursery:
-            with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+        with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+            async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._redraw, board, seconds, live)
                 yield
-                # This picture stays on the screen. It leaves out the events, since the steps sum them up.
-                live.update(draw(board, board.elapsed, ConsoleDimensions(console.width, 0)), refresh=True)
-            nursery.cancel_scope.cancel()
+                nursery.cancel_scope.cancel()
+            # This picture stays on the screen, since the task that redraws has ended. It leaves out the events, since
+            # the steps sum them up.
+            live.update(draw(board, board.elapsed, ConsoleDimensions(console.width, 0)), refresh=True)
 
     async def _redraw(self, board: DemoBoard, seconds: float, live: Live) -> None:
         while True:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..command import Command, CommandFamily, whole_number
-from .run import add_node_options
+from .run import add_node_options, add_worker_options
 
 RUN_PROFILE = "trio_mp.cli.profile:run_profile"
 
@@ -145,6 +145,7 @@ def _unit(parser: argparse.ArgumentParser) -> None:
 
 def _unit_user(parser: argparse.ArgumentParser) -> None:
     _unit(parser)
+    add_worker_options(parser)
     parser.add_argument("--user", metavar="USER", help="who runs it; by default a user that systemd makes for it")
 
 
@@ -160,6 +161,7 @@ def _unit_systemd(parser: argparse.ArgumentParser) -> None:
 
 def _unit_container(parser: argparse.ArgumentParser) -> None:
     _unit(parser)
+    add_worker_options(parser)
     parser.add_argument("--image", metavar="IMAGE", required=True, help="the image with trio-mp and the program")
     parser.add_argument("--replicas", type=whole_number(1), metavar="N", help="how many run at once (default: 3)")
 

@@ -122,10 +122,8 @@ def add_node_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--secret-file", metavar="PATH", help="the file with the secret of the network")
 
 
-def _run(parser: argparse.ArgumentParser) -> None:
-    # Of its own argparse would show `...` for the words.
-    parser.usage = "%(prog)s [OPTION …] [MODULE[:FUNCTION] [ARGUMENT …]]"
-    add_node_options(parser)
+def add_worker_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that have several processes run a program."""
     workers = parser.add_argument_group("processes")
     workers.add_argument(
         "--workers",
@@ -139,6 +137,13 @@ def _run(parser: argparse.ArgumentParser) -> None:
         help="when a worker is started again that has ended (default: on-failure); with the exit status 75 it is"
         " started again unless this is `never`",
     )
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    # Of its own argparse would show `...` for the words.
+    parser.usage = "%(prog)s [OPTION …] [MODULE[:FUNCTION] [ARGUMENT …]]"
+    add_node_options(parser)
+    add_worker_options(parser)
     # How the supervising process starts a worker.
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument(
@@ -234,7 +239,7 @@ COMMANDS: list[Command] = [
         "restart",
         "run",
         "have a node drain and its program start anew",
-        "trio-mp restart w1 && trio-mp restart w2",
+        "trio-mp restart w1 --timeout 60",
         _restart,
         "trio_mp.cli.guest:restart",
         description=RESTART,

@@ -58,8 +58,9 @@ class ContainerPlan:
 
 
 def label(name: str) -> str:
-    """A name as DNS can have it, in small letters."""
-    return name.lower().replace("_", "-").replace(".", "-").strip("-")
+    """A name as DNS can have it, in small letters, and with a letter first, as that of a Service."""
+    found = name.lower().replace("_", "-").replace(".", "-")
+    return found if found[0].isalpha() else f"node-{found}"
 
 
 def plan_containers(

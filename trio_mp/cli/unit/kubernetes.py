@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from .containers import HEALTH_PORT, PORT, SECRETS, USER, ContainerOptions, ContainerPlan, plan_containers
+from .containers import HEALTH_PORT, PORT, SECRETS, USER, ContainerOptions, ContainerPlan, label, plan_containers
 from .plan import UnitPlan
 from .yaml import Note, write_yaml
 
@@ -46,7 +46,7 @@ def write_kubernetes(plan: UnitPlan, options: ContainerOptions) -> str:
         [
             f"# {plan.name}, a node of trio_mp, for Kubernetes. Its secret is an object that stands in no file:\n",
             *(["#   trio-mp secret new --file secret\n"] if plan.proves_by_secret and not plan.secret_file else []),
-            f"#   kubectl create secret generic {own.name} {arguments}\n",
+            f"#   kubectl create secret generic {label(plan.name)} {arguments}\n",
             "# Then: kubectl apply -f THIS_FILE\n",
             *(f"---\n{f'# {about}{chr(10)}' if about else ''}{write_yaml(document)}" for about, document in documents),
         ]
@@ -122,7 +122,11 @@ def _disruption_budget(one: ContainerPlan) -> dict[str, object]:
 
 def _template(plan: UnitPlan, one: ContainerPlan, options: ContainerOptions) -> dict[str, object]:
     files = [*(["secret"] if plan.proves_by_secret else []), *plan.certificate_files]
-    variables = [{"name": name, "value": dollars(value)} for name, value in one.variables.items()]
+    variables: list[dict[str, object]] = []
+    if "TRIO_MP_NODE_ID" not in one.variables and plan.certificate is None:
+        # As the pod, so that people find one by the other. A certificate names those that it is for.
+        variables.append({"name": "TRIO_MP_NODE_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
+    variables += [{"name": name, "value": dollars(value)} for name, value in one.variables.items()]
     container: dict[str, object] = {
         "name": "node",
         "image": options.image,
@@ -144,7 +148,7 @@ def _template(plan: UnitPlan, one: ContainerPlan, options: ContainerOptions) -> 
     }
     # The pods of the seeds have the secret of the node that they are for.
     secret = {
-        "secretName": one.name.removesuffix("-seeds") if not plan.is_seed else one.name,
+        "secretName": label(plan.name),
         Note("0400; the group of the pod may read it, too."): None,
         "defaultMode": 0o400,
         "items": [{"key": name, "path": name} for name in files],
@@ -154,6 +158,8 @@ def _template(plan: UnitPlan, one: ContainerPlan, options: ContainerOptions) -> 
         "spec": {
             "terminationGracePeriodSeconds": plan.stop_seconds,
             "automountServiceAccountToken": False,
+            Note("The variables of a Service whose name begins with trio-mp look like settings."): None,
+            "enableServiceLinks": False,
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": USER,

@@ -30,7 +30,8 @@ HEARTBEATS = 4
 """After how many heartbeats a manager may think that a node is blocked. After three its peers have told their programs
 that it is lost, so nothing is lost by its end that is not lost already."""
 
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,48}[A-Za-z0-9])?")
+# With `node-` before it and `-seeds` behind it, it is the name of a StatefulSet, which may have 52 characters.
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,38}[A-Za-z0-9])?")
 
 _APART = ("node_id", "secret", "secret_file", "certificate")
 """Settings that a file says in another way than by their variables."""
@@ -46,6 +47,7 @@ class UnitPlan:
     Attributes:
       name: what the manager calls it: letters, digits, and `_`, `.` and `-` between them.
       words: the program and its arguments, as `trio-mp run` takes them. Without any, it runs the services alone.
+      workers: the options that have several processes run it; none for one process.
       is_seed: whether it runs neither a program nor services, so that it is a seed.
       settings: all settings, checked.
       values: the settings that are given, by name, without those that name the node or hold its secret.
@@ -55,6 +57,7 @@ class UnitPlan:
 
     name: str
     words: tuple[str, ...]
+    workers: tuple[str, ...]
     is_seed: bool
     settings: Settings
     values: Mapping[str, object]
@@ -74,7 +77,7 @@ class UnitPlan:
     @property
     def command(self) -> list[str]:
         """The command of the node, without what it is called by."""
-        return ["seed"] if self.is_seed else ["run", *self.words]
+        return ["seed"] if self.is_seed else ["run", *self.workers, *self.words]
 
     @property
     def variables(self) -> dict[str, str]:
@@ -148,9 +151,13 @@ def make_plan(arguments: argparse.Namespace, environ: Mapping[str, str], **more:
     kept = {**{name: value for name, value in more.items() if name not in kept}, **kept}
     settings = _check(node_id, kept, secret_file, certificate, merged)
     is_seed = not (words or settings.services or settings.spawn_modules)
+    workers = _worker_options(arguments)
+    if is_seed and workers:
+        raise ConfigurationError("--workers: expected it with MODULE, or services in the profile, got neither")
     return UnitPlan(
         _name(arguments, node_id, words, merged),
         words,
+        workers,
         is_seed,
         settings,
         kept,
@@ -193,13 +200,22 @@ def _check(
     return settings
 
 
+def _worker_options(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The options of `trio-mp run` about its workers. The tasks of a job have none."""
+    count, restart = getattr(arguments, "workers", None), getattr(arguments, "restart", None)
+    if count is None and restart is not None:
+        raise ConfigurationError("--restart: expected it with --workers, got it alone; give --workers 1")
+    given = (("--workers", count), ("--restart", restart))
+    return tuple(word for name, value in given if value is not None for word in (name, str(value)))
+
+
 def _name(arguments: argparse.Namespace, node_id: str | None, words: tuple[str, ...], merged: Merged) -> str:
     """What the manager calls the node: as `--name` says, or after the node, the profile or the program."""
     given = cast("str | None", arguments.name)
     if given is not None:
         if not _NAME.fullmatch(given):
             raise ConfigurationError(
-                f"--name: expected 1 to 50 letters, digits and, between them, `_`, `.` and `-`, got {given!r}"
+                f"--name: expected 1 to 40 letters, digits and, between them, `_`, `.` and `-`, got {given!r}"
             )
         return given
     module = words[0].partition(":")[0].removesuffix(".py").rpartition("/")[2] if words else ""

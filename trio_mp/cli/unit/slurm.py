@@ -24,13 +24,15 @@ for variable in "${{!TRIO_MP_@}}"; do unset "$variable"; done
 
 # In the folder of the job, which all its machines share: the secret of this run, and where its nodes listen.
 job=$PWD/.{name}-$SLURM_JOB_ID
+# Of a run of this job that was killed, and queued again.
+rm -rf -- "$job"
 mkdir -- "$job"
 trap 'rm -rf -- "$job"' EXIT
 {variables}
 
 # With 75 a node asks for another start, as `trio-mp restart --force` has it do. SIGTERM is for the node alone.
 cat >"$job/start" <<'END'
-trap : TERM
+{node_id}trap : TERM
 status=75
 while [ "$status" -eq 75 ]; do
     status=0
@@ -39,6 +41,11 @@ done
 exit "$status"
 END
 srun --kill-on-bad-exit=0 bash "$job/start" {command}
+"""
+
+_NODE_ID = """\
+# Nobody else is in this network, so the number of a task is enough.
+export TRIO_MP_NODE_ID="{name}/$SLURM_PROCID"
 """
 
 
@@ -77,7 +84,8 @@ def write_slurm(plan: UnitPlan, options: SlurmOptions) -> str:
         exports |= variables_of({"secret_file": plan.secret_file})
     lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
     if not plan.settings.seeds:
-        lines.append('export TRIO_MP_SEEDS="dir:$job/nodes"')
+        # A list of TOML, because the folder may have a comma in its name.
+        lines.append("""export TRIO_MP_SEEDS="['dir:$job/nodes']\"""")
         if plan.proves_by_secret:
             lines.append(f'{shlex.join(options.command)} secret new --file "$job/secret"')
             lines.append('export TRIO_MP_SECRET_FILE="$job/secret"')
@@ -86,5 +94,6 @@ def write_slurm(plan: UnitPlan, options: SlurmOptions) -> str:
         tasks=options.tasks,
         stop=plan.stop_seconds,
         variables="\n".join(lines),
+        node_id=_NODE_ID.format(name=plan.name) if not plan.settings.seeds and plan.certificate is None else "",
         command=shlex.join([*options.command, *plan.command]),
     )

@@ -199,7 +199,7 @@ def _ending(plan: UnitPlan) -> list[str]:
     ]
     return [
         "# SIGTERM drains the node. It may take longer than the drain may, and tells systemd how long.",
-        "# Its worker processes are told by the node: a SIGTERM of their own would be their second one.",
+        "# The node tells its own processes when they are to end.",
         "KillMode=mixed",
         f"TimeoutStopSec={plan.stop_seconds}",
         *(watchdog if _has_network(plan) else []),
