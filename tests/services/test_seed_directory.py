@@ -136,7 +136,7 @@ def slow_files(seconds: float, seed: int) -> Callable[[NodeTransport], InThread]
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("seed, seconds", [(1, 0.0), (2, 0.02), (3, 0.2)])
+@pytest.mark.parametrize("seed, seconds", [(1, 0.0), (3, 0.2)])
 def test_two_hundred_that_start_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, seconds: float
 ) -> None:
