@@ -27,6 +27,10 @@ DEBIANS = "/usr/bin/python3.11"
 """Debian 12's own Python, 3.11.2, which has bugs that later ones do not have."""
 
 
+DEBIANS_PROGRAMS = {"test_five_processes", "test_run_command", "test_workers_command", "test_written_services"}
+"""The real programs that run on it, beside those of the session `alone`."""
+
+
 def has_debians() -> bool:
     """Whether Debian's Python is there, and is not the interpreter that `tests-3.11` uses."""
     if not Path(DEBIANS).exists() or os.path.realpath(shutil.which("python3.11") or "") == os.path.realpath(DEBIANS):
@@ -68,14 +72,12 @@ def tests(session: nox.Session) -> None:
         session.run(*PYTEST, *session.posargs, env=SAFE)
     elif session.python != COVERED:
         # What enumerates states, simulates much, or draws the same examples of pure code every time, comes to the same
-        # with every interpreter: once is enough.
-        # The simulated network and the pure core run on the oldest interpreter alone, the real programs, and what is
-        # built of ports and messages alone, on the newest too.
-        rooms = ["testing", "protocol"]
+        # with every interpreter: once is enough, on the oldest. The newest one runs all the rest; the one between them
+        # runs what touches sockets, tasks and ports.
+        chosen = ["tests", "--ignore=tests/testing", "--ignore=tests/protocol"]
         if session.python == "3.12":
-            rooms += ["programs", "channels", "groups", "supervision"]
-        others = [f"--ignore=tests/{room}" for room in rooms]
-        session.run(*PYTEST, *PARALLEL, "-m", "not exhaustive and not hypothesis", *SAME, *others, env=SAFE)
+            chosen = [f"tests/{room}" for room in ("ports", "transport", "peers", "services", "node")]
+        session.run(*PYTEST, *PARALLEL, "-m", "not exhaustive and not hypothesis", *SAME, *chosen, env=SAFE)
     else:
         session.run(*PYTEST, *PARALLEL, *(f"--ignore={path}" for path in PURE), env=SAFE)
         measure(session, *PURE)
@@ -86,11 +88,13 @@ def tests(session: nox.Session) -> None:
 def tests_debian(session: nox.Session) -> None:
     """The tests that are not long, on Debian 12's own Python, where CI has it.
 
-    Those of the simulated network, of the pure core, and of what is built of messages alone are left out, too: their
-    results are those of `tests-3.11`.
+    Those of the simulated network, of the pure core, and of what is built of messages alone are left out, too, and of
+    the real programs all but a few: their results are those of `tests-3.11`.
     """
     install(session, "test")
+    programs = [path for path in sorted(Path("tests/programs").glob("test_*.py")) if path.stem not in DEBIANS_PROGRAMS]
     same = (*SAME, *[f"--ignore=tests/{room}" for room in ("testing", "protocol", "channels", "groups")])
+    same = (*same, *[f"--ignore={path}" for path in programs])
     session.run(*PYTEST, *PARALLEL, "-m", "not exhaustive and not hypothesis", *same, *session.posargs, env=SAFE)
 
 
@@ -128,7 +132,7 @@ def typing(session: nox.Session) -> None:
     session.run(*PYTEST, "tests/node/test_public_names.py", env=SAFE)
 
 
-@nox.session(python=COVERED)
+@nox.session(python=DEBIANS if "CI" in os.environ and has_debians() else COVERED)
 def alone(session: nox.Session) -> None:
     """Run the commands of the package as `pip install` gets it, without extras and without what tests need."""
     install(session)
