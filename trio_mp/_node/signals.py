@@ -183,8 +183,12 @@ class Stopping:
 
     # What is done ----------------------------------------------------------------------------------------------------
 
+    @trio.lowlevel.enable_ki_protection
     async def _run(self) -> None:
-        """Wait until the program is to stop, and drain the node. A task of the runtime."""
+        """Wait until the program is to stop, and drain the node. A task of the runtime.
+
+        An interrupt is for the program's main task, and not for this one.
+        """
         await self.begun.wait()
         self._say_begun()
         self._patience.deadline = trio.current_time() + self._seconds
