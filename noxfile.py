@@ -153,11 +153,12 @@ def typing_compat(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Run ruff, flake8-async over the async functions, and the test that walks the imports."""
+    """Run ruff, flake8-async over the async functions, the checks of what runs elsewhere, and that of the imports."""
     install(session, "lint", "test", package=False)
     session.run("ruff", "check", ".")
     session.run("python", "-P", "tests/async_rules.py")
-    session.run(*PYTEST, "tests/house/test_architecture.py", "tests/house/test_async_rules.py")
+    session.run("python", "-P", "tests/workflow_checks.py")
+    session.run(*PYTEST, *[f"tests/house/test_{name}.py" for name in ("architecture", "async_rules", "workflows")])
 
 
 @nox.session
@@ -202,6 +203,7 @@ def build(session: nox.Session) -> None:
     made = [str(path) for path in sorted(first.iterdir())]
     wheels = [path for path in made if path.endswith(".whl")]
     session.run("twine", "check", "--strict", *made)
+    session.run("towncrier", "build", "--draft", "--version", "0", silent=True)
     session.run("check-wheel-contents", *wheels)
     bare = folder / "bare"
     session.run("python", "-m", "virtualenv", "--quiet", str(bare))

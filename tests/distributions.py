@@ -1,5 +1,8 @@
 """Compare what builds have made: `python distributions.py FOLDER FOLDER …`, each with one sdist, one wheel or both.
 
+With `--tag v1.2.3 FOLDER` it looks whether a folder has what that tag promises: sdist and wheel of that version, with
+the changes of that version in the changelog, and no fragment of a change that is still to be put there.
+
 Two builds of the same source must be the same bytes, or nobody can tell whether a release was built from its tag. The
 sdist holds what somebody needs to build, test and document the package; the wheel holds the package and nothing else.
 Exit status 1, with a line for each thing that is wrong.
@@ -73,8 +76,32 @@ def differences(folders: list[Path]) -> list[str]:
     return wrong or ([] if compared else ["expected two builds to compare, got one"])
 
 
+def wrong_release(tag: str, folder: Path) -> list[str]:
+    """What keeps the files in a folder from being the release that a tag names."""
+    version = tag.removeprefix("v")
+    if not re.fullmatch(r"v\d+(\.\d+)+((a|b|rc)\d+)?", tag):
+        return [f"expected a tag such as v1.2.3, got {tag}"]
+    sdist, wheel = folder / f"trio_mp-{version}.tar.gz", folder / f"trio_mp-{version}-py3-none-any.whl"
+    missing = [f"expected {path} for the tag {tag}, got no such file" for path in (sdist, wheel) if not path.exists()]
+    if missing:
+        return missing
+    with tarfile.open(sdist) as opened:
+        member = opened.extractfile(f"trio_mp-{version}/CHANGELOG.md")
+        changes = member.read().decode() if member is not None else ""
+    waiting = [name for name in names_in(sdist) if re.match(r"changes/.+\.md", name)]
+    unsaid = f"\n## {version} (" not in changes
+    return [
+        *([f"{sdist}: expected the changes of {version} in CHANGELOG.md, got none"] if unsaid else []),
+        *(f"{sdist}: expected no fragment of a change, got {name}: run towncrier build" for name in waiting),
+    ]
+
+
 def main(arguments: list[str]) -> int:
     """Check all that builds have made; returns the exit status."""
+    if arguments[:1] == ["--tag"]:
+        wrong = wrong_release(arguments[1], Path(arguments[2]))
+        print("\n".join(wrong) or f"{arguments[1]}: the files, the version and the changelog agree")
+        return 1 if wrong else 0
     folders = [Path(argument) for argument in arguments]
     files = [path for folder in folders for path in sorted([*folder.glob("*.whl"), *folder.glob("*.tar.gz")])]
     wrong = [*differences(folders), *(each for path in files for each in wrong_contents(path))]

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from distributions import IN_SDIST, IN_WHEEL, differences, main, wrong_contents
+from distributions import IN_SDIST, IN_WHEEL, differences, main, wrong_contents, wrong_release
 
 NAME = "trio_mp-1.0"
 
@@ -26,13 +26,16 @@ def make_wheel(folder: Path, *more: str, without: str = "", text: str = "") -> P
     return path
 
 
-def make_sdist(folder: Path, *more: str, without: str = "") -> Path:
+def make_sdist(folder: Path, *more: str, without: str = "", changes: bytes = b"") -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / f"{NAME}.tar.gz"
     with tarfile.open(path, "w") as sdist:
         for name in [*IN_SDIST, *more]:
             if name != without:
-                sdist.addfile(tarfile.TarInfo(f"{NAME}/{name}"), io.BytesIO())
+                data = changes if name == "CHANGELOG.md" else b""
+                member = tarfile.TarInfo(f"{NAME}/{name}")
+                member.size = len(data)
+                sdist.addfile(member, io.BytesIO(data))
     return path
 
 
@@ -84,3 +87,23 @@ def test_what_is_missing_in_a_wheel_is_found(tmp_path: Path, name: str) -> None:
 def test_what_is_missing_in_an_sdist_is_found(tmp_path: Path, name: str) -> None:
     path = make_sdist(tmp_path, without=name)
     assert wrong_contents(path) == [f"{path}: expected {name}, got no such file"]
+
+
+RELEASED = b"# Changes\n\n## 1.0 (2026-01-01)\n"
+
+
+def test_a_tag_and_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_wheel(tmp_path)
+    make_sdist(tmp_path, changes=RELEASED)
+    assert main(["--tag", "v1.0", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "v1.0: the files, the version and the changelog agree\n"
+    assert main(["--tag", "v1.0.1", str(tmp_path)]) == 1
+    assert wrong_release("1.0", tmp_path) == ["expected a tag such as v1.2.3, got 1.0"]
+
+
+@pytest.mark.parametrize("changes, more", [(b"## 0.9 (2025-01-01)\n", ""), (RELEASED, "changes/+more.added.md")])
+def test_a_changelog_without_the_release_is_found(tmp_path: Path, changes: bytes, more: str) -> None:
+    make_wheel(tmp_path)
+    path = make_sdist(tmp_path, *filter(None, [more]), changes=changes)
+    (said,) = wrong_release("v1.0", tmp_path)
+    assert said.startswith(f"{path}: expected {'no fragment' if more else 'the changes of 1.0'}")

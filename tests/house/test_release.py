@@ -129,8 +129,9 @@ TEXTS = [
 
 def test_addresses_of_the_project_are_those_that_pyproject_names() -> None:
     urls = PROJECT["project"]["urls"]
+    known = urls | {"Package": f"https://pypi.org/project/{PROJECT['project']['name']}/"}
     assert {"Homepage", "Documentation", "Changelog", "Issues", "Security", "Source"} <= set(urls)
-    said = {path.relative_to(ROOT).as_posix(): strange_addresses(path.read_text("utf-8"), urls) for path in TEXTS}
+    said = {path.relative_to(ROOT).as_posix(): strange_addresses(path.read_text("utf-8"), known) for path in TEXTS}
     assert not {path: found for path, found in said.items() if found}
 
 
@@ -144,3 +145,43 @@ def test_addresses_of_the_project_are_those_that_pyproject_names() -> None:
 )
 def test_another_address_is_found(text: str, count: int) -> None:
     assert len(strange_addresses(text, {"Homepage": "https://example.org/trio_mp"})) == count
+
+
+# Changes --------------------------------------------------------------------------------------------------------------
+
+
+def wrong_fragments(fragments: dict[str, str], kinds: set[str]) -> list[str]:
+    """The fragments of the changelog that towncrier would leave out, or would print as something else than a change."""
+    wrong: list[str] = []
+    for name, text in sorted(fragments.items()):
+        match = re.fullmatch(r"\+[a-z0-9-]+\.([a-z]+)\.md", name)
+        if match is None or match[1] not in kinds:
+            wrong.append(f"changes/{name}: expected +NAME.KIND.md, with a kind of {', '.join(sorted(kinds))}")
+        if not re.match(r"[^\s#*-]", text) or not text.endswith("\n") or "\n\n" in text:
+            wrong.append(f"changes/{name}: expected one paragraph of text and a line feed")
+    return wrong
+
+
+KINDS = {each["directory"] for each in PROJECT["tool"]["towncrier"]["type"]}
+
+
+def test_fragments_of_the_changelog() -> None:
+    files = [path for path in (ROOT / "changes").glob("*") if path.name != ".gitkeep"]
+    assert wrong_fragments({path.name: path.read_text(encoding="utf-8") for path in files}, KINDS) == []
+    assert PROJECT["tool"]["towncrier"]["start_string"] in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "name, text, count",
+    [
+        ("+more.added.md", "There is\nmore.\n", 0),
+        ("more.added.md", "There is more.\n", 1),
+        ("+more.feature.md", "There is more.\n", 1),
+        ("+more.md", "There is more.\n", 1),
+        ("+more.added.md", "- There is more.\n", 1),
+        ("+more.added.md", "There is.\n\nMore.\n", 1),
+        ("+more.added.md", "", 1),
+    ],
+)
+def test_a_wrong_fragment_is_found(name: str, text: str, count: int) -> None:
+    assert len(wrong_fragments({name: text}, {"added", "fixed"})) == count

@@ -114,6 +114,9 @@ async def test_a_loop_that_stands_is_neither_live_nor_ready(short_directory: Pat
         loop.now = Blocked(18.2, "app.py:40, in take")
         for path in ("/live", "/ready"):
             assert ask(address, path) == (503, "blocked 18.2 s at app.py:40, in take\n")
+        # As a file may be called that is not named in UTF-8.
+        loop.now = Blocked(18.2, "\udcff.py:40")
+        assert ask(address, "/live") == (503, "blocked 18.2 s at \\udcff.py:40\n")
         loop.now = None
         assert ask(address, "/ready") == (200, "ready\n")
 

@@ -20,7 +20,7 @@ _RULES_TESTS = "tests/protocol/supervision/test_supervision.py"
 _FIRST = f"{_TESTS}::test_the_first_signal_drains_cancels_the_block_and_the_program_goes_on"
 _SECOND = f"{_TESTS}::test_a_second_sigterm_cancels_now_and_a_third_one_is_no_more_ours"
 _NOTHING = f"{_TESTS}::test_nothing_comes_and_the_handlers_are_restored"
-_DRAINS_ONCE = f"{_WORKERS_TESTS}::test_each_worker_drains_once_whoever_else_is_told_to_stop"
+_DRAINS_ONCE = f"{_WORKERS_TESTS}::test_workers_are_nodes_of_the_network_and_each_drains_once_whoever_is_told_to_stop"
 _ROLLING = "tests/programs/test_rolling_restart.py::test_a_rolling_restart"
 _AGAIN = f"{_WORKERS_TESTS}::test_a_worker_is_started_again_when_an_operator_says_so"
 

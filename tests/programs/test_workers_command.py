@@ -42,12 +42,16 @@ async def answer(node):
 
     @port.on("work")
     async def work(seconds):
+        await node.draining.wait()
         await trio.sleep(seconds)
         print("answered", node.id)
 
     node.send(port, "work", float(os.environ["BUSY"]))
     print("pid", os.getpid())
-    await trio.sleep_forever()
+    try:
+        await trio.sleep_forever()
+    finally:
+        print("unwinds", node.id)
 
 def service(node):
     print("service", node.id, node._runtime.settings.secret_file)
@@ -61,19 +65,25 @@ def folder(short_directory: Path) -> Path:
     return short_directory
 
 
-async def test_workers_are_nodes_of_the_network_and_unwind_when_their_parent_is_stopped(folder: Path) -> None:
-    variables = environment(TRIO_MP_SECRET=SECRET, TRIO_MP_CONNECT_TIMEOUT="20")
+async def test_workers_are_nodes_of_the_network_and_each_drains_once_whoever_is_told_to_stop(folder: Path) -> None:
+    variables = environment(TRIO_MP_SECRET=SECRET, TRIO_MP_CONNECT_TIMEOUT="20", BUSY="0.5")
     options = ("--id", "ruth", "--bind", "unix:ruth", "--workers", "2", "--restart", "always")
-    async with open_command("run", *options, "app", "sleeps", cwd=folder, env=variables) as program:
-        await program.expect("^sleeps ruth/1$")
-        await program.expect("^sleeps ruth/2$")
+    async with open_command("run", *options, "app", "busy", cwd=folder, env=variables) as program:
+        first = await program.expect("^pid ")
+        second = await program.expect("^pid ", after=first)
         async with open_node("eggs", seeds=[f"unix:{folder}/ruth"], secret=SECRET, profile=False) as node:
             for name in ("ruth", "ruth/1", "ruth/2"):
                 assert await node.call(name, "info") == (name,)
-        program.process.send_signal(signal.SIGTERM)
+        # As systemd does, which tells all processes of a service: the workers hear it twice.
+        for line in (first, second):
+            os.kill(int(program.lines[line - 1].split()[1]), signal.SIGTERM)
+        program.process.send_signal(signal.SIGINT)
         assert await program.process.wait() == 0
-        await program.expect("^unwinds ruth/1$")
-        await program.expect("^unwinds ruth/2$")
+        await program.ended.wait()
+        for name in ("ruth/1", "ruth/2"):
+            assert f"answered {name}" in program.lines
+            assert program.lines.index(f"answered {name}") < program.lines.index(f"unwinds {name}")
+        assert not [line for line in program.lines if "started again" in line or "Traceback" in line]
 
 
 def test_workers_that_end_by_themselves_end_their_parent_and_need_no_network_of_their_user(folder: Path) -> None:
@@ -117,24 +127,6 @@ def test_workers_run_the_services_and_read_the_secrets_themselves(folder: Path) 
     # Not in the process that supervises it; and what is new in the file reaches the worker, too.
     assert said.stdout == "service ruth/1 secret\nends ruth/1\n"
     assert (said.returncode, said.stderr) == (0, "")
-
-
-async def test_each_worker_drains_once_whoever_else_is_told_to_stop(folder: Path) -> None:
-    options = ("--id", "ruth", "--workers", "2", "--restart", "always")
-    async with open_command("run", *options, "app", "busy", cwd=folder, env=environment(BUSY="0.5")) as program:
-        first = await program.expect("^pid ")
-        second = await program.expect("^pid ", after=first)
-        # As systemd does, which tells all processes of a service: the workers hear it twice.
-        for line in (first, second):
-            os.kill(int(program.lines[line - 1].split()[1]), signal.SIGTERM)
-        program.process.send_signal(signal.SIGINT)
-        assert await program.process.wait() == 0
-        await program.ended.wait()
-        assert sorted(line for line in program.lines if line.startswith("answered")) == [
-            "answered ruth/1",
-            "answered ruth/2",
-        ]
-        assert not [line for line in program.lines if "started again" in line or "Traceback" in line]
 
 
 async def test_a_worker_that_is_cut_short_is_a_failure(folder: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from membership_helpers import rules_of
+from membership_helpers import is_settled, rules_of
 from network_helpers import SECRET, FakeNetwork, Wire, network_of, open_test_node, place, until
 
 from trio_mp import Node, NotAttached, open_node
@@ -17,6 +18,7 @@ from trio_mp._peers.standing import Standing
 from trio_mp._protocol.membership.rules import Membership
 from trio_mp._transport.addresses import Address
 from trio_mp._transport.pipe import Pipe
+from trio_mp.testing import open_simulated_network
 
 
 def standing_of(node: Node) -> Standing:
@@ -156,6 +158,31 @@ async def test_a_name_that_cannot_be_resolved_counts_as_tried(
     async with open_test_node(network, "s", seeds=["s", name]) as s:
         with trio.fail_after(10):
             await s.wait_attached()
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_all_nodes_of_a_network_that_forms_are_attached_whoever_comes_first(
+    autojump_clock: trio.testing.MockClock, seed: int
+) -> None:
+    chance = random.Random(seed)
+    attached: list[str] = []
+
+    async def main(node: Node) -> None:
+        await node.wait_attached()
+        assert rules_of(node).anchor or rules_of(node).is_global
+        attached.append(node.id)
+        await trio.sleep_forever()
+
+    seeds = ["s", "t", "u"][: chance.randint(1, 3)]
+    names = [*seeds, *"abcd"]
+    chance.shuffle(names)
+    async with open_simulated_network(seed=seed) as network:
+        for name in names:
+            network.start(name, main, seeds=seeds)
+            await trio.sleep(chance.choice([0, 0, 0.1, 3, 12]))
+        await until(lambda: len(attached) == len(names), 60)
+        await until(lambda: is_settled(network.nodes.values()), 60)
+        assert [standing_of(node).why_not_ready() for node in network.nodes.values()] == [""] * len(names)
 
 
 async def test_who_waits_outside_of_the_block_is_told_that_the_node_closes(

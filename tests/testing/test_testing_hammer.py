@@ -19,6 +19,7 @@ from explorer.variants import (
     TakesWhatComes,
     WritesBeforeOk,
 )
+from seed_search import finds
 
 from trio_mp import Node
 from trio_mp._peers import peer
@@ -100,7 +101,7 @@ def test_it_finds_an_association_with_a_rule_taken_out(
 ) -> None:
     caplog.set_level("CRITICAL", "trio_mp")
     monkeypatch.setattr(peer, "Association", kind)
-    assert any(run_seed(seed).violation for seed in range(100))
+    assert finds(kind, seeds=100)
 
 
 class HasNoGuests(Membership):
@@ -127,7 +128,7 @@ def test_it_finds_a_membership_with_a_rule_taken_out(
 ) -> None:
     caplog.set_level("CRITICAL", "trio_mp")
     monkeypatch.setattr(membership, "Membership", kind)
-    assert any("seeds are global" in run_seed(seed).violation for seed in range(100))
+    assert finds(kind, "seeds are global", seeds=100)
 
 
 def takes_a_loss_for_a_death(life: RemoteLife, reason: Reason) -> bool:
@@ -148,7 +149,7 @@ def test_it_finds_a_supervisor_that_does_not_wait(
 ) -> None:
     caplog.set_level("CRITICAL", "trio_mp")
     monkeypatch.setattr(RemoteLife, name, broken)
-    assert any("a life of a supervised child" in run_seed(seed).violation for seed in range(50))
+    assert finds(broken, "a life of a supervised child", seeds=50)
 
 
 class BreaksBeforeItMakes(Replica):
@@ -190,7 +191,7 @@ def test_it_finds_a_database_with_a_rule_taken_out(
         monkeypatch.setattr(database, "Replica", kind)
     else:
         monkeypatch.setattr(replica, "Copies", kind)
-    assert any(rule in run_seed(seed).violation for seed in range(100))
+    assert finds(kind, rule, seeds=100)
 
 
 async def lies_in_a_quiet_network(network: SimulatedNetwork, reached: list[str], last: str) -> None:

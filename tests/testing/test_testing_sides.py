@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+from seed_search import finds
 
 from trio_mp._groups import group, singleton
 from trio_mp._ports.calls import ArrivedCall, CallStage
@@ -35,7 +36,7 @@ def test_it_finds_a_group_that_loses_in_silence(
 ) -> None:
     caplog.set_level("CRITICAL", "trio_mp")
     monkeypatch.setattr(group, "Roster", LosesInSilence)
-    assert any("in turn that a member joins" in run_seed(seed).violation for seed in range(30))
+    assert finds(LosesInSilence, "in turn that a member joins", seeds=30)
 
 
 class OlderGoesOn(Candidate):
@@ -65,7 +66,7 @@ def test_it_finds_a_singleton_that_does_not_give_way(
 ) -> None:
     caplog.set_level("CRITICAL", "trio_mp")
     monkeypatch.setattr(singleton, "Candidate", kind)
-    assert any(rule in run_seed(seed).violation for seed in range(50))
+    assert finds(kind, rule, seeds=50)
 
 
 def begins_always(call: ArrivedCall) -> bool:
@@ -78,4 +79,4 @@ def begins_always(call: ArrivedCall) -> bool:
 def test_it_finds_calls_that_begin_too_late(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("CRITICAL", "trio_mp")
     monkeypatch.setattr(ArrivedCall, "begin", begins_always)
-    assert any("no handler begins a call" in run_seed(seed).violation for seed in range(20))
+    assert finds(begins_always, "no handler begins a call", seeds=20)

@@ -59,6 +59,8 @@ EXPECTED = {
         ("a:b:c", "not an address"),
         ("two words:1", "not an address"),
         ("/run/app.sock", "not an address"),
+        # Written out, with the default port, it would be a socket that is inherited.
+        ("fd", "not an address"),
         ("[]:1", "not an address"),
         ("host:port", "not a TCP port"),
         ("host:65536", "not a TCP port"),

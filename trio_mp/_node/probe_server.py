@@ -231,7 +231,7 @@ class ProbeServer:
         self._reply(client, status, line, body=method == b"GET")
 
     def _reply(self, client: _Client, status: int, line: str, *, body: bool = True) -> None:
-        content = f"{line}\n".encode()
+        content = f"{line}\n".encode(errors="backslashreplace")
         head = (
             f"HTTP/1.1 {status} {_TEXTS[status]}\r\nContent-Type: text/plain; charset=utf-8\r\n"
             f"Content-Length: {len(content)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"

@@ -120,7 +120,7 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
             f"{setting}: expected 'host:port' or 'unix:PATH', got {text!r}; only a {only} can be a {kind!r}"
         )
     host, port = _split_host(text)
-    if host in {"", "unix"} or any(character.isspace() or character in "/[]" for character in host):
+    if host in {"", "unix", "fd"} or any(character.isspace() or character in "/[]" for character in host):
         raise ConfigurationError(f"{setting}: expected 'host:port' or 'unix:PATH', got {text!r}{_hint(text)}")
     if port in {"", "*"}:
         return TCPAddress(host, 0 if port else DEFAULT_PORT)
