@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,14 @@ from doc_pages import ROOT, pieces_of
 from hypothesis import example, given, strategies as st
 
 from trio_mp._profiles.variables import VARIABLES
+from trio_mp._settings.texts import in_toml, words
 from trio_mp.cli import main
+from trio_mp.cli.parser import find_command, parse
+from trio_mp.cli.unit.compose import write_compose
+from trio_mp.cli.unit.containers import ContainerOptions
+from trio_mp.cli.unit.kubernetes import write_kubernetes
+from trio_mp.cli.unit.plan import UnitPlan, make_plan
+from trio_mp.cli.unit.slurm import SlurmOptions, write_slurm
 from trio_mp.cli.unit.yaml import Note, write_yaml
 
 
@@ -143,6 +151,39 @@ def test_the_schemas_of_kubernetes_accept_the_objects(words: list[str], printed:
         assert values["TRIO_MP_SEEDS"] == f"{objects[0]['metadata']['name']}:{objects[0]['spec']['ports'][0]['port']}"
     if ODD in words:
         assert in_kubernetes(app["spec"]["containers"][0]["command"][-1]) == ODD
+
+
+MARKS = "\t\n$%\"'`\\#:,;"
+PRINTED = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from(MARKS), max_size=20)
+
+
+@given(PRINTED, PRINTED)
+@example(ODD, ODD)
+def test_the_texts_of_a_profile_and_of_a_command_line_arrive(
+    tmp_path_factory: pytest.TempPathFactory, setting: str, word: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "odd.toml"
+    path.write_text(f'[profile.odd]\nservices = [["app:start", {in_toml(setting)}]]\n', encoding="utf-8")
+    path.chmod(0o600)
+
+    def plan(*given: str) -> UnitPlan:
+        command, rest = find_command(["unit", *given, "--profile", "odd", "app", word])
+        return make_plan(parse(command, rest), {"TRIO_MP_CONFIG": str(path)})
+
+    options = ContainerOptions("app:1", None)
+    arrived: dict[str, tuple[str, str]] = {}
+    found = yaml.safe_load(write_compose(plan("compose", "--image", "app:1"), options))["services"]["odd"]
+    services = found["environment"]["TRIO_MP_SERVICES"]
+    arrived["compose"] = (in_compose(services), in_compose(found["command"][-1]))
+    *_, found, _ = yaml.safe_load_all(write_kubernetes(plan("k8s", "--image", "app:1"), options))
+    container = found["spec"]["template"]["spec"]["containers"][0]
+    (services,) = [one["value"] for one in container["env"] if one["name"] == "TRIO_MP_SERVICES"]
+    arrived["k8s"] = (in_kubernetes(services), in_kubernetes(container["command"][-1]))
+    script = shlex.split(write_slurm(plan("slurm"), SlurmOptions(["trio-mp"], 2)), comments=True)
+    (services,) = [one.partition("=")[2] for one in script if one.startswith("TRIO_MP_SERVICES=")]
+    arrived["slurm"] = (services, script[-1])
+    for kind, (services, last) in arrived.items():
+        assert (words(services), last) == ([["app:start", setting]], word), kind
 
 
 SCRIPTS = [("slurm",), ("slurm", "--seed", "a,b"), ("slurm", "--name", "eggs", "--tasks", "2")]
