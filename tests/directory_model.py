@@ -76,7 +76,7 @@ class DirectoryNetwork(Network):
             WrittenRun(
                 other,
                 # A file becomes old only when nobody renews it. That takes long, so all else happens before.
-                0.0 if other in self.processes else OLD + 1,
+                age=0.0 if other in self.processes else OLD + 1,
                 in_use=process.uses(other),
                 failed=other in process.failed,
             )
@@ -92,7 +92,7 @@ class DirectoryNetwork(Network):
             case "needed":
                 return "writing" if needed else "looking"
             case "writing":
-                return "looking" if is_one_too_many(process.node_id, others) else "a seed"
+                return "looking" if is_one_too_many(WrittenRun(process.node_id), others) else "a seed"
             case _:
                 return "a seed" if needed and process.node_id not in self.written else None
 

@@ -118,7 +118,7 @@ def _seed_names() -> list[bytes]:
 
 
 def _seed_files() -> list[bytes]:
-    good = {"run": "A" * 16, "node": "eggs/1", "addresses": ["10.0.0.1:4040", "unix:/run/eggs"]}
+    good = {"run": "A" * 16, "node": "eggs/1", "since": 5, "addresses": ["10.0.0.1:4040", "unix:/run/eggs"]}
     others: list[object] = [{**good, "addresses": ["*:1"]}, {**good, "node": "a b"}, {**good, "run": 5}, [good]]
     return [*(json.dumps(one).encode() for one in [good, *others]), b"[" * 5000, b'{"run": "\\ud800"}']
 

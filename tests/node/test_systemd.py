@@ -385,7 +385,7 @@ async def test_a_process_under_a_manager(manager: Manager, short_directory: Path
     listening.bind(str(path))
     listening.listen()
     told = manager.variables(WATCHDOG_USEC="200000", LISTEN_FDS="1", LISTEN_FDNAMES="api")
-    program = [sys.executable, "-W", "error", "-c", SERVICE]
+    program = [sys.executable, "-P", "-W", "error", "-c", SERVICE]
     heard: list[list[str]] = []
 
     async def hear(line: str, count: int = 1) -> None:

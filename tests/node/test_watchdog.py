@@ -300,7 +300,7 @@ print("done")
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
 def test_a_fork_has_a_watchdog_of_its_own(short_directory: Path) -> None:
-    command = [sys.executable, "-W", "error", "-c", FORKS, str(short_directory)]
+    command = [sys.executable, "-P", "-W", "error", "-c", FORKS, str(short_directory)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
@@ -339,7 +339,7 @@ trio.run(main)
 async def test_a_process_that_was_stopped_is_not_blocked() -> None:
     with trio.fail_after(60):
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-W", "error", "-c", STOPPED], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+            [sys.executable, "-P", "-W", "error", "-c", STOPPED], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
         )
         assert process.stdout is not None
         said = b""

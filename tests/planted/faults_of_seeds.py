@@ -18,6 +18,7 @@ _RECORDS = "tests/transport/test_service_records.py"
 _NETWORK = "tests/services/test_seed_directory.py"
 _ADVERTISED = "tests/services/test_advertised.py"
 _NAMED = "tests/services/test_service_seeds.py"
+_TOO_MANY = "if is_one_too_many(WrittenRun(self._run, self._written.written_at), await self._read()):"
 
 SEEDS: tuple[Fault, ...] = (
     # Directories.
@@ -32,20 +33,20 @@ SEEDS: tuple[Fault, ...] = (
         "nodes that start at once all write themselves, because none waits for a random time and looks again",
         (
             Change(_DIRECTORY, "if is_needed(await self._read()):", "if True:"),
-            Change(_DIRECTORY, "is_one_too_many(self._run, await self._read())", "False"),
+            Change(_DIRECTORY, _TOO_MANY, "if False:"),
         ),
         (f"{_NETWORK}::test_some_that_start_at_once",),
     ),
     Fault(
         "nobody_withdraws",
         "those that write themselves at the same moment all stay",
-        (Change(_DIRECTORY, "is_one_too_many(self._run, await self._read())", "False"),),
+        (Change(_DIRECTORY, _TOO_MANY, "if False:"),),
         (f"{_NETWORK}::test_those_that_look_and_write_in_the_same_moment",),
     ),
     Fault(
         "dials_who_may_withdraw",
         "who is written for a moment is dialled, and so becomes global",
-        (Change(_DIRECTORY, "if not is_one_too_many(one.run, others))", "if True)"),),
+        (Change(_DIRECTORY, "if not is_one_too_many(one, others))", "if True)"),),
         (f"{_NETWORK}::test_those_that_look_and_write_in_the_same_moment",),
     ),
     Fault(

@@ -113,6 +113,12 @@ SYSTEMD = (
         (f"{_SOCKETS}::test_what_is_no_listening_socket",),
     ),
     Fault(
+        "half of the addresses",
+        "nobody is told that a node on a socket for both kinds of IP addresses can be reached by IPv4",
+        (Change(_INHERITED, "for each, _ in opened if _hears_ipv4(each)]", "for each, _ in opened[:0]]"),),
+        (f"{_SOCKETS}::test_a_socket_for_both_kinds_of_ip_addresses",),
+    ),
+    Fault(
         "inherited first",
         "a node that cannot listen somewhere closes the manager's sockets, which nobody gets again",
         (Change(_NETWORK, "key=lambda bind: isinstance(bind, InheritedBind)", "key=lambda _: 0"),),

@@ -224,6 +224,23 @@ async def test_a_node_listens_and_closes_it(
             pass
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="IPv6")
+async def test_a_socket_for_both_kinds_of_ip_addresses(require_tcp: None, sockets: list[socket.socket]) -> None:
+    """As `ListenStream=4040` gives it: others are told both."""
+    sockets.append(socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True))
+    number, port = sockets[0].fileno(), sockets[0].getsockname()[1]
+    environment = Environment(transport=SocketTransport(InheritedSockets()))
+    with trio.fail_after(20):
+        async with open_node_in(environment, OTHER, binds=[f"fd:{number}"], secret=SECRET) as node:
+            assert node.binds == (f"[::]:{port}", f"0.0.0.0:{port}")
+            for host in ("127.0.0.1", "[::1]"):
+                async with open_node_in(Environment(), seeds=[f"{host}:{port}"], secret=SECRET) as other:
+                    await until(lambda: other.peers == (OTHER,))
+    sockets[0].detach()
+    with pytest.raises(OSError, match=r"refused|all attempts"):
+        await trio.open_tcp_stream("127.0.0.1", port)
+
+
 async def test_a_node_that_cannot_listen_elsewhere_leaves_the_socket_to_the_next(
     listening: Callable[[], socket.socket], short_directory: Path
 ) -> None:

@@ -36,7 +36,8 @@ def run_of(number: int) -> str:
 
 
 def file_of(run: str = RUN, *, renewed_at: float = NOW) -> SeedFile:
-    return SeedFile(run, "eggs/1", (TCPAddress("10.0.0.1", 4040), UnixAddress("/run/eggs")), renewed_at)
+    addresses = (TCPAddress("10.0.0.1", 4040), UnixAddress("/run/eggs"))
+    return SeedFile(run, "eggs/1", addresses, NOW - 10, renewed_at)
 
 
 def read(folder: Path) -> tuple[SeedFile, ...]:
@@ -116,7 +117,7 @@ def test_a_link_in_the_place_of_what_is_written_aside_is_not_followed(tmp_path: 
     assert read(folder) == (file_of(),)
 
 
-GOOD = {"run": RUN, "node": "eggs", "addresses": ["10.0.0.1:4040"]}
+GOOD = {"run": RUN, "node": "eggs", "since": 5, "addresses": ["10.0.0.1:4040"]}
 
 
 @pytest.mark.parametrize(
@@ -129,6 +130,9 @@ GOOD = {"run": RUN, "node": "eggs", "addresses": ["10.0.0.1:4040"]}
         (json.dumps(GOOD).encode() + b" " * LARGEST, f"has more than {LARGEST} bytes"),
         (json.dumps({**GOOD, "run": run_of(1)}).encode(), "is no file of a node"),
         (json.dumps({**GOOD, "node": "not an ID"}).encode(), "is no file of a node"),
+        (json.dumps({**GOOD, "since": "now"}).encode(), "is no file of a node"),
+        (json.dumps({**GOOD, "since": float("nan")}).encode(), "is no file of a node"),
+        (json.dumps({**GOOD, "since": 10**400}).encode(), "is no file of a node"),
         (json.dumps({**GOOD, "addresses": []}).encode(), "is no file of a node"),
         (json.dumps({**GOOD, "addresses": [4040]}).encode(), "is no file of a node"),
         (json.dumps({**GOOD, "addresses": ["*:4040"]}).encode(), "is no file of a node"),

@@ -85,11 +85,11 @@ class Stopping:
         # `Any` in the signature: type checkers of programs need not read the modules that are not for users.
         # The arguments: how the node drains and for how long, who starts the process again that ends with 75 (None if
         # that is to be found out), and what takes the words for people.
-        self.begun = trio.Event()
-        self.cause = ""
-        self.over = trio.Event()
+        self.begun: trio.Event = trio.Event()
+        self.cause: str = ""
+        self.over: trio.Event = trio.Event()
         self.unfinished: tuple[Unfinished, ...] = ()
-        self.cut_short = False
+        self.cut_short: bool = False
         self._node: Node = node
         if restarter is None:
             # The variables of a manager reach the processes that a supervisor has launched, too.

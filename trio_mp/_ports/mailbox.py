@@ -73,9 +73,16 @@ class Mailbox:
     @property
     def is_in_hand(self) -> bool:
         """Whether a task that iterates has taken a message, and has not asked for the next one. It has not ended."""
+        if self._iterates is not True or self._task is not None:
+            return False
         # Trio takes coroutines of other compilers, too, which have no such attribute.
         ended = self._latest is not None and getattr(self._latest.coro, "cr_frame", True) is None
-        return self._iterates is True and self._task is None and not ended
+        return not ended
+
+    @property
+    def has_work(self) -> bool:
+        """Whether messages wait in it, or a task that iterates has one in hand."""
+        return len(self._messages) > 0 or self.is_in_hand
 
     def is_read_by(self, tasks: Container[trio.lowlevel.Task]) -> bool:
         """Whether it is one of these tasks that has waited here last."""

@@ -1,7 +1,7 @@
 """Draining a node: it says so to its peers, and waits until what they have sent before is handled.
 
 What is waited for is decided in `_protocol/drain.py`, where the rules are; this looks at the node, and speaks with
-peers. Nothing is noted for each message. The node is looked at again and again while somebody waits, at most every 50
+peers. Nothing is noted for each message. The node is looked at again and again while somebody waits, mostly every 50
 ms: what a look costs depends on the ports that are busy or have a mailbox, and on the calls in flight.
 """
 
@@ -26,6 +26,9 @@ from .database import Database
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
 """How long to wait between two looks at the node, at first and at most, in seconds."""
+
+_SHARE = 10
+"""How many times as long as a look has taken the pause behind it is, at least: a node may have many mailboxes."""
 
 _SHOWN = 10
 """How many unfinished things a line of the log names."""
@@ -60,13 +63,15 @@ class DrainService:
         with self._awaited_by(runtime.owner()):
             await trio.lowlevel.checkpoint()
             pause = _FIRST_PAUSE
+            clock = runtime.lifecycle.clock
             while True:
                 runtime.check_new()
+                before = clock()
                 work = self._look()
                 if self._rules.is_done(work):
                     break
                 standing.changed()
-                await trio.sleep(pause)
+                await trio.sleep(max(pause, _SHARE * (clock() - before)))
                 pause = min(2 * pause, _LONGEST_PAUSE)
             # No checkpoint from the look on: what is returned is true when it is returned.
             drained = Drained(self._rules.unfinished(work))
@@ -180,7 +185,12 @@ class DrainService:
         if runtime.network is not None:
             for peer in runtime.network.peers.values():
                 calls.update(call.name for call in peer.callers.in_flight() if call.name)
-        ports = dict.fromkeys([*lifecycle.busy, *lifecycle.mailboxes])
+        ports = dict.fromkeys(lifecycle.busy)
+        for port in lifecycle.mailboxes:
+            # Most have nothing to do, and there may be many.
+            mailbox = state_of(port).mailbox
+            if mailbox is not None and mailbox.has_work:
+                ports[port] = None
         ports.update(dict.fromkeys([lifecycle.ports[name] for name in calls if name in lifecycle.ports]))
         works = [self._work_of(port, calls[port.name]) for port in ports if port.alive]
         # A call of a port that is dead is answered soon: its death is told.

@@ -138,7 +138,7 @@ class SeedDirectory:
         others = [self._judge(file, now) for file in files]
         self._since = {one.run: self._since.get(one.run, begun) for one in others}
         lasting = {run for run, since in self._since.items() if begun >= since + LASTING}
-        lasting.update(one.run for one in others if not is_one_too_many(one.run, others))
+        lasting.update(one.run for one in others if not is_one_too_many(one, others))
         self._owner.found(tuple(file for file in files if file.run in lasting))
         if dead := [other.run for other in others if other.is_dead]:
             await self._remove(dead)
@@ -159,7 +159,7 @@ class SeedDirectory:
 
     def _judge(self, file: SeedFile, now: float) -> WrittenRun:
         in_use, failed = self._owner.judge(file)
-        return WrittenRun(file.run, now - file.renewed_at, in_use=in_use, failed=failed)
+        return WrittenRun(file.run, file.written_at, now - file.renewed_at, in_use=in_use, failed=failed)
 
     # This node -------------------------------------------------------------------------------------------------------
 
@@ -171,9 +171,10 @@ class SeedDirectory:
         """Write this node, and have it be a seed unless others were first. A checkpoint. Raises `OSError`."""
         await self._network.listen_anywhere()
         self._owner.listens()
-        if not await self._write():
+        await self._write()
+        if self._written is None:
             return
-        if is_one_too_many(self._run, await self._read()):
+        if is_one_too_many(WrittenRun(self._run, self._written.written_at), await self._read()):
             self._written = None
             await self._remove([self._run])
             return
@@ -189,20 +190,21 @@ class SeedDirectory:
         if moved or (not renewed and is_needed(others)):
             await self._write()
 
-    async def _write(self) -> bool:
-        """Write where this node listens; returns whether that is anywhere. A checkpoint. Raises `OSError`."""
+    async def _write(self) -> None:
+        """Write where this node listens, if that is anywhere. A checkpoint. Raises `OSError`."""
         addresses = self._own_addresses()
         if not addresses:
             await trio.lowlevel.checkpoint()
-            return False
+            return
         now = self._network.environment.wall_clock()
-        file = SeedFile(self._run, self._network.dispatcher.id, addresses, now)
+        since = self._written.written_at if self._written is not None else now
+        file = SeedFile(self._run, self._network.dispatcher.id, addresses, since, now)
         self._has_tried = True
         # Shielded, because `leave` is to come behind it: a thread that nobody waits for would write it again.
         with trio.CancelScope(shield=True, deadline=trio.current_time() + WRITING):
             await self._in_thread(lambda: write_seed_file(self._path, file))
             self._written = file
-            return True
+            return
         raise TimeoutError(errno.ETIMEDOUT, f"writing took longer than {WRITING:g} s")
 
     def _own_addresses(self) -> tuple[Address, ...]:

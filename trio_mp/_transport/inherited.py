@@ -83,9 +83,13 @@ class InheritedSockets:
                 for descriptor in self._find(name):
                     one = self._open(name, descriptor)
                     opened.append(one)
+                opened += [_as_ipv4(each) for each, _ in opened if _hears_ipv4(each)]
             except BaseException:
                 for each, _ in opened:
-                    self._used.discard(each.detach())
+                    if each.fileno() in self._used:
+                        self._used.discard(each.detach())
+                    else:
+                        each.close()
                 raise
             return opened
 
@@ -140,6 +144,20 @@ def _address_of(inherited: socket.socket, name: str, what: str) -> str:
     if not isinstance(own, str) or not own:
         raise _wrong(name, f"{what} to listen at a path, which others can dial, got a Unix socket without one")
     return str(UnixAddress(own))
+
+
+def _hears_ipv4(inherited: socket.socket) -> bool:
+    """Whether a socket listens for both kinds of IP addresses on all interfaces: systemd's `ListenStream=4040`."""
+    if inherited.family != socket.AF_INET6 or inherited.getsockname()[0] != "::":
+        return False
+    return not inherited.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+
+
+def _as_ipv4(inherited: socket.socket) -> tuple[socket.socket, str]:
+    """Return the same socket as one for IPv4. Else nobody would be told that this node can be reached so."""
+    other = inherited.dup()
+    other.setblocking(False)
+    return other, str(TCPAddress("0.0.0.0", int(inherited.getsockname()[1])))  # noqa: S104 - the manager has said so
 
 
 def _name_of(number: int) -> str:

@@ -44,6 +44,8 @@ LONGEST_WRITTEN = 300
 LARGEST = 32 * 1024
 """How many bytes a file of a node may have: more than those addresses need, each character as six."""
 
+_LAST_TIME = 1e12
+
 _NAME = re.compile(r"([A-Za-z0-9]{16})\.node")
 _UNFINISHED = re.compile(r"\.([A-Za-z0-9]{16})\.tmp")
 
@@ -56,12 +58,14 @@ class SeedFile:
       run: the incarnation of the node.
       node_id: its node ID.
       addresses: where it listens.
+      written_at: when it wrote itself for the first time, in seconds since 1970, by its own clock.
       renewed_at: when it said last that it lives, in seconds since 1970, by its own clock.
     """
 
     run: str
     node_id: str
     addresses: tuple[Address, ...]
+    written_at: float
     renewed_at: float
 
 
@@ -131,10 +135,13 @@ def parse_seed_file(content_untrusted: bytes, renewed_at: float) -> SeedFile:
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     match said:
-        case {"run": str(run), "node": str(node_id), "addresses": list(texts)}:
+        case {"run": str(run), "node": str(node_id), "since": int() | float() as since, "addresses": list(texts)}:
             addresses = tuple(map(_parse, texts[:MOST_ADDRESSES]))
-            if is_incarnation(run) and is_node_id(node_id) and addresses:
-                return SeedFile(run, node_id, addresses, renewed_at)
+            # What is no time in the next ten thousand years could not be compared, or not become a float.
+            if is_incarnation(run) and is_node_id(node_id) and 0 <= since < _LAST_TIME and addresses:
+                return SeedFile(run, node_id, addresses, float(since), renewed_at)
+        case _:
+            pass
     raise ValueError("it says something else")
 
 
@@ -144,7 +151,7 @@ def write_seed_file(directory: str, file: SeedFile) -> None:
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     addresses = [text for text in map(str, file.addresses) if len(text) <= LONGEST_WRITTEN][:MOST_ADDRESSES]
-    said = {"run": file.run, "node": file.node_id, "addresses": addresses}
+    said = {"run": file.run, "node": file.node_id, "since": file.written_at, "addresses": addresses}
     aside = folder / f".{file.run}.tmp"
     with contextlib.suppress(FileNotFoundError):
         aside.unlink()

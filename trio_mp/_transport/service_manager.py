@@ -33,7 +33,7 @@ class ServiceManager:
     """
 
     def __init__(self) -> None:
-        self.address = ""
+        self.address: str = ""
         self.watchdog: float | None = None
         self._is_broken = False
         self._claimed = threading.Lock()

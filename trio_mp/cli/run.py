@@ -68,9 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
         arguments,
         main,
         adjust=adjust,
-        open_node=worker_opener(parent, arguments.worker),
+        open_node=worker_opener(parent, str(arguments.worker)),
         watch=services.watch,
-        stop=worker_stopper(arguments.restart),
+        stop=worker_stopper(str(arguments.restart)),
     ).run()
 
 

@@ -14,7 +14,7 @@ from trio_mp._protocol.membership.written import ENOUGH, OLD, WrittenRun, is_nee
 @pytest.mark.parametrize("in_use", [True, False])
 @pytest.mark.parametrize("failed", [True, False])
 def test_who_may_live_and_who_is_dead(age: float, in_use: bool, failed: bool) -> None:
-    one = WrittenRun("x", age, in_use=in_use, failed=failed)
+    one = WrittenRun("x", age=age, in_use=in_use, failed=failed)
     old = age in (OLD + 1, -OLD - 1)
     assert one.may_live == (in_use or not (failed or old))
     assert one.is_dead == (failed and old and not in_use)
@@ -27,9 +27,11 @@ def test_how_many_are_enough() -> None:
     assert not is_needed(living)
     assert is_needed(living[1:])
     assert is_needed([replace(living[0], failed=True), *living[1:]])
-    assert is_one_too_many("9", living)
-    assert not is_one_too_many("1", living), "two of them come behind it"
-    assert not is_one_too_many("9", [replace(living[0], failed=True), *living[1:]])
+    assert is_one_too_many(WrittenRun("9"), living)
+    assert not is_one_too_many(WrittenRun("1"), living), "two of them come behind it"
+    assert not is_one_too_many(WrittenRun("9"), [replace(living[0], failed=True), *living[1:]])
+    assert not is_one_too_many(WrittenRun("9", written_at=-1.0), living), "it was there before all of them"
+    assert is_one_too_many(WrittenRun("0", written_at=1.0), living)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Starting:
                 return [self.to(number, "needed" if is_needed(others) else "outside")]
             case "needed":
                 return [replace(self.to(number, "writing"), written=self.written | {number})]
-            case "writing" if is_one_too_many(str(number), others):
+            case "writing" if is_one_too_many(WrittenRun(str(number)), others):
                 return [replace(self.to(number, "outside"), written=self.written - {number})]
             case "writing":
                 return [self.to(number, "a seed")]

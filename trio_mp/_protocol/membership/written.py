@@ -6,8 +6,9 @@ and each reads it again and again, and dials whoever is written there.
 1. A node writes itself if fewer than `ENOUGH` others are there that may live. It looks, waits for a random time, and
    looks again before it writes. Of those that start together most then find that enough are written.
 2. When it has written itself it looks once more. Those that wrote at the same time are there now, so all but the first
-   few, in the order of their names, withdraw. The others are global from then on: each is among its own seeds. As
-   whoever is dialled as a seed becomes global, those behind the first few are dialled only when they have stayed.
+   few withdraw: those behind `ENOUGH` others, in the order of time, by the clock of each. The others are global from
+   then on: each is among its own seeds. As whoever is dialled as a seed becomes global, those behind the first few are
+   dialled only when they have stayed.
 3. A run may live as long as nobody knows better: until it could not be reached, or its file is old. So a node dials the
    runs that it finds before it takes their place.
 4. A run is dead if it cannot be reached and its file is old, because a node that lives renews its file. Whoever finds
@@ -39,12 +40,14 @@ class WrittenRun:
 
     Attributes:
       run: the incarnation.
+      written_at: when it wrote itself, in seconds since 1970, by its own clock.
       age: for how long its file has not been renewed, in seconds; below zero if clocks differ.
       in_use: whether this node is connected with that node, or its anchor is.
       failed: whether this node has tried each address of that run, and reached it by none, the last time.
     """
 
     run: str
+    written_at: float = 0.0
     age: float = 0.0
     in_use: bool = False
     failed: bool = False
@@ -53,6 +56,11 @@ class WrittenRun:
     def may_live(self) -> bool:
         """Whether this run is to be counted: it is in use, or nothing suggests that it is dead."""
         return self.in_use or not (self.failed or self._is_old)
+
+    @property
+    def rank(self) -> tuple[float, str]:
+        """The smaller, the earlier; no two runs have the same."""
+        return self.written_at, self.run
 
     @property
     def is_dead(self) -> bool:
@@ -70,6 +78,6 @@ def is_needed(others: Iterable[WrittenRun]) -> bool:
     return sum(other.may_live for other in others) < ENOUGH
 
 
-def is_one_too_many(own_run: str, others: Iterable[WrittenRun]) -> bool:
-    """Whether a node that has just written itself, and finds these others now, is to withdraw."""
-    return sum(other.may_live and other.run < own_run for other in others) >= ENOUGH
+def is_one_too_many(one: WrittenRun, others: Iterable[WrittenRun]) -> bool:
+    """Whether a run that has just been written, where there are these others now, is to withdraw."""
+    return sum(other.may_live and other.rank < one.rank for other in others) >= ENOUGH

@@ -126,7 +126,7 @@ def _template(plan: UnitPlan, one: ContainerPlan, options: ContainerOptions) -> 
     if "TRIO_MP_NODE_ID" not in one.variables and plan.certificate is None:
         # As the pod, so that people find one by the other. A certificate names those that it is for.
         variables.append({"name": "TRIO_MP_NODE_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
-    variables += [{"name": name, "value": dollars(value)} for name, value in one.variables.items()]
+    variables.extend({"name": name, "value": dollars(value)} for name, value in one.variables.items())
     container: dict[str, object] = {
         "name": "node",
         "image": options.image,
