@@ -182,7 +182,7 @@ async def refused(**settings: Any) -> str:
 
 
 SETTINGS: list[Any] = [
-    ({"zzz": 5}, "no setting zzz;", "its settings are attach_timeout, binds, "),
+    ({"zzz": 5}, "no setting zzz;", "its settings are advertise, attach_timeout, binds, "),
     *(
         pytest.param({name: 5}, f"no setting {name} ", f"(did you mean {nearest}?)")
         for name, nearest in (("seed", "seeds"), ("bind", "binds"), ("heart_beat", "heartbeat"), ("profil", "profile"))

@@ -194,9 +194,13 @@ async def test_code_that_holds_the_interpreter_lock_is_told_of_behind_it(caplog:
     thread = WatchdogThread(0.01, 0.1)
     loop = thread.enter("n")
     try:
-        await trio.sleep(0.03)
-        ctypes.PyDLL(None).usleep(300_000)
-        found = loop.lately(1.0)
+        for _ in range(10):
+            await trio.sleep(0.03)
+            ctypes.PyDLL(None).usleep(300_000)
+            found = loop.lately(1.0)
+            # On a busy machine the thread may have been kept from looking by others.
+            if found is not None:
+                break
         assert found is not None
         assert 0.2 < found.seconds < LONG
         assert "in test_code_that_holds_the_interpreter_lock_is_told_of_behind_it" in found.place

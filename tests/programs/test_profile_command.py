@@ -98,7 +98,7 @@ WRONG = [
     (["set", "ruth", "secret", "0123456789abcdef"], "use `trio-mp secret new --file PATH`, and set secret_file"),
     (["add", "ruth", "services", "[5"], "services: expected a list of JSON, got '[5'"),
     (["add", "ruth", "services", "a b"], "profile.ruth.services[1]: expected the name of a module"),
-    (["set", "ruth", "seed", "x"], "expected a setting, one of parent, node_id, binds, seeds"),
+    (["set", "ruth", "seed", "x"], "expected a setting, one of parent, node_id, binds, advertise, seeds"),
     (["add", "ruth", "secret", "x"], "expected a setting that is a list, one of binds"),
     (["use", "nobody"], "expected a profile 'nobody'"),
     (["delete", "base"], "base is the parent of ruth"),
