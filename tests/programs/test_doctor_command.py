@@ -11,14 +11,20 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from command_lines import environment, run_command
+from network_helpers import FakeNetwork, network_of, open_test_node, place
 from running_programs import SECRET
 from watched_nodes import until
 
 from trio_mp import open_node
 from trio_mp._node import assembly
 from trio_mp._node.opening import open_node_in
+from trio_mp._peers.dialled import Dialled
+from trio_mp._peers.network import Network
 from trio_mp._settings.environment import Environment
+from trio_mp._transport.addresses import Address, parse_address
+from trio_mp.cli import doctor as doctor_command
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
 
@@ -90,6 +96,33 @@ def test_without_seeds_and_what_people_see(tmp_path: Path) -> None:
     said = run_command("doctor", "--seed", "unix:a", cwd=tmp_path, env=environment())
     assert (said.returncode, said.stderr.count("\n")) == (2, 1)
     assert said.stderr.startswith("trio-mp: secret: expected one, or a secret_file or a certificate")
+
+
+class EndedFirst:
+    """A network in which the first connection that is dialled ends, because another one is chosen."""
+
+    def __init__(self, network: Network, node_id: str) -> None:
+        self.up_nodes = network.up_nodes
+        self._network = network
+        self._node_id = node_id
+        self.count = 0
+
+    async def dial(self, address: Address) -> Dialled:
+        self.count += 1
+        if self.count == 1:
+            return Dialled(self._node_id, "the other side has closed it", None)
+        return await self._network.dial(address)
+
+
+@pytest.mark.parametrize("node_id", ["a", "c"])
+async def test_a_connection_that_another_one_has_replaced(autojump_clock: trio.testing.MockClock, node_id: str) -> None:
+    """The node of the command dials its seeds, too, at the same time."""
+    fake = FakeNetwork()
+    async with open_test_node(fake, "a"), open_test_node(fake, "b", seeds=["a"]) as b:
+        network = EndedFirst(network_of(b), node_id)
+        dialled = await doctor_command._dial(parse_address(place("a")), network)  # type: ignore[arg-type]
+        assert network.count == (2 if node_id == "a" else 1)
+        assert doctor_command._works(dialled, network) == (node_id == "a")  # type: ignore[arg-type]
 
 
 async def test_a_directory_as_a_seed(short_directory: Path) -> None:

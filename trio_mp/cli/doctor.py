@@ -28,6 +28,9 @@ FINE, WARNING, WRONG = "ok", "warning", "wrong"
 RESOLVING, ANSWERING, JOINING = 5.0, 5.0, 10.0
 """How long resolving a name, an answer, and joining may take, in seconds. Dialling has the `handshake_timeout`."""
 
+SETTLING = 1.0
+"""How long a connection may take to be in use, in seconds, behind which another one has ended."""
+
 CLOCKS = 2.0
 """From how many seconds on a difference of two clocks is worth a warning."""
 
@@ -158,19 +161,35 @@ async def _try_seed(seed: SeedAddress, node: Node, network: Network, diagnosis: 
     tried: list[tuple[Address, Dialled, float]] = []
     for address in addresses:
         begun = trio.current_time()
-        tried.append((address, await network.dial(address), begun))
-        if _works(tried[-1][1]):
+        tried.append((address, await _dial(address, network), begun))
+        if _works(tried[-1][1], network):
             await _talk(address, tried[-1][1], node, network, diagnosis, begun)
-    works = [dialled.node_id for _, dialled, _ in tried if _works(dialled)]
+    works = [dialled.node_id for _, dialled, _ in tried if _works(dialled, network)]
     for address, dialled, begun in tried:
-        if not _works(dialled):
+        if not _works(dialled, network):
             # A name may have an address at which nothing listens, such as ::1 of `localhost`.
             diagnosis.say(f"{address}", WARNING if works else WRONG, _why_not(dialled), begun)
     return list(dict.fromkeys(works))
 
 
-def _works(dialled: Dialled) -> bool:
-    return not dialled.failure or dialled.id_in_use
+async def _dial(address: Address, network: Network) -> Dialled:
+    """Dial an address while the node of this command looks for the network itself, and may dial there, too."""
+    dialled = await network.dial(address)
+    if _works(dialled, network) or not dialled.node_id:
+        return dialled
+    # Of two connections that begin at the same time one is closed, perhaps before it says why. Behind the other one a
+    # third is answered.
+    with trio.move_on_after(SETTLING):
+        while dialled.node_id not in network.up_nodes():  # noqa: ASYNC110 - there is no peer yet to park at
+            await trio.sleep(SETTLING / 50)
+        return await network.dial(address)
+    return dialled
+
+
+def _works(dialled: Dialled, network: Network) -> bool:
+    """Whether a node is there that knows the secret; perhaps another connection with it is in use."""
+    in_use = dialled.proven and dialled.node_id in network.up_nodes()
+    return not dialled.failure or dialled.id_in_use or in_use
 
 
 def _why_not(dialled: Dialled) -> str:
