@@ -137,6 +137,8 @@ def test_a_secret_is_refused_and_never_shown(
         (["socket", "--bind", "unix:/run/a/s", "app"], "binds: expected a TCP address, or --user USER"),
         (["compose", "--image", "a", "--seed", "unix:/s", "app"], "seeds: expected addresses of TCP"),
         (["k8s", "--image", "a", "--id", "ruth", "--replicas", "2", "app"], "--replicas: expected 1"),
+        (["k8s", "--image", "a", "--bind", "*:1", "app"], "binds: expected seeds beside it, or --replicas 1, because"),
+        (["compose", "--image", "a", "--bind", "*:1"], "because each of 2 containers would be a network of its own"),
         (["k8s", "--image", "a", "--seed", "dir:/s", "app"], "seeds: expected addresses of TCP"),
         (["slurm"], "unit slurm: expected MODULE"),
         (["slurm", "--id", "ruth", "app"], "node_id: expected none"),
