@@ -238,7 +238,13 @@ SEEDS: tuple[Fault, ...] = (
     Fault(
         "advertised_names_looked_up_once",
         "a name that is advertised is not looked up again",
-        (Change(_OWN, "        return not found <= set(self._advertised)\n", "        return False\n"),),
+        (Change(_OWN, "        return has_names\n", "        return False\n"),),
         (f"{_ADVERTISED}::test_a_name_that_gets_its_address_later",),
+    ),
+    Fault(
+        "advertised_names_given_up",
+        "a name that is advertised, and that nobody knows for a moment, is not looked up again",
+        (Change(_OWN, "                has_names = True\n", "                pass\n"),),
+        (f"{_ADVERTISED}::test_a_name_that_nobody_knows_for_a_while",),
     ),
 )
