@@ -194,6 +194,12 @@ SEEDS: tuple[Fault, ...] = (
         (Change("_transport/service_records.py", " and _HOST.fullmatch(one.host)})", "})"),),
         (f"{_RECORDS}::test_names_that_no_host_has_are_left_out",),
     ),
+    Fault(
+        "dials_all_that_dns_says",
+        "an answer of DNS with very many addresses has a node dial all of them",
+        (Change(_NAMES, "return found[:MOST_PLACES]", "return found"),),
+        (f"{_NAMED}::test_of_very_many_addresses_only_some_are_dialled",),
+    ),
     # What is advertised.
     Fault(
         "tells_where_it_listens",
