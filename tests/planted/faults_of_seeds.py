@@ -70,7 +70,7 @@ SEEDS: tuple[Fault, ...] = (
     Fault(
         "never_renewed",
         "a node that lives does not renew its file, so who cannot reach it removes it",
-        (Change(_FILES, "        os.utime(Path(directory, name_of(run)), (now, now))\n", "        pass\n"),),
+        (Change(_FILES, "        os.utime(Path(directory, name_of(run)), (now, now), ", "        dict("),),
         (f"{_IN_FILES}::test_a_file_is_renewed_and_is_not_made_by_that",),
     ),
     Fault(
@@ -82,8 +82,20 @@ SEEDS: tuple[Fault, ...] = (
     Fault(
         "lost_file_stays_lost",
         "a node whose file somebody has removed does not write it again, and is found by nobody",
-        (Change(_DIRECTORY, "if moved or (not renewed and is_needed(others)):", "if moved:"),),
+        (Change(_DIRECTORY, "if moved or (not (renewed and self._is_read_back) and is_needed(others)):", "if moved:"),),
         (f"{_NETWORK}::test_a_node_that_lives_and_whose_file_is_gone_writes_itself_again",),
+    ),
+    Fault(
+        "broken_file_stays_broken",
+        "a node whose file somebody has cut short takes it for whole, because it is there",
+        (Change(_DIRECTORY, "(not (renewed and self._is_read_back) and", "(not renewed and"),),
+        (f"{_NETWORK}::test_a_node_whose_file_is_cut_short_writes_itself_again",),
+    ),
+    Fault(
+        "seed_that_nobody_reads",
+        "a node whose file nobody can read takes itself for a seed",
+        (Change(_DIRECTORY, "if not self._is_read_back:", "if False:"),),
+        (f"{_NETWORK}::test_a_node_that_cannot_read_its_own_file_is_no_seed",),
     ),
     Fault(
         "file_left_behind",
