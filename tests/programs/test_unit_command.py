@@ -143,9 +143,16 @@ def test_a_secret_is_refused_and_never_shown(
         (["slurm"], "unit slurm: expected MODULE"),
         (["slurm", "--id", "ruth", "app"], "node_id: expected none"),
         (["slurm", "--bind", "*:4040", "app"], "binds: expected none"),
+        (["slurm", "--profile", "told", "app"], "advertise: expected none"),
+        (["slurm", "--profile", "probed", "app"], "health: expected none"),
     ],
 )
-def test_what_cannot_work_is_one_line(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_work_is_one_line(
+    words: list[str], text: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "profiles.toml").write_text(
+        '[profile.told]\nadvertise = ["a:1"]\n[profile.probed]\nhealth = "127.0.0.1:1"\n'
+    )
     assert text in refused(capsys, *words)
 
 

@@ -72,7 +72,8 @@ def write_slurm(plan: UnitPlan, options: SlurmOptions) -> str:
         raise ConfigurationError(
             "unit slurm: expected MODULE, or services in the profile, got neither; the nodes of a job need no seed"
         )
-    for name, got in (("node_id", plan.settings.node_id), ("binds", plan.settings.binds)):
+    for name in ("node_id", "binds", "advertise", "health"):
+        got = getattr(plan.settings, name)
         if got:
             raise ConfigurationError(
                 f"{name}: expected none, because all tasks of a job would have it, got {plan.values.get(name, got)}"
