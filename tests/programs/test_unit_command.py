@@ -319,6 +319,22 @@ def test_what_a_unit_protects_fits_what_the_node_uses(folder: Path, capsys: pyte
     assert lines_of(shared, "LoadCredential") == []
 
 
+def test_a_unit_shows_the_node_the_files_that_it_reads_and_the_folders_that_it_writes_to(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = ("systemd", "--directory", "/opt/app", "--bind", "*:1")
+    monkeypatch.setattr("trio_mp.cli.unit.main._command", lambda: ["/opt/app/bin/trio-mp"])
+    ruths = printed(capsys, *common, "--user", "ruth", "--secret-file", "/home/ruth/secret", "app")
+    assert lines_of(ruths, "ProtectHome") == ["read-only"]
+    # systemd reads it.
+    assert lines_of(printed(capsys, *common, "--secret-file", "/home/ruth/secret", "app"), "ProtectHome") == ["yes"]
+    (folder / "profiles.toml").write_text('[profile.probed]\nhealth = "unix:/run/eggs/health"\n')
+    probed = printed(capsys, *common, "--profile", "probed", "--secret-file", "/s", "app")
+    assert lines_of(probed, "RuntimeDirectory") == ["eggs"]
+    written = printed(capsys, *common, "--user", "ruth", "--seed", "dir:/srv/my job", "--secret-file", "/s", "app")
+    assert "#   install -d -m 0700 -o ruth '/srv/my job'\n" in written
+
+
 def test_a_certificate_is_files_as_the_secret_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
