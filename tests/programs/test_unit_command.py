@@ -368,7 +368,15 @@ def test_a_program_with_a_node_id_never_runs_twice(capsys: pytest.CaptureFixture
     assert "kind: StatefulSet\n" in one
     assert "  replicas: 1\n" in one
     one = printed(capsys, "compose", *common[1:], "--id", "ruth", "app:main")
-    assert "order: stop-first\n" in one
+    assert "replicas: 1\n" in one
+
+
+def test_the_file_for_compose_is_not_for_swarm(capsys: pytest.CaptureFixture[str]) -> None:
+    """Swarm kills who is not healthy, and a node whose network is away for a while is not ready."""
+    text = printed(capsys, "compose", "--image", "app:1", "app")
+    assert '- "--ready"\n' in text
+    assert "Swarm" not in text
+    assert "update_config" not in text
 
 
 # Slurm ----------------------------------------------------------------------------------------------------------------
