@@ -252,6 +252,13 @@ def test_a_unit_that_systemd_starts_by_a_socket(capsys: pytest.CaptureFixture[st
     assert (lines_of(unix, "SocketUser"), lines_of(unix, "SocketMode")) == (["app"], ["0600"])
 
 
+def test_a_node_whose_secret_is_away_for_a_moment_is_started_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """It ends with 2, as for any setting that is wrong."""
+    unit = printed(capsys, "systemd", "--seed", "a", "--secret-file", "/s", "app")
+    assert lines_of(unit, "Restart") == ["on-failure"]
+    assert lines_of(unit, "RestartPreventExitStatus") == []
+
+
 def test_a_program_without_a_network_tells_systemd_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     unit = printed(capsys, "systemd", "app")
     assert lines_of(unit, "Type") == ["exec"]

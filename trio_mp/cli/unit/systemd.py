@@ -207,12 +207,11 @@ def _ending(plan: UnitPlan) -> list[str]:
         "KillMode=mixed",
         f"TimeoutStopSec={plan.stop_seconds}",
         *(watchdog if _has_network(plan) else []),
-        "# 75 asks for another start, as `trio-mp restart` does; with 2 the settings are wrong, and would be again.",
+        "# 75 asks for another start, as `trio-mp restart` does.",
         "Restart=on-failure",
         "RestartSec=2",
         "RestartForceExitStatus=75",
         "SuccessExitStatus=75",
-        "RestartPreventExitStatus=2",
     ]
 
 
