@@ -159,6 +159,8 @@ def test_what_cannot_work_is_one_line(
 def test_several_processes_run_it_as_trio_mp_run_does(capsys: pytest.CaptureFixture[str]) -> None:
     unit = printed(capsys, "systemd", "--workers", "4", "--restart", "always", "app", "--workers")
     assert lines_of(unit, "ExecStart")[0].endswith(" run --workers 4 --restart always app --workers")
+    # Their own time, and that of who waits for them.
+    assert lines_of(unit, "TimeoutStopSec") == [str(25 + 2 * 5 + 3 * 5 + 1 + 10)]
     unit = printed(capsys, "k8s", "--image", "app:1", "--workers", "2", "app")
     assert '            - run\n            - "--workers"\n            - "2"\n            - app\n' in unit
 
