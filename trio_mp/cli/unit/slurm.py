@@ -30,15 +30,9 @@ mkdir -- "$job"
 trap 'rm -rf -- "$job"' EXIT
 {variables}
 
-# With 75 a node asks for another start, as `trio-mp restart --force` has it do. SIGTERM is for the node alone.
+# The node takes the place of its shell: Slurm may send SIGTERM to the tasks alone, and not to what they start.
 cat >"$job/start" <<'END'
-{node_id}trap : TERM
-status=75
-while [ "$status" -eq 75 ]; do
-    status=0
-    "$@" || status=$?
-done
-exit "$status"
+{node_id}exec "$@"
 END
 srun --kill-on-bad-exit=0 bash "$job/start" {command}
 """
