@@ -18,7 +18,7 @@ _RECORDS = "tests/transport/test_service_records.py"
 _NETWORK = "tests/services/test_seed_directory.py"
 _ADVERTISED = "tests/services/test_advertised.py"
 _NAMED = "tests/services/test_service_seeds.py"
-_TOO_MANY = "if is_one_too_many(WrittenRun(self._run, self._written.written_at), await self._read()):"
+_TOO_MANY = "if is_one_too_many(WrittenRun(self._run, self._written.written_at), others):"
 
 SEEDS: tuple[Fault, ...] = (
     # Directories.

@@ -22,7 +22,7 @@ from trio_mp._protocol.membership.written import ENOUGH, OLD
 from trio_mp._services import seed_directory
 from trio_mp._services.seed_directory import NOBODY, NOT_READ_BACK
 from trio_mp._settings.environment import InThread
-from trio_mp._transport.seed_files import name_of, read_seed_files
+from trio_mp._transport.seed_files import SeedFiles, name_of, read_seed_files
 from trio_mp.testing import SimulatedNetwork, _network, open_simulated_network, simulate
 from trio_mp.testing._nodes import NodeTransport
 
@@ -215,6 +215,26 @@ async def test_a_node_whose_file_is_cut_short_writes_itself_again(
         (file,) = tmp_path.iterdir()
         file.write_bytes(b"")
         await until(lambda: written_in(tmp_path) == {"a"}, 60)
+
+
+async def test_a_node_that_cannot_read_the_directory_again_is_written_later(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = 0
+
+    def read(directory: str, *, old_before: float) -> SeedFiles:
+        nonlocal failures
+        if failures == 0 and list(Path(directory).glob("*.node")):
+            failures += 1
+            raise OSError("the server is away")
+        return read_seed_files(directory, old_before=old_before)
+
+    monkeypatch.setattr(seed_directory, "read_seed_files", read)
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, "a")
+        await settled(network, 1)
+        assert failures == 1
+        assert globals_of(network.nodes.values()) == written_in(tmp_path) == {"a"}
 
 
 async def test_a_node_that_cannot_read_its_own_file_is_no_seed(

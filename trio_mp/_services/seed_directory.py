@@ -183,17 +183,24 @@ class SeedDirectory:
         await self._write()
         if self._written is None:
             return
-        if is_one_too_many(WrittenRun(self._run, self._written.written_at), await self._read()):
-            self._written = None
-            await self._remove([self._run])
+        try:
+            others = await self._read()
+            if not self._is_read_back:
+                # Others would not find it, either: on some file systems each file is another user's.
+                raise OSError(NOT_READ_BACK)
+        except OSError:
+            # Whoever is written is a seed, and this node is none yet.
+            await self._withdraw()
+            raise
+        if is_one_too_many(WrittenRun(self._run, self._written.written_at), others):
+            await self._withdraw()
             return
-        if not self._is_read_back:
-            # Others would not find it, either: on some file systems each file is another user's.
-            self._written = None
-            await self._remove([self._run])
-            raise OSError(NOT_READ_BACK)
         log.info("this node is written in %s, as a seed", self._name, extra=fields("seed", self._network.dispatcher.id))
         self._owner.became_seed()
+
+    async def _withdraw(self) -> None:
+        self._written = None
+        await self._remove([self._run])
 
     async def _renew(self, others: Iterable[WrittenRun]) -> None:
         """Say that this node lives. If its file is gone, or is not what it was, it is written again if it is needed."""
