@@ -18,7 +18,7 @@ _RECORDS = "tests/transport/test_service_records.py"
 _NETWORK = "tests/services/test_seed_directory.py"
 _ADVERTISED = "tests/services/test_advertised.py"
 _NAMED = "tests/services/test_service_seeds.py"
-_TOO_MANY = "if is_one_too_many(WrittenRun(self._run, self._written.written_at), await self._read()):"
+_TOO_MANY = "if is_one_too_many(WrittenRun(self._run, self._written.written_at), others):"
 
 SEEDS: tuple[Fault, ...] = (
     # Directories.
@@ -70,7 +70,7 @@ SEEDS: tuple[Fault, ...] = (
     Fault(
         "never_renewed",
         "a node that lives does not renew its file, so who cannot reach it removes it",
-        (Change(_FILES, "        os.utime(Path(directory, name_of(run)), (now, now))\n", "        pass\n"),),
+        (Change(_FILES, "        os.utime(Path(directory, name_of(run)), (now, now), ", "        dict("),),
         (f"{_IN_FILES}::test_a_file_is_renewed_and_is_not_made_by_that",),
     ),
     Fault(
@@ -82,8 +82,20 @@ SEEDS: tuple[Fault, ...] = (
     Fault(
         "lost_file_stays_lost",
         "a node whose file somebody has removed does not write it again, and is found by nobody",
-        (Change(_DIRECTORY, "if moved or (not renewed and is_needed(others)):", "if moved:"),),
+        (Change(_DIRECTORY, "if moved or (not (renewed and self._is_read_back) and is_needed(others)):", "if moved:"),),
         (f"{_NETWORK}::test_a_node_that_lives_and_whose_file_is_gone_writes_itself_again",),
+    ),
+    Fault(
+        "broken_file_stays_broken",
+        "a node whose file somebody has cut short takes it for whole, because it is there",
+        (Change(_DIRECTORY, "(not (renewed and self._is_read_back) and", "(not renewed and"),),
+        (f"{_NETWORK}::test_a_node_whose_file_is_cut_short_writes_itself_again",),
+    ),
+    Fault(
+        "seed_that_nobody_reads",
+        "a node whose file nobody can read takes itself for a seed",
+        (Change(_DIRECTORY, "if not self._is_read_back:", "if False:"),),
+        (f"{_NETWORK}::test_a_node_that_cannot_read_its_own_file_is_no_seed",),
     ),
     Fault(
         "file_left_behind",
@@ -194,6 +206,12 @@ SEEDS: tuple[Fault, ...] = (
         (Change("_transport/service_records.py", " and _HOST.fullmatch(one.host)})", "})"),),
         (f"{_RECORDS}::test_names_that_no_host_has_are_left_out",),
     ),
+    Fault(
+        "dials_all_that_dns_says",
+        "an answer of DNS with very many addresses has a node dial all of them",
+        (Change(_NAMES, "return found[:MOST_PLACES]", "return found"),),
+        (f"{_NAMED}::test_of_very_many_addresses_only_some_are_dialled",),
+    ),
     # What is advertised.
     Fault(
         "tells_where_it_listens",
@@ -238,7 +256,13 @@ SEEDS: tuple[Fault, ...] = (
     Fault(
         "advertised_names_looked_up_once",
         "a name that is advertised is not looked up again",
-        (Change(_OWN, "        return not found <= set(self._advertised)\n", "        return False\n"),),
+        (Change(_OWN, "        return has_names\n", "        return False\n"),),
         (f"{_ADVERTISED}::test_a_name_that_gets_its_address_later",),
+    ),
+    Fault(
+        "advertised_names_given_up",
+        "a name that is advertised, and that nobody knows for a moment, is not looked up again",
+        (Change(_OWN, "                has_names = True\n", "                pass\n"),),
+        (f"{_ADVERTISED}::test_a_name_that_nobody_knows_for_a_while",),
     ),
 )

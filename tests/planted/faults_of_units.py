@@ -97,12 +97,9 @@ UNITS: tuple[Fault, ...] = (
         (_JOB,),
     ),
     Fault(
-        "no_second_start",
-        "a task that asks for another start ends",
-        (
-            Change("cli/unit/slurm.py", """while [ "$status" -eq 75 ]; do""", """if [ "$status" -eq 75 ]; then"""),
-            Change("cli/unit/slurm.py", '    "$@" || status=$?\ndone\n', '    "$@" || status=$?\nfi\n'),
-        ),
+        "signal_for_the_shell",
+        "the task of a job is a shell, which gets SIGTERM in the place of the node",
+        (Change("cli/unit/slurm.py", 'exec "$@"', '"$@"'),),
         (_JOB,),
     ),
 )

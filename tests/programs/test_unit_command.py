@@ -137,19 +137,30 @@ def test_a_secret_is_refused_and_never_shown(
         (["socket", "--bind", "unix:/run/a/s", "app"], "binds: expected a TCP address, or --user USER"),
         (["compose", "--image", "a", "--seed", "unix:/s", "app"], "seeds: expected addresses of TCP"),
         (["k8s", "--image", "a", "--id", "ruth", "--replicas", "2", "app"], "--replicas: expected 1"),
+        (["k8s", "--image", "a", "--bind", "*:1", "app"], "binds: expected seeds beside it, or --replicas 1, because"),
+        (["compose", "--image", "a", "--bind", "*:1"], "because each of 2 containers would be a network of its own"),
         (["k8s", "--image", "a", "--seed", "dir:/s", "app"], "seeds: expected addresses of TCP"),
         (["slurm"], "unit slurm: expected MODULE"),
         (["slurm", "--id", "ruth", "app"], "node_id: expected none"),
         (["slurm", "--bind", "*:4040", "app"], "binds: expected none"),
+        (["slurm", "--profile", "told", "app"], "advertise: expected none"),
+        (["slurm", "--profile", "probed", "app"], "health: expected none"),
     ],
 )
-def test_what_cannot_work_is_one_line(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_work_is_one_line(
+    words: list[str], text: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "profiles.toml").write_text(
+        '[profile.told]\nadvertise = ["a:1"]\n[profile.probed]\nhealth = "127.0.0.1:1"\n'
+    )
     assert text in refused(capsys, *words)
 
 
 def test_several_processes_run_it_as_trio_mp_run_does(capsys: pytest.CaptureFixture[str]) -> None:
     unit = printed(capsys, "systemd", "--workers", "4", "--restart", "always", "app", "--workers")
     assert lines_of(unit, "ExecStart")[0].endswith(" run --workers 4 --restart always app --workers")
+    # Their own time, and that of who waits for them.
+    assert lines_of(unit, "TimeoutStopSec") == [str(25 + 2 * 5 + 3 * 5 + 1 + 10)]
     unit = printed(capsys, "k8s", "--image", "app:1", "--workers", "2", "app")
     assert '            - run\n            - "--workers"\n            - "2"\n            - app\n' in unit
 
@@ -243,6 +254,13 @@ def test_a_unit_that_systemd_starts_by_a_socket(capsys: pytest.CaptureFixture[st
     assert (lines_of(unix, "SocketUser"), lines_of(unix, "SocketMode")) == (["app"], ["0600"])
 
 
+def test_a_node_whose_secret_is_away_for_a_moment_is_started_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """It ends with 2, as for any setting that is wrong."""
+    unit = printed(capsys, "systemd", "--seed", "a", "--secret-file", "/s", "app")
+    assert lines_of(unit, "Restart") == ["on-failure"]
+    assert lines_of(unit, "RestartPreventExitStatus") == []
+
+
 def test_a_program_without_a_network_tells_systemd_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     unit = printed(capsys, "systemd", "app")
     assert lines_of(unit, "Type") == ["exec"]
@@ -310,6 +328,22 @@ def test_what_a_unit_protects_fits_what_the_node_uses(folder: Path, capsys: pyte
     assert lines_of(shared, "LoadCredential") == []
 
 
+def test_a_unit_shows_the_node_the_files_that_it_reads_and_the_folders_that_it_writes_to(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = ("systemd", "--directory", "/opt/app", "--bind", "*:1")
+    monkeypatch.setattr("trio_mp.cli.unit.main._command", lambda: ["/opt/app/bin/trio-mp"])
+    ruths = printed(capsys, *common, "--user", "ruth", "--secret-file", "/home/ruth/secret", "app")
+    assert lines_of(ruths, "ProtectHome") == ["read-only"]
+    # systemd reads it.
+    assert lines_of(printed(capsys, *common, "--secret-file", "/home/ruth/secret", "app"), "ProtectHome") == ["yes"]
+    (folder / "profiles.toml").write_text('[profile.probed]\nhealth = "unix:/run/eggs/health"\n')
+    probed = printed(capsys, *common, "--profile", "probed", "--secret-file", "/s", "app")
+    assert lines_of(probed, "RuntimeDirectory") == ["eggs"]
+    written = printed(capsys, *common, "--user", "ruth", "--seed", "dir:/srv/my job", "--secret-file", "/s", "app")
+    assert "#   install -d -m 0700 -o ruth '/srv/my job'\n" in written
+
+
 def test_a_certificate_is_files_as_the_secret_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,7 +377,15 @@ def test_a_program_with_a_node_id_never_runs_twice(capsys: pytest.CaptureFixture
     assert "kind: StatefulSet\n" in one
     assert "  replicas: 1\n" in one
     one = printed(capsys, "compose", *common[1:], "--id", "ruth", "app:main")
-    assert "order: stop-first\n" in one
+    assert "replicas: 1\n" in one
+
+
+def test_the_file_for_compose_is_not_for_swarm(capsys: pytest.CaptureFixture[str]) -> None:
+    """Swarm kills who is not healthy, and a node whose network is away for a while is not ready."""
+    text = printed(capsys, "compose", "--image", "app:1", "app")
+    assert '- "--ready"\n' in text
+    assert "Swarm" not in text
+    assert "update_config" not in text
 
 
 # Slurm ----------------------------------------------------------------------------------------------------------------
@@ -355,6 +397,7 @@ while [[ $1 == --* ]]; do shift; done
 for ((SLURM_PROCID = 0; SLURM_PROCID < 2; SLURM_PROCID++)); do
     export SLURM_PROCID
     "$@" &
+    echo $! >"task-$SLURM_PROCID"
     tasks+=($!)
 done
 status=0
@@ -363,7 +406,7 @@ exit "$status"
 """
 
 TASK = """\
-import os, stat, sys
+import os, stat
 from pathlib import Path
 import trio
 
@@ -373,15 +416,12 @@ async def main(node, word):
 
 async def run(node, word):
     number = os.environ["SLURM_PROCID"]
-    if number == "0" and not Path("again").exists():
-        Path("again").touch()
-        sys.exit(75)
     async with node.watch_nodes() as changes:
         async for change in changes:
             if change.node_id != node.id:
                 break
     mode = stat.S_IMODE(os.stat(os.environ["TRIO_MP_SECRET_FILE"]).st_mode)
-    Path(f"done-{number}").write_text(f"{node.id} {word} {mode:o} {os.environ.get('TRIO_MP_CALL_LIMIT')}")
+    Path(f"done-{number}").write_text(f"{node.id} {word} {mode:o} {os.environ.get('TRIO_MP_CALL_LIMIT')} {os.getpid()}")
     while not all(Path(f"done-{one}").exists() for one in (0, 1)):
         await trio.sleep(0.02)
 """
@@ -412,7 +452,8 @@ def test_the_tasks_of_a_job_are_a_network_of_their_own(folder: Path, capsys: pyt
     )
     assert done.returncode == 0, done.stderr
     for number in (0, 1):
-        assert (folder / f"done-{number}").read_text() == f"eggs/{number} {ODD} 600 None"
-    assert (folder / "again").exists()
+        # SIGTERM is sent to the process that srun has started, which is the node.
+        started = (folder / f"task-{number}").read_text().strip()
+        assert (folder / f"done-{number}").read_text() == f"eggs/{number} {ODD} 600 None {started}"
     # Nothing is left of the job, above all not its secret.
     assert not list(folder.glob(".eggs-*"))

@@ -75,7 +75,7 @@ CASES = [
     pytest.param(["--id", "ruth", "app:main"], id="one"),
     pytest.param(["--name", "1.My_seeds", "app:main"], id="odd-name"),
     pytest.param(["--seed", "seed.example:4040", "app:main"], id="elsewhere"),
-    pytest.param(["--bind", "*:4040", "app:main"], id="alone"),
+    pytest.param(["--bind", "*:4040", "--replicas", "1", "app:main"], id="alone"),
     pytest.param(["--profile", "probed", "app:main"], id="probed"),
 ]
 

@@ -13,6 +13,7 @@ from membership_helpers import is_settled, rules_of
 from network_helpers import SECRET, FakeNetwork, Inbox, Wire, network_of, open_test_node, place, until, warnings_in
 
 from trio_mp import ConfigurationError, open_node
+from trio_mp._services.own_addresses import OwnAddresses
 from trio_mp._transport.addresses import Address, parse_address
 
 OUTSIDE = "203.0.113.5:14040"
@@ -144,6 +145,29 @@ async def test_a_name_that_gets_its_address_later(autojump_clock: trio.testing.M
         assert not rules_of(a).is_global
         network.names[NAME] = [OUTSIDE]
         await until(lambda: rules_of(a).is_global, 60)
+
+
+async def test_a_name_that_nobody_knows_for_a_while(autojump_clock: trio.testing.MockClock) -> None:
+    network = TranslatingNetwork()
+    async with open_test_node(network, "a", seeds=[OUTSIDE], advertise=[NAME]) as a:
+        await trio.sleep(100)
+        assert not rules_of(a).is_global
+        network.names[NAME] = [OUTSIDE]
+        await until(lambda: rules_of(a).is_global, 60)
+
+
+async def test_what_a_name_stood_for_counts_while_nobody_knows_it(autojump_clock: trio.testing.MockClock) -> None:
+    network = TranslatingNetwork()
+    network.names[NAME] = [OUTSIDE]
+    async with open_test_node(network, "a", advertise=[NAME]) as a:
+        own = OwnAddresses(network_of(a))
+        assert await own.look_up()
+        del network.names[NAME]
+        assert await own.look_up()
+        assert own.is_advertised(parse_address(OUTSIDE))
+        network.names[NAME] = [NAME]
+        assert not await own.look_up()
+        assert not own.is_advertised(parse_address(OUTSIDE))
 
 
 async def test_a_name_that_is_known_outside_alone(

@@ -20,9 +20,9 @@ from network_helpers import SECRET, Inbox, Notices, network_of, until, warnings_
 from trio_mp import Node, NotAttached, open_node
 from trio_mp._protocol.membership.written import ENOUGH, OLD
 from trio_mp._services import seed_directory
-from trio_mp._services.seed_directory import NOBODY
+from trio_mp._services.seed_directory import NOBODY, NOT_READ_BACK
 from trio_mp._settings.environment import InThread
-from trio_mp._transport.seed_files import name_of, read_seed_files
+from trio_mp._transport.seed_files import SeedFiles, name_of, read_seed_files
 from trio_mp.testing import SimulatedNetwork, _network, open_simulated_network, simulate
 from trio_mp.testing._nodes import NodeTransport
 
@@ -204,6 +204,57 @@ async def test_a_node_that_lives_and_whose_file_is_gone_writes_itself_again(
         await until(lambda: written_in(tmp_path) == {"a"}, 60)
         start(network, tmp_path, "b")
         await settled(network, 2)
+
+
+async def test_a_node_whose_file_is_cut_short_writes_itself_again(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, "a")
+        await settled(network, 1)
+        (file,) = tmp_path.iterdir()
+        file.write_bytes(b"")
+        await until(lambda: written_in(tmp_path) == {"a"}, 60)
+
+
+async def test_a_node_that_cannot_read_the_directory_again_is_written_later(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = 0
+
+    def read(directory: str, *, old_before: float) -> SeedFiles:
+        nonlocal failures
+        if failures == 0 and list(Path(directory).glob("*.node")):
+            failures += 1
+            raise OSError("the server is away")
+        return read_seed_files(directory, old_before=old_before)
+
+    monkeypatch.setattr(seed_directory, "read_seed_files", read)
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, "a")
+        await settled(network, 1)
+        assert failures == 1
+        assert globals_of(network.nodes.values()) == written_in(tmp_path) == {"a"}
+
+
+async def test_a_node_that_cannot_read_its_own_file_is_no_seed(
+    autojump_clock: trio.testing.MockClock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As on a file system that shows all files as another user's."""
+    mine = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, "a")
+        await trio.sleep(100)
+        assert not rules_of(network.nodes["a"]).is_global
+        assert f"the seed dir:{tmp_path} cannot be used: {NOT_READ_BACK}; " in "\n".join(warnings_in(caplog))
+        assert list(tmp_path.iterdir()) == []
+        monkeypatch.undo()
+        await settled(network, 1, 60)
+        assert written_in(tmp_path) == {"a"}
 
 
 async def test_parts_that_could_not_reach_each_other_become_one(

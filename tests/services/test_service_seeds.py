@@ -11,7 +11,7 @@ from dns_server import open_dns_server
 from membership_helpers import is_settled, rules_of
 from network_helpers import SECRET, FakeNetwork, Notices, network_of, open_test_node, until, warnings_in
 
-from trio_mp._services.seed_names import LONGEST_LIFE
+from trio_mp._services.seed_names import LONGEST_LIFE, MOST_PLACES
 from trio_mp._settings.environment import Environment
 from trio_mp._transport.addresses import Address, TCPAddress
 from trio_mp._transport.service_records import ServiceRecords, ServiceTarget
@@ -65,6 +65,18 @@ async def test_over_sockets_and_with_a_real_server(require_tcp: None) -> None:
                 server.records[NAME[4:]] = [f"0 0 {port} localhost."]
                 async with open_node_in(Environment(transport=transport), "n", seeds=[NAME], secret=SECRET) as n:
                     await until(lambda: rules_of(n).anchor == "s")
+
+
+async def test_of_very_many_addresses_only_some_are_dialled(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = ServiceNetwork(*(f"{number} 1 host{number}" for number in range(MOST_PLACES + 6)))
+    async with open_test_node(network, "n", seeds=[NAME]):
+        await trio.sleep(100)
+        assert len(network.asked) > 1
+        told = [line for line in warnings_in(caplog) if "addresses" in line]
+        assert told == [f"the seed {NAME} has {MOST_PLACES + 6} addresses; only {MOST_PLACES} are dialled"]
+        assert set(network.dialled) == {f"host{number}:1" for number in range(MOST_PLACES)}
 
 
 async def test_a_spare_seed_is_left_alone_while_a_better_one_works(autojump_clock: trio.testing.MockClock) -> None:

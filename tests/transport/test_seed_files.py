@@ -105,6 +105,16 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
 
 
 @posix
+def test_the_time_of_what_a_link_leads_to_is_left_alone(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.touch()
+    os.utime(victim, (NOW, NOW))
+    (tmp_path / name_of(RUN)).symlink_to(victim)
+    renew_seed_file(str(tmp_path), RUN, NOW + 50)
+    assert victim.stat().st_mtime == NOW
+
+
+@posix
 def test_a_link_in_the_place_of_what_is_written_aside_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from ipaddress import ip_address
 
 import trio
@@ -32,7 +31,9 @@ class OwnAddresses:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._advertised: Addresses = tuple(map(str, network.settings.advertise))
-        # These, and what the names among them stood for when they were looked up last.
+        # What each of them stood for when it was looked up last.
+        self._stood_for: dict[str, frozenset[str]] = {}
+        # These, and what they stood for.
         self._itself = frozenset(self._advertised)
         # The IP addresses at which others have reached this node, or from which it has reached others.
         self._hosts: dict[str, None] = {}
@@ -68,14 +69,22 @@ class OwnAddresses:
         return str(address) in self._itself
 
     async def look_up(self) -> bool:
-        """Look up the names among the advertised addresses. A checkpoint. Returns whether there are any."""
-        found: set[str] = set()
+        """Look up the names among the advertised addresses. A checkpoint. Returns whether there may be any.
+
+        What a name stood for counts until it stands for something else: nobody may know it for a while.
+        """
+        has_names = False
         for address in self._network.settings.advertise:
-            with suppress(OSError):
-                found.update(map(str, await self._network.environment.transport.resolve(address)))
+            try:
+                found = frozenset(map(str, await self._network.environment.transport.resolve(address)))
+            except OSError:
+                has_names = True
+                continue
+            self._stood_for[str(address)] = found
+            has_names = has_names or found != {str(address)}
         await trio.lowlevel.checkpoint()
-        self._itself = frozenset({*self._advertised, *found})
-        return not found <= set(self._advertised)
+        self._itself = frozenset(self._advertised).union(*self._stood_for.values())
+        return has_names
 
     def _at(self, hosts: Iterable[str]) -> Addresses:
         addresses: dict[str, None] = {}

@@ -44,6 +44,7 @@ WRITING, REMOVING = 5.0, 2.0
 
 NO_ANSWER = "the file system has not answered yet"
 NOBODY = "no other node is written there"
+NOT_READ_BACK = "its own file there cannot be read back"
 
 _FAULTS_NAMED = 3
 
@@ -88,6 +89,8 @@ class SeedDirectory:
         self._run = network.local.incarnation
         # What this node has written; None while it is not written there.
         self._written: SeedFile | None = None
+        # Whether what it has written was read back, the last time that the directory was read.
+        self._is_read_back = False
         self._has_tried = False
         # Since when each run has been there, by Trio's clock.
         self._since: dict[str, float] = {}
@@ -135,6 +138,7 @@ class SeedDirectory:
             more = f"; and {len(listing.faults) - _FAULTS_NAMED} more" if len(listing.faults) > _FAULTS_NAMED else ""
             self._warn_of_files(f"{named}{more}")
         files = [file for file in listing.files if file.run != self._run]
+        self._is_read_back = any(self._is_written(file) for file in listing.files)
         others = [self._judge(file, now) for file in files]
         self._since = {one.run: self._since.get(one.run, begun) for one in others}
         lasting = {run for run, since in self._since.items() if begun >= since + LASTING}
@@ -147,6 +151,11 @@ class SeedDirectory:
         else:
             self._network.failures[self._name] = NOBODY
         return [other for other in others if not other.is_dead]
+
+    def _is_written(self, file: SeedFile) -> bool:
+        """Whether this is the file that this node has written."""
+        own = self._written
+        return own is not None and (file.run, file.node_id, file.written_at) == (own.run, own.node_id, own.written_at)
 
     def _list(self, now: float) -> SeedFiles:
         try:
@@ -174,20 +183,32 @@ class SeedDirectory:
         await self._write()
         if self._written is None:
             return
-        if is_one_too_many(WrittenRun(self._run, self._written.written_at), await self._read()):
-            self._written = None
-            await self._remove([self._run])
+        try:
+            others = await self._read()
+            if not self._is_read_back:
+                # Others would not find it, either: on some file systems each file is another user's.
+                raise OSError(NOT_READ_BACK)
+        except OSError:
+            # Whoever is written is a seed, and this node is none yet.
+            await self._withdraw()
+            raise
+        if is_one_too_many(WrittenRun(self._run, self._written.written_at), others):
+            await self._withdraw()
             return
         log.info("this node is written in %s, as a seed", self._name, extra=fields("seed", self._network.dispatcher.id))
         self._owner.became_seed()
 
+    async def _withdraw(self) -> None:
+        self._written = None
+        await self._remove([self._run])
+
     async def _renew(self, others: Iterable[WrittenRun]) -> None:
-        """Say that this node lives. If its file is gone, it is written again if it is needed."""
+        """Say that this node lives. If its file is gone, or is not what it was, it is written again if it is needed."""
         assert self._written is not None
         now = self._network.environment.wall_clock()
         moved = self._written.addresses != self._own_addresses()
         renewed = not moved and await self._in_thread(lambda: renew_seed_file(self._path, self._run, now))
-        if moved or (not renewed and is_needed(others)):
+        if moved or (not (renewed and self._is_read_back) and is_needed(others)):
             await self._write()
 
     async def _write(self) -> None:

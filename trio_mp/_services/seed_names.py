@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import trio
 
+from .._events import fields
 from .._transport.addresses import Address, ServiceSeed
 from .._transport.pipe import Transport
 from .._transport.service_records import ServiceRecords
 
 LONGEST_LIFE = 3600.0
 """For how long SRV records are believed at most, in seconds, whatever they say."""
+
+MOST_PLACES = 64
+"""How many addresses of a seed are dialled at most, however many DNS says."""
+
+log = logging.getLogger("trio_mp.connection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +41,36 @@ class SeedName:
     Args:
       seed: as the settings have it.
       transport: looks names up.
+      own_id: the node ID of this node, for the log.
     """
 
-    def __init__(self, seed: Address | ServiceSeed, transport: Transport) -> None:
+    def __init__(self, seed: Address | ServiceSeed, transport: Transport, own_id: str) -> None:
         self._seed = seed
+        self._own_id = own_id
         self._transport = transport
         self._records = ServiceRecords((), 0.0)
         # Until when, by Trio's clock, nobody is asked for them again.
         self._believed_until = -1.0
+        self._has_warned = False
 
     async def look_up(self) -> list[SeedPlace]:
-        """What the seed stands for now. A checkpoint. Raises `OSError`."""
+        """What the seed stands for now: `MOST_PLACES` at most, the best first. A checkpoint. Raises `OSError`.
+
+        Places that are left out are warned of, once.
+        """
+        found = await self._look_up()
+        if len(found) > MOST_PLACES and not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "the seed %s has %d addresses; only %d are dialled",
+                self._seed,
+                len(found),
+                MOST_PLACES,
+                extra=fields("seed", self._own_id),
+            )
+        return found[:MOST_PLACES]
+
+    async def _look_up(self) -> list[SeedPlace]:
         if not isinstance(self._seed, ServiceSeed):
             return [SeedPlace(address) for address in await self._transport.resolve(self._seed)]
         if trio.current_time() >= self._believed_until:

@@ -75,7 +75,7 @@ class Seeds:
     async def _watch_seed(self, address: Address | ServiceSeed, seed: Seed) -> None:
         """Keep a redialler for every address of a seed. Its name is looked up again and again, since it may move."""
         backoff = RetryDelay(self._network.environment.jitter)
-        name = SeedName(address, self._network.environment.transport)
+        name = SeedName(address, self._network.environment.transport, self._network.dispatcher.id)
         while True:
             try:
                 found = await name.look_up()

@@ -46,6 +46,10 @@ LARGEST = 32 * 1024
 
 _LAST_TIME = 1e12
 
+# On Windows a time can only be set by a path, and behind a link.
+_TIMES_BY_DESCRIPTOR = os.utime in os.supports_fd
+_TIMES_BEHIND_LINKS = os.utime not in os.supports_follow_symlinks
+
 _NAME = re.compile(r"([A-Za-z0-9]{16})\.node")
 _UNFINISHED = re.compile(r"\.([A-Za-z0-9]{16})\.tmp")
 
@@ -160,7 +164,11 @@ def write_seed_file(directory: str, file: SeedFile) -> None:
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as writer:
             writer.write(json.dumps(said).encode() + b"\n")
-        os.utime(aside, (file.renewed_at, file.renewed_at))
+            writer.flush()
+            if _TIMES_BY_DESCRIPTOR:
+                os.utime(writer.fileno(), (file.renewed_at, file.renewed_at))
+        if not _TIMES_BY_DESCRIPTOR:
+            os.utime(aside, (file.renewed_at, file.renewed_at))
         aside.replace(folder / name_of(file.run))
     except BaseException:
         with contextlib.suppress(OSError):
@@ -171,7 +179,7 @@ def write_seed_file(directory: str, file: SeedFile) -> None:
 def renew_seed_file(directory: str, run: str, now: float) -> bool:
     """Say that a run lives, now, in seconds since 1970; returns whether its file was there. Raises `OSError`."""
     try:
-        os.utime(Path(directory, name_of(run)), (now, now))
+        os.utime(Path(directory, name_of(run)), (now, now), follow_symlinks=_TIMES_BEHIND_LINKS)
     except FileNotFoundError:
         return False
     return True

@@ -173,7 +173,7 @@ async def _try_to_find(address: SeedAddress) -> str:
         return "" if folder.is_dir() else f"{address}: there is no folder {folder}"
     with trio.move_on_after(RESOLVING):
         try:
-            found = await SeedName(address, SocketTransport()).look_up()
+            found = await SeedName(address, SocketTransport(), "").look_up()
         except ConfigurationError as error:
             return str(error)
         except OSError as error:

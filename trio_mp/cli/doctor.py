@@ -119,7 +119,7 @@ async def _look_up(seed: SeedAddress, network: Network, diagnosis: Diagnosis) ->
     addresses: list[Address] = []
     with trio.move_on_after(RESOLVING):
         try:
-            places = await SeedName(seed, network.environment.transport).look_up()
+            places = await SeedName(seed, network.environment.transport, network.dispatcher.id).look_up()
             addresses = [place.address for place in places]
         except OSError as error:
             todo = "is it right, and does this machine resolve names?"

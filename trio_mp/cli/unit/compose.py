@@ -61,13 +61,5 @@ def _service(plan: UnitPlan, one: ContainerPlan, options: ContainerOptions) -> d
         "tmpfs": ["/tmp"],  # noqa: S108 - of the container
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
-        "deploy": {
-            "replicas": one.replicas,
-            Note("For Swarm: one after the other, a new one before the old one, unless its node ID is its own."): None,
-            "update_config": {
-                "parallelism": 1,
-                "order": "stop-first" if "TRIO_MP_NODE_ID" in one.variables else "start-first",
-                "failure_action": "pause",
-            },
-        },
+        "deploy": {"replicas": one.replicas},
     }

@@ -90,6 +90,11 @@ def plan_containers(
     replicas = options.replicas or (1 if plan.settings.node_id is not None else usual)
     own = {**common, **probed, **plan.variables}
     if not plan.finds_nobody:
+        if not plan.settings.seeds and replicas > 1:
+            raise ConfigurationError(
+                f"binds: expected seeds beside it, or --replicas 1, because each of {replicas} containers would be a"
+                f" network of its own, got {', '.join(map(str, plan.settings.binds or ()))}"
+            )
         return None, ContainerPlan(name, ("trio-mp", *plan.command), own, replicas)
     seeds = name if alone else f"{name}-seeds"
     found = variables_of({"seeds": [f"{seeds}:{PORT}"]})

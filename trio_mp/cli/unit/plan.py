@@ -108,8 +108,12 @@ class UnitPlan:
 
     @property
     def stop_seconds(self) -> int:
-        """How long the manager waits between SIGTERM and SIGKILL: longer than the node drains, unwinds and closes."""
-        return math.ceil(self.settings.drain_timeout + 2 * self.settings.shutdown_timeout + MARGIN)
+        """How long the manager waits between SIGTERM and SIGKILL: longer than the node drains, unwinds and closes.
+
+        With workers, they do so, and are killed if they take longer; then their supervisor unwinds and closes.
+        """
+        more = 3 * self.settings.shutdown_timeout + 1 if self.workers else 0.0
+        return math.ceil(self.settings.drain_timeout + 2 * self.settings.shutdown_timeout + more + MARGIN)
 
     @property
     def blocked_seconds(self) -> int:

@@ -30,15 +30,9 @@ mkdir -- "$job"
 trap 'rm -rf -- "$job"' EXIT
 {variables}
 
-# With 75 a node asks for another start, as `trio-mp restart --force` has it do. SIGTERM is for the node alone.
+# The node takes the place of its shell: Slurm may send SIGTERM to the tasks alone, and not to what they start.
 cat >"$job/start" <<'END'
-{node_id}trap : TERM
-status=75
-while [ "$status" -eq 75 ]; do
-    status=0
-    "$@" || status=$?
-done
-exit "$status"
+{node_id}exec "$@"
 END
 srun --kill-on-bad-exit=0 bash "$job/start" {command}
 """
@@ -72,7 +66,8 @@ def write_slurm(plan: UnitPlan, options: SlurmOptions) -> str:
         raise ConfigurationError(
             "unit slurm: expected MODULE, or services in the profile, got neither; the nodes of a job need no seed"
         )
-    for name, got in (("node_id", plan.settings.node_id), ("binds", plan.settings.binds)):
+    for name in ("node_id", "binds", "advertise", "health"):
+        got = getattr(plan.settings, name)
         if got:
             raise ConfigurationError(
                 f"{name}: expected none, because all tasks of a job would have it, got {plan.values.get(name, got)}"

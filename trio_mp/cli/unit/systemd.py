@@ -169,6 +169,10 @@ def _how_to(plan: UnitPlan, options: SystemdOptions) -> Iterator[str]:
         yield f"#   trio-mp secret new --file {shlex.quote(secret)}"
         if not options.user:
             yield "# When it is replaced, start the service again; with --user USER the node reads it itself."
+    for folder in _directories(plan) if options.user else []:
+        if not re.fullmatch(r"/run/[^/]+", folder):
+            yield f"# It writes into {folder}, which has to be there. To make it:"
+            yield f"#   install -d -m 0700 -o {options.user} {shlex.quote(folder)}"
     both = f"{plan.name}.socket {plan.name}" if options.activated else plan.name
     yield f"# Then: systemctl daemon-reload; systemctl enable --now {both}"
 
@@ -203,12 +207,11 @@ def _ending(plan: UnitPlan) -> list[str]:
         "KillMode=mixed",
         f"TimeoutStopSec={plan.stop_seconds}",
         *(watchdog if _has_network(plan) else []),
-        "# 75 asks for another start, as `trio-mp restart` does; with 2 the settings are wrong, and would be again.",
+        "# 75 asks for another start, as `trio-mp restart` does.",
         "Restart=on-failure",
         "RestartSec=2",
         "RestartForceExitStatus=75",
         "SuccessExitStatus=75",
-        "RestartPreventExitStatus=2",
     ]
 
 
@@ -273,6 +276,9 @@ def _absolute(name: str, path: str) -> str:
 def _hardening(plan: UnitPlan, options: SystemdOptions) -> list[str]:
     folders = _folders(plan)
     used = [*folders, options.directory, options.command[0]]
+    if options.user:
+        # The node reads them itself; for others systemd does.
+        used += [plan.secret_file, *plan.certificate_files.values()]
     homes = any(_below(path, _HOMES) for path in used)
     temporary = any(_below(path, ("/tmp", "/var/tmp")) for path in used)  # noqa: S108 - they are looked for
     low = any(isinstance(bind, TCPAddress) and 0 < bind.port < 1024 for bind in plan.settings.binds or ())
@@ -311,15 +317,20 @@ def _folders(plan: UnitPlan) -> list[str]:
     if settings.binds is None:
         # It listens beside its seed.
         paths += [("seeds", address) for address in map(str, settings.seeds)]
+    if settings.health is not None:
+        paths.append(("health", str(settings.health)))
     found = [
         str(PurePosixPath(_absolute(name, address.removeprefix("unix:"))).parent)
         for name, address in paths
         if address.startswith("unix:")
     ]
-    found += [
-        _absolute("seeds", seed.removeprefix("dir:")) for seed in map(str, settings.seeds) if seed.startswith("dir:")
-    ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *_directories(plan)]))
+
+
+def _directories(plan: UnitPlan) -> list[str]:
+    """The directories that are seeds of a node."""
+    seeds = [str(seed) for seed in plan.settings.seeds]
+    return [_absolute("seeds", seed.removeprefix("dir:")) for seed in seeds if seed.startswith("dir:")]
 
 
 def _below(path: str, folders: Sequence[str]) -> bool:
