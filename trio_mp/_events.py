@@ -45,6 +45,7 @@ EVENTS = {
     "stopping": "the program is to stop: its node drains, has drained, or was cut short",
     "stranger": "something was wrong with a connection before its other side was known",
     "stream": "the function of a byte stream failed",
+    "unwatched": "there is no thread that would watch the event loop",
     "unwinding": "tasks of a dead port, or a cancelled start, take too long to end",
     "worker": "a worker process is up, has ended, is slow, or is killed",
 }

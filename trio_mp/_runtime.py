@@ -424,6 +424,8 @@ class Runtime:
         except BaseException:
             # As a failure of any other task of the node does: without heartbeats nobody would notice a loss.
             self.lifecycle.cancel_tasks()
+            # Unless the node closes already. Its block may take long to unwind, and is not ready meanwhile.
+            self.standing.begin_closing(failed=True)
             raise
 
     def stop(self) -> None:

@@ -182,6 +182,17 @@ async def test_what_is_no_request_is_answered_and_ended(short_directory: Path, l
         assert ask(address, "/ready") == (200, "ready\n")
 
 
+def test_a_long_line_that_is_no_request_takes_no_time() -> None:
+    """A pattern whose parts can share the same bytes in many ways would look at it for seconds, and stop all else."""
+    begun = time.thread_time()
+    for line in (b"GET /" + b"a" * 60_000, b"GET /" + b"?" * 60_000, b"GET /a?" + b"a " * 30_000):
+        assert probe_server._REQUEST.match(line + b"\r\n\r\n") is None
+    assert time.thread_time() - begun < 1
+    found = probe_server._REQUEST.match(b"GET /ready?verbose#x HTTP/1.1\r\n")
+    assert found is not None
+    assert found[2] == b"/ready"
+
+
 async def test_a_request_may_come_byte_by_byte_and_end_before_its_answer(short_directory: Path, loop: Loop) -> None:
     async with answering(f"unix:{short_directory}/s", loop) as address:
         with connect(address) as slow:

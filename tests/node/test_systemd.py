@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -92,6 +93,7 @@ async def test_a_service_that_starts_drains_and_closes(
     async with open_service(found, network) as node:
         await settle()
         assert manager.heard() == [["READY=1", "STATUS=a global node"]]
+        node._runtime.standing.begin_stopping()
         assert await node.drain()
         heard = manager.heard()
         assert heard[0][:2] == ["STOPPING=1", EXTEND]
@@ -99,6 +101,65 @@ async def test_a_service_that_starts_drains_and_closes(
         assert heard[-1][-1] == "STATUS=drained"
         assert sum(lines.count("STOPPING=1") for lines in heard) == 1
     assert manager.heard()[-1] == ["STATUS=closing"]
+
+
+async def test_a_node_that_only_drains_goes_on(manager: Manager, autojump_clock: trio.testing.MockClock) -> None:
+    """A manager that was told of a stop would send no signal any more, and `systemctl stop` would wait for ever."""
+    async with open_service(known(manager), FakeNetwork()) as node:
+        await settle()
+        manager.heard()
+        await node.drain()
+        await trio.sleep(100)
+        heard = manager.heard()
+        assert heard[-1] == ["STATUS=drained"]
+        assert not [line for lines in heard for line in lines if not line.startswith("STATUS=")]
+
+
+async def test_the_next_node_speaks_when_the_one_that_spoke_has_ended(
+    manager: Manager, autojump_clock: trio.testing.MockClock
+) -> None:
+    found, network = known(manager, WATCHDOG_USEC="20000000"), FakeNetwork()
+    async with open_service(found, network), trio.open_nursery() as nursery:
+        first = await nursery.start(keep_open, found, network)
+        # The one that was opened first speaks, and goes on.
+        await trio.sleep(10)
+        first.set()
+    manager.heard()
+    async with trio.open_nursery() as nursery:
+        first = await nursery.start(keep_open, found, network)
+        async with open_service(found, network, "b") as node:
+            await trio.sleep(10)
+            manager.heard()
+            first.set()
+            await trio.sleep(30)
+            assert ["WATCHDOG=1"] in manager.heard()
+            assert manager.heard() == []
+            node._runtime.standing.begin_stopping()
+            await node.drain()
+            assert manager.heard()[0][0] == "STOPPING=1"
+
+
+async def keep_open(found: ServiceManager, network: FakeNetwork, *, task_status: trio.TaskStatus[trio.Event]) -> None:
+    """Run a node until the event is set."""
+    event = trio.Event()
+    async with open_service(found, network, "c"):
+        await settle()
+        task_status.started(event)
+        await event.wait()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_what_passes_is_told_later(manager: Manager, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = known(manager)
+
+    def refuse(*_: object) -> socket.socket:
+        raise OSError(number, "no room")
+
+    with monkeypatch.context() as full:
+        full.setattr(socket, "socket", refuse)
+        assert not found.tell("READY=1")
+    assert found.tell("READY=1")
+    assert manager.heard() == [["READY=1"]]
 
 
 async def test_it_is_ready_when_its_services_have_started(
@@ -153,6 +214,7 @@ async def test_it_asks_for_more_time_while_it_drains(manager: Manager, autojump_
         node.send(port, "work")
         await settle()
         manager.heard()
+        node._runtime.standing.begin_stopping()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(node.drain)
             await trio.sleep(10 * AGAIN + 1)
@@ -190,12 +252,14 @@ async def test_a_node_that_fails_may_be_opened_again(manager: Manager, autojump_
     assert manager.heard() == [["STATUS=closing"]]
 
 
-async def test_signs_of_life_come_twice_in_the_time(manager: Manager, autojump_clock: trio.testing.MockClock) -> None:
+async def test_signs_of_life_come_four_times_in_the_time(
+    manager: Manager, autojump_clock: trio.testing.MockClock
+) -> None:
     found = known(manager, WATCHDOG_USEC="20000000", WATCHDOG_PID=str(os.getpid()))
     async with open_service(found, FakeNetwork()):
         await trio.sleep(0.1)
         assert "WATCHDOG=1" in manager.heard()[0]
-        await trio.sleep(100)
+        await trio.sleep(50)
         assert manager.heard() == [["WATCHDOG=1"]] * 10
 
 
@@ -252,6 +316,7 @@ async def test_a_manager_that_is_busy_is_told_later(manager: Manager, autojump_c
         await trio.sleep(1)
         assert manager.heard() == [["READY=1", "STATUS=a global node"]]
         fill(filler)
+        node._runtime.standing.begin_stopping()
         await node.drain()
         manager.heard()
         await trio.sleep(1)
@@ -272,6 +337,7 @@ async def test_a_manager_that_is_away_breaks_nothing(
         again = Manager(manager.address)
         await trio.sleep(2.1)
         assert ["WATCHDOG=1"] in again.heard()
+        node._runtime.standing.begin_stopping()
         await node.drain()
         assert again.heard()[0][0] == "STOPPING=1"
         again.socket.close()
@@ -322,6 +388,9 @@ def test_who_takes_what_the_manager_says(
     assert fresh.address == manager.address
     assert not manager_of({})
     assert fresh.name == "systemd"
+    assert manager_of({}, told=True) == "systemd"
+    # It has started another process, which has started this one, and is not started again by anybody.
+    assert not manager_of({"SYSTEMD_EXEC_PID": "1"}, told=True)
 
 
 async def test_a_node_that_takes_nothing_from_outside_leaves_it_there(

@@ -160,6 +160,35 @@ async def test_who_asks_tells_of_it_and_the_watchdog_says_no_more(caplog: pytest
         thread.leave(loop, "n")
 
 
+async def test_a_loop_is_watched_before_it_turns_for_the_first_time(
+    hasty: WatchdogThread, short_directory: Path, all_lines: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program may begin by computing, and never come to wait."""
+    async with trio_mp.open_node(binds=[f"unix:{short_directory}/a"], secret=SECRET) as node:
+        block(lambda: node._watchdog.blocked() is not None)
+    assert not hasty._loops
+
+
+async def test_a_node_works_where_no_thread_is_to_be_had(
+    hasty: WatchdogThread, short_directory: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        loop = hasty.enter("n")
+    (line,) = lines_in(caplog)
+    assert line == "nothing watches the event loop: can't start new thread"
+    assert hasty._thread is None
+    # The next one finds a thread, and it watches both.
+    assert hasty.enter("m") is loop
+    assert hasty._thread is not None
+    for node_id in "nm":
+        hasty.leave(loop, node_id)
+    hasty._thread.join(LONG)
+
+
 async def test_a_loop_that_waits_sleeps_on() -> None:
     """A busy one is asked, and turns."""
 
@@ -179,8 +208,12 @@ async def test_a_loop_that_waits_sleeps_on() -> None:
         asked = False
         with trio.fail_after(LONG):
             while not asked:
-                await trio.lowlevel.checkpoint()
+                # It computes for longer than a switch interval: else the thread only ever sees it wait.
+                end = time.monotonic() + 0.02
+                while time.monotonic() < end:
+                    pass
                 asked = loop._turn is not None
+                await trio.lowlevel.checkpoint()
             while loop._turn is not None:
                 await trio.lowlevel.checkpoint()
     finally:
@@ -384,7 +417,7 @@ async def loop(clock: ManualClock) -> WatchedLoop:
 
 
 def test_what_the_machine_takes_is_taken_off() -> None:
-    turn = AwaitedTurn(100.0, 0, 1.0)
+    turn = AwaitedTurn(lambda: 100.0, 0, 1.0)
     assert turn.stood(103.0, 0.0) == 3.0
     assert turn.stood(103.0, 1.5) == 1.5, "it was ready, and had no processor"
     assert turn.stood(103.0, 0.0, 2.0) == 1.0, "the watchdog was late, and not by the interpreter lock"

@@ -302,6 +302,8 @@ async def test_an_error_in_the_network_as_a_whole_ends_its_connections(
             network_of(m)._limited_log.summarise = raise_planted  # type: ignore[method-assign,assignment]
             with trio.CancelScope(shield=True):
                 await told.wait()
+                # However long its block takes to unwind.
+                assert m._runtime.standing.why_not_ready() == "closing"
 
     with pytest.raises(ExceptionGroup, match="a node failed"), trio.fail_after(60):
         await run()

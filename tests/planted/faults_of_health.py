@@ -110,10 +110,10 @@ HEALTH = (
         (
             Change(
                 _OPENING,
-                "                    await _attach(node, checked.attach_timeout)\n"
-                "                    start_services(node, services)\n",
-                "                    start_services(node, services)\n"
-                "                    await _attach(node, checked.attach_timeout)\n",
+                "                        await _attach(node, checked.attach_timeout)\n"
+                "                        start_services(node, services)\n",
+                "                        start_services(node, services)\n"
+                "                        await _attach(node, checked.attach_timeout)\n",
             ),
         ),
         (f"{_ATTACHED}::test_with_the_setting_services_and_the_block_begin_when_it_is_attached",),
@@ -146,7 +146,7 @@ HEALTH = (
     Fault(
         "nobody_watches_a_lonely_loop",
         "nobody watches the loop of a node that answers probes and has no network",
-        (Change(_OPENING, "if runtime.probed_at and runtime.network is None", "if False"),),
+        (Change(_OPENING, "wanted=checked.networked or bool(runtime.probed_at)", "wanted=checked.networked"),),
         (f"{_COMMAND_TESTS}::test_a_process_that_is_blocked_killed_and_started_again",),
     ),
     Fault(
@@ -163,9 +163,15 @@ HEALTH = (
     ),
     Fault(
         "half_a_node_is_left",
-        "a node that cannot answer probes where it should leaves its listeners open",
-        (Change(_OPENING, "            await runtime.network.stop_listening()\n", "            pass\n"),),
-        (f"{_HEALTH_TESTS}::test_the_socket_of_a_dead_process_is_replaced_and_a_live_one_is_not",),
+        "a node that cannot listen where it should goes on answering probes",
+        (Change(_OPENING, "    except BaseException:\n        listener.close()\n", "    except BaseException:\n"),),
+        (f"{_HEALTH_TESTS}::test_a_node_that_cannot_listen_leaves_nothing",),
+    ),
+    Fault(
+        "a_line_is_looked_at_for_ever",
+        "a long line that is no request keeps the interpreter lock for seconds",
+        (Change(_SERVER, r"(/[^\s?#]*)(?:[?#]\S*)? HTTP", r"(/[^\s?#]*)\S* HTTP"),),
+        (f"{_HEALTH_TESTS}::test_a_long_line_that_is_no_request_takes_no_time",),
     ),
     Fault(
         "sockets_without_a_thread",

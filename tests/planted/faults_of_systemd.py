@@ -39,8 +39,32 @@ SYSTEMD = (
     Fault(
         "signs of life at the last moment",
         "a sign of life comes when the manager has just given the service up",
-        (Change(_SYSTEMD, "now + manager.watchdog / 2", "now + manager.watchdog"),),
-        (f"{_TESTS}::test_signs_of_life_come_twice_in_the_time",),
+        (Change(_SYSTEMD, "now + manager.watchdog / _SIGNS", "now + manager.watchdog"),),
+        (f"{_TESTS}::test_signs_of_life_come_four_times_in_the_time",),
+    ),
+    Fault(
+        "told of a stop by a drain",
+        "a node that only drains says that its service stops, and no signal reaches it any more",
+        (Change(_SYSTEMD, "or standing.stopping or ends", "or standing.draining.is_set() or ends"),),
+        (f"{_TESTS}::test_a_node_that_only_drains_goes_on",),
+    ),
+    Fault(
+        "the second node never speaks",
+        "when the node that speaks has ended, the manager hears nothing of the next one",
+        (
+            Change(
+                _SYSTEMD,
+                "            await trio.sleep(_AGAIN_SPEAKING)\n",
+                "            await trio.sleep_forever()\n",
+            ),
+        ),
+        (f"{_TESTS}::test_the_next_node_speaks_when_the_one_that_spoke_has_ended",),
+    ),
+    Fault(
+        "told without a descriptor",
+        "what cannot be told because the process has no file descriptor left counts as told",
+        (Change(_MANAGER, ", errno.EMFILE, errno.ENFILE, errno.ENOMEM})", "})"),),
+        (f"{_TESTS}::test_what_passes_is_told_later",),
     ),
     Fault(
         "signs of life of another process",
@@ -100,7 +124,7 @@ SYSTEMD = (
         (
             Change(
                 _INHERITED,
-                "    if not inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):\n",
+                "    if not listens:\n",
                 "    if False:\n",
             ),
         ),

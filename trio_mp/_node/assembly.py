@@ -196,7 +196,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
 
     tasks: list[Callable[[], Awaitable[None]]] = []
     if membership is not None:
-        tasks += [watchdog.run, ManagerReport(environment.manager, runtime.standing).run]
+        tasks += [ManagerReport(environment.manager, runtime.standing).run]
         tasks += [membership.run, database.renew_voucher]
     if network is not None and settings.secret_file is not None:
         tasks += [SecretFileWatch(network, settings.secret_file, environment.in_thread).run]

@@ -225,40 +225,38 @@ async def open_unstarted(
         node.add_instrument(instrument)
     failure: BaseException | None = None
     failures: list[BaseExceptionGroup[BaseException]] = []
-    try:
-        async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            runtime.start(nursery, node._tasks)
-            if runtime.probed_at and runtime.network is None:
-                # With a network it is one of the tasks.
-                runtime.lifecycle.start_system_task(node._watchdog.run)
-            try:
+    with node._watchdog.at_work(wanted=checked.networked or bool(runtime.probed_at)):
+        try:
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                runtime.start(nursery, node._tasks)
                 try:
-                    await _attach(node, checked.attach_timeout)
-                    start_services(node, services)
-                    yield node
-                    # A cancelled block must not begin to close in good order, so a pending cancellation is raised here.
-                    await trio.lowlevel.checkpoint_if_cancelled()
-                except BaseException as error:  # noqa: BLE001 - kept until the node has closed
-                    failure = error
-                # Not after Cancelled, a KeyboardInterrupt, or a group with one: then the node ends without closing.
-                if failure is None or isinstance(failure, Exception):
-                    await runtime.close(failure)
-                elif runtime.ends_in_order and is_cancellation(failure):
-                    # It is inside the block of another node, which the same signal has stopped, too.
-                    with trio.CancelScope(shield=True):
-                        await runtime.close(None)
-                else:
-                    await runtime.stop_supervisors(node_failed(_told(failure)))
-            finally:
-                runtime.stop()
-    except trio.Cancelled as error:
-        failure = failure or error
-    except BaseExceptionGroup as group:
-        failures += [group]
-    try:
-        runtime.finish(failure)
-    except ExceptionGroup as group:
-        failures += [group]
+                    try:
+                        await _attach(node, checked.attach_timeout)
+                        start_services(node, services)
+                        yield node
+                        # A cancelled block must not begin to close in good order: one that is pending is raised here.
+                        await trio.lowlevel.checkpoint_if_cancelled()
+                    except BaseException as error:  # noqa: BLE001 - kept until the node has closed
+                        failure = error
+                    # Not after Cancelled, a KeyboardInterrupt, or a group with one: then the node ends without closing.
+                    if failure is None or isinstance(failure, Exception):
+                        await runtime.close(failure)
+                    elif runtime.ends_in_order and is_cancellation(failure):
+                        # It is inside the block of another node, which the same signal has stopped, too.
+                        with trio.CancelScope(shield=True):
+                            await runtime.close(None)
+                    else:
+                        await runtime.stop_supervisors(node_failed(_told(failure)))
+                finally:
+                    runtime.stop()
+        except trio.Cancelled as error:
+            failure = failure or error
+        except BaseExceptionGroup as group:
+            failures += [group]
+        try:
+            runtime.finish(failure)
+        except ExceptionGroup as group:
+            failures += [group]
     _raise_all(failure, failures)
     if runtime.exit_status is not None:
         # An operator has asked for it; see `stop_on_signals`. Before, it would have kept the node from closing.
@@ -268,17 +266,18 @@ async def open_unstarted(
 async def _listen(node: Node, settings: Settings) -> None:
     """Begin to listen, for other nodes and for probes. A checkpoint. Raises `OSError`, and then it listens nowhere."""
     runtime = node._runtime
-    await runtime.prepare()
     if settings.health is None:
+        await runtime.prepare()
         return
     from .health import Health, open_health  # with a server: for those who are probed
 
     health = Health(runtime.standing, node._watchdog.blocked, 3 * settings.heartbeat)
+    listener = await open_health(settings.health, health, node.id)
     try:
-        listener = await open_health(settings.health, health, node.id)
+        # Last: sockets that were inherited would be closed for good by a failure behind it.
+        await runtime.prepare()
     except BaseException:
-        if runtime.network is not None:
-            await runtime.network.stop_listening()
+        listener.close()
         raise
     runtime.probed_at = listener.addresses
     # At the very end, so that there are answers while the node closes.

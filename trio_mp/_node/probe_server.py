@@ -44,7 +44,8 @@ PAUSE = 0.5
 BACKLOG = 128
 
 _TEXTS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
-_REQUEST = re.compile(rb"([A-Za-z]{1,20}) (/[^\s?#]*)\S* HTTP/1\.[01]\r?\n")
+# No two parts of it that may be of any length can take the same bytes: else a long line would take very long.
+_REQUEST = re.compile(rb"([A-Za-z]{1,20}) (/[^\s?#]*)(?:[?#]\S*)? HTTP/1\.[01]\r?\n")
 
 log = logging.getLogger("trio_mp")
 

@@ -93,7 +93,8 @@ class Stopping:
         self._node: Node = node
         if restarter is None:
             # The variables of a manager reach the processes that a supervisor has launched, too.
-            restarter = "" if self._node._runtime.launched else manager_of(os.environ) or SERVICE_MANAGER.name
+            told = bool(SERVICE_MANAGER.name)
+            restarter = "" if self._node._runtime.launched else manager_of(os.environ, told=told)
         self.restarter: str = restarter
         self._drain: Callable[[], Awaitable[Drained]] = drain
         self._seconds = seconds
@@ -191,6 +192,7 @@ class Stopping:
         """
         await self.begun.wait()
         self._say_begun()
+        self._node._runtime.standing.begin_stopping()
         self._patience.deadline = trio.current_time() + self._seconds
         # A node that closes was left by its program at the same moment.
         with suppress(trio.ClosedResourceError), self._patience:
@@ -244,14 +246,18 @@ def told_unfinished(unfinished: tuple[Unfinished, ...]) -> str:
     return "; ".join([*told, *([f"and {more} more"] if more else [])]) or "nothing that is known"
 
 
-def manager_of(environ: Mapping[str, str]) -> str:
+def manager_of(environ: Mapping[str, str], *, told: bool = False) -> str:
     """Say who runs this process and starts it again when it has ended; empty if nobody is known.
 
     The variables of systemd reach all descendants of a service, so they count only in the process that it has started
     itself, which is known since systemd 248. Slurm is not among them: it starts no task again.
+
+    Args:
+      environ: the variables of this process.
+      told: whether systemd has said where it listens, by a variable that was taken out of the environment since.
     """
     own = environ.get("SYSTEMD_EXEC_PID", str(os.getpid())) == str(os.getpid())
-    if own and ("INVOCATION_ID" in environ or "NOTIFY_SOCKET" in environ):
+    if own and (told or "INVOCATION_ID" in environ or "NOTIFY_SOCKET" in environ):
         return "systemd"
     if "KUBERNETES_SERVICE_HOST" in environ:
         return "Kubernetes"

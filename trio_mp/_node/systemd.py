@@ -26,6 +26,13 @@ EXTENSION = 15.0
 AGAIN = 5.0
 """How often it is asked, in seconds."""
 
+_AGAIN_SPEAKING = 1.0
+"""How often a node that does not speak for the process looks whether it may, in seconds."""
+
+_SIGNS = 4
+"""How many signs of life are said in the time of the manager's watchdog. So the loop may stand for three quarters of
+it, which are three heartbeats where the watchdog waits for four."""
+
 _RETRY = 0.05
 """How long to wait when the manager cannot take a message, in seconds."""
 
@@ -56,6 +63,7 @@ class ManagerReport:
     def __init__(self, manager: ServiceManager | None, standing: Standing) -> None:
         self._manager = manager
         self._standing = standing
+        self._speaks = False
         self._is_ready = False
         self._is_stopping = False
         self._status = ""
@@ -70,8 +78,12 @@ class ManagerReport:
         """
         await trio.lowlevel.checkpoint()
         manager = self._manager
-        if manager is None or not manager.claim():
+        if manager is None or not manager.address:
             return
+        while not manager.claim():  # noqa: ASYNC110 - the one that speaks may run in another thread's loop
+            # The node that speaks now may end before this one.
+            await trio.sleep(_AGAIN_SPEAKING)
+        self._speaks = True
         try:
             if manager.watchdog is not None:
                 self._alive_at = trio.current_time()
@@ -83,11 +95,15 @@ class ManagerReport:
                 with trio.move_on_at(due if told else trio.current_time() + _RETRY):
                     await self._untold.wait()
         finally:
+            self._speaks = False
             manager.release()
 
     def _observe(self) -> None:
         # Now, and not in the task: a node that is cancelled ends its tasks first.
         assert self._manager is not None
+        if not self._speaks and self._manager.is_claimed:
+            # Another node speaks now.
+            return
         self._tell(self._manager)
         self._untold.set()
 
@@ -95,7 +111,8 @@ class ManagerReport:
         """Tell the manager what it does not know yet; returns whether it knows all of it now."""
         standing, now = self._standing, trio.current_time()
         ends = standing.closing and not standing.failed
-        stops = self._is_stopping or standing.draining.is_set() or ends
+        # A node that only drains goes on running: a manager that was told of a stop would send no signal any more.
+        stops = self._is_stopping or standing.stopping or ends
         lines: list[str] = []
         is_ready = self._is_ready or (standing.started.is_set() and not stops)
         if is_ready != self._is_ready:
@@ -117,5 +134,5 @@ class ManagerReport:
         if extends:
             self._extend_at = now + AGAIN
         if is_alive and manager.watchdog is not None:
-            self._alive_at = now + manager.watchdog / 2
+            self._alive_at = now + manager.watchdog / _SIGNS
         return True

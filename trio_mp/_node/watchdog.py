@@ -29,6 +29,8 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from types import FrameType
 
 import trio
@@ -134,7 +136,7 @@ class AwaitedTurn:
     """A turn of which a loop was asked, and which it has not made: for so long it stands.
 
     Args:
-      asked: when it was asked, or since when it is known to stand, by the watchdog's clock.
+      asked: says when it is asked, or since when it is known to stand, by the watchdog's clock.
       thread: the native ID of its thread.
 
     Attributes:
@@ -147,9 +149,10 @@ class AwaitedTurn:
 
     __slots__ = ("_asked", "found", "places", "say_at", "starvation", "stolen")
 
-    def __init__(self, asked: float, thread: int, say_at: float) -> None:
-        self._asked = asked
+    def __init__(self, asked: Callable[[], float], thread: int, say_at: float) -> None:
         self.starvation = Starvation(thread)
+        # Behind that, which waits for the interpreter lock once for each thread: the loop is asked only now.
+        self._asked = asked()
         self.stolen = 0.0
         self.places: Counter[str] = Counter()
         self.say_at = say_at
@@ -259,7 +262,7 @@ class WatchedLoop:
                     self._note(blocked)
                     log.warning("the event loop was %s", blocked, extra=fields("stalled", self._who()))
                 return
-            turn = AwaitedTurn(now - held, self._native, self._thread.patience)
+            turn = AwaitedTurn(lambda: self._thread.clock() - held, self._native, self._thread.patience)
             turn.places[place_of_frame(frame)] += 1
             self._turn = turn
             self.token.run_sync_soon(self._turned, turn)
@@ -323,8 +326,14 @@ class WatchdogThread:
                 loop = self._loops[token] = WatchedLoop(self, token)
             loop.nodes.append(node_id)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="trio_mp: watches event loops", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="trio_mp: watches event loops", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    # This process may have no more threads. The next node tries again.
+                    log.warning("nothing watches the event loop: %s", error, extra=fields("unwatched", node_id))
+                else:
+                    self._thread = thread
         return loop
 
     def leave(self, loop: WatchedLoop, node_id: str) -> None:
@@ -396,14 +405,18 @@ class Watchdog:
         self._thread = thread
         self._loop: WatchedLoop | None = None
 
-    async def run(self) -> None:
-        """Have the loop that runs this task watched, until it is cancelled. In virtual time it ends at once."""
-        await trio.lowlevel.checkpoint()
-        if not is_real_time(trio.lowlevel.current_clock()):
+    @contextmanager
+    def at_work(self, *, wanted: bool) -> Generator[None]:
+        """Have the loop that runs this task watched for the length of the block, if it is wanted; not in virtual time.
+
+        It is watched from the first moment on: the program may begin by computing.
+        """
+        if not wanted or not is_real_time(trio.lowlevel.current_clock()):
+            yield
             return
         loop = self._loop = self._thread.enter(self._node_id)
         try:
-            await trio.sleep_forever()
+            yield
         finally:
             self._loop = None
             self._thread.leave(loop, self._node_id)

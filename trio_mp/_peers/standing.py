@@ -32,6 +32,7 @@ class Standing:
       started: set when this node listens, and the services of its setting have started.
       draining: set when this node has begun to drain; never unset.
       drained: whether nothing is unfinished any more that a drain waits for.
+      stopping: whether the program is to end, for which the node drains first.
       closing: whether this node closes, or has closed.
       failed: whether it does so after an exception or a cancellation, and not in good order.
       unfinished: says for people what a drain still waits for, such as "3 calls, 1 mailbox"; empty if it does not know.
@@ -44,6 +45,7 @@ class Standing:
         self.started = trio.Event()
         self.draining = trio.Event()
         self.drained = False
+        self.stopping = False
         self.closing = False
         self.failed = False
         self.unfinished: Callable[[], str] = str
@@ -76,6 +78,11 @@ class Standing:
     def begin_draining(self) -> None:
         """Note that this node drains from now on."""
         self.draining.set()
+        self.changed()
+
+    def begin_stopping(self) -> None:
+        """Note that the program is to end when this node has drained."""
+        self.stopping = True
         self.changed()
 
     def begin_closing(self, *, failed: bool) -> None:

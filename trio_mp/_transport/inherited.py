@@ -136,7 +136,12 @@ def _address_of(inherited: socket.socket, name: str, what: str) -> str:
     if inherited.family not in {socket.AF_INET, socket.AF_INET6, unix} or inherited.type != socket.SOCK_STREAM:
         kind = f"{_name_of(inherited.family)}, {_name_of(inherited.type)}"
         raise _wrong(name, f"{what} to be a stream socket of TCP or in the file system, got {kind}: use ListenStream=")
-    if not inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+    try:
+        listens = bool(inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        # macOS does not say, so whoever has opened it is trusted.
+        listens = True
+    if not listens:
         raise _wrong(name, f"{what} to listen, got a socket that does not: use Accept=no in the socket unit")
     own = inherited.getsockname()
     if inherited.family != unix:

@@ -19,7 +19,8 @@ from .._events import fields
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 """How the manager says where it listens, and how often it wants to hear from which process."""
 
-_BUSY = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.EINTR})
+_BUSY = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What passes: the manager has much to read, or this process has no file descriptor or memory left."""
 
 log = logging.getLogger("trio_mp")
 
@@ -68,6 +69,11 @@ class ServiceManager:
     def claim(self) -> bool:
         """Be the one node that speaks for this process; says whether that has succeeded. Never waits."""
         return bool(self.address) and self._claimed.acquire(blocking=False)
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether a node speaks for this process."""
+        return self._claimed.locked()
 
     def release(self) -> None:
         """Let another node speak."""

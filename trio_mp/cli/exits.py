@@ -37,6 +37,7 @@ STATUSES: dict[int, str] = {
 _OF_CALLS = {"refused": REFUSED, "expired": TIME_RAN_OUT}
 """What a call is answered with that has a status of its own. Its time is that of `--timeout`."""
 
+
 class CommandFailed(Exception):
     """A command ends, with a status and a line for people.
 
