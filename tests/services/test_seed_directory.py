@@ -206,6 +206,18 @@ async def test_a_node_that_lives_and_whose_file_is_gone_writes_itself_again(
         await settled(network, 2)
 
 
+async def test_a_global_node_writes_itself_again_also_where_enough_others_are(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, "a")
+        await settled(network, 1)
+        monkeypatch.setattr(seed_directory, "is_needed", lambda _: False)
+        (file,) = tmp_path.iterdir()
+        file.unlink()
+        await until(lambda: written_in(tmp_path) == {"a"}, 60)
+
+
 async def test_a_node_whose_file_is_cut_short_writes_itself_again(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +106,7 @@ class SeedDirectory:
         try:
             others = await self._read()
             if self._written is not None:
-                await self._renew(others)
+                await self._renew()
             elif self._may_write() and is_needed(others):
                 await trio.sleep(max(SPREAD, TIMES * self._took) * self._network.environment.jitter())
                 if is_needed(await self._read()):
@@ -202,13 +202,16 @@ class SeedDirectory:
         self._written = None
         await self._remove([self._run])
 
-    async def _renew(self, others: Iterable[WrittenRun]) -> None:
-        """Say that this node lives. If its file is gone, or is not what it was, it is written again if it is needed."""
+    async def _renew(self) -> None:
+        """Say that this node lives. If its file is gone, or is not what it was, it is written again.
+
+        Also where enough others are written: this node is global all the same, and they may not know of each other.
+        """
         assert self._written is not None
         now = self._network.environment.wall_clock()
         moved = self._written.addresses != self._own_addresses()
         renewed = not moved and await self._in_thread(lambda: renew_seed_file(self._path, self._run, now))
-        if moved or (not (renewed and self._is_read_back) and is_needed(others)):
+        if moved or not (renewed and self._is_read_back):
             await self._write()
 
     async def _write(self) -> None:
