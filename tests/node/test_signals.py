@@ -221,6 +221,55 @@ async def test_a_handler_that_the_program_has_set_meanwhile_stays(autojump_clock
         signal.signal(signal.SIGTERM, before)
 
 
+@both_signals
+async def test_a_signal_while_the_last_block_is_left_comes_again_to_the_handler_from_before(
+    number: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    before = signal.signal(number, lambda got, _: heard.append(got))
+    try:
+        async with open_node() as node:
+            # Before the block has let go of the signals, and when it has forgotten itself already.
+            for place in ("settle", "_stop_hearing"):
+                original = getattr(STOPPING_PROCESS, place)
+
+                def signalled(original: Callable[[], None] = original) -> None:
+                    signal.raise_signal(number)
+                    original()
+
+                with monkeypatch.context() as patched:
+                    async with stop_on_signals(node) as stopping:
+                        patched.setattr(STOPPING_PROCESS, place, signalled)
+                assert heard == [number]
+                heard.clear()
+                await trio.sleep(1)
+                assert not stopping.begun.is_set()
+            async with stop_on_signals(node) as stopping:
+                leave = stopping._leave
+
+                def leave_late(*, cancelled: bool) -> None:
+                    signal.raise_signal(number)
+                    leave(cancelled=cancelled)
+
+                stopping._leave = leave_late  # type: ignore[method-assign]
+            assert heard == [number]
+            # What the signal had Trio do comes too late, and nothing is left of it.
+            await trio.sleep(1)
+            async with stop_on_signals(node) as stopping:
+                await trio.sleep(1)
+            assert not stopping.begun.is_set()
+            assert not node.draining.is_set()
+    finally:
+        signal.signal(number, before)
+
+
+async def test_nothing_begins_when_nobody_hears(autojump_clock: MockClock) -> None:
+    STOPPING_PROCESS.begin("an operator")
+    async with open_node() as node, stop_on_signals(node) as stopping:
+        await trio.sleep(1)
+        assert not stopping.begun.is_set()
+
+
 async def test_an_ignored_sigint_stays_ignored(autojump_clock: MockClock) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
