@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -261,6 +261,41 @@ async def test_a_signal_while_the_last_block_is_left_comes_again_to_the_handler_
             assert not node.draining.is_set()
     finally:
         signal.signal(number, before)
+
+
+async def test_a_forked_child_ends_by_sigterm(autojump_clock: MockClock) -> None:
+    async with open_node() as node:
+        with STOPPING_PROCESS.hearing():
+            async with stop_on_signals(node) as stopping:
+                child = os.fork()
+                if not child:
+                    # Nothing may leave this function in the child: it would go on with the tests.
+                    with suppress(BaseException):
+                        signal.raise_signal(signal.SIGTERM)
+                    os._exit(3)
+                _, status = os.waitpid(child, 0)  # noqa: ASYNC222 - it ends at once
+                assert os.WIFSIGNALED(status)
+                assert os.WTERMSIG(status) == signal.SIGTERM
+                assert STOPPING_PROCESS.hears
+                await trio.sleep(1)
+                assert not stopping.begun.is_set()
+
+
+def test_a_child_forgets_the_blocks() -> None:
+    before = handlers()
+
+    async def main() -> None:
+        within = handlers()
+        with STOPPING_PROCESS.hearing():
+            async with open_node() as node, stop_on_signals(node):
+                # As in a child, which may unwind all blocks.
+                STOPPING_PROCESS.forget()
+                assert handlers() == within
+                assert not STOPPING_PROCESS.hears
+        assert not STOPPING_PROCESS.hears
+
+    trio.run(main)
+    assert handlers() == before
 
 
 async def test_nothing_begins_when_nobody_hears(autojump_clock: MockClock) -> None:

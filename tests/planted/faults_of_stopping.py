@@ -94,6 +94,12 @@ STOPPING = (
         (f"{_TESTS}::test_nothing_begins_when_nobody_hears",),
     ),
     Fault(
+        "children_swallow_sigterm",
+        "a forked child of a program that stops on signals is not ended by SIGTERM",
+        (Change(_SIGNALS, "os.register_at_fork(after_in_child=STOPPING_PROCESS.forget)\n", ""),),
+        (f"{_TESTS}::test_a_forked_child_ends_by_sigterm",),
+    ),
+    Fault(
         "foreign_handler_replaced",
         "leaving the block takes away the handler that the program has set in it",
         (

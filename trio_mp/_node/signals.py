@@ -325,9 +325,23 @@ class StoppingProcess:
 
         If it is the last one, a signal that no block has taken up comes again, to the handler that was there before.
         """
+        if block not in self._blocks:
+            return  # this process is a child, and has forgotten it
         del self._blocks[block]
         self.settle()
         self._stop_hearing()
+
+    def forget(self) -> None:
+        """Give all signals their own handlers again, and know no block any longer: in a child that `os.fork` has made.
+
+        It has none of the tasks that would do what a signal asks for.
+        """
+        for number in tuple(self._before):
+            self._restore(number)
+        self._blocks.clear()
+        self._hearers = self._signals = self._missed = 0
+        self._cause = ""
+        self._opening = self._token = None
 
     def find(self, node: Node) -> Stopping | None:
         """Return a block of this node; None if there is none."""
@@ -378,6 +392,8 @@ class StoppingProcess:
             signal.signal(number, self._handle)
 
     def _stop_hearing(self) -> None:
+        if not self._hearers:
+            return  # this process is a child, and has forgotten it
         self._hearers -= 1
         if not self._hearers:
             for number in tuple(self._before):
@@ -423,3 +439,5 @@ class StoppingProcess:
 
 STOPPING_PROCESS = StoppingProcess()
 """Of this process."""
+
+os.register_at_fork(after_in_child=STOPPING_PROCESS.forget)
