@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -219,6 +219,90 @@ async def test_a_handler_that_the_program_has_set_meanwhile_stays(autojump_clock
         assert signal.getsignal(signal.SIGTERM) is own
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@both_signals
+async def test_a_signal_while_the_last_block_is_left_comes_again_to_the_handler_from_before(
+    number: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    before = signal.signal(number, lambda got, _: heard.append(got))
+    try:
+        async with open_node() as node:
+            # Before the block has let go of the signals, and when it has forgotten itself already.
+            for place in ("settle", "_stop_hearing"):
+                original = getattr(STOPPING_PROCESS, place)
+
+                def signalled(original: Callable[[], None] = original) -> None:
+                    signal.raise_signal(number)
+                    original()
+
+                with monkeypatch.context() as patched:
+                    async with stop_on_signals(node) as stopping:
+                        patched.setattr(STOPPING_PROCESS, place, signalled)
+                assert heard == [number]
+                heard.clear()
+                await trio.sleep(1)
+                assert not stopping.begun.is_set()
+            async with stop_on_signals(node) as stopping:
+                leave = stopping._leave
+
+                def leave_late(*, cancelled: bool) -> None:
+                    signal.raise_signal(number)
+                    leave(cancelled=cancelled)
+
+                stopping._leave = leave_late  # type: ignore[method-assign]
+            assert heard == [number]
+            # What the signal had Trio do comes too late, and nothing is left of it.
+            await trio.sleep(1)
+            async with stop_on_signals(node) as stopping:
+                await trio.sleep(1)
+            assert not stopping.begun.is_set()
+            assert not node.draining.is_set()
+    finally:
+        signal.signal(number, before)
+
+
+async def test_a_forked_child_ends_by_sigterm(autojump_clock: MockClock) -> None:
+    async with open_node() as node:
+        with STOPPING_PROCESS.hearing():
+            async with stop_on_signals(node) as stopping:
+                child = os.fork()
+                if not child:
+                    # Nothing may leave this function in the child: it would go on with the tests.
+                    with suppress(BaseException):
+                        signal.raise_signal(signal.SIGTERM)
+                    os._exit(3)
+                _, status = os.waitpid(child, 0)  # noqa: ASYNC222 - it ends at once
+                assert os.WIFSIGNALED(status)
+                assert os.WTERMSIG(status) == signal.SIGTERM
+                assert STOPPING_PROCESS.hears
+                await trio.sleep(1)
+                assert not stopping.begun.is_set()
+
+
+def test_a_child_forgets_the_blocks() -> None:
+    before = handlers()
+
+    async def main() -> None:
+        within = handlers()
+        with STOPPING_PROCESS.hearing():
+            async with open_node() as node, stop_on_signals(node):
+                # As in a child, which may unwind all blocks.
+                STOPPING_PROCESS.forget()
+                assert handlers() == within
+                assert not STOPPING_PROCESS.hears
+        assert not STOPPING_PROCESS.hears
+
+    trio.run(main)
+    assert handlers() == before
+
+
+async def test_nothing_begins_when_nobody_hears(autojump_clock: MockClock) -> None:
+    STOPPING_PROCESS.begin("an operator")
+    async with open_node() as node, stop_on_signals(node) as stopping:
+        await trio.sleep(1)
+        assert not stopping.begun.is_set()
 
 
 async def test_an_ignored_sigint_stays_ignored(autojump_clock: MockClock) -> None:

@@ -76,6 +76,30 @@ STOPPING = (
         (_NOTHING,),
     ),
     Fault(
+        "late_signal_swallowed",
+        "a signal that comes while the last block is left is lost",
+        (Change(_SIGNALS, "                signal.raise_signal(missed)\n", "                pass\n"),),
+        (f"{_TESTS}::test_a_signal_while_the_last_block_is_left_comes_again_to_the_handler_from_before",),
+    ),
+    Fault(
+        "late_signal_stays",
+        "a signal that comes while the last block is left has the next one drain at once",
+        (
+            Change(
+                _SIGNALS,
+                "        if not self._hearers:\n            return\n        self._missed",
+                "        self._missed",
+            ),
+        ),
+        (f"{_TESTS}::test_nothing_begins_when_nobody_hears",),
+    ),
+    Fault(
+        "children_swallow_sigterm",
+        "a forked child of a program that stops on signals is not ended by SIGTERM",
+        (Change(_SIGNALS, "os.register_at_fork(after_in_child=STOPPING_PROCESS.forget)\n", ""),),
+        (f"{_TESTS}::test_a_forked_child_ends_by_sigterm",),
+    ),
+    Fault(
         "foreign_handler_replaced",
         "leaving the block takes away the handler that the program has set in it",
         (

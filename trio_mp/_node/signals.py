@@ -45,8 +45,9 @@ def stop_on_signals(node: Node) -> AbstractAsyncContextManager[Stopping, bool]:
 
     Signals belong to the process. If several such blocks are open, for one node or for several, all nodes drain, and
     all blocks are cancelled when the last node has drained. A block that is entered later drains at once. When the last
-    block is left, the handlers are as they were before the first one, also if no signal has come. A SIGINT that the
-    process ignores, as shells have programs in the background do, stays ignored.
+    block is left, the handlers are as they were before the first one, also if no signal has come. A signal that came
+    too late for the block comes again, to them. A SIGINT that the process ignores, as shells have programs in the
+    background do, stays ignored.
 
     Args:
       node: the node.
@@ -151,8 +152,11 @@ class Stopping:
                 self.unfinished = self._node.unfinished()
             self.cut_short = cancelled
             self.over.set()
-        STOPPING_PROCESS.leave(self)
-        self._node._runtime.stopping = STOPPING_PROCESS.find(self._node)
+        try:
+            STOPPING_PROCESS.leave(self)
+        finally:
+            # A signal may have come again, whose handler raises.
+            self._node._runtime.stopping = STOPPING_PROCESS.find(self._node)
 
     def run_soon(self, function: Callable[[], object]) -> None:
         """Have Trio call a function, from the handler of a signal."""
@@ -279,6 +283,8 @@ class StoppingProcess:
         # How many signals have come, and how many of them the blocks know.
         self._signals = 0
         self._cause = ""
+        # The first signal, until a block or a command has taken it up; 0 if there is none.
+        self._missed = 0
         # What a signal cancels before the first block is entered, and the way there.
         self._opening: trio.CancelScope | None = None
         self._token: trio.lowlevel.TrioToken | None = None
@@ -304,8 +310,10 @@ class StoppingProcess:
         try:
             yield opening
         finally:
-            self._opening = self._token = None
+            # The command ends: that is what the signal wants.
+            self._missed = 0
             self._stop_hearing()
+            self._opening = self._token = None
 
     def enter(self, block: Stopping) -> None:
         """Note that a block is entered. Raises `RuntimeError` in another thread than the main thread."""
@@ -313,27 +321,48 @@ class StoppingProcess:
         self._opening = None
         self._blocks[block] = None
         if self._cause:
+            self._missed = 0
             block.begin(self._cause)
         if self._signals > 1:
             block.cut()
 
     def leave(self, block: Stopping) -> None:
-        """Note that a block is left. The others may have waited for it."""
+        """Note that a block is left. The others may have waited for it.
+
+        If it is the last one, a signal that no block has taken up comes again, to the handler that was there before.
+        """
+        if block not in self._blocks:
+            return  # this process is a child, and has forgotten it
         del self._blocks[block]
-        self._stop_hearing()
         self.settle()
+        self._stop_hearing()
+
+    def forget(self) -> None:
+        """Give all signals their own handlers again, and know no block any longer: in a child that `os.fork` has made.
+
+        It has none of the tasks that would do what a signal asks for.
+        """
+        for number in tuple(self._before):
+            self._restore(number)
+        self._blocks.clear()
+        self._hearers = self._signals = self._missed = 0
+        self._cause = ""
+        self._opening = self._token = None
 
     def find(self, node: Node) -> Stopping | None:
         """Return a block of this node; None if there is none."""
         return next((block for block in self._blocks if block._node is node), None)
 
     def begin(self, cause: str, *, restart: bool = False) -> None:
-        """Have all nodes drain. Does nothing if they do already.
+        """Have all nodes drain. Does nothing if they do already, or if nobody hears any longer.
 
         Args:
           cause: why.
           restart: whether the process asks to be started again.
         """
+        if not self._hearers:
+            return
+        self._missed = 0
         if self._cause:
             return
         self._cause = cause
@@ -369,11 +398,15 @@ class StoppingProcess:
             signal.signal(number, self._handle)
 
     def _stop_hearing(self) -> None:
+        if not self._hearers:
+            return  # this process is a child, and has forgotten it
         self._hearers -= 1
         if not self._hearers:
             for number in tuple(self._before):
                 self._restore(number)
-            self._signals, self._cause = 0, ""
+            missed, self._signals, self._cause, self._missed = self._missed, 0, "", 0
+            if missed:
+                signal.raise_signal(missed)
 
     def _restore(self, number: int) -> None:
         """Give a signal its own handler again, unless the program has set another one meanwhile."""
@@ -389,6 +422,8 @@ class StoppingProcess:
             self._restore(signal.SIGTERM)
         name = signal.Signals(number).name
         block = next(iter(self._blocks), None)
+        if not self._cause and (block is not None or self._token is None):
+            self._missed = self._missed or number
         if block is None:
             self._cause = self._cause or name
             if self._token is not None:
@@ -410,3 +445,5 @@ class StoppingProcess:
 
 STOPPING_PROCESS = StoppingProcess()
 """Of this process."""
+
+os.register_at_fork(after_in_child=STOPPING_PROCESS.forget)
