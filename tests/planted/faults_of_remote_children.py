@@ -16,11 +16,23 @@ REMOTE_CHILDREN = (
         (
             Change(
                 _REMOTE,
-                "        if self.is_certain(reason):\n            self._end",
-                "        if True:\n            self._end",
+                "        if self.is_certain(reason):\n            if identifier_of",
+                "        if True:\n            if identifier_of",
             ),
         ),
         (f"{_TESTS}::test_a_node_that_is_killed_has_its_child_run_elsewhere_within_the_bound",),
+    ),
+    Fault(
+        "back_to_a_node_that_closes",
+        "the next life is started on the node that has just closed, because its entry is still there",
+        (
+            Change(
+                _REMOTE,
+                "                self._places.lost = self.node_id\n            self._end",
+                "                pass\n            self._end",
+            ),
+        ),
+        (f"{_TESTS}::test_a_node_that_closes_has_ended_its_children",),
     ),
     Fault(
         "child_not_linked",

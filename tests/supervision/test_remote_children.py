@@ -93,7 +93,10 @@ def test_a_child_that_ends_normally_may_stay_ended() -> None:
     with_crew(scenario)
 
 
-def test_a_node_that_closes_has_ended_its_children() -> None:
+@pytest.mark.parametrize("seed", range(6))
+def test_a_node_that_closes_has_ended_its_children(seed: int) -> None:
+    """The next life begins at once, on another node: the entries of the first one may still be there."""
+
     async def scenario(network: SimulatedNetwork, node: Node, crew: Supervisor) -> None:
         child = await crew.spawn(Family(HOSTS), SERVE)
         await network.stop(lives[0].node_id)
@@ -103,7 +106,7 @@ def test_a_node_that_closes_has_ended_its_children() -> None:
         assert child.reason == ("node_closed", lives[0].node_id)
         assert second.node_id != lives[0].node_id
 
-    with_crew(scenario)
+    with_crew(scenario, seed=seed)
 
 
 def test_references_among_arguments_are_resolved_at_each_start() -> None:

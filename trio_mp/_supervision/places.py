@@ -20,8 +20,8 @@ log = logging.getLogger("trio_mp.supervisor")
 class Family:
     """A family of the database whose keys are ports or node IDs: a child runs on the node of any of them.
 
-    Each life runs on a node that is picked at random. The node on which the last life was lost is picked only if there
-    is no other. While the family is empty a start waits for its first entry.
+    Each life runs on a node that is picked at random. The node on which the last life was lost, or with which it has
+    ended, is picked only if there is no other. While the family is empty a start waits for its first entry.
 
     Attributes:
       name: the name of the family.
@@ -57,7 +57,7 @@ class PlacePicker:
       where: what the program has said.
 
     Attributes:
-      lost: the node on which the last life was lost, or an empty text.
+      lost: the node on which the last life was lost, or with which it has ended; or an empty text.
     """
 
     def __init__(self, runtime: Runtime, database: Database, where: Place) -> None:

@@ -40,6 +40,9 @@ from .child import EndOfLife
 from .local import resolve, stop_reason
 from .places import Place, PlacePicker
 
+_ENDS_OF_NODES = frozenset({"node_closed", "node_failed"})
+"""Reasons of ports that have died with their node."""
+
 log = logging.getLogger("trio_mp.supervisor")
 
 _SILENCE = 3.0
@@ -128,6 +131,9 @@ class RemoteLife:
 
     def _died(self, *reason: object) -> None:
         if self.is_certain(reason):
+            if identifier_of(reason) in _ENDS_OF_NODES:
+                # Its entries in families may be there for a moment longer.
+                self._places.lost = self.node_id
             self._end(reason, self._runtime.lifecycle.cause)
         else:
             self._give_up(reason)
