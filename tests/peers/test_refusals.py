@@ -37,15 +37,19 @@ async def test_the_node_that_has_sent_is_told(
             with pytest.raises(CallError) as caught:
                 await one.call(port, "ask")
             assert (caught.value.type_name, caught.value.maybe_delivered) == ("bad_message", False)
-            await until(lambda: bool(told))
+            # On a busy machine they are handled in several passes, and the rest is told a second later.
+            await until(lambda: sum(lost.count for lost in told) >= 100)
             text = "the handler of a message that begins with 'ask': expected 1 elements, got 0"
-            assert told == [Lost(port, 100, 0, ("bad_message", text), True)]
+            assert told == [Lost(port, lost.count, 0, ("bad_message", text), True) for lost in told]
+            first = len(told)
+            await trio.sleep(2)
             # The next ones together, a second later.
             for _ in range(5):
                 one.send(port, "ask")
                 await trio.sleep(0.1)
             await trio.sleep(2)
-            assert [lost.count for lost in told] == [100, 5]
+            assert sum(lost.count for lost in told[:first]) == 100
+            assert sum(lost.count for lost in told[first:]) == 5
         assert there == []
         assert text in caplog.text
         caplog.clear()

@@ -304,3 +304,14 @@ class QuietDatabases(RuleBasedStateMachine):
 
 TestQuietDatabases = QuietDatabases.TestCase
 TestQuietDatabases.settings = settings(deadline=None, stateful_step_count=60)
+
+
+def test_all_that_a_node_has_set_is_by_family() -> None:
+    replica = Replica("a", started=1, incarnation="0" * 16)
+    replica.set("red", "one", 1)
+    replica.set("green", "two", 2)
+    found = replica.all_owned()
+    assert found == {"red": {"one": 1}, "green": {"two": 2}}
+    # It is a copy.
+    found["red"].clear()
+    assert replica.owned("red") == {"one": 1}

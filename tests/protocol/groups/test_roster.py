@@ -356,6 +356,15 @@ def test_no_more_than_the_limit_are_monitored() -> None:
     assert len(attempts_of(Roster("node", 3).update({str(number): ("port", None) for number in range(9)}))) == 3
 
 
+def test_a_key_passes_over_a_place_on_a_node_that_is_leaving() -> None:
+    roster = Roster("node", 9)
+    roster.update({one: (f"{one}#{'n' * 16}", None) for one in "ab"})
+    found = {key: place.node_id for key in "0123456789" if (place := roster.choose_by_key(key, {"a"})) is not None}
+    assert set(found.values()) == {"b"}
+    every = {place.node_id for key in "0123456789" if (place := roster.choose_by_key(key, {"a", "b"})) is not None}
+    assert every == {"a", "b"}, "if all of them are, none is passed over"
+
+
 def test_a_member_of_a_full_node_is_chosen_only_if_there_is_no_other_one() -> None:
     roster = Roster("node", 9)
     ports = {f"{node_id}{number}": (f"{node_id}#{number:016}", None) for node_id in "ab" for number in range(2)}
