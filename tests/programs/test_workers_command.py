@@ -19,10 +19,15 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets, a
 APP = """\
 import os
 import pathlib
+import sys
 import trio
 
+def say(*words):
+    # In one piece: several workers write to the same pipe.
+    sys.stdout.write(" ".join(map(str, words)) + "\\n")
+
 async def main(node, mode):
-    print(mode, node.id)
+    say(mode, node.id)
     if mode == "fails":
         raise ValueError(mode)
     if mode == "once" and not pathlib.Path("failed").exists():
@@ -32,10 +37,10 @@ async def main(node, mode):
         await answer(node)
     if mode == "sleeps":
         try:
-            print("pid", os.getpid())
+            say("pid", os.getpid())
             await trio.sleep_forever()
         finally:
-            print("unwinds", node.id)
+            say("unwinds", node.id)
 
 async def answer(node):
     port = node.port()
@@ -44,17 +49,17 @@ async def answer(node):
     async def work(seconds):
         await node.draining.wait()
         await trio.sleep(seconds)
-        print("answered", node.id)
+        say("answered", node.id)
 
     node.send(port, "work", float(os.environ["BUSY"]))
-    print("pid", os.getpid())
+    say("pid", os.getpid())
     try:
         await trio.sleep_forever()
     finally:
-        print("unwinds", node.id)
+        say("unwinds", node.id)
 
 def service(node):
-    print("service", node.id, node._runtime.settings.secret_file)
+    say("service", node.id, node._runtime.settings.secret_file)
 
 """
 
