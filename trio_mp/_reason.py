@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Collection
+from itertools import islice
 from types import CodeType, FrameType
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
+
+T = TypeVar("T")
 
 Reason: TypeAlias = tuple[object, ...]
 """Why a port died: `()` for a normal death, else an identifier and, by custom, a text."""
@@ -27,6 +31,12 @@ _LONGEST_IDENTIFIER = 64
 
 _BELOW_PROGRAMS = sys.stdlib_module_names | {"trio", "outcome"}
 """The packages below programs. An exception that was raised in them may still be the program's mistake."""
+
+
+def listed(things: Collection[T], most: int, say: Callable[[T], str] = str) -> str:
+    """Name the first of several things in one line, so many at most, and say how many more there are."""
+    shown, more = [say(thing) for thing in islice(things, most)], len(things) - most
+    return "; ".join([*shown, f"and {more} more"] if more > 0 else shown)
 
 
 def is_normal(reason: Reason) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from busy_ports import busy_port
 from network_helpers import FakeNetwork, Inbox, Notices, open_pair, open_test_node
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -21,17 +22,6 @@ ENDINGS: dict[str, Callable[[Inspector], Awaitable[object]]] = {
     "stop": lambda inspector: inspector.stop(),
     "restart": lambda inspector: inspector.restart(force=True),
 }
-
-
-def busy_port(node: Node, seconds: float) -> str:
-    port = node.port()
-
-    @port.on("work", reply=True)
-    async def work() -> str:
-        await trio.sleep(seconds)
-        return "done"
-
-    return str(port)
 
 
 @asynccontextmanager

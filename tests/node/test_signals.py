@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import trio
+from busy_ports import busy_port
 from network_helpers import FakeNetwork, Inbox, Notices, open_pair, open_test_node
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -36,18 +37,6 @@ def same_handlers() -> Iterator[None]:
         signal.signal(number, handler)  # type: ignore[arg-type]
     assert after == before
     assert not STOPPING_PROCESS.hears
-
-
-def busy_port(node: Node, seconds: float) -> str:
-    """A port whose handler takes so long for each message."""
-    port = node.port()
-
-    @port.on("work", reply=True)
-    async def work() -> str:
-        await trio.sleep(seconds)
-        return "done"
-
-    return str(port)
 
 
 @asynccontextmanager

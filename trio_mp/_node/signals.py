@@ -20,6 +20,7 @@ import trio
 
 from .._events import fields
 from .._protocol.drain import Drained, Unfinished
+from .._reason import listed
 from .._supervision.processes import RESTART_STATUS
 from .._transport.service_manager import SERVICE_MANAGER
 from .node import Node
@@ -245,9 +246,7 @@ def is_cancellation(error: BaseException | None) -> bool:
 
 def told_unfinished(unfinished: tuple[Unfinished, ...]) -> str:
     """Say what is unfinished, in one line of bounded length."""
-    told = [str(each) for each in unfinished[:_MOST_LOGGED]]
-    more = len(unfinished) - len(told)
-    return "; ".join([*told, *([f"and {more} more"] if more else [])]) or "nothing that is known"
+    return listed(unfinished, _MOST_LOGGED) or "nothing that is known"
 
 
 def manager_of(environ: Mapping[str, str], *, told: bool = False) -> str:

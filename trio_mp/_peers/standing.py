@@ -7,9 +7,10 @@ these tell it what becomes of the node, and the node port reads from it that the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import islice
 
 import trio
+
+from .._reason import listed
 
 SHOWN = 5
 """How many seeds a text names with what is wrong there."""
@@ -148,9 +149,7 @@ class Standing:
         """What is wrong at the seeds, in one line."""
         # Copied in one step: another thread may ask while the thread of Trio writes.
         failures = dict(self._failures or {})
-        shown = [_printable(f"{seed}: {why}") for seed, why in islice(failures.items(), SHOWN)]
-        more = len(failures) - len(shown)
-        return "; ".join([*shown, f"and {more} more"] if more else shown)
+        return listed(failures.items(), SHOWN, lambda failure: _printable(": ".join(failure)))
 
 
 def _printable(text: str) -> str:

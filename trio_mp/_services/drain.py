@@ -19,7 +19,7 @@ from .._peers.peer import Peer
 from .._ports.port import Port, queued_in, state_of
 from .._protocol import requests
 from .._protocol.drain import Drain, Drained, MailboxReader, NodeWork, PortWork, Unfinished
-from .._reason import Reason
+from .._reason import Reason, listed
 from .._runtime import Runtime
 from .database import Database
 
@@ -100,13 +100,11 @@ class DrainService:
                 self._within -= Counter([port])
 
     def _log_end(self, drained: Drained) -> None:
-        left = [str(each) for each in drained.unfinished[:_SHOWN]]
-        more = len(drained.unfinished) - len(left)
-        texts = "; ".join([*left, f"and {more} more"] if more else left)
+        left = listed(drained.unfinished, _SHOWN)
         log.log(
             logging.WARNING if left else logging.INFO,
             "this node has drained: %s",
-            f"unfinished is {texts}" if left else "all that was sent before is handled",
+            f"unfinished is {left}" if left else "all that was sent before is handled",
             extra=fields("draining", self._runtime.id),
         )
 

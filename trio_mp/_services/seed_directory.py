@@ -21,6 +21,7 @@ from .._events import fields
 from .._peers.network import Network
 from .._protocol.membership.messages import Addresses
 from .._protocol.membership.written import OLD, WrittenRun, is_needed, is_one_too_many
+from .._reason import listed
 from .._transport.addresses import UNIX_PATH_LIMIT, Address, DirectorySeed, UnixAddress, parse_address
 from .._transport.seed_files import (
     SeedFile,
@@ -134,9 +135,7 @@ class SeedDirectory:
         listing = await self._in_thread(lambda: self._list(now))
         self._took = trio.current_time() - begun
         if listing.faults:
-            named = "; ".join(listing.faults[:_FAULTS_NAMED])
-            more = f"; and {len(listing.faults) - _FAULTS_NAMED} more" if len(listing.faults) > _FAULTS_NAMED else ""
-            self._warn_of_files(f"{named}{more}")
+            self._warn_of_files(listed(listing.faults, _FAULTS_NAMED))
         files = [file for file in listing.files if file.run != self._run]
         self._is_read_back = any(self._is_written(file) for file in listing.files)
         others = [self._judge(file, now) for file in files]
