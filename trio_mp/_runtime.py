@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Awaitable, Callable, Iterable
+from threading import get_ident
 from typing import Any, Protocol, cast
 
 import trio
@@ -139,7 +139,7 @@ class Runtime:
         self.launched = False
         self.standing = Standing(network.failures if network is not None else None)
         self._finishing = False
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         self._name_prefix = f"{self.incarnation[:8]}."
         # The random parts of the next names. The source of randomness is asked for many at once, because each
         # question has a fixed cost.
@@ -161,14 +161,20 @@ class Runtime:
         Args:
           prefix: what the name begins with; empty for a port that this node makes for itself.
         """
-        self.check_new()
-        return self.late_name(prefix)
+        # In line, and in this order, because a million ports are made by it. `check_new` finds out what is wrong.
+        if self.closing or self.lifecycle.lingering or get_ident() != self._thread:
+            self.check_new()
+        parts = self._random_parts or self._refill()
+        return (prefix or self._name_prefix) + parts.pop()
 
     def late_name(self, prefix: str = "") -> str:
         """A name as `next_name` gives it, also while the node closes: for a port that ends with one that is there."""
-        if not self._random_parts:
-            self._random_parts = random_parts(self.environment.entropy)
-        return (prefix or self._name_prefix) + self._random_parts.pop()
+        parts = self._random_parts or self._refill()
+        return (prefix or self._name_prefix) + parts.pop()
+
+    def _refill(self) -> list[str]:
+        self._random_parts = random_parts(self.environment.entropy)
+        return self._random_parts
 
     def check_new(self) -> None:
         """Check that the running code may make something new on this node now: as `check_open`, and it is not closing.
@@ -204,7 +210,7 @@ class Runtime:
 
     def check_thread(self) -> None:
         """Check that this is the thread that runs the node. Raises `RuntimeError`."""
-        if threading.get_ident() != self._thread:
+        if get_ident() != self._thread:
             raise RuntimeError(WRONG_THREAD)
 
     def route(self, port: str | PortReference) -> tuple[Peer | None, str]:

@@ -22,6 +22,12 @@ _CLOSED = "tests/node/test_node_closed.py"
 # What counts, in the place of what is drawn.
 _COUNTED = "urlsafe_b64encode(b''.join(number.to_bytes(_RANDOM_BYTES, 'big') for number in range(_POOL)))"
 
+# The end of `next_name`.
+_NEXT_PART = """            self.check_new()
+        parts = self._random_parts or self._refill()
+        return (prefix or self._name_prefix) + parts.pop()
+"""
+
 PORTS = (
     Fault(
         "killed_reply_ports_waited_for",
@@ -45,7 +51,7 @@ PORTS = (
     Fault(
         "port_name_used_again",
         "point 3: a port gets the name of one that has died",
-        (Change(_RUNTIME, "+ self._random_parts.pop()", "+ self._random_parts[-1 - len(self.lifecycle.ports)]"),),
+        (Change(_RUNTIME, _NEXT_PART, _NEXT_PART.replace("pop()", "__getitem__(-1 - len(self.lifecycle.ports))")),),
         ("tests/ports/test_ports.py::test_ports_never_share_an_id",),
     ),
     Fault(
@@ -69,8 +75,8 @@ PORTS = (
         (
             Change(
                 _RUNTIME,
-                "+ self._random_parts.pop()",
-                "+ (self._spawn_mark if prefix else self._random_parts.pop())",
+                _NEXT_PART,
+                _NEXT_PART.replace("parts.pop()", "(self._spawn_mark if prefix else parts.pop())"),
             ),
         ),
         ("tests/ports/test_port_names.py::test_reply_ports_and_spawned_ones_cannot_be_guessed_either",),

@@ -95,19 +95,19 @@ STATISTICS = (
     Fault(
         "calls_are_taken_off_the_monitors",
         "when a port dies its calls are taken off the number of monitors, in which they are not",
-        (Change(_LIFECYCLE, "not isinstance(monitor, CallMonitor)", "True"),),
+        (Change(_LIFECYCLE, "if monitor.__class__ is not CallMonitor:", "if True:"),),
         (f"{_STATISTICS}::TestLocal::test_counts_calls_and_not_their_monitors",),
     ),
     Fault(
-        "messages_of_dead_ports_wait",
-        "messages in the mailbox of a dead port are counted as waiting for ever",
-        (Change("_ports/mailbox.py", "        self._messages.drop()\n", ""),),
+        "mailboxes_hold_nothing",
+        "messages in mailboxes are not counted as waiting",
+        (Change(_LIFECYCLE, "{**self.busy, **self.mailboxes}", "self.busy"),),
         (f"{_STATISTICS}::TestLocal::test_counts_what_waits_in_ports_until_it_is_taken_or_its_port_dies",),
     ),
     Fault(
-        "messages_for_busy_ports_wait",
-        "messages for a busy port that has died are counted as waiting for ever",
-        (Change(_LIFECYCLE, "            state.pending.drop()\n", ""),),
+        "nothing_waits_for_handlers",
+        "messages for handlers that run are not counted as waiting",
+        (Change(_LIFECYCLE, "{**self.busy, **self.mailboxes}", "self.mailboxes"),),
         (f"{_STATISTICS}::TestLocal::test_counts_what_waits_in_ports_until_it_is_taken_or_its_port_dies",),
     ),
     Fault(

@@ -43,32 +43,17 @@ class _Received:
         self.source = source
 
 
-class Waiting:
-    """How many messages wait in all ports of a node.
-
-    Attributes:
-      count: how many. The backlogs of the ports change it.
-    """
-
-    __slots__ = ("count",)
-
-    def __init__(self) -> None:
-        self.count = 0
-
-
 class Backlog:
     """Messages that wait, the oldest first.
 
     Args:
       limit: how many may wait.
       size_limit: how many bytes of memory those may take that were received from other nodes.
-      waiting: where its messages are counted among those of other ports, as long as it is in use.
     """
 
-    __slots__ = ("_limit", "_messages", "_size", "_size_limit", "_waiting")
+    __slots__ = ("_limit", "_messages", "_size", "_size_limit")
 
-    def __init__(self, limit: int, size_limit: int, waiting: Waiting | None = None) -> None:
-        self._waiting = waiting if waiting is not None else Waiting()
+    def __init__(self, limit: int, size_limit: int) -> None:
         self._limit = limit
         self._size_limit = size_limit
         # Messages of this node are kept as they are, without `_Received`, for speed. They are not measured, because
@@ -95,21 +80,18 @@ class Backlog:
             return f"{self._limit} messages were waiting"
         if not received:
             self._messages.append(message)
-            self._waiting.count += 1
             return ""
         size = memory_of(message)
         if self._size + size > self._size_limit:
             return f"messages of {self._size} bytes were waiting, and the next one has {size}"
         self._size += size
         self._messages.append(_Received(message, size, received))
-        self._waiting.count += 1
         return ""
 
     def pop(self, index: int = 0) -> tuple[tuple[object, ...], object]:
         """Take a message away; returns it, and what was said of who sent it. Raises `IndexError`."""
         message = self._messages[index]
         del self._messages[index]
-        self._waiting.count -= 1
         if isinstance(message, _Received):
             self._size -= message.size
             return message.message, message.source
@@ -121,7 +103,6 @@ class Backlog:
             message = self._messages.popleft()
         except IndexError:
             return None
-        self._waiting.count -= 1
         if isinstance(message, _Received):
             self._size -= message.size
             return message.message
@@ -130,11 +111,3 @@ class Backlog:
     def __iter__(self) -> Iterator[tuple[object, ...]]:
         for message in self._messages:
             yield message.message if isinstance(message, _Received) else message
-
-    def drop(self) -> None:
-        """Count its messages no longer: the port has died, and nobody gets them.
-
-        They stay where they are, because somebody may be walking through them.
-        """
-        self._waiting.count -= len(self._messages)
-        self._waiting = Waiting()

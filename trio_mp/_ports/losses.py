@@ -17,6 +17,7 @@ from .._events import fields
 from .._ids import is_port_name, join_port, node_of
 from .._reason import Reason, bad_message, no_such_port, not_running
 from .context import running_variable
+from .handlers import is_sync_function
 from .instruments import Instruments
 from .port import Port, state_of
 from .run_queue import Job, RunQueue
@@ -27,8 +28,6 @@ _REMEMBERED = 1000
 
 _AT_ONCE = 100
 """How many losses are told in one job; other work has its turn between two."""
-
-_NOT_SYNC = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 log = logging.getLogger("trio_mp.port")
 
@@ -110,7 +109,7 @@ class Losses:
 
     def listen(self, function: Callable[[Lost], object], owner: Port | None) -> LossListener:
         """See `Node.on_lost`. The listener ends with its owner, in whose context the function is called."""
-        if any(is_kind(function) for is_kind in _NOT_SYNC) or not callable(function):
+        if not is_sync_function(function):
             raise TypeError(f"on_lost(): expected a sync function, got {function!r}")
         listener = LossListener(self, function, owner)
         if owner is not None:

@@ -116,7 +116,6 @@ class Mailbox:
         self._quietly = quietly
         self._cause = cause if self._task is not None or self._yielding else None
         # A limit of 0 refuses what a dispatch that is going on may still put in.
-        self._messages.drop()
         self._messages = Backlog(0, 0)
         self._latest = None
         if self._task is not None:

@@ -119,20 +119,6 @@ class Port(PortID):
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (str.__str__(self),)
 
-    @classmethod
-    def _make(cls, lifecycle: PortLifecycle, port_id: str, handler: Handler | None = None) -> Port:
-        port = str.__new__(cls, port_id)
-        port._lifecycle = lifecycle
-        port._tags = None
-        port._default = handler
-        port._state = None
-        port._received = 0
-        now = lifecycle.clock()
-        if now - lifecycle.moment > SAME_MOMENT:
-            lifecycle.moment = now
-        port._born = lifecycle.moment
-        return port
-
     @property
     def name(self) -> str:
         """The name of this port within its node: the part of the port ID behind the `#`."""
@@ -405,7 +391,16 @@ def new_port(lifecycle: PortLifecycle, name: str, handler: Handler | None = None
     """A new port of this name, in the table of its node."""
     if handler is not None and not callable(handler):
         raise TypeError(f"a handler: expected a function, got {handler!r}")
-    port = Port._make(lifecycle, f"{lifecycle.id}#{name}", handler)
+    port = str.__new__(Port, f"{lifecycle.id}#{name}")
+    port._lifecycle = lifecycle
+    port._tags = None
+    port._default = handler
+    port._state = None
+    port._received = 0
+    now = lifecycle.clock()
+    if now - lifecycle.moment > SAME_MOMENT:
+        lifecycle.moment = now
+    port._born = lifecycle.moment
     lifecycle.ports[name] = port
     return port
 

@@ -118,8 +118,28 @@ class Vocabulary(Generic[R_co]):
 def _reader(make: Callable[..., Any], accepts: tuple[Callable[[object], bool], ...], start: int, rest: bool) -> Any:
     """The function that reads one kind of message, whose fields begin at an index."""
     end = start + len(accepts)
+    # As at the end, without a loop, for the messages of which there may be one for each port and call.
+    if len(accepts) == 1 and rest:
+        (only,) = accepts
+
+        def read_one(message_untrusted: Message) -> object:
+            if len(message_untrusted) < end or not only(message_untrusted[start]):
+                return None
+            return make(message_untrusted[start], message_untrusted[end:])
+
+        return read_one
+
+    if len(accepts) == 1:
+        (only,) = accepts
+
+        def read_only(message_untrusted: Message) -> object:
+            if len(message_untrusted) != end or not only(message_untrusted[start]):
+                return None
+            return make(message_untrusted[start])
+
+        return read_only
+
     if len(accepts) == 2 and not rest:
-        # As below, in one expression: a reply is such a message.
         one, two = accepts
 
         def read_two(message_untrusted: Message) -> object:

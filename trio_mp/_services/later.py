@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,6 +10,7 @@ import trio
 
 from .._events import fields
 from .._ids import PortReference, join_port
+from .._ports.handlers import is_sync_function
 from .._ports.monitor import MonitorCallback
 from .._ports.timer import Timer
 from .._protocol.wire import codec
@@ -20,8 +20,6 @@ from .._reason import Reason, describe, reason_lost, transport_error
 from .._runtime import Runtime
 
 log = logging.getLogger("trio_mp")
-
-_NOT_SYNC = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
 def send_after(runtime: Runtime, seconds: float, port: str | PortReference, message: tuple[Any, ...]) -> Timer:
@@ -128,7 +126,7 @@ def callback_of(
             _notify(runtime, action, message, reason)
 
         return notify
-    if any(is_kind(action) for is_kind in _NOT_SYNC) or not callable(action):
+    if not is_sync_function(action):
         raise TypeError(f"monitor(): expected a sync function or a port as the action, got {action!r}")
     if message:
         raise TypeError(

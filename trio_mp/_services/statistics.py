@@ -189,7 +189,7 @@ def measure(runtime: Runtime, calls: Calls) -> NodeStatistics:
         bytes_in=total.bytes_in,
         bytes_out=total.bytes_out,
         waiting=len(dispatcher.queue),
-        waiting_in_ports=lifecycle.waiting.count,
+        waiting_in_ports=lifecycle.count_waiting(),
         lost=dict(lifecycle.losses.counted.counts),
         ports=len(lifecycle.ports),
         unwinding=len(lifecycle.unwinding),
