@@ -24,10 +24,10 @@ DOORS = ("trio_mp", "trio_mp.abc", "trio_mp.lowlevel", "trio_mp.testing")
 
 MADE_BY_PROGRAMS = {
     *("Backoff", "Certificate", "Family"),
-    *("Environment", "MemoryTransport", "SocketTransport", "TCPAddress", "UnixAddress"),
+    *("MemoryTransport", "TCPAddress", "UnixAddress"),
     *("Bounds", "Link", "Oracle", "SimulatedNetwork", "Trace", "Witness"),
 }
-"""The classes, beside exceptions, whose constructors are for programs and tests."""
+"""The classes, beside exceptions, whose constructors are for programs and tests, with arguments that can be read."""
 
 _MUST_LEAD_SOMEWHERE = re.compile(r"(trio|trio_mp|[A-Z]\w*)(\.\w+)+")
 """Names of Trio and of this package, and members of classes."""
