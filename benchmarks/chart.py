@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from xml.sax.saxutils import escape
 
 from trio_mp.cli.bench.catalogue import GROUPS, WorkloadGroup
@@ -13,6 +14,11 @@ PANELS = ("local", "one_way/tcp/1/100", "round_trip/tcp", "bulk/1MiB", "kill")
 
 WIDTH, LEFT, RIGHT = 760, 300, 90
 ROW, GAP, TITLE = 20, 22, 26
+LINE = 16
+"""How much higher a row is for each further line of its label."""
+
+LABEL = 40
+"""How many characters have room in a line of a label: `LEFT` has 7 pixels for each, and texts take less."""
 
 # A panel stands behind the chart, so that it can be read on a page of any colour.
 STYLE = """
@@ -40,8 +46,9 @@ def draw_chart(results: BenchResults) -> str:
         if group.key in PANELS:
             rows = _rows(results, group)
             if rows:
-                parts += _panel(group, rows, top)
-                top += TITLE + ROW * len(rows) + GAP
+                panel, height = _panel(group, rows, top)
+                parts += panel
+                top += height + GAP
     about = "Medians of trio_mp and its peers; the figures are in the table"
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" role="img" aria-label="{about}">'
     back = f'<rect class="back" width="{WIDTH}" height="{top}" rx="8"/>'
@@ -57,20 +64,26 @@ def _rows(results: BenchResults, group: WorkloadGroup) -> list[tuple[str, Measur
     return [*shown, *((line.program, line) for line in others)] if shown else []
 
 
-def _panel(group: WorkloadGroup, rows: list[tuple[str, Measurement]], top: int) -> list[str]:
+def _panel(group: WorkloadGroup, rows: list[tuple[str, Measurement]], top: int) -> tuple[list[str], int]:
+    """Draw a panel from there on. Returns its parts and its height."""
     better = "more" if group.more_is_better else "less"
     parts = [f'<text class="title" x="16" y="{top + 16}">{escape(group.title)} ({better} is better)</text>']
     most = max(line.estimate.high for _, line in rows)
     scale = (WIDTH - LEFT - RIGHT) / most if most else 0
-    for index, (title, line) in enumerate(rows):
-        y = top + TITLE + index * ROW
+    y = top + TITLE
+    for title, line in rows:
         found = line.estimate
         end, low, high = (LEFT + value * scale for value in (found.median, found.low, found.high))
         kind = "ours" if line.program == OURS else "peer"
+        label = textwrap.wrap(title, LABEL)
         parts += [
-            f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{escape(title)}</text>',
+            *(
+                f'<text x="{LEFT - 8}" y="{y + 14 + LINE * index}" text-anchor="end">{escape(text)}</text>'
+                for index, text in enumerate(label)
+            ),
             f'<rect class="{kind}" x="{LEFT}" y="{y + 3}" width="{max(end - LEFT, 1):.1f}" height="{ROW - 6}"/>',
             f'<line class="span" x1="{low:.1f}" x2="{high:.1f}" y1="{y + 10}" y2="{y + 10}"/>',
             f'<text x="{high + 6:.1f}" y="{y + 14}">{number(found.median)}</text>',
         ]
-    return parts
+        y += ROW + LINE * (len(label) - 1)
+    return parts, y - top

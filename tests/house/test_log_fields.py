@@ -74,8 +74,8 @@ def test_fields_are_texts_and_hide_nothing_of_a_record() -> None:
     assert not set(found) & set(vars(record))
 
 
-@pytest.mark.parametrize("table", [EVENTS, CAUSES], ids=["events", "causes"])
-def test_the_page_has_each_row(table: dict[str, str]) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "observing.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name, table", [("loggers", EVENTS), ("observing", CAUSES)], ids=["events", "causes"])
+def test_the_page_has_each_row(name: str, table: dict[str, str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / f"{name}.md").read_text(encoding="utf-8")
     rows = "".join(f"| `{word}` | {text} |\n" for word, text in table.items())
-    assert f"| --- | --- |\n{rows}\n" in page, f"docs/observing.md: expected this table:\n{rows}"
+    assert f"| --- | --- |\n{rows}" in page, f"docs/{name}.md: expected this table:\n{rows}"

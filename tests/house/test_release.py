@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doc_pages import pieces_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -145,6 +146,67 @@ def test_addresses_of_the_project_are_those_that_pyproject_names() -> None:
 )
 def test_another_address_is_found(text: str, count: int) -> None:
     assert len(strange_addresses(text, {"Homepage": "https://example.org/trio_mp"})) == count
+
+
+# The links of README --------------------------------------------------------------------------------------------------
+
+
+def headings_of(page: str) -> set[str]:
+    """The headings of a page, as the fragments that lead to them."""
+    found = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def wrong_links(text: str, urls: dict[str, str], root: Path) -> list[str]:
+    """The links that lead nowhere from where a text is read: at PyPI, where there is nothing beside it.
+
+    Args:
+      text: the text, in Markdown.
+      urls: those of pyproject.toml.
+      root: the checkout, in which the pages and files are to which links lead.
+    """
+    text = "\n".join(piece.text for piece in pieces_of(text) if piece.kind == "prose")
+    text = re.sub(r"`[^`]*`", "", text)
+    definition = re.compile(r"^\[([^\]]+)\]: (\S+)$", re.MULTILINE)
+    defined, text = dict(definition.findall(text)), definition.sub("", text)
+    used = [second or first for first, second in re.findall(r"\[([^\]]+)\](?:\[([^\]]+)\]|(?![\[(]))", text)]
+    wrong = [f"[{name}] is not defined" for name in used if name not in defined]
+    wrong += [f"[{name}] is not used" for name in defined if name not in used]
+    for target in (*defined.values(), *re.findall(r"\]\(([^)]+)\)", text)):
+        page = re.fullmatch(re.escape(urls["Documentation"]) + r"/en/latest/([\w-]+)\.html(?:#([\w-]+))?", target)
+        file = re.fullmatch(re.escape(urls["Source"]) + r"/(?:blob|raw)/main/(\S+)", target)
+        if page is not None:
+            path = root / "docs" / f"{page[1]}.md"
+            if not path.is_file() or (page[2] and page[2] not in headings_of(path.read_text(encoding="utf-8"))):
+                wrong.append(target)
+        elif not (target.startswith("https://") if file is None else (root / file[1]).is_file()):
+            wrong.append(target)
+    return wrong
+
+
+def test_the_links_of_the_readme_lead_somewhere_from_anywhere() -> None:
+    assert wrong_links((ROOT / "README.md").read_text(encoding="utf-8"), PROJECT["project"]["urls"], ROOT) == []
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("[x](https://docs.example/en/latest/a.html#a-b) and [y](https://source.example/blob/main/docs/a.md)", []),
+        ("[x](docs/a.md)", ["docs/a.md"]),
+        ("[x](https://docs.example/en/latest/b.html)", ["https://docs.example/en/latest/b.html"]),
+        ("[x](https://docs.example/en/latest/a.html#c)", ["https://docs.example/en/latest/a.html#c"]),
+        ("![x](https://source.example/raw/main/b.svg)", ["https://source.example/raw/main/b.svg"]),
+        ("[x] and [y][x]\n\n[x]: https://other.example\n", []),
+        ("[y][x]\n", ["[x] is not defined"]),
+        ("[x]: https://other.example\n", ["[x] is not used"]),
+        ("[x]\n\n[x]: docs/a.md\n", ["docs/a.md"]),
+    ],
+)
+def test_a_wrong_link_is_found(text: str, said: list[str], tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("# A: `b`\n", encoding="utf-8")
+    urls = {"Documentation": "https://docs.example", "Source": "https://source.example"}
+    assert wrong_links(text, urls, tmp_path) == said
 
 
 # Changes --------------------------------------------------------------------------------------------------------------

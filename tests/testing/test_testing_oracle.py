@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
+from doc_pages import ROOT
 
 from trio_mp import Reason
 from trio_mp.testing import Bounds, Cause, Oracle, PromiseBroken, Rule
@@ -589,3 +591,10 @@ def test_the_report_names_seed_and_rule() -> None:
     with pytest.raises(PromiseBroken) as again:
         h.oracle.queued("a/1", "b", 10, 1, 1)
     assert again.value is info.value
+
+
+def test_the_page_lists_each_rule() -> None:
+    page = (ROOT / "docs" / "proof.md").read_text(encoding="utf-8")
+    table = page.partition("| rule | what it says |\n")[2].partition("\n\n")[0]
+    named = re.findall(r"^\| ([a-z][A-Za-z ]+) \|", table, re.MULTILINE)
+    assert sorted(name.lower() for name in named) == sorted(rule.name.lower().replace("_", " ") for rule in Rule)

@@ -196,7 +196,7 @@ class Group(AsyncIterator[MembershipEvent]):
             time limit.
 
         Returns:
-          The reply: its one element, if `reply` was given; else all of it, as a tuple.
+          The one element of the reply, if `reply` was given; else the whole reply, as a tuple.
 
         Raises:
           PortDied: the member died first, or messages to it may have been lost, and `again` was not given.

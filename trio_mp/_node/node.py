@@ -47,8 +47,8 @@ T = TypeVar("T")
 class Node:
     """One membership in the network: its ports, and the way to all others. Made by `open_node`.
 
-    Everything but `open_port`, `open_stream`, `flush`, `call`, `wait_death`, `wait_attached` and `drain` is sync
-    and never blocks. All of it belongs to the thread that runs Trio; from others use
+    A method that is not async never blocks, and is no checkpoint. `watch_nodes` and each `open_…` return an async
+    context manager. All of it belongs to the thread that runs Trio; from others use
     `trio.from_thread.run_sync(node.send, …)`.
     """
 
@@ -319,7 +319,7 @@ class Node:
             element, and is converted to that type.
 
         Returns:
-          The reply: its one element, if `reply` was given; else all of it, as a tuple.
+          The one element of the reply, if `reply` was given; else the whole reply, as a tuple.
 
         Raises:
           PortDied: the port died first, or messages to it may have been lost.
@@ -497,7 +497,7 @@ class Node:
             node, kills the one that is left.
 
         Returns:
-          The new port's ID, at once: this node can send to it and monitor it before it exists. Nothing of the
+          The new port's ID, at once. This node can send to it and monitor it before it exists. Nothing of the
           function's effects can be seen before this returns. If the port cannot be made, its monitors fire with
           `("spawn_failed", …)`. Give the ID to a third node only after the port has answered: else one
           message of that node may arrive before the port exists, where it is dropped, and the next one after.

@@ -112,7 +112,7 @@ class Stopping:
 
     @property
     def exit_status(self) -> int:
-        """The exit status for a program that ends now: 0, or 1 if its node was cut short; 75 to be started again."""
+        """The exit status for a program that ends now. 0, or 1 if its node was cut short; 75 to be started again."""
         return self._node._runtime.exit_status or int(self.cut_short)
 
     # The block -----------------------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ class Port(PortID):
 
     @property
     def name(self) -> str:
-        """The name of this port within its node: the part of the port ID behind the `#`."""
+        """The part of the port ID behind the `#`, which names this port within its node."""
         return self[self.index("#") + 1 :]
 
     @property
@@ -131,7 +131,7 @@ class Port(PortID):
 
     @property
     def alive(self) -> bool:
-        """Whether this port is alive: a kill that is on its way has not killed it yet, a mere port ID is not alive."""
+        """Whether this port is alive. A kill that is on its way has not killed it yet; a mere port ID is not alive."""
         return self._lifecycle is not None and (self._state is None or self._state.alive)
 
     def on(
