@@ -268,7 +268,7 @@ def fresh(session: nox.Session) -> None:
 def tally(session: nox.Session) -> None:
     """Count the lines of `fresh` that stand in the named files, or in stdin, and put the sums into the pages."""
     install(session)
-    session.run("python", "-P", "tests/tally.py", *session.posargs, env=SAFE)
+    session.run("python", "-P", "-m", "tally", *session.posargs, env={**SAFE, "PYTHONPATH": "tests"})
 
 
 @nox.session(default=False)

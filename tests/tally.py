@@ -90,18 +90,19 @@ def write_kept(lines: list[Line]) -> str:
 
 
 def sentence(lines: list[Line], leads_to: str) -> str:
-    """What a page says of all lines. It shows each number as it is, and calls no failure by another name."""
+    """What a page says of all lines. A seed that failed counts, whether the package was wrong or the hammer."""
     sums = {name: sum(line[name] for line in lines) for name in ("seeds", "hours", "messages", "faults")}
     failed = sum(len(line["failed"]) for line in lines)
     states = len({line["source"] for line in lines})
-    verdict = {0: "No seed", 1: "One seed"}.get(failed, f"{failed:,} seeds")
+    kept = {0: "No seed failed.", 1: "One seed failed, and is a test now."}
+    verdict = kept.get(failed, f"{failed:,} seeds failed, and are tests now.")
     text = (
         "Every commit is tried in simulated networks with seeds that no other commit has had. So far these are"
         f" **{sums['seeds']:,} seeds** on {states:,} state{'s' * (states != 1)} of the source, with"
         f" {sums['hours']:,.0f} simulated hours, {sums['messages']:,} messages and {sums['faults']:,} faults."
-        f" {verdict} broke the promise."
+        f" {verdict}"
     )
-    return f"{text} [How the promise is tested]({leads_to})." if leads_to else text
+    return f"{text} See [how the promise is tested]({leads_to})." if leads_to else text
 
 
 def fill(page: str, lines: list[Line], leads_to: str) -> str:
