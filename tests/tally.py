@@ -21,7 +21,10 @@ from fresh_seeds import LINE
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "docs" / "tally.json"
-PAGES = {ROOT / "README.md": "docs/proof.md", ROOT / "docs" / "proof.md": ""}
+PAGES = {
+    ROOT / "README.md": "https://trio-mp.readthedocs.io/en/latest/proof.html",
+    ROOT / "docs" / "proof.md": "",
+}
 """The pages that show the sums. Behind each is where its sentence leads the reader, if anywhere."""
 
 FIELDS: dict[str, type | tuple[type, ...]] = {
