@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -110,7 +111,8 @@ def sentence(lines: list[Line], leads_to: str) -> str:
 
 def fill(page: str, lines: list[Line], leads_to: str) -> str:
     """Put the sentence into a page. Raises `ValueError` if the page has no place for it."""
-    filled, count = _MARKS.subn(lambda found: f"{found[1]}{sentence(lines, leads_to)}\n{found[2]}", page)
+    lines_of_text = textwrap.fill(sentence(lines, leads_to), 100, break_long_words=False, break_on_hyphens=False)
+    filled, count = _MARKS.subn(lambda found: f"{found[1]}{lines_of_text}\n{found[2]}", page)
     if count != 1:
         raise ValueError(f"expected one place between marks of fresh-seeds, got {count}")
     return filled

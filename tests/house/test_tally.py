@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_the_program_adds_lines_of_files_and_writes_the_pages(
     said = capsys.readouterr().out
     assert "lines found: 1, new: 1, kept: 1\n" in said
     assert "commit a, hammer 0123456789abcdef: 7 failed: see CONTRIBUTING.md, A seed that fails\n" in said
-    shown = sentence([line(failed=[7])], "")
+    shown = "\n".join(textwrap.wrap(sentence([line(failed=[7])], ""), 100))
     text = f"before\n<!-- begin: fresh-seeds -->\n{shown}\n<!-- end: fresh-seeds -->\nbehind\n"
     assert page.read_text() == text
     assert tally.main([str(log), str(log)]) == 0

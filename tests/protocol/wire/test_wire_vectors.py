@@ -452,3 +452,10 @@ def test_what_a_later_package_of_this_version_says_is_left_alone() -> None:
     # So a message never gets another element: a node of this version would not understand it any more.
     name = wire_vectors.NAME
     assert parse(("mon1", name, "later")) == Malformed(("mon1", name, "later"))
+
+
+def test_the_documentation_names_every_section_of_the_file() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8").split("\n## Versions and vectors\n")[1].split("\n## ")[0]
+    sections = [key for key, section in VECTORS.items() if isinstance(section, list)]
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == sections
+    assert f"number behind `aemp` in the greeting. It is {VECTORS['protocol']}, the first." in text
