@@ -191,7 +191,7 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(default=False, python=COVERED)
 def build(session: nox.Session) -> None:
-    """Build sdist and wheel, twice, check them, and run the demo of the wheel where nothing else is. They are in dist/.
+    """Build sdist and wheel, twice, check them, and run demo and tutorial with the wheel alone. They are in dist/.
 
     Everything is built without the network: the tools are those of the dependency group `build`.
     """
@@ -218,9 +218,26 @@ def build(session: nox.Session) -> None:
     with session.chdir(folder):
         code = "import sys, trio_mp; assert trio_mp.__file__.startswith(sys.prefix), trio_mp.__file__"
         session.run(str(scripts / "python"), "-c", code, env=outside, external=True)
-        session.run(str(scripts / "trio-mp"), "demo", "--seconds", "4", env=outside, external=True)
+        session.run(str(scripts / "trio-mp"), "demo", env=outside, external=True)
+    follow_tutorial(session, str(scripts / "python"), *wheels)
     shutil.rmtree("dist", ignore_errors=True)
     shutil.copytree(first, "dist")
+
+
+TUTORIAL = ("docs/tutorial.md", "docs/tutorial-supervision.md", "docs/tutorial-services.md")
+
+
+def follow_tutorial(session: nox.Session, python: str, wheel: str) -> None:
+    """Do what the tutorial says, word for word, with an interpreter that has the wheel and not the checkout."""
+    environment = {"PYTHONPATH": str(Path("tests").resolve()), "PYTHONSAFEPATH": "1"}
+    follow = (python, "-m", "page_follower")
+    wanted = session.run(*follow, "--requirements", *TUTORIAL, env=environment, external=True, silent=True)
+    assert isinstance(wanted, str)
+    requirements = [wheel + each.removeprefix("trio-mp") for each in wanted.split() if each.startswith("trio-mp")]
+    if len(requirements) != len(wanted.split()):
+        session.error(f"expected the tutorial to have pip install trio-mp, got {wanted!r}")
+    session.run(python, "-m", "pip", "install", "--quiet", *requirements, external=True)
+    session.run(*follow, *TUTORIAL, env=environment, external=True)
 
 
 @nox.session(default=False)
