@@ -19,6 +19,10 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = "CI" in os.environ
 nox.options.reuse_venv = "yes"
 
+# Each default session has one of these tags. `.ci/run` runs the sessions of the first one alone, because they use all
+# cores and meet time limits; beside those of the second one it runs `fresh`.
+TESTS, CHECKS = ["tests"], ["checks"]
+
 PYTHONS = ("3.11", "3.12", "3.13")
 COVERED = "3.11"
 """The only interpreter that measures coverage, checks its limits, and runs the long tests."""
@@ -64,7 +68,7 @@ def install(session: nox.Session, *groups: str, package: bool = True) -> None:
 SAME = ("--ignore=tests/house", "--ignore=tests/programs/test_bench.py", "--ignore=tests/peers/test_own_errors.py")
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=PYTHONS, tags=TESTS)
 def tests(session: nox.Session) -> None:
     """The tests, against the installed package. Arguments go to pytest; with any, coverage is not measured."""
     install(session, "test")
@@ -84,7 +88,7 @@ def tests(session: nox.Session) -> None:
         report(session, "--include=*/trio_mp/_protocol/*", "--fail-under=100")
 
 
-@nox.session(default="CI" in os.environ and has_debians(), python=DEBIANS)
+@nox.session(default="CI" in os.environ and has_debians(), python=DEBIANS, tags=TESTS if has_debians() else [])
 def tests_debian(session: nox.Session) -> None:
     """The tests that are not long, on Debian 12's own Python, where CI has it.
 
@@ -121,7 +125,7 @@ def report(session: nox.Session, *arguments: str) -> None:
     session.run("python", "-P", "-m", "coverage", "report", *arguments, env=environment)
 
 
-@nox.session
+@nox.session(tags=CHECKS)
 def typing(session: nox.Session) -> None:
     """mypy --strict, basedpyright, and the check that every public name is typed and documented."""
     install(session, "typing")
@@ -132,7 +136,7 @@ def typing(session: nox.Session) -> None:
     session.run(*PYTEST, "tests/node/test_public_names.py", env=SAFE)
 
 
-@nox.session(python=DEBIANS if "CI" in os.environ and has_debians() else COVERED)
+@nox.session(python=DEBIANS if "CI" in os.environ and has_debians() else COVERED, tags=CHECKS)
 def alone(session: nox.Session) -> None:
     """Run the commands of the package as `pip install` gets it, without extras and without what tests need."""
     install(session)
@@ -143,7 +147,7 @@ def alone(session: nox.Session) -> None:
     session.run("python", "-P", "-m", "trio_mp.testing", "hammer", "--seeds", "3", env=SAFE)
 
 
-@nox.session
+@nox.session(tags=CHECKS)
 def typing_compat(session: nox.Session) -> None:
     """Check a program written with trio-typing, by its plugin, against the installed package."""
     install(session, "typing-compat")
@@ -151,7 +155,7 @@ def typing_compat(session: nox.Session) -> None:
     session.run("mypy", "--config-file", "mypy.ini", "program.py")
 
 
-@nox.session
+@nox.session(tags=CHECKS)
 def lint(session: nox.Session) -> None:
     """Run ruff, flake8-async over the async functions, the checks of what runs elsewhere, and that of the imports."""
     install(session, "lint", "test", package=False)
@@ -161,7 +165,7 @@ def lint(session: nox.Session) -> None:
     session.run(*PYTEST, *[f"tests/house/test_{name}.py" for name in ("architecture", "async_rules", "workflows")])
 
 
-@nox.session
+@nox.session(tags=CHECKS)
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning is an error. Check the files that `trio-mp unit` prints by their schemas."""
     install(session, "docs", "units")
@@ -187,7 +191,7 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(default=False, python=COVERED)
 def build(session: nox.Session) -> None:
-    """Build sdist and wheel, twice, check them, and run the demo of the wheel where nothing else is. They are in dist/.
+    """Build sdist and wheel, twice, check them, and run demo and tutorial with the wheel alone. They are in dist/.
 
     Everything is built without the network: the tools are those of the dependency group `build`.
     """
@@ -214,9 +218,26 @@ def build(session: nox.Session) -> None:
     with session.chdir(folder):
         code = "import sys, trio_mp; assert trio_mp.__file__.startswith(sys.prefix), trio_mp.__file__"
         session.run(str(scripts / "python"), "-c", code, env=outside, external=True)
-        session.run(str(scripts / "trio-mp"), "demo", "--seconds", "4", env=outside, external=True)
+        session.run(str(scripts / "trio-mp"), "demo", env=outside, external=True)
+    follow_tutorial(session, str(scripts / "python"), *wheels)
     shutil.rmtree("dist", ignore_errors=True)
     shutil.copytree(first, "dist")
+
+
+TUTORIAL = ("docs/tutorial.md", "docs/tutorial-supervision.md", "docs/tutorial-services.md")
+
+
+def follow_tutorial(session: nox.Session, python: str, wheel: str) -> None:
+    """Do what the tutorial says, word for word, with an interpreter that has the wheel and not the checkout."""
+    environment = {"PYTHONPATH": str(Path("tests").resolve()), "PYTHONSAFEPATH": "1"}
+    follow = (python, "-m", "page_follower")
+    wanted = session.run(*follow, "--requirements", *TUTORIAL, env=environment, external=True, silent=True)
+    assert isinstance(wanted, str)
+    requirements = [wheel + each.removeprefix("trio-mp") for each in wanted.split() if each.startswith("trio-mp")]
+    if len(requirements) != len(wanted.split()):
+        session.error(f"expected the tutorial to have pip install trio-mp, got {wanted!r}")
+    session.run(python, "-m", "pip", "install", "--quiet", *requirements, external=True)
+    session.run(*follow, *TUTORIAL, env=environment, external=True)
 
 
 @nox.session(default=False)
@@ -238,12 +259,33 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs, env={"TRIO_MP_BENCH_TRACTOR": python})
 
 
-@nox.session
+@nox.session(tags=CHECKS)
 def hammer(session: nox.Session) -> None:
-    """Run the simulated network with many seeds, on all cores: `nox -s hammer -- --seeds N`; 50 by default."""
+    """Run the simulated network with many seeds, on all cores: `nox -s hammer -- --seeds N`; 50 by default.
+
+    They are the same ones for every change, and decide whether it lands. `fresh` tries others.
+    """
     install(session)
     arguments = session.posargs or ("--seeds", "50")
     session.run("python", "-P", "-m", "trio_mp.testing", "hammer", *arguments, env=SAFE)
+
+
+@nox.session(default="CI" in os.environ)
+def fresh(session: nox.Session) -> None:
+    """Hammer for five minutes with seeds that no other commit tries, and print one line of JSON for `tally`.
+
+    A seed that fails is printed with the command that replays it, and does not fail the session. Arguments go to
+    `tests/fresh_seeds.py`, such as `--minutes 60`.
+    """
+    install(session)
+    session.run("python", "-P", "tests/fresh_seeds.py", *session.posargs, env=SAFE)
+
+
+@nox.session(default=False)
+def tally(session: nox.Session) -> None:
+    """Count the lines of `fresh` that stand in the named files, or in stdin, and put the sums into the pages."""
+    install(session)
+    session.run("python", "-P", "-m", "tally", *session.posargs, env={**SAFE, "PYTHONPATH": "tests"})
 
 
 @nox.session(default=False)

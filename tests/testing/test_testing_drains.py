@@ -13,6 +13,7 @@ from trio_mp._services.database import Database
 from trio_mp._services.drain import DrainService
 from trio_mp.testing import PromiseBroken, Rule, SimulatedNetwork, Witness, simulate
 from trio_mp.testing._drains import DrainJudge
+from trio_mp.testing._parting import Parter
 
 Scenario = Callable[[DrainJudge, Witness, Witness], Awaitable[object]]
 
@@ -75,6 +76,25 @@ def test_what_a_drain_names_need_not_be_handled() -> None:
         judge.ended(drains.node, drains.run, Drained((Unfinished(port, "its handler runs"),)))
 
     play(named)
+
+
+def test_a_node_that_drains_does_not_part_though_nothing_else_keeps_the_connection() -> None:
+    async def parting(judge: DrainJudge, drains: Witness, sender: Witness) -> None:
+        """The hammer has the sender ask to part; then it sends, and then the other node drains."""
+        parter = Parter(drains.network)
+        peers = [parter._peer("a", "b"), parter._peer("b", "a")]
+        for peer in peers:
+            assert peer is not None
+            parter._release(peer)
+        port = drains.port()
+        assert peers[1] is not None
+        assert peers[1].ask_to_part()
+        sender.send(str(port))
+        drains.oracle.drain_heard(drains.run, drains.run)
+        judge.ended(drains.node, drains.run, await drains.node.drain())
+        assert drains.oracle.delivered == 1
+
+    play(parting)
 
 
 def test_a_drain_that_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

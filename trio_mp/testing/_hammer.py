@@ -13,9 +13,12 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import TextIO
 
 from ._seed import Result, run_seed
 
@@ -86,7 +89,7 @@ def hammer(seeds: range, jobs: int) -> int:
     """
     summary = Summary()
     start = time.monotonic()
-    with _results(seeds, jobs) as results:
+    with results_of(seeds, jobs) as results:
         for result in results:
             summary.add(result)
             _show_progress(summary.seeds, len(seeds), time.monotonic() - start)
@@ -109,10 +112,10 @@ def replay(seed: int) -> int:
     return 1 if result.violation else 0
 
 
-def show_violation(result: Result) -> None:
-    """Print the rule that was broken, and the command that runs the seed again."""
-    print(f"✗ seed {result.seed} {result.violation}")
-    print(f"  again: python -m trio_mp.testing replay {result.seed}", flush=True)
+def show_violation(result: Result, file: TextIO | None = None) -> None:
+    """Print the rule that was broken, and the command that runs the seed again; to stdout if no file is given."""
+    print(f"✗ seed {result.seed} {result.violation}", file=file)
+    print(f"  again: python -m trio_mp.testing replay {result.seed}", file=file, flush=True)
 
 
 def _show_progress(done: int, seeds: int, elapsed: float) -> None:
@@ -153,21 +156,50 @@ def draw(summary: Summary) -> str:
 
 
 @contextmanager
-def _results(seeds: range, jobs: int) -> Iterator[Iterator[Result]]:
-    """Yield the result of each seed as soon as it is there."""
+def results_of(seeds: Iterable[int], jobs: int, run: Callable[[int], Result] = run_seed) -> Iterator[Iterator[Result]]:
+    """Yield the result of each seed as soon as it is there.
+
+    A seed is taken when a process is about to be free for it, so `seeds` may be endless, or end when the time is up.
+
+    Args:
+      seeds: the seeds to run.
+      jobs: how many processes run them; 1 means this process alone.
+      run: what runs one seed.
+
+    Raises:
+      BrokenProcessPool: from the iterator, if one of the processes has died.
+    """
     if jobs == 1:
         logger = logging.getLogger("trio_mp")
         level = logger.level
         logger.setLevel(logging.CRITICAL)
         try:
-            yield map(run_seed, seeds)
+            yield map(run, seeds)
         finally:
             logger.setLevel(level)
         return
-    # Spawned, not forked: a forked child inherits locks that threads hold, and what the parent has imported.
+    # Spawned, not forked: a forked child inherits locks that threads hold, and what the parent has imported. An
+    # executor, not a pool of multiprocessing: that one waits for ever for the result of a process that was killed.
     context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs, _prepare_worker) as pool:
-        yield pool.imap_unordered(_run_impatiently, seeds, chunksize=4)
+    pool = ProcessPoolExecutor(jobs, context, _prepare_worker)
+    try:
+        yield _completed(pool, iter(seeds), 2 * jobs, run)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _completed(
+    pool: ProcessPoolExecutor, seeds: Iterator[int], ahead: int, run: Callable[[int], Result]
+) -> Iterator[Result]:
+    """Have a pool run seeds, of which so many are submitted at a time, and yield what is complete."""
+    pending: set[Future[Result]] = set()
+    while True:
+        pending |= {pool.submit(_run_impatiently, run, seed) for seed in islice(seeds, ahead - len(pending))}
+        if not pending:
+            return
+        done, pending = wait(pending, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield future.result()
 
 
 def _prepare_worker() -> None:
@@ -176,10 +208,10 @@ def _prepare_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _run_impatiently(seed: int) -> Result:
+def _run_impatiently(run: Callable[[int], Result], seed: int) -> Result:
     """Run a seed. One that hangs counts as a violation, and must not hold up the others."""
     if not hasattr(signal, "setitimer"):
-        return run_seed(seed)
+        return run(seed)
 
     def give_up(*_: object) -> None:
         raise TimeoutError(f"expected seed {seed} to end within {PATIENCE:g} s, and it has not")
@@ -187,7 +219,7 @@ def _run_impatiently(seed: int) -> Result:
     signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
-        return run_seed(seed)
+        return run(seed)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -19,11 +19,15 @@ PAUSE = 5.0
 """How long it takes until two nodes are made to part again, on average, in seconds."""
 
 
+_DRAINS = "this node drains"
+"""The reason for which a node that drains keeps its connections. The promise of a drain rests on it."""
+
+
 class _Disregarded(Counter[str]):
-    """A set of reasons to keep a connection that is always empty, so that none of them counts."""
+    """A set of reasons to keep a connection of which none counts, except that the node drains."""
 
     def __bool__(self) -> bool:
-        return False
+        return self[_DRAINS] > 0
 
 
 class Parter:
@@ -82,7 +86,7 @@ class Parter:
         return network.peers.get(peer_id) if network is not None else None
 
     def _release(self, peer: Peer) -> None:
-        """Ignore all reasons to keep the connection with a peer, such as that the peer is a seed."""
+        """Ignore the reasons to keep the connection with a peer, such as that the peer is a seed; not a drain."""
         peer._idleness._kept = _Disregarded(peer._idleness._kept)
 
     def _keep_all(self) -> None:
