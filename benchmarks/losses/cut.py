@@ -62,12 +62,33 @@ def cut(process: int, other: int) -> int:
     return number
 
 
+def can_cut() -> bool:
+    """Whether this system lets a process have the sockets of another one."""
+    handle = os.pidfd_open(os.getpid()) if hasattr(os, "pidfd_open") else -1
+    if handle < 0:
+        return False
+    try:
+        os.close(_copy(handle, 0))
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _copy(handle: int, descriptor: int) -> int:
+    """Return a copy of a descriptor of another process."""
+    library = ctypes.CDLL(None, use_errno=True)
+    copy: int = library.syscall(_PIDFD_GETFD, handle, descriptor, 0)
+    if copy < 0:
+        raise OSError(ctypes.get_errno(), f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+    return copy
+
+
 def _reset(handle: int, descriptor: int) -> None:
     """Disconnect a socket of another process: for TCP that sends a reset, and empties its buffers."""
     library = ctypes.CDLL(None, use_errno=True)
-    copy = library.syscall(_PIDFD_GETFD, handle, descriptor, 0)
-    if copy < 0:
-        raise OSError(ctypes.get_errno(), f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+    copy = _copy(handle, descriptor)
     with socket.socket(fileno=copy):
         # An address of the family AF_UNSPEC, which is 0.
         if library.connect(copy, ctypes.create_string_buffer(16), 16):

@@ -27,7 +27,7 @@ GRACE = 15.0
 """Seconds that a sender gets to end by itself."""
 
 QUIET = 3.0
-"""Seconds without another message after which no more is expected, if some are missing."""
+"""Seconds, more than JetStream waits for an acknowledgement."""
 
 
 class FailedRun(Exception):
@@ -49,7 +49,15 @@ class Run:
     lives: int
 
 
-def run_once(system: System, way: Way, fault: str, plan: Plan, *, errors: int | None = subprocess.DEVNULL) -> Run:
+def run_once(
+    system: System,
+    way: Way,
+    fault: str,
+    plan: Plan,
+    *,
+    errors: int | None = subprocess.DEVNULL,
+    quiet: float = QUIET,
+) -> Run:
     """Run one way to use a system once, with a fault.
 
     Args:
@@ -57,6 +65,7 @@ def run_once(system: System, way: Way, fault: str, plan: Plan, *, errors: int | 
       fault: `KILLED` or `CUT`.
       plan: what is sent; its folder, kind and port are set here.
       errors: where the programs' errors go.
+      quiet: seconds without another message after which no more is expected, if some are missing.
 
     Raises:
       FailedRun: a program has not done what it should.
@@ -64,10 +73,10 @@ def run_once(system: System, way: Way, fault: str, plan: Plan, *, errors: int | 
     with tempfile.TemporaryDirectory(prefix="losses-") as folder:
         plan = replace(plan, folder=folder, kind=way.kind, port=_free_port())
         with _Programs(system, plan, errors) as programs:
-            return _run(programs, way, fault, plan)
+            return _run(programs, way, fault, plan, quiet)
 
 
-def _run(programs: _Programs, way: Way, fault: str, plan: Plan) -> Run:
+def _run(programs: _Programs, way: Way, fault: str, plan: Plan, quiet: float) -> Run:
     server = programs.start_server()
     life = programs.start("receiver") if way.restarted else None
     if way.restarted:
@@ -92,20 +101,20 @@ def _run(programs: _Programs, way: Way, fault: str, plan: Plan) -> Run:
     _wait(lambda: plan.path("sent").exists() or sender.poll() is not None, "the sender to send all")
     if not plan.path("sent").exists():
         raise FailedRun(f"the sender has ended with {sender.returncode} before it had sent all")
-    _wait_for_rest(plan)
+    _wait_for_rest(plan, quiet)
     return _read(plan, struck)
 
 
-def _wait_for_rest(plan: Plan) -> None:
+def _wait_for_rest(plan: Plan, quiet: float) -> None:
     """Wait until all numbers have arrived, or none for a while."""
     size, since = -1, time.monotonic()
     path = plan.path("received")
-    while time.monotonic() - since < QUIET:
+    while time.monotonic() - since < quiet:
         if path.stat().st_size != size:
             size, since = path.stat().st_size, time.monotonic()
             if len({line[0] for line in _lines(plan, "received")}) == plan.count:
                 # One that comes twice may still be on its way.
-                since -= QUIET / 2
+                since -= quiet / 2
         time.sleep(TICK * 5)
 
 

@@ -166,8 +166,11 @@ def test_the_experiment(system: Any, way: Any, fault: str) -> None:
     _, why = systems.find_version(system)
     if why:
         pytest.skip(why)
-    plan = load("contract").Plan("", count=600, rate=2000)
-    run = load("runner").run_once(system, way, fault, plan)
+    if fault == systems.CUT and not load("cut").can_cut():
+        pytest.skip("this system does not let a process have the sockets of another one")
+    plan, runner = load("contract").Plan("", count=600, rate=2000), load("runner")
+    # The sender of ours has an answer behind the last number: nothing comes later.
+    run = runner.run_once(system, way, fault, plan, quiet=0.5 if system is OURS else runner.QUIET)
     if system is OURS:
         check_ours(way.kind, fault, [run.verdict])
     if (system.name, way.kind) in LOSES_NOTHING:

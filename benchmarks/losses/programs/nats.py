@@ -15,6 +15,8 @@ import contextlib
 import json
 
 import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import ConsumerConfig
 
@@ -26,7 +28,7 @@ AT_ONCE = 100
 """How many messages the receiver fetches at once."""
 
 
-async def _connect(plan: Plan, sender: Sender | None = None) -> nats.NATS:
+async def _connect(plan: Plan, sender: Sender | None = None) -> Client:
     """Connect with all defaults: a lost connection is made again. The sender notes all that it is told."""
 
     async def disconnected() -> None:
@@ -45,7 +47,7 @@ async def _receive_core(plan: Plan) -> None:
     numbers = Receiver(plan)
     connection = await _connect(plan)
 
-    async def take(message: nats.aio.msg.Msg) -> None:
+    async def take(message: Msg) -> None:
         numbers.take(json.loads(message.data))
 
     await connection.subscribe(SUBJECT, cb=take)

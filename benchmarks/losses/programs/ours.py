@@ -93,7 +93,7 @@ async def _send_to_node(plan: Plan, sender: Sender) -> None:
                 await _send_due(node, port, sender)
                 finished = True
             if scope.reason is not None:
-                sender.told(scope.reason[0])
+                sender.told(str(scope.reason[0]))
         sender.done()
 
 
@@ -108,7 +108,7 @@ async def _send_to_child(plan: Plan, sender: Sender) -> None:
                 await _send_due(node, child, sender)
                 finished = True
             if scope.reason is not None:
-                sender.told(scope.reason[0])
+                sender.told(str(scope.reason[0]))
                 await child.up()
         sender.done()
 
