@@ -1,4 +1,7 @@
-"""Prints the times that `time_sender.py` sends. `python time_receiver.py [PROFILE]`: all settings are in the profile."""
+"""Prints the times that `time_sender.py` sends. `python time_receiver.py [PROFILE]`.
+
+It says nothing about the network: all settings are in the profile.
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""Sends the time to all receivers, once a second. `python time_sender.py [PROFILE]`: all settings are in the profile."""
+"""Sends the time to all receivers, once a second. `python time_sender.py [PROFILE]`.
+
+It says nothing about the network: all settings are in the profile.
+"""
 
 import sys
 import time
