@@ -72,13 +72,14 @@ TERMS = {
         `secure` | `cbor` | guard that deletes
         """,
     "the lower modules, the protocol and the tool": """
-        `grp_reg` | `grp_get` | `grp_mon $group` | `mon_nodes` | `up_nodes` | `known_nodes` | `node_is_up` | `$SRCNODE`
-        `snd_on` | `eval_on` | `snd_to_func` | `resolve_node` | `aemp snd` | `aemp cal` | `aemp mon` | `aemp eval`
-        `aemp trace` | `aemp restart` | `aemp addseed` | `aemp delseed` | `setseeds` | `delseeds` | `delbind`
-        `aemp delsecret` | `aemp setcert` | `delnodeid` | `aemp showprofile` | `aemp showconfig` | `aemp delprofile`
-        `aemp profile ruth delservice` | `aemp profile ruth setparent` | `aemp profile ruth setnodeid` | `AnyEvent::Watchdog` | `mon0` | `mon1` | `kil0` | `kil1` | `g_slave` | a nonce
-        `cleartext` | `tls_anon` | `tls_md6_64_256` | `tls_sha3_512` | HMAC-MD6 | HMAC-SHA3-512 | `devnull` | `info`
-        `time` | `eval` | keep-alive `[]`
+        `grp_reg` | `grp_get` | `grp_mon $group` | `mon_nodes` | `up_nodes` | `known_nodes` | `node_is_up`
+        `$SRCNODE` | `snd_on` | `eval_on` | `snd_to_func` | `resolve_node` | `aemp snd` | `aemp cal` | `aemp mon`
+        `aemp eval` | `aemp trace` | `aemp restart` | `aemp addseed` | `aemp delseed` | `setseeds` | `delseeds`
+        `delbind` | `aemp delsecret` | `aemp setcert` | `delnodeid` | `aemp showprofile` | `aemp showconfig`
+        `aemp delprofile` | `aemp profile ruth delservice` | `aemp profile ruth setparent`
+        `aemp profile ruth setnodeid` | `AnyEvent::Watchdog` | `mon0` | `mon1` | `kil0` | `kil1` | `g_slave`
+        a nonce | `cleartext` | `tls_anon` | `tls_md6_64_256` | `tls_sha3_512` | HMAC-MD6 | HMAC-SHA3-512
+        `devnull` | `info` | `time` | `eval` | keep-alive `[]`
         """,
 }
 """What the documents name, by document. Of code, the beginning of a piece of code is enough."""
