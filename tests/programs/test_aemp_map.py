@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import sys
 import textwrap
@@ -18,7 +19,7 @@ from doc_pages import ROOT
 from network_helpers import FakeNetwork, open_pair, until
 
 import trio_mp
-from trio_mp import Change, Node, Port
+from trio_mp import Change, Node, Port, open_node
 from trio_mp._settings.settings import TABLE
 
 PAGE = (ROOT / "docs" / "from-anyevent-mp.md").read_text(encoding="utf-8")
@@ -179,6 +180,15 @@ async def open_places(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Async
             sys.modules.pop(name, None)
 
 
+def names_for(node: Node, there: Node) -> dict[str, Any]:
+    """What the names of the page stand for, but for `port`."""
+    other = node.port(nothing)
+    other.on("ask")(lambda *arguments: node.send(arguments[-1], "reply"))
+    names: dict[str, Any] = {name: getattr(trio_mp, name) for name in trio_mp.__all__}
+    names |= {"trio": trio, "node": node, "other": other, "there": there.id, "far": str(there.port(nothing))}
+    return names | {"callback": nothing, "function": nothing, "async_function": sleep_a_little, "secret": "x" * 16}
+
+
 def statement_of(span: str) -> str:
     """Code that can be compiled, from what a cell of the page has room for."""
     if span.startswith("@"):
@@ -236,12 +246,7 @@ async def test_what_is_here_runs(
                 continue
             if span.startswith("open_node("):
                 assert settings_of(span) <= {"profile", *TABLE}, span
-            other = node.port(nothing)
-            other.on("ask")(lambda *arguments: node.send(arguments[-1], "reply"))
-            other.on("ask", 1)(lambda reply: node.send(reply, "reply"))
-            names: dict[str, Any] = {name: getattr(trio_mp, name) for name in trio_mp.__all__}
-            names |= {"trio": trio, "node": node, "other": other, "there": there.id, "far": str(there.port(nothing))}
-            names |= {"callback": nothing, "function": nothing, "async_function": sleep_a_little, "secret": "x" * 16}
+            names = names_for(node, there)
             waited: list[bool] = []
 
             async def in_port(port: Port, span: str = span, names: dict[str, Any] = names) -> None:
@@ -255,6 +260,34 @@ async def test_what_is_here_runs(
             ran.add(span)
             await until(lambda: node.peers == (there.id,))
     assert len(ran) > 100
+
+
+async def test_a_mistake_is_an_error_where_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    section = PAGE.partition("\n## Mistakes on the way\n")[2].partition("\n## ")[0]
+    mistakes = re.findall(r"^\| `([^`]+)` \| `(\w+)`: (.+) \|$", section, re.MULTILINE)
+    assert len(mistakes) == 10
+    async with open_places(tmp_path, monkeypatch) as (node, there), node.open_port() as port:
+        for span, error, text in mistakes:
+            names = names_for(node, there) | {"port": port, "node": node}
+            with pytest.raises(getattr(builtins, error), match=re.escape(text)):
+                await run_span(span, names)
+
+
+async def test_what_the_page_says_of_defaults() -> None:
+    async with open_node() as node:
+        assert node.id.startswith("anon/")
+        assert node.binds == ()
+        assert node.peers == ()
+
+
+async def test_a_lost_node_is_the_second_element_of_the_reason(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(FakeNetwork()) as (one, two):
+        reason = await one.wait_death("nobody#0000000000000000")
+        assert reason[:2] == ("transport_error", "nobody")
+        assert len(reason) == 3
+        assert two.peers == (one.id,)
 
 
 def test_what_a_change_has() -> None:

@@ -16,13 +16,14 @@ SPANS = [span for line in PAGE.splitlines() if "```" not in line for span in re.
 OWNERS = {"node": Node, "port": Port, "database": Database, "crew": Supervisor, "server": ChildRef, "Monitor": Monitor}
 
 TERMS = """
-    spawn | `Pid ! Message` | receive | `self()` | `node()` | atom | `spawn_link/3` | `link/1` | `monitor/2` | `'DOWN'` | exit signal
-    trap_exit | `normal` | `noproc` | `noconnection` | `exit/2` | `exit(Pid, kill)` | selective receive | gen_server:call
-    gen_server:cast | handle_info | erlang:send_after | `register/2` | `global` | `pg` | supervisor | one_for_one
-    rest_for_one | one_for_all | permanent | transient | temporary | intensity and period | brutal_kill | application
-    release | epmd | cookie | hidden nodes | net_kernel | node name | net_ticktime | creation | rpc | erpc | `ets`
-    mnesia | port driver | NIF | observer | `dbg` | proc_lib | init:stop | Preemption | Hot code loading | All cores
-    order and loss | inet_tls | transitive | isolation of memory | monitor_nodes | suspended | external term format
+    spawn | `Pid ! Message` | receive | `self()` | `node()` | atom | `spawn_link/3` | `link/1` | `monitor/2`
+    `'DOWN'` | exit signal | trap_exit | `normal` | `noproc` | `noconnection` | `exit/2` | `exit(Pid, kill)`
+    selective receive | gen_server:call | gen_server:cast | handle_info | erlang:send_after | `register/2`
+    `global` | `pg` | supervisor | one_for_one | rest_for_one | one_for_all | permanent | transient | temporary
+    intensity and period | brutal_kill | application | release | epmd | cookie | hidden nodes | net_kernel
+    node name | net_ticktime | creation | rpc | erpc | `ets` | mnesia | port driver | NIF | observer | `dbg`
+    proc_lib | init:stop | Preemption | Hot code loading | All cores | order and loss | inet_tls | transitive
+    isolation of memory | monitor_nodes | suspended | external term format
 """
 
 
