@@ -65,6 +65,9 @@ TERMS = {
         `aemp profile seed nodeid anon/ binds '*:4040'` | `aemp run profile seed nodeid "$(hostname)"`
         the name of the profile | by default `*` | a profile wins | never used again
         no effect is visible before `spawn` returns | must call `rcv` | listens nowhere
+        node IDs are arbitrary strings | like remote ports | do not queue | sends block | loses messages silently
+        the wrong process | not protected | in other languages | more flexible than exit signals
+        no names are looked up | strings for IDs | JSON and no objects
         """,
     "what the manual of version 2 adds": """
         `port_is_local $port` | `db_set $family => $subkey => $value` | `db_del $family => $subkey…` | `db_keys`
