@@ -5,23 +5,11 @@
 follows the pages, in their order, in one empty folder with a home folder and an environment of its own. It prints each
 step; at the first one that goes wrong it says what was expected, and its exit status is 1. It needs Trio and an
 installed trio_mp, whose commands stand beside the interpreter; it does not need pytest. With `--requirements` it prints
-what the pages have pip install, and does nothing.
+what the pages have pip install, and does nothing. `page_steps.py` says how a page directs it.
 
-What a page can say:
-
-- `<!-- file: NAME -->`, and a block below it: the block is written to the file.
-- `<!-- change: NAME -->`, and a `diff` block below it: the file is changed. The lines of the block that begin with a
-  space or a minus stand in the file, once, and those with a plus come there. A line `@@` divides two such changes.
-- A `console` block is a terminal. `$ ` precedes a command, `> ` a line that is typed into the program that runs there;
-  `^C` and `^D` are those keys, which end the program; any other line is printed. `<!-- terminal: NAME -->` before the
-  block says which terminal it is. A command of a terminal without a name ends before the page goes on; in one with a
-  name it may run on.
-- `<!-- status: N -->` before the block is the exit status of its program, if it is not 0.
-
-The text above such a block must name the file or the terminal, because a reader does not see these comments. The next
-line of a terminal must be the next line that the page shows for it: there may be none between, and none left at the end.
-Two kinds of commands are special. `pip install` is checked, and not run. A command that looks at a network is repeated
-until it shows what the page shows, as a reader would do, because nodes need a moment to find each other.
+The next line of a terminal must be the next one that the page shows for it: there may be none between, and none left at
+the end. Two kinds of commands are special. `pip install` is checked, and not run. A command that looks at a network is
+repeated until it shows what the page shows, as a reader would do, because nodes need a moment to find each other.
 
 IDs of ports, numbers of processes, and the home folder differ from run to run. They may be anything, but one ID on a
 page is one port, also in the commands that name it. Of what `trio-mp` prints, times and sizes differ as well, and
@@ -37,14 +25,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from importlib import metadata
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import trio
-from doc_pages import ROOT, pieces_of
+from doc_pages import ROOT
+from page_steps import LEFT_OUT, PageError, Step, changed, check_requirement, is_pip, requirements_of, steps_of
 from running_programs import Program
 
 STEP_LIMIT = 60.0
@@ -54,6 +40,7 @@ HOME = "/home/ruth"
 """The home folder on the pages."""
 
 PORT = re.compile(r"\b([\w/-]+)#[\w.-]{16,}")
+RANDOM_NODE = re.compile(r"\banon/\w{10,}\b")
 PROCESS = re.compile(r"\bprocess (\d+)\b")
 MEASURED = re.compile(r"\d+\.\d+( (KiB|s|ms|µs)\b)?|\b\d+ (B|s|ms|µs)\b|–")
 NUMBER = re.compile(r"\b\d+( (s|ms|µs)\b)?")
@@ -61,155 +48,8 @@ NUMBER = re.compile(r"\b\d+( (s|ms|µs)\b)?")
 LOOKS = ("nodes", "links", "top", "ports", "db get")
 """The commands of `trio-mp` that only look."""
 
-KEYS = {"^C": "Ctrl-C", "^D": "Ctrl-D"}
-
 SHELL_WORDS = {signal.SIGTERM: "Terminated"} | ({signal.SIGKILL: "Killed"} if sys.platform != "win32" else {})
 """What a shell prints when a signal has ended a program."""
-
-
-class PageError(Exception):
-    """A page says something else than what happens. The text begins with the place on the page."""
-
-
-@dataclass
-class Step:
-    """One thing that a page says.
-
-    Attributes:
-      place: the page and the line.
-      kind: `file`, `change`, `command`, `type`, `key` or `look`, which only compares.
-      text: the content of the file, the change, the command, the line or the key.
-      name: of the file, or of the terminal; the terminal where commands end has none.
-      status: the exit status of a program that ends in this block.
-      lines: what is printed next in the terminal.
-    """
-
-    place: str
-    kind: str
-    text: str
-    name: str = ""
-    status: int = 0
-    lines: list[str] = field(default_factory=list)
-
-    @property
-    def words(self) -> list[str]:
-        """The words of a command."""
-        return shlex.split(self.text)
-
-
-# Reading a page ----------------------------------------------------------------------------------------------------
-
-
-def steps_of(page: str, text: str) -> Iterator[Step]:
-    """What a page says, in order.
-
-    Raises:
-      PageError: the text does not say the name of a file or of a terminal, or a block has nothing to do.
-    """
-    said: dict[str, str] = {}
-    prose = ""
-    for piece in pieces_of(text):
-        place = f"{page}:{piece.line}"
-        if piece.kind == "prose":
-            prose += piece.text + "\n"
-            said = {}
-            continue
-        if piece.kind in ("file", "change", "terminal", "status"):
-            said[piece.kind] = piece.text
-            continue
-        for kind in ("file", "change", "terminal"):
-            if kind in said and f"`{said[kind]}`" not in prose:
-                raise PageError(f"{place}: expected the name `{said[kind]}` of the {kind} in the text above the block")
-        if "file" in said:
-            yield Step(place, "file", piece.text, said["file"])
-        elif "change" in said:
-            if piece.kind != "diff":
-                raise PageError(f"{place}: expected a block diff behind a change, got {piece.kind}")
-            yield Step(place, "change", piece.text, said["change"])
-        elif piece.kind == "console":
-            yield from _steps_of_terminal(place, piece.text, said)
-        said, prose = {}, ""
-
-
-def _steps_of_terminal(place: str, text: str, said: dict[str, str]) -> list[Step]:
-    name, status = said.get("terminal", ""), int(said.get("status", "0"))
-    steps: list[Step] = []
-    for line in text.splitlines():
-        if line.startswith("$ "):
-            steps.append(Step(place, "command", line[2:], name))
-        elif line.startswith("> "):
-            steps.append(Step(place, "type", line[2:], name))
-        elif line in KEYS:
-            steps.append(Step(place, "key", line, name))
-        else:
-            if not steps:
-                steps.append(Step(place, "look", "", name))
-            steps[-1].lines.append(line)
-    if not steps:
-        raise PageError(f"{place}: expected a command or a line in the block, got none")
-    if not name and any(step.kind != "command" for step in steps):
-        raise PageError(f"{place}: expected the name of the terminal, because its program runs on")
-    steps[-1].status = status
-    return steps
-
-
-def changed(text: str, change: str) -> str:
-    """A text with the changes of a `diff` block.
-
-    Raises:
-      ValueError: what is to be changed does not stand there, or more than once.
-    """
-    for hunk in re.split(r"^@@.*\n", change, flags=re.MULTILINE):
-        lines = [line or " " for line in hunk.splitlines()]
-        if not lines:
-            continue
-        if wrong := [line for line in lines if line[0] not in " +-"]:
-            raise ValueError(f"expected lines that begin with a space, a plus or a minus, got {wrong[0]!r}")
-        # At the beginning of a line, and to its end.
-        old = "".join("\n" + line[1:].rstrip() for line in lines if line[0] in " -") + "\n"
-        new = "".join("\n" + line[1:].rstrip() for line in lines if line[0] in " +") + "\n"
-        if old == new:
-            raise ValueError("expected a change, got lines that stay the same")
-        if (count := ("\n" + text).count(old)) != 1:
-            raise ValueError(f"expected these lines once in the file, got them {count} times:{old}")
-        text = ("\n" + text).replace(old, new)[1:]
-    return text
-
-
-def requirements_of(pages: Sequence[str]) -> list[str]:
-    """What the `pip install` lines of pages name."""
-    steps = [step for page in pages for step in steps_of(page, (ROOT / page).read_text(encoding="utf-8"))]
-    return [word for step in steps if step.kind == "command" and is_pip(step.words) for word in step.words[2:]]
-
-
-def is_pip(words: Sequence[str]) -> bool:
-    return list(words[:2]) == ["pip", "install"]
-
-
-def check_requirement(requirement: str) -> None:
-    """Check that this is the package, with extras that it has, and that all that it needs is installed.
-
-    Raises:
-      ValueError: it is not.
-    """
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    found = re.fullmatch(r"([\w.-]+)(?:\[([\w,-]+)\])?", requirement)
-    if found is None or found[1] != project["name"]:
-        raise ValueError(f"expected the package {project['name']}, got {requirement!r}")
-    extras = found[2].split(",") if found[2] else []
-    for extra in extras:
-        if extra not in project["optional-dependencies"]:
-            raise ValueError(f"expected one of the extras {list(project['optional-dependencies'])}, got {extra!r}")
-    for needed in metadata.requires(project["name"]) or []:
-        about, _, marker = needed.partition(";")
-        wanted = re.search(r"extra == ['\"]([\w-]+)['\"]", marker)
-        if wanted is None or wanted[1] in extras:
-            name = re.match(r"[\w.-]+", about)
-            assert name is not None, needed
-            try:
-                metadata.version(name[0])
-            except metadata.PackageNotFoundError:
-                raise ValueError(f"expected {needed} to be installed, as pip would do") from None
 
 
 # What counts as the same -------------------------------------------------------------------------------------------
@@ -217,7 +57,8 @@ def check_requirement(requirement: str) -> None:
 
 def form_of(line: str, home: str, words: Sequence[str] = ()) -> object:
     """A line without what differs from run to run, for a command of these words."""
-    line = PROCESS.sub("process N", PORT.sub(r"\1#ID", line.replace(home, HOME)))
+    line = RANDOM_NODE.sub("anon/ID", line.replace(home, HOME))
+    line = PROCESS.sub("process N", PORT.sub(r"\1#ID", line))
     if list(words[:1]) != ["trio-mp"] or "run" in words[1:2]:
         return line.rstrip()
     line = MEASURED.sub("N", line)
@@ -239,7 +80,7 @@ class Names:
         Raises:
           ValueError: two IDs of a page are one port, or one is two ports.
         """
-        for pattern in (PORT, PROCESS):
+        for pattern in (PORT, PROCESS, RANDOM_NODE):
             for of_page, of_run in zip(pattern.finditer(shown), pattern.finditer(real), strict=True):
                 one, other = of_page[0], of_run[0]
                 if self._real.setdefault(one, other) != other or self._shown.setdefault(other, one) != one:
@@ -396,11 +237,21 @@ class Follower:
             program.process.send_signal(signal.SIGINT)
         elif step.kind == "key":
             await program.process.stdin.aclose()
+        left_out = False
         for shown in step.lines:
-            line = await terminal.next_line()
-            if line is None:
-                raise ValueError(f"expected the line {shown!r}, got the end of the program; {self._shown()}")
+            if shown == LEFT_OUT:
+                left_out = True
+                continue
+            while True:
+                line = await terminal.next_line()
+                if line is None:
+                    raise ValueError(f"expected the line {shown!r}, got the end of the program; {self._shown()}")
+                if not left_out or self._same(terminal.words, [shown], [line]):
+                    break
             self._compare(terminal.words, [shown], [line])
+            left_out = False
+        if left_out:
+            raise ValueError(f"expected a line behind {LEFT_OUT!r}, got none")
         if step.kind == "key":
             # A reader goes on when the terminal shows its prompt again.
             await terminal.finish()
@@ -449,9 +300,12 @@ class Follower:
         self._nursery.start_soon(program.read)
         return program
 
-    def _compare(self, words: Sequence[str], shown: Sequence[str], printed: Sequence[str]) -> None:
+    def _same(self, words: Sequence[str], shown: Sequence[str], printed: Sequence[str]) -> bool:
         home = str(self._home)
-        if [form_of(line, HOME, words) for line in shown] != [form_of(line, home, words) for line in printed]:
+        return [form_of(line, HOME, words) for line in shown] == [form_of(line, home, words) for line in printed]
+
+    def _compare(self, words: Sequence[str], shown: Sequence[str], printed: Sequence[str]) -> None:
+        if not self._same(words, shown, printed):
             raise ValueError(f"expected these lines, got those:\n{_block(shown)}\n---\n{_block(printed)}")
         for one, other in zip(shown, printed, strict=True):
             self._names.learn(one, other)
@@ -468,7 +322,8 @@ def _block(lines: Sequence[str]) -> str:
 def environment_of(home: Path, commands: Path) -> dict[str, str]:
     """The variables of a reader who has set none."""
     # The output of a terminal comes line by line, and that of a pipe would not.
-    fresh = {"HOME": str(home), "PATH": f"{commands}{os.pathsep}{os.defpath}", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+    fresh = {"HOME": str(home), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+    fresh["PATH"] = f"{commands}{os.pathsep}{os.defpath}"
     # By these a measurement of what tests cover reaches the programs that a test runs.
     return fresh | {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 

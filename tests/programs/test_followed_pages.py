@@ -1,6 +1,6 @@
 """Pages that a program follows word by word: the tutorial in three parts, and a first network from a terminal.
 
-`page_follower.py` says how a page directs it.
+`page_steps.py` says how a page directs it.
 """
 
 from __future__ import annotations
@@ -13,17 +13,8 @@ from pathlib import Path
 
 import pytest
 from doc_pages import ROOT
-from page_follower import (
-    HOME,
-    Names,
-    PageError,
-    changed,
-    check_requirement,
-    follow_pages,
-    form_of,
-    requirements_of,
-    steps_of,
-)
+from page_follower import HOME, Names, follow_pages, form_of
+from page_steps import PageError, changed, check_requirement, requirements_of, steps_of
 
 from trio_mp.cli.parser import all_commands, help_of_all
 
@@ -219,7 +210,9 @@ def test_what_pip_is_told_to_install_is_this_package() -> None:
         check_requirement("trio_message_passing")
 
 
-@pytest.mark.parametrize("text, status, told", [("```console\n$ python --help\n```\n", 1, "page.md:1"), ("", 0, "all is")])
+@pytest.mark.parametrize(
+    "text, status, told", [("```console\n$ python --help\n```\n", 1, "page.md:1"), ("", 0, "all is as the pages say")]
+)
 def test_the_follower_is_a_program(tmp_path: Path, text: str, status: int, told: str) -> None:
     page = tmp_path / "page.md"
     page.write_text(text, encoding="utf-8")
