@@ -48,7 +48,7 @@ NUMBER = re.compile(r"\b\d+( (s|ms|µs)\b)?")
 LOOKS = ("nodes", "links", "top", "ports", "db get")
 """The commands of `trio-mp` that only look."""
 
-SHELL_WORDS = {signal.SIGTERM: "Terminated"} | ({signal.SIGKILL: "Killed"} if sys.platform != "win32" else {})
+SHELL_WORDS = {int(signal.SIGTERM): "Terminated", 9: "Killed"}
 """What a shell prints when a signal has ended a program."""
 
 
