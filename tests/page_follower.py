@@ -42,8 +42,9 @@ HOME = "/home/ruth"
 PORT = re.compile(r"\b([\w/-]+)#[\w.-]{16,}")
 RANDOM_NODE = re.compile(r"\banon/\w{10,}\b")
 PROCESS = re.compile(r"\bprocess (\d+)\b")
-MEASURED = re.compile(r"\d+\.\d+( (KiB|s|ms|µs)\b)?|\b\d+ (B|s|ms|µs)\b|–")
-NUMBER = re.compile(r"\b\d+( (s|ms|µs)\b)?")
+UNIT = r" (?:B|KiB|MiB|d|h|min|s|ms|µs)\b"
+MEASURED = re.compile(rf"\d+\.\d+(?:{UNIT})?|\b\d+{UNIT}(?: \d+{UNIT})?|–")
+NUMBER = re.compile(r"\b\d+\b")
 
 LOOKS = ("nodes", "links", "top", "ports", "db get")
 """The commands of `trio-mp` that only look."""

@@ -166,6 +166,8 @@ async def test_the_follower_notices_a_program_that_runs_on(
         ("w1#Cnj8G34J.E337aUcA5HO2JE-K: too: slow", "w2#AAAAAAAA.AAAAAAAAAAAAAAA_: too: slow", False),
         ("     1  desk:main  idle  2  326 B  –", " 1  desk:main  idle  2  9 B  5.2", True),
         ("     1  desk:main  idle  2  326 B  –", " 1  desk:main  idle  3  9 B  5.2", False),
+        ("w1 is up for 8.5 s", "w1 is up for 1 min 13 s", True),
+        ("w1 is up for 8.5 s", "w1 is down for 1 min 13 s", False),
         ("made /home/ruth/secret", "made /tmp/x/secret", True),
         ("made /home/ruth/secret", "made /tmp/y/secret", False),
     ],
