@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FENCE = re.compile(r"^(?P<indent> {0,3})(?P<marks>`{3,}|~{3,})\s*(?P<language>[^\s`]*)")
 COMMENT = re.compile(r"^<!--\s*(?P<key>[a-z-]+):\s*(?P<value>.*?)\s*-->$")
-DIRECTIVES = frozenset({"file", "run-together", "run-services", "output-of"})
+DIRECTIVES = frozenset({"file", "change", "terminal", "status", "run-together", "run-services", "output-of"})
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,12 @@ class Program:
             assert not self.ended.is_set(), f"expected a line {pattern!r}, got no more than {self.lines}"
             await self._changed.wait()
 
+    async def line(self, index: int) -> str | None:
+        """The line of that number, from 0, as soon as it is printed; None when no further line can come."""
+        while len(self.lines) <= index and not self.ended.is_set():
+            await self._changed.wait()
+        return self.lines[index] if len(self.lines) > index else None
+
     async def type(self, line: str) -> None:
         assert self.process.stdin is not None
         await self.process.stdin.send_all(line.encode() + b"\n")
