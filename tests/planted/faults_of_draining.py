@@ -300,8 +300,23 @@ DRAINING = (
     Fault(
         "groups_call_the_leaving",
         "a group calls a member whose node drains, although there is another one",
-        (Change("_groups/group.py", "full | leaving if leaving else full", "full"),),
+        (Change("_groups/group.py", "self._at_once, full, leaving)", "self._at_once, full)"),),
         (f"{_TESTS}::TestEntries::test_a_group_prefers_members_of_nodes_that_do_not_drain",),
+    ),
+    Fault(
+        "busy_groups_call_the_leaving",
+        "a group calls a member whose node drains, because all others are busy",
+        (
+            Change(
+                "_protocol/groups/roster.py",
+                "[place for place in joined if place.node_id not in leaving] or joined",
+                "[place for place in joined if place.node_id not in leaving and place.busy < at_once] or joined",
+            ),
+        ),
+        (
+            "tests/protocol/groups/test_roster.py::test_a_member_of_a_leaving_node_is_chosen_only_if_there_are_no_others_busy_or_not",
+            f"{_TESTS}::TestEntries::test_a_group_whose_other_members_are_busy_waits_for_them",
+        ),
     ),
     Fault(
         "keys_stay_with_the_leaving",

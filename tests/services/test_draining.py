@@ -301,6 +301,43 @@ class TestEntries:
                 assert await group.call("who", reply=str) == "b"
                 assert await group.call("who", key="1", reply=str) == "b"
 
+    async def test_a_group_whose_other_members_are_busy_waits_for_them(self, autojump_clock: object) -> None:
+        network = FakeNetwork()
+        async with open_pair(network) as (a, b), open_test_node(network, "c", seeds=["a"]) as c:
+            asked: list[str] = []
+
+            def serve(node: Node) -> Port:
+                port = node.port()
+
+                @port.on(reply=True)
+                async def where(*_: object) -> str:
+                    asked.append(node.id)
+                    await trio.sleep(1)
+                    return node.id
+
+                # Entries of a node that does not drain: they stay.
+                a.database.register("servers", port)
+                return port
+
+            serve(b)
+            staying = serve(c)
+            async with a.open_group("servers", at_once=1) as group, trio.open_nursery() as nursery:
+                await group.wait(2)
+                await b.drain()
+
+                async def ask() -> None:
+                    await group.call("where", again=True)
+
+                for _ in range(3):
+                    nursery.start_soon(ask)
+                await until(lambda: len(asked) == 2)
+                await wait_all_tasks_blocked()
+                assert asked == ["c"] * 2
+                # Now there is no other one. The call that was there is made again, and the one that waits is woken.
+                staying.kill()
+                await until(lambda: len(asked) == 4)
+                assert asked[2:] == ["b"] * 2
+
     async def test_a_candidate_gets_no_turn_on_a_node_that_drains_and_keeps_the_one_that_it_has(
         self, autojump_clock: object
     ) -> None:
