@@ -304,6 +304,18 @@ DRAINING = (
         (f"{_TESTS}::TestEntries::test_a_group_prefers_members_of_nodes_that_do_not_drain",),
     ),
     Fault(
+        "stops_of_the_drained_are_not_told",
+        "a service manager does not hear that a node stops which has drained before",
+        (
+            Change(
+                "_peers/standing.py",
+                "        if self.draining.is_set():\n            self._tell()\n",
+                "",
+            ),
+        ),
+        ("tests/peers/test_standing.py::test_the_observers_of_a_node_that_has_drained_are_told_that_it_stops",),
+    ),
+    Fault(
         "busy_groups_call_the_leaving",
         "a group calls a member whose node drains, because all others are busy",
         (
