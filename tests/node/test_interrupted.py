@@ -17,10 +17,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_mp import open_node
 from trio_mp._peers.peer import Peer
 from trio_mp._ports.backlog import Backlog
-from trio_mp._ports.mailbox import Mailbox
+from trio_mp._ports.mailbox import Mailbox, Receiver
 from trio_mp._ports.port import Port
 
-RECEIVING = (Port.receive, Mailbox.receive, Mailbox._wait, Backlog.pop_first)
+RECEIVING = (Port.receive, Receiver.receive, Mailbox._wait, Backlog.pop_first)
 
 
 class Interrupts:

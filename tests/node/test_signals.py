@@ -466,6 +466,57 @@ async def test_blocks_that_are_left_in_another_order(autojump_clock: MockClock) 
         assert handlers() == before
 
 
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_a_block_that_outlives_its_node_holds_no_other_one(when: str, autojump_clock: MockClock) -> None:
+    leaves = trio.Event()
+
+    async def run_node(task_status: Any) -> None:
+        async with open_node("short") as short:
+            port = busy_port(short, 1000)
+            short.send(port, "work")
+            task_status.started(short)
+            await leaves.wait()
+
+    async with pair_with_a_call(4) as (node, answers), trio.open_nursery() as nursery:
+        short = await nursery.start(run_node)
+        start = trio.current_time()
+        async with stop_on_signals(short) as outer:
+            async with stop_on_signals(node) as inner:
+                if when == "before":
+                    leaves.set()
+                    await wait_all_tasks_blocked()
+                signal.raise_signal(signal.SIGTERM)
+                await trio.sleep(1)
+                leaves.set()
+                with trio.fail_after(100):
+                    await trio.sleep_forever()
+            await trio.sleep_forever()
+        assert answers == ["done"]
+        assert trio.current_time() - start == pytest.approx(4, abs=0.5)
+        assert outer.over.is_set()
+        assert (inner.cut_short, inner.exit_status) == (False, 0)
+
+
+async def test_a_block_whose_node_has_closed_is_cancelled_when_a_signal_comes(autojump_clock: MockClock) -> None:
+    leaves = trio.Event()
+
+    async def run_node(task_status: Any) -> None:
+        async with open_node("short") as short:
+            task_status.started(short)
+            await leaves.wait()
+
+    async with trio.open_nursery() as nursery:
+        short = await nursery.start(run_node)
+        async with stop_on_signals(short) as stopping:
+            leaves.set()
+            await wait_all_tasks_blocked()
+            assert not stopping.over.is_set()
+            signal.raise_signal(signal.SIGTERM)
+            with trio.fail_after(100):
+                await trio.sleep_forever()
+        assert stopping.cause == "SIGTERM"
+
+
 async def test_a_block_that_is_entered_while_others_drain_drains_at_once(autojump_clock: MockClock) -> None:
     async with pair_with_a_call(5) as (node, answers), stop_on_signals(node):
         signal.raise_signal(signal.SIGTERM)

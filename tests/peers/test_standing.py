@@ -77,6 +77,22 @@ async def test_what_a_drain_waits_for_is_part_of_the_status() -> None:
     assert standing.why_not_ready() == "draining"
 
 
+async def test_the_observers_of_a_node_that_has_drained_are_told_that_it_stops() -> None:
+    """A service manager has to hear of it, and the text does not change."""
+    heard: list[bool] = []
+    standing = Standing()
+    standing.begin_draining()
+    standing.observers.append(lambda: heard.append(standing.stopping))
+    standing.begin_stopping()
+    assert heard == [True]
+    other = Standing()
+    other.observers.append(lambda: heard.append(other.stopping))
+    other.begin_stopping()
+    assert heard == [True], "the drain that follows changes the text"
+    other.begin_draining()
+    assert heard == [True, True]
+
+
 async def test_what_others_have_written_cannot_break_the_line_or_make_it_long() -> None:
     failures = {f"unix:/run/{number}\n": "\x1b[2J\u202e no\r\n" + "x" * 10_000 for number in range(SHOWN + 7)}
     standing = Standing(failures)

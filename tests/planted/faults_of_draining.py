@@ -8,7 +8,12 @@ _RULES = "_protocol/drain.py"
 _SERVICE = "_services/drain.py"
 _PEER = "_peers/peer.py"
 _TABLE = "tests/protocol/test_drain.py"
+_MAILBOX = "_ports/mailbox.py"
+_PORT = "_ports/port.py"
+_LIFECYCLE = "_ports/lifecycle.py"
 _TESTS = "tests/services/test_draining.py"
+_BOXES = "tests/services/test_draining_mailboxes.py"
+_WITHIN = "tests/services/test_draining_within.py"
 _JUDGE = "tests/testing/test_testing_drains.py"
 
 DRAINING = (
@@ -49,29 +54,89 @@ DRAINING = (
         "drains_before_calls_are_answered",
         "rule 4: a node has drained before a handler has sent the reply to a call",
         (Change(_RULES, "if self.running or self.calls or self", "if self.running or self"),),
-        (f"{_TABLE}::TestWork::test_rules_4_and_5_what_is_waited_for_and_what_is_said",),
+        (f"{_TABLE}::TestWork::test_rules_4_to_6_what_is_waited_for_and_what_is_said",),
     ),
     Fault(
         "calls_are_not_seen",
         "rule 4: a drain does not look at the calls of peers",
-        (
-            Change(
-                _SERVICE, "call in peer.callers.in_flight() if call.name", "call in peer.callers.in_flight() if False"
-            ),
-        ),
+        (Change(_SERVICE, "                    if call.name:\n", "                    if False:\n"),),
         (f"{_TESTS}::TestPeers::test_calls_of_others_are_answered_by_handlers_of_all_kinds",),
     ),
     Fault(
         "drains_itself_into_a_knot",
-        "rule 5: a drain waits for the port that awaits it",
-        (Change(_RULES, "        if self.awaits_drain:\n            return False\n", ""),),
-        (f"{_TABLE}::TestWork::test_rules_4_and_5_what_is_waited_for_and_what_is_said",),
+        "rule 6: a drain waits for the handler that awaits it",
+        (
+            Change(
+                _SERVICE, "handler_awaits = self._runtime.lifecycle.busy.get(port) in tasks", "handler_awaits = False"
+            ),
+        ),
+        (f"{_WITHIN}::test_called_in_a_port_that_port_is_not_waited_for",),
+        hangs=True,
+    ),
+    Fault(
+        "the_port_that_drains_is_hidden",
+        "rule 6: a drain does not wait for the other work of the port whose code awaits it",
+        (
+            Change(
+                _SERVICE,
+                "running=(state.busy and not handler_awaits)",
+                "running=(state.busy and port not in left_out.ports)",
+            ),
+        ),
+        (f"{_WITHIN}::test_the_other_work_of_the_port_is_waited_for",),
+    ),
+    Fault(
+        "the_loop_that_drains_is_awaited",
+        "rule 6: a drain waits for the message that its own task has in hand",
+        (Change(_SERVICE, "loop.is_at_work and loop.task not in left_out for", "loop.is_at_work for"),),
+        (f"{_WITHIN}::test_the_task_of_a_loop_awaits_the_drain_with_a_message_in_hand",),
+        hangs=True,
+    ),
+    Fault(
+        "handlers_that_wait_for_a_drain_are_awaited",
+        "rule 6: a drain waits for the handler in whose nursery it is awaited",
+        (Change(_SERVICE, "            found.add(task)\n", ""),),
+        (f"{_WITHIN}::test_a_task_that_the_handler_waits_for_awaits_the_drain",),
+        hangs=True,
+    ),
+    Fault(
+        "calls_answered_behind_the_drain_are_awaited",
+        "rule 6: a drain waits for a call that is answered behind it",
+        (Change(_SERVICE, "if may_answer and call.was_handed_on:", "if False:"),),
+        (f"{_WITHIN}::test_a_call_that_is_perhaps_answered_behind_the_drain_is_named",),
+        hangs=True,
+    ),
+    Fault(
+        "the_call_that_drains_is_awaited",
+        "rule 6: a drain waits for the call by which it was asked for",
+        (Change(_SERVICE, "if behind or call in left_out.calls or", "if behind or"),),
+        (f"{_WITHIN}::test_an_inspection_and_the_call_by_which_a_port_drains_are_not_waited_for",),
+        hangs=True,
+    ),
+    Fault(
+        "all_leave_out_those_that_drain",
+        "rule 6: a drain that is awaited outside of ports does not wait for handlers that await one",
+        (Change(_SERVICE, "if awaiter.port is None:", "if False:"),),
+        (f"{_WITHIN}::test_a_drain_that_is_awaited_outside_of_ports_waits_for_those_that_await_one",),
     ),
     Fault(
         "the_draining_task_is_awaited",
-        "rule 5: a drain waits for the mailbox that the task has read which awaits it",
-        (Change(_SERVICE, "is_read_by(self._tasks)", "is_read_by(())"),),
-        (f"{_TESTS}::TestAlone::test_the_task_that_has_left_its_loop_and_drains_is_not_waited_for",),
+        "rule 6: a drain waits for the mailbox that only the task reads which awaits it",
+        (Change(_SERVICE, "nobody_else = bool(readers) and readers <= tasks", "nobody_else = False"),),
+        (f"{_BOXES}::test_the_task_that_has_left_its_loop_and_drains_is_not_waited_for",),
+        hangs=True,
+    ),
+    Fault(
+        "unread_calls_are_awaited",
+        "rule 5: a drain waits for calls in a mailbox from which nobody has received",
+        (
+            Change(
+                _SERVICE,
+                "if mailbox is not None and calls and (nobody_else or not mailbox.was_asked):",
+                "if mailbox is not None and calls and nobody_else:",
+            ),
+        ),
+        (f"{_BOXES}::test_calls_that_wait_where_nobody_reads_are_unfinished_at_once",),
         hangs=True,
     ),
     Fault(
@@ -89,27 +154,50 @@ DRAINING = (
                 "        self.lifecycle.busy[port] = None\n        rearm(port)\n        self.lifecycle.start_task",
                 "        rearm(port)\n        self.lifecycle.start_task",
             ),
+            Change(
+                "_ports/dispatcher.py",
+                "        self.lifecycle.busy[port] = trio.lowlevel.current_task()\n",
+                "",
+            ),
         ),
         (f"{_TESTS}::TestAlone::test_it_waits_for_handlers_and_for_what_they_send_on", _JUDGE),
     ),
     Fault(
-        "iterations_are_not_awaited",
-        "rule 4: a node has drained while a task works at a message that its iteration has taken",
-        (Change("_ports/mailbox.py", "        return not ended\n", "        return False\n"),),
-        (f"{_TESTS}::TestAlone::test_it_waits_for_a_mailbox_and_for_the_message_that_an_iteration_works_at",),
+        "loops_are_not_awaited",
+        "rule 4: a node has drained while a task works at a message that its loop has taken",
+        (Change(_SERVICE, "any(loop.is_at_work and loop.task", "any(False and loop.task"),),
+        (f"{_BOXES}::test_it_waits_for_a_mailbox_and_for_the_message_that_an_iteration_works_at",),
     ),
     Fault(
-        "iterations_never_end",
-        "rule 4: a drain waits for the iteration of a task that has ended",
-        (Change("_ports/mailbox.py", "        return not ended\n", "        return True\n"),),
-        (f"{_TESTS}::TestAlone::test_an_iteration_of_a_task_that_has_ended_is_over",),
+        "a_receive_ends_the_work_of_a_loop",
+        "rule 4: a receive inside of a loop hides the message of the loop",
+        (Change(_PORT, "return self._receiver().begin_loop()", "return self._receiver()"),),
+        (f"{_BOXES}::test_a_receive_inside_of_a_loop_leaves_the_message_of_the_loop_in_hand",),
+    ),
+    Fault(
+        "handed_messages_are_in_no_hand",
+        "rule 4: a message that was handed to a loop is not seen until its task runs",
+        (Change(_MAILBOX, "return self._in_hand or bool(self._handed)", "return self._in_hand"),),
+        ("tests/ports/test_mailbox.py::test_a_loop_has_a_message_in_hand_from_the_moment_in_which_it_is_handed_over",),
+    ),
+    Fault(
+        "loops_never_end",
+        "rule 4: a drain waits for a loop that was left",
+        (Change(_MAILBOX, "weakref.ref(loop))", "lambda: loop)"),),
+        (f"{_BOXES}::test_a_loop_that_was_left_has_nothing_in_hand_whatever_its_task_does",),
         hangs=True,
     ),
     Fault(
-        "cancelled_iterations_have_a_message",
-        "rule 4: a drain waits for an iteration that was cancelled while it waited",
-        (Change("_ports/mailbox.py", "self._task, self._iterates = None, False", "self._task = None"),),
-        (f"{_TESTS}::TestAlone::test_an_iteration_that_is_cancelled_while_it_waits_has_nothing_in_hand",),
+        "cancelled_loops_have_a_message",
+        "rule 4: a drain waits for a loop that was cancelled while it waited",
+        (
+            Change(
+                _MAILBOX,
+                "        self._in_hand = False\n        mailbox = self._mailbox\n",
+                "        mailbox = self._mailbox\n",
+            ),
+        ),
+        (f"{_BOXES}::test_a_loop_that_was_cancelled_while_it_waited_and_is_kept_has_nothing_in_hand",),
         hangs=True,
     ),
     Fault(
@@ -119,11 +207,29 @@ DRAINING = (
         (f"{_TESTS}::TestAlone::test_a_port_that_dies_with_messages_is_named",),
     ),
     Fault(
+        "deaths_by_an_exception_are_not_named",
+        "rule 5: a drain does not name a port whose handler has raised",
+        (Change(_LIFECYCLE, "or is_in_hand or error is not None:", "or is_in_hand:"),),
+        (f"{_TESTS}::TestAlone::test_a_port_whose_handler_raises_is_named",),
+    ),
+    Fault(
+        "deaths_of_loops_are_not_named",
+        "rule 5: a drain does not name a port that was killed while its task was at work",
+        (Change(_LIFECYCLE, "or is_in_hand or error is not None:", "or error is not None:"),),
+        (f"{_TESTS}::TestAlone::test_a_port_whose_loop_raises_or_is_killed_with_a_message_is_named",),
+    ),
+    Fault(
         "parts_while_it_drains",
         "a node that drains gives a connection back, and the peer comes again without having heard",
-        (Change(_SERVICE, '            peer.keep("this node drains")\n', ""),),
+        (Change(_SERVICE, "            peer.keep(_KEPT)\n", ""),),
         (f"{_TESTS}::TestAMember::test_idle_is_answered_by_busy_while_a_node_drains_and_by_bye_before",),
         hangs=True,
+    ),
+    Fault(
+        "peers_stay_for_ever",
+        "a node that has drained, and goes on, keeps what it knows of all that come and go",
+        (Change(_SERVICE, "            peer.release(_KEPT)\n", ""),),
+        (f"{_TESTS}::TestAMember::test_peers_that_come_and_go_while_a_node_drains_are_forgotten",),
     ),
     Fault(
         "spawns_while_it_drains",
@@ -194,8 +300,35 @@ DRAINING = (
     Fault(
         "groups_call_the_leaving",
         "a group calls a member whose node drains, although there is another one",
-        (Change("_groups/group.py", "full | leaving if leaving else full", "full"),),
+        (Change("_groups/group.py", "self._at_once, full, leaving)", "self._at_once, full)"),),
         (f"{_TESTS}::TestEntries::test_a_group_prefers_members_of_nodes_that_do_not_drain",),
+    ),
+    Fault(
+        "stops_of_the_drained_are_not_told",
+        "a service manager does not hear that a node stops which has drained before",
+        (
+            Change(
+                "_peers/standing.py",
+                "        if self.draining.is_set():\n            self._tell()\n",
+                "",
+            ),
+        ),
+        ("tests/peers/test_standing.py::test_the_observers_of_a_node_that_has_drained_are_told_that_it_stops",),
+    ),
+    Fault(
+        "busy_groups_call_the_leaving",
+        "a group calls a member whose node drains, because all others are busy",
+        (
+            Change(
+                "_protocol/groups/roster.py",
+                "[place for place in joined if place.node_id not in leaving] or joined",
+                "[place for place in joined if place.node_id not in leaving and place.busy < at_once] or joined",
+            ),
+        ),
+        (
+            "tests/protocol/groups/test_roster.py::test_a_member_of_a_leaving_node_is_chosen_only_if_there_are_no_others_busy_or_not",
+            f"{_TESTS}::TestEntries::test_a_group_whose_other_members_are_busy_waits_for_them",
+        ),
     ),
     Fault(
         "keys_stay_with_the_leaving",

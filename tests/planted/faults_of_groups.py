@@ -326,8 +326,8 @@ GROUPS = (
         (
             Change(
                 _ROSTER,
-                "            if place is not None:\n                return place\n        return choose((p",
-                "            return place\n        return choose((p",
+                "[place for place in free if place.node_id not in full] or free",
+                "[place for place in free if place.node_id not in full]",
             ),
         ),
         (f"{_RULES}::test_a_member_of_a_full_node_is_chosen_only_if_there_is_no_other_one",),

@@ -114,7 +114,7 @@ RUNNING = (
     Fault(
         "worker_never_restarted",
         "a worker that fails is not started again unless that is asked for",
-        (Change(_WORKERS, 'arguments.restart or "on-failure"', 'arguments.restart or "never"'),),
+        (Change(_WORKERS, "arguments.restart or DEFAULT_RESTART", 'arguments.restart or "never"'),),
         (f"{_WORKERS_TESTS}::test_workers_that_end_by_themselves_end_their_parent_and_need_no_network_of_their_user",),
     ),
     Fault(

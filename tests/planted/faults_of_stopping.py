@@ -27,6 +27,21 @@ _AGAIN = f"{_WORKERS_TESTS}::test_a_worker_is_started_again_when_an_operator_say
 STOPPING = (
     # Signals.
     Fault(
+        "blocks_outlive_their_nodes",
+        "a block whose node has closed holds all other blocks of the process",
+        (
+            Change(
+                _SIGNALS,
+                "            self.over.set()\n            STOPPING_PROCESS.settle()\n\n    def cut",
+                "            pass\n\n    def cut",
+            ),
+        ),
+        (
+            f"{_TESTS}::test_a_block_that_outlives_its_node_holds_no_other_one",
+            f"{_TESTS}::test_a_block_whose_node_has_closed_is_cancelled_when_a_signal_comes",
+        ),
+    ),
+    Fault(
         "signal_cuts_the_node",
         "a signal cancels the node, too, so that what the program sends last is lost",
         (

@@ -183,7 +183,7 @@ MEMBERSHIP: tuple[Fault, ...] = (
     Fault(
         "claimed_is_proven",
         "who only says the name of a node that is connected is taken for it, and the seed is given up",
-        (Change(_REDIALLER, "not (outcome.proven and self._is", "not (self._is"),),
+        (Change("_peers/network.py", "(dialled.proven and self.is_connected(", "(self.is_connected("),),
         (f"{_AT_A_SEED}::test_a_stranger_cannot_pass_for_a_node_that_is_connected",),
     ),
     Fault(

@@ -647,6 +647,29 @@ async def test_the_length_of_a_mailbox_is_what_waits_in_it() -> None:
         assert len(mailbox) == 2
 
 
+async def test_a_loop_has_a_message_in_hand_from_the_moment_in_which_it_is_handed_over() -> None:
+    async with open_node() as node, node.open_port() as port, trio.open_nursery() as nursery:
+        seen: list[bool] = []
+
+        async def loop() -> None:
+            async for _ in port:
+                seen.append(mailbox.is_in_hand)
+                break
+            seen.append(mailbox.is_in_hand)
+
+        mailbox = state_of(port).mailbox
+        assert mailbox is not None
+        nursery.start_soon(loop)
+        await wait_all_tasks_blocked()
+        assert mailbox.is_waited_at
+        assert not mailbox.is_in_hand
+        mailbox.put("one")
+        # Its task has not run since.
+        assert mailbox.is_in_hand
+        await wait_all_tasks_blocked()
+        assert seen == [True, False]
+
+
 async def test_mailboxes_of_two_nodes_do_not_meet() -> None:
     async with open_node() as one, open_node() as other, one.open_port() as left, other.open_port() as right:
         one.send(left, 1)

@@ -103,6 +103,7 @@ class EndedFirst:
 
     def __init__(self, network: Network, node_id: str) -> None:
         self.up_nodes = network.up_nodes
+        self.is_there = network.is_there
         self._network = network
         self._node_id = node_id
         self.count = 0

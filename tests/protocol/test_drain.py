@@ -109,15 +109,22 @@ class TestWork:
                 False,
                 "1 message waiting in its mailbox, from which nobody has received",
             ),
-            (PortWork("d#p", running=True, calls=1, awaits_drain=True), False, ""),
+            (PortWork("d#p", behind=2), False, "2 messages for it, and it awaits the drain"),
+            (PortWork("d#p", reader=READER.AWAY, behind=1), False, "1 message for it, and it awaits the drain"),
+            (PortWork("d#p", claimed=1), False, "1 call not answered, and it awaits the drain"),
             (
-                PortWork("d#p", running=True, waiting=2, awaits_drain=True),
-                False,
-                "2 messages for it, and it awaits the drain",
+                PortWork("d#p", running=True, reader=READER.AWAY, behind=2),
+                True,
+                "its handler runs; 2 messages for it, and it awaits the drain",
+            ),
+            (
+                PortWork("d#p", calls=1, claimed=2),
+                True,
+                "1 call not answered; 2 calls not answered, and it awaits the drain",
             ),
         ],
     )
-    def test_rules_4_and_5_what_is_waited_for_and_what_is_said(self, work: PortWork, awaited: bool, what: str) -> None:
+    def test_rules_4_to_6_what_is_waited_for_and_what_is_said(self, work: PortWork, awaited: bool, what: str) -> None:
         assert work.is_awaited == awaited
         assert work.what == what
         node = NodeWork("d", 0, (work,))
@@ -137,7 +144,7 @@ class TestWork:
         assert rules.is_done(AT_REST)
         assert reasons(rules) == [
             "d#p: it died with 2 messages waiting: die: ValueError: no",
-            "d#q: it died while its handler ran: it ended normally",
+            "d#q: it died while it was at work: it ended normally",
         ]
 
     def test_a_million_ports_that_die_take_no_memory(self) -> None:
@@ -155,7 +162,7 @@ class TestWork:
             PortWork("d#p", running=True, calls=2),
             PortWork("d#q", reader=READER.WAITING, waiting=4),
             PortWork("d#r", reader=READER.BUSY),
-            PortWork("d#s", running=True, awaits_drain=True),
+            PortWork("d#s", behind=1, claimed=1),
         )
         assert rules.summary(NodeWork("d", 0, ports)) == "1 node, 2 calls, 1 handler, 2 mailboxes"
         assert Drain().summary(AT_REST) == ""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import trio
+from drain_helpers import Draining, about, drain_of
 from network_helpers import (
     NO_PORT,
     FakeNetwork,
@@ -22,37 +21,7 @@ from network_helpers import (
 from trio.testing import wait_all_tasks_blocked
 
 from trio_mp import Drained, Node, Port, PortDied, TurnEpoch, Unfinished, open_node, spawnable
-
-
-class Draining:
-    """A drain that runs in a task of its own."""
-
-    def __init__(self) -> None:
-        self.result: Drained | None = None
-        self.scope = trio.CancelScope()
-
-    @property
-    def is_over(self) -> bool:
-        return self.result is not None
-
-    async def run(self, node: Node) -> None:
-        with self.scope:
-            self.result = await node.drain()
-
-
-@asynccontextmanager
-async def drain_of(node: Node) -> AsyncGenerator[Draining, None]:
-    """Drain a node beside the block, which the drain has to survive."""
-    async with trio.open_nursery() as nursery:
-        drain = Draining()
-        nursery.start_soon(drain.run, node)
-        await wait_all_tasks_blocked()
-        yield drain
-        nursery.cancel_scope.cancel()
-
-
-def about(node: Node, port: str) -> list[str]:
-    return [each.reason for each in node.unfinished() if each.port == port]
+from trio_mp._peers.peer import MEMORY
 
 
 class TestAlone:
@@ -107,143 +76,6 @@ class TestAlone:
             assert node.unfinished() == (Unfinished("a", "5000 messages on the way between its ports"),)
             await node.drain()
             assert got == [*range(5000)]
-
-    async def test_it_waits_for_a_mailbox_and_for_the_message_that_an_iteration_works_at(
-        self, autojump_clock: object
-    ) -> None:
-        done: list[int] = []
-
-        async def work(port: Port) -> None:
-            async for (number,) in port:
-                await trio.sleep(1)
-                done.append(number)
-
-        async with open_node("a") as node:
-            port = node.start_port(work)
-            for number in range(3):
-                node.send(port, number)
-            await wait_all_tasks_blocked()
-            (reason,) = about(node, port)
-            assert reason == (
-                "its task has taken a message, and has not asked for the next one; 2 messages waiting in its mailbox"
-            )
-            assert await node.drain() == Drained(())
-            assert done == [0, 1, 2]
-
-    async def test_a_mailbox_is_empty_when_a_task_that_receives_has_taken_all(self, autojump_clock: object) -> None:
-        async def work(port: Port) -> None:
-            while True:
-                await port.receive()
-                await trio.sleep(1)
-
-        async with open_node("a") as node:
-            port = node.start_port(work)
-            for number in range(3):
-                node.send(port, number)
-            started = trio.current_time()
-            assert await node.drain() == Drained(())
-            assert 1.9 < trio.current_time() - started < 2.1
-
-    async def test_what_does_not_fit_the_pattern_of_a_receive_is_waited_for(self, autojump_clock: object) -> None:
-        got: list[Any] = []
-
-        async def work(port: Port) -> None:
-            got.append(await port.receive("go"))
-            got.append(await port.receive())
-            await trio.sleep_forever()
-
-        async with open_node("a") as node:
-            port = node.start_port(work)
-            node.send(port, "later")
-            async with drain_of(node) as drain:
-                await trio.sleep(1)
-                assert about(node, port) == ["1 message waiting in its mailbox"]
-                assert not drain.is_over
-                node.send(port, "go")
-                await trio.sleep(1)
-                assert drain.result == Drained(())
-                assert got == [("go",), ("later",)]
-
-    async def test_a_mailbox_that_nobody_reads_is_named_and_not_waited_for(self) -> None:
-        async with open_node("a") as node, node.open_port() as port:
-            node.send(port, "one")
-            result = await node.drain()
-            assert result.unfinished == (
-                Unfinished(port, "1 message waiting in its mailbox, from which nobody has received"),
-            )
-
-    async def test_the_task_that_has_left_its_loop_and_drains_is_not_waited_for(self) -> None:
-        async with open_node("a") as node, node.open_port() as port, trio.open_nursery() as nursery:
-
-            async def stop() -> None:
-                await wait_all_tasks_blocked()
-                node.send(port, "stop")
-                node.send(port, "more")
-
-            nursery.start_soon(stop)
-            async for message in port:
-                assert message == ("stop",)
-                break
-            result = await node.drain()
-            assert result.unfinished == (Unfinished(port, "1 message for it, and it awaits the drain"),)
-
-    async def test_an_iteration_of_a_task_that_has_ended_is_over(self) -> None:
-        async with open_node("a") as node, node.open_port() as port:
-
-            async def take_one() -> None:
-                async for _ in port:
-                    return
-
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(take_one)
-                await wait_all_tasks_blocked()
-                node.send(port, "one")
-            assert await node.drain() == Drained(())
-
-    async def test_an_iteration_that_is_cancelled_while_it_waits_has_nothing_in_hand(
-        self, autojump_clock: object
-    ) -> None:
-        async with open_node("a") as node, node.open_port() as port, trio.open_nursery() as nursery:
-
-            async def look_for_a_while() -> None:
-                with trio.move_on_after(1):
-                    async for _ in port:
-                        pass
-                await trio.sleep_forever()
-
-            nursery.start_soon(look_for_a_while)
-            await trio.sleep(2)
-            assert await node.drain() == Drained(())
-            nursery.cancel_scope.cancel()
-
-    async def test_called_in_a_port_that_port_is_not_waited_for(self) -> None:
-        async with open_node("a") as node:
-            results: list[Drained] = []
-
-            async def drain() -> None:
-                results.append(await node.drain())
-
-            ports = [node.port(drain) for _ in range(2)]
-            for port in ports:
-                node.send(port)
-            await until(lambda: len(results) == 2)
-            assert results == [Drained(())] * 2
-
-    async def test_messages_for_the_port_that_drains_are_named(self, autojump_clock: object) -> None:
-        async with open_node("a") as node:
-            results: list[Drained] = []
-            port = node.port()
-
-            @port.on("drain")
-            async def drain() -> None:
-                await trio.sleep(1)
-                results.append(await node.drain())
-
-            node.send(port, "drain")
-            node.send(port, "drain")
-            await until(lambda: len(results) == 2)
-            assert results[0].unfinished == (Unfinished(port, "1 message for it, and it awaits the drain"),)
-            assert results[1].unfinished == ()
 
     async def test_cancelled_it_goes_on_draining_and_may_be_asked_again(self, autojump_clock: object) -> None:
         async with open_node("a") as node:
@@ -300,6 +132,46 @@ class TestAlone:
                         Unfinished(port, "it died with 1 message waiting: enough"),
                         Unfinished(box, "it died with 1 message waiting: of it"),
                     }
+
+    @pytest.mark.parametrize("is_async", [True, False])
+    async def test_a_port_whose_handler_raises_is_named(self, is_async: bool, autojump_clock: object) -> None:
+        async with open_node("a") as node:
+            port = node.port()
+
+            @port.on("async")
+            async def work() -> None:
+                raise ValueError("no")
+
+            @port.on("sync")
+            def work_at_once() -> None:
+                raise ValueError("no")
+
+            async with drain_of(node):
+                node.send(port, "async" if is_async else "sync")
+                await node.wait_death(port)
+                (reason,) = about(node, port)
+                assert reason.startswith("it died while it was at work: die: ValueError: no")
+
+    async def test_a_port_whose_loop_raises_or_is_killed_with_a_message_is_named(self, autojump_clock: object) -> None:
+        async def work(port: Port) -> None:
+            async for (text,) in port:
+                if text == "raise":
+                    raise ValueError("no")
+                await trio.sleep_forever()
+
+        async with open_node("a") as node:
+            ports = [node.start_port(work) for _ in range(3)]
+            idle = ports[2]
+            node.send(ports[0], "raise")
+            node.send(ports[1], "wait")
+            async with drain_of(node):
+                for port in ports[1:]:
+                    node.kill(port, "enough")
+                for port in ports:
+                    await node.wait_death(port)
+                assert about(node, ports[0])[0].startswith("it died while it was at work: die: ValueError: no")
+                assert about(node, ports[1]) == ["it died while it was at work: enough"]
+                assert about(node, idle) == []
 
     async def test_a_closed_node_cannot_drain_and_one_that_closes_ends_the_drain(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -406,7 +278,6 @@ class TestEntries:
                 await until(lambda: len(answers) == 6)
                 assert sorted(answers) == ["b", *["c"] * 5]
 
-
     async def test_a_group_prefers_members_of_nodes_that_do_not_drain(self, autojump_clock: object) -> None:
         network = FakeNetwork()
         async with open_pair(network) as (a, b), open_test_node(network, "c", seeds=["a"]) as c:
@@ -429,6 +300,43 @@ class TestEntries:
                 await until(lambda: len(group) == 1)
                 assert await group.call("who", reply=str) == "b"
                 assert await group.call("who", key="1", reply=str) == "b"
+
+    async def test_a_group_whose_other_members_are_busy_waits_for_them(self, autojump_clock: object) -> None:
+        network = FakeNetwork()
+        async with open_pair(network) as (a, b), open_test_node(network, "c", seeds=["a"]) as c:
+            asked: list[str] = []
+
+            def serve(node: Node) -> Port:
+                port = node.port()
+
+                @port.on(reply=True)
+                async def where(*_: object) -> str:
+                    asked.append(node.id)
+                    await trio.sleep(1)
+                    return node.id
+
+                # Entries of a node that does not drain: they stay.
+                a.database.register("servers", port)
+                return port
+
+            serve(b)
+            staying = serve(c)
+            async with a.open_group("servers", at_once=1) as group, trio.open_nursery() as nursery:
+                await group.wait(2)
+                await b.drain()
+
+                async def ask() -> None:
+                    await group.call("where", again=True)
+
+                for _ in range(3):
+                    nursery.start_soon(ask)
+                await until(lambda: len(asked) == 2)
+                await wait_all_tasks_blocked()
+                assert asked == ["c"] * 2
+                # Now there is no other one. The call that was there is made again, and the one that waits is woken.
+                staying.kill()
+                await until(lambda: len(asked) == 4)
+                assert asked[2:] == ["b"] * 2
 
     async def test_a_candidate_gets_no_turn_on_a_node_that_drains_and_keeps_the_one_that_it_has(
         self, autojump_clock: object
@@ -530,18 +438,6 @@ class TestPeers:
                 assert await b.drain() == Drained(())
                 assert trio.current_time() - started > 1.4
             assert answers == ["slow", "sent"]
-
-    async def test_an_inspection_and_the_call_by_which_a_port_drains_are_not_waited_for(
-        self, autojump_clock: object
-    ) -> None:
-        async with open_pair(FakeNetwork()) as (a, b):
-            port = b.port()
-
-            @port.on("drain", reply=True)
-            async def drain() -> int:
-                return len((await b.drain()).unfinished)
-
-            assert await a.call(port, "drain", reply=int) == 0
 
     async def test_a_drain_waits_for_the_fence_of_each_peer(self, autojump_clock: object) -> None:
         network = FakeNetwork()
@@ -676,6 +572,20 @@ class TestAMember:
                     await again.send(("", "heard"))
                     await until(lambda: drain.is_over)
             assert drain.result == Drained((Unfinished("0", lost),))
+
+    async def test_peers_that_come_and_go_while_a_node_drains_are_forgotten(self, autojump_clock: object) -> None:
+        network = FakeNetwork()
+        async with open_test_node(network, "n") as node:
+            runtime = node._runtime
+            async with a_member(network, node, "0", words=WORDS) as raw:
+                await raw.send(("", "heard"))
+                await node.drain()
+                async with a_member(network, node, "1", words=WORDS) as other:
+                    while not said_to(other, "draining"):
+                        await other.step()
+            assert runtime.network is not None
+            await trio.sleep(MEMORY + 60)
+            assert not {"0", "1"} & set(runtime.network.peers)
 
     async def test_a_connection_that_parts_as_the_drain_begins_has_lost_nothing(self) -> None:
         network = FakeNetwork()

@@ -111,7 +111,7 @@ def test_a_drain_that_ends_before_all_have_heard(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_drain_that_waits_for_no_handler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DrainService, "_look", lambda service: NodeWork(service._runtime.id, 0, ()))
+    monkeypatch.setattr(DrainService, "_look", lambda service, *_: NodeWork(service._runtime.id, 0, ()))
     assert "has not done with message" in breaks(Rule.DRAINED, drain).what
 
 

@@ -144,7 +144,7 @@ class Group(AsyncIterator[MembershipEvent]):
         """
         self._check()
         _check_choice(by, None)
-        place = self._roster.choose(by, full=self._runtime.leaving)
+        place = self._roster.choose(by, leaving=self._runtime.leaving)
         if place is None:
             raise LookupError(f"no member of the group {self.family} has joined; await its wait() first")
         self._roster.begin_use(place)
@@ -310,13 +310,13 @@ class Group(AsyncIterator[MembershipEvent]):
     async def _find(self, by: Choice, key: str | None, full: Set[str]) -> GroupPlace:
         """A member that has joined and has room; waits for one. A checkpoint only if it waits.
 
-        Without a key, one on a full node is returned only if there is no other one; so is one on a node that drains,
-        whose entry is about to go.
+        Without a key, one on a full node is returned only if there is no other one. One on a node that drains, whose
+        entry is about to go, is returned only if there are no others, busy or not.
         """
         while True:
             leaving = self._runtime.leaving
             if key is None:
-                place = self._roster.choose(by, self._at_once, full | leaving if leaving else full)
+                place = self._roster.choose(by, self._at_once, full, leaving)
                 if place is not None:
                     return place
                 await self._park(self._queue)

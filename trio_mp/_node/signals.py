@@ -69,7 +69,7 @@ class Stopping:
     Attributes:
       begun: set when the program is to stop, before anything is drained.
       cause: why, such as `"SIGTERM"`; empty before.
-      over: set when the node has drained, or its time was up; the block is cancelled then.
+      over: set when the node has drained, its time was up, or it has closed; the block is cancelled then.
       unfinished: what was unfinished then, by ports.
       cut_short: whether the node had not drained: its time was up, or a second signal came.
       restarter: who starts the process again when it ends with the status 75, for people; empty if nobody is known.
@@ -127,6 +127,7 @@ class Stopping:
         self._token = trio.lowlevel.current_trio_token()
         STOPPING_PROCESS.enter(self)
         self._task = runtime.lifecycle.start_system_task(self._run)
+        runtime.observers.ended.append(self._node_ended)
         runtime.stopping = self
         self._scope.__enter__()
         return self
@@ -157,7 +158,9 @@ class Stopping:
             STOPPING_PROCESS.leave(self)
         finally:
             # A signal may have come again, whose handler raises.
-            self._node._runtime.stopping = STOPPING_PROCESS.find(self._node)
+            runtime = self._node._runtime
+            runtime.stopping = STOPPING_PROCESS.find(self._node)
+            runtime.observers.ended.remove(self._node_ended)
 
     def run_soon(self, function: Callable[[], object]) -> None:
         """Have Trio call a function, from the handler of a signal."""
@@ -172,6 +175,14 @@ class Stopping:
         if not self.begun.is_set():
             self.cause = cause
             self.begun.set()
+            if self._node._runtime.closed:
+                self._node_ended()
+
+    def _node_ended(self) -> None:
+        """The node has closed, though the block was not left: no task drains it any more, and others do not wait."""
+        if self.begun.is_set():
+            self.over.set()
+            STOPPING_PROCESS.settle()
 
     def cut(self) -> None:
         """Drain no longer. Not a checkpoint."""
@@ -365,9 +376,10 @@ class StoppingProcess:
         if self._cause:
             return
         self._cause = cause
-        if restart and self._blocks:
+        open_runtimes = [block._node._runtime for block in self._blocks if not block._node._runtime.closed]
+        if restart and open_runtimes:
             # By the outermost node, which closes last: what leaves one node by an exception cuts those around it.
-            next(iter(self._blocks))._node._runtime.exit_status = RESTART_STATUS
+            open_runtimes[0].exit_status = RESTART_STATUS
         for block in tuple(self._blocks):
             block.begin(cause)
 

@@ -137,6 +137,19 @@ class Network:
         """The IDs of the nodes with a connection in use, without tools."""
         return [peer.id for peer in self.peers.values() if peer.current is not None and not peer.is_tool]
 
+    def is_connected(self, node_id: str) -> bool:
+        """Whether a connection with a node is in use, or chosen."""
+        peer = self.peers.get(node_id)
+        return peer is not None and bool(peer.association.incarnation)
+
+    def is_there(self, dialled: Dialled) -> bool:
+        """Whether dialling has found a node of this network: by that connection, or because another one is in use.
+
+        The other one counts only for a node that has proven who it is: else any stranger at an address could send this
+        node away to another one.
+        """
+        return not dialled.failure or (dialled.proven and self.is_connected(dialled.node_id))
+
     def why_missing(self, node_id: str) -> str:
         """Why there may be no connection with a node, for people."""
         parts = [text for explain in self.observers.explain for text in explain(node_id)]

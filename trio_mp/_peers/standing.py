@@ -37,7 +37,8 @@ class Standing:
       closing: whether this node closes, or has closed.
       failed: whether it does so after an exception or a cancellation, and not in good order.
       unfinished: says for people what a drain still waits for, such as "3 calls, 1 mailbox"; empty if it does not know.
-      observers: called, without arguments, when the text of `status` has changed.
+      observers: called, without arguments, when the text of `status` has changed, and when a node that drains, or has
+        drained, begins to stop.
     """
 
     def __init__(self, failures: Mapping[str, str] | None = None) -> None:
@@ -84,7 +85,10 @@ class Standing:
     def begin_stopping(self) -> None:
         """Note that the program is to end when this node has drained."""
         self.stopping = True
-        self.changed()
+        # No text says it. A node that does not drain yet begins to, and that changes the text. One that has drained
+        # has nothing more to say, and a service manager would hear of its end too late.
+        if self.draining.is_set():
+            self._tell()
 
     def begin_closing(self, *, failed: bool) -> None:
         """Note that this node closes, and whether it has failed. Whoever waits for it to be attached is told."""
@@ -99,8 +103,11 @@ class Standing:
         status = self.status()
         if status != self._told:
             self._told = status
-            for observer in tuple(self.observers):
-                observer()
+            self._tell()
+
+    def _tell(self) -> None:
+        for observer in tuple(self.observers):
+            observer()
 
     # What others ask -------------------------------------------------------------------------------------------------
 

@@ -134,6 +134,11 @@ class ArrivedCall(CurrentCall):
         """Whether a handler or a mailbox has got it."""
         return self._stage is not CallStage.WAITING
 
+    @property
+    def was_handed_on(self) -> bool:
+        """Whether a handler that sends its reply, or a mailbox, has got it, and nobody knows who is going to answer."""
+        return self._stage is CallStage.HANDED
+
     def begin(self) -> bool:
         """The port takes the message: whether it is to be handled. If not it is over, and the caller is told."""
         if self._stage is not CallStage.WAITING:

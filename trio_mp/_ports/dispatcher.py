@@ -452,6 +452,7 @@ class Dispatcher:
 
     async def _finish_handler(self, port: Port, state: PortState, running: Coroutine[Any, Any, object]) -> None:
         """Run an async handler, then handle what came meanwhile."""
+        self.lifecycle.busy[port] = trio.lowlevel.current_task()
         try:
             await running
             end = self._clock() + PASS_SECONDS

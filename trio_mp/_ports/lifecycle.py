@@ -68,13 +68,14 @@ class Lifecycle(PortLifecycle):
       instruments: who watches.
       deaths: how many ports have died, by the identifier of the reason. Those that `retire` forgets are not counted.
       monitored: how many monitors there are on ports of this node, of programs and of other nodes; without calls.
-      busy: the ports whose async handler runs, or that are not initialised yet.
+      busy: the ports whose async handler runs, each with the task that runs it; None until that has begun, and for
+        ports that are not initialised yet.
       mailboxes: the live ports that have a mailbox.
       nursery: the nursery around the node's block, where tasks run, and where what crashes the node is raised. None
         before, and when the last task has ended.
       closing: whether the node is closing.
-      tell_unfinished: is called with each port that dies while messages wait in it, or a handler runs; with how many
-        messages, and the reason. None if nobody wants to know.
+      tell_unfinished: is called with each port that dies while messages wait in it, or while it is at work, of which it
+        may have died; with how many messages, and the reason. None if nobody wants to know.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Lifecycle(PortLifecycle):
         self.deaths = Tally()
         self.monitored = 0
         # Dicts for their order: simulations are repeated.
-        self.busy: dict[Port, None] = {}
+        self.busy: dict[Port, trio.lowlevel.Task | None] = {}
         self.mailboxes: dict[Port, None] = {}
         self.tell_unfinished: Callable[[Port, int, Reason], object] | None = None
         # The scopes of all tasks. A dict for its order: simulations are repeated.
@@ -303,7 +304,9 @@ class Lifecycle(PortLifecycle):
         state.heard = heard
         if self.tell_unfinished is not None:
             waiting = queued_in(port)[0]
-            if waiting or state.busy:
+            is_in_hand = state.mailbox is not None and state.mailbox.is_in_hand
+            # A handler, or a loop, that has raised has ended by now.
+            if waiting or state.busy or is_in_hand or error is not None:
                 self.tell_unfinished(port, waiting, reason)
         if state.pending:
             self.losses.note_dead(name, len(state.pending))

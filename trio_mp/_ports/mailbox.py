@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+import weakref
+from collections.abc import Callable, Sequence
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
@@ -14,6 +15,9 @@ from .handlers import Pattern, matches
 
 YIELD_INTERVAL = 0.001
 """A task that finds one message after the other waiting lets others run at least this often, in seconds."""
+
+_NEVER = float("-inf")
+"""When the first task has let others run: so it does so at once, and the mailbox knows which task it is."""
 
 
 class Mailbox:
@@ -27,7 +31,7 @@ class Mailbox:
     """
 
     __slots__ = (
-        *("_cause", "_clock", "_handed", "_iterates", "_latest", "_messages", "_overflow", "_pattern", "_port"),
+        *("_cause", "_clock", "_handed", "_latest", "_loops", "_messages", "_overflow", "_pattern", "_port"),
         *("_quietly", "_reason", "_task", "_yielded", "_yielding"),
     )
 
@@ -44,12 +48,13 @@ class Mailbox:
         self._reason: Reason | None = None
         self._quietly = False
         self._cause: Exception | None = None
-        self._yielded = 0.0
+        self._yielded = _NEVER
         # How many tasks have begun to receive, and let others run first.
         self._yielding = 0
-        # Whether the latest receive was by an iteration; None if there was none.
-        self._iterates: bool | None = None
-        # The task that has waited here last.
+        # The loops over it that have not been left: only the interpreter keeps the iterator of an `async for`, and
+        # drops it when the loop ends, in whatever way.
+        self._loops: tuple[weakref.ref[Receiver], ...] = ()
+        # The task that has waited here last, or has let others run here.
         self._latest: trio.lowlevel.Task | None = None
 
     def __len__(self) -> int:
@@ -63,7 +68,7 @@ class Mailbox:
     @property
     def was_asked(self) -> bool:
         """Whether a task has ever received from it."""
-        return self._iterates is not None
+        return self._yielded != _NEVER or self._yielding > 0
 
     @property
     def is_waited_at(self) -> bool:
@@ -72,21 +77,29 @@ class Mailbox:
 
     @property
     def is_in_hand(self) -> bool:
-        """Whether a task that iterates has taken a message, and has not asked for the next one. It has not ended."""
-        if self._iterates is not True or self._task is not None:
-            return False
-        # Trio takes coroutines of other compilers, too, which have no such attribute.
-        ended = self._latest is not None and getattr(self._latest.coro, "cr_frame", True) is None
-        return not ended
+        """Whether a loop over it has taken a message, and has not asked for the next one."""
+        return bool(self._loops) and any(loop.is_at_work for loop in self.loops())
 
     @property
     def has_work(self) -> bool:
-        """Whether messages wait in it, or a task that iterates has one in hand."""
+        """Whether messages wait in it, or a loop over it has one in hand."""
         return len(self._messages) > 0 or self.is_in_hand
 
-    def is_read_by(self, tasks: Container[trio.lowlevel.Task]) -> bool:
-        """Whether it is one of these tasks that has waited here last."""
-        return self._latest is not None and self._latest in tasks
+    def loops(self) -> list[Receiver]:
+        """The loops over it that have not been left."""
+        return [loop for loop in [reference() for reference in self._loops] if loop is not None]
+
+    def readers(self) -> set[trio.lowlevel.Task]:
+        """The tasks that take messages from it, as far as it knows: those that loop, and the one that was here last."""
+        readers = {loop.task for loop in self.loops() if loop.task is not None}
+        # Trio takes coroutines of other compilers, too, which have no such attribute.
+        if self._latest is not None and getattr(self._latest.coro, "cr_frame", True) is not None:
+            readers.add(self._latest)
+        return readers
+
+    def waiting_ends(self) -> set[str]:
+        """The last elements of the messages that wait, as far as they are texts: those of calls are reply ports."""
+        return {message[-1] for message in self._messages if message and isinstance(message[-1], str)}
 
     def put(self, *message: object, received: bool = False) -> None:
         """Hand a message to the task that waits for it, or keep it.
@@ -118,6 +131,7 @@ class Mailbox:
         # A limit of 0 refuses what a dispatch that is going on may still put in.
         self._messages = Backlog(0, 0)
         self._latest = None
+        self._loops = ()
         if self._task is not None:
             self._wake(self._task)
 
@@ -125,8 +139,64 @@ class Mailbox:
         self._task = None
         trio.lowlevel.reschedule(task)
 
-    def __aiter__(self) -> Mailbox:
+    def loop(self) -> Receiver:
+        """Begin a loop over it, in this task. Only the loop is to keep what this returns."""
+        loop = Receiver(self, trio.lowlevel.current_task())
+        self._loops = (*[reference for reference in self._loops if reference() is not None], weakref.ref(loop))
+        return loop
+
+    async def _wait(self, pattern: Pattern, handed: list[tuple[object, ...]]) -> None:
+        """Wait for a message, which is put into the list, or for the death of the port: then the list stays empty."""
+        self._task = self._latest = trio.lowlevel.current_task()
+        self._pattern = pattern
+        self._handed = handed
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            # It has taken nothing.
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        self._yielded = self._clock()
+
+    def _find(self, pattern: Pattern) -> tuple[object, ...] | None:
+        for index, message in enumerate(self._messages):
+            if matches(pattern, message):
+                return self._messages.pop(index)[0]
+        return None
+
+
+class Receiver:
+    """Takes messages from a mailbox: one for each loop over it, and one for all tasks that receive without a loop.
+
+    Args:
+      mailbox: from which it takes them.
+      task: the task that loops; None if this is for no loop.
+
+    Attributes:
+      task: see above.
+    """
+
+    __slots__ = ("__weakref__", "_handed", "_in_hand", "_mailbox", "task")
+
+    def __init__(self, mailbox: Mailbox, task: trio.lowlevel.Task | None = None) -> None:
+        self._mailbox = mailbox
+        self.task = task
+        # What was handed to a task that waits, until it runs.
+        self._handed: Sequence[tuple[object, ...]] = ()
+        self._in_hand = False
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it has given a message, or is about to, and has not been asked for the next one."""
+        return self._in_hand or bool(self._handed)
+
+    def __aiter__(self) -> Receiver:
         return self
+
+    def begin_loop(self) -> Receiver:
+        """See `Mailbox.loop`."""
+        return self._mailbox.loop()
 
     @trio.lowlevel.enable_ki_protection
     async def receive(self, pattern: Pattern = (), *, iterates: bool = True) -> tuple[object, ...]:
@@ -136,51 +206,37 @@ class Mailbox:
           pattern: which messages.
           iterates: whether to raise `StopAsyncIteration`, and not `PortDied`, if the port has died quietly.
         """
-        self._iterates = iterates
+        self._in_hand = False
+        mailbox = self._mailbox
         await checkpoint_if_cancelled()  # imported by name, because looking it up in a module costs a measurable time
-        if self._clock() - self._yielded >= YIELD_INTERVAL:
-            self._yielding += 1
+        if mailbox._clock() - mailbox._yielded >= YIELD_INTERVAL:
+            # In the first receive, too: so the mailbox knows the task, even if it never has to wait.
+            mailbox._latest = trio.lowlevel.current_task()
+            mailbox._yielding += 1
             await trio.lowlevel.cancel_shielded_checkpoint()
-            self._yielding -= 1
-            self._yielded = self._clock()
-        if self._task is not None:
-            raise trio.BusyResourceError(f"another task is already receiving from {self._port}")
-        message = self._find(pattern) if pattern else self._messages.pop_first()
+            mailbox._yielding -= 1
+            mailbox._yielded = mailbox._clock()
+        if mailbox._task is not None:
+            raise trio.BusyResourceError(f"another task is already receiving from {mailbox._port}")
+        message = mailbox._find(pattern) if pattern else mailbox._messages.pop_first()
         if message is not None:
+            self._in_hand = True
             return message
         # Only a living port is waited for: a dead one gets no message, and nothing would wake the task.
-        if self._reason is None:
-            handed = await self._wait(pattern)
+        if mailbox._reason is None:
+            # Each wait has a list of its own, because another task may begin to wait before this one runs again.
+            handed: list[tuple[object, ...]] = []
+            self._handed = handed
+            await mailbox._wait(pattern, handed)
             if handed:
-                return handed[0]
-        assert self._reason is not None
-        if self._quietly and iterates:
+                self._in_hand = True
+                return handed.pop()
+        assert mailbox._reason is not None
+        if mailbox._quietly and iterates:
             raise StopAsyncIteration
-        cause, self._cause = self._cause, None
+        cause, mailbox._cause = mailbox._cause, None
         # Each call raises a new exception, because one that is raised again collects tracebacks.
-        raise PortDied(self._port, self._reason) from cause
+        raise PortDied(mailbox._port, mailbox._reason) from cause
 
     # The same function and not one that calls it: that would be one more coroutine for each message.
     __anext__ = receive
-
-    async def _wait(self, pattern: Pattern) -> list[tuple[object, ...]]:
-        """Wait for a message or for the death of the port; returns a list with the message, empty after a death."""
-        self._task = self._latest = trio.lowlevel.current_task()
-        self._pattern = pattern
-        # Each wait has a list of its own, because another task may begin to wait before this one runs again.
-        handed = self._handed = []
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            # It has taken nothing.
-            self._task, self._iterates = None, False
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
-        self._yielded = self._clock()
-        return handed
-
-    def _find(self, pattern: Pattern) -> tuple[object, ...] | None:
-        for index, message in enumerate(self._messages):
-            if matches(pattern, message):
-                return self._messages.pop(index)[0]
-        return None

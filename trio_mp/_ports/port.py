@@ -16,7 +16,7 @@ from .backlog import Backlog
 from .calls import Answering
 from .context import Running, find_running, running_variable
 from .handlers import Handler, HandlerTable, Pattern, RefusingTable, is_tag
-from .mailbox import Mailbox
+from .mailbox import Mailbox, Receiver
 from .port_state import Gravestone, PortState
 from .port_statistics import PortStatistics
 
@@ -246,7 +246,7 @@ class Port(PortID):
         tasks run at least every millisecond. Cancelled, it has taken no message.
         """
         # Not an async function that awaits this: a coroutine more is a quarter of what a receive costs.
-        return self._mailbox().receive(pattern, iterates=False)
+        return self._receiver().receive(pattern, iterates=False)
 
     def __aiter__(self) -> AsyncIterator[tuple[Any, ...]]:
         """Messages, one after the other.
@@ -256,15 +256,15 @@ class Port(PortID):
         Raises:
           RuntimeError: the port has no mailbox.
         """
-        return self._mailbox()
+        return self._receiver().begin_loop()
 
     def __anext__(self) -> Coroutine[Any, Any, tuple[Any, ...]]:
-        return self._mailbox().receive()
+        return self._receiver().receive()
 
-    def _mailbox(self) -> Mailbox:
-        if self._state is None or self._state.mailbox is None:
+    def _receiver(self) -> Receiver:
+        if self._state is None or self._state.receiver is None:
             raise RuntimeError(f"expected a port with a mailbox, got {self}; make it with open_port() or start_port()")
-        return self._state.mailbox
+        return self._state.receiver
 
     def start_soon(self, async_function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
         """Start a task that belongs to the port: if it raises the port dies, if the port dies it is cancelled.
@@ -496,4 +496,5 @@ def attach_mailbox(port: Port) -> None:
         state.handlers.takes_rest = True
     lifecycle.mailboxes[port] = None
     state.mailbox = Mailbox(port, lifecycle.new_backlog(), lifecycle.clock, overflow)
+    state.receiver = Receiver(state.mailbox)
     rearm(port)

@@ -10,7 +10,7 @@ import trio
 from .._reason import NORMAL, Reason
 from .backlog import Backlog
 from .handlers import HandlerTable
-from .mailbox import Mailbox
+from .mailbox import Mailbox, Receiver
 
 
 class Owned(Protocol):
@@ -63,7 +63,7 @@ class Gravestone:
 
     __slots__ = ("reason",)
     alive = False
-    mailbox = None
+    mailbox = receiver = None
 
     def __init__(self, reason: Reason) -> None:
         self.reason = reason
@@ -83,6 +83,7 @@ class PortState:
       busy: whether an async handler is running.
       pending: what came while it was.
       mailbox: for ports that have one.
+      receiver: takes messages from the mailbox for whoever does not loop over it.
       scopes: the cancel scopes of its tasks, and the tasks.
       tasks: how many tasks have not ended.
       monitors: those that are to fire when it dies, in their order.
@@ -107,6 +108,7 @@ class PortState:
         "owned",
         "pending",
         "reason",
+        "receiver",
         "scopes",
         "supervisors",
         "tasks",
@@ -125,6 +127,7 @@ class PortState:
         self.busy: bool = False
         self.pending: Backlog | None = None
         self.mailbox: Mailbox | None = None
+        self.receiver: Receiver | None = None
         # Dicts for their order: that of a set of objects differs from run to run, and simulations are repeated.
         self.scopes: dict[trio.CancelScope, trio.lowlevel.Task] = {}
         self.tasks: int = 0

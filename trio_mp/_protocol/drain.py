@@ -11,10 +11,14 @@ it heard.
 3. A peer that does not know the word gives no fence, and the node notes that.
 4. When all fences have come, the node is done at the first moment in which it rests: nothing is on its way between its
    ports, no handler runs, and all calls of peers are answered. Where a task receives from a mailbox, the mailbox is
-   empty, and the task has come back from the message before if it iterates. What handlers have sent on to ports of the
-   node is handled at such a moment, too.
-5. Messages in a mailbox from which nobody has ever received, and those for a port that awaits the drain itself, are
-   not waited for, because nobody would take them. The node notes them, and what was waiting in a port that has died.
+   empty, and each loop over it has come back from the message before. What handlers have sent on to ports of the node
+   is handled at such a moment, too.
+5. Messages and calls in a mailbox from which nobody has ever received are not waited for, because nobody would take
+   them. The node names them, and ports that have died with messages or at work.
+6. A drain that is awaited in the work of a port, which is a handler, a task that receives, or a task that either has
+   started, does not wait for that work, nor for other work that awaits a drain: each would wait for the other. So it
+   does not wait for what only that work would take up, nor for calls that may be answered by it. It names them. All
+   else it waits for, in the same port, too. A drain that is awaited elsewhere waits for all.
 
 So a message that a peer has sent before it heard has been handled when the node is done, unless the peer's monitor has
 fired for it, or fires, or the node has noted its port, or the peer.
@@ -64,7 +68,7 @@ class MailboxReader(enum.Enum):
 
     NO_MAILBOX = "the port has no mailbox"
     NOBODY = "nobody has ever received from it"
-    BUSY = "a task that iterates has taken a message, and has not asked for the next one"
+    BUSY = "a loop over it has taken a message, and has not asked for the next one"
     WAITING = "a task waits for a message"
     AWAY = "a task has received from it, and does not wait now"
 
@@ -78,8 +82,9 @@ class PortWork:
       running: whether an async handler runs.
       waiting: how many messages wait for it.
       reader: who receives from it.
-      calls: how many calls of peers to it are not answered.
-      awaits_drain: whether it is its own code that awaits the drain.
+      calls: how many calls of peers to it are not answered, without those that wait in a mailbox that nobody reads.
+      behind: how many messages are left to code that awaits the drain itself.
+      claimed: how many calls of peers are not answered, and perhaps left to code that awaits the drain itself.
     """
 
     port: str
@@ -87,13 +92,12 @@ class PortWork:
     waiting: int = 0
     reader: MailboxReader = MailboxReader.NO_MAILBOX
     calls: int = 0
-    awaits_drain: bool = False
+    behind: int = 0
+    claimed: int = 0
 
     @property
     def is_awaited(self) -> bool:
         """Whether a drain waits for it."""
-        if self.awaits_drain:
-            return False
         if self.running or self.calls or self.reader is MailboxReader.BUSY:
             return True
         return self.waiting > 0 and self.reader is not MailboxReader.NOBODY
@@ -101,8 +105,6 @@ class PortWork:
     @property
     def what(self) -> str:
         """What is unfinished in it, for people; empty if nothing is."""
-        if self.awaits_drain:
-            return f"{_count(self.waiting, 'message')} for it, and it awaits the drain" if self.waiting else ""
         parts = []
         if self.calls:
             parts.append(f"{_count(self.calls, 'call')} not answered")
@@ -114,6 +116,10 @@ class PortWork:
             nobody = ", from which nobody has received" if self.reader is MailboxReader.NOBODY else ""
             where = "" if self.reader is MailboxReader.NO_MAILBOX else " in its mailbox"
             parts.append(f"{_count(self.waiting, 'message')} waiting{where}{nobody}")
+        if self.behind:
+            parts.append(f"{_count(self.behind, 'message')} for it, and it awaits the drain")
+        if self.claimed:
+            parts.append(f"{_count(self.claimed, 'call')} not answered, and it awaits the drain")
         return "; ".join(parts)
 
 
@@ -189,9 +195,9 @@ class Drain:
     # Ports ---------------------------------------------------------------------------------------------------------
 
     def port_died(self, port: str, waiting: int, reason: Reason) -> None:
-        """Take up that a port has died in which so many messages waited, or a handler ran: rule 5."""
+        """Take up that a port has died in which so many messages waited, or that was at work: rule 5."""
         if self.begun:
-            what = f"with {_count(waiting, 'message')} waiting" if waiting else "while its handler ran"
+            what = f"with {_count(waiting, 'message')} waiting" if waiting else "while it was at work"
             self._note(port, f"it died {what}: {describe(reason)}")
 
     def _note(self, port: str, reason: str) -> None:

@@ -332,25 +332,19 @@ class Redialler:
 
     def _judge(self, outcome: Dialled) -> str:
         """Say why the attempt did not reach the node that was meant; empty if it did."""
-        # Whatever became of this connection: another one with that node may be in use, or chosen. Of that node, if it
-        # has proven who it is: else any stranger at a seed's address could send this one away to another node.
-        if outcome.failure and not (outcome.proven and self._is_in_use(outcome.node_id)):
+        if not self._owner.network.is_there(outcome):
             return outcome.failure
         if self.seed and not self.written_run:
             self.node_id = outcome.node_id
         # Another node may have the address by now. That connection is fine, but it is not the one that is wanted.
         return "" if self.node_id == outcome.node_id else f"{outcome.node_id} is there now"
 
-    def _is_in_use(self, node_id: str) -> bool:
-        peer = self._owner.network.peers.get(node_id)
-        return peer is not None and bool(peer.association.incarnation)
-
     def _is_quiet(self, outcome: Dialled) -> bool:
         """Whether a failure is not worth a warning yet, because the next attempt says more."""
         first_doubt = outcome.doubtful and not self._doubtful
         self._doubtful = outcome.doubtful
         # A node that has just made another connection with this one closes the one dialled here, at whatever stage.
-        return first_doubt or self._is_in_use(outcome.node_id)
+        return first_doubt or self._owner.network.is_connected(outcome.node_id)
 
     async def _use(self, peer: Peer) -> None:
         """Keep the connection with a peer for as long as it is there and wanted, and it is not refused."""

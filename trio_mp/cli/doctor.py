@@ -187,9 +187,8 @@ async def _dial(address: Address, network: Network) -> Dialled:
 
 
 def _works(dialled: Dialled, network: Network) -> bool:
-    """Whether a node is there that knows the secret; perhaps another connection with it is in use."""
-    in_use = dialled.proven and dialled.node_id in network.up_nodes()
-    return not dialled.failure or dialled.id_in_use or in_use
+    """Whether a node is there that knows the secret, also if it is another run of the node that is configured."""
+    return dialled.id_in_use or network.is_there(dialled)
 
 
 def _why_not(dialled: Dialled) -> str:

@@ -19,7 +19,7 @@ from .deployed import NOTHING, DeployedNode, complain, report_program, where
 from .exits import NO, OK, USAGE, CommandFailed
 from .output import Output
 from .program import find_modules_here, find_program
-from .workers import run_workers, worker_opener, worker_stopper
+from .workers import DEFAULT_RESTART, run_workers, worker_opener, worker_stopper
 
 EVERYWHERE = "*:4040"
 """Where a seed listens that nobody has told where."""
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         adjust=adjust,
         open_node=worker_opener(parent, str(arguments.worker)),
         watch=services.watch,
-        stop=worker_stopper(str(arguments.restart)),
+        stop=worker_stopper(arguments.restart or DEFAULT_RESTART),
     ).run()
 
 

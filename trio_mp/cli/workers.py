@@ -31,6 +31,9 @@ from .output import Output
 
 RESTARTS = {"never": Restart.TEMPORARY, "on-failure": Restart.TRANSIENT, "always": Restart.PERMANENT}
 
+DEFAULT_RESTART = "on-failure"
+"""When a worker is started again if the command does not say it: a word of `RESTARTS`."""
+
 LIMIT, WITHIN = 3, 30.0
 """How many restarts there may be for each worker within so many seconds, before the supervisor gives up."""
 
@@ -198,7 +201,7 @@ class WorkerCrew:
     async def _start_one(self, name: str) -> None:
         if self._stops:
             raise trio.ClosedResourceError(f"the workers are stopped, so {name} cannot be started")
-        restart = self._arguments.restart or "on-failure"
+        restart = self._arguments.restart or DEFAULT_RESTART
         command = _command(self._arguments, name, restart)
         kind = ProcessKind(self._node._runtime, command, None, None, START_TIMEOUT, drains=True)
         self._kinds.append(kind)

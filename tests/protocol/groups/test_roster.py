@@ -365,6 +365,28 @@ def test_a_key_passes_over_a_place_on_a_node_that_is_leaving() -> None:
     assert every == {"a", "b"}, "if all of them are, none is passed over"
 
 
+def test_a_member_of_a_leaving_node_is_chosen_only_if_there_are_no_others_busy_or_not() -> None:
+    roster = Roster("node", 9)
+    ports = {node_id: (f"{node_id}#{'n' * 16}", None) for node_id in "abc"}
+    for attempt in attempts_of(roster.update(ports)):
+        roster.answered(attempt)
+
+    def chosen(at_once: float, full: str, leaving: str) -> str | None:
+        place = roster.choose("round_robin", at_once, set(full), set(leaving))
+        return place.key if place is not None else None
+
+    for place in roster.joined:
+        if place.key != "a":
+            roster.begin_use(place)
+    assert chosen(1, "", "") == "a"
+    assert chosen(1, "", "a") is None, "the others are busy"
+    assert chosen(2, "", "a") == "b"
+    assert chosen(2, "b", "a") == "c"
+    assert chosen(2, "bc", "a") == "b", "a full node is asked again"
+    assert chosen(1, "", "abc") == "a", "all of them are leaving"
+    assert chosen(2, "a", "abc") == "b"
+
+
 def test_a_member_of_a_full_node_is_chosen_only_if_there_is_no_other_one() -> None:
     roster = Roster("node", 9)
     ports = {f"{node_id}{number}": (f"{node_id}#{number:016}", None) for node_id in "ab" for number in range(2)}

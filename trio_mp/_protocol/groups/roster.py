@@ -184,13 +184,22 @@ class Roster:
         """All places of the family."""
         return iter(self._places.values())
 
-    def choose(self, by: Choice, at_once: float = inf, full: Set[str] = frozenset()) -> GroupPlace | None:
-        """A member that has joined and has fewer than so many calls, or None. One on a full node only if need be."""
+    def choose(
+        self, by: Choice, at_once: float = inf, full: Set[str] = frozenset(), leaving: Set[str] = frozenset()
+    ) -> GroupPlace | None:
+        """A member that has joined and has fewer than so many calls, or None.
+
+        One on a full node only if there is no other one. One on a node that is leaving only if there are no members on
+        others: None if those have no room.
+        """
+        members = self.joined
+        if leaving:
+            joined = [*members]
+            members = iter([place for place in joined if place.node_id not in leaving] or joined)
         if full:
-            place = choose((one for one in self.joined if one.busy < at_once and one.node_id not in full), by)
-            if place is not None:
-                return place
-        return choose((place for place in self.joined if place.busy < at_once), by)
+            free = [place for place in members if place.busy < at_once]
+            return choose([place for place in free if place.node_id not in full] or free, by)
+        return choose((place for place in members if place.busy < at_once), by)
 
     def choose_by_key(self, key: str, leaving: Set[str] = frozenset()) -> GroupPlace | None:
         """The place that a key belongs to, whether it has joined or not; one that cannot be reached is passed over.
