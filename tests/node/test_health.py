@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -105,6 +106,26 @@ async def test_a_node_without_its_network_lives_and_is_not_ready(short_directory
         async with open_node(binds=[seed], secret=SECRET):
             await node.wait_attached()
             assert ask(where, "/ready") == (200, "ready\n")
+
+
+async def test_a_node_that_waits_for_its_network_before_its_services_says_so(short_directory: Path) -> None:
+    where, seed = f"unix:{short_directory}/health", f"unix:{short_directory}/s"
+    begun: list[tuple[int, str]] = []
+    settings: dict[str, Any] = {"services": ["health_probes:ask_while_starting"], "context": begun}
+
+    async def run() -> None:
+        async with open_node(seeds=[seed], secret=SECRET, health=where, attach_timeout=30, **settings):
+            assert begun == [(503, "services are starting\n")]
+            assert ask(where, "/ready") == (200, "ready\n")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await until(lambda: (short_directory / "health").exists())
+        await until(lambda: ask(where, "/ready") == (503, f"not attached: {seed}: No such file or directory\n"))
+        assert ask(where, "/live") == (200, "live\n")
+        assert not begun
+        async with open_node(binds=[seed], secret=SECRET, profile=False):
+            await until(lambda: not nursery.child_tasks)
 
 
 async def test_a_loop_that_stands_is_neither_live_nor_ready(short_directory: Path, loop: Loop) -> None:

@@ -38,6 +38,15 @@ HEALTH = (
         ),
     ),
     Fault(
+        "starts_what_it_has_not_begun",
+        "a node that waits for its network before its services start says that they start",
+        (Change(_STANDING, "(is_attached or not self._waits_to_attach)", "True"),),
+        (
+            f"{_STANDING_TESTS}::test_who_waits_to_be_attached_before_its_services_start_does_not_say_that_they_start",
+            f"{_HEALTH_TESTS}::test_a_node_that_waits_for_its_network_before_its_services_says_so",
+        ),
+    ),
+    Fault(
         "read_while_it_changes",
         "a thread that asks why a node is not ready reads the failures while they change",
         (Change(_STANDING, "failures = dict(self._failures or {})", "failures = self._failures or {}"),),
