@@ -550,7 +550,7 @@ def look(loop: WatchedLoop, frame: FrameType, held: float = 0.0, stolen: float =
     before = loop._thread._nap.taken
     taken = Taken(before.held + held, before.stolen + stolen)
     loop._thread._nap = Nap(taken=taken)
-    return loop.look(frame, held, taken)
+    return loop.look(lambda: frame, held, taken)
 
 
 async def test_a_second_is_long(
@@ -582,6 +582,45 @@ async def test_nothing_is_read_of_a_loop_that_turns_when_it_is_asked(
     look(loop, frame)
     look(loop, frame)
     assert read == [threading.get_native_id()], "it is late"
+
+
+async def test_the_frames_of_all_threads_are_not_read_while_the_loop_sleeps(
+    loop: WatchedLoop, frame: FrameType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread has not run since it was seen to wait, so it is where it was."""
+    ran: list[float | None] = [1.0]
+    monkeypatch.setattr(WatchedLoop, "_processor_time", lambda _: ran[-1])
+    waiting, found = waiting_frame(), 0
+
+    def find() -> FrameType:
+        nonlocal found
+        found += 1
+        return waiting
+
+    def count(looks: int) -> int:
+        nonlocal found
+        found = 0
+        for _ in range(looks):
+            assert not loop.look(find, 0.0, Taken())
+        return found
+
+    assert count(1) == 1
+    assert count(3) == 0
+    assert count(9) == 3, "the clock of the thread may go from tick to tick"
+    ran.append(1.000001)
+    assert count(4) == 1
+    ran.append(None)
+    assert count(5) == 5, "nobody says"
+    waiting = frame
+    assert loop.look(find, 0.0, Taken()), "it is asked"
+
+
+async def test_a_loop_that_has_run_since_it_was_seen_to_wait_is_looked_at(loop: WatchedLoop, frame: FrameType) -> None:
+    assert not loop.look(waiting_frame, 0.0, Taken())
+    end = time.monotonic() + 0.002
+    while time.monotonic() < end:
+        pass
+    assert loop.look(lambda: frame, 0.0, Taken())
 
 
 async def test_it_is_said_at_each_doubling(
@@ -633,10 +672,10 @@ class AsksAtEachStep:
         self.nodes = loop.nodes
         self.found: list[object] = []
 
-    def look(self, frame: FrameType | None, held: float, taken: Taken) -> bool:
+    def look(self, _: object, held: float, taken: Taken) -> bool:
         """As the loop's thread does that runs on before the watchdog's."""
         self.found.append(self.loop.blocked())
-        is_soon = self.loop.look(self.frame, held, taken)
+        is_soon = self.loop.look(lambda: self.frame, held, taken)
         self.found.append(self.loop.blocked())
         return is_soon
 

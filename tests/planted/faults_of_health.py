@@ -356,6 +356,28 @@ HEALTH = (
         (f"{_COMMAND_TESTS}::test_a_node_that_answers_on_all_interfaces_is_asked_on_this_machine",),
     ),
     Fault(
+        "each_address_has_all_of_the_time",
+        "a host name with several silent addresses takes as many times as long as the time says",
+        (Change(_COMMAND, "(ends - time.monotonic()) / left", "5.0"),),
+        (
+            f"{_COMMAND_TESTS}::test_all_addresses_of_a_name_have_one_time",
+            f"{_COMMAND_TESTS}::test_a_silent_address_leaves_time_for_the_next_one",
+        ),
+    ),
+    Fault(
+        "the_first_address_has_all_of_the_time",
+        "when the first address of a name is silent, no other one is asked",
+        (Change(_COMMAND, "(ends - time.monotonic()) / left", "ends - time.monotonic()"),),
+        (f"{_COMMAND_TESTS}::test_a_silent_address_leaves_time_for_the_next_one",),
+    ),
+    Fault(
+        "a_name_server_has_its_own_time",
+        "a name server that is away is waited for, however long the command may take",
+        (Change(_COMMAND, "asking.join(max(0.0, ends - time.monotonic()))", "asking.join()"),),
+        (f"{_COMMAND_TESTS}::test_a_name_server_that_does_not_answer_takes_no_longer",),
+        hangs=True,
+    ),
+    Fault(
         "another_program_says_no",
         "what another program answers counts as the answer of a node",
         (Change(_COMMAND, "int(found[1]) not in (200, 503)", "False"),),

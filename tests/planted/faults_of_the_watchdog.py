@@ -16,8 +16,23 @@ WATCHDOG = (
     Fault(
         "idle loops are asked",
         "the watchdog wakes a process that has nothing to do",
-        (Change(_WATCHDOG, "if frame is not None and is_waiting(frame):", "if frame is None:"),),
+        (Change(_WATCHDOG, "is_idle = frame is not None and is_waiting(frame)", "is_idle = frame is None"),),
         (f"{_TESTS}::test_a_loop_that_waits_sleeps_on",),
+    ),
+    Fault(
+        "frames are always read",
+        "the watchdog reads the frames of all threads at each look, also while the loop sleeps",
+        (Change(_WATCHDOG, "            if self._sleeps_on():\n", "            if False:\n"),),
+        (f"{_TESTS}::test_the_frames_of_all_threads_are_not_read_while_the_loop_sleeps",),
+    ),
+    Fault(
+        "seen once to wait is waiting",
+        "a loop that was seen to wait is not looked at any more when it runs",
+        (Change(_WATCHDOG, "return self._processor_time() == self._idle_at", "return True"),),
+        (
+            f"{_TESTS}::test_the_frames_of_all_threads_are_not_read_while_the_loop_sleeps",
+            f"{_TESTS}::test_a_loop_that_has_run_since_it_was_seen_to_wait_is_looked_at",
+        ),
     ),
     Fault(
         "starved is blocked",

@@ -4,7 +4,8 @@ There is one thread for the process, for all of its nodes that have a network an
 first of them and ends with the last. It is a daemon, so it never keeps the process alive.
 
 Twice a second it looks at the frame that each loop's thread is in. A loop that waits for the operating system is well,
-and is not asked anything: so an idle process costs two short looks a second, and its loop sleeps on. Any other loop is
+and is not asked anything: so an idle process costs two short looks a second, and its loop sleeps on. While its thread
+does not run, its frame is not looked at again: Python gives the frames of all threads, or none. Any other loop is
 asked to turn. Nearly all do so at once, and nothing is read for them. A loop that has not turned after a fifth of the
 time between two looks is late: it stands, and from then on it is counted what the machine takes from it.
 
@@ -30,9 +31,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import NamedTuple
 
@@ -59,6 +61,10 @@ _SOON, _SOONER = 2, 0.2
 """After how many looks a loop that was asked to turn is looked at as often as others; and how long these looks take to
 come, as a part of the time between two others. At the first one a loop that has not turned is late, and from then on it
 is counted for how long it stands. At the second one it is clear whether it waits for the interpreter lock."""
+
+_UNSEEN = 3
+"""How many looks in a row believe the processor time of a thread that it still waits. Some systems count this time only
+from tick to tick, so a thread may run a little that seems not to have run."""
 
 log = logging.getLogger("trio_mp.watchdog")
 
@@ -108,8 +114,7 @@ class Starvation:
 
     It is also kept from running by a thread that holds the interpreter lock and has no processor. A thread that waits
     for the lock sleeps again and again, for one switch interval at a time. Only where the thread sleeps so often are
-    the other threads read: of 200 threads that takes 2 ms of a processor, and 600 calls that release the lock. A loop
-    that computes would keep the watchdog waiting for the lock for seconds.
+    the other threads read: of 200 threads that takes 2 ms of a processor, and 600 calls that release the lock.
 
     Args:
       thread: its native ID.
@@ -298,6 +303,11 @@ class WatchedLoop:
         self.nodes: list[str] = []
         self._thread = thread
         self._native = threading.get_native_id()
+        # Here, in the thread itself: for one that has ended the system may crash.
+        self._clock_id = time.pthread_getcpuclockid(self.ident) if hasattr(time, "pthread_getcpuclockid") else None
+        # How long the thread had run when it was seen to wait, if it was; and how many looks believed it since.
+        self._idle_at: float | None = None
+        self._unseen = 0
         self._turn: AwaitedTurn | None = None
         # The turn of which the log has said that it does not come, and whether somebody has told of it since.
         self._said: AwaitedTurn | None = None
@@ -339,11 +349,11 @@ class WatchedLoop:
 
     # In the watchdog's thread --------------------------------------------------------------------------------------
 
-    def look(self, frame: FrameType | None, held: float, taken: Taken) -> bool:
+    def look(self, find: Callable[[], FrameType | None], held: float, taken: Taken) -> bool:
         """See whether the loop turns.
 
         Args:
-          frame: the innermost one of its thread.
+          find: finds the innermost frame of its thread. It reads all threads, so it is only called if need be.
           held: for how many seconds the interpreter lock has kept the watchdog from this look.
           taken: what was taken until now, with that.
 
@@ -360,7 +370,15 @@ class WatchedLoop:
             log.info("the event loop turns again: it was %s", said.found, extra=fields("stalled", self._who()))
         turn = self._turn
         if turn is None:
-            if frame is not None and is_waiting(frame):
+            if self._sleeps_on():
+                frame, is_idle = None, True
+            else:
+                # First: a thread that runs on behind that has another one when it is looked at again.
+                used = self._processor_time()
+                frame = find()
+                is_idle = frame is not None and is_waiting(frame)
+                self._idle_at, self._unseen = used if is_idle else None, 0
+            if is_idle:
                 if held >= self._thread.patience:
                     # It was code of another thread, or code of the loop that has ended meanwhile.
                     blocked = Blocked(held, "")
@@ -374,6 +392,7 @@ class WatchedLoop:
             self._turn = turn
             self.token.run_sync_soon(self._turned, turn)
         else:
+            frame = find()
             turn.looks += 1
             turn.places[place_of_frame(frame)] += 1
             starvation = turn.count.starvation
@@ -383,6 +402,22 @@ class WatchedLoop:
                 starvation.note_others(self._thread.clock(), taken.held - turn.count.taken.held)
         self._say(turn, frame, taken)
         return turn.looks < _SOON
+
+    def _sleeps_on(self) -> bool:
+        """Whether the loop still waits where it was seen to wait: its thread has not run since."""
+        if self._idle_at is None or self._unseen == _UNSEEN:
+            return False
+        self._unseen += 1
+        return self._processor_time() == self._idle_at
+
+    def _processor_time(self) -> float | None:
+        """How long the loop's thread has run, in seconds; None where the system does not say, or it has ended."""
+        if self._clock_id is None:
+            return None
+        try:
+            return time.clock_gettime(self._clock_id)
+        except OSError:
+            return None
 
     def _count(self, turn: AwaitedTurn, held: float, taken: Taken) -> None:
         """Count for how long the loop stands, from now on, or from when the interpreter lock was taken."""
@@ -406,6 +441,11 @@ class WatchedLoop:
 
     def _who(self) -> str:
         return self.nodes[0] if len(self.nodes) == 1 else ""
+
+
+def _find_frame(ident: int) -> FrameType | None:
+    """Return the innermost frame of a thread; None if it has ended."""
+    return sys._current_frames().get(ident)
 
 
 def is_waiting(frame: FrameType) -> bool:
@@ -516,10 +556,10 @@ class WatchdogThread:
 
     def _look_at(self, loops: list[WatchedLoop], held: float, taken: Taken) -> bool:
         """Look at all loops; returns whether one of them is to be looked at again soon."""
-        frames, is_soon = sys._current_frames(), False
+        is_soon = False
         for loop in loops:
             try:
-                is_soon = loop.look(frames.get(loop.ident), held, taken) or is_soon
+                is_soon = loop.look(partial(_find_frame, loop.ident), held, taken) or is_soon
             except trio.RunFinishedError:
                 with self._lock:
                     self._loops.pop(loop.token, None)
