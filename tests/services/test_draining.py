@@ -406,7 +406,6 @@ class TestEntries:
                 await until(lambda: len(answers) == 6)
                 assert sorted(answers) == ["b", *["c"] * 5]
 
-
     async def test_a_group_prefers_members_of_nodes_that_do_not_drain(self, autojump_clock: object) -> None:
         network = FakeNetwork()
         async with open_pair(network) as (a, b), open_test_node(network, "c", seeds=["a"]) as c:

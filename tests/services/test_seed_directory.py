@@ -296,6 +296,79 @@ async def test_a_later_run_at_another_address(autojump_clock: trio.testing.MockC
         assert is_settled(network.nodes.values())
 
 
+# When nodes leave ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_node_that_drains_is_written_no_more_and_another_takes_its_place(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "trio_mp.connection")
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, *"abcde")
+        await settled(network, 5)
+        leaving = min(written_in(tmp_path))
+        others = written_in(tmp_path) - {leaving}
+        await network.nodes[leaving].drain()
+        await trio.sleep(2)
+        assert written_in(tmp_path) >= others
+        assert leaving not in written_in(tmp_path), "new nodes would dial one that is about to leave"
+        assert f"this node drains, and is no longer written in dir:{tmp_path}" in caplog.messages
+        await until(lambda: len(written_in(tmp_path)) == ENOUGH, 60)
+        assert leaving not in written_in(tmp_path)
+        start(network, tmp_path, "f")
+        await settled(network, 6)
+        assert rules_of(network.nodes[leaving]).is_global, "whoever is attached to it stays so until it closes"
+        await network.stop(leaving)
+        await settled(network, 5)
+        await network.settle()
+
+
+async def test_the_only_way_into_a_network_stays_while_it_drains(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """Without its file whoever comes would begin a second network, until one of both reads the directory again."""
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, "a")
+        await settled(network, 1)
+        await network.nodes["a"].drain()
+        await trio.sleep(OLD + 60)
+        assert written_in(tmp_path) == {"a"}
+        start(network, tmp_path, "b")
+        await settled(network, 2, 5)
+        await until(lambda: written_in(tmp_path) == {"b"}, 60)
+        # When that is gone, it is the way again.
+        network.crash("b")
+        await until(lambda: written_in(tmp_path) == {"a", "b"}, 60)
+        start(network, tmp_path, "c")
+        await settled(network, 2, 30)
+
+
+async def test_when_all_drain_at_once_one_stays_written(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each sees the files of the others before it removes its own."""
+
+    def slow(_: NodeTransport) -> InThread:
+        async def run(function: Callable[[], T]) -> T:
+            await trio.sleep(0.1)
+            return function()
+
+        return run
+
+    monkeypatch.setattr(_network, "_in_no_thread", slow)
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, *"ab")
+        await settled(network, 2)
+        await until(lambda: written_in(tmp_path) == {"a", "b"}, 60)
+        async with trio.open_nursery() as nursery:
+            for node in network.nodes.values():
+                nursery.start_soon(node.drain)
+        await trio.sleep(2)
+        assert written_in(tmp_path)
+        start(network, tmp_path, "c")
+        await settled(network, 3, 30)
+
+
 # What others do there ------------------------------------------------------------------------------------------------
 
 
