@@ -27,7 +27,7 @@ import trio_mp
 from trio_mp._node import watchdog
 from trio_mp._node.watchdog import (
     AwaitedTurn,
-    Count,
+    TurnCount,
     Nap,
     Starvation,
     Taken,
@@ -435,14 +435,14 @@ class Counted(Starvation):
 
 def test_what_the_machine_takes_is_taken_off() -> None:
     counted = Counted(0.0)
-    turn = AwaitedTurn(Count(100.0, Taken(), counted), 1.0)
+    turn = AwaitedTurn(TurnCount(100.0, Taken(), counted), 1.0)
     assert turn.stood(103.0, Taken()) == 3.0
     counted.waited = 1.5
     assert turn.stood(103.0, Taken()) == 1.5, "it was ready, and had no processor"
     counted.waited = 0.0
     assert turn.stood(103.0, Taken(stolen=2.0)) == 1.0, "the watchdog was late, and not by the interpreter lock"
     assert turn.stood(103.0, Taken(held=2.0)) == 3.0
-    turn.count = Count(100.0, Taken(9.0, 7.0), counted)
+    turn.count = TurnCount(100.0, Taken(9.0, 7.0), counted)
     counted.waited = 0.5
     assert turn.stood(103.0, Taken(9.0, 8.5)) == 1.0, "what was taken before is nothing to it"
     counted.waited = 4.0
@@ -450,7 +450,7 @@ def test_what_the_machine_takes_is_taken_off() -> None:
 
 
 def test_of_a_loop_that_is_not_late_only_what_the_lock_has_taken_is_known() -> None:
-    turn = AwaitedTurn(Count(100.0, Taken(5.0, 5.0)), 1.0)
+    turn = AwaitedTurn(TurnCount(100.0, Taken(5.0, 5.0)), 1.0)
     assert turn.stood(103.0, Taken(5.0, 5.0)) == 0.0
     assert turn.stood(103.0, Taken(5.0, 8.0)) == 0.0
     assert turn.stood(103.0, Taken(7.5, 5.0)) == 2.5

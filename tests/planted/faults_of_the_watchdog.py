@@ -97,7 +97,13 @@ WATCHDOG = (
     Fault(
         "the lock is nothing to who is not late",
         "a loop that has held the lock since it was asked is not told of",
-        (Change(_WATCHDOG, "        turn.count = Count(now - held, taken,", "        turn.count = Count(now, taken,"),),
+        (
+            Change(
+                _WATCHDOG,
+                "        turn.count = TurnCount(now - held, taken,",
+                "        turn.count = TurnCount(now, taken,",
+            ),
+        ),
         (f"{_TESTS}::test_the_interpreter_lock_was_held_by_the_loop",),
     ),
     Fault(

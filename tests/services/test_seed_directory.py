@@ -167,6 +167,46 @@ async def test_when_all_that_are_written_are_killed_others_take_their_place(
         assert written_in(tmp_path) == globals_of(network.nodes.values()), "whoever finds them dead removes their files"
 
 
+async def kill_writers(network: SimulatedNetwork, folder: Path, numbers: random.Random) -> None:
+    """Run thirty nodes; kill some that are written, or write themselves; start half of them again, as new runs."""
+    network.default_link.delay, network.default_link.jitter = 0.005, 0.01
+    names = [f"n{number}" for number in range(30)]
+    start(network, folder, *names)
+    away: list[str] = []
+    for number in range(14):
+        # The first ones while nobody has its place yet.
+        await trio.sleep(numbers.uniform(0, 1.5 if number < 5 else 40))
+        unfinished = {path.name[1:-4] for path in folder.glob(".*.tmp")}
+        writers = [
+            node.id
+            for node in network.nodes.values()
+            if node.id in written_in(folder) or network_of(node).local.incarnation in unfinished
+        ]
+        if writers:
+            away.append(numbers.choice(sorted(writers)))
+            network.crash(away[-1], silently=numbers.random() < 0.5)
+        if away and numbers.random() < 0.5:
+            start(network, folder, away.pop(numbers.randrange(len(away))))
+    assert away
+    await settled(network, 30 - len(away), 120)
+    await trio.sleep(OLD + 100)
+    assert is_settled(network.nodes.values()), "it is one network"
+    assert len(network.nodes) == 30 - len(away)
+    assert len(written_in(folder)) >= ENOUGH
+    assert written_in(folder) <= globals_of(network.nodes.values()), "the files of the dead are gone"
+    assert not list(folder.glob(".*.tmp"))
+    await network.settle()
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(2, 6))])
+def test_thirty_nodes_of_which_writers_are_killed_at_any_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Each step of the files takes a while, so that nodes die between writing, reading back, and becoming seeds."""
+    monkeypatch.setattr(_network, "_in_no_thread", slow_files(0.3, seed))
+    simulate(kill_writers, tmp_path, random.Random(seed), seed=seed)
+
+
 def leave(folder: Path, number: int, *, renewed_at: float, node_id: str = "", **said: object) -> Path:
     """Write the file of a run that nobody can reach."""
     run = f"{number:016d}"

@@ -134,7 +134,7 @@ class Starvation:
         self._noise = 0
 
     def note_others(self, now: float, held: float) -> None:
-        """Count what the other threads wait from now on, if this thread seems to wait for the interpreter lock.
+        """TurnCount what the other threads wait from now on, if this thread seems to wait for the interpreter lock.
 
         Args:
           now: by the watchdog's clock.
@@ -222,7 +222,7 @@ class Taken(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class TurnCount:
     """Since when a loop is known to stand.
 
     Attributes:
@@ -254,7 +254,7 @@ class AwaitedTurn:
 
     __slots__ = ("count", "found", "looks", "places", "say_at")
 
-    def __init__(self, count: Count, say_at: float) -> None:
+    def __init__(self, count: TurnCount, say_at: float) -> None:
         self.count = count
         self.looks = 0
         self.places: Counter[str] = Counter()
@@ -385,7 +385,7 @@ class WatchedLoop:
                     self._note(blocked)
                     log.warning("the event loop was %s", blocked, extra=fields("stalled", self._who()))
                 return False
-            turn = AwaitedTurn(Count(self._thread.clock(), taken), self._thread.patience)
+            turn = AwaitedTurn(TurnCount(self._thread.clock(), taken), self._thread.patience)
             turn.places[place_of_frame(frame)] += 1
             if held:
                 self._count(turn, held, taken)
@@ -420,9 +420,9 @@ class WatchedLoop:
             return None
 
     def _count(self, turn: AwaitedTurn, held: float, taken: Taken) -> None:
-        """Count for how long the loop stands, from now on, or from when the interpreter lock was taken."""
+        """TurnCount for how long the loop stands, from now on, or from when the interpreter lock was taken."""
         now = self._thread.clock()
-        turn.count = Count(now - held, taken, Starvation(self._native, now))
+        turn.count = TurnCount(now - held, taken, Starvation(self._native, now))
 
     def _say(self, turn: AwaitedTurn, frame: FrameType | None, taken: Taken) -> None:
         now = self._thread.clock()
