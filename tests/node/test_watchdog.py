@@ -27,10 +27,10 @@ import trio_mp
 from trio_mp._node import watchdog
 from trio_mp._node.watchdog import (
     AwaitedTurn,
-    TurnCount,
     Nap,
     Starvation,
     Taken,
+    TurnCount,
     WatchdogThread,
     WatchedLoop,
     is_real_time,

@@ -134,7 +134,7 @@ class Starvation:
         self._noise = 0
 
     def note_others(self, now: float, held: float) -> None:
-        """TurnCount what the other threads wait from now on, if this thread seems to wait for the interpreter lock.
+        """Count what the other threads wait from now on, if this thread seems to wait for the interpreter lock.
 
         Args:
           now: by the watchdog's clock.
@@ -420,7 +420,7 @@ class WatchedLoop:
             return None
 
     def _count(self, turn: AwaitedTurn, held: float, taken: Taken) -> None:
-        """TurnCount for how long the loop stands, from now on, or from when the interpreter lock was taken."""
+        """Count for how long the loop stands, from now on, or from when the interpreter lock was taken."""
         now = self._thread.clock()
         turn.count = TurnCount(now - held, taken, Starvation(self._native, now))
 
