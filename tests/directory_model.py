@@ -6,26 +6,30 @@ from typing import Any
 
 from membership_model import Network, Process, Way
 
-from trio_mp._protocol.membership.written import OLD, WrittenRun, is_needed, is_one_too_many
+from trio_mp._protocol.membership.written import OLD, WrittenRun, is_needed, is_one_too_many, may_part
 
 
 class DirectoryProcess(Process):
     """A run of a node whose only seed is a directory.
 
     Attributes:
-      stage: `looking`, `needed` (it waits before it writes itself), `writing` (it looks once more), or `a seed`.
+      stage: `looking`, `needed` (it waits before it writes itself), `writing` (it looks once more), or `a seed`. One
+        that drains may also be `parting` (it has removed its file, and looks once more), or `parted`.
+      may_drain: whether it may begin to drain.
+      drains: whether it drains.
       failed: whom it could not reach where the files say.
     """
 
-    def __init__(self, node_id: str) -> None:
+    def __init__(self, node_id: str, *, may_drain: bool) -> None:
         # With some seed, because a node without any is global; none of its ways leads there.
         super().__init__(node_id, frozenset({"the directory"}), deaf=False)
         self.ways = {}
         self.stage = "looking"
+        self.may_drain, self.drains = may_drain, False
         self.failed: set[str] = set()
 
     def key(self) -> object:
-        return self.stage, frozenset(self.failed)
+        return self.stage, frozenset(self.failed), self.drains
 
     def uses(self, other: str) -> bool:
         """See `MembershipService._judge`."""
@@ -47,8 +51,8 @@ class DirectoryNetwork(Network):
     def key(self) -> object:
         return frozenset(self.written)
 
-    def start_unwritten(self, node_id: str) -> None:
-        self.processes[node_id] = DirectoryProcess(node_id)
+    def start_unwritten(self, node_id: str, *, may_drain: bool = False) -> None:
+        self.processes[node_id] = DirectoryProcess(node_id, may_drain=may_drain)
 
     def events(self) -> list[tuple[Any, ...]]:
         found = super().events()
@@ -66,6 +70,8 @@ class DirectoryNetwork(Network):
                     elif other not in process.failed:
                         found.append((self.fail, process, other))
             found += [(self.remove, other.run) for other in others if other.is_dead]
+            if process.may_drain and not process.drains:
+                found.append((self.drain, process))
             step = self.next_stage(process, others)
             if step is not None:
                 found.append((self.advance, process))
@@ -85,7 +91,9 @@ class DirectoryNetwork(Network):
 
     def next_stage(self, process: DirectoryProcess, others: list[WrittenRun]) -> str | None:
         """See `SeedDirectory.look`."""
-        needed = is_needed(others)
+        needed = is_needed(others, drains=process.drains)
+        if process.drains and process.stage in ("a seed", "parting", "parted"):
+            return self.next_stage_of_parting(process, others)
         match process.stage:
             case "looking":
                 return "needed" if needed else None
@@ -96,11 +104,28 @@ class DirectoryNetwork(Network):
             case _:
                 return "a seed" if needed and process.node_id not in self.written else None
 
+    def next_stage_of_parting(self, process: DirectoryProcess, others: list[WrittenRun]) -> str | None:
+        """See `SeedDirectory._part`."""
+        match process.stage:
+            case "a seed" if may_part(others):
+                return "parting" if process.node_id in self.written else "parted"
+            case "a seed":
+                return "a seed" if process.node_id not in self.written else None
+            case "parting":
+                return "parted" if may_part(others) else "a seed"
+            case _:
+                return None if may_part(others) else "a seed"
+
+    def drain(self, process: DirectoryProcess) -> None:
+        process.drains = True
+
     def advance(self, process: DirectoryProcess) -> None:
         before, stage = process.stage, self.next_stage(process, self.others(process))
         assert stage is not None
         process.stage = stage
-        if stage == "writing" or before == "a seed":
+        if stage == "parting":
+            self.written.discard(process.node_id)
+        elif stage == "writing" or (stage == "a seed" and before in ("a seed", "parting", "parted")):
             self.written.add(process.node_id)
         elif before == "writing" and stage == "looking":
             self.written.discard(process.node_id)
@@ -137,3 +162,4 @@ class DirectoryNetwork(Network):
         for node_id, process in self.processes.items():
             assert node_id in globals_ or process.rules.anchor in globals_, f"{node_id} is outside"
         assert self.written <= globals_ or not self.processes, "a dead one, or one that is no seed, is written"
+        assert self.written or not self.processes, "whoever comes now finds nobody, and begins a network of its own"

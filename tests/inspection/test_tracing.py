@@ -273,7 +273,7 @@ async def test_calls_are_traced_without_their_reply_ports(autojump_clock: trio.t
         ((Unprintable,), "(<builtins.type>,)"),
         (([[[[[[[1]]]]]]],), "([[[[[[…]]]]]],)"),
         ((list(range(10**6)),), None),
-        ((dict.fromkeys(range(10 ** 5), "x" * 100),), None),
+        ((dict.fromkeys(range(10**5), "x" * 100),), None),
     ],
     ids=["empty", "long", "int", "nested", "bytes", "surrogate", "type", "deep", "list", "dict"],
 )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
+import selectors
 import socket
 import stat
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -21,10 +24,11 @@ from network_helpers import SECRET, until
 
 from trio_mp import ConfigurationError, open_node
 from trio_mp._node import probe_server
-from trio_mp._node.health import Health, open_health
+from trio_mp._node.health import Health, HealthListener, open_health
 from trio_mp._peers.standing import Standing
 from trio_mp._ports.blocked import Blocked
 from trio_mp._transport.addresses import parse_address
+from trio_mp._transport.sockets import SocketListener, SocketTransport
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
 
@@ -105,6 +109,26 @@ async def test_a_node_without_its_network_lives_and_is_not_ready(short_directory
         async with open_node(binds=[seed], secret=SECRET):
             await node.wait_attached()
             assert ask(where, "/ready") == (200, "ready\n")
+
+
+async def test_a_node_that_waits_for_its_network_before_its_services_says_so(short_directory: Path) -> None:
+    where, seed = f"unix:{short_directory}/health", f"unix:{short_directory}/s"
+    begun: list[tuple[int, str]] = []
+    settings: dict[str, Any] = {"services": ["health_probes:ask_while_starting"], "context": begun}
+
+    async def run() -> None:
+        async with open_node(seeds=[seed], secret=SECRET, health=where, attach_timeout=30, **settings):
+            assert begun == [(503, "services are starting\n")]
+            assert ask(where, "/ready") == (200, "ready\n")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await until((short_directory / "health").exists)
+        await until(lambda: ask(where, "/ready") == (503, f"not attached: {seed}: No such file or directory\n"))
+        assert ask(where, "/live") == (200, "live\n")
+        assert not begun
+        async with open_node(binds=[seed], secret=SECRET, profile=False):
+            await until(lambda: not nursery.child_tasks)
 
 
 async def test_a_loop_that_stands_is_neither_live_nor_ready(short_directory: Path, loop: Loop) -> None:
@@ -303,6 +327,89 @@ async def test_without_a_thread_nothing_of_the_node_is_left(
             raise AssertionError("it must not open")
     assert count_files() == before
     assert list(short_directory.iterdir()) == []
+
+
+class Failing:
+    """A function that fails when it is called for the nth time, as one does when the system has no memory for more."""
+
+    def __init__(self, real: Callable[..., Any], at: int) -> None:
+        self._real = real
+        self._left = at
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        self._left -= 1
+        if self._left == 0:
+            raise OSError(12, "Cannot allocate memory")
+        return self._real(*arguments, **named)
+
+    def __get__(self, one: object, kind: type) -> Callable[..., Any]:
+        return functools.partial(self, one)
+
+
+OPENING: list[tuple[object, str, int]] = [
+    (selectors, "DefaultSelector", 1),
+    (socket, "socketpair", 1),
+    (selectors.DefaultSelector, "register", 1),
+    (SocketListener, "take_socket", 1),
+    (SocketListener, "take_socket", 2),
+    (socket.socket, "setblocking", 1),
+]
+
+
+@pytest.mark.parametrize("place, name, at", OPENING, ids=[f"{name}-{at}" for _, name, at in OPENING])
+async def test_what_fails_while_it_opens_leaves_no_socket_and_no_file(
+    short_directory: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch, place: object, name: str, at: int
+) -> None:
+    before = count_files()
+    addresses = [parse_address(f"unix:{short_directory}/{file}") for file in "ab"]
+    listeners = [one for address in addresses for one in await SocketTransport().listen(address)]
+    monkeypatch.setattr(place, name, Failing(getattr(place, name), at))
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        HealthListener(
+            [one for one in listeners if isinstance(one, SocketListener)],
+            Health(Standing(), loop.blocked, PATIENCE),
+            "n",
+        )
+    monkeypatch.undo()
+    assert count_files() == before
+    assert list(short_directory.iterdir()) == []
+
+
+async def test_a_socket_that_cannot_listen_is_closed(short_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = count_files()
+    (listener,) = await SocketTransport().listen(parse_address(f"unix:{short_directory}/s"))
+    assert isinstance(listener, SocketListener)
+    monkeypatch.setattr(socket.socket, "listen", Failing(socket.socket.listen, 1))
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        listener.take_socket(1)
+    assert count_files() == before
+    listener.remove_file()
+
+
+async def test_an_open_node_names_the_setting_when_its_answers_cannot_begin(
+    short_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selectors, "DefaultSelector", Failing(selectors.DefaultSelector, 1))
+    with pytest.raises(OSError, match=r"^\[Errno 12\] health: Cannot allocate memory$"):
+        async with open_node(health=f"unix:{short_directory}/s"):
+            raise AssertionError("it must not open")
+
+
+@pytest.mark.parametrize("name, at", [("register", 3), ("modify", 1)])
+async def test_a_client_that_cannot_be_waited_for_costs_no_other_its_answer(
+    short_directory: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch, name: str, at: int
+) -> None:
+    monkeypatch.setattr(probe_server, "PAUSE", 0.01)
+    before = count_files()
+    kind = selectors.DefaultSelector
+    # The first two that are registered are the waker and the listening socket.
+    monkeypatch.setattr(kind, name, Failing(getattr(kind, name), at))
+    async with answering(f"unix:{short_directory}/s", loop) as address:
+        with connect(address) as unlucky:
+            unlucky.sendall(b"GET /live HTTP/1.1\r\n\r\n")
+            read_all(unlucky)
+        assert ask(address, "/live") == (200, "live\n")
+    assert count_files() == before
 
 
 async def test_all_sockets_are_closed(bind: str, loop: Loop) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import math
 import os
 import re
 import signal
@@ -28,7 +27,10 @@ import trio_mp
 from trio_mp._node import watchdog
 from trio_mp._node.watchdog import (
     AwaitedTurn,
+    Nap,
     Starvation,
+    Taken,
+    TurnCount,
     WatchdogThread,
     WatchedLoop,
     is_real_time,
@@ -421,14 +423,65 @@ async def loop(clock: ManualClock) -> WatchedLoop:
     return WatchedLoop(thread, trio.lowlevel.current_trio_token())
 
 
+class Counted(Starvation):
+    """A thread of which the test says for how long it had no processor."""
+
+    def __init__(self, waited: float) -> None:
+        self.waited = waited
+
+    def seconds(self, now: float, held: float) -> float:
+        return self.waited
+
+
 def test_what_the_machine_takes_is_taken_off() -> None:
-    turn = AwaitedTurn(lambda: 100.0, 0, 1.0)
-    assert turn.stood(103.0, 0.0) == 3.0
-    assert turn.stood(103.0, 1.5) == 1.5, "it was ready, and had no processor"
-    assert turn.stood(103.0, 0.0, 2.0) == 1.0, "the watchdog was late, and not by the interpreter lock"
-    turn.stolen = 1.0
-    assert turn.stood(103.0, 0.5, 0.5) == 1.0
-    assert turn.stood(103.0, 4.0) == 0.0
+    counted = Counted(0.0)
+    turn = AwaitedTurn(TurnCount(100.0, Taken(), counted), 1.0)
+    assert turn.stood(103.0, Taken()) == 3.0
+    counted.waited = 1.5
+    assert turn.stood(103.0, Taken()) == 1.5, "it was ready, and had no processor"
+    counted.waited = 0.0
+    assert turn.stood(103.0, Taken(stolen=2.0)) == 1.0, "the watchdog was late, and not by the interpreter lock"
+    assert turn.stood(103.0, Taken(held=2.0)) == 3.0
+    turn.count = TurnCount(100.0, Taken(9.0, 7.0), counted)
+    counted.waited = 0.5
+    assert turn.stood(103.0, Taken(9.0, 8.5)) == 1.0, "what was taken before is nothing to it"
+    counted.waited = 4.0
+    assert turn.stood(103.0, Taken(9.0, 7.0)) == 0.0
+
+
+def test_of_a_loop_that_is_not_late_only_what_the_lock_has_taken_is_known() -> None:
+    turn = AwaitedTurn(TurnCount(100.0, Taken(5.0, 5.0)), 1.0)
+    assert turn.stood(103.0, Taken(5.0, 5.0)) == 0.0
+    assert turn.stood(103.0, Taken(5.0, 8.0)) == 0.0
+    assert turn.stood(103.0, Taken(7.5, 5.0)) == 2.5
+    assert turn.stood(103.0, Taken(50.0, 5.0)) == 3.0, "it was asked later"
+
+
+class Kernel:
+    """What the kernel counts of three threads, of which the test looks at the first."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.waited = {1: 10.0, 2: 20.0, 3: 30.0}
+        self.sleeps: int | None = 1000
+        self.read: list[int] = []
+        monkeypatch.setattr(watchdog, "_threads", lambda: [*self.waited])
+        monkeypatch.setattr(watchdog, "read_waited", self._read_waited)
+        monkeypatch.setattr(watchdog, "read_sleeps", lambda _: self.sleeps)
+        monkeypatch.setattr(watchdog, "_NOISE", 0)
+        monkeypatch.setattr(sys, "getswitchinterval", lambda: 0.005)
+
+    def _read_waited(self, thread: int) -> float:
+        self.read.append(thread)
+        return self.waited[thread]
+
+    def sleep(self, times: int) -> None:
+        assert self.sleeps is not None
+        self.sleeps += times
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    return Kernel(monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -442,39 +495,132 @@ def test_what_the_machine_takes_is_taken_off() -> None:
     ],
     ids=["itself", "others, which it does not need", "who has the lock", "who has had the lock", "alone"],
 )
-def test_who_has_no_processor(
-    monkeypatch: pytest.MonkeyPatch, own: float, others: list[float], sleeps: int, starved: float
-) -> None:
-    counted = {1: 10.0, 2: 20.0, 3: 30.0}
-    slept = 1000
-    monkeypatch.setattr(watchdog, "_threads", lambda: [*counted])
-    monkeypatch.setattr(watchdog, "read_waited", lambda thread: counted[thread])
-    monkeypatch.setattr(watchdog, "read_sleeps", lambda _: slept)
-    monkeypatch.setattr(sys, "getswitchinterval", lambda: 0.005)
-    starvation = Starvation(1)
-    assert starvation.seconds() == 0.0
-    slept += sleeps
-    counted = {1: 10.0 + own} | {2 + place: 20.0 + 10 * place + seconds for place, seconds in enumerate(others)}
-    assert starvation.seconds() == starved
-    counted[9] = 0.1
-    assert starvation.seconds() == own + min(sum(others) + 0.1, sleeps * 0.005), "a thread that is new"
-    monkeypatch.setattr(watchdog, "read_sleeps", lambda _: None)
-    assert starvation.seconds() == own
+def test_who_has_no_processor(kernel: Kernel, own: float, others: list[float], sleeps: int, starved: float) -> None:
+    starvation = Starvation(1, 100.0)
+    assert starvation.seconds(100.0, 0.0) == 0.0
+    # It waits for the lock from the beginning, so the others are read when it is looked at.
+    kernel.sleep(20)
+    starvation.note_others(100.1, 0.1)
+    assert starvation.seconds(100.1, 0.1) == 0.0
+    kernel.sleep(sleeps)
+    kernel.waited = {1: 10.0 + own} | {2 + at: 20.0 + 10 * at + seconds for at, seconds in enumerate(others)}
+    assert starvation.seconds(110.0, 0.1) == starved
+    kernel.waited[9] = 0.1
+    assert starvation.seconds(110.0, 0.1) == own + min(sum(others) + 0.1, sleeps * 0.005), "a thread that is new"
+    kernel.sleeps = None
+    assert starvation.seconds(110.0, 0.1) == own
+
+
+def test_other_threads_are_read_only_where_the_lock_is_waited_for(kernel: Kernel) -> None:
+    """There may be hundreds, and each costs three calls that release the interpreter lock."""
+    starvation = Starvation(1, 100.0)
+    kernel.sleep(20)
+    for now in (101.0, 102.0, 103.0):
+        starvation.note_others(now, 0.0)
+        assert starvation.seconds(now, 0.0) == 0.0, "a tenth of the time is not worth it"
+    assert set(kernel.read) == {1}
+    kernel.sleep(580)
+    starvation.note_others(106.0, 0.0)
+    assert set(kernel.read) == {1, 2, 3}
+
+
+def test_who_asks_before_the_others_are_read_hears_nothing_of_what_they_may_have_starved(kernel: Kernel) -> None:
+    starvation = Starvation(1, 100.0)
+    kernel.sleep(600)
+    assert starvation.seconds(105.0, 0.0) == 3.0
+    assert starvation.seconds(105.0, 2.0) == 1.0, "the watchdog has found the lock to be held"
+    kernel.waited[1] += 2.5
+    assert starvation.seconds(105.0, 0.0) == 5.0, "not more than there was"
+    starvation.note_others(105.0, 2.0)
+    kernel.sleep(600)
+    assert starvation.seconds(109.0, 2.0) == 2.5 + 0.5, "the others had their processors since"
+
+
+def test_to_be_read_is_not_to_wait_for_the_lock(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "_NOISE", 12)
+    starvation = Starvation(1, 100.0)
+    for look in range(1, 5):
+        kernel.sleep(12)
+        starvation.note_others(100 + look / 10, 0.0)
+    assert set(kernel.read) == {1}
+
+
+def look(loop: WatchedLoop, frame: FrameType, held: float = 0.0, stolen: float = 0.0) -> bool:
+    """Look at a loop as the watchdog's thread does that was kept from it for so many seconds."""
+    before = loop._thread._nap.taken
+    taken = Taken(before.held + held, before.stolen + stolen)
+    loop._thread._nap = Nap(taken=taken)
+    return loop.look(lambda: frame, held, taken)
 
 
 async def test_a_second_is_long(
     loop: WatchedLoop, clock: ManualClock, frame: FrameType, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loop.look(frame, 0.0, 0.0)
+    assert look(loop, frame), "the next look comes soon"
+    clock.now += 0.1
+    assert look(loop, frame), "it is late, and from now on it stands"
     clock.now += 0.99
-    loop.look(frame, 0.0, 0.0)
+    assert not look(loop, frame)
     assert loop.blocked() is None
     assert not lines_in(caplog)
     # The kernel may have let this thread wait meanwhile.
     clock.now += 1.0
-    loop.look(frame, 0.0, 0.0)
+    look(loop, frame)
     assert loop.blocked() is not None
     assert len(lines_in(caplog)) == 1
+
+
+async def test_nothing_is_read_of_a_loop_that_turns_when_it_is_asked(
+    loop: WatchedLoop, frame: FrameType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(watchdog, "read_waited", lambda thread: read.append(thread) or 0.0)
+    look(loop, frame)
+    await trio.testing.wait_all_tasks_blocked()
+    look(loop, waiting_frame())
+    assert not read
+    look(loop, frame)
+    look(loop, frame)
+    assert read == [threading.get_native_id()], "it is late"
+
+
+async def test_the_frames_of_all_threads_are_not_read_while_the_loop_sleeps(
+    loop: WatchedLoop, frame: FrameType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread has not run since it was seen to wait, so it is where it was."""
+    ran: list[float | None] = [1.0]
+    monkeypatch.setattr(WatchedLoop, "_processor_time", lambda _: ran[-1])
+    waiting, found = waiting_frame(), 0
+
+    def find() -> FrameType:
+        nonlocal found
+        found += 1
+        return waiting
+
+    def count(looks: int) -> int:
+        nonlocal found
+        found = 0
+        for _ in range(looks):
+            assert not loop.look(find, 0.0, Taken())
+        return found
+
+    assert count(1) == 1
+    assert count(3) == 0
+    assert count(9) == 3, "the clock of the thread may go from tick to tick"
+    ran.append(1.000001)
+    assert count(4) == 1
+    ran.append(None)
+    assert count(5) == 5, "nobody says"
+    waiting = frame
+    assert loop.look(find, 0.0, Taken()), "it is asked"
+
+
+async def test_a_loop_that_has_run_since_it_was_seen_to_wait_is_looked_at(loop: WatchedLoop, frame: FrameType) -> None:
+    assert not loop.look(waiting_frame, 0.0, Taken())
+    end = time.monotonic() + 0.002
+    while time.monotonic() < end:
+        pass
+    assert loop.look(lambda: frame, 0.0, Taken())
 
 
 async def test_it_is_said_at_each_doubling(
@@ -482,8 +628,8 @@ async def test_it_is_said_at_each_doubling(
 ) -> None:
     # The kernel may have let this thread wait meanwhile: a hundredth of a second is far from what is looked at.
     clock.now = 0.01
-    for _ in range(35):
-        loop.look(frame, 0.0, 0.0)
+    for _ in range(36):
+        look(loop, frame)
         clock.now += 0.5
     clock.now += 0.1
     assert [round(seconds_in(line)) for line in lines_in(caplog)] in ([1, 2, 4, 8, 16], [2, 2, 4, 8, 16])
@@ -493,25 +639,73 @@ async def test_who_asks_before_the_watchdog_has_looked_hears_nothing_of_a_stop(
     loop: WatchedLoop, clock: ManualClock, frame: FrameType
 ) -> None:
     """The process was stopped, and the loop runs on before the watchdog's thread does."""
-    loop.look(frame, 0.0, 0.0)
-    loop._thread._due, loop._thread._computed = clock.now + 0.5, time.process_time()
+    look(loop, frame)
+    look(loop, frame)
+    loop._thread._nap = Nap(clock.now + 0.5, Taken(), None, time.process_time())
     clock.now += 100
     assert loop.blocked() is None
     assert loop.lately(1000) is None
-    loop._thread._due = math.inf
+    loop._thread._nap = Nap()
     assert loop.lately(1000) is not None
 
 
 async def test_time_that_the_machine_has_taken_does_not_count(
     loop: WatchedLoop, clock: ManualClock, frame: FrameType, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loop.look(frame, 0.0, 0.0)
+    look(loop, frame)
+    look(loop, frame)
     clock.now += 3600
-    loop.look(frame, 0.0, 3599.5)
+    look(loop, frame, stolen=3599.5)
     assert loop.blocked() is None
     await trio.testing.wait_all_tasks_blocked()
     assert loop.lately(10) is None
     assert not lines_in(caplog)
+
+
+class AsksAtEachStep:
+    """A loop which somebody asks, between all steps of the watchdog, how it is blocked."""
+
+    def __init__(self, loop: WatchedLoop, frame: FrameType) -> None:
+        self.loop, self.frame = loop, frame
+        self.token = loop.token
+        self.ident = loop.ident
+        self.nodes = loop.nodes
+        self.found: list[object] = []
+
+    def look(self, _: object, held: float, taken: Taken) -> bool:
+        """As the loop's thread does that runs on before the watchdog's."""
+        self.found.append(self.loop.blocked())
+        is_soon = self.loop.look(lambda: self.frame, held, taken)
+        self.found.append(self.loop.blocked())
+        return is_soon
+
+
+async def test_who_asks_while_the_watchdog_looks_hears_nothing_of_a_stop(
+    loop: WatchedLoop, clock: ManualClock, frame: FrameType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watchdog knows that it is late, and has told no loop of it yet."""
+    thread, asks = loop._thread, AsksAtEachStep(loop, frame)
+    look(loop, frame)
+    look(loop, frame)
+    thread._loops[loop.token] = cast("WatchedLoop", asks)
+    monkeypatch.setattr(watchdog, "own_sleeps", lambda: None)
+
+    class Bell:
+        """It wakes the thread 100 s late once, and then ends it."""
+
+        def wait(self, seconds: float) -> bool:
+            asks.found.append(loop.blocked())
+            clock.now += seconds
+            if asks.found[1:]:
+                thread._loops.clear()
+            else:
+                clock.now += 100
+                asks.found.append(loop.blocked())
+            return False
+
+    monkeypatch.setattr(thread, "_bell", Bell())
+    thread._run()
+    assert asks.found == [None] * 5
 
 
 async def test_the_place_is_where_it_was_seen_most_often(loop: WatchedLoop, clock: ManualClock) -> None:
@@ -522,7 +716,7 @@ async def test_the_place_is_where_it_was_seen_most_often(loop: WatchedLoop, cloc
         return sys._getframe()
 
     for function in (once, mostly, mostly, once, mostly):
-        loop.look(function(), 0.0, 0.0)
+        look(loop, function())
         clock.now += 1
     found = loop.blocked()
     assert found is not None
@@ -532,13 +726,25 @@ async def test_the_place_is_where_it_was_seen_most_often(loop: WatchedLoop, cloc
 async def test_the_interpreter_lock_was_held_by_another_thread(
     loop: WatchedLoop, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loop.look(waiting_frame(), 0.9, 0.0)
+    look(loop, waiting_frame(), held=0.9)
     assert not lines_in(caplog)
-    loop.look(waiting_frame(), 2.0, 0.0)
+    look(loop, waiting_frame(), held=2.0)
     assert lines_in(caplog) == ["the event loop was blocked 2.0 s by code that held the interpreter lock"]
     clock.now += 1
     assert loop.lately(0.5) is None
     assert str(loop.lately(1.5)) == "blocked 2.0 s by code that held the interpreter lock"
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["not asked", "asked"])
+async def test_the_interpreter_lock_was_held_by_the_loop(
+    loop: WatchedLoop, clock: ManualClock, frame: FrameType, caplog: pytest.LogCaptureFixture, asked: bool
+) -> None:
+    """It stands since the lock was taken, though nothing else was read of it."""
+    if asked:
+        look(loop, frame)
+    clock.now += 5
+    look(loop, frame, held=4.5)
+    assert [seconds_in(line) for line in lines_in(caplog)] == [4.5]
 
 
 @pytest.mark.parametrize(
@@ -552,12 +758,11 @@ def test_why_the_thread_was_late(
     """By what the kernel counts where it counts, else by the processor time of the process."""
     thread, clock = WatchdogThread(), ManualClock()
     thread.clock = clock
-    thread._due = 10.0
-    thread._sleeps = 100 if sleeps is not None else None
-    thread._computed = time.process_time() - computed
+    counted = 100 if sleeps is not None else None
+    thread._nap = Nap(10.0, Taken(3.0, 4.0), counted, time.process_time() - computed)
     monkeypatch.setattr(watchdog, "read_sleeps", lambda _: 100 + (sleeps or 0))
-    assert thread.kept(10.05) == (0.0, 0.0)
-    assert thread.kept(20.0) == ((10.0, 0.0) if held else (0.0, 10.0))
+    assert thread.taken(10.05) == (3.0, 4.0)
+    assert thread.taken(20.0) == ((13.0, 4.0) if held else (3.0, 14.0))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's counts")

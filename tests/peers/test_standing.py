@@ -66,6 +66,22 @@ async def test_before_it_is_attached_it_says_what_is_wrong_at_each_seed() -> Non
     assert standing.why_not_ready().startswith("looking for another global node: s:1: Connection refused; t:2")
 
 
+async def test_who_waits_to_be_attached_before_its_services_start_does_not_say_that_they_start() -> None:
+    standing = Standing({"s:1": "Connection refused"})
+    heard: list[str] = []
+    standing.observers.append(lambda: heard.append(standing.status()))
+    with standing.waits_to_attach():
+        assert standing.why_not_ready() == standing.status() == "not attached: s:1: Connection refused"
+        standing.attach("s")
+        assert standing.why_not_ready() == standing.status() == "services are starting"
+        standing.detach()
+        assert standing.why_not_ready() == "services are starting"
+    assert standing.why_not_ready() == "services are starting"
+    standing.attach("s")
+    standing.start()
+    assert heard == ["not attached: s:1: Connection refused", "services are starting", "attached to s"]
+
+
 async def test_what_a_drain_waits_for_is_part_of_the_status() -> None:
     standing = Standing()
     standing.start()

@@ -38,6 +38,15 @@ HEALTH = (
         ),
     ),
     Fault(
+        "starts_what_it_has_not_begun",
+        "a node that waits for its network before its services start says that they start",
+        (Change(_STANDING, "(is_attached or not self._waits_to_attach)", "True"),),
+        (
+            f"{_STANDING_TESTS}::test_who_waits_to_be_attached_before_its_services_start_does_not_say_that_they_start",
+            f"{_HEALTH_TESTS}::test_a_node_that_waits_for_its_network_before_its_services_says_so",
+        ),
+    ),
+    Fault(
         "read_while_it_changes",
         "a thread that asks why a node is not ready reads the failures while they change",
         (Change(_STANDING, "failures = dict(self._failures or {})", "failures = self._failures or {}"),),
@@ -176,8 +185,41 @@ HEALTH = (
     Fault(
         "sockets_without_a_thread",
         "a node that can have no thread to answer probes leaves its sockets open",
-        (Change(_SERVER, "            self._close_all()\n            self._waker.close()\n", ""),),
-        (f"{_HEALTH_TESTS}::test_without_a_thread_nothing_of_the_node_is_left",),
+        (
+            Change(
+                _SERVER,
+                "        except BaseException:\n            self._close_all()\n",
+                "        except ZeroDivisionError:\n            self._close_all()\n",
+            ),
+        ),
+        (
+            f"{_HEALTH_TESTS}::test_without_a_thread_nothing_of_the_node_is_left",
+            f"{_HEALTH_TESTS}::test_what_fails_while_it_opens_leaves_no_socket_and_no_file",
+        ),
+    ),
+    Fault(
+        "sockets_without_a_selector",
+        "a node whose answers cannot begin leaves its listening sockets and their files",
+        (Change(_HEALTH, "                failing.callback(listener.close_nowait)\n", "                pass\n"),),
+        (f"{_HEALTH_TESTS}::test_what_fails_while_it_opens_leaves_no_socket_and_no_file",),
+    ),
+    Fault(
+        "a_client_ends_the_answers",
+        "a client for which the system has no memory ends the answers to all others",
+        (
+            Change(
+                _SERVER,
+                "        except OSError:\n            connected.close()\n",
+                "        except ZeroDivisionError:\n            connected.close()\n",
+            ),
+        ),
+        (f"{_HEALTH_TESTS}::test_a_client_that_cannot_be_waited_for_costs_no_other_its_answer",),
+    ),
+    Fault(
+        "a_client_that_is_dropped_twice",
+        "a client that cannot be waited for any more ends the answers, and leaves its socket open",
+        (Change(_SERVER, "with contextlib.suppress(KeyError):", "with contextlib.suppress(ZeroDivisionError):"),),
+        (f"{_HEALTH_TESTS}::test_a_client_that_cannot_be_waited_for_costs_no_other_its_answer",),
     ),
     Fault(
         "removes_the_file_of_another",
@@ -248,7 +290,13 @@ HEALTH = (
     Fault(
         "tries_again_at_once",
         "without a file descriptor the thread tries again at once, and keeps a core busy",
-        (Change(_SERVER, "self._pause(now + PAUSE)", "pass"),),
+        (
+            Change(
+                _SERVER,
+                "        except OSError:\n            self._pause(now + PAUSE)\n",
+                "        except OSError:\n            pass\n",
+            ),
+        ),
         (f"{_HEALTH_TESTS}::test_without_a_file_descriptor_it_waits_and_goes_on",),
     ),
     Fault(
@@ -306,6 +354,28 @@ HEALTH = (
         "when nobody answers, the command says that the node is not ready",
         (Change(_COMMAND, 'raise CommandFailed(CANNOT_JOIN, f"nobody', 'raise CommandFailed(NO, f"nobody'),),
         (f"{_COMMAND_TESTS}::test_a_node_that_answers_on_all_interfaces_is_asked_on_this_machine",),
+    ),
+    Fault(
+        "each_address_has_all_of_the_time",
+        "a host name with several silent addresses takes as many times as long as the time says",
+        (Change(_COMMAND, "(ends - time.monotonic()) / left", "5.0"),),
+        (
+            f"{_COMMAND_TESTS}::test_all_addresses_of_a_name_have_one_time",
+            f"{_COMMAND_TESTS}::test_a_silent_address_leaves_time_for_the_next_one",
+        ),
+    ),
+    Fault(
+        "the_first_address_has_all_of_the_time",
+        "when the first address of a name is silent, no other one is asked",
+        (Change(_COMMAND, "(ends - time.monotonic()) / left", "ends - time.monotonic()"),),
+        (f"{_COMMAND_TESTS}::test_a_silent_address_leaves_time_for_the_next_one",),
+    ),
+    Fault(
+        "a_name_server_has_its_own_time",
+        "a name server that is away is waited for, however long the command may take",
+        (Change(_COMMAND, "asking.join(max(0.0, ends - time.monotonic()))", "asking.join()"),),
+        (f"{_COMMAND_TESTS}::test_a_name_server_that_does_not_answer_takes_no_longer",),
+        hangs=True,
     ),
     Fault(
         "another_program_says_no",

@@ -149,6 +149,21 @@ LOOKING = (
         (f"{_DRAWN}::test_the_board_of_all_nodes",),
     ),
     Fault(
+        "the_first_block_is_the_latest",
+        "below the table of all nodes an old block of a loop is shown in place of the latest one",
+        (Change(_BOARD, "    block = row.blocks[-1]\n", "    block = row.blocks[0]\n"),),
+        (f"{_DRAWN}::test_the_board_shows_loops_that_stood_if_any_has",),
+    ),
+    Fault(
+        "a_line_too_much",
+        "a table of all nodes with a loop that stood is higher than the terminal",
+        (
+            Change(_BOARD, "len(table) + len(tail) + 2 > height", "len(table) + 2 > height"),
+            Change(_BOARD, "height - len(tail) - 3", "height - 3"),
+        ),
+        (f"{_DRAWN}::test_the_board_shows_loops_that_stood_if_any_has",),
+    ),
+    Fault(
         "rates_of_two_runs",
         "the rates of a node that has run anew are taken from both of its runs",
         (Change(_BOARD, "if after.started != before.started or seconds <= 0:", "if seconds == 0:"),),

@@ -25,14 +25,14 @@ SEEDS: tuple[Fault, ...] = (
     Fault(
         "everybody_writes_itself",
         "each of many nodes that start at once writes itself, and becomes global",
-        (Change(_WRITTEN, "sum(other.may_live for other in others) < ENOUGH", "True"),),
+        (Change(_WRITTEN, "sum(other.may_live for other in others) < (1 if drains else ENOUGH)", "True"),),
         (f"{_UNIT}::test_how_many_are_enough", f"{_NETWORK}::test_some_that_start_at_once"),
     ),
     Fault(
         "writes_without_waiting",
         "nodes that start at once all write themselves, because none waits for a random time and looks again",
         (
-            Change(_DIRECTORY, "if is_needed(await self._read()):", "if True:"),
+            Change(_DIRECTORY, "if is_needed(await self._read(), drains=self._owner.drains()):", "if True:"),
             Change(_DIRECTORY, _TOO_MANY, "if False:"),
         ),
         (f"{_NETWORK}::test_some_that_start_at_once",),
@@ -54,6 +54,36 @@ SEEDS: tuple[Fault, ...] = (
         "a node that is written, and that nobody dials, waits for ever",
         (Change(_DIRECTORY, "        self._owner.became_seed()\n", "        pass\n"),),
         (f"{_NETWORK}::test_one_that_finds_nobody_becomes_global",),
+    ),
+    Fault(
+        "dialled_while_it_drains",
+        "a node that drains stays written until it closes, and new nodes dial it",
+        (Change(_DIRECTORY, "            if drains and self._is_seed:\n", "            if False:\n"),),
+        (f"{_NETWORK}::test_a_node_that_drains_is_written_no_more_and_another_takes_its_place",),
+    ),
+    Fault(
+        "parts_when_it_reads_again",
+        "a node that drains stays written until it reads the directory again",
+        (Change(_SEEDS, " and drains == self._drains():", ":"),),
+        (f"{_NETWORK}::test_a_node_that_drains_is_written_no_more_and_another_takes_its_place",),
+    ),
+    Fault(
+        "the_only_way_is_closed",
+        "the only node that is written removes its file when it drains, so whoever comes begins a second network",
+        (Change(_DIRECTORY, "        if not may_part(others):\n", "        if False:\n"),),
+        (f"{_NETWORK}::test_the_only_way_into_a_network_stays_while_it_drains",),
+    ),
+    Fault(
+        "parts_for_who_may_be_dead",
+        "a node that drains removes its file because of another that is not in its network, and may be dead",
+        (Change(_WRITTEN, "any(other.in_use for other in others)", "any(other.may_live for other in others)"),),
+        (f"{_UNIT}::test_who_drains_is_not_needed_where_others_are",),
+    ),
+    Fault(
+        "all_part_at_once",
+        "when all nodes that are written drain at the same time, nobody stays written until they read again",
+        (Change(_DIRECTORY, "            if may_part(await self._read()):\n", "            if True:\n"),),
+        (f"{_NETWORK}::test_when_all_drain_at_once_one_stays_written",),
     ),
     Fault(
         "old_files_count",

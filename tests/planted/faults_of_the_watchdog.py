@@ -16,43 +16,106 @@ WATCHDOG = (
     Fault(
         "idle loops are asked",
         "the watchdog wakes a process that has nothing to do",
-        (Change(_WATCHDOG, "if frame is not None and is_waiting(frame):", "if frame is None:"),),
+        (Change(_WATCHDOG, "is_idle = frame is not None and is_waiting(frame)", "is_idle = frame is None"),),
         (f"{_TESTS}::test_a_loop_that_waits_sleeps_on",),
+    ),
+    Fault(
+        "frames are always read",
+        "the watchdog reads the frames of all threads at each look, also while the loop sleeps",
+        (Change(_WATCHDOG, "            if self._sleeps_on():\n", "            if False:\n"),),
+        (f"{_TESTS}::test_the_frames_of_all_threads_are_not_read_while_the_loop_sleeps",),
+    ),
+    Fault(
+        "seen once to wait is waiting",
+        "a loop that was seen to wait is not looked at any more when it runs",
+        (Change(_WATCHDOG, "return self._processor_time() == self._idle_at", "return True"),),
+        (
+            f"{_TESTS}::test_the_frames_of_all_threads_are_not_read_while_the_loop_sleeps",
+            f"{_TESTS}::test_a_loop_that_has_run_since_it_was_seen_to_wait_is_looked_at",
+        ),
     ),
     Fault(
         "starved is blocked",
         "a loop that has no processor is taken for one that the program blocks",
-        (Change(_WATCHDOG, " - starved - self.stolen", " - self.stolen"),),
+        (Change(_WATCHDOG, "passed - stolen - count.starvation.seconds(now, held)", "passed - stolen"),),
         (f"{_TESTS}::test_what_the_machine_takes_is_taken_off",),
     ),
     Fault(
         "who has the lock may starve",
         "a loop is taken for blocked that waits for the interpreter lock of a thread that has no processor",
-        (Change(_WATCHDOG, "return own + min(others, wanted)", "return own"),),
+        (Change(_WATCHDOG, "return own + others.unread + min(waited, wanted)", "return own"),),
         (f"{_TESTS}::test_who_has_no_processor",),
     ),
     Fault(
         "who starves has the lock",
         "the watchdog takes off what threads wait for a processor of which the loop needs nothing",
-        (Change(_WATCHDOG, "min(others, wanted)", "others"),),
+        (Change(_WATCHDOG, "min(waited, wanted)", "waited"),),
         (f"{_TESTS}::test_who_has_no_processor",),
     ),
     Fault(
         "stopped is blocked",
         "a process that was stopped is taken for one that the program blocks",
-        (Change(_WATCHDOG, "turn.stolen += stolen", "pass"),),
+        (Change(_WATCHDOG, "passed - stolen - count", "passed - count"),),
         (f"{_TESTS}::test_time_that_the_machine_has_taken_does_not_count",),
     ),
     Fault(
         "stopped is blocked for who asks at once",
         "a process that was stopped says that it was blocked, until the watchdog has looked again",
-        (Change(_WATCHDOG, "        _, stolen = self._thread.kept(now)\n", "        stolen = 0.0\n"),),
+        (Change(_WATCHDOG, "turn.stood(now, self._thread.taken(now))", "turn.stood(now, self._thread._nap.taken)"),),
         (f"{_TESTS}::test_who_asks_before_the_watchdog_has_looked_hears_nothing_of_a_stop",),
+    ),
+    Fault(
+        "a stop is forgotten for a moment",
+        "between the watchdog's waking and its look a process that was stopped says that it was blocked",
+        (Change(_WATCHDOG, "self._nap = Nap(taken=taken)", "self._nap = Nap(taken=before)"),),
+        (f"{_TESTS}::test_who_asks_while_the_watchdog_looks_hears_nothing_of_a_stop",),
+    ),
+    Fault(
+        "all threads are read",
+        "the watchdog reads what the kernel says of all threads, whoever has the interpreter lock",
+        (Change(_WATCHDOG, " and self._wanted(now, sleeps):", ":"),),
+        (f"{_TESTS}::test_other_threads_are_read_only_where_the_lock_is_waited_for",),
+    ),
+    Fault(
+        "read before it is late",
+        "the watchdog reads the kernel's counts for each loop that it asks, though nearly all turn at once",
+        (Change(_WATCHDOG, "            if held:\n", "            if held >= 0:\n"),),
+        (f"{_TESTS}::test_nothing_is_read_of_a_loop_that_turns_when_it_is_asked",),
+    ),
+    Fault(
+        "to be read is to wait",
+        "a loop that computes is taken for one that waits for the lock, because the watchdog takes that to read",
+        (Change(_WATCHDOG, " - self._noise)", ")"),),
+        (f"{_TESTS}::test_to_be_read_is_not_to_wait_for_the_lock",),
+    ),
+    Fault(
+        "what is not known is the program's",
+        "before the other threads are read, waiting for one that has no processor is blocking",
+        (Change(_WATCHDOG, "return own + self._unread(now, held, sleeps, own)", "return own"),),
+        (f"{_TESTS}::test_who_asks_before_the_others_are_read_hears_nothing_of_what_they_may_have_starved",),
+    ),
+    Fault(
+        "the lock is nothing to who is not late",
+        "a loop that has held the lock since it was asked is not told of",
+        (
+            Change(
+                _WATCHDOG,
+                "        turn.count = TurnCount(now - held, taken,",
+                "        turn.count = TurnCount(now, taken,",
+            ),
+        ),
+        (f"{_TESTS}::test_the_interpreter_lock_was_held_by_the_loop",),
     ),
     Fault(
         "the interpreter lock is the machine",
         "code that holds the interpreter lock is not noticed",
-        (Change(_WATCHDOG, "return (late, 0.0) if is_held else (0.0, late)", "return 0.0, late"),),
+        (
+            Change(
+                _WATCHDOG,
+                "return Taken(held + late, stolen) if is_held else Taken(held, stolen + late)",
+                "return Taken(held, stolen + late)",
+            ),
+        ),
         (
             f"{_TESTS}::test_why_the_thread_was_late",
             f"{_TESTS}::test_code_that_holds_the_interpreter_lock_is_told_of_behind_it",

@@ -10,7 +10,7 @@ import unicodedata
 import pytest
 from hypothesis import given, strategies as st
 
-from trio_mp import CallError, NodeStatistics, PeerStatistics
+from trio_mp import BlockStatistics, CallError, NodeStatistics, PeerStatistics
 from trio_mp.cli.exits import report
 from trio_mp.cli.harmless import MARKS, fit, harmless, harmless_lines, width_of
 from trio_mp.cli.joining import HarmlessFormatter, log_to_people
@@ -41,6 +41,7 @@ from trio_mp.cli.look.network import (
     draw_network,
     join_networks,
 )
+from trio_mp.cli.look.top import row_of
 from trio_mp.cli.output import Output
 
 HOSTILE = "\x1b[2J\x1b]0;mine\x07\r\x08\x9b6n\x00\x7f\u202e\u2066\u200d\ufeff\n\u2028\ud800 ok"
@@ -258,6 +259,51 @@ def test_the_board_of_all_nodes() -> None:
     assert [row.node_id for row in board.sorted_rows("lost")] == ["w2", "w1", "w3"]
     board.keep_only(["w1"])
     assert list(board.rows) == ["w1"]
+
+
+def block(seconds: float, ended: float, *peers: str) -> BlockStatistics:
+    what = f"blocked {seconds} s at app\x1b.py:40, in take"
+    return BlockStatistics(seconds=seconds, what=what, ended=ended, peers=peers)
+
+
+def test_the_board_shows_loops_that_stood_if_any_has() -> None:
+    board = TopBoard("me")
+    blocks = (block(18.2, 1005.0, "w2", "w3"), block(15.5, 1065.0))
+    board.take("w1", NodeStatistics(node="w1", started=1000.0, uptime=100.0, blocks=blocks))
+    board.take("w2", NodeStatistics(node="w2", started=5000.0, uptime=200.0, blocks=(block(16.0, 5000.0, "w1"),)))
+    board.take("w3", NodeStatistics(node="w3", uptime=50.0))
+    board.take_silence("w4", "unreachable", "a long story")
+    assert texts(draw_board(board, "blocked", 100)) == [
+        "4 nodes, 1 without an answer",
+        "",
+        "node          up  ports  queued  in/s  out/s  here/s  lost  calls  restarts  delay  blocked",
+        "w1    1 min 40 s      0       0     –      –       –     0      0         0      –     18 s",
+        "w2    3 min 20 s      0       0     –      –       –     0      0         0      –     16 s",
+        "w3          50 s      0       0     –      –       –     0      0         0      –",
+        "w4    unreachable",
+        "",
+        r"w1 was blocked 15.5 s at app\x1b.py:40, in take, 35 s ago",
+    ]
+    (row, *_, silent) = board.sorted_rows("blocked")
+    assert row_of(row)["blocked"] == 18.2
+    assert row_of(row)["blocks"] == [
+        {"seconds": 18.2, "what": blocks[0].what, "ended": 1005.0, "peers": ["w2", "w3"]},
+        {"seconds": 15.5, "what": blocks[1].what, "ended": 1065.0, "peers": []},
+    ]
+    assert "blocked" not in row_of(silent)
+    # It says which connections it has cost.
+    board.keep_only(["w2", "w3"])
+    assert texts(draw_board(board, "rate", 100))[-1] == (
+        r"w2 was blocked 16.0 s at app\x1b.py:40, in take, 3 min 20 s ago; it has lost the connections with w1"
+    )
+    for number in range(9):
+        board.take(f"x{number}", NodeStatistics(node=f"x{number}"))
+    drawn = draw_board(board, "rate", 40, 8)
+    assert len(drawn) == 8
+    assert all(width_of(text) <= 40 for text in texts(drawn))
+    assert texts(drawn)[-1].startswith("w2 was blocked 16.0 s")
+    board.keep_only(["w3", "x1"])
+    assert "blocked" not in "".join(texts(draw_board(board, "blocked", 100)))
 
 
 def test_a_board_that_is_too_high() -> None:

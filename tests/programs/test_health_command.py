@@ -7,7 +7,8 @@ import json
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -146,6 +147,104 @@ def test_who_does_not_answer_is_waited_for_so_long(short_directory: Path, capsys
     with answers(short_directory / "s", None):
         assert main(["health", f"unix:{short_directory}/s", "--timeout", "0.05"]) == 5
     assert capsys.readouterr().err == "trio-mp: the 0.05 s of --timeout have passed\n"
+
+
+class Addresses:
+    """A host name with several addresses, of which the first ones do not answer, as behind a firewall."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, silent: int, then: int | None) -> None:
+        self.timeouts: list[float] = []
+        self._silent, self._then, self._dialled = silent, then, 0
+        count = silent + (then is not None)
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", then or 1))] * count
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setattr(socket.socket, "connect", self._connect_as(socket.socket.connect))
+
+    def _connect_as(self, connect: Callable[..., None]) -> Callable[..., None]:
+        def run(one: socket.socket, address: object) -> None:
+            self._dialled += 1
+            if self._dialled > self._silent:
+                connect(one, address)
+                return
+            seconds = one.gettimeout()
+            assert seconds is not None
+            self.timeouts.append(seconds)
+            time.sleep(seconds)
+            raise TimeoutError("timed out")
+
+        return run
+
+
+def test_all_addresses_of_a_name_have_one_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not each of them has all of it: a probe that takes many times as long is killed without a word."""
+    addresses = Addresses(monkeypatch, 6, None)
+    begun = time.monotonic()
+    assert main(["health", "many.example:1", "--timeout", "0.3"]) == 5
+    assert time.monotonic() - begun < 0.6
+    assert len(addresses.timeouts) == 6
+    assert sum(addresses.timeouts) == pytest.approx(0.3, abs=0.1)
+    assert capsys.readouterr().err == "trio-mp: the 0.3 s of --timeout have passed\n"
+
+
+@pytest.mark.usefixtures("require_tcp")
+async def test_a_silent_address_leaves_time_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_node("n", health="127.0.0.1:0") as node:
+        port = int(node._runtime.probed_at[0].rpartition(":")[2])
+        addresses = Addresses(monkeypatch, 1, port)
+        assert main(["health", f"two.example:{port}", "--timeout", "1"]) == 0
+        assert addresses.timeouts == [pytest.approx(0.5, abs=0.1)]
+
+
+def test_a_name_server_that_does_not_answer_takes_no_longer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    over = threading.Event()
+    asked = threading.Event()
+
+    def look_up(host: str, *_: object, **__: object) -> list[object]:
+        asked.set()
+        over.wait(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    begun = time.monotonic()
+    try:
+        assert main(["health", "slow.example:1", "--timeout", "0.1"]) == 5
+    finally:
+        over.set()
+    assert asked.is_set()
+    assert time.monotonic() - begun < 5
+    assert capsys.readouterr().err == "trio-mp: the 0.1 s of --timeout have passed\n"
+
+
+@pytest.mark.parametrize(
+    "host, failure, said",
+    [
+        ("no.example", socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        ("a..b", UnicodeError("label empty or too long"), "expected a host name: label empty or too long"),
+    ],
+)
+def test_a_name_that_cannot_be_looked_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host: str, failure: Exception, said: str
+) -> None:
+    def look_up(*_: object, **__: object) -> list[object]:
+        raise failure
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert main(["health", f"{host}:1"]) == 3
+    assert capsys.readouterr().err == f"trio-mp: nobody answers at {host}:1: {said}\n"
+
+
+def test_a_platform_without_unix_sockets_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr(socket, "AF_UNIX")
+    assert main(["health", "unix:/run/s"]) == 2
+    assert capsys.readouterr().err == (
+        f"trio-mp: expected a platform with Unix sockets, which unix:/run/s needs, got {sys.platform}\n"
+    )
 
 
 async def test_as_a_process_it_imports_neither_trio_nor_the_settings(short_directory: Path) -> None:

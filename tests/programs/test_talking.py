@@ -301,9 +301,7 @@ async def test_nobody_reads_any_more(short_directory: Path) -> None:
             assert await process.stderr.receive_some() == b""
 
 
-def test_no_words_with_q(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_words_with_q(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for options in ([], ["-q"]):
         path = tmp_path / f"{len(options)}" / "profiles.toml"
         monkeypatch.setenv("TRIO_MP_CONFIG", str(path))

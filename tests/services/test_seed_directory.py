@@ -167,6 +167,46 @@ async def test_when_all_that_are_written_are_killed_others_take_their_place(
         assert written_in(tmp_path) == globals_of(network.nodes.values()), "whoever finds them dead removes their files"
 
 
+async def kill_writers(network: SimulatedNetwork, folder: Path, numbers: random.Random) -> None:
+    """Run thirty nodes; kill some that are written, or write themselves; start half of them again, as new runs."""
+    network.default_link.delay, network.default_link.jitter = 0.005, 0.01
+    names = [f"n{number}" for number in range(30)]
+    start(network, folder, *names)
+    away: list[str] = []
+    for number in range(14):
+        # The first ones while nobody has its place yet.
+        await trio.sleep(numbers.uniform(0, 1.5 if number < 5 else 40))
+        unfinished = {path.name[1:-4] for path in folder.glob(".*.tmp")}
+        writers = [
+            node.id
+            for node in network.nodes.values()
+            if node.id in written_in(folder) or network_of(node).local.incarnation in unfinished
+        ]
+        if writers:
+            away.append(numbers.choice(sorted(writers)))
+            network.crash(away[-1], silently=numbers.random() < 0.5)
+        if away and numbers.random() < 0.5:
+            start(network, folder, away.pop(numbers.randrange(len(away))))
+    assert away
+    await settled(network, 30 - len(away), 120)
+    await trio.sleep(OLD + 100)
+    assert is_settled(network.nodes.values()), "it is one network"
+    assert len(network.nodes) == 30 - len(away)
+    assert len(written_in(folder)) >= ENOUGH
+    assert written_in(folder) <= globals_of(network.nodes.values()), "the files of the dead are gone"
+    assert not list(folder.glob(".*.tmp"))
+    await network.settle()
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(2, 6))])
+def test_thirty_nodes_of_which_writers_are_killed_at_any_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Each step of the files takes a while, so that nodes die between writing, reading back, and becoming seeds."""
+    monkeypatch.setattr(_network, "_in_no_thread", slow_files(0.3, seed))
+    simulate(kill_writers, tmp_path, random.Random(seed), seed=seed)
+
+
 def leave(folder: Path, number: int, *, renewed_at: float, node_id: str = "", **said: object) -> Path:
     """Write the file of a run that nobody can reach."""
     run = f"{number:016d}"
@@ -294,6 +334,79 @@ async def test_a_later_run_at_another_address(autojump_clock: trio.testing.MockC
         await settled(network, 4, 60)
         await trio.sleep(60)
         assert is_settled(network.nodes.values())
+
+
+# When nodes leave ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_node_that_drains_is_written_no_more_and_another_takes_its_place(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "trio_mp.connection")
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, *"abcde")
+        await settled(network, 5)
+        leaving = min(written_in(tmp_path))
+        others = written_in(tmp_path) - {leaving}
+        await network.nodes[leaving].drain()
+        await trio.sleep(2)
+        assert written_in(tmp_path) >= others
+        assert leaving not in written_in(tmp_path), "new nodes would dial one that is about to leave"
+        assert f"this node drains, and is no longer written in dir:{tmp_path}" in caplog.messages
+        await until(lambda: len(written_in(tmp_path)) == ENOUGH, 60)
+        assert leaving not in written_in(tmp_path)
+        start(network, tmp_path, "f")
+        await settled(network, 6)
+        assert rules_of(network.nodes[leaving]).is_global, "whoever is attached to it stays so until it closes"
+        await network.stop(leaving)
+        await settled(network, 5)
+        await network.settle()
+
+
+async def test_the_only_way_into_a_network_stays_while_it_drains(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """Without its file whoever comes would begin a second network, until one of both reads the directory again."""
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, "a")
+        await settled(network, 1)
+        await network.nodes["a"].drain()
+        await trio.sleep(OLD + 60)
+        assert written_in(tmp_path) == {"a"}
+        start(network, tmp_path, "b")
+        await settled(network, 2, 5)
+        await until(lambda: written_in(tmp_path) == {"b"}, 60)
+        # When that is gone, it is the way again.
+        network.crash("b")
+        await until(lambda: written_in(tmp_path) == {"a", "b"}, 60)
+        start(network, tmp_path, "c")
+        await settled(network, 2, 30)
+
+
+async def test_when_all_drain_at_once_one_stays_written(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each sees the files of the others before it removes its own."""
+
+    def slow(_: NodeTransport) -> InThread:
+        async def run(function: Callable[[], T]) -> T:
+            await trio.sleep(0.1)
+            return function()
+
+        return run
+
+    monkeypatch.setattr(_network, "_in_no_thread", slow)
+    async with open_simulated_network(seed=1) as network:
+        start(network, tmp_path, *"ab")
+        await settled(network, 2)
+        await until(lambda: written_in(tmp_path) == {"a", "b"}, 60)
+        async with trio.open_nursery() as nursery:
+            for node in network.nodes.values():
+                nursery.start_soon(node.drain)
+        await trio.sleep(2)
+        assert written_in(tmp_path)
+        start(network, tmp_path, "c")
+        await settled(network, 3, 30)
 
 
 # What others do there ------------------------------------------------------------------------------------------------

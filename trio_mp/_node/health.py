@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 from collections.abc import Callable
 
 from .._events import fields
@@ -50,6 +52,15 @@ class Health:
 class HealthListener:
     """Answers probes at one address until it is closed.
 
+    Args:
+      listeners: they listen there; they are closed at the end, and where this fails.
+      health: what is answered.
+      node_id: the ID of the node, for logs.
+
+    Raises:
+      OSError: the system has no file descriptor left, or no memory.
+      RuntimeError: the process can have no more threads.
+
     Attributes:
       addresses: where it listens, with the real TCP ports.
     """
@@ -57,12 +68,16 @@ class HealthListener:
     def __init__(self, listeners: list[SocketListener], health: Health, node_id: str) -> None:
         self._listeners = listeners
         self.addresses = tuple(listener.address for listener in listeners)
-        self._server = ProbeServer([listener.take_socket(BACKLOG) for listener in listeners], health.answer, node_id)
-        try:
+        with contextlib.ExitStack() as failing:
+            for listener in listeners:
+                failing.callback(listener.close_nowait)
+            taken: list[socket.socket] = []
+            for listener in listeners:
+                taken.append(listener.take_socket(BACKLOG))
+                failing.callback(taken[-1].close)
+            self._server = ProbeServer(taken, health.answer, node_id)
             self._server.start()
-        except RuntimeError:
-            self._remove_files()
-            raise
+            failing.pop_all()
 
     def close(self) -> None:
         """Answer no more, and remove the file of a Unix socket. Not a checkpoint: it waits for the thread a moment."""
@@ -85,8 +100,8 @@ async def open_health(address: Address, health: Health, node_id: str) -> HealthL
     try:
         # Real sockets, whatever the transport of the node is: probes come from outside.
         listeners = await SocketTransport().listen(address)
+        found = HealthListener([one for one in listeners if isinstance(one, SocketListener)], health, node_id)
     except OSError as error:
         raise OSError(error.errno, f"health: {error.strerror or error}") from error
-    found = HealthListener([one for one in listeners if isinstance(one, SocketListener)], health, node_id)
     log.info("the node answers probes at %s", ", ".join(found.addresses), extra=fields("health", node_id))
     return found

@@ -292,7 +292,7 @@ async def _attach(node: Node, seconds: float | None) -> None:
     """
     if seconds is None:
         return
-    with trio.move_on_after(seconds):
+    with trio.move_on_after(seconds), node._runtime.standing.waits_to_attach():
         await node.wait_attached()
     wrong = node._membership.give_up() if node._membership is not None else None
     if wrong:

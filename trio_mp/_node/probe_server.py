@@ -68,10 +68,13 @@ class ProbeServer:
     """Answers requests in a thread of its own, from `start` to `stop`.
 
     Args:
-      listening: sockets that listen; they are closed at the end.
+      listening: sockets that listen; they are closed at the end, and where this or `start` fails.
       answer: called in the thread with the path of a request; returns a status of HTTP and one line, or None if there
         is nothing at that path.
       node_id: the ID of the node that the answers are about, for the names in logs.
+
+    Raises:
+      OSError: the system has no file descriptor left, or no memory.
     """
 
     def __init__(
@@ -85,8 +88,12 @@ class ProbeServer:
         self._node_id = node_id
         # In the order in which they came: the oldest is the first to leave.
         self._clients: dict[_Client, None] = {}
-        self._selector = selectors.DefaultSelector()
-        self._waker, self._woken = socket.socketpair()
+        with contextlib.ExitStack() as failing:
+            for one in self._listening:
+                failing.callback(one.close)
+            self._selector = failing.enter_context(selectors.DefaultSelector())
+            self._waker, self._woken = socket.socketpair()
+            failing.pop_all()
         self._stopping = False
         self._has_failed = False
         # Until when nothing is accepted; when the window began in which connections are counted; how many there were.
@@ -95,13 +102,18 @@ class ProbeServer:
         self._thread = threading.Thread(target=self._run, name=f"{node_id}: health", daemon=True)
 
     def start(self) -> None:
-        """Begin to answer. Not a checkpoint. Raises `RuntimeError` if there can be no thread; then all is closed."""
-        for one in self._listening:
-            one.setblocking(False)
-        self._selector.register(self._woken, selectors.EVENT_READ)
+        """Begin to answer. Not a checkpoint. After an exception all is closed.
+
+        Raises:
+          OSError: the system has no memory left.
+          RuntimeError: the process can have no more threads.
+        """
         try:
+            for one in self._listening:
+                one.setblocking(False)
+            self._selector.register(self._woken, selectors.EVENT_READ)
             self._thread.start()
-        except RuntimeError:
+        except BaseException:
             self._close_all()
             self._waker.close()
             raise
@@ -193,12 +205,17 @@ class ProbeServer:
             self._pause(now + PAUSE)
             return
         self._accepted += 1
-        connected.setblocking(False)
-        client = _Client(connected, now + SECONDS)
         if len(self._clients) >= CLIENTS:
             self._drop(next(iter(self._clients)))
+        client = _Client(connected, now + SECONDS)
+        try:
+            connected.setblocking(False)
+            self._selector.register(connected, selectors.EVENT_READ, client)
+        except OSError:
+            connected.close()
+            self._pause(now + PAUSE)
+            return
         self._clients[client] = None
-        self._selector.register(connected, selectors.EVENT_READ, client)
 
     def _serve(self, client: _Client) -> None:
         """Read and write what is possible now. Raises `OSError` if the connection is over."""
@@ -257,5 +274,7 @@ class ProbeServer:
 
     def _drop(self, client: _Client) -> None:
         del self._clients[client]
-        self._selector.unregister(client.connected)
+        # It is not there any more where the system had no memory to change what it is waited for.
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(client.connected)
         client.connected.close()

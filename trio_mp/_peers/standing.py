@@ -6,7 +6,8 @@ these tell it what becomes of the node, and the node port reads from it that the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 
 import trio
 
@@ -54,6 +55,7 @@ class Standing:
         self.observers: list[Callable[[], object]] = []
         # The global node that this node is attached to; empty if it is global itself; None if it looks for one.
         self._anchor: str | None = None
+        self._waits_to_attach = False
         self._changed = trio.lowlevel.ParkingLot()
         self._told = self.status()
         if failures is None:
@@ -71,6 +73,17 @@ class Standing:
         """Note that this node looks for a global node."""
         self._anchor = None
         self.changed()
+
+    @contextmanager
+    def waits_to_attach(self) -> Generator[None]:
+        """Note that this node starts its services behind the block, in which it waits to be attached."""
+        self._waits_to_attach = True
+        self.changed()
+        try:
+            yield
+        finally:
+            self._waits_to_attach = False
+            self.changed()
 
     def start(self) -> None:
         """Note that this node listens, and that its services have started."""
@@ -132,9 +145,10 @@ class Standing:
             return "closing"
         if self.draining.is_set():
             return "draining"
-        if not self.started.is_set():
+        is_attached = self.attached.is_set()
+        if not self.started.is_set() and (is_attached or not self._waits_to_attach):
             return "services are starting"
-        if not self.attached.is_set():
+        if not is_attached:
             return f"not attached: {self._wrong() or 'no seed has answered yet'}"
         if self._anchor is None:
             wrong = self._wrong()

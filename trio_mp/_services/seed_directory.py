@@ -20,7 +20,7 @@ import trio
 from .._events import fields
 from .._peers.network import Network
 from .._protocol.membership.messages import Addresses
-from .._protocol.membership.written import OLD, WrittenRun, is_needed, is_one_too_many
+from .._protocol.membership.written import OLD, WrittenRun, is_needed, is_one_too_many, may_part
 from .._reason import listed
 from .._transport.addresses import UNIX_PATH_LIMIT, Address, DirectorySeed, UnixAddress, parse_address
 from .._transport.seed_files import (
@@ -64,6 +64,7 @@ class DirectoryOwner:
       judge: says whether the run of a file is in use, and whether it could not be reached.
       became_seed: takes up that this node is written, and so among its own seeds.
       listens: takes up that this node listens somewhere now.
+      drains: says whether this node drains, and so is about to leave.
     """
 
     own_addresses: Callable[[], Addresses]
@@ -71,6 +72,7 @@ class DirectoryOwner:
     judge: Callable[[SeedFile], tuple[bool, bool]]
     became_seed: Callable[[], object]
     listens: Callable[[], object]
+    drains: Callable[[], bool]
 
 
 class SeedDirectory:
@@ -93,6 +95,7 @@ class SeedDirectory:
         # Whether what it has written was read back, the last time that the directory was read.
         self._is_read_back = False
         self._has_tried = False
+        self._is_seed = False
         # Since when each run has been there, by Trio's clock.
         self._since: dict[str, float] = {}
         # How long it took to read the directory, in seconds.
@@ -106,11 +109,14 @@ class SeedDirectory:
         """
         try:
             others = await self._read()
-            if self._written is not None:
+            drains = self._owner.drains()
+            if drains and self._is_seed:
+                await self._part(others)
+            elif self._written is not None:
                 await self._renew()
-            elif self._may_write() and is_needed(others):
+            elif self._may_write() and is_needed(others, drains=drains):
                 await trio.sleep(max(SPREAD, TIMES * self._took) * self._network.environment.jitter())
-                if is_needed(await self._read()):
+                if is_needed(await self._read(), drains=self._owner.drains()):
                     await self._enter()
         except OSError as error:
             why = error.strerror or str(error)
@@ -195,7 +201,24 @@ class SeedDirectory:
             await self._withdraw()
             return
         log.info("this node is written in %s, as a seed", self._name, extra=fields("seed", self._network.dispatcher.id))
+        self._is_seed = True
         self._owner.became_seed()
+
+    async def _part(self, others: list[WrittenRun]) -> None:
+        """Have no new node dial this one, which is about to leave, if others lead to its network. A checkpoint."""
+        if not may_part(others):
+            await (self._write() if self._written is None else self._renew())
+        elif self._written is not None:
+            await self._withdraw()
+            # The others may drain, too, and have done the same meanwhile.
+            if may_part(await self._read()):
+                log.info(
+                    "this node drains, and is no longer written in %s",
+                    self._name,
+                    extra=fields("seed", self._network.dispatcher.id),
+                )
+            else:
+                await self._write()
 
     async def _withdraw(self) -> None:
         self._written = None

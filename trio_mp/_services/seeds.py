@@ -49,13 +49,22 @@ class Seeds:
       rules: who is global, who is attached to whom.
       own_addresses: where this node listens, and what it advertises.
       owner: runs the rediallers.
+      drains: says whether this node drains.
     """
 
-    def __init__(self, network: Network, rules: Membership, own_addresses: OwnAddresses, owner: SeedsOwner) -> None:
+    def __init__(
+        self,
+        network: Network,
+        rules: Membership,
+        own_addresses: OwnAddresses,
+        owner: SeedsOwner,
+        drains: Callable[[], bool],
+    ) -> None:
         self._network = network
         self._rules = rules
         self._own_addresses = own_addresses
         self._owner = owner
+        self._drains = drains
         own_id = network.dispatcher.id
         self._seeds = [
             Seed(str(address), own_id, is_directory=isinstance(address, DirectorySeed))
@@ -133,10 +142,12 @@ class Seeds:
             judge=partial(self._judge, seed),
             became_seed=lambda: self._owner.execute(self._rules.became_seed()),
             listens=self._owner.listens,
+            drains=self._drains,
         )
         directory, backoff = SeedDirectory(self._network, address, owner), RetryDelay(self._network.environment.jitter)
         try:
             while True:
+                drains = self._drains()
                 done = await self._look(directory, address)
                 self._looked_up(seed)
                 placed = self._is_placed()
@@ -145,8 +156,8 @@ class Seeds:
                     backoff.reset()
                     seconds = RESOLVE_AGAIN * (0.5 + self._network.environment.jitter())
                 with trio.move_on_after(seconds):
-                    # Who has lost its place looks at once.
-                    while not (placed and not self._is_placed()):
+                    # Who has lost its place looks at once, and who has begun to drain.
+                    while not (placed and not self._is_placed()) and drains == self._drains():
                         await self._owner.wait_changed()
         finally:
             await directory.leave()

@@ -197,7 +197,11 @@ class SocketListener(Listener):
           backlog: how many connections may wait there until they are accepted.
         """
         taken = socket.socket(fileno=self._listener.socket.detach())
-        taken.listen(backlog)
+        try:
+            taken.listen(backlog)
+        except OSError:
+            taken.close()
+            raise
         return taken
 
     def remove_file(self) -> None:
@@ -207,6 +211,11 @@ class SocketListener(Listener):
             with contextlib.suppress(OSError):
                 if self._path.stat().st_ino == self._inode:
                     self._path.unlink()
+
+    def close_nowait(self) -> None:
+        """Close the socket, unless it was handed over, and remove the file of a Unix socket. Not a checkpoint."""
+        self.remove_file()
+        self._listener.socket.close()
 
     async def aclose(self) -> None:
         """See `Listener.aclose`."""

@@ -7,15 +7,18 @@ if neither the command line nor the variable names the address.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import socket
+import threading
 import time
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .._transport.addresses import Address, TCPAddress, UnixAddress, parse_address
 from .exits import CANNOT_JOIN, NO, OK, TIME_RAN_OUT, USAGE, CommandFailed
 from .output import Output
+from .sockets import check_unix_sockets
 
 VARIABLE = "TRIO_MP_HEALTH"
 
@@ -78,14 +81,15 @@ def ask(address: Address, path: str, seconds: float) -> tuple[int, str]:
     Args:
       address: where the node answers.
       path: what is asked.
-      seconds: how long the whole may take.
+      seconds: how long the whole may take: looking up the name, dialling all of its addresses, and the answer.
 
     Raises:
       CommandFailed: there is no answer, or none of a node's.
     """
     ends = time.monotonic() + seconds
     try:
-        with _connect(address, seconds) as connected:
+        with _connect(address, ends) as connected:
+            connected.settimeout(max(0.001, ends - time.monotonic()))
             connected.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             answer = b""
             while len(answer) <= LONGEST:
@@ -105,18 +109,58 @@ def ask(address: Address, path: str, seconds: float) -> tuple[int, str]:
     return int(found[1]), body.decode(errors="replace").partition("\n")[0].rstrip("\r")
 
 
-def _connect(address: Address, seconds: float) -> socket.socket:
-    if isinstance(address, TCPAddress):
-        return socket.create_connection((_EVERYWHERE.get(address.host, address.host), address.port), seconds)
-    assert isinstance(address, UnixAddress)
-    connected = socket.socket(socket.AF_UNIX)
-    try:
-        connected.settimeout(seconds)
-        connected.connect(address.path)
-    except BaseException:
-        connected.close()
-        raise
-    return connected
+def _connect(address: Address, ends: float) -> socket.socket:
+    """Connect with the first place that answers; each gets an equal part of the time that is left. Raises `OSError`."""
+    places = _find_places(address, ends)
+    failure: OSError | None = None
+    for left, (family, place) in zip(range(len(places), 0, -1), places, strict=True):
+        try:
+            connected = socket.socket(family)
+        except OSError as error:
+            # Such as an address of IPv6 on a machine without that.
+            failure = error
+            continue
+        try:
+            connected.settimeout(max(0.001, (ends - time.monotonic()) / left))
+            connected.connect(place)
+        except OSError as error:
+            failure = error
+            connected.close()
+        except BaseException:
+            connected.close()
+            raise
+        else:
+            return connected
+    raise failure or OSError("the name has no address")
+
+
+def _find_places(address: Address, ends: float) -> list[tuple[int, Any]]:
+    """Return the family and the address of each socket that an address may stand for. Raises `OSError`."""
+    if isinstance(address, UnixAddress):
+        check_unix_sockets(str(address))
+        return [(socket.AF_UNIX, address.path)]
+    host = _EVERYWHERE.get(address.host, address.host)
+    found: list[tuple[int, Any]] = []
+    failures: list[OSError] = []
+
+    def look_up() -> None:
+        try:
+            for family, *_, place in socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM):
+                found.append((family, place))
+        except UnicodeError as error:
+            failures.append(OSError(errno.EINVAL, f"expected a host name: {error}"))
+        except OSError as error:
+            failures.append(error)
+
+    # In a thread, which nobody waits for when the time is up: a name server that is away is asked for half a minute.
+    asking = threading.Thread(target=look_up, daemon=True)
+    asking.start()
+    asking.join(max(0.0, ends - time.monotonic()))
+    if asking.is_alive():
+        raise TimeoutError
+    if failures:
+        raise failures[0]
+    return found
 
 
 def _refuse(address: Address, head: bytes) -> NoReturn:

@@ -8,9 +8,11 @@ import sys
 from .exits import USAGE, CommandFailed
 
 
-def check_unix_sockets(command: str) -> None:
-    """Raise `CommandFailed` on a platform without Unix sockets."""
+def check_unix_sockets(who: str) -> None:
+    """Raise `CommandFailed` on a platform without Unix sockets.
+
+    Args:
+      who: what needs them, for the error.
+    """
     if not hasattr(socket, "AF_UNIX"):
-        raise CommandFailed(
-            USAGE, f"expected a platform with Unix sockets, which the {command} needs, got {sys.platform}"
-        )
+        raise CommandFailed(USAGE, f"expected a platform with Unix sockets, which {who} needs, got {sys.platform}")

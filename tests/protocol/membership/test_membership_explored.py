@@ -14,6 +14,7 @@ from trio_mp._protocol.membership import written
 
 pytestmark = pytest.mark.exhaustive
 
+
 @pytest.mark.parametrize(
     "seeds, budget",
     [
@@ -36,20 +37,24 @@ def test_a_network_forms_in_every_order(seeds: dict[str, str], budget: int) -> N
 
 
 @pytest.mark.parametrize(
-    "names, enough, budget",
+    "names, enough, budget, draining",
     [
-        pytest.param("ab", 3, 1, id="two nodes that all write themselves, and an accident"),
-        pytest.param("ab", 1, 2, id="two nodes of which one is enough, and two accidents"),
-        pytest.param("abc", 1, 0, id="three nodes of which one is enough"),
+        pytest.param("ab", 3, 1, "", id="two nodes that all write themselves, and an accident"),
+        pytest.param("ab", 1, 2, "", id="two nodes of which one is enough, and two accidents"),
+        pytest.param("abc", 1, 0, "", id="three nodes of which one is enough"),
+        pytest.param("ab", 3, 1, "a", id="two nodes of which one drains, and an accident"),
+        pytest.param("ab", 3, 0, "ab", id="two nodes that drain"),
+        pytest.param("ab", 1, 1, "ab", id="two nodes of which one is enough, which drain, and an accident"),
+        pytest.param("abc", 1, 0, "a", id="three nodes of which one is enough, and one drains"),
     ],
 )
 def test_nodes_that_only_know_a_directory_find_each_other_in_every_order(
-    monkeypatch: pytest.MonkeyPatch, names: str, enough: int, budget: int
+    monkeypatch: pytest.MonkeyPatch, names: str, enough: int, budget: int, draining: str
 ) -> None:
     monkeypatch.setattr(written, "ENOUGH", enough)
     network = DirectoryNetwork()
     for name in names:
-        network.start_unwritten(name)
+        network.start_unwritten(name, may_drain=name in draining)
     states = explore(network, budget)
     print(f"{states:,} states")
     assert states > 50

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from trio_mp._protocol.membership.written import ENOUGH, OLD, WrittenRun, is_needed, is_one_too_many
+from trio_mp._protocol.membership.written import ENOUGH, OLD, WrittenRun, is_needed, is_one_too_many, may_part
 
 
 @pytest.mark.parametrize("age", [0, OLD, -OLD, OLD + 1, -OLD - 1])
@@ -32,6 +32,16 @@ def test_how_many_are_enough() -> None:
     assert not is_one_too_many(WrittenRun("9"), [replace(living[0], failed=True), *living[1:]])
     assert not is_one_too_many(WrittenRun("9", written_at=-1.0), living), "it was there before all of them"
     assert is_one_too_many(WrittenRun("0", written_at=1.0), living)
+
+
+def test_who_drains_is_not_needed_where_others_are() -> None:
+    unknown, known, dead = WrittenRun("1"), WrittenRun("2", in_use=True), WrittenRun("3", failed=True)
+    assert may_part([dead, known])
+    assert not may_part([unknown, dead]), "nobody knows where they lead"
+    assert not may_part([])
+    assert is_needed([unknown])
+    assert not is_needed([unknown], drains=True)
+    assert is_needed([dead], drains=True)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,10 @@ and each reads it again and again, and dials whoever is written there.
    runs that it finds before it takes their place.
 4. A run is dead if it cannot be reached and its file is old, because a node that lives renews its file. Whoever finds
    that removes the file. A node that lives all the same finds its file gone, and begins anew by rule 1.
+5. A node that drains is about to leave. It removes its file once another run is written that is in its network, and
+   then looks once more: of two that do so at the same time one writes itself again. As long as no other one is written
+   it keeps its file, because the file is the only way to its network. A node that drains and is not written writes
+   itself only where nobody is written that may live.
 
 Two parts of a network cannot stay apart. Each global node that a directory has made is written in it, or has found
 enough others there that it is connected with. All nodes read the directory for as long as they live, and join whoever
@@ -73,9 +77,15 @@ class WrittenRun:
         return abs(self.age) > OLD
 
 
-def is_needed(others: Iterable[WrittenRun]) -> bool:
-    """Whether a node that finds these others in a directory is to write itself."""
-    return sum(other.may_live for other in others) < ENOUGH
+def is_needed(others: Iterable[WrittenRun], *, drains: bool = False) -> bool:
+    """Whether a node that finds these others in a directory is to write itself; one that drains, only if nobody is."""
+    return sum(other.may_live for other in others) < (1 if drains else ENOUGH)
+
+
+def may_part(others: Iterable[WrittenRun]) -> bool:
+    """Whether a node that is about to leave need not be written, because these others show the way to its network."""
+    # Not those that only may live: of a run that this node is not connected with nobody knows where it leads.
+    return any(other.in_use for other in others)
 
 
 def is_one_too_many(one: WrittenRun, others: Iterable[WrittenRun]) -> bool:

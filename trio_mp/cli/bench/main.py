@@ -105,7 +105,7 @@ def options_of(arguments: argparse.Namespace) -> BenchOptions:
 
 def run_parsed(arguments: argparse.Namespace) -> int:
     """Run `trio-mp bench`; returns its exit status."""
-    check_unix_sockets("bench")
+    check_unix_sockets("the bench")
     return run_bench(options_of(arguments))[0]
 
 

@@ -78,7 +78,7 @@ class DemoOutcome:
 
 def run_parsed(arguments: argparse.Namespace) -> int:
     """Run `trio-mp demo`; returns its exit status."""
-    check_unix_sockets("demo")
+    check_unix_sockets("the demo")
     return run_demo(DemoOptions(nodes=arguments.nodes, seconds=arguments.seconds, plain=arguments.plain))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ... import NodeStatistics
-from .drawing import Column, Line, Spanning, Tone, draw_table, duration_text, line, number_text
+from ... import BlockStatistics, NodeStatistics
+from ..._reason import listed
+from .drawing import Column, Line, Spanning, Tone, draw_table, duration_text, fit_line, line, number_text
 
 COLUMNS = (
     Column("node"),
@@ -20,7 +21,12 @@ COLUMNS = (
     Column("calls", right=True, rank=7),
     Column("restarts", right=True, rank=8),
     Column("delay", right=True, rank=9),
+    # It is empty, and so left out, as long as no loop has stood.
+    Column("blocked", right=True, rank=3),
 )
+
+_SHOWN = 5
+"""How many lost connections the line about a loop that stood names."""
 
 LATE = 0.1
 """A delay of the scheduler that is worth a colour, in seconds."""
@@ -73,8 +79,18 @@ class BoardRow:
         """How many messages the node has lost."""
         return sum(self.statistics.lost.values()) if self.statistics is not None else 0
 
+    @property
+    def blocks(self) -> tuple[BlockStatistics, ...]:
+        """The last times when nothing of the node ran for more than three heartbeats."""
+        return self.statistics.blocks if self.statistics is not None else ()
 
-ORDERS = ("rate", "queued", "lost", "ports", "calls", "restarts", "delay", "up", "node")
+    @property
+    def blocked(self) -> float:
+        """The longest of them, in seconds; 0 if there is none."""
+        return max((block.seconds for block in self.blocks), default=0.0)
+
+
+ORDERS = ("rate", "queued", "lost", "ports", "calls", "restarts", "delay", "blocked", "up", "node")
 """What the rows can be ordered by."""
 
 
@@ -148,6 +164,8 @@ def _value(row: BoardRow, by: str) -> float:
             return found.restarts
         case "delay":
             return found.delay or 0.0
+        case "blocked":
+            return row.blocked
         case _:
             return found.uptime
 
@@ -163,10 +181,32 @@ def draw_board(board: TopBoard, by: str, width: int, height: int | None = None) 
     """
     rows = board.sorted_rows(by)
     table = draw_table(COLUMNS, [_cells(row) for row in rows], width)
-    if height is not None and len(table) + 2 > height:
-        left_out = len(table) - max(2, height - 3)
+    tail = [(), fit_line(latest, width)] if (latest := _latest_block(rows)) else []
+    if height is not None and len(table) + len(tail) + 2 > height:
+        left_out = len(table) - max(2, height - len(tail) - 3)
         table = [*table[: len(table) - left_out], line(f"… and {left_out} more nodes", Tone.DIM)]
-    return [_head(rows), (), *table]
+    return [_head(rows), (), *table, *tail]
+
+
+def _latest_block(rows: Sequence[BoardRow]) -> Line:
+    """The latest time that a loop of all these nodes stood, for people; empty if none has."""
+    # How long ago by the clock of the node itself, because those of others may differ.
+    found = [
+        (row.statistics.started + row.statistics.uptime - row.blocks[-1].ended, row)
+        for row in rows
+        if row.statistics is not None and row.blocks
+    ]
+    if not found:
+        return ()
+    ago, row = min(found, key=lambda each: each[0])
+    block = row.blocks[-1]
+    cost = listed(block.peers, _SHOWN)
+    return (
+        line(row.node_id, Tone.NAME)
+        + line(f" was {block.what}", Tone.BAD)
+        + line(f", {duration_text(max(0.0, ago))} ago")
+        + line(f"; it has lost the connections with {cost}" if cost else "")
+    )
 
 
 def _head(rows: Sequence[BoardRow]) -> Line:
@@ -196,6 +236,7 @@ def _cells(row: BoardRow) -> list[Line] | Spanning:
         _counted(row.calls, Tone.PLAIN),
         _counted(found.restarts, Tone.DOUBTFUL),
         _delay(found.delay),
+        line(duration_text(row.blocked), Tone.BAD) if row.blocks else (),
     ]
 
 

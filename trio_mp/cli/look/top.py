@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 import trio
 
@@ -79,5 +80,7 @@ def row_of(row: BoardRow) -> dict[str, object]:
         "calls": row.calls,
         "restarts": found.restarts,
         "delay": found.delay,
+        "blocked": row.blocked,
+        "blocks": [{**asdict(block), "peers": list(block.peers)} for block in row.blocks],
         "remark": "",
     }

@@ -32,7 +32,7 @@ A row has the messages of each second (from other nodes, to others, and within t
 was lost, the calls in flight, the restarts by supervisors, and the delay of the scheduler. Ctrl-C ends it.
 """
 
-ORDERS = ("rate", "queued", "lost", "ports", "calls", "restarts", "delay", "up", "node")
+ORDERS = ("rate", "queued", "lost", "ports", "calls", "restarts", "delay", "blocked", "up", "node")
 
 
 def _top(parser: argparse.ArgumentParser) -> None:
