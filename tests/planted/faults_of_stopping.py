@@ -24,7 +24,22 @@ _DRAINS_ONCE = f"{_WORKERS_TESTS}::test_workers_are_nodes_of_the_network_and_eac
 _ROLLING = "tests/programs/test_rolling_restart.py::test_a_rolling_restart"
 _AGAIN = f"{_WORKERS_TESTS}::test_a_worker_is_started_again_when_an_operator_says_so"
 
+_LEFT = f"{_WORKERS_TESTS}::test_an_operator_hears_what_all_workers_have_left"
+
 STOPPING = (
+    # Workers.
+    Fault(
+        "workers_do_not_say_what_they_left",
+        "`trio-mp stop` of the process that supervises workers does not name what they left unfinished",
+        (Change(_WORKERS, "tell=tell, report=report)", "tell=tell)"),),
+        (_LEFT,),
+    ),
+    Fault(
+        "killed_workers_left_nothing",
+        "a worker that is killed while it drains seems to have left nothing",
+        (Change(_WORKERS, "    if is_expected(process.reason):\n", "    if True:\n"),),
+        (_LEFT,),
+    ),
     # Signals.
     Fault(
         "blocks_outlive_their_nodes",

@@ -145,6 +145,35 @@ async def test_a_worker_that_is_cut_short_is_a_failure(folder: Path) -> None:
         await program.expect("^trio-mp: the worker ruth/1 has failed: .* exit status 1$")
 
 
+async def test_an_operator_hears_what_all_workers_have_left(folder: Path) -> None:
+    variables = environment(BUSY="1000", TRIO_MP_DRAIN_TIMEOUT="1", TRIO_MP_SECRET=SECRET, TRIO_MP_INSPECT="act")
+    words = ("--id", "ruth", "--bind", "unix:ruth", "--workers", "3", "app", "busy")
+    async with (
+        open_command("run", *words, cwd=folder, env=variables) as program,
+        open_node("eggs", seeds=[f"unix:{folder}/ruth"], secret=SECRET, profile=False) as node,
+        trio.open_nursery() as nursery,
+    ):
+        line = 0
+        for _ in range(3):
+            line = await program.expect("^pid ", after=line)
+        pid = int(program.lines[line - 1].split()[1])
+
+        async def kill_one() -> None:
+            await program.expect("the node ruth drains")
+            os.kill(pid, signal.SIGKILL)
+
+        nursery.start_soon(kill_one)
+        left = (await node.inspect("ruth").stop()).unfinished
+        by_node = {each.port.partition("#")[0]: each.reason for each in left}
+        assert len(left) == 3
+        assert sorted(by_node) == ["ruth/1", "ruth/2", "ruth/3"]
+        (killed,) = [name for name, reason in by_node.items() if reason.startswith("that worker has not said what it")]
+        assert "killed by SIGKILL" in by_node.pop(killed)
+        assert set(by_node.values()) == {"its handler runs"}
+        await program.expect("^trio-mp: the node ruth has drained; unfinished: ruth/")
+        assert await program.process.wait() == 1
+
+
 async def test_a_second_ctrl_c_stops_the_workers_now(folder: Path) -> None:
     variables = environment(BUSY="1000")
     words = ("run", "--id", "ruth", "--workers", "1", "app", "busy")

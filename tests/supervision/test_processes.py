@@ -25,7 +25,15 @@ from watched_nodes import until
 import trio_mp
 from trio_mp._supervision import process_invitation
 from trio_mp._supervision.process_invitation import VARIABLE, Invitation, ParentPipe, accept_invitation
-from trio_mp._supervision.processes import ChildProcess, _as_dialled_here, launch
+from trio_mp._supervision.processes import (
+    DRAINED,
+    LONGEST_TOLD,
+    MOST_TOLD,
+    ChildProcess,
+    _as_dialled_here,
+    drained_message,
+    launch,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, and descriptors that are inherited")
 
@@ -428,3 +436,12 @@ def test_what_is_no_invitation(line: bytes, monkeypatch: pytest.MonkeyPatch) -> 
         accept_invitation()
     assert "a secret" not in str(caught.value)
     pipe.close()
+
+
+def test_what_a_process_says_of_what_it_left_is_bounded() -> None:
+    left = [trio_mp.Unfinished(f"a#{number}", "x" * 1000) for number in range(MOST_TOLD + 3)]
+    tag, *told = drained_message("a", left)
+    assert tag == DRAINED
+    assert told[0] == ["a#0", "x" * LONGEST_TOLD]
+    assert (len(told), told[-1]) == (MOST_TOLD + 1, ["a", "3 more"])
+    assert drained_message("a", ()) == (DRAINED,)

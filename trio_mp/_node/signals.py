@@ -83,10 +83,13 @@ class Stopping:
         seconds: float,
         restarter: str | None = None,
         tell: Any = None,
+        unfinished: Any = None,
+        report: Any = None,
     ) -> None:
         # `Any` in the signature: type checkers of programs need not read the modules that are not for users.
-        # The arguments: how the node drains and for how long, who starts the process again that ends with 75 (None if
-        # that is to be found out), and what takes the words for people.
+        # The arguments: how the node drains and for how long; who starts the process again that ends with 75 (None if
+        # that is to be found out); what takes the words for people; what says what is unfinished when the time is up;
+        # what is called with all that was unfinished, before the block is cancelled.
         self.begun: trio.Event = trio.Event()
         self.cause: str = ""
         self.over: trio.Event = trio.Event()
@@ -101,6 +104,8 @@ class Stopping:
         self._drain: Callable[[], Awaitable[Drained]] = drain
         self._seconds = seconds
         self._tell_people: Callable[[str], object] = tell or (lambda _: None)
+        self._left: Callable[[], tuple[Unfinished, ...]] = unfinished or node.unfinished
+        self._report: Callable[[tuple[Unfinished, ...]], object] = report or (lambda _: None)
         self._scope = trio.CancelScope()
         self._patience = trio.CancelScope()
         self._task: trio.CancelScope | None = None
@@ -151,7 +156,8 @@ class Stopping:
         if self.begun.is_set() and not self.over.is_set():
             # The program has ended by itself, or another scope ends it: whoever has asked hears how far the node is.
             with suppress(trio.ClosedResourceError):
-                self.unfinished = self._node.unfinished()
+                self.unfinished = self._left()
+                self._report(self.unfinished)
             self.cut_short = cancelled
             self.over.set()
         try:
@@ -215,7 +221,9 @@ class Stopping:
             self.unfinished = (await self._drain()).unfinished
         if self._patience.cancelled_caught:
             self.cut_short = True
-            self.unfinished = self._node.unfinished()
+            self.unfinished = self._left()
+        with suppress(trio.ClosedResourceError):
+            self._report(self.unfinished)
         self._say_over()
         self.over.set()
         STOPPING_PROCESS.settle()

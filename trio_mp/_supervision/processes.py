@@ -27,6 +27,7 @@ import trio
 from .._events import fields
 from .._ids import node_of
 from .._ports.port import Port, new_port
+from .._protocol.drain import Unfinished
 from .._reason import NORMAL, Reason, describe, identifier_of, process_ended, shutdown
 from .._runtime import Runtime
 from .._transport.addresses import (
@@ -43,6 +44,12 @@ StrPath: TypeAlias = str | os.PathLike[str]
 
 READY = "ready"
 """The tag of the message by which a process tells its parent's port its own port and a reply port."""
+
+DRAINED = "drained"
+"""The tag of the message by which a process tells its parent's port what was unfinished when it had drained."""
+
+MOST_TOLD, LONGEST_TOLD = 100, 250
+"""Of how many ports such a message says that, and how many characters of each text: so it stays small."""
 
 RESTART_STATUS = 75
 """The exit status of a process that asks to be started again: EX_TEMPFAIL of sysexits.h, "try again later"."""
@@ -64,6 +71,7 @@ class ChildProcess:
       ready: set when its node is open.
       ended: set when nothing of the process runs any more.
       reason: why it has ended; None before. `()` if it has ended by itself, with status 0.
+      unfinished: what was unfinished when it had drained; None as long as it has not said so.
       on_lost: called once, with the reason, if its port dies or its node is lost before it has ended.
       on_ended: called once, with the reason, when it has ended. Set `on_lost` and `on_ended` before the next checkpoint
         after `launch`.
@@ -77,6 +85,7 @@ class ChildProcess:
         self.ready = trio.Event()
         self.ended = trio.Event()
         self.reason: Reason | None = None
+        self.unfinished: tuple[Unfinished, ...] | None = None
         self.on_lost: Callable[[Reason], object] | None = None
         self.on_ended: Callable[[Reason], object] | None = None
         self._runtime = runtime
@@ -221,6 +230,10 @@ class ChildProcess:
             extra=fields("process", self._runtime.id, peer=self.node_id),
         )
 
+    def said_drained(self, *unfinished: list[str]) -> None:
+        """Note what was unfinished when the node of the process had drained: the port and the reason of each."""
+        self.unfinished = tuple(Unfinished(port, reason) for port, reason in unfinished)
+
     def _is_lost(self, *reason: object) -> None:
         """Stop the process, whose port has died or whose connection is lost."""
         if self._process.returncode is None:
@@ -275,6 +288,7 @@ async def launch(
         runtime.lifecycle.die(port, NORMAL)
         raise
     port.on(READY)(child.said_ready)
+    port.on(DRAINED)(child.said_drained)
     if runtime.lifecycle.nursery is None:
         # The node has ended while the process was launched, so no task of the node can watch it.
         child.kill()
@@ -290,6 +304,14 @@ async def launch(
             await child.wait()
         raise
     return child
+
+
+def drained_message(node_id: str, unfinished: Sequence[Unfinished]) -> tuple[object, ...]:
+    """The message that tells the parent of this process what was unfinished when this node had drained."""
+    told = list(unfinished[:MOST_TOLD])
+    if len(unfinished) > len(told):
+        told.append(Unfinished(node_id, f"{len(unfinished) - len(told)} more"))
+    return DRAINED, *[[left.port[:LONGEST_TOLD], left.reason[:LONGEST_TOLD]] for left in told]
 
 
 async def _wait_ready(child: ChildProcess, timeout: float) -> None:

@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         adjust=adjust,
         open_node=worker_opener(parent, str(arguments.worker)),
         watch=services.watch,
-        stop=worker_stopper(arguments.restart or DEFAULT_RESTART),
+        stop=worker_stopper(parent, arguments.restart or DEFAULT_RESTART),
     ).run()
 
 

@@ -13,7 +13,7 @@ import trio
 from .._node.child import Parent, open_node_beside
 from .._node.node import Node
 from .._node.signals import Stopping
-from .._protocol.drain import Drained
+from .._protocol.drain import Drained, Unfinished
 from .._protocol.supervision import Restart
 from .._reason import describe, is_expected
 from .._settings.settings import SettingArguments
@@ -21,7 +21,7 @@ from .._supervision.arguments import DEFAULT_BACKOFF, ChildSettings, check_super
 from .._supervision.block import SupervisorBlock
 from .._supervision.errors import SupervisorFailed
 from .._supervision.process_kind import ProcessKind
-from .._supervision.processes import START_TIMEOUT
+from .._supervision.processes import START_TIMEOUT, ChildProcess, drained_message
 from .._supervision.reference import ChildRef
 from .._supervision.supervisor import Supervisor
 from .._workers.opening import private_directory
@@ -83,17 +83,26 @@ def worker_opener(parent: Parent, node_id: str) -> NodeFrom:
     return open_worker_node
 
 
-def worker_stopper(restart: str) -> StopFrom:
+def worker_stopper(parent: Parent, restart: str) -> StopFrom:
     """Make the function that stops the node of a worker in good order.
 
     Args:
+      parent: the process that supervises the workers, and is told what was unfinished.
       restart: when the worker is started again: a word of `RESTARTS`.
     """
     restarter = "" if restart == "never" else f"`trio-mp run --workers` with --restart {restart}"
 
     def stop_worker(node: Node, tell: Callable[[str], object]) -> Stopping:
+        def report(unfinished: Sequence[Unfinished]) -> None:
+            try:
+                node.send(parent.invitation.parent, *drained_message(node.id, unfinished))
+            except ValueError:
+                # Too large all the same, or with texts of the program that cannot travel.
+                left = Unfinished(node.id, f"{len(unfinished)} ports")
+                node.send(parent.invitation.parent, *drained_message(node.id, [left]))
+
         seconds = node._runtime.settings.drain_timeout
-        return Stopping(node, node.drain, seconds=seconds, restarter=restarter, tell=tell)
+        return Stopping(node, node.drain, seconds=seconds, restarter=restarter, tell=tell, report=report)
 
     return stop_worker
 
@@ -151,12 +160,15 @@ class WorkerCrew:
         self._kinds: list[ProcessKind] = []
         self._workers: list[ChildRef] = []
         self._supervisor: Supervisor | None = None
+        # The workers that ran when they were told to stop.
+        self._stopped: list[ChildProcess] = []
         self._has_ended = trio.Event()
         self._stops = False
 
     def stopping(self, tell: Callable[[str], object]) -> Stopping:
         """Make what stops this process in good order: a little later than the last worker, which has its own time."""
-        return Stopping(self._node, self._drain, seconds=self._shutdown + 1, tell=tell)
+        seconds = self._shutdown + 1
+        return Stopping(self._node, self._drain, seconds=seconds, tell=tell, unfinished=self._unfinished)
 
     async def run(self) -> int:
         """Run the workers until all have ended for good; returns the exit status. A checkpoint."""
@@ -211,6 +223,8 @@ class WorkerCrew:
     async def _drain(self) -> Drained:
         """Have all workers drain and end, at once. Returns when `run` has. Cancelled, they end now."""
         self._stops = True
+        processes = [kind.process for kind in self._kinds if kind.process is not None]
+        self._stopped = [process for process in processes if not process.ended.is_set()]
         try:
             async with trio.open_nursery() as nursery:
                 # The node drains, too, so that its supervisor starts no worker again.
@@ -222,13 +236,33 @@ class WorkerCrew:
         except BaseException:
             self._cut()
             raise
-        return Drained()
+        return Drained(self._unfinished())
+
+    def _unfinished(self) -> tuple[Unfinished, ...]:
+        """What the workers have left unfinished, and this process."""
+        found = [left for process in self._stopped for left in _left_by(process)]
+        names = {process.node_id for process in self._stopped}
+        # What this node says of the nodes of workers, they say themselves.
+        found += [left for left in self._node.unfinished() if left.port not in names]
+        return tuple(found)
 
     def _cut(self) -> None:
         """Have the workers that still run end now."""
         for kind in self._kinds:
             if kind.process is not None and not kind.process.ended.is_set():
                 kind.process.stop(self._node._runtime.settings.shutdown_timeout)
+
+
+def _left_by(process: ChildProcess) -> Sequence[Unfinished]:
+    """What a worker has left unfinished that was told to stop."""
+    if process.unfinished is not None:
+        return process.unfinished
+    if process.reason is None:
+        return [Unfinished(process.node_id, "that worker has not drained")]
+    if is_expected(process.reason):
+        # Its program had ended before.
+        return ()
+    return [Unfinished(process.node_id, f"that worker has not said what it left: {describe(process.reason)}")]
 
 
 async def _at_once(start: Callable[[str], Awaitable[None]], names: Sequence[str]) -> None:
