@@ -224,7 +224,7 @@ RUN = Version(STARTED, "A" * 16, 1, 7)
 def requests_to_the_node_port() -> list[tuple[str, Message]]:
     """Every request: a title, and the message without the empty name of the node port."""
     write, reason = requests, ("die", "out of paper")
-    plain = {
+    plain: dict[str, Message] = {
         "mon1": write.start_monitor(NAME),
         "mon0": write.stop_monitor(NAME),
         "kil0": write.died(NAME, reason),
@@ -253,8 +253,8 @@ def requests_to_the_node_port() -> list[tuple[str, Message]]:
         "lookup": ("lookup", "printers", LOCAL_PORT, "answer", 1),
         "ping": write.ping(),
         "pong": write.pong(),
-        **{message[0]: message for message in (write.IDLE, write.BYE, write.BUSY)},
-        **{message[0]: message for message in (write.SAY_DRAINING, write.SAY_HEARD)},
+        **{str(message[0]): message for message in (write.IDLE, write.BYE, write.BUSY)},
+        **{str(message[0]): message for message in (write.SAY_DRAINING, write.SAY_HEARD)},
         "the empty word, a sign of life": ("",),
         "devnull": ("devnull", "anything"),
         "join": membership.join(True, ["host.example.org:4040", "unix:/run/a"]),
