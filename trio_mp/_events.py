@@ -34,7 +34,7 @@ EVENTS = {
     "process": "a process of a supervisor is ready, has ended, or is killed",
     "request": "a message of this program to its own node port cannot be served",
     "restart": "a child of a supervisor is started again",
-    "secret": "the file of secrets has changed, cannot be used, or may be read by others",
+    "secret": "the file of secrets has changed, or cannot be used; or a node dials with another secret than this one",
     "seed": "a seed or a global node cannot be reached, or is this node itself",
     "service": "a service of the settings has started",
     "service_manager": "the manager of this process as a service, such as systemd, cannot be told how the node stands",

@@ -195,6 +195,30 @@ async def test_a_change_is_in_force_soon_and_said(
     assert [text for text in caplog.messages if "secret" in text] == [f"{path} has changed: 2 secrets are in force"]
 
 
+async def test_the_log_names_who_still_dials_with_the_old_secret(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="trio_mp")
+    network = FakeNetwork()
+    new, between, old = (
+        write(tmp_path / "new", NEW, OLD),
+        write(tmp_path / "between", OLD, NEW),
+        write(tmp_path / "old", OLD),
+    )
+    async with open_test_node(network, "a", secret_file=new):
+        for name, path in (("same", new), ("between", between), ("late", old)):
+            async with open_test_node(network, name, seeds=["a"], secret_file=path) as node:
+                await until(lambda: "a" in node.peers)
+    told = [record for record in caplog.records if "has proven itself by" in record.getMessage()]
+    assert {(vars(record)["event"], vars(record)["node"], vars(record)["peer"]) for record in told} == {
+        ("secret", "a", "between"),
+        ("secret", "a", "late"),
+    }
+    assert {record.getMessage() for record in told} == {
+        f"{name} has proven itself by secret 2 of our 2; this node dials with the first" for name in ("between", "late")
+    }
+
+
 async def test_half_a_file_is_not_believed(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
     path = write(tmp_path / "secret", OLD)
     async with open_test_node(FakeNetwork(), "a", secret_file=path) as a:

@@ -312,6 +312,14 @@ class Network:
     def authenticated(self, connection: Connection) -> None:
         """The other side of a connection has proven itself: it is no stranger any more."""
         self._strangers.authenticated(connection)
+        handshake = connection.session.handshake
+        if handshake.secret_number > 1 and handshake.peer is not None:
+            # Who replaces a secret sees by this line which nodes still dial with another one than this node.
+            log.info(
+                "%s has proven itself by secret %d of our %d; this node dials with the first",
+                *(handshake.peer.node_id, handshake.secret_number, len(handshake.local.keys)),
+                extra=fields("secret", self.dispatcher.id, peer=handshake.peer.node_id),
+            )
 
     def progressed(self, connection: Connection) -> None:
         """See `ConnectionHost.progressed`."""

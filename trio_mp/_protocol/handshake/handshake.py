@@ -155,6 +155,14 @@ class Handshake:
         """Whether this side is the TLS server: the one with the greater nonce line."""
         return self._own.nonce > self._peer.nonce
 
+    @property
+    def secret_number(self) -> int:
+        """By which of our secrets the other side has proven itself, from 1 on; 0 if by none, or not yet.
+
+        The first is the one by which this node dials.
+        """
+        return self.local.keys.index(self._key) + 1 if self.proven and self.local.keys else 0
+
     def prove(self, lost: str) -> str:
         """Our proof, a line. `lost` is the ID of the last connection with this peer that ended here, or empty."""
         self._say(StepEvent.OUR_PROOF)
