@@ -574,7 +574,12 @@ async def test_nothing_is_read_of_a_loop_that_turns_when_it_is_asked(
     loop: WatchedLoop, frame: FrameType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    monkeypatch.setattr(watchdog, "read_waited", lambda thread: read.append(thread) or 0.0)
+
+    def note_read(thread: int) -> float:
+        read.append(thread)
+        return 0.0
+
+    monkeypatch.setattr(watchdog, "read_waited", note_read)
     look(loop, frame)
     await trio.testing.wait_all_tasks_blocked()
     look(loop, waiting_frame())
