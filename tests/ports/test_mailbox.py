@@ -12,6 +12,7 @@ from scheduler_passes import counting_passes
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_mp import ANY, Port, PortDied, open_node
+from trio_mp._ports.mailbox import Mailbox
 from trio_mp._ports.port import state_of
 from trio_mp._settings.environment import Environment
 from trio_mp.lowlevel import open_node_in
@@ -649,29 +650,28 @@ async def test_the_length_of_a_mailbox_is_what_waits_in_it() -> None:
 
 async def test_a_loop_has_a_message_in_hand_from_the_moment_in_which_it_is_handed_over() -> None:
     async with open_node() as node, node.open_port() as port, trio.open_nursery() as nursery:
-        seen: list[bool] = []
-
         mailbox = state_of(port).mailbox
         assert mailbox is not None
+        seen: list[bool] = []
 
-        def is_in_hand() -> bool:
-            return mailbox.is_in_hand
+        def look(at: Mailbox = mailbox) -> None:
+            seen.append(at.is_in_hand)
 
         async def loop() -> None:
             async for _ in port:
-                seen.append(is_in_hand())
+                look()
                 break
-            seen.append(is_in_hand())
+            look()
 
         nursery.start_soon(loop)
         await wait_all_tasks_blocked()
         assert mailbox.is_waited_at
-        assert not is_in_hand()
+        look()
         mailbox.put("one")
         # Its task has not run since.
-        assert is_in_hand()
+        look()
         await wait_all_tasks_blocked()
-        assert seen == [True, False]
+        assert seen == [False, True, True, False]
 
 
 async def test_mailboxes_of_two_nodes_do_not_meet() -> None:
