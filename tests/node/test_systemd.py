@@ -132,7 +132,11 @@ async def test_the_next_node_speaks_when_the_one_that_spoke_has_ended(
             manager.heard()
             first.set()
             await trio.sleep(30)
-            assert ["WATCHDOG=1"] in manager.heard()
+            heard = manager.heard()
+            assert ["WATCHDOG=1"] in heard
+            assert ["STATUS=closing"] in heard
+            # The program goes on: a manager that was told of a stop would kill it after a while.
+            assert not [lines for lines in heard if "STOPPING=1" in lines]
             assert manager.heard() == []
             node._runtime.standing.begin_stopping()
             await node.drain()
