@@ -332,13 +332,18 @@ async def test_without_a_thread_nothing_of_the_node_is_left(
 class Failing:
     """A function that fails when it is called for the nth time, as one does when the system has no memory for more."""
 
-    def __init__(self, real: Callable[..., Any], at: int) -> None:
+    def __init__(
+        self, real: Callable[..., Any], at: int, before: Callable[..., object] = lambda *_, **__: None
+    ) -> None:
         self._real = real
         self._left = at
+        # What it does before it fails.
+        self._before = before
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         self._left -= 1
         if self._left == 0:
+            self._before(*arguments, **named)
             raise OSError(12, "Cannot allocate memory")
         return self._real(*arguments, **named)
 
@@ -403,7 +408,11 @@ async def test_a_client_that_cannot_be_waited_for_costs_no_other_its_answer(
     before = count_files()
     kind = selectors.DefaultSelector
     # The first two that are registered are the waker and the listening socket.
-    monkeypatch.setattr(kind, name, Failing(getattr(kind, name), at))
+    failing = Failing(getattr(kind, name), at)
+    if name == "modify":
+        # As the real one does when the system refuses: what it was to change is not waited for any more.
+        failing = Failing(kind.modify, at, lambda selector, one, *_: selector.unregister(one))
+    monkeypatch.setattr(kind, name, failing)
     async with answering(f"unix:{short_directory}/s", loop) as address:
         with connect(address) as unlucky:
             unlucky.sendall(b"GET /live HTTP/1.1\r\n\r\n")

@@ -358,7 +358,7 @@ HEALTH = (
     Fault(
         "each_address_has_all_of_the_time",
         "a host name with several silent addresses takes as many times as long as the time says",
-        (Change(_COMMAND, "(ends - time.monotonic()) / left", "5.0"),),
+        (Change(_COMMAND, "(ends - time.monotonic()) / left", "1.0"),),
         (
             f"{_COMMAND_TESTS}::test_all_addresses_of_a_name_have_one_time",
             f"{_COMMAND_TESTS}::test_a_silent_address_leaves_time_for_the_next_one",

@@ -107,7 +107,10 @@ SEEDS: tuple[Fault, ...] = (
         "dead_files_stay",
         "nobody removes the files of dead nodes",
         (Change(_DIRECTORY, "            await self._remove(dead)\n", "            pass\n"),),
-        (f"{_NETWORK}::test_files_that_killed_nodes_have_left",),
+        (
+            f"{_NETWORK}::test_files_that_killed_nodes_have_left",
+            f"{_NETWORK}::test_thirty_nodes_of_which_writers_are_killed_at_any_moment",
+        ),
     ),
     Fault(
         "lost_file_stays_lost",

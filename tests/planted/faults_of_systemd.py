@@ -27,8 +27,14 @@ SYSTEMD = (
     Fault(
         "failures stop the service",
         "a program that opens its node again after a failure is killed by the manager, which was told of a stop",
-        (Change(_SYSTEMD, "ends = standing.closing and not standing.failed", "ends = standing.closing"),),
+        (Change(_SYSTEMD, "ends = standing.closing and not standing.failed and", "ends = standing.closing and"),),
         (f"{_TESTS}::test_a_node_that_fails_may_be_opened_again",),
+    ),
+    Fault(
+        "one of several nodes stops the service",
+        "a program that closes one of its nodes and goes on with another is killed by the manager",
+        (Change(_SYSTEMD, " and not manager.others_wait", ""),),
+        (f"{_TESTS}::test_the_next_node_speaks_when_the_one_that_spoke_has_ended",),
     ),
     Fault(
         "more time is asked for once",

@@ -648,3 +648,13 @@ def test_the_addresses_of_this_machine() -> None:
         except OSError:
             return
         assert one.getsockname()[0] in hosts
+
+
+async def test_a_platform_without_unix_sockets_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an error as of any other address that cannot be used, and not as an error in the package."""
+    monkeypatch.delattr(socket, "AF_UNIX")
+    wanted = f"expected a platform with Unix sockets, got {sys.platform}$"
+    with pytest.raises(OSError, match=f"cannot listen on unix:/run/s: {wanted}"):
+        await SocketTransport().listen(parse_address("unix:/run/s"))
+    with pytest.raises(OSError, match=wanted):
+        await SocketTransport().dial(parse_address("unix:/run/s"))

@@ -80,9 +80,10 @@ class ManagerReport:
         manager = self._manager
         if manager is None or not manager.address:
             return
-        while not manager.claim():  # noqa: ASYNC110 - the one that speaks may run in another thread's loop
-            # The node that speaks now may end before this one.
-            await trio.sleep(_AGAIN_SPEAKING)
+        with manager.waiting():
+            while not manager.claim():  # noqa: ASYNC110 - the one that speaks may run in another thread's loop
+                # The node that speaks now may end before this one.
+                await trio.sleep(_AGAIN_SPEAKING)
         self._speaks = True
         try:
             if manager.watchdog is not None:
@@ -110,7 +111,8 @@ class ManagerReport:
     def _tell(self, manager: ServiceManager) -> bool:
         """Tell the manager what it does not know yet; returns whether it knows all of it now."""
         standing, now = self._standing, trio.current_time()
-        ends = standing.closing and not standing.failed
+        # Nor is the process to end when one of its nodes closes, and another one goes on.
+        ends = standing.closing and not standing.failed and not manager.others_wait
         # A node that only drains goes on running: a manager that was told of a stop would send no signal any more.
         stops = self._is_stopping or standing.stopping or ends
         lines: list[str] = []

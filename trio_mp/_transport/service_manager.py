@@ -12,7 +12,9 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import MutableMapping
+from collections import deque
+from collections.abc import Generator, MutableMapping
+from contextlib import contextmanager
 
 from .._events import fields
 
@@ -38,6 +40,8 @@ class ServiceManager:
         self.watchdog: float | None = None
         self._is_broken = False
         self._claimed = threading.Lock()
+        # One entry for each node that waits to speak; a deque, because these may run in several threads.
+        self._waiting: deque[None] = deque()
 
     def take_variables(self, environ: MutableMapping[str, str]) -> None:
         """Take what the manager says out of the environment, and remember it."""
@@ -65,6 +69,20 @@ class ServiceManager:
     def name(self) -> str:
         """What the manager is called, for people; empty if there is none."""
         return "systemd" if self.address else ""
+
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        """Note that a node waits to speak for this process, for the length of the block."""
+        self._waiting.append(None)
+        try:
+            yield
+        finally:
+            self._waiting.pop()
+
+    @property
+    def others_wait(self) -> bool:
+        """Whether a node waits to speak: the program goes on when the one that speaks has closed."""
+        return bool(self._waiting)
 
     def claim(self) -> bool:
         """Be the one node that speaks for this process; says whether that has succeeded. Never waits."""

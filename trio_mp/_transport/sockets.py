@@ -7,6 +7,7 @@ import errno
 import os
 import select
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -239,6 +240,7 @@ class SocketTransport(Transport):
         """See `Transport.dial`."""
         try:
             if isinstance(address, UnixAddress):
+                _check_unix()
                 return _to_pipe(await trio.open_unix_socket(address.path))
             return _to_pipe(await trio.open_tcp_stream(address.host, address.port))
         except UnicodeError as error:
@@ -327,7 +329,14 @@ def _whole_path(address: Address) -> str:
     return f" ({Path(str(address)[5:]).absolute()})" if relative else ""
 
 
+def _check_unix() -> None:
+    """Raise `OSError` on a platform without Unix sockets."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError(errno.EAFNOSUPPORT, f"expected a platform with Unix sockets, got {sys.platform}")
+
+
 async def _listen_unix(address: UnixAddress) -> SocketListener:
+    _check_unix()
     path = Path(address.path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.setblocking(False)
