@@ -386,6 +386,12 @@ DRAINING = (
         (f"{_JUDGE}::test_a_drain_that_ends_before_all_have_heard",),
     ),
     Fault(
+        "hammer_parts_what_drains",
+        "the hammer has a node part that drains, and blames the drain for what comes then",
+        (Change("testing/_parting.py", "        return self[_DRAINS] > 0", "        return False"),),
+        (f"{_JUDGE}::test_a_node_that_drains_does_not_part_though_nothing_else_keeps_the_connection",),
+    ),
+    Fault(
         "endless_drains_unseen",
         "the hammer: a drain may never end, and not say why",
         (Change("testing/_drains.py", "if not node.unfinished() and oracle.lives(run):", "if False:"),),
