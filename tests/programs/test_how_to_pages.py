@@ -10,6 +10,7 @@ import pytest
 from console_pages import agree, open_console_page, steps_of
 
 from trio_mp._transport import issuing
+from trio_mp._transport.certificates import utc_now
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX, and Unix sockets")
 
@@ -18,7 +19,7 @@ PAGES = ("docs/secrets.md", "docs/back-pressure.md", "docs/debugging.md")
 
 def make_expired_certificate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the certificate of docs/debugging.md, by the command's own code and the clock of 400 days ago."""
-    now = issuing.utc_now() - datetime.timedelta(days=400)
+    now = utc_now() - datetime.timedelta(days=400)
     with monkeypatch.context() as past:
         past.setattr(issuing, "utc_now", lambda: now)
         authority, key = folder / "last.pem", folder / "last.key"
