@@ -58,7 +58,10 @@ _CHANGING = (
         r"\d{4}-\d\d-\d\d[T ][\d:.,]+(Z|\+00:00| UTC)?",
     ),
     (r"\d\d:\d\d:\d\d\.\d{3}", r"\d\d:\d\d:\d\d\.\d{3}"),
-    (r"(\d+\.\d+( (s|ms|µs|KiB|MiB))?|\b\d+ (s|ms|µs|B|KiB|MiB|days)\b|–)", r"([\d.]+( (s|ms|µs|B|KiB|MiB|days))?|–)"),
+    (
+        r"(\d+\.\d+( (s|ms|µs|KiB|MiB))?|\b\d+ (s|ms|µs|B|KiB|MiB|days)\b|–)",
+        r"(\d+ min( \d+ s)?|[\d.]+( (s|ms|µs|B|KiB|MiB|days))?|–)",
+    ),
     (r"at most \d+,", r"at most \d+,"),
     (r"in process \d+", r"in process \d+"),
     (r"─{3,}…?", "─+"),

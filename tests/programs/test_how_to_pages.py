@@ -57,6 +57,7 @@ def test_the_page_is_read_whole(page: str) -> None:
         ("expires: 2027-02-20 18:06 UTC (in 89 days)", "expires: 2031-12-01 00:00 UTC (in 90 days)", True),
         ("node  kind  addresses\n─────────────────────", "node  kind    addresses\n───────────────────────────", True),
         ("nobody: no answer within …; try again", "nobody: no answer within 10 s; try again", True),
+        ("w1  guest  0 B  30 s", "w1  guest  0 B  1 min 12 s", True),
         ("lost: 100", "lost: 99", False),
         ("one", "one\ntwo", False),
     ],
