@@ -6,7 +6,7 @@ before a block says more:
 - `<!-- terminal: NAME -->`: the command runs on in a terminal of that name, and prints these lines, perhaps among
   others. A block without a command shows lines that come there later.
 - `<!-- silent: NAME -->`, before prose: that terminal has printed nothing more than the page shows, and runs still.
-- `<!-- stop: NAME -->`: the program in that terminal gets SIGTERM, and ends.
+- `<!-- stop: NAME -->`: the program in that terminal gets SIGTERM, and ends; with `kill` it gets SIGKILL.
 - `<!-- status: N -->`: the exit status of the last command of the block, otherwise 0.
 - `<!-- not-run -->`: a block for the reader alone.
 
@@ -39,7 +39,7 @@ FOLDER = "/srv/app"
 
 PORT = "4040"
 
-LIMIT = 240.0
+LIMIT = 400.0
 """For how many seconds a page may run."""
 
 PATIENCE = 60.0
@@ -58,7 +58,10 @@ _CHANGING = (
         r"\d{4}-\d\d-\d\d[T ][\d:.,]+(Z|\+00:00| UTC)?",
     ),
     (r"\d\d:\d\d:\d\d\.\d{3}", r"\d\d:\d\d:\d\d\.\d{3}"),
-    (r"(\d+\.\d+( (s|ms|µs|KiB|MiB))?|\b\d+ (s|ms|µs|B|KiB|MiB|days)\b|–)", r"([\d.]+( (s|ms|µs|B|KiB|MiB|days))?|–)"),
+    (
+        r"(\d+\.\d+( (s|ms|µs|KiB|MiB))?|\b\d+ (s|ms|µs|B|KiB|MiB|days)\b|–)",
+        r"(\d+ min( \d+ s)?|[\d.]+( (s|ms|µs|B|KiB|MiB|days))?|–)",
+    ),
     (r"at most \d+,", r"at most \d+,"),
     (r"in process \d+", r"in process \d+"),
     (r"─{3,}…?", "─+"),
@@ -67,6 +70,8 @@ _CHANGING = (
 )
 _ANY = re.compile("|".join(f"(?P<k{number}>{pattern})" for number, (pattern, _) in enumerate(_CHANGING)))
 _FORMS = {f"k{number}": form for number, (_, form) in enumerate(_CHANGING)}
+
+_COMMENT = re.compile(r"<!-- (terminal|status|not-run|stop|kill|silent)(?:: ([\w-]+))? -->")
 
 
 @dataclass
@@ -80,6 +85,7 @@ class Step:
       terminal: where it runs on; empty if it ends.
       status: its exit status.
       ends: the terminal that is stopped.
+      by: the signal that stops it.
       silent: the terminal that has said no more than this.
     """
 
@@ -89,6 +95,7 @@ class Step:
     terminal: str = ""
     status: int = 0
     ends: str = ""
+    by: signal.Signals = signal.SIGTERM
     silent: str = ""
 
 
@@ -98,10 +105,12 @@ def steps_of(page: str) -> Iterator[Step]:
     for piece in pieces_of((ROOT / page).read_text(encoding="utf-8")):
         place = f"{page}:{piece.line}"
         if piece.kind != "console":
-            found = re.fullmatch(r"<!-- (terminal|status|not-run|stop|silent)(?:: ([\w-]+))? -->", piece.text.strip())
+            found = _COMMENT.fullmatch(piece.text.strip())
             said = {found[1]: found[2] or ""} if found else {}
-            if "stop" in said or "silent" in said:
-                yield Step(place, ends=said.get("stop", ""), silent=said.get("silent", ""))
+            if ends := said.get("stop") or said.get("kill"):
+                yield Step(place, ends=ends, by=signal.SIGKILL if "kill" in said else signal.SIGTERM)
+            elif "silent" in said:
+                yield Step(place, silent=said["silent"])
             continue
         if "not-run" not in said:
             yield from _steps_of_block(place, piece.text, said)
@@ -193,7 +202,7 @@ class ConsolePage:
         """Run one step, and compare."""
         if step.ends:
             program = self.terminals.pop(step.ends)
-            program.process.send_signal(signal.SIGTERM)
+            program.process.send_signal(step.by)
             await program.process.wait()
         elif step.silent:
             program = self.terminals[step.silent]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from console_pages import agree, open_console_page, steps_of
 
-from trio_mp._transport import certificates, issuing
+from trio_mp._transport import issuing
+from trio_mp._transport.certificates import utc_now
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX, and Unix sockets")
 
@@ -18,7 +19,7 @@ PAGES = ("docs/secrets.md", "docs/back-pressure.md", "docs/debugging.md")
 
 def make_expired_certificate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the certificate of docs/debugging.md, by the command's own code and the clock of 400 days ago."""
-    now = certificates.utc_now() - datetime.timedelta(days=400)
+    now = utc_now() - datetime.timedelta(days=400)
     with monkeypatch.context() as past:
         past.setattr(issuing, "utc_now", lambda: now)
         authority, key = folder / "last.pem", folder / "last.key"
@@ -56,6 +57,7 @@ def test_the_page_is_read_whole(page: str) -> None:
         ("expires: 2027-02-20 18:06 UTC (in 89 days)", "expires: 2031-12-01 00:00 UTC (in 90 days)", True),
         ("node  kind  addresses\n─────────────────────", "node  kind    addresses\n───────────────────────────", True),
         ("nobody: no answer within …; try again", "nobody: no answer within 10 s; try again", True),
+        ("w1  guest  0 B  30 s", "w1  guest  0 B  1 min 12 s", True),
         ("lost: 100", "lost: 99", False),
         ("one", "one\ntwo", False),
     ],

@@ -147,7 +147,9 @@ class SecretFileWatch:
         self._complained = ""
         if found.secrets != self._user.secrets:
             self._user.use_secrets(found)
-            log.info("%s has changed: %d secrets are in force", self._path, len(found.secrets), extra=fields("secret"))
+            count = len(found.secrets)
+            now = "1 secret is" if count == 1 else f"{count} secrets are"
+            log.info("%s has changed: %s in force", self._path, now, extra=fields("secret"))
 
     def _is_new(self, found: Secrets | str) -> bool:
         if isinstance(found, str):
