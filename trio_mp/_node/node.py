@@ -461,8 +461,8 @@ class Node:
         are answered, handlers have ended, and the mailboxes are empty from which somebody receives. It closes nothing,
         and cannot be undone: messages that are sent later still arrive.
 
-        It has no time of its own: `with trio.move_on_after(25): await node.drain()`. Called by the code of a port, it
-        does not wait for that port. Two that run at once wait for the same.
+        It has no time of its own: `with trio.move_on_after(25): await node.drain()`. A handler, or a loop over a port,
+        that awaits it does not wait for itself, nor for what would wait for it. Two that run at once wait for the same.
 
         A checkpoint. Cancelled, the node goes on draining: `unfinished` says what is left, and another call waits on.
 
