@@ -188,6 +188,13 @@ DRAINING = (
         hangs=True,
     ),
     Fault(
+        "loops_outlive_their_tasks",
+        "rule 4: a drain waits for a loop whose task has ended, because the program keeps the iterator",
+        (Change(_MAILBOX, "and not (loop.task is not None and _has_ended(loop.task))", ""),),
+        (f"{_BOXES}::test_a_loop_that_is_kept_when_its_task_has_ended_has_nothing_in_hand",),
+        hangs=True,
+    ),
+    Fault(
         "cancelled_loops_have_a_message",
         "rule 4: a drain waits for a loop that was cancelled while it waited",
         (

@@ -223,6 +223,22 @@ async def test_a_loop_that_was_cancelled_while_it_waited_and_is_kept_has_nothing
         nursery.cancel_scope.cancel()
 
 
+async def test_a_loop_that_is_kept_when_its_task_has_ended_has_nothing_in_hand(autojump_clock: object) -> None:
+    async with open_node("a") as node, node.open_port() as port:
+        kept: list[object] = []
+
+        async def take_one() -> None:
+            kept.append(loop := aiter(port))
+            assert await anext(loop) == ("one",)
+
+        node.send(port, "one")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take_one)
+        with trio.fail_after(1):
+            assert await node.drain() == Drained(())
+        assert len(kept) == 1
+
+
 async def test_calls_that_wait_where_nobody_reads_are_unfinished_at_once(autojump_clock: object) -> None:
     async with open_pair(FakeNetwork()) as (a, b), b.open_port() as port, trio.open_nursery() as nursery:
 

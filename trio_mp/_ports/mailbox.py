@@ -86,14 +86,14 @@ class Mailbox:
         return len(self._messages) > 0 or self.is_in_hand
 
     def loops(self) -> list[Receiver]:
-        """The loops over it that have not been left."""
-        return [loop for loop in [reference() for reference in self._loops] if loop is not None]
+        """The loops over it that have not been left, of tasks that have not ended."""
+        found = [reference() for reference in self._loops]
+        return [loop for loop in found if loop is not None and not (loop.task is not None and _has_ended(loop.task))]
 
     def readers(self) -> set[trio.lowlevel.Task]:
         """The tasks that take messages from it, as far as it knows: those that loop, and the one that was here last."""
         readers = {loop.task for loop in self.loops() if loop.task is not None}
-        # Trio takes coroutines of other compilers, too, which have no such attribute.
-        if self._latest is not None and getattr(self._latest.coro, "cr_frame", True) is not None:
+        if self._latest is not None and not _has_ended(self._latest):
             readers.add(self._latest)
         return readers
 
@@ -164,6 +164,11 @@ class Mailbox:
             if matches(pattern, message):
                 return self._messages.pop(index)[0]
         return None
+
+
+def _has_ended(task: trio.lowlevel.Task) -> bool:
+    # Trio takes coroutines of other compilers, too, which have no such attribute.
+    return getattr(task.coro, "cr_frame", True) is None
 
 
 class Receiver:

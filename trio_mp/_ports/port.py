@@ -251,7 +251,8 @@ class Port(PortID):
     def __aiter__(self) -> AsyncIterator[tuple[Any, ...]]:
         """Messages, one after the other.
 
-        It ends when the port dies normally, or because its own node closes; another death raises `PortDied`.
+        It ends when the port dies normally, or because its own node closes; another death raises `PortDied`. For
+        `Node.drain`, the loop is at work with each message until it asks for the next one, or is left.
 
         Raises:
           RuntimeError: the port has no mailbox.
