@@ -65,5 +65,5 @@ def test_a_session_in_no_half_or_in_both_is_found(decorator: str, count: int) ->
 
 def test_ci_runs_both_halves_and_fresh_seeds() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    ran = re.findall(r'^(?:nice -n 19 )?"\$\{nox\[@\]\}" (-[ts] \w+)', script, re.MULTILINE)
+    ran = re.findall(r'^(?:nice -n 10 )?"\$\{nox\[@\]\}" (-[ts] \w+)', script, re.MULTILINE)
     assert ran == ["-t tests", "-s fresh", "-t checks"]
