@@ -64,7 +64,7 @@ SEEDS: tuple[Fault, ...] = (
     Fault(
         "parts_when_it_reads_again",
         "a node that drains stays written until it reads the directory again",
-        (Change(_SEEDS, " and drains == self._drains():", ":"),),
+        (Change(_SEEDS, " and drains == self._draining.is_set():", ":"),),
         (f"{_NETWORK}::test_a_node_that_drains_is_written_no_more_and_another_takes_its_place",),
     ),
     Fault(

@@ -82,7 +82,7 @@ class MembershipService:
         self._own_addresses = OwnAddresses(network)
         self.search = Search(network, self.rules, self.sightings, directory, self._own_addresses, self.execute)
         self._dials_for_others = DialsForOthers(network)
-        self._seeds = Seeds(network, self.rules, self._own_addresses, self, standing.draining.is_set)
+        self._seeds = Seeds(network, self.rules, self._own_addresses, self, standing.draining)
         self._changed = trio.lowlevel.ParkingLot()
         # Keys of rediallers that have no task yet.
         self._fresh: list[str] = []
@@ -93,17 +93,13 @@ class MembershipService:
         self._shuffle()
         self._update_addresses()
         async with trio.open_nursery() as nursery:
-            for watch in (*self._seeds.watches(), self._watch_draining):
+            for watch in self._seeds.watches():
                 nursery.start_soon(watch)
             while True:
                 fresh, self._fresh = self._fresh, []
                 for key in fresh:
                     nursery.start_soon(self._run_redialler, key, self._rediallers[key])
                 await self._changed.park()
-
-    async def _watch_draining(self) -> None:
-        await self._standing.draining.wait()
-        self._changed.unpark_all()
 
     # Rediallers ------------------------------------------------------------------------------------------------------
 
@@ -204,6 +200,10 @@ class MembershipService:
                     await self._changed.park()
                 if scope.cancelled_caught:
                     return
+
+    def changed(self) -> None:
+        """See `SeedsOwner.changed`."""
+        self._changed.unpark_all()
 
     async def wait_changed(self) -> None:
         """See `RediallerOwner.wait_changed`."""

@@ -36,6 +36,10 @@ class SeedsOwner(RediallerOwner, Protocol):
         """Run a redialler from now on."""
         ...
 
+    def changed(self) -> None:
+        """Wake all that waits for a change."""
+        ...
+
     def execute(self, effects: Iterable[MembershipEffect]) -> None:
         """Execute the effects that the rules ask for."""
         ...
@@ -49,7 +53,7 @@ class Seeds:
       rules: who is global, who is attached to whom.
       own_addresses: where this node listens, and what it advertises.
       owner: runs the rediallers.
-      drains: says whether this node drains.
+      draining: set when this node has begun to drain.
     """
 
     def __init__(
@@ -58,13 +62,13 @@ class Seeds:
         rules: Membership,
         own_addresses: OwnAddresses,
         owner: SeedsOwner,
-        drains: Callable[[], bool],
+        draining: trio.Event,
     ) -> None:
         self._network = network
         self._rules = rules
         self._own_addresses = own_addresses
         self._owner = owner
-        self._drains = drains
+        self._draining = draining
         own_id = network.dispatcher.id
         self._seeds = [
             Seed(str(address), own_id, is_directory=isinstance(address, DirectorySeed))
@@ -78,6 +82,8 @@ class Seeds:
                 yield partial(self._watch_directory, address, seed)
             else:
                 yield partial(self._watch_seed, address, seed)
+        if any(seed.is_directory for seed in self._seeds):
+            yield self._watch_draining
         if self._network.settings.advertise:
             yield self._watch_advertised
 
@@ -134,6 +140,11 @@ class Seeds:
         self._owner.execute(self._rules.became_seed())
         return True
 
+    async def _watch_draining(self) -> None:
+        """Have the directories looked at as soon as this node drains."""
+        await self._draining.wait()
+        self._owner.changed()
+
     async def _watch_directory(self, address: DirectorySeed, seed: Seed) -> None:
         """Keep a redialler for every run that is written in a directory, and write this one if it is needed."""
         owner = DirectoryOwner(
@@ -142,12 +153,12 @@ class Seeds:
             judge=partial(self._judge, seed),
             became_seed=lambda: self._owner.execute(self._rules.became_seed()),
             listens=self._owner.listens,
-            drains=self._drains,
+            drains=self._draining.is_set,
         )
         directory, backoff = SeedDirectory(self._network, address, owner), RetryDelay(self._network.environment.jitter)
         try:
             while True:
-                drains = self._drains()
+                drains = self._draining.is_set()
                 done = await self._look(directory, address)
                 self._looked_up(seed)
                 placed = self._is_placed()
@@ -157,7 +168,7 @@ class Seeds:
                     seconds = RESOLVE_AGAIN * (0.5 + self._network.environment.jitter())
                 with trio.move_on_after(seconds):
                     # Who has lost its place looks at once, and who has begun to drain.
-                    while not (placed and not self._is_placed()) and drains == self._drains():
+                    while not (placed and not self._is_placed()) and drains == self._draining.is_set():
                         await self._owner.wait_changed()
         finally:
             await directory.leave()
