@@ -26,9 +26,6 @@ PATIENCE = 90.0
 GRACE = 15.0
 """Seconds that a sender gets to end by itself."""
 
-QUIET = 3.0
-"""Seconds, more than JetStream waits for an acknowledgement."""
-
 
 class FailedRun(Exception):
     """A run that says nothing about losses: a program did not start, or did not end."""
@@ -56,7 +53,7 @@ def run_once(
     plan: Plan,
     *,
     errors: int | None = subprocess.DEVNULL,
-    quiet: float = QUIET,
+    quiet: float | None = None,
 ) -> Run:
     """Run one way to use a system once, with a fault.
 
@@ -65,7 +62,7 @@ def run_once(
       fault: `KILLED` or `CUT`.
       plan: what is sent; its folder, kind and port are set here.
       errors: where the programs' errors go.
-      quiet: seconds without another message after which no more is expected, if some are missing.
+      quiet: takes the place of the way's own `quiet`.
 
     Raises:
       FailedRun: a program has not done what it should.
@@ -73,7 +70,7 @@ def run_once(
     with tempfile.TemporaryDirectory(prefix="losses-") as folder:
         plan = replace(plan, folder=folder, kind=way.kind, port=_free_port())
         with _Programs(system, plan, errors) as programs:
-            return _run(programs, way, fault, plan, quiet)
+            return _run(programs, way, fault, plan, way.quiet if quiet is None else quiet)
 
 
 def _run(programs: _Programs, way: Way, fault: str, plan: Plan, quiet: float) -> Run:

@@ -169,8 +169,11 @@ def test_the_experiment(system: Any, way: Any, fault: str) -> None:
     if fault == systems.CUT and not load("cut").can_cut():
         pytest.skip("this system does not let a process have the sockets of another one")
     plan, runner = load("contract").Plan("", count=600, rate=2000), load("runner")
+    if way.kind.startswith("jetstream"):
+        # A server that has nothing else to hand out was seen to hand out nothing again, either: version 2.9.10.
+        plan = load("contract").Plan("", count=1200, rate=200)
     # The sender of ours has an answer behind the last number: nothing comes later.
-    run = runner.run_once(system, way, fault, plan, quiet=0.5 if system is OURS else runner.QUIET)
+    run = runner.run_once(system, way, fault, plan, quiet=0.5 if system is OURS else None)
     if system is OURS:
         check_ours(way.kind, fault, [run.verdict])
     if (system.name, way.kind) in LOSES_NOTHING:
