@@ -64,8 +64,13 @@ def install(session: nox.Session, *groups: str, package: bool = True) -> None:
     session.install(*(["."] if package else []), *requirements)
 
 
-# Their result does not depend on the interpreter: they read the source, measure, or try one line after the other.
-SAME = ("--ignore=tests/house", "--ignore=tests/programs/test_bench.py", "--ignore=tests/peers/test_own_errors.py")
+# Their result does not depend on the interpreter: they read the source, measure, try one line after the other, or
+# follow a page in terminals, whose commands other tests run on each interpreter.
+PAGES = ("followed_pages", "how_to_pages", "losses")
+SAME = (
+    *("--ignore=tests/house", "--ignore=tests/programs/test_bench.py", "--ignore=tests/peers/test_own_errors.py"),
+    *[f"--ignore=tests/programs/test_{name}.py" for name in PAGES],
+)
 
 
 @nox.session(python=PYTHONS, tags=TESTS)
