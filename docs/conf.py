@@ -46,13 +46,11 @@ nitpick_ignore_regex = [
     ("py:.*", r"trio_mp\.[\w.]+\.(T|F|T_co|P_co|T_contra)"),  # a type variable is nothing to look up
     ("py:class", r"trio_mp\._settings\.settings\.SettingArguments"),  # the settings have a page, settings.md
     ("py:class", r"trio_mp\._ids\.PortReference"),  # what `Port` and `ChildRef` have in common
-    ("py:obj", r"(PortReference|StopDoor)\.\w+"),  # for callers inside of the package
     ("py:class", r"trio_mp\._workers\.mapping\.MapResults"),  # an async iterator, as `Workers.map` says
     # What a transport gets and returns for addresses that only sockets have.
     ("py:class", r"trio_mp\._transport\.(addresses\.\w+(Seed|Bind)|service_records\.ServiceRecords)"),
     # What the world outside is for a node; programs leave it at the default.
     ("py:class", r"trio_mp\._settings\.environment\.InThread|trio_mp\._transport\.(service_manager|inherited)\.\w+"),
-    ("py:class", r"trio_mp\.testing\._wire\.(Host|Wire)"),  # how a simulated network is made
 ]
 
 html_theme = "furo"

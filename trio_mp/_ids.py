@@ -64,11 +64,11 @@ class PortReference:
         """Whether there is a present life."""
 
     @abstractmethod
-    def find_target(self) -> str | None:
+    def _find_target(self) -> str | None:
         """The port that messages go to now, or None between two lives: then the message is lost, and that is logged."""
 
     @abstractmethod
-    def add_monitor(self, monitor: Any) -> None:
+    def _add_monitor(self, monitor: Any) -> None:
         """Keep a monitor of the present life, or of the time between two: it fires before the reference moves."""
 
 

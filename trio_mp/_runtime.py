@@ -59,7 +59,7 @@ class StopDoor(Protocol):
         """See above."""
         ...
 
-    async def stop(self, cause: str, *, restart: bool) -> None:
+    async def _stop(self, cause: str, *, restart: bool) -> None:
         """Have the process stop, and wait until the node has drained, or was cut short. A checkpoint.
 
         Cancelled, the process stops all the same. The node closes behind the answer that the caller then sends.
@@ -229,7 +229,7 @@ class Runtime:
             return found
         if isinstance(port, PortReference):
             # Each time anew, and not among the routes: it moves.
-            target = port.find_target()
+            target = port._find_target()
             if target is None:
                 self.lifecycle.losses.note_not_running(port.port)
                 return None, NOWHERE
@@ -327,7 +327,7 @@ class Runtime:
         else:
             self._node_monitors[monitor] = None
         if reference is not None:
-            reference.add_monitor(monitor)
+            reference._add_monitor(monitor)
         return monitor
 
     def _monitor_nothing(
@@ -342,7 +342,7 @@ class Runtime:
         if owner is not None:
             state_of(owner).owned[monitor] = None
         # The next life may begin before this job's turn, on another node: then the reference fires the monitor first.
-        reference.add_monitor(monitor)
+        reference._add_monitor(monitor)
         self.dispatcher.queue.enqueue(Job(self.lifecycle.fire), ([monitor], not_running(last)))
         return monitor
 

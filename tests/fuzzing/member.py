@@ -107,7 +107,7 @@ class Member:
         self.numbers = network.generator(f"member {node_id}")
         self.outcome = outcome
         self.json = self.numbers.random() < 0.5
-        host = network.host(node_id)
+        host = network._host(node_id)
         host.run, host.up = host.run + 1, True
         self.transport = NodeTransport(network, host)
         places = [address_of(one) for one in (*NODES, *MEMBERS)]

@@ -39,7 +39,7 @@ def test_the_same_seed_gives_the_same_round() -> None:
 @pytest.mark.parametrize("what", ["an error", "a lost message", "a false report"])
 def test_what_is_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     if what == "an error":
-        monkeypatch.setattr(Database, "receive", lambda *_: 1 // 0)
+        monkeypatch.setattr(Database, "_receive", lambda *_: 1 // 0)
     elif what == "a lost message":
         append = OutgoingQueue.append
 

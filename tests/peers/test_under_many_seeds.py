@@ -108,7 +108,7 @@ async def test_two_nodes_that_connect_at_the_same_time_lose_nothing(network: Sim
         await until(lambda: len(taken["a"]) == len(taken["b"]) == 200)
         assert not told
         assert network.agree("a", "b")
-        assert len(network.wires("a", "b")) == 1
+        assert len(network._open_wires("a", "b")) == 1
 
 
 @each_seed
@@ -168,7 +168,7 @@ async def test_a_failed_attempt_harms_no_healthy_connection(network: SimulatedNe
         port = one.port(taken.append)
         await until(lambda: a.peers and b.peers)
         await trio.sleep(1)
-        (wire,) = network.wires("a", "b")
+        (wire,) = network._open_wires("a", "b")
         two.monitor(port, lambda *reason: told.append(reason))
         for number in range(200):
             two.send(port, number)
@@ -179,7 +179,7 @@ async def test_a_failed_attempt_harms_no_healthy_connection(network: SimulatedNe
             await trio.sleep(0.05)
         await until(lambda: len(taken) == 200)
         assert not told
-        assert network.wires("a", "b") == [wire]
+        assert network._open_wires("a", "b") == [wire]
 
 
 @each_seed
@@ -192,8 +192,8 @@ async def test_a_node_that_connects_to_itself_goes_on(network: SimulatedNetwork)
         await until(lambda: a.peers == ("b",) and b.peers == ("a",))
         assert await b.call("a", "info") == ("a",)
         await trio.sleep(60)
-        assert not [wire for wire in network.wires() if len(set(wire.nodes())) == 1]
-        assert len(network.wires("a", "b")) == 1
+        assert not [wire for wire in network._open_wires() if len(set(wire.nodes())) == 1]
+        assert len(network._open_wires("a", "b")) == 1
 
 
 @each_seed

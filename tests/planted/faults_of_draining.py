@@ -247,7 +247,7 @@ DRAINING = (
     Fault(
         "entries_stay",
         "the ports of a node that drains are still found",
-        (Change(_SERVICE, "        self._database.withdraw_ports()\n", ""),),
+        (Change(_SERVICE, "        self._database._withdraw_ports()\n", ""),),
         (f"{_TESTS}::TestEntries::test_entries_that_name_ports_are_withdrawn_and_not_set_any_more", _JUDGE),
     ),
     Fault(

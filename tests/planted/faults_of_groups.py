@@ -298,7 +298,7 @@ GROUPS = (
     Fault(
         "place_not_freed",
         "the singleton: the entry of a candidate that has ended stays",
-        (Change(_TAKER, "self._database.drop_own(self._family, self._candidate.key)", "pass"),),
+        (Change(_TAKER, "self._database._drop_own(self._family, self._candidate.key)", "pass"),),
         (f"{_TURNS}::TestOnOneNode::test_returns_what_the_function_returns_and_frees_the_place",),
     ),
     Fault(

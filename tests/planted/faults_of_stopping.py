@@ -47,8 +47,8 @@ STOPPING = (
         (
             Change(
                 _SIGNALS,
-                "            self.over.set()\n            STOPPING_PROCESS.settle()\n\n    def cut",
-                "            pass\n\n    def cut",
+                "            self.over.set()\n            STOPPING_PROCESS.settle()\n\n    def _cut",
+                "            pass\n\n    def _cut",
             ),
         ),
         (
@@ -96,7 +96,7 @@ STOPPING = (
     Fault(
         "second_signal_unheard",
         "a second SIGTERM does not cut the drain short",
-        (Change(_SIGNALS, "            block.run_soon(self._cut)\n", "            pass\n"),),
+        (Change(_SIGNALS, "            block._run_soon(self._cut)\n", "            pass\n"),),
         (_SECOND,),
     ),
     Fault(

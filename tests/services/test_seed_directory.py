@@ -227,7 +227,7 @@ async def test_files_that_killed_nodes_have_left(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture, age: float
 ) -> None:
     async with open_simulated_network(seed=1) as network:
-        now = network._environment(network.host("a")).wall_clock()
+        now = network._environment(network._host("a")).wall_clock()
         files = [leave(tmp_path, number, renewed_at=now - age) for number in range(6)]
         start(network, tmp_path, *"abcd")
         await settled(network, 4, 30)
@@ -458,7 +458,7 @@ async def test_a_file_names_an_address_and_who_is_there_decides(
         network.start("s", run_forever, seeds=[])
         network.start("n", run_forever, seeds=["s"])
         await settled(network, 2)
-        now = network._environment(network.host("a")).wall_clock()
+        now = network._environment(network._host("a")).wall_clock()
         leave(tmp_path, 1, renewed_at=now, addresses=["n"])
         leave(tmp_path, 2, renewed_at=now, addresses=["a"])
         network.start("a", run_forever, seeds=["s", f"dir:{tmp_path}"])
@@ -486,7 +486,7 @@ async def test_a_file_of_an_earlier_run_does_not_keep_a_node_from_being_dialled(
 ) -> None:
     """Another node names it, with its present address; that is dialled, though the file leads elsewhere."""
     async with open_simulated_network(seed=1) as network:
-        now = network._environment(network.host("t")).wall_clock()
+        now = network._environment(network._host("t")).wall_clock()
         leave(tmp_path, 1, renewed_at=now + OLD - 10, node_id="t")
         network.start("s", run_forever, seeds=["t"])
         network.start("t", run_forever, seeds=["s"])
@@ -588,7 +588,7 @@ async def test_a_node_that_cannot_be_written_says_what_is_wrong(
         with pytest.raises(NotAttached, match=f"dir:{tmp_path}: {NOBODY}"):
             async with network.open_node("deaf", seeds=seeds, binds=(), attach_timeout=20):
                 raise AssertionError("it opened all the same")
-        now = network._environment(network.host("a")).wall_clock()
+        now = network._environment(network._host("a")).wall_clock()
         leave(tmp_path, 1, renewed_at=now)
         with pytest.raises(NotAttached, match=f"dir:{tmp_path}/0*1: nobody listens on dead1"):
             async with network.open_node("deaf", seeds=seeds, binds=(), attach_timeout=20):

@@ -140,5 +140,5 @@ def test_a_drain_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_entries_that_are_not_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Database, "withdraw_ports", lambda _: None)
+    monkeypatch.setattr(Database, "_withdraw_ports", lambda _: None)
     breaks(Rule.WITHDRAWN, drain)

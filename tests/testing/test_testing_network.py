@@ -165,7 +165,7 @@ def test_a_partition_holds_back_and_heals() -> None:
         await trio.sleep(1)
         # It was short: the connection has survived it.
         assert got == [("now",)]
-        assert len(network.wires()) == 1
+        assert len(network._open_wires()) == 1
 
     with_pair(scenario)
 
@@ -238,10 +238,10 @@ def test_held_dials_are_let_go_together() -> None:
             network.open_node("b", seeds=["a"]),
         ):
             await trio.sleep(3)
-            assert not network.wires()
+            assert not network._open_wires()
             network.release_dials()
             await trio.sleep(0.0025)
-            assert len(network.wires("a", "b")) == 2
+            assert len(network._open_wires("a", "b")) == 2
             await network.settle()
             assert network.agree("a", "b")
 

@@ -57,7 +57,7 @@ class TurnTaker:
         finally:
             self._following.cancel()
             if self._said is not None and not self._runtime.closed:
-                self._database.drop_own(self._family, self._candidate.key)
+                self._database._drop_own(self._family, self._candidate.key)
             if self._runtime.lifecycle.nursery is not None:
                 with trio.CancelScope(shield=True):
                     await self._ended.wait()
@@ -68,7 +68,7 @@ class TurnTaker:
                 async with self._database.watch(self._family) as changes:
                     async for _ in changes:
                         # As it is now. By an older change a claim would be made that is called off a moment later.
-                        self._look(self._database.followed(self._family))
+                        self._look(self._database._followed(self._family))
         finally:
             self._ended.set()
             self._changed.unpark_all()
@@ -96,7 +96,7 @@ class TurnTaker:
         entry = self._candidate.entry
         if entry != self._said and not self._following.cancel_called:
             self._said = entry
-            self._database.set_own(self._family, self._candidate.key, entry)
+            self._database._set_own(self._family, self._candidate.key, entry)
 
 
 def check_singleton(family: object, async_function: object, seen: object) -> tuple[str, int]:

@@ -381,7 +381,7 @@ class InspectionService:
         if asked.restart and door.cause:
             raise Unanswered("refused", f"{here} stops already, because of {door.cause}")
         self._log_act(asker, f"has the program {what}{f', by {door.restarter}' if asked.restart else ''}")
-        await door.stop(f"{what} by {asker}", restart=asked.restart)
+        await door._stop(f"{what} by {asker}", restart=asked.restart)
         return Drained(door.unfinished)
 
     def _port_to_trace(self, asked: TraceAsked) -> Port:

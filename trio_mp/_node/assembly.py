@@ -36,7 +36,7 @@ from .._protocol.membership.rules import MembershipEffect
 from .._protocol.requests import WORDS
 from .._runtime import Runtime
 from .._services.calls import Calls
-from .._services.database import Database
+from .._services.database import Database, ListedNodes
 from .._services.drain import DrainService
 from .._services.logs import LogService
 from .._services.membership import MembershipService
@@ -139,7 +139,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     starts = Starts(runtime)
     spawner = Spawner(runtime, starts)
     database = Database(runtime, is_global=not settings.networked or not settings.seeds)
-    membership = MembershipService(network, database, runtime.standing) if network is not None else None
+    membership = MembershipService(network, ListedNodes(database), runtime.standing) if network is not None else None
     look_up = membership.search.look_up if membership is not None else _nowhere
     streams = Streams(runtime, spawner, pending_streams, look_up)
     channels = Channels(runtime, spawner)
@@ -151,20 +151,20 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
 
     # Who is told, in this order.
     observers.forgotten += [runtime.routes.clear]
-    observers.ended += [database.closed]
+    observers.ended += [database._closed]
     observers.up += [calls.went_up, drains.went_up]
     observers.down += [drains.went_down, runtime.leaving.discard]
     observers.heard += [drains.heard]
     observers.draining += [runtime.leaving.add]
     if membership is not None:
         observers.up += [membership.went_up]
-        observers.down += [membership.went_down, database.went_down]
+        observers.down += [membership.went_down, database._went_down]
         observers.wanted += [membership.search.begin]
         observers.explain += [membership.search.explain]
         observers.listed += [membership.sightings.listed]
 
         def tell_database(effect: MembershipEffect) -> None:
-            database.observe(effect, membership.rules.globals)
+            database._observe(effect, membership.rules.globals)
 
         membership.observers += [tell_database]
 
@@ -180,10 +180,10 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
         inspections=inspections,
         services={
             LOGS: logs.asked,
-            DATABASE: database.receive,
+            DATABASE: database._receive,
             **(membership.services() if membership is not None else {}),
         },
-        find_registered=database.find_registered,
+        find_registered=database._find_registered,
         up_nodes=network.up_nodes if network is not None else tuple,
         known_nodes=membership.known_nodes if membership is not None else tuple,
         port_limit=settings.port_limit,
@@ -197,7 +197,7 @@ def assemble(node: Node, settings: Settings, environment: Environment) -> Parts:
     tasks: list[Callable[[], Awaitable[None]]] = []
     if membership is not None:
         tasks += [ManagerReport(environment.manager, runtime.standing).run]
-        tasks += [membership.run, database.renew_voucher]
+        tasks += [membership.run, database._renew_voucher]
     if network is not None and settings.secret_file is not None:
         tasks += [SecretFileWatch(network, settings.secret_file, environment.in_thread).run]
     return Parts(

@@ -168,7 +168,7 @@ class Stopping:
             runtime.stopping = STOPPING_PROCESS.find(self._node)
             runtime.observers.ended.remove(self._node_ended)
 
-    def run_soon(self, function: Callable[[], object]) -> None:
+    def _run_soon(self, function: Callable[[], object]) -> None:
         """Have Trio call a function, from the handler of a signal."""
         assert self._token is not None
         with suppress(trio.RunFinishedError):
@@ -176,7 +176,7 @@ class Stopping:
 
     # What is asked of it ---------------------------------------------------------------------------------------------
 
-    def begin(self, cause: str) -> None:
+    def _begin(self, cause: str) -> None:
         """Begin to drain. Does nothing if it has begun. Not a checkpoint."""
         if not self.begun.is_set():
             self.cause = cause
@@ -190,17 +190,17 @@ class Stopping:
             self.over.set()
             STOPPING_PROCESS.settle()
 
-    def cut(self) -> None:
+    def _cut(self) -> None:
         """Drain no longer. Not a checkpoint."""
         self._patience.cancel()
 
-    def cancel(self) -> None:
+    def _cancel(self) -> None:
         """Cancel the block. Not a checkpoint."""
         self._node._runtime.ends_in_order = True
         self._scope.cancel()
 
-    async def stop(self, cause: str, *, restart: bool) -> None:
-        """See `StopDoor.stop`."""
+    async def _stop(self, cause: str, *, restart: bool) -> None:
+        """See `StopDoor._stop`."""
         STOPPING_PROCESS.begin(cause, restart=restart)
         await self.over.wait()
 
@@ -340,9 +340,9 @@ class StoppingProcess:
         self._blocks[block] = None
         if self._cause:
             self._missed = 0
-            block.begin(self._cause)
+            block._begin(self._cause)
         if self._signals > 1:
-            block.cut()
+            block._cut()
 
     def leave(self, block: Stopping) -> None:
         """Note that a block is left. The others may have waited for it.
@@ -389,13 +389,13 @@ class StoppingProcess:
             # By the outermost node, which closes last: what leaves one node by an exception cuts those around it.
             open_runtimes[0].exit_status = RESTART_STATUS
         for block in tuple(self._blocks):
-            block.begin(cause)
+            block._begin(cause)
 
     def settle(self) -> None:
         """Cancel all blocks if no node drains any longer."""
         if self._blocks and all(block.over.is_set() for block in self._blocks):
             for block in tuple(self._blocks):
-                block.cancel()
+                block._cancel()
 
     # Signals ---------------------------------------------------------------------------------------------------------
 
@@ -448,9 +448,9 @@ class StoppingProcess:
             if self._token is not None:
                 self._token.run_sync_soon(self._cancel_opening)
         elif self._signals > 1:
-            block.run_soon(self._cut)
+            block._run_soon(self._cut)
         else:
-            block.run_soon(lambda: self.begin(name))
+            block._run_soon(lambda: self.begin(name))
 
     def _cancel_opening(self) -> None:
         # A block that was entered meanwhile drains.
@@ -459,7 +459,7 @@ class StoppingProcess:
 
     def _cut(self) -> None:
         for block in tuple(self._blocks):
-            block.cut()
+            block._cut()
 
 
 STOPPING_PROCESS = StoppingProcess()

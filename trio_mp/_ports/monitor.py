@@ -78,7 +78,7 @@ class Monitor:
             if self.reason is None:
                 self._registry.remove_monitor(self, self._owner, self._where)
 
-    def retire(self) -> None:
+    def _retire(self) -> None:
         """Never fire any more. Whoever calls this has taken it out of the table from which it would be fired."""
         self._callback = None
 

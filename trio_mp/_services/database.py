@@ -166,47 +166,10 @@ class Database:
             value = named_entry(text, value)
         key = text if key is None else key
         if peer is None:
-            self.set_owned(family, key, value, owned)
+            self._set_owned(family, key, value, owned)
             return
         self._set(family, key, value)
         self._registrations[family, key] = EntryOfPeer(self._runtime, text, lambda: self._delete(family, [key]))
-
-    @trio.lowlevel.enable_ki_protection
-    def set_owned(self, family: str, key: str, value: object, owned: dict[Owned, None]) -> None:
-        """Set an entry for an owner, for code of the package. Not a checkpoint.
-
-        `set`, `delete` and this for the same entry take it away from the owner.
-
-        Args:
-          family, key, value: as for `set`, and checked.
-          owned: what the owner owns. What is added there deletes the entry when it is cancelled.
-        """
-        self._set(family, key, value)
-        self._registrations[family, key] = OwnedEntry(lambda: self._delete(family, [key]), owned)
-
-    def set_own(self, family: str, key: str, value: object) -> None:
-        """As `set`, for code of the package, whichever port's task runs. The family was checked."""
-        self._set(family, key, value)
-
-    def followed(self, family: str) -> Table:
-        """What is known of a family that is watched, for code of the package: a reader's next change may be older.
-
-        Unlike what `cached` says, it has what this node has set only when others see it too. It is not to be changed.
-        """
-        return self._replica.table(family) or {}
-
-    def withdraw_ports(self) -> None:
-        """Delete the entries of this node that name ports: nobody is to find them any more. Not a checkpoint.
-
-        Call it when the node drains: from then on such entries are not set.
-        """
-        for family, table in self._replica.all_owned().items():
-            if not family.startswith(RESERVED):
-                self._delete(family, [key for key, value in table.items() if read_port(key, value) is not None])
-
-    def drop_own(self, family: str, key: str) -> None:
-        """As `delete`, for code of the package, whichever port's task runs."""
-        self._delete(family, [key])
 
     async def family(self, name: str) -> dict[str, Any]:
         """A family as it is now: keys and values. A checkpoint. Cancelled, it changes nothing.
@@ -244,22 +207,6 @@ class Database:
         table = await self._ask(_readable(family), key)
         found = read_port(key, table[key]) if key in table else None
         return found[0] if found is not None else None
-
-    async def find_registered(self, family: str) -> str | None:
-        """The ID of a port that is registered in a family, or None; of several the first one. A checkpoint.
-
-        For `lookup`, the question of the node port. It looks at no more than a thousand entries.
-
-        Raises:
-          what `family` raises.
-        """
-        self._runtime.check_open()
-        table = await self._ask(_readable(family))
-        for key, value in islice(table.items(), _LOOKED_AT):
-            found = read_port(key, value)
-            if found is not None:
-                return found[0]
-        return None
 
     async def wait(self, family: str) -> dict[str, Any]:
         """Wait until a family has an entry; at once if it has one. A checkpoint. Cancelled, it changes nothing.
@@ -328,12 +275,67 @@ class Database:
         if name == FAMILIES:
             raise ValueError(f"watch(): expected a family that somebody sets, got {name!r}; use families()")
         await trio.lowlevel.checkpoint()
-        with self.follow(name) as watch:
+        with self._follow(name) as watch:
             yield watch
 
+    # What other rooms of the package do ------------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    def _set_owned(self, family: str, key: str, value: object, owned: dict[Owned, None]) -> None:
+        """Set an entry for an owner. Not a checkpoint.
+
+        `set`, `delete` and this for the same entry take it away from the owner.
+
+        Args:
+          family, key, value: as for `set`, and checked.
+          owned: what the owner owns. What is added there deletes the entry when it is cancelled.
+        """
+        self._set(family, key, value)
+        self._registrations[family, key] = OwnedEntry(lambda: self._delete(family, [key]), owned)
+
+    def _set_own(self, family: str, key: str, value: object) -> None:
+        """As `set`, whichever port's task runs. The family was checked."""
+        self._set(family, key, value)
+
+    def _drop_own(self, family: str, key: str) -> None:
+        """As `delete`, whichever port's task runs."""
+        self._delete(family, [key])
+
+    def _withdraw_ports(self) -> None:
+        """Delete the entries of this node that name ports: nobody is to find them any more. Not a checkpoint.
+
+        Call it when the node drains: from then on such entries are not set.
+        """
+        for family, table in self._replica.all_owned().items():
+            if not family.startswith(RESERVED):
+                self._delete(family, [key for key, value in table.items() if read_port(key, value) is not None])
+
+    def _followed(self, family: str) -> Table:
+        """What is known of a family that is watched: a reader's next change may be older.
+
+        Unlike what `cached` says, it has what this node has set only when others see it too. It is not to be changed.
+        """
+        return self._replica.table(family) or {}
+
+    async def _find_registered(self, family: str) -> str | None:
+        """The ID of a port that is registered in a family, or None; of several the first one. A checkpoint.
+
+        For `lookup`, the question of the node port. It looks at no more than a thousand entries.
+
+        Raises:
+          what `family` raises.
+        """
+        self._runtime.check_open()
+        table = await self._ask(_readable(family))
+        for key, value in islice(table.items(), _LOOKED_AT):
+            found = read_port(key, value)
+            if found is not None:
+                return found[0]
+        return None
+
     @contextmanager
-    def follow(self, name: str, news: trio.lowlevel.ParkingLot | None = None) -> Generator[FamilyWatch]:
-        """Follow a family for the length of the block, as `watch` does; not for users, who have that.
+    def _follow(self, name: str, news: trio.lowlevel.ParkingLot | None = None) -> Generator[FamilyWatch]:
+        """Follow a family for the length of the block, as `watch` does.
 
         Args:
           name: the name of the family.
@@ -422,7 +424,7 @@ class Database:
                 # One kind for all records, because the node that brings them could invent any number of owners.
                 self._runtime.errands.complain(from_id, "refused", log, "%s: this node refuses %s", from_id, why)
 
-    async def renew_voucher(self) -> None:
+    async def _renew_voucher(self) -> None:
         """Sign this node's own record anew each time that the node has another certificate. Never returns."""
         await wait_certificates(self._notary, lambda: self._execute(self._replica.renew()))
 
@@ -460,7 +462,7 @@ class Database:
         if self._runtime.closed:
             raise trio.ClosedResourceError(f"node {self._runtime.id} is closed")
 
-    def closed(self) -> None:
+    def _closed(self) -> None:
         """See `Observers.ended`. Wakes all tasks that wait for an answer or a change, so that they raise."""
         for question in self._questions.values():
             question.answered.set()
@@ -470,11 +472,11 @@ class Database:
 
     # Its place in the network --------------------------------------------------------------------------------------
 
-    def went_down(self, node_id: str) -> None:
+    def _went_down(self, node_id: str) -> None:
         """See `Observers.down`."""
         self._execute(self._replica.node_down(node_id))
 
-    def observe(self, effect: MembershipEffect, global_nodes: Iterable[str]) -> None:
+    def _observe(self, effect: MembershipEffect, global_nodes: Iterable[str]) -> None:
         """Take up a change of this node's place in the network, or of another node's.
 
         Args:
@@ -499,7 +501,7 @@ class Database:
             case _:
                 pass
 
-    def receive(self, from_id: str, arguments: tuple[object, ...]) -> bool:
+    def _receive(self, from_id: str, arguments: tuple[object, ...]) -> bool:
         """Serve a request of another node that is about the database; see `NodePort`."""
         try:
             self._execute(self._replica.receive(from_id, (WORD, *arguments)))
@@ -512,14 +514,22 @@ class Database:
         family = TOOLS if self._runtime.settings.tool else NODES
         self._execute(self._replica.set(family, self._runtime.id, [self._runtime.incarnation, *addresses]))
 
+
+class ListedNodes:
+    """The family of nodes in a database: a `Directory`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
     def held_nodes(self) -> Table:
         """See `Directory.held_nodes`."""
-        return self._replica.held(NODES)
+        return self._database._replica.held(NODES)
 
     async def find_listed(self, node_id: str) -> Table | None:
         """See `Directory.find_listed`."""
-        if self._replica.is_global or self._replica.anchor is not None:
-            return await self._ask(NODES, node_id)
+        replica = self._database._replica
+        if replica.is_global or replica.anchor is not None:
+            return await self._database._ask(NODES, node_id)
         await trio.lowlevel.checkpoint()
         return None
 

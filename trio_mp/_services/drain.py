@@ -157,7 +157,7 @@ class DrainService:
         runtime.standing.unfinished = self._summary
         # From now on it is not ready, no entry is set that names a port, and no port is made for others.
         runtime.standing.begin_draining()
-        self._database.withdraw_ports()
+        self._database._withdraw_ports()
         for supervisor in tuple(runtime.supervisors):
             supervisor.stop_restarting()
         if runtime.network is not None:

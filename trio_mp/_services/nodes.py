@@ -97,5 +97,5 @@ async def watch_nodes(database: Database, *, tools: bool = False) -> AsyncGenera
     await trio.lowlevel.checkpoint()
     with ExitStack() as following:
         families = [(NODES, False), (TOOLS, True)] if tools else [(NODES, False)]
-        watches = [(following.enter_context(database.follow(name, news)), tool) for name, tool in families]
+        watches = [(following.enter_context(database._follow(name, news)), tool) for name, tool in families]
         yield NodeChanges(watches, news)

@@ -179,7 +179,7 @@ class LocalCall(ArrivedCall, OutgoingCall):
         else:
             # As `cancel` does. It knows neither the port nor its state, and takes as long to find them as all of this.
             del self._monitors[monitor]
-            monitor.retire()
+            monitor._retire()
         if self._reply_port is not None:
             self._runtime.routes.pop(self._reply_port, None)
             OutgoingCall.stop(self)

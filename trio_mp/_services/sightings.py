@@ -24,7 +24,7 @@ LONGEST_ADDRESS = 300
 
 
 class Directory(Protocol):
-    """The family of nodes in the shared database, for code that looks for nodes; see `Database`."""
+    """The family of nodes in the shared database, for code that looks for nodes; see `ListedNodes`."""
 
     def held_nodes(self) -> Table:
         """The entries of nodes that this node itself holds: those of all nodes if it is global."""

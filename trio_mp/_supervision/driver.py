@@ -476,7 +476,7 @@ class Driver:
         child.reference._begin(life.port, life.value, turn.epoch)
         if child.settings.listed is not None:
             family, key = child.settings.listed
-            self._database.set_owned(family, key, str(life.port), turn.owned)
+            self._database._set_owned(family, key, str(life.port), turn.owned)
         child.settled.set()
         self._feed(self._rules.started(child.key, trio.current_time()), child.key)
 

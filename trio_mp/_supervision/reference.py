@@ -95,8 +95,8 @@ class ChildRef(PortReference):
 
     # What the runtime asks -----------------------------------------------------------------------------------------
 
-    def find_target(self) -> str | None:
-        """See `PortReference.find_target`."""
+    def _find_target(self) -> str | None:
+        """See `PortReference._find_target`."""
         if self._running:
             return self._port
         self._lost += 1
@@ -110,8 +110,8 @@ class ChildRef(PortReference):
             )
         return None
 
-    def add_monitor(self, monitor: Monitor) -> None:
-        """See `PortReference.add_monitor`."""
+    def _add_monitor(self, monitor: Monitor) -> None:
+        """See `PortReference._add_monitor`."""
         self._monitors.append(monitor)
         if len(self._monitors) >= _FEW and not len(self._monitors) & (len(self._monitors) - 1):
             # Only at powers of two, so that the cost of one monitor does not grow with their number.

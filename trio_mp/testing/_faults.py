@@ -37,7 +37,7 @@ class Faults:
     _dials_held: bool
     _held: trio.lowlevel.ParkingLot
 
-    def host(self, node_id: str) -> Host:
+    def _host(self, node_id: str) -> Host:
         """The machine of the node with this ID."""
         return self._hosts.setdefault(node_id, Host(node_id))
 
@@ -49,12 +49,12 @@ class Faults:
             link.be_like(self.default_link)
         return link
 
-    def wires(self, one: str | None = None, other: str | None = None) -> list[Wire]:
+    def _open_wires(self, one: str | None = None, other: str | None = None) -> list[Wire]:
         """The connections that are open at both ends, oldest first: all, those of one node, or those of two nodes."""
         wanted = {one, other} - {None}
         return [wire for wire in self._wires if wire.open and wanted <= set(wire.nodes())]
 
-    def log_fault(self, kind: str, *details: object) -> None:
+    def _log_fault(self, kind: str, *details: object) -> None:
         """Record a fault in the trace, and tell the oracle, which then allows for some delay."""
         self.trace.record("fault", kind, *details)
         self.oracle.disturbed(calm=not self._lasting())
@@ -69,24 +69,24 @@ class Faults:
 
     def reset(self, one: str, other: str) -> bool:
         """Break the connections of two nodes. Both ends are told, and bytes on their way are gone."""
-        wires = self.wires(one, other)
+        wires = self._open_wires(one, other)
         for wire in wires:
             for end in wire.ends:
                 end.break_off()
         if wires:
-            self.log_fault("reset", *(wire.name for wire in wires))
+            self._log_fault("reset", *(wire.name for wire in wires))
         return bool(wires)
 
     def half_open(self, gone: str, left: str) -> bool:
         """Break the connections of two nodes, and tell only the node `gone`. No reset answers what `left` sends."""
-        wires = self.wires(gone, left)
+        wires = self._open_wires(gone, left)
         for wire in wires:
             for end in wire.ends:
                 end.outgoing.vanished = True
                 if end.host.node_id == gone:
                     end.break_off()
         if wires:
-            self.log_fault("half-open", f"{left} is not told", *(wire.name for wire in wires))
+            self._log_fault("half-open", f"{left} is not told", *(wire.name for wire in wires))
         return bool(wires)
 
     def truncate(self, source: str, target: str) -> bool:
@@ -94,11 +94,11 @@ class Faults:
 
         The sender's connection is reset.
         """
-        wires = self.wires(source, target)
+        wires = self._open_wires(source, target)
         for wire in wires:
             wire.direction(source).truncate_next = True
         if wires:
-            self.log_fault("truncation", f"from {source}", *(wire.name for wire in wires))
+            self._log_fault("truncation", f"from {source}", *(wire.name for wire in wires))
         return bool(wires)
 
     def flip_bit(self, source: str, target: str) -> bool:
@@ -110,16 +110,16 @@ class Faults:
         Raises:
           ValueError: one of the nodes has no encryption.
         """
-        if not (self.host(source).encrypted and self.host(target).encrypted):
+        if not (self._host(source).encrypted and self._host(target).encrypted):
             raise ValueError(
                 f"expected nodes with encryption, which notice a changed bit, got {source} and {target}:"
                 " open both with encryption=True"
             )
-        wires = self.wires(source, target)
+        wires = self._open_wires(source, target)
         for wire in wires:
             wire.direction(source).flip_next = True
         if wires:
-            self.log_fault("flipped bit", f"from {source}", *(wire.name for wire in wires))
+            self._log_fault("flipped bit", f"from {source}", *(wire.name for wire in wires))
         return bool(wires)
 
     # Links ---------------------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ class Faults:
         connection still exists then. New connections need both directions.
         """
         self.link(source, target).broken = True
-        self.log_fault("black hole", f"from {source} to {target}")
+        self._log_fault("black hole", f"from {source} to {target}")
 
     def partition(self, *groups: tuple[str, ...] | list[str] | set[str]) -> None:
         """Let nothing arrive between nodes of different groups, as with `black_hole` in both directions.
@@ -142,7 +142,7 @@ class Faults:
         for one, other in itertools.permutations(groups, 2):
             for source, target in itertools.product(sorted(one), sorted(other)):
                 self.link(source, target).broken = True
-        self.log_fault("partition", " | ".join(" ".join(sorted(group)) for group in groups))
+        self._log_fault("partition", " | ".join(" ".join(sorted(group)) for group in groups))
 
     def set_link(
         self,
@@ -168,18 +168,18 @@ class Faults:
             link.jitter = link.jitter if jitter is None else jitter
             link.split = link.split if split is None else split
             link.capacity = link.capacity if capacity is None else capacity
-        self.log_fault("slow link", one, other, delay, jitter, split, capacity)
+        self._log_fault("slow link", one, other, delay, jitter, split, capacity)
 
     def slow_reader(self, node_id: str, rate: float) -> None:
         """Let a node read at most `rate` bytes a second from each of its connections."""
         for other in sorted(self._hosts.keys() - {node_id}):
             self.link(other, node_id).rate = rate
-        self.log_fault("slow reader", node_id, f"{rate:g} B/s")
+        self._log_fault("slow reader", node_id, f"{rate:g} B/s")
 
     def fill_queue(self, source: str, target: str) -> None:
         """Let the connections from one node to another take no more bytes: messages stay in the outgoing queue."""
         self.link(source, target).capacity = 0
-        self.log_fault("full queue", f"from {source} to {target}")
+        self._log_fault("full queue", f"from {source} to {target}")
 
     def heal(self, *nodes: str) -> None:
         """Undo all faults that last: black holes, partitions, pauses, slow links and readers, held dials.
@@ -218,12 +218,12 @@ class Faults:
         node may give up its connections, as the other side may. To simulate processes that were stopped and find that
         much time has passed, use `jump_clock`, which stops all nodes.
         """
-        self.host(node_id).paused = True
-        self.log_fault("pause", node_id)
+        self._host(node_id).paused = True
+        self._log_fault("pause", node_id)
 
     def resume(self, node_id: str) -> None:
         """End the pause of a node."""
-        self.host(node_id).paused = False
+        self._host(node_id).paused = False
         self._release()
         self.trace.record("resume", node_id)
         self.oracle.disturbed(calm=not self._lasting())
@@ -236,25 +236,25 @@ class Faults:
         clock = self._fairness.get(node_id)
         if clock is not None:
             clock.now += seconds
-        self.log_fault("stall", node_id, f"{seconds:g} s")
+        self._log_fault("stall", node_id, f"{seconds:g} s")
 
     def jump_clock(self, seconds: float) -> None:
         """Let time pass at once while no node runs, as if the process was stopped or the machine was asleep."""
         clock = trio.lowlevel.current_clock()
         assert isinstance(clock, MockClock)
-        self.log_fault("clock jump", f"{seconds:g} s")
+        self._log_fault("clock jump", f"{seconds:g} s")
         clock.jump(seconds)
         self.oracle.disturbed(calm=not self._lasting())
 
     def jump_wall_clock(self, node_id: str, seconds: float) -> None:
         """Set the time of day of a node forwards or backwards. Nothing in a node may depend on it."""
         self._wall_offsets[node_id] = self._wall_offsets.get(node_id, 0.0) + seconds
-        self.log_fault("wall clock", node_id, f"{seconds:+g} s")
+        self._log_fault("wall clock", node_id, f"{seconds:+g} s")
 
     def hold_dials(self) -> None:
         """Let every dial from now on wait for `release_dials`, so that all of them arrive at the same time."""
         self._dials_held = True
-        self.log_fault("simultaneous dialling")
+        self._log_fault("simultaneous dialling")
 
     def release_dials(self) -> None:
         """Let the dials go on that `hold_dials` has held."""

@@ -136,7 +136,7 @@ class SimulatedNetwork(Faults):
         text = hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()
         return random.Random(text)
 
-    def new_wire(self, dialler: Host, listener: Host) -> Wire:
+    def _new_wire(self, dialler: Host, listener: Host) -> Wire:
         """Make the wire of a new connection."""
         self._wire_count += 1
         there = self.link(dialler.node_id, listener.node_id)
@@ -147,7 +147,7 @@ class SimulatedNetwork(Faults):
         self.trace.record("connection", wire.name)
         return wire
 
-    async def wait_dials(self) -> None:
+    async def _wait_dials(self) -> None:
         """Wait while dials are held. A checkpoint."""
         await trio.lowlevel.checkpoint()
         while self._dials_held:
@@ -251,7 +251,7 @@ class SimulatedNetwork(Faults):
         Raises:
           RuntimeError: a node of that ID runs already.
         """
-        host = self.host(node_id)
+        host = self._host(node_id)
         if host.up:
             raise RuntimeError(f"expected the ID of a node that does not run, got {node_id}, which runs here")
         if settings.get("secret_file") is None:
@@ -278,7 +278,7 @@ class SimulatedNetwork(Faults):
 
     def run_of(self, node: Node) -> str:
         """The name of the current run of a node, such as `a/1`."""
-        return f"{node.id}/{self.host(node.id).run}"
+        return f"{node.id}/{self._host(node.id).run}"
 
     def is_run_alive(self, node_id: str, incarnation: str) -> bool:
         """Whether the node of this ID runs now, in the run with this incarnation."""
@@ -329,10 +329,10 @@ class SimulatedNetwork(Faults):
           silently: whether the machine crashes too, so that nothing closes the connections: other nodes notice the
             silence, or hear of it when the node is back. Otherwise the kernel closes the connections.
         """
-        run, host = self._runs[node_id], self.host(node_id)
+        run, host = self._runs[node_id], self._host(node_id)
         if not host.up or run.crashed:
             return
-        self.log_fault("crash", node_id, "silently" if silently else "and is closed by its kernel")
+        self._log_fault("crash", node_id, "silently" if silently else "and is closed by its kernel")
         name = f"{node_id}/{host.run}"
         # Tell the oracle first, while it can still see who is connected.
         self.oracle.node_stopped(name, silently=silently, crashed=True)
@@ -358,9 +358,9 @@ class SimulatedNetwork(Faults):
           program: the program to run; by default the same one as before.
         """
         before = self._runs[node_id]
-        if self.host(node_id).up:
+        if self._host(node_id).up:
             raise RuntimeError(f"expected a node that does not run, got {node_id}, which runs: crash or stop it first")
-        self.log_fault("restart", node_id)
+        self._log_fault("restart", node_id)
         self.start(node_id, program or before.program, context=before.context, **before.settings)
 
     async def wait_ended(self) -> None:

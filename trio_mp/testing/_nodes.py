@@ -26,11 +26,11 @@ class NetworkPlaces(Protocol):
         """How bytes travel from one node to another."""
         ...
 
-    def new_wire(self, dialler: Host, listener: Host) -> Wire:
+    def _new_wire(self, dialler: Host, listener: Host) -> Wire:
         """Make the wire of a new connection."""
         ...
 
-    async def wait_dials(self) -> None:
+    async def _wait_dials(self) -> None:
         """Wait while dials are held. A checkpoint."""
         ...
 
@@ -90,7 +90,7 @@ class NodeTransport(Transport):
     async def dial(self, address: Address) -> Pipe:
         """See `Transport.dial`. Dialling takes as long as a message to the other node and the answer to it."""
         network = self.network
-        await network.wait_dials()
+        await network._wait_dials()
         place = network._places.get(str(address))
         target = place.transport.host if place is not None else None
         if target is None or self.dead:
@@ -105,7 +105,7 @@ class NodeTransport(Transport):
         place = network._places.get(str(address))
         if place is None or self.dead:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens on {address}")
-        wire = network.new_wire(self.host, target)
+        wire = network._new_wire(self.host, target)
         place.connect(wire)
         return wire.dialler
 

@@ -180,7 +180,7 @@ class Disturber:
 
     def _flip(self) -> float | None:
         one, other = self._pair()
-        if not (self._network.host(one).encrypted and self._network.host(other).encrypted):
+        if not (self._network._host(one).encrypted and self._network._host(other).encrypted):
             return None
         return 0.0 if self._network.flip_bit(one, other) else None
 

@@ -108,10 +108,10 @@ class Reference(PortReference):
     port = "node#name"
     running = True
 
-    def find_target(self) -> str:
+    def _find_target(self) -> str:
         return self.port
 
-    def add_monitor(self, monitor: object) -> None:
+    def _add_monitor(self, monitor: object) -> None:
         """None is kept."""
 
 
