@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from trio_mp._peers.network import Network
 from trio_mp._settings.environment import Environment
 from trio_mp._transport.addresses import Address, parse_address
 from trio_mp.cli import doctor as doctor_command
+from trio_mp.cli.output import Output
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
 
@@ -124,6 +126,23 @@ async def test_a_connection_that_another_one_has_replaced(autojump_clock: trio.t
         dialled = await doctor_command._dial(parse_address(place("a")), network)  # type: ignore[arg-type]
         assert network.count == (2 if node_id == "a" else 1)
         assert doctor_command._works(dialled, network) == (node_id == "a")  # type: ignore[arg-type]
+
+
+async def test_only_a_seed_that_no_tool_makes_global(
+    autojump_clock: trio.testing.MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = FakeNetwork()
+    async with open_test_node(fake, "s"), open_test_node(fake, "a", seeds=["s"]) as a:
+        await a.wait_attached()
+        async with open_test_node(fake, "tool", seeds=["a"], listen=False, tool=True) as tool:
+            diagnosis = doctor_command.Diagnosis(Output(argparse.Namespace()))
+            await doctor_command._join(tool, network_of(tool), diagnosis)
+    assert diagnosis.status == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == (
+        "wrong    network: this node has not joined it within 10 s: unix:/fake/a: a is not a global node: "
+        "the peer says: no tool makes a global; join by s (unix:/fake/s) (10 s)"
+    )
 
 
 async def test_a_directory_as_a_seed(short_directory: Path) -> None:

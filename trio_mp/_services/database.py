@@ -150,7 +150,9 @@ class Database:
         target = port.port if isinstance(port, PortReference) else port
         peer, name = self._runtime.route(target)
         if not name:
-            raise ValueError(f"register(): expected a port, got the node port {port}; nodes are in the family {NODES}")
+            node_id = target.removesuffix("#")
+            todo = f"for an entry that names the node, write database.set({family!r}, {node_id!r})"
+            raise ValueError(f"register(): expected a port, got the node port {port}; {todo}")
         owned: dict[Owned, None] = {}
         if peer is None:
             found = self._runtime.lifecycle.ports.get(name)

@@ -15,7 +15,9 @@ from .._node.node import Node
 from .._node.opening import open_node_from
 from .._peers.dialled import Dialled
 from .._peers.network import Network
+from .._peers.standing import SHOWN
 from .._protocol.database.records import NODES
+from .._reason import listed
 from .._services.seed_names import SeedName
 from .._transport.addresses import Address, DirectorySeed, SeedAddress
 from .._transport.seed_files import SeedFiles, read_seed_files
@@ -95,7 +97,7 @@ async def _examine(arguments: argparse.Namespace, diagnosis: Diagnosis) -> None:
         with trio.fail_after(math.inf if arguments.timeout is None else arguments.timeout):
             found = [name for seed in seeds for name in await _try_seed(seed, node, network, diagnosis)]
             if found:
-                await _join(node, diagnosis)
+                await _join(node, network, diagnosis)
 
 
 def _look_at_limits(diagnosis: Diagnosis) -> None:
@@ -241,7 +243,7 @@ async def _compare_clocks(name: str, node: Node, clock: Callable[[], float], dia
     diagnosis.say(subject, WARNING, text, begun)
 
 
-async def _join(node: Node, diagnosis: Diagnosis) -> None:
+async def _join(node: Node, network: Network, diagnosis: Diagnosis) -> None:
     """Wait until this node has heard which nodes there are."""
     begun = trio.current_time()
     with trio.move_on_after(JOINING):
@@ -251,4 +253,7 @@ async def _join(node: Node, diagnosis: Diagnosis) -> None:
             others = len(there) - (node.id in there)
             diagnosis.say("network", FINE, f"this node has joined it; nodes there: {others}", begun)
             return
-    diagnosis.say("network", WRONG, f"this node has not joined it within {JOINING:g} s; look at the log with -v", begun)
+    # A seed that answers may still refuse this node, such as one that no tool makes global.
+    refused = listed(network.failures.items(), SHOWN, ": ".join)
+    why = f": {refused}" if refused else "; look at the log with -v"
+    diagnosis.say("network", WRONG, f"this node has not joined it within {JOINING:g} s{why}", begun)
