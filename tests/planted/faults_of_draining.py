@@ -127,6 +127,18 @@ DRAINING = (
         hangs=True,
     ),
     Fault(
+        "who_never_waits_reads_nothing",
+        "rule 6: a drain does not know the task that takes messages without waiting",
+        (
+            Change(
+                _MAILBOX,
+                "        mailbox._latest = trio.lowlevel.current_task()\n        message = mailbox._find(",
+                "        message = mailbox._find(",
+            ),
+        ),
+        (f"{_BOXES}::test_a_task_that_takes_messages_without_waiting_and_drains_is_not_waited_for",),
+    ),
+    Fault(
         "unread_calls_are_awaited",
         "rule 5: a drain waits for calls in a mailbox from which nobody has received",
         (

@@ -9,7 +9,7 @@ import trio
 from manual_clock import ManualClock
 from reason_helpers import Died
 from scheduler_passes import counting_passes
-from trio.testing import assert_checkpoints, wait_all_tasks_blocked
+from trio.testing import assert_checkpoints, assert_no_checkpoints, wait_all_tasks_blocked
 
 from trio_mp import ANY, Port, PortDied, open_node
 from trio_mp._ports.mailbox import Mailbox
@@ -138,6 +138,70 @@ async def test_only_ports_with_a_mailbox_can_receive() -> None:
             await port.receive()
         with pytest.raises(RuntimeError, match="a port with a mailbox"):
             await Port(str(port)).receive()
+
+
+async def test_receive_nowait_takes_the_first_that_matches_and_leaves_the_others_in_order() -> None:
+    async with open_node() as node, node.open_port() as port:
+        for message in (("a", 1), ("b", 2), ("a", 3), ("b", 4)):
+            node.send(port, *message)
+        with pytest.raises(trio.WouldBlock):
+            port.receive_nowait("a")  # what was sent is delivered at a checkpoint
+        await wait_all_tasks_blocked()
+        assert port.receive_nowait("b") == ("b", 2)
+        assert port.receive_nowait(ANY, 3) == ("a", 3)
+        with pytest.raises(trio.WouldBlock):
+            port.receive_nowait("c")
+        assert port.receive_nowait() == ("a", 1)
+        assert await port.receive() == ("b", 4)
+        with pytest.raises(trio.WouldBlock):
+            port.receive_nowait()
+
+
+async def test_receive_nowait_is_no_checkpoint() -> None:
+    async with open_node() as node, node.open_port() as port:
+        node.send(port, "a")
+        await wait_all_tasks_blocked()
+        with assert_no_checkpoints():
+            assert port.receive_nowait() == ("a",)
+
+
+async def test_receive_nowait_raises_as_receive_does() -> None:
+    async with open_node() as node:
+        with pytest.raises(RuntimeError, match="a port with a mailbox"):
+            node.port().receive_nowait()
+        with pytest.raises(RuntimeError, match="a port with a mailbox"):
+            Port("node#port").receive_nowait()
+        async with node.open_port() as port, trio.open_nursery() as nursery:
+            nursery.start_soon(port.receive, "a")
+            await wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError, match="another task is already receiving"):
+                port.receive_nowait("b")
+            node.send(port, "a")
+        with pytest.raises(PortDied) as caught:
+            port.receive_nowait()
+        assert caught.value.reason == ()
+
+
+async def test_receive_nowait_leaves_the_cause_of_a_death_to_the_task_that_waits() -> None:
+    async with open_node() as node, node.open_port() as port, trio.open_nursery() as nursery:
+        causes: list[BaseException | None] = []
+
+        async def wait() -> None:
+            with pytest.raises(PortDied) as caught:
+                await port.receive()
+            causes.append(caught.value.__cause__)
+
+        def fail() -> None:
+            raise ValueError("no")
+
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        port.run(fail)
+        with pytest.raises(PortDied) as caught:
+            port.receive_nowait()
+        await wait_all_tasks_blocked()
+        assert caught.value.__cause__ is None
+        assert [type(cause) for cause in causes] == [ValueError]
 
 
 async def test_a_second_task_that_receives_is_refused() -> None:

@@ -99,6 +99,16 @@ async def test_the_task_that_has_left_its_loop_and_drains_is_not_waited_for() ->
         assert result.unfinished == (Unfinished(port, "1 message for it, and it awaits the drain"),)
 
 
+async def test_a_task_that_takes_messages_without_waiting_and_drains_is_not_waited_for() -> None:
+    async with open_node("a") as node, node.open_port() as port:
+        for message in ("one", "more"):
+            node.send(port, message)
+        await wait_all_tasks_blocked()
+        assert port.receive_nowait() == ("one",)
+        result = await node.drain()
+        assert result.unfinished == (Unfinished(port, "1 message for it, and it awaits the drain"),)
+
+
 async def test_an_iteration_of_a_task_that_has_ended_is_over() -> None:
     async with open_node("a") as node, node.open_port() as port:
 

@@ -120,6 +120,38 @@ async def test_a_start_that_fails_while_it_is_cancelled_is_logged(
     assert "Crash: in its cleanup" in caplog.text
 
 
+async def test_a_start_that_is_cancelled_is_no_failure(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of `Node.start`: the caller has cancelled it, and the supervisor goes on."""
+
+    async def slow(_: Port, task_status: Any) -> None:
+        await trio.sleep_forever()
+
+    async with open_node() as node, node.open_supervisor(name="team") as crew:
+        with trio.move_on_after(1) as scope:
+            await crew.start(slow)
+        assert scope.cancelled_caught
+        assert crew.children == ()
+    assert caplog.messages == []
+
+
+async def test_a_child_that_is_stopped_before_it_has_started(autojump_clock: MockClock) -> None:
+    async def slow(_: Port, task_status: Any) -> None:
+        await trio.sleep_forever()
+
+    async with open_node() as node, node.open_supervisor(name="team") as crew, trio.open_nursery() as nursery:
+
+        async def start() -> None:
+            with pytest.raises(trio.ClosedResourceError) as caught:
+                await crew.start(slow)
+            assert str(caught.value) == "supervisor team: slow was stopped before it had started"
+
+        nursery.start_soon(start)
+        await wait_all_tasks_blocked()
+        await crew.stop(crew.children[0])
+
+
 async def test_a_function_that_returns_without_having_started(autojump_clock: MockClock) -> None:
     async def forget(_: Port, task_status: Any) -> None:
         pass

@@ -54,7 +54,7 @@ class Mailbox:
         # The loops over it that have not been left: only the interpreter keeps the iterator of an `async for`, and
         # drops it when the loop ends, in whatever way.
         self._loops: tuple[weakref.ref[Receiver], ...] = ()
-        # The task that has waited here last, or has let others run here.
+        # The task that has waited here last, or has let others run here, or has taken a message without waiting.
         self._latest: trio.lowlevel.Task | None = None
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class Mailbox:
     @property
     def was_asked(self) -> bool:
         """Whether a task has ever received from it."""
-        return self._yielded != _NEVER or self._yielding > 0
+        return self._yielded != _NEVER or self._yielding > 0 or self._latest is not None
 
     @property
     def is_waited_at(self) -> bool:
@@ -222,7 +222,7 @@ class Receiver:
             mailbox._yielding -= 1
             mailbox._yielded = mailbox._clock()
         if mailbox._task is not None:
-            raise trio.BusyResourceError(f"another task is already receiving from {mailbox._port}")
+            raise _busy(mailbox._port)
         message = mailbox._find(pattern) if pattern else mailbox._messages.pop_first()
         if message is not None:
             self._in_hand = True
@@ -245,3 +245,23 @@ class Receiver:
 
     # The same function and not one that calls it: that would be one more coroutine for each message.
     __anext__ = receive
+
+    @trio.lowlevel.enable_ki_protection
+    def receive_nowait(self, pattern: Pattern) -> tuple[object, ...]:
+        """See `Port.receive_nowait`."""
+        mailbox = self._mailbox
+        if mailbox._task is not None:
+            raise _busy(mailbox._port)
+        if mailbox._reason is not None:
+            # Without the cause of the death: that is for the task that was waiting when the port died.
+            raise PortDied(mailbox._port, mailbox._reason)
+        # A drain asks who reads from the mailbox. A task that never waits here is a reader, too.
+        mailbox._latest = trio.lowlevel.current_task()
+        message = mailbox._find(pattern) if pattern else mailbox._messages.pop_first()
+        if message is None:
+            raise trio.WouldBlock
+        return message
+
+
+def _busy(port: str) -> trio.BusyResourceError:
+    return trio.BusyResourceError(f"another task is already receiving from {port}")

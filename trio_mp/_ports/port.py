@@ -248,6 +248,27 @@ class Port(PortID):
         # Not an async function that awaits this: a coroutine more is a quarter of what a receive costs.
         return self._receiver().receive(pattern, iterates=False)
 
+    def receive_nowait(self, *pattern: object) -> tuple[Any, ...]:
+        """Take the first queued message that begins with the pattern, if there is one; the others stay queued.
+
+        As `receive`, but it never waits: it is not a checkpoint, and lets no other task run. Only messages that have
+        arrived before are there. A message that was sent a moment ago arrives when the node delivers it, so not before
+        the next checkpoint.
+
+        Args:
+          pattern: as for `receive`.
+
+        Returns:
+          The whole message, with the elements of the pattern.
+
+        Raises:
+          trio.WouldBlock: no message that matches is there.
+          PortDied: the port has died.
+          trio.BusyResourceError: another task is already receiving from this port.
+          RuntimeError: the port has no mailbox, or the caller is no task of Trio.
+        """
+        return self._receiver().receive_nowait(pattern)
+
     def __aiter__(self) -> AsyncIterator[tuple[Any, ...]]:
         """Messages, one after the other.
 

@@ -133,9 +133,12 @@ class Child:
       settled: set when the first start has succeeded or failed, or when the child was taken out before.
       gone: set when the child is taken out: it has ended for good.
       failure: the exception that the first start has raised.
+      refusal: what to raise if it was taken out before its first start had succeeded or failed.
     """
 
-    __slots__ = (*("context", "failure", "gone", "key", "kind", "reference", "scope", "settings", "settled", "turn"),)
+    __slots__ = (
+        *("context", "failure", "gone", "key", "kind", "reference", "refusal", "scope", "settings", "settled", "turn"),
+    )
 
     def __init__(self, key: str, kind: Kind, settings: ChildSettings, reference: ChildRef) -> None:
         self.key = key
@@ -148,3 +151,4 @@ class Child:
         self.settled = trio.Event()
         self.gone = trio.Event()
         self.failure: Exception | None = None
+        self.refusal: Exception | None = None

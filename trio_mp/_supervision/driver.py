@@ -209,7 +209,8 @@ class Driver:
           settings: what the program has said about the child.
 
         Raises:
-          trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started.
+          trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started; or another
+            task has stopped the child before.
           PortDied: the caller is a task of a dead port, and has not unwound yet.
           RuntimeError: the caller's thread does not run the node.
           whatever the start raises.
@@ -229,7 +230,7 @@ class Driver:
                     extra=fields("start_failed", self.runtime.id),
                 )
             raise
-        failure, child.failure = child.failure, None
+        failure, child.failure = child.failure or child.refusal, None
         if failure is not None:
             raise failure
         return child.reference
@@ -400,8 +401,10 @@ class Driver:
 
     def _forget(self, child: Child) -> None:
         """Wake all that wait for a child that was taken out."""
-        if child.failure is None and not child.settled.is_set():
-            child.failure = trio.ClosedResourceError(f"{self.label} has ended before {child.key} had started")
+        if not child.settled.is_set():
+            ended = self._rules.ending or self._ended.is_set()
+            why = f" has ended before {child.key} had" if ended else f": {child.key} was stopped before it had"
+            child.refusal = trio.ClosedResourceError(f"{self.label}{why} started")
         if not self._rules.ending:
             self._errors.pop(child.key, None)
         child.reference._leave()

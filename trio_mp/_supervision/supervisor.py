@@ -86,7 +86,8 @@ class Supervisor:
         Raises:
           whatever the function raises before it has called `started`; RuntimeError: it returned before.
           TypeError, ValueError: an argument cannot work; the text names it.
-          trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started.
+          trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started; or another task
+            has stopped the child before.
         """
         check_function("start()", async_function)
         settings = check_child(
@@ -137,7 +138,8 @@ class Supervisor:
           PortDied: as `Node.start_on`.
           TypeError, ValueError: an argument cannot work; the text names it.
           RuntimeError: the child is to run on another node, and this node has no network.
-          trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started.
+          trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started; or another task
+            has stopped the child before.
         """
         check_place(where)
         reference = check_reference(function)
@@ -199,7 +201,8 @@ class Supervisor:
           trio.TooSlowError: the process was not up in time, and was killed.
           OSError: the process could not be launched.
           TypeError, ValueError: an argument cannot work; the text names it.
-          trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started.
+          trio.ClosedResourceError: the supervisor is ending, or has ended before the child had started; or another task
+            has stopped the child before.
         """
         words = check_command(command)
         settings = check_child(
