@@ -24,6 +24,8 @@ TERMS = """
     node name | net_ticktime | creation | rpc | erpc | `ets` | mnesia | port driver | NIF | observer | `dbg`
     proc_lib | init:stop | Preemption | Hot code loading | All cores | order and loss | inet_tls | transitive
     isolation of memory | monitor_nodes | suspended | external term format
+    `Name ! Message` | after 0 | unlink | demonitor | flush | `exit(Pid, normal)` | is_process_alive | noreply
+    gen_server:reply | gen_statem | gen_event | simple_one_for_one | pg:monitor | {global, Name} | terminate/2 | init
 """
 
 
