@@ -232,7 +232,11 @@ def node_closed(node_id: str) -> Reason:
 
 
 def node_failed(error: BaseException | None) -> Reason:
-    """The reason of all ports of a node whose block was left by an exception."""
+    """The reason of all ports of a node whose block was left by an exception.
+
+    After a `KeyboardInterrupt`, a `SystemExit` or a cancellation the node ends without closing, and monitors on other
+    nodes get a `transport_error` instead.
+    """
     return ("node_failed", exception_reason(error)[1] if error is not None else "cancelled")
 
 

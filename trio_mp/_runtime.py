@@ -239,7 +239,7 @@ class Runtime:
             route: tuple[Peer | None, str] = (None, name)
         elif self.network is None:
             raise RuntimeError(
-                f"port: expected one of {self.id}, which has no network, got {port!s};"
+                f"port: expected a port of the node {self.id!r}, which has no network, got {port!s};"
                 " give open_node() binds or seeds, and a secret"
             )
         else:

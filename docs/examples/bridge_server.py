@@ -43,6 +43,8 @@ def open_hall(node: Node) -> Port:
             say(f"* {nick} has left")
 
         guests[guest] = nick
+        # Here, and not in `connect`: a monitor ends with the port that has set it, so a bridge-head's own monitor would
+        # say nothing when the bridge-head dies.
         node.monitor(guest, left)
         say(f"* {nick} has joined")
 

@@ -116,7 +116,7 @@ async def test_a_port_of_a_closed_node_and_a_closed_node() -> None:
         port = gone.port()
     async with open_node("here") as node:
         for method in sorted(set(TAKES_PORT) - {"node_of"}):
-            with pytest.raises(RuntimeError, match=rf"one of here, which has no network, got {port}; .* binds"):
+            with pytest.raises(RuntimeError, match=rf"of the node 'here', which has no network, got {port}; .* binds"):
                 await attempt(functools.partial(TAKES_PORT[method], node, port))
     uses: list[Callable[..., object]] = [gone.port, lambda: gone.start_port(trio.sleep), port.kill]
     uses += [functools.partial(TAKES_PORT[name], gone, port) for name in sorted(set(TAKES_PORT) - {"node_of"})]

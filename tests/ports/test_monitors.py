@@ -13,7 +13,7 @@ import trio
 from reason_helpers import Died
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
-from trio_mp import Monitor, Port, PortDied, current_port, open_node
+from trio_mp import ChildRef, Monitor, Port, PortDied, current_port, open_node
 from trio_mp._ports.port import state_of
 
 
@@ -472,7 +472,6 @@ async def test_a_node_keeps_nothing_of_monitors_that_have_ended() -> None:
         node.kill(dying)
         await wait_all_tasks_blocked()
         assert not state_of(owner).owned
-        owner.run(node.monitor, owner, lambda *_: None)
         other = node.port()
         owner.run(node.monitor, other, lambda *_: None)
         owner.run(node.monitor, node.id, lambda *_: None)
@@ -482,15 +481,58 @@ async def test_a_node_keeps_nothing_of_monitors_that_have_ended() -> None:
         assert not node._runtime._node_monitors
 
 
-async def test_a_port_that_monitors_itself_is_not_told() -> None:
-    """The monitor ends with the port that set it."""
+@pytest.mark.parametrize("action", ["callback", "port"])
+async def test_a_port_that_monitors_itself_is_refused(action: str) -> None:
+    """The monitor would end with the port that set it, and so could never tell of its death."""
     async with open_node() as node:
-        seen: list[object] = []
+        refused: list[str] = []
+        other = node.port()
         port = node.port()
-        port.run(node.monitor, port, lambda *_: seen.append("called"))
-        node.kill(port)
+
+        def monitor(watched: str) -> None:
+            with pytest.raises(ValueError, match=r"expected another port, .* in a port that lives longer") as caught:
+                node.monitor(watched, (lambda *_: None) if action == "callback" else other)
+            refused.append(str(caught.value))
+
+        port.run(monitor, port)
+        port.run(monitor, str(port))
+        assert len(refused) == 2
+        assert str(port) in refused[0]
+        assert port.alive
+        assert not state_of(port).monitors
+
+
+async def test_a_child_that_monitors_itself_by_its_reference_is_refused() -> None:
+    async with open_node() as node, node.open_supervisor() as supervisor:
+        children: list[ChildRef] = []
+
+        async def child(port: Port, *, task_status: trio.TaskStatus[None]) -> None:
+            task_status.started()
+            await port.receive("monitor")
+            with pytest.raises(ValueError, match="expected another port"):
+                node.monitor(children[0], lambda *_: None)
+            children.clear()
+            await trio.sleep_forever()
+
+        children.append(await supervisor.start(child))
+        node.send(children[0], "monitor")
         await wait_all_tasks_blocked()
-        assert not seen
+        assert not children
+
+
+async def test_a_port_may_wait_for_its_own_death_and_set_links_of_its_own() -> None:
+    """These do not need the port to be told afterwards: a wait is broken off, and a link kills the other port."""
+    async with open_node() as node:
+        other = node.port()
+
+        async def wait(port: Port) -> None:
+            node.link(port, other)
+            with node.move_on_death(port):
+                node.kill(port, "why", "because")
+                await trio.sleep_forever()
+
+        assert await node.wait_death(node.start_port(wait)) == ("why", "because")
+        assert not other.alive
 
 
 # Scopes tied to a port ----------------------------------------------------------------------------------------------

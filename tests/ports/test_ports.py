@@ -729,7 +729,7 @@ async def test_a_port_of_another_node_needs_a_network() -> None:
             lambda: node.spawn("elsewhere", "module:function"),
         ]
         for use in uses:
-            with pytest.raises(RuntimeError, match=r"here, which has no network, got elsewhere"):
+            with pytest.raises(RuntimeError, match=r"'here', which has no network, got elsewhere"):
                 use()
 
 

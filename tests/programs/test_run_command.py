@@ -247,6 +247,8 @@ WRONG = [
         "app:one(node, word): the arguments [] behind the node do not fit: missing a required argument: 'word'",
     ),
     (["app:one", "a", "b"], "app:one(node, word): the arguments ['a', 'b'] behind the node do not fit: too many"),
+    (["profile", "seed"], "run: expected MODULE, got 'profile seed'; write --profile seed"),
+    (["profile"], "run: expected MODULE, got 'profile'; write --profile NAME"),
     ([], "expected MODULE, or services in the profile, got neither"),
     (["--id", "/%", "app"], "--id: expected 1 to 255 of the characters"),
     (["--seed", "x:y", "app"], "--seed: expected"),

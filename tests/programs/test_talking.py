@@ -375,6 +375,9 @@ WRONG = [
     (["nodes", "--wach"], "unrecognized arguments: --wach"),
     (["ping", "w1", "--timeout", "-1"], "argument --timeout"),
     (["pin"], "expected a command, got 'pin'; did you mean ping?"),
+    (["eval"], "expected a command, got 'eval'; did you mean shell?"),
+    (["profile", "seed", "binds", "*:4040"], "got 'seed'; did you mean `trio-mp profile set seed binds …`?"),
+    (["profile", "lst", "x"], "got 'lst'; did you mean list?"),
     (["--json", "ping"], "expected a command first, got '--json': options stand behind the command"),
 ]
 

@@ -167,7 +167,7 @@ class TestARegistration:
 
     @pytest.mark.parametrize("port", ["b#" + "x" * 16 + ".1", "b"])
     async def test_without_a_network_is_for_ports_of_this_node(self, node: Node, port: str) -> None:
-        with pytest.raises(RuntimeError, match="expected one of a, which has no network"):
+        with pytest.raises(RuntimeError, match="expected a port of the node 'a', which has no network"):
             node.database.register("red", port)
 
     async def test_is_for_ports(self, node: Node) -> None:

@@ -12,7 +12,7 @@ import trio
 from .._channels.ends import ChannelReceiver, ChannelSender
 from .._groups.group import Group, GroupBlock, check_group
 from .._groups.singleton import TurnTaker, check_singleton
-from .._ids import node_of
+from .._ids import PortReference, node_of
 from .._inspection.inspector import Inspector
 from .._peers.peer import Peer
 from .._ports.instruments import Instrument
@@ -366,14 +366,24 @@ class Node:
             sent with the reason's elements appended.
           message: what to send.
 
-        The monitor ends with the port that set it. A port that does not exist fires it with `("no_such_port", …)`.
+        The monitor ends with the port that set it, untold: set it in a port that lives longer than the monitored one,
+        or outside of ports. A port that does not exist fires it with `("no_such_port", …)`.
 
         Raises:
           TypeError: the action is neither a sync function nor a port.
+          ValueError: a port monitors itself.
           what `send` raises.
         """
         callback = callback_of(self._runtime, action, message)
-        return self._runtime.monitor(port, callback, self._runtime.owner())
+        owner = self._runtime.owner()
+        if owner is not None and (port.port if isinstance(port, PortReference) else port) == owner:
+            self._runtime.check_open()
+            # It would be silent for ever: it ends with its port, before it could fire.
+            raise ValueError(
+                f"monitor(): expected another port, got the port {owner} that sets the monitor, which ends with it;"
+                " set it in a port that lives longer, or outside of ports"
+            )
+        return self._runtime.monitor(port, callback, owner)
 
     def link(self, port: str | ChildRef, to: str | ChildRef | None = None) -> Monitor:
         """Kill a port, with the same reason, when another one dies abnormally or is lost. One way.

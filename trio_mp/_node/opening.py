@@ -52,8 +52,8 @@ async def open_node(
       settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
 
         - `binds`: addresses to listen on: `unix:PATH` or `host:port`. `*` stands for all
-          interfaces, and port 0 for any free port. `fd:N` is a listening socket with which the
-          process was started, by the number of its descriptor, and `fd:NAME` one that systemd
+          interfaces, and port 0 or `*` for any free port. `fd:N` is a listening socket with which
+          the process was started, by the number of its descriptor, and `fd:NAME` one that systemd
           passes by this name. Without `binds` a node with seeds listens beside the first seed that
           it reaches: on a socket in the directory of a `unix:` seed, else on a free port of the IP
           address from which it reaches the seed. With `()` it listens nowhere.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
 from typing import TypeAlias
 
 from .._errors import ConfigurationError
@@ -13,6 +15,9 @@ DEFAULT_PORT = 4040
 
 UNIX_PATH_LIMIT = 103
 """The longest path of a Unix socket, in bytes: 103 on macOS, 107 on Linux."""
+
+_ENDS_IN_A_NUMBER = re.compile(r"(?:[^:]*\.)?(?:\d+|0x[0-9a-f]*)\.?", re.IGNORECASE)
+"""A host that resolvers read as an IPv4 address, and no name of DNS ends so: the rule of the URL standard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
 
     Args:
       text: `unix:PATH`, `host:port`, `[IPv6 address]:port`, or a host alone for the default port; to listen, also `*`
-        for all interfaces, and port `0` or `*` for any free one.
+        for all interfaces, and port `0` or `*` for any free one. A port alone is no address.
       setting: the place that an error names, such as the name of a setting.
 
     Raises:
@@ -122,6 +127,11 @@ def parse_address(text: object, *, setting: str = "address") -> Address:
     host, port = _split_host(text)
     if host in {"", "unix", "fd"} or any(character.isspace() or character in "/[]" for character in host):
         raise ConfigurationError(f"{setting}: expected 'host:port' or 'unix:PATH', got {text!r}{_hint(text)}")
+    if _ENDS_IN_A_NUMBER.fullmatch(host) and not _is_ipv4(host):
+        # Resolvers would take 4041 for 0.0.15.201, and 0 for this machine: a node would dial that for ever.
+        raise ConfigurationError(
+            f"{setting}: expected a host name or an IP address, got {text!r}{_hint_for_number(host, port)}"
+        )
     if port in {"", "*"}:
         return TCPAddress(host, 0 if port else DEFAULT_PORT)
     # The length is looked at first, because Python refuses to read a number of some thousand digits.
@@ -216,6 +226,23 @@ def _hint(text: str) -> str:
         return f"; write it without the '/': {text.rstrip('/')!r}"
     if text.count(":") > 1 and "[" not in text:
         return "; write an IPv6 address in brackets: '[::1]:4040'"
+    return ""
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        IPv4Address(host)
+    except AddressValueError:
+        return False
+    return True
+
+
+def _hint_for_number(host: str, port: str) -> str:
+    """What the writer of a number in the place of a host may have meant, as the end of an error; empty if unclear."""
+    if host == "0":
+        return f"; did you mean {'*:' + port!r}?" if port else "; '*:0' listens at a free port"
+    if not port and host.isascii() and host.isdigit() and len(host) < 6 and int(host) < 65536:
+        return f"; did you mean {'*:' + host!r}?"
     return ""
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 ABOUT = "Message passing for Trio programs: nodes, ports, monitors, and no silent holes."
 
+NEAR_IN_SENSE = {"eval": "shell"}
+"""The command for a word that looks like another one."""
+
 
 class ArgumentParser(argparse.ArgumentParser):
     """A parser that answers a wrong command line with one line, which says where the help is."""
@@ -146,7 +149,7 @@ def find_command(words: Sequence[str]) -> tuple[Command, Sequence[str]]:
             _print_and_exit(help_of_family(word, family))
         found = next((command for command in family if command.name.split()[1:] == list(words[1:2])), None)
         if found is None:
-            _refuse(f"trio-mp {word}", words[1:2], [command.name.split()[1] for command in family])
+            _refuse(f"trio-mp {word}", words[1:], [command.name.split()[1] for command in family])
         return found, words[2:]
     found = next((command for command in commands if command.name == word), None)
     if found is None:
@@ -169,8 +172,13 @@ def _refuse(program: str, words: Sequence[str], names: Sequence[str]) -> NoRetur
     elif words[0].startswith("-"):
         told = f"expected a command first, got {words[0]!r}: options stand behind the command"
     else:
-        near = difflib.get_close_matches(words[0], names, n=1)
-        told = f"expected a command, got {words[0]!r}{f'; did you mean {near[0]}?' if near else ''}"
+        known = [name for name in (NEAR_IN_SENSE.get(words[0]),) if name in names]
+        near = known or difflib.get_close_matches(words[0], names, n=1)
+        meant = near[0] if near else ""
+        if not near and program == "trio-mp profile" and len(words) > 2:
+            # `profile NAME SETTING VALUE`, as the tool of AnyEvent::MP has it.
+            meant = f"`trio-mp profile set {words[0]} {words[1]} …`"
+        told = f"expected a command, got {words[0]!r}{f'; did you mean {meant}?' if meant else ''}"
     print(f"{program}: {told}; `{program} --help` shows all commands", file=sys.stderr)
     raise SystemExit(exits.USAGE)
 

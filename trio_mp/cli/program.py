@@ -54,6 +54,10 @@ def find_program(words: Sequence[str]) -> Program:
       whatever the module raises when it is imported.
     """
     text, *arguments = words
+    if text == "profile" and not (Path("profile.py").exists() or Path("profile").is_dir()):
+        # So the tool of AnyEvent::MP has it. Python has a module of this name, whose error would lead astray.
+        got, name = " ".join(words[:2]), (arguments or ["NAME"])[0]
+        raise ConfigurationError(f"run: expected MODULE, got {got!r}; write --profile {name}")
     reference = _reference(text)
     module = _import(reference.module)
     name = f"{reference.module}:{reference.function}"
