@@ -236,9 +236,9 @@ async def test_a_signal_while_the_last_block_is_left_comes_again_to_the_handler_
             async with stop_on_signals(node) as stopping:
                 leave = stopping._leave
 
-                def leave_late(*, cancelled: bool) -> None:
+                def leave_late() -> None:
                     signal.raise_signal(number)
-                    leave(cancelled=cancelled)
+                    leave()
 
                 stopping._leave = leave_late  # type: ignore[method-assign]
             assert heard == [number]
@@ -581,13 +581,105 @@ async def test_a_reader_that_is_gone_does_not_end_the_node(autojump_clock: MockC
         assert (stopping.cut_short, stopping.exit_status) == (False, 0)
 
 
-async def test_a_program_that_ends_by_itself_while_it_drains(autojump_clock: MockClock) -> None:
-    async with pair_with_a_call(100) as (node, _):
+async def test_a_program_that_ends_by_itself_while_it_drains_waits_for_the_drain(autojump_clock: MockClock) -> None:
+    async with pair_with_a_call(10) as (node, answers):
         async with stop_on_signals(node) as stopping:
             signal.raise_signal(signal.SIGTERM)
             await node.draining.wait()
-        assert (stopping.over.is_set(), stopping.cut_short) == (True, False)
+        assert answers == ["done"]
+        assert (stopping.over.is_set(), stopping.cut_short, stopping.unfinished) == (True, False, ())
+
+
+async def test_the_wait_for_the_drain_ends_when_its_time_is_up(autojump_clock: MockClock) -> None:
+    async with pair_with_a_call(100, drain_timeout=7) as (node, _):
+        start = trio.current_time()
+        async with stop_on_signals(node) as stopping:
+            signal.raise_signal(signal.SIGTERM)
+            await node.draining.wait()
+        assert trio.current_time() - start == pytest.approx(7)
+        assert (stopping.cut_short, stopping.exit_status) == (True, 1)
         assert any(each.port.startswith("b#") for each in stopping.unfinished)
+
+
+@pytest.mark.parametrize("ended_by", ["a second signal", "a cancellation"])
+async def test_the_wait_for_the_drain_can_be_ended(ended_by: str, autojump_clock: MockClock) -> None:
+    before = handlers()
+    async with pair_with_a_call(1000, drain_timeout=500) as (node, _), trio.open_nursery() as nursery:
+        start = trio.current_time()
+
+        async def end() -> None:
+            await trio.sleep(3)
+            if ended_by == "a second signal":
+                signal.raise_signal(signal.SIGTERM)
+            else:
+                nursery.cancel_scope.cancel()
+
+        nursery.start_soon(end)
+        async with stop_on_signals(node) as stopping:
+            signal.raise_signal(signal.SIGTERM)
+            await node.draining.wait()
+    assert nursery.cancel_scope.cancelled_caught == (ended_by == "a cancellation")
+    assert trio.current_time() - start == 3
+    assert stopping.cut_short
+    assert handlers() == before
+
+
+def test_a_second_ctrl_c_interrupts_the_wait_for_the_drain() -> None:
+    async def interrupted(node: Node) -> Stopping:
+        async with trio.open_nursery() as nursery:
+
+            async def interrupt() -> None:
+                await trio.sleep(3)
+                signal.raise_signal(signal.SIGINT)
+
+            nursery.start_soon(interrupt)
+            async with stop_on_signals(node) as stopping:
+                signal.raise_signal(signal.SIGINT)
+                await node.draining.wait()
+        return stopping
+
+    async def main() -> None:
+        before = signal.getsignal(signal.SIGINT)
+        async with pair_with_a_call(1000, drain_timeout=500) as (node, _):
+            start = trio.current_time()
+            with pytest.raises(BaseExceptionGroup) as caught:
+                await interrupted(node)
+            assert caught.value.split(KeyboardInterrupt)[1] is None
+            assert trio.current_time() - start == 3
+            assert signal.getsignal(signal.SIGINT) is before
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_an_exception_does_not_wait_for_the_drain(autojump_clock: MockClock) -> None:
+    async with pair_with_a_call(100) as (node, _):
+        start, stopping = trio.current_time(), stop_on_signals(node)
+        assert isinstance(stopping, Stopping)
+        with pytest.raises(ZeroDivisionError):
+            async with stopping:
+                signal.raise_signal(signal.SIGTERM)
+                await node.draining.wait()
+                raise ZeroDivisionError
+        assert trio.current_time() == start
+        assert (stopping.over.is_set(), stopping.cut_short) == (True, True)
+        assert any(each.port.startswith("b#") for each in stopping.unfinished)
+
+
+async def test_a_child_that_is_not_restarted_does_not_cut_the_drain_short(autojump_clock: MockClock) -> None:
+    """The tutorial's program: it waits for its supervisor, whose only child dies while the node drains."""
+
+    async def fail_at_once(port: Any, task_status: Any) -> None:
+        task_status.started()
+        await node.draining.wait()
+        raise ValueError("unlucky")
+
+    async with pair_with_a_call(10) as (node, answers):
+        async with stop_on_signals(node) as stopping, node.open_supervisor() as supervisor:
+            await supervisor.start(fail_at_once)
+            signal.raise_signal(signal.SIGTERM)
+            await supervisor.wait()
+        assert answers == ["done"]
+        assert not stopping.cut_short
 
 
 # Who starts a process again ------------------------------------------------------------------------------------------

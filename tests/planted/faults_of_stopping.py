@@ -191,6 +191,18 @@ STOPPING = (
         (f"{_TESTS}::test_a_signal_while_a_command_closes_its_node",),
     ),
     Fault(
+        "left_while_it_drains",
+        "a program that ends by itself while its node drains does not wait for the drain",
+        (Change(_SIGNALS, "            if error is None and self.begun.is_set():\n", "            if False:\n"),),
+        (f"{_TESTS}::test_a_child_that_is_not_restarted_does_not_cut_the_drain_short",),
+    ),
+    Fault(
+        "exception_waits_for_the_drain",
+        "an exception leaves the block of a node that drains only when the drain has ended",
+        (Change(_SIGNALS, "            if error is None and self.begun.is_set():\n", "            if self.begun.is_set():\n"),),
+        (f"{_TESTS}::test_an_exception_does_not_wait_for_the_drain",),
+    ),
+    Fault(
         "cut_short_is_well",
         "the exit status does not say that the drain was cut short",
         (Change(_SIGNALS, "or int(self.cut_short)", "or 0"),),

@@ -53,8 +53,11 @@ def stop_on_signals(node: Node) -> AbstractAsyncContextManager[Stopping, bool]:
     Args:
       node: the node.
 
-    Entering and leaving are checkpoints; leaving cannot be cancelled there. If another scope cancels the block, nothing
-    is drained.
+    A block that ends by itself while the node drains waits for the drain: else the node would close, and cut it short.
+    A second signal, or a cancellation from outside, ends that wait. An exception that leaves the block does not wait:
+    the drain is cut short, and `cut_short` is True.
+
+    Entering and leaving are checkpoints. If another scope cancels the block, nothing is drained.
 
     Raises:
       RuntimeError: this is not the main thread, which alone gets signals.
@@ -71,7 +74,8 @@ class Stopping:
       cause: why, such as `"SIGTERM"`; empty before.
       over: set when the node has drained, its time was up, or it has closed; the block is cancelled then.
       unfinished: what was unfinished then, by ports.
-      cut_short: whether the node had not drained: its time was up, or a second signal came.
+      cut_short: whether the node had not drained: its time was up, a second signal came, or the block was left by an
+        exception or a cancellation from outside.
       restarter: who starts the process again when it ends with the status 75, for people; empty if nobody is known.
     """
 
@@ -144,21 +148,27 @@ class Stopping:
         # Also for operators that wait until it is over: the node may close now, and their answers are queued before.
         await trio.lowlevel.cancel_shielded_checkpoint()
         try:
-            self._leave(cancelled=is_cancellation(error))
+            if error is None and self.begun.is_set():
+                # The program has ended by itself, perhaps because a child was not restarted. The node would close, and
+                # end the calls that it drains for.
+                await self.over.wait()
         finally:
-            # Last, because it may raise what is left of the block's exceptions.
-            caught = self._scope.__exit__(kind, error, trace)
+            try:
+                self._leave()
+            finally:
+                # Last, because it may raise what is left of the block's exceptions.
+                caught = self._scope.__exit__(kind, error, trace)
         return caught
 
-    def _leave(self, *, cancelled: bool) -> None:
+    def _leave(self) -> None:
         assert self._task is not None
         self._task.cancel()
         if self.begun.is_set() and not self.over.is_set():
-            # The program has ended by itself, or another scope ends it: whoever has asked hears how far the node is.
+            # By an exception, or another scope has cancelled the block: whoever has asked hears how far the node is.
             with suppress(trio.ClosedResourceError):
                 self.unfinished = self._left()
                 self._report(self.unfinished)
-            self.cut_short = cancelled
+            self.cut_short = True
             self.over.set()
         try:
             STOPPING_PROCESS.leave(self)

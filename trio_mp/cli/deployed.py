@@ -128,18 +128,19 @@ class DeployedNode:
             settings = self._adjust(found)
             # Started here and not by the node, so that their exceptions can be told from those of its opening.
             services = find_services(checked_services("services", settings.pop("services", ())))
+            status = OK
             async with self._open_node(node_id, settings) as node:
                 self._opened = True
                 async with self._stop(node, Output(self._arguments).say) as stopping:
                     start_services(node, map(self._watch, services))
                     node._runtime.standing.start()
                     try:
-                        return await self._main(node)
+                        status = await self._main(node)
                     except SystemExit as left:
                         # The node closes in good order first: what was sent before still goes out.
                         return left
-            # A signal, an operator or the parent of this process has ended it.
-            return stopping.exit_status
+            # Also when the program has ended by itself: leaving the block waits for a drain, which may be cut short.
+            return status or stopping.exit_status
         return OK
 
 
