@@ -737,7 +737,8 @@ class Node:
             first, the last first.
           limit: how many restarts are allowed within `within` seconds. With one more the supervisor gives up.
           within: for how many seconds a restart counts.
-          backoff: how long restarts wait; None for not at all.
+          backoff: how long restarts wait; None for not at all. With the default, one child alone never exceeds a limit
+            above 7 within 5 seconds: it is started again for ever.
           auto_shutdown: whether the supervisor ends with its significant children: `"never"`, with any of them
             (`"any_significant"`) or with the last of them (`"all_significant"`). The block is cancelled then, and left
             without an exception.
