@@ -17,7 +17,7 @@ from busy_ports import busy_port
 from network_helpers import FakeNetwork, Inbox, Notices, open_pair, open_test_node
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_mp import Node, Stopping, open_node, stop_on_signals
+from trio_mp import Node, Port, Stopping, open_node, stop_on_signals
 from trio_mp._node.signals import STOPPING_PROCESS, StoppingProcess, manager_of
 
 both_signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -652,32 +652,65 @@ def test_a_second_ctrl_c_interrupts_the_wait_for_the_drain() -> None:
 
 
 async def test_an_exception_does_not_wait_for_the_drain(autojump_clock: MockClock) -> None:
+    async def fail_while_it_drains(stopping: Any) -> None:
+        async with stopping:
+            signal.raise_signal(signal.SIGTERM)
+            await node.draining.wait()
+            raise ZeroDivisionError
+
     async with pair_with_a_call(100) as (node, _):
         start, stopping = trio.current_time(), stop_on_signals(node)
         assert isinstance(stopping, Stopping)
         with pytest.raises(ZeroDivisionError):
-            async with stopping:
-                signal.raise_signal(signal.SIGTERM)
-                await node.draining.wait()
-                raise ZeroDivisionError
+            await fail_while_it_drains(stopping)
         assert trio.current_time() == start
         assert (stopping.over.is_set(), stopping.cut_short) == (True, True)
         assert any(each.port.startswith("b#") for each in stopping.unfinished)
 
 
+async def fail_in_the_drain(port: Port, task_status: trio.TaskStatus[None]) -> None:
+    task_status.started()
+    await port.node.draining.wait()
+    raise ValueError("unlucky")
+
+
 async def test_a_child_that_is_not_restarted_does_not_cut_the_drain_short(autojump_clock: MockClock) -> None:
     """The tutorial's program: it waits for its supervisor, whose only child dies while the node drains."""
-
-    async def fail_at_once(port: Any, task_status: Any) -> None:
-        task_status.started()
-        await node.draining.wait()
-        raise ValueError("unlucky")
-
     async with pair_with_a_call(10) as (node, answers):
         async with stop_on_signals(node) as stopping, node.open_supervisor() as supervisor:
-            await supervisor.start(fail_at_once)
+            await supervisor.start(fail_in_the_drain)
             signal.raise_signal(signal.SIGTERM)
             await supervisor.wait()
+        assert answers == ["done"]
+        assert not stopping.cut_short
+
+
+async def test_a_child_that_is_not_restarted_does_not_end_the_supervisor_around_its_own(
+    autojump_clock: MockClock,
+) -> None:
+    async def answer_late(port: Port, task_status: trio.TaskStatus[None]) -> None:
+        @port.on("work", reply=True)
+        async def work() -> str:
+            await trio.sleep(10)
+            return "done"
+
+        task_status.started()
+        await trio.sleep_forever()
+
+    answers: list[object] = []
+
+    async def call() -> None:
+        answers.append(await node.call(child, "work", reply=str))
+
+    async with open_node() as node, trio.open_nursery() as nursery:
+        async with stop_on_signals(node) as stopping, node.open_supervisor() as outer:
+            child = await outer.start(answer_late)
+            nursery.start_soon(call)
+            async with node.open_supervisor() as inner:
+                await inner.start(fail_in_the_drain)
+                await wait_all_tasks_blocked()
+                signal.raise_signal(signal.SIGTERM)
+                await inner.wait()
         assert answers == ["done"]
         assert not stopping.cut_short
 

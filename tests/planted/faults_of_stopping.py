@@ -5,6 +5,8 @@ from __future__ import annotations
 from .fault import Change, Fault
 
 _SIGNALS = "_node/signals.py"
+_DRIVER = "_supervision/driver.py"
+_DRAIN = "_services/drain.py"
 _OPENING = "_node/opening.py"
 _DEPLOYED = "cli/deployed.py"
 _WORKERS = "cli/workers.py"
@@ -194,12 +196,31 @@ STOPPING = (
         "left_while_it_drains",
         "a program that ends by itself while its node drains does not wait for the drain",
         (Change(_SIGNALS, "            if error is None and self.begun.is_set():\n", "            if False:\n"),),
-        (f"{_TESTS}::test_a_child_that_is_not_restarted_does_not_cut_the_drain_short",),
+        (f"{_TESTS}::test_a_program_that_ends_by_itself_while_it_drains_waits_for_the_drain",),
+    ),
+    Fault(
+        "missed_children_end_the_program",
+        "a permanent child that dies in a drain has `Supervisor.wait` return, and what still drains is left",
+        (Change(_DRIVER, "if self._rules.misses_permanent and self.runtime.standing.drains:", "if False:"),),
+        (f"{_TESTS}::test_a_child_that_is_not_restarted_does_not_end_the_supervisor_around_its_own",),
+    ),
+    Fault(
+        "wait_is_not_woken",
+        "a supervisor does not notice that the drain has ended, and its `wait` does not return",
+        (Change(_DRAIN, "                    supervisor.drain_ended()\n", "                    pass\n"),),
+        ("tests/supervision/test_children.py::test_wait_returns_when_the_drain_has_ended",),
+        hangs=True,
     ),
     Fault(
         "exception_waits_for_the_drain",
         "an exception leaves the block of a node that drains only when the drain has ended",
-        (Change(_SIGNALS, "            if error is None and self.begun.is_set():\n", "            if self.begun.is_set():\n"),),
+        (
+            Change(
+                _SIGNALS,
+                "            if error is None and self.begun.is_set():\n",
+                "            if self.begun.is_set():\n",
+            ),
+        ),
         (f"{_TESTS}::test_an_exception_does_not_wait_for_the_drain",),
     ),
     Fault(

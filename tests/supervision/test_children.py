@@ -542,3 +542,36 @@ async def test_a_child_that_is_dead_already_is_found_out(autojump_clock: MockClo
         await crew.wait()
         with pytest.raises(PortDied, match="it ended normally"):
             await child.up()
+
+
+# On a node that drains -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("restart", ["permanent", "transient"])
+@pytest.mark.parametrize("ends", ["by itself", "by its time"])
+async def test_wait_returns_when_the_drain_has_ended(restart: Any, ends: str, autojump_clock: MockClock) -> None:
+    async def die(port: Port, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await port.node.draining.wait()
+        raise Crash
+
+    async def drain() -> None:
+        with trio.move_on_after(5 if ends == "by its time" else 50):
+            await node.drain()
+
+    async with open_node() as node, node.open_supervisor() as crew, trio.open_nursery() as nursery:
+        port = node.port()
+
+        @port.on("work")
+        async def work() -> None:
+            await trio.sleep(10)
+
+        node.send(port, "work")
+        child = await crew.start(die, restart=restart)
+        nursery.start_soon(drain)
+        # A transient child may end for good, and whoever waits for it is perhaps what drains.
+        expected = 0 if restart == "transient" else 5 if ends == "by its time" else 10
+        await crew.wait()
+        assert trio.current_time() == pytest.approx(expected, abs=0.2)
+        with pytest.raises(PortDied):
+            await child.up()

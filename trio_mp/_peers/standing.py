@@ -33,6 +33,7 @@ class Standing:
         network. It stays set: a node that has lost its global node looks for another.
       started: set when this node listens, and the services of its setting have started.
       draining: set when this node has begun to drain; never unset.
+      drains: whether a task awaits the drain now.
       drained: whether nothing is unfinished any more that a drain waits for.
       stopping: whether the program is to end, for which the node drains first.
       closing: whether this node closes, or has closed.
@@ -47,6 +48,7 @@ class Standing:
         self.attached = trio.Event()
         self.started = trio.Event()
         self.draining = trio.Event()
+        self.drains = False
         self.drained = False
         self.stopping = False
         self.closing = False

@@ -37,6 +37,10 @@ class Supervising(Protocol):
         """Start nothing again that ends, as the node drains. What runs goes on running."""
         ...
 
+    def drain_ended(self) -> None:
+        """Note that no task awaits the drain of the node any more."""
+        ...
+
     def cancel(self) -> object:
         """Begin to stop all children: the port around it has died."""
         ...

@@ -190,6 +190,7 @@ class Supervision:
       ending: whether all is to end.
       frozen: whether nothing is started any more.
       restarts_nothing: whether no child that has been up is started any more.
+      misses_permanent: whether a permanent child is down that would be started again if anything were.
       ended: whether all has.
 
     Raises:
@@ -203,7 +204,7 @@ class Supervision:
     __slots__ = (
         *("_doomed", "_failed", "_recent", "_stale", "_unsettled"),
         *("auto_shutdown", "children", "ended", "ending", "first_delay", "frozen", "last_delay"),
-        *("limit", "restarts_nothing", "strategy", "within"),
+        *("limit", "misses_permanent", "restarts_nothing", "strategy", "within"),
     )
 
     def __init__(
@@ -231,7 +232,7 @@ class Supervision:
         self.children: dict[str, Child] = {}
         self.ending = False
         self.ended = False
-        self.frozen = self.restarts_nothing = False
+        self.frozen = self.restarts_nothing = self.misses_permanent = False
         self._failed: tuple[str, ...] = ()
         # When, and for whom, of the restarts that count.
         self._recent: deque[tuple[float, str]] = deque()
@@ -291,8 +292,7 @@ class Supervision:
                 # It runs, and was to be stopped for the sake of a restart.
                 child.doomed = False
             elif not child.new and child.state in (State.DOWN, State.STOPPING):
-                child.wanted, child.leaving = False, True
-                self._tidy(child)
+                self._call_off(child)
         return self._next(now)
 
     # What has happened ---------------------------------------------------------------------------------------------
@@ -374,8 +374,7 @@ class Supervision:
         """Rules 1, 2, 3, 5, 6 and 8: a child is down that is to run."""
         self._stale = True
         if self.frozen or self.restarts_nothing:
-            child.wanted, child.leaving = False, True
-            self._tidy(child)
+            self._call_off(child)
             return
         if counts:
             self._recent.append((now, child.name))
@@ -396,6 +395,12 @@ class Supervision:
                 other.wanted = True
             other.doomed = other.state is not State.DOWN
             self._tidy(other)
+
+    def _call_off(self, child: Child) -> None:
+        """Rule 6: a child is down that would be started again."""
+        child.wanted, child.leaving = False, True
+        self.misses_permanent |= child.restart is Restart.PERMANENT
+        self._tidy(child)
 
     def _tied_to(self, child: Child) -> list[Child]:
         """The others that are restarted with a child."""

@@ -129,10 +129,15 @@ class DrainService:
         """Note that the running task awaits the drain, for the length of the block."""
         awaiter = DrainAwaiter(trio.lowlevel.current_task(), self._runtime.owner(), current_call())
         self._awaiters[awaiter] = None
+        self._runtime.standing.drains = True
         try:
             yield awaiter
         finally:
             del self._awaiters[awaiter]
+            if not self._awaiters:
+                self._runtime.standing.drains = False
+                for supervisor in tuple(self._runtime.supervisors):
+                    supervisor.drain_ended()
 
     def _log_end(self, drained: Drained) -> None:
         left = listed(drained.unfinished, _SHOWN)

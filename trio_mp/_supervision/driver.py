@@ -148,6 +148,10 @@ class Driver:
         """See `Supervising.stop_restarting`."""
         self._feed(self._rules.stop_restarting(trio.current_time()))
 
+    def drain_ended(self) -> None:
+        """See `Supervising.drain_ended`."""
+        self._changed.unpark_all()
+
     async def wait_ended(self) -> None:
         """See `Supervising.wait_ended`."""
         await self._ended.wait()
@@ -279,8 +283,15 @@ class Driver:
     async def wait(self) -> None:
         """Wait until all children have ended for good. A checkpoint. Cancelled, it changes nothing."""
         await trio.lowlevel.checkpoint()
-        while any(child.wanted or child.state is not State.DOWN for child in self._rules.children.values()):
+        while self._holds():
             await self._changed.park()
+
+    def _holds(self) -> bool:
+        """Whether `wait` waits on."""
+        if self._rules.misses_permanent and self.runtime.standing.drains:
+            # A program that waits for permanent children would leave its block, and with it what still drains.
+            return True
+        return any(child.wanted or child.state is not State.DOWN for child in self._rules.children.values())
 
     # What the rules say --------------------------------------------------------------------------------------------
 

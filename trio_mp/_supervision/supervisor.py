@@ -232,8 +232,10 @@ class Supervisor:
     async def wait(self) -> None:
         """Wait until all children have ended for good; return at once if there are none. A checkpoint.
 
-        A permanent child never ends for good. Then `wait` waits until the block is cancelled, for example because the
-        supervisor gives up. Cancelled, it changes nothing.
+        A permanent child does not end for good, unless `stop` takes it out, or it dies while its node drains, when
+        nothing is restarted. In the second case `wait` returns only when no task awaits the drain any more, so that a
+        program which waits here does not leave its block before. Else `wait` waits until the block is cancelled, for
+        example because the supervisor gives up. Cancelled, it changes nothing.
         """
         await self._driver.wait()
 
