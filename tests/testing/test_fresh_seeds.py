@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from explorer.variants import NeverReports
 from fresh_seeds import BLOCK, LINE, PACKAGE, digest_of, first_seed, hammer, line_of, main, source_of
+from odd_seeds import fails_if_odd
 from tally import lines_in
 
 from trio_mp._peers import peer
 from trio_mp.testing._hammer import results_of
-from trio_mp.testing._seed import Result
 
 
 def make_checkout(folder: Path) -> Path:
@@ -121,10 +121,6 @@ def test_the_program_prints_one_line_and_fails_for_no_seed(
     assert line["source"].split()[0] in {"commit", "content"}
     assert line["first"] == first_seed(line["source"])
     assert "violations" in output.err
-
-
-def fails_if_odd(seed: int) -> Result:
-    return Result(seed, violation="odd" if seed % 2 else "")
 
 
 def test_seeds_may_be_endless(caplog: pytest.LogCaptureFixture) -> None:
