@@ -103,7 +103,7 @@ async def test_the_counterparts_run(short_directory: Path) -> None:
                 if "--id" in line:
                     await program.expect(rf"the seed {re.escape(socket.gethostname())} runs")
             else:
-                await program.expect(r" run in the node anon/")
+                await program.expect(r" runs? in the node anon/")
             if "mysrvnode" in line:
                 await program.expect("^the service runs in anon/")
         for program in reversed(programs):

@@ -293,6 +293,13 @@ def terminal_of_crew(crew: tuple[Node, Node], short_directory: Path) -> Terminal
     return Terminal(crew[0], short_directory)
 
 
+async def test_a_node_that_is_alone_is_global(short_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    binds = [f"unix:{short_directory}/alone"]
+    async with open_node("alone", binds=binds, secret=SECRET, profile=False, inspect="read") as node:
+        _, row = (await Here(Terminal(node, short_directory), capsys).run("links")).out.splitlines()
+    assert row.split() == ["alone", "global"]
+
+
 async def test_what_is_connected(terminal_of_crew: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
     here = Here(terminal_of_crew, capsys)
     tree = await here.run("links")

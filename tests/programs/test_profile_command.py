@@ -194,7 +194,7 @@ def test_a_new_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     if sys.platform != "win32":
         assert path.stat().st_mode & 0o777 == 0o600
     assert main(["secret", "new", "--file", str(path)]) == 2
-    assert "File exists" in capsys.readouterr().err
+    assert f"{path} is there already and was not changed; go on with it" in capsys.readouterr().err
     assert path.read_text() == text
 
 

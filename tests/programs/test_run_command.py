@@ -101,7 +101,7 @@ def test_a_program_runs_with_the_services_of_its_profile_and_the_command_line_de
     variables = environment(TRIO_MP_CONFIG="profiles.toml", TRIO_MP_NODE_ID="variable", TRIO_MP_PROFILE="spam")
     said = run_command("run", "--profile", "eggs", "--id", "ruth", "app", "a", "--id", "b", cwd=folder, env=variables)
     assert said.stdout == "service ruth | services are starting\nmain ruth a --id b ready\n"
-    assert said.stderr == "trio-mp: app:main run in the node ruth\n"
+    assert said.stderr == "trio-mp: app:main runs in the node ruth\n"
     assert said.returncode == 0
 
 
@@ -161,7 +161,7 @@ async def test_ctrl_c_drains_and_is_one_line(folder: Path) -> None:
         assert await program.process.wait() == 0
         await program.expect("^unwinds$")
         first, *lines = program.lines
-        assert first == "trio-mp: app:sleeping run in the node ruth"
+        assert first == "trio-mp: app:sleeping runs in the node ruth"
         assert lines == ["sleeps", "trio-mp: SIGINT: the node ruth drains, for at most 25 s", "unwinds"]
 
 

@@ -367,7 +367,7 @@ WRONG = [
     (["send", "w1", "x"], "got 'w1', which is that of a node; `trio-mp ports w1` and `trio-mp db` show ports"),
     (["call", "no port"], "expected the ID of a port, NODE#NAME, or of a node, got 'no port'"),
     (["send", NOBODY, "[1,"], "expected a list of JSON, because the one word begins with [, got '[1,'"),
-    (["call", "w1#short"], "got 'w1#short'"),
+    (["call", "w1#short"], "got 'w1#short'; expected a name of 16 to 64 characters behind the #, got 5"),
     (["spawn", "w1"], "required: MODULE:FUNCTION"),
     (["monitor"], "required: PORT"),
     (["monitor", "w1", "--count", "0"], "argument --count: expected a whole number of at least 1, got '0'"),

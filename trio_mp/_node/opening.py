@@ -51,22 +51,24 @@ async def open_node(
       instruments: instruments that watch the node from its first moment; see `trio_mp.abc.Instrument`.
       settings: without `binds` and `seeds` the node is this process only. Times are in seconds, sizes in bytes.
 
-        - `binds`: addresses to listen on: `unix:PATH` or `host:port`. `*` stands for all
-          interfaces, and port 0 or `*` for any free port. `fd:N` is a listening socket with which
-          the process was started, by the number of its descriptor, and `fd:NAME` one that systemd
-          passes by this name. Without `binds` a node with seeds listens beside the first seed that
-          it reaches: on a socket in the directory of a `unix:` seed, else on a free port of the IP
-          address from which it reaches the seed. With `()` it listens nowhere.
+        - `binds`: addresses to listen on: `unix:PATH` or `host:port`. A host without a port means
+          port 4040. `*` stands for all interfaces, and port 0 or `*` for any free port. `fd:N` is a
+          listening socket with which the process was started, by the number of its descriptor, and
+          `fd:NAME` one that systemd passes by this name. Without `binds` a node with seeds listens
+          beside the first seed that it reaches: on a socket in the directory of a `unix:` seed,
+          else on a free port of the IP address from which it reaches the seed. With `()` it listens
+          nowhere.
         - `advertise`: addresses that other nodes are told, in place of those where the node
           listens. For a node with `binds` that others reach by other addresses: through a published
           port of a container, or address translation. The node takes a seed at one of these
           addresses for itself.
-        - `seeds`: addresses of nodes by which the node finds the network. A host name stands for
-          all of its IP addresses, and `*` for `localhost`. `srv:NAME` stands for what the SRV
-          records of a name say, and needs the extra `dns`. `dir:PATH` is a directory in which nodes
-          write where they listen; without `binds` a node that writes itself there listens at a free
-          port of all interfaces. The node dials seeds until they answer. A node with `binds` or
-          `seeds` needs a `secret` or a `certificate`. Where it has both, a peer must prove both.
+        - `seeds`: addresses of nodes by which the node finds the network. A host without a port
+          means port 4040. A host name stands for all of its IP addresses, and `*` for `localhost`.
+          `srv:NAME` stands for what the SRV records of a name say, and needs the extra `dns`.
+          `dir:PATH` is a directory in which nodes write where they listen; without `binds` a node
+          that writes itself there listens at a free port of all interfaces. The node dials seeds
+          until they answer. A node with `binds` or `seeds` needs a `secret` or a `certificate`.
+          Where it has both, a peer must prove both.
         - `secret`: at least 16 bytes, as str or bytes, which all nodes of the network know and
           nobody else. Of a tuple of secrets the node dials with the first, and accepts each.
         - `secret_file`: the path of a file with secrets, one a line, in place of `secret`. The node

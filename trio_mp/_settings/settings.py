@@ -112,7 +112,8 @@ class Settings:
         None,
         checks.binds,
         "addresses to listen on: `unix:PATH` or `host:port`",
-        more="`*` stands for all interfaces, and port 0 or `*` for any free port. `fd:N` is a listening socket with"
+        more="A host without a port means port 4040."
+        " `*` stands for all interfaces, and port 0 or `*` for any free port. `fd:N` is a listening socket with"
         " which the process was started, by the number of its descriptor, and `fd:NAME` one that systemd passes by this"
         " name."
         " Without `binds` a node with seeds listens beside the first seed that it reaches: on a socket in the directory"
@@ -131,7 +132,8 @@ class Settings:
         (),
         checks.seeds,
         "addresses of nodes by which the node finds the network",
-        more="A host name stands for all of its IP addresses, and `*` for `localhost`. `srv:NAME` stands for what the"
+        more="A host without a port means port 4040."
+        " A host name stands for all of its IP addresses, and `*` for `localhost`. `srv:NAME` stands for what the"
         " SRV records of a name say, and needs the extra `dns`. `dir:PATH` is a directory in which nodes write where"
         " they listen; without `binds` a node that writes itself there listens at a free port of all interfaces. The"
         " node dials seeds until they answer. A node with `binds` or `seeds` needs a `secret` or a `certificate`. Where"

@@ -16,7 +16,7 @@ from .._profiles.editing import DEFAULT, LISTS, ProfileEditor
 from .._profiles.finding import configuration_file, read_configuration
 from .._profiles.gathering import Request, gather
 from .._settings.settings import TABLE
-from .exits import NO, OK
+from .exits import NO, OK, USAGE, CommandFailed
 from .files import write_at_once
 from .output import Output
 
@@ -178,6 +178,13 @@ def _new_secret(parsed: argparse.Namespace, _: Mapping[str, str]) -> int:
     if parsed.file is None:
         Output(parsed).row({"secret": secret}, secret)
         return OK
-    with open(parsed.file, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-        file.write(f"{secret}\n")
+    try:
+        with open(parsed.file, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(f"{secret}\n")
+    except FileExistsError:
+        raise CommandFailed(
+            USAGE,
+            f"{parsed.file} is there already and was not changed; go on with it, give another --file, or see"
+            " `trio-mp secret rotate` for a network that runs",
+        ) from None
     return OK

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         return settings if program else _with_services(settings)
 
     async def main(node: Node) -> int:
-        output.say(f"{program.name if program else 'the services'} run in the node {node.id}{where(node)}")
+        output.say(f"{f'{program.name} runs' if program else 'the services run'} in the node {node.id}{where(node)}")
         if program is None:
             status = await services.wait()
             if status:

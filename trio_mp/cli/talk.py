@@ -101,8 +101,13 @@ def check_ports(*ports: str, node_ports: bool = True) -> None:
         try:
             _, name = split_port(port)
         except ValueError:
+            wrong = port.partition("#")[2]
+            why = f"; expected a name of 16 to 64 characters behind the #, got {len(wrong)}" if wrong else ""
+            if 16 <= len(wrong) <= 64:
+                why = ""
             raise CommandFailed(
-                USAGE, f"expected the ID of a port, NODE#NAME{', or of a node' if node_ports else ''}, got {port!r}"
+                USAGE,
+                f"expected the ID of a port, NODE#NAME{', or of a node' if node_ports else ''}, got {port!r}{why}",
             ) from None
         if not (name or node_ports):
             raise CommandFailed(

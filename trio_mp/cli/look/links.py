@@ -52,6 +52,9 @@ def network_of(answers: Mapping[str, AnswerOf[list[LinkView]]], without: Iterabl
     connections: list[SeenConnection] = []
     for node_id, answer in answers.items():
         for link in answer.value or ():
+            if link.place == "guest":
+                # Also if the guest is not shown, as the node of this command.
+                places[node_id] = "global"
             if link.node in hidden:
                 continue
             if link.place == "anchor":
