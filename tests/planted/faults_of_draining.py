@@ -207,6 +207,12 @@ DRAINING = (
         hangs=True,
     ),
     Fault(
+        "loops_are_their_makers",
+        "rule 4: a loop counts as that of the task that began it, though another one goes on with it",
+        (Change(_MAILBOX, "        self._yielded = _NEVER\n        loop", "        loop"),),
+        (f"{_BOXES}::test_a_loop_belongs_to_the_task_that_goes_on_with_it",),
+    ),
+    Fault(
         "cancelled_loops_have_a_message",
         "rule 4: a drain waits for a loop that was cancelled while it waited",
         (

@@ -26,6 +26,8 @@ _DRAINS_ONCE = f"{_WORKERS_TESTS}::test_workers_are_nodes_of_the_network_and_eac
 _ROLLING = "tests/programs/test_rolling_restart.py::test_a_rolling_restart"
 _AGAIN = f"{_WORKERS_TESTS}::test_a_worker_is_started_again_when_an_operator_says_so"
 
+_LEAVES = "            if error is None and self.begun.is_set() and not self.over.is_set():\n"
+
 _LEFT = f"{_WORKERS_TESTS}::test_an_operator_hears_what_all_workers_have_left"
 
 STOPPING = (
@@ -195,8 +197,14 @@ STOPPING = (
     Fault(
         "left_while_it_drains",
         "a program that ends by itself while its node drains does not wait for the drain",
-        (Change(_SIGNALS, "            if error is None and self.begun.is_set():\n", "            if False:\n"),),
+        (Change(_SIGNALS, _LEAVES, "            if False:\n"),),
         (f"{_TESTS}::test_a_program_that_ends_by_itself_while_it_drains_waits_for_the_drain",),
+    ),
+    Fault(
+        "left_behind_the_drain",
+        "who leaves a block that a drain has just cancelled is cancelled in the leaving, outside of the block",
+        (Change(_SIGNALS, _LEAVES, _LEAVES.replace(" and not self.over.is_set()", "")),),
+        (f"{_TESTS}::test_a_block_may_be_left_as_soon_as_it_is_over",),
     ),
     Fault(
         "missed_children_end_the_program",
@@ -217,8 +225,8 @@ STOPPING = (
         (
             Change(
                 _SIGNALS,
-                "            if error is None and self.begun.is_set():\n",
-                "            if self.begun.is_set():\n",
+                _LEAVES,
+                _LEAVES.replace("error is None and ", ""),
             ),
         ),
         (f"{_TESTS}::test_an_exception_does_not_wait_for_the_drain",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -247,6 +248,32 @@ async def test_a_loop_that_is_kept_when_its_task_has_ended_has_nothing_in_hand(a
         with trio.fail_after(1):
             assert await node.drain() == Drained(())
         assert len(kept) == 1
+
+
+async def test_a_loop_belongs_to_the_task_that_goes_on_with_it(autojump_clock: object) -> None:
+    done: list[object] = []
+
+    async def go_on(loop: AsyncIterator[tuple[object, ...]]) -> None:
+        async for message in loop:
+            await trio.sleep(1)
+            done.append(message)
+
+    async with open_node("a") as node, node.open_port() as port, trio.open_nursery() as nursery:
+
+        async def begin() -> None:
+            # The mailbox has just been read, and the task that begins the loop ends at once.
+            await port.receive("first")
+            nursery.start_soon(go_on, aiter(port))
+
+        node.send(port, "first")
+        node.send(port, "second")
+        await wait_all_tasks_blocked()
+        nursery.start_soon(begin)
+        await wait_all_tasks_blocked()
+        assert about(node, port) == [AT_WORK]
+        assert await node.drain() == Drained(())
+        assert done == [("second",)]
+        nursery.cancel_scope.cancel()
 
 
 async def test_calls_that_wait_where_nobody_reads_are_unfinished_at_once(autojump_clock: object) -> None:

@@ -75,7 +75,7 @@ class Stopping:
       over: set when the node has drained, its time was up, or it has closed; the block is cancelled then.
       unfinished: what was unfinished then, by ports.
       cut_short: whether the node had not drained: its time was up, a second signal came, or the block was left by an
-        exception or a cancellation from outside.
+        exception or a cancellation from outside. Not if the node has ended before its block, as by an error.
       restarter: who starts the process again when it ends with the status 75, for people; empty if nobody is known.
     """
 
@@ -148,9 +148,9 @@ class Stopping:
         # Also for operators that wait until it is over: the node may close now, and their answers are queued before.
         await trio.lowlevel.cancel_shielded_checkpoint()
         try:
-            if error is None and self.begun.is_set():
+            if error is None and self.begun.is_set() and not self.over.is_set():
                 # The program has ended by itself, perhaps because a child was not restarted. The node would close, and
-                # end the calls that it drains for.
+                # end the calls that it drains for. No cancellation of the block ends this wait: it comes behind `over`.
                 await self.over.wait()
         finally:
             try:

@@ -127,7 +127,8 @@ class Lifecycle(PortLifecycle):
 
         The time it takes grows with the number of such ports. To keep count would cost 5 % of each such message.
         """
-        return sum([queued_in(port)[0] for port in {**self.busy, **self.mailboxes}])
+        boxed = sum([queued_in(port)[0] for port in self.mailboxes])
+        return boxed + sum([queued_in(port)[0] for port in self.busy if port not in self.mailboxes])
 
     def new_backlog(self) -> Backlog:
         """See `PortLifecycle.new_backlog`."""

@@ -141,6 +141,8 @@ class Mailbox:
 
     def loop(self) -> Receiver:
         """Begin a loop over it, in this task. Only the loop is to keep what this returns."""
+        # Another task may go on with it: the first receive lets others run, and so finds out which task it is.
+        self._yielded = _NEVER
         loop = Receiver(self, trio.lowlevel.current_task())
         self._loops = (*[reference for reference in self._loops if reference() is not None], weakref.ref(loop))
         return loop
@@ -217,6 +219,8 @@ class Receiver:
         if mailbox._clock() - mailbox._yielded >= YIELD_INTERVAL:
             # In the first receive, too: so the mailbox knows the task, even if it never has to wait.
             mailbox._latest = trio.lowlevel.current_task()
+            if self.task is not None:
+                self.task = mailbox._latest
             mailbox._yielding += 1
             await trio.lowlevel.cancel_shielded_checkpoint()
             mailbox._yielding -= 1
@@ -232,6 +236,8 @@ class Receiver:
             # Each wait has a list of its own, because another task may begin to wait before this one runs again.
             handed: list[tuple[object, ...]] = []
             self._handed = handed
+            if self.task is not None:
+                self.task = trio.lowlevel.current_task()
             await mailbox._wait(pattern, handed)
             if handed:
                 self._in_hand = True

@@ -276,7 +276,7 @@ class Port(PortID):
         `Node.drain`, the loop is at work with each message until it asks for the next one, or is left.
 
         Raises:
-          RuntimeError: the port has no mailbox.
+          RuntimeError: the port has no mailbox, or the caller is no task of Trio.
         """
         return self._receiver().begin_loop()
 
