@@ -66,7 +66,10 @@ def install(session: nox.Session, *groups: str, package: bool = True) -> None:
 
 # Their result does not depend on the interpreter: they read the source, measure, try one line after the other, or
 # follow a page in terminals, whose commands other tests run on each interpreter.
-PAGES = ("followed_pages", "how_to_pages", "losses")
+PAGES = (
+    *("followed_pages", "how_to_pages", "command_line_page", "running_page", "shell_page", "aemp_programs"),
+    *("losses", "bench_workloads", "chaos"),
+)
 SAME = (
     *("--ignore=tests/house", "--ignore=tests/programs/test_bench.py", "--ignore=tests/peers/test_own_errors.py"),
     *[f"--ignore=tests/programs/test_{name}.py" for name in PAGES],
